@@ -1,0 +1,123 @@
+"""What there is to choose from, for `harness list` and `harness show`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.spec import index
+
+Row = dict[str, str]
+
+
+def rows(what: str, task_paths: Sequence[Path]) -> list[Row]:
+    """Return the tasks, models, metrics or protocols, one mapping of column to text each."""
+    sources: Mapping[str, Callable[[], list[Row]]] = {
+        "tasks": lambda: _tasks(task_paths),
+        "models": _models,
+        "metrics": _metrics,
+        "protocols": _protocols,
+    }
+    return sources[what]()
+
+
+def _tasks(task_paths: Sequence[Path]) -> list[Row]:
+    catalog = index(task_paths)
+    tasks = [
+        {"task": entry.name, "family": entry.file.parent.name, "title": entry.title}
+        for entry in catalog.entries.values()
+    ]
+    groups = [
+        {"task": group.name, "family": "group", "title": f"{group.title} ({', '.join(group.members)})"}
+        for group in catalog.groups.values()
+    ]
+    return tasks + groups
+
+
+def _models() -> list[Row]:
+    from importlib import metadata
+
+    from harness.models.reference import BUILT_IN, ENTRY_POINTS
+
+    built_in = [{"model": name, "what": summary, "from": "harness"} for name, (_, summary) in BUILT_IN.items()]
+    plugged = [
+        {"model": entry.name, "what": entry.value, "from": entry.dist.name if entry.dist else ""}
+        for entry in metadata.entry_points(group=ENTRY_POINTS)
+    ]
+    return [*built_in, *plugged, {"model": "path/file.py:Class", "what": "a class of your own", "from": "your file"}]
+
+
+def _metrics() -> list[Row]:
+    from harness.metrics import METRICS
+
+    return [
+        {
+            "metric": metric.name,
+            "protocol": metric.protocol,
+            "version": str(metric.version),
+            "values": ", ".join(metric.values),
+            "suits": ", ".join(sorted(metric.suits)),
+            "summary": metric.summary,
+        }
+        for metric in METRICS
+    ]
+
+
+def _protocols() -> list[Row]:
+    from harness.metrics import METRICS
+
+    names = dict.fromkeys(metric.protocol for metric in METRICS)
+    return [
+        {"protocol": name, "metrics": ", ".join(metric.name for metric in METRICS if metric.protocol == name)}
+        for name in names
+    ]
+
+
+def table(found: Sequence[Row]) -> str:
+    """Return the rows as columns of plain text, the last column unpadded."""
+    if not found:
+        return "nothing"
+    names = list(found[0])
+    widths = {name: max(len(name), *(len(row[name]) for row in found)) for name in names}
+    lines = [dict(zip(names, names, strict=True)), *found]
+    return "\n".join("  ".join(row[name].ljust(widths[name]) for name in names).rstrip() for row in lines)
+
+
+def describe(name: str, task_paths: Sequence[Path]) -> dict[str, Any]:
+    """Return what a task asks, of which data, and how it is scored; of a group its members.
+
+    Raises:
+        SpecError: There is no such task or group.
+    """
+    from harness.serial import to_json
+
+    catalog = index(task_paths)
+    group = catalog.group(name)
+    if group is not None:
+        members = [describe(member, task_paths) for member in group.members]
+        return {"group": group.name, "title": group.title, "combine": group.combine, "tasks": members}
+    task = catalog.load(name)
+    description: dict[str, Any] = to_json(task)
+    description.pop("file", None)
+    description["metrics"] = [{"metric": use.metric, "protocol": use.protocol} for use in task.metrics]
+    description["digest"] = task.digest
+    return description
+
+
+def sheet(description: Mapping[str, Any], indent: str = "") -> str:
+    """Return a description as indented text."""
+    lines = []
+    for name, value in description.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{name}:", sheet(value, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            lines.append(f"{indent}{name}:")
+            for item in value:
+                flat = all(not isinstance(part, Mapping | list) for part in item.values())
+                one_line = "  ".join(f"{key} {part}" for key, part in item.items())
+                lines.append(f"{indent}  - {one_line}" if flat else f"{sheet(item, indent + '  ')}\n")
+        elif isinstance(value, list):
+            lines.append(f"{indent}{name}: {', '.join(map(str, value))}")
+        else:
+            text = str(value).replace("\n", f"\n{indent}  ")
+            lines.append(f"{indent}{name}: {text}")
+    return "\n".join(lines)

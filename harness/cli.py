@@ -1,0 +1,446 @@
+"""The `harness` command. Results go to stdout, words for people to stderr; heavy modules load inside the commands."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from harness.evaluation import Evaluation, RunSpec
+    from harness.progress import ProgressBar
+
+EXIT_BAD_INPUT = 2
+EXIT_RESUMABLE = 3
+EXIT_CTRL_C = 130
+
+TASK_PATH = click.option(
+    "--task-path",
+    "task_paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder with further task files; may be repeated.",
+)
+DATA_ROOT = click.option(
+    "--data-root",
+    "data_roots",
+    multiple=True,
+    help="Folder that holds releases, or phantom[:SEED] for drawn patients; may be repeated.",
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to stdout.")
+PROTOCOL = click.option("--protocol", "protocols", multiple=True, help="Score by this protocol only; may be repeated.")
+MAX_FAILURES = click.option(
+    "--max-failures", default="1%", show_default=True, help="N or P%: exit 3 when more samples failed."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="medground", prog_name="harness")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
+    """Evaluate medical vision-language models that answer in words and in pixels."""
+    context.obj = debug
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@contextmanager
+def _errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[None]:
+    """Turn the harness's errors into one message and an exit code."""
+    from harness.errors import HarnessError, InterruptedRunError
+
+    try:
+        yield
+    except InterruptedRunError as error:
+        if debug:
+            raise
+        _say(f"harness: {error}")
+        sys.exit(EXIT_RESUMABLE)
+    except HarnessError as error:
+        if debug:
+            raise
+        _say("\n".join(f"harness: {line}" if index == 0 else line for index, line in enumerate(str(error).split("\n"))))
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        hint = f" Go on with the same command:\n  {' '.join(resume)}" if resume else ""
+        _say(f"\nharness: stopped by Ctrl-C; what is finished is kept.{hint}")
+        sys.exit(EXIT_CTRL_C)
+
+
+def _write_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["tasks", "models", "metrics", "protocols"]))
+@TASK_PATH
+@AS_JSON
+@click.pass_obj
+def list_command(debug: bool, what: str, task_paths: tuple[Path, ...], as_json: bool) -> None:
+    """List tasks, models, metrics or protocols."""
+    from harness import catalogue
+
+    with _errors_as_exit_codes(debug):
+        rows = catalogue.rows(what, task_paths)
+        if as_json:
+            _write_json(rows)
+        else:
+            click.echo(catalogue.table(rows))
+
+
+@main.command()
+@click.argument("task")
+@TASK_PATH
+@AS_JSON
+@click.pass_obj
+def show(debug: bool, task: str, task_paths: tuple[Path, ...], as_json: bool) -> None:
+    """Show what a task asks, of which data, and how it is scored."""
+    from harness import catalogue
+
+    with _errors_as_exit_codes(debug):
+        description = catalogue.describe(task, task_paths)
+        if as_json:
+            _write_json(description)
+        else:
+            click.echo(catalogue.sheet(description))
+
+
+@main.command()
+@click.argument("tasks", nargs=-1, required=True)
+@TASK_PATH
+@DATA_ROOT
+@AS_JSON
+@click.pass_obj
+def validate(
+    debug: bool, tasks: tuple[str, ...], task_paths: tuple[Path, ...], data_roots: tuple[str, ...], as_json: bool
+) -> None:
+    """Check task files; with a data root also their samples, media and metrics.
+
+    TASKS are names, groups or YAML files.
+    """
+    from harness import validation
+    from harness.evaluation import default_cache
+
+    with _errors_as_exit_codes(debug):
+        found = validation.validate(tasks, task_paths, data_roots, default_cache())
+        if as_json:
+            _write_json(validation.to_json(found))
+        else:
+            click.echo(validation.text(found))
+        if any(report.faults for report in found):
+            sys.exit(EXIT_BAD_INPUT)
+
+
+@main.command()
+@click.argument("tasks", nargs=-1, required=True)
+@TASK_PATH
+@DATA_ROOT
+@AS_JSON
+@click.pass_obj
+def prepare(
+    debug: bool, tasks: tuple[str, ...], task_paths: tuple[Path, ...], data_roots: tuple[str, ...], as_json: bool
+) -> None:
+    """Read releases, check them, and write manifests and integrity reports to the cache."""
+    from harness.evaluation import default_cache
+    from harness.planning import data_roots as find_roots
+    from harness.planning import prepare_task
+    from harness.spec import index
+
+    with _errors_as_exit_codes(debug), _progress() as bar:
+        roots = find_roots(data_roots, default_cache())
+        specs, _ = index(task_paths).resolve(tasks)
+        rows = []
+        for spec in specs:
+            prepared = prepare_task(spec, roots, default_cache(), bar.notice)
+            row = {
+                "task": spec.task,
+                "samples": prepared.samples,
+                "digest": prepared.digest,
+                "manifest": str(prepared.manifest),
+                "integrity": str(prepared.integrity),
+            }
+            rows.append(row)
+            if not as_json:
+                click.echo(f"{spec.task}: {prepared.samples} samples, digest {prepared.digest[:12]}")
+                click.echo(f"  manifest  {prepared.manifest}\n  integrity {prepared.integrity}")
+                click.echo("\n".join(f"  {line}" for line in _integrity_lines(prepared.integrity)))
+        if as_json:
+            _write_json(rows)
+
+
+def _integrity_lines(path: Path) -> list[str]:
+    """Return the counts of an integrity report, one line each."""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    checked = report["checked"]
+    counts = [f"{kind}: {n}" + (f" of {checked[kind]}" if kind in checked else "") for kind, n in report["counts"].items()]
+    repairs = [f"repaired {name}: {repair['count']}" for name, repair in report["repairs"].items()]
+    return counts + repairs or ["nothing found, nothing repaired"]
+
+
+@contextmanager
+def _progress() -> "Iterator[ProgressBar]":
+    from harness.progress import ProgressBar
+
+    with ProgressBar() as bar:
+        yield bar
+
+
+def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
+    """Return the arguments of `--model-args k=v,...` or `@file.yaml`, values as JSON where they parse."""
+    from harness.errors import SpecError
+    from harness.model_arguments import parse_arguments
+
+    arguments: dict[str, Any] = {}
+    for part in text:
+        for name, value in parse_arguments(part).items():
+            if name in arguments:
+                raise SpecError(f"--model-args: '{name}' is given twice")
+            arguments[name] = value
+    return arguments
+
+
+@main.command()
+@click.option("--tasks", required=True, help="Tasks and groups, separated by commas.")
+@click.option("--model", required=True, help="NAME[:ARGUMENT], path/file.py:Class or package.module:Class.")
+@click.option("--model-args", multiple=True, help="k=v,... or @file.yaml; values are JSON where they parse.")
+@DATA_ROOT
+@TASK_PATH
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory [default: runs/<model>-<digest>].")
+@click.option("--limit", type=click.IntRange(min=1), help="Samples a task; smaller limits nest in larger ones.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), help="Copies of the model [default: one per GPU, else 1].")
+@click.option("--gpus-per-worker", type=click.FloatRange(min=0), help="[default: what the model asks for]")
+@click.option("--batch-size", help="N or auto (the model's most) [default: 16, or the model's most if that is less].")
+@click.option(
+    "--ray",
+    "ray_address",
+    default="auto",
+    show_default=True,
+    help="auto (local when there are several workers), local, off, or the address of a cluster.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds a sample."
+)
+@MAX_FAILURES
+@click.option("--dry-run", is_flag=True, help="Show what would be asked, ask nothing.")
+@AS_JSON
+@click.pass_obj
+def run(
+    debug: bool,
+    tasks: str,
+    model: str,
+    model_args: tuple[str, ...],
+    data_roots: tuple[str, ...],
+    task_paths: tuple[Path, ...],
+    out: Path | None,
+    limit: int | None,
+    seed: int,
+    workers: int | None,
+    gpus_per_worker: float | None,
+    batch_size: str | None,
+    ray_address: str,
+    timeout: float,
+    max_failures: str,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Evaluate a model on tasks; the same command on the same --out finishes what is missing."""
+    from harness import evaluation
+
+    with _errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), _progress() as bar:
+        spec = evaluation.RunSpec(
+            tasks=_names(tasks),
+            model=model,
+            model_args=_arguments(model_args),
+            data_roots=data_roots,
+            out=out,
+            task_paths=task_paths,
+            limit=limit,
+            seed=seed,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+            batch_size=_batch_size(batch_size),
+            ray=ray_address,
+            timeout=timeout,
+            max_failures=max_failures,
+        )
+        watch = evaluation.Watch(notice=bar.notice, progress=bar.show)
+        if dry_run:
+            _write_json(evaluation.dry_run(spec, watch))
+            return
+        result = evaluation.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
+    _finish(result, as_json, max_failures)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _batch_size(text: str | None) -> int | str | None:
+    from harness.errors import SpecError
+
+    if text is None or text == "auto":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise SpecError(f"--batch-size {text}: expected a whole number of at least 1, or auto")
+    return int(text)
+
+
+def _finish(result: "Evaluation", as_json: bool, max_failures: str) -> None:
+    """Print the numbers, what went wrong, and where everything lies; leave with the right code."""
+    from harness.report import table
+
+    for note in result.notes:
+        _say(f"note: {note}")
+    for line in _what_failed(result):
+        _say(line)
+    if as_json:
+        _write_json(result.results)
+    else:
+        click.echo(table(result.results))
+    _say(f"results  {result.out / 'results.json'}\nreport   {result.out / 'report.html'}")
+    if result.exit_code:
+        _say(f"harness: {result.faults} samples failed; --max-failures {max_failures} allows {result.allowed}")
+    sys.exit(result.exit_code)
+
+
+MOST_LINES = 20
+
+
+def _what_failed(result: "Evaluation") -> list[str]:
+    problems = [str(problem) for problem in result.problems]
+    broken = [
+        failure for failure in result.failures if failure.status in ("model_error", "timeout", "data_error", "not_run")
+    ]
+    failures = [f"{failure.sample_id}: {failure.status}: {failure.message}" for failure in broken]
+    lines = []
+    for name, items, place in (("problems", problems, "problems.jsonl"), ("failures", failures, "report.html")):
+        lines += [f"{name.removesuffix('s')}: {item}" for item in items[:MOST_LINES]]
+        if len(items) > MOST_LINES:
+            lines.append(f"... and {len(items) - MOST_LINES} more {name}; see {result.out / place}")
+    return lines
+
+
+@main.command()
+@click.argument("run_dir", required=False, type=click.Path(path_type=Path))
+@click.option("--tasks", help="Tasks and groups that the predictions answer.")
+@click.option("--predictions", type=click.Path(path_type=Path), help="JSON lines; see docs/hand-in-predictions.md.")
+@DATA_ROOT
+@TASK_PATH
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory for handed-in predictions.")
+@PROTOCOL
+@MAX_FAILURES
+@AS_JSON
+@click.pass_obj
+def score(
+    debug: bool,
+    run_dir: Path | None,
+    tasks: str | None,
+    predictions: Path | None,
+    data_roots: tuple[str, ...],
+    task_paths: tuple[Path, ...],
+    out: Path | None,
+    protocols: tuple[str, ...],
+    max_failures: str,
+    as_json: bool,
+) -> None:
+    """Score a run directory again, or predictions handed in as a file."""
+    from harness import evaluation
+    from harness.errors import SpecError
+
+    with _errors_as_exit_codes(debug), _progress() as bar:
+        if run_dir is not None and predictions is None and tasks is None:
+            result = evaluation.rescore(run_dir, task_paths=task_paths, protocols=protocols, max_failures=max_failures)
+        elif run_dir is None and predictions is not None and tasks is not None:
+            spec = _hand_in_spec(tasks, predictions, data_roots, task_paths, out, protocols, max_failures)
+            watch = evaluation.Watch(notice=bar.notice, progress=bar.show)
+            result = evaluation.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
+        else:
+            raise SpecError("score: expected RUN_DIR, or --tasks with --predictions and --data-root")
+    _finish(result, as_json, max_failures)
+
+
+def _hand_in_spec(
+    tasks: str,
+    predictions: Path,
+    data_roots: tuple[str, ...],
+    task_paths: tuple[Path, ...],
+    out: Path | None,
+    protocols: tuple[str, ...],
+    max_failures: str,
+) -> "RunSpec":
+    from harness.errors import DataError
+    from harness.evaluation import RunSpec
+
+    if not predictions.is_file():
+        raise DataError(
+            f"--predictions {predictions}: no such file; expected JSON lines, see docs/hand-in-predictions.md"
+        )
+    return RunSpec(
+        tasks=_names(tasks),
+        model=f"predictions:{predictions}",
+        data_roots=data_roots,
+        task_paths=task_paths,
+        out=out,
+        protocols=protocols,
+        max_failures=max_failures,
+        ray="off",
+        batch_size="auto",
+    )
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.pass_obj
+def report(debug: bool, run_dir: Path) -> None:
+    """Write report.html of a run again from what the run directory holds."""
+    from harness.evaluation import rescore
+
+    with _errors_as_exit_codes(debug):
+        result = rescore(run_dir, task_paths=(), protocols=(), max_failures="100%")
+    click.echo(str(result.out / "report.html"))
+
+
+@main.command()
+@click.argument("name")
+@click.option("--protocol", help="[default: standard, or the metric's first]")
+@click.option("--param", "params", multiple=True, help="k=v; settings of metrics that have them.")
+@click.option("--aggregate", is_flag=True, help="Read the lines as one corpus and add a last line with its values.")
+@click.pass_obj
+def metric(debug: bool, name: str, protocol: str | None, params: tuple[str, ...], aggregate: bool) -> None:
+    """Try a metric on your own pairs: JSON lines in, JSON lines out."""
+    from harness import metric_lines
+
+    with _errors_as_exit_codes(debug):
+        readable = True
+        for line in metric_lines.run(sys.stdin.buffer, name, protocol, params, aggregate=aggregate):
+            readable = readable and line.readable
+            _write_json(line.value)
+            if not line.readable:
+                _say(f"harness: {line.value['detail']['error']}")
+    sys.exit(0 if readable else EXIT_BAD_INPUT)
+
+
+@main.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for the runs."
+)
+@click.pass_obj
+def demo(debug: bool, out: Path) -> None:
+    """Draw a few patients, run two baselines on them, and print the numbers."""
+    from harness import demonstration
+    from harness.evaluation import default_cache
+
+    with _errors_as_exit_codes(debug), _progress() as bar:
+        runs = demonstration.run(out, default_cache(), bar)
+    click.echo(demonstration.text(runs))
+
+
+if __name__ == "__main__":
+    main()

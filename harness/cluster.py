@@ -1,0 +1,391 @@
+"""The same plan on Ray: plain actors that hold one model each, leased work, and a driver loop over `ray.wait`.
+
+The only module that imports ray. One batch is in flight per actor. A dead actor is replaced and its batch put back
+one sample at a time; a sample that no actor survives is recorded. Nothing is queued inside Ray, so a kill wastes at
+most the batches in flight.
+"""
+
+import atexit
+import contextlib
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from harness.errors import InterruptedRunError, ModelError, SpecError
+from harness.plan import Ask
+from harness.records import Resources
+from harness.runner import Finished, Ledger, Worker, WorkerSetup
+
+TRIES = 3
+"""A sample that is alone on an actor when it dies, so often, is recorded as `model_error`."""
+MOST_SECONDS_OF_WAIT = 5.0
+NODE_ROOTS = "MEDGROUND_DATA_ROOT"
+"""Environment variable of a node: its own data roots, separated as PATH is."""
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """Where and how wide to run.
+
+    Attributes:
+        address: `local`, or the address of a running cluster.
+        workers: Copies of the model.
+        resources: Of one copy.
+        timeout: Seconds a sample.
+        max_deaths: Actors that may die before the run stops.
+        log: File that takes what Ray prints.
+        batch_invariant: Whether a batch may be split when it is put back the first time.
+    """
+
+    address: str
+    workers: int
+    resources: Resources
+    timeout: float
+    max_deaths: int
+    log: Path
+    batch_invariant: bool
+
+
+@dataclass(slots=True)
+class Lease:
+    """A batch on its way through the cluster.
+
+    Attributes:
+        batch: What is asked.
+        deaths: Actors that died with it in flight.
+    """
+
+    batch: list[Ask]
+    deaths: int = 0
+
+
+@dataclass(slots=True)
+class Flight:
+    """A lease in flight on one actor."""
+
+    lease: Lease
+    number: int
+    deadline: float
+
+
+class _Library:
+    """The actor beside the driver that sends files of the release to nodes that have none."""
+
+    def __init__(self, roots: tuple[Path, ...]) -> None:
+        self.roots = [root.resolve() for root in roots]
+
+    def read(self, path: str) -> bytes | None:
+        """Return the bytes of a file below a root; None where there is none."""
+        for root in self.roots:
+            file = (root / path).resolve()
+            if file.is_relative_to(root) and file.is_file():
+                return file.read_bytes()
+        return None
+
+
+class _Node:
+    """The actor: one worker in a process of its own.
+
+    Media are looked for below the node's own `MEDGROUND_DATA_ROOT`, then where the driver has them, then asked for.
+    """
+
+    def __init__(self, setup: WorkerSetup, library: Any) -> None:
+        import ray
+
+        own = [Path(root) for root in os.environ.get(NODE_ROOTS, "").split(os.pathsep) if root]
+        spool = Path(tempfile.mkdtemp(prefix="medground-media-"))
+        atexit.register(shutil.rmtree, spool, ignore_errors=True)
+        setup = replace(setup, roots=(*own, *setup.roots), spool=spool)
+        self.worker = Worker(setup, fetch=lambda path: ray.get(library.read.remote(path)))
+
+    def load(self) -> dict[str, str]:
+        """Load the model; return the versions this process runs, or the message of the failure."""
+        try:
+            self.worker.load()
+        except (ModelError, SpecError) as error:
+            return {"error": str(error)}
+        return versions()
+
+    def answer(self, requests: list[str]) -> list[Finished]:
+        """Answer one batch."""
+        return self.worker.answer(requests)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that must agree between driver and workers."""
+    from importlib import metadata
+
+    return {name: metadata.version(name) for name in ("medground", "ray")} | {"python": platform.python_version()}
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A connection to Ray and the actors of one run."""
+
+    setup: WorkerSetup
+    options: ClusterOptions
+    ledger: Ledger
+    ray: Any = None
+    library: Any = None
+    idle: list[Any] = field(default_factory=list)
+    loading: dict[Any, Any] = field(default_factory=dict)
+    flying: dict[Any, tuple[Any, Flight]] = field(default_factory=dict)
+    back: deque[Lease] = field(default_factory=deque)
+    names: dict[Any, str] = field(default_factory=dict)
+    spawned: int = 0
+    deaths: int = 0
+    last_death: str = ""
+
+    def run(self, batches: Iterable[list[Ask]]) -> None:
+        """Answer every batch.
+
+        Raises:
+            SpecError: A worker runs other versions than the driver.
+            ModelError: The model cannot be loaded.
+            InterruptedRunError: Actors keep dying, so the run stops; what is finished is kept.
+        """
+        work = iter(batches)
+        if not self._has_more(work):
+            return
+        for _ in range(self.options.workers):
+            self._spawn()
+        try:
+            while self._feed(work):
+                self._wait()
+        finally:
+            for actor in (*self.names, self.library):
+                self.ray.kill(actor)
+
+    def _next(self, work: Iterator[list[Ask]]) -> Lease | None:
+        """Return what was put back first, then what was never asked."""
+        if self.back:
+            return self.back.popleft()
+        batch = next(work, None)
+        return None if batch is None else Lease(batch)
+
+    def _has_more(self, work: Iterator[list[Ask]]) -> bool:
+        lease = self._next(work)
+        if lease is not None:
+            self.back.appendleft(lease)
+        return lease is not None
+
+    def _feed(self, work: Iterator[list[Ask]]) -> bool:
+        """Give every idle actor a batch; say whether there is anything to wait for."""
+        while self.idle:
+            lease = self._next(work)
+            if lease is None:
+                return bool(self.flying)
+            self._send(self.idle.pop(), lease)
+        return bool(self.flying) or self._has_more(work)
+
+    def _send(self, actor: Any, lease: Lease) -> None:
+        number = self.ledger.start(lease.batch, worker=self.names[actor], attempt=lease.deaths + 1)
+        reference = actor.answer.remote([ask.request for ask in lease.batch])
+        deadline = time.monotonic() + self.options.timeout * len(lease.batch)
+        self.flying[reference] = (actor, Flight(lease, number, deadline))
+
+    def _wait(self) -> None:
+        """Wait for an answer, a loaded actor or a deadline, and deal with it."""
+        deadlines = [flight.deadline for _, flight in self.flying.values()]
+        rest = min(deadlines, default=time.monotonic() + MOST_SECONDS_OF_WAIT) - time.monotonic()
+        timeout = max(0.0, min(rest, MOST_SECONDS_OF_WAIT))
+        ready, _ = self.ray.wait([*self.flying, *self.loading], num_returns=1, timeout=timeout)
+        for reference in ready:
+            if reference in self.loading:
+                self._take_loaded(reference)
+            else:
+                self._take(reference)
+        now = time.monotonic()
+        for reference in [late for late, (_, flight) in self.flying.items() if flight.deadline < now]:
+            self._expire(reference)
+
+    def _take(self, reference: Any) -> None:
+        actor, flight = self.flying.pop(reference)
+        try:
+            finished = self.ray.get(reference)
+        except self.ray.exceptions.RayError as error:
+            self._bury(actor, flight, error)
+        else:
+            self.ledger.finish(flight.number, [Finished(*item) for item in finished])
+            self.idle.append(actor)
+
+    def _bury(self, actor: Any, flight: Flight, error: Exception) -> None:
+        """Replace a dead actor and put its batch back."""
+        self.names.pop(actor, None)
+        with contextlib.suppress(Exception):
+            self.ray.kill(actor)
+        self.deaths += 1
+        self.last_death = f"{type(error).__name__}: {_first_lines(str(error))}"
+        lease = flight.lease
+        lease.deaths += 1
+        self.ledger.store.event(
+            "died", batch=flight.number, keys=[ask.key for ask in lease.batch], error=self.last_death
+        )
+        if len(lease.batch) == 1:
+            self._retry_or_give_up(lease)
+        elif self.options.batch_invariant or lease.deaths > 1:
+            self.back.extend(Lease([ask]) for ask in lease.batch)
+        else:
+            self.back.append(lease)
+        if self.deaths > self.options.max_deaths:
+            raise InterruptedRunError(
+                f"the model's process ended {self.deaths} times, last with {self.last_death}. What is finished is "
+                "kept; mend the model and run the same command again, or raise --max-failures."
+            )
+        self._spawn()
+
+    def _retry_or_give_up(self, lease: Lease) -> None:
+        if lease.deaths < TRIES:
+            self.back.append(lease)
+            return
+        message = f"the model's process ended {TRIES} times on this sample alone, last with {self.last_death}"
+        self.ledger.give_up(lease.batch[0], "model_error", message)
+
+    def _expire(self, reference: Any) -> None:
+        """Kill an actor that does not return; a batch goes back one sample at a time, a single sample is a timeout."""
+        actor, flight = self.flying.pop(reference)
+        self.names.pop(actor, None)
+        self.ray.kill(actor)
+        batch = flight.lease.batch
+        self.ledger.store.event(
+            "hung", batch=flight.number, keys=[ask.key for ask in batch], seconds=self.options.timeout
+        )
+        if len(batch) == 1:
+            self.ledger.give_up(batch[0], "timeout", f"the model did not return within {self.options.timeout:g} s")
+        else:
+            self.back.extend(Lease([ask]) for ask in batch)
+        self._spawn()
+
+    def _spawn(self) -> None:
+        """Start one actor; it loads while the others work."""
+        resources = self.options.resources
+        actor_class = self.ray.remote(
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(self.setup.threads)} | QUIET},
+        )(_Node)
+        actor = actor_class.remote(self.setup, self._library_actor())
+        self.spawned += 1
+        self.names[actor] = f"worker-{self.spawned}"
+        self.loading[actor.load.remote()] = actor
+
+    def _library_actor(self) -> Any:
+        """Return the actor on the driver's node that sends media; started once."""
+        if self.library is None:
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+            here = NodeAffinitySchedulingStrategy(self.ray.get_runtime_context().get_node_id(), soft=False)
+            self.library = self.ray.remote(num_cpus=0, scheduling_strategy=here)(_Library).remote(self.setup.roots)
+        return self.library
+
+    def _take_loaded(self, reference: Any) -> None:
+        actor = self.loading.pop(reference)
+        try:
+            found = self.ray.get(reference)
+        except self.ray.exceptions.RayError as error:
+            self.deaths += 1
+            self.names.pop(actor, None)
+            self.last_death = f"{type(error).__name__}: {_first_lines(str(error))}"
+            if self.deaths > self.options.max_deaths or (not self.ledger.done and self.deaths >= TRIES):
+                message = f"the model's process ended while it loaded, {self.deaths} times: {self.last_death}"
+                raise ModelError(message) from error
+            self._spawn()
+            return
+        if "error" in found:
+            raise ModelError(found["error"])
+        if found != versions():
+            raise SpecError(f"a worker runs {found}, the driver {versions()}; install the same versions on every node")
+        self.idle.append(actor)
+
+
+def ray_is_installed() -> bool:
+    """Say whether ray can be imported, without importing it."""
+    return importlib.util.find_spec("ray") is not None
+
+
+def gpus_here() -> int:
+    """Return how many NVIDIA GPUs this machine shows, without loading a library."""
+    folder = Path("/proc/driver/nvidia/gpus")
+    return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+
+def _first_lines(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+@contextlib.contextmanager
+def connected(options: ClusterOptions) -> Iterator[Any]:
+    """Yield the ray module, connected; everything Ray prints goes to the log.
+
+    Raises:
+        SpecError: ray is not installed, the cluster cannot be reached or lacks what is asked for.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError:
+        raise SpecError("--ray: ray is not installed; pip install 'medground[ray]', or use --ray off") from None
+    options.log.parent.mkdir(parents=True, exist_ok=True)
+    with options.log.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        started = not ray.is_initialized()
+        if started:
+            _connect(ray, options, log)
+        try:
+            _check_resources(ray, options)
+            yield ray
+        finally:
+            if started:
+                ray.shutdown()
+
+
+def _connect(ray: Any, options: ClusterOptions, log: TextIO) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+    try:
+        with contextlib.redirect_stderr(log):
+            if options.address == "local":
+                cpus = max(os.cpu_count() or 1, round(options.workers * options.resources.cpus))
+                ray.init(address="local", num_cpus=cpus, _node_ip_address="127.0.0.1", **quiet)
+            else:
+                del quiet["include_dashboard"]
+                ray.init(address=options.address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise SpecError(
+            f"--ray {options.address}: cannot connect: {_first_lines(str(error))}; see {options.log}"
+        ) from error
+
+
+def _check_resources(ray: Any, options: ClusterOptions) -> None:
+    cluster = ray.cluster_resources()
+    for name, each in (("GPU", options.resources.gpus), ("CPU", options.resources.cpus)):
+        wanted, available = each * options.workers, cluster.get(name, 0.0)
+        if wanted > available:
+            raise SpecError(
+                f"--workers {options.workers} with {each:g} {name}s each need {wanted:g} {name}s; the cluster has "
+                f"{available:g}. Lower --workers{' or --gpus-per-worker' if name == 'GPU' else ''}."
+            )
+
+
+def run_on_ray(setup: WorkerSetup, batches: Iterable[list[Ask]], ledger: Ledger, options: ClusterOptions) -> None:
+    """Run the batches on Ray; see `Cluster.run` for what it raises."""
+    sys.stdout.flush()
+    with connected(options) as ray:
+        Cluster(setup=setup, options=options, ledger=ledger, ray=ray).run(batches)

@@ -1,0 +1,127 @@
+"""Raw text -> answer, by named policy. A reply that cannot be read gives None; nothing is ever guessed."""
+
+import json
+import re
+import unicodedata
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+_QUOTE_PAIRS = frozenset({'""', "''", "``", "“”", "‘’", "„“", "«»", "「」", "『』"})
+_FINAL_MARKS = ".!?,;:。"  # NFKC turns the other full-width marks into these; the ideographic stop stays itself
+_IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
+_IDEOGRAPH_OR_RUN = re.compile(f"[{_IDEOGRAPH}]|[^{_IDEOGRAPH}]+")
+_IDEOGRAPH_OR_WORD = re.compile(rf"[{_IDEOGRAPH}]|[^\W{_IDEOGRAPH}]+")
+
+_POLARITY: dict[str, Literal["yes", "no"]] = {"yes": "yes", "是": "yes", "no": "no", "否": "no"}
+_IS_NOT = "不是"
+
+_VQA_SYMBOLS = ';/[]"{}()=+\\_-><@`,?!'
+_VQA_THOUSANDS = re.compile(r"\d,\d")
+_VQA_PERIOD = re.compile(r"\.(?!\d)")
+_VQA_MOST_PERIODS = 32  # the released code hands a flag of this value to the argument that counts replacements
+_VQA_ARTICLES = frozenset({"a", "an", "the"})
+_VQA_NUMBERS = {
+    "none": "0",
+    "zero": "0",
+    "one": "1",
+    "two": "2",
+    "three": "3",
+    "four": "4",
+    "five": "5",
+    "six": "6",
+    "seven": "7",
+    "eight": "8",
+    "nine": "9",
+    "ten": "10",
+}
+
+
+def standard_normalise(text: str) -> str:
+    """Return `text` in the form that protocol `standard` compares.
+
+    NFKC, casefold, blanks collapsed and trimmed; surrounding quotes and final `. ! ? , ; :` dropped as often as they
+    occur. The empty text stays empty.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    text = " ".join(unicodedata.normalize("NFKC", folded).split())
+    while (bare := _without_wrapping(text)) != text:
+        text = bare
+    return text
+
+
+def _without_wrapping(text: str) -> str:
+    text = text.rstrip(_FINAL_MARKS).strip()
+    if len(text) >= 2 and text[0] + text[-1] in _QUOTE_PAIRS:
+        text = text[1:-1].strip()
+    return text
+
+
+def words(text: str) -> list[str]:
+    """Return the words of the standard-normalised text, each normalised again; a CJK character is one word.
+
+    "Lung, left" gives ["lung", "left"]. Words that are nothing but dropped marks are left out; no words: [].
+    """
+    runs = (run for word in standard_normalise(text).split() for run in _IDEOGRAPH_OR_RUN.findall(word))
+    return [word for run in runs if (word := standard_normalise(run))]
+
+
+def yes_no(text: str) -> Literal["yes", "no"] | None:
+    """Return which of yes (是) and no (否) the words of `text` hold; None when they hold both or neither.
+
+    Words are Unicode letters, digits and underscores, and single CJK characters. 不是 is the word "is not" and
+    counts as neither, so a reply that says nothing else is not read.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold().replace(_IS_NOT, " ")
+    found = {_POLARITY[word] for word in _IDEOGRAPH_OR_WORD.findall(folded) if word in _POLARITY}
+    return found.pop() if len(found) == 1 else None
+
+
+def vqa_v2_normalise(text: str) -> str:
+    """Return `text` as the VQA v2 evaluation compares it, its known quirks included.
+
+    Newlines and tabs become blanks and the ends are trimmed; then symbols and periods go, the rest is lower-cased,
+    number words become digits, articles are dropped and apostrophes of known contractions restored.
+
+    Source: Goyal et al., arXiv:1612.00837, evaluation code; see `_without_vqa_punctuation` for the quirks.
+    """
+    return _vqa_words(_without_vqa_punctuation(text.replace("\n", " ").replace("\t", " ").strip()))
+
+
+def medplib_normalise(text: str) -> str:
+    """Return `text` as MedPLIB's released metrics compare it (one pass; its open-ended metrics apply it twice).
+
+    The VQA v2 rule on the lower-cased text, but without its first step: a newline, a tab or a blank at the ends is
+    left as it is until the text is split. So ",\\n" does not count as a comma beside a blank, and " -" at the start
+    does. Commas are deleted once more at the end.
+    """
+    return _vqa_words(_without_vqa_punctuation(text.lower())).replace(",", "")
+
+
+def _without_vqa_punctuation(text: str) -> str:
+    """Apply the punctuation rule of VQA v2.
+
+    A symbol that has a blank beside it anywhere in the text is deleted, any other becomes a blank; where the text
+    holds digit-comma-digit, all are deleted. Then the first 32 periods that no digit follows are deleted.
+    """
+    thousands = _VQA_THOUSANDS.search(text) is not None
+    without = text
+    for symbol in _VQA_SYMBOLS:
+        delete = thousands or f"{symbol} " in text or f" {symbol}" in text
+        without = without.replace(symbol, "" if delete else " ")
+    return _VQA_PERIOD.sub("", without, count=_VQA_MOST_PERIODS)
+
+
+def _vqa_words(text: str) -> str:
+    numbered = (_VQA_NUMBERS.get(word, word) for word in text.lower().split())
+    contractions = _vqa_contractions()
+    return " ".join(contractions.get(word, word) for word in numbered if word not in _VQA_ARTICLES)
+
+
+@cache
+def _vqa_contractions() -> dict[str, str]:
+    path = Path(__file__).parent / "protocol_data" / "vqa_v2_contractions.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    words: list[str] = data["restored"]
+    table = {word[:at] + word[at + 1 :]: word for word in words for at, letter in enumerate(word) if letter == "'"}
+    return {**table, **data["as_released"]}

@@ -1,0 +1,460 @@
+"""The only mask codec: COCO run lengths of an image, or of each non-empty slice of a volume.
+
+Areas, intersections and unions are taken on the run lengths and never decode to arrays. pycocotools does the work, but
+it answers wrongly without a word where sizes differ or a run inside a mask has length 0; neither gets past this module.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from math import floor, isfinite, prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as coco
+
+from harness.errors import DataError
+from harness.records import Box, Json, Mask, Size
+
+MAX_PIXELS = 2**28
+"""Most pixels of a 2-D mask or of one slice: 16,384 x 16,384."""
+MAX_VOXELS = 2**31
+"""Most voxels of a 3-D mask: 2 GiB once decoded."""
+
+_FIRST_SYMBOL = ord("0")
+_MOST_SYMBOLS = 7  # seven groups of 5 bits hold every 32-bit run length
+
+Bools = NDArray[np.bool_]
+Runs = NDArray[np.int64]
+_Planes = dict[int, dict[str, Any]]
+
+
+class Overlap(NamedTuple):
+    """Pixel counts of two masks: of each, and of what both cover."""
+
+    first: int
+    second: int
+    intersection: int
+
+    @property
+    def union(self) -> int:
+        """Pixels that at least one of the two covers."""
+        return self.first + self.second - self.intersection
+
+
+def encode(array: Any, *, where: str = "mask") -> Mask:
+    """Return the run lengths of an array.
+
+    Args:
+        array: (H, W) or (D, H, W), boolean or integers 0 and 1, every axis at least 1 long.
+        where: What the messages call it.
+    Raises:
+        DataError: Another number of axes, another dtype (soft masks must be thresholded), other values, or too large.
+    """
+    found = np.asarray(array)
+    if found.ndim not in (2, 3):
+        raise DataError(f"{where}: expected an array (H, W) or (D, H, W), found shape {found.shape}")
+    _check_extent(found.shape, where)
+    dense = _binary(found, where)
+    if dense.ndim == 2:
+        return Mask(size=dense.shape, counts=_encode_planes(dense[None])[0])
+    indices = np.flatnonzero(dense.any(axis=(1, 2))).tolist()
+    return Mask(size=dense.shape, slices=tuple(zip(indices, _encode_planes(dense[indices]), strict=True)))
+
+
+def decode(mask: Mask) -> Bools:
+    """Return the boolean array (H, W) or (D, H, W) of a mask, C-contiguous and writable."""
+    dense = np.zeros(mask.size, dtype=np.bool_)
+    planes = dense if dense.ndim == 3 else dense[None]
+    for index, rle in _planes(mask).items():
+        planes[index] = _pixels(_runs(rle["counts"], "mask"), rle["size"])
+    return dense
+
+
+def empty(size: Size) -> Mask:
+    """Return the mask of `size` that covers nothing."""
+    return from_box(Box(corners=(0.0,) * (2 * len(size))), size)
+
+
+def full(size: Size) -> Mask:
+    """Return the mask of `size` that covers everything."""
+    ends = size[::-1] if len(size) == 2 else size
+    return from_box(Box(corners=(*(0.0 for _ in size), *map(float, ends))), size)
+
+
+def from_box(box: Box, size: Size) -> Mask:
+    """Return the filled box, its edges rounded half up to whole pixels and clipped to the image.
+
+    Args:
+        box: Half-open, in original pixels; one without extent gives an empty mask.
+        size: (H, W) or (D, H, W).
+    Raises:
+        DataError: The box does not have two finite numbers per axis, or `size` is not one of a mask.
+    """
+    axes = len(size)
+    if axes not in (2, 3) or len(box.corners) != 2 * axes:
+        raise DataError(f"box: expected 4 numbers for (H, W) or 6 for (D, H, W), found {len(box.corners)} for {size}")
+    _check_extent(size, "box")
+    if not all(map(isfinite, box.corners)):
+        raise DataError(f"box: expected finite numbers, found {box.corners}")
+    corners = [floor(value + 0.5) for value in box.corners]
+    starts, ends = corners[:axes], corners[axes:]
+    if axes == 2:
+        starts, ends = starts[::-1], ends[::-1]
+    spans = [slice(max(start, 0), max(end, 0)) for start, end in zip(starts, ends, strict=True)]
+    plane = np.zeros((1, *size[-2:]), dtype=np.bool_)
+    plane[:, spans[-2], spans[-1]] = True
+    counts = _encode_planes(plane)[0]
+    if axes == 2:
+        return Mask(size=tuple(size), counts=counts)
+    indices = range(size[0])[spans[0]] if plane.any() else ()
+    return Mask(size=tuple(size), slices=tuple((index, counts) for index in indices))
+
+
+def area(mask: Mask) -> int:
+    """Return how many pixels or voxels the mask covers."""
+    return sum(_areas(list(_planes(mask).values())))
+
+
+def overlap(first: Mask, second: Mask) -> Overlap:
+    """Return both areas and the intersection in one pass over the run lengths.
+
+    Raises:
+        DataError: The sizes differ.
+    """
+    _check_same_size((first, second))
+    if first.slices is None:  # the bulk of all scoring: two calls into C
+        pair = [_rle(first.size, first.counts), _rle(second.size, second.counts)]
+        return Overlap(*coco.area([*pair, coco.merge(pair, intersect=True)]).tolist())
+    ours, theirs = _planes(first), _planes(second)
+    shared = [coco.merge([ours[index], theirs[index]], intersect=True) for index in ours.keys() & theirs.keys()]
+    return Overlap(area(first), area(second), sum(_areas(shared)))
+
+
+def intersection(first: Mask, second: Mask) -> int:
+    """Return how many pixels both masks cover; a DataError when their sizes differ."""
+    return overlap(first, second).intersection
+
+
+def union(first: Mask, second: Mask) -> int:
+    """Return how many pixels at least one of the masks covers; a DataError when their sizes differ."""
+    return overlap(first, second).union
+
+
+def merge(masks: Sequence[Mask]) -> Mask:
+    """Return the mask that covers what any of `masks` covers; a single mask comes back as it is.
+
+    Raises:
+        DataError: The sizes differ, or there is no mask and hence no size.
+    """
+    if not masks:
+        raise DataError("merge: expected at least one mask, found none; use masks.empty for a size without any")
+    if len(masks) == 1:
+        return masks[0]
+    _check_same_size(masks)
+    planes: dict[int, list[dict[str, Any]]] = {}
+    for mask in masks:
+        for index, rle in _planes(mask).items():
+            planes.setdefault(index, []).append(rle)
+    merged = {index: _text(coco.merge(rles, intersect=False)) for index, rles in sorted(planes.items())}
+    size = masks[0].size
+    return Mask(size=size, counts=merged[0]) if len(size) == 2 else Mask(size=size, slices=tuple(merged.items()))
+
+
+def bounding_box(mask: Mask) -> Box | None:
+    """Return the tight half-open box x1 y1 x2 y2 (3-D: z1 y1 x1 z2 y2 x2); None for an empty mask."""
+    planes = _planes(mask)
+    if not area(mask):
+        return None
+    boxes = coco.toBbox(list(planes.values()))
+    x1, y1 = boxes[:, :2].min(axis=0).tolist()
+    x2, y2 = (boxes[:, :2] + boxes[:, 2:]).max(axis=0).tolist()
+    if len(mask.size) == 2:
+        return Box(corners=(x1, y1, x2, y2))
+    return Box(corners=(float(min(planes)), y1, x1, float(max(planes) + 1), y2, x2))
+
+
+def check_size(mask: Mask, size: Size, where: str, *, what: str = "predicted mask") -> None:
+    """Raise a DataError unless `mask` has the (H, W) or (D, H, W) of the image it belongs to.
+
+    Args:
+        mask: The mask in question.
+        size: What it should be.
+        where: The sample, or file and line.
+        what: How the message calls the mask.
+    """
+    wanted = tuple(size)
+    if mask.size == wanted:
+        return
+    owner, order = ("image", "(H, W)") if len(wanted) == 2 else ("volume", "(D, H, W)")
+    swapped = sorted(mask.size) == sorted(wanted)
+    advice = "the adapter may have swapped the axes" if swapped else "masks must lie in the frame of the original image"
+    raise DataError(f"{where}: {what} is {mask.size}, {owner} is {wanted} as {order}; {advice}")
+
+
+def to_json(mask: Mask) -> dict[str, Json]:
+    """Return `{"size": [H, W], "counts": str}` or `{"size": [D, H, W], "slices": {"17": str, ...}}`."""
+    if mask.slices is None:
+        return {"size": list(mask.size), "counts": mask.counts}
+    return {"size": list(mask.size), "slices": {str(index): counts for index, counts in mask.slices}}
+
+
+def from_json(value: Json, *, where: str, check: bool = True) -> Mask:
+    """Return the mask that a JSON value holds.
+
+    Args:
+        value: What `to_json` writes, the same with run lengths as lists, or nested lists of 0 and 1 (2-D or 3-D).
+        where: File and line, or sample; begins every message.
+        check: Verify every run length. False only for what `to_json` wrote and the harness itself stored.
+    Raises:
+        DataError: The value is none of these (`{"path": ...}` is for `read_file`), or its runs do not fit its size.
+    """
+    if not check:
+        return _stored(value)
+    if isinstance(value, list):
+        return encode(_nested(value, where), where=where)
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: expected a mask as an object or as nested lists, found {type(value).__name__}")
+    kinds = [key for key in ("counts", "slices", "path") if key in value]
+    if len(kinds) != 1:
+        found = ", ".join(map(repr, value)) or "no key"
+        raise DataError(f"{where}: expected a mask with one of 'counts', 'slices' and 'path', found {found}")
+    if kinds == ["path"]:
+        raise DataError(f"{where}: expected run lengths, found a mask in a file of its own, {value['path']!r}")
+    return _from_counts(value, where) if kinds == ["counts"] else _from_slices(value, where)
+
+
+def read_file(path: Path | str, label: int | None, where: str) -> Mask:
+    """Return the mask that an image or volume file holds.
+
+    Args:
+        path: `.png` with one channel, a palette or equal channels, in its stored frame; or `.nii`, `.nii.gz`, which is
+            brought to the closest RAS+ orientation by flips and permutations and held as (z, y, x).
+        label: The value >= 1 that is foreground; None means every value >= 1.
+        where: Begins every message.
+    Raises:
+        DataError: The file is missing, unreadable, too large or not a mask, the label is no integer >= 1, or nibabel
+            is not installed.
+    """
+    if label is not None and (type(label) is not int or label < 1):
+        raise DataError(f"{where}: label: expected an integer >= 1, found {label!r}")
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(f"{where}: mask file {file.name} is missing; expected it at {file}")
+    if file.name.lower().endswith(".png"):
+        values = _read_png(file, where)
+    elif file.name.lower().endswith((".nii", ".nii.gz")):
+        values = _read_nifti(file, where)
+    else:
+        raise DataError(f"{where}: expected a mask file .png, .nii or .nii.gz, found {file.name}")
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise DataError(f"{where}: {file.name}: expected labels, found NaN")
+    return encode(values >= 1 if label is None else values == label, where=where)
+
+
+# --- arrays and run lengths
+
+
+def _binary(found: NDArray[Any], where: str) -> Bools:
+    if found.dtype == np.bool_:
+        return found
+    if found.dtype.kind not in "iu":
+        missing = int(np.isnan(found).sum()) if found.dtype.kind == "f" else 0
+        extra = f" with {missing} NaN" if missing else ""
+        raise DataError(f"{where}: expected bool or 0/1 integers, found {found.dtype}{extra}; threshold it first")
+    strange = found[(found != 0) & (found != 1)]
+    if strange.size:
+        raise DataError(
+            f"{where}: expected the values 0 and 1, found {strange[0]}; choose one label or use `array > 0`"
+        )
+    return found.astype(np.bool_)
+
+
+def _check_extent(size: Size, where: str) -> None:
+    if min(size) < 1:
+        raise DataError(f"{where}: expected every axis to be at least 1 long, found {tuple(size)}")
+    if prod(size[-2:]) > MAX_PIXELS or prod(size) > MAX_VOXELS:
+        raise DataError(
+            f"{where}: a mask of size {tuple(size)} is too large; at most {MAX_PIXELS} pixels a slice and "
+            f"{MAX_VOXELS} voxels"
+        )
+
+
+def _check_same_size(masks: Sequence[Mask]) -> None:
+    size = masks[0].size
+    for mask in masks:
+        if mask.size != size:
+            raise DataError(
+                f"masks of sizes {size} and {mask.size} do not fit together; "
+                "bring both to the frame of the original image"
+            )
+
+
+def _encode_planes(planes: Bools) -> list[str]:
+    """Return the run-length string of each plane of (N, H, W)."""
+    columns = np.asfortranarray(planes.view(np.uint8).transpose(1, 2, 0))
+    return [_text(rle) for rle in coco.encode(columns)]
+
+
+def _text(rle: Mapping[str, Any]) -> str:
+    counts: bytes = rle["counts"]
+    return counts.decode("ascii")
+
+
+def _rle(size: Size, counts: str | None) -> dict[str, Any]:
+    return {"size": size[-2:], "counts": counts}
+
+
+def _planes(mask: Mask) -> _Planes:
+    """Return what pycocotools reads, by slice index; an image is slice 0."""
+    if mask.slices is None:
+        return {0: _rle(mask.size, mask.counts)}
+    return {index: _rle(mask.size, counts) for index, counts in mask.slices}
+
+
+def _areas(rles: list[dict[str, Any]]) -> list[int]:
+    return coco.area(rles).tolist() if rles else []
+
+
+# --- JSON
+
+
+def _stored(value: Mapping[str, Json]) -> Mask:
+    size = tuple(value["size"])
+    if "counts" in value:
+        return Mask(size=size, counts=value["counts"])
+    return Mask(size=size, slices=tuple(sorted((int(index), counts) for index, counts in value["slices"].items())))
+
+
+def _nested(value: Json, where: str) -> NDArray[Any]:
+    try:
+        return np.array(value)
+    except ValueError:
+        raise DataError(f"{where}: expected nested lists with rows of one length, found rows that differ") from None
+
+
+def _from_counts(value: Mapping[str, Json], where: str) -> Mask:
+    size = _json_size(value, 2, where)
+    return Mask(size=size, counts=_checked_counts(value["counts"], size, f"{where}: counts"))
+
+
+def _from_slices(value: Mapping[str, Json], where: str) -> Mask:
+    size = _json_size(value, 3, where)
+    if not isinstance(value["slices"], dict):
+        raise DataError(f"{where}: slices: expected an object, found {type(value['slices']).__name__}")
+    planes = {
+        _slice_index(key, size[0], where): _checked_counts(counts, size[1:], f"{where}: slices['{key}']")
+        for key, counts in value["slices"].items()
+    }
+    filled = ((index, counts) for index, counts in sorted(planes.items()) if any(_areas([_rle(size, counts)])))
+    return Mask(size=size, slices=tuple(filled))
+
+
+def _json_size(value: Mapping[str, Json], axes: int, where: str) -> Size:
+    size = value.get("size")
+    if not isinstance(size, list) or len(size) != axes or not all(type(length) is int for length in size):
+        order = "[H, W]" if axes == 2 else "[D, H, W]"
+        raise DataError(f"{where}: size: expected {order} as integers, found {size!r}")
+    _check_extent(tuple(size), f"{where}: size")
+    return tuple(size)
+
+
+def _slice_index(key: str, depth: int, where: str) -> int:
+    """Return the index a key names; `01` is refused, since it would name slice 1 a second time."""
+    if not (key.isascii() and key.isdigit() and len(key) < 10 and str(int(key)) == key and int(key) < depth):
+        raise DataError(f"{where}: slices: expected indices '0' to '{depth - 1}', found '{key}'")
+    return int(key)
+
+
+def _checked_counts(counts: Json, size: Size, where: str) -> str:
+    """Return the one string that `encode` would write for `counts`, whose runs must cover exactly (H, W)."""
+    runs = _listed_runs(counts, where) if isinstance(counts, list) else _runs(counts, where)
+    height, width = size
+    if (total := int(runs.sum(dtype=np.float64))) != height * width:
+        raise DataError(f"{where}: expected runs that sum to {height} x {width} = {height * width}, found {total}")
+    if runs[1:].all():
+        return _text(coco.frPyObjects({"size": list(size), "counts": runs.tolist()}, height, width))
+    return _encode_planes(_pixels(runs, size)[None])[0]
+
+
+def _listed_runs(counts: list[Json], where: str) -> Runs:
+    if not all(type(run) is int and 0 <= run <= MAX_PIXELS for run in counts):
+        raise DataError(f"{where}: expected run lengths as integers from 0 to {MAX_PIXELS}, found another value")
+    return np.array(counts, dtype=np.int64)
+
+
+def _runs(counts: Json, where: str) -> Runs:
+    """Return the run lengths that a COCO string writes, background first.
+
+    A symbol is 5 bits of a number, low bits first, and a sixth that says whether more follow; the last group carries
+    the sign. From the fourth run on the number is the difference to the run before the previous one.
+    """
+    if not isinstance(counts, str) or not counts or not counts.isascii():
+        raise DataError(f"{where}: expected a COCO run-length string, found {_brief(counts)}")
+    symbols = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - _FIRST_SYMBOL
+    if symbols.min() < 0 or symbols.max() > 63:
+        raise DataError(f"{where}: expected the characters '0' to 'o', found {_brief(counts)}")
+    ends = np.flatnonzero(symbols < 32)
+    if symbols[-1] >= 32:
+        raise DataError(f"{where}: the string ends inside a number; it was cut short")
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts + 1
+    if lengths.max() > _MOST_SYMBOLS:
+        raise DataError(f"{where}: expected numbers of at most {_MOST_SYMBOLS} characters, found {lengths.max()}")
+    shifts = 5 * (np.arange(len(symbols)) - np.repeat(starts, lengths))
+    runs = np.add.reduceat((symbols & 31) << shifts, starts)
+    runs -= np.where(symbols[ends] & 16, 1 << (5 * lengths), 0)
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    if runs.min() < 0:
+        raise DataError(f"{where}: expected run lengths >= 0, found {runs.min()}; the string is corrupt")
+    return runs
+
+
+def _pixels(runs: Runs, size: Size) -> Bools:
+    """Return the plane (H, W) that the runs cover, column by column."""
+    height, width = size
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+
+
+def _brief(value: Json) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+# --- files
+
+
+def _read_png(file: Path, where: str) -> NDArray[Any]:
+    try:
+        with Image.open(file) as image:
+            _check_extent(image.size[::-1], f"{where}: {file.name}")
+            values = np.asarray(image)
+    except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
+        raise DataError(f"{where}: mask file {file.name} cannot be read as an image: {error}") from error
+    if values.ndim == 2:
+        return values
+    colours = values[..., : 3 if values.shape[-1] > 2 else 1]
+    if (colours != colours[..., :1]).any():
+        raise DataError(
+            f"{where}: {file.name}: expected one channel or equal ones, found {values.shape[-1]} that differ"
+        )
+    return values[..., 0]
+
+
+def _read_nifti(file: Path, where: str) -> NDArray[Any]:
+    try:
+        nibabel: Any = import_module("nibabel")  # heavy, optional, and only partly typed
+    except ImportError as error:
+        raise DataError(f"{where}: {file.name} needs nibabel; pip install 'medground[medical]'") from error
+    try:
+        image = nibabel.load(file)
+        if len(image.shape) != 3:
+            raise DataError(f"{where}: {file.name}: expected a volume with 3 axes, found shape {image.shape}")
+        _check_extent(image.shape, f"{where}: {file.name}")
+        return np.asarray(nibabel.as_closest_canonical(image).dataobj).transpose(2, 1, 0)
+    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise DataError(f"{where}: mask file {file.name} cannot be read as NIfTI: {error}") from error

@@ -1,0 +1,133 @@
+"""Media at the model's door: a verified local file, decoded on demand."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import DataError
+from harness.records import Media, MediaPart, Part, Request, Size, Turn
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Fetch = Callable[[str], bytes | None]
+"""Asks the driver for the bytes of a file of the release by relative path; None when it has none either."""
+
+CACHE_BYTES = 256 * 1024 * 1024
+"""Decoded pixels kept per process: the samples of one image usually follow each other."""
+
+
+@dataclass(slots=True)
+class MediaStore:
+    """Finds, verifies and decodes the media of a release on this node.
+
+    A file is looked for below each root in turn and must have the digest of its record. Where no root holds it,
+    `fetch` is asked and the bytes are kept below `spool`.
+    """
+
+    roots: Sequence[Path]
+    spool: Path | None = None
+    fetch: Fetch | None = None
+    _verified: dict[str, Path] = field(default_factory=dict)
+    _decoded: "dict[tuple[str, tuple[float, float] | None], NDArray[np.uint8]]" = field(default_factory=dict)
+
+    def locate(self, media: Media) -> Path:
+        """Return the verified local file of `media`.
+
+        Raises:
+            DataError: No root holds the file, or its bytes are not those that were prepared.
+        """
+        if media.sha256 is None:
+            raise DataError(f"{media.path}: the release lacks this file or it cannot be read; see integrity.json")
+        if media.sha256 not in self._verified:
+            self._verified[media.sha256] = self._find(media, media.sha256)
+        return self._verified[media.sha256]
+
+    def _find(self, media: Media, sha256: str) -> Path:
+        found = [path for path in (root / media.path for root in self.roots) if path.is_file()]
+        for path in found:
+            if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+                return path
+        content = self.fetch(media.path) if self.fetch is not None else None
+        if content is not None and self.spool is not None and hashlib.sha256(content).hexdigest() == sha256:
+            path = self.spool / f"{sha256}{Path(media.path).suffix}"
+            path.write_bytes(content)
+            return path
+        if found:
+            raise DataError(f"{media.path}: its bytes changed since it was prepared; run `harness prepare` again")
+        raise DataError(f"{media.path}: found below none of {', '.join(str(root) for root in self.roots)}")
+
+    def image(self, media: Media) -> "NDArray[np.uint8]":
+        """Return the image as uint8 (H, W, 3) RGB, read-only; decoded once while it stays in the cache."""
+        from harness.images import read_image
+
+        key = (media.sha256 or "", media.window)
+        if key not in self._decoded:
+            pixels = read_image(self.locate(media).read_bytes(), window=media.window, where=media.path)
+            pixels.setflags(write=False)
+            self._make_room(pixels.nbytes)
+            self._decoded[key] = pixels
+        return self._decoded[key]
+
+    def _make_room(self, wanted: int) -> None:
+        held = sum(pixels.nbytes for pixels in self._decoded.values())
+        while self._decoded and held + wanted > CACHE_BYTES:
+            held -= self._decoded.pop(next(iter(self._decoded))).nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class LocalMedia:
+    """The handle an adapter holds: a media record and the store that can open it."""
+
+    record: Media
+    store: MediaStore
+
+    @property
+    def path(self) -> str:
+        """A verified local file."""
+        return str(self.store.locate(self.record))
+
+    @property
+    def size(self) -> Size:
+        """(H, W) or (D, H, W) as stored."""
+        return self.record.size
+
+    def image(self) -> "NDArray[np.uint8]":
+        """Return uint8 (H, W, 3) RGB, read-only."""
+        return self.store.image(self.record)
+
+    def volume(self) -> "NDArray[np.float32]":
+        """Return float32 (D, H, W), read-only; spacing and affine stand in `record`.
+
+        Raises:
+            DataError: The media is an image, or the file cannot be read.
+        """
+        if self.record.kind != "volume":
+            raise DataError(f"{self.record.path}: is an image, not a volume; ask for .image()")
+        from harness.volumes import read_volume
+
+        return read_volume(self.store.locate(self.record)).voxels
+
+
+def with_handles(request: Request, store: MediaStore) -> Request:
+    """Return the request with every media record replaced by a handle of `store`, each file found and verified.
+
+    Raises:
+        DataError: A file is missing or its bytes changed.
+    """
+    if not request.media:
+        return request
+    for media in request.media:
+        store.locate(media.record)
+    return replace(request, messages=tuple(_turn_with_handles(turn, store) for turn in request.messages))
+
+
+def _turn_with_handles(turn: Turn, store: MediaStore) -> Turn:
+    parts: list[Part] = []
+    for part in turn.parts:
+        handle = MediaPart(media=LocalMedia(part.media.record, store)) if isinstance(part, MediaPart) else None
+        parts.append(handle or part)
+    return replace(turn, parts=tuple(parts))

@@ -1,0 +1,102 @@
+"""The scripted model: fixed replies, and on request the faults a real model shows."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.errors import SpecError
+from harness.records import Answer, Capabilities, ErrorInfo, Json, Request
+
+HANG_SECONDS = 10**6
+CRASH_EXIT_CODE = 70
+
+
+class Scripted:
+    """Replies with one text, or with the text of a JSON lines file by sample id.
+
+    Args:
+        text: The reply to every request.
+        file: JSON lines `{"sample_id": ..., "text": ...}`; a sample that is not there gets `text`.
+        sleep: Seconds to wait per sample.
+        fail_every: About one sample in N raises, chosen by the hash of its id, so that the choice depends on neither
+            order nor workers.
+        crash_on: The sample id at which the process ends.
+        hang_on: The sample id at which it never returns.
+    """
+
+    version = "1"
+
+    def __init__(
+        self,
+        *,
+        text: str = "",
+        file: str | None = None,
+        sleep: float = 0.0,
+        fail_every: int = 0,
+        crash_on: str | None = None,
+        hang_on: str | None = None,
+    ) -> None:
+        self.text = str(text)
+        self.file = file
+        self.sleep = sleep
+        self.fail_every = fail_every
+        self.crash_on = crash_on
+        self.hang_on = hang_on
+        self.replies: Mapping[str, str] = {}
+
+    def capabilities(self) -> Capabilities:
+        """Take anything, give text; identical whatever the batch."""
+        return Capabilities(
+            takes=frozenset({"text", "image", "images", "volume", "point", "box", "region"}),
+            gives=frozenset({"text"}),
+            max_images=1000,
+            max_batch=1024,
+            batch_invariant=True,
+            per_sample=True,
+            execution_only=frozenset({"sleep"}),
+            weights=() if self.file is None else (self.file,),
+        )
+
+    def load(self, device: str) -> None:  # noqa: ARG002 - there is nothing to place on a device
+        """Read the replies."""
+        if self.file is not None:
+            self.replies = _read_replies(Path(self.file))
+
+    def predict(self, requests: Sequence[Request]) -> list[Answer]:
+        """Reply to each request in turn."""
+        return [self._reply(request.sample_id or "") for request in requests]
+
+    def _reply(self, sample_id: str) -> Answer:
+        if self.sleep:
+            time.sleep(self.sleep)
+        if sample_id == self.crash_on:
+            os._exit(CRASH_EXIT_CODE)
+        if sample_id == self.hang_on:
+            time.sleep(HANG_SECONDS)
+        if self.fail_every and _is_chosen(sample_id, self.fail_every):
+            return Answer(error=ErrorInfo(type="ScriptedFailure", message=f"{sample_id}: told to fail by fail_every"))
+        return Answer(text=self.replies.get(sample_id, self.text))
+
+
+def _is_chosen(sample_id: str, one_in: int) -> bool:
+    return int.from_bytes(hashlib.sha256(sample_id.encode()).digest()[:8], "big") % one_in == 0
+
+
+def _read_replies(path: Path) -> dict[str, str]:
+    """Return text by sample id.
+
+    Raises:
+        SpecError: A line is not an object with a sample_id and a text.
+    """
+    replies: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            record: Json = json.loads(line)
+            replies[record["sample_id"]] = str(record["text"])
+        except (ValueError, KeyError, TypeError) as error:
+            expected = '{"sample_id": ..., "text": ...}'
+            raise SpecError(f"{path}:{number}: expected {expected}: {type(error).__name__}: {error}") from error
+    return replies

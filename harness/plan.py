@@ -1,0 +1,174 @@
+"""The plan of a run: which samples are asked what, cut once into batches that do not depend on what is finished.
+
+`plan/<task>.parquet` holds one row per sample and repetition. Rows come in row groups; inside one, requests are
+ordered by size class, then key, so that batches hold alike images and are the same for every number of workers and
+every resume.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.records import Sample
+from harness.serial import canonical, sample_from_json, sample_to_json
+
+ROWS_PER_GROUP = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRequest:
+    """One row of the plan.
+
+    Attributes:
+        sample: With its target, for scoring.
+        repeat: 0-based repetition.
+        key: Of the request; empty where the sample cannot be asked.
+        size_class: Alike for requests that fit one batch: the bit length of their pixel count.
+        request: Canonical JSON of the request, its key included; empty where the sample cannot be asked.
+        defect: Why the sample cannot be asked.
+    """
+
+    sample: Sample
+    repeat: int
+    key: str = ""
+    size_class: int = 0
+    request: str = ""
+    defect: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a worker needs of one planned request."""
+
+    key: str
+    request: str
+    sample_id: str
+
+
+def size_class(sample: Sample) -> int:
+    """Return the bit length of the sample's pixel count: images of alike size share a class."""
+    pixels = 0
+    for media in sample.media:
+        count = 1 if media.size else 0
+        for length in media.size:
+            count *= length
+        pixels += count
+    return pixels.bit_length()
+
+
+def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
+    """Write one task's plan to `path`, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("sample_id", pa.string()),
+            ("repeat", pa.int32()),
+            ("key", pa.string()),
+            ("size_class", pa.int32()),
+            ("defect", pa.string()),
+            ("request", pa.string()),
+            ("sample", pa.string()),
+        ]
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for group in _groups(rows):
+            columns = {name: [row[name] for row in group] for name in schema.names}
+            writer.write_table(pa.table(columns, schema=schema))
+    temporary.replace(path)
+
+
+def _groups(rows: Iterable[PlannedRequest]) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    for row in rows:
+        group.append(
+            {
+                "sample_id": row.sample.id,
+                "repeat": row.repeat,
+                "key": row.key,
+                "size_class": row.size_class,
+                "defect": row.defect,
+                "request": row.request,
+                "sample": canonical(sample_to_json(row.sample)),
+            }
+        )
+        if len(group) == ROWS_PER_GROUP:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def read(path: Path) -> Iterator[PlannedRequest]:
+    """Yield the rows of one task's plan in the order of the release."""
+    for columns in _read_groups(path, ["repeat", "key", "size_class", "defect", "request", "sample"]):
+        for repeat, key, kind, defect, request, sample in zip(*columns, strict=True):
+            yield PlannedRequest(
+                sample=sample_from_json(json.loads(sample)),
+                repeat=repeat,
+                key=key,
+                size_class=kind,
+                request=request,
+                defect=defect,
+            )
+
+
+def read_keys(path: Path) -> Iterator[tuple[str, int, str]]:
+    """Yield (sample id, repeat, key) of every row."""
+    for columns in _read_groups(path, ["sample_id", "repeat", "key"]):
+        yield from zip(*columns, strict=True)
+
+
+def _read_groups(path: Path, columns: list[str]) -> Iterator[list[list[Any]]]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for index in range(file.num_row_groups):
+            table = file.read_row_group(index, columns=columns)
+            yield [table.column(name).to_pylist() for name in columns]
+
+
+def batches(paths: Sequence[Path], size: int) -> Iterator[list[Ask]]:
+    """Yield the batches of the whole plan; a request that several tasks share is in the first of them only."""
+    seen: set[bytes] = set()
+    for path in paths:
+        for columns in _read_groups(path, ["size_class", "key", "request", "sample_id"]):
+            rows = []
+            for kind, key, request, sample_id in zip(*columns, strict=True):
+                if key and bytes.fromhex(key) not in seen:
+                    seen.add(bytes.fromhex(key))
+                    rows.append((kind, key, request, sample_id))
+            rows.sort(key=lambda row: row[:2])
+            for start in range(0, len(rows), size):
+                yield [Ask(key, request, sample_id) for _, key, request, sample_id in rows[start : start + size]]
+
+
+def due(
+    whole: Iterable[list[Ask]], done: Callable[[str], bool], *, batch_invariant: bool, size: int
+) -> Iterator[list[Ask]]:
+    """Yield what is still to be asked.
+
+    A model whose answers do not depend on their batch gets full batches of what is missing. For any other a batch stays
+    as it was cut: it is asked again whole while one of its requests is missing.
+
+    Args:
+        whole: The batches of the whole plan.
+        done: Callable that says whether a key is finished.
+        size: Requests a batch.
+    """
+    if not batch_invariant:
+        yield from (batch for batch in whole if not all(done(ask.key) for ask in batch))
+        return
+    waiting: list[Ask] = []
+    for batch in whole:
+        waiting += [ask for ask in batch if not done(ask.key)]
+        while len(waiting) >= size:
+            yield waiting[:size]
+            waiting = waiting[size:]
+    if waiting:
+        yield waiting

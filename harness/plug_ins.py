@@ -1,0 +1,145 @@
+"""The metrics and readers a task file may name: rows of the tables, or objects the task brings along."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from harness.errors import SpecError, nearest
+from harness.serial import sha256_file
+from harness.task_spec import MetricUse, PlugIn, Release
+from harness.yaml_table import one_of
+
+if TYPE_CHECKING:
+    from harness.metrics.row import Metric
+    from harness.releases.reader import Reader
+
+IMPORT_FAULTS = (
+    ImportError,
+    SyntaxError,
+    NameError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    OSError,
+    RuntimeError,
+)
+"""What a plug-in's own code may raise while it is imported, as the author of the task is to read it."""
+
+
+def is_reference(name: str) -> bool:
+    """Return whether `name` means an object outside the tables: `package.module:name` or `file.py:name`."""
+    return ":" in name
+
+
+def load_object(reference: str, folder: Path) -> tuple[object, PlugIn]:
+    """Return the object that `reference` names, and where it comes from.
+
+    Args:
+        reference: `package.module:name`, or `file.py:name` relative to `folder`.
+        folder: The task file's folder.
+
+    Raises:
+        SpecError: The file, the module or the name does not exist, or its code fails when imported.
+    """
+    source, _, name = reference.rpartition(":")
+    module = _import_file(folder / source, reference) if source.endswith(".py") else _import_module(source, reference)
+    if not hasattr(module, name):
+        raise SpecError(f"'{reference}': {source} has no '{name}'")
+    origin = getattr(module, "__file__", None)
+    if origin is None:
+        raise SpecError(f"'{reference}': {source} is not a Python file; expected a module with one")
+    return getattr(module, name), PlugIn(reference=reference, sha256=sha256_file(Path(origin)))
+
+
+def _import_module(name: str, reference: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except IMPORT_FAULTS as error:
+        raise SpecError(f"'{reference}': cannot import {name}: {type(error).__name__}: {error}") from error
+
+
+def _import_file(path: Path, reference: str) -> ModuleType:
+    """Import a file under a name made from its bytes, so that an edited file is another module."""
+    if not path.is_file():
+        raise SpecError(f"'{reference}': expected a Python file at {path}")
+    name = f"medground_plug_in_{path.stem}_{sha256_file(path)[:16]}"
+    if name in sys.modules and sys.modules[name].__file__ == str(path):
+        return sys.modules[name]
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except IMPORT_FAULTS as error:
+        del sys.modules[name]
+        raise SpecError(f"'{reference}': cannot import {path.name}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def load_row(reference: str, folder: Path) -> tuple["Metric", PlugIn]:
+    """Return the metric row that `reference` names.
+
+    Raises:
+        SpecError: It cannot be loaded, or is no `Metric`.
+    """
+    from harness.metrics.row import Metric
+
+    found, plug_in = load_object(reference, folder)
+    if not isinstance(found, Metric):
+        raise SpecError(f"'{reference}': expected a harness.metrics.Metric, got {type(found).__name__}")
+    return found, plug_in
+
+
+def load_metric(use: MetricUse, folder: Path) -> "Metric":
+    """Return the row of a task's metric, from the table or from the task's own code.
+
+    Args:
+        use: One of `TaskSpec.metrics`.
+        folder: `TaskSpec.folder`.
+
+    Raises:
+        SpecError: There is no such row; a plug-in is gone or no longer holds a `Metric`.
+    """
+    from harness.metrics import find
+
+    return find(use.metric, use.protocol) if use.plug_in is None else load_row(use.plug_in.reference, folder)[0]
+
+
+def load_reader(release: Release, folder: Path) -> "Reader":
+    """Return the reader of a task's release, from the table or from the task's own code.
+
+    Args:
+        release: `TaskSpec.release`.
+        folder: `TaskSpec.folder`.
+
+    Raises:
+        SpecError: There is no such reader; a plug-in is gone or no longer holds a `Reader`.
+    """
+    return find_reader(release.reader, folder)[0]
+
+
+def find_reader(name: str, folder: Path) -> tuple["Reader", PlugIn | None]:
+    """Return the reader that `name` means, and where it comes from when it is not one of the table.
+
+    Raises:
+        SpecError: No such reader; the message lists those of the table. Or the plug-in is no `Reader`.
+    """
+    from harness.releases import READERS
+    from harness.releases.reader import Reader
+
+    if not is_reference(name):
+        if name not in READERS:
+            known = sorted(READERS)
+            raise SpecError(f"expected {one_of(known)}, got '{name}'{nearest(name, known)}")
+        return READERS[name], None
+    found, plug_in = load_object(name, folder)
+    if not isinstance(found, Reader):
+        raise SpecError(f"'{name}': expected a harness.releases.reader.Reader, got {type(found).__name__}")
+    return found, plug_in

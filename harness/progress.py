@@ -1,0 +1,61 @@
+"""The progress bar of a run: rate, time to go, failures and coverage, on stderr."""
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from harness.runner import Ledger
+
+PLAIN_EVERY_SECONDS = 30.0
+
+
+class ProgressBar:
+    """Shows the books of a run as they change; on a pipe it writes a line every half minute instead of a bar."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[news]}"),
+            console=self.console,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self.line: TaskID | None = None
+        self.began = time.monotonic()
+        self.first_done = 0
+        self.said = self.began
+
+    def __enter__(self) -> "ProgressBar":
+        if self.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def notice(self, text: str) -> None:
+        """Print one line above the bar."""
+        self.console.print(text, style="dim", highlight=False, markup=False)
+
+    def show(self, ledger: "Ledger") -> None:
+        """Show the ledger as it stands."""
+        if self.line is None:
+            self.began, self.first_done = time.monotonic(), ledger.done - 1
+            self.line = self.bar.add_task("predicting", total=ledger.total, rate="", news="")
+        rate = (ledger.done - self.first_done) / max(time.monotonic() - self.began, 1e-3)
+        news = f"{ledger.faults} failed, coverage {ledger.coverage:.1%}"
+        self.bar.update(self.line, completed=ledger.done, rate=f"{rate:.1f}/s", news=news)
+        if not self.console.is_terminal and time.monotonic() - self.said > PLAIN_EVERY_SECONDS:
+            self.said = time.monotonic()
+            self.notice(f"predicting: {ledger.done}/{ledger.total}, {rate:.1f}/s, {news}")

@@ -1,0 +1,259 @@
+"""Sample + task + capabilities -> request: templates, visual prompts, fallbacks and the key."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness import geometry, masks
+from harness.errors import DataError
+from harness.records import (
+    Box,
+    Capabilities,
+    Json,
+    Mask,
+    MediaPart,
+    Part,
+    Points,
+    Prior,
+    Region,
+    Request,
+    Sample,
+    TextPart,
+    Turn,
+    VisualPrompt,
+)
+from harness.serial import digest, to_json
+from harness.spec import TaskSpec
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+WANTS: Mapping[str, tuple[str, ...]] = {
+    "text": ("text",),
+    "choice": ("text",),
+    "masks": ("masks",),
+    "grounded_text": ("text", "masks"),
+    "boxes": ("boxes",),
+    "retrieval": ("embedding",),
+}
+
+MARKS: Mapping[type, str] = {Box: "<box>", Points: "<point>", Region: "<region>"}
+TAKES: Mapping[type, str] = {Box: "box", Points: "point", Region: "region"}
+FALLBACK_OF: Mapping[type, str] = {Box: "box_as_text", Region: "region_as_box_text"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """Whether a model can be asked one sample.
+
+    Attributes:
+        missing: What the model lacks, in words; None when it can be asked.
+        fallbacks: The task's fallbacks that are used, as `name: value`.
+    """
+
+    missing: str | None = None
+    fallbacks: tuple[str, ...] = ()
+
+
+def wants(task: TaskSpec) -> tuple[str, ...]:
+    """Return what the task asks a model to give."""
+    return ("nll",) if task.asks == "nll" else WANTS[task.gives]
+
+
+def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, capabilities: Capabilities) -> Support:
+    """Return whether a model with `capabilities` can be asked `sample`, and by which of the task's fallbacks.
+
+    Args:
+        prompts: The sample's visual prompts as the task gives them; see `visual_prompts`.
+    """
+    lacks = [f"gives {want}" for want in wants(task) if want not in capabilities.gives]
+    lacks += [f"takes {kind}" for kind in _media_kinds(sample, capabilities) if kind not in capabilities.takes]
+    if task.prompt and "text" not in capabilities.takes:
+        lacks.append("takes text")
+    if 1 < capabilities.max_images < len(sample.media):
+        lacks.append(f"takes {len(sample.media)} images (at most {capabilities.max_images})")
+    used: list[str] = []
+    for prompt in prompts:
+        if TAKES[type(prompt)] in capabilities.takes:
+            continue
+        frame = task.fallbacks.get(FALLBACK_OF.get(type(prompt), ""))
+        if frame is None:
+            lacks.append(f"takes {TAKES[type(prompt)]}")
+        else:
+            used.append(f"{FALLBACK_OF[type(prompt)]}: {frame}")
+    missing = f"the task needs a model that {' and '.join(dict.fromkeys(lacks))}" if lacks else None
+    return Support(missing=missing, fallbacks=tuple(dict.fromkeys(used)))
+
+
+def _media_kinds(sample: Sample, capabilities: Capabilities) -> list[str]:
+    images = sum(media.kind == "image" for media in sample.media)
+    kinds = ["volume"] if images < len(sample.media) else []
+    if images > 1:
+        kinds.append("images")
+    elif images and "images" not in capabilities.takes:
+        kinds.append("image")
+    return kinds
+
+
+def visual_prompts(task: TaskSpec, sample: Sample) -> tuple[VisualPrompt, ...]:
+    """Return the boxes, points or regions that the task shows the model.
+
+    `box`, `points` and `region` are drawn from the target: the tight box, the pixel deepest inside, the mask itself.
+
+    Raises:
+        DataError: There is nothing to draw them from.
+    """
+    if task.visual_prompt == "none":
+        return ()
+    if task.visual_prompt == "from_sample":
+        return sample.visual_prompts
+    found = [entity.mask for entity in sample.target.entities if entity.mask is not None and masks.area(entity.mask)]
+    if not found:
+        raise DataError(f"{sample.id}: the task shows a {task.visual_prompt}, but the target's mask is empty")
+    mask = masks.merge(found)
+    if task.visual_prompt == "region":
+        return (Region(mask=mask),)
+    if task.visual_prompt == "points":
+        return (Points(points=(_deepest_pixel(mask),), labels=(1,)),)
+    box = masks.bounding_box(mask)
+    assert box is not None
+    return (box,)
+
+
+def _deepest_pixel(mask: Mask) -> tuple[float, ...]:
+    """Return the (x, y) or (x, y, z) of the pixel farthest from the outside; the first in scan order of equals."""
+    import numpy as np
+    from scipy.ndimage import distance_transform_edt
+
+    depth = distance_transform_edt(np.pad(masks.decode(mask), 1))
+    index = np.unravel_index(int(np.argmax(depth)), depth.shape)
+    return tuple(float(position) - 1 for position in reversed(index))
+
+
+def build_request(
+    task: TaskSpec,
+    sample: Sample,
+    prompts: Sequence[VisualPrompt],
+    capabilities: Capabilities,
+    *,
+    seed: int,
+    repeat: int,
+    prior: Prior | None = None,
+) -> Request:
+    """Return the request of one repetition of a sample, still without its key.
+
+    Args:
+        prompts: The sample's visual prompts as the task gives them.
+        prior: What the train split says; handed on only to models that take it.
+    """
+    text, native = _apply_fallbacks(task, sample, prompts, capabilities, fill(task.prompt, names(sample)))
+    request = Request(
+        kind=task.asks,
+        wants=wants(task),
+        messages=(Turn(role="user", parts=_parts(text, sample)),),
+        visual_prompts=native,
+        candidates=tuple(fill(task.continuation, {"option": option}) for option in sample.choices)
+        if task.continuation
+        else (),
+        decoding=task.decoding,
+        repeat=repeat,
+        seed=seed,
+    )
+    if not capabilities.per_sample:
+        return request
+    oracle = "target" in capabilities.takes
+    return replace(
+        request,
+        sample_id=sample.id,
+        prior=prior if "prior" in capabilities.takes else None,
+        target=sample.target if oracle else None,
+        oracle=fill(task.oracle, names(sample, with_target=True)) if oracle and task.oracle else None,
+    )
+
+
+def _apply_fallbacks(
+    task: TaskSpec, sample: Sample, prompts: Sequence[VisualPrompt], capabilities: Capabilities, text: str
+) -> tuple[str, tuple[VisualPrompt, ...]]:
+    """Return the words with coordinates for prompts the model does not take, and the prompts it does."""
+    native: list[VisualPrompt] = []
+    for prompt in prompts:
+        if TAKES[type(prompt)] in capabilities.takes:
+            native.append(prompt)
+            continue
+        frame = str(task.fallbacks[FALLBACK_OF[type(prompt)]])
+        box = prompt if isinstance(prompt, Box) else _region_box(prompt)
+        words = geometry.box_text(box, sample.media[0].size, geometry.Frame.parse(frame, "fallbacks"))
+        mark = MARKS[type(prompt)]
+        text = text.replace(mark, words, 1) if mark in text else f"{text} {words}"
+    return text, tuple(native)
+
+
+def _region_box(prompt: VisualPrompt) -> Box:
+    box = masks.bounding_box(prompt.mask) if isinstance(prompt, Region) else None
+    if box is None:
+        raise DataError("a region without pixels has no box to name")
+    return box
+
+
+def _parts(text: str, sample: Sample) -> tuple[Part, ...]:
+    """Return text and media in reading order: media where `<image>` stands, the rest before the words."""
+    pieces = text.split("<image>")
+    marked = len(pieces) - 1
+    leading = max(0, len(sample.media) - marked)
+    parts: list[Part] = [MediaPart(media=media) for media in sample.media[:leading]]
+    for index, piece in enumerate(pieces):
+        if index and leading + index - 1 < len(sample.media):
+            parts.append(MediaPart(media=sample.media[leading + index - 1]))
+        if piece.strip():
+            parts.append(TextPart(text=piece.strip("\n")))
+    return tuple(parts)
+
+
+def names(sample: Sample, *, with_target: bool = False) -> dict[str, str]:
+    """Return what a template may name: question, options, the strata, class; with the target answer, letter, option."""
+    result = dict(sample.strata)
+    result["question"] = sample.question
+    result["options"] = "\n".join(
+        f"{letter}. {option}" for letter, option in zip(LETTERS, sample.choices, strict=False)
+    )
+    if len(sample.target.entities) == 1:
+        result["class"] = sample.target.entities[0].name
+    if with_target:
+        result["answer"] = sample.target.answers[0] if sample.target.answers else ""
+        result["letter"] = sample.target.choice or ""
+        result["option"] = _right_option(sample)
+    return result
+
+
+def _right_option(sample: Sample) -> str:
+    letter = sample.target.choice
+    return sample.choices[LETTERS.index(letter)] if letter and sample.choices else ""
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Return the template with every `{name}` replaced; plain names only, doubled braces stand for one.
+
+    Raises:
+        DataError: The sample has no value for a name.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match.group(0) in ("{{", "}}"):
+            return match.group(0)[0]
+        if match.group(1) not in values:
+            raise DataError(f"template: this sample has no '{match.group(1)}'; it has {', '.join(sorted(values))}")
+        return values[match.group(1)]
+
+    return re.sub(r"\{\{|\}\}|\{(\w+)\}", value, template)
+
+
+def request_key(request: Request, identity: Mapping[str, Json]) -> str:
+    """Return sha256 of the request and of the model's identity: the cache and resume key.
+
+    Media count by digest and decode settings, so the key does not depend on where a release lies.
+    """
+    content = to_json(replace(request, key=""))
+    for turn in content.get("messages", ()):
+        for part in turn["parts"]:
+            if "media" in part:
+                part["media"] = {name: part["media"].get(name) for name in ("sha256", "kind", "window")}
+    return digest({"request": content, "model": identity})

@@ -1,0 +1,320 @@
+"""SA-Med2D-20M: one segmentation question per image and class, or per instance.
+
+Source of the layout: Ye et al., arXiv:2311.11969, and the released files.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import DataError
+from harness.integrity import Integrity
+from harness.records import Entity, Json, Mask, Sample, Size, Target
+from harness.releases.reader import (
+    ALL,
+    UNKNOWN,
+    Reader,
+    ReleaseFiles,
+    ReleaseRequest,
+    Selection,
+    read_json,
+    stream_object,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.releases.pictures import Picture
+
+FOLDER = "SAMed2Dv1"
+LISTING = f"{FOLDER}/SAMed2D_v1.json"
+CLASSES = f"{FOLDER}/SAMed2D_v1_class_mapping_id.json"
+
+MODALITIES: Mapping[str, str] = {
+    "ct": "ct",
+    "mr": "mr",
+    "x": "xray",
+    "ultrasound": "us",
+    "dermoscopy": "derm",
+    "fundus": "fundus",
+    "endoscopy": "endo",
+    "oct": "oct",
+    "microscopy": "micro",
+    "pet": "pet",
+}
+"""Text before the first `_` of a file name -> modality code; everything else is `other`."""
+
+FIELDS = ("modality", "submodality", "source", "case", "class", "target_size")
+
+_VIEW = re.compile(r"[xyz]_\d+|2d_none")
+_MASK = re.compile(r"(?P<stem>.+)--(?P<class_id>\d{4})_(?P<instance>\d{3})\.png")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageName:
+    """What the name of an image file says.
+
+    Attributes:
+        stem: The name without folder and suffix.
+        modality: Modality code.
+        submodality: `t1`, `flair`, `00`, ... as released.
+        source: The dataset the image comes from, as released.
+        case: Patient or study.
+    """
+
+    stem: str
+    modality: str
+    submodality: str
+    source: str
+    case: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """One question on an image: the masks of a class, or one of them.
+
+    Attributes:
+        key: `<stem>--<class>` or `<stem>--<class>_<instance>`.
+        class_id: Four digits; None where the mask's name does not tell.
+        masks: Paths below the release's folder.
+    """
+
+    key: str
+    class_id: str | None
+    masks: tuple[str, ...]
+
+
+def parse_image_name(path: str) -> ImageName | None:
+    """Return what `<modality>_<submodality>--<dataset>--<case>--<axis>_<slice>.png` says; None for other names.
+
+    A case may itself hold `--`; the axis is x, y or z, or the view is `2d_none`.
+    """
+    stem = _stem(path)
+    parts = stem.split("--")
+    if not path.endswith(".png") or len(parts) < 4 or not all(parts) or not _VIEW.fullmatch(parts[-1]):
+        return None
+    prefix, _, submodality = parts[0].partition("_")
+    return ImageName(
+        stem=stem,
+        modality=MODALITIES.get(prefix, "other"),
+        submodality=submodality,
+        source=parts[1],
+        case="--".join(parts[2:-1]),
+    )
+
+
+def target_size(area: int, size: Size) -> str:
+    """Return small (less than 1 % of the image's pixels), medium (1 to 10 %) or large."""
+    pixels = size[0] * size[1]
+    if area * 100 < pixels:
+        return "small"
+    return "medium" if area * 10 <= pixels else "large"
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """Return the one split; the release has none, so `root` does not matter."""
+    del root
+    return (ALL,)
+
+
+def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
+    """Yield (place, sample) in the order of the listing.
+
+    Raises:
+        DataError: A JSON file is missing or not what it should be.
+        SpecError: `where` names no field of the samples.
+    """
+    reading = _Reading(
+        files=files,
+        request=request,
+        integrity=integrity,
+        names=_class_names(files),
+        selection=Selection.of(request, FIELDS),
+    )
+    by_instance = READER.option(request, "level") == "instance"
+    listed: set[str] = set()
+    for image, masks in stream_object(files, LISTING):
+        if not isinstance(masks, list) or not all(isinstance(mask, str) for mask in masks):
+            raise DataError(f"{LISTING}: {image}: expected a list of mask paths, found {str(masks)[:60]!r}")
+        listed.update((image, *masks))
+        yield from reading.samples(image, _parts(image, masks, by_instance=by_instance))
+    _find_unlisted(files, listed, integrity)
+    reading.selection.report(integrity)
+
+
+def _class_names(files: ReleaseFiles) -> dict[str, dict[str, str]]:
+    """Return dataset -> class id in four digits -> class name; of several names the first."""
+    mapping = read_json(files, CLASSES)
+    if not isinstance(mapping, dict) or not all(isinstance(classes, dict) for classes in mapping.values()):
+        raise DataError(f"{CLASSES}: expected dataset -> class name -> id, found {str(mapping)[:60]!r}")
+    names: dict[str, dict[str, str]] = {}
+    for source, classes in mapping.items():
+        known = names.setdefault(source, {})
+        for name, class_id in classes.items():
+            known.setdefault(str(class_id).zfill(4), name)
+    return names
+
+
+def _parts(image: str, masks: Sequence[str], *, by_instance: bool) -> list[_Part]:
+    """Return the questions of an image in the order of its masks; an unparsable mask is a question of its own."""
+    stem = _stem(image)
+    parts: dict[tuple[str, str | None], list[str]] = {}
+    for mask in masks:
+        match = _MASK.fullmatch(mask.rpartition("/")[2])
+        if match is None or match["stem"] != stem:
+            key: tuple[str, str | None] = (_stem(mask), None)
+        else:
+            instance = f"_{match['instance']}" if by_instance else ""
+            key = (f"{stem}--{match['class_id']}{instance}", match["class_id"])
+        parts.setdefault(key, []).append(mask)
+    return [_Part(key=key, class_id=class_id, masks=tuple(found)) for (key, class_id), found in parts.items()]
+
+
+def _find_unlisted(files: ReleaseFiles, listed: set[str], integrity: Integrity) -> None:
+    for folder in ("images", "masks"):
+        for name in files.names(f"{FOLDER}/{folder}"):
+            if f"{folder}/{name}" not in listed:
+                integrity.find("unlisted_file", f"{FOLDER}/{folder}/{name}")
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".png")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """One reading of the release: what every image needs."""
+
+    files: ReleaseFiles
+    request: ReleaseRequest
+    integrity: Integrity
+    names: Mapping[str, Mapping[str, str]]
+    selection: Selection
+
+    def samples(self, image: str, parts: Sequence[_Part]) -> Iterator[tuple[str, Sample]]:
+        """Yield (place, sample) of an image; it is not opened where the selection keeps no question on it."""
+        path = f"{FOLDER}/{image}"
+        name = parse_image_name(image)
+        if not parts:
+            self.integrity.find("no_mask", path)
+        self.selection.before += len(parts)
+        wanted = [(part, fields) for part in parts if self.selection.admits(fields := self._fields(name, part))]
+        if not wanted:
+            return
+        if name is None:
+            self.integrity.find("unparsable_name", path)
+        picture = self._picture(path)
+        for part, fields in wanted:
+            sample = self._sample(name, part, fields, picture)
+            if self.selection.admits(sample.strata):
+                self.selection.after += 1
+                yield f"{LISTING}: {part.masks[0]}", sample
+
+    def _fields(self, name: ImageName | None, part: _Part) -> dict[str, Json]:
+        class_name = self._class_name(name, part)
+        if name is None:
+            return dict.fromkeys(("modality", "submodality", "source", "case", "class"), UNKNOWN)
+        return {
+            "modality": name.modality,
+            "submodality": name.submodality,
+            "source": name.source.lower(),
+            "case": name.case,
+            "class": UNKNOWN if class_name is None else class_name.lower(),
+        }
+
+    def _class_name(self, name: ImageName | None, part: _Part) -> str | None:
+        if name is None or part.class_id is None:
+            return None
+        return self.names.get(name.source, {}).get(part.class_id)
+
+    def _picture(self, path: str) -> "Picture":
+        from harness.releases.pictures import look_at_file  # numpy and Pillow load when a release is read, not listed
+
+        return look_at_file(self.files, path, window=self.request.window, integrity=self.integrity)
+
+    def _sample(self, name: ImageName | None, part: _Part, fields: Mapping[str, Json], picture: "Picture") -> Sample:
+        name_defect = self._name_defect(name, part)
+        mask, area, mask_defect = self._mask(part, picture.media.size)
+        class_name = self._class_name(name, part)
+        sized = UNKNOWN if mask is None else target_size(area, mask.size)
+        absent = mask is not None and area == 0
+        strata = {key: sized if key == "target_size" else fields[key] for key in READER.strata}
+        return Sample(
+            id=f"{self.request.dataset}/{ALL}/{part.key}",
+            media=(picture.media,),
+            target=Target(entities=(Entity(name=class_name or UNKNOWN, mask=mask),), absent=absent),
+            strata=strata,
+            cluster=_stem(picture.media.path) if name is None else f"{name.source}--{name.case}",
+            defect=picture.defect or name_defect or mask_defect,
+        )
+
+    def _name_defect(self, name: ImageName | None, part: _Part) -> str | None:
+        """Return why no class can be named in the question, and report it; None where one can."""
+        if name is None:
+            return "the image's file name does not tell its dataset"
+        if part.class_id is None:
+            self.integrity.find("unparsable_name", f"{FOLDER}/{part.masks[0]}")
+            return f"the name of mask {FOLDER}/{part.masks[0]} does not tell its class"
+        if self._class_name(name, part) is None:
+            self.integrity.find("unknown_class", f"{FOLDER}/{part.masks[0]}", f"{part.class_id} of {name.source}")
+            return f"class {part.class_id} of {name.source} has no name"
+        return None
+
+    def _mask(self, part: _Part, size: Size) -> tuple[Mask | None, int, str | None]:
+        """Return (union of the part's masks, its area, why there is none)."""
+        from harness.masks import encode
+
+        defect = None
+        union: NDArray[np.bool_] | None = None
+        for relative in part.masks:
+            found, problem = self._mask_file(f"{FOLDER}/{relative}", size)
+            defect = defect or problem
+            if found is not None:
+                union = found if union is None else union | found
+        if union is None or defect is not None:
+            return None, 0, defect
+        return encode(union), int(union.sum()), None
+
+    def _mask_file(self, path: str, size: Size) -> "tuple[NDArray[np.bool_] | None, str | None]":
+        """Return (one mask file's pixels, why it cannot be used); what is wrong with it goes into the report."""
+        from harness.images import read_mask
+
+        try:
+            content = self.files.read(path)
+            if content is None:
+                self.integrity.find("missing_file", path)
+                return None, f"mask {path} is missing"
+            pixels = read_mask(content, where=path)
+        except DataError as error:
+            self.integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
+            return None, f"mask {path} cannot be read"
+        if not pixels.any() or pixels.all():
+            self.integrity.find("full_mask" if pixels.any() else "empty_mask", path)
+        if pixels.shape != size:
+            return None, self._size_defect(path, pixels.shape, size)
+        return pixels, None
+
+    def _size_defect(self, path: str, found: Size, size: Size) -> str | None:
+        """Return why a mask of another size cannot be used; an image that could not be read has no size to compare."""
+        if not size:
+            return f"mask {path} has no image to lie on"
+        self.integrity.find("size_mismatch", path, f"mask is {found}, image is {size} as (H, W)")
+        return f"mask {path} is {found}, its image {size} as (H, W)"
+
+
+READER = Reader(
+    name="samed2d",
+    version=1,
+    folders=(FOLDER,),
+    strata=("modality", "source", "class", "target_size"),
+    splits=splits,
+    read=read,
+    obtain=(
+        "Download SA-Med2D-20M from https://huggingface.co/datasets/OpenGVLab/SA-Med2D-20M "
+        f"and unpack it, so that {LISTING} is there."
+    ),
+    options={"level": ("category", "instance")},
+)

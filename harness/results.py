@@ -1,0 +1,239 @@
+"""From a run directory to numbers: score what is stored, aggregate, and write results.json, report.html and the rest.
+
+`results.json` is a pure function of the stored predictions, the task versions and the installed packages.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import plan
+from harness.aggregate import aggregate, to_json
+from harness.metrics.row import Metric
+from harness.planning import StoredCell, read_cells
+from harness.records import FAULTS, PREDICTION_STATUSES, Json, Prediction, Result, Sample, Score
+from harness.scoring import ScoreFile, read_scores, score, score_files
+from harness.spec import GroupSpec, TaskSpec, load_metric
+from harness.store import RunStore, write_atomically
+
+SCHEMA = 1
+FAILURES_KEPT = 1000
+"""Failures that are listed one by one; all are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A sample without a usable answer, for the report and the terminal."""
+
+    task: str
+    sample_id: str
+    status: str
+    message: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the samples of one cell.
+
+    Attributes:
+        counts: Predictions by status, and `not_run`.
+        unscored: Per metric and protocol, scores that are unjudged or raised.
+        failures: The first of those that failed.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    unscored: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+
+    def coverage(self, wanted: int) -> float:
+        """Return 1 - (data_error + not run + the worst metric's unjudged and scorer_error) / wanted."""
+        lost = self.counts["data_error"] + self.counts["not_run"] + max(self.unscored.values(), default=0)
+        return 1.0 - lost / wanted if wanted else 1.0
+
+
+@dataclass(slots=True)
+class Scored:
+    """The outcome of scoring a run.
+
+    Attributes:
+        results: The content of `results.json`.
+        failures: Of all cells, at most FAILURES_KEPT a cell.
+        wanted: Scores that the supported cells should bring.
+        faults: Samples that `--max-failures` counts.
+    """
+
+    results: dict[str, Json]
+    failures: list[Failure]
+    wanted: int
+    faults: int
+
+
+def score_run(
+    store: RunStore, run: Mapping[str, Json], tasks: Sequence[TaskSpec], groups: Sequence[GroupSpec]
+) -> Scored:
+    """Score every stored prediction under every metric of its task and return the results.
+
+    Scores are kept in `scores/`, one parquet file a task, metric and protocol.
+
+    Args:
+        store: The run directory.
+        run: The content of `run.json`.
+        tasks: The tasks of the run, with the metrics that are wanted.
+        groups: The groups of the run.
+    """
+    cells, unavailable = read_cells(store.path / "plan")
+    blocks: dict[str, Json] = {}
+    failures: list[Failure] = []
+    wanted = faults = 0
+    for task in tasks:
+        cell = cells.get(task.task)
+        if cell is None or cell.unsupported is not None:
+            continue
+        tally, rows = _score_cell(store, task)
+        blocks[task.task] = _block(task, cell, tally, rows)
+        failures += tally.failures
+        wanted += cell.samples * task.repeats
+        faults += sum(tally.counts[status] for status in FAULTS)
+    results = {
+        "schema": SCHEMA,
+        "model": run["model"],
+        "data": run["data"],
+        "limited": run["limit"] is not None,
+        "tasks": blocks,
+        "groups": {group.name: _group(group, tasks, blocks) for group in groups},
+        "unsupported": {name: cell.unsupported for name, cell in cells.items() if cell.unsupported is not None},
+        "unavailable": unavailable,
+    }
+    return Scored(results=results, failures=failures, wanted=wanted, faults=faults)
+
+
+def _score_cell(store: RunStore, task: TaskSpec) -> tuple[Tally, list[Result]]:
+    metrics = [load_metric(use, task.folder) for use in task.metrics]
+    folder = store.path / "scores"
+    folder.mkdir(exist_ok=True)
+    paths = score_files(folder, task.task, metrics)
+    files = {key: ScoreFile(path) for key, path in paths.items()}
+    tally = Tally()
+    for sample, repeat, prediction in _predictions(store, task.task, tally):
+        for metric in metrics:
+            row = score(metric, sample, repeat, prediction)
+            if row is not None:
+                files[metric.name, metric.protocol].add(row)
+                tally.unscored[metric.name, metric.protocol] += row.status in ("unjudged", "scorer_error")
+    for file in files.values():
+        file.close()
+    rows = [
+        row
+        for metric in metrics
+        for row in _aggregate(task, metric, read_scores(paths[metric.name, metric.protocol], metric))
+    ]
+    return tally, rows
+
+
+def _predictions(store: RunStore, task: str, tally: Tally) -> Iterator[tuple[Sample, int, Prediction]]:
+    """Yield every sample of a cell with its prediction, counting statuses and noting failures."""
+    for row in plan.read(store.path / "plan" / f"{task}.parquet"):
+        prediction = _prediction(store, row)
+        status = "not_run" if prediction is None else prediction.status
+        tally.counts[status] += 1
+        if status not in ("ok", "truncated") and len(tally.failures) < FAILURES_KEPT:
+            tally.failures.append(_failure(task, row, prediction))
+        if prediction is not None:
+            yield row.sample, row.repeat, prediction
+
+
+def _prediction(store: RunStore, row: plan.PlannedRequest) -> Prediction | None:
+    if row.defect is not None:
+        return Prediction(key=row.key, status="data_error")
+    return store.prediction(row.key)
+
+
+def _failure(task: str, row: plan.PlannedRequest, prediction: Prediction | None) -> Failure:
+    if prediction is None:
+        return Failure(task=task, sample_id=row.sample.id, status="not_run", message="not asked yet")
+    error = prediction.error
+    message = row.defect or (f"{error.type}: {error.message}" if error is not None else "")
+    return Failure(task=task, sample_id=row.sample.id, status=prediction.status, message=message)
+
+
+def _aggregate(task: TaskSpec, metric: Metric, scores: Iterable[Score]) -> list[Result]:
+    headline = task.headline
+    return aggregate(
+        task.task,
+        metric,
+        scores,
+        strata=task.strata,
+        macro_over=headline.over if headline.mean == "macro" else None,
+        pooled=headline.mean == "pooled" and metric.additive,
+    )
+
+
+def _block(task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Result]) -> dict[str, Json]:
+    wanted = cell.samples * task.repeats
+    order = [*PREDICTION_STATUSES, "not_run"]
+    return {
+        "version": task.version,
+        "task_digest": task.digest,
+        "data_digest": cell.data_digest,
+        "fallbacks": list(cell.fallbacks),
+        "wanted": wanted,
+        "coverage": tally.coverage(wanted),
+        "counts": {status: tally.counts[status] for status in order if tally.counts[status]},
+        "headline": {
+            "metric": task.headline.metric,
+            "protocol": task.headline.protocol,
+            "mean": task.headline.mean,
+            "over": task.headline.over,
+        },
+        "metrics": [to_json(row) for row in rows],
+    }
+
+
+def headline_row(block: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the row of `results.json` that stands for a task; None where its metric was not scored."""
+    headline = block["headline"]
+    for row in block["metrics"]:
+        same = (row["metric"], row["protocol"], row["mean"]) == (
+            headline["metric"],
+            headline["protocol"],
+            headline["mean"],
+        )
+        if same and row["stratum"] is None:
+            found: dict[str, Any] = row
+            return found
+    return None
+
+
+def _group(group: GroupSpec, tasks: Sequence[TaskSpec], blocks: Mapping[str, Any]) -> dict[str, Json]:
+    """Return a group's block; `macro` is the unweighted mean of its members' headlines, null where one is missing."""
+    result: dict[str, Json] = {"combine": group.combine, "members": list(group.members), "metrics": []}
+    if group.combine == "none":
+        return result
+    headlines = {(task.headline.metric, task.headline.protocol) for task in tasks if task.task in group.members}
+    for metric, protocol in sorted(headlines):
+        rows = [headline_row(blocks[name]) if name in blocks else None for name in group.members]
+        values = [
+            row["value"] for row in rows if row is not None and (row["metric"], row["protocol"]) == (metric, protocol)
+        ]
+        whole = len(values) == len(group.members) and all(value is not None for value in values)
+        result["metrics"].append(
+            {
+                "metric": metric,
+                "name": rows[0]["name"] if rows[0] is not None else metric,
+                "protocol": protocol,
+                "mean": "macro",
+                "value": sum(values) / len(values) if whole else None,
+                "members_with_value": sum(value is not None for value in values),
+            }
+        )
+    return result
+
+
+def write_results(folder: Path, results: Mapping[str, Json]) -> Path:
+    """Write `results.json` and return its path."""
+    path = folder / "results.json"
+    write_atomically(path, json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return path

@@ -1,0 +1,223 @@
+"""Task and group files: where they lie, which names they define, and what each says once checked.
+
+Listing reads only the head of each file and loads no metric; `Catalog.load` and `Catalog.resolve` check everything.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import SpecError, nearest
+from harness.plug_ins import load_metric, load_reader
+from harness.task_file import FALLBACKS, FRAMES, below, load_task, read_task
+from harness.task_spec import (
+    GroupSpec,
+    Headline,
+    MetricUse,
+    Paper,
+    PlugIn,
+    Release,
+    TaskSpec,
+    Terms,
+)
+from harness.yaml_source import Faults, Node, read_heads, read_mapping
+from harness.yaml_table import Table
+
+__all__ = [
+    "FALLBACKS",
+    "FRAMES",
+    "Catalog",
+    "Entry",
+    "GroupSpec",
+    "Headline",
+    "MetricUse",
+    "Paper",
+    "PlugIn",
+    "Release",
+    "TaskSpec",
+    "Terms",
+    "check_file",
+    "index",
+    "load_metric",
+    "load_reader",
+    "load_task",
+    "task_folders",
+]
+
+GROUPS_FILE = "groups.yaml"
+COMBINES: tuple[Literal["none", "macro"], ...] = ("none", "macro")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A task as far as its file's head tells."""
+
+    name: str
+    title: str
+    file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """The tasks and groups below some folders.
+
+    Attributes:
+        entries: By task name, in alphabetical order.
+        groups: By group name, in alphabetical order.
+    """
+
+    entries: Mapping[str, Entry]
+    groups: Mapping[str, GroupSpec]
+
+    def load(self, name: str) -> TaskSpec:
+        """Return a task, fully checked.
+
+        Raises:
+            SpecError: No task has this name (a group has), or its file is wrong: one line per fault.
+        """
+        if name in self.groups:
+            raise SpecError(f"'{name}' is a group; expected one task, one of: {', '.join(self.groups[name].members)}")
+        return self.resolve([name])[0][0]
+
+    def group(self, name: str) -> GroupSpec | None:
+        """Return a group, or None where the name means none."""
+        return self.groups.get(name)
+
+    def resolve(self, names: Sequence[str]) -> tuple[list[TaskSpec], list[GroupSpec]]:
+        """Return the tasks that `names` mean, each once in the order given, and the groups among the names.
+
+        Args:
+            names: Tasks and groups; a group stands for its members.
+
+        Raises:
+            SpecError: Every unknown name with the nearest known one, and every fault of every file, a line each.
+        """
+        groups = [self.groups[name] for name in dict.fromkeys(names) if name in self.groups]
+        lines = [self._unknown(name) for name in names if name not in self.groups and name not in self.entries]
+        wanted = [task for name in names for task in (self.groups[name].members if name in self.groups else (name,))]
+        faults = Faults()
+        found = [read_task(self.entries[name].file, faults) for name in dict.fromkeys(wanted) if name in self.entries]
+        if lines or faults.found:
+            raise SpecError("\n".join([*lines, *faults.lines()]))
+        return [task for task in found if task is not None], groups
+
+    def _unknown(self, name: str) -> str:
+        known = [*self.entries, *self.groups]
+        return f"no task or group is called '{name}'{nearest(name, known)}; `harness list tasks` names them all"
+
+
+def packaged_folder() -> Path:
+    """Return the folder of the tasks that come with the harness, installed or in its repository."""
+    here = Path(__file__).parent
+    installed = here / "task_files"
+    return installed if installed.is_dir() else here.parent / "tasks"
+
+
+def task_folders(task_paths: Sequence[Path]) -> list[Path]:
+    """Return the folders that hold tasks: the packaged ones first, then those given, each once.
+
+    Raises:
+        SpecError: A given path is no folder.
+    """
+    lines = [f"--task-path {path}: expected a folder" for path in task_paths if not path.is_dir()]
+    if lines:
+        raise SpecError("\n".join(lines))
+    by_place = {path.resolve(): path for path in reversed([packaged_folder(), *task_paths])}
+    return list(reversed(by_place.values()))
+
+
+def index(task_paths: Sequence[Path] = ()) -> Catalog:
+    """Return the catalogue of the packaged tasks and of every `*.yaml` below `task_paths`.
+
+    A file whose name begins with `_` is only there to be included.
+
+    Raises:
+        SpecError: A path is no folder, a file has no name for its task, a name is taken twice, or a `groups.yaml` is
+            wrong: one line each.
+    """
+    faults = Faults()
+    files = dict.fromkeys(file for folder in task_folders(task_paths) for file in sorted(folder.rglob("*.yaml")))
+    entries: dict[str, Entry] = {}
+    for file in files:
+        if file.name != GROUPS_FILE and not file.name.startswith("_"):
+            _enter(file, entries, faults)
+    groups: dict[str, GroupSpec] = {}
+    for file in files:
+        if file.name == GROUPS_FILE:
+            _enter_groups(file, entries, groups, faults)
+    if faults.found:
+        raise faults.error()
+    return Catalog(entries=dict(sorted(entries.items())), groups=dict(sorted(groups.items())))
+
+
+def check_file(path: Path) -> list[str]:
+    """Return all that is wrong with one task file, or with a `groups.yaml` by itself, as `file:line: ...` lines."""
+    faults = Faults()
+    if path.name == GROUPS_FILE:
+        _read_groups(path, faults)
+    else:
+        read_task(path, faults)
+    return faults.lines()
+
+
+def _enter(file: Path, entries: dict[str, Entry], faults: Faults) -> None:
+    before = len(faults.found)
+    heads = read_heads(file, frozenset({"task", "title"}), faults)
+    if "task" not in heads:
+        if len(faults.found) == before:
+            faults.add(str(file), 1, "task: required key is missing; is this a task file?")
+        return
+    at = heads["task"]
+    if not isinstance(at.value, str):
+        faults.add(at.file, at.line, "task: expected text")
+    elif at.value in entries:
+        faults.add(
+            at.file, at.line, f"task: the name '{at.value}' is taken by {entries[at.value].file}; choose another"
+        )
+    else:
+        entries[at.value] = Entry(name=at.value, title=_title(file, heads, faults), file=file)
+
+
+def _title(file: Path, heads: Mapping[str, Node], faults: Faults) -> str:
+    """Return the title that stands in the file or in the one it includes, else nothing."""
+    if "title" in heads:
+        return str(heads["title"].value)
+    include = read_heads(file, frozenset({"include"}), faults).get("include")
+    base = below(file.parent, str(include.value)) if include else None
+    if base is None or not base.is_file():
+        return ""
+    inherited = read_heads(base, frozenset({"title"}), faults).get("title")
+    return str(inherited.value) if inherited else ""
+
+
+def _read_groups(file: Path, faults: Faults) -> list[tuple[GroupSpec, Table]]:
+    document = read_mapping(file, faults)
+    if document is None:
+        return []
+    groups = Table(document, "", None, faults)
+    found: list[tuple[GroupSpec, Table]] = []
+    for name in groups.items:
+        group = groups.table(name, ("title", "tasks", "combine"))
+        members = group.texts("tasks")
+        if group.items.get("tasks", document).value == ():
+            group.fault("tasks", "expected at least one task")
+        combine = group.choice("combine", COMBINES, "none")
+        found.append((GroupSpec(name=name, title=group.text("title"), members=members, combine=combine), group))
+    return found
+
+
+def _enter_groups(file: Path, entries: Mapping[str, Entry], groups: dict[str, GroupSpec], faults: Faults) -> None:
+    for group, table in _read_groups(file, faults):
+        at = table.node
+        if group.name in entries:
+            taken = entries[group.name].file
+            faults.add(at.file, at.line, f"{group.name}: a group may not have the name of a task ({taken})")
+        if group.name in groups:
+            faults.add(
+                at.file, at.line, f"{group.name}: another {GROUPS_FILE} has a group of this name; choose another"
+            )
+        for member in group.members:
+            if member not in entries:
+                table.fault("tasks", f"no task is called '{member}'{nearest(member, list(entries))}")
+        groups[group.name] = group

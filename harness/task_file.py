@@ -1,0 +1,318 @@
+"""One task file -> TaskSpec, with everything that is wrong with it found in one reading."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from string import Formatter
+from typing import TYPE_CHECKING, Literal, get_args
+
+from harness.errors import SpecError, nearest
+from harness.plug_ins import find_reader
+from harness.records import Json, RequestKind
+from harness.task_metrics import read_headline, read_metrics
+from harness.task_spec import GIVES, Gives, Paper, PlugIn, Release, TaskSpec, Terms
+from harness.yaml_source import Faults, Node, read_mapping
+from harness.yaml_table import Table, one_of
+
+if TYPE_CHECKING:
+    from harness.releases.reader import Reader
+
+KEYS = (
+    *("include", "task", "dataset", "version", "title", "paper", "release", "asks", "continuation", "gives", "oracle"),
+    *("grammar", "terms", "visual_prompt", "prompt", "decoding", "repeats", "fallbacks", "metrics", "headline"),
+    *("strata", "cluster", "window"),
+)
+GIVES_OF: Mapping[RequestKind, tuple[Gives, ...]] = {
+    "generate": ("text", "choice", "masks", "grounded_text", "boxes"),
+    "nll": ("choice",),
+    "embed": ("retrieval",),
+}
+"""What each way of asking can give."""
+
+GRAMMARS: tuple[Literal["none", "mimo", "glamm"], ...] = ("none", "mimo", "glamm")
+VISUAL_PROMPTS: tuple[Literal["none", "box", "points", "region", "from_sample"], ...] = (
+    "none",
+    "box",
+    "points",
+    "region",
+    "from_sample",
+)
+CLUSTERS: tuple[Literal["patient", "study", "image"], ...] = ("patient", "study", "image")
+
+FRAMES = ("original", "unit", "per_mille")
+FALLBACKS: Mapping[str, tuple[str, ...]] = {"box_as_text": ("box",), "region_as_box_text": ("region",)}
+"""Name -> the visual prompts it stands in for, beside those that come with the sample; the value is one of FRAMES."""
+
+DECODING: Mapping[str, Callable[[Table, str], Json]] = {
+    "max_new_tokens": lambda table, key: table.integer(key),
+    "min_new_tokens": lambda table, key: table.integer(key, least=0),
+    "temperature": lambda table, key: table.number(key, least=0, most=10),
+    "top_p": lambda table, key: table.number(key, least=0, most=1),
+    "top_k": lambda table, key: table.integer(key),
+    "num_beams": lambda table, key: table.integer(key),
+    "repetition_penalty": lambda table, key: table.number(key, least=0.1, most=10),
+}
+DECODING_DEFAULTS: Mapping[str, Json] = {"max_new_tokens": 1024, "temperature": 0.0}
+
+PROMPT_NAMES = ("question", "options", "class", "modality")
+ORACLE_NAMES = ("answer", "letter", "option")
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+STRATUM = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def load_task(path: Path) -> TaskSpec:
+    """Return the task of one file, fully checked.
+
+    Raises:
+        SpecError: One line `file:line: key: what was expected, what was found` for everything that is wrong.
+    """
+    faults = Faults()
+    task = read_task(path, faults)
+    if faults.found or task is None:
+        raise faults.error()
+    return task
+
+
+def read_task(path: Path, faults: Faults) -> TaskSpec | None:
+    """Return the task of one file; with faults added it is not to be used, and None when there is nothing to read."""
+    document = read_mapping(path, faults)
+    if document is None:
+        return None
+    return _task(Table(_with_include(document, path, faults), "", KEYS, faults), path)
+
+
+def _with_include(document: Node, path: Path, faults: Faults) -> Node:
+    """Return the file's keys over those of the file it includes; the name of a task is never inherited."""
+    if not isinstance(document.value, dict) or "include" not in document.value:
+        return document
+    name = Table(document, "", None, faults).text("include")
+    own = {key: node for key, node in document.value.items() if key != "include"}
+    included = _included(path, name, document.value["include"], faults) if name else {}
+    inherited = {key: node for key, node in included.items() if key != "task"}
+    return replace(document, value={**inherited, **own})
+
+
+def below(folder: Path, name: str) -> Path | None:
+    """Return the path `name` below `folder`, or None where it leads out of it, links followed."""
+    root = folder.resolve()
+    if "\0" in name:
+        return None
+    return folder / name if (root / name).resolve().is_relative_to(root) else None
+
+
+def _included(path: Path, name: str, at: Node, faults: Faults) -> dict[str, Node]:
+    target = below(path.parent, name)
+    if target is None:
+        faults.add(at.file, at.line, f"include: '{name}' lies outside the task's folder; include only files below it")
+        return {}
+    if not target.is_file():
+        faults.add(at.file, at.line, f"include: there is no file '{name}' below {path.parent}")
+        return {}
+    base = read_mapping(target, faults)
+    if base is None or not isinstance(base.value, dict):
+        return {}
+    if "include" in base.value:
+        second = base.value["include"]
+        faults.add(second.file, second.line, f"include: included by {path.name}, so it may not include another file")
+    return {key: node for key, node in base.value.items() if key != "include"}
+
+
+def _task(table: Table, path: Path) -> TaskSpec:
+    task = table.text("task")
+    if task and not NAME.fullmatch(task):
+        table.fault("task", f"expected letters, digits, '_', '-' and '.', got '{task}'")
+    asks = table.choice("asks", get_args(RequestKind), "generate")
+    gives = _gives(table, asks)
+    strata = _strata(table)
+    metrics = read_metrics(table, path.parent)
+    visual_prompt = table.choice("visual_prompt", VISUAL_PROMPTS, "none")
+    return TaskSpec(
+        task=task,
+        dataset=_dataset(table, task),
+        version=table.integer("version"),
+        title=table.text("title"),
+        paper=_paper(table),
+        release=_release(table, path.parent, strata),
+        asks=asks,
+        gives=gives,
+        prompt=_template(table, "prompt", (*PROMPT_NAMES, *strata)),
+        oracle=_oracle(table, asks, strata),
+        continuation=_continuation(table, asks),
+        grammar=table.choice("grammar", GRAMMARS, "none"),
+        terms=_terms(table),
+        visual_prompt=visual_prompt,
+        decoding=_decoding(table),
+        repeats=table.integer("repeats", 1),
+        fallbacks=_fallbacks(table, visual_prompt),
+        metrics=metrics,
+        headline=read_headline(table, metrics, strata),
+        strata=strata,
+        cluster=table.choice("cluster", CLUSTERS, "image"),
+        window=_window(table),
+        file=path,
+    )
+
+
+def _dataset(table: Table, task: str) -> str:
+    dataset = table.text("dataset", task)
+    if dataset != task and not NAME.fullmatch(dataset):
+        table.fault("dataset", f"expected letters, digits, '_', '-' and '.', got '{dataset}'")
+    return dataset
+
+
+def _gives(table: Table, asks: RequestKind) -> Gives:
+    gives = table.choice("gives", GIVES)
+    if table.says("gives", gives) and table.means("asks", asks) and gives not in GIVES_OF[asks]:
+        table.fault("gives", f"expected {one_of(GIVES_OF[asks])} where asks is '{asks}', got '{gives}'")
+    return gives
+
+
+def _strata(table: Table) -> tuple[str, ...]:
+    strata = table.texts("strata", ())
+    for key in strata:
+        if not STRATUM.fullmatch(key):
+            table.fault("strata", f"expected names of letters, digits and '_', got '{key}'")
+    return strata
+
+
+def _paper(table: Table) -> Paper:
+    paper = table.table("paper", ("name", "venue", "url", "rows"))
+    return Paper(
+        name=paper.text("name", ""),
+        venue=paper.text("venue", ""),
+        url=paper.text("url", ""),
+        rows=paper.texts("rows", ()),
+    )
+
+
+def _terms(table: Table) -> Terms:
+    terms = table.table("terms", ("redistribute", "external_api"))
+    return Terms(redistribute=terms.flag("redistribute", False), external_api=terms.flag("external_api", False))
+
+
+def _release(table: Table, folder: Path, strata: Sequence[str]) -> Release:
+    if "release" not in table:
+        table.fault("release", "required key is missing")
+        return Release(reader="")
+    release = table.table("release", ("reader", "split", "subset", "where", "options"))
+    where = release.table("where", None)
+    reader, plug_in = _reader(release, folder)
+    _check_strata(table, strata, reader)
+    return Release(
+        reader=release.text("reader", ""),
+        plug_in=plug_in,
+        split=release.text("split", "test"),
+        subset=_subset(release, reader),
+        where={key: where.text_or_texts(key) for key in where.items},
+        options=_options(release, reader),
+    )
+
+
+def _reader(release: Table, folder: Path) -> "tuple[Reader | None, PlugIn | None]":
+    name = release.text("reader")
+    if not name:
+        return None, None
+    try:
+        return find_reader(name, folder)
+    except SpecError as error:
+        release.fault("reader", str(error))
+        return None, None
+
+
+def _check_strata(table: Table, strata: Sequence[str], reader: "Reader | None") -> None:
+    for key in strata:
+        if reader is not None and key not in reader.strata:
+            known = ", ".join(reader.strata)
+            table.fault(
+                "strata", f"reader '{reader.name}' does not tell '{key}'{nearest(key, reader.strata)}, only {known}"
+            )
+
+
+def _subset(release: Table, reader: "Reader | None") -> str | None:
+    if reader is not None and reader.subsets:
+        return release.choice("subset", reader.subsets)
+    if reader is not None and "subset" in release:
+        release.fault("subset", f"reader '{reader.name}' has no subsets")
+    return release.optional_text("subset")
+
+
+def _options(release: Table, reader: "Reader | None") -> dict[str, str]:
+    options = release.table("options", None if reader is None else tuple(reader.options))
+    if reader is None:
+        return {}
+    return {key: options.choice(key, reader.options[key]) for key in options.items if key in reader.options}
+
+
+def _oracle(table: Table, asks: RequestKind, strata: Sequence[str]) -> str:
+    names = (*ORACLE_NAMES, *PROMPT_NAMES, *strata)
+    return _template(table, "oracle", names) if asks == "generate" or "oracle" in table else ""
+
+
+def _continuation(table: Table, asks: RequestKind) -> str | None:
+    if asks == "nll":
+        return _template(table, "continuation", ("option",))
+    if "continuation" in table and table.means("asks", asks):
+        table.fault("continuation", f"only stands where asks is 'nll', which here is '{asks}'")
+    return None
+
+
+def _template(table: Table, key: str, names: Sequence[str]) -> str:
+    template = table.text(key)
+    for message in template_faults(template, tuple(dict.fromkeys(names))):
+        table.fault(key, message)
+    return template
+
+
+def template_faults(template: str, names: Sequence[str]) -> list[str]:
+    """Return what is wrong with a template that may name only `names`, each as plain `{name}`."""
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError:
+        return ["unbalanced braces; write {name} for a placeholder, {{ and }} for braces themselves"]
+    found = [_placeholder_fault(name, bool(form or conversion), names) for _, name, form, conversion in parts]
+    return [message for message in found if message]
+
+
+def _placeholder_fault(name: str | None, formatted: bool, names: Sequence[str]) -> str | None:
+    if name is None or (name in names and not formatted):
+        return None
+    known = f"; known here: {', '.join(names)}"
+    if formatted or not re.fullmatch(r"\w+", name):
+        return f"placeholder '{{{name}}}' is not a plain name (no attribute, index, format or conversion){known}"
+    return f"unknown placeholder '{{{name}}}'{nearest(name, names) or known}"
+
+
+def _decoding(table: Table) -> dict[str, Json]:
+    decoding = table.table("decoding", tuple(DECODING))
+    given = {key: read(decoding, key) for key, read in DECODING.items() if key in decoding}
+    return {**DECODING_DEFAULTS, **given}
+
+
+def _fallbacks(table: Table, visual_prompt: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in table.tables("fallbacks", tuple(FALLBACKS)):
+        if len(item.items) != 1 and isinstance(item.node.value, dict):
+            table.faults.add(
+                item.node.file, item.node.line, f"{item.where}: expected one key, got {len(item.items)}; one entry each"
+            )
+        for name in item.items:
+            if name not in FALLBACKS:
+                continue
+            suits = visual_prompt in (*FALLBACKS[name], "from_sample")
+            if not suits and table.means("visual_prompt", visual_prompt):
+                item.fault(name, f"stands in for {one_of(FALLBACKS[name])}; here visual_prompt is '{visual_prompt}'")
+            if name in found:
+                item.fault(name, "stands in the list twice")
+            found[name] = item.choice(name, FRAMES)
+    return found
+
+
+def _window(table: Table) -> tuple[float, float] | None:
+    if "window" not in table:
+        return None
+    low, high = table.numbers("window", 2)
+    if low >= high:
+        table.fault("window", f"expected low before high, got [{low:g}, {high:g}]")
+    return low, high

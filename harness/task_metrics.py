@@ -1,0 +1,108 @@
+"""The `metrics` and `headline` of a task file, checked against the table of metrics."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import SpecError, nearest
+from harness.plug_ins import is_reference, load_row
+from harness.task_spec import GIVES, MEANS, Headline, Mean, MetricUse, PlugIn
+from harness.yaml_table import Table, one_of
+
+if TYPE_CHECKING:
+    from harness.metrics.row import Metric
+
+
+def read_metrics(table: Table, folder: Path) -> tuple[MetricUse, ...]:
+    """Return the task's metrics as far as they exist; the others, and those that do not suit, are faults."""
+    if "metrics" not in table or table.items["metrics"].value == ():
+        table.fault("metrics", "expected at least one metric")
+    uses: list[MetricUse] = []
+    for entry in table.tables("metrics", ("metric", "protocol")):
+        row, plug_in = _row(entry, folder)
+        if row is None:
+            continue
+        use = MetricUse(metric=row.name, protocol=row.protocol, plug_in=plug_in, line=entry.node.line)
+        _check_suits(table, entry, row)
+        if any((use.metric, use.protocol) == (other.metric, other.protocol) for other in uses):
+            entry.fault("metric", f"'{use.metric}' with protocol '{use.protocol}' stands in the list twice")
+        uses.append(use)
+    return tuple(uses)
+
+
+def _row(entry: Table, folder: Path) -> "tuple[Metric | None, PlugIn | None]":
+    name = entry.text("metric")
+    if not name:
+        return None, None
+    if not is_reference(name):
+        return _table_row(entry, name, entry.text("protocol", "standard")), None
+    try:
+        row, plug_in = load_row(name, folder)
+    except SpecError as error:
+        entry.fault("metric", str(error))
+        return None, None
+    entry.choice("protocol", (row.protocol,), row.protocol)
+    return row, plug_in
+
+
+def _table_row(entry: Table, name: str, protocol: str) -> "Metric | None":
+    from harness.metrics import METRICS
+
+    rows = {row.protocol: row for row in METRICS if row.name == name}
+    if not rows:
+        known = list(dict.fromkeys(row.name for row in METRICS))
+        entry.fault("metric", f"expected {one_of(known)}, got '{name}'{nearest(name, known)}")
+    elif protocol and protocol not in rows:
+        known = list(rows)
+        hint = nearest(protocol, known)
+        entry.fault("protocol", f"expected {one_of(known)} for metric '{name}', got '{protocol}'{hint}")
+    return rows.get(protocol)
+
+
+def _check_suits(table: Table, entry: Table, row: "Metric") -> None:
+    from harness.metrics import METRICS
+
+    gives = table.items["gives"].value if "gives" in table else None
+    if gives not in GIVES or gives in row.suits:
+        return
+    others = list(dict.fromkeys(other.name for other in METRICS if gives in other.suits))
+    remedy = f"; for '{gives}' there is {', '.join(others)}" if others else ""
+    suits = ", ".join(f"'{name}'" for name in sorted(row.suits))
+    entry.fault("metric", f"'{row.name}' does not suit gives: {gives}; it scores {suits}{remedy}")
+
+
+def read_headline(table: Table, metrics: Sequence[MetricUse], strata: Sequence[str]) -> Headline:
+    """Return the task's headline; one that is not among its metrics and strata is a fault."""
+    if "headline" not in table:
+        table.fault("headline", "required key is missing")
+        return Headline(metric="")
+    headline = table.table("headline", ("metric", "protocol", "mean", "over"))
+    name = headline.text("metric")
+    own = [use for use in metrics if use.plug_in and name in (use.metric, use.plug_in.reference)]
+    metric = own[0].metric if own else name
+    protocol = headline.text("protocol", own[0].protocol if own else "standard")
+    written = table.items["metrics"].value if "metrics" in table else ()
+    complete = isinstance(written, tuple) and len(written) == len(metrics) > 0
+    if name and complete and (metric, protocol) not in [(use.metric, use.protocol) for use in metrics]:
+        listed = ", ".join(f"{use.metric} {use.protocol}" for use in metrics)
+        headline.fault("metric", f"'{name} {protocol}' is not among the task's metrics: {listed}")
+    mean = headline.choice("mean", MEANS, "micro")
+    over = _over(headline, mean, None if _misread(table, "strata") else strata)
+    return Headline(metric=metric, protocol=protocol, mean=mean, over=over)
+
+
+def _misread(table: Table, key: str) -> bool:
+    """Return whether the list behind `key` is none, so that nothing can be said of what it holds."""
+    return key in table and not isinstance(table.items[key].value, tuple)
+
+
+def _over(headline: Table, mean: Mean, strata: Sequence[str] | None) -> str | None:
+    over = headline.optional_text("over")
+    if mean != "macro" and over and headline.means("mean", mean):
+        headline.fault("over", f"only stands where mean is 'macro', which here is '{mean}'")
+    elif mean == "macro" and over is None:
+        headline.fault("over", "required with mean: macro; name one of the task's strata")
+    elif over and mean == "macro" and strata is not None and over not in strata:
+        listed = ", ".join(strata) or "none"
+        headline.fault("over", f"'{over}' is not among the task's strata: {listed}{nearest(over, strata)}")
+    return over

@@ -1,0 +1,167 @@
+"""What a task is: the frozen records behind a task file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from harness.records import Json, RequestKind
+from harness.serial import digest, to_json
+
+Gives = Literal["text", "choice", "masks", "grounded_text", "boxes", "retrieval"]
+Mean = Literal["micro", "macro", "pooled"]
+GIVES: tuple[Gives, ...] = get_args(Gives)
+MEANS: tuple[Mean, ...] = get_args(Mean)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """Where a benchmark was published.
+
+    Attributes:
+        rows: Which rows or tables of the paper a task answers to.
+    """
+
+    name: str = ""
+    venue: str = ""
+    url: str = ""
+    rows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlugIn:
+    """A metric or reader that a task file brings along.
+
+    Attributes:
+        reference: `package.module:name` or `file.py:name`, as written.
+        sha256: Digest of the Python file it comes from.
+    """
+
+    reference: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Which samples of which release.
+
+    Attributes:
+        reader: Name of the reader.
+        split: As the release calls it; `all` where it has none.
+        subset: A named part of the release.
+        where: Field -> values that a sample may have there; a sample must suit every field.
+        options: Settings of the reader.
+        plug_in: Set when the reader is the task's own.
+    """
+
+    reader: str
+    split: str = "test"
+    subset: str | None = None
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    plug_in: PlugIn | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the data's licence allows; nothing unless the task says so."""
+
+    redistribute: bool = False
+    external_api: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricUse:
+    """A metric under a protocol, as a task uses it.
+
+    Attributes:
+        metric: The table row's name.
+        protocol: The table row's protocol.
+        plug_in: Set when the row is the task's own.
+        line: Where the task file names it.
+    """
+
+    metric: str
+    protocol: str = "standard"
+    plug_in: PlugIn | None = None
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """The one number that stands for the task.
+
+    Attributes:
+        over: The stratum key of a macro mean; None for the other means.
+    """
+
+    metric: str
+    protocol: str = "standard"
+    mean: Mean = "micro"
+    over: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """One task file, checked, with what it includes.
+
+    Attributes:
+        dataset: First part of the sample ids; tasks over the same samples share it.
+        version: Raised by any change that can move a score.
+        continuation: Template of each candidate of an `nll` task; None otherwise.
+        oracle: Template of what a perfect model would say; empty where the task does not ask for words.
+        prompt: Template of the words a user would type; plain `{name}` placeholders only.
+        fallbacks: Name -> frame of the coordinates that then stand in the words.
+        window: (low, high) grey values that become 0 and 255 when a 16-bit image is read.
+        file: Where it was read; no part of its identity.
+    """
+
+    task: str
+    dataset: str
+    version: int
+    title: str
+    release: Release
+    gives: Gives
+    prompt: str
+    metrics: tuple[MetricUse, ...]
+    headline: Headline
+    paper: Paper = field(default_factory=Paper)
+    asks: RequestKind = "generate"
+    continuation: str | None = None
+    oracle: str = ""
+    grammar: Literal["none", "mimo", "glamm"] = "none"
+    terms: Terms = field(default_factory=Terms)
+    visual_prompt: Literal["none", "box", "points", "region", "from_sample"] = "none"
+    decoding: Mapping[str, Json] = field(default_factory=dict)
+    repeats: int = 1
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    strata: tuple[str, ...] = ()
+    cluster: Literal["patient", "study", "image"] = "image"
+    window: tuple[float, float] | None = None
+    file: Path = field(default=Path(), compare=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where the task's own metrics and readers are looked for."""
+        return self.file.parent
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of all that the task says, whatever its path, comments, order of keys and use of `include`."""
+        metrics = tuple(replace(use, line=0) for use in self.metrics)
+        return digest(to_json(replace(self, file=Path(), metrics=metrics)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSpec:
+    """A named set of tasks.
+
+    Attributes:
+        members: Task names in the order of the file.
+        combine: `macro` adds the unweighted mean of the members' headlines; `none` only lists them.
+    """
+
+    name: str
+    title: str
+    members: tuple[str, ...]
+    combine: Literal["none", "macro"] = "none"

@@ -1,0 +1,200 @@
+"""`harness validate`: is a task file right, can its samples be asked, and do its metrics tell good from bad."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+from harness import planning
+from harness.answers import to_prediction
+from harness.errors import HarnessError, SpecError
+from harness.manifest import read_manifest
+from harness.media import MediaStore, with_handles
+from harness.metrics.row import Metric
+from harness.models.baseline import Oracle
+from harness.prompting import build_request, visual_prompts
+from harness.records import Answer, Prediction, Request, Sample
+from harness.scoring import score
+from harness.serial import to_json as record_to_json
+from harness.spec import TaskSpec, check_file, index, load_metric
+
+SAMPLES = 32
+"""Samples a task that are rendered, opened and scored."""
+TOLERANCE = 1e-9
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found out about one task.
+
+    Attributes:
+        task: Its name, or its file where it has none yet.
+        faults: What is wrong, one line each.
+        samples: Samples that were tried; 0 without data.
+        prompt: The words of the first sample.
+        scores: Per metric and protocol the mean of oracle, empty and shuffled predictions.
+    """
+
+    task: str
+    faults: list[str] = field(default_factory=list)
+    samples: int = 0
+    prompt: str | None = None
+    scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
+
+
+def validate(names: Sequence[str], task_paths: Sequence[Path], roots: Sequence[str], cache: Path) -> list[Report]:
+    """Return a report per task; without data roots only the files are checked.
+
+    Args:
+        names: Tasks, groups, or YAML files.
+    Raises:
+        SpecError: A name means nothing, or a data root does not exist.
+    """
+    files = [Path(name) for name in names if name.endswith((".yaml", ".yml"))]
+    reports = [Report(task=str(file), faults=_file_faults(file)) for file in files]
+    tasks = [name for name in names if not name.endswith((".yaml", ".yml"))]
+    folders = [*task_paths, *dict.fromkeys(file.parent for file in files)] if not any(r.faults for r in reports) else []
+    if tasks or (roots and folders):
+        catalog = index(folders or task_paths)
+        wanted = tasks + [entry.name for entry in catalog.entries.values() if entry.file.resolve() in _resolved(files)]
+        specs, _ = catalog.resolve(wanted)
+        found = [Report(task=spec.task) for spec in specs]
+        if roots:
+            data = planning.data_roots(roots, cache)
+            for spec, report in zip(specs, found, strict=True):
+                _try_samples(spec, data, cache, report)
+        reports = [report for report in reports if report.faults] + found
+    return reports
+
+
+def _resolved(files: Sequence[Path]) -> set[Path]:
+    return {file.resolve() for file in files}
+
+
+def _file_faults(file: Path) -> list[str]:
+    if not file.is_file():
+        raise SpecError(f"{file}: no such task file")
+    return check_file(file)
+
+
+def _try_samples(task: TaskSpec, roots: planning.DataRoots, cache: Path, report: Report) -> None:
+    """Render, open and score the first samples of a task."""
+    try:
+        prepared = planning.prepare_task(task, roots, cache, lambda _: None)
+    except HarnessError as error:
+        report.faults.append(str(error))
+        return
+    media = MediaStore(roots=(prepared.root, prepared.derived))
+    whole = (sample for sample in read_manifest(prepared.manifest) if sample.defect is None)
+    pairs = []
+    for sample in islice(whole, SAMPLES):
+        try:
+            request = _request(task, sample, media)
+        except HarnessError as error:
+            report.faults.append(f"{sample.id}: {error}")
+            continue
+        pairs.append((sample, request))
+    report.samples = len(pairs)
+    report.prompt = pairs[0][1].prompt if pairs else None
+    if pairs:
+        _check_metrics(task, pairs, report)
+
+
+def _request(task: TaskSpec, sample: Sample, media: MediaStore) -> Request:
+    """Return the sample's request as a model that takes and gives everything gets it, every image decoded."""
+    prompts = visual_prompts(task, sample)
+    request = build_request(task, sample, prompts, Oracle().capabilities(), seed=0, repeat=0)
+    for image in with_handles(request, media).images:
+        image.image()
+    return replace(request, key=sample.id)
+
+
+def _check_metrics(task: TaskSpec, pairs: Sequence[tuple[Sample, Request]], report: Report) -> None:
+    oracle = Oracle()
+    perfect = [to_prediction(request, oracle.answer(request), 0.0) for _, request in pairs]
+    silent = [to_prediction(request, Answer(text=""), 0.0) for _, request in pairs]
+    samples = [sample for sample, _ in pairs]
+    for use in task.metrics:
+        metric = load_metric(use, task.folder)
+        name = f"{metric.name} ({metric.protocol})"
+        means = {
+            "oracle": _mean(metric, samples, perfect),
+            "empty": _mean(metric, samples, silent),
+            "shuffled": _shuffled(metric, samples, perfect),
+        }
+        report.scores[name] = means
+        report.faults += [f"{task.file}: {name}: {fault}" for fault in _faults(metric, samples, perfect, means)]
+
+
+def _faults(
+    metric: Metric, samples: Sequence[Sample], perfect: Sequence[Prediction], means: dict[str, float | None]
+) -> list[str]:
+    faults = []
+    below = [
+        sample.id for sample, prediction in zip(samples, perfect, strict=True) if _misses(metric, sample, prediction)
+    ]
+    if below:
+        where = f"{below[0]} and {len(below) - 1} more" if len(below) > 1 else below[0]
+        faults.append(
+            f"the oracle's answer stays below the ceiling on {where}; is `oracle:` what a perfect model says?"
+        )
+    empty, shuffled, oracle = means["empty"], means["shuffled"], means["oracle"]
+    if empty is not None and abs(empty - metric.floor) > TOLERANCE:
+        faults.append(f"an empty answer scores {empty:.4f}, expected the floor {metric.floor:g}")
+    if shuffled is not None and oracle is not None and _better(metric, shuffled, oracle):
+        faults.append(f"shuffled answers score {shuffled:.4f}, better than the oracle's {oracle:.4f}")
+    return faults
+
+
+def _better(metric: Metric, first: float, second: float) -> bool:
+    return first > second + TOLERANCE if metric.higher_is_better else first < second - TOLERANCE
+
+
+def _misses(metric: Metric, sample: Sample, prediction: Prediction) -> bool:
+    """Say whether a perfect answer does not reach the metric's ceiling on this sample."""
+    ceiling = metric.ceiling(sample)
+    row = score(metric, sample, 0, prediction)
+    value = row.values[0] if row is not None and row.values else None
+    return ceiling is not None and (value is None or abs(value - ceiling) > TOLERANCE)
+
+
+def _mean(metric: Metric, samples: Sequence[Sample], predictions: Sequence[Prediction]) -> float | None:
+    rows = [score(metric, sample, 0, prediction) for sample, prediction in zip(samples, predictions, strict=True)]
+    values = [row.values[0] for row in rows if row is not None and row.values and row.values[0] is not None]
+    return fsum(values) / len(values) if values else None
+
+
+def _shuffled(metric: Metric, samples: Sequence[Sample], perfect: Sequence[Prediction]) -> float | None:
+    """Return the mean when every sample gets the next one's answer; masks only between images of one size."""
+    pairs = [
+        (sample, answer)
+        for sample, answer in zip(samples, [*perfect[1:], perfect[0]], strict=True)
+        if all(sample.media and mask.size == sample.media[0].size for mask in answer.masks)
+    ]
+    return _mean(metric, [sample for sample, _ in pairs], [answer for _, answer in pairs]) if len(pairs) > 1 else None
+
+
+def to_json(reports: Sequence[Report]) -> list[dict[str, Any]]:
+    """Return the reports as JSON values."""
+    return [record_to_json(report) for report in reports]
+
+
+def text(reports: Sequence[Report]) -> str:
+    """Return the reports for a person."""
+    return "\n".join(line for report in reports for line in _lines(report))
+
+
+def _lines(report: Report) -> list[str]:
+    if report.faults:
+        lines = [f"{report.task}: {len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}"]
+        lines += [f"  {line}" for fault in report.faults for line in fault.split("\n")]
+    else:
+        lines = [f"{report.task}: ok" + (f", {report.samples} samples tried" if report.samples else " (file only)")]
+    if report.prompt is not None:
+        lines.append(f"  prompt: {report.prompt!r}")
+    for name, means in report.scores.items():
+        shown = "  ".join(f"{kind} {'-' if value is None else f'{value:.4f}'}" for kind, value in means.items())
+        lines.append(f"  {name:32} {shown}")
+    return lines

@@ -1,0 +1,1 @@
+"""The static leaderboard: published cells, reproduced runs and submissions side by side."""

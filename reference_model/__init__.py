@@ -1,0 +1,1 @@
+"""The reference pixel-grounding Mixture-of-Experts model and its training stages."""

@@ -1,0 +1,426 @@
+"""The mask codec: exact on every shape, and closed to everything that is not a mask."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness import masks
+from harness.errors import DataError
+from harness.records import Box, Mask
+
+SQUARE = np.zeros((4, 6), dtype=bool)
+SQUARE[1:3, 2:5] = True
+CUBE = np.zeros((5, 4, 6), dtype=bool)
+CUBE[1, 1:3, 2:5] = True
+CUBE[3, 0, 0] = True
+
+
+def refusal(message: str) -> Any:
+    return pytest.raises(DataError, match=f"^{re.escape(message)}$")
+
+
+# --- arrays
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64])
+def test_boolean_and_integer_arrays_encode_alike(dtype: type) -> None:
+    assert masks.encode(SQUARE.astype(dtype)) == masks.encode(SQUARE)
+    assert masks.encode(np.asfortranarray(CUBE.astype(dtype))) == masks.encode(CUBE)
+
+
+def test_encoding_matches_a_string_worked_out_by_hand() -> None:
+    # Columns of a 2 x 2 identity: runs 0 1 2 1; the last is stored as 1 - 1 = 0.
+    assert masks.encode(np.eye(2, dtype=bool)) == Mask(size=(2, 2), counts="0120")
+
+
+def test_volume_keeps_only_its_non_empty_slices() -> None:
+    mask = masks.encode(CUBE)
+    assert mask.counts is None
+    assert mask.slices is not None
+    assert [index for index, _ in mask.slices] == [1, 3]
+
+
+@pytest.mark.parametrize("array", [SQUARE, CUBE, np.zeros((3, 2, 2), dtype=bool), np.ones((1, 1), dtype=bool)])
+def test_decoding_gives_the_array_back(array: np.ndarray[Any, Any]) -> None:
+    decoded = masks.decode(masks.encode(array))
+    assert decoded.dtype == np.bool_
+    assert decoded.flags.c_contiguous
+    assert decoded.flags.writeable
+    np.testing.assert_array_equal(decoded, array)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.ones(4, dtype=bool), "m: expected an array (H, W) or (D, H, W), found shape (4,)"),
+        (np.ones((1, 1, 2, 2), dtype=bool), "m: expected an array (H, W) or (D, H, W), found shape (1, 1, 2, 2)"),
+        (np.ones((0, 4), dtype=bool), "m: expected every axis to be at least 1 long, found (0, 4)"),
+        (
+            np.array([[0, 7], [1, 0]]),
+            "m: expected the values 0 and 1, found 7; choose one label or use `array > 0`",
+        ),
+        (
+            np.array([[0, -1]], dtype=np.int8),
+            "m: expected the values 0 and 1, found -1; choose one label or use `array > 0`",
+        ),
+        (np.ones((2, 2)), "m: expected bool or 0/1 integers, found float64; threshold it first"),
+        (
+            np.array([[np.nan, 1.0]], dtype=np.float32),
+            "m: expected bool or 0/1 integers, found float32 with 1 NaN; threshold it first",
+        ),
+        (np.array([["1"]]), "m: expected bool or 0/1 integers, found <U1; threshold it first"),
+        (
+            np.broadcast_to(np.True_, (2**15, 2**14)),
+            f"m: a mask of size (32768, 16384) is too large; at most {2**28} pixels a slice and {2**31} voxels",
+        ),
+        (
+            np.broadcast_to(np.True_, (2**12, 2**10, 2**10)),
+            f"m: a mask of size (4096, 1024, 1024) is too large; at most {2**28} pixels a slice and {2**31} voxels",
+        ),
+    ],
+)
+def test_array_that_is_no_mask_is_refused(array: np.ndarray[Any, Any], message: str) -> None:
+    with refusal(message):
+        masks.encode(array, where="m")
+
+
+# --- counting
+
+
+def test_areas_of_images_and_volumes() -> None:
+    assert masks.area(masks.encode(SQUARE)) == 6
+    assert masks.area(masks.encode(CUBE)) == 7
+    assert masks.area(masks.empty((3, 4))) == 0
+    assert masks.area(masks.empty((2, 3, 4))) == 0
+    assert masks.area(masks.full((3, 4))) == 12
+    assert masks.area(masks.full((2, 3, 4))) == 24
+
+
+def test_overlap_counts_both_areas_and_what_they_share() -> None:
+    first, second = masks.encode(SQUARE), masks.from_box(Box(corners=(4.0, 0.0, 6.0, 4.0)), (4, 6))
+    assert masks.overlap(first, second) == (6, 8, 2)
+    assert masks.intersection(first, second) == 2
+    assert masks.union(first, second) == 12
+
+
+def test_overlap_of_volumes_goes_slice_by_slice() -> None:
+    shifted = np.roll(CUBE, 2, axis=0)
+    shifted[3, 0, 0] = True
+    assert masks.overlap(masks.encode(CUBE), masks.encode(shifted)) == (7, 8, 1)
+    assert masks.union(masks.encode(CUBE), masks.empty((5, 4, 6))) == 7
+    assert masks.overlap(masks.empty((5, 4, 6)), masks.empty((5, 4, 6))) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("compare", [masks.overlap, masks.intersection, masks.union, lambda a, b: masks.merge((a, b))])
+def test_masks_of_different_sizes_never_meet(compare: Any) -> None:
+    with refusal("masks of sizes (4, 6) and (6, 4) do not fit together; bring both to the frame of the original image"):
+        compare(masks.full((4, 6)), masks.full((6, 4)))
+
+
+def test_merging_is_logical_or() -> None:
+    parts = [masks.encode(part) for part in (SQUARE, np.roll(SQUARE, 1, axis=1), np.roll(SQUARE, 1, axis=0))]
+    expected = np.logical_or.reduce([masks.decode(part) for part in parts])
+    assert masks.merge(parts) == masks.encode(expected)
+
+
+def test_merging_volumes_keeps_slices_of_either() -> None:
+    shifted = np.roll(CUBE, 1, axis=0)
+    assert masks.merge([masks.encode(shifted), masks.encode(CUBE)]) == masks.encode(CUBE | shifted)
+
+
+def test_merging_one_mask_returns_it_and_none_is_refused() -> None:
+    mask = masks.encode(SQUARE)
+    assert masks.merge([mask]) is mask
+    with refusal("merge: expected at least one mask, found none; use masks.empty for a size without any"):
+        masks.merge([])
+
+
+# --- boxes
+
+
+@pytest.mark.parametrize(
+    ("corners", "rows", "columns"),
+    [
+        ((2.0, 1.0, 5.0, 3.0), slice(1, 3), slice(2, 5)),
+        ((1.5, 0.6, 4.49, 3.4), slice(1, 3), slice(2, 4)),
+        ((-9.0, -9.0, 99.0, 99.0), slice(0, 4), slice(0, 6)),
+        ((-9.0, 0.0, -1.0, 4.0), slice(0, 0), slice(0, 0)),
+        ((4.0, 0.0, 2.0, 4.0), slice(0, 0), slice(0, 0)),
+    ],
+)
+def test_filled_box_is_rounded_and_clipped(corners: tuple[float, ...], rows: slice, columns: slice) -> None:
+    expected = np.zeros((4, 6), dtype=bool)
+    expected[rows, columns] = True
+    assert masks.from_box(Box(corners=corners), (4, 6)) == masks.encode(expected)
+
+
+def test_filled_box_of_a_volume() -> None:
+    expected = np.zeros((5, 4, 6), dtype=bool)
+    expected[1:4, 0:2, 3:6] = True
+    assert masks.from_box(Box(corners=(1.0, 0.0, 3.0, 4.0, 2.0, 6.0)), (5, 4, 6)) == masks.encode(expected)
+    assert masks.from_box(Box(corners=(1.0, 2.0, 3.0, 4.0, 2.0, 6.0)), (5, 4, 6)) == masks.empty((5, 4, 6))
+
+
+def test_box_that_does_not_fit_is_refused() -> None:
+    with refusal("box: expected 4 numbers for (H, W) or 6 for (D, H, W), found 4 for (5, 4, 6)"):
+        masks.from_box(Box(corners=(0.0, 0.0, 1.0, 1.0)), (5, 4, 6))
+    with refusal("box: expected finite numbers, found (0.0, 0.0, 1.0, inf)"):
+        masks.from_box(Box(corners=(0.0, 0.0, 1.0, float("inf"))), (4, 6))
+
+
+def test_bounding_box_is_tight_and_half_open() -> None:
+    assert masks.bounding_box(masks.encode(SQUARE)) == Box(corners=(2.0, 1.0, 5.0, 3.0))
+    assert masks.bounding_box(masks.encode(CUBE)) == Box(corners=(1.0, 0.0, 0.0, 4.0, 3.0, 5.0))
+    assert masks.bounding_box(masks.full((4, 6))) == Box(corners=(0.0, 0.0, 6.0, 4.0))
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 4, 6)])
+def test_empty_mask_has_no_bounding_box(size: tuple[int, ...]) -> None:
+    assert masks.bounding_box(masks.empty(size)) is None
+
+
+# --- sizes
+
+
+def test_mask_of_the_image_size_passes() -> None:
+    masks.check_size(masks.empty((384, 512)), (384, 512), "s")
+    masks.check_size(masks.empty((5, 4, 6)), (5, 4, 6), "s")
+
+
+def test_transposed_mask_is_named_as_such() -> None:
+    with refusal(
+        "samed2d/test/ct_0012: predicted mask is (512, 384), image is (384, 512) as (H, W); "
+        "the adapter may have swapped the axes"
+    ):
+        masks.check_size(masks.empty((512, 384)), (384, 512), "samed2d/test/ct_0012")
+    with refusal("s: prior is (6, 4, 5), volume is (5, 4, 6) as (D, H, W); the adapter may have swapped the axes"):
+        masks.check_size(masks.empty((6, 4, 5)), (5, 4, 6), "s", what="prior")
+
+
+@pytest.mark.parametrize("size", [(256, 256), (1, 384, 512)])
+def test_mask_of_another_size_is_refused(size: tuple[int, ...]) -> None:
+    with refusal(
+        f"s: predicted mask is {size}, image is (384, 512) as (H, W); masks must lie in the frame of the original image"
+    ):
+        masks.check_size(masks.empty(size), (384, 512), "s")
+
+
+# --- JSON
+
+
+@pytest.mark.parametrize("array", [SQUARE, CUBE, np.zeros((4, 6), dtype=bool), np.zeros((5, 4, 6), dtype=bool)])
+@pytest.mark.parametrize("check", [True, False])
+def test_json_brings_the_mask_back(array: np.ndarray[Any, Any], check: bool) -> None:
+    mask = masks.encode(array)
+    stored = json.loads(json.dumps(masks.to_json(mask)))
+    assert masks.from_json(stored, where="x", check=check) == mask
+
+
+def test_json_is_the_documented_format() -> None:
+    assert masks.to_json(masks.encode(np.eye(2, dtype=bool))) == {"size": [2, 2], "counts": "0120"}
+    assert masks.to_json(masks.encode(np.eye(2, dtype=int)[None])) == {"size": [1, 2, 2], "slices": {"0": "0120"}}
+
+
+@pytest.mark.parametrize("array", [SQUARE, CUBE])
+def test_nested_lists_are_read(array: np.ndarray[Any, Any]) -> None:
+    assert masks.from_json(array.astype(int).tolist(), where="x") == masks.encode(array)
+    assert masks.from_json(array.tolist(), where="x") == masks.encode(array)
+
+
+def test_uncompressed_run_lengths_are_read() -> None:
+    assert masks.from_json({"size": [2, 2], "counts": [0, 1, 2, 1]}, where="x") == masks.encode(np.eye(2, dtype=bool))
+    assert masks.from_json({"size": [2, 2], "counts": [0, 1, 0, 0, 2, 1]}, where="x") == masks.encode(
+        np.eye(2, dtype=bool)
+    )
+
+
+def test_runs_of_length_zero_are_taken_out() -> None:
+    # Runs 1 1 0 2: pycocotools would stop at the zeros when two such masks are merged.
+    mask = masks.from_json({"size": [2, 2], "counts": "1101"}, where="x")
+    assert mask == masks.encode(np.array([[0, 1], [1, 1]]))
+
+
+def test_number_written_too_long_reads_as_the_same_mask() -> None:
+    assert masks.from_json({"size": [2, 2], "counts": "P0120"}, where="x").counts == "0120"
+
+
+def test_slice_without_foreground_is_left_out() -> None:
+    value = {"size": [3, 2, 2], "slices": {"2": "0120", "1": "4", "0": "0120"}}
+    assert masks.from_json(value, where="x").slices == ((0, "0120"), (2, "0120"))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (7, "p:3: expected a mask as an object or as nested lists, found int"),
+        (None, "p:3: expected a mask as an object or as nested lists, found NoneType"),
+        ({}, "p:3: expected a mask with one of 'counts', 'slices' and 'path', found no key"),
+        (
+            {"size": [2, 2], "rle": "0120"},
+            "p:3: expected a mask with one of 'counts', 'slices' and 'path', found 'size', 'rle'",
+        ),
+        (
+            {"slices": {}, "counts": "4"},
+            "p:3: expected a mask with one of 'counts', 'slices' and 'path', found 'slices', 'counts'",
+        ),
+        ([[0, 1], [1]], "p:3: expected nested lists with rows of one length, found rows that differ"),
+        ([[0, 2]], "p:3: expected the values 0 and 1, found 2; choose one label or use `array > 0`"),
+        ({"size": [2, 2, 2], "counts": "4"}, "p:3: size: expected [H, W] as integers, found [2, 2, 2]"),
+        ({"counts": "4"}, "p:3: size: expected [H, W] as integers, found None"),
+        ({"size": [2, 2.0], "counts": "4"}, "p:3: size: expected [H, W] as integers, found [2, 2.0]"),
+        ({"size": [2, True], "counts": "2"}, "p:3: size: expected [H, W] as integers, found [2, True]"),
+        ({"size": [2, 2], "slices": {}}, "p:3: size: expected [D, H, W] as integers, found [2, 2]"),
+        ({"size": [0, 2], "counts": "0"}, "p:3: size: expected every axis to be at least 1 long, found (0, 2)"),
+        (
+            {"size": [99999, 99999], "counts": "0"},
+            f"p:3: size: a mask of size (99999, 99999) is too large; at most {2**28} pixels a slice and {2**31} voxels",
+        ),
+        ({"size": [2, 2, 2], "slices": ["4"]}, "p:3: slices: expected an object, found list"),
+        ({"size": [2, 2, 2], "slices": {"2": "4"}}, "p:3: slices: expected indices '0' to '1', found '2'"),
+        ({"size": [2, 2, 2], "slices": {"-1": "4"}}, "p:3: slices: expected indices '0' to '1', found '-1'"),
+        ({"size": [2, 2, 2], "slices": {"1": "4", "01": "4"}}, "p:3: slices: expected indices '0' to '1', found '01'"),
+        ({"size": [2, 2, 2], "slices": {"²": "4"}}, "p:3: slices: expected indices '0' to '1', found '²'"),
+        (
+            {"size": [2, 2, 2], "slices": {"1": "3"}},
+            "p:3: slices['1']: expected runs that sum to 2 x 2 = 4, found 3",
+        ),
+        ({"size": [2, 2], "counts": 4}, "p:3: counts: expected a COCO run-length string, found 4"),
+        ({"size": [2, 2], "counts": ""}, "p:3: counts: expected a COCO run-length string, found ''"),
+        ({"size": [2, 2], "counts": "é"}, "p:3: counts: expected a COCO run-length string, found 'é'"),
+        ({"size": [2, 2], "counts": "01 0"}, "p:3: counts: expected the characters '0' to 'o', found '01 0'"),
+        (
+            {"size": [2, 2], "counts": "~" * 99},
+            f"p:3: counts: expected the characters '0' to 'o', found '{'~' * 36}...",
+        ),
+        ({"size": [9, 9], "counts": "01P"}, "p:3: counts: the string ends inside a number; it was cut short"),
+        (
+            {"size": [9, 9], "counts": "PPPPPPP1"},
+            "p:3: counts: expected numbers of at most 7 characters, found 8",
+        ),
+        (
+            {"size": [9, 9], "counts": "O1"},
+            "p:3: counts: expected run lengths >= 0, found -1; the string is corrupt",
+        ),
+        (
+            {"size": [2, 2], "counts": "011N"},
+            "p:3: counts: expected run lengths >= 0, found -1; the string is corrupt",
+        ),
+        ({"size": [2, 2], "counts": "012"}, "p:3: counts: expected runs that sum to 2 x 2 = 4, found 3"),
+        ({"size": [2, 2], "counts": "5"}, "p:3: counts: expected runs that sum to 2 x 2 = 4, found 5"),
+        ({"size": [2, 2], "counts": [1, 2]}, "p:3: counts: expected runs that sum to 2 x 2 = 4, found 3"),
+        (
+            {"size": [2, 2], "counts": [5, -1]},
+            f"p:3: counts: expected run lengths as integers from 0 to {2**28}, found another value",
+        ),
+        (
+            {"size": [2, 2], "counts": [4.0]},
+            f"p:3: counts: expected run lengths as integers from 0 to {2**28}, found another value",
+        ),
+        (
+            {"path": "x.png"},
+            "p:3: expected run lengths, found a mask in a file of its own, 'x.png'",
+        ),
+    ],
+)
+def test_broken_json_is_refused_with_what_is_wrong(value: Any, message: str) -> None:
+    with refusal(message):
+        masks.from_json(value, where="p:3")
+
+
+# --- files
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGB", "RGBA", "LA", "I;16"])
+def test_png_of_every_mode_gives_its_foreground(mode: str, tmp_path: Path) -> None:
+    image = Image.fromarray(SQUARE.astype(np.uint8) * (1 if mode == "P" else 255))
+    if mode == "P":
+        image.putpalette([0, 0, 0, 200, 10, 10])
+    elif mode == "I;16":
+        image = Image.fromarray(SQUARE.astype(np.uint16) * 1000)
+    else:
+        image = image.convert(mode)
+    image.save(tmp_path / "mask.png")
+    assert masks.read_file(tmp_path / "mask.png", None, "x") == masks.encode(SQUARE)
+
+
+def test_png_label_selects_one_value(tmp_path: Path) -> None:
+    labels = np.zeros((4, 6), dtype=np.uint8)
+    labels[0, :], labels[1:3, 2:5] = 1, 3
+    Image.fromarray(labels).save(tmp_path / "mask.png")
+    assert masks.read_file(str(tmp_path / "mask.png"), 3, "x") == masks.encode(SQUARE)
+    assert masks.area(masks.read_file(tmp_path / "mask.png", None, "x")) == 12
+
+
+@pytest.mark.parametrize("label", [0, "1", 1.5, True])
+def test_label_must_be_a_positive_integer(label: Any, tmp_path: Path) -> None:
+    Image.fromarray(SQUARE).save(tmp_path / "mask.png")
+    with refusal(f"x: label: expected an integer >= 1, found {label!r}"):
+        masks.read_file(tmp_path / "mask.png", label, "x")
+
+
+def test_coloured_png_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (6, 4), (9, 0, 0)).save(tmp_path / "mask.png")
+    with refusal("x: mask.png: expected one channel or equal ones, found 3 that differ"):
+        masks.read_file(tmp_path / "mask.png", None, "x")
+
+
+def test_missing_unknown_and_broken_files_are_refused(tmp_path: Path) -> None:
+    with refusal(f"x: mask file mask.png is missing; expected it at {tmp_path / 'mask.png'}"):
+        masks.read_file(tmp_path / "mask.png", None, "x")
+    for name in ("mask.gif", "mask.png", "mask.nii.gz", "mask.nii"):
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n not really")
+    with refusal("x: expected a mask file .png, .nii or .nii.gz, found mask.gif"):
+        masks.read_file(tmp_path / "mask.gif", None, "x")
+    with pytest.raises(DataError, match=r"^x: mask file mask\.png cannot be read as an image: "):
+        masks.read_file(tmp_path / "mask.png", None, "x")
+    pytest.importorskip("nibabel")
+    for name in ("mask.nii.gz", "mask.nii"):
+        with pytest.raises(DataError, match=rf"^x: mask file {re.escape(name)} cannot be read as NIfTI: "):
+            masks.read_file(tmp_path / name, None, "x")
+
+
+def test_truncated_png_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 2, (64, 64), dtype=np.uint8)).save(tmp_path / "mask.png")
+    content = (tmp_path / "mask.png").read_bytes()
+    (tmp_path / "mask.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"^x: mask file mask\.png cannot be read as an image: "):
+        masks.read_file(tmp_path / "mask.png", None, "x")
+
+
+def save_nifti(path: Path, values_xyz: np.ndarray[Any, Any], diagonal: tuple[float, ...] = (1, 1, 1, 1)) -> None:
+    nibabel: Any = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(values_xyz, np.diag(diagonal)), path)
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nii"])
+def test_nifti_is_held_as_z_y_x(name: str, tmp_path: Path) -> None:
+    save_nifti(tmp_path / name, CUBE.transpose(2, 1, 0).astype(np.uint8) * 2)
+    assert masks.read_file(tmp_path / name, 2, "x") == masks.encode(CUBE)
+    assert masks.area(masks.read_file(tmp_path / name, 1, "x")) == 0
+
+
+def test_nifti_is_flipped_to_ras(tmp_path: Path) -> None:
+    save_nifti(tmp_path / "mask.nii.gz", CUBE.transpose(2, 1, 0).astype(np.float32), (-1, -1, 2, 1))
+    assert masks.read_file(tmp_path / "mask.nii.gz", None, "x") == masks.encode(CUBE[:, ::-1, ::-1])
+
+
+def test_nifti_that_is_no_label_volume_is_refused(tmp_path: Path) -> None:
+    save_nifti(tmp_path / "mask.nii", np.zeros((2, 2, 2, 3), dtype=np.uint8))
+    with refusal("x: mask.nii: expected a volume with 3 axes, found shape (2, 2, 2, 3)"):
+        masks.read_file(tmp_path / "mask.nii", None, "x")
+    save_nifti(tmp_path / "mask.nii", np.full((2, 2, 2), np.nan, dtype=np.float32))
+    with refusal("x: mask.nii: expected labels, found NaN"):
+        masks.read_file(tmp_path / "mask.nii", None, "x")
+
+
+def test_nifti_without_nibabel_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mask.nii").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    with refusal("x: mask.nii needs nibabel; pip install 'medground[medical]'"):
+        masks.read_file(tmp_path / "mask.nii", None, "x")

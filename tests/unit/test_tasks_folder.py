@@ -1,0 +1,86 @@
+"""What ships in `tasks/` holds together: every file loads, every family is described, every prompt can be filled."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.spec import check_file, index, load_metric, load_reader, packaged_folder
+
+FILES = sorted(packaged_folder().rglob("*.yaml"))
+TUTORIAL = Path(__file__).parents[2] / "docs" / "add-a-task.md"
+NAMES = sorted(index().entries)
+
+
+@pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
+def test_every_file_is_free_of_faults(file: Path) -> None:
+    assert check_file(file) == []
+
+
+def test_every_task_is_listed_under_a_title_of_its_own() -> None:
+    titles = [entry.title for entry in index().entries.values()]
+    assert len(set(titles)) == len(titles) == len([file for file in FILES if file.name != "groups.yaml"])
+    assert all(titles)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_metrics_and_reader_of_every_task_can_be_loaded(name: str) -> None:
+    task = index().load(name)
+    rows = [load_metric(use, task.folder) for use in task.metrics]
+    assert [(row.name, row.protocol) for row in rows] == [(use.metric, use.protocol) for use in task.metrics]
+    assert load_reader(task.release, task.folder).name == task.release.reader
+
+
+@pytest.mark.parametrize("folder", sorted({file.parent for file in FILES} - {packaged_folder()}), ids=lambda f: f.name)
+def test_every_family_says_where_its_data_come_from_and_on_what_terms(folder: Path) -> None:
+    text = (folder / "README.md").read_text()
+    for heading in ("## Paper", "## Licence", "## How to get it", "## Layout", "## Known defects", "## What to expect"):
+        assert heading in text
+    for task in sorted(folder.glob("*.yaml")):
+        assert f"`{task.stem}`" in text
+
+
+def test_the_demo_group_asks_for_the_same_samples_twice() -> None:
+    tasks, groups = index().resolve(["demo"])
+    assert [group.name for group in groups] == ["demo"]
+    assert [task.task for task in tasks] == ["samed2d_seg", "samed2d_seg_box"]
+    assert (tasks[0].dataset, tasks[0].release) == (tasks[1].dataset, tasks[1].release)
+
+
+def test_the_box_task_differs_only_in_the_box() -> None:
+    catalog = index()
+    plain, boxed = catalog.load("samed2d_seg"), catalog.load("samed2d_seg_box")
+    assert (plain.visual_prompt, boxed.visual_prompt) == ("none", "box")
+    assert boxed.fallbacks == {"box_as_text": "per_mille"}
+    assert "<box>" in boxed.prompt
+    assert (boxed.metrics, boxed.headline, boxed.strata, boxed.cluster) == (
+        plain.metrics,
+        plain.headline,
+        plain.strata,
+        plain.cluster,
+    )
+    assert boxed.digest != plain.digest
+
+
+def test_the_tutorial_s_task_is_right_and_its_wrong_one_is_wrong_as_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = TUTORIAL.read_text()
+    right, wrong = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[:2]
+    shown = re.findall(r"^wrong\.yaml:.*$", text, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    Path("right.yaml").write_text(right)
+    Path("wrong.yaml").write_text(wrong)
+    assert check_file(Path("right.yaml")) == []
+    found = check_file(Path("wrong.yaml"))
+    assert len(found) == len(shown) == 5
+    for line, pattern in zip(found, shown, strict=True):
+        assert re.fullmatch(re.escape(pattern).replace(r"\.\.\.", ".*"), line)
+
+
+def test_the_variant_of_the_tutorial_is_right(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", TUTORIAL.read_text(), re.DOTALL)
+    (variant,) = [block for block in blocks if block.startswith("include:")]
+    (tmp_path / "polyp_seg.yaml").write_text(blocks[0])
+    (tmp_path / "box.yaml").write_text(variant)
+    assert check_file(tmp_path / "box.yaml") == []
