@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness import evaluation
 from harness.errors import SpecError
-from harness.evaluation import Evaluation, RunSpec
+from harness.evaluation import Evaluation
+from harness.session import RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,15 +3,16 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from harness.evaluation import Evaluation, RunSpec
+    from harness.evaluation import Evaluation
     from harness.progress import ProgressBar
+    from harness.session import RunSpec
 
 EXIT_BAD_INPUT = 2
 EXIT_RESUMABLE = 3
@@ -125,7 +126,7 @@ def validate(
     TASKS are names, groups or YAML files.
     """
     from harness import validation
-    from harness.evaluation import default_cache
+    from harness.session import default_cache
 
     with _errors_as_exit_codes(debug):
         found = validation.validate(tasks, task_paths, data_roots, default_cache())
@@ -147,9 +148,9 @@ def prepare(
     debug: bool, tasks: tuple[str, ...], task_paths: tuple[Path, ...], data_roots: tuple[str, ...], as_json: bool
 ) -> None:
     """Read releases, check them, and write manifests and integrity reports to the cache."""
-    from harness.evaluation import default_cache
     from harness.planning import data_roots as find_roots
     from harness.planning import prepare_task
+    from harness.session import default_cache
     from harness.spec import index
 
     with _errors_as_exit_codes(debug), _progress() as bar:
@@ -177,8 +178,8 @@ def prepare(
 def _integrity_lines(path: Path) -> list[str]:
     """Return the counts of an integrity report, one line each."""
     report = json.loads(path.read_text(encoding="utf-8"))
-    checked = report["checked"]
-    counts = [f"{kind}: {n}" + (f" of {checked[kind]}" if kind in checked else "") for kind, n in report["counts"].items()]
+    of = {kind: f" of {checked}" for kind, checked in report["checked"].items()}
+    counts = [f"{kind}: {count}{of.get(kind, '')}" for kind, count in report["counts"].items()]
     repairs = [f"repaired {name}: {repair['count']}" for name, repair in report["repairs"].items()]
     return counts + repairs or ["nothing found, nothing repaired"]
 
@@ -252,9 +253,10 @@ def run(
 ) -> None:
     """Evaluate a model on tasks; the same command on the same --out finishes what is missing."""
     from harness import evaluation
+    from harness.session import RunSpec, Watch
 
     with _errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), _progress() as bar:
-        spec = evaluation.RunSpec(
+        spec = RunSpec(
             tasks=_names(tasks),
             model=model,
             model_args=_arguments(model_args),
@@ -270,11 +272,12 @@ def run(
             timeout=timeout,
             max_failures=max_failures,
         )
-        watch = evaluation.Watch(notice=bar.notice, progress=bar.show)
+        watch = Watch(notice=bar.notice, progress=bar.show)
         if dry_run:
             _write_json(evaluation.dry_run(spec, watch))
             return
-        result = evaluation.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
+        with redirect_stdout(sys.stderr):  # what a model prints never mixes with the result
+            result = evaluation.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
     _finish(result, as_json, max_failures)
 
 
@@ -353,13 +356,14 @@ def score(
     """Score a run directory again, or predictions handed in as a file."""
     from harness import evaluation
     from harness.errors import SpecError
+    from harness.session import Watch
 
     with _errors_as_exit_codes(debug), _progress() as bar:
         if run_dir is not None and predictions is None and tasks is None:
             result = evaluation.rescore(run_dir, task_paths=task_paths, protocols=protocols, max_failures=max_failures)
         elif run_dir is None and predictions is not None and tasks is not None:
             spec = _hand_in_spec(tasks, predictions, data_roots, task_paths, out, protocols, max_failures)
-            watch = evaluation.Watch(notice=bar.notice, progress=bar.show)
+            watch = Watch(notice=bar.notice, progress=bar.show)
             result = evaluation.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
         else:
             raise SpecError("score: expected RUN_DIR, or --tasks with --predictions and --data-root")
@@ -376,7 +380,7 @@ def _hand_in_spec(
     max_failures: str,
 ) -> "RunSpec":
     from harness.errors import DataError
-    from harness.evaluation import RunSpec
+    from harness.session import RunSpec
 
     if not predictions.is_file():
         raise DataError(
@@ -435,7 +439,7 @@ def metric(debug: bool, name: str, protocol: str | None, params: tuple[str, ...]
 def demo(debug: bool, out: Path) -> None:
     """Draw a few patients, run two baselines on them, and print the numbers."""
     from harness import demonstration
-    from harness.evaluation import default_cache
+    from harness.session import default_cache
 
     with _errors_as_exit_codes(debug), _progress() as bar:
         runs = demonstration.run(out, default_cache(), bar)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.cluster import ray_is_installed
-from harness.evaluation import Evaluation, RunSpec, Watch, evaluate
+from harness.evaluation import Evaluation, evaluate
 from harness.progress import ProgressBar
 from harness.report import table
+from harness.session import RunSpec, Watch
 
 MODELS = ("baseline:center-box", "baseline:otsu")
 SEED = 0

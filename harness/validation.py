@@ -167,10 +167,11 @@ def _mean(metric: Metric, samples: Sequence[Sample], predictions: Sequence[Predi
 
 
 def _shuffled(metric: Metric, samples: Sequence[Sample], perfect: Sequence[Prediction]) -> float | None:
-    """Return the mean when every sample gets the next one's answer; masks only between images of one size."""
+    """Return the mean when every sample gets the answer of one half the list away; masks only where sizes agree."""
+    half = len(perfect) // 2
     pairs = [
         (sample, answer)
-        for sample, answer in zip(samples, [*perfect[1:], perfect[0]], strict=True)
+        for sample, answer in zip(samples, [*perfect[half:], *perfect[:half]], strict=True)
         if all(sample.media and mask.size == sample.media[0].size for mask in answer.masks)
     ]
     return _mean(metric, [sample for sample, _ in pairs], [answer for _, answer in pairs]) if len(pairs) > 1 else None

@@ -1,0 +1,52 @@
+# make demo and make test set up whatever they need; nothing else has to be run first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup demo test test-slow check bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## make .venv with everything in it; does nothing when it is up to date
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: '$(PYTHON)' is no Python 3.11 or newer; name one with PYTHON=..." >&2; exit 1; }
+	@if command -v uv > /dev/null; then \
+	  find_links="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}"; \
+	  if [ -n "$$find_links" ]; then export UV_FIND_LINKS="$${find_links// /,}"; fi; \
+	  [ -x $(BIN)/python ] || uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[all,dev]'; \
+	else \
+	  [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'; \
+	fi
+	@touch $@
+
+demo: setup ## draw patients, evaluate two baselines on them with local Ray, print the numbers
+	$(BIN)/harness demo
+
+test: setup ## all tests but the slow ones: at most 8 minutes on two cores
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: setup ## the tests that take long
+	$(BIN)/python -m pytest -m slow
+
+check: setup ## format, lint, types and the unit tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit
+
+bench: setup ## run every benchmark and print its table
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+clean: ## remove caches, builds and the demo; keeps .venv and runs
+	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find harness reference_model leaderboard tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,74 @@
+"""How fast a run was; nothing of it enters the results."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.records import Json
+from harness.store import RunStore
+
+
+def performance_of(store: RunStore) -> dict[str, Json]:
+    """Return the content of `performance.json`.
+
+    `seconds` runs from the first request to the last answer of each session, summed over sessions; `model_seconds` is
+    the time spent inside the model, summed over workers.
+    """
+    model_seconds = 0.0
+    usage: Counter[str] = Counter()
+    requests = 0
+    for prediction in _stored(store):
+        requests += 1
+        model_seconds += prediction.get("seconds", 0.0)
+        usage.update(prediction.get("usage", {}))
+    spans = list(_spans(store.read_events()))
+    seconds = sum(span.finished - span.started for span in spans)
+    return {
+        "schema": 1,
+        "sessions": len(spans),
+        "requests": requests,
+        "seconds": round(seconds, 3),
+        "requests_per_second": round(requests / seconds, 2) if seconds else None,
+        "model_seconds": round(model_seconds, 3),
+        "workers_lost": sum(span.lost for span in spans),
+        "usage": dict(sorted(usage.items())),
+    }
+
+
+def _stored(store: RunStore) -> Iterator[Mapping[str, Any]]:
+    """Yield the stored predictions as they stand, masks undecoded; a damaged line is passed over."""
+    with store.predictions.path.open("rb") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+@dataclass(slots=True)
+class _Span:
+    """One session: when its first request started, when its last answer was stored, how many workers it lost."""
+
+    started: float = 0.0
+    finished: float = 0.0
+    lost: int = 0
+
+
+def _spans(events: Iterable[Mapping[str, Any]]) -> Iterator[_Span]:
+    """Yield the sessions that asked something."""
+    span = _Span()
+    for event in events:
+        name = event["event"]
+        if name == "session":
+            if span.started:
+                yield span
+            span = _Span()
+        elif name == "started" and not span.started:
+            span.started = span.finished = event["time"]
+        elif name in ("finished", "given_up"):
+            span.finished = event["time"]
+        span.lost += name in ("died", "hung")
+    if span.started:
+        yield span

@@ -1,0 +1,72 @@
+"""Where a run's numbers come from: the command, the versions and the hardware of each session."""
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from harness.records import Json
+
+SECRET_WORDS = ("key", "token", "secret", "password")
+PACKAGES = (
+    "medground",
+    "numpy",
+    "scipy",
+    "pycocotools",
+    "pyarrow",
+    "pillow",
+    "scikit-image",
+    "ray",
+    "torch",
+    "transformers",
+)
+
+
+def session_record(command: Sequence[str], *, gpus: int) -> dict[str, Json]:
+    """Return one line of `sessions.jsonl`: the command, versions and hardware; no user, host or secret."""
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": [_without_secret(word) for word in command],
+        "git": _git_commit(),
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "hardware": {"machine": platform.machine(), "cpus": os.cpu_count(), "gpus": gpus},
+    }
+
+
+def _without_secret(word: str) -> str:
+    """Return a word of the command with the values of secrets and the user's home left out."""
+    parts = []
+    for part in word.replace(str(Path.home()), "~").split(","):
+        name, equals, _ = part.partition("=")
+        secret = equals and any(hint in name.lower() for hint in SECRET_WORDS)
+        parts.append(f"{name}=***" if secret else part)
+    return ",".join(parts)
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the harness's own checkout, `-dirty` added; None when it is installed from a wheel."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return (commit + ("-dirty" if git("status", "--porcelain", "--", str(here)) else "")) or None
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

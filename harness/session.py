@@ -1,0 +1,200 @@
+"""An evaluation before anything is asked: what was stated, resolved to tasks, a model, and prepared data."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.errors import SpecError
+from harness.models.reference import ModelReference, build, capabilities_of, identity, parse
+from harness.planning import Cell, DataRoots, Notice, data_roots, prepare_cells
+from harness.records import Capabilities, Json, Resources
+from harness.runner import Ledger
+from harness.serial import digest
+from harness.spec import GroupSpec, MetricUse, TaskSpec, index
+
+DEFAULT_BATCH = 16
+DEFAULT_TIMEOUT = 600.0
+DEFAULT_MAX_FAILURES = "1%"
+
+
+def default_cache() -> Path:
+    """Return where manifests and derived files are kept: `$MEDGROUND_CACHE`, else `~/.cache/medground`."""
+    return Path(os.environ.get("MEDGROUND_CACHE") or Path.home() / ".cache" / "medground")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """One evaluation, as the command line states it.
+
+    Attributes:
+        tasks: Tasks and groups.
+        model: Reference of the model.
+        model_args: Arguments of the adapter.
+        data_roots: Folders, or `phantom[:SEED]`.
+        out: Run directory; None: `runs/<model>-<digest>`.
+        task_paths: Folders with further task files.
+        limit: Samples a task; None for all.
+        seed: Of the run.
+        workers: Copies of the model; None: one per GPU, else 1.
+        gpus_per_worker: None: what the model asks for.
+        batch_size: Requests a batch; `auto`: the model's most; None: 16 at most.
+        ray: `auto`, `local`, `off` or an address.
+        timeout: Seconds a sample.
+        max_failures: `N` or `P%` of the wanted scores.
+        cache: Where manifests and derived files are kept.
+    """
+
+    tasks: tuple[str, ...]
+    model: str
+    model_args: Mapping[str, Json] = field(default_factory=dict)
+    data_roots: tuple[str, ...] = ()
+    out: Path | None = None
+    task_paths: tuple[Path, ...] = ()
+    limit: int | None = None
+    seed: int = 0
+    workers: int | None = None
+    gpus_per_worker: float | None = None
+    batch_size: int | str | None = None
+    ray: str = "auto"
+    timeout: float = DEFAULT_TIMEOUT
+    max_failures: str = DEFAULT_MAX_FAILURES
+    cache: Path = field(default_factory=default_cache)
+    protocols: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Where an evaluation says what it is doing.
+
+    Attributes:
+        notice: One line of news.
+        progress: Called with the ledger after every finished batch.
+    """
+
+    notice: Notice = lambda _: None
+    progress: Callable[[Ledger], None] = lambda _: None
+
+
+@dataclass(slots=True)
+class Session:
+    """An evaluation that is resolved and prepared, before anything is asked.
+
+    Attributes:
+        spec: What was asked for.
+        reference, capabilities, identity: The model.
+        tasks, groups: What the names mean.
+        roots: Where the data lie.
+        cells, unavailable: The prepared tasks, and group members that are not here.
+    """
+
+    spec: RunSpec
+    reference: ModelReference
+    capabilities: Capabilities
+    identity: dict[str, Json]
+    tasks: list[TaskSpec]
+    groups: list[GroupSpec]
+    roots: DataRoots
+    cells: list[Cell]
+    unavailable: list[dict[str, Json]]
+
+    @property
+    def batch_size(self) -> int:
+        """Requests a batch."""
+        most = self.capabilities.max_batch
+        if self.spec.batch_size is None:
+            return min(DEFAULT_BATCH, most)
+        if self.spec.batch_size == "auto":
+            return most
+        size = int(self.spec.batch_size)
+        if size > most:
+            raise SpecError(f"--batch-size {size}: {self.spec.model} takes at most {most} requests a batch (max_batch)")
+        return size
+
+    def run_record(self) -> dict[str, Json]:
+        """Return the content of `run.json`: what must not change while a run is resumed."""
+        return {
+            "schema": 1,
+            "model": self.identity,
+            "data": self.roots.kind,
+            "requested": list(self.spec.tasks),
+            "tasks": {
+                cell.task.task: {
+                    "version": cell.task.version,
+                    "digest": cell.task.digest,
+                    "data_digest": cell.prepared.digest,
+                    "decoding": dict(cell.task.decoding),
+                }
+                for cell in self.cells
+            },
+            "seed": self.spec.seed,
+            "limit": self.spec.limit,
+            "batch_size": None if self.capabilities.batch_invariant else self.batch_size,
+            "promise": "bytes" if self.capabilities.batch_invariant or self.spec.batch_size != "auto" else "interval",
+        }
+
+    @property
+    def resources(self) -> Resources:
+        """What one copy of the model needs; `--gpus-per-worker` overrides what it asks for."""
+        asked = self.capabilities.resources
+        gpus = self.spec.gpus_per_worker
+        return asked if gpus is None else replace(asked, gpus=gpus)
+
+    @property
+    def out(self) -> Path:
+        """The run directory."""
+        if self.spec.out is not None:
+            return self.spec.out
+        name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in str(self.identity["id"]))
+        return Path("runs") / f"{name}-{digest(self.run_record())[:12]}"
+
+
+def open_session(spec: RunSpec, watch: Watch) -> Session:
+    """Resolve names, build the adapter and prepare the data.
+
+    Raises:
+        HarnessError: Something that was asked for does not exist or is wrong.
+    """
+    roots = data_roots(spec.data_roots, spec.cache)
+    tasks, groups = index(spec.task_paths).resolve(spec.tasks)
+    tasks = [with_protocols(task, spec.protocols) for task in tasks]
+    reference = parse(spec.model, spec.model_args)
+    adapter = build(reference)
+    capabilities = capabilities_of(reference, adapter)
+    cells, unavailable = prepare_cells(tasks, groups, spec.tasks, roots, spec.cache, watch.notice)
+    return Session(
+        spec=spec,
+        reference=reference,
+        capabilities=capabilities,
+        identity=identity(reference, adapter, capabilities),
+        tasks=tasks,
+        groups=groups,
+        roots=roots,
+        cells=cells,
+        unavailable=unavailable,
+    )
+
+
+def with_protocols(task: TaskSpec, wanted: Sequence[str]) -> TaskSpec:
+    """Return the task scored by these protocols only: each of its metrics under each that the metric has.
+
+    Raises:
+        SpecError: None of its metrics has any of them.
+    """
+    if not wanted:
+        return task
+    from harness.metrics import METRICS
+
+    names = dict.fromkeys(use.metric for use in task.metrics)
+    uses = tuple(
+        MetricUse(metric=row.name, protocol=row.protocol)
+        for protocol in wanted
+        for row in METRICS
+        if row.name in names and row.protocol == protocol and task.gives in row.suits
+    )
+    if not uses:
+        known = sorted({row.protocol for row in METRICS if row.name in names})
+        raise SpecError(f"--protocol {' '.join(wanted)}: the metrics of {task.task} have {', '.join(known)}")
+    kept = [use for use in uses if use.metric == task.headline.metric] or list(uses)
+    headline = replace(task.headline, metric=kept[0].metric, protocol=kept[0].protocol)
+    return replace(task, metrics=uses, headline=headline)
