@@ -1,12 +1,16 @@
 """What a model answered, checked and encoded: an `Answer` becomes a `Prediction` or a named model error."""
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from harness import masks
 from harness.errors import DataError, ModelError
 from harness.records import Answer, Box, ErrorInfo, Mask, PredictedEntity, Prediction, PredictionStatus, Request, Size
+
+STATUSES: tuple[PredictionStatus, ...] = ("ok", "truncated", "refused")
+
+Item = TypeVar("Item")
 
 
 def to_prediction(request: Request, answer: object, seconds: float) -> Prediction:
@@ -15,111 +19,197 @@ def to_prediction(request: Request, answer: object, seconds: float) -> Predictio
     An answer that breaks the Protocol becomes a `model_error` whose message says what was expected and what was found.
 
     Args:
+        request: As the model had it.
+        answer: What `predict` returned for it.
         seconds: Time the model took for this request.
     """
-    if not isinstance(answer, Answer):
-        message = f"predict() returned {type(answer).__name__} for a request, expected Answer"
-        return failed(request.key, "model_error", ErrorInfo(type="ModelError", message=message), seconds)
-    if answer.error is not None:
-        status: PredictionStatus = "timeout" if answer.error.type == "Timeout" else "model_error"
-        return failed(request.key, status, answer.error, seconds)
+    if isinstance(answer, Answer) and answer.error is not None:
+        return _from_error(request, answer.error, seconds)
     try:
-        return _checked(request, answer, seconds)
+        return checked(request, answer, seconds)
     except (DataError, ModelError) as error:
         info = ErrorInfo(type=type(error).__name__, message=str(error))
         return failed(request.key, "model_error", info, seconds)
 
 
 def failed(key: str, status: PredictionStatus, error: ErrorInfo, seconds: float = 0.0) -> Prediction:
-    """Return the prediction of a request that has no answer."""
-    return Prediction(key=key, status=status, error=error, seconds=seconds)
-
-
-def _checked(request: Request, answer: Answer, seconds: float) -> Prediction:
-    size = request.media[0].record.size if request.media else ()
-    found = tuple(_mask(mask, size, f"answer.masks[{index}]") for index, mask in enumerate(answer.masks))
-    scores = _numbers(answer.mask_scores, "answer.mask_scores")
-    if scores and len(scores) != len(found):
-        raise ModelError(f"answer.mask_scores: expected one per mask ({len(found)}), found {len(scores)}")
-    nll = _numbers(answer.nll, "answer.nll")
-    if nll and len(nll) != len(request.candidates):
-        raise ModelError(f"answer.nll: expected one per candidate ({len(request.candidates)}), found {len(nll)}")
-    prediction = Prediction(
-        key=request.key,
-        status="ok",
-        text=_text(answer.text, "text"),
-        choice=_text(answer.choice, "choice"),
-        masks=found,
-        mask_scores=scores,
-        boxes=tuple(_box(box, index) for index, box in enumerate(answer.boxes)),
-        entities=tuple(_entity(entity, len(found), index) for index, entity in enumerate(answer.entities)),
-        nll=nll,
-        embedding=tuple(_numbers(vector, "answer.embedding") for vector in answer.embedding),
-        rendered=answer.rendered,
-        seconds=seconds,
-        usage=dict(answer.usage),
-    )
-    return _with_status(prediction, _status(request, prediction, answer))
-
-
-def _with_status(prediction: Prediction, status: PredictionStatus) -> Prediction:
-    from dataclasses import replace
-
-    return prediction if status == "ok" else replace(prediction, status=status)
-
-
-def _status(request: Request, prediction: Prediction, answer: Answer) -> PredictionStatus:
-    """Return `refused` and `truncated` as declared; `empty` when nothing that was asked for is there."""
-    if answer.status not in ("ok", "truncated", "refused"):
-        raise ModelError(f"answer.status: expected ok, truncated or refused, found {answer.status!r}")
-    if answer.status == "refused":
-        return "refused"
-    given = {
-        "text": bool((prediction.text or "").strip() or prediction.choice),
-        "masks": bool(prediction.masks),
-        "boxes": bool(prediction.boxes),
-        "nll": bool(prediction.nll),
-        "embedding": bool(prediction.embedding),
-    }
-    return answer.status if any(given[want] for want in request.wants) else "empty"
-
-
-def _mask(mask: Any, size: Size, where: str) -> Mask:
-    encoded = mask if isinstance(mask, Mask) else masks.encode(mask)
-    if size:
-        masks.check_size(encoded, size, where)
-    return encoded
-
-
-def _numbers(values: Iterable[float], where: str) -> tuple[float, ...]:
-    result = tuple(float(value) for value in values)
-    for value in result:
-        if not math.isfinite(value):
-            raise ModelError(f"{where}: expected finite numbers, found {value}")
-    return result
-
-
-def _text(text: Any, name: str) -> str | None:
-    if text is not None and not isinstance(text, str):
-        raise ModelError(f"answer.{name}: expected text or None, found {type(text).__name__}")
-    return text
-
-
-def _box(box: Any, index: int) -> Box:
-    if not isinstance(box, Box) or len(box.corners) not in (4, 6):
-        raise ModelError(f"answer.boxes[{index}]: expected Box(corners=...) with 4 or 6 numbers, found {box!r}")
-    return Box(corners=_numbers(box.corners, f"answer.boxes[{index}]"))
-
-
-def _entity(entity: Any, masks_given: int, index: int) -> PredictedEntity:
-    if not isinstance(entity, PredictedEntity):
-        raise ModelError(f"answer.entities[{index}]: expected PredictedEntity, found {type(entity).__name__}")
-    if entity.mask is not None and not 0 <= entity.mask < masks_given:
-        raise ModelError(f"answer.entities[{index}].mask: expected an index below {masks_given}, found {entity.mask}")
-    return entity
+    """Return the prediction of a request that has no answer; what cannot be written as UTF-8 is escaped."""
+    plain = ErrorInfo(type=_escaped(error.type), message=_escaped(error.message), traceback=_escaped(error.traceback))
+    return Prediction(key=key, status=status, error=plain, seconds=seconds)
 
 
 def batch_length_error(expected: int, answers: Sequence[object]) -> ErrorInfo:
     """Return the error of a batch that came back with another number of answers."""
     message = f"predict() returned {len(answers)} answers for {expected} requests; expected one per request, in order"
     return ErrorInfo(type="ModelError", message=message)
+
+
+def checked(request: Request, answer: object, seconds: float = 0.0) -> Prediction:
+    """Return the prediction that a whole answer makes: masks encoded, every number finite, every index in range.
+
+    Raises:
+        ModelError: The answer breaks the Protocol.
+        DataError: A mask is not one, or lies in another frame than the request's first image or volume.
+    """
+    if not isinstance(answer, Answer):
+        raise ModelError(f"predict() returned {type(answer).__name__} for a request, expected Answer")
+    media = request.media
+    size = media[0].record.size if media else ()
+    found = _each(answer.masks, "masks", lambda mask, where: _mask(mask, size, where))
+    text, choice = _text(answer.text, "text"), _text(answer.choice, "choice")
+    boxes = _each(answer.boxes, "boxes", lambda box, where: _box(box, size, where))
+    nll = _counted(answer.nll, "nll", len(request.candidates), "candidate")
+    embedding = _embedding(answer.embedding)
+    given = {
+        "text": bool((text or "").strip() or choice),
+        "masks": bool(found),
+        "boxes": bool(boxes),
+        "nll": bool(nll),
+        "embedding": bool(embedding),
+    }
+    return Prediction(
+        key=request.key,
+        status=_status(answer.status, something=any(given[want] for want in request.wants)),
+        text=text,
+        choice=choice,
+        masks=found,
+        mask_scores=_counted(answer.mask_scores, "mask_scores", len(found), "mask"),
+        boxes=boxes,
+        entities=_each(answer.entities, "entities", lambda entity, where: _entity(entity, len(found), where)),
+        nll=nll,
+        embedding=embedding,
+        rendered=_text(answer.rendered, "rendered"),
+        seconds=seconds,
+        usage=_usage(answer.usage),
+    )
+
+
+def _from_error(request: Request, error: object, seconds: float) -> Prediction:
+    if not isinstance(error, ErrorInfo):
+        error = ErrorInfo(type="ModelError", message=f"error: expected ErrorInfo, found {error!r}")
+    return failed(request.key, "timeout" if error.type == "Timeout" else "model_error", error, seconds)
+
+
+def _escaped(text: object) -> str:
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
+def _status(declared: object, *, something: bool) -> PredictionStatus:
+    """Return `refused` and `truncated` as declared; `empty` when nothing that was asked for is there."""
+    for status in STATUSES:
+        if declared == status:
+            return status if something or status == "refused" else "empty"
+    raise ModelError(f"status: expected {', '.join(STATUSES[:-1])} or {STATUSES[-1]}, found {declared!r}")
+
+
+def _each(items: Any, name: str, check: Callable[[Any, str], Item]) -> tuple[Item, ...]:
+    """Return every item as `check` returns it; its messages begin with the name and the index."""
+    if type(items) is tuple and not items:
+        return ()
+    try:
+        listed = list(items)
+    except TypeError:
+        raise ModelError(f"{name}: expected a list, found {type(items).__name__}") from None
+    return tuple(check(item, f"{name}[{index}]") for index, item in enumerate(listed))
+
+
+def _counted(items: Any, name: str, expected: int, owner: str) -> tuple[float, ...]:
+    """Return numbers of which there is one per `owner`, or none at all."""
+    numbers = _each(items, name, _number)
+    if numbers and len(numbers) != expected:
+        raise ModelError(f"{name}: expected one per {owner} ({expected}), found {len(numbers)}")
+    return numbers
+
+
+def _number(value: Any, where: str) -> float:
+    if not isinstance(value, str | bytes | bool):
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    raise ModelError(f"{where}: expected a finite number, found {value!r:.80}")
+
+
+def _text(text: Any, name: str) -> str | None:
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise ModelError(f"{name}: expected text or None, found {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ModelError(
+            f"{name}: expected Unicode text, found half of a surrogate pair at character {error.start}"
+        ) from None
+    return str(text)
+
+
+def _mask(mask: Any, size: Size, where: str) -> Mask:
+    """Return the encoded mask; run lengths that the model made itself are verified."""
+    try:
+        encoded = (
+            masks.from_json(masks.to_json(mask), where=where)
+            if isinstance(mask, Mask)
+            else masks.encode(mask, where=where)
+        )
+    except (TypeError, ValueError, RuntimeError) as error:
+        message = f"{where}: expected a boolean array (H, W) or (D, H, W), found {type(mask).__name__}: {error}"
+        raise ModelError(message) from None
+    if size:
+        masks.check_size(encoded, size, where)
+    return encoded
+
+
+def _box(box: Any, size: Size, where: str) -> Box:
+    expected = (2 * len(size),) if size else (4, 6)
+    if not isinstance(box, Box) or len(box.corners) not in expected:
+        counts = " or ".join(map(str, expected))
+        raise ModelError(f"{where}: expected Box(corners=...) with {counts} numbers, found {box!r}")
+    return Box(corners=_each(box.corners, f"{where}.corners", _number))
+
+
+def _entity(entity: Any, masks_given: int, where: str) -> PredictedEntity:
+    if not isinstance(entity, PredictedEntity):
+        raise ModelError(f"{where}: expected PredictedEntity, found {type(entity).__name__}")
+    name = _text(entity.name, f"{where}.name")
+    if name is None:
+        raise ModelError(f"{where}.name: expected text, found None")
+    mask = None if entity.mask is None else _index(entity.mask)
+    if mask is not None and not 0 <= mask < masks_given:
+        raise ModelError(f"{where}.mask: expected None or an index into the {masks_given} masks, found {entity.mask!r}")
+    return PredictedEntity(name=name, span=_span(entity.span, f"{where}.span"), mask=mask)
+
+
+def _index(value: Any) -> int:
+    """Return a whole number as int, of numpy or not; -1 for anything else."""
+    try:
+        return -1 if isinstance(value, bool) else int(value.__index__())
+    except (AttributeError, TypeError):
+        return -1
+
+
+def _span(span: Any, where: str) -> tuple[int, int] | None:
+    if span is None:
+        return None
+    ends = _each(span, where, lambda end, _: _index(end))
+    if len(ends) != 2 or not 0 <= ends[0] <= ends[1]:
+        raise ModelError(f"{where}: expected (start, end) in the answer's text, found {span!r}")
+    return ends[0], ends[1]
+
+
+def _embedding(vectors: Any) -> tuple[tuple[float, ...], ...]:
+    result = _each(vectors, "embedding", lambda vector, where: _each(vector, where, _number))
+    if result and (len(result) != 2 or len(result[0]) != len(result[1])):
+        lengths = ", ".join(str(len(vector)) for vector in result)
+        raise ModelError(f"embedding: expected one image and one text vector of one length, found lengths {lengths}")
+    return result
+
+
+def _usage(usage: Any) -> dict[str, float]:
+    if not isinstance(usage, Mapping):
+        raise ModelError(f"usage: expected a mapping from names to numbers, found {type(usage).__name__}")
+    return {
+        str(name): value if type(value) is int else _number(value, f"usage['{name}']") for name, value in usage.items()
+    }

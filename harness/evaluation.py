@@ -62,8 +62,8 @@ def evaluate(spec: RunSpec, watch: Watch | None = None, *, command: Sequence[str
     session = open_session(spec, watch)
     store = RunStore(session.out)
     run = session.run_record()
-    store.open(run)
     try:
+        store.open(run)
         with store.path.joinpath("sessions.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(session_record(command, gpus=gpus_here())) + "\n")
         planned = _plan(session, store, watch)
@@ -102,8 +102,8 @@ def rescore(out: Path, *, task_paths: Sequence[Path], protocols: Sequence[str], 
         if task.task in run["tasks"] and run["tasks"][task.task]["digest"] != task.digest
     ]
     store = RunStore(out)
-    store.open(run)
     try:
+        store.open(run)
         scored = score_run(store, run, [with_protocols(task, protocols) for task in tasks], groups)
         if not protocols:
             _write_outputs(store, scored, ())

@@ -1,15 +1,15 @@
 """Predictions that somebody hands in as JSON lines: reading them, and naming every line that is not as it should be."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from harness import masks
-from harness.errors import DataError, nearest
-from harness.records import Answer, Box, ErrorInfo, Json, Mask, PredictedEntity, Size
+from harness import answers, masks
+from harness.errors import DataError, ModelError, nearest
+from harness.records import Answer, Box, ErrorInfo, Json, Mask, PredictedEntity, Request
 
 FIELDS = (
     "sample_id",
@@ -26,27 +26,30 @@ FIELDS = (
 )
 STATUSES = ("ok", "truncated", "refused", "empty", "model_error", "timeout")
 
+READABLE_ID = re.compile(rb'"sample_id"\s*:\s*"([^"\\]+)"')
+"""Finds the sample a broken line was meant for, to name it."""
+
 Slot = tuple[str, int]
 """Sample id and repetition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something wrong with a predictions file.
+    """Something wrong with a line of a predictions file.
 
     Attributes:
-        line: 1-based; None for an id that no line has.
+        line: 1-based.
         sample_id: Where one could be read.
         message: What is wrong and what it counts as.
     """
 
-    line: int | None
+    line: int
     sample_id: str | None
     message: str
 
     def __str__(self) -> str:
-        where = f"line {self.line}" if self.line is not None else "no line"
-        return f"{where}: {self.message}" if self.sample_id is None else f"{where}: {self.sample_id}: {self.message}"
+        words = [f"line {self.line}", self.sample_id, self.message]
+        return ": ".join(word for word in words if word is not None)
 
 
 @dataclass(slots=True)
@@ -63,31 +66,34 @@ class HandIn:
     lines: dict[Slot, tuple[int, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def unknown(self, slots: Mapping[Slot, Size]) -> Iterator[Problem]:
-        """Yield a problem for every line whose sample id no task of the run has."""
+    def unknown(self, slots: Container[Slot]) -> Iterator[Problem]:
+        """Yield a problem for every line that answers none of `slots`, the samples and repetitions of the run."""
         for (sample_id, repeat), (number, _) in self.lines.items():
             if (sample_id, repeat) not in slots:
-                what = f"repeat {repeat} of this sample" if (sample_id, 0) in slots else "this id"
-                yield Problem(
-                    line=number, sample_id=sample_id, message=f"the tasks of this run have not {what}; ignored"
-                )
+                what = f"has repeat {repeat} of this sample" if (sample_id, 0) in slots else "has this sample_id"
+                message = f"no task of this run {what}; the line is ignored"
+                yield Problem(line=number, sample_id=sample_id, message=message)
 
-    def answer(self, slot: Slot, size: Size, file: BinaryIO) -> Answer:
-        """Return what the file answers for one sample, or an answer whose error names the line.
+    def answer(self, request: Request, file: BinaryIO) -> Answer:
+        """Return what the file answers to a request, or an answer whose error names the line.
 
         Args:
-            size: (H, W) or (D, H, W) of the sample's image; empty where it has none.
+            request: With its `sample_id`.
             file: The open file.
         """
+        slot = (request.sample_id or "", request.repeat)
         if slot not in self.lines:
-            return _refuse(f"{self.path.name}: no line for {slot[0]}" + (f", repeat {slot[1]}" if slot[1] else ""))
+            which = f", repeat {slot[1]}" if slot[1] else ""
+            return _refuse(f"{self.path.name}: no readable line has this sample_id{which}")
         number, offset = self.lines[slot]
         file.seek(offset)
-        where = f"{self.path.name}:{number}: {slot[0]}"
         try:
-            return _answer(json.loads(file.readline()), size, where, self.path.parent)
-        except DataError as error:
-            return _refuse(str(error))
+            answer = _answer(json.loads(file.readline()), self.path.parent)
+            if answer.error is None:
+                answers.checked(request, answer)
+        except (DataError, ModelError) as error:
+            return _refuse(f"{self.path.name}:{number}: {error}")
+        return answer
 
 
 def read(path: Path) -> HandIn:
@@ -109,120 +115,114 @@ def read(path: Path) -> HandIn:
 
 
 def _index_line(hand_in: HandIn, number: int, offset: int, line: bytes) -> None:
+    """Note where a sample's line is, or why the line cannot count."""
+
+    def note(message: str, sample_id: str | None) -> None:
+        hand_in.problems.append(Problem(line=number, sample_id=sample_id, message=message))
+
     try:
-        value = json.loads(line)
-        if not isinstance(value, dict):
-            raise ValueError(f"expected an object, found {type(value).__name__}")
-    except ValueError as error:
-        message = f"cannot be read as JSON ({error}); its sample counts as missing"
-        hand_in.problems.append(Problem(line=number, sample_id=None, message=message))
-        return
-    sample_id = value.get("sample_id")
-    repeat = value.get("repeat", 0)
-    if not isinstance(sample_id, str) or not isinstance(repeat, int):
-        message = 'expected "sample_id" as text and "repeat" as a whole number; its sample counts as missing'
-        hand_in.problems.append(Problem(line=number, sample_id=None, message=message))
+        value = _object(line)
+        slot = _slot(value)
+    except DataError as error:
+        meant_for = READABLE_ID.search(line)
+        note(f"{error}; its sample counts as missing", meant_for and meant_for[1].decode(errors="replace"))
         return
     for unknown in [key for key in value if key not in FIELDS]:
-        message = f"unknown field '{unknown}'{nearest(unknown, FIELDS)}; the field is ignored"
-        hand_in.problems.append(Problem(line=number, sample_id=sample_id, message=message))
-    first = hand_in.lines.setdefault((sample_id, repeat), (number, offset))
-    if first[0] != number:
-        message = f"answered before on line {first[0]}, which counts"
-        hand_in.problems.append(Problem(line=number, sample_id=sample_id, message=message))
+        note(f"unknown field '{unknown}'{nearest(unknown, FIELDS)}; the field is ignored", slot[0])
+    first, _ = hand_in.lines.setdefault(slot, (number, offset))
+    if first != number:
+        note(f"answered before on line {first}, which counts; this line is ignored", slot[0])
 
 
-def _answer(value: Mapping[str, Json], size: Size, where: str, folder: Path) -> Answer:
-    """Return the answer of one line, every part checked.
+def _object(line: bytes) -> dict[str, Json]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"cannot be read as JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise DataError(f"expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def _slot(value: Mapping[str, Json]) -> Slot:
+    if "sample_id" not in value:
+        raise DataError("has no sample_id")
+    sample_id, repeat = value["sample_id"], value.get("repeat", 0)
+    if not isinstance(sample_id, str):
+        raise DataError(f"sample_id: expected text, found {sample_id!r:.80}")
+    if type(repeat) is not int or repeat < 0:
+        raise DataError(f"repeat: expected a whole number of at least 0, found {repeat!r:.80}")
+    return sample_id, repeat
+
+
+def _answer(value: Mapping[str, Json], folder: Path) -> Answer:
+    """Return the answer of one line as records; `answers.checked` looks at what is in them.
 
     Raises:
-        DataError: A part is malformed.
+        DataError: A part has another shape than its record.
     """
     status = value.get("status", "ok")
     if status not in STATUSES:
-        raise DataError(f"{where}: status: expected one of {', '.join(STATUSES)}, found {status!r}")
+        raise DataError(f"status: expected one of {', '.join(STATUSES)}, found {status!r:.80}")
     if status in ("model_error", "timeout"):
         kind = "Timeout" if status == "timeout" else "HandedIn"
-        return Answer(error=ErrorInfo(type=kind, message=f"{where}: handed in as {status}"))
-    found = [
-        _mask(item, size, f"{where}: masks[{index}]", folder) for index, item in enumerate(_list(value, "masks", where))
-    ]
-    entities = _entities(value, found, size, where, folder)
+        return Answer(error=ErrorInfo(type=kind, message=f"handed in as {status}"))
+    if status == "empty":
+        return Answer()
+    found = [_mask(item, f"masks[{index}]", folder) for index, item in enumerate(_list(value, "masks"))]
+    entities = tuple(
+        _entity(item, f"entities[{index}]", found, folder) for index, item in enumerate(_list(value, "entities"))
+    )
     return Answer(
-        text=_text(value, "text", where),
-        choice=_text(value, "choice", where),
+        text=value.get("text"),
+        choice=value.get("choice"),
         masks=tuple(found),
-        mask_scores=_numbers(_list(value, "mask_scores", where), f"{where}: mask_scores"),
+        mask_scores=_list(value, "mask_scores"),
         entities=entities,
-        boxes=tuple(
-            Box(corners=_numbers(item, f"{where}: boxes[{index}]"))
-            for index, item in enumerate(_list(value, "boxes", where))
-        ),
-        nll=_numbers(_list(value, "nll", where), f"{where}: nll"),
-        embedding=tuple(_numbers(item, f"{where}: embedding") for item in _list(value, "embedding", where)),
-        status="ok" if status == "empty" else cast(Any, status),
+        boxes=tuple(_box(item, f"boxes[{index}]") for index, item in enumerate(_list(value, "boxes"))),
+        nll=_list(value, "nll"),
+        embedding=_list(value, "embedding"),
+        status=cast(Any, status),
     )
 
 
-def _text(value: Mapping[str, Json], name: str, where: str) -> str | None:
-    text = value.get(name)
-    if text is not None and not isinstance(text, str):
-        raise DataError(f"{where}: {name}: expected text, found {text!r}")
-    return text
-
-
-def _list(value: Mapping[str, Json], name: str, where: str) -> list[Json]:
+def _list(value: Mapping[str, Json], name: str) -> list[Json]:
     items = value.get(name)
     if items is None:
         return []
     if not isinstance(items, list):
-        raise DataError(f"{where}: {name}: expected a list, found {type(items).__name__}")
+        raise DataError(f"{name}: expected a list, found {type(items).__name__}")
     return items
 
 
-def _numbers(items: Json, where: str) -> tuple[float, ...]:
-    if not isinstance(items, list):
-        raise DataError(f"{where}: expected a list of numbers, found {type(items).__name__}")
-    for item in items:
-        if isinstance(item, bool) or not isinstance(item, int | float) or not math.isfinite(item):
-            raise DataError(f"{where}: expected finite numbers, found {item!r}")
-    return tuple(float(item) for item in items)
+def _box(value: Json, where: str) -> Box:
+    if not isinstance(value, list):
+        raise DataError(f"{where}: expected a list of numbers, found {type(value).__name__}")
+    return Box(corners=tuple(value))
 
 
-def _mask(value: Json, size: Size, where: str, folder: Path) -> Mask:
+def _mask(value: Json, where: str, folder: Path) -> Mask:
     if isinstance(value, dict) and "path" in value:
-        mask = masks.read_file(_below(folder, value["path"], where), value.get("label"), where)
-    else:
-        mask = masks.from_json(value, where=where)
-    if size:
-        masks.check_size(mask, size, where)
-    return mask
+        return masks.read_file(_below(folder, value["path"], where), value.get("label"), where)
+    return masks.from_json(value, where=where)
 
 
 def _below(folder: Path, path: Json, where: str) -> Path:
     """Return the file below `folder`; absolute paths and `..` are refused."""
     if not isinstance(path, str) or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        raise DataError(f"{where}: path: expected a path below the predictions file's folder, found {path!r}")
+        raise DataError(f"{where}.path: expected a path below the predictions file's folder, found {path!r:.80}")
     return folder / path
 
 
-def _entities(
-    value: Mapping[str, Json], found: list[Mask], size: Size, where: str, folder: Path
-) -> tuple[PredictedEntity, ...]:
-    """Return the named entities; a mask given in place is appended to `found`."""
-    result = []
-    for index, item in enumerate(_list(value, "entities", where)):
-        place = f"{where}: entities[{index}]"
-        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
-            raise DataError(f'{place}: expected {{"name": text, "mask": index, mask or null}}, found {item!r}')
-        mask = item.get("mask")
-        if isinstance(mask, dict | list):
-            found.append(_mask(mask, size, f"{place}.mask", folder))
-            mask = len(found) - 1
-        if mask is not None and (not isinstance(mask, int) or not 0 <= mask < len(found)):
-            raise DataError(f"{place}.mask: expected an index below {len(found)} or null, found {mask!r}")
-        result.append(PredictedEntity(name=item["name"], mask=mask))
-    return tuple(result)
+def _entity(value: Json, where: str, found: list[Mask], folder: Path) -> PredictedEntity:
+    """Return the named entity; a mask given in place is appended to `found`."""
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise DataError(f'{where}: expected {{"name": text, "mask": index, mask or null}}, found {value!r:.80}')
+    mask = value.get("mask")
+    if isinstance(mask, dict | list):
+        found.append(_mask(mask, f"{where}.mask", folder))
+        mask = len(found) - 1
+    return PredictedEntity(name=value["name"], mask=mask)
 
 
 def _refuse(message: str) -> Answer:

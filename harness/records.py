@@ -13,6 +13,7 @@ Size = tuple[int, ...]
 
 PredictionStatus = Literal["ok", "truncated", "empty", "refused", "model_error", "timeout", "data_error"]
 ScoreStatus = Literal["ok", "undefined", "unparsed", "unjudged", "scorer_error"]
+AnswerStatus = Literal["ok", "truncated", "refused"]
 RequestKind = Literal["generate", "nll", "embed"]
 
 PREDICTION_STATUSES: tuple[PredictionStatus, ...] = (
@@ -316,7 +317,7 @@ class Answer:
     embedding: Sequence[Sequence[float]] = ()
     rendered: str | None = None
     usage: Mapping[str, float] = field(default_factory=dict)
-    status: Literal["ok", "truncated", "refused"] = "ok"
+    status: AnswerStatus = "ok"
     error: ErrorInfo | None = None
 
 

@@ -16,6 +16,7 @@ from harness.metrics.row import Metric
 from harness.planning import StoredCell, read_cells
 from harness.records import FAULTS, PREDICTION_STATUSES, Json, Prediction, Result, Sample, Score
 from harness.scoring import ScoreFile, read_scores, score, score_files
+from harness.serial import canonical
 from harness.spec import GroupSpec, TaskSpec, load_metric
 from harness.store import RunStore, write_atomically
 
@@ -99,7 +100,7 @@ def score_run(
         faults += sum(tally.counts[status] for status in FAULTS)
     results = {
         "schema": SCHEMA,
-        "model": run["model"],
+        "model": json.loads(canonical(run["model"])),  # the same order of keys, fresh or read back
         "data": run["data"],
         "limited": run["limit"] is not None,
         "tasks": blocks,

@@ -6,7 +6,8 @@ Fields that hold their empty default are left out, so a record grows without mov
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from harness.records import (
     Turn,
     VisualPrompt,
 )
+
+_JSON_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def canonical(value: Json) -> str:
@@ -59,12 +62,13 @@ def to_json(record: Any) -> Json:
 
     Masks take the form of `spec/standard.md`; a visual prompt is told apart by its own field's name.
     """
-    if isinstance(record, Mask):
+    kind: type = type(record)
+    if kind in _JSON_SCALARS:
+        return record
+    if kind is Mask:
         return mask_to_json(record)
-    if is_dataclass(record):
-        return {
-            item.name: to_json(getattr(record, item.name)) for item in fields(record) if not _is_default(record, item)
-        }
+    if is_dataclass(kind):
+        return _record_to_json(record, kind)
     if isinstance(record, Mapping):
         return {str(key): to_json(value) for key, value in record.items()}
     if isinstance(record, tuple | list | frozenset):
@@ -72,9 +76,23 @@ def to_json(record: Any) -> Json:
     return record
 
 
-def _is_default(record: Any, item: "Field[Any]") -> bool:
-    default = item.default_factory() if item.default_factory is not MISSING else item.default
-    return default is not MISSING and getattr(record, item.name) == default
+def _record_to_json(record: Any, kind: type) -> dict[str, Json]:
+    result = {}
+    for name, default in _fields_and_defaults(kind):
+        value = getattr(record, name)
+        if value is default or (default is not MISSING and value == default):
+            continue
+        result[name] = to_json(value)
+    return result
+
+
+@cache
+def _fields_and_defaults(kind: type) -> tuple[tuple[str, Any], ...]:
+    """Return name and default of each field, MISSING where it has none; asking dataclasses each time is slow."""
+    return tuple(
+        (item.name, item.default if item.default_factory is MISSING else item.default_factory())
+        for item in fields(kind)
+    )
 
 
 def mask_to_json(mask: Mask) -> dict[str, Json]:

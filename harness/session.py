@@ -115,7 +115,7 @@ class Session:
         """Return the content of `run.json`: what must not change while a run is resumed."""
         return {
             "schema": 1,
-            "model": self.identity,
+            "model": {**self.identity, "oracle": "target" in self.capabilities.takes},
             "data": self.roots.kind,
             "requested": list(self.spec.tasks),
             "tasks": {

@@ -4,120 +4,83 @@ The driver is the only writer. A prediction is on disk before it counts as done;
 directory is opened again, and everything else that is found damaged is reported and run again.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import re
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from harness.errors import DataError, InterruptedRunError, SpecError
+from harness.errors import DataError, SpecError
+from harness.journal import Journal, disk_error
 from harness.records import Json, Prediction
 from harness.serial import canonical, prediction_from_json
 
 SCHEMA = 1
-FSYNC_EVERY_SECONDS = 1.0
 STATUS_EVERY_SECONDS = 1.0
 BLOB_ABOVE_BYTES = 256 * 1024
+LINES_NAMED = 5
 LINE_HEAD = re.compile(rb'\{"key":"(?P<key>[0-9a-f]{64})","status":"(?P<status>\w+)"')
 """Every stored line begins so: an index is built without parsing the rest."""
+LINE_CHECK = b',"crc32":"%08x"}'
+"""Every stored line ends so, with the checksum of what stands before it."""
+CHECK_BYTES = len(LINE_CHECK % 0)
+BLOB_TAIL = re.compile(rb',"masks_blob":"(?P<name>[0-9a-f]{64})","masks_blob_bytes":(?P<bytes>\d+)$')
 
 
-@dataclass(slots=True)
-class Journal:
-    """An append-only file of JSON lines: written and flushed at once, fsynced by a small time budget."""
+def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace `path` by `text` in one step: a reader sees the old or the new file, never half of one.
 
-    path: Path
-    _file: BinaryIO | None = None
-    _synced: float = 0.0
+    Args:
+        durable: Also against a loss of power, at the price of an fsync.
 
-    def open(self) -> int:
-        """Open for appending after cutting a torn last line; return how many bytes were cut."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = self.path.open("ab+", buffering=0)
-        torn = _torn_bytes(file)
-        if torn:
-            file.truncate(file.seek(0, os.SEEK_END) - torn)
-        file.seek(0, os.SEEK_END)
-        self._file, self._synced = file, time.monotonic()
-        return torn
-
-    def append(self, line: str) -> int:
-        """Write one line; return the offset at which it begins.
-
-        Raises:
-            InterruptedRunError: The disk refuses it; what was written before stands.
-        """
-        assert self._file is not None
-        data = line.encode() + b"\n"
-        offset = self._file.tell()
-        try:
-            written = self._file.write(data)
-            while written < len(data):
-                written += self._file.write(data[written:])
-            if time.monotonic() - self._synced > FSYNC_EVERY_SECONDS:
-                self.sync()
-        except OSError as error:
-            raise InterruptedRunError(
-                f"{self.path}: cannot be written: {error.strerror}; make room and run the same command"
-            ) from error
-        return offset
-
-    def sync(self) -> None:
-        """Force everything written so far to disk."""
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
-
-    def close(self) -> None:
-        """Sync and close."""
-        if self._file is not None:
-            self.sync()
-            self._file.close()
-            self._file = None
+    Raises:
+        InterruptedRunError: The disk refuses it; the old file stands.
+    """
+    _write_atomically(path, text.encode(), path.with_name(f".{path.name}.tmp"), durable=durable)
 
 
-def _torn_bytes(file: BinaryIO) -> int:
-    """Return how many bytes follow the last newline."""
-    end = file.seek(0, os.SEEK_END)
-    torn, step = 0, 1 << 16
-    while torn < end:
-        start = max(0, end - torn - step)
-        file.seek(start)
-        block = file.read(end - torn - start)
-        newline = block.rfind(b"\n")
-        if newline >= 0:
-            return torn + len(block) - newline - 1
-        torn += len(block)
-    return torn
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step: a reader sees the old or the new file, never half of one."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _write_atomically(path: Path, content: bytes, temporary: Path, *, durable: bool) -> None:
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise disk_error(path, error) from error
 
 
 @dataclass(slots=True)
 class RunStore:
-    """One run directory, open for writing by this process."""
+    """One run directory, open for writing by this process.
+
+    Attributes:
+        path: The directory.
+        predictions, events: Its journals.
+        offsets: Where the line of each finished request begins, by the bytes of its key.
+        statuses: Finished requests by status.
+        repairs: What `open` found damaged, in words for the user.
+    """
 
     path: Path
     predictions: Journal = field(init=False)
     events: Journal = field(init=False)
     offsets: dict[bytes, int] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
+    repairs: list[str] = field(default_factory=list)
     _lock: BinaryIO | None = None
-    _status_written: float = 0.0
+    _status_written: float = float("-inf")
     _reader: BinaryIO | None = None
 
     def __post_init__(self) -> None:
@@ -128,47 +91,93 @@ class RunStore:
         """Lock the directory, hold its `run.json` against `run`, and index what is finished.
 
         Raises:
-            SpecError: Another process holds it, it belongs to another run, or it is no run directory.
+            SpecError: Another process holds it, it belongs to another run, it is no run directory, or it cannot be
+                written.
+            InterruptedRunError: The disk is full.
         """
         _check_is_run_directory(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _take_lock(self.path / "lock")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _take_lock(self.path / "lock")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SpecError(f"--out {self.path}: cannot be written: {reason}; name a folder that can") from error
+        try:
+            self._open_locked(run)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_locked(self, run: Mapping[str, Json]) -> None:
         record = self.path / "run.json"
         if record.exists():
-            _check_same(json.loads(record.read_text(encoding="utf-8")), run, self.path)
+            _check_same(read_run(self.path), json.loads(json.dumps(run)), self.path)
         else:
             write_atomically(record, json.dumps(run, indent=2, sort_keys=True) + "\n")
-        torn = self.predictions.open()
-        torn_events = self.events.open()
+        torn, torn_events = self.predictions.open(), self.events.open()
         damaged = self._index()
         if torn or torn_events or damaged:
             self.event("repaired", torn_bytes=torn, torn_event_bytes=torn_events, damaged_lines=damaged)
+        if torn:
+            self.repairs.append(f"{self.predictions.path}: its last line was torn and is cut off")
+        if damaged:
+            shown = ", ".join(str(number) for number in damaged[:LINES_NAMED])
+            more = f" and {len(damaged) - LINES_NAMED} more" if len(damaged) > LINES_NAMED else ""
+            self.repairs.append(
+                f"{self.predictions.path}: damaged, so passed over and asked again: line {shown}{more}"
+            )
 
     def _index(self) -> list[int]:
-        """Remember where each finished prediction begins; return the numbers of lines that cannot be read."""
+        """Remember where each finished prediction begins; return the numbers of lines that are damaged."""
         damaged, offset = [], 0
         with self.predictions.path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 head = LINE_HEAD.match(line)
-                if head and line.endswith(b"}\n"):
-                    self.offsets[bytes.fromhex(head["key"].decode())] = offset
-                    self.statuses[head["status"].decode()] += 1
+                if head is not None and self._is_whole(line):
+                    key = bytes.fromhex(head["key"].decode())
+                    if key not in self.offsets:
+                        self.offsets[key] = offset
+                        self.statuses[head["status"].decode()] += 1
                 else:
                     damaged.append(number)
                 offset += len(line)
         return damaged
+
+    def _is_whole(self, line: bytes) -> bool:
+        """Say whether a line has the checksum it was written with, and its blob the size."""
+        body, check = line[: -CHECK_BYTES - 1], line[-CHECK_BYTES - 1 : -1]
+        if check != LINE_CHECK % zlib.crc32(body):
+            return False
+        blob = BLOB_TAIL.search(body) if b'"masks_blob_bytes":' in body[-40:] else None
+        if blob is None:
+            return True
+        path = self._blob_path(blob["name"].decode())
+        return path.is_file() and path.stat().st_size == int(blob["bytes"])
+
+    def _blob_path(self, name: str) -> Path:
+        return self.path / "blobs" / f"{name}.json.zst"
 
     def is_done(self, key: str) -> bool:
         """Say whether the request with this key is finished."""
         return bytes.fromhex(key) in self.offsets
 
     def record(self, key: str, line: str) -> bool:
-        """Append one finished prediction; return False when it was there already."""
-        if self.is_done(key):
+        """Append one finished prediction; return False when it was there already.
+
+        Args:
+            key: Of the request.
+            line: The prediction as one JSON object that begins with its key and status.
+
+        Raises:
+            InterruptedRunError: The disk refuses it; what was written before stands.
+        """
+        name = bytes.fromhex(key)
+        if name in self.offsets:
             return False
         if len(line) > BLOB_ABOVE_BYTES:
             line = self._masks_to_blob(line)
-        self.offsets[bytes.fromhex(key)] = self.predictions.append(line)
+        body = line.encode()[:-1]
+        self.offsets[name] = self.predictions.append(body + LINE_CHECK % zlib.crc32(body))
         return True
 
     def _masks_to_blob(self, line: str) -> str:
@@ -178,17 +187,22 @@ class RunStore:
         value = json.loads(line)
         content = canonical(value.pop("masks", [])).encode()
         name = hashlib.sha256(content).hexdigest()
-        path = self.path / "blobs" / f"{name}.json.zst"
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            temporary = path.with_suffix(".tmp")
-            temporary.write_bytes(zstandard.compress(content))
-            temporary.replace(path)
+        path = self._blob_path(name)
+        packed = zstandard.compress(content)
+        if not path.is_file() or path.stat().st_size != len(packed):
+            with contextlib.suppress(FileExistsError):
+                path.parent.mkdir()
+            _write_atomically(path, packed, path.with_suffix(".tmp"), durable=True)
         value["masks_blob"] = name
+        value["masks_blob_bytes"] = len(packed)
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
     def prediction(self, key: str) -> Prediction | None:
-        """Return the finished prediction with this key, or None."""
+        """Return the finished prediction with this key, or None.
+
+        Raises:
+            DataError: Its line or blob was damaged after `open`.
+        """
         offset = self.offsets.get(bytes.fromhex(key))
         if offset is None:
             return None
@@ -198,35 +212,51 @@ class RunStore:
         return read_prediction(self._reader.readline(), self.path)
 
     def event(self, name: str, **fields: Json) -> None:
-        """Append one event with the time it happened."""
-        self.events.append(json.dumps({"event": name, "time": round(time.time(), 3), **fields}, ensure_ascii=False))
+        """Append one event with the time it happened.
+
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
+        record = {"event": name, "time": round(time.time(), 3), **fields}
+        self.events.append(json.dumps(record, ensure_ascii=False).encode(errors="replace"))
 
     def read_events(self) -> Iterator[dict[str, Any]]:
         """Yield the events so far, oldest first; a damaged line is passed over."""
+        if not self.events.path.exists():
+            return
         with self.events.path.open("rb") as file:
             for line in file:
                 try:
-                    yield json.loads(line)
+                    event = json.loads(line)
                 except ValueError:
                     continue
+                if isinstance(event, dict) and "event" in event:
+                    yield event
 
     def status(self, status: Mapping[str, Json], *, at_once: bool = False) -> None:
-        """Write `status.json`, at most once a second unless `at_once`."""
+        """Write `status.json`, at most once a second unless `at_once`.
+
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
         now = time.monotonic()
         if at_once or now - self._status_written > STATUS_EVERY_SECONDS:
-            write_atomically(self.path / "status.json", json.dumps(status, indent=2) + "\n")
+            write_atomically(self.path / "status.json", json.dumps(status, indent=2) + "\n", durable=at_once)
             self._status_written = now
 
     def close(self) -> None:
-        """Sync everything and give the lock back."""
-        self.predictions.close()
-        self.events.close()
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Sync everything and give the lock back.
+
+        Raises:
+            InterruptedRunError: The disk refuses what was written last.
+        """
+        with contextlib.ExitStack() as stack:
+            for file in (self._lock, self._reader):
+                if file is not None:
+                    stack.callback(file.close)
+            self._lock = self._reader = None
+            stack.callback(self.events.close)
+            stack.callback(self.predictions.close)
 
 
 def read_prediction(line: bytes, run: Path) -> Prediction:
@@ -235,34 +265,83 @@ def read_prediction(line: bytes, run: Path) -> Prediction:
     Raises:
         DataError: The line or its blob is damaged.
     """
+    blob: Path | None = None
     try:
         value = json.loads(line)
         if "masks_blob" in value:
             import zstandard
 
             blob = run / "blobs" / f"{value['masks_blob']}.json.zst"
-            value["masks"] = json.loads(zstandard.decompress(blob.read_bytes()))
+            content = zstandard.decompress(blob.read_bytes())
+            if hashlib.sha256(content).hexdigest() != value["masks_blob"]:
+                raise ValueError("its bytes are not those that were stored")
+            value["masks"] = json.loads(content)
         return prediction_from_json(value)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise DataError(f"{run}: a stored prediction is damaged ({type(error).__name__}: {error})") from error
+    except (ValueError, KeyError, TypeError, OSError, _zstandard_error()) as error:
+        place = blob or run / "predictions" / "predictions.jsonl"
+        remedy = "delete that file and" if blob is not None else "then"
+        raise DataError(
+            f"{place}: a stored prediction is damaged ({type(error).__name__}: {error}); {remedy} run the same "
+            "`harness run` command again: it is asked again"
+        ) from error
+
+
+def _zstandard_error() -> type[Exception]:
+    import zstandard
+
+    return zstandard.ZstdError
+
+
+def read_run(path: Path) -> dict[str, Json]:
+    """Return the content of a run directory's `run.json`.
+
+    Raises:
+        SpecError: It is not there or not the JSON object that was written.
+    """
+    record = path / "run.json"
+    try:
+        run = json.loads(record.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpecError(f"{path}: is no run directory (no run.json); expected what `harness run --out` wrote") from None
+    except (ValueError, OSError) as error:
+        raise SpecError(f"{record}: cannot be read ({error}); restore it, or name another folder by --out") from error
+    if not isinstance(run, dict):
+        raise SpecError(f"{record}: expected a JSON object, found {type(run).__name__}; restore it, or use another --out")
+    return run
 
 
 def _check_is_run_directory(path: Path) -> None:
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         raise SpecError(f"--out {path}: is a file; expected a folder")
-    if path.is_dir() and not (path / "run.json").exists() and any(item.name != "lock" for item in path.iterdir()):
+    ours = {"lock", ".run.json.tmp"}  # all that a run killed in its first moment leaves
+    if path.is_dir() and not (path / "run.json").exists() and any(item.name not in ours for item in path.iterdir()):
         raise SpecError(f"--out {path}: holds other files and no run.json; name an empty or a new folder")
 
 
 def _take_lock(path: Path) -> BinaryIO:
+    """Return the locked file; it says which process holds it.
+
+    Raises:
+        SpecError: Another process holds it.
+        OSError: The file system refuses it.
+    """
     file = path.open("ab+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read(20).decode(errors="replace").strip()
+        file.close()
+        who = f"process {holder}" if holder.isdigit() else "another process"
+        raise SpecError(
+            f"--out {path.parent}: {who} is writing this run; wait for it, or name another folder"
+        ) from None
     except OSError:
         file.close()
-        raise SpecError(
-            f"--out {path.parent}: another process is writing this run; wait for it or name another folder"
-        ) from None
+        raise
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n".encode())
+    file.flush()
     return file
 
 

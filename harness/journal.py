@@ -1,0 +1,114 @@
+"""An append-only file of JSON lines that survives a kill or a full disk at any moment."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from harness.errors import InterruptedRunError
+
+FSYNC_EVERY_SECONDS = 1.0
+BLOCK_BYTES = 1 << 16
+
+
+def disk_error(path: Path, error: OSError) -> InterruptedRunError:
+    """Return the error of a write that the disk refused."""
+    reason = error.strerror or str(error)
+    return InterruptedRunError(
+        f"{path}: cannot be written: {reason}. What is finished is kept; make room and run the same command again."
+    )
+
+
+@dataclass(slots=True)
+class Journal:
+    """Lines are written and flushed at once, and fsynced by a small time budget.
+
+    A line is whole or absent: one that the disk refuses is taken back, one that a kill tore is cut off by `open`.
+    """
+
+    path: Path
+    _file: BinaryIO | None = field(default=None, repr=False)
+    _end: int = 0
+    _synced: float = 0.0
+
+    def open(self) -> int:
+        """Open for appending after cutting a torn last line; return how many bytes were cut.
+
+        Raises:
+            InterruptedRunError: The file cannot be opened or cut.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = self.path.open("ab+", buffering=0)
+            end = file.seek(0, os.SEEK_END)
+            torn = _torn_bytes(file, end)
+            if torn:
+                file.truncate(end - torn)
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+        self._file, self._end, self._synced = file, end - torn, time.monotonic()
+        return torn
+
+    def append(self, line: bytes) -> int:
+        """Write one line, given without its newline; return the offset at which it begins.
+
+        Raises:
+            InterruptedRunError: The disk refuses it; what was written before stands.
+        """
+        assert self._file is not None
+        data = line + b"\n"
+        try:
+            written = self._file.write(data)
+            while written < len(data):
+                written += self._file.write(data[written:])
+        except OSError as error:
+            self._file.truncate(self._end)
+            raise disk_error(self.path, error) from error
+        offset, self._end = self._end, self._end + len(data)
+        if time.monotonic() - self._synced > FSYNC_EVERY_SECONDS:
+            self.sync()
+        return offset
+
+    def sync(self) -> None:
+        """Force everything written so far to disk.
+
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
+        if self._file is None:
+            return
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Sync and close.
+
+        Raises:
+            InterruptedRunError: The disk refuses what was written last.
+        """
+        file = self._file
+        if file is None:
+            return
+        try:
+            self.sync()
+        finally:
+            self._file = None
+            file.close()
+
+
+def _torn_bytes(file: BinaryIO, end: int) -> int:
+    """Return how many bytes follow the last newline of a file of `end` bytes."""
+    torn = 0
+    while torn < end:
+        start = max(0, end - torn - BLOCK_BYTES)
+        file.seek(start)
+        block = file.read(end - torn - start)
+        newline = block.rfind(b"\n")
+        if newline >= 0:
+            return torn + len(block) - newline - 1
+        torn += len(block)
+    return torn

@@ -1,0 +1,78 @@
+"""What every test stands on: an environment that writes nothing outside a temporary folder, and the optional things."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RAY_CPUS = 4
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the environment before any test module, and with it Ray, is imported."""
+    scratch = tempfile.mkdtemp(prefix="medground-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(scratch, ignore_errors=True))
+    os.environ.update(
+        MEDGROUND_CACHE=scratch,
+        RAY_AUTH_MODE="disabled",
+        RAY_USAGE_STATS_ENABLED="0",
+        HF_HUB_OFFLINE="1",
+    )
+    os.environ.pop("RAY_ADDRESS", None)
+
+
+def without_package(package: str, needs: str) -> NoReturn:
+    """Skip the test for want of a Debian package; fail it where continuous integration has installed them all."""
+    reason = f"needs {needs} (Debian package {package}; .ci/run installs it)"
+    if os.environ.get("MEDGROUND_CI") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the repository."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real public data: `$MEDGROUND_TEST_DATA`, else `../shared/data` beside the repository."""
+    default = REPOSITORY.parent / "shared" / "data"
+    folder = Path(os.environ.get("MEDGROUND_TEST_DATA") or default)
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; MEDGROUND_TEST_DATA names another folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's command."""
+    found = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+    if found is None:
+        without_package("chromium", "Chromium")
+    return found
+
+
+@pytest.fixture(scope="session")
+def ray_local() -> Iterator[Any]:
+    """One local Ray for the whole session; runs in this process find it and leave it up."""
+    from harness.cluster import QUIET
+
+    os.environ.update(QUIET)
+    ray = pytest.importorskip("ray")
+    ray.init(
+        address="local",
+        num_cpus=RAY_CPUS,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        _node_ip_address="127.0.0.1",
+    )
+    yield ray
+    ray.shutdown()

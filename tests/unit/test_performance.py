@@ -1,0 +1,52 @@
+"""Speed is read from the events and the stored predictions."""
+
+import json
+from pathlib import Path
+
+from harness.performance import performance_of
+from harness.store import RunStore
+
+
+def _run(folder: Path, events: list[dict[str, object]], predictions: list[dict[str, object]]) -> RunStore:
+    store = RunStore(folder)
+    store.predictions.path.parent.mkdir(parents=True)
+    store.predictions.path.write_text("".join(json.dumps(line) + "\n" for line in predictions))
+    store.events.path.write_text("".join(json.dumps(line) + "\n" for line in events))
+    return store
+
+
+def test_seconds_run_from_the_first_request_to_the_last_answer_of_each_session(tmp_path: Path) -> None:
+    events: list[dict[str, object]] = [
+        {"event": "session", "time": 100.0},
+        {"event": "started", "time": 110.0},
+        {"event": "finished", "time": 112.0},
+        {"event": "session", "time": 500.0},
+        {"event": "started", "time": 510.0},
+        {"event": "died", "time": 511.0},
+        {"event": "finished", "time": 513.0},
+        {"event": "stopped", "time": 599.0},
+    ]
+    predictions: list[dict[str, object]] = [
+        {"key": "a", "seconds": 0.5, "usage": {"tokens": 3}},
+        {"key": "b", "seconds": 1.5, "usage": {"tokens": 4}},
+    ]
+    performance = performance_of(_run(tmp_path, events, predictions))
+    assert performance["seconds"] == 5.0
+    assert performance["requests_per_second"] == 0.4
+    assert performance["model_seconds"] == 2.0
+    assert performance["sessions"] == 2
+    assert performance["workers_lost"] == 1
+    assert performance["usage"] == {"tokens": 7}
+
+
+def test_a_session_that_asked_nothing_counts_for_nothing(tmp_path: Path) -> None:
+    performance = performance_of(_run(tmp_path, [{"event": "session", "time": 1.0}], []))
+    assert performance["sessions"] == 0
+    assert performance["requests_per_second"] is None
+
+
+def test_a_damaged_line_is_passed_over(tmp_path: Path) -> None:
+    store = _run(tmp_path, [], [{"key": "a", "seconds": 0.5}])
+    with store.predictions.path.open("a") as file:
+        file.write('{"key": "b", "sec')
+    assert performance_of(store)["requests"] == 1

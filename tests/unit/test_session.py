@@ -1,0 +1,104 @@
+"""What is stated is resolved before anything is asked."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import SpecError
+from harness.evaluation import allowed_failures
+from harness.planning import data_roots
+from harness.session import RunSpec, Session, Watch, default_cache, open_session, with_protocols
+from harness.spec import index
+
+
+def _session(tmp_path: Path, **changes: Any) -> Session:
+    stated: dict[str, Any] = {
+        "tasks": ("samed2d_seg",),
+        "model": "baseline:otsu",
+        "data_roots": ("phantom",),
+        "cache": tmp_path,
+    }
+    return open_session(RunSpec(**{**stated, **changes}), Watch())
+
+
+@pytest.mark.parametrize(("text", "wanted", "allowed"), [("1%", 451, 4), ("0", 9, 0), ("7", 3, 7), ("100%", 5, 5)])
+def test_failures_are_allowed_by_count_or_share(text: str, wanted: int, allowed: int) -> None:
+    assert allowed_failures(text, wanted) == allowed
+
+
+@pytest.mark.parametrize("text", ["-1", "many", "1.5", "-3%", ""])
+def test_other_texts_are_refused_as_max_failures(text: str) -> None:
+    with pytest.raises(SpecError, match=f"--max-failures {text}: expected a count such as 5, or a share such as 1%"):
+        allowed_failures(text, 10)
+
+
+def test_no_data_root_names_both_ways(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected a folder with the releases, or `phantom`"):
+        data_roots((), tmp_path)
+
+
+def test_a_missing_data_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"--data-root .*absent: no such folder"):
+        data_roots((str(tmp_path / "absent"),), tmp_path)
+
+
+def test_phantom_and_real_data_do_not_mix(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="phantom data stand alone"):
+        data_roots(("phantom", str(tmp_path)), tmp_path)
+
+
+def test_a_phantom_seed_is_a_number(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected phantom:SEED with a whole number, found 'x'"):
+        data_roots(("phantom:x",), tmp_path)
+
+
+def test_phantoms_are_drawn_once_a_seed(tmp_path: Path) -> None:
+    first = data_roots(("phantom",), tmp_path)
+    again = data_roots(("phantom:0",), tmp_path)
+    other = data_roots(("phantom:1",), tmp_path)
+    assert first == again
+    assert first.kind == "phantom"
+    assert other.roots != first.roots
+
+
+def test_a_batch_larger_than_the_model_takes_is_refused(tmp_path: Path) -> None:
+    session = _session(tmp_path, batch_size=5000)
+    with pytest.raises(SpecError, match=r"--batch-size 5000: baseline:otsu takes at most 1024 requests a batch"):
+        _ = session.batch_size
+
+
+def test_the_default_run_directory_names_model_and_digest(tmp_path: Path) -> None:
+    session = _session(tmp_path)
+    assert session.out.parent == Path("runs")
+    assert session.out.name.startswith("baseline-otsu-")
+    assert session.out != _session(tmp_path, seed=1).out
+
+
+def test_execution_options_do_not_change_the_run(tmp_path: Path) -> None:
+    assert _session(tmp_path).run_record() == _session(tmp_path, workers=4, timeout=5.0, ray="local").run_record()
+
+
+def test_a_model_that_takes_the_target_is_marked_oracle(tmp_path: Path) -> None:
+    assert _session(tmp_path, model="baseline:oracle").run_record()["model"]["oracle"] is True
+    assert _session(tmp_path).run_record()["model"]["oracle"] is False
+
+
+def test_protocols_choose_among_the_metrics_of_a_task() -> None:
+    task = with_protocols(index().load("samed2d_seg"), ["medplib"])
+    assert {(use.metric, use.protocol) for use in task.metrics} == {("dice", "medplib"), ("iou", "medplib")}
+    assert (task.headline.metric, task.headline.protocol) == ("dice", "medplib")
+
+
+def test_a_protocol_that_no_metric_has_is_refused() -> None:
+    with pytest.raises(
+        SpecError, match="--protocol vqa-v2: the metrics of samed2d_seg have medplib, sam-med2d, standard"
+    ):
+        with_protocols(index().load("samed2d_seg"), ["vqa-v2"])
+
+
+def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MEDGROUND_CACHE", str(tmp_path))
+    assert default_cache() == tmp_path
+    monkeypatch.delenv("MEDGROUND_CACHE")
+    assert default_cache() == Path.home() / ".cache" / "medground"
