@@ -2,13 +2,24 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from harness import masks
 from harness.errors import DataError, ModelError
-from harness.records import Answer, Box, ErrorInfo, Mask, PredictedEntity, Prediction, PredictionStatus, Request, Size
+from harness.records import (
+    Answer,
+    AnswerStatus,
+    Box,
+    ErrorInfo,
+    Mask,
+    PredictedEntity,
+    Prediction,
+    PredictionStatus,
+    Request,
+    Size,
+)
 
-STATUSES: tuple[PredictionStatus, ...] = ("ok", "truncated", "refused")
+STATUSES: tuple[AnswerStatus, ...] = get_args(AnswerStatus)
 
 Item = TypeVar("Item")
 

@@ -323,7 +323,7 @@ def _what_failed(result: "Evaluation") -> list[str]:
     ]
     failures = [f"{failure.sample_id}: {failure.status}: {failure.message}" for failure in broken]
     lines = []
-    for name, items, place in (("problems", problems, "problems.jsonl"), ("failures", failures, "report.html")):
+    for name, items, place in (("problems", problems, "problems.jsonl"), ("failures", failures, "failures.jsonl")):
         lines += [f"{name.removesuffix('s')}: {item}" for item in items[:MOST_LINES]]
         if len(items) > MOST_LINES:
             lines.append(f"... and {len(items) - MOST_LINES} more {name}; see {result.out / place}")
@@ -401,14 +401,20 @@ def _hand_in_spec(
 
 @main.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
+@TASK_PATH
+@AS_JSON
 @click.pass_obj
-def report(debug: bool, run_dir: Path) -> None:
+def report(debug: bool, run_dir: Path, task_paths: tuple[Path, ...], as_json: bool) -> None:
     """Write report.html of a run again from what the run directory holds."""
     from harness.evaluation import rescore
 
     with _errors_as_exit_codes(debug):
-        result = rescore(run_dir, task_paths=(), protocols=(), max_failures="100%")
-    click.echo(str(result.out / "report.html"))
+        result = rescore(run_dir, task_paths=task_paths, protocols=(), max_failures="100%")
+    page = result.out / "report.html"
+    if as_json:
+        _write_json({"report": str(page)})
+    else:
+        click.echo(page)
 
 
 @main.command()
@@ -435,15 +441,19 @@ def metric(debug: bool, name: str, protocol: str | None, params: tuple[str, ...]
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for the runs."
 )
+@AS_JSON
 @click.pass_obj
-def demo(debug: bool, out: Path) -> None:
+def demo(debug: bool, out: Path, as_json: bool) -> None:
     """Draw a few patients, run two baselines on them, and print the numbers."""
     from harness import demonstration
     from harness.session import default_cache
 
     with _errors_as_exit_codes(debug), _progress() as bar:
         runs = demonstration.run(out, default_cache(), bar)
-    click.echo(demonstration.text(runs))
+    if as_json:
+        _write_json([run.results for run in runs])
+    else:
+        click.echo(demonstration.text(runs))
 
 
 if __name__ == "__main__":

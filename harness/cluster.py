@@ -5,29 +5,36 @@ one sample at a time; a sample that no actor survives is recorded. Nothing is qu
 most the batches in flight.
 """
 
-import atexit
 import contextlib
 import importlib.util
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from harness.errors import InterruptedRunError, ModelError, SpecError
+from harness.errors import HarnessError, InterruptedRunError, ModelError, SpecError
+from harness.interruption import Interruption
+from harness.ledger import Ledger
 from harness.plan import Ask
 from harness.records import Resources
-from harness.runner import Finished, Ledger, Worker, WorkerSetup
+from harness.worker import Finished, Worker, WorkerSetup
 
 TRIES = 3
 """A sample that is alone on an actor when it dies, so often, is recorded as `model_error`."""
+MOST_FRUITLESS = 6
+"""Actors that may end with nothing answered between, besides TRIES for each worker."""
 MOST_SECONDS_OF_WAIT = 5.0
+SECONDS_TO_CLEAN_UP = 2.0
 NODE_ROOTS = "MEDGROUND_DATA_ROOT"
 """Environment variable of a node: its own data roots, separated as PATH is."""
 QUIET = {
@@ -47,7 +54,7 @@ class ClusterOptions:
         workers: Copies of the model.
         resources: Of one copy.
         timeout: Seconds a sample.
-        max_deaths: Actors that may die before the run stops.
+        max_deaths: Actors that may die, or be killed for not returning, before the run stops.
         log: File that takes what Ray prints.
         batch_invariant: Whether a batch may be split when it is put back the first time.
     """
@@ -67,10 +74,12 @@ class Lease:
 
     Attributes:
         batch: What is asked.
-        deaths: Actors that died with it in flight.
+        attempt: 1-based number of its flight.
+        deaths: Actors that died with exactly this batch in flight.
     """
 
     batch: list[Ask]
+    attempt: int = 1
     deaths: int = 0
 
 
@@ -108,22 +117,32 @@ class _Node:
         import ray
 
         own = [Path(root) for root in os.environ.get(NODE_ROOTS, "").split(os.pathsep) if root]
-        spool = Path(tempfile.mkdtemp(prefix="medground-media-"))
-        atexit.register(shutil.rmtree, spool, ignore_errors=True)
-        setup = replace(setup, roots=(*own, *setup.roots), spool=spool)
-        self.worker = Worker(setup, fetch=lambda path: ray.get(library.read.remote(path)))
+        spool = Path(tempfile.gettempdir()) / f"medground-media-{uuid.uuid4().hex}"
+
+        def fetch(path: str) -> bytes | None:
+            content: bytes | None = ray.get(library.read.remote(path))
+            if content is not None:
+                spool.mkdir(mode=0o700, exist_ok=True)
+            return content
+
+        self.spool = spool
+        self.worker = Worker(replace(setup, roots=(*own, *setup.roots), spool=spool), fetch=fetch)
 
     def load(self) -> dict[str, str]:
         """Load the model; return the versions this process runs, or the message of the failure."""
         try:
             self.worker.load()
-        except (ModelError, SpecError) as error:
+        except HarnessError as error:
             return {"error": str(error)}
         return versions()
 
     def answer(self, requests: list[str]) -> list[Finished]:
         """Answer one batch."""
         return self.worker.answer(requests)
+
+    def close(self) -> None:
+        """Remove the files that the driver sent."""
+        shutil.rmtree(self.spool, ignore_errors=True)
 
 
 def versions() -> dict[str, str]:
@@ -135,21 +154,35 @@ def versions() -> dict[str, str]:
 
 @dataclass(slots=True)
 class Cluster:
-    """A connection to Ray and the actors of one run."""
+    """A connection to Ray and the actors of one run.
+
+    Attributes:
+        loading: Actors that load the model, by what they will return.
+        idle: Actors that wait for a batch.
+        flying: Actors at work and what on, by what they will return.
+        back: Leases that an actor's end put back.
+        names: Of the living actors, for the events.
+        lost: Actors that died or were killed for not returning, in this session.
+        fruitless: Those of them since the last answer.
+    """
 
     setup: WorkerSetup
     options: ClusterOptions
     ledger: Ledger
-    ray: Any = None
+    ray: Any
+    interruption: Interruption = field(default_factory=Interruption)
     library: Any = None
+    actor_class: Any = None
     idle: list[Any] = field(default_factory=list)
     loading: dict[Any, Any] = field(default_factory=dict)
     flying: dict[Any, tuple[Any, Flight]] = field(default_factory=dict)
     back: deque[Lease] = field(default_factory=deque)
     names: dict[Any, str] = field(default_factory=dict)
     spawned: int = 0
-    deaths: int = 0
-    last_death: str = ""
+    loaded: int = 0
+    lost: int = 0
+    fruitless: int = 0
+    last_end: str = ""
 
     def run(self, batches: Iterable[list[Ask]]) -> None:
         """Answer every batch.
@@ -157,18 +190,26 @@ class Cluster:
         Raises:
             SpecError: A worker runs other versions than the driver.
             ModelError: The model cannot be loaded.
-            InterruptedRunError: Actors keep dying, so the run stops; what is finished is kept.
+            InterruptedRunError: Actors keep ending, so the run stops; what is finished is kept.
         """
         work = iter(batches)
         if not self._has_more(work):
             return
-        for _ in range(self.options.workers):
-            self._spawn()
         try:
+            for _ in range(self.options.workers):
+                self._spawn()
             while self._feed(work):
                 self._wait()
         finally:
-            for actor in (*self.names, self.library):
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        """Let idle actors clean up, then end all."""
+        with contextlib.suppress(self.ray.exceptions.RayError):
+            closing = [actor.close.remote() for actor in self.idle]
+            if closing:
+                self.ray.wait(closing, num_returns=len(closing), timeout=SECONDS_TO_CLEAN_UP)
+            for actor in (*self.names, *([self.library] if self.library is not None else [])):
                 self.ray.kill(actor)
 
     def _next(self, work: Iterator[list[Ask]]) -> Lease | None:
@@ -194,7 +235,7 @@ class Cluster:
         return bool(self.flying) or self._has_more(work)
 
     def _send(self, actor: Any, lease: Lease) -> None:
-        number = self.ledger.start(lease.batch, worker=self.names[actor], attempt=lease.deaths + 1)
+        number = self.ledger.start(lease.batch, worker=self.names[actor], attempt=lease.attempt)
         reference = actor.answer.remote([ask.request for ask in lease.batch])
         deadline = time.monotonic() + self.options.timeout * len(lease.batch)
         self.flying[reference] = (actor, Flight(lease, number, deadline))
@@ -204,7 +245,10 @@ class Cluster:
         deadlines = [flight.deadline for _, flight in self.flying.values()]
         rest = min(deadlines, default=time.monotonic() + MOST_SECONDS_OF_WAIT) - time.monotonic()
         timeout = max(0.0, min(rest, MOST_SECONDS_OF_WAIT))
-        ready, _ = self.ray.wait([*self.flying, *self.loading], num_returns=1, timeout=timeout)
+        waited = [*self.flying, *self.loading]
+        ready, _ = self.ray.wait(waited, num_returns=len(waited), timeout=0)
+        if not ready:
+            ready, _ = self.ray.wait(waited, num_returns=1, timeout=timeout)
         for reference in ready:
             if reference in self.loading:
                 self._take_loaded(reference)
@@ -220,80 +264,103 @@ class Cluster:
             finished = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
             self._bury(actor, flight, error)
-        else:
+            return
+        with self.interruption.held():
             self.ledger.finish(flight.number, [Finished(*item) for item in finished])
-            self.idle.append(actor)
+        self.fruitless = 0
+        self.idle.append(actor)
 
     def _bury(self, actor: Any, flight: Flight, error: Exception) -> None:
-        """Replace a dead actor and put its batch back."""
-        self.names.pop(actor, None)
-        with contextlib.suppress(Exception):
-            self.ray.kill(actor)
-        self.deaths += 1
-        self.last_death = f"{type(error).__name__}: {_first_lines(str(error))}"
+        """Put the batch of a dead actor back and replace the actor."""
         lease = flight.lease
         lease.deaths += 1
-        self.ledger.store.event(
-            "died", batch=flight.number, keys=[ask.key for ask in lease.batch], error=self.last_death
-        )
-        if len(lease.batch) == 1:
-            self._retry_or_give_up(lease)
-        elif self.options.batch_invariant or lease.deaths > 1:
-            self.back.extend(Lease([ask]) for ask in lease.batch)
+        self._lose(actor, f"{type(error).__name__}: {_first_lines(str(error))}")
+        keys = [ask.key for ask in lease.batch]
+        self.ledger.store.event("died", batch=flight.number, keys=keys, error=self.last_end)
+        splits = self.options.batch_invariant or lease.deaths == TRIES
+        if len(lease.batch) > 1 and splits:
+            self._split(lease)
+        elif len(lease.batch) > 1 or lease.deaths < TRIES:
+            self._put_back(lease)
         else:
-            self.back.append(lease)
-        if self.deaths > self.options.max_deaths:
-            raise InterruptedRunError(
-                f"the model's process ended {self.deaths} times, last with {self.last_death}. What is finished is "
-                "kept; mend the model and run the same command again, or raise --max-failures."
-            )
+            message = f"the model's process ended {TRIES} times on this sample alone, last with {self.last_end}"
+            self.ledger.give_up(lease.batch[0], "model_error", message)
+        self._stop_if_hopeless("the model's process ended")
         self._spawn()
-
-    def _retry_or_give_up(self, lease: Lease) -> None:
-        if lease.deaths < TRIES:
-            self.back.append(lease)
-            return
-        message = f"the model's process ended {TRIES} times on this sample alone, last with {self.last_death}"
-        self.ledger.give_up(lease.batch[0], "model_error", message)
 
     def _expire(self, reference: Any) -> None:
         """Kill an actor that does not return; a batch goes back one sample at a time, a single sample is a timeout."""
         actor, flight = self.flying.pop(reference)
-        self.names.pop(actor, None)
-        self.ray.kill(actor)
-        batch = flight.lease.batch
-        self.ledger.store.event(
-            "hung", batch=flight.number, keys=[ask.key for ask in batch], seconds=self.options.timeout
-        )
-        if len(batch) == 1:
-            self.ledger.give_up(batch[0], "timeout", f"the model did not return within {self.options.timeout:g} s")
+        lease = flight.lease
+        seconds = self.options.timeout * len(lease.batch)
+        self._lose(actor, f"no answer within {seconds:g} s")
+        self.ledger.store.event("hung", batch=flight.number, keys=[ask.key for ask in lease.batch], seconds=seconds)
+        if len(lease.batch) > 1:
+            self._split(lease)
         else:
-            self.back.extend(Lease([ask]) for ask in batch)
+            self.ledger.give_up(lease.batch[0], "timeout", f"the model did not return within {seconds:g} s")
+        self._stop_if_hopeless("the model had to be killed")
         self._spawn()
+
+    def _lose(self, actor: Any, end: str) -> None:
+        self.names.pop(actor, None)
+        with contextlib.suppress(self.ray.exceptions.RayError):
+            self.ray.kill(actor)
+        self.lost += 1
+        self.fruitless += 1
+        self.last_end = end
+
+    def _split(self, lease: Lease) -> None:
+        self.back.extend(Lease([ask], attempt=lease.attempt + 1) for ask in lease.batch)
+
+    def _put_back(self, lease: Lease) -> None:
+        lease.attempt += 1
+        self.back.append(lease)
+
+    def _stop_if_hopeless(self, what: str) -> None:
+        """Stop a run whose actors keep ending.
+
+        Raises:
+            InterruptedRunError: Too many ended, in all or since the last answer.
+        """
+        fruitless = MOST_FRUITLESS + TRIES * self.options.workers
+        if self.fruitless < fruitless and self.lost <= self.options.max_deaths:
+            return
+        since = " and answered nothing between" if self.fruitless >= fruitless else ""
+        count = self.fruitless if since else self.lost
+        raise InterruptedRunError(
+            f"{what} {count} times{since}, last with {self.last_end}. What is finished is kept; mend the model and run "
+            "the same command again, or raise --max-failures."
+        )
 
     def _spawn(self) -> None:
         """Start one actor; it loads while the others work."""
-        resources = self.options.resources
-        actor_class = self.ray.remote(
-            num_cpus=resources.cpus,
-            num_gpus=resources.gpus,
-            max_restarts=0,
-            max_task_retries=0,
-            scheduling_strategy="SPREAD",
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(self.setup.threads)} | QUIET},
-        )(_Node)
-        actor = actor_class.remote(self.setup, self._library_actor())
+        actor = self._actor_class().remote(self.setup, self._library_actor())
         self.spawned += 1
         self.names[actor] = f"worker-{self.spawned}"
         self.loading[actor.load.remote()] = actor
 
+    def _actor_class(self) -> Any:
+        if self.actor_class is None:
+            resources = self.options.resources
+            self.actor_class = self.ray.remote(
+                num_cpus=resources.cpus,
+                num_gpus=resources.gpus,
+                max_restarts=0,
+                max_task_retries=0,
+                scheduling_strategy="SPREAD",
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": str(self.setup.threads)} | QUIET},
+            )(_Node)
+        return self.actor_class
+
     def _library_actor(self) -> Any:
-        """Return the actor on the driver's node that sends media; started once."""
+        """Return the actor on the driver's node that sends media; it holds nothing, so Ray may restart it."""
         if self.library is None:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
             here = NodeAffinitySchedulingStrategy(self.ray.get_runtime_context().get_node_id(), soft=False)
-            self.library = self.ray.remote(num_cpus=0, scheduling_strategy=here)(_Library).remote(self.setup.roots)
+            options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": TRIES, "scheduling_strategy": here}
+            self.library = self.ray.remote(**options)(_Library).remote(self.setup.roots)
         return self.library
 
     def _take_loaded(self, reference: Any) -> None:
@@ -301,18 +368,19 @@ class Cluster:
         try:
             found = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
-            self.deaths += 1
-            self.names.pop(actor, None)
-            self.last_death = f"{type(error).__name__}: {_first_lines(str(error))}"
-            if self.deaths > self.options.max_deaths or (not self.ledger.done and self.deaths >= TRIES):
-                message = f"the model's process ended while it loaded, {self.deaths} times: {self.last_death}"
-                raise ModelError(message) from error
+            self._lose(actor, f"{type(error).__name__}: {_first_lines(str(error))}")
+            self.ledger.store.event("died", batch=None, keys=[], error=self.last_end)
+            if not self.loaded and self.lost >= TRIES:
+                message = f"the model's process ended while it loaded, {self.lost} times, last with {self.last_end}"
+                raise ModelError(f"--model {self.setup.reference.text}: {message}") from error
+            self._stop_if_hopeless("the model's process ended")
             self._spawn()
             return
         if "error" in found:
             raise ModelError(found["error"])
         if found != versions():
             raise SpecError(f"a worker runs {found}, the driver {versions()}; install the same versions on every node")
+        self.loaded += 1
         self.idle.append(actor)
 
 
@@ -346,15 +414,30 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
         raise SpecError("--ray: ray is not installed; pip install 'medground[ray]', or use --ray off") from None
     options.log.parent.mkdir(parents=True, exist_ok=True)
     with options.log.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
-        started = not ray.is_initialized()
-        if started:
-            _connect(ray, options, log)
-        try:
+        if ray.is_initialized():
             _check_resources(ray, options)
             yield ray
-        finally:
-            if started:
+            return
+        with _sigterm_kept():
+            try:
+                _connect(ray, options, log)
+                _check_resources(ray, options)
+                yield ray
+            finally:
                 ray.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Put the handler of SIGTERM back that Ray replaces by its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _connect(ray: Any, options: ClusterOptions, log: TextIO) -> None:
@@ -387,5 +470,5 @@ def _check_resources(ray: Any, options: ClusterOptions) -> None:
 def run_on_ray(setup: WorkerSetup, batches: Iterable[list[Ask]], ledger: Ledger, options: ClusterOptions) -> None:
     """Run the batches on Ray; see `Cluster.run` for what it raises."""
     sys.stdout.flush()
-    with connected(options) as ray:
-        Cluster(setup=setup, options=options, ledger=ledger, ray=ray).run(batches)
+    with connected(options) as ray, Interruption() as interruption:
+        Cluster(setup=setup, options=options, ledger=ledger, ray=ray, interruption=interruption).run(batches)

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def evaluate(spec: RunSpec, watch: Watch | None = None, *, command: Sequence[str
     """
     watch = watch or Watch()
     session = open_session(spec, watch)
+    allowed_failures(spec.max_failures, 0)
     store = RunStore(session.out)
     run = session.run_record()
     try:
@@ -68,7 +69,7 @@ def evaluate(spec: RunSpec, watch: Watch | None = None, *, command: Sequence[str
             file.write(json.dumps(session_record(command, gpus=gpus_here())) + "\n")
         planned = _plan(session, store, watch)
         _predict(session, store, planned, watch)
-        scored = score_run(store, run, session.tasks, session.groups)
+        scored = score_run(store, run, session.tasks, session.groups, store.path)
         problems = _problems(session, planned)
         _write_outputs(store, scored, problems)
         return Evaluation(
@@ -104,9 +105,13 @@ def rescore(out: Path, *, task_paths: Sequence[Path], protocols: Sequence[str], 
     store = RunStore(out)
     try:
         store.open(run)
-        scored = score_run(store, run, [with_protocols(task, protocols) for task in tasks], groups)
-        if not protocols:
-            _write_outputs(store, scored, ())
+        if protocols:
+            with tempfile.TemporaryDirectory() as folder:
+                tasks = [with_protocols(task, protocols) for task in tasks]
+                scored = score_run(store, run, tasks, groups, Path(folder))
+        else:
+            scored = score_run(store, run, tasks, groups, out)
+            _write_outputs(store, scored, _stored_problems(out))
     finally:
         store.close()
     return Evaluation(
@@ -240,12 +245,16 @@ def _problems(session: Session, planned: Plan) -> list[handin.Problem]:
     return sorted(problems, key=lambda problem: problem.line or 0)
 
 
+def _stored_problems(out: Path) -> list[handin.Problem]:
+    path = out / "problems.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [handin.Problem(**json.loads(line)) for line in lines]
+
+
 def _write_outputs(store: RunStore, scored: Scored, problems: Sequence[handin.Problem]) -> None:
     if problems:
-        lines = [
-            json.dumps({"line": item.line, "sample_id": item.sample_id, "message": item.message}) for item in problems
-        ]
-        write_atomically(store.path / "problems.jsonl", "\n".join(lines) + "\n")
+        lines = "".join(json.dumps(asdict(problem)) + "\n" for problem in problems)
+        write_atomically(store.path / "problems.jsonl", lines)
     write_results(store.path, scored.results)
     performance = performance_of(store)
     write_atomically(store.path / "performance.json", json.dumps(performance, indent=2) + "\n")

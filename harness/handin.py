@@ -5,11 +5,11 @@ import re
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from harness import answers, masks
 from harness.errors import DataError, ModelError, nearest
-from harness.records import Answer, Box, ErrorInfo, Json, Mask, PredictedEntity, Request
+from harness.records import Answer, AnswerStatus, Box, ErrorInfo, Json, Mask, PredictedEntity, Request
 
 FIELDS = (
     "sample_id",
@@ -84,7 +84,7 @@ class HandIn:
         slot = (request.sample_id or "", request.repeat)
         if slot not in self.lines:
             which = f", repeat {slot[1]}" if slot[1] else ""
-            return _refuse(f"{self.path.name}: no readable line has this sample_id{which}")
+            return _refuse(f"{self.path.name}: no line answers this sample{which}")
         number, offset = self.lines[slot]
         file.seek(offset)
         try:
@@ -136,8 +136,10 @@ def _index_line(hand_in: HandIn, number: int, offset: int, line: bytes) -> None:
 
 def _object(line: bytes) -> dict[str, Json]:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        value = json.loads(line.strip())
+    except json.JSONDecodeError as error:
+        raise DataError(f"cannot be read as JSON ({error.msg}, column {error.colno})") from None
+    except (UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"cannot be read as JSON ({error})") from None
     if not isinstance(value, dict):
         raise DataError(f"expected a JSON object, found {type(value).__name__}")
@@ -182,7 +184,7 @@ def _answer(value: Mapping[str, Json], folder: Path) -> Answer:
         boxes=tuple(_box(item, f"boxes[{index}]") for index, item in enumerate(_list(value, "boxes"))),
         nll=_list(value, "nll"),
         embedding=_list(value, "embedding"),
-        status=cast(Any, status),
+        status=cast(AnswerStatus, status),
     )
 
 
@@ -226,4 +228,4 @@ def _entity(value: Json, where: str, found: list[Mask], folder: Path) -> Predict
 
 
 def _refuse(message: str) -> Answer:
-    return Answer(error=ErrorInfo(type="HandedIn", message=message))
+    return Answer(error=ErrorInfo(type="DataError", message=message))

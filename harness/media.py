@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
 from harness.records import Media, MediaPart, Part, Request, Size, Turn
+from harness.serial import sha256_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ class MediaStore:
     spool: Path | None = None
     fetch: Fetch | None = None
     _verified: dict[str, Path] = field(default_factory=dict)
-    _decoded: "dict[tuple[str, tuple[float, float] | None], NDArray[np.uint8]]" = field(default_factory=dict)
+    _decoded: "dict[tuple[str, tuple[float, float] | None], NDArray[Any]]" = field(default_factory=dict)
 
     def locate(self, media: Media) -> Path:
         """Return the verified local file of `media`.
@@ -49,30 +50,47 @@ class MediaStore:
     def _find(self, media: Media, sha256: str) -> Path:
         found = [path for path in (root / media.path for root in self.roots) if path.is_file()]
         for path in found:
-            if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            if sha256_file(path) == sha256:
                 return path
-        content = self.fetch(media.path) if self.fetch is not None else None
-        if content is not None and self.spool is not None and hashlib.sha256(content).hexdigest() == sha256:
-            path = self.spool / f"{sha256}{Path(media.path).suffix}"
-            path.write_bytes(content)
-            return path
-        if found:
+        content = self.fetch(media.path) if self.fetch is not None and self.spool is not None else None
+        if content is not None and hashlib.sha256(content).hexdigest() == sha256:
+            return self._keep(content, f"{sha256}{Path(media.path).suffix}")
+        if found or content is not None:
             raise DataError(f"{media.path}: its bytes changed since it was prepared; run `harness prepare` again")
-        raise DataError(f"{media.path}: found below none of {', '.join(str(root) for root in self.roots)}")
+        asked = ", and the driver has it neither" if self.fetch is not None else ""
+        raise DataError(f"{media.path}: found below none of {', '.join(str(root) for root in self.roots)}{asked}")
+
+    def _keep(self, content: bytes, name: str) -> Path:
+        assert self.spool is not None
+        path = self.spool / name
+        path.write_bytes(content)
+        return path
 
     def image(self, media: Media) -> "NDArray[np.uint8]":
         """Return the image as uint8 (H, W, 3) RGB, read-only; decoded once while it stays in the cache."""
         from harness.images import read_image
 
+        return self._once(
+            media, lambda: read_image(self.locate(media).read_bytes(), window=media.window, where=media.path)
+        )
+
+    def volume(self, media: Media) -> "NDArray[np.float32]":
+        """Return the volume as float32 (D, H, W), read-only; decoded once while it stays in the cache."""
+        from harness.volumes import read_volume
+
+        return self._once(media, lambda: read_volume(self.locate(media)).voxels)
+
+    def _once(self, media: Media, decode: "Callable[[], NDArray[Any]]") -> "NDArray[Any]":
         key = (media.sha256 or "", media.window)
         if key not in self._decoded:
-            pixels = read_image(self.locate(media).read_bytes(), window=media.window, where=media.path)
+            pixels = decode()
             pixels.setflags(write=False)
             self._make_room(pixels.nbytes)
             self._decoded[key] = pixels
         return self._decoded[key]
 
     def _make_room(self, wanted: int) -> None:
+        """Drop what was decoded first until `wanted` bytes fit; what is larger than the cache stands in it alone."""
         held = sum(pixels.nbytes for pixels in self._decoded.values())
         while self._decoded and held + wanted > CACHE_BYTES:
             held -= self._decoded.pop(next(iter(self._decoded))).nbytes
@@ -96,7 +114,13 @@ class LocalMedia:
         return self.record.size
 
     def image(self) -> "NDArray[np.uint8]":
-        """Return uint8 (H, W, 3) RGB, read-only."""
+        """Return uint8 (H, W, 3) RGB, read-only.
+
+        Raises:
+            DataError: The media is a volume, or the file cannot be read.
+        """
+        if self.record.kind != "image":
+            raise DataError(f"{self.record.path}: is a volume, not an image; ask for .volume()")
         return self.store.image(self.record)
 
     def volume(self) -> "NDArray[np.float32]":
@@ -107,9 +131,7 @@ class LocalMedia:
         """
         if self.record.kind != "volume":
             raise DataError(f"{self.record.path}: is an image, not a volume; ask for .image()")
-        from harness.volumes import read_volume
-
-        return read_volume(self.store.locate(self.record)).voxels
+        return self.store.volume(self.record)
 
 
 def with_handles(request: Request, store: MediaStore) -> Request:
@@ -118,16 +140,17 @@ def with_handles(request: Request, store: MediaStore) -> Request:
     Raises:
         DataError: A file is missing or its bytes changed.
     """
-    if not request.media:
+    found = request.media
+    if not found:
         return request
-    for media in request.media:
+    for media in found:
         store.locate(media.record)
     return replace(request, messages=tuple(_turn_with_handles(turn, store) for turn in request.messages))
 
 
 def _turn_with_handles(turn: Turn, store: MediaStore) -> Turn:
-    parts: list[Part] = []
-    for part in turn.parts:
-        handle = MediaPart(media=LocalMedia(part.media.record, store)) if isinstance(part, MediaPart) else None
-        parts.append(handle or part)
-    return replace(turn, parts=tuple(parts))
+    return replace(turn, parts=tuple(_part_with_handle(part, store) for part in turn.parts))
+
+
+def _part_with_handle(part: Part, store: MediaStore) -> Part:
+    return MediaPart(media=LocalMedia(part.media.record, store)) if isinstance(part, MediaPart) else part

@@ -4,14 +4,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
-from typing import Any
-
-import numpy as np
 
 from harness import masks
 from harness.errors import DataError, SpecError
 from harness.metrics import Metric, find, sample_values
-from harness.records import Entity, Json, Mask, Prediction, Sample, Target
+from harness.records import Entity, Json, Prediction, Sample, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +72,17 @@ def _run(lines: Iterable[bytes], metric: Metric, aggregate: bool) -> Iterator[Ou
         try:
             sample, prediction = _read(line, number, metric)
         except DataError as error:
-            nothing = {"value": None, "status": "error", "values": {}, "detail": {"error": str(error)}}
+            values = dict.fromkeys(metric.values)
+            nothing = {"value": None, "status": "error", "values": values, "detail": {"error": str(error)}}
             yield OutputLine(nothing, readable=False)
             continue
-        yield OutputLine(_score(metric, sample, prediction, corpus, number))
+        yield OutputLine(_score(metric, sample, prediction, corpus))
     if aggregate:
         yield corpus.line()
 
 
-def _score(metric: Metric, sample: Sample, prediction: Prediction, corpus: _Corpus, number: int) -> dict[str, Json]:
-    try:
-        outcome = metric.score(sample, prediction)
-    except (DataError, ValueError) as error:
-        detail = {"error": f"line {number}: {error}"}
-        return {"value": None, "status": "error", "values": dict.fromkeys(metric.values), "detail": detail}
+def _score(metric: Metric, sample: Sample, prediction: Prediction, corpus: _Corpus) -> dict[str, Json]:
+    outcome = metric.score(sample, prediction)
     counted = outcome.status in ("ok", "unparsed")
     stats = outcome.stats or metric.worst(sample)
     found = sample_values(metric, stats) if counted else (None,) * len(metric.values)
@@ -104,37 +98,34 @@ def _read(line: bytes, number: int, metric: Metric) -> tuple[Sample, Prediction]
         DataError: It is not JSON, or a field is missing or of another kind.
     """
     try:
-        value = json.loads(line)
-    except ValueError as error:
+        value = json.loads(line.strip())
+    except json.JSONDecodeError as error:
+        raise DataError(f"line {number}: expected a JSON object: {error.msg}, column {error.colno}") from error
+    except (UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"line {number}: expected a JSON object: {error}") from error
     if not isinstance(value, dict) or "prediction" not in value or "target" not in value:
-        raise DataError(f'line {number}: expected an object with "prediction" and "target"')
+        found = ", ".join(map(repr, value)) if isinstance(value, dict) else type(value).__name__
+        raise DataError(f'line {number}: expected an object with "prediction" and "target", found {found or "no key"}')
     return _READERS[metric.line](value, number)
 
 
 def _read_text(value: Mapping[str, Json], number: int) -> tuple[Sample, Prediction]:
-    target = value["target"] if isinstance(value["target"], list) else [value["target"]]
-    for name, texts in (("prediction", [value["prediction"]]), ("target", target)):
-        if not texts or not all(isinstance(text, str) for text in texts):
-            raise DataError(f"line {number}: {name}: expected text{' or a list of texts' if name == 'target' else ''}")
-    sample = Sample(id=str(number), target=Target(answers=tuple(target)))
-    return sample, Prediction(key="", status="ok", text=value["prediction"])
+    reply, target = value["prediction"], value["target"]
+    if not isinstance(reply, str):
+        raise DataError(f"line {number}: prediction: expected text, found {type(reply).__name__}")
+    answers = target if isinstance(target, list) else [target]
+    if not answers or not all(isinstance(answer, str) for answer in answers):
+        raise DataError(f"line {number}: target: expected text or a list of texts, found {target!r:.80}")
+    return Sample(id=str(number), target=Target(answers=tuple(answers))), Prediction(key="", status="ok", text=reply)
 
 
 def _read_masks(value: Mapping[str, Json], number: int) -> tuple[Sample, Prediction]:
-    prediction = _mask(value["prediction"], f"line {number}: prediction")
-    target = _mask(value["target"], f"line {number}: target")
-    masks.check_size(prediction, target.size, f"line {number}")
+    prediction = masks.from_json(value["prediction"], where=f"line {number}: prediction")
+    target = masks.from_json(value["target"], where=f"line {number}: target")
+    if prediction.size != target.size:
+        raise DataError(f"line {number}: prediction is {prediction.size}, target is {target.size}; expected one size")
     sample = Sample(id=str(number), target=Target(entities=(Entity(name="target", mask=target),)))
     return sample, Prediction(key="", status="ok", masks=(prediction,))
-
-
-def _mask(value: Any, where: str) -> Mask:
-    if isinstance(value, list) and any(
-        isinstance(number, float) for number in np.ravel(np.asarray(value, dtype=object))
-    ):
-        raise DataError(f"{where}: expected 0 and 1; this protocol takes no probabilities")
-    return masks.from_json(value, where=where)
 
 
 _READERS = {"text": _read_text, "masks": _read_masks}

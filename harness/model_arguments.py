@@ -3,51 +3,55 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from harness.errors import SpecError
+from harness.records import Json
+
+NAME = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*")
+VALUE_END = re.compile(r"\s*(?:,|$)")
+DECODER = json.JSONDecoder(parse_constant=lambda constant: constant)  # NaN and Infinity are words, not numbers
 
 
-def parse_arguments(text: str) -> dict[str, Any]:
-    """Return the arguments by name; a value is read as JSON where it parses, else it is text.
+def parse_arguments(text: str) -> dict[str, Json]:
+    """Return the arguments by name; a value is read as JSON where it parses, else it is text up to the next comma.
 
-    Commas inside brackets, braces and quotes belong to the value.
+    Commas inside JSON, such as a list or a quoted text, belong to the value.
 
     Raises:
-        SpecError: A part is not `name=value`, or the file is missing or no mapping.
+        SpecError: A part is not `name=value`, a name is given twice, or the file is missing or no mapping.
     """
     if text.startswith("@"):
         return _from_file(Path(text[1:]))
-    arguments: dict[str, Any] = {}
-    for part in _split(text):
-        name, equals, value = part.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name.strip()):
-            raise SpecError(f"--model-args: expected name=value, found '{part}'")
-        arguments[name.strip()] = _value(value)
+    text = text.strip()
+    arguments: dict[str, Json] = {}
+    position = 0
+    while position < len(text):
+        match = NAME.match(text, position)
+        if match is None:
+            raise SpecError(
+                f"--model-args: expected name=value, found '{text[position:].partition(',')[0]}'; "
+                "a text that holds a comma stands in double quotes"
+            )
+        if match[1] in arguments:
+            raise SpecError(f"--model-args: '{match[1]}' is given twice")
+        arguments[match[1]], position = _value(text, match.end())
     return arguments
 
 
-def _split(text: str) -> list[str]:
-    parts, depth, quoted, part = [], 0, False, ""
-    for letter in text:
-        quoted ^= letter == '"'
-        depth += 0 if quoted else (letter in "[{") - (letter in "]}")
-        if letter == "," and depth == 0 and not quoted:
-            parts.append(part)
-            part = ""
-        else:
-            part += letter
-    return [item for item in [*parts, part] if item.strip()]
-
-
-def _value(text: str) -> Any:
+def _value(text: str, start: int) -> tuple[Json, int]:
+    """Return the value that begins at `start`, and where the next argument begins."""
     try:
-        return json.loads(text, parse_constant=lambda constant: constant)
+        value, end = DECODER.raw_decode(text, start)
     except ValueError:
-        return text
+        end = -1
+    rest = VALUE_END.match(text, end) if end >= 0 else None
+    if rest is not None:
+        return value, rest.end()
+    words, comma, _ = text[start:].partition(",")
+    return words, start + len(words) + len(comma)
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(path: Path) -> dict[str, Json]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -55,8 +59,13 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SpecError(f"--model-args @{path}: no such file")
     try:
         value = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"--model-args @{path}: {error}") from error
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise SpecError(f"--model-args @{path}: expected a mapping of argument names to values")
+    for name, item in value.items():
+        try:
+            json.dumps(item, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"--model-args @{path}: {name}: expected a value that JSON can hold: {error}") from error
     return value

@@ -5,12 +5,14 @@ ordered by size class, then key, so that batches hold alike images and are the s
 every resume.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.journal import disk_error
 from harness.records import Sample
 from harness.serial import canonical, sample_from_json, sample_to_json
 
@@ -59,7 +61,11 @@ def size_class(sample: Sample) -> int:
 
 
 def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
-    """Write one task's plan to `path`, whole or not at all."""
+    """Write one task's plan to `path`, whole or not at all.
+
+    Raises:
+        InterruptedRunError: The disk refuses it.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -74,13 +80,18 @@ def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
             ("sample", pa.string()),
         ]
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for group in _groups(rows):
-            columns = {name: [row[name] for row in group] for name in schema.names}
-            writer.write_table(pa.table(columns, schema=schema))
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for group in _groups(rows):
+                columns = {name: [row[name] for row in group] for name in schema.names}
+                writer.write_table(pa.table(columns, schema=schema))
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise disk_error(path, error) from error
 
 
 def _groups(rows: Iterable[PlannedRequest]) -> Iterator[list[dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """What a train split says before a model has seen anything: the answers and masks that the majority baseline gives."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ GRID = 128
 
 
 @dataclass(slots=True)
-class _Surfaces:
+class _Answers:
     """How often an answer was given, counted without regard to case, and how it is mostly written."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -31,61 +31,69 @@ class _Surfaces:
         """Return the most frequent answer; the first in alphabetical order of equals."""
         if not self.counts:
             return None
-        normal = min(self.counts, key=lambda answer: (-self.counts[answer], answer))
-        written = self.written[normal]
-        return min(written, key=lambda surface: (-written[surface], surface))
+        return _most_frequent(self.written[_most_frequent(self.counts)])
+
+
+def _most_frequent(counts: Counter[str]) -> str:
+    return min(counts, key=lambda text: (-counts[text], text))
 
 
 @dataclass(slots=True)
 class TrainPrior:
-    """Counts over a train split.
+    """What a train split says.
 
     Attributes:
-        answers: Over all train samples.
-        by_question: Over the train samples that ask the same question, compared after normalising.
-        mask_sum: Foreground share of each grid cell, summed over train masks; (GRID, GRID).
-        masks: Train masks counted.
+        answer: The most frequent answer; None where train has none.
+        by_question: The most frequent answer to each question, by its normalised words.
+        likely: (GRID, GRID), true where at least half of the train masks are foreground; None where train has none.
     """
 
-    answers: _Surfaces = field(default_factory=_Surfaces)
-    by_question: dict[str, _Surfaces] = field(default_factory=dict)
-    mask_sum: NDArray[np.float64] = field(default_factory=lambda: np.zeros((GRID, GRID)))
-    masks: int = 0
+    answer: str | None
+    by_question: Mapping[str, str | None]
+    likely: NDArray[np.bool_] | None
+    _masks: dict[Size, Mask] = field(default_factory=dict)
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> "TrainPrior":
-        """Return the counts over `samples`; those that cannot be asked are left out."""
-        prior = cls()
+        """Return what `samples` say; those that cannot be asked are left out, and so are masks of volumes."""
+        answers = _Answers()
+        by_question: dict[str, _Answers] = {}
+        foreground, seen = np.zeros((GRID, GRID)), 0
         for sample in samples:
-            if sample.defect is None:
-                prior._add(sample)
-        return prior
-
-    def _add(self, sample: Sample) -> None:
-        for answer in sample.target.answers[:1]:
-            self.answers.add(answer)
-            self.by_question.setdefault(standard_normalise(sample.question), _Surfaces()).add(answer)
-        found = [entity.mask for entity in sample.target.entities if entity.mask is not None]
-        if found and len(found[0].size) == 2:
-            self.mask_sum += _on_grid(masks.decode(masks.merge(found)))
-            self.masks += 1
+            if sample.defect is not None:
+                continue
+            for answer in sample.target.answers[:1]:
+                answers.add(answer)
+                by_question.setdefault(standard_normalise(sample.question), _Answers()).add(answer)
+            found = [entity.mask for entity in sample.target.entities if entity.mask is not None]
+            if found and len(found[0].size) == 2:
+                foreground += _on_grid(masks.decode(masks.merge(found)))
+                seen += 1
+        return cls(
+            answer=answers.most_frequent(),
+            by_question={question: counted.most_frequent() for question, counted in by_question.items()},
+            likely=2 * foreground >= seen if seen else None,
+        )
 
     def for_sample(self, sample: Sample) -> Prior:
         """Return what the train split says of one sample, its mask in the frame of the sample's image."""
-        same_question = self.by_question.get(standard_normalise(sample.question))
+        size = sample.media[0].size if sample.media else ()
         return Prior(
-            answer=self.answers.most_frequent(),
-            answer_to_question=same_question.most_frequent() if same_question else None,
-            mask=self._mask(sample.media[0].size) if self.masks and sample.media else None,
+            answer=self.answer,
+            answer_to_question=self.by_question.get(standard_normalise(sample.question)),
+            mask=self._mask(size) if len(size) == 2 else None,
         )
 
-    def _mask(self, size: Size) -> Mask:
-        likely = self.mask_sum / self.masks >= 0.5
-        rows, columns = (np.arange(length) * GRID // length for length in size)
-        return masks.encode(likely[np.ix_(rows, columns)])
+    def _mask(self, size: Size) -> Mask | None:
+        if self.likely is None:
+            return None
+        if size not in self._masks:
+            rows, columns = (np.arange(length) * GRID // length for length in size)
+            self._masks[size] = masks.encode(self.likely[np.ix_(rows, columns)])
+        return self._masks[size]
 
 
-def _on_grid(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the mask sampled at the centre of every grid cell, as 0.0 and 1.0."""
+def _on_grid(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the mask sampled at the centre of every grid cell."""
     rows, columns = ((np.arange(GRID) * 2 + 1) * length // (2 * GRID) for length in mask.shape)
-    return mask[np.ix_(rows, columns)].astype(np.float64)
+    return mask[np.ix_(rows, columns)]

@@ -66,32 +66,35 @@ def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, cap
         prompts: The sample's visual prompts as the task gives them; see `visual_prompts`.
     """
     lacks = [f"gives {want}" for want in wants(task) if want not in capabilities.gives]
-    lacks += [f"takes {kind}" for kind in _media_kinds(sample, capabilities) if kind not in capabilities.takes]
+    lacks += _lacks_for_media(sample, capabilities)
     if task.prompt and "text" not in capabilities.takes:
         lacks.append("takes text")
-    if 1 < capabilities.max_images < len(sample.media):
-        lacks.append(f"takes {len(sample.media)} images (at most {capabilities.max_images})")
     used: list[str] = []
     for prompt in prompts:
         if TAKES[type(prompt)] in capabilities.takes:
             continue
-        frame = task.fallbacks.get(FALLBACK_OF.get(type(prompt), ""))
-        if frame is None:
-            lacks.append(f"takes {TAKES[type(prompt)]}")
+        name = FALLBACK_OF.get(type(prompt), "")
+        if name in task.fallbacks:
+            used.append(f"{name}: {task.fallbacks[name]}")
         else:
-            used.append(f"{FALLBACK_OF[type(prompt)]}: {frame}")
+            lacks.append(f"takes {TAKES[type(prompt)]}")
     missing = f"the task needs a model that {' and '.join(dict.fromkeys(lacks))}" if lacks else None
     return Support(missing=missing, fallbacks=tuple(dict.fromkeys(used)))
 
 
-def _media_kinds(sample: Sample, capabilities: Capabilities) -> list[str]:
+def _lacks_for_media(sample: Sample, capabilities: Capabilities) -> list[str]:
+    """Return what the sample's images and volumes need and the model does not take; `images` includes one image."""
     images = sum(media.kind == "image" for media in sample.media)
-    kinds = ["volume"] if images < len(sample.media) else []
-    if images > 1:
-        kinds.append("images")
-    elif images and "images" not in capabilities.takes:
-        kinds.append("image")
-    return kinds
+    lacks = []
+    if images < len(sample.media) and "volume" not in capabilities.takes:
+        lacks.append("takes volume")
+    if images == 1 and not capabilities.takes & {"image", "images"}:
+        lacks.append("takes image")
+    if images > 1 and "images" not in capabilities.takes:
+        lacks.append("takes images")
+    elif images > 1 and images > capabilities.max_images:
+        lacks.append(f"takes {images} images at once (its max_images is {capabilities.max_images})")
+    return lacks
 
 
 def visual_prompts(task: TaskSpec, sample: Sample) -> tuple[VisualPrompt, ...]:
@@ -100,11 +103,14 @@ def visual_prompts(task: TaskSpec, sample: Sample) -> tuple[VisualPrompt, ...]:
     `box`, `points` and `region` are drawn from the target: the tight box, the pixel deepest inside, the mask itself.
 
     Raises:
-        DataError: There is nothing to draw them from.
+        DataError: There is nothing to draw them from, or a region of the release has no pixel.
     """
     if task.visual_prompt == "none":
         return ()
     if task.visual_prompt == "from_sample":
+        for prompt in sample.visual_prompts:
+            if isinstance(prompt, Region) and not masks.area(prompt.mask):
+                raise DataError(f"{sample.id}: the region that the release points at has no pixel")
         return sample.visual_prompts
     found = [entity.mask for entity in sample.target.entities if entity.mask is not None and masks.area(entity.mask)]
     if not found:
@@ -145,15 +151,14 @@ def build_request(
         prompts: The sample's visual prompts as the task gives them.
         prior: What the train split says; handed on only to models that take it.
     """
-    text, native = _apply_fallbacks(task, sample, prompts, capabilities, fill(task.prompt, names(sample)))
+    words = fill(task.prompt, names(sample), where=sample.id)
+    text, native = _apply_fallbacks(task, sample, prompts, capabilities, words)
     request = Request(
         kind=task.asks,
         wants=wants(task),
         messages=(Turn(role="user", parts=_parts(text, sample)),),
         visual_prompts=native,
-        candidates=tuple(fill(task.continuation, {"option": option}) for option in sample.choices)
-        if task.continuation
-        else (),
+        candidates=_candidates(task, sample),
         decoding=task.decoding,
         repeat=repeat,
         seed=seed,
@@ -166,8 +171,18 @@ def build_request(
         sample_id=sample.id,
         prior=prior if "prior" in capabilities.takes else None,
         target=sample.target if oracle else None,
-        oracle=fill(task.oracle, names(sample, with_target=True)) if oracle and task.oracle else None,
+        oracle=_oracle(task, sample) if oracle else None,
     )
+
+
+def _candidates(task: TaskSpec, sample: Sample) -> tuple[str, ...]:
+    if task.continuation is None:
+        return ()
+    return tuple(fill(task.continuation, {"option": option}, where=sample.id) for option in sample.choices)
+
+
+def _oracle(task: TaskSpec, sample: Sample) -> str | None:
+    return fill(task.oracle, names(sample, with_target=True), where=sample.id) if task.oracle else None
 
 
 def _apply_fallbacks(
@@ -180,18 +195,12 @@ def _apply_fallbacks(
             native.append(prompt)
             continue
         frame = str(task.fallbacks[FALLBACK_OF[type(prompt)]])
-        box = prompt if isinstance(prompt, Box) else _region_box(prompt)
+        box = masks.bounding_box(prompt.mask) if isinstance(prompt, Region) else prompt
+        assert isinstance(box, Box)
         words = geometry.box_text(box, sample.media[0].size, geometry.Frame.parse(frame, "fallbacks"))
         mark = MARKS[type(prompt)]
         text = text.replace(mark, words, 1) if mark in text else f"{text} {words}"
     return text, tuple(native)
-
-
-def _region_box(prompt: VisualPrompt) -> Box:
-    box = masks.bounding_box(prompt.mask) if isinstance(prompt, Region) else None
-    if box is None:
-        raise DataError("a region without pixels has no box to name")
-    return box
 
 
 def _parts(text: str, sample: Sample) -> tuple[Part, ...]:
@@ -229,9 +238,13 @@ def _right_option(sample: Sample) -> str:
     return sample.choices[LETTERS.index(letter)] if letter and sample.choices else ""
 
 
-def fill(template: str, values: Mapping[str, str]) -> str:
+def fill(template: str, values: Mapping[str, str], *, where: str) -> str:
     """Return the template with every `{name}` replaced; plain names only, doubled braces stand for one.
 
+    Args:
+        template: Of the task.
+        values: What the sample has; what they hold is not looked into again.
+        where: The sample, named in the error.
     Raises:
         DataError: The sample has no value for a name.
     """
@@ -240,7 +253,8 @@ def fill(template: str, values: Mapping[str, str]) -> str:
         if match.group(0) in ("{{", "}}"):
             return match.group(0)[0]
         if match.group(1) not in values:
-            raise DataError(f"template: this sample has no '{match.group(1)}'; it has {', '.join(sorted(values))}")
+            known = ", ".join(sorted(values))
+            raise DataError(f"{where}: the template names '{match.group(1)}', the sample has only {known}")
         return values[match.group(1)]
 
     return re.sub(r"\{\{|\}\}|\{(\w+)\}", value, template)

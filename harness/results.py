@@ -7,22 +7,24 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import fsum
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from harness import plan
-from harness.aggregate import aggregate, to_json
+from harness.aggregate import aggregate
+from harness.aggregate import to_json as row_to_json
 from harness.metrics.row import Metric
 from harness.planning import StoredCell, read_cells
 from harness.records import FAULTS, PREDICTION_STATUSES, Json, Prediction, Result, Sample, Score
 from harness.scoring import ScoreFile, read_scores, score, score_files
-from harness.serial import canonical
+from harness.serial import canonical, to_json
 from harness.spec import GroupSpec, TaskSpec, load_metric
 from harness.store import RunStore, write_atomically
 
 SCHEMA = 1
 FAILURES_KEPT = 1000
-"""Failures that are listed one by one; all are counted."""
+"""Failures of a cell that the report may show; `failures.jsonl` holds all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,52 +75,54 @@ class Scored:
 
 
 def score_run(
-    store: RunStore, run: Mapping[str, Json], tasks: Sequence[TaskSpec], groups: Sequence[GroupSpec]
+    store: RunStore, run: Mapping[str, Json], tasks: Sequence[TaskSpec], groups: Sequence[GroupSpec], folder: Path
 ) -> Scored:
     """Score every stored prediction under every metric of its task and return the results.
 
-    Scores are kept in `scores/`, one parquet file a task, metric and protocol.
+    Below `folder` it leaves `scores/`, one parquet file a task, metric and protocol, and `failures.jsonl` with every
+    sample that has no usable answer.
 
     Args:
         store: The run directory.
         run: The content of `run.json`.
         tasks: The tasks of the run, with the metrics that are wanted.
         groups: The groups of the run.
+        folder: The run directory, or another folder to leave the run as it is.
     """
     cells, unavailable = read_cells(store.path / "plan")
     blocks: dict[str, Json] = {}
     failures: list[Failure] = []
     wanted = faults = 0
-    for task in tasks:
-        cell = cells.get(task.task)
-        if cell is None or cell.unsupported is not None:
-            continue
-        tally, rows = _score_cell(store, task)
-        blocks[task.task] = _block(task, cell, tally, rows)
-        failures += tally.failures
-        wanted += cell.samples * task.repeats
-        faults += sum(tally.counts[status] for status in FAULTS)
+    with (folder / "failures.jsonl").open("w", encoding="utf-8") as every_failure:
+        for task in tasks:
+            cell = cells.get(task.task)
+            if cell is None or cell.unsupported is not None:
+                continue
+            tally, rows = _score_cell(store, task, folder / "scores", every_failure)
+            blocks[task.task] = _block(task, cell, tally, rows)
+            failures += tally.failures
+            wanted += cell.samples * task.repeats
+            faults += sum(tally.counts[status] for status in FAULTS)
     results = {
         "schema": SCHEMA,
         "model": json.loads(canonical(run["model"])),  # the same order of keys, fresh or read back
         "data": run["data"],
         "limited": run["limit"] is not None,
         "tasks": blocks,
-        "groups": {group.name: _group(group, tasks, blocks) for group in groups},
+        "groups": {group.name: combine_group(group, tasks, blocks) for group in groups},
         "unsupported": {name: cell.unsupported for name, cell in cells.items() if cell.unsupported is not None},
         "unavailable": unavailable,
     }
     return Scored(results=results, failures=failures, wanted=wanted, faults=faults)
 
 
-def _score_cell(store: RunStore, task: TaskSpec) -> tuple[Tally, list[Result]]:
+def _score_cell(store: RunStore, task: TaskSpec, folder: Path, every_failure: TextIO) -> tuple[Tally, list[Result]]:
     metrics = [load_metric(use, task.folder) for use in task.metrics]
-    folder = store.path / "scores"
     folder.mkdir(exist_ok=True)
     paths = score_files(folder, task.task, metrics)
     files = {key: ScoreFile(path) for key, path in paths.items()}
     tally = Tally()
-    for sample, repeat, prediction in _predictions(store, task.task, tally):
+    for sample, repeat, prediction in _predictions(store, task.task, tally, every_failure):
         for metric in metrics:
             row = score(metric, sample, repeat, prediction)
             if row is not None:
@@ -134,14 +138,19 @@ def _score_cell(store: RunStore, task: TaskSpec) -> tuple[Tally, list[Result]]:
     return tally, rows
 
 
-def _predictions(store: RunStore, task: str, tally: Tally) -> Iterator[tuple[Sample, int, Prediction]]:
+def _predictions(
+    store: RunStore, task: str, tally: Tally, every_failure: TextIO
+) -> Iterator[tuple[Sample, int, Prediction]]:
     """Yield every sample of a cell with its prediction, counting statuses and noting failures."""
     for row in plan.read(store.path / "plan" / f"{task}.parquet"):
         prediction = _prediction(store, row)
         status = "not_run" if prediction is None else prediction.status
         tally.counts[status] += 1
-        if status not in ("ok", "truncated") and len(tally.failures) < FAILURES_KEPT:
-            tally.failures.append(_failure(task, row, prediction))
+        if status not in ("ok", "truncated"):
+            failure = _failure(task, row, prediction)
+            every_failure.write(canonical(to_json(failure)) + "\n")
+            if len(tally.failures) < FAILURES_KEPT:
+                tally.failures.append(failure)
         if prediction is not None:
             yield row.sample, row.repeat, prediction
 
@@ -189,7 +198,7 @@ def _block(task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Result
             "mean": task.headline.mean,
             "over": task.headline.over,
         },
-        "metrics": [to_json(row) for row in rows],
+        "metrics": [row_to_json(row) for row in rows],
     }
 
 
@@ -208,7 +217,7 @@ def headline_row(block: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _group(group: GroupSpec, tasks: Sequence[TaskSpec], blocks: Mapping[str, Any]) -> dict[str, Json]:
+def combine_group(group: GroupSpec, tasks: Sequence[TaskSpec], blocks: Mapping[str, Any]) -> dict[str, Json]:
     """Return a group's block; `macro` is the unweighted mean of its members' headlines, null where one is missing."""
     result: dict[str, Json] = {"combine": group.combine, "members": list(group.members), "metrics": []}
     if group.combine == "none":
@@ -226,7 +235,7 @@ def _group(group: GroupSpec, tasks: Sequence[TaskSpec], blocks: Mapping[str, Any
                 "name": rows[0]["name"] if rows[0] is not None else metric,
                 "protocol": protocol,
                 "mean": "macro",
-                "value": sum(values) / len(values) if whole else None,
+                "value": fsum(values) / len(values) if whole else None,
                 "members_with_value": sum(value is not None for value in values),
             }
         )

@@ -1,13 +1,11 @@
 """Sample + prediction -> score; pure: no network, no GPU."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from harness.errors import HarnessError
-from harness.metrics.row import Metric, sample_values
-from harness.records import FAILED, Prediction, Sample, Score
+from harness.metrics.row import Metric, Stats, sample_values
+from harness.records import FAILED, Prediction, Sample, Score, ScoreStatus
 
 ROWS_PER_GROUP = 65536
 
@@ -15,25 +13,36 @@ ROWS_PER_GROUP = 65536
 def score(metric: Metric, sample: Sample, repeat: int, prediction: Prediction) -> Score | None:
     """Return one sample's score under one metric, or None where the release itself is at fault.
 
-    A prediction that failed scores the metric's worst value; where there is nothing to find, saying nothing is an
-    answer like any other. A metric that raises gives `scorer_error`.
+    A prediction that failed gets the metric's worst value, with two exceptions. Where there is nothing to find, an
+    empty prediction is an answer like any other. Where the metric has no value for a perfect answer either, as for a
+    sample without a reference, the score is `undefined`; but a crash is never the right way to find nothing.
     """
     if prediction.status == "data_error":
         return None
-    right_to_be_silent = prediction.status == "empty" and sample.target.absent
-    if prediction.status in FAILED and not right_to_be_silent:
-        return _score(metric, sample, repeat, "ok", metric.worst(sample), failed=True)
+    nothing_to_find = sample.target.absent
+    if prediction.status in FAILED and not (nothing_to_find and prediction.status == "empty"):
+        if not nothing_to_find and metric.ceiling(sample) is None:
+            return _score(metric, sample, repeat, "undefined")
+        return _worst(metric, sample, repeat, "ok")
     try:
         outcome = metric.score(sample, prediction)
-    except (HarnessError, ValueError, TypeError, ArithmeticError, LookupError):
-        return _score(metric, sample, repeat, "scorer_error", ())
+    except Exception:  # noqa: BLE001 - a metric may be a task's own code; one sample must not end a run
+        return _score(metric, sample, repeat, "scorer_error")
     if outcome.status == "unparsed":
-        return _score(metric, sample, repeat, "unparsed", outcome.stats or metric.worst(sample), failed=True)
+        return _worst(metric, sample, repeat, "unparsed", outcome.stats)
     return _score(metric, sample, repeat, outcome.status, outcome.stats)
 
 
+def _worst(metric: Metric, sample: Sample, repeat: int, status: ScoreStatus, stats: Stats = ()) -> Score:
+    """Return the score of a prediction that failed; `undefined` where even the worst answer has no value."""
+    stats = stats or metric.worst(sample)
+    if sample_values(metric, stats)[0] is None:
+        return _score(metric, sample, repeat, "undefined")
+    return _score(metric, sample, repeat, status, stats, failed=True)
+
+
 def _score(
-    metric: Metric, sample: Sample, repeat: int, status: Any, stats: Sequence[float], *, failed: bool = False
+    metric: Metric, sample: Sample, repeat: int, status: ScoreStatus, stats: Stats = (), *, failed: bool = False
 ) -> Score:
     counted = status in ("ok", "unparsed")
     return Score(
@@ -42,8 +51,8 @@ def _score(
         metric=metric.name,
         protocol=metric.protocol,
         status=status,
-        values=sample_values(metric, tuple(stats)) if counted else (),
-        stats=tuple(stats) if counted else (),
+        values=sample_values(metric, stats) if counted else (),
+        stats=stats if counted else (),
         failed=failed,
         cluster=sample.cluster,
         strata=sample.strata,

@@ -86,6 +86,7 @@ class Session:
         tasks, groups: What the names mean.
         roots: Where the data lie.
         cells, unavailable: The prepared tasks, and group members that are not here.
+        batch_size: Requests a batch.
     """
 
     spec: RunSpec
@@ -97,19 +98,7 @@ class Session:
     roots: DataRoots
     cells: list[Cell]
     unavailable: list[dict[str, Json]]
-
-    @property
-    def batch_size(self) -> int:
-        """Requests a batch."""
-        most = self.capabilities.max_batch
-        if self.spec.batch_size is None:
-            return min(DEFAULT_BATCH, most)
-        if self.spec.batch_size == "auto":
-            return most
-        size = int(self.spec.batch_size)
-        if size > most:
-            raise SpecError(f"--batch-size {size}: {self.spec.model} takes at most {most} requests a batch (max_batch)")
-        return size
+    batch_size: int
 
     def run_record(self) -> dict[str, Json]:
         """Return the content of `run.json`: what must not change while a run is resumed."""
@@ -161,18 +150,31 @@ def open_session(spec: RunSpec, watch: Watch) -> Session:
     reference = parse(spec.model, spec.model_args)
     adapter = build(reference)
     capabilities = capabilities_of(reference, adapter)
+    batch_size = _batch_size(spec, capabilities.max_batch)
     cells, unavailable = prepare_cells(tasks, groups, spec.tasks, roots, spec.cache, watch.notice)
     return Session(
         spec=spec,
         reference=reference,
         capabilities=capabilities,
-        identity=identity(reference, adapter, capabilities),
+        identity=identity(reference, adapter, capabilities, memory=spec.cache / "weights"),
         tasks=tasks,
         groups=groups,
         roots=roots,
         cells=cells,
         unavailable=unavailable,
+        batch_size=batch_size,
     )
+
+
+def _batch_size(spec: RunSpec, most: int) -> int:
+    if spec.batch_size is None:
+        return min(DEFAULT_BATCH, most)
+    if spec.batch_size == "auto":
+        return most
+    size = int(spec.batch_size)
+    if size > most:
+        raise SpecError(f"--batch-size {size}: {spec.model} takes at most {most} requests a batch (max_batch)")
+    return size
 
 
 def with_protocols(task: TaskSpec, wanted: Sequence[str]) -> TaskSpec:

@@ -123,9 +123,7 @@ class RunStore:
         if damaged:
             shown = ", ".join(str(number) for number in damaged[:LINES_NAMED])
             more = f" and {len(damaged) - LINES_NAMED} more" if len(damaged) > LINES_NAMED else ""
-            self.repairs.append(
-                f"{self.predictions.path}: damaged, so passed over and asked again: line {shown}{more}"
-            )
+            self.repairs.append(f"{self.predictions.path}: damaged, so passed over and asked again: line {shown}{more}")
 
     def _index(self) -> list[int]:
         """Remember where each finished prediction begins; return the numbers of lines that are damaged."""
@@ -185,7 +183,9 @@ class RunStore:
         import zstandard
 
         value = json.loads(line)
-        content = canonical(value.pop("masks", [])).encode()
+        if not value.get("masks"):
+            return line
+        content = canonical(value.pop("masks")).encode()
         name = hashlib.sha256(content).hexdigest()
         path = self._blob_path(name)
         packed = zstandard.compress(content)
@@ -306,7 +306,9 @@ def read_run(path: Path) -> dict[str, Json]:
     except (ValueError, OSError) as error:
         raise SpecError(f"{record}: cannot be read ({error}); restore it, or name another folder by --out") from error
     if not isinstance(run, dict):
-        raise SpecError(f"{record}: expected a JSON object, found {type(run).__name__}; restore it, or use another --out")
+        raise SpecError(
+            f"{record}: expected a JSON object, found {type(run).__name__}; restore it, or use another --out"
+        )
     return run
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness import masks
 from harness.errors import SpecError, nearest
-from harness.records import Adapter, Answer, Box, Capabilities, Points, PredictedEntity, Region, Request, Size
+from harness.records import Adapter, Answer, Box, Capabilities, Points, PredictedEntity, Region, Request, Size, Target
 
 ANYTHING = frozenset({"text", "image", "images", "volume", "point", "box", "region"})
 GIVES_ALL = frozenset({"text", "masks", "boxes", "nll"})
@@ -74,6 +74,7 @@ class Oracle(_Baseline):
             mask_scores=(1.0,) * len(found),
             entities=tuple(PredictedEntity(name=entity.name, mask=index) for index, entity in enumerate(found)),
             boxes=target.boxes,
+            nll=_nll_of_choice(target, len(request.candidates)),
         )
 
 
@@ -167,10 +168,19 @@ def build(name: str = "", *, by: str | None = None) -> Adapter:
         return Majority(by=by)
     if name not in BASELINES:
         known = ["majority", *BASELINES]
-        raise SpecError(f"--model baseline:{name}: expected one of {', '.join(known)}{nearest(name, known)}")
+        given = f"baseline:{name}" if name else "baseline"
+        wanted = ", ".join(f"baseline:{item}" for item in known)
+        raise SpecError(f"--model {given}: expected one of {wanted}{nearest(name, known)}")
     if by is not None:
         raise SpecError(f"--model baseline:{name}: 'by' is an argument of baseline:majority only")
     return BASELINES[name]()
+
+
+def _nll_of_choice(target: Target, candidates: int) -> tuple[float, ...]:
+    """Return 0 for the right option and 1 for the others; nothing where the target names no option."""
+    if target.choice is None:
+        return ()
+    return tuple(float(chr(ord("A") + index) != target.choice) for index in range(candidates))
 
 
 def _size(request: Request) -> Size:
@@ -214,7 +224,7 @@ def _window(box: Box | None, size: Size) -> tuple[slice, slice]:
     if box is None:
         return slice(0, size[0]), slice(0, size[1])
     x1, y1, x2, y2 = box.corners
-    return slice(math.floor(y1), math.ceil(y2)), slice(math.floor(x1), math.ceil(x2))
+    return slice(max(0, math.floor(y1)), max(0, math.ceil(y2))), slice(max(0, math.floor(x1)), max(0, math.ceil(x2)))
 
 
 def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -4,16 +4,18 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from importlib import metadata
+from os import PathLike
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from harness.errors import HarnessError, ModelError, SpecError, nearest
+from harness.models.weights import WeightsDigests
 from harness.records import Adapter, Capabilities, Json
-from harness.serial import digest, sha256_file, sha256_text
+from harness.serial import sha256_text
 
 BUILT_IN: Mapping[str, tuple[str, str]] = {
     "baseline": ("harness.models.baseline:build", "majority, random, empty, oracle, center-box or otsu"),
@@ -21,6 +23,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "predictions": ("harness.models.predictions:Predictions", "answers handed in as a JSON lines file"),
 }
 ENTRY_POINTS = "medground.models"
+METHODS = ("capabilities", "load", "predict")
 TAKES = frozenset({"text", "image", "images", "volume", "point", "box", "region", "prior", "target"})
 GIVES = frozenset({"text", "nll", "masks", "boxes", "embedding"})
 
@@ -53,12 +56,8 @@ def parse(text: str, arguments: Mapping[str, Json]) -> ModelReference:
     name, _, rest = text.partition(":")
     if name in BUILT_IN:
         return ModelReference(text=text, target=BUILT_IN[name][0], argument=rest or None, arguments=arguments)
-    if match := re.fullmatch(r"(.+\.py):(\w+)", text):
-        path = Path(match.group(1))
-        if not path.is_file():
-            raise SpecError(f"--model {text}: no file {path}; expected path/to/file.py:ClassName")
-        target = f"{path.resolve()}:{match.group(2)}"
-        return ModelReference(text=text, target=target, arguments=arguments, source=path.read_text(encoding="utf-8"))
+    if match := re.fullmatch(r"(.+\.py)(?::(\w+))?", text):
+        return _file_reference(text, Path(match[1]), match[2], arguments)
     entries = {entry.name: entry.value for entry in metadata.entry_points(group=ENTRY_POINTS)}
     if name in entries:
         return ModelReference(text=text, target=entries[name], argument=rest or None, arguments=arguments)
@@ -71,45 +70,90 @@ def parse(text: str, arguments: Mapping[str, Json]) -> ModelReference:
     )
 
 
+def _file_reference(text: str, path: Path, name: str | None, arguments: Mapping[str, Json]) -> ModelReference:
+    if not path.is_file():
+        raise SpecError(f"--model {text}: no file {path}; expected path/to/file.py:ClassName")
+    if name is None:
+        raise SpecError(f"--model {text}: expected the class behind the file, as in {text}:ClassName")
+    try:
+        source = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"--model {text}: {path} is not UTF-8 text: {error}") from error
+    return ModelReference(text=text, target=f"{path.resolve()}:{name}", arguments=arguments, source=source)
+
+
 def build(reference: ModelReference) -> Adapter:
     """Return the adapter with its arguments, nothing loaded.
 
     Raises:
         SpecError: The module, class or an argument does not exist.
-        ModelError: The class does not follow the Protocol, or its constructor fails.
+        ModelError: The class does not follow the Protocol, or its module or constructor fails.
     """
     factory = _import(reference)
     positional = [] if reference.argument is None else [reference.argument]
-    try:
-        inspect.signature(factory).bind(*positional, **reference.arguments)
-    except TypeError as error:
-        accepted = ", ".join(inspect.signature(factory).parameters) or "no arguments"
-        raise SpecError(f"--model {reference.text}: {error}; it accepts {accepted}") from error
+    _check_arguments(reference, factory, positional)
     try:
         adapter = factory(*positional, **reference.arguments)
     except HarnessError:
         raise
     except Exception as error:
         raise ModelError(f"--model {reference.text}: building it failed: {type(error).__name__}: {error}") from error
-    missing = [name for name in ("capabilities", "load", "predict") if not callable(getattr(adapter, name, None))]
+    missing = [f"{name}()" for name in METHODS if not callable(getattr(adapter, name, None))]
     if missing:
-        raise ModelError(f"--model {reference.text}: an adapter needs {', '.join(missing)}(); see docs/add-a-model.md")
+        found = type(adapter).__name__
+        raise ModelError(
+            f"--model {reference.text}: {found} has no {', '.join(missing)}; an adapter needs "
+            f"{', '.join(f'{name}()' for name in METHODS)}, see docs/add-a-model.md"
+        )
     return adapter  # type: ignore[no-any-return]
 
 
+def _check_arguments(reference: ModelReference, factory: Any, positional: list[str]) -> None:
+    """Raise a SpecError unless `factory` can be called with the reference's arguments."""
+    try:
+        signature = inspect.signature(factory)
+    except ValueError:  # some classes written in C do not say
+        return
+    try:
+        signature.bind(*positional, **reference.arguments)
+    except TypeError as error:
+        names = [name for name, item in signature.parameters.items() if item.kind is not item.VAR_KEYWORD]
+        unknown = [name for name in reference.arguments if name not in names]
+        hint = nearest(unknown[0], names) if unknown else ""
+        raise SpecError(
+            f"--model {reference.text}: {error}{hint}; it accepts {', '.join(names) or 'no arguments'}"
+        ) from error
+
+
 def _import(reference: ModelReference) -> Any:
+    """Return the class or function that the reference names."""
     place, _, attribute = reference.target.rpartition(":")
-    if reference.source is not None:
-        module: ModuleType = _module_from_source(Path(place), reference.source)
-    else:
-        try:
-            module = importlib.import_module(place)
-        except ImportError as error:
-            raise SpecError(f"--model {reference.text}: importing {place} failed: {error}") from error
-    if not hasattr(module, attribute):
-        public = [name for name, value in vars(module).items() if inspect.isclass(value) and not name.startswith("_")]
-        raise SpecError(f"--model {reference.text}: {place} has no '{attribute}'{nearest(attribute, public)}")
-    return getattr(module, attribute)
+    module = _module(reference, place)
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        here = [name for name, value in vars(module).items() if _is_own_class(value, module)]
+        has = f"it has {', '.join(here)}" if here else "it has no class"
+        where = reference.text.rpartition(":")[0] if reference.source is not None else place
+        raise SpecError(
+            f"--model {reference.text}: {where} has no class '{attribute}'{nearest(attribute, here)}; {has}"
+        )
+    return found
+
+
+def _is_own_class(value: object, module: ModuleType) -> bool:
+    return inspect.isclass(value) and value.__module__ == module.__name__ and not value.__name__.startswith("_")
+
+
+def _module(reference: ModelReference, place: str) -> ModuleType:
+    try:
+        if reference.source is not None:
+            return _module_from_source(Path(place), reference.source)
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        raise SpecError(f"--model {reference.text}: importing it failed: {error}") from error
+    except Exception as error:
+        name = type(error).__name__
+        raise ModelError(f"--model {reference.text}: importing it failed: {name}: {error}") from error
 
 
 def _module_from_source(path: Path, source: str) -> ModuleType:
@@ -124,9 +168,9 @@ def _module_from_source(path: Path, source: str) -> ModuleType:
     sys.modules[name] = module
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
-    except Exception as error:
+    except BaseException:
         del sys.modules[name]
-        raise ModelError(f"{path}: running the adapter's file failed: {type(error).__name__}: {error}") from error
+        raise
     return module
 
 
@@ -134,58 +178,88 @@ def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities
     """Return the adapter's capabilities after checking them.
 
     Raises:
-        ModelError: It declares something the harness does not know, or takes a target without `per_sample`.
+        ModelError: They cannot be had, are not `Capabilities`, or declare something the harness does not know.
     """
-    declared = adapter.capabilities()
-    if not isinstance(declared, Capabilities):
-        raise ModelError(f"{reference.text}: capabilities() returned {type(declared).__name__}, expected Capabilities")
-    for field_name, given, known in (("takes", declared.takes, TAKES), ("gives", declared.gives, GIVES)):
-        unknown = sorted(given - known)
-        if unknown:
-            hint = nearest(unknown[0], sorted(known))
-            raise ModelError(f"{reference.text}: capabilities().{field_name}: unknown {', '.join(unknown)}{hint}")
-    if declared.takes & {"prior", "target"} and not declared.per_sample:
-        raise ModelError(f"{reference.text}: capabilities().takes names prior or target; that needs per_sample=True")
-    if declared.max_batch < 1 or declared.max_images < 1:
-        raise ModelError(f"{reference.text}: capabilities(): max_batch and max_images must be at least 1")
+    try:
+        declared = adapter.capabilities()
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise ModelError(f"--model {reference.text}: capabilities() failed: {type(error).__name__}: {error}") from error
+    fault = _capabilities_fault(declared)
+    if fault is not None:
+        raise ModelError(f"--model {reference.text}: capabilities(){fault}")
     return declared
 
 
-def identity(reference: ModelReference, adapter: Adapter, capabilities: Capabilities) -> dict[str, Json]:
+def _capabilities_fault(declared: object) -> str | None:
+    """Return what is wrong with what `capabilities()` returned; None when nothing is."""
+    if not isinstance(declared, Capabilities):
+        return f" returned {type(declared).__name__}, expected Capabilities"
+    for name, known in (("takes", TAKES), ("gives", GIVES)):
+        given = getattr(declared, name)
+        if not isinstance(given, Set):
+            return f".{name}: expected a set of words, found {given!r}"
+        unknown = sorted(map(str, given - known))
+        if unknown:
+            return f".{name}: expected some of {', '.join(sorted(known))}, found '{unknown[0]}'" + nearest(
+                unknown[0], sorted(known)
+            )
+    if declared.takes & {"prior", "target"} and not declared.per_sample:
+        return ".takes: prior and target need per_sample=True"
+    for name in ("max_batch", "max_images"):
+        most = getattr(declared, name)
+        if type(most) is not int or most < 1:
+            return f".{name}: expected a whole number of at least 1, found {most!r}"
+    for name in ("execution_only", "weights"):
+        words = getattr(declared, name)
+        if isinstance(words, str) or not all(isinstance(word, str | PathLike) for word in words):
+            return f".{name}: expected a {'set of argument names' if name == 'execution_only' else 'tuple of paths'}"
+    return None
+
+
+def identity(
+    reference: ModelReference, adapter: Adapter, capabilities: Capabilities, *, memory: Path | None = None
+) -> dict[str, Json]:
     """Return what decides a model's answers: part of every request key and of `run.json`.
 
-    Execution-only arguments are left out; files named by `weights` count by their bytes, not their path.
+    Execution-only arguments are left out. A file counts by its bytes, not by its path: an argument that names a file
+    of `weights` is replaced by the file's digest.
+
+    Args:
+        reference: The model as the command line names it.
+        adapter: Built from it.
+        capabilities: Its own, checked.
+        memory: Folder in which digests of weights are remembered; None digests them anew.
+    Raises:
+        SpecError: The model names weights that are not there.
     """
-    arguments = {name: value for name, value in reference.arguments.items() if name not in capabilities.execution_only}
-    weights = {Path(weight).name: _weights_digest(Path(weight)) for weight in capabilities.weights}
-    named_files = {str(weight) for weight in capabilities.weights}
-    place, _, attribute = reference.target.rpartition(":")
+    digests = WeightsDigests(memory)
+    weights = {Path(weight).resolve(): digests.of(Path(weight)) for weight in capabilities.weights}
     return {
-        "id": f"{Path(place).stem}:{attribute}"
-        if reference.source is not None
-        else _public_name(reference, named_files),
+        "id": _public_name(reference, weights),
         "version": str(getattr(adapter, "version", "0")),
         "source_sha256": None if reference.source is None else sha256_text(reference.source),
-        "arguments": {name: value for name, value in arguments.items() if str(value) not in named_files},
-        "weights": weights,
+        "arguments": {
+            name: _without_path(value, weights)
+            for name, value in reference.arguments.items()
+            if name not in capabilities.execution_only
+        },
+        "weights": list(weights.values()),
     }
 
 
-def _public_name(reference: ModelReference, named_files: set[str]) -> str:
-    """Return the reference without a path: a file it names stands in `weights`."""
-    name, _, rest = reference.text.partition(":")
-    return name if rest in named_files else reference.text
+def _public_name(reference: ModelReference, weights: Mapping[Path, str]) -> str:
+    """Return the reference without a path: of an adapter's file the stem, of a file it names nothing."""
+    place, _, attribute = reference.target.rpartition(":")
+    if reference.source is not None:
+        return f"{Path(place).stem}:{attribute}"
+    names_file = reference.argument is not None and Path(reference.argument).resolve() in weights
+    return reference.text.partition(":")[0] if names_file else reference.text
 
 
-def _weights_digest(path: Path) -> str:
-    """Return the digest of a file's bytes, or of the names and bytes of all files below a folder.
-
-    Raises:
-        SpecError: There is no such file or folder.
-    """
-    if path.is_file():
-        return sha256_file(path)
-    if not path.is_dir():
-        raise SpecError(f"no file or folder {path}, which the model names as its weights")
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return digest({file.relative_to(path).as_posix(): sha256_file(file) for file in files})
+def _without_path(value: Json, weights: Mapping[Path, str]) -> Json:
+    if isinstance(value, list):
+        return [_without_path(item, weights) for item in value]
+    sha256 = weights.get(Path(value).resolve()) if isinstance(value, str) else None
+    return value if sha256 is None else {"sha256": sha256}

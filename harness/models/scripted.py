@@ -18,7 +18,7 @@ class Scripted:
     """Replies with one text, or with the text of a JSON lines file by sample id.
 
     Args:
-        text: The reply to every request.
+        text: The reply to every request; what is not text replies as JSON writes it.
         file: JSON lines `{"sample_id": ..., "text": ...}`; a sample that is not there gets `text`.
         sleep: Seconds to wait per sample.
         fail_every: About one sample in N raises, chosen by the hash of its id, so that the choice depends on neither
@@ -32,14 +32,18 @@ class Scripted:
     def __init__(
         self,
         *,
-        text: str = "",
+        text: Json = "",
         file: str | None = None,
         sleep: float = 0.0,
         fail_every: int = 0,
         crash_on: str | None = None,
         hang_on: str | None = None,
     ) -> None:
-        self.text = str(text)
+        if isinstance(sleep, bool) or not isinstance(sleep, int | float) or sleep < 0:
+            raise SpecError(f"scripted: sleep: expected seconds of at least 0, found {sleep!r}")
+        if type(fail_every) is not int or fail_every < 0:
+            raise SpecError(f"scripted: fail_every: expected a whole number of at least 0, found {fail_every!r}")
+        self.text = _words(text)
         self.file = file
         self.sleep = sleep
         self.fail_every = fail_every
@@ -85,6 +89,11 @@ def _is_chosen(sample_id: str, one_in: int) -> bool:
     return int.from_bytes(hashlib.sha256(sample_id.encode()).digest()[:8], "big") % one_in == 0
 
 
+def _words(value: Json) -> str:
+    """Return a text as it is; the command line reads `text=3` and `text=true` as JSON, the reply is what was typed."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _read_replies(path: Path) -> dict[str, str]:
     """Return text by sample id.
 
@@ -92,10 +101,12 @@ def _read_replies(path: Path) -> dict[str, str]:
         SpecError: A line is not an object with a sample_id and a text.
     """
     replies: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
         try:
             record: Json = json.loads(line)
-            replies[record["sample_id"]] = str(record["text"])
+            replies[record["sample_id"]] = _words(record["text"])
         except (ValueError, KeyError, TypeError) as error:
             expected = '{"sample_id": ..., "text": ...}'
             raise SpecError(f"{path}:{number}: expected {expected}: {type(error).__name__}: {error}") from error

@@ -13,7 +13,7 @@ PACKAGES = ("harness", "reference_model", "leaderboard")
 # A module may import from the lines above its own, never from its own or a lower one.
 LAYERS = (
     "records errors",
-    "serial geometry masks images volumes integrity statistics extract yaml_source model_arguments",
+    "serial journal interruption geometry masks images volumes integrity statistics extract yaml_source model_arguments",
     "task_spec yaml_table media answers handin prior metrics.row releases.reader",
     "metrics.overlap metrics.text releases.pictures",
     "metrics releases.samed2d releases.vqa_rad",
@@ -24,7 +24,8 @@ LAYERS = (
     "spec",
     "manifest prompting scoring aggregate plan store",
     "models models.scripted models.baseline models.predictions models.reference",
-    "planning provenance performance catalogue",
+    "planning provenance performance catalogue worker",
+    "ledger",
     "runner results validation",
     "progress report",
     "cluster",

@@ -63,9 +63,13 @@ def test_phantoms_are_drawn_once_a_seed(tmp_path: Path) -> None:
 
 
 def test_a_batch_larger_than_the_model_takes_is_refused(tmp_path: Path) -> None:
-    session = _session(tmp_path, batch_size=5000)
     with pytest.raises(SpecError, match=r"--batch-size 5000: baseline:otsu takes at most 1024 requests a batch"):
-        _ = session.batch_size
+        _session(tmp_path, batch_size=5000)
+
+
+@pytest.mark.parametrize(("asked", "size"), [(None, 16), ("auto", 1024), (7, 7)])
+def test_a_batch_is_sixteen_unless_asked_otherwise(tmp_path: Path, asked: Any, size: int) -> None:
+    assert _session(tmp_path, batch_size=asked).batch_size == size
 
 
 def test_the_default_run_directory_names_model_and_digest(tmp_path: Path) -> None:

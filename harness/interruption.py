@@ -1,0 +1,69 @@
+"""Ctrl-C and SIGTERM while a model works: noted when they come, and kept back while the books are written."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+
+class TerminatedError(KeyboardInterrupt):
+    """Raised when the process is told to end by SIGTERM: as Ctrl-C does, it leaves a run that can go on."""
+
+    exit_code = 143
+
+
+class Interruption:
+    """Turns SIGINT into KeyboardInterrupt and SIGTERM into TerminatedError, in the main thread of the process.
+
+    Inside `held()` a signal waits until the block ends, so that what is being written is written whole.
+    """
+
+    def __init__(self) -> None:
+        self.came: type[KeyboardInterrupt] | None = None
+        self._held = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is Python's
+        self.came = TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
+        if not self._held:
+            raise self.came
+
+    def check(self) -> None:
+        """Stop here if a signal came, whatever the code that it met made of it.
+
+        Raises:
+            KeyboardInterrupt: SIGINT or, as TerminatedError, SIGTERM.
+        """
+        if self.came is not None:
+            raise self.came
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep a signal back until the block ends.
+
+        Raises:
+            KeyboardInterrupt: A signal came meanwhile.
+        """
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        self.check()
+
+    @property
+    def has_come(self) -> Callable[[], bool]:
+        """A callable that says whether a signal came."""
+        return lambda: self.came is not None

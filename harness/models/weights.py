@@ -1,0 +1,76 @@
+"""Digests of a model's files: by their bytes, remembered as long as path, size, time and inode stay what they were."""
+
+import json
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import SpecError
+from harness.records import Json
+from harness.serial import digest, sha256_file, sha256_text
+
+SETTLED_NS = 2_000_000_000
+"""A file younger than this is not remembered: it could change again within one tick of the file system's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsDigests:
+    """Digests files and folders.
+
+    Attributes:
+        memory: Folder in which digests of files are remembered; None remembers nothing.
+    """
+
+    memory: Path | None = None
+
+    def of(self, path: Path) -> str:
+        """Return the sha256 of a file, or the digest of the relative names and bytes of all files below a folder.
+
+        Raises:
+            SpecError: There is no such file or folder.
+        """
+        if path.is_file():
+            return self._file(path)
+        if not path.is_dir():
+            raise SpecError(f"no file or folder {path}, which the model names as its weights")
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return digest({file.relative_to(path).as_posix(): self._file(file) for file in files})
+
+    def _file(self, path: Path) -> str:
+        if self.memory is None:
+            return sha256_file(path)
+        whole = path.resolve()
+        entry = self.memory / f"{sha256_text(str(whole))}.json"
+        state = _state(whole)
+        remembered = _read(entry)
+        if remembered is not None and remembered.get("state") == state:
+            return str(remembered["sha256"])
+        found = sha256_file(whole)
+        if _state(whole) == state and time.time_ns() - whole.stat().st_mtime_ns > SETTLED_NS:
+            _write(entry, {"state": state, "sha256": found})
+        return found
+
+
+def _state(path: Path) -> dict[str, Json]:
+    status = path.stat()
+    return {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+
+
+def _read(entry: Path) -> dict[str, Json] | None:
+    """Return what is remembered; None where nothing is, or nothing that can be read."""
+    try:
+        value = json.loads(entry.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) and "sha256" in value else None
+
+
+def _write(entry: Path, value: Json) -> None:
+    """Replace the entry in one step: another process may be reading it."""
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=entry.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(value, file)
+    Path(temporary).replace(entry)

@@ -1,0 +1,225 @@
+"""Reading of predictions that are handed in: every line that is not as it should be is named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness import masks
+from harness.errors import DataError
+from harness.handin import HandIn, Problem, read
+from harness.records import Answer, Box, Media, MediaPart, PredictedEntity, Request, Turn
+
+FULL = masks.full((2, 3))
+RLE = masks.to_json(FULL)
+
+
+def write(folder: Path, *lines: object) -> HandIn:
+    path = folder / "p.jsonl"
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return read(path)
+
+
+def request(sample_id: str = "s/1", repeat: int = 0) -> Request:
+    image = MediaPart(media=Media(path="a.png", sha256="0", size=(2, 3)))
+    return Request(
+        sample_id=sample_id,
+        repeat=repeat,
+        wants=("masks",),
+        messages=(Turn(role="user", parts=(image,)),),
+        candidates=("a", "b"),
+    )
+
+
+def answer(hand_in: HandIn, asked: Request | None = None) -> Answer:
+    with hand_in.path.open("rb") as file:
+        return hand_in.answer(asked or request(), file)
+
+
+def error(folder: Path, **line: Any) -> str:
+    found = answer(write(folder, {"sample_id": "s/0"}, {"sample_id": "s/1", **line})).error
+    assert found is not None
+    assert found.type == "DataError"
+    return found.message
+
+
+def test_every_field_reaches_the_answer(tmp_path: Path) -> None:
+    hand_in = write(
+        tmp_path,
+        {
+            "sample_id": "s/1",
+            "text": "left",
+            "choice": "A",
+            "masks": [RLE, [[0, 1, 0], [0, 0, 0]]],
+            "mask_scores": [1, 0.5, 0.25],
+            "entities": [{"name": "lung", "mask": 1}, {"name": "heart", "mask": RLE}, {"name": "rib", "mask": None}],
+            "boxes": [[0, 0, 1, 2]],
+            "nll": [0.5, 1],
+            "embedding": [[1, 0], [0, 1]],
+            "status": "truncated",
+            "repeat": 0,
+        },
+    )
+    assert hand_in.problems == []
+    found = answer(hand_in)
+    small = masks.from_json([[0, 1, 0], [0, 0, 0]], where="test")
+    assert found == Answer(
+        text="left",
+        choice="A",
+        masks=(FULL, small, FULL),
+        mask_scores=[1, 0.5, 0.25],
+        entities=(
+            PredictedEntity(name="lung", mask=1),
+            PredictedEntity(name="heart", mask=2),
+            PredictedEntity(name="rib"),
+        ),
+        boxes=(Box(corners=(0, 0, 1, 2)),),
+        nll=[0.5, 1],
+        embedding=[[1, 0], [0, 1]],
+        status="truncated",
+    )
+
+
+def test_lines_are_found_by_sample_and_repetition(tmp_path: Path) -> None:
+    hand_in = write(
+        tmp_path,
+        {"sample_id": "s/2", "text": "ä"},
+        "",
+        {"sample_id": "s/1", "repeat": 1, "text": "b"},
+        {"sample_id": "s/1", "text": "c"},
+    )
+    assert [answer(hand_in, request(*slot)).text for slot in (("s/1", 0), ("s/1", 1), ("s/2", 0))] == ["c", "b", "ä"]
+    assert hand_in.lines["s/1", 1][0] == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "sample_id", "expected"),
+    [
+        (
+            '{"sample_id": "s/1", "text": "le',
+            "s/1",
+            "cannot be read as JSON (Unterminated string starting at, column 30); its sample counts as missing",
+        ),
+        ("[1, 2]", None, "expected a JSON object, found list; its sample counts as missing"),
+        ('{"text": "left"}', None, "has no sample_id; its sample counts as missing"),
+        ('{"sample_id": 12}', None, "sample_id: expected text, found 12; its sample counts as missing"),
+        (
+            '{"sample_id": "s/1", "repeat": true}',
+            "s/1",
+            "repeat: expected a whole number of at least 0, found True; its sample counts as missing",
+        ),
+        (
+            '{"sample_id": "s/1", "mask": []}',
+            "s/1",
+            "unknown field 'mask' (did you mean 'masks'?); the field is ignored",
+        ),
+        ('{"sample_id": "s/0"}', "s/0", "answered before on line 1, which counts; this line is ignored"),
+    ],
+)
+def test_a_line_that_cannot_count_is_named_and_the_rest_is_read(
+    line: str, sample_id: str | None, expected: str, tmp_path: Path
+) -> None:
+    hand_in = write(tmp_path, {"sample_id": "s/0", "text": "first"}, line, {"sample_id": "s/3", "text": "last"})
+    assert hand_in.problems == [Problem(line=2, sample_id=sample_id, message=expected)]
+    assert str(hand_in.problems[0]).startswith(f"line 2: {sample_id}: " if sample_id else "line 2: ")
+    assert [answer(hand_in, request(name)).text for name in ("s/0", "s/3")] == ["first", "last"]
+
+
+def test_bytes_that_are_no_text_and_endless_nesting_are_broken_lines(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b'{"sample_id": "s/1", "text": "\xff"}\n' + b"[" * 100_000 + b'\n{"sample_id": "s/2"}\r\n')
+    hand_in = read(path)
+    assert [problem.line for problem in hand_in.problems] == [1, 2]
+    assert all(problem.message.startswith("cannot be read as JSON (") for problem in hand_in.problems)
+    assert list(hand_in.lines) == [("s/2", 0)]
+
+
+def test_lines_that_answer_nothing_of_the_run_are_named(tmp_path: Path) -> None:
+    hand_in = write(tmp_path, {"sample_id": "s/1"}, {"sample_id": "s/9"}, {"sample_id": "s/1", "repeat": 2})
+    assert [str(problem) for problem in hand_in.unknown({("s/1", 0)})] == [
+        "line 2: s/9: no task of this run has this sample_id; the line is ignored",
+        "line 3: s/1: no task of this run has repeat 2 of this sample; the line is ignored",
+    ]
+
+
+def test_a_missing_sample_is_a_failure_that_names_the_file(tmp_path: Path) -> None:
+    hand_in = write(tmp_path, {"sample_id": "s/1"})
+    for asked, expected in (
+        (request("s/2"), "p.jsonl: no line answers this sample"),
+        (request("s/1", 1), "p.jsonl: no line answers this sample, repeat 1"),
+    ):
+        found = answer(hand_in, asked).error
+        assert found is not None
+        assert found.message == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            {"masks": [{"size": [3, 2], "counts": "06"}]},
+            "masks[0]: predicted mask is (3, 2), image is (2, 3) as (H, W)",
+        ),
+        ({"masks": [RLE, {"size": [2, 3], "counts": "1"}]}, "masks[1]: counts: expected runs that sum to 2 x 3 = 6"),
+        ({"masks": [[[0, 0.5, 1], [0, 0, 0]]]}, "masks[0]: expected bool or 0/1 integers, found float64"),
+        ({"masks": [7]}, "masks[0]: expected a mask as an object or as nested lists, found int"),
+        ({"masks": RLE}, "masks: expected a list, found dict"),
+        ({"masks": [{"path": "../a.png"}]}, "masks[0].path: expected a path below the predictions file's folder"),
+        ({"masks": [{"path": "/a.png"}]}, "masks[0].path: expected a path below the predictions file's folder"),
+        ({"masks": [{"path": 3}]}, "masks[0].path: expected a path below the predictions file's folder, found 3"),
+        ({"masks": [{"path": "a.png"}]}, "masks[0]: mask file a.png is missing"),
+        ({"masks": [{"path": "a.png", "label": 0}]}, "masks[0]: label: expected an integer >= 1, found 0"),
+        ({"mask_scores": [float("nan")]}, "mask_scores[0]: expected a finite number, found nan"),
+        ({"mask_scores": ["1"]}, "mask_scores[0]: expected a finite number, found '1'"),
+        ({"masks": [RLE], "mask_scores": [1, 1]}, "mask_scores: expected one per mask (1), found 2"),
+        ({"nll": [1]}, "nll: expected one per candidate (2), found 1"),
+        ({"nll": 1}, "nll: expected a list, found int"),
+        ({"boxes": [3]}, "boxes[0]: expected a list of numbers, found int"),
+        ({"boxes": [[0, 0, 1]]}, "boxes[0]: expected Box(corners=...) with 4 numbers"),
+        ({"boxes": [[0, 0, 1, None]]}, "boxes[0].corners[3]: expected a finite number, found None"),
+        ({"embedding": [1, 2]}, "embedding[0]: expected a list, found int"),
+        ({"text": float("nan")}, "text: expected text or None, found float"),
+        ({"choice": 1}, "choice: expected text or None, found int"),
+        ({"entities": [{"mask": 0}]}, 'entities[0]: expected {"name": text, "mask": index, mask or null}, found'),
+        (
+            {"entities": [{"name": "lung", "mask": 0}]},
+            "entities[0].mask: expected None or an index into the 0 masks, found 0",
+        ),
+        ({"entities": [{"name": "lung", "mask": {"size": [2, 3]}}]}, "entities[0].mask: expected a mask with one of"),
+        (
+            {"status": "fine"},
+            "status: expected one of ok, truncated, refused, empty, model_error, timeout, found 'fine'",
+        ),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+def test_a_malformed_answer_names_its_line(line: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    assert error(tmp_path, **line).startswith(f"p.jsonl:2: {expected}")
+
+
+def test_masks_may_be_files_beside_the_predictions(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.array([[0, 1, 2], [2, 2, 0]], dtype=np.uint8)).save(tmp_path / "masks" / "a.png")
+    line = {"sample_id": "s/1", "masks": [{"path": "masks/a.png"}, {"path": "masks/a.png", "label": 2}]}
+    found = [masks.decode(mask).astype(int).tolist() for mask in answer(write(tmp_path, line)).masks]
+    assert found == [[[0, 1, 1], [1, 1, 0]], [[0, 0, 1], [1, 1, 0]]]
+
+
+@pytest.mark.parametrize(("status", "kind"), [("model_error", "HandedIn"), ("timeout", "Timeout")])
+def test_a_failure_may_be_handed_in(status: str, kind: str, tmp_path: Path) -> None:
+    found = answer(write(tmp_path, {"sample_id": "s/1", "status": status, "text": "left"})).error
+    assert found is not None
+    assert (found.type, found.message) == (kind, f"handed in as {status}")
+
+
+def test_an_answer_handed_in_as_empty_holds_nothing(tmp_path: Path) -> None:
+    assert answer(write(tmp_path, {"sample_id": "s/1", "status": "empty", "text": "x"})) == Answer()
+
+
+def test_a_missing_file_says_what_was_expected() -> None:
+    with pytest.raises(DataError, match=r"--predictions nowhere\.jsonl: no such file; expected JSON lines, see docs/"):
+        read(Path("nowhere.jsonl"))

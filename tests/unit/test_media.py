@@ -1,0 +1,143 @@
+"""Media at the model's door: found by digest on this node, decoded once, fetched from the driver where absent."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness import media as media_module
+from harness.errors import DataError
+from harness.media import LocalMedia, MediaStore, with_handles
+from harness.records import Media, MediaPart, Request, TextPart, Turn
+
+
+def picture(folder: Path, name: str, value: int = 7, size: tuple[int, int] = (2, 3)) -> Media:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((*size, 3), value, dtype=np.uint8)).save(path)
+    return Media(path=name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size=size)
+
+
+def asking(*media: Media) -> Request:
+    parts = (*(MediaPart(media=item) for item in media), TextPart(text="What is it?"))
+    return Request(key="k", messages=(Turn(role="user", parts=parts),))
+
+
+def test_handles_open_verified_files(tmp_path: Path) -> None:
+    record = picture(tmp_path, "images/a.png")
+    request = with_handles(asking(record), MediaStore(roots=[tmp_path]))
+    (handle,) = request.images
+    assert (handle.path, handle.size, handle.record) == (str(tmp_path / "images/a.png"), (2, 3), record)
+    np.testing.assert_array_equal(handle.image(), np.full((2, 3, 3), 7, dtype=np.uint8))
+    assert not handle.image().flags.writeable
+    assert request.prompt == "What is it?"
+
+
+def test_a_request_without_media_stays_itself() -> None:
+    request = asking()
+    assert with_handles(request, MediaStore(roots=())) is request
+
+
+def test_a_deep_image_is_read_through_its_window(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 500, 1000, 4000]], dtype=np.uint16)).save(tmp_path / "a.png")
+    digest = hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+    store = MediaStore(roots=[tmp_path])
+    whole, narrow = (Media(path="a.png", sha256=digest, size=(1, 4), window=(0, high)) for high in (1000, 500))
+    assert store.image(whole)[0, :, 0].tolist() == [0, 128, 255, 255]
+    assert store.image(narrow)[0, :, 0].tolist() == [0, 255, 255, 255]
+
+
+def test_the_first_root_whose_file_has_the_digest_is_taken(tmp_path: Path) -> None:
+    record = picture(tmp_path / "good", "a.png")
+    picture(tmp_path / "other", "a.png", value=9)
+    store = MediaStore(roots=[tmp_path / "empty", tmp_path / "other", tmp_path / "good"])
+    assert store.locate(record) == tmp_path / "good/a.png"
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    record = picture(tmp_path, "a.png")
+    picture(tmp_path, "a.png", value=8)
+    with pytest.raises(DataError, match=r"^a\.png: its bytes changed since it was prepared; run `harness prepare`"):
+        with_handles(asking(record), MediaStore(roots=[tmp_path]))
+
+
+def test_a_missing_file_names_the_roots(tmp_path: Path) -> None:
+    record = picture(tmp_path / "elsewhere", "a.png")
+    roots = [tmp_path / "one", tmp_path / "two"]
+    with pytest.raises(DataError, match=rf"^a\.png: found below none of {tmp_path}/one, {tmp_path}/two$"):
+        MediaStore(roots=roots).locate(record)
+
+
+def test_a_file_the_release_lacks_is_no_file_of_this_node() -> None:
+    with pytest.raises(DataError, match=r"^a\.png: the release lacks this file or it cannot be read; see integrity"):
+        MediaStore(roots=()).locate(Media(path="a.png", sha256=None))
+
+
+def test_a_missing_file_is_fetched_once_and_kept(tmp_path: Path) -> None:
+    record = picture(tmp_path / "driver", "images/a.png")
+    asked: list[str] = []
+
+    def fetch(path: str) -> bytes:
+        asked.append(path)
+        return (tmp_path / "driver" / path).read_bytes()
+
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    store = MediaStore(roots=[tmp_path / "node"], spool=spool, fetch=fetch)
+    assert store.locate(record) == spool / f"{record.sha256}.png"
+    shutil.rmtree(tmp_path / "driver")
+    assert store.image(record).shape == (2, 3, 3)
+    assert asked == ["images/a.png"]
+
+
+def test_a_driver_that_has_other_bytes_or_none_is_named(tmp_path: Path) -> None:
+    record = picture(tmp_path / "elsewhere", "a.png")
+    without = MediaStore(roots=[tmp_path / "node"], spool=tmp_path, fetch=lambda _: None)
+    with pytest.raises(DataError, match=r"found below none of .*/node, and the driver has it neither$"):
+        without.locate(record)
+    other = MediaStore(roots=[tmp_path / "node"], spool=tmp_path, fetch=lambda _: b"other")
+    with pytest.raises(DataError, match="its bytes changed since it was prepared"):
+        other.locate(record)
+
+
+def test_an_image_is_decoded_once_while_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [picture(tmp_path, f"{index}.png", value=index) for index in range(4)]  # 18 bytes each once decoded
+    monkeypatch.setattr(media_module, "CACHE_BYTES", 40)
+    store = MediaStore(roots=[tmp_path])
+    first = store.image(records[0])
+    assert store.image(records[0]) is first
+    store.image(records[1])
+    assert store.image(records[0]) is first
+    store.image(records[2])
+    assert sum(pixels.nbytes for pixels in store._decoded.values()) <= 40
+    assert store.image(records[0]) is not first
+
+
+def test_what_is_larger_than_the_cache_stands_in_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = picture(tmp_path, "a.png"), picture(tmp_path, "b.png", size=(9, 9))
+    monkeypatch.setattr(media_module, "CACHE_BYTES", 40)
+    store = MediaStore(roots=[tmp_path])
+    store.image(small)
+    assert store.image(large).shape == (9, 9, 3)
+    assert len(store._decoded) == 1
+
+
+def test_a_volume_is_read_and_kept(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((2, 3, 4), dtype=np.int16))
+    digest = hashlib.sha256((tmp_path / "a.npy").read_bytes()).hexdigest()
+    record = Media(path="a.npy", sha256=digest, kind="volume", size=(2, 3, 4))
+    store = MediaStore(roots=[tmp_path])
+    (handle,) = with_handles(asking(record), store).volumes
+    assert (handle.volume().shape, handle.volume().dtype) == ((2, 3, 4), np.float32)
+    assert handle.volume() is handle.volume()
+    with pytest.raises(DataError, match=r"a\.npy: is a volume, not an image; ask for \.volume\(\)"):
+        handle.image()
+
+
+def test_an_image_is_no_volume(tmp_path: Path) -> None:
+    handle = LocalMedia(picture(tmp_path, "a.png"), MediaStore(roots=[tmp_path]))
+    with pytest.raises(DataError, match=r"a\.png: is an image, not a volume; ask for \.image\(\)"):
+        handle.volume()

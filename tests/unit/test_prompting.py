@@ -1,0 +1,286 @@
+"""From sample and task to request: words, visual prompts, fallbacks, support, and the key."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import masks
+from harness.errors import DataError
+from harness.prompting import build_request, fill, names, request_key, support, visual_prompts
+from harness.records import (
+    Box,
+    Capabilities,
+    Entity,
+    Media,
+    MediaPart,
+    Points,
+    Prior,
+    Region,
+    Request,
+    Sample,
+    Target,
+    TextPart,
+    Turn,
+)
+from harness.spec import TaskSpec
+from harness.task_spec import Headline, MetricUse, Release
+
+IMAGE = Media(path="a.png", sha256="1" * 64, size=(100, 200))
+SECOND = Media(path="b.png", sha256="2" * 64, size=(100, 200))
+VOLUME = Media(path="a.nii.gz", sha256="3" * 64, kind="volume", size=(4, 100, 200))
+BOX = Box(corners=(20, 10, 60, 50))
+REGION = Region(mask=masks.from_box(BOX, (100, 200)))
+
+
+def task(**changes: Any) -> TaskSpec:
+    spec = TaskSpec(
+        task="t",
+        dataset="t",
+        version=1,
+        title="T",
+        release=Release(reader="vqa_rad"),
+        gives="text",
+        prompt="{question}",
+        metrics=(MetricUse(metric="vqa_accuracy"),),
+        headline=Headline(metric="vqa_accuracy"),
+    )
+    return replace(spec, **changes)
+
+
+def sample(**changes: Any) -> Sample:
+    return replace(Sample(id="t/test/1", media=(IMAGE,), question="Is it left?"), **changes)
+
+
+def model(takes: str = "text image", gives: str = "text", **changes: Any) -> Capabilities:
+    return Capabilities(takes=frozenset(takes.split()), gives=frozenset(gives.split()), **changes)
+
+
+def build(spec: TaskSpec, item: Sample, capabilities: Capabilities, **changes: Any) -> Request:
+    given: dict[str, Any] = {"seed": 0, "repeat": 0, **changes}
+    return build_request(spec, item, visual_prompts(spec, item), capabilities, **given)
+
+
+# --- words
+
+
+def test_the_template_is_filled_from_the_sample() -> None:
+    spec = task(prompt="{question} ({modality}, {class}) {{json}}\n{options}", asks="generate")
+    item = sample(
+        strata={"modality": "ct"},
+        choices=("left", "right {question}"),
+        target=Target(entities=(Entity(name="liver"),)),
+    )
+    request = build(spec, item, model())
+    assert request.prompt == "Is it left? (ct, liver) {json}\nA. left\nB. right {question}"
+    assert request.messages == (Turn(role="user", parts=(MediaPart(media=IMAGE), TextPart(text=request.prompt))),)
+
+
+def test_a_name_the_sample_lacks_is_an_error_that_names_both() -> None:
+    with pytest.raises(DataError) as caught:
+        build(task(prompt="Outline the {class}."), sample(), model())
+    assert str(caught.value) == "t/test/1: the template names 'class', the sample has only options, question"
+
+
+def test_the_target_is_named_for_the_oracle_alone() -> None:
+    item = sample(choices=("left", "right"), target=Target(answers=("right",), choice="B"))
+    assert "answer" not in names(item)
+    filled = fill("{answer} {letter} {option}", names(item, with_target=True), where="t")
+    assert filled == "right B right"
+    assert names(sample(), with_target=True)["option"] == ""
+
+
+def test_images_stand_where_the_question_means_them_and_the_rest_before_it() -> None:
+    item = sample(media=(IMAGE, SECOND), question="Before <image>\nand after: what changed?")
+    parts = build(task(), item, model("text images", max_images=2)).messages[0].parts
+    assert parts == (
+        MediaPart(media=IMAGE),
+        TextPart(text="Before "),
+        MediaPart(media=SECOND),
+        TextPart(text="and after: what changed?"),
+    )
+
+
+def test_each_option_is_a_continuation_of_an_nll_task() -> None:
+    spec = task(asks="nll", gives="choice", continuation=" {option}.")
+    request = build(spec, sample(choices=("left", "right")), model(gives="nll"))
+    assert (request.kind, request.wants, request.candidates) == ("nll", ("nll",), (" left.", " right."))
+
+
+# --- visual prompts
+
+
+def shown(kind: str, *found: masks.Mask, **changes: Any) -> tuple[Any, ...]:
+    target = Target(entities=tuple(Entity(name="liver", mask=mask) for mask in found))
+    return visual_prompts(task(visual_prompt=kind), sample(target=target, **changes))
+
+
+def test_prompts_are_drawn_from_the_target() -> None:
+    left, right = (masks.from_box(Box(corners=(x, 10, x + 5, 15)), (100, 200)) for x in (20, 40))
+    assert shown("none", left) == ()
+    assert shown("box", left, right) == (Box(corners=(20, 10, 45, 15)),)
+    assert shown("region", left, right) == (Region(mask=masks.merge([left, right])),)
+    assert shown("points", left) == (Points(points=((22, 12),), labels=(1,)),)
+
+
+def test_the_point_lies_inside_a_mask_that_touches_the_edge_or_fills_a_volume() -> None:
+    assert shown("points", masks.full((3, 3))) == (Points(points=((1, 1),), labels=(1,)),)
+    (point,) = shown("points", masks.full((3, 5, 5)))
+    assert point.points == ((2, 2, 1),)
+    ring = np.ones((5, 5), dtype=bool)
+    ring[1:4, 1:4] = False
+    ((x, y),) = shown("points", masks.encode(ring))[0].points
+    assert ring[int(y), int(x)]
+
+
+@pytest.mark.parametrize("kind", ["box", "points", "region"])
+def test_an_empty_target_cannot_be_pointed_at(kind: str) -> None:
+    with pytest.raises(DataError, match=f"^t/test/1: the task shows a {kind}, but the target's mask is empty$"):
+        shown(kind, masks.empty((100, 200)))
+
+
+def test_the_prompts_of_the_release_are_taken_as_they_are() -> None:
+    assert shown("from_sample", visual_prompts=(BOX, REGION)) == (BOX, REGION)
+    nothing = Region(mask=masks.empty((100, 200)))
+    with pytest.raises(DataError, match="^t/test/1: the region that the release points at has no pixel$"):
+        shown("from_sample", visual_prompts=(nothing,))
+
+
+# --- support and fallbacks
+
+
+@pytest.mark.parametrize(
+    ("spec", "item", "capabilities", "missing"),
+    [
+        (task(), sample(), model(), None),
+        (task(gives="masks"), sample(), model(), "gives masks"),
+        (task(gives="grounded_text"), sample(), model(gives="text"), "gives masks"),
+        (task(asks="nll", gives="choice"), sample(), model(), "gives nll"),
+        (task(), sample(), model("image"), "takes text"),
+        (task(prompt=""), sample(), model("image"), None),
+        (task(), sample(), model("text"), "takes image"),
+        (task(), sample(), model("text images"), None),
+        (task(), sample(media=(IMAGE, SECOND)), model(), "takes images"),
+        (task(), sample(media=(IMAGE, SECOND)), model("text images", max_images=2), None),
+        (
+            task(),
+            sample(media=(IMAGE, SECOND)),
+            model("text images"),
+            "takes 2 images at once (its max_images is 1)",
+        ),
+        (task(), sample(media=(VOLUME,)), model(), "takes volume"),
+        (task(), sample(media=(VOLUME,)), model("text volume"), None),
+        (task(visual_prompt="box"), sample(), model(), "takes box"),
+        (task(gives="masks", visual_prompt="box"), sample(), model(), "gives masks and takes box"),
+        (task(visual_prompt="box"), sample(), model("text image box"), None),
+    ],
+)
+def test_what_a_model_lacks_is_said_before_it_is_asked(
+    spec: TaskSpec, item: Sample, capabilities: Capabilities, missing: str | None
+) -> None:
+    prompts = (BOX,) if spec.visual_prompt == "box" else ()
+    found = support(spec, prompts, item, capabilities)
+    assert found.missing == (None if missing is None else f"the task needs a model that {missing}")
+    assert found.fallbacks == ()
+
+
+def test_a_declared_fallback_makes_up_for_a_prompt_the_model_does_not_take() -> None:
+    spec = task(
+        prompt="{question} Look at <region>.",
+        visual_prompt="from_sample",
+        fallbacks={"region_as_box_text": "per_mille", "box_as_text": "unit"},
+    )
+    item = sample(visual_prompts=(BOX, REGION))
+    found = support(spec, item.visual_prompts, item, model())
+    assert (found.missing, found.fallbacks) == (None, ("box_as_text: unit", "region_as_box_text: per_mille"))
+    request = build(spec, item, model())
+    assert request.visual_prompts == ()
+    assert request.prompt == "Is it left? Look at [100, 100, 300, 500]. [0.100, 0.100, 0.300, 0.500]"
+
+
+def test_a_fallback_is_not_used_where_the_model_takes_the_prompt() -> None:
+    spec = task(prompt="<box>?", visual_prompt="from_sample", fallbacks={"box_as_text": "per_mille"})
+    item = sample(visual_prompts=(BOX,))
+    assert support(spec, (BOX,), item, model("text image box")).fallbacks == ()
+    request = build(spec, item, model("text image box"))
+    assert (request.visual_prompts, request.prompt) == ((BOX,), "<box>?")
+
+
+def test_a_point_has_no_fallback() -> None:
+    spec = task(visual_prompt="from_sample", fallbacks={"box_as_text": "unit", "region_as_box_text": "unit"})
+    point = Points(points=((1, 2),), labels=(1,))
+    assert support(spec, (point,), sample(), model()).missing == "the task needs a model that takes point"
+
+
+def test_only_a_model_that_takes_them_per_sample_sees_id_prior_and_target() -> None:
+    item = sample(target=Target(answers=("yes",)))
+    spec, prior = task(oracle="{answer}."), Prior(answer="no")
+
+    def seen(takes: str, *, per_sample: bool) -> tuple[Any, ...]:
+        capabilities = model(f"text image {takes}", per_sample=per_sample)
+        request = build(spec, item, capabilities, prior=prior)
+        return request.sample_id, request.prior, request.target, request.oracle
+
+    assert seen("", per_sample=False) == (None, None, None, None)
+    assert seen("", per_sample=True) == ("t/test/1", None, None, None)
+    assert seen("prior", per_sample=True) == ("t/test/1", prior, None, None)
+    assert seen("target", per_sample=True) == ("t/test/1", None, item.target, "yes.")
+
+
+# --- the key
+
+REQUEST = Request(
+    messages=(Turn(role="user", parts=(MediaPart(media=replace(IMAGE, window=(0, 100))), TextPart(text="Left?"))),),
+    visual_prompts=(BOX,),
+    decoding={"max_new_tokens": 8},
+)
+IDENTITY = {"id": "m", "version": "1", "source_sha256": None, "arguments": {"a": 1}, "weights": ["0"]}
+CHANGES: dict[str, Any] = {
+    "kind": "nll",
+    "wants": ("masks",),
+    "messages": (Turn(role="user", parts=(MediaPart(media=IMAGE), TextPart(text="Right?"))),),
+    "visual_prompts": (),
+    "candidates": ("a",),
+    "decoding": {"max_new_tokens": 9},
+    "repeat": 1,
+    "seed": 1,
+    "sample_id": "t/test/1",
+    "prior": Prior(answer="yes"),
+    "target": Target(answers=("yes",)),
+    "oracle": "yes",
+}
+
+
+def with_media(**changes: Any) -> Request:
+    media = replace(REQUEST.media[0].record, **changes)
+    return replace(REQUEST, messages=(Turn(role="user", parts=(MediaPart(media=media), TextPart(text="Left?"))),))
+
+
+def test_every_field_of_a_request_is_tried() -> None:
+    assert {*CHANGES, "key"} == {item.name for item in fields(Request)}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_field_of_a_request_is_in_the_key(name: str) -> None:
+    assert request_key(replace(REQUEST, **{name: CHANGES[name]}), IDENTITY) != request_key(REQUEST, IDENTITY)
+
+
+@pytest.mark.parametrize("name", IDENTITY)
+def test_each_part_of_the_identity_is_in_the_key(name: str) -> None:
+    assert request_key(REQUEST, {**IDENTITY, name: "other"}) != request_key(REQUEST, IDENTITY)
+
+
+@pytest.mark.parametrize("changes", [{"sha256": "4" * 64}, {"window": (0.0, 50.0)}, {"kind": "volume"}])
+def test_media_are_in_the_key_by_digest_and_decode_settings(changes: dict[str, Any]) -> None:
+    assert request_key(with_media(**changes), IDENTITY) != request_key(REQUEST, IDENTITY)
+
+
+def test_where_a_release_lies_is_not_in_the_key() -> None:
+    assert request_key(with_media(path="elsewhere/x.png"), IDENTITY) == request_key(REQUEST, IDENTITY)
+
+
+def test_the_key_is_a_sha256_and_does_not_hold_itself() -> None:
+    key = request_key(REQUEST, IDENTITY)
+    assert len(bytes.fromhex(key)) == 32
+    assert request_key(replace(REQUEST, key=key), IDENTITY) == key

@@ -1,0 +1,117 @@
+"""From prediction to score: what fails scores worst, what is right to be silent does not, what is broken is counted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import masks
+from harness.metrics import METRICS, Metric, Outcome, find
+from harness.records import Entity, Prediction, PredictionStatus, Sample, Target
+from harness.scoring import ScoreFile, read_scores, score, score_files
+
+SIZE = (4, 4)
+DICE, ACCURACY = find("dice"), find("vqa_accuracy")
+FAILURES: tuple[PredictionStatus, ...] = ("empty", "refused", "model_error", "timeout")
+
+PRESENT = Sample(
+    id="s/1",
+    cluster="p1",
+    strata={"modality": "ct"},
+    target=Target(entities=(Entity(name="a", mask=masks.full(SIZE)),)),
+)
+ABSENT = Sample(id="s/2", target=Target(entities=(Entity(name="a", mask=masks.empty(SIZE)),), absent=True))
+QUESTION = Sample(id="s/3", target=Target(answers=("yes",)))
+
+
+def predicted(status: PredictionStatus = "ok", **given: object) -> Prediction:
+    return Prediction(key="k", status=status, **given)  # type: ignore[arg-type]
+
+
+def scored(metric: Metric, sample: Sample, prediction: Prediction) -> tuple[str, tuple[float | None, ...], bool]:
+    row = score(metric, sample, 0, prediction)
+    assert row is not None
+    return row.status, row.values, row.failed
+
+
+@pytest.mark.parametrize("status", ["ok", "truncated"])
+def test_answers_are_scored_as_they_stand(status: PredictionStatus) -> None:
+    half = masks.from_json({"size": [4, 4], "counts": [0, 8, 8]}, where="test")
+    row = score(DICE, PRESENT, 2, predicted(status, masks=(half,)))
+    assert row is not None
+    assert (row.status, row.values, row.failed) == ("ok", (16 / 24,), False)
+    assert (row.sample_id, row.repeat, row.metric, row.protocol) == ("s/1", 2, "dice", "standard")
+    assert (row.cluster, row.strata) == ("p1", {"modality": "ct"})
+
+
+@pytest.mark.parametrize("status", FAILURES)
+@pytest.mark.parametrize("metric", METRICS, ids=lambda row: f"{row.name}-{row.protocol}")
+def test_a_failed_prediction_scores_worst_under_every_metric(metric: Metric, status: PredictionStatus) -> None:
+    sample = PRESENT if "masks" in metric.suits else QUESTION
+    found, values, failed = scored(metric, sample, predicted(status, text="yes", masks=(masks.full(SIZE),)))
+    assert (found, failed) == ("ok", True)
+    assert values[0] == pytest.approx(metric.floor, abs=1e-6)
+
+
+def test_where_nothing_is_to_be_found_an_empty_prediction_is_right() -> None:
+    assert scored(DICE, ABSENT, predicted("empty")) == ("undefined", (), False)
+    assert scored(find("dice", "sam-med2d"), ABSENT, predicted("empty")) == ("ok", (1.0,), False)
+
+
+def test_where_nothing_is_to_be_found_any_pixel_is_wrong() -> None:
+    assert scored(DICE, ABSENT, predicted(masks=(masks.full(SIZE),))) == ("ok", (0.0,), False)
+
+
+@pytest.mark.parametrize("status", ["refused", "model_error", "timeout"])
+def test_a_crash_is_no_way_to_find_nothing(status: PredictionStatus) -> None:
+    assert scored(DICE, ABSENT, predicted(status)) == ("ok", (0.0,), True)
+
+
+WITHOUT_CEILING = [metric for metric in METRICS if metric.ceiling(Sample(id="s/4")) is None]
+
+
+@pytest.mark.parametrize("status", FAILURES)
+@pytest.mark.parametrize("metric", WITHOUT_CEILING, ids=lambda row: f"{row.name}-{row.protocol}")
+def test_without_a_reference_a_failure_is_undefined(metric: Metric, status: PredictionStatus) -> None:
+    assert scored(metric, Sample(id="s/4"), predicted(status)) == ("undefined", (), False)
+
+
+def test_a_worst_answer_without_a_value_is_undefined() -> None:
+    nothing = Sample(id="s/5", target=Target(absent=True))
+    assert scored(ACCURACY, nothing, predicted("timeout")) == ("undefined", (), False)
+
+
+def test_a_fault_of_the_release_is_no_score() -> None:
+    assert score(DICE, PRESENT, 0, predicted("data_error")) is None
+
+
+def test_an_unparsed_reply_scores_worst_and_says_so() -> None:
+    assert scored(ACCURACY, QUESTION, predicted(text="perhaps")) == ("unparsed", (0.0,), True)
+
+
+def test_an_unparsed_outcome_without_stats_gets_the_worst() -> None:
+    mute = replace(ACCURACY, score=lambda _sample, _prediction: Outcome("unparsed"))
+    assert scored(mute, QUESTION, predicted(text="x")) == ("unparsed", (0.0,), True)
+
+
+def test_a_metric_that_raises_is_a_scorer_error_of_that_sample() -> None:
+    def broken(_sample: Sample, _prediction: Prediction) -> Outcome:
+        raise AttributeError("'NoneType' object has no attribute 'strip'")
+
+    assert scored(replace(ACCURACY, score=broken), QUESTION, predicted(text="yes")) == ("scorer_error", (), False)
+    assert scored(DICE, PRESENT, predicted(masks=(masks.full((2, 2)),))) == ("scorer_error", (), False)
+
+
+def test_scores_survive_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.scoring.ROWS_PER_GROUP", 2)
+    predictions = [predicted(masks=(masks.full(SIZE),)), predicted("timeout"), predicted("empty")]
+    samples = [PRESENT, PRESENT, ABSENT]
+    rows = [score(DICE, sample, 1, item) for sample, item in zip(samples, predictions, strict=True)]
+    path = score_files(tmp_path, "task", [DICE])["dice", "standard"]
+    assert path == tmp_path / "task.dice.standard.parquet"
+    file = ScoreFile(path)
+    for row in rows:
+        assert row is not None
+        file.add(row)
+    file.close()
+    assert list(read_scores(path, DICE)) == rows

@@ -1,0 +1,51 @@
+"""Digests and the forms that other programs read."""
+
+import hashlib
+from pathlib import Path
+
+from harness import masks
+from harness.records import Box, Media, MediaPart, Points, Region, Request, TextPart, Turn
+from harness.serial import canonical, digest, mask_from_json, mask_to_json, sha256_file, sha256_text, to_json
+
+
+def test_canonical_json_is_compact_sorted_and_unescaped() -> None:
+    assert canonical({"b": [1, 2.5], "a": "是"}) == '{"a":"是","b":[1,2.5]}'
+    assert digest({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()
+
+
+def test_files_and_texts_have_the_sha256_of_their_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes("ä".encode())
+    assert sha256_file(tmp_path / "a") == sha256_text("ä") == hashlib.sha256("ä".encode()).hexdigest()
+
+
+def test_masks_take_the_documented_form() -> None:
+    flat = masks.full((2, 3))
+    assert mask_to_json(flat) == {"size": [2, 3], "counts": flat.counts}
+    deep = masks.from_box(Box(corners=(1, 0, 0, 2, 2, 3)), (4, 2, 3))
+    assert mask_to_json(deep) == {"size": [4, 2, 3], "slices": {"1": flat.counts}}
+    assert [mask_from_json(mask_to_json(mask)) for mask in (flat, deep)] == [flat, deep]
+
+
+def test_a_request_reads_like_what_it_is() -> None:
+    image = Media(path="a.png", sha256="0", size=(2, 3))
+    request = Request(
+        messages=(Turn(role="user", parts=(MediaPart(media=image), TextPart(text="Here?"))),),
+        visual_prompts=(
+            Box(corners=(0, 0, 1, 1)),
+            Points(points=((1, 2),), labels=(1,)),
+            Region(mask=masks.full((2, 3))),
+        ),
+    )
+    assert to_json(request) == {
+        "messages": [
+            {
+                "role": "user",
+                "parts": [{"media": {"path": "a.png", "sha256": "0", "size": [2, 3]}}, {"text": "Here?"}],
+            }
+        ],
+        "visual_prompts": [
+            {"corners": [0, 0, 1, 1]},
+            {"points": [[1, 2]], "labels": [1]},
+            {"mask": mask_to_json(masks.full((2, 3)))},
+        ],
+    }

@@ -1,0 +1,102 @@
+"""Volumes are brought to RAS+ by flips and permutations and held as (z, y, x)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import volumes
+from harness.errors import DataError
+from harness.volumes import read_volume
+
+nibabel = pytest.importorskip("nibabel")
+
+VOXELS = np.arange(24, dtype=np.int16).reshape(2, 3, 4)  # (x, y, z) in RAS+
+
+
+def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_ras_volume_is_held_as_z_y_x(suffix: str, tmp_path: Path) -> None:
+    volume = read_volume(write_nifti(tmp_path / f"a{suffix}", VOXELS, np.diag([1.0, 2.0, 5.0, 1.0])))
+    assert volume.voxels.dtype == np.float32
+    np.testing.assert_array_equal(volume.voxels, VOXELS.transpose(2, 1, 0))
+    assert volume.spacing_mm == (5.0, 2.0, 1.0)
+    assert volume.affine == tuple(np.diag([1.0, 2.0, 5.0, 1.0]).ravel())
+    assert not volume.voxels.flags.writeable
+
+
+def test_flipped_axes_are_flipped_back(tmp_path: Path) -> None:
+    lps = np.diag([-1.0, -2.0, 5.0, 1.0])
+    volume = read_volume(write_nifti(tmp_path / "a.nii", VOXELS[::-1, ::-1], lps))
+    np.testing.assert_array_equal(volume.voxels, VOXELS.transpose(2, 1, 0))
+    assert volume.spacing_mm == (5.0, 2.0, 1.0)
+
+
+def test_permuted_axes_are_put_in_order(tmp_path: Path) -> None:
+    affine = np.array([[0, 0, 1.0, 0], [2.0, 0, 0, 0], [0, 5.0, 0, 0], [0, 0, 0, 1]])  # stored as (y, z, x)
+    volume = read_volume(write_nifti(tmp_path / "a.nii", VOXELS.transpose(1, 2, 0), affine))
+    np.testing.assert_array_equal(volume.voxels, VOXELS.transpose(2, 1, 0))
+    assert volume.spacing_mm == (5.0, 2.0, 1.0)
+
+
+def test_an_npy_array_stands_as_it_is(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", VOXELS)
+    volume = read_volume(tmp_path / "a.npy")
+    np.testing.assert_array_equal(volume.voxels, VOXELS)
+    assert (volume.voxels.dtype, volume.spacing_mm, volume.affine) == (np.float32, None, None)
+    assert not volume.voxels.flags.writeable
+
+
+def test_pickles_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"a\.npy: cannot be read as npy: "):
+        read_volume(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("content", [b"", b"not a volume", b"\x1f\x8b\x08broken"])
+def test_a_damaged_file_is_named(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"^{name}: cannot be read as "):
+        read_volume(tmp_path / name)
+
+
+def test_a_truncated_volume_is_named(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii", VOXELS, np.eye(4))
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(DataError, match=r"a\.nii: cannot be read as NIfTI: "):
+        read_volume(path)
+
+
+def test_other_axes_and_dtypes_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 2)))
+    with pytest.raises(DataError, match=r"a\.npy: expected numbers on three axes, found float64 of shape \(2, 2\)"):
+        read_volume(tmp_path / "a.npy")
+    np.save(tmp_path / "c.npy", np.zeros((1, 1, 1), dtype=complex))
+    with pytest.raises(DataError, match="expected numbers on three axes, found complex128"):
+        read_volume(tmp_path / "c.npy")
+    four = write_nifti(tmp_path / "a.nii", np.zeros((1, 2, 3, 2), dtype=np.int16), np.eye(4))
+    with pytest.raises(DataError, match=r"found int16 of shape \(1, 2, 3, 2\)"):
+        read_volume(four)
+
+
+def test_a_volume_above_the_cap_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(volumes, "VOXEL_CAP", 20)
+    np.save(tmp_path / "a.npy", VOXELS)
+    with pytest.raises(DataError, match=r"a\.npy: expected at most 20 voxels, found 24"):
+        read_volume(tmp_path / "a.npy")
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.mhd: expected a \.nii, \.nii\.gz or \.npy volume, found '\.mhd'"):
+        read_volume(tmp_path / "a.mhd")
+
+
+def test_without_nibabel_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "nibabel", None)
+    with pytest.raises(DataError, match=r"a\.nii: reading NIfTI needs nibabel; pip install 'medground\[medical\]'"):
+        read_volume(tmp_path / "a.nii")
