@@ -14,7 +14,7 @@ from harness.errors import InterruptedRunError, SpecError
 from harness.performance import performance_of
 from harness.planning import Plan, read_cells, write_plan
 from harness.provenance import session_record
-from harness.records import Json, Size
+from harness.records import Json
 from harness.report import write_report
 from harness.results import Failure, Scored, score_run, write_results
 from harness.runner import Ledger, WorkerSetup, find_suspects, run_in_process
@@ -238,11 +238,9 @@ def _problems(session: Session, planned: Plan) -> list[handin.Problem]:
     if session.reference.target != "harness.models.predictions:Predictions":
         return []
     hand_in = handin.read(Path(session.reference.argument or str(session.reference.arguments["file"])))
-    slots: dict[handin.Slot, Size] = {}
-    for path in planned.files:
-        slots.update({(sample_id, repeat): () for sample_id, repeat, _ in plan.read_keys(path)})
+    slots = {(sample_id, repeat) for path in planned.files for sample_id, repeat, _ in plan.read_keys(path)}
     problems = [*hand_in.problems, *hand_in.unknown(slots)]
-    return sorted(problems, key=lambda problem: problem.line or 0)
+    return sorted(problems, key=lambda problem: problem.line)
 
 
 def _stored_problems(out: Path) -> list[handin.Problem]:

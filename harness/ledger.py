@@ -131,12 +131,14 @@ class _Session:
 
     runner: str = "process"
     open: bool = False
+    asked: bool = False
     cause: str = "crash"
     flying: dict[object, list[str]] = field(default_factory=dict)
 
     def take(self, event: str, batch: object, keys: list[str]) -> None:
         """Follow one event."""
         if event == "started":
+            self.asked = True
             self.flying[batch] = keys
         elif event == "stopped":
             self.open = False
@@ -146,8 +148,8 @@ class _Session:
             self.flying.pop(batch, None)
 
     def end(self, suspects: Suspects) -> None:
-        """Note the end if it came without a word."""
-        if self.open and self.runner == "process":
+        """Note the end if it came without a word; a session that asked nothing says nothing."""
+        if self.open and self.asked and self.runner == "process":
             suspects.note_end([key for keys in self.flying.values() for key in keys], self.cause)
 
 

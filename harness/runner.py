@@ -70,7 +70,7 @@ def _with_suspects(
                 what = "did not return within the timeout" if hang else "ended the process"
                 message = f"the model {what} {suspects.alone[ask.key]} times with only this sample in flight"
                 ledger.give_up(ask, "timeout" if hang else "model_error", message)
-            elif suspects.ends[ask.key] >= most:
+            elif suspects.alone[ask.key] or suspects.ends[ask.key] >= most:
                 yield [ask]
             else:
                 innocent.append(ask)

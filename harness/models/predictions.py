@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from harness import handin
 from harness.records import Answer, Capabilities, Request
@@ -20,7 +19,6 @@ class Predictions:
     def __init__(self, file: str) -> None:
         self.path = Path(file).resolve()
         self.hand_in: handin.HandIn | None = None
-        self.open_file: BinaryIO | None = None
 
     def capabilities(self) -> Capabilities:
         """Anything may have been asked and answered."""
@@ -37,10 +35,9 @@ class Predictions:
     def load(self, device: str) -> None:  # noqa: ARG002 - there is nothing to place on a device
         """Index the file."""
         self.hand_in = handin.read(self.path)
-        self.open_file = self.path.open("rb")
 
     def predict(self, requests: Sequence[Request]) -> list[Answer]:
         """Look each sample up."""
         assert self.hand_in is not None
-        assert self.open_file is not None
-        return [self.hand_in.answer(request, self.open_file) for request in requests]
+        with self.path.open("rb") as file:
+            return [self.hand_in.answer(request, file) for request in requests]

@@ -150,7 +150,8 @@ def _module(reference: ModelReference, place: str) -> ModuleType:
             return _module_from_source(Path(place), reference.source)
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
-        raise SpecError(f"--model {reference.text}: importing it failed: {error}") from error
+        hint = nearest(place, list(BUILT_IN))
+        raise SpecError(f"--model {reference.text}: importing it failed: {error}{hint}") from error
     except Exception as error:
         name = type(error).__name__
         raise ModelError(f"--model {reference.text}: importing it failed: {name}: {error}") from error

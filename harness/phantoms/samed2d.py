@@ -170,10 +170,11 @@ def _blob(
     x, y = _grid(shape)
     x, y = x - centre[0], y - centre[1]
     u, v = (x * cos(angle) + y * sin(angle)) / radii[0], (y * cos(angle) - x * sin(angle)) / radii[1]
-    turn, outline = np.arctan2(v, u), np.ones(shape)
+    turns = np.linspace(-pi, pi, 361)
+    outline = np.ones(turns.size)
     for wave in range(2, 7):
-        outline += rough / wave * random.normal() * 2 * np.cos(wave * turn + random.uniform(0, 2 * pi))
-    return (outline - np.hypot(u, v)) * min(radii)
+        outline += rough / wave * random.normal() * 2 * np.cos(wave * turns + random.uniform(0, 2 * pi))
+    return (np.interp(np.arctan2(v, u), turns, outline) - np.hypot(u, v)) * min(radii)
 
 
 def _clouds(random: Generator, shape: tuple[int, int], cells: int) -> Floats:
@@ -194,7 +195,7 @@ def _draw_ct(anatomy: Generator, grain: Generator, position: float) -> _Scene:
     """An axial slice of an abdomen: liver with a lesion or none, spleen, two kidneys, spine, aorta, bowel gas."""
     scene = _Scene.blank(192, 240)
     shape, shift = scene.shape, anatomy.normal(0, 0.02, 8)
-    size = 1 - 0.25 * position**2
+    size = 1 - 0.12 * position - 0.2 * position**2
     scene.paint(_blob(anatomy, shape, (0, 0.05), (1.08, 0.84), rough=0.02), 88)
     scene.paint(_blob(anatomy, shape, (0, 0.05), (0.98, 0.74), rough=0.03), 132)
     scene.paint(_blob(anatomy, shape, (0, 0.0), (0.90, 0.62), rough=0.03), 100)
@@ -229,7 +230,7 @@ def _draw_ct(anatomy: Generator, grain: Generator, position: float) -> _Scene:
 def _draw_mr(anatomy: Generator, grain: Generator, position: float) -> _Scene:
     """An axial FLAIR slice of a brain: dark ventricles and, mostly, a bright tumor with a core."""
     scene = _Scene.blank(208, 176)
-    shape, size = scene.shape, 1 - 0.2 * position**2
+    shape, size = scene.shape, 1 - 0.08 * position - 0.15 * position**2
     scene.paint(_blob(anatomy, shape, (0, 0), (0.74 * size, 0.92 * size), rough=0.015), 150)
     scene.paint(_blob(anatomy, shape, (0, 0), (0.69 * size, 0.87 * size), rough=0.015), 14)
     brain = _blob(anatomy, shape, (0, 0), (0.64 * size, 0.82 * size), rough=0.02)
@@ -265,7 +266,7 @@ def _draw_ultrasound(anatomy: Generator, grain: Generator, position: float) -> _
         scene.paint(np.minimum(level, 0.22 - level), anatomy.uniform(60, 150))
         scene.paint(0.012 - np.abs(level), 205)
     centre = (anatomy.uniform(-0.4, 0.4) + 0.05 * position, anatomy.uniform(-0.25, 0.35))
-    radius = anatomy.uniform(0.12, 0.27) * (1 - 0.2 * position**2)
+    radius = anatomy.uniform(0.12, 0.27) * (1 - 0.15 * position)
     nodule = _blob(anatomy, shape, centre, (radius * 1.25, radius), rough=0.12)
     scene.paint(nodule + 0.03, 150)
     scene.paint(nodule, 34, name="nodule")

@@ -97,12 +97,20 @@ class ReleaseFiles:
         return self._note("root", relative, self.path(relative))
 
     def names(self, folder: str) -> Iterator[str]:
-        """Yield the names of the files in a folder, in no order; none where there is no such folder."""
+        """Yield the names of the files in a folder, in no order; none where there is no such folder.
+
+        Raises:
+            DataError: The path leaves the data root, or the folder is there and cannot be listed.
+        """
         path = self.path(folder)
         self._note("root", folder, path)
-        if path.is_dir():
+        if not path.is_dir():
+            return
+        try:
             with os.scandir(path) as entries:
                 yield from (entry.name for entry in entries if entry.is_file())
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be listed: {error.strerror}; check the folder and its rights") from error
 
     def derive(self, relative: str, content: bytes) -> None:
         """Write a file that the release holds in another form below the derived folder, once."""

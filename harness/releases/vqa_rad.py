@@ -273,16 +273,20 @@ def _records(files: ReleaseFiles, relative: str) -> Iterator[tuple[str, Mapping[
         raise DataError(f"{relative}: expected a list of records, found {type(records).__name__}; is it another file?")
     for number, record in enumerate(records):
         place = f"{relative}[{number}]"
-        if not isinstance(record, dict) or "qid" not in record:
+        if not isinstance(record, dict) or _is_missing(record.get("qid")):
             raise DataError(f"{place}: expected a record with a qid, found {str(record)[:60]!r}; is it another file?")
-        yield place, {key: value for key, value in record.items() if value is not None and value != MISSING}
+        yield place, {key: value for key, value in record.items() if not _is_missing(value)}
+
+
+def _is_missing(value: Json) -> bool:
+    return value is None or str(value).strip() in ("", MISSING)
 
 
 def _json_row(place: str, record: Mapping[str, Json], folder: str) -> _Row:
     name = record.get("image_name")
     return _Row(
         place=place,
-        id=str(record.get("qid", MISSING)),
+        id=str(record["qid"]),
         image=f"{folder}/{name}" if name is not None else None,
         fields=record,
     )
@@ -301,7 +305,7 @@ def _hub_rows(files: ReleaseFiles, split: str) -> Iterator[_Row]:
     for name in _hub_names(files, split):
         for record in _parquet_records(files, f"{HUB_FOLDER}/{name}"):
             image = record.pop("image") or {}
-            fields = {key: value for key, value in record.items() if value is not None}
+            fields = {key: value for key, value in record.items() if not _is_missing(value)}
             yield _Row(
                 place=f"{HUB_FOLDER}/{name}[{row}]", id=str(row), image=None, content=image.get("bytes"), fields=fields
             )
@@ -325,9 +329,7 @@ def _parquet_records(files: ReleaseFiles, relative: str) -> Iterator[dict[str, J
             for batch in table.iter_batches(batch_size=HUB_ROWS, columns=columns):
                 yield from batch.to_pylist()
         except (pyarrow.ArrowException, OSError) as error:
-            raise DataError(
-                f"{relative}: cannot be read as parquet: {error}; the download may be incomplete"
-            ) from error
+            raise DataError(f"{relative}: expected parquet, found {error}; the download may be incomplete") from error
 
 
 def _check_columns(schema: Json, columns: Sequence[str], relative: str) -> None:

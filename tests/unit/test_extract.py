@@ -1,11 +1,8 @@
 """Answers read from raw text by the named policies of `harness.extract`."""
 
-import json
-from pathlib import Path
 
 import pytest
 
-from harness import extract
 from harness.extract import medplib_normalise, standard_normalise, vqa_v2_normalise, words, yes_no
 
 

@@ -124,10 +124,10 @@ def test_prompts_are_drawn_from_the_target() -> None:
     assert shown("points", left) == (Points(points=((22, 12),), labels=(1,)),)
 
 
-def test_the_point_lies_inside_a_mask_that_touches_the_edge_or_fills_a_volume() -> None:
+def test_the_point_lies_inside_the_mask_as_x_y_z() -> None:
     assert shown("points", masks.full((3, 3))) == (Points(points=((1, 1),), labels=(1,)),)
-    (point,) = shown("points", masks.full((3, 5, 5)))
-    assert point.points == ((2, 2, 1),)
+    voxel = masks.from_box(Box(corners=(2, 1, 3, 3, 2, 4)), (4, 4, 4))
+    assert shown("points", voxel) == (Points(points=((3, 1, 2),), labels=(1,)),)
     ring = np.ones((5, 5), dtype=bool)
     ring[1:4, 1:4] = False
     ((x, y),) = shown("points", masks.encode(ring))[0].points
@@ -143,7 +143,7 @@ def test_an_empty_target_cannot_be_pointed_at(kind: str) -> None:
 def test_the_prompts_of_the_release_are_taken_as_they_are() -> None:
     assert shown("from_sample", visual_prompts=(BOX, REGION)) == (BOX, REGION)
     nothing = Region(mask=masks.empty((100, 200)))
-    with pytest.raises(DataError, match="^t/test/1: the region that the release points at has no pixel$"):
+    with pytest.raises(DataError, match=r"^t/test/1: the region that the release points at has no pixel$"):
         shown("from_sample", visual_prompts=(nothing,))
 
 

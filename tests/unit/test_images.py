@@ -1,0 +1,226 @@
+"""Images are opened by one rule: pixels as stored, three channels, no rotation, no silent scaling."""
+
+import io
+import random
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from harness.errors import DataError, SpecError
+from harness.images import ORIENTATION_TAG, PIXEL_CAP, examine_image, image_size, read_image, read_mask
+
+COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[9, 8, 7], [0, 0, 0], [255, 255, 255]]], dtype=np.uint8)
+GREYS = np.array([[0, 100, 200], [1, 2, 255]], dtype=np.uint8)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def opened(data: bytes, window: tuple[float, float] | None = None) -> np.ndarray:
+    return read_image(data, window=window, where="release/a.png")
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    """Return a PNG of a header and rows that Pillow itself would not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_colour_files_come_back_as_they_are(kind: str) -> None:
+    pixels = opened(encoded(Image.fromarray(COLOURS), kind))
+    np.testing.assert_array_equal(pixels, COLOURS)
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.writeable
+
+
+def test_jpeg_keeps_rows_before_columns() -> None:
+    pixels = opened(encoded(Image.new("RGB", (30, 20), (200, 10, 10)), "JPEG"))
+    assert pixels.shape == (20, 30, 3)
+    assert abs(int(pixels[0, 0, 0]) - 200) < 4
+
+
+def test_grey_is_repeated_on_three_channels() -> None:
+    np.testing.assert_array_equal(opened(encoded(Image.fromarray(GREYS))), np.repeat(GREYS[:, :, None], 3, axis=2))
+
+
+def test_one_bit_becomes_black_and_white() -> None:
+    pixels = opened(encoded(Image.fromarray(np.array([[True, False]]))))
+    np.testing.assert_array_equal(pixels[:, :, 0], [[255, 0]])
+
+
+def test_palette_is_expanded_with_and_without_transparency() -> None:
+    image = Image.fromarray(np.array([[0, 1, 2]], dtype=np.uint8))
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    expected = [[[10, 20, 30], [40, 50, 60], [70, 80, 90]]]
+    np.testing.assert_array_equal(opened(encoded(image)), expected)
+    np.testing.assert_array_equal(opened(encoded(image, transparency=bytes([0, 128, 255]))), expected)
+
+
+def test_alpha_is_dropped_without_blending() -> None:
+    transparent = np.dstack([COLOURS, np.zeros(COLOURS.shape[:2], dtype=np.uint8)])
+    np.testing.assert_array_equal(opened(encoded(Image.fromarray(transparent))), COLOURS)
+    grey = np.dstack([GREYS, np.zeros_like(GREYS)])
+    np.testing.assert_array_equal(opened(encoded(Image.fromarray(grey)))[:, :, 1], GREYS)
+
+
+def test_exif_rotation_is_reported_and_not_applied() -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION_TAG] = 6
+    data = encoded(Image.new("RGB", (30, 20)), "JPEG", exif=exif)
+    assert opened(data).shape == (20, 30, 3)
+    facts = examine_image(data, window=None, where="a.jpg")
+    assert (facts.orientation, facts.size, facts.suffix) == (6, (20, 30), ".jpg")
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 9])
+def test_an_orientation_that_says_nothing_is_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION_TAG] = orientation
+    data = encoded(Image.new("RGB", (3, 2)), "JPEG", exif=exif)
+    assert examine_image(data, window=None, where="a.jpg").orientation == 1
+
+
+def test_deep_grey_is_cut_by_its_window() -> None:
+    values = np.array([[0, 1000, 1500, 2000, 65535]], dtype=np.uint16)
+    pixels = opened(encoded(Image.fromarray(values)), (1000, 2000))
+    np.testing.assert_array_equal(pixels[0, :, 0], [0, 0, 128, 255, 255])
+    assert pixels.shape == (1, 5, 3)
+
+
+def test_float_grey_is_cut_by_its_window_and_no_number_is_black() -> None:
+    values = np.array([[-1.0, 0.5, np.nan]], dtype=np.float32)
+    pixels = opened(encoded(Image.fromarray(values), "TIFF"), (0, 1))
+    np.testing.assert_array_equal(pixels[0, :, 0], [0, 128, 0])
+
+
+def test_a_window_leaves_8_bit_images_alone() -> None:
+    np.testing.assert_array_equal(opened(encoded(Image.fromarray(GREYS)), (100, 101))[:, :, 0], GREYS)
+
+
+@pytest.mark.parametrize("read", [opened, lambda data: examine_image(data, window=None, where="release/a.png")])
+def test_deep_grey_without_a_window_says_what_to_add(read: Any) -> None:
+    data = encoded(Image.fromarray(np.zeros((2, 2), dtype=np.uint16)))
+    message = r"release/a.png: holds grey values of more than 8 bits .* add `window: \[low, high\]` to the task"
+    with pytest.raises(DataError, match=message):
+        read(data)
+
+
+def test_facts_say_that_an_image_is_deep() -> None:
+    data = encoded(Image.fromarray(np.zeros((2, 3), dtype=np.uint16)))
+    facts = examine_image(data, window=(0, 1), where="a.png")
+    assert (facts.deep, facts.size) == (True, (2, 3))
+    assert not examine_image(encoded(Image.fromarray(GREYS)), window=(0, 1), where="a.png").deep
+
+
+def test_a_window_runs_upwards() -> None:
+    data = encoded(Image.fromarray(np.zeros((2, 2), dtype=np.uint16)))
+    with pytest.raises(SpecError, match=r"window: expected \[low, high\] with low < high, found \[5, 5\]"):
+        opened(data, (5, 5))
+
+
+def test_deep_colour_is_refused_not_cut() -> None:
+    data = png(1, 1, 16, 2, b"\0" + struct.pack(">HHH", 300, 301, 302))
+    with pytest.raises(DataError, match="release/a.png: expected 8 bits a colour channel, found 16"):
+        opened(data)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP"])
+def test_truncated_files_are_data_errors(kind: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    whole = encoded(Image.fromarray(pixels), kind)
+    with pytest.raises(DataError, match=r"release/a.png: cannot be read as an image \(.*\); replace the file"):
+        opened(whole[: len(whole) // 2])
+
+
+def test_other_files_are_data_errors_without_addresses() -> None:
+    with pytest.raises(DataError, match=r"a.png: cannot be read as an image \(no known format or a broken header\)"):
+        opened(b"%PDF-1.4 no image")
+    with pytest.raises(DataError, match="no known format"):
+        opened(b"")
+
+
+def test_several_frames_are_refused() -> None:
+    frames = [Image.fromarray(COLOURS), Image.fromarray(255 - COLOURS)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match="expected one image, found 2 frames; write each to a file of its own"):
+        opened(data)
+
+
+@pytest.mark.parametrize("side", [13_100, 20_000])
+def test_images_above_the_cap_are_refused_from_their_header(side: int) -> None:
+    assert side * side > PIXEL_CAP
+    data = png(side, side, 8, 0, b"\0")
+    for read in (opened, image_size):
+        with pytest.raises(DataError, match="expected at most 170,000,000 pixels, found more; tile or shrink"):
+            read(data)
+
+
+def test_large_images_below_the_cap_give_no_warning() -> None:
+    assert image_size(png(12_000, 9_000, 8, 0, b"\0")) == (9_000, 12_000)
+
+
+def test_a_bomb_in_a_text_chunk_is_a_data_error() -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", "x" * 70_000_000, zip=True)
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        opened(encoded(Image.fromarray(GREYS), pnginfo=text))
+
+
+def test_image_size_is_height_then_width() -> None:
+    assert image_size(encoded(Image.new("L", (30, 20)))) == (20, 30)
+
+
+def test_damage_of_any_kind_is_a_data_error_or_an_image() -> None:
+    draw = random.Random(1)
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    for kind in ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP"):
+        whole = encoded(Image.fromarray(pixels), kind)
+        for _ in range(150):
+            data = bytearray(whole)
+            for _ in range(draw.randrange(1, 6)):
+                data[draw.randrange(len(data))] = draw.randrange(256)
+            try:
+                if np.prod(image_size(bytes(data))) < 1_000_000:
+                    assert opened(bytes(data), (0, 1)).ndim == 3
+            except DataError as error:
+                assert str(error).startswith(("image: ", "release/a.png: "))
+
+
+def test_every_value_from_one_on_is_foreground() -> None:
+    mask = read_mask(encoded(Image.fromarray(np.array([[0, 1, 2, 255]], dtype=np.uint8))), where="m.png")
+    np.testing.assert_array_equal(mask, [[False, True, True, True]])
+    assert mask.dtype == np.bool_
+
+
+def test_palette_masks_count_by_index() -> None:
+    image = Image.fromarray(np.array([[0, 1]], dtype=np.uint8))
+    image.putpalette([255, 255, 255, 0, 0, 0])
+    np.testing.assert_array_equal(read_mask(encoded(image), where="m.png"), [[False, True]])
+
+
+def test_colour_deep_and_transparent_masks_are_read() -> None:
+    colour = np.zeros((1, 2, 4), dtype=np.uint8)
+    colour[0, 1, 2] = 1
+    colour[:, :, 3] = 255
+    np.testing.assert_array_equal(read_mask(encoded(Image.fromarray(colour)), where="m.png"), [[False, True]])
+    deep = np.array([[0, 256]], dtype=np.uint16)
+    np.testing.assert_array_equal(read_mask(encoded(Image.fromarray(deep)), where="m.png"), [[False, True]])
+    bits = np.array([[False, True]])
+    np.testing.assert_array_equal(read_mask(encoded(Image.fromarray(bits)), where="m.png"), bits)
+
+
+def test_a_broken_mask_is_named() -> None:
+    with pytest.raises(DataError, match=r"masks/m.png: cannot be read as an image"):
+        read_mask(b"nothing", where="masks/m.png")

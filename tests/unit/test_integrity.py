@@ -1,0 +1,80 @@
+"""The integrity report: what was found and repaired, the same text whatever the order."""
+
+import json
+from itertools import permutations
+
+import pytest
+
+from harness.integrity import FINDINGS, Finding, Integrity
+from harness.records import Sample
+
+FOUND = (("missing_file", "b.png", ""), ("missing_file", "a.png", ""), ("size_mismatch", "c.png", "mask is (2, 3)"))
+
+
+def test_the_report_does_not_depend_on_the_order_of_findings() -> None:
+    reports = set()
+    for order in permutations(FOUND):
+        integrity = Integrity()
+        for finding in order:
+            integrity.find(*finding)
+        reports.add(json.dumps(integrity.to_json()))
+    assert len(reports) == 1
+
+
+def test_findings_are_listed_in_full_and_counted() -> None:
+    integrity = Integrity()
+    for finding in FOUND:
+        integrity.find(*finding)
+    report = integrity.to_json()
+    assert report["counts"] == {"missing_file": 2, "size_mismatch": 1}
+    assert report["findings"][0] == {"kind": "missing_file", "where": "a.png", "detail": ""}
+    assert integrity.findings[2] == Finding("size_mismatch", "c.png", "mask is (2, 3)")
+
+
+def test_only_known_kinds_are_findings() -> None:
+    with pytest.raises(AssertionError, match="melted_file"):
+        Integrity().find("melted_file", "a.png")
+
+
+def test_every_kind_has_words_for_a_person() -> None:
+    assert all(text and not text.endswith(".") for text in FINDINGS.values())
+
+
+def test_repairs_are_counted_with_their_first_places() -> None:
+    integrity = Integrity()
+    for number in range(5):
+        integrity.repair("answer_type_blank", f"test.json[{number}]")
+    expected = {"count": 5, "examples": ["test.json[0]", "test.json[1]", "test.json[2]"]}
+    assert integrity.to_json()["repairs"] == {"answer_type_blank": expected}
+
+
+def test_samples_that_cannot_be_asked_are_counted() -> None:
+    integrity = Integrity()
+    integrity.count(Sample(id="d/all/1"))
+    integrity.count(Sample(id="d/all/2", defect="image a.png is missing"))
+    report = integrity.to_json()
+    assert (report["samples"], report["cannot_be_asked"]) == (2, 1)
+
+
+def test_the_summary_says_all_in_a_few_lines() -> None:
+    integrity = Integrity(samples=1200, defective=2, selected=(3000, 1200))
+    for finding in FOUND:
+        integrity.find(*finding)
+    integrity.checked["missing_file"] = 3
+    integrity.repair("answer_type_blank", "test.json[7]")
+    assert integrity.summary().splitlines() == [
+        "1,200 samples, 2 of them cannot be asked",
+        "selected 1,200 of 3,000 by the task's `where`",
+        "missing_file: 2 of 3 (listed by the release, not on disk; e.g. a.png)",
+        "size_mismatch: 1 (mask and image differ in size; e.g. c.png)",
+        "repaired answer_type_blank: 1 (e.g. test.json[7])",
+    ]
+
+
+def test_a_clean_release_has_one_line() -> None:
+    assert Integrity(samples=3).summary() == "3 samples, 0 of them cannot be asked"
+
+
+def test_an_unselected_release_says_so_in_its_report() -> None:
+    assert Integrity().to_json()["selected"] is None
+    assert Integrity(selected=(4, 1)).to_json()["selected"] == {"before": 4, "after": 1}
