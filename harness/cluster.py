@@ -342,6 +342,7 @@ class Cluster:
 
     def _actor_class(self) -> Any:
         if self.actor_class is None:
+            # Ray gives each process as many OpenMP threads as CPUs, so no runtime_env: it would cost 0.5 s an actor.
             resources = self.options.resources
             self.actor_class = self.ray.remote(
                 num_cpus=resources.cpus,
@@ -349,7 +350,6 @@ class Cluster:
                 max_restarts=0,
                 max_task_retries=0,
                 scheduling_strategy="SPREAD",
-                runtime_env={"env_vars": {"OMP_NUM_THREADS": str(self.setup.threads)} | QUIET},
             )(_Node)
         return self.actor_class
 

@@ -17,6 +17,7 @@ from harness.records import Sample
 from harness.serial import canonical, sample_from_json, sample_to_json
 
 ROWS_PER_GROUP = 8192
+ASK_COLUMNS = ["size_class", "key", "request", "sample_id"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,25 +137,43 @@ def read_keys(path: Path) -> Iterator[tuple[str, int, str]]:
 
 
 def _read_groups(path: Path, columns: list[str]) -> Iterator[list[list[Any]]]:
+    for read in _groups_of(path):
+        yield read(columns)
+
+
+def _groups_of(path: Path) -> Iterator[Callable[[list[str]], list[list[Any]]]]:
+    """Yield for every row group a callable that returns some of its columns."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
         for index in range(file.num_row_groups):
-            table = file.read_row_group(index, columns=columns)
-            yield [table.column(name).to_pylist() for name in columns]
+
+            def read(columns: list[str], index: int = index) -> list[list[Any]]:
+                table = file.read_row_group(index, columns=columns)
+                return [table.column(name).to_pylist() for name in columns]
+
+            yield read
 
 
-def batches(paths: Sequence[Path], size: int) -> Iterator[list[Ask]]:
-    """Yield the batches of the whole plan; a request that several tasks share is in the first of them only."""
+def batches(paths: Sequence[Path], size: int, done: Callable[[str], bool] = lambda _: False) -> Iterator[list[Ask]]:
+    """Yield the batches of the whole plan; a request that several tasks share is in the first of them only.
+
+    Args:
+        paths: Plans of the tasks, in their order.
+        size: Requests a batch.
+        done: Says whether a key is finished: where a whole row group is, its batches are left out unread.
+    """
     seen: set[bytes] = set()
     for path in paths:
-        for columns in _read_groups(path, ["size_class", "key", "request", "sample_id"]):
-            rows = []
-            for kind, key, request, sample_id in zip(*columns, strict=True):
-                if key and bytes.fromhex(key) not in seen:
-                    seen.add(bytes.fromhex(key))
-                    rows.append((kind, key, request, sample_id))
-            rows.sort(key=lambda row: row[:2])
+        for read in _groups_of(path):
+            (keys,) = read(["key"])
+            names = [bytes.fromhex(key) for key in keys]
+            new = [bool(name) and name not in seen for name in names]
+            seen.update(names)
+            if all(done(key) for key, is_new in zip(keys, new, strict=True) if is_new):
+                continue
+            rows = [row for row, is_new in zip(zip(*read(ASK_COLUMNS), strict=True), new, strict=True) if is_new]
+            rows = sorted({row[1]: row for row in reversed(rows)}.values(), key=lambda row: row[:2])
             for start in range(0, len(rows), size):
                 yield [Ask(key, request, sample_id) for _, key, request, sample_id in rows[start : start + size]]
 

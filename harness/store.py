@@ -146,8 +146,7 @@ class RunStore:
         body, check = line[: -CHECK_BYTES - 1], line[-CHECK_BYTES - 1 : -1]
         if check != LINE_CHECK % zlib.crc32(body):
             return False
-        blob = BLOB_TAIL.search(body) if b'"masks_blob_bytes":' in body[-40:] else None
-        if blob is None:
+        if b'"masks_blob_bytes":' not in body[-40:] or (blob := BLOB_TAIL.search(body)) is None:
             return True
         path = self._blob_path(blob["name"].decode())
         return path.is_file() and path.stat().st_size == int(blob["bytes"])

@@ -272,7 +272,7 @@ def _draw_ultrasound(anatomy: Generator, grain: Generator, position: float) -> _
     scene.paint(nodule, 34, name="nodule")
     behind = (np.abs(x - centre[0]) < radius) & (y > centre[1] + radius)
     scene.pixels[behind] *= 1.35
-    if anatomy.random() < 0.6:
+    if anatomy.random() < 0.75:
         vessel = (-np.sign(centre[0]) * anatomy.uniform(0.45, 0.6), anatomy.uniform(-0.2, 0.3))
         scene.paint(_blob(anatomy, shape, vessel, (0.11, 0.09), rough=0.04), 6, name="vessel")
     real, imaginary = (_softened(grain.standard_normal(shape), 2) for _ in range(2))

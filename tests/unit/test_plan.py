@@ -110,3 +110,19 @@ def test_size_class_is_the_bit_length_of_the_pixels() -> None:
     assert plan.size_class(Sample(id="a", media=(unreadable,))) == 0
     assert plan.size_class(Sample(id="a", media=(image,))) == 9
     assert plan.size_class(Sample(id="a", media=(image, volume))) == (256 + 1024).bit_length()
+
+
+def test_row_groups_that_are_finished_are_left_out_and_the_other_batches_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "ROWS_PER_GROUP", 3)
+    path = tmp_path / "a.parquet"
+    plan.write(path, [row(n) for n in (0, 1, 2, 3, 4, 5, 2, 6)])
+    whole = list(plan.batches([path], 2))
+    done = {key(n) for n in (3, 4, 5, 6)}
+    assert list(plan.batches([path], 2, done.__contains__)) == whole[:2]
+
+
+def test_a_request_that_stands_twice_in_a_task_is_asked_once(tmp_path: Path) -> None:
+    plan.write(tmp_path / "a.parquet", [row(1), row(2), row(1)])
+    assert sorted(sample_numbers(list(plan.batches([tmp_path / "a.parquet"], 4)))[0]) == [1, 2]

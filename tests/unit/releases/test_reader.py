@@ -31,8 +31,8 @@ def a_reader(**changes: Any) -> Reader:
         "version": 1,
         "folders": ("Toy", "Images"),
         "strata": (),
-        "splits": lambda root: ("train", "test"),
-        "read": lambda files, request, integrity: iter(()),
+        "splits": lambda _: ("train", "test"),
+        "read": lambda *_: iter(()),
         "obtain": "Ask the authors.",
         "options": {"level": ("category", "instance")},
     }
@@ -68,16 +68,16 @@ def test_no_root_at_all_is_said() -> None:
 
 def test_an_unknown_split_lists_the_splits(tmp_path: Path) -> None:
     a_reader().check_split(tmp_path, "test")
-    with pytest.raises(ReleaseAbsentError, match="reader toy found the splits train, test, not 'dev'. Ask the authors"):
+    with pytest.raises(ReleaseAbsentError, match=r"found the splits train, test, not 'dev'\. Ask the authors"):
         a_reader().check_split(tmp_path, "dev")
     with pytest.raises(ReleaseAbsentError, match="found the splits none, not 'dev'"):
-        a_reader(splits=lambda root: ()).check_split(tmp_path, "dev")
+        a_reader(splits=lambda _: ()).check_split(tmp_path, "dev")
 
 
 def test_subsets_are_checked() -> None:
     a_reader().check(asked())
     a_reader(subsets=("region", "grounding")).check(asked(subset="region"))
-    with pytest.raises(SpecError, match="release.subset: reader toy expects none, found 'region'"):
+    with pytest.raises(SpecError, match=r"release.subset: reader toy expects none, found 'region'"):
         a_reader().check(asked(subset="region"))
     with pytest.raises(SpecError, match="expects 'region' or 'grounding', found None"):
         a_reader(subsets=("region", "grounding")).check(asked())
@@ -106,7 +106,7 @@ def test_a_missing_file_is_none_and_a_broken_one_an_error(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", ["../secret", "a/../../secret", "/etc/hostname", "a\0b"])
 def test_paths_out_of_the_data_root_are_refused(tmp_path: Path, path: str) -> None:
-    with pytest.raises(DataError, match="expected a path below the data root; someone may have changed the release"):
+    with pytest.raises(DataError, match="expected a path below the data root; the release may have been tampered with"):
         files_of(tmp_path).read(path)
 
 
@@ -139,9 +139,9 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
+    (tmp_path / "images").mkdir()
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(DataError, match="^images: cannot be listed: Permission denied; check the folder"):
-        (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match=r"^images: cannot be listed: Permission denied; check the folder"):
         list(files_of(tmp_path).names("images"))
 
 
@@ -159,7 +159,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_scrap(tmp_path: Path, m
     path = tmp_path / "a.json"
     path.write_bytes(b"old")
 
-    def refuse(self: Path, target: Path) -> None:
+    def refuse(*_: Path) -> None:
         raise OSError("disk is gone")
 
     monkeypatch.setattr(Path, "replace", refuse)
@@ -198,9 +198,9 @@ def test_an_unknown_field_of_where_lists_the_fields() -> None:
 
 def test_json_that_is_not_there_or_not_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('[{"qid": 1},')
-    with pytest.raises(DataError, match="b.json: expected a JSON file, found none; the download may be incomplete"):
+    with pytest.raises(DataError, match=r"b.json: expected a JSON file, found none; the download may be incomplete"):
         read_json(files_of(tmp_path), "b.json")
-    with pytest.raises(DataError, match="a.json: expected JSON, found .*column 13"):
+    with pytest.raises(DataError, match=r"a.json: expected JSON, found .*column 13"):
         read_json(files_of(tmp_path), "a.json")
 
 
@@ -209,7 +209,14 @@ def test_a_large_object_is_streamed_whatever_the_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
     monkeypatch.setattr(reader_module, "_CHUNK", chunk)
-    value = {"bild/ä→😀.png": ["a", 'b\\"c'], "n": 12345, "e": {}, "deep": {"x": [1, {"y": None}]}, "last": 6.25e3}
+    value = {
+        "bild/ä→😀.png": ["a", 'b\\"c'],
+        "n": 12345,
+        "tiny": -1e-7,
+        "e": {},
+        "deep": {"x": [1, {"y": None}]},
+        "last": 6.25e3,
+    }
     for text in (json.dumps(value), json.dumps(value, indent=1, ensure_ascii=False), "\ufeff" + json.dumps(value)):
         (tmp_path / "a.json").write_text(text, encoding="utf-8")
         assert dict(stream_object(files_of(tmp_path), "a.json")) == value
@@ -230,6 +237,8 @@ def test_an_empty_object_streams_nothing(tmp_path: Path) -> None:
         (b'{"a" 1}', "expected ':', found '1}'"),
         (b"{1: 2}", "expected a key in quotes, found 1"),
         (b'{"a": 1 "b": 2}', "expected '}', found '\"b\": 2}'"),
+        (b'{"a": 1} {}', r"expected nothing more, found '\{\}'"),
+        (b"{} 1", "expected nothing more, found '1'"),
         (b'{"a": "\xff"}', "not UTF-8 text: invalid start byte"),
     ],
 )
