@@ -1,9 +1,10 @@
 """The `harness` command. Results go to stdout, words for people to stderr; heavy modules load inside the commands."""
 
+import errno
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,15 +64,23 @@ def _errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[N
             raise
         _say(f"harness: {error}")
         sys.exit(EXIT_RESUMABLE)
+    except OSError as error:
+        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _say(f"harness: {error.filename or 'the disk'}: {error.strerror}. Make room and run the same command again.")
+        sys.exit(EXIT_RESUMABLE)
     except HarnessError as error:
         if debug:
             raise
         _say("\n".join(f"harness: {line}" if index == 0 else line for index, line in enumerate(str(error).split("\n"))))
         sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         hint = f" Go on with the same command:\n  {' '.join(resume)}" if resume else ""
-        _say(f"\nharness: stopped by Ctrl-C; what is finished is kept.{hint}")
-        sys.exit(EXIT_CTRL_C)
+        code = getattr(error, "exit_code", EXIT_CTRL_C)
+        _say(
+            f"\nharness: stopped by {'Ctrl-C' if code == EXIT_CTRL_C else 'a signal'}; what is finished is kept.{hint}"
+        )
+        sys.exit(code)
 
 
 def _write_json(value: Any) -> None:
@@ -254,6 +263,7 @@ def run(
     """Evaluate a model on tasks; the same command on the same --out finishes what is missing."""
     from harness import evaluation
     from harness.session import RunSpec, Watch
+    from harness.worker import stdout_to_stderr
 
     with _errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), _progress() as bar:
         spec = RunSpec(
@@ -274,9 +284,11 @@ def run(
         )
         watch = Watch(notice=bar.notice, progress=bar.show)
         if dry_run:
-            _write_json(evaluation.dry_run(spec, watch))
+            with stdout_to_stderr():
+                planned = evaluation.dry_run(spec, watch)
+            _write_json(planned)
             return
-        with redirect_stdout(sys.stderr):  # what a model prints never mixes with the result
+        with stdout_to_stderr():  # what a model prints, on import too, never mixes with the result
             result = evaluation.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
     _finish(result, as_json, max_failures)
 

@@ -43,6 +43,8 @@ QUIET = {
     "RAY_SCHEDULER_EVENTS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Without it Ray replaces 127.0.0.1 by the machine's own address and listens on all interfaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,8 +393,10 @@ def ray_is_installed() -> bool:
 
 def gpus_here() -> int:
     """Return how many NVIDIA GPUs this machine shows, without loading a library."""
-    folder = Path("/proc/driver/nvidia/gpus")
-    return len(list(folder.iterdir())) if folder.is_dir() else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    return sum(path.name.removeprefix("nvidia").isdigit() for path in Path("/dev").glob("nvidia*"))
 
 
 def _first_lines(text: str) -> str:
@@ -406,7 +410,7 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
     Raises:
         SpecError: ray is not installed, the cluster cannot be reached or lacks what is asked for.
     """
-    for name, value in QUIET.items():
+    for name, value in (QUIET | (LOOPBACK if options.address == "local" else {})).items():
         os.environ.setdefault(name, value)
     try:
         import ray

@@ -20,7 +20,7 @@ from harness.results import Failure, Scored, score_run, write_results
 from harness.runner import Ledger, WorkerSetup, find_suspects, run_in_process
 from harness.session import RunSpec, Session, Watch, open_session, with_protocols
 from harness.spec import index
-from harness.store import RunStore, write_atomically
+from harness.store import RunStore, read_run, write_atomically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,8 @@ def evaluate(spec: RunSpec, watch: Watch | None = None, *, command: Sequence[str
     run = session.run_record()
     try:
         store.open(run)
+        for repair in store.repairs:
+            watch.notice(repair)
         with store.path.joinpath("sessions.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(session_record(command, gpus=gpus_here())) + "\n")
         planned = _plan(session, store, watch)
@@ -92,10 +94,7 @@ def rescore(out: Path, *, task_paths: Sequence[Path], protocols: Sequence[str], 
     Raises:
         SpecError: It is no run directory, or a task of the run is not there any more.
     """
-    record = out / "run.json"
-    if not record.is_file():
-        raise SpecError(f"{out}: is no run directory (it has no run.json); expected what `harness run --out` wrote")
-    run = json.loads(record.read_text(encoding="utf-8"))
+    run = read_run(out)
     tasks, groups = index(task_paths).resolve(run["requested"])
     notes = [
         f"{task.task}: the task file changed since the run; scored by what it says now (version {task.version})"
@@ -165,11 +164,11 @@ def _plan(session: Session, store: RunStore, watch: Watch) -> Plan:
 def _predict(session: Session, store: RunStore, planned: Plan, watch: Watch) -> None:
     """Ask for everything that is missing."""
     spec = session.spec
-    suspects = find_suspects([*store.read_events(), {"event": "session"}])
-    total = len({key for path in planned.files for _, _, key in plan.read_keys(path) if key})
+    suspects = find_suspects(store.read_events())
+    total = len({bytes.fromhex(key) for path in planned.files for _, _, key in plan.read_keys(path) if key})
     ledger = Ledger(store=store, total=total, counts=Counter(store.statuses), watch=watch.progress)
     batches = plan.due(
-        plan.batches(planned.files, session.batch_size),
+        plan.batches(planned.files, session.batch_size, store.is_done),
         store.is_done,
         batch_invariant=session.capabilities.batch_invariant,
         size=session.batch_size,
@@ -227,7 +226,7 @@ def _cluster_options(session: Session, store: RunStore, planned: Plan) -> Cluste
         workers=workers,
         resources=resources,
         timeout=spec.timeout,
-        max_deaths=10 + 4 * workers + 4 * allowed_failures(spec.max_failures, wanted),
+        max_deaths=10 + 4 * workers + 6 * allowed_failures(spec.max_failures, wanted),
         log=store.path / "ray.log",
         batch_invariant=session.capabilities.batch_invariant,
     )

@@ -62,9 +62,9 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def ray_local() -> Iterator[Any]:
     """One local Ray for the whole session; runs in this process find it and leave it up."""
-    from harness.cluster import QUIET
+    from harness.cluster import LOOPBACK, QUIET
 
-    os.environ.update(QUIET)
+    os.environ.update(QUIET | LOOPBACK)
     ray = pytest.importorskip("ray")
     ray.init(
         address="local",

@@ -1,6 +1,5 @@
 """Answers read from raw text by the named policies of `harness.extract`."""
 
-
 import pytest
 
 from harness.extract import medplib_normalise, standard_normalise, vqa_v2_normalise, words, yes_no

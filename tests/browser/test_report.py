@@ -1,0 +1,69 @@
+"""The report in a real browser: it fits a phone and shows its headline."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.evaluation import evaluate
+from harness.session import RunSpec
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+MEASURE = "<script>document.title = document.documentElement.scrollWidth + ' of ' + window.innerWidth</script>"
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a small run."""
+    out = tmp_path_factory.mktemp("report") / "run"
+    spec = RunSpec(tasks=("demo",), model="baseline:center-box", data_roots=("phantom",), out=out, ray="off", limit=8)
+    return evaluate(spec).out / "report.html"
+
+
+def _dom(chromium: str, page: Path, width: int, profile: Path) -> str:
+    size = (f"--window-size={width},900", f"--user-data-dir={profile}")
+    command = [chromium, *FLAGS, *size, "--dump-dom", page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_the_page_does_not_overflow_a_phone(chromium: str, page: Path, tmp_path: Path) -> None:
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text(encoding="utf-8"))
+    assert text != page.read_text(encoding="utf-8"), "the page must carry a Content-Security-Policy"
+    framed = tmp_path / "framed.html"  # headless Chromium has a smallest window width, so a frame sets the phone's
+    (tmp_path / "measured.html").write_text(text.replace("</body>", f"{MEASURE}</body>"))
+    framed.write_text(
+        '<iframe id="phone" src="measured.html" style="width:360px;height:800px;border:0"></iframe>'
+        "<script>const phone = document.getElementById('phone'); phone.onload = () => {"
+        "document.title = phone.contentDocument.title; }</script>"
+    )
+    command_dom = _dom_with_files(chromium, framed, tmp_path / "profile")
+    found = re.search(r"<title>(\d+) of (\d+)</title>", command_dom)
+    assert found is not None, command_dom[:500]
+    content, window = map(int, found.groups())
+    assert window == 360
+    assert content <= window
+
+
+def _dom_with_files(chromium: str, page: Path, profile: Path) -> str:
+    extra = ("--allow-file-access-from-files", f"--user-data-dir={profile}", "--virtual-time-budget=5000")
+    command = [chromium, *FLAGS, *extra, "--dump-dom", page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_the_page_shows_the_headline(chromium: str, page: Path, tmp_path: Path) -> None:
+    dom = _dom(chromium, page, 1440, tmp_path / "profile")
+    assert "baseline:center-box" in dom
+    assert "phantom data" in dom
+    assert re.search(r"samed2d_seg_box.*?0\.\d{4}", dom, flags=re.DOTALL)

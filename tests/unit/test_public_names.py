@@ -1,0 +1,45 @@
+"""The names other people's scripts use; a change here is a change of the public interface."""
+
+import pytest
+
+import harness
+from harness.cli import main
+
+
+def test_the_public_names_of_harness_are_frozen() -> None:
+    assert harness.__all__ == ["Answer", "Capabilities", "Request", "Sample", "evaluate", "load_run", "score"]
+    assert dir(harness) == sorted(harness.__all__)
+    for name in harness.__all__:
+        assert getattr(harness, name).__name__ == name
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'harness' has no attribute 'train'"):
+        _ = harness.train
+
+
+def test_the_commands_are_frozen() -> None:
+    commands = {"demo", "list", "metric", "prepare", "report", "run", "score", "show", "validate"}
+    assert commands <= set(main.commands)
+
+
+def test_the_options_of_run_are_frozen() -> None:
+    options = {option for parameter in main.commands["run"].params for option in parameter.opts}
+    assert options == {
+        "--tasks",
+        "--model",
+        "--model-args",
+        "--data-root",
+        "--task-path",
+        "--out",
+        "--limit",
+        "--seed",
+        "--workers",
+        "--gpus-per-worker",
+        "--batch-size",
+        "--ray",
+        "--timeout",
+        "--max-failures",
+        "--dry-run",
+        "--json",
+    }
