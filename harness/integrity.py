@@ -22,6 +22,10 @@ FINDINGS: Mapping[str, str] = {
     "missing_value": "record without a value it needs",
     "exif_rotation": "image with an EXIF rotation, which is not applied",
     "train_test_overlap": "test image that also occurs in train",
+    "several_masks": "turn with more than one mask or more than one region",
+    "foreign_mask": "mask that is named after another image",
+    "later_turn": "question after the first of its record, not asked",
+    "not_checked": "check that needs a part of the release that is not here",
     "several_layouts": "more than one layout of the release in one folder",
 }
 """What each kind of finding means; a duplicate id is no finding but ends the preparation."""

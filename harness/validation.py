@@ -15,7 +15,7 @@ from harness.media import MediaStore, with_handles
 from harness.metrics.row import Metric
 from harness.models.baseline import Oracle
 from harness.prompting import build_request, visual_prompts
-from harness.records import Answer, Prediction, Request, Sample
+from harness.records import Answer, Prediction, Request, Sample, Size
 from harness.scoring import score
 from harness.serial import to_json as record_to_json
 from harness.spec import TaskSpec, check_file, index, load_metric
@@ -167,14 +167,16 @@ def _mean(metric: Metric, samples: Sequence[Sample], predictions: Sequence[Predi
 
 
 def _shuffled(metric: Metric, samples: Sequence[Sample], perfect: Sequence[Prediction]) -> float | None:
-    """Return the mean when every sample gets the answer of one half the list away; masks only where sizes agree."""
-    half = len(perfect) // 2
-    pairs = [
-        (sample, answer)
-        for sample, answer in zip(samples, [*perfect[half:], *perfect[:half]], strict=True)
-        if all(sample.media and mask.size == sample.media[0].size for mask in answer.masks)
-    ]
-    return _mean(metric, [sample for sample, _ in pairs], [answer for _, answer in pairs]) if len(pairs) > 1 else None
+    """Return the mean when samples exchange answers, each with one half the list away among images of its size."""
+    alike: dict[tuple[Size, ...], list[int]] = {}
+    for place, sample in enumerate(samples):
+        alike.setdefault(tuple(media.size for media in sample.media), []).append(place)
+    pairs = []
+    for places in alike.values():
+        half = len(places) // 2
+        others = [*places[half:], *places[:half]]
+        pairs += [(samples[one], perfect[other]) for one, other in zip(places, others, strict=True) if one != other]
+    return _mean(metric, [sample for sample, _ in pairs], [answer for _, answer in pairs]) if pairs else None
 
 
 def to_json(reports: Sequence[Report]) -> list[dict[str, Any]]:

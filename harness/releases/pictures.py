@@ -1,12 +1,17 @@
-"""Opening of a release's images while it is read: each is read, digested and decoded once."""
+"""Opening of a release's images and masks while it is read: each is read, digested and decoded once."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.errors import DataError
-from harness.images import UPRIGHT, ImageFacts, Window, examine_image
+from harness.images import UPRIGHT, ImageFacts, Window, examine_image, read_mask
 from harness.integrity import Integrity
-from harness.records import Media
+from harness.masks import encode
+from harness.records import Mask, Media, Size
 from harness.releases.reader import ReleaseFiles
 
 
@@ -20,6 +25,21 @@ class Picture:
     """
 
     media: Media
+    defect: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What one or several mask files of an image cover together.
+
+    Attributes:
+        mask: None where one of the files cannot be used.
+        area: Foreground pixels of `mask`; 0 without one.
+        defect: Why there is no mask; None where there is one.
+    """
+
+    mask: Mask | None = None
+    area: int = 0
     defect: str | None = None
 
 
@@ -73,3 +93,52 @@ def _unreadable(path: str, error: DataError, integrity: Integrity) -> Picture:
     # The defect goes into the manifest, whose digest must not move with Pillow's wording.
     integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
     return Picture(media=Media(path=path, sha256=None), defect=f"image {path} cannot be read")
+
+
+def look_at_masks(files: ReleaseFiles, paths: Sequence[str], size: Size, *, integrity: Integrity) -> Outline:
+    """Return the union of mask files; what is wrong with them goes into the report.
+
+    Args:
+        files: The release.
+        paths: Mask files below the data root, at least one. All are looked at, whatever is wrong with one of them.
+        size: (H, W) of their image; empty where it could not be read.
+        integrity: The report.
+    """
+    defect = None
+    union: NDArray[np.bool_] | None = None
+    for path in paths:
+        found, problem = _mask_file(files, path, size, integrity)
+        defect = defect or problem
+        if found is not None:
+            union = found if union is None else union | found
+    if union is None or defect is not None:
+        return Outline(defect=defect)
+    return Outline(mask=encode(union), area=int(union.sum()))
+
+
+def _mask_file(
+    files: ReleaseFiles, path: str, size: Size, integrity: Integrity
+) -> tuple[NDArray[np.bool_] | None, str | None]:
+    """Return (one mask file's pixels, why it cannot be used)."""
+    try:
+        content = files.read(path)
+        if content is None:
+            integrity.find("missing_file", path)
+            return None, f"mask {path} is missing"
+        pixels = read_mask(content, where=path)
+    except DataError as error:
+        integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
+        return None, f"mask {path} cannot be read"
+    if not pixels.any() or pixels.all():
+        integrity.find("full_mask" if pixels.any() else "empty_mask", path)
+    if pixels.shape != size:
+        return None, _size_defect(path, pixels.shape, size, integrity)
+    return pixels, None
+
+
+def _size_defect(path: str, found: Size, size: Size, integrity: Integrity) -> str:
+    """Return why a mask of another size cannot be used; an image that could not be read has no size to compare."""
+    if not size:
+        return f"mask {path} has no image to lie on"
+    integrity.find("size_mismatch", path, f"mask is {found}, image is {size} as (H, W)")
+    return f"mask {path} is {found}, its image {size} as (H, W)"

@@ -287,7 +287,7 @@ def stream_object(files: ReleaseFiles, relative: str) -> Iterator[tuple[str, Jso
     """
     decoder = json.JSONDecoder()
     with files.open(relative) as file:
-        buffer = _Buffer(file, relative)
+        buffer = _Buffer(file, relative, "object")
         buffer.expect("{")
         more = not buffer.ahead("}")
         if not more:
@@ -303,18 +303,39 @@ def stream_object(files: ReleaseFiles, relative: str) -> Iterator[tuple[str, Jso
         buffer.finish()
 
 
+def stream_list(files: ReleaseFiles, relative: str) -> Iterator[Json]:
+    """Yield the values of a JSON file that holds one list, in file order, without holding the file in memory.
+
+    Raises:
+        DataError: The file is missing, is not one JSON list, or ends early.
+    """
+    decoder = json.JSONDecoder()
+    with files.open(relative) as file:
+        buffer = _Buffer(file, relative, "list")
+        buffer.expect("[")
+        more = not buffer.ahead("]")
+        if not more:
+            buffer.expect("]")
+        while more:
+            yield buffer.value(decoder)
+            more = buffer.ahead(",")
+            buffer.expect("," if more else "]")
+        buffer.finish()
+
+
 class _Buffer:
     """The part of a JSON text that is not read yet."""
 
-    def __init__(self, file: BinaryIO, where: str) -> None:
+    def __init__(self, file: BinaryIO, where: str, holds: str) -> None:
         self._file = file
         self._where = where
+        self._holds = holds
         self._decode = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
         self._at = 0
 
     def broken(self, found: str) -> DataError:
-        return DataError(f"{self._where}: expected one JSON object: {found}; the download may be incomplete")
+        return DataError(f"{self._where}: expected one JSON {self._holds}: {found}; the download may be incomplete")
 
     def ahead(self, character: str) -> bool:
         """Say whether the next character after blanks is this one."""
@@ -349,7 +370,7 @@ class _Buffer:
 
     def _ends(self, value: Json, end: int) -> bool:
         """Say whether a value ends here: `12` of `12.5` and `12` of `123` are numbers too."""
-        return not isinstance(value, int | float) or self._text[end : end + 1] in (*_BLANKS, ",", "}")
+        return not isinstance(value, int | float) or self._text[end : end + 1] in (*_BLANKS, ",", "}", "]")
 
     def _skip_blanks(self) -> None:
         while True:

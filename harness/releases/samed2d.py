@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import DataError
 from harness.integrity import Integrity
-from harness.records import Entity, Json, Mask, Sample, Size, Target
+from harness.records import Entity, Json, Sample, Size, Target
 from harness.releases.reader import (
     ALL,
     UNKNOWN,
@@ -24,9 +24,6 @@ from harness.releases.reader import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from harness.releases.pictures import Picture
 
 FOLDER = "SAMed2Dv1"
@@ -73,6 +70,21 @@ class ImageName:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MaskName:
+    """What the name of a mask file says.
+
+    Attributes:
+        stem: The stem of its image.
+        class_id: Four digits.
+        instance: Three digits.
+    """
+
+    stem: str
+    class_id: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
     """One question on an image: the masks of a class, or one of them.
 
@@ -106,6 +118,14 @@ def parse_image_name(path: str) -> ImageName | None:
     )
 
 
+def parse_mask_name(path: str) -> MaskName | None:
+    """Return what `<stem of the image>--<class id>_<instance>.png` says; None for other names."""
+    match = _MASK.fullmatch(path.rpartition("/")[2])
+    if match is None:
+        return None
+    return MaskName(stem=match["stem"], class_id=match["class_id"], instance=match["instance"])
+
+
 def target_size(area: int, size: Size) -> str:
     """Return small (less than 1 % of the image's pixels), medium (1 to 10 %) or large."""
     pixels = size[0] * size[1]
@@ -131,22 +151,36 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         files=files,
         request=request,
         integrity=integrity,
-        names=_class_names(files),
+        names=read_class_names(files),
         selection=Selection.of(request, FIELDS),
     )
     by_instance = READER.option(request, "level") == "instance"
     listed: set[str] = set()
-    for image, masks in stream_object(files, LISTING):
-        if not isinstance(masks, list) or not all(isinstance(mask, str) for mask in masks):
-            raise DataError(f"{LISTING}: {image}: expected a list of mask paths, found {str(masks)[:60]!r}")
+    for image, masks in read_listing(files):
         listed.update((image, *masks))
         yield from reading.samples(image, _parts(image, masks, by_instance=by_instance))
     _find_unlisted(files, listed, integrity)
     reading.selection.report(integrity)
 
 
-def _class_names(files: ReleaseFiles) -> dict[str, dict[str, str]]:
-    """Return dataset -> class id in four digits -> class name; of several names the first."""
+def read_listing(files: ReleaseFiles) -> Iterator[tuple[str, list[str]]]:
+    """Yield (image, its masks) of the release's listing, as paths below its folder.
+
+    Raises:
+        DataError: The listing is missing or not what it should be.
+    """
+    for image, masks in stream_object(files, LISTING):
+        if not isinstance(masks, list) or not all(isinstance(mask, str) for mask in masks):
+            raise DataError(f"{LISTING}: {image}: expected a list of mask paths, found {str(masks)[:60]!r}")
+        yield image, masks
+
+
+def read_class_names(files: ReleaseFiles) -> dict[str, dict[str, str]]:
+    """Return dataset -> class id in four digits -> class name; of several names the first.
+
+    Raises:
+        DataError: The mapping is missing or not what it should be.
+    """
     mapping = read_json(files, CLASSES)
     if not isinstance(mapping, dict) or not all(isinstance(classes, dict) for classes in mapping.values()):
         raise DataError(f"{CLASSES}: expected dataset -> class name -> id, found {str(mapping)[:60]!r}")
@@ -163,12 +197,12 @@ def _parts(image: str, masks: Sequence[str], *, by_instance: bool) -> list[_Part
     stem = _stem(image)
     parts: dict[tuple[str, str | None], list[str]] = {}
     for mask in masks:
-        match = _MASK.fullmatch(mask.rpartition("/")[2])
-        if match is None or match["stem"] != stem:
+        name = parse_mask_name(mask)
+        if name is None or name.stem != stem:
             key: tuple[str, str | None] = (_stem(mask), None)
         else:
-            instance = f"_{match['instance']}" if by_instance else ""
-            key = (f"{stem}--{match['class_id']}{instance}", match["class_id"])
+            instance = f"_{name.instance}" if by_instance else ""
+            key = (f"{stem}--{name.class_id}{instance}", name.class_id)
         parts.setdefault(key, []).append(mask)
     return [_Part(key=key, class_id=class_id, masks=tuple(found)) for (key, class_id), found in parts.items()]
 
@@ -236,11 +270,16 @@ class _Reading:
         return look_at_file(self.files, path, window=self.request.window, integrity=self.integrity)
 
     def _sample(self, name: ImageName | None, part: _Part, fields: Mapping[str, Json], picture: "Picture") -> Sample:
+        from harness.releases.pictures import look_at_masks
+
         name_defect = self._name_defect(name, part)
-        mask, area, mask_defect = self._mask(part, picture.media.size)
+        outline = look_at_masks(
+            self.files, [f"{FOLDER}/{mask}" for mask in part.masks], picture.media.size, integrity=self.integrity
+        )
+        mask = outline.mask
         class_name = self._class_name(name, part)
-        sized = UNKNOWN if mask is None else target_size(area, mask.size)
-        absent = mask is not None and area == 0
+        sized = UNKNOWN if mask is None else target_size(outline.area, mask.size)
+        absent = mask is not None and outline.area == 0
         strata = {key: sized if key == "target_size" else fields[key] for key in READER.strata}
         return Sample(
             id=f"{self.request.dataset}/{ALL}/{part.key}",
@@ -248,7 +287,7 @@ class _Reading:
             target=Target(entities=(Entity(name=class_name or UNKNOWN, mask=mask),), absent=absent),
             strata=strata,
             cluster=_stem(picture.media.path) if name is None else f"{name.source}--{name.case}",
-            defect=picture.defect or name_defect or mask_defect,
+            defect=picture.defect or name_defect or outline.defect,
         )
 
     def _name_defect(self, name: ImageName | None, part: _Part) -> str | None:
@@ -262,47 +301,6 @@ class _Reading:
             self.integrity.find("unknown_class", f"{FOLDER}/{part.masks[0]}", f"{part.class_id} of {name.source}")
             return f"class {part.class_id} of {name.source} has no name"
         return None
-
-    def _mask(self, part: _Part, size: Size) -> tuple[Mask | None, int, str | None]:
-        """Return (union of the part's masks, its area, why there is none)."""
-        from harness.masks import encode
-
-        defect = None
-        union: NDArray[np.bool_] | None = None
-        for relative in part.masks:
-            found, problem = self._mask_file(f"{FOLDER}/{relative}", size)
-            defect = defect or problem
-            if found is not None:
-                union = found if union is None else union | found
-        if union is None or defect is not None:
-            return None, 0, defect
-        return encode(union), int(union.sum()), None
-
-    def _mask_file(self, path: str, size: Size) -> "tuple[NDArray[np.bool_] | None, str | None]":
-        """Return (one mask file's pixels, why it cannot be used); what is wrong with it goes into the report."""
-        from harness.images import read_mask
-
-        try:
-            content = self.files.read(path)
-            if content is None:
-                self.integrity.find("missing_file", path)
-                return None, f"mask {path} is missing"
-            pixels = read_mask(content, where=path)
-        except DataError as error:
-            self.integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
-            return None, f"mask {path} cannot be read"
-        if not pixels.any() or pixels.all():
-            self.integrity.find("full_mask" if pixels.any() else "empty_mask", path)
-        if pixels.shape != size:
-            return None, self._size_defect(path, pixels.shape, size)
-        return pixels, None
-
-    def _size_defect(self, path: str, found: Size, size: Size) -> str | None:
-        """Return why a mask of another size cannot be used; an image that could not be read has no size to compare."""
-        if not size:
-            return f"mask {path} has no image to lie on"
-        self.integrity.find("size_mismatch", path, f"mask is {found}, image is {size} as (H, W)")
-        return f"mask {path} is {found}, its image {size} as (H, W)"
 
 
 READER = Reader(

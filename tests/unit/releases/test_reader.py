@@ -21,6 +21,7 @@ from harness.releases.reader import (
     Selection,
     read_json,
     replace_file,
+    stream_list,
     stream_object,
 )
 
@@ -248,9 +249,41 @@ def test_a_broken_object_is_named(tmp_path: Path, content: bytes, found: str) ->
         list(stream_object(files_of(tmp_path), "a.json"))
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 7, 1 << 20])
+def test_a_long_list_is_streamed_whatever_the_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(reader_module, "_CHUNK", chunk)
+    value = [{"id": "ä→😀", "turns": [{"x": 'b\\"c]'}]}, "text, ]", [], None, True, 6.25e3, -1e-7, 12345]
+    for text in (json.dumps(value), json.dumps(value, indent=1, ensure_ascii=False), " \n" + json.dumps(value) + "\n"):
+        (tmp_path / "a.json").write_text(text, encoding="utf-8")
+        assert list(stream_list(files_of(tmp_path), "a.json")) == value
+
+
+def test_an_empty_list_streams_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(" [ ] ")
+    assert list(stream_list(files_of(tmp_path), "a.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("{}", r"expected '\[', found '\{\}'"),
+        ("", r"expected '\[', found ''"),
+        ("[1, 2", r"expected '\]', found ''"),
+        ("[1, ", "Expecting value"),
+        ("[1, ]", "Expecting value"),
+        ("[1 2]", r"expected '\]', found '2\]'"),
+        ("[1] []", r"expected nothing more, found '\[\]'"),
+    ],
+)
+def test_a_broken_list_is_named(tmp_path: Path, content: str, found: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(DataError, match=f"a.json: expected one JSON list: .*{found}.*; the download may be"):
+        list(stream_list(files_of(tmp_path), "a.json"))
+
+
 def test_every_reader_stands_under_its_own_name() -> None:
     assert {name: reader.name for name, reader in READERS.items()} == {name: name for name in READERS}
-    assert set(READERS) >= {"vqa_rad", "samed2d"}
+    assert set(READERS) >= {"vqa_rad", "samed2d", "mecovqa"}
 
 
 def test_the_table_of_readers_loads_no_heavy_library() -> None:

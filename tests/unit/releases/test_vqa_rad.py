@@ -285,7 +285,7 @@ def test_an_overlap_that_cannot_be_checked_is_said(root: Path) -> None:
     write_mevf(root, [record(1)], train=None)
     _, integrity = read(root)
     assert integrity.findings == [
-        Finding("missing_file", "vqa_rad", "no train split, so its overlap with test was not checked")
+        Finding("not_checked", "vqa_rad", "no train split, so its overlap with test was not checked")
     ]
 
 
