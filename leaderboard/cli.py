@@ -1,12 +1,54 @@
 """The `leaderboard` command."""
 
+import json
+import sys
+from pathlib import Path
+
 import click
+
+EXIT_BAD_INPUT = 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="medground", prog_name="leaderboard")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
     """The static leaderboard: published cells, reproduced runs and submissions side by side."""
+    context.obj = debug
+
+
+@main.command()
+@click.option(
+    "--entries",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A run directory, a results.json, or a folder with several; may be repeated. Default: those shipped with it.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the pages; an old board goes.")
+@click.option("--json", "as_json", is_flag=True, help="Write what was built as JSON to stdout.")
+@click.pass_obj
+def build(debug: bool, entries: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Write the board as static pages that open from the file system."""
+    from harness.errors import HarnessError
+    from leaderboard.build import build as build_board
+
+    try:
+        built = build_board(entries, out)
+    except HarnessError as error:
+        if debug:
+            raise
+        click.echo(f"leaderboard: {error}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    for entry, reason in built.left_out:
+        click.echo(f"left out  {entry}: {reason}", err=True)
+    counts = {"published": built.published, "reproduced": built.reproduced, "phantom": built.phantom}
+    if as_json:
+        left_out = [{"entry": entry, "reason": reason} for entry, reason in built.left_out]
+        click.echo(json.dumps({"index": str(built.index), **counts, "left_out": left_out}, ensure_ascii=False))
+    else:
+        click.echo(", ".join(f"{count} {kind}" for kind, count in counts.items()) + " numbers", err=True)
+        click.echo(str(built.index))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""`leaderboard build`: entries and published cells in, a folder of static pages and data files out.
+
+The site is a pure function of the two: no time, host or path in it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import SpecError
+from harness.store import write_atomically
+from leaderboard.cells import Cell, entry_cells, published_cells
+from leaderboard.export import as_csv, as_json
+from leaderboard.mapping import place_published
+from leaderboard.means import check_means, impossible_counts
+from leaderboard.pages import TASK_FOLDER, Site, render
+from leaderboard.printed import decimals, load_published
+from leaderboard.runs import Entry, read_entries
+from leaderboard.tables import BOUNDS, chapters
+
+ENTRIES = Path(__file__).parent / "entries"
+MARK = "data.json"
+LIMITED = "run with --limit: a part of the samples is no result"
+ORACLE = "the model is handed the targets: an oracle enters no board"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build made.
+
+    Attributes:
+        index: The page to open.
+        published, reproduced, phantom: Numbers on the board and on the phantom page.
+        left_out: (entry, reason) of runs that do not stand on it.
+    """
+
+    index: Path
+    published: int
+    reproduced: int
+    phantom: int
+    left_out: tuple[tuple[str, str], ...]
+
+
+def build(entries: Sequence[Path], out: Path) -> Built:
+    """Write the board.
+
+    Args:
+        entries: Run directories, results.json files, or folders with several; without any, those that come with us.
+        out: An empty or new folder, or that of an earlier board, which is replaced.
+
+    Raises:
+        DataError: An entry or the published cells cannot be read.
+        SpecError: mapping.yaml does not fit the published cells, or `out` holds something else.
+    """
+    _check_out(out)
+    runs = [entry for folder in (entries or [ENTRIES]) for entry in read_entries(folder)]
+    printed = load_published()
+    digits = decimals(printed)
+    published = place_published(printed)
+    means = check_means(published.means, digits)
+    counts = impossible_counts(published.cells, digits)
+    kept, left_out = _admit(runs)
+    reproduced = [cell for entry in kept for cell in entry_cells(entry)]
+    real = [*published_cells(published, digits, means, counts), *(cell for cell in reproduced if cell.data == "real")]
+    phantom = [cell for cell in reproduced if cell.data == "phantom"]
+    site = Site(
+        real=tuple(chapters(published.families, real)),
+        phantom=tuple(chapters(published.families, phantom)),
+        published=published,
+        means=tuple(means),
+        counts=tuple(counts),
+        left_out=left_out,
+    )
+    pages = render(site)
+    pages[MARK] = as_json([*real, *phantom], published, means, left_out)
+    pages["data.csv"] = as_csv([*real, *phantom])
+    _write(out, pages)
+    numbers = [cell for cell in real if cell.value is not None]
+    return Built(
+        index=out / "index.html",
+        published=sum(cell.row.source == "published" for cell in numbers),
+        reproduced=sum(_stands(cell) for cell in numbers if cell.row.source == "reproduced"),
+        phantom=sum(_stands(cell) for cell in phantom if cell.value is not None),
+        left_out=left_out,
+    )
+
+
+def _stands(cell: Cell) -> bool:
+    return cell.row.model not in BOUNDS
+
+
+def _admit(entries: Sequence[Entry]) -> tuple[list[Entry], tuple[tuple[str, str], ...]]:
+    """Return the entries that the board shows, and (name, reason) of the others."""
+    kept: list[Entry] = []
+    left_out: list[tuple[str, str]] = []
+    for entry in entries:
+        if entry.limited:
+            left_out.append((entry.name, LIMITED))
+        elif entry.oracle and entry.model not in BOUNDS:
+            left_out.append((entry.name, ORACLE))
+        else:
+            kept.append(entry)
+    return kept, tuple(left_out)
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise SpecError(f"--out {out}: expected a folder, found a file")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+        raise SpecError(f"--out {out}: holds other files; name a new or empty folder, or one with an earlier board")
+
+
+def _write(out: Path, pages: dict[str, str]) -> None:
+    """Write every page; of an earlier board, pages of tasks that are no longer there go."""
+    (out / TASK_FOLDER).mkdir(parents=True, exist_ok=True)
+    for old in (out / TASK_FOLDER).glob("*.html"):
+        if f"{TASK_FOLDER}/{old.name}" not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        write_atomically(out / name, text, durable=False)

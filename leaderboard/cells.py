@@ -1,0 +1,221 @@
+"""What stands on the board: one record per number, published or reproduced, in the same words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.metrics import METRICS
+from harness.statistics import wilson_interval
+from leaderboard.mapping import Placed, Published
+from leaderboard.means import CountCheck, MeanCheck, digits_of
+from leaderboard.runs import Block, Data, Entry, Number
+
+Source = Literal["published", "reproduced"]
+Unit = Literal["share", "points"]
+_UNITS: Mapping[str, str] = {metric.name: metric.unit for metric in METRICS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Who a number is of; cells of one table with equal rows stand in one line.
+
+    Attributes:
+        run_by: The paper that ran the model; None for a reproduced run.
+        printed_in: Paper and table of each place that prints it; empty for a reproduced run.
+        entry: The run's name among the entries; None for a published row.
+        details: Size, setting, arguments, fallbacks.
+    """
+
+    source: Source
+    model: str
+    run_by: str | None = None
+    printed_in: tuple[tuple[str, str], ...] = ()
+    entry: str | None = None
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One number with all that is known of it.
+
+    Attributes:
+        place: Task or group.
+        name: The metric's named value.
+        unit: `share` (natural, 0 to 1) or `points` (in the metric's own unit).
+        value: Natural; None where no number exists.
+        printed: The digits of the paper, in its own scale.
+        digits: How many decimals the board shows, of percent where the unit is a share.
+        interval: 95 %.
+        method: How the interval was made; `wilson` for a published accuracy.
+        basis: What reproduced numbers must share to be comparable; empty for published ones.
+        unsupported: Why the model cannot do this task; empty for a published "x"; None where it can.
+        remark: What the printed digits tell against themselves, and the anchor of the page that explains it.
+        order: Cells that come first stand in earlier columns.
+    """
+
+    row: Row
+    data: Data
+    place: str
+    metric: str
+    name: str
+    protocol: str
+    stratum: tuple[str, str] | None
+    mean: str
+    over: str | None
+    unit: Unit
+    value: float | None
+    digits: int
+    order: tuple[int, ...]
+    higher_is_better: bool = True
+    printed: str | None = None
+    interval: tuple[float, float] | None = None
+    method: str | None = None
+    n: int | None = None
+    clusters: int | None = None
+    undefined: int | None = None
+    failed: int | None = None
+    unparsed: int | None = None
+    coverage: float | None = None
+    basis: tuple[str, ...] = ()
+    unsupported: str | None = None
+    note: str | None = None
+    remark: tuple[str, str] | None = None
+
+
+def published_cells(
+    published: Published,
+    decimals: Mapping[tuple[str, str], int],
+    means: Sequence[MeanCheck],
+    counts: Sequence[CountCheck],
+) -> list[Cell]:
+    """Return every published cell that has a place, remarks of the checks included."""
+    wrong_means = {check.printed.cell: check for check in means if not check.follows}
+    no_counts = {check.placed.cell: check for check in counts}
+    cells: list[Cell] = []
+    for item in published.cells:
+        if item.place is None:
+            continue
+        remark = None
+        if item.cell in wrong_means:
+            check = wrong_means[item.cell]
+            remark = (f"row gives {check.recomputed:.{check.decimals}f}", f"mean-{item.cell.index}")
+        elif item.cell in no_counts:
+            remark = (f"no count of {item.place.n}", f"count-{item.cell.index}")
+        cells.append(_published(item, digits_of(item.cell, decimals), remark, item.cell not in no_counts))
+    return cells
+
+
+def _published(item: Placed, digits: int, remark: tuple[str, str] | None, countable: bool) -> Cell:
+    cell, place = item.cell, item.place
+    assert place is not None, "only cells with a place stand on the board"
+    divisor = 100 if place.scale == "percent" else 1
+    value = None if cell.value is None else float(cell.value) / divisor
+    interval = None
+    if value is not None and place.n is not None and place.counts_answers and countable:
+        interval = wilson_interval(value * place.n, place.n)
+    details = [text for text in (cell.params, place.setting) if text]
+    return Cell(
+        row=Row(
+            source="published",
+            model=cell.model,
+            run_by=place.run_by,
+            printed_in=((cell.paper, table_name(cell.table)),),
+            details=tuple(details),
+        ),
+        data="real",
+        place=place.place,
+        metric=place.metric,
+        name=place.name,
+        protocol=place.protocol,
+        stratum=place.stratum,
+        mean=place.mean,
+        over=place.over,
+        unit="points" if place.scale == "points" else "share",
+        value=value,
+        printed=None if cell.value is None else f"{cell.value:.{digits}f}",
+        digits=max(0, digits - 2) if place.scale == "fraction" else digits,
+        order=(0, cell.index),
+        interval=interval,
+        method=None if interval is None else "wilson",
+        n=place.n,
+        unsupported="" if cell.value is None else None,
+        note=place.note,
+        remark=remark,
+    )
+
+
+def table_name(table: str) -> str:
+    """Return a paper's table as words: `1` -> `Table 1`; empty where the number stands in no table."""
+    return f"Table {table}" if table.isdecimal() else table.strip("-")
+
+
+def entry_cells(entry: Entry) -> list[Cell]:
+    """Return every number of a run, and an empty cell for each task that it does not support."""
+    cells = [
+        _reproduced(entry, block, number, (1, number_is_not_headline(block, number), index))
+        for block in entry.blocks
+        for index, number in enumerate(block.numbers)
+    ]
+    return cells + [_unsupported(entry, task, reason) for task, reason in entry.unsupported.items()]
+
+
+def number_is_not_headline(block: Block, number: Number) -> int:
+    """Return 0 for the numbers that stand for the task, 1 for others: a column order."""
+    return int(block.headline is not None and block.headline != (number.metric, number.protocol))
+
+
+def _row(entry: Entry, fallbacks: tuple[str, ...] = ()) -> Row:
+    used = tuple(f"fallback {fallback}" for fallback in fallbacks)
+    return Row(source="reproduced", model=entry.model, entry=entry.name, details=(*entry.arguments, *used))
+
+
+def _reproduced(entry: Entry, block: Block, number: Number, order: tuple[int, ...]) -> Cell:
+    unit: Unit = "share" if _UNITS.get(number.metric) == "share" else "points"
+    version = () if number.protocol_version is None else (f"protocol version {number.protocol_version}",)
+    better = number.higher_is_better
+    return Cell(
+        row=_row(entry, block.fallbacks),
+        data=entry.data,
+        place=block.name,
+        metric=number.metric,
+        name=number.name,
+        protocol=number.protocol,
+        stratum=number.stratum,
+        mean=number.mean,
+        over=block.over if number.mean == "macro" else None,
+        unit=unit,
+        value=number.value,
+        digits=1 if unit == "share" else 2,
+        order=order,
+        higher_is_better=True if better is None else better,
+        interval=number.interval,
+        method=number.method,
+        n=number.n,
+        clusters=number.clusters,
+        undefined=number.undefined,
+        failed=number.failed,
+        unparsed=number.unparsed,
+        coverage=block.coverage,
+        basis=(*block.basis, *version),
+        note=number.note,
+    )
+
+
+def _unsupported(entry: Entry, task: str, reason: str) -> Cell:
+    """Return a cell without metric: the table of the task shows it in every column."""
+    return Cell(
+        row=_row(entry),
+        data=entry.data,
+        place=task,
+        metric="",
+        name="",
+        protocol="",
+        stratum=None,
+        mean="",
+        over=None,
+        unit="share",
+        value=None,
+        digits=0,
+        order=(2,),
+        unsupported=reason,
+    )

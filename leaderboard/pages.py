@@ -1,0 +1,181 @@
+"""The pages: what a reader sees of chapters, checks and cells without a place. No script, no request to anywhere."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from leaderboard.cells import Cell, table_name
+from leaderboard.mapping import Placed, Published
+from leaderboard.means import CountCheck, MeanCheck
+from leaderboard.tables import BoardTable, Chapter, Column
+
+TASK_FOLDER = "tasks"
+FIGURE_SPACE = "\u2007"
+WIDEST = 8
+"""Strata that stand side by side; a table with more is turned when it has fewer lines than that."""
+MODALITIES = {
+    "ct": "CT",
+    "mr": "MR",
+    "oct": "OCT",
+    "pet": "PET",
+    "us": "Ultrasound",
+    "xray": "X-ray",
+    "derm": "Dermoscopy",
+    "endo": "Endoscopy",
+    "fundus": "Fundus",
+    "micro": "Microscopy",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Everything the pages are made of.
+
+    Attributes:
+        real, phantom: Chapters with real and with phantom data; they share no page.
+        published: Every published cell, those without a place too.
+        means: Every printed mean, recomputed.
+        counts: Printed accuracies that no count gives.
+        left_out: (entry, reason).
+    """
+
+    real: tuple[Chapter, ...]
+    phantom: tuple[Chapter, ...]
+    published: Published
+    means: tuple[MeanCheck, ...]
+    counts: tuple[CountCheck, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def render(site: Site) -> dict[str, str]:
+    """Return the pages, path below the site -> HTML."""
+    environment = _environment()
+    unplaced = _by_reason([item for item in site.published.cells if item.unmapped is not None])
+    total = len(site.published.cells)
+    top: dict[str, dict[str, Any]] = {
+        "index.html": {"template": "board.html", "chapters": site.real, "phantom": False, "left_out": site.left_out},
+        "phantom.html": {"template": "board.html", "chapters": site.phantom, "phantom": True, "left_out": ()},
+        "checks.html": {"template": "checks.html", "means": site.means, "counts": site.counts},
+        "unplaced.html": {
+            "template": "unplaced.html",
+            "groups": unplaced,
+            "total": total,
+        },
+    }
+    pages = {
+        path: environment.get_template(str(content.pop("template"))).render(root="", path=path, **content)
+        for path, content in top.items()
+    }
+    details = environment.get_template("details.html")
+    for chapters, phantom in ((site.real, False), (site.phantom, True)):
+        for chapter in chapters:
+            for section in chapter.sections:
+                path = task_page(section.place, phantom)
+                pages[path] = details.render(root="../", path=path, chapter=chapter, section=section, phantom=phantom)
+    return pages
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("leaderboard", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    assert environment.loader is not None, "given above"
+    style = environment.loader.get_source(environment, "style.css")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment.globals.update(
+        style=Markup(style),
+        style_digest=digest,
+        task_page=task_page,
+        slug=slug,
+        value_text=value_text,
+        interval_text=interval_text,
+        strip=strip,
+        table_name=table_name,
+        stratum_word=stratum_word,
+        turned=turned,
+        mark=mark,
+    )
+    return environment
+
+
+def _by_reason(items: Sequence[Placed]) -> list[tuple[str, list[Placed]]]:
+    """Return cells without a place by the reason why, in the order of published.json."""
+    reasons = dict.fromkeys(item.unmapped or "" for item in items)
+    return [(reason, [item for item in items if item.unmapped == reason]) for reason in reasons]
+
+
+def slug(name: str) -> str:
+    """Return a file name and anchor for a task: the name itself where it is plain, else one with a digest."""
+    if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,79}", name):
+        return name
+    plain = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-")[:60]
+    return f"{plain}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def task_page(place: str, phantom: bool) -> str:
+    """Return the path of a task's page of details; phantom numbers have one of their own."""
+    return f"{TASK_FOLDER}/{slug(place)}{'.phantom' if phantom else ''}.html"
+
+
+def value_text(cell: Cell, digits: int) -> str:
+    """Return a value as the board shows it: percent for shares, padded so that the points of a column align."""
+    if cell.value is None:
+        return "–"
+    value = 100 * cell.value if cell.unit == "share" else cell.value
+    missing = digits - cell.digits
+    point = FIGURE_SPACE if cell.digits == 0 and missing > 0 else ""
+    return f"{value:.{cell.digits}f}{point}{FIGURE_SPACE * max(0, missing)}"
+
+
+def interval_text(cell: Cell) -> str:
+    """Return a 95 % interval in the unit of its value; empty where there is none."""
+    if cell.interval is None:
+        return ""
+    low, high = (100 * bound if cell.unit == "share" else bound for bound in cell.interval)
+    digits = 1 if cell.unit == "share" else 2
+    return f"{low:.{digits}f}–{high:.{digits}f}"
+
+
+def strip(cell: Cell | None) -> Markup:
+    """Return a small picture of a share and its interval between 0 and 1; its numbers stand beside it in words."""
+    if cell is None or cell.value is None or cell.unit != "share":
+        return Markup("")
+    low, high = cell.interval or (cell.value, cell.value)
+    low, high, value = (min(100.0, max(0.0, 100 * share)) for share in (low, high, cell.value))
+    bar = Markup('<rect class="bar" x="{:.2f}" y="4" width="{:.2f}" height="4"/>').format(low, high - low)
+    return Markup(
+        '<svg class="strip" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
+        '<rect class="rail" x="0" y="5.5" width="100" height="1"/>{}'
+        '<rect class="dot" x="{:.2f}" y="1.5" width="1.2" height="9"/></svg>'
+    ).format(bar, max(0.0, value - 0.6))
+
+
+def stratum_word(column: Column) -> str:
+    """Return a stratum's value as a heading."""
+    assert column.stratum is not None, "asked for columns of strata only"
+    key, value = column.stratum
+    return MODALITIES.get(value, value) if key == "modality" else value.replace("_", " ")
+
+
+def turned(table: BoardTable) -> bool:
+    """Return whether a table of strata reads better with the strata as lines."""
+    return len(table.columns) > WIDEST and len(table.columns) > len(table.lines)
+
+
+def mark(index: int) -> str:
+    """Return the sign of a footnote: a, b, ..., z, aa, ab, ..."""
+    letters = ""
+    while index >= 0:
+        letters = chr(ord("a") + index % 26) + letters
+        index = index // 26 - 1
+    return letters

@@ -1,0 +1,323 @@
+"""Runs that want to stand on the board: find their results.json and read it as something from outside.
+
+Nothing else of a run is read, and nothing of it is trusted: types, ranges and sizes are checked before a page is made.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn, cast
+
+from harness.errors import DataError, together
+
+SCHEMA = 1
+MOST_BYTES = 64 * 2**20
+MOST_CHARACTERS = 2_000
+Data = Literal["real", "phantom"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """One row of `metrics` of results.json; values natural, `interval` and counts None where the row has none."""
+
+    metric: str
+    name: str
+    protocol: str
+    protocol_version: int | None
+    higher_is_better: bool | None
+    stratum: tuple[str, str] | None
+    mean: str
+    value: float | None
+    interval: tuple[float, float] | None
+    method: str | None
+    n: int | None
+    clusters: int | None
+    undefined: int | None
+    failed: int | None
+    unparsed: int | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A task or a group of results.json.
+
+    Attributes:
+        basis: What numbers must share to be comparable: version and data of the task, or of a group's members.
+        coverage: 1 where every sample was scored; None for a group without its members' blocks.
+        headline: (metric, protocol) that stands for the task.
+        over: The stratum key that macro means run over.
+    """
+
+    name: str
+    basis: tuple[str, ...]
+    coverage: float | None
+    headline: tuple[str, str] | None
+    over: str | None
+    fallbacks: tuple[str, ...]
+    numbers: tuple[Number, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One run.
+
+    Attributes:
+        name: Its folder or file, relative to what `--entries` named.
+        arguments: The model's, as `key=value`.
+        unsupported: Task -> reason.
+    """
+
+    name: str
+    model: str
+    arguments: tuple[str, ...]
+    oracle: bool
+    data: Data
+    limited: bool
+    blocks: tuple[Block, ...]
+    unsupported: Mapping[str, str]
+
+
+def find_entries(folder: Path) -> list[tuple[str, Path]]:
+    """Return (name, results file) of every run at or below `folder`, by name.
+
+    A run is a folder with results.json, or a JSON file that stands in `folder` itself.
+
+    Raises:
+        DataError: There is no such folder.
+    """
+    if folder.is_file():
+        return [(folder.parent.name if folder.name == "results.json" else folder.stem, folder)]
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a run directory, a results.json, or a folder that holds some")
+    if (folder / "results.json").is_file():
+        return [(folder.resolve().name, folder / "results.json")]
+    found = {path.parent.relative_to(folder).as_posix(): path for path in folder.rglob("results.json")}
+    found.update({path.stem: path for path in folder.glob("*.json")})
+    return sorted(found.items())
+
+
+def read_entries(folder: Path) -> list[Entry]:
+    """Return every run at or below `folder`, by name.
+
+    Raises:
+        DataError: A file is not a results.json of ours: a line for each thing that is wrong, with file and place.
+    """
+    entries: list[Entry] = []
+    faults: list[str] = []
+    for name, path in find_entries(folder):
+        reader = _Reader(str(path))
+        entry = _entry(reader, name, _load(reader, path))
+        faults += reader.faults
+        entries.append(entry)
+    if faults:
+        raise together(faults, DataError)
+    return entries
+
+
+def _load(reader: "_Reader", path: Path) -> Any:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            reader.fault("", f"is larger than {MOST_BYTES} bytes; expected a results.json")
+            return None
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        reader.fault("", f"cannot be read as JSON: {error}")
+        return None
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not a number here")
+
+
+class _Reader:
+    """Takes typed values out of JSON; what is wrong is noted with its place, and a stand-in goes on."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.faults: list[str] = []
+
+    def fault(self, where: str, message: str) -> None:
+        self.faults.append(f"{self.file}: {where}: {message}" if where else f"{self.file}: {message}")
+
+    def mapping(self, value: Any, where: str) -> Mapping[str, Any]:
+        if isinstance(value, dict):
+            return value
+        self.fault(where, f"expected an object, got {_kind(value)}")
+        return {}
+
+    def sequence(self, value: Any, where: str) -> Sequence[Any]:
+        if isinstance(value, list):
+            return value
+        self.fault(where, f"expected a list, got {_kind(value)}")
+        return []
+
+    def text(self, value: Any, where: str, options: Sequence[str] = ()) -> str:
+        if not isinstance(value, str) or not value or len(value) > MOST_CHARACTERS:
+            self.fault(where, f"expected text of at most {MOST_CHARACTERS} characters, got {_kind(value)}")
+            return ""
+        if options and value not in options:
+            self.fault(where, f"expected {' or '.join(options)}, got '{value}'")
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            self.fault(where, "holds half of a surrogate pair; expected text that can be written as UTF-8")
+        return value
+
+    def flag(self, value: Any, where: str) -> bool:
+        if not isinstance(value, bool):
+            self.fault(where, f"expected true or false, got {_kind(value)}")
+        return value is True
+
+    def number(self, value: Any, where: str) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+        self.fault(where, f"expected a finite number, got {_kind(value)}")
+        return 0.0
+
+    def count(self, value: Any, where: str) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        self.fault(where, f"expected a whole number of at least 0, got {_kind(value)}")
+        return 0
+
+
+def _kind(value: Any) -> str:
+    words = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"the number {value}"
+    return words[type(value)] if value != "" else "empty text"
+
+
+def _entry(reader: _Reader, name: str, content: Any) -> Entry:
+    results = {} if reader.faults else reader.mapping(content, "results")
+    if not reader.faults and results.get("schema") != SCHEMA:
+        reader.fault("schema", f"expected {SCHEMA}, the results of a run; is this another kind of file?")
+    if reader.faults:
+        results = {"model": {"id": "-", "oracle": False}, "data": "real", "limited": False, "tasks": {}}
+    model = reader.mapping(results.get("model"), "model")
+    arguments = reader.mapping(model.get("arguments", {}), "model.arguments")
+    tasks = reader.mapping(results.get("tasks"), "tasks")
+    blocks = {task: _task(reader, task, block) for task, block in tasks.items()}
+    groups = reader.mapping(results.get("groups", {}), "groups")
+    unsupported = reader.mapping(results.get("unsupported", {}), "unsupported")
+    return Entry(
+        name=name,
+        model=reader.text(model.get("id"), "model.id"),
+        arguments=tuple(f"{_plain(key)}={_plain(value)}" for key, value in arguments.items()),
+        oracle=reader.flag(model.get("oracle", False), "model.oracle"),
+        data=cast(Data, reader.text(results.get("data"), "data", ("real", "phantom"))),
+        limited=reader.flag(results.get("limited"), "limited"),
+        blocks=(*blocks.values(), *(_group(reader, group, block, blocks) for group, block in groups.items())),
+        unsupported={
+            reader.text(task, "unsupported"): reader.text(reason, f"unsupported.{task}")
+            for task, reason in unsupported.items()
+        },
+    )
+
+
+def _plain(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _task(reader: _Reader, name: str, value: Any) -> Block:
+    where = f"tasks.{name}"
+    block = reader.mapping(value, where)
+    headline = reader.mapping(block.get("headline") or {}, f"{where}.headline")
+    over = headline.get("over")
+    version = reader.count(block.get("version"), f"{where}.version")
+    digest = reader.text(block.get("data_digest"), f"{where}.data_digest")
+    coverage = reader.number(block.get("coverage"), f"{where}.coverage")
+    if not 0 <= coverage <= 1:
+        reader.fault(f"{where}.coverage", f"expected a share of 0 to 1, got {coverage}")
+    return Block(
+        name=reader.text(name, where),
+        basis=(f"version {version}", f"data {digest[:8]}"),
+        coverage=coverage,
+        headline=_headline(reader, headline, f"{where}.headline"),
+        over=None if over is None else reader.text(over, f"{where}.headline.over"),
+        fallbacks=tuple(_plain(item) for item in reader.sequence(block.get("fallbacks", []), f"{where}.fallbacks")),
+        numbers=_numbers(reader, block, where),
+    )
+
+
+def _headline(reader: _Reader, headline: Mapping[str, Any], where: str) -> tuple[str, str] | None:
+    if not headline:
+        return None
+    metric, protocol = (reader.text(headline.get(key), f"{where}.{key}") for key in ("metric", "protocol"))
+    return metric, protocol
+
+
+def _group(reader: _Reader, name: str, value: Any, tasks: Mapping[str, Block]) -> Block:
+    where = f"groups.{name}"
+    block = reader.mapping(value, where)
+    listed = reader.sequence(block.get("members", []), f"{where}.members")
+    members = [reader.text(member, f"{where}.members") for member in listed]
+    found = [tasks[member] for member in members if member in tasks]
+    coverages = [member.coverage for member in found if member.coverage is not None]
+    return Block(
+        name=reader.text(name, where),
+        basis=tuple(f"{member.name} {' '.join(member.basis)}" for member in found),
+        coverage=min(coverages, default=None),
+        headline=None,
+        over="task",
+        fallbacks=tuple(dict.fromkeys(fallback for member in found for fallback in member.fallbacks)),
+        numbers=_numbers(reader, block, where),
+    )
+
+
+def _numbers(reader: _Reader, block: Mapping[str, Any], where: str) -> tuple[Number, ...]:
+    rows = reader.sequence(block.get("metrics"), f"{where}.metrics")
+    return tuple(_number(reader, row, f"{where}.metrics[{index}]") for index, row in enumerate(rows))
+
+
+def _number(reader: _Reader, value: Any, where: str) -> Number:
+    row = reader.mapping(value, where)
+
+    def count(key: str) -> int | None:
+        return None if row.get(key) is None else reader.count(row[key], f"{where}.{key}")
+
+    def text(key: str) -> str:
+        return reader.text(row.get(key), f"{where}.{key}")
+
+    better = row.get("higher_is_better")
+    return Number(
+        metric=text("metric"),
+        name=text("name"),
+        protocol=text("protocol"),
+        protocol_version=count("protocol_version"),
+        higher_is_better=None if better is None else reader.flag(better, f"{where}.higher_is_better"),
+        stratum=_stratum(reader, row.get("stratum"), f"{where}.stratum"),
+        mean=reader.text(row.get("mean"), f"{where}.mean", ("micro", "macro", "pooled")),
+        value=None if row.get("value") is None else reader.number(row["value"], f"{where}.value"),
+        interval=_interval(reader, row.get("ci"), f"{where}.ci"),
+        method=None if row.get("ci_method") is None else text("ci_method"),
+        n=count("n"),
+        clusters=count("clusters"),
+        undefined=count("undefined"),
+        failed=count("failed"),
+        unparsed=count("unparsed"),
+        note=None if row.get("note") is None else text("note"),
+    )
+
+
+def _stratum(reader: _Reader, value: Any, where: str) -> tuple[str, str] | None:
+    if value is None:
+        return None
+    items = list(reader.mapping(value, where).items())
+    if len(items) != 1:
+        reader.fault(where, f"expected one key with its value, got {len(items)}")
+        return None
+    key, word = items[0]
+    return reader.text(key, where), reader.text(word, f"{where}.{key}")
+
+
+def _interval(reader: _Reader, value: Any, where: str) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    bounds = [reader.number(bound, where) for bound in reader.sequence(value, where)]
+    if len(bounds) != 2 or bounds[0] > bounds[1]:
+        reader.fault(where, "expected [low, high]")
+        return None
+    return bounds[0], bounds[1]

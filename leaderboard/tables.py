@@ -1,0 +1,269 @@
+"""From cells to tables: one per task or group and protocol, so that two protocols never share a column."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from leaderboard.cells import Cell, Row, Unit
+from leaderboard.mapping import Family
+
+BOUNDS = {"baseline:oracle": "ceiling", "baseline:random": "random", "baseline:empty": "floor"}
+"""Baselines that stand in a table's head instead of in a line of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """What the numbers of one column have in common.
+
+    Attributes:
+        n: The denominator of published numbers, where it is known.
+        basis: Version and data of reproduced numbers, where the table holds several.
+    """
+
+    metric: str
+    name: str
+    mean: str
+    over: str | None
+    stratum: tuple[str, str] | None
+    unit: Unit
+    n: int | None
+    basis: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The metric's value, as a reader looks for it: `dice`, `token_prf recall`, `bleu4`."""
+        return self.name if self.name.startswith(self.metric) else f"{self.metric} {self.name}"
+
+    @property
+    def mean_label(self) -> str:
+        """How samples became one number."""
+        return f"macro over {self.over.replace('_', ' ')}" if self.mean == "macro" and self.over else self.mean
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a table: a row's cells, None where it has no number in a column."""
+
+    row: Row
+    cells: tuple[Cell | None, ...]
+
+    @property
+    def first(self) -> Cell | None:
+        """The first cell with something in it."""
+        return next((cell for cell in self.cells if cell is not None), None)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The footnotes of its cells, each once."""
+        return tuple(dict.fromkeys(cell.note for cell in self.cells if cell is not None and cell.note))
+
+
+@dataclass(frozen=True, slots=True)
+class BoardTable:
+    """One table of a page.
+
+    Attributes:
+        columns: At least one.
+        bounds: Ceiling, random and floor where such runs are among the entries: name -> cells.
+        lines: Best first by the first column that has a value.
+    """
+
+    place: str
+    protocol: str
+    columns: tuple[Column, ...]
+    bounds: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The footnotes of its lines, each once."""
+        return tuple(dict.fromkeys(note for line in self.lines for note in line.notes))
+
+    @property
+    def has_reproduced(self) -> bool:
+        """Whether some line is a run with a number, and so with coverage and failures."""
+        cells = [cell for line in self.lines for cell in line.cells if cell is not None]
+        return any(cell.row.source == "reproduced" and cell.unsupported is None for cell in cells)
+
+    def lacks_n(self, column: int) -> bool:
+        """Return whether a column's published numbers have no known n while those of another column have one."""
+        if self.columns[column].n is not None or all(other.n is None for other in self.columns):
+            return False
+        return any(line.row.source == "published" and line.cells[column] is not None for line in self.lines)
+
+    def digits(self, column: int) -> int:
+        """Return the decimals that a column shows."""
+        cells = [*(cells[column] for _, cells in self.bounds), *(line.cells[column] for line in self.lines)]
+        return max((cell.digits for cell in cells if cell is not None and cell.value is not None), default=1)
+
+    def only(self, keep: Callable[[Column], bool]) -> "BoardTable | None":
+        """Return the table with some of its columns and the lines that have something there; None without columns."""
+        chosen = [index for index, column in enumerate(self.columns) if keep(column)]
+        if not chosen:
+            return None
+
+        def pick(cells: Sequence[Cell | None]) -> tuple[Cell | None, ...]:
+            return tuple(cells[index] for index in chosen)
+
+        lines = tuple(Line(line.row, cells) for line in self.lines if any(cells := pick(line.cells)))
+        bounds = tuple((name, cells) for name, found in self.bounds if any(cells := pick(found)))
+        return replace(
+            self, columns=tuple(self.columns[index] for index in chosen), bounds=bounds, lines=_ordered(lines)
+        )
+
+    def overall(self) -> "BoardTable":
+        """Return the columns of the whole task; where none is, those of its strata."""
+        return self.only(lambda column: column.stratum is None) or self
+
+    def by_stratum(self) -> "list[tuple[str, list[BoardTable]]]":
+        """Return, for each stratum key, one table a metric with the strata as columns."""
+        found: dict[str, dict[tuple[str, str], BoardTable]] = {}
+        for column in self.columns:
+            if column.stratum is not None:
+                tables = found.setdefault(column.stratum[0], {})
+                if (column.label, column.mean_label) not in tables:
+                    tables[column.label, column.mean_label] = self._strata_like(column)
+        return [(key, list(tables.values())) for key, tables in found.items()]
+
+    def _strata_like(self, first: Column) -> "BoardTable":
+        """Return the columns of the same stratum key, metric and mean."""
+
+        def alike(column: Column) -> bool:
+            same = (column.label, column.mean_label) == (first.label, first.mean_label)
+            return same and column.stratum is not None and column.stratum[0] == (first.stratum or "")[0]
+
+        table = self.only(alike)
+        assert table is not None, "the first is like itself"
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A task or group with its tables, one a protocol."""
+
+    place: str
+    title: str
+    tables: tuple[BoardTable, ...]
+    unsupported: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A family with its sections."""
+
+    name: str
+    about: str
+    sections: tuple[Section, ...]
+
+
+def chapters(families: Sequence[Family], cells: Sequence[Cell]) -> list[Chapter]:
+    """Return the families that have cells, each with its tasks in order; the last family takes tasks of none.
+
+    Args:
+        families: Headings in order.
+        cells: Of one kind of data; real and phantom cells never come together.
+    """
+    assert len({cell.data for cell in cells}) <= 1, "phantom numbers stand on a page of their own"
+    known = {place for family in families for place in family.titles}
+    others = sorted({cell.place for cell in cells} - known)
+    found = []
+    for family in families:
+        titles = {**family.titles, **(dict.fromkeys(others, "") if family is families[-1] else {})}
+        sections = tuple(
+            section for place, title in titles.items() if (section := _section(place, title, cells)).tables
+        )
+        if sections:
+            found.append(Chapter(family.name, family.about, sections))
+    return found
+
+
+def _section(place: str, title: str, cells: Sequence[Cell]) -> Section:
+    chosen = [cell for cell in cells if cell.place == place]
+    unsupported = tuple(cell for cell in chosen if not cell.protocol)
+    numbers = sorted((cell for cell in chosen if cell.protocol), key=lambda cell: cell.order)
+    protocols = dict.fromkeys(cell.protocol for cell in numbers)
+    tables = tuple(
+        _table(place, protocol, [cell for cell in numbers if cell.protocol == protocol], unsupported)
+        for protocol in protocols
+    )
+    return Section(place, title, tables, unsupported)
+
+
+def _table(place: str, protocol: str, cells: Sequence[Cell], unsupported: Sequence[Cell]) -> BoardTable:
+    counts = {(_identity(cell), cell.n) for cell in cells if cell.row.source == "published" and cell.n}
+    bases = {(cell.metric, cell.basis) for cell in cells if cell.basis}
+    several = Counter(metric for metric, _ in bases)
+
+    def column(cell: Cell) -> Column:
+        return Column(
+            metric=cell.metric,
+            name=cell.name,
+            mean=cell.mean,
+            over=cell.over,
+            stratum=cell.stratum,
+            unit=cell.unit,
+            n=cell.n if (_identity(cell), cell.n) in counts else None,
+            basis=cell.basis if several[cell.metric] > 1 else (),
+        )
+
+    columns = tuple(dict.fromkeys(column(cell) for cell in cells))
+    rows = dict.fromkeys(cell.row for cell in cells)
+    placed: dict[tuple[Row, Column], Cell] = {}
+    for cell in cells:
+        placed.setdefault((cell.row, column(cell)), cell)
+    lines: list[Line] = []
+    bounds: dict[str, tuple[Cell | None, ...]] = {}
+    for row in rows:
+        found = tuple(placed.get((row, column)) for column in columns)
+        if row.source == "reproduced" and row.model in BOUNDS:
+            bounds.setdefault(BOUNDS[row.model], found)
+        else:
+            lines.append(Line(row, found))
+    lines = _merged(lines)
+    if any(row.source == "reproduced" for row in rows):
+        lines += [Line(cell.row, (cell,) * len(columns)) for cell in unsupported if cell.row.model not in BOUNDS]
+    ordered = tuple((name, bounds[name]) for name in BOUNDS.values() if name in bounds)
+    return BoardTable(place, protocol, columns, ordered, _ordered(lines))
+
+
+def _merged(lines: Sequence[Line]) -> list[Line]:
+    """Join lines of the same model as run by the same paper, which prints it in several tables, where none contradicts.
+
+    A row that another paper repeats joins the row it repeats.
+    """
+    joined: list[Line] = []
+    for line in lines:
+        for index, earlier in enumerate(joined):
+            if _same_run(earlier.row, line.row) and _agree(earlier.cells, line.cells):
+                row = replace(earlier.row, printed_in=(*earlier.row.printed_in, *line.row.printed_in))
+                cells = tuple(old or new for old, new in zip(earlier.cells, line.cells, strict=True))
+                joined[index] = Line(row, cells)
+                break
+        else:
+            joined.append(line)
+    return joined
+
+
+def _same_run(row: Row, other: Row) -> bool:
+    return row.source == other.source == "published" and replace(row, printed_in=()) == replace(other, printed_in=())
+
+
+def _agree(cells: Sequence[Cell | None], others: Sequence[Cell | None]) -> bool:
+    pairs = zip(cells, others, strict=True)
+    return all(cell is None or other is None or cell.value == other.value for cell, other in pairs)
+
+
+def _identity(cell: Cell) -> tuple[object, ...]:
+    return cell.metric, cell.name, cell.mean, cell.over, cell.stratum
+
+
+def _ordered(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Return lines best first by their first value; those without one come last, in the order they came."""
+
+    def key(line: Line) -> tuple[int, float]:
+        for index, cell in enumerate(line.cells):
+            if cell is not None and cell.value is not None:
+                return index, -cell.value if cell.higher_is_better else cell.value
+        return len(line.cells), 0.0
+
+    return tuple(sorted(lines, key=key))

@@ -1,0 +1,67 @@
+"""Building the site: a pure function of entries and published cells, into a folder of its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+from board_samples import Write, block, results
+
+from harness.errors import SpecError
+from leaderboard.build import ENTRIES, build
+from leaderboard.printed import PUBLISHED_FOLDER
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_entries_give_the_same_bytes_anywhere(write: Write, tmp_path: Path) -> None:
+    folder = write(results())
+    build([folder], tmp_path / "one")
+    build([folder], tmp_path / "far" / "away")
+    assert contents(tmp_path / "one") == contents(tmp_path / "far" / "away")
+
+
+def test_no_path_of_the_machine_reaches_a_page(write: Write, tmp_path: Path) -> None:
+    build([write(results())], tmp_path / "site")
+    assert not [name for name, text in contents(tmp_path / "site").items() if str(tmp_path).encode() in text]
+
+
+def test_without_entries_the_shipped_ones_are_shown(tmp_path: Path) -> None:
+    built = build([], tmp_path / "site")
+    assert (built.published, built.reproduced) == (875, 0)
+    assert (ENTRIES / "README.md").is_file()
+    assert (PUBLISHED_FOLDER / "published.json").is_file()
+
+
+def test_what_was_built_is_counted(write: Write, tmp_path: Path) -> None:
+    write(results("baseline:empty"), "floor")
+    write(results(limited=True), "part")
+    write(results(data="phantom"), "drawn")
+    built = build([write(results(), "mine")], tmp_path / "site")
+    assert (built.reproduced, built.phantom) == (1, 1)
+    assert built.left_out == (("part", "run with --limit: a part of the samples is no result"),)
+    cells = json.loads((tmp_path / "site" / "data.json").read_text())["cells"]
+    assert sum(cell["source"] == "reproduced" for cell in cells) == 3
+
+
+def test_a_new_board_replaces_an_old_one(write: Write, tmp_path: Path) -> None:
+    folder = write(results(tasks={"gone": block()}))
+    build([folder], tmp_path / "site")
+    assert (tmp_path / "site" / "tasks" / "gone.html").is_file()
+    build([], tmp_path / "site")
+    assert not (tmp_path / "site" / "tasks" / "gone.html").exists()
+    assert contents(tmp_path / "site")["index.html"]
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(SpecError, match="holds other files; name a new or empty folder, or one with an earlier board"):
+        build([], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_is_no_folder_for_pages(tmp_path: Path) -> None:
+    (tmp_path / "site").write_text("")
+    with pytest.raises(SpecError, match=r"--out .*site: expected a folder, found a file"):
+        build([], tmp_path / "site")

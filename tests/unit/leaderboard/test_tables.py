@@ -1,0 +1,181 @@
+"""Cells and tables: what may share a column, what stands in the head, and in which order lines come."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from board_samples import Write, block, number, printed, results
+
+from harness.statistics import wilson_interval
+from leaderboard.cells import Cell, entry_cells, published_cells, table_name
+from leaderboard.mapping import Family, place_published
+from leaderboard.means import check_means, impossible_counts
+from leaderboard.printed import decimals, load_published
+from leaderboard.runs import read_entries
+from leaderboard.tables import BoardTable, chapters
+
+FAMILIES = (Family("First", "about", {"samed2d_seg": "Masks"}), Family("Rest", "about", {}))
+
+
+def tables(cells: Sequence[Cell]) -> list[BoardTable]:
+    return [table for chapter in chapters(FAMILIES, cells) for section in chapter.sections for table in section.tables]
+
+
+def run_cells(write: Write, *runs: dict[str, Any]) -> list[Cell]:
+    folder = Path()
+    for index, run in enumerate(runs):
+        folder = write(run, f"run{index}")
+    return [cell for entry in read_entries(folder) for cell in entry_cells(entry)]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> list[Cell]:
+    cells = load_published()
+    digits = decimals(cells)
+    published = place_published(cells)
+    return published_cells(
+        published, digits, check_means(published.means, digits), impossible_counts(published.cells, digits)
+    )
+
+
+class TestPublishedCells:
+    def test_values_are_natural_whatever_the_paper_prints(self, shipped: list[Cell]) -> None:
+        assert all(0 <= cell.value <= 1 for cell in shipped if cell.value is not None and cell.unit == "share")
+        fraction = [c for c in shipped if c.place == "mimoseg_p1" and c.row.model == "MIMO" and c.metric == "miou"]
+        assert [(cell.value, cell.printed, cell.digits) for cell in fraction] == [(0.639, "0.639", 1)]
+
+    def test_an_accuracy_with_a_known_count_has_wilsons_interval(self, shipped: list[Cell]) -> None:
+        (cell,) = [c for c in shipped if c.place == "vqa_rad" and c.row.model == "MIMO"]
+        assert cell.method == "wilson"
+        assert cell.interval == pytest.approx(wilson_interval(0.588 * 272, 272))
+
+    def test_an_accuracy_that_no_count_gives_has_none_and_a_remark(self, shipped: list[Cell]) -> None:
+        (cell,) = [c for c in shipped if c.place == "vqa_rad" and c.row.model == "LLaVA-v1.5-7B + PubMedVision"]
+        assert cell.interval is None
+        assert cell.remark is not None
+        assert cell.remark[0] == "no count of 251"
+
+    def test_dice_and_means_have_no_interval(self, shipped: list[Cell]) -> None:
+        assert {cell.metric for cell in shipped if cell.interval} == {"choice_accuracy", "retrieval"}
+        assert {cell.mean for cell in shipped if cell.interval} == {"micro"}
+
+    def test_a_mean_that_does_not_follow_says_what_its_row_gives(self, shipped: list[Cell]) -> None:
+        found = {
+            cell.row.model: cell.remark[0]
+            for cell in shipped
+            if cell.place == "omnimedvqa_medplib7" and cell.remark is not None
+        }
+        assert found == {"MedPLIB": "row gives 59.94", "LISA": "row gives 52.70"}
+
+    def test_a_cell_that_the_paper_leaves_out_is_unsupported(self, shipped: list[Cell]) -> None:
+        left_out = [cell for cell in shipped if cell.unsupported is not None]
+        assert len(left_out) == 42
+        assert all(cell.value is None for cell in left_out)
+
+    @pytest.mark.parametrize(("table", "words"), [("1", "Table 1"), ("Table 2", "Table 2"), ("-", "")])
+    def test_a_table_is_named_in_words(self, table: str, words: str) -> None:
+        assert table_name(table) == words
+
+
+class TestColumns:
+    def test_no_shipped_table_holds_two_protocols_or_two_counts_in_a_column(self, shipped: list[Cell]) -> None:
+        families = place_published(load_published()).families
+        for chapter in chapters(families, shipped):
+            for section in chapter.sections:
+                for table in section.tables:
+                    for index in range(len(table.columns)):
+                        cells = [cell for line in table.lines if (cell := line.cells[index]) is not None]
+                        assert {cell.protocol for cell in cells} == {table.protocol}
+                        assert len({cell.n for cell in cells}) == 1
+
+    def test_protocols_never_share_a_table(self) -> None:
+        found = tables([printed("a"), printed("b", protocol="medplib")])
+        assert [(table.protocol, [line.row.model for line in table.lines]) for table in found] == [
+            ("standard", ["a"]),
+            ("medplib", ["b"]),
+        ]
+
+    def test_counts_of_questions_never_share_a_column(self) -> None:
+        (table,) = tables([printed("a", n=251), printed("b", n=272), printed("c")])
+        assert [column.n for column in table.columns] == [251, 272, None]
+
+    def test_a_published_column_without_a_count_says_so_beside_one_that_has_it(self, write: Write) -> None:
+        (table,) = tables([printed("a", n=251), printed("b"), *run_cells(write, results())])
+        (without,) = tables([printed("a"), printed("b")])
+        assert [table.lacks_n(index) for index in range(2)] == [False, True]
+        assert not without.lacks_n(0)
+
+    def test_a_run_joins_the_published_column_of_its_own_count_only(self, write: Write) -> None:
+        run = run_cells(write, results())  # n = 20
+        (same,) = tables([printed("a", n=20), *run])
+        (other,) = tables([printed("a", n=21), *run])
+        assert [column.n for column in same.columns] == [20]
+        assert [column.n for column in other.columns] == [21, None]
+
+    def test_runs_on_other_data_or_versions_have_columns_of_their_own(self, write: Write) -> None:
+        tasks = {"samed2d_seg": block(data_digest="ef" * 32)}
+        (table,) = tables(run_cells(write, results("a"), results("b", tasks=tasks)))
+        assert [column.basis[1] for column in table.columns] == ["data cdcdcdcd", "data efefefef"]
+        assert [line.cells.count(None) for line in table.lines] == [1, 1]
+
+    def test_real_and_phantom_never_meet(self, write: Write) -> None:
+        with pytest.raises(AssertionError, match="phantom numbers stand on a page of their own"):
+            chapters(FAMILIES, [printed("a"), *run_cells(write, results(data="phantom"))])
+
+    def test_the_whole_comes_before_strata_which_stand_alone_where_there_is_no_whole(self) -> None:
+        stratum = ("modality", "ct")
+        (both,) = tables([printed("a"), printed("a", stratum=stratum)])
+        (alone,) = tables([printed("a", stratum=stratum)])
+        assert [column.stratum for column in both.overall().columns] == [None]
+        assert [column.stratum for column in alone.overall().columns] == [stratum]
+
+    def test_strata_make_one_table_a_key_and_metric(self) -> None:
+        cells = [
+            printed("a", stratum=("modality", code), metric=m, name=m) for m in ("dice", "iou") for code in ("ct", "mr")
+        ]
+        (table,) = tables([*cells, printed("a", stratum=("size", "small"))])
+        found = [(key, [[c.label for c in t.columns] for t in group]) for key, group in table.by_stratum()]
+        assert found == [("modality", [["dice", "dice"], ["iou", "iou"]]), ("size", [["dice"]])]
+
+
+class TestLines:
+    def test_the_best_comes_first_and_those_without_a_number_last(self) -> None:
+        (table,) = tables([printed("low", 0.1), printed("none", None, unsupported=""), printed("high", 0.9)])
+        assert [line.row.model for line in table.lines] == ["high", "low", "none"]
+
+    def test_where_less_is_better_the_least_comes_first(self) -> None:
+        (table,) = tables([printed(m, v, higher_is_better=False) for m, v in (("far", 9.0), ("near", 1.0))])
+        assert [line.row.model for line in table.lines] == ["near", "far"]
+
+    def test_a_model_in_two_tables_of_a_paper_is_one_line(self) -> None:
+        (table,) = tables([printed("a"), printed("a", 0.4, metric="iou", name="iou", table="Table 2")])
+        (line,) = table.lines
+        assert line.row.printed_in == (("P", "Table 1"), ("P", "Table 2"))
+        assert [cell.value for cell in line.cells if cell] == [0.5, 0.4]
+
+    def test_two_tables_that_print_different_values_stay_two_lines(self) -> None:
+        (table,) = tables([printed("a"), printed("a", 0.6, table="Table 2")])
+        assert [line.row.printed_in for line in table.lines] == [(("P", "Table 2"),), (("P", "Table 1"),)]
+
+    def test_another_setting_stays_another_line(self) -> None:
+        (table,) = tables([printed("a"), printed("a", details=("fine-tuned",), table="Table 2")])
+        assert len(table.lines) == 2
+
+    def test_floor_and_ceiling_stand_in_the_head(self, write: Write) -> None:
+        runs = [results(f"baseline:{name}") for name in ("empty", "oracle", "random")]
+        (table,) = tables(run_cells(write, *runs, results("mine")))
+        assert [name for name, _ in table.bounds] == ["ceiling", "random", "floor"]
+        assert [line.row.model for line in table.lines] == ["mine"]
+
+    def test_a_task_that_a_run_does_not_support_is_a_line_of_x(self, write: Write) -> None:
+        cannot = results("cannot", tasks={}, unsupported={"samed2d_seg": "gives no masks"})
+        (table,) = tables(run_cells(write, results("can"), cannot))
+        line = table.lines[-1]
+        assert line.row.model == "cannot"
+        assert [cell.unsupported for cell in line.cells if cell] == ["gives no masks"]
+
+    def test_a_task_of_no_family_comes_in_the_last_one(self, write: Write) -> None:
+        cells = run_cells(write, results(tasks={"new_task": block(number())}))
+        (chapter,) = chapters(FAMILIES, cells)
+        assert (chapter.name, [section.place for section in chapter.sections]) == ("Rest", ["new_task"])
