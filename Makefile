@@ -18,19 +18,19 @@ setup: $(INSTALLED) ## make .venv with everything in it; does nothing when it is
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "make: '$(PYTHON)' is no Python 3.11 or newer; name one with PYTHON=..." >&2; exit 1; }
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
 	@if command -v uv > /dev/null; then \
 	  find_links="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}"; \
 	  if [ -n "$$find_links" ]; then export UV_FIND_LINKS="$${find_links// /,}"; fi; \
-	  [ -x $(BIN)/python ] || uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV) && \
 	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[all,dev]'; \
 	else \
-	  [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'; \
 	fi
 	@touch $@
 
-demo: setup ## draw patients, evaluate two baselines on them with local Ray, print the numbers
-	$(BIN)/harness demo
+demo: setup ## draw patients, evaluate three baselines on them with local Ray, build reports and a board
+	$(BIN)/harness demo --out demo
+	$(BIN)/leaderboard build --entries demo --out demo/board
 
 test: setup ## all tests but the slow ones: at most 8 minutes on two cores
 	$(BIN)/python -m pytest -m "not slow and not gpu"

@@ -3,7 +3,7 @@
 import errno
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,12 +151,22 @@ def validate(
 @click.argument("tasks", nargs=-1, required=True)
 @TASK_PATH
 @DATA_ROOT
+@click.option(
+    "--near-duplicates", is_flag=True, help="Also look for images that show the same; opens each image again."
+)
 @AS_JSON
 @click.pass_obj
 def prepare(
-    debug: bool, tasks: tuple[str, ...], task_paths: tuple[Path, ...], data_roots: tuple[str, ...], as_json: bool
+    debug: bool,
+    tasks: tuple[str, ...],
+    task_paths: tuple[Path, ...],
+    data_roots: tuple[str, ...],
+    near_duplicates: bool,
+    as_json: bool,
 ) -> None:
     """Read releases, check them, and write manifests and integrity reports to the cache."""
+    from harness.integrity_page import write_page
+    from harness.near_duplicates import report_near_duplicates
     from harness.planning import data_roots as find_roots
     from harness.planning import prepare_task
     from harness.session import default_cache
@@ -168,20 +178,34 @@ def prepare(
         rows = []
         for spec in specs:
             prepared = prepare_task(spec, roots, default_cache(), bar.notice)
+            if near_duplicates:
+                report_near_duplicates(prepared, spec.window, _every_thousandth(spec.task, bar.notice))
+            page = write_page(prepared, spec.task, spec.window)
             row = {
                 "task": spec.task,
                 "samples": prepared.samples,
                 "digest": prepared.digest,
                 "manifest": str(prepared.manifest),
                 "integrity": str(prepared.integrity),
+                "page": str(page),
             }
             rows.append(row)
             if not as_json:
                 click.echo(f"{spec.task}: {prepared.samples} samples, digest {prepared.digest[:12]}")
-                click.echo(f"  manifest  {prepared.manifest}\n  integrity {prepared.integrity}")
+                click.echo(f"  manifest  {prepared.manifest}\n  integrity {prepared.integrity}\n  page      {page}")
                 click.echo("\n".join(f"  {line}" for line in _integrity_lines(prepared.integrity)))
         if as_json:
             _write_json(rows)
+
+
+def _every_thousandth(task: str, notice: Callable[[str], None]) -> Callable[[int], None]:
+    """Return what tells of every thousandth image looked at."""
+
+    def progress(images: int) -> None:
+        if images % 1000 == 0:
+            notice(f"looking for near-duplicates of {task}: {images:,} images")
+
+    return progress
 
 
 def _integrity_lines(path: Path) -> list[str]:
@@ -414,19 +438,83 @@ def _hand_in_spec(
 @main.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @TASK_PATH
+@DATA_ROOT
+@click.option(
+    "--with-images", is_flag=True, help="Show images whatever the terms of the data: for a report that stays here."
+)
 @AS_JSON
 @click.pass_obj
-def report(debug: bool, run_dir: Path, task_paths: tuple[Path, ...], as_json: bool) -> None:
-    """Write report.html of a run again from what the run directory holds."""
-    from harness.evaluation import rescore
+def report(
+    debug: bool,
+    run_dir: Path,
+    task_paths: tuple[Path, ...],
+    data_roots: tuple[str, ...],
+    with_images: bool,
+    as_json: bool,
+) -> None:
+    """Write report.html of a run again from what the run directory holds.
 
-    with _errors_as_exit_codes(debug):
-        result = rescore(run_dir, task_paths=task_paths, protocols=(), max_failures="100%")
+    With a data root it shows images where the terms of the data allow it; without one, outlines on a plain ground.
+    """
+    from harness.evaluation import find_pictures, rescore
+    from harness.session import Watch, default_cache
+
+    with _errors_as_exit_codes(debug), _progress() as bar:
+        pictures = find_pictures(
+            run_dir,
+            data_roots,
+            with_images=with_images,
+            task_paths=task_paths,
+            cache=default_cache(),
+            watch=Watch(notice=bar.notice),
+        )
+        result = rescore(run_dir, task_paths=task_paths, protocols=(), max_failures="100%", pictures=pictures)
     page = result.out / "report.html"
     if as_json:
         _write_json({"report": str(page)})
     else:
         click.echo(page)
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("sample_id")
+@click.option("--task", help="Of this task only, where several ask about the sample.")
+@TASK_PATH
+@DATA_ROOT
+@click.option(
+    "--png",
+    type=click.Path(path_type=Path),
+    help="Draw target and prediction to this file: over the image with a data root, else on a plain ground.",
+)
+@AS_JSON
+@click.pass_obj
+def explain(
+    debug: bool,
+    run_dir: Path,
+    sample_id: str,
+    task: str | None,
+    task_paths: tuple[Path, ...],
+    data_roots: tuple[str, ...],
+    png: Path | None,
+    as_json: bool,
+) -> None:
+    """Tell everything that a run knows of one sample."""
+    from harness import explain_text
+    from harness.explain import as_json as to_json
+    from harness.explain import explain as explain_sample
+    from harness.session import default_cache
+
+    with _errors_as_exit_codes(debug), _progress() as bar:
+        found = explain_sample(run_dir, sample_id, task=task, task_paths=task_paths)
+        if as_json:
+            _write_json([to_json(explanation) for explanation in found])
+        else:
+            click.echo("\n\n".join(explain_text.text(explanation) for explanation in found))
+        if png is not None:
+            drawn = found[0]
+            explain_text.write_picture(png, drawn, data_roots, default_cache(), bar.notice)
+            _say(f"picture  {png} ({drawn.task.task})")
 
 
 @main.command()
@@ -456,7 +544,7 @@ def metric(debug: bool, name: str, protocol: str | None, params: tuple[str, ...]
 @AS_JSON
 @click.pass_obj
 def demo(debug: bool, out: Path, as_json: bool) -> None:
-    """Draw a few patients, run two baselines on them, and print the numbers."""
+    """Draw patients, run three baselines on them, and print the numbers."""
     from harness import demonstration
     from harness.session import default_cache
 

@@ -1,4 +1,4 @@
-"""`harness demo`: drawn patients, two baselines on Ray, and the numbers."""
+"""`harness demo`: drawn patients, three baselines on Ray, and the numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from harness.progress import ProgressBar
 from harness.report import table
 from harness.session import RunSpec, Watch
 
-MODELS = ("baseline:center-box", "baseline:otsu")
+MODELS = ("baseline:majority", "baseline:center-box", "baseline:otsu")
 SEED = 0
 
 

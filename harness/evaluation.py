@@ -11,15 +11,16 @@ from typing import Any
 from harness import handin, plan
 from harness.cluster import ClusterOptions, gpus_here, ray_is_installed, run_on_ray
 from harness.errors import InterruptedRunError, SpecError
+from harness.examples import Pictures, choose
 from harness.performance import performance_of
-from harness.planning import Plan, read_cells, write_plan
+from harness.planning import PHANTOM, Plan, data_roots, prepare_task, read_cells, write_plan
 from harness.provenance import session_record
 from harness.records import Json
 from harness.report import write_report
 from harness.results import Failure, Scored, score_run, write_results
 from harness.runner import Ledger, WorkerSetup, find_suspects, run_in_process
 from harness.session import RunSpec, Session, Watch, open_session, with_protocols
-from harness.spec import index
+from harness.spec import TaskSpec, index
 from harness.store import RunStore, read_run, write_atomically
 
 
@@ -73,7 +74,7 @@ def evaluate(spec: RunSpec, watch: Watch | None = None, *, command: Sequence[str
         _predict(session, store, planned, watch)
         scored = score_run(store, run, session.tasks, session.groups, store.path)
         problems = _problems(session, planned)
-        _write_outputs(store, scored, problems)
+        _write_outputs(store, session.tasks, scored, problems, _pictures(session))
         return Evaluation(
             out=store.path,
             results=scored.results,
@@ -86,10 +87,18 @@ def evaluate(spec: RunSpec, watch: Watch | None = None, *, command: Sequence[str
         store.close()
 
 
-def rescore(out: Path, *, task_paths: Sequence[Path], protocols: Sequence[str], max_failures: str) -> Evaluation:
+def rescore(
+    out: Path,
+    *,
+    task_paths: Sequence[Path],
+    protocols: Sequence[str],
+    max_failures: str,
+    pictures: Pictures | None = None,
+) -> Evaluation:
     """Score a run directory again from what it holds; nothing is asked of any model.
 
-    With `protocols` the numbers are returned and the run directory is left as it is.
+    With `protocols` the numbers are returned and the run directory is left as it is. Without `pictures` the report
+    shows outlines on a plain ground: a run directory says nowhere where its images lie.
 
     Raises:
         SpecError: It is no run directory, or a task of the run is not there any more.
@@ -110,7 +119,8 @@ def rescore(out: Path, *, task_paths: Sequence[Path], protocols: Sequence[str], 
                 scored = score_run(store, run, tasks, groups, Path(folder))
         else:
             scored = score_run(store, run, tasks, groups, out)
-            _write_outputs(store, scored, _stored_problems(out))
+            pictures = pictures or Pictures(phantom=run["data"] == PHANTOM)
+            _write_outputs(store, tasks, scored, _stored_problems(out), pictures)
     finally:
         store.close()
     return Evaluation(
@@ -248,14 +258,56 @@ def _stored_problems(out: Path) -> list[handin.Problem]:
     return [handin.Problem(**json.loads(line)) for line in lines]
 
 
-def _write_outputs(store: RunStore, scored: Scored, problems: Sequence[handin.Problem]) -> None:
+def find_pictures(
+    out: Path, given_roots: Sequence[str], *, with_images: bool, task_paths: Sequence[Path], cache: Path, watch: Watch
+) -> Pictures:
+    """Return where the images of a run lie and what its report may show of them.
+
+    Args:
+        out: The run directory.
+        given_roots: As `--data-root` gives them.
+        with_images: Whatever the tasks' terms say, for a report that stays here.
+        task_paths: Folders with further task files.
+        cache: Where manifests and derived files are kept.
+        watch: Told of progress where the data are prepared first.
+    Raises:
+        SpecError: Images are asked for and no data root is given, or it is no run directory.
+        DataError: A release is not below the data roots.
+    """
+    run = read_run(out)
+    if with_images and not given_roots:
+        raise SpecError("--with-images: expected --data-root too: a run directory does not say where its images lie")
+    if not given_roots:
+        return Pictures(phantom=run["data"] == PHANTOM)
+    roots = data_roots(given_roots, cache)
+    tasks, _ = index(task_paths).resolve(list(run["tasks"]))
+    prepared = [prepare_task(task, roots, cache, watch.notice) for task in tasks]
+    found = dict.fromkeys(path for data in prepared for path in (data.root, data.derived))
+    return Pictures(roots=tuple(found), phantom=run["data"] == PHANTOM, asked=with_images)
+
+
+def _pictures(session: Session) -> Pictures:
+    """Return what the report of a run may show: pixels only of drawn patients, and where a task's terms allow it."""
+    roots = dict.fromkeys(path for cell in session.cells for path in (cell.prepared.root, cell.prepared.derived))
+    return Pictures(roots=tuple(roots), phantom=session.roots.kind == PHANTOM)
+
+
+def _write_outputs(
+    store: RunStore,
+    tasks: Sequence[TaskSpec],
+    scored: Scored,
+    problems: Sequence[handin.Problem],
+    pictures: Pictures,
+) -> None:
     if problems:
         lines = "".join(json.dumps(asdict(problem)) + "\n" for problem in problems)
         write_atomically(store.path / "problems.jsonl", lines)
     write_results(store.path, scored.results)
     performance = performance_of(store)
     write_atomically(store.path / "performance.json", json.dumps(performance, indent=2) + "\n")
-    write_report(store.path, scored.results, scored.failures, performance, problems)
+    cells = [task for task in tasks if task.task in scored.results["tasks"]]
+    examples = choose(store.path, cells, store.prediction, pictures)
+    write_report(store.path, scored.results, scored.failures, performance, problems, examples)
 
 
 def dry_run(spec: RunSpec, watch: Watch) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -10,6 +11,7 @@ from typing import BinaryIO, cast
 from harness import answers, masks
 from harness.errors import DataError, ModelError, nearest
 from harness.records import Answer, AnswerStatus, Box, ErrorInfo, Json, Mask, PredictedEntity, Request
+from harness.serial import digest, sha256_file
 
 FIELDS = (
     "sample_id",
@@ -201,6 +203,31 @@ def _box(value: Json, where: str) -> Box:
     if not isinstance(value, list):
         raise DataError(f"{where}: expected a list of numbers, found {type(value).__name__}")
     return Box(corners=tuple(value))
+
+
+def mask_files_digest(path: Path) -> str | None:
+    """Return the digest of the names and bytes of all mask files that a predictions file names; None without any."""
+    found: set[Path] = set()
+    with path.open("rb") as file:
+        for line in file:
+            if b'"path"' in line:
+                with suppress(ValueError):
+                    found.update(_paths(json.loads(line)))
+    files = {name.as_posix(): path.parent / name for name in found if (path.parent / name).is_file()}
+    return digest({name: sha256_file(file) for name, file in files.items()}) if files else None
+
+
+def _paths(value: Json) -> Iterator[Path]:
+    """Yield every path below the predictions file's folder that stands in a line, at any depth."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _paths(item)
+    elif isinstance(value, dict):
+        if isinstance(value.get("path"), str):
+            with suppress(DataError):
+                yield _below(Path(), value["path"], "")
+        for item in value.values():
+            yield from _paths(item)
 
 
 def _mask(value: Json, where: str, folder: Path) -> Mask:

@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from string import ascii_uppercase
 
 from harness.records import Json, Sample
 
-SCHEMA = 1
+SCHEMA = 2
 EXAMPLES = 3
+INVERTED_SHARE_MOST = 0.9
+"""Where more than this share of a class's masks look inverted, that may be what the class looks like."""
 
 FINDINGS: Mapping[str, str] = {
     "missing_file": "listed by the release, not on disk",
@@ -15,6 +18,7 @@ FINDINGS: Mapping[str, str] = {
     "size_mismatch": "mask and image differ in size",
     "empty_mask": "mask without a foreground pixel",
     "full_mask": "mask without a background pixel",
+    "inverted_mask": "mask of all but the structure, as others of its class are not",
     "unlisted_file": "on disk, not listed by the release",
     "no_mask": "image listed without any mask, nothing to ask",
     "unknown_class": "class id without a name",
@@ -22,6 +26,8 @@ FINDINGS: Mapping[str, str] = {
     "missing_value": "record without a value it needs",
     "exif_rotation": "image with an EXIF rotation, which is not applied",
     "train_test_overlap": "test image that also occurs in train",
+    "near_duplicate": "image that shows the same as one of another cluster",
+    "answer_not_among_options": "right answer that is not one of the options",
     "several_masks": "turn with more than one mask or more than one region",
     "foreign_mask": "mask that is named after another image",
     "later_turn": "question after the first of its record, not asked",
@@ -39,11 +45,31 @@ class Finding:
         kind: A key of `FINDINGS`.
         where: File below the data root, POSIX, or file and record.
         detail: What was expected and found; empty where `kind` says it all.
+        image: Image that a mask lies on, or that `where` is compared with; empty where there is none.
     """
 
     kind: str
     where: str
     detail: str = ""
+    image: str = field(default="", compare=False)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the finding as JSON values, `image` only where there is one."""
+        named = {"kind": self.kind, "where": self.where, "detail": self.detail}
+        return named | {"image": self.image} if self.image else named
+
+
+@dataclass(slots=True)
+class _Class:
+    """The masks of one class: those that look inverted, each with its finding, and the number of the others."""
+
+    inverted: dict[str, Finding] = field(default_factory=dict)
+    others: int = 0
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether enough masks of the class show that it does not always look so."""
+        return len(self.inverted) <= INVERTED_SHARE_MOST * (len(self.inverted) + self.others)
 
 
 @dataclass(slots=True)
@@ -64,11 +90,38 @@ class Integrity:
     defective: int = 0
     _repairs: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, list[str]] = field(default_factory=dict)
+    _classes: dict[str, _Class] = field(default_factory=dict)
 
-    def find(self, kind: str, where: str, detail: str = "") -> None:
+    def find(self, kind: str, where: str, detail: str = "", *, image: str = "") -> None:
         """Add a finding of a kind of `FINDINGS`."""
         assert kind in FINDINGS, kind
-        self.findings.append(Finding(kind, where, detail))
+        self.findings.append(Finding(kind, where, detail, image))
+
+    def compare(self, name: str, where: str, inverted: str, *, image: str = "") -> None:
+        """Remember a mask until `conclude` can compare it with the others of its class.
+
+        Args:
+            name: The class; masks of one name are compared whatever dataset they come from.
+            where: The mask's file.
+            inverted: What makes it look inverted; empty where it does not.
+            image: The image it lies on.
+        """
+        found = self._classes.setdefault(name, _Class())
+        if inverted:
+            found.inverted[where] = Finding("inverted_mask", where, inverted, image)
+        else:
+            found.others += 1
+
+    def conclude(self) -> None:
+        """Report what shows only when all is read: masks that look inverted in a class whose others do not."""
+        for name, found in self._classes.items():
+            if found.inverted and found.is_told_apart:
+                self.findings += found.inverted.values()
+            elif found.inverted:
+                share = f"{len(found.inverted)} of {len(found.inverted) + found.others}"
+                words = f"{share} masks of {name or 'the release'} look inverted, too many to tell"
+                self.find("not_checked", min(found.inverted), words)
+        self._classes.clear()
 
     def repair(self, name: str, where: str) -> None:
         """Count a repair by rule under its name, keeping the first places as examples."""
@@ -78,9 +131,12 @@ class Integrity:
             examples.append(where)
 
     def count(self, sample: Sample) -> None:
-        """Count a sample of the manifest."""
+        """Count a sample of the manifest, and report it where its options lack its answer."""
         self.samples += 1
         self.defective += sample.defect is not None
+        problem = _options_problem(sample)
+        if problem:
+            self.find("answer_not_among_options", sample.id, problem)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -102,14 +158,36 @@ class Integrity:
             "selected": None if self.selected is None else dict(zip(("before", "after"), self.selected, strict=True)),
             "counts": dict(sorted(self.counts.items())),
             "checked": dict(sorted(self.checked.items())),
-            "findings": [
-                {"kind": finding.kind, "where": finding.where, "detail": finding.detail}
-                for finding in sorted(self.findings)
-            ],
+            "findings": [finding.to_json() for finding in sorted(self.findings)],
             "repairs": {
                 name: {"count": count, "examples": sorted(self._examples[name])} for name, count in self.repairs.items()
             },
         }
+
+    @classmethod
+    def from_json(cls, report: Mapping[str, Json]) -> "Integrity":
+        """Return what `to_json` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: The report has another schema or is none.
+        """
+        if report["schema"] != SCHEMA:
+            raise ValueError(f"expected schema {SCHEMA}, found {report['schema']}")
+        selected = report["selected"]
+        return cls(
+            findings=[Finding(**finding) for finding in report["findings"]],
+            checked=Counter(report["checked"]),
+            selected=None if selected is None else (selected["before"], selected["after"]),
+            samples=report["samples"],
+            defective=report["cannot_be_asked"],
+            _repairs=Counter({name: repair["count"] for name, repair in report["repairs"].items()}),
+            _examples={name: list(repair["examples"]) for name, repair in report["repairs"].items()},
+        )
+
+    @property
+    def examples(self) -> Mapping[str, list[str]]:
+        """The first places of each repair."""
+        return self._examples
 
     def summary(self) -> str:
         """Return a few lines for a person: the samples, then one line per kind of finding and per repair."""
@@ -126,3 +204,21 @@ class Integrity:
         of = f" of {self.checked[kind]:,}" if kind in self.checked else ""
         first = min(finding for finding in self.findings if finding.kind == kind)
         return f"{kind}: {count:,}{of} ({FINDINGS[kind]}; e.g. {first.where})"
+
+
+def _options_problem(sample: Sample) -> str:
+    """Return why the options of a sample cannot hold its answer; nothing where they do or there are none."""
+    if not sample.choices:
+        return ""
+    choice, answers = sample.target.choice, sample.target.answers
+    letters = ascii_uppercase[: len(sample.choices)]
+    if choice is not None and choice not in tuple(letters):
+        return f"the answer is {choice!r}, the options are A to {letters[-1]}"
+    options = {_folded(option) for option in sample.choices}
+    if answers and not any(_folded(answer) in options for answer in answers):
+        return f"the answer is {answers[0]!r}, the options are {', '.join(map(repr, sample.choices))}"
+    return ""
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from harness.errors import DataError, SpecError
+from harness.integrity import SCHEMA as REPORT_SCHEMA
 from harness.integrity import Integrity
 from harness.plug_ins import load_reader
 from harness.records import Json, Sample
@@ -122,6 +123,20 @@ def read_manifest(path: Path) -> Iterator[Sample]:
             yield sample
 
 
+def read_report(path: Path) -> Integrity:
+    """Return an integrity report.
+
+    Raises:
+        DataError: No such file, or it holds no report of this schema.
+    """
+    try:
+        return Integrity.from_json(json.loads(path.read_bytes()))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; run `harness prepare` again") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: expected an integrity report, found {error}; remove it and prepare again") from error
+
+
 def _check_header(line: str, path: Path) -> None:
     try:
         schema = json.loads(line)["schema"]
@@ -192,9 +207,9 @@ class _Place:
 
 
 def _key(reader: Reader, request: ReleaseRequest, root: Path, release: Release) -> str:
-    """Return what names the index entry: the data root, the reader's code as far as it is known, and the request."""
+    """Return what names the index entry: data root, reader's code as far as it is known, kind of report, request."""
     plug_in = None if release.plug_in is None else release.plug_in.sha256
-    return digest({"root": str(root), "plug_in": plug_in, **_header(reader, request)})
+    return digest({"root": str(root), "plug_in": plug_in, "report": REPORT_SCHEMA, **_header(reader, request)})
 
 
 def _header(reader: Reader, request: ReleaseRequest) -> dict[str, Json]:
@@ -226,9 +241,10 @@ def _read_release(reader: Reader, request: ReleaseRequest, place: _Place, progre
                 files = ReleaseFiles(root=place.root, derived=place.derived, noted=_Notes(noted).add)
                 samples = _checked(reader.read(files, request, integrity), integrity, request, progress)
                 manifest_digest = _write_samples(_header(reader, request), samples, output)
+            integrity.conclude()
             folder = place.manifests / manifest_digest
             folder.mkdir(exist_ok=True)
-            replace_file(folder / "integrity.json", _report(integrity))
+            write_report(folder / "integrity.json", integrity)
             manifest.replace(folder / "manifest.jsonl")
             _write_index(place.index, {"digest": manifest_digest, "samples": integrity.samples}, notes)
     return manifest_digest, integrity.samples
@@ -300,8 +316,9 @@ def _lines(header: Mapping[str, Json], samples: Iterator[Sample]) -> Iterator[st
         yield canonical(sample_to_json(sample)) + "\n"
 
 
-def _report(integrity: Integrity) -> bytes:
-    return (json.dumps(integrity.to_json(), indent=1, ensure_ascii=False) + "\n").encode()
+def write_report(path: Path, integrity: Integrity) -> None:
+    """Write an integrity report, all at once."""
+    replace_file(path, (json.dumps(integrity.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _write_index(index: Path, header: Mapping[str, Json], notes: Path) -> None:

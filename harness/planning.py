@@ -65,13 +65,13 @@ def data_roots(given: Sequence[str], cache: Path) -> DataRoots:
 def _phantom_root(cache: Path, seed: int) -> Path:
     """Return the folder with the patients drawn from `seed`, drawing them on first use."""
     from harness import phantoms
-    from harness.phantoms.samed2d import write_samed2d
+    from harness.phantoms.releases import write_releases
 
     root = cache / "phantoms" / f"v{phantoms.VERSION}-seed{seed}"
     if not root.is_dir():
         root.parent.mkdir(parents=True, exist_ok=True)
         drawing = Path(tempfile.mkdtemp(dir=root.parent))
-        write_samed2d(drawing, seed=seed)
+        write_releases(drawing, seed=seed)
         with contextlib.suppress(OSError):
             drawing.rename(root)  # another process may have drawn the same patients meanwhile
     return root

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.examples import TaskExamples
 from harness.handin import Problem
 from harness.results import Failure, headline_row
 from harness.store import write_atomically
@@ -70,8 +71,18 @@ def write_report(
     failures: Sequence[Failure],
     performance: Mapping[str, Any],
     problems: Sequence[Problem],
+    examples: Mapping[str, TaskExamples],
 ) -> Path:
-    """Write `report.html`: one page that opens from the file system and asks nothing of any server."""
+    """Write `report.html`: one page that opens from the file system and asks nothing of any server.
+
+    Args:
+        folder: Where to.
+        results: The content of `results.json`.
+        failures: Samples without a usable answer.
+        performance: The content of `performance.json`.
+        problems: What is wrong with a predictions file.
+        examples: By task, the samples to show; whether with pixels or as outlines was decided where they were drawn.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -90,6 +101,7 @@ def write_report(
         problems=problems[:FAILURES_SHOWN],
         more_problems=max(0, len(problems) - FAILURES_SHOWN),
         performance=performance,
+        examples=examples,
     )
     path = folder / "report.html"
     write_atomically(path, page)

@@ -14,11 +14,15 @@ class Predictions:
         file: JSON lines, one object a sample.
     """
 
-    version = "1"
-
     def __init__(self, file: str) -> None:
         self.path = Path(file).resolve()
         self.hand_in: handin.HandIn | None = None
+
+    @property
+    def version(self) -> str:
+        """The adapter's version and, where the file names mask files, the digest of their names and bytes."""
+        masks = handin.mask_files_digest(self.path) if self.path.is_file() else None
+        return "1" if masks is None else f"1+{masks}"
 
     def capabilities(self) -> Capabilities:
         """Anything may have been asked and answered."""

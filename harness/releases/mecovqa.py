@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import SpecError
 from harness.integrity import Integrity
-from harness.records import Entity, Json, Media, Region, Sample, Size, Target
+from harness.records import Entity, Json, Media, Region, Sample, Target
 from harness.releases import samed2d
 from harness.releases.reader import (
     UNKNOWN,
@@ -354,9 +354,9 @@ class _Reading:
     ) -> Sample:
         picture = self._picture(record)
         self._check_names(record, name)
-        size = picture.media.size
-        regions = [self._outline(path, size) for path in record.regions[:1]]
-        masks = [self._outline(path, size) for path in record.masks[:1]]
+        class_name = str(fields["class"])
+        regions = [self._outline(path, picture.media, class_name) for path in record.regions[:1]]
+        masks = [self._outline(path, picture.media, class_name) for path in record.masks[:1]]
         outlines = [*regions, *masks]
         sized = (samed2d.target_size(one.area, one.mask.size) for one in outlines if one.mask is not None)
         strata = {**fields, "target_size": next(sized, UNKNOWN)}
@@ -401,7 +401,7 @@ class _Reading:
                 if self.names and class_id not in self.names.get(name.source, {}):
                     self.integrity.find("unknown_class", where, f"{class_id} of {name.source}")
 
-    def _outline(self, path: str, size: Size) -> "Outline":
+    def _outline(self, path: str, image: Media, class_name: str) -> "Outline":
         """Return what a mask covers; a merged mask that is not on disk is built of its instances."""
         from harness.releases.pictures import look_at_masks
 
@@ -410,8 +410,10 @@ class _Reading:
         outline = look_at_masks(
             self.files,
             [f"{samed2d.FOLDER}/{part}" for part in parts or (path,)],
-            size,
+            image.size,
             integrity=self.integrity,
+            image=image.path,
+            class_name=class_name,
         )
         if parts and outline.mask is not None:
             self.integrity.repair("masks_merged_built", f"{samed2d.FOLDER}/{path}")

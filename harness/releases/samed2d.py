@@ -272,12 +272,17 @@ class _Reading:
     def _sample(self, name: ImageName | None, part: _Part, fields: Mapping[str, Json], picture: "Picture") -> Sample:
         from harness.releases.pictures import look_at_masks
 
-        name_defect = self._name_defect(name, part)
+        name_defect = self._name_defect(name, part, picture.media.path)
+        class_name = self._class_name(name, part)
         outline = look_at_masks(
-            self.files, [f"{FOLDER}/{mask}" for mask in part.masks], picture.media.size, integrity=self.integrity
+            self.files,
+            [f"{FOLDER}/{mask}" for mask in part.masks],
+            picture.media.size,
+            integrity=self.integrity,
+            image=picture.media.path,
+            class_name=(class_name or "").lower(),
         )
         mask = outline.mask
-        class_name = self._class_name(name, part)
         sized = UNKNOWN if mask is None else target_size(outline.area, mask.size)
         absent = mask is not None and outline.area == 0
         strata = {key: sized if key == "target_size" else fields[key] for key in READER.strata}
@@ -290,15 +295,16 @@ class _Reading:
             defect=picture.defect or name_defect or outline.defect,
         )
 
-    def _name_defect(self, name: ImageName | None, part: _Part) -> str | None:
+    def _name_defect(self, name: ImageName | None, part: _Part, image: str) -> str | None:
         """Return why no class can be named in the question, and report it; None where one can."""
         if name is None:
             return "the image's file name does not tell its dataset"
         if part.class_id is None:
-            self.integrity.find("unparsable_name", f"{FOLDER}/{part.masks[0]}")
+            self.integrity.find("unparsable_name", f"{FOLDER}/{part.masks[0]}", image=image)
             return f"the name of mask {FOLDER}/{part.masks[0]} does not tell its class"
         if self._class_name(name, part) is None:
-            self.integrity.find("unknown_class", f"{FOLDER}/{part.masks[0]}", f"{part.class_id} of {name.source}")
+            detail = f"{part.class_id} of {name.source}"
+            self.integrity.find("unknown_class", f"{FOLDER}/{part.masks[0]}", detail, image=image)
             return f"class {part.class_id} of {name.source} has no name"
         return None
 

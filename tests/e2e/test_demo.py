@@ -1,4 +1,4 @@
-"""`harness demo`: two baselines on drawn patients, on Ray."""
+"""`harness demo`: three baselines on drawn patients, on Ray."""
 
 import json
 from pathlib import Path
@@ -6,18 +6,23 @@ from typing import Any
 
 import pytest
 
+MASKS = {"samed2d_seg", "samed2d_seg_box", "mecovqa_g"}
+ALL = MASKS | {"vqa_rad", "mecovqa_c", "mecovqa_r"}
+
 
 @pytest.mark.ray
 def test_demo_prints_numbers_and_where_the_reports_lie(command: Any, tmp_path: Path, ray_local: Any) -> None:
     assert ray_local.is_initialized()
     result = command("demo", "--out", tmp_path / "demo")
     assert result.exit_code == 0, result.stderr
-    for model in ("center-box", "otsu"):
+    for model in ("majority", "center-box", "otsu"):
         out = tmp_path / "demo" / f"baseline-{model}"
         assert f"model baseline:{model}   data phantom" in result.stdout
         assert f"report: {out / 'report.html'}" in result.stdout
         assert (out / "report.html").is_file()
         results = json.loads((out / "results.json").read_text())
-        assert set(results["tasks"]) == {"samed2d_seg", "samed2d_seg_box"}
+        served = {"vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g"} if model == "majority" else MASKS
+        assert set(results["tasks"]) == served
+        assert set(results["tasks"]) | set(results["unsupported"]) == served | ALL
         runners = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
         assert {"ray"} == {event["runner"] for event in runners if event["event"] == "session"}

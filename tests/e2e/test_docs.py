@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,50 @@ def _commands(page: Path) -> list[list[str]]:
     return [shlex.split(command)[1:] for command in found]
 
 
-def test_the_adapter_of_the_tutorial_runs(
+def _example(page: Path, name: str) -> str:
+    """Return the Python of a page whose first line is `# name`."""
+    (found,) = re.findall(
+        rf"```python\n(# {re.escape(name)}\n.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    return str(found)
+
+
+def _headline(results: dict[str, Any], task: str) -> float:
+    block = results["tasks"][task]
+    assert block["counts"] == {"ok": block["wanted"]}
+    return next(float(row["value"]) for row in block["metrics"] if row["metric"] == "dice" and row["mean"] == "macro")
+
+
+def test_the_adapter_of_the_tutorial_runs_and_uses_its_box(
     command: Any, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = repository / "docs" / "add-a-model.md"
-    (example,) = re.findall(r"```python\n(# brightness\.py\n.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    (tmp_path / "brightness.py").write_text(example)
+    (tmp_path / "brightness.py").write_text(_example(page, "brightness.py"))
     monkeypatch.chdir(tmp_path)
     (shown,) = [words for words in _commands(page) if words[0] == "run"]
     result = command(*shown, "--out", "run", "--ray", "off")
     assert result.exit_code == 0, result.stderr
-    block = json.loads((tmp_path / "run" / "results.json").read_text())["tasks"]["samed2d_seg"]
-    assert block["counts"] == {"ok": block["wanted"]}
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert _headline(results, "samed2d_seg_box") > _headline(results, "samed2d_seg") > 0
+
+
+def test_the_script_of_the_hand_in_page_writes_what_score_reads(
+    command: Any, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "write_answers.py").write_text(
+        _example(repository / "docs" / "hand-in-predictions.md", "write_answers.py")
+    )
+    prepared = command("prepare", "samed2d_seg", "--data-root", "phantom", "--json")
+    (task,) = json.loads(prepared.stdout)
+    subprocess.run([sys.executable, "write_answers.py", task["manifest"], "answers.jsonl"], check=True)
+    result = command(
+        *("score", "--tasks", "samed2d_seg", "--predictions", "answers.jsonl"),
+        *("--data-root", "phantom", "--out", "run", "--json"),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert 0 < _headline(json.loads(result.stdout), "samed2d_seg") < 1
+    assert not (tmp_path / "run" / "problems.jsonl").exists()
 
 
 def test_every_command_that_the_readme_shows_exists(command: Any, repository: Path) -> None:
@@ -40,8 +74,26 @@ def test_every_command_that_the_readme_shows_exists(command: Any, repository: Pa
         assert [option for option in options if option not in result.stdout] == []
 
 
+@pytest.mark.parametrize(("what", "column"), [("tasks", "task"), ("metrics", "metric"), ("protocols", "protocol")])
+def test_the_readme_names_everything_that_can_be_listed(command: Any, repository: Path, what: str, column: str) -> None:
+    listed = {row[column] for row in json.loads(command("list", what, "--json").stdout)}
+    named = set(re.findall(r"`([^`]+)`", (repository / "README.md").read_text(encoding="utf-8")))
+    assert listed - named == set()
+
+
 def test_the_documents_that_messages_name_are_there(repository: Path) -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in (repository / "harness").rglob("*.py"))
     named = set(re.findall(r"docs/[\w-]+\.md", sources))
     assert named
     assert [name for name in sorted(named) if not (repository / name).is_file()] == []
+
+
+def test_links_between_the_documents_lead_somewhere(repository: Path) -> None:
+    pages = [*repository.glob("*.md"), *repository.glob("docs/*.md"), *repository.glob("tasks/*/README.md")]
+    broken = [
+        f"{page.relative_to(repository)}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        if "://" not in link and not (page.parent / link).exists()
+    ]
+    assert broken == []

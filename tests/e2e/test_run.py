@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import harness
+from harness.phantoms.samed2d import write_samed2d
 
 
 def _run(command: Any, out: Path, *words: object, tasks: str = "samed2d_seg", model: str = "baseline:otsu") -> Any:
@@ -117,8 +118,10 @@ def test_limits_nest_and_are_marked(command: Any, tmp_path: Path) -> None:
 def test_a_group_brings_its_members(command: Any, tmp_path: Path) -> None:
     assert _run(command, tmp_path / "run", tasks="demo", model="baseline:center-box").exit_code == 0
     results = _results(tmp_path / "run")
-    assert set(results["tasks"]) == {"samed2d_seg", "samed2d_seg_box"}
-    assert results["groups"]["demo"]["members"] == ["samed2d_seg", "samed2d_seg_box"]
+    members = results["groups"]["demo"]["members"]
+    assert {"samed2d_seg", "samed2d_seg_box", "vqa_rad"} < set(members)
+    assert set(results["tasks"]) == {"samed2d_seg", "samed2d_seg_box", "mecovqa_g"}
+    assert set(results["tasks"]) | set(results["unsupported"]) == set(members)
 
 
 def test_a_pair_that_cannot_work_is_an_unsupported_cell_with_its_reason(command: Any, tmp_path: Path) -> None:
@@ -135,7 +138,9 @@ def test_a_model_without_train_split_has_no_prior(command: Any, tmp_path: Path) 
 
 
 def test_absent_files_of_a_named_task_end_with_2(command: Any, tmp_path: Path) -> None:
-    result = _run(command, tmp_path / "run", tasks="vqa_rad", model="baseline:majority")
+    (tmp_path / "data").mkdir()
+    words = ("run", "--tasks", "vqa_rad", "--model", "baseline:majority", "--data-root", tmp_path / "data")
+    result = command(*words, "--out", tmp_path / "run")
     assert result.exit_code == 2
     assert "expected vqa_rad/ below a data root" in result.stderr
 
@@ -144,7 +149,9 @@ def test_absent_files_of_a_group_member_are_unavailable_and_the_run_goes_on(comm
     (tmp_path / "tasks").mkdir()
     group = "both: {title: Both, tasks: [samed2d_seg, vqa_rad], combine: none}\n"
     (tmp_path / "tasks" / "groups.yaml").write_text(group)
-    result = _run(command, tmp_path / "run", "--task-path", tmp_path / "tasks", tasks="both")
+    write_samed2d(tmp_path / "data", seed=1, patients=3)
+    words = ("run", "--tasks", "both", "--model", "baseline:otsu", "--data-root", tmp_path / "data", "--ray", "off")
+    result = command(*words, "--out", tmp_path / "run", "--task-path", tmp_path / "tasks")
     assert result.exit_code == 0, result.stderr
     results = _results(tmp_path / "run")
     assert set(results["tasks"]) == {"samed2d_seg"}
@@ -226,14 +233,15 @@ def test_more_faults_than_allowed_end_with_3_and_are_named(command: Any, tmp_pat
         "    def predict(self, requests):\n"
         "        raise ValueError('no luck')\n"
     )
-    result = _run(command, tmp_path / "run", model=f"{model}:Broken")
+    result = _run(command, tmp_path / "run", "--limit", "20", model=f"{model}:Broken")
     assert result.exit_code == 3
     assert "model_error: ValueError: no luck" in result.stderr
     assert "--max-failures 1% allows 0" in result.stderr
     block = _results(tmp_path / "run")["tasks"]["samed2d_seg"]
     assert block["counts"] == {"model_error": block["wanted"]}
     assert block["metrics"][0]["value"] == 0.0
-    assert _run(command, tmp_path / "run", "--max-failures", "100%", model=f"{model}:Broken").exit_code == 0
+    words = ("--limit", "20", "--max-failures", "100%")
+    assert _run(command, tmp_path / "run", *words, model=f"{model}:Broken").exit_code == 0
 
 
 def test_scoring_again_gives_the_same_bytes(command: Any, tmp_path: Path) -> None:
@@ -275,14 +283,12 @@ def test_the_report_can_be_written_again(command: Any, tmp_path: Path) -> None:
     _run(command, tmp_path / "run")
     page = (tmp_path / "run" / "report.html").read_text()
     (tmp_path / "run" / "report.html").unlink()
-    result = command("report", tmp_path / "run")
+    result = command("report", tmp_path / "run", "--data-root", "phantom")
     assert result.exit_code == 0
     assert Path(result.stdout.strip()).read_text() == page
 
 
 def test_a_changed_image_is_a_data_error(command: Any, tmp_path: Path) -> None:
-    from harness.phantoms.samed2d import write_samed2d
-
     write_samed2d(tmp_path / "data", seed=3, patients=3)
     out = tmp_path / "run"
     words = (

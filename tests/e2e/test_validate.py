@@ -138,8 +138,8 @@ def test_show_tells_what_a_task_asks_and_how_it_is_scored(command: Any) -> None:
     assert {"metric": "dice", "protocol": "medplib"} in shown["metrics"]
     text = command("show", "samed2d_seg_box").stdout
     assert "fallbacks:\n  box_as_text: per_mille" in text
-    group = json.loads(command("show", "demo", "--json").stdout)
-    assert [task["task"] for task in group["tasks"]] == ["samed2d_seg", "samed2d_seg_box"]
+    group = json.loads(command("show", "mecovqa", "--json").stdout)
+    assert [task["task"] for task in group["tasks"]] == ["mecovqa_c", "mecovqa_r", "mecovqa_g"]
 
 
 def test_prepare_prints_counts_and_the_same_digest_twice(command: Any) -> None:

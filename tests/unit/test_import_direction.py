@@ -14,21 +14,33 @@ PACKAGES = ("harness", "reference_model", "leaderboard")
 LAYERS = (
     "records errors",
     "serial journal interruption geometry masks images volumes integrity statistics extract yaml_source",
-    "task_spec yaml_table model_arguments media answers prior metrics.row releases.reader models.weights",
+    "task_spec yaml_table model_arguments media overlays answers prior metrics.row releases.reader models.weights",
     "handin",
     "metrics.overlap metrics.text releases.pictures",
     "metrics releases.samed2d releases.vqa_rad",
     "releases.mecovqa",
-    "releases phantoms phantoms.samed2d metric_lines",
+    "releases metric_lines",
+    "phantoms phantoms.canvas",
+    "phantoms.look",
+    "phantoms.cameras phantoms.radiology phantoms.waves",
+    "phantoms.looks",
+    "phantoms.patients",
+    "phantoms.questions",
+    "phantoms.samed2d",
+    "phantoms.mecovqa phantoms.vqa_rad",
+    "phantoms.defects",
+    "phantoms.releases",
     "plug_ins",
     "task_metrics",
     "task_file",
     "spec",
     "manifest prompting scoring aggregate plan store",
+    "near_duplicates integrity_page",
     "models models.scripted models.baseline models.predictions models.reference",
     "planning provenance performance catalogue worker",
     "ledger",
-    "runner results validation",
+    "runner results validation explain",
+    "explain_text examples",
     "progress report",
     "cluster",
     "session",
@@ -90,7 +102,7 @@ def upward(name: str, source: str) -> list[str]:
     return [
         f"{name}:{line} imports {found}, which stands on the same line of LAYERS or further down"
         for line, found in imported(source)
-        if found in RANKS and RANKS[found] >= RANKS[name]
+        if found in RANKS and RANKS[found] >= RANKS.get(name, len(LAYERS))
     ]
 
 

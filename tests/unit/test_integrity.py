@@ -6,7 +6,7 @@ from itertools import permutations
 import pytest
 
 from harness.integrity import FINDINGS, Finding, Integrity
-from harness.records import Sample
+from harness.records import Sample, Target
 
 FOUND = (("missing_file", "b.png", ""), ("missing_file", "a.png", ""), ("size_mismatch", "c.png", "mask is (2, 3)"))
 
@@ -78,3 +78,71 @@ def test_a_clean_release_has_one_line() -> None:
 def test_an_unselected_release_says_so_in_its_report() -> None:
     assert Integrity().to_json()["selected"] is None
     assert Integrity(selected=(4, 1)).to_json()["selected"] == {"before": 4, "after": 1}
+
+
+def test_a_mask_unlike_the_others_of_its_class_is_reported_as_inverted() -> None:
+    integrity = Integrity()
+    for number in range(9):
+        integrity.compare("optic disc", f"disc_{number}.png", "")
+    integrity.compare("optic disc", "odd.png", "covers 97.0% of the image", image="eye.png")
+    assert integrity.findings == []
+    integrity.conclude()
+    (finding,) = integrity.findings
+    assert finding == Finding("inverted_mask", "odd.png", "covers 97.0% of the image")
+    assert finding.image == "eye.png"
+
+
+def test_a_class_that_always_covers_the_border_is_not_called_inverted() -> None:
+    integrity = Integrity()
+    integrity.compare("liver", "liver.png", "")
+    for number in range(2):
+        integrity.compare("background", f"background_{number}.png", "covers 80.0% of the image")
+    integrity.conclude()
+    detail = "2 of 2 masks of background look inverted, too many to tell"
+    assert integrity.findings == [Finding("not_checked", "background_0.png", detail)]
+
+
+@pytest.mark.parametrize(
+    ("choices", "target", "problem"),
+    [
+        (("ct", "mr"), Target(choice="C"), "the answer is 'C', the options are A to B"),
+        (("ct", "mr"), Target(answers=("pet",)), "the answer is 'pet', the options are 'ct', 'mr'"),
+        (("ct", "mr"), Target(choice="A", answers=("pet",)), "the answer is 'pet', the options are 'ct', 'mr'"),
+        (("x",) * 30, Target(choice="a"), "the answer is 'a', the options are A to Z"),
+    ],
+)
+def test_an_answer_that_no_option_holds_is_reported(choices: tuple[str, ...], target: Target, problem: str) -> None:
+    integrity = Integrity()
+    integrity.count(Sample(id="d/all/1", choices=choices, target=target))
+    assert integrity.findings == [Finding("answer_not_among_options", "d/all/1", problem)]
+
+
+@pytest.mark.parametrize(
+    ("choices", "target"),
+    [
+        ((), Target(answers=("pet",))),
+        (("ct", "mr"), Target(choice="B")),
+        (("CT  scan", "mr"), Target(choice="A", answers=(" ct scan",))),
+        (("ct", "mr"), Target()),
+    ],
+)
+def test_options_that_hold_the_answer_are_no_finding(choices: tuple[str, ...], target: Target) -> None:
+    integrity = Integrity()
+    integrity.count(Sample(id="d/all/1", choices=choices, target=target))
+    assert integrity.findings == []
+
+
+def test_a_report_read_back_is_the_same_report() -> None:
+    integrity = Integrity(samples=5, defective=1, selected=(9, 5))
+    for finding in FOUND:
+        integrity.find(*finding, image="eye.png")
+    integrity.checked["missing_file"] = 3
+    integrity.repair("answer_type_blank", "test.json[7]")
+    report = json.loads(json.dumps(integrity.to_json()))
+    assert Integrity.from_json(report).to_json() == report
+    assert report["findings"][0]["image"] == "eye.png"
+
+
+def test_a_report_of_another_schema_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected schema 2, found 1"):
+        Integrity.from_json(Integrity().to_json() | {"schema": 1})

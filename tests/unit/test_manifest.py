@@ -15,7 +15,7 @@ from PIL import Image
 from harness import manifest as manifest_module
 from harness.errors import DataError, SpecError
 from harness.integrity import Integrity
-from harness.manifest import Prepared, prepare, read_manifest
+from harness.manifest import Prepared, prepare, read_manifest, read_report
 from harness.phantoms.samed2d import write_samed2d
 from harness.records import Sample
 from harness.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest
@@ -377,3 +377,10 @@ def test_a_manifest_of_another_form_is_named_with_its_line(tmp_path: Path, conte
     (tmp_path / "m.jsonl").write_text(content)
     with pytest.raises(DataError, match=message):
         list(read_manifest(tmp_path / "m.jsonl"))
+
+
+def test_a_report_that_is_gone_is_an_error_of_the_data(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"integrity\.json: cannot be read: No such file or directory; run `harness prepare`"
+    ):
+        read_report(tmp_path / "integrity.json")

@@ -12,12 +12,11 @@ from harness.session import RunSpec, Session, Watch, default_cache, open_session
 from harness.spec import index
 
 
-def _session(tmp_path: Path, **changes: Any) -> Session:
+def _session(**changes: Any) -> Session:
     stated: dict[str, Any] = {
         "tasks": ("samed2d_seg",),
         "model": "baseline:otsu",
         "data_roots": ("phantom",),
-        "cache": tmp_path,
     }
     return open_session(RunSpec(**{**stated, **changes}), Watch())
 
@@ -53,39 +52,47 @@ def test_a_phantom_seed_is_a_number(tmp_path: Path) -> None:
         data_roots(("phantom:x",), tmp_path)
 
 
-def test_phantoms_are_drawn_once_a_seed(tmp_path: Path) -> None:
+def test_phantoms_are_drawn_once_a_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def draw(root: Path, *, seed: int) -> None:
+        drawn.append(seed)
+        (root / "SAMed2Dv1").mkdir()
+
+    monkeypatch.setattr("harness.phantoms.releases.write_releases", draw)
     first = data_roots(("phantom",), tmp_path)
     again = data_roots(("phantom:0",), tmp_path)
     other = data_roots(("phantom:1",), tmp_path)
     assert first == again
     assert first.kind == "phantom"
     assert other.roots != first.roots
+    assert drawn == [0, 1]
 
 
-def test_a_batch_larger_than_the_model_takes_is_refused(tmp_path: Path) -> None:
+def test_a_batch_larger_than_the_model_takes_is_refused() -> None:
     with pytest.raises(SpecError, match=r"--batch-size 5000: baseline:otsu takes at most 1024 requests a batch"):
-        _session(tmp_path, batch_size=5000)
+        _session(batch_size=5000)
 
 
 @pytest.mark.parametrize(("asked", "size"), [(None, 16), ("auto", 1024), (7, 7)])
-def test_a_batch_is_sixteen_unless_asked_otherwise(tmp_path: Path, asked: Any, size: int) -> None:
-    assert _session(tmp_path, batch_size=asked).batch_size == size
+def test_a_batch_is_sixteen_unless_asked_otherwise(asked: Any, size: int) -> None:
+    assert _session(batch_size=asked).batch_size == size
 
 
-def test_the_default_run_directory_names_model_and_digest(tmp_path: Path) -> None:
-    session = _session(tmp_path)
+def test_the_default_run_directory_names_model_and_digest() -> None:
+    session = _session()
     assert session.out.parent == Path("runs")
     assert session.out.name.startswith("baseline-otsu-")
-    assert session.out != _session(tmp_path, seed=1).out
+    assert session.out != _session(seed=1).out
 
 
-def test_execution_options_do_not_change_the_run(tmp_path: Path) -> None:
-    assert _session(tmp_path).run_record() == _session(tmp_path, workers=4, timeout=5.0, ray="local").run_record()
+def test_execution_options_do_not_change_the_run() -> None:
+    assert _session().run_record() == _session(workers=4, timeout=5.0, ray="local").run_record()
 
 
-def test_a_model_that_takes_the_target_is_marked_oracle(tmp_path: Path) -> None:
-    assert _session(tmp_path, model="baseline:oracle").run_record()["model"]["oracle"] is True
-    assert _session(tmp_path).run_record()["model"]["oracle"] is False
+def test_a_model_that_takes_the_target_is_marked_oracle() -> None:
+    assert _session(model="baseline:oracle").run_record()["model"]["oracle"] is True
+    assert _session().run_record()["model"]["oracle"] is False
 
 
 def test_protocols_choose_among_the_metrics_of_a_task() -> None:

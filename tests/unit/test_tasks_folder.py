@@ -40,11 +40,16 @@ def test_every_family_says_where_its_data_come_from_and_on_what_terms(folder: Pa
         assert f"`{task.stem}`" in text
 
 
-def test_the_demo_group_asks_for_the_same_samples_twice() -> None:
-    tasks, groups = index().resolve(["demo"])
+def test_the_demo_group_holds_every_packaged_task() -> None:
+    catalog = index()
+    tasks, groups = catalog.resolve(["demo"])
     assert [group.name for group in groups] == ["demo"]
-    assert [task.task for task in tasks] == ["samed2d_seg", "samed2d_seg_box"]
-    assert (tasks[0].dataset, tasks[0].release) == (tasks[1].dataset, tasks[1].release)
+    assert {task.task for task in tasks} == set(catalog.entries)
+
+
+def test_both_segmentation_tasks_ask_about_the_same_samples() -> None:
+    plain, boxed = index().load("samed2d_seg"), index().load("samed2d_seg_box")
+    assert (plain.dataset, plain.release) == (boxed.dataset, boxed.release)
 
 
 def test_the_box_task_differs_only_in_the_box() -> None:

@@ -23,3 +23,27 @@ def test_it_is_told_apart_by_the_files_bytes_and_asked_by_sample(tmp_path: Path)
     assert capabilities.per_sample
     assert capabilities.batch_invariant
     assert capabilities.gives == {"text", "masks", "boxes", "nll", "embedding"}
+
+
+def test_an_edited_mask_file_makes_another_model(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a.png").write_bytes(b"one")
+    file = tmp_path / "p.jsonl"
+    file.write_text(
+        '{"sample_id": "s/1", "masks": [{"path": "masks/a.png"}]}\n'
+        '{"sample_id": "s/2", "entities": [{"name": "liver", "mask": {"path": "masks/absent.png"}}]}\n'
+        '{"sample_id": "s/3", "masks": [{"path": "../outside.png"}]}\n'
+        '{"path": broken\n'
+    )
+    before = Predictions(str(file)).version
+    assert before.startswith("1+")
+    assert Predictions(str(file)).version == before
+    (tmp_path / "masks" / "a.png").write_bytes(b"two")
+    assert Predictions(str(file)).version != before
+
+
+def test_without_mask_files_the_version_is_the_adapters(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text('{"sample_id": "s/1", "text": "yes"}\n')
+    assert Predictions(str(file)).version == "1"
+    assert Predictions(str(tmp_path / "absent.jsonl")).version == "1"

@@ -1,0 +1,119 @@
+"""How long it takes to draw patients and to write their three releases, and how large they are.
+
+python benchmarks/phantoms.py [--images 2000] [--workers 2] [--sheet FILE.png]
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from harness.phantoms.looks import LOOKS
+from harness.phantoms.patients import Picture, draw_picture
+from harness.phantoms.releases import SLICES, write_releases
+
+TARGET_IMAGES, TARGET_SECONDS = 2000, 60.0
+COLOURS = ((255, 70, 70), (70, 230, 90), (80, 160, 255), (255, 220, 40), (255, 90, 255), (60, 235, 235))
+TILE, GAP, LINE = (196, 160), 6, 15
+"""Width and height of a picture, space between two, height of a line of words; pixels."""
+PATIENTS_SEEN = 80
+GREYS = 64
+"""Colours of the sheet's palette that are set aside for grey pictures."""
+
+
+def contact_sheet(seed: int) -> Image.Image:
+    """Return a palette image: of every look one patient, as drawn and with the masks outlined in colour."""
+    width, height = TILE[0] + GAP, TILE[1] + GAP + 2 * LINE
+    sheet = Image.new("RGB", (4 * width + GAP, (len(LOOKS) + 1) // 2 * height + GAP), (24, 26, 30))
+    lines = Image.new("L", sheet.size, 0)
+    for place, look in enumerate(LOOKS):
+        picture = max(_pictures(seed, place), key=_richness)
+        left, top = GAP + place % 2 * 2 * width, GAP + place // 2 * height
+        words = ImageDraw.Draw(sheet)
+        words.text((left, top), f"{look.modality}: {look.region}", (226, 230, 236))
+        tile = Image.fromarray(picture.pixels).convert("RGB")
+        tile.thumbnail(TILE, Image.Resampling.LANCZOS)
+        for column in range(2):
+            corner = (left + column * width + (TILE[0] - tile.width) // 2, top + 2 * LINE)
+            sheet.paste(tile, corner)
+        lines.paste(_outlines(picture, tile.size), corner)
+        label = ImageDraw.Draw(lines)
+        label.fontmode = "1"  # without soft edges, which would be other structures' numbers
+        at = float(left)
+        for number, name in enumerate(picture.masks, 1):
+            label.text((at, top + LINE), name, number, font_size=11)
+            at += label.textlength(name, font_size=11) + 2 * GAP
+    return _with_lines(sheet, np.asarray(lines))
+
+
+def _pictures(seed: int, place: int) -> list[Picture]:
+    """Return the first picture of the first patients of a look."""
+    patients = range(place, PATIENTS_SEEN, len(LOOKS))
+    return [draw_picture(seed=seed, patient=patient, index=0, slices=SLICES) for patient in patients]
+
+
+def _richness(picture: Picture) -> tuple[int, int]:
+    """Return how many structures a picture shows, and how many instances of them."""
+    return sum(map(bool, picture.masks.values())), sum(map(len, picture.masks.values()))
+
+
+def _outlines(picture: Picture, size: tuple[int, int]) -> Image.Image:
+    """Return an image of (width, height) that holds the number of a structure, from 1, along its outlines."""
+    found = np.zeros((size[1], size[0]), dtype=np.uint8)
+    for number, masks in enumerate(picture.masks.values(), 1):
+        for mask in masks:
+            small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+            inner = small.copy()
+            for axis in (0, 1):
+                inner &= np.roll(small, 1, axis) & np.roll(small, -1, axis)
+            found[small & ~inner] = number
+    return Image.fromarray(found)
+
+
+def _with_lines(sheet: Image.Image, lines: np.ndarray) -> Image.Image:
+    """Return the sheet in a palette whose last colours are those of the lines, so that none is lost."""
+    kept = 256 - len(COLOURS)
+    vivid = Image.fromarray(np.where(np.ptp(np.asarray(sheet), axis=2, keepdims=True) > 12, np.asarray(sheet), 0))
+    hues = (vivid.quantize(kept - GREYS, kmeans=2).getpalette() or [])[: 3 * (kept - GREYS)]
+    greys = [255 * grey // (GREYS - 1) for grey in range(GREYS) for _ in range(3)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*hues, *greys])
+    plain = sheet.quantize(palette=palette, dither=Image.Dither.NONE)
+    colours = (plain.getpalette() or [])[: 3 * kept]
+    values = np.where(lines > 0, kept - 1 + lines, np.asarray(plain)).astype(np.uint8)
+    found = Image.fromarray(values).convert("P")
+    found.putdata(values.ravel().tolist())
+    found.putpalette([*colours, *([0] * (3 * kept - len(colours))), *(level for colour in COLOURS for level in colour)])
+    return found
+
+
+def main() -> None:
+    """Draw, time and print; or write the contact sheet of the documentation."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=TARGET_IMAGES)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--sheet", type=Path, help="write the contact sheet to this file, and time nothing")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.sheet is not None:
+        contact_sheet(arguments.seed).save(arguments.sheet, optimize=True)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        patients = max(1, arguments.images // SLICES)
+        write_releases(Path(folder), seed=arguments.seed, patients=patients, workers=arguments.workers)
+        seconds = time.perf_counter() - began
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    images = patients * SLICES
+    allowed = TARGET_SECONDS * images / TARGET_IMAGES
+    met = "met" if seconds <= allowed else "MISSED"
+    print(f"{'images':>8}{'workers':>9}{'seconds':>9}{'ms each':>9}{'MB':>7}{'target':>8}")
+    numbers = f"{images:>8}{arguments.workers:>9}{seconds:>9.1f}{1000 * seconds / images:>9.1f}{size / 1e6:>7.0f}"
+    print(f"{numbers}{allowed:>8.1f}  {met}")
+
+
+if __name__ == "__main__":
+    main()
