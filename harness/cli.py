@@ -1,42 +1,29 @@
 """The `harness` command. Results go to stdout, words for people to stderr; heavy modules load inside the commands."""
 
-import errno
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.command_line import (
+    AS_JSON,
+    DATA_ROOT,
+    EXIT_BAD_INPUT,
+    MAX_FAILURES,
+    PROTOCOL,
+    TASK_PATH,
+    errors_as_exit_codes,
+    finish,
+    progress,
+    say,
+    write_json,
+)
+
 if TYPE_CHECKING:
-    from harness.evaluation import Evaluation
-    from harness.progress import ProgressBar
     from harness.session import RunSpec
-
-EXIT_BAD_INPUT = 2
-EXIT_RESUMABLE = 3
-EXIT_CTRL_C = 130
-
-TASK_PATH = click.option(
-    "--task-path",
-    "task_paths",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Folder with further task files; may be repeated.",
-)
-DATA_ROOT = click.option(
-    "--data-root",
-    "data_roots",
-    multiple=True,
-    help="Folder that holds releases, or phantom[:SEED] for drawn patients; may be repeated.",
-)
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to stdout.")
-PROTOCOL = click.option("--protocol", "protocols", multiple=True, help="Score by this protocol only; may be repeated.")
-MAX_FAILURES = click.option(
-    "--max-failures", default="1%", show_default=True, help="N or P%: exit 3 when more samples failed."
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -48,45 +35,6 @@ def main(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-@contextmanager
-def _errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[None]:
-    """Turn the harness's errors into one message and an exit code."""
-    from harness.errors import HarnessError, InterruptedRunError
-
-    try:
-        yield
-    except InterruptedRunError as error:
-        if debug:
-            raise
-        _say(f"harness: {error}")
-        sys.exit(EXIT_RESUMABLE)
-    except OSError as error:
-        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _say(f"harness: {error.filename or 'the disk'}: {error.strerror}. Make room and run the same command again.")
-        sys.exit(EXIT_RESUMABLE)
-    except HarnessError as error:
-        if debug:
-            raise
-        _say("\n".join(f"harness: {line}" if index == 0 else line for index, line in enumerate(str(error).split("\n"))))
-        sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt as error:
-        hint = f" Go on with the same command:\n  {' '.join(resume)}" if resume else ""
-        code = getattr(error, "exit_code", EXIT_CTRL_C)
-        _say(
-            f"\nharness: stopped by {'Ctrl-C' if code == EXIT_CTRL_C else 'a signal'}; what is finished is kept.{hint}"
-        )
-        sys.exit(code)
-
-
-def _write_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
-
-
 @main.command("list")
 @click.argument("what", type=click.Choice(["tasks", "models", "metrics", "protocols"]))
 @TASK_PATH
@@ -96,10 +44,10 @@ def list_command(debug: bool, what: str, task_paths: tuple[Path, ...], as_json: 
     """List tasks, models, metrics or protocols."""
     from harness import catalogue
 
-    with _errors_as_exit_codes(debug):
+    with errors_as_exit_codes(debug):
         rows = catalogue.rows(what, task_paths)
         if as_json:
-            _write_json(rows)
+            write_json(rows)
         else:
             click.echo(catalogue.table(rows))
 
@@ -113,10 +61,10 @@ def show(debug: bool, task: str, task_paths: tuple[Path, ...], as_json: bool) ->
     """Show what a task asks, of which data, and how it is scored."""
     from harness import catalogue
 
-    with _errors_as_exit_codes(debug):
+    with errors_as_exit_codes(debug):
         description = catalogue.describe(task, task_paths)
         if as_json:
-            _write_json(description)
+            write_json(description)
         else:
             click.echo(catalogue.sheet(description))
 
@@ -137,10 +85,10 @@ def validate(
     from harness import validation
     from harness.session import default_cache
 
-    with _errors_as_exit_codes(debug):
+    with errors_as_exit_codes(debug):
         found = validation.validate(tasks, task_paths, data_roots, default_cache())
         if as_json:
-            _write_json(validation.to_json(found))
+            write_json(validation.to_json(found))
         else:
             click.echo(validation.text(found))
         if any(report.faults for report in found):
@@ -172,7 +120,7 @@ def prepare(
     from harness.session import default_cache
     from harness.spec import index
 
-    with _errors_as_exit_codes(debug), _progress() as bar:
+    with errors_as_exit_codes(debug), progress() as bar:
         roots = find_roots(data_roots, default_cache())
         specs, _ = index(task_paths).resolve(tasks)
         rows = []
@@ -195,7 +143,7 @@ def prepare(
                 click.echo(f"  manifest  {prepared.manifest}\n  integrity {prepared.integrity}\n  page      {page}")
                 click.echo("\n".join(f"  {line}" for line in _integrity_lines(prepared.integrity)))
         if as_json:
-            _write_json(rows)
+            write_json(rows)
 
 
 def _every_thousandth(task: str, notice: Callable[[str], None]) -> Callable[[int], None]:
@@ -215,14 +163,6 @@ def _integrity_lines(path: Path) -> list[str]:
     counts = [f"{kind}: {count}{of.get(kind, '')}" for kind, count in report["counts"].items()]
     repairs = [f"repaired {name}: {repair['count']}" for name, repair in report["repairs"].items()]
     return counts + repairs or ["nothing found, nothing repaired"]
-
-
-@contextmanager
-def _progress() -> "Iterator[ProgressBar]":
-    from harness.progress import ProgressBar
-
-    with ProgressBar() as bar:
-        yield bar
 
 
 def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
@@ -289,7 +229,7 @@ def run(
     from harness.session import RunSpec, Watch
     from harness.worker import stdout_to_stderr
 
-    with _errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), _progress() as bar:
+    with errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), progress() as bar:
         spec = RunSpec(
             tasks=_names(tasks),
             model=model,
@@ -310,11 +250,11 @@ def run(
         if dry_run:
             with stdout_to_stderr():
                 planned = evaluation.dry_run(spec, watch)
-            _write_json(planned)
+            write_json(planned)
             return
         with stdout_to_stderr():  # what a model prints, on import too, never mixes with the result
             result = evaluation.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
-    _finish(result, as_json, max_failures)
+    finish(result, as_json, max_failures)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -329,41 +269,6 @@ def _batch_size(text: str | None) -> int | str | None:
     if not text.isdigit() or int(text) < 1:
         raise SpecError(f"--batch-size {text}: expected a whole number of at least 1, or auto")
     return int(text)
-
-
-def _finish(result: "Evaluation", as_json: bool, max_failures: str) -> None:
-    """Print the numbers, what went wrong, and where everything lies; leave with the right code."""
-    from harness.report import table
-
-    for note in result.notes:
-        _say(f"note: {note}")
-    for line in _what_failed(result):
-        _say(line)
-    if as_json:
-        _write_json(result.results)
-    else:
-        click.echo(table(result.results))
-    _say(f"results  {result.out / 'results.json'}\nreport   {result.out / 'report.html'}")
-    if result.exit_code:
-        _say(f"harness: {result.faults} samples failed; --max-failures {max_failures} allows {result.allowed}")
-    sys.exit(result.exit_code)
-
-
-MOST_LINES = 20
-
-
-def _what_failed(result: "Evaluation") -> list[str]:
-    problems = [str(problem) for problem in result.problems]
-    broken = [
-        failure for failure in result.failures if failure.status in ("model_error", "timeout", "data_error", "not_run")
-    ]
-    failures = [f"{failure.sample_id}: {failure.status}: {failure.message}" for failure in broken]
-    lines = []
-    for name, items, place in (("problems", problems, "problems.jsonl"), ("failures", failures, "failures.jsonl")):
-        lines += [f"{name.removesuffix('s')}: {item}" for item in items[:MOST_LINES]]
-        if len(items) > MOST_LINES:
-            lines.append(f"... and {len(items) - MOST_LINES} more {name}; see {result.out / place}")
-    return lines
 
 
 @main.command()
@@ -394,7 +299,7 @@ def score(
     from harness.errors import SpecError
     from harness.session import Watch
 
-    with _errors_as_exit_codes(debug), _progress() as bar:
+    with errors_as_exit_codes(debug), progress() as bar:
         if run_dir is not None and predictions is None and tasks is None:
             result = evaluation.rescore(run_dir, task_paths=task_paths, protocols=protocols, max_failures=max_failures)
         elif run_dir is None and predictions is not None and tasks is not None:
@@ -403,7 +308,7 @@ def score(
             result = evaluation.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
         else:
             raise SpecError("score: expected RUN_DIR, or --tasks with --predictions and --data-root")
-    _finish(result, as_json, max_failures)
+    finish(result, as_json, max_failures)
 
 
 def _hand_in_spec(
@@ -459,7 +364,7 @@ def report(
     from harness.evaluation import find_pictures, rescore
     from harness.session import Watch, default_cache
 
-    with _errors_as_exit_codes(debug), _progress() as bar:
+    with errors_as_exit_codes(debug), progress() as bar:
         pictures = find_pictures(
             run_dir,
             data_roots,
@@ -471,7 +376,7 @@ def report(
         result = rescore(run_dir, task_paths=task_paths, protocols=(), max_failures="100%", pictures=pictures)
     page = result.out / "report.html"
     if as_json:
-        _write_json({"report": str(page)})
+        write_json({"report": str(page)})
     else:
         click.echo(page)
 
@@ -505,16 +410,16 @@ def explain(
     from harness.explain import explain as explain_sample
     from harness.session import default_cache
 
-    with _errors_as_exit_codes(debug), _progress() as bar:
+    with errors_as_exit_codes(debug), progress() as bar:
         found = explain_sample(run_dir, sample_id, task=task, task_paths=task_paths)
         if as_json:
-            _write_json([to_json(explanation) for explanation in found])
+            write_json([to_json(explanation) for explanation in found])
         else:
             click.echo("\n\n".join(explain_text.text(explanation) for explanation in found))
         if png is not None:
             drawn = found[0]
             explain_text.write_picture(png, drawn, data_roots, default_cache(), bar.notice)
-            _say(f"picture  {png} ({drawn.task.task})")
+            say(f"picture  {png} ({drawn.task.task})")
 
 
 @main.command()
@@ -527,13 +432,13 @@ def metric(debug: bool, name: str, protocol: str | None, params: tuple[str, ...]
     """Try a metric on your own pairs: JSON lines in, JSON lines out."""
     from harness import metric_lines
 
-    with _errors_as_exit_codes(debug):
+    with errors_as_exit_codes(debug):
         readable = True
         for line in metric_lines.run(sys.stdin.buffer, name, protocol, params, aggregate=aggregate):
             readable = readable and line.readable
-            _write_json(line.value)
+            write_json(line.value)
             if not line.readable:
-                _say(f"harness: {line.value['detail']['error']}")
+                say(f"harness: {line.value['detail']['error']}")
     sys.exit(0 if readable else EXIT_BAD_INPUT)
 
 
@@ -548,10 +453,10 @@ def demo(debug: bool, out: Path, as_json: bool) -> None:
     from harness import demonstration
     from harness.session import default_cache
 
-    with _errors_as_exit_codes(debug), _progress() as bar:
+    with errors_as_exit_codes(debug), progress() as bar:
         runs = demonstration.run(out, default_cache(), bar)
     if as_json:
-        _write_json([run.results for run in runs])
+        write_json([run.results for run in runs])
     else:
         click.echo(demonstration.text(runs))
 

@@ -46,6 +46,7 @@ LAYERS = (
     "session",
     "evaluation",
     "api demonstration",
+    "command_line",
     "cli",
 )
 RANKS = {f"harness.{name}": rank for rank, names in enumerate(LAYERS) for name in names.split()}
