@@ -153,8 +153,17 @@ def prepare_cells(
             if task.task in named or task.task not in members:
                 raise
             remedy = "put the release below a --data-root; its family's README says how to obtain it"
-            unavailable.append({"task": task.task, "metric": None, "reason": str(error), "remedy": remedy})
+            reason = _without_roots(str(error), roots).rstrip(".")
+            unavailable.append({"task": task.task, "metric": None, "reason": reason, "remedy": remedy})
     return cells, unavailable
+
+
+def _without_roots(text: str, roots: DataRoots) -> str:
+    """Return the text with every data root called DATA: results hold no path of a machine."""
+    paths = {str(path) for root in roots.roots for path in (root, root.resolve())}
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(path, "DATA")
+    return text
 
 
 def prepare_task(

@@ -159,6 +159,8 @@ def test_absent_files_of_a_group_member_are_unavailable_and_the_run_goes_on(comm
     assert item["task"] == "vqa_rad"
     assert item["metric"] is None
     assert "--data-root" in item["remedy"]
+    assert "looked in: DATA." in item["reason"]
+    assert str(tmp_path) not in (tmp_path / "run" / "results.json").read_text()
 
 
 def test_oracle_reaches_the_ceiling_and_empty_the_floor(command: Any, tmp_path: Path) -> None:
