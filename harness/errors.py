@@ -1,10 +1,12 @@
 """The exceptions a user of the harness can meet.
 
 HarnessError
-├── SpecError    what was asked for is wrong: a task file, an option, a model reference, a run directory of another run
-├── DataError    what was read is wrong: a release, a manifest, a mask, a predictions file
-├── ModelError   an adapter or its weights do not do what the Protocol asks
-└── JudgeError   a judge cannot be reached or does not answer in its format
+├── SpecError             what was asked for is wrong: a task file, an option, a model reference, another run's folder
+├── DataError             what was read is wrong: a release, a manifest, a mask, a predictions file
+│   └── ReleaseAbsentError    no data root holds the release; stands in `harness.releases.reader`
+├── ModelError            an adapter or its weights do not do what the Protocol asks
+├── JudgeError            a judge cannot be reached or does not answer in its format
+└── InterruptedRunError   a run ends before its plan does; the same command goes on
 """
 
 from collections.abc import Sequence
