@@ -1,17 +1,15 @@
 """Scores -> Results: micro, macro and pooled means with intervals and counts, one row per number of `results.json`."""
 
 import math
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.errors import SpecError
 from harness.metrics.row import Floats, Metric
 from harness.records import Json, Result, Score
+from harness.score_table import Flags, Ints, ScoreTable, clusters_by_stratum, read_columns, rows_by_stratum
 from harness.statistics import (
     FEWEST_CLUSTERS,
     NO_INTERVAL,
@@ -19,15 +17,9 @@ from harness.statistics import (
     Interval,
     bootstrap_seed,
     intervals,
+    weight_intervals,
 )
 
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
-NO_STRATUM = "none"
-"""Stratum value of a sample that lacks the key."""
-
-_IN_THE_MEAN = frozenset({"ok", "unparsed"})
 _NO_VALUE = "no sample has a defined value"
 
 
@@ -42,11 +34,12 @@ def aggregate(
 ) -> list[Result]:
     """Return every row of one metric and protocol; the order of `scores` changes nothing, to the byte.
 
-    For each named value: the micro row of the whole task, the macro row and the pooled row where asked, then one micro
-    row per stratum, sorted by key and value. `undefined`, `unjudged` and `scorer_error` are out of the mean, the first
-    is counted. A value that is None in an `ok` score is undefined for its name only. `failed` counts samples in the
-    mean whose prediction failed or could not be read, `unparsed` the latter. With repeats, each repeat is one row of
-    the mean and `n` counts them; they share their sample's cluster, so the interval holds.
+    For each named value: the row of the whole task, the macro row and the pooled row where asked, then one row per
+    stratum, sorted by key and value. The rows are means over samples (`micro`), those of a metric of a whole corpus
+    `pooled`. `undefined`, `unjudged` and `scorer_error` are out of the mean, the first is counted. A value that is None
+    in an `ok` score is undefined for its name only. `failed` counts samples in the mean whose prediction failed or
+    could not be read, `unparsed` the latter. With repeats, each repeat is one row of the mean and `n` counts them; they
+    share their sample's cluster, so the interval holds.
 
     Args:
         task_name: Seeds the draws, so all metrics of a task share them.
@@ -54,26 +47,20 @@ def aggregate(
         scores: Read once and not kept.
         strata: Keys with a row per value; a sample without the key has the value `none`.
         macro_over: Key of the macro mean; None: no macro row.
-        pooled: Add a row of `metric.combine` over summed stats.
-    Raises:
-        SpecError: A pooled row is asked of a metric whose stats do not add up.
+        pooled: Add a row of `metric.combine` over summed stats; rows of a corpus metric are such rows anyway.
     """
-    if pooled and not metric.additive:
-        raise SpecError(
-            f"{task_name}: {metric.name} (protocol {metric.protocol}): expected a metric whose stats add up for a "
-            "pooled mean, got one that needs every sample's stats at once; ask for micro or macro"
-        )
     keys = sorted({*strata, *((macro_over,) if macro_over else ())})
-    table = _read(metric, scores, keys, with_stats=pooled)
-    whole = _micro(task_name, metric, table, np.arange(len(table.cluster)), None)
-    parts = {key: _micro_by_stratum(task_name, metric, table, key) for key in keys}
+    table = read_columns(metric, scores, keys, with_stats=pooled or metric.corpus)
+    mean = _pooled if metric.corpus else _micro
+    whole = mean(task_name, metric, table, np.arange(len(table.cluster)), None)
+    parts = {key: _by_stratum(mean, task_name, metric, table, key) for key in keys}
     for key in keys:
         _assert_counts_add_up(whole, parts[key])
     rows = [whole]
     if macro_over:
         rows.append(_macro(task_name, metric, table, macro_over, whole, parts[macro_over]))
-    if pooled:
-        rows.append(_pooled(task_name, metric, table))
+    if pooled and not metric.corpus:
+        rows.append(_pooled(task_name, metric, table, np.arange(len(table.cluster)), None))
     rows += [part for key in keys if key in strata for part in parts[key]]
     return [row[name] for name in range(len(metric.values)) for row in rows]
 
@@ -102,107 +89,9 @@ def to_json(result: Result) -> dict[str, Json]:
     return row if result.note is None else {**row, "note": result.note}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
-    """The scores as columns, one row each, sorted so that sums do not depend on the order they came in.
-
-    Attributes:
-        cluster: Rank of the row's cluster by name.
-        values: (rows, names); NaN where the row is not in that name's mean.
-        stats: (rows, stats); 0 where the row is not in the mean; no columns where nothing is pooled.
-        scored: The row's status is ok or unparsed.
-        undefined: (rows, names).
-        failed, unparsed: (rows,).
-        strata: Key -> (values, sorted; each row's index into them).
-    """
-
-    cluster: Ints
-    values: Floats
-    stats: Floats
-    scored: Flags
-    undefined: Flags
-    failed: Flags
-    unparsed: Flags
-    strata: Mapping[str, tuple[list[str], Ints]]
-
-
-@dataclass(slots=True)
-class _Codes:
-    """Names met so far and the code of each row's name, in the order they came."""
-
-    known: dict[str, int] = field(default_factory=dict)
-    codes: "array[int]" = field(default_factory=lambda: array("l"))
-
-    def add(self, name: str) -> None:
-        self.codes.append(self.known.setdefault(name, len(self.known)))
-
-    def sorted(self) -> tuple[list[str], Ints]:
-        """Return the names in order and each row's index into them."""
-        names = sorted(self.known)
-        rank = np.empty(len(names), dtype=np.int64)
-        rank[[self.known[name] for name in names]] = np.arange(len(names))
-        return names, rank[np.asarray(self.codes, dtype=np.int64)]
-
-
-def _read(metric: Metric, scores: Iterable[Score], keys: Sequence[str], *, with_stats: bool) -> _Table:
-    """Return the columns of `scores`, which are read once."""
-    cluster, strata = _Codes(), {key: _Codes() for key in keys}
-    values, stats, flags = array("d"), array("d"), array("b")
-    no_values = (math.nan,) * len(metric.values)
-    no_stats = (0.0,) * len(metric.stats)
-    for score in scores:
-        assert (score.metric, score.protocol) == (metric.name, metric.protocol), "scores of another metric"
-        scored = score.status in _IN_THE_MEAN
-        cluster.add(score.cluster)
-        for key, codes in strata.items():
-            codes.add(score.strata.get(key, NO_STRATUM))
-        values.extend(_numbers(score, no_values) if scored else no_values)
-        if with_stats:
-            stats.extend(_stats(score, no_stats) if scored else no_stats)
-        unparsed = score.status == "unparsed"
-        flags.extend((scored, score.status == "undefined", score.failed or unparsed, unparsed))
-    width = len(metric.stats) if with_stats else 0
-    return _table(
-        cluster=cluster,
-        values=np.asarray(values, dtype=np.float64).reshape(-1, len(metric.values)),
-        stats=np.asarray(stats, dtype=np.float64).reshape(len(cluster.codes), width),
-        flags=np.asarray(flags, dtype=np.bool_).reshape(-1, 4),
-        strata=strata,
-    )
-
-
-def _numbers(score: Score, like: tuple[float, ...]) -> Iterator[float]:
-    assert len(score.values) == len(like), f"{score.sample_id}: {score.metric} has {len(like)} values"
-    return (math.nan if value is None else value for value in score.values)
-
-
-def _stats(score: Score, like: tuple[float, ...]) -> tuple[float, ...]:
-    assert len(score.stats) == len(like), f"{score.sample_id}: {score.metric} has {len(like)} stats"
-    return score.stats
-
-
-def _table(*, cluster: _Codes, values: Floats, stats: Floats, flags: Flags, strata: Mapping[str, _Codes]) -> _Table:
-    """Sort the rows by cluster and then by every number that is summed: what ties is interchangeable in any sum.
-
-    `flags` are the columns scored, undefined, failed, unparsed.
-    """
-    ranks = cluster.sorted()[1]
-    order = np.lexsort((*stats.T, *values.T, ranks))
-    values, flags = values[order], flags[order]
-    scored, undefined, failed, unparsed = flags.T
-    return _Table(
-        cluster=ranks[order],
-        values=values,
-        stats=stats[order],
-        scored=scored,
-        undefined=undefined[:, np.newaxis] | (scored[:, np.newaxis] & np.isnan(values)),
-        failed=failed,
-        unparsed=unparsed,
-        strata={key: (names, index[order]) for key, (names, index) in ((k, c.sorted()) for k, c in strata.items())},
-    )
-
-
-def _micro(task_name: str, metric: Metric, table: _Table, rows: Ints, stratum: tuple[str, str] | None) -> list[Result]:
+def _micro(
+    task_name: str, metric: Metric, table: ScoreTable, rows: Ints, stratum: tuple[str, str] | None
+) -> list[Result]:
     """Return the mean over the samples of `rows`, one Result per named value."""
     values, names = table.values[rows], range(len(metric.values))
     sums = _cluster_sums(table.cluster[rows], _with_counts(values))
@@ -227,20 +116,23 @@ def _micro(task_name: str, metric: Metric, table: _Table, rows: Ints, stratum: t
     return results
 
 
-def _micro_by_stratum(task_name: str, metric: Metric, table: _Table, key: str) -> list[list[Result]]:
-    """Return the micro rows of each value of a stratum key, by value; a stratum draws among its own clusters."""
+Mean = Callable[[str, Metric, ScoreTable, Ints, tuple[str, str] | None], list[Result]]
+
+
+def _by_stratum(mean: Mean, task_name: str, metric: Metric, table: ScoreTable, key: str) -> list[list[Result]]:
+    """Return the rows of each value of a stratum key, by value; a stratum draws among its own clusters."""
     names, index = table.strata[key]
-    parts = _rows_by_stratum(index, len(names))
-    return [_micro(task_name, metric, table, rows, (key, name)) for name, rows in zip(names, parts, strict=True)]
-
-
-def _rows_by_stratum(index: Ints, strata: int) -> list[Ints]:
-    order = np.argsort(index, kind="stable")
-    return np.split(order, np.searchsorted(index[order], np.arange(1, strata))) if strata else []
+    parts = rows_by_stratum(index, len(names))
+    return [mean(task_name, metric, table, rows, (key, name)) for name, rows in zip(names, parts, strict=True)]
 
 
 def _macro(
-    task_name: str, metric: Metric, table: _Table, key: str, whole: Sequence[Result], parts: Sequence[Sequence[Result]]
+    task_name: str,
+    metric: Metric,
+    table: ScoreTable,
+    key: str,
+    whole: Sequence[Result],
+    parts: Sequence[Sequence[Result]],
 ) -> list[Result]:
     """Return the unweighted mean over the strata of `key`, one Result per named value."""
     results = []
@@ -251,7 +143,7 @@ def _macro(
         value = math.fsum(defined) / len(means) if complete else None
         interval, note = NO_INTERVAL, _missing_strata(key, table.strata[key][0], means)
         if value is not None:
-            interval, note = _macro_interval(task_name, table, key, name)
+            interval, note = _macro_interval(task_name, metric, table, key, name)
         counts = _Counts(n=total.n, undefined=total.undefined, failed=total.failed, unparsed=total.unparsed)
         results.append(
             _result(
@@ -274,53 +166,80 @@ def _missing_strata(key: str, names: Sequence[str], means: Sequence[float | None
     return f"no defined value in {key} {', '.join(missing)}" if missing else _NO_VALUE
 
 
-def _macro_interval(task_name: str, table: _Table, key: str, name: int) -> tuple[Interval, str | None]:
+def _macro_interval(
+    task_name: str, metric: Metric, table: ScoreTable, key: str, name: int
+) -> tuple[Interval, str | None]:
     """Draw inside each stratum when no cluster spans strata, else over the whole task."""
     names, index = table.strata[key]
-    column = _with_counts(table.values[:, [name]])
-    clusters = int(table.cluster.max()) + 1
-    pair, row_of = np.unique(index * clusters + table.cluster, return_inverse=True)
-    stratum_of, cluster_of = pair // clusters, pair % clusters
-    spans = len(pair) > clusters
-    place = cluster_of if spans else np.arange(len(pair))
-    sums = np.zeros((clusters, 2 * len(names)))
-    for offset in range(2):
-        sums[place, offset * len(names) + stratum_of] = np.bincount(row_of, column[:, offset], minlength=len(pair))
-    sizes = None if spans else np.bincount(stratum_of, minlength=len(names))
-    if sizes is not None and len(names) > 1 and sizes.min() < 2:
-        return NO_INTERVAL, f"no interval: {key} '{names[int(sizes.argmin())]}' has one cluster"
-    found = intervals(
-        sums,
-        [_macro_estimator(len(names))],
-        seed=bootstrap_seed(task_name),
-        groups=None if sizes is None else [int(size) for size in sizes],
-    )
-    return _supported(found[0], sums[:, len(names) :].sum(axis=1)), None
+    strata = clusters_by_stratum(table, key)
+    if not strata.spans and len(names) > 1 and strata.sizes.min() < 2:
+        return NO_INTERVAL, f"no interval: {key} '{names[int(strata.sizes.argmin())]}' has one cluster"
+    groups = None if strata.spans else [int(size) for size in strata.sizes]
+    if metric.pool is not None:
+        estimator = _macro_of_pools(metric, table, rows_by_stratum(index, len(names)), name)
+        found = weight_intervals(strata.place, estimator, seed=bootstrap_seed(task_name), groups=groups)
+        return _supported(found[0], np.bincount(strata.place, table.scored)), None
+    columns = table.stats if metric.corpus else _with_counts(table.values[:, [name]])
+    width, clusters = columns.shape[1], int(strata.place.max()) + 1
+    sums = np.zeros((clusters, len(names) * width))
+    for offset, column in enumerate(columns.T):
+        flat = np.bincount(strata.place * len(names) + index, column, minlength=clusters * len(names))
+        sums[:, offset::width] = flat.reshape(clusters, len(names))
+    of_sums = _combine_estimator(metric.combine, name) if metric.corpus else _mean_estimator(0, 1)
+    found = intervals(sums, [_macro_estimator(of_sums, len(names))], seed=bootstrap_seed(task_name), groups=groups)
+    counted = np.bincount(strata.place, table.scored if metric.corpus else columns[:, 1], minlength=clusters)
+    return _supported(found[0], counted), None
 
 
-def _pooled(task_name: str, metric: Metric, table: _Table) -> list[Result]:
-    """Return the metric's `combine` of summed stats, one Result per named value."""
-    scored = table.stats[table.scored]
-    totals = np.asarray([math.fsum(column.tolist()) for column in scored.T])
-    values = metric.combine(totals)
-    columns = np.column_stack([table.stats, table.scored])
-    sums = _cluster_sums(table.cluster, columns)
-    estimators = [_combine_estimator(metric.combine, name) for name in range(len(metric.values))]
-    found = intervals(sums[:, :-1], estimators, seed=bootstrap_seed(task_name))
-    everything = np.arange(len(table.cluster))
+def _macro_of_pools(metric: Metric, table: ScoreTable, parts: Sequence[Ints], name: int) -> Callable[[Floats], Floats]:
+    """Return (weights of all rows -> the mean over the parts of one pooled value, as the one number of an axis)."""
+    pools = [(rows, _pool_of(metric, table, rows)) for rows in parts]
+
+    def estimate(weights: Floats) -> Floats:
+        values = [pool(weights[..., rows])[..., name] for rows, pool in pools]
+        return np.asarray(np.mean(values, axis=0))[..., np.newaxis]
+
+    return estimate
+
+
+def _pool_of(metric: Metric, table: ScoreTable, rows: Ints) -> Callable[[Floats], Floats]:
+    """Return (weights of `rows` -> pooled values of those that are in the mean)."""
+    assert metric.pool is not None
+    pool, scored = metric.pool, table.scored[rows]
+    stats = [table.lists[row] for row in rows[scored]]
+    return lambda weights: pool(stats, weights[..., scored])
+
+
+def _pooled(
+    task_name: str, metric: Metric, table: ScoreTable, rows: Ints, stratum: tuple[str, str] | None
+) -> list[Result]:
+    """Return the value of all samples of `rows` together, one Result per named value."""
+    scored = table.scored[rows]
+    present, cluster = np.unique(table.cluster[rows], return_inverse=True)
+    seed = bootstrap_seed(task_name, stratum)
+    if metric.pool is not None:
+        pool = _pool_of(metric, table, rows)
+        values = pool(np.ones(len(rows)))
+        found = weight_intervals(cluster, pool, seed=seed)
+    else:
+        stats = table.stats[rows]
+        values = metric.combine(np.asarray([math.fsum(column.tolist()) for column in stats[scored].T]))
+        estimators = [_combine_estimator(metric.combine, name) for name in range(len(metric.values))]
+        found = intervals(_cluster_sums(cluster, stats), estimators, seed=seed)
+    counted = np.bincount(cluster, scored, minlength=len(present))
     results = []
     for name, value in enumerate(values):
-        defined = len(scored) > 0 and bool(np.isfinite(value))
+        defined = bool(scored.any()) and bool(np.isfinite(value))
         results.append(
             _result(
                 metric,
                 name,
                 "pooled",
                 value=float(value) if defined else None,
-                interval=_supported(found[name], sums[:, -1]),
-                stratum=None,
-                clusters=len(sums),
-                counts=_counts(table, everything, table.scored, table.undefined.all(axis=1) & ~table.scored),
+                interval=_supported(found[name], counted),
+                stratum=stratum,
+                clusters=len(present),
+                counts=_counts(table, rows, scored, table.undefined[rows].all(axis=1) & ~scored),
                 note=None if defined else "the summed stats define no value",
             )
         )
@@ -335,7 +254,7 @@ class _Counts:
     unparsed: int
 
 
-def _counts(table: _Table, rows: Ints, counted: Flags, undefined: Flags) -> _Counts:
+def _counts(table: ScoreTable, rows: Ints, counted: Flags, undefined: Flags) -> _Counts:
     """Count `rows`: those `counted` are in the mean, and `failed` and `unparsed` are counted among them."""
     return _Counts(
         n=int(counted.sum()),
@@ -374,7 +293,7 @@ def _result(
         undefined=counts.undefined,
         failed=counts.failed,
         unparsed=counts.unparsed,
-        note=note,
+        note=metric.caveat if note is None else note,
     )
 
 
@@ -397,7 +316,7 @@ def _cluster_sums(cluster: Ints, columns: Floats) -> Floats:
     return np.stack(summed, axis=1) if len(present) else np.zeros((0, columns.shape[1]))
 
 
-def _supported(interval: Interval, counts: Floats) -> Interval:
+def _supported(interval: Interval, counts: Floats | Ints) -> Interval:
     """Return `interval`, or none where fewer than 5 clusters have a value: empty ones add no evidence."""
     return interval if np.count_nonzero(counts) >= FEWEST_CLUSTERS else NO_INTERVAL
 
@@ -412,8 +331,13 @@ def _mean_estimator(name: int, names: int) -> Estimator:
     return lambda sums: _ratio(sums[..., name], sums[..., names + name])
 
 
-def _macro_estimator(strata: int) -> Estimator:
-    return lambda sums: np.asarray(_ratio(sums[..., :strata], sums[..., strata:]).mean(axis=-1))
+def _macro_estimator(of_sums: Estimator, strata: int) -> Estimator:
+    """Return the mean over strata of an estimator; the sums of each stratum stand side by side."""
+
+    def estimate(sums: Floats) -> Floats:
+        return np.asarray(of_sums(sums.reshape(*sums.shape[:-1], strata, -1)).mean(axis=-1))
+
+    return estimate
 
 
 def _combine_estimator(combine: Callable[[Floats], Floats], name: int) -> Estimator:

@@ -4,12 +4,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
-from harness import masks
+import numpy as np
+
+from harness import crops, masks, soft_masks
 from harness.errors import DataError, ModelError
 from harness.records import (
     Answer,
     AnswerStatus,
     Box,
+    Crop,
     ErrorInfo,
     Mask,
     PredictedEntity,
@@ -17,6 +20,7 @@ from harness.records import (
     PredictionStatus,
     Request,
     Size,
+    SoftMask,
 )
 
 STATUSES: tuple[AnswerStatus, ...] = get_args(AnswerStatus)
@@ -58,17 +62,21 @@ def batch_length_error(expected: int, answers: Sequence[object]) -> ErrorInfo:
 def checked(request: Request, answer: object, seconds: float = 0.0) -> Prediction:
     """Return the prediction that a whole answer makes: masks encoded, every number finite, every index in range.
 
+    Masks and boxes of a cropped image are moved to the frame of the original one.
+
     Raises:
         ModelError: The answer breaks the Protocol.
-        DataError: A mask is not one, or lies in another frame than the request's first image or volume.
+        DataError: A mask is not one, or lies in another frame than the request's first image or volume as shown.
     """
     if not isinstance(answer, Answer):
         raise ModelError(f"predict() returned {type(answer).__name__} for a request, expected Answer")
     media = request.media
-    size = media[0].record.size if media else ()
-    found = _each(answer.masks, "masks", lambda mask, where: _mask(mask, size, where))
+    size, crop = (media[0].record.size, media[0].record.crop) if media else ((), None)
+    found = _each(answer.masks, "masks", lambda mask, where: _mask(mask, size, where, crop))
+    soft = _each(answer.soft_masks, "soft_masks", lambda mask, where: _soft_mask(mask, size, where, crop))
+    found = _masks_of(found, soft)
     text, choice = _text(answer.text, "text"), _text(answer.choice, "choice")
-    boxes = _each(answer.boxes, "boxes", lambda box, where: _box(box, size, where))
+    boxes = _each(answer.boxes, "boxes", lambda box, where: _box(box, size, where, crop))
     nll = _counted(answer.nll, "nll", len(request.candidates), "candidate")
     embedding = _embedding(answer.embedding)
     given = {
@@ -84,10 +92,12 @@ def checked(request: Request, answer: object, seconds: float = 0.0) -> Predictio
         text=text,
         choice=choice,
         masks=found,
+        soft_masks=soft,
         mask_scores=_counted(answer.mask_scores, "mask_scores", len(found), "mask"),
         boxes=boxes,
         entities=_each(answer.entities, "entities", lambda entity, where: _entity(entity, len(found), where)),
         nll=nll,
+        nll_tokens=_token_counts(answer.nll_tokens, len(nll)),
         embedding=embedding,
         rendered=_text(answer.rendered, "rendered"),
         seconds=seconds,
@@ -132,6 +142,21 @@ def _counted(items: Any, name: str, expected: int, owner: str) -> tuple[float, .
     return numbers
 
 
+def _token_counts(items: Any, expected: int) -> tuple[int, ...]:
+    """Return the token count of each number in `nll`, or none at all."""
+    counts = _each(items, "nll_tokens", _token_count)
+    if counts and len(counts) != expected:
+        raise ModelError(f"nll_tokens: expected one per number in nll ({expected}), found {len(counts)}")
+    return counts
+
+
+def _token_count(value: Any, where: str) -> int:
+    count = _index(value)
+    if count < 1:
+        raise ModelError(f"{where}: expected a whole number of at least 1, found {value!r:.80}")
+    return count
+
+
 def _number(value: Any, where: str) -> float:
     if not isinstance(value, str | bytes | bool):
         try:
@@ -157,7 +182,7 @@ def _text(text: Any, name: str) -> str | None:
     return str(text)
 
 
-def _mask(mask: Any, size: Size, where: str) -> Mask:
+def _mask(mask: Any, size: Size, where: str, crop: Crop | None) -> Mask:
     """Return the encoded mask; run lengths that the model made itself are verified."""
     try:
         encoded = (
@@ -168,17 +193,44 @@ def _mask(mask: Any, size: Size, where: str) -> Mask:
     except (TypeError, ValueError, RuntimeError) as error:
         message = f"{where}: expected a boolean array (H, W) or (D, H, W), found {type(mask).__name__}: {error}"
         raise ModelError(message) from None
+    if crop is not None:
+        return crops.uncrop_mask(encoded, crop, where=where)
     if size:
         masks.check_size(encoded, size, where)
     return encoded
 
 
-def _box(box: Any, size: Size, where: str) -> Box:
+def _soft_mask(mask: Any, size: Size, where: str, crop: Crop | None) -> SoftMask:
+    """Return the encoded probabilities; outside of what was shown they are 0."""
+    try:
+        encoded = soft_masks.encode(mask, where=where)
+    except (TypeError, ValueError, RuntimeError) as error:
+        message = f"{where}: expected an array of probabilities (H, W) or (D, H, W), found {type(mask).__name__}"
+        raise ModelError(f"{message}: {error}") from None
+    if size:
+        masks.check_size(encoded, size, where, what="predicted soft mask")
+    if crop is None:
+        return encoded
+    (x1, y1, x2, y2), shown = crop.corners, soft_masks.decode(encoded)
+    whole = np.zeros(crop.original)
+    whole[y1:y2, x1:x2] = shown
+    return soft_masks.encode(whole, where=where)
+
+
+def _masks_of(found: tuple[Mask, ...], soft: tuple[SoftMask, ...]) -> tuple[Mask, ...]:
+    """Return the masks; those of the probabilities above 0.5 where the model gave nothing but these."""
+    if found and soft and len(found) != len(soft):
+        raise ModelError(f"soft_masks: expected one per mask ({len(found)}) or no masks, found {len(soft)}")
+    return found or tuple(soft_masks.cut(mask, soft_masks.HALF) for mask in soft)
+
+
+def _box(box: Any, size: Size, where: str, crop: Crop | None) -> Box:
     expected = (2 * len(size),) if size else (4, 6)
     if not isinstance(box, Box) or len(box.corners) not in expected:
         counts = " or ".join(map(str, expected))
         raise ModelError(f"{where}: expected Box(corners=...) with {counts} numbers, found {box!r}")
-    return Box(corners=_each(box.corners, f"{where}.corners", _number))
+    checked_box = Box(corners=_each(box.corners, f"{where}.corners", _number))
+    return checked_box if crop is None else crops.uncrop_box(checked_box, crop)
 
 
 def _entity(entity: Any, masks_given: int, where: str) -> PredictedEntity:

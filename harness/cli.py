@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from harness.command_line import (
     DATA_ROOT,
     EXIT_BAD_INPUT,
     MAX_FAILURES,
+    PARAM,
     PROTOCOL,
     TASK_PATH,
     errors_as_exit_codes,
@@ -83,7 +85,7 @@ def validate(
     TASKS are names, groups or YAML files.
     """
     from harness import validation
-    from harness.session import default_cache
+    from harness.cache_folder import default_cache
 
     with errors_as_exit_codes(debug):
         found = validation.validate(tasks, task_paths, data_roots, default_cache())
@@ -113,11 +115,11 @@ def prepare(
     as_json: bool,
 ) -> None:
     """Read releases, check them, and write manifests and integrity reports to the cache."""
+    from harness.cache_folder import default_cache
     from harness.integrity_page import write_page
     from harness.near_duplicates import report_near_duplicates
     from harness.planning import data_roots as find_roots
     from harness.planning import prepare_task
-    from harness.session import default_cache
     from harness.spec import index
 
     with errors_as_exit_codes(debug), progress() as bar:
@@ -201,6 +203,7 @@ def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds a sample."
 )
+@PARAM
 @MAX_FAILURES
 @click.option("--dry-run", is_flag=True, help="Show what would be asked, ask nothing.")
 @AS_JSON
@@ -220,12 +223,14 @@ def run(
     batch_size: str | None,
     ray_address: str,
     timeout: float,
+    params: tuple[str, ...],
     max_failures: str,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Evaluate a model on tasks; the same command on the same --out finishes what is missing."""
     from harness import evaluation
+    from harness.metric_choice import read_parameters
     from harness.session import RunSpec, Watch
     from harness.worker import stdout_to_stderr
 
@@ -245,6 +250,7 @@ def run(
             ray=ray_address,
             timeout=timeout,
             max_failures=max_failures,
+            parameters=read_parameters(params),
         )
         watch = Watch(notice=bar.notice, progress=bar.show)
         if dry_run:
@@ -279,6 +285,7 @@ def _batch_size(text: str | None) -> int | str | None:
 @TASK_PATH
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory for handed-in predictions.")
 @PROTOCOL
+@PARAM
 @MAX_FAILURES
 @AS_JSON
 @click.pass_obj
@@ -291,19 +298,31 @@ def score(
     task_paths: tuple[Path, ...],
     out: Path | None,
     protocols: tuple[str, ...],
+    params: tuple[str, ...],
     max_failures: str,
     as_json: bool,
 ) -> None:
     """Score a run directory again, or predictions handed in as a file."""
     from harness import evaluation
     from harness.errors import SpecError
+    from harness.metric_choice import read_parameters
     from harness.session import Watch
 
     with errors_as_exit_codes(debug), progress() as bar:
         if run_dir is not None and predictions is None and tasks is None:
-            result = evaluation.rescore(run_dir, task_paths=task_paths, protocols=protocols, max_failures=max_failures)
+            result = evaluation.rescore(
+                run_dir,
+                task_paths=task_paths,
+                protocols=protocols,
+                parameters=read_parameters(params),
+                max_failures=max_failures,
+            )
         elif run_dir is None and predictions is not None and tasks is not None:
-            spec = _hand_in_spec(tasks, predictions, data_roots, task_paths, out, protocols, max_failures)
+            spec = replace(
+                _hand_in_spec(tasks, predictions, data_roots, task_paths, out, max_failures),
+                protocols=protocols,
+                parameters=read_parameters(params),
+            )
             watch = Watch(notice=bar.notice, progress=bar.show)
             result = evaluation.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
         else:
@@ -317,7 +336,6 @@ def _hand_in_spec(
     data_roots: tuple[str, ...],
     task_paths: tuple[Path, ...],
     out: Path | None,
-    protocols: tuple[str, ...],
     max_failures: str,
 ) -> "RunSpec":
     from harness.errors import DataError
@@ -333,7 +351,6 @@ def _hand_in_spec(
         data_roots=data_roots,
         task_paths=task_paths,
         out=out,
-        protocols=protocols,
         max_failures=max_failures,
         ray="off",
         batch_size="auto",
@@ -361,8 +378,9 @@ def report(
 
     With a data root it shows images where the terms of the data allow it; without one, outlines on a plain ground.
     """
+    from harness.cache_folder import default_cache
     from harness.evaluation import find_pictures, rescore
-    from harness.session import Watch, default_cache
+    from harness.session import Watch
 
     with errors_as_exit_codes(debug), progress() as bar:
         pictures = find_pictures(
@@ -406,9 +424,9 @@ def explain(
 ) -> None:
     """Tell everything that a run knows of one sample."""
     from harness import explain_text
+    from harness.cache_folder import default_cache
     from harness.explain import as_json as to_json
     from harness.explain import explain as explain_sample
-    from harness.session import default_cache
 
     with errors_as_exit_codes(debug), progress() as bar:
         found = explain_sample(run_dir, sample_id, task=task, task_paths=task_paths)
@@ -443,6 +461,29 @@ def metric(debug: bool, name: str, protocol: str | None, params: tuple[str, ...]
 
 
 @main.command()
+@click.option("--fix", is_flag=True, help="Bring WordNet into the cache where this machine has none.")
+@AS_JSON
+@click.pass_obj
+def doctor(debug: bool, fix: bool, as_json: bool) -> None:
+    """Tell what this machine has, what is missing, and what to do about it."""
+    from harness import catalogue, word_net_setup
+    from harness import doctor as examination
+    from harness.cache_folder import default_cache
+
+    with errors_as_exit_codes(debug):
+        if fix:
+            word_net_setup.set_up(default_cache(), say)
+        findings = examination.examine(default_cache())
+        rows = examination.to_json(findings)
+        if as_json:
+            write_json(rows)
+        else:
+            click.echo(catalogue.table(rows))
+        if not examination.is_sound(findings):
+            sys.exit(EXIT_BAD_INPUT)
+
+
+@main.command()
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for the runs."
 )
@@ -451,7 +492,7 @@ def metric(debug: bool, name: str, protocol: str | None, params: tuple[str, ...]
 def demo(debug: bool, out: Path, as_json: bool) -> None:
     """Draw patients, run three baselines on them, and print the numbers."""
     from harness import demonstration
-    from harness.session import default_cache
+    from harness.cache_folder import default_cache
 
     with errors_as_exit_codes(debug), progress() as bar:
         runs = demonstration.run(out, default_cache(), bar)

@@ -33,6 +33,9 @@ DATA_ROOT = click.option(
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to stdout.")
 PROTOCOL = click.option("--protocol", "protocols", multiple=True, help="Score by this protocol only; may be repeated.")
+PARAM = click.option(
+    "--param", "params", multiple=True, help="METRIC.NAME=VALUE, a setting of the tasks' metrics; may be repeated."
+)
 MAX_FAILURES = click.option(
     "--max-failures", default="1%", show_default=True, help="N or P%: exit 3 when more samples failed."
 )

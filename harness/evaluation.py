@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness import handin, plan
 from harness.cluster import ClusterOptions, gpus_here, ray_is_installed, run_on_ray
 from harness.errors import InterruptedRunError, SpecError
 from harness.examples import Pictures, choose
+from harness.metric_choice import with_parameters, with_protocols
 from harness.performance import performance_of
 from harness.planning import PHANTOM, Plan, data_roots, prepare_task, read_cells, write_plan
 from harness.provenance import session_record
@@ -19,7 +21,7 @@ from harness.records import Json
 from harness.report import write_report
 from harness.results import Failure, Scored, score_run, write_results
 from harness.runner import Ledger, WorkerSetup, find_suspects, run_in_process
-from harness.session import RunSpec, Session, Watch, open_session, with_protocols
+from harness.session import RunSpec, Session, Watch, open_session
 from harness.spec import TaskSpec, index
 from harness.store import RunStore, read_run, write_atomically
 
@@ -93,18 +95,20 @@ def rescore(
     task_paths: Sequence[Path],
     protocols: Sequence[str],
     max_failures: str,
+    parameters: Mapping[str, Json] = MappingProxyType({}),
     pictures: Pictures | None = None,
 ) -> Evaluation:
     """Score a run directory again from what it holds; nothing is asked of any model.
 
-    With `protocols` the numbers are returned and the run directory is left as it is. Without `pictures` the report
-    shows outlines on a plain ground: a run directory says nowhere where its images lie.
+    With `protocols` or `parameters` the numbers are returned and the run directory is left as it is. Without
+    `pictures` the report shows outlines on a plain ground: a run directory says nowhere where its images lie.
 
     Raises:
         SpecError: It is no run directory, or a task of the run is not there any more.
     """
     run = read_run(out)
     tasks, groups = index(task_paths).resolve(run["requested"])
+    tasks = with_parameters(tasks, run["parameters"])
     notes = [
         f"{task.task}: the task file changed since the run; scored by what it says now (version {task.version})"
         for task in tasks
@@ -113,9 +117,9 @@ def rescore(
     store = RunStore(out)
     try:
         store.open(run)
-        if protocols:
+        if protocols or parameters:
             with tempfile.TemporaryDirectory() as folder:
-                tasks = [with_protocols(task, protocols) for task in tasks]
+                tasks = with_parameters([with_protocols(task, protocols) for task in tasks], parameters)
                 scored = score_run(store, run, tasks, groups, Path(folder))
         else:
             scored = score_run(store, run, tasks, groups, out)

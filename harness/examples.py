@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import masks, overlays
+from harness import crops, masks, overlays
 from harness.errors import DataError
 from harness.explain import planned
 from harness.media import MediaStore
@@ -203,7 +203,7 @@ class _Drawer:
             example,
             row.sample,
             prediction.masks if prediction is not None else (),
-            request.visual_prompts if request is not None else (),
+            crops.pointed_at(request) if request is not None else (),
         )
 
     def _with_picture(

@@ -15,7 +15,7 @@ from harness.errors import SpecError, nearest
 from harness.metrics.row import Metric
 from harness.plan import PlannedRequest
 from harness.planning import read_cells
-from harness.records import FAILED, Json, Prediction, Request, Sample
+from harness.records import Json, Prediction, Request, Sample
 from harness.scoring import score_files
 from harness.serial import request_from_json, sample_from_json, to_json
 from harness.spec import TaskSpec, index, load_metric
@@ -170,14 +170,11 @@ def _explanation(run_folder: Path, run: Mapping[str, Any], task: TaskSpec, row: 
         row=row,
         request=request_from_json(json.loads(row.request)) if row.request else None,
         prediction=prediction,
-        scores=tuple(
-            _value(metric, paths[metric.name, metric.protocol], row.sample, row.repeat, prediction)
-            for metric in metrics
-        ),
+        scores=tuple(_value(metric, paths[metric.name, metric.protocol], row.sample, row.repeat) for metric in metrics),
     )
 
 
-def _value(metric: Metric, path: Path, sample: Sample, repeat: int, prediction: Prediction | None) -> Value:
+def _value(metric: Metric, path: Path, sample: Sample, repeat: int) -> Value:
     stored = _stored_score(path, sample.id, repeat)
     return Value(
         metric=metric.name,
@@ -186,7 +183,7 @@ def _value(metric: Metric, path: Path, sample: Sample, repeat: int, prediction: 
         failed=bool(stored and stored["failed"]),
         values=dict(zip(metric.values, stored["values"], strict=False)) if stored else {},
         stats=dict(zip(metric.stats, stored["stats"], strict=False)) if stored else {},
-        detail=_detail(metric, sample, prediction),
+        detail=json.loads(stored["detail"]) if stored else {},
     )
 
 
@@ -195,20 +192,10 @@ def _stored_score(path: Path, sample_id: str, repeat: int) -> dict[str, Any] | N
 
     if not path.is_file():
         return None
-    columns = ["status", "failed", "values", "stats"]
+    columns = ["status", "failed", "values", "stats", "detail"]
     rows = pq.read_table(path, columns=columns, filters=[("sample_id", "==", sample_id), ("repeat", "==", repeat)])
     found: list[dict[str, Any]] = rows.to_pylist()
     return found[0] if found else None
-
-
-def _detail(metric: Metric, sample: Sample, prediction: Prediction | None) -> dict[str, Json]:
-    """Ask the metric again for what it does not store; an exception is what a `scorer_error` came from."""
-    if prediction is None or prediction.status in FAILED:
-        return {}
-    try:
-        return dict(metric.score(sample, prediction).detail)
-    except Exception as error:  # noqa: BLE001 - a metric may be a task's own code; what it raised is the answer
-        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def as_json(explanation: Explanation) -> dict[str, Json]:
@@ -227,6 +214,7 @@ def as_json(explanation: Explanation) -> dict[str, Json]:
         "defect": row.defect,
         "sample": to_json(row.sample),
         "prompt": request.prompt if request is not None else None,
+        "media": [to_json(media.record) for media in request.media] if request is not None else [],
         "visual_prompts": to_json(request.visual_prompts) if request is not None else [],
         "candidates": list(request.candidates) if request is not None else [],
         "decoding": dict(request.decoding) if request is not None else {},

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness import masks, overlays
+from harness import crops, masks, overlays
 from harness.errors import SpecError
 from harness.explain import Explanation, Value
 from harness.media import MediaStore
@@ -55,6 +55,11 @@ def _request_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
     if request is None:
         return
     yield "prompt", request.prompt
+    for media in request.media:
+        if media.record.crop is not None:
+            yield "cropped to", f"box {_numbers(media.record.crop.corners)}"
+        for overlay in media.record.drawn:
+            yield "painted", f"{overlay.style} of {_pointing(overlay.prompt)}"
     for prompt in request.visual_prompts:
         yield "visual prompt", _pointing(prompt)
     for candidate in request.candidates:
@@ -171,7 +176,7 @@ def write_picture(
     drawing = overlays.draw_sample(
         sample,
         prediction.masks if prediction is not None else (),
-        prompts=request.visual_prompts if request is not None else (),
+        prompts=crops.pointed_at(request) if request is not None else (),
         image=image,
         side=SIDE,
     )

@@ -22,6 +22,7 @@ FIELDS = (
     "entities",
     "boxes",
     "nll",
+    "nll_tokens",
     "embedding",
     "status",
     "repeat",
@@ -185,6 +186,7 @@ def _answer(value: Mapping[str, Json], folder: Path) -> Answer:
         entities=entities,
         boxes=tuple(_box(item, f"boxes[{index}]") for index, item in enumerate(_list(value, "boxes"))),
         nll=_list(value, "nll"),
+        nll_tokens=_list(value, "nll_tokens"),
         embedding=_list(value, "embedding"),
         status=cast(AnswerStatus, status),
     )

@@ -5,11 +5,13 @@ Below the cache folder:
     manifests/<digest>/manifest.jsonl   a header line, then one sample a line
     manifests/<digest>/integrity.json   what is wrong with the files, what was repaired
     prepared/<key>.jsonl                per data root and request: the digest, then size and mtime of the files read
+    prepared/<key>.looked.jsonl         what a preparation that was cut short found out about each file
     derived/                            files that a release holds in another form, such as embedded images
 """
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from typing import BinaryIO, TextIO
 from harness.errors import DataError, SpecError
 from harness.integrity import SCHEMA as REPORT_SCHEMA
 from harness.integrity import Integrity
+from harness.looked import kept
 from harness.plug_ins import load_reader
 from harness.records import Json, Sample
 from harness.releases.reader import Base, Reader, ReleaseFiles, ReleaseRequest, replace_file
@@ -174,6 +177,19 @@ class _Place:
     def index(self) -> Path:
         return self.cache / "prepared" / f"{self.key}.jsonl"
 
+    @property
+    def looked(self) -> Path:
+        return self.cache / "prepared" / f"{self.key}.looked.jsonl"
+
+    def partial(self, *, alone: bool) -> str:
+        """Return how folders of unfinished work begin; where no other process prepares the same, remove old ones."""
+        prefix = f".partial-{self.key[:16]}-"
+        if not alone:
+            return ".partial-"
+        for left in self.cache.glob(f"{prefix}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        return prefix
+
     def prepared(self, reader: Reader, manifest_digest: str, samples: int) -> Prepared:
         folder = self.manifests / manifest_digest
         return Prepared(
@@ -235,10 +251,13 @@ def _read_release(reader: Reader, request: ReleaseRequest, place: _Place, progre
     with _cache_faults(place.cache):
         for folder in (place.manifests, place.index.parent, place.derived):
             folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.cache, prefix=".partial-") as partial:
+        with (
+            kept(place.looked) as looked,
+            tempfile.TemporaryDirectory(dir=place.cache, prefix=place.partial(alone=looked is not None)) as partial,
+        ):
             manifest, notes = Path(partial, "manifest.jsonl"), Path(partial, "notes.jsonl")
             with manifest.open("wb") as output, notes.open("w", encoding="utf-8") as noted:
-                files = ReleaseFiles(root=place.root, derived=place.derived, noted=_Notes(noted).add)
+                files = ReleaseFiles(root=place.root, derived=place.derived, noted=_Notes(noted).add, looked=looked)
                 samples = _checked(reader.read(files, request, integrity), integrity, request, progress)
                 manifest_digest = _write_samples(_header(reader, request), samples, output)
             integrity.conclude()

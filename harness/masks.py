@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from harness.errors import DataError
-from harness.records import Box, Json, Mask, Size
+from harness.records import Box, Json, Mask, Size, SoftMask
 
 MAX_PIXELS = 2**28
 """Most pixels of a 2-D mask or of one slice: 16,384 x 16,384."""
@@ -25,6 +25,7 @@ MAX_VOXELS = 2**31
 """Most voxels of a 3-D mask: 2 GiB once decoded."""
 
 _FIRST_SYMBOL = ord("0")
+_MOST_AREAS = 255  # pycocotools counts the masks it is given in 8 bits
 _MOST_SYMBOLS = 7  # seven groups of 5 bits hold every 32-bit run length
 
 Bools = NDArray[np.bool_]
@@ -57,7 +58,7 @@ def encode(array: Any, *, where: str = "mask") -> Mask:
     found = np.asarray(array)
     if found.ndim not in (2, 3):
         raise DataError(f"{where}: expected an array (H, W) or (D, H, W), found shape {found.shape}")
-    _check_extent(found.shape, where)
+    check_extent(found.shape, where)
     dense = _binary(found, where)
     if dense.ndim == 2:
         return Mask(size=dense.shape, counts=_encode_planes(dense[None])[0])
@@ -97,7 +98,7 @@ def from_box(box: Box, size: Size) -> Mask:
     axes = len(size)
     if axes not in (2, 3) or len(box.corners) != 2 * axes:
         raise DataError(f"box: expected 4 numbers for (H, W) or 6 for (D, H, W), found {len(box.corners)} for {size}")
-    _check_extent(size, "box")
+    check_extent(size, "box")
     if not all(map(isfinite, box.corners)):
         raise DataError(f"box: expected finite numbers, found {box.corners}")
     corners = [floor(value + 0.5) for value in box.corners]
@@ -177,7 +178,7 @@ def bounding_box(mask: Mask) -> Box | None:
     return Box(corners=(float(min(planes)), y1, x1, float(max(planes) + 1), y2, x2))
 
 
-def check_size(mask: Mask, size: Size, where: str, *, what: str = "predicted mask") -> None:
+def check_size(mask: Mask | SoftMask, size: Size, where: str, *, what: str = "predicted mask") -> None:
     """Raise a DataError unless `mask` has the (H, W) or (D, H, W) of the image it belongs to.
 
     Args:
@@ -273,7 +274,8 @@ def _binary(found: NDArray[Any], where: str) -> Bools:
     return found.astype(np.bool_)
 
 
-def _check_extent(size: Size, where: str) -> None:
+def check_extent(size: Size, where: str) -> None:
+    """Raise a DataError where an axis has length 0 or the size is beyond `MAX_PIXELS` and `MAX_VOXELS`."""
     if min(size) < 1:
         raise DataError(f"{where}: expected every axis to be at least 1 long, found {tuple(size)}")
     if prod(size[-2:]) > MAX_PIXELS or prod(size) > MAX_VOXELS:
@@ -316,7 +318,8 @@ def _planes(mask: Mask) -> _Planes:
 
 
 def _areas(rles: list[dict[str, Any]]) -> list[int]:
-    return coco.area(rles).tolist() if rles else []
+    batches = range(0, len(rles), _MOST_AREAS)
+    return [found for start in batches for found in coco.area(rles[start : start + _MOST_AREAS]).tolist()]
 
 
 # --- JSON
@@ -358,7 +361,7 @@ def _json_size(value: Mapping[str, Json], axes: int, where: str) -> Size:
     if not isinstance(size, list) or len(size) != axes or not all(type(length) is int for length in size):
         order = "[H, W]" if axes == 2 else "[D, H, W]"
         raise DataError(f"{where}: size: expected {order} as integers, found {size!r}")
-    _check_extent(tuple(size), f"{where}: size")
+    check_extent(tuple(size), f"{where}: size")
     return tuple(size)
 
 
@@ -431,7 +434,7 @@ def _brief(value: Json) -> str:
 def _read_png(file: Path, where: str) -> NDArray[Any]:
     try:
         with Image.open(file) as image:
-            _check_extent(image.size[::-1], f"{where}: {file.name}")
+            check_extent(image.size[::-1], f"{where}: {file.name}")
             values = np.asarray(image)
     except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: mask file {file.name} cannot be read as an image: {error}") from error
@@ -454,7 +457,7 @@ def _read_nifti(file: Path, where: str) -> NDArray[Any]:
         image = nibabel.load(file)
         if len(image.shape) != 3:
             raise DataError(f"{where}: {file.name}: expected a volume with 3 axes, found shape {image.shape}")
-        _check_extent(image.shape, f"{where}: {file.name}")
+        check_extent(image.shape, f"{where}: {file.name}")
         return np.asarray(nibabel.as_closest_canonical(image).dataobj).transpose(2, 1, 0)
     except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
         raise DataError(f"{where}: mask file {file.name} cannot be read as NIfTI: {error}") from error

@@ -1,18 +1,25 @@
 """Media at the model's door: a verified local file, decoded on demand."""
 
 import hashlib
+import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
-from harness.records import Media, MediaPart, Part, Request, Size, Turn
-from harness.serial import sha256_file
+from harness.records import Crop, Media, MediaPart, Overlay, Part, Request, Size, Turn
+from harness.serial import digest, sha256_file, to_json
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Decoded = tuple[str, tuple[float, float] | None, Crop | None, tuple[Overlay, ...]]
+"""What decides on decoded pixels."""
 
 Fetch = Callable[[str], bytes | None]
 """Asks the driver for the bytes of a file of the release by relative path; None when it has none either."""
@@ -21,19 +28,20 @@ CACHE_BYTES = 256 * 1024 * 1024
 """Decoded pixels kept per process: the samples of one image usually follow each other."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class MediaStore:
     """Finds, verifies and decodes the media of a release on this node.
 
     A file is looked for below each root in turn and must have the digest of its record. Where no root holds it,
-    `fetch` is asked and the bytes are kept below `spool`.
+    `fetch` is asked and the bytes are kept below `spool`. Cropped and painted images are written there too where an
+    adapter asks for their path; without a spool into a temporary folder that goes with the store.
     """
 
     roots: Sequence[Path]
     spool: Path | None = None
     fetch: Fetch | None = None
     _verified: dict[str, Path] = field(default_factory=dict)
-    _decoded: "dict[tuple[str, tuple[float, float] | None], NDArray[Any]]" = field(default_factory=dict)
+    _decoded: "dict[Decoded, NDArray[Any]]" = field(default_factory=dict)
 
     def locate(self, media: Media) -> Path:
         """Return the verified local file of `media`.
@@ -66,8 +74,51 @@ class MediaStore:
         path.write_bytes(content)
         return path
 
+    def shown_path(self, media: Media) -> Path:
+        """Return a local file of what the media shows: that of the release, or a PNG of a cropped or painted image.
+
+        Raises:
+            DataError: As `locate` and `image`, or the PNG cannot be written.
+        """
+        stored = self.locate(media)
+        if media.crop is None and not media.drawn:
+            return stored
+        path = self._own_folder() / f"{digest(to_json(replace(media, path='')))}.png"
+        if not path.exists():
+            self._write(path, media)
+        return path
+
+    def _own_folder(self) -> Path:
+        """Return the spool; without one a temporary folder becomes it, which goes with this store."""
+        if self.spool is None:
+            self.spool = Path(tempfile.mkdtemp(prefix="medground-media-"))
+            weakref.finalize(self, shutil.rmtree, self.spool, ignore_errors=True)
+        return self.spool
+
+    def _write(self, path: Path, media: Media) -> None:
+        """Write the pixels under another name first, so that whoever sees the file sees all of it."""
+        from PIL import Image
+
+        image = Image.fromarray(self.image(media))
+        partial = path.with_suffix(f".{os.getpid()}")
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            image.save(partial, format="PNG", compress_level=1)
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            reason = error.strerror or error
+            raise DataError(
+                f"{media.path}: cropped or painted, it cannot be written to {path.parent}: {reason}; make room there"
+            ) from error
+
     def image(self, media: Media) -> "NDArray[np.uint8]":
-        """Return the image as uint8 (H, W, 3) RGB, read-only; decoded once while it stays in the cache."""
+        """Return what is shown of the image as uint8 (H, W, 3) RGB, read-only; made once while in the cache."""
+        if media.crop is not None or media.drawn:
+            from harness import painting
+
+            stored = replace(media, crop=None, drawn=())
+            return self._once(media, lambda: painting.shown(self.image(stored), media))
         from harness.images import read_image
 
         return self._once(
@@ -81,7 +132,7 @@ class MediaStore:
         return self._once(media, lambda: read_volume(self.locate(media)).voxels)
 
     def _once(self, media: Media, decode: "Callable[[], NDArray[Any]]") -> "NDArray[Any]":
-        key = (media.sha256 or "", media.window)
+        key = (media.sha256 or "", media.window, media.crop, media.drawn)
         if key not in self._decoded:
             pixels = decode()
             pixels.setflags(write=False)
@@ -105,16 +156,16 @@ class LocalMedia:
 
     @property
     def path(self) -> str:
-        """A verified local file."""
-        return str(self.store.locate(self.record))
+        """A local file of what `image` or `volume` returns: the release's own, verified, or a PNG made of it."""
+        return str(self.store.shown_path(self.record))
 
     @property
     def size(self) -> Size:
-        """(H, W) or (D, H, W) as stored."""
+        """(H, W) or (D, H, W) of what `image` or `volume` returns."""
         return self.record.size
 
     def image(self) -> "NDArray[np.uint8]":
-        """Return uint8 (H, W, 3) RGB, read-only.
+        """Return uint8 (H, W, 3) RGB, read-only: cropped and painted where the record says so.
 
         Raises:
             DataError: The media is a volume, or the file cannot be read.

@@ -1,14 +1,21 @@
 """`harness metric`: JSON lines in, JSON lines out, to try a metric on pairs of one's own."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import fsum
 
-from harness import masks
+import numpy as np
+
 from harness.errors import DataError, SpecError
-from harness.metrics import Metric, find, sample_values
-from harness.records import Entity, Json, Prediction, Sample, Target
+from harness.line_readers import parse, read_pair, similarity
+from harness.metric_choice import read_parameters
+from harness.metrics import Metric, Outcome, bind, find, sample_values, settle
+from harness.metrics.retrieval import matrix_outcome
+from harness.metrics.row import Pair, Stats
+from harness.records import Json, Sample
+
+COUNTED = ("ok", "unparsed")
+"""Statuses of outcomes that are in the mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +37,37 @@ class _Corpus:
 
     metric: Metric
     values: dict[str, list[float]] = field(default_factory=dict)
-    n: int = 0
+    stats: list[Stats] = field(default_factory=list)
     undefined: int = 0
 
-    def add(self, values: Mapping[str, float | None], *, undefined: bool) -> None:
-        self.undefined += undefined
-        if undefined:
+    def add(self, outcome: Outcome, values: Mapping[str, float | None]) -> None:
+        if outcome.status not in COUNTED:
+            self.undefined += 1
             return
-        self.n += 1
+        self.stats.append(outcome.stats)
         for name, value in values.items():
             if value is not None:
                 self.values.setdefault(name, []).append(value)
 
     def line(self) -> OutputLine:
-        means = {
+        values = self._pooled() if self.metric.corpus else self._means()
+        return OutputLine({"aggregate": {"n": len(self.stats), "undefined": self.undefined, "values": values}})
+
+    def _means(self) -> dict[str, Json]:
+        return {
             name: fsum(self.values[name]) / len(self.values[name]) if self.values.get(name) else None
             for name in self.metric.values
         }
-        return OutputLine({"aggregate": {"n": self.n, "undefined": self.undefined, "values": means}})
+
+    def _pooled(self) -> dict[str, Json]:
+        if not self.stats:
+            return dict.fromkeys(self.metric.values)
+        if self.metric.pool is not None:
+            pooled = self.metric.pool(self.stats, np.ones(len(self.stats)))
+        else:
+            pooled = self.metric.combine(np.asarray([fsum(column) for column in zip(*self.stats, strict=True)]))
+        found = [None if np.isnan(value) else float(value) for value in pooled]
+        return dict(zip(self.metric.values, found, strict=True))
 
 
 def run(
@@ -55,77 +75,75 @@ def run(
 ) -> Iterator[OutputLine]:
     """Yield one output line per input line, and the corpus's line at the end when `aggregate`.
 
+    Its values are means over the lines, for metrics of a whole corpus the pooled ones. A metric whose scores depend on
+    the other lines, or that scores many at once, sees all lines before the first is answered.
+
     Raises:
-        SpecError: The metric, its protocol or a parameter does not exist.
+        SpecError: The metric, its protocol or a parameter does not exist, or what the metric needs is not here.
     """
-    metric = find(name, protocol)
-    if params:
-        raise SpecError(f"--param {params[0]}: {metric.name} ({metric.protocol}) has no parameters")
+    metric = bind(find(name, protocol), read_parameters(params), "--param")
+    if metric.resource is not None and (missing := metric.resource.missing(metric.bound)) is not None:
+        raise SpecError(f"{metric.name} ({metric.protocol}): {missing.reason}; {missing.remedy}")
     return _run(lines, metric, aggregate)
 
 
 def _run(lines: Iterable[bytes], metric: Metric, aggregate: bool) -> Iterator[OutputLine]:
     corpus = _Corpus(metric)
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            sample, prediction = _read(line, number, metric)
-        except DataError as error:
-            values = dict.fromkeys(metric.values)
-            nothing = {"value": None, "status": "error", "values": values, "detail": {"error": str(error)}}
-            yield OutputLine(nothing, readable=False)
-            continue
-        yield OutputLine(_score(metric, sample, prediction, corpus))
+    numbered = ((f"line {number}", line) for number, line in enumerate(lines, 1) if line.strip())
+    outcomes = _of_matrices(numbered, metric) if metric.line == "retrieval" else _of_pairs(numbered, metric)
+    for outcome in outcomes:
+        yield _unreadable(outcome, metric) if isinstance(outcome, DataError) else _scored(outcome, metric, corpus)
     if aggregate:
         yield corpus.line()
 
 
-def _score(metric: Metric, sample: Sample, prediction: Prediction, corpus: _Corpus) -> dict[str, Json]:
-    outcome = metric.score(sample, prediction)
-    counted = outcome.status in ("ok", "unparsed")
-    stats = outcome.stats or metric.worst(sample)
-    found = sample_values(metric, stats) if counted else (None,) * len(metric.values)
-    values = dict(zip(metric.values, found, strict=True))
-    corpus.add(values, undefined=not counted)
-    return {"value": found[0], "status": outcome.status, "values": values, "detail": dict(outcome.detail)}
+def _of_matrices(lines: Iterable[tuple[str, bytes]], metric: Metric) -> Iterator[Outcome | DataError]:
+    """Yield what each line, a corpus of its own, is worth, or why it could not be read."""
+    for where, line in lines:
+        try:
+            yield matrix_outcome(metric, similarity(parse(line, where, metric.line), where), where)
+        except DataError as error:
+            yield error
 
 
-def _read(line: bytes, number: int, metric: Metric) -> tuple[Sample, Prediction]:
-    """Return the pair of one line.
+def _of_pairs(lines: Iterable[tuple[str, bytes]], metric: Metric) -> Iterator[Outcome | DataError]:
+    """Yield what each line is worth, or why it could not be read or scored."""
+    pairs: Iterator[Pair | DataError] = (_pair(line, where, metric) for where, line in lines)
+    if metric.prepare is not None:
+        read = list(pairs)
+        pairs = iter(read)
+        metric = settle(metric, [pair for pair in read if not isinstance(pair, DataError)])
+    for pair in pairs:
+        if isinstance(pair, DataError):
+            yield pair
+            continue
+        try:
+            yield _with_worst(metric.score(*pair), metric, pair[0])
+        except DataError as error:
+            yield error
 
-    Raises:
-        DataError: It is not JSON, or a field is missing or of another kind.
-    """
+
+def _pair(line: bytes, where: str, metric: Metric) -> Pair | DataError:
     try:
-        value = json.loads(line.strip())
-    except json.JSONDecodeError as error:
-        raise DataError(f"line {number}: expected a JSON object: {error.msg}, column {error.colno}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"line {number}: expected a JSON object: {error}") from error
-    if not isinstance(value, dict) or "prediction" not in value or "target" not in value:
-        found = ", ".join(map(repr, value)) if isinstance(value, dict) else type(value).__name__
-        raise DataError(f'line {number}: expected an object with "prediction" and "target", found {found or "no key"}')
-    return _READERS[metric.line](value, number)
+        return read_pair(parse(line, where, metric.line), where, metric.line)
+    except DataError as error:
+        return error
 
 
-def _read_text(value: Mapping[str, Json], number: int) -> tuple[Sample, Prediction]:
-    reply, target = value["prediction"], value["target"]
-    if not isinstance(reply, str):
-        raise DataError(f"line {number}: prediction: expected text, found {type(reply).__name__}")
-    answers = target if isinstance(target, list) else [target]
-    if not answers or not all(isinstance(answer, str) for answer in answers):
-        raise DataError(f"line {number}: target: expected text or a list of texts, found {target!r:.80}")
-    return Sample(id=str(number), target=Target(answers=tuple(answers))), Prediction(key="", status="ok", text=reply)
+def _with_worst(outcome: Outcome, metric: Metric, sample: Sample) -> Outcome:
+    """Return the outcome with stats: a reply that could not be read is worth the worst value."""
+    return outcome if outcome.stats or outcome.status != "unparsed" else replace(outcome, stats=metric.worst(sample))
 
 
-def _read_masks(value: Mapping[str, Json], number: int) -> tuple[Sample, Prediction]:
-    prediction = masks.from_json(value["prediction"], where=f"line {number}: prediction")
-    target = masks.from_json(value["target"], where=f"line {number}: target")
-    if prediction.size != target.size:
-        raise DataError(f"line {number}: prediction is {prediction.size}, target is {target.size}; expected one size")
-    sample = Sample(id=str(number), target=Target(entities=(Entity(name="target", mask=target),)))
-    return sample, Prediction(key="", status="ok", masks=(prediction,))
+def _scored(outcome: Outcome, metric: Metric, corpus: _Corpus) -> OutputLine:
+    found = sample_values(metric, outcome.stats) if outcome.status in COUNTED else (None,) * len(metric.values)
+    values = dict(zip(metric.values, found, strict=True))
+    corpus.add(outcome, values)
+    detail = dict(outcome.detail)
+    return OutputLine({"value": found[0], "status": outcome.status, "values": values, "detail": detail})
 
 
-_READERS = {"text": _read_text, "masks": _read_masks}
+def _unreadable(error: DataError, metric: Metric) -> OutputLine:
+    values = dict.fromkeys(metric.values)
+    line: dict[str, Json] = {"value": None, "status": "error", "values": values, "detail": {"error": str(error)}}
+    return OutputLine(line, readable=False)

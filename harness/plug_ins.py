@@ -105,11 +105,12 @@ def load_metric(use: MetricUse, folder: Path) -> "Metric":
         folder: `TaskSpec.folder`.
 
     Raises:
-        SpecError: There is no such row; a plug-in is gone or no longer holds a `Metric`.
+        SpecError: There is no such row, or it has no such parameter; a plug-in is gone or no longer holds a `Metric`.
     """
-    from harness.metrics import find
+    from harness.metrics import bind, find
 
-    return find(use.metric, use.protocol) if use.plug_in is None else load_row(use.plug_in.reference, folder)[0]
+    row = find(use.metric, use.protocol) if use.plug_in is None else load_row(use.plug_in.reference, folder)[0]
+    return bind(row, use.parameters, f"{use.metric} ({use.protocol})")
 
 
 def load_reader(release: Release, folder: Path) -> "Reader":

@@ -4,13 +4,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness import geometry, masks
+from harness import crops, geometry, masks
 from harness.errors import DataError
+from harness.pointing import Pointing
 from harness.records import (
     Box,
     Capabilities,
+    Crop,
     Json,
     Mask,
+    Media,
     MediaPart,
     Part,
     Points,
@@ -18,6 +21,8 @@ from harness.records import (
     Region,
     Request,
     Sample,
+    Size,
+    Target,
     TextPart,
     Turn,
     VisualPrompt,
@@ -35,10 +40,6 @@ WANTS: Mapping[str, tuple[str, ...]] = {
     "boxes": ("boxes",),
     "retrieval": ("embedding",),
 }
-
-MARKS: Mapping[type, str] = {Box: "<box>", Points: "<point>", Region: "<region>"}
-TAKES: Mapping[type, str] = {Box: "box", Points: "point", Region: "region"}
-FALLBACK_OF: Mapping[type, str] = {Box: "box_as_text", Region: "region_as_box_text"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +70,14 @@ def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, cap
     lacks += _lacks_for_media(sample, capabilities)
     if task.prompt and "text" not in capabilities.takes:
         lacks.append("takes text")
-    used: list[str] = []
-    for prompt in prompts:
-        if TAKES[type(prompt)] in capabilities.takes:
-            continue
-        name = FALLBACK_OF.get(type(prompt), "")
-        if name in task.fallbacks:
-            used.append(f"{name}: {task.fallbacks[name]}")
-        else:
-            lacks.append(f"takes {TAKES[type(prompt)]}")
+    pointing = _pointing(task, prompts, sample, capabilities)
+    lacks += pointing.lacking()
     missing = f"the task needs a model that {' and '.join(dict.fromkeys(lacks))}" if lacks else None
-    return Support(missing=missing, fallbacks=tuple(dict.fromkeys(used)))
+    return Support(missing=missing, fallbacks=pointing.used())
+
+
+def _pointing(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, capabilities: Capabilities) -> Pointing:
+    return Pointing(prompts=prompts, media=sample.media, fallbacks=task.fallbacks, takes=capabilities.takes)
 
 
 def _lacks_for_media(sample: Sample, capabilities: Capabilities) -> list[str]:
@@ -103,14 +101,13 @@ def visual_prompts(task: TaskSpec, sample: Sample) -> tuple[VisualPrompt, ...]:
     `box`, `points` and `region` are drawn from the target: the tight box, the pixel deepest inside, the mask itself.
 
     Raises:
-        DataError: There is nothing to draw them from, or a region of the release has no pixel.
+        DataError: There is nothing to draw them from, or what the release points at is not in its image.
     """
     if task.visual_prompt == "none":
         return ()
     if task.visual_prompt == "from_sample":
         for prompt in sample.visual_prompts:
-            if isinstance(prompt, Region) and not masks.area(prompt.mask):
-                raise DataError(f"{sample.id}: the region that the release points at has no pixel")
+            _check_prompt(prompt, sample.media[0].size if sample.media else (), sample.id)
         return sample.visual_prompts
     found = [entity.mask for entity in sample.target.entities if entity.mask is not None and masks.area(entity.mask)]
     if not found:
@@ -123,6 +120,29 @@ def visual_prompts(task: TaskSpec, sample: Sample) -> tuple[VisualPrompt, ...]:
     box = masks.bounding_box(mask)
     assert box is not None
     return (box,)
+
+
+def _check_prompt(prompt: VisualPrompt, size: Size, where: str) -> None:
+    """Raise a DataError unless what the release points at is in its image; `size` is empty where it is unknown."""
+    if isinstance(prompt, Region):
+        if not masks.area(prompt.mask):
+            raise DataError(f"{where}: the region that the release points at has no pixel")
+        if size and prompt.mask.size != size:
+            raise DataError(
+                f"{where}: the region that the release points at is {prompt.mask.size}, its image {size}; "
+                "`harness prepare` lists such pairs"
+            )
+    elif size and isinstance(prompt, Box):
+        geometry.check_box(prompt, size, where)
+    elif isinstance(prompt, Points) and size:
+        outside = [point for point in prompt.points if not _is_inside(point, size)]
+        if outside:
+            raise DataError(f"{where}: the point {outside[0]} that the release points at is outside its image {size}")
+
+
+def _is_inside(point: Sequence[float], size: Size) -> bool:
+    """Say whether a point (x, y) or (x, y, z) names a pixel of an image or volume of `size`."""
+    return len(point) == len(size) and all(0 <= value < length for value, length in zip(point, size[::-1], strict=True))
 
 
 def _deepest_pixel(mask: Mask) -> tuple[float, ...]:
@@ -152,12 +172,12 @@ def build_request(
         prior: What the train split says; handed on only to models that take it.
     """
     words = fill(task.prompt, names(sample), where=sample.id)
-    text, native = _apply_fallbacks(task, sample, prompts, capabilities, words)
+    pointed = _pointing(task, prompts, sample, capabilities).apply(words)
     request = Request(
         kind=task.asks,
         wants=wants(task),
-        messages=(Turn(role="user", parts=_parts(text, sample)),),
-        visual_prompts=native,
+        messages=(Turn(role="user", parts=_parts(pointed.text, pointed.media)),),
+        visual_prompts=pointed.native,
         candidates=_candidates(task, sample),
         decoding=task.decoding,
         repeat=repeat,
@@ -169,10 +189,20 @@ def build_request(
     return replace(
         request,
         sample_id=sample.id,
-        prior=prior if "prior" in capabilities.takes else None,
-        target=sample.target if oracle else None,
+        prior=_prior_as_shown(prior, pointed.crop) if "prior" in capabilities.takes else None,
+        target=_target_as_shown(sample.target, pointed.crop) if oracle else None,
         oracle=_oracle(task, sample) if oracle else None,
     )
+
+
+def _prior_as_shown(prior: Prior | None, crop: Crop | None) -> Prior | None:
+    if prior is None or prior.mask is None or crop is None:
+        return prior
+    return replace(prior, mask=crops.crop_mask(prior.mask, crop))
+
+
+def _target_as_shown(target: Target, crop: Crop | None) -> Target:
+    return target if crop is None else crops.crop_target(target, crop)
 
 
 def _candidates(task: TaskSpec, sample: Sample) -> tuple[str, ...]:
@@ -185,33 +215,15 @@ def _oracle(task: TaskSpec, sample: Sample) -> str | None:
     return fill(task.oracle, names(sample, with_target=True), where=sample.id) if task.oracle else None
 
 
-def _apply_fallbacks(
-    task: TaskSpec, sample: Sample, prompts: Sequence[VisualPrompt], capabilities: Capabilities, text: str
-) -> tuple[str, tuple[VisualPrompt, ...]]:
-    """Return the words with coordinates for prompts the model does not take, and the prompts it does."""
-    native: list[VisualPrompt] = []
-    for prompt in prompts:
-        if TAKES[type(prompt)] in capabilities.takes:
-            native.append(prompt)
-            continue
-        frame = str(task.fallbacks[FALLBACK_OF[type(prompt)]])
-        box = masks.bounding_box(prompt.mask) if isinstance(prompt, Region) else prompt
-        assert isinstance(box, Box)
-        words = geometry.box_text(box, sample.media[0].size, geometry.Frame.parse(frame, "fallbacks"))
-        mark = MARKS[type(prompt)]
-        text = text.replace(mark, words, 1) if mark in text else f"{text} {words}"
-    return text, tuple(native)
-
-
-def _parts(text: str, sample: Sample) -> tuple[Part, ...]:
+def _parts(text: str, media: Sequence[Media]) -> tuple[Part, ...]:
     """Return text and media in reading order: media where `<image>` stands, the rest before the words."""
     pieces = text.split("<image>")
     marked = len(pieces) - 1
-    leading = max(0, len(sample.media) - marked)
-    parts: list[Part] = [MediaPart(media=media) for media in sample.media[:leading]]
+    leading = max(0, len(media) - marked)
+    parts: list[Part] = [MediaPart(media=item) for item in media[:leading]]
     for index, piece in enumerate(pieces):
-        if index and leading + index - 1 < len(sample.media):
-            parts.append(MediaPart(media=sample.media[leading + index - 1]))
+        if index and leading + index - 1 < len(media):
+            parts.append(MediaPart(media=media[leading + index - 1]))
         if piece.strip():
             parts.append(TextPart(text=piece.strip("\n")))
     return tuple(parts)
@@ -269,5 +281,11 @@ def request_key(request: Request, identity: Mapping[str, Json]) -> str:
     for turn in content.get("messages", ()):
         for part in turn["parts"]:
             if "media" in part:
-                part["media"] = {name: part["media"].get(name) for name in ("sha256", "kind", "window")}
+                part["media"] = _in_key(part["media"])
     return digest({"request": content, "model": identity})
+
+
+def _in_key(media: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what of a media record decides on the pixels; an image as stored has neither crop nor paint."""
+    shown = {name: media[name] for name in ("crop", "drawn") if name in media}
+    return {name: media.get(name) for name in ("sha256", "kind", "window")} | shown

@@ -47,17 +47,34 @@ class Mask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SoftMask:
+    """A probability for every pixel or voxel, one code each; see `harness.soft_masks`.
+
+    Attributes:
+        size: (H, W) or (D, H, W) of the frame it lies in.
+        levels: What each 8-bit code stands for, ascending; empty where `data` holds the float64 numbers themselves.
+        data: The codes or numbers in C order, compressed by zlib, as base64.
+    """
+
+    size: Size
+    levels: tuple[float, ...] = ()
+    data: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """One image or volume of a release.
+    """One image or volume of a release, and how it is shown.
 
     Attributes:
         path: Relative to the data root, POSIX.
         sha256: Digest of the file's bytes; None where the release lacks the file or it cannot be read.
         kind: `image` or `volume`.
-        size: (H, W) or (D, H, W) as stored; empty where the file cannot be read.
+        size: (H, W) or (D, H, W) as shown, which without a crop is as stored; empty where the file cannot be read.
         spacing_mm: Pixel size per array axis in millimetres.
         affine: Row-major 4 x 4 voxel-to-world matrix of a volume.
         window: (low, high) grey values that become 0 and 255 when a 16-bit image is read.
+        crop: The part of the image that is shown in its place.
+        drawn: What is painted over the pixels, in this order, after the crop.
     """
 
     path: str
@@ -67,6 +84,8 @@ class Media:
     spacing_mm: tuple[float, ...] | None = None
     affine: tuple[float, ...] | None = None
     window: tuple[float, float] | None = None
+    crop: "Crop | None" = None
+    drawn: "tuple[Overlay, ...]" = ()
 
     @property
     def record(self) -> "Media":
@@ -97,6 +116,38 @@ class Region:
 
 
 VisualPrompt = Box | Points | Region
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """A window of an image that is shown in its place; its first pixel becomes (0, 0).
+
+    Attributes:
+        corners: x1 y1 x2 y2 of the window in whole pixels of the original image, half-open.
+        original: (H, W) of that image.
+    """
+
+    corners: tuple[int, int, int, int]
+    original: Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """Paint over an image that points at something.
+
+    Attributes:
+        prompt: What is pointed at, in the frame of the image as shown.
+        style: `outline` of a region or box, `fill` of a region, `dot` on each point.
+        colour: Red, green, blue.
+        width: Pixels of the line, or of the dot's radius; 0 for a fill.
+        opacity: Percent of the colour in a painted pixel.
+    """
+
+    prompt: VisualPrompt
+    style: Literal["outline", "fill", "dot"]
+    colour: tuple[int, int, int]
+    width: int
+    opacity: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +268,7 @@ class Request:
         kind: `generate`, `nll` (score each candidate as a continuation) or `embed`.
         wants: Which of text, masks, boxes, nll, embedding the task asks for.
         messages: The conversation; `<region>` and `<box>` stand in the text where a visual prompt is meant.
-        visual_prompts: In the order of their marks, in the frame of the original image.
+        visual_prompts: In the order of their marks, in the frame of the first image or volume as it is shown.
         candidates: Continuations (nll) or texts (embed).
         decoding: Generation settings of the task.
         repeat: 0-based number of the repetition.
@@ -295,11 +346,14 @@ class Answer:
     Attributes:
         text: The reply, decoded.
         choice: A letter, for models that answer multiple choice without text.
-        masks: Boolean arrays (H, W) or (D, H, W), or `Mask`, in the frame of the original image.
+        masks: Boolean arrays (H, W) or (D, H, W), or `Mask`, in the frame of the first image or volume as shown.
+        soft_masks: Probabilities as float arrays of the same size; one per mask, or alone, which makes the pixels above
+            0.5 the masks.
         mask_scores: One confidence per mask.
-        boxes: In the frame of the original image.
+        boxes: In the same frame.
         entities: Names bound to masks.
         nll: Mean negative log likelihood per candidate.
+        nll_tokens: How many tokens each mean in `nll` is over.
         embedding: One image vector and one text vector.
         rendered: What was finally sent to the model, after chat template and special tokens.
         usage: Counts such as prompt and answer tokens.
@@ -310,10 +364,12 @@ class Answer:
     text: str | None = None
     choice: str | None = None
     masks: Sequence[Any] = ()
+    soft_masks: Sequence[Any] = ()
     mask_scores: Sequence[float] = ()
     boxes: Sequence[Box] = ()
     entities: Sequence[PredictedEntity] = ()
     nll: Sequence[float] = ()
+    nll_tokens: Sequence[int] = ()
     embedding: Sequence[Sequence[float]] = ()
     rendered: str | None = None
     usage: Mapping[str, float] = field(default_factory=dict)
@@ -330,10 +386,12 @@ class Prediction:
     text: str | None = None
     choice: str | None = None
     masks: tuple[Mask, ...] = ()
+    soft_masks: tuple[SoftMask, ...] = ()
     mask_scores: tuple[float, ...] = ()
     boxes: tuple[Box, ...] = ()
     entities: tuple[PredictedEntity, ...] = ()
     nll: tuple[float, ...] = ()
+    nll_tokens: tuple[int, ...] = ()
     embedding: tuple[tuple[float, ...], ...] = ()
     rendered: str | None = None
     seconds: float = 0.0
@@ -349,6 +407,7 @@ class Score:
         values: One number per name of the metric's table row; empty unless `status` is ok or unparsed.
         stats: The short tuple of floats that the metric's table row names; sums of it give pooled values.
         failed: The worst value stands in for a prediction that failed.
+        detail: What the metric says of this sample beyond its numbers: the rule that fired, or what it raised.
     """
 
     sample_id: str
@@ -359,6 +418,7 @@ class Score:
     values: tuple[float | None, ...] = ()
     stats: tuple[float, ...] = ()
     failed: bool = False
+    detail: Mapping[str, Json] = field(default_factory=dict)
     cluster: str = ""
     strata: Mapping[str, str] = field(default_factory=dict)
 

@@ -123,10 +123,31 @@ def _cell(task: str, block: Mapping[str, Any]) -> dict[str, Any]:
         "headline": headline_row(block),
         "rows": [row for row in rows if row["stratum"] is None],
         "strata": strata,
+        "spreads": _spreads(rows),
         "value_names": [
             row["name"] for row in rows if row["stratum"] is None and row["mean"] == "micro" and _is(row, shown)
         ],
     }
+
+
+def _spreads(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return, of each value of each metric under several protocols, how far apart they put the same predictions."""
+    by_name: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows:
+        if row["stratum"] is None and row["mean"] != "macro" and row["value"] is not None:
+            by_name.setdefault((row["metric"], row["name"]), {})[row["protocol"]] = row["value"]
+    return [
+        {
+            "metric": metric,
+            "name": name,
+            "lowest": min(values, key=values.__getitem__),
+            "highest": max(values, key=values.__getitem__),
+            "spread": max(values.values()) - min(values.values()),
+            "values": values,
+        }
+        for (metric, name), values in by_name.items()
+        if len(values) > 1
+    ]
 
 
 def _headline_metric(block: Mapping[str, Any]) -> tuple[str, str]:

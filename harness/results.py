@@ -14,12 +14,14 @@ from typing import Any, TextIO
 from harness import plan
 from harness.aggregate import aggregate
 from harness.aggregate import to_json as row_to_json
-from harness.metrics.row import Metric
+from harness.available import Lacking, available_metrics
+from harness.bounds import Bounds, Spread
+from harness.metrics.row import Metric, Pair, settle
 from harness.planning import StoredCell, read_cells
 from harness.records import FAULTS, PREDICTION_STATUSES, Json, Prediction, Result, Sample, Score
-from harness.scoring import ScoreFile, read_scores, score, score_files
+from harness.scoring import ScoreFile, read_scores, readable, score, score_files
 from harness.serial import canonical, to_json
-from harness.spec import GroupSpec, TaskSpec, load_metric
+from harness.spec import GroupSpec, TaskSpec
 from harness.store import RunStore, write_atomically
 
 SCHEMA = 1
@@ -98,8 +100,10 @@ def score_run(
             cell = cells.get(task.task)
             if cell is None or cell.unsupported is not None:
                 continue
-            tally, rows = _score_cell(store, task, folder / "scores", every_failure)
-            blocks[task.task] = _block(task, cell, tally, rows)
+            rows = available_metrics(task)
+            unavailable += [_unavailable(task, lacking) for lacking in rows.lacking]
+            tally, numbers = _score_cell(store, task, rows.metrics, folder / "scores", every_failure)
+            blocks[task.task] = _block(task, cell, tally, numbers)
             failures += tally.failures
             wanted += cell.samples * task.repeats
             faults += sum(tally.counts[status] for status in FAULTS)
@@ -116,13 +120,22 @@ def score_run(
     return Scored(results=results, failures=failures, wanted=wanted, faults=faults)
 
 
-def _score_cell(store: RunStore, task: TaskSpec, folder: Path, every_failure: TextIO) -> tuple[Tally, list[Result]]:
-    metrics = [load_metric(use, task.folder) for use in task.metrics]
+def _unavailable(task: TaskSpec, lacking: Lacking) -> dict[str, Json]:
+    return {"task": task.task, "metric": lacking.metric, "reason": lacking.reason, "remedy": lacking.remedy}
+
+
+def _score_cell(
+    store: RunStore, task: TaskSpec, metrics: Sequence[Metric], folder: Path, every_failure: TextIO
+) -> tuple[Tally, list[dict[str, Json]]]:
+    """Score every prediction of a cell; return what became of its samples, and its rows of `results.json`."""
     folder.mkdir(exist_ok=True)
     paths = score_files(folder, task.task, metrics)
     files = {key: ScoreFile(path) for key, path in paths.items()}
-    tally = Tally()
+    metrics = [settle(metric, _answered(store, task)) for metric in metrics]
+    tally, spread = Tally(), Spread()
     for sample, repeat, prediction in _predictions(store, task.task, tally, every_failure):
+        sample, prediction = readable(sample, prediction, task.grammar)
+        spread.add(sample)
         for metric in metrics:
             row = score(metric, sample, repeat, prediction)
             if row is not None:
@@ -131,11 +144,34 @@ def _score_cell(store: RunStore, task: TaskSpec, folder: Path, every_failure: Te
     for file in files.values():
         file.close()
     rows = [
-        row
-        for metric in metrics
+        {**row_to_json(row), **_pedigree(metric), **_bounds(row, metric, bounds)}
+        for metric, bounds in ((metric, spread.bounds(metric)) for metric in metrics)
         for row in _aggregate(task, metric, read_scores(paths[metric.name, metric.protocol], metric))
     ]
     return tally, rows
+
+
+def _bounds(row: Result, metric: Metric, bounds: Bounds) -> dict[str, Json]:
+    """Return floor and ceiling for the rows of the whole task of the metric's first value, which they are about."""
+    if row.stratum is not None or row.name != metric.values[0]:
+        return {}
+    return {"floor": bounds.floor, "ceiling": bounds.ceiling}
+
+
+def _pedigree(metric: Metric) -> dict[str, Json]:
+    """Return what a number depends on beside its protocol: the row's parameters and the resource it used."""
+    pedigree: dict[str, Json] = {"parameters": dict(metric.bound)} if metric.bound else {}
+    if metric.resource is not None:
+        pedigree["resource"] = dict(metric.resource.describe(metric.bound))
+    return pedigree
+
+
+def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
+    """Yield the pairs of a cell that have a prediction, for metrics that look at all of them first."""
+    for row in plan.read(store.path / "plan" / f"{task.task}.parquet"):
+        prediction = _prediction(store, row)
+        if prediction is not None and prediction.status != "data_error":
+            yield readable(row.sample, prediction, task.grammar)
 
 
 def _predictions(
@@ -177,11 +213,11 @@ def _aggregate(task: TaskSpec, metric: Metric, scores: Iterable[Score]) -> list[
         scores,
         strata=task.strata,
         macro_over=headline.over if headline.mean == "macro" else None,
-        pooled=headline.mean == "pooled" and metric.additive,
+        pooled=headline.mean == "pooled",
     )
 
 
-def _block(task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Result]) -> dict[str, Json]:
+def _block(task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
     wanted = cell.samples * task.repeats
     order = [*PREDICTION_STATUSES, "not_run"]
     return {
@@ -198,7 +234,7 @@ def _block(task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Result
             "mean": task.headline.mean,
             "over": task.headline.over,
         },
-        "metrics": [row_to_json(row) for row in rows],
+        "metrics": [dict(row) for row in rows],
     }
 
 

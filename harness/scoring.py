@@ -2,12 +2,28 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from harness.metrics.row import Metric, Stats, sample_values
-from harness.records import FAILED, Prediction, Sample, Score, ScoreStatus
+from harness.grammar import fill_entities, plain_text
+from harness.metrics.row import Metric, Outcome, Pair, sample_values
+from harness.records import FAILED, Prediction, Sample, Score
 
 ROWS_PER_GROUP = 65536
+
+
+def readable(sample: Sample, prediction: Prediction, grammar: str) -> Pair:
+    """Return the pair as it is scored: tags read into entities where the model hands over none, and out of all words.
+
+    Args:
+        grammar: Of the task; with `none` the pair is returned as it is.
+    """
+    if grammar == "none":
+        return sample, prediction
+    named = fill_entities(prediction, grammar)
+    words = None if named.text is None else plain_text(named.text, grammar)
+    answers = tuple(plain_text(answer, grammar) for answer in sample.target.answers)
+    return replace(sample, target=replace(sample.target, answers=answers)), replace(named, text=words)
 
 
 def score(metric: Metric, sample: Sample, repeat: int, prediction: Prediction) -> Score | None:
@@ -22,38 +38,40 @@ def score(metric: Metric, sample: Sample, repeat: int, prediction: Prediction) -
     nothing_to_find = sample.target.absent
     if prediction.status in FAILED and not (nothing_to_find and prediction.status == "empty"):
         if not nothing_to_find and metric.ceiling(sample) is None:
-            return _score(metric, sample, repeat, "undefined")
-        return _worst(metric, sample, repeat, "ok")
+            return _score(metric, sample, repeat, Outcome("undefined"))
+        return _worst(metric, sample, repeat, Outcome("ok", metric.worst(sample)))
+    if metric.line == "judge":
+        return _score(metric, sample, repeat, Outcome("unjudged", detail={"reason": "no judge was asked"}))
     try:
         outcome = metric.score(sample, prediction)
-    except Exception:  # noqa: BLE001 - a metric may be a task's own code; one sample must not end a run
-        return _score(metric, sample, repeat, "scorer_error")
+    except Exception as error:  # noqa: BLE001 - a metric may be a task's own code; one sample must not end a run
+        return _score(
+            metric, sample, repeat, Outcome("scorer_error", detail={"error": f"{type(error).__name__}: {error}"})
+        )
     if outcome.status == "unparsed":
-        return _worst(metric, sample, repeat, "unparsed", outcome.stats)
-    return _score(metric, sample, repeat, outcome.status, outcome.stats)
+        return _worst(metric, sample, repeat, replace(outcome, stats=outcome.stats or metric.worst(sample)))
+    return _score(metric, sample, repeat, outcome)
 
 
-def _worst(metric: Metric, sample: Sample, repeat: int, status: ScoreStatus, stats: Stats = ()) -> Score:
+def _worst(metric: Metric, sample: Sample, repeat: int, outcome: Outcome) -> Score:
     """Return the score of a prediction that failed; `undefined` where even the worst answer has no value."""
-    stats = stats or metric.worst(sample)
-    if sample_values(metric, stats)[0] is None:
-        return _score(metric, sample, repeat, "undefined")
-    return _score(metric, sample, repeat, status, stats, failed=True)
+    if sample_values(metric, outcome.stats)[0] is None:
+        return _score(metric, sample, repeat, replace(outcome, status="undefined"))
+    return _score(metric, sample, repeat, outcome, failed=True)
 
 
-def _score(
-    metric: Metric, sample: Sample, repeat: int, status: ScoreStatus, stats: Stats = (), *, failed: bool = False
-) -> Score:
-    counted = status in ("ok", "unparsed")
+def _score(metric: Metric, sample: Sample, repeat: int, outcome: Outcome, *, failed: bool = False) -> Score:
+    counted = outcome.status in ("ok", "unparsed")
     return Score(
         sample_id=sample.id,
         repeat=repeat,
         metric=metric.name,
         protocol=metric.protocol,
-        status=status,
-        values=sample_values(metric, stats) if counted else (),
-        stats=stats if counted else (),
+        status=outcome.status,
+        values=sample_values(metric, outcome.stats) if counted else (),
+        stats=outcome.stats if counted else (),
         failed=failed,
+        detail=outcome.detail,
         cluster=sample.cluster,
         strata=sample.strata,
     )
@@ -75,6 +93,7 @@ class ScoreFile:
                 ("failed", pa.bool_()),
                 ("cluster", pa.string()),
                 ("strata", pa.string()),
+                ("detail", pa.string()),
                 ("values", pa.list_(pa.float64())),
                 ("stats", pa.list_(pa.float64())),
             ]
@@ -95,8 +114,9 @@ class ScoreFile:
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
-        columns = {name: [getattr(row, name) for row in rows] for name in self._schema.names if name != "strata"}
-        columns["strata"] = [json.dumps(dict(row.strata), sort_keys=True, ensure_ascii=False) for row in rows]
+        columns = {name: [getattr(row, name) for row in rows] for name in self._schema.names}
+        for name in ("strata", "detail"):
+            columns[name] = [json.dumps(dict(value), sort_keys=True, ensure_ascii=False) for value in columns[name]]
         for name in ("values", "stats"):
             columns[name] = [list(getattr(row, name)) for row in rows]
         self._writer.write_table(self._pa.table(columns, schema=self._schema))
@@ -120,6 +140,7 @@ def read_scores(path: Path, metric: Metric) -> Iterator[Score]:
                     failed=row["failed"],
                     cluster=row["cluster"],
                     strata=json.loads(row["strata"]),
+                    detail=json.loads(row["detail"]),
                 )
 
 

@@ -13,12 +13,14 @@ from typing import Any
 
 from harness.records import (
     Box,
+    Crop,
     Entity,
     ErrorInfo,
     Json,
     Mask,
     Media,
     MediaPart,
+    Overlay,
     Part,
     Points,
     PredictedEntity,
@@ -27,6 +29,7 @@ from harness.records import (
     Region,
     Request,
     Sample,
+    SoftMask,
     Target,
     TextPart,
     Turn,
@@ -122,6 +125,24 @@ def media_from_json(value: Mapping[str, Json]) -> Media:
         spacing_mm=_optional_tuple(value.get("spacing_mm")),
         affine=_optional_tuple(value.get("affine")),
         window=None if value.get("window") is None else (value["window"][0], value["window"][1]),
+        crop=_crop_from_json(value["crop"]) if "crop" in value else None,
+        drawn=tuple(_overlay_from_json(item) for item in value.get("drawn", ())),
+    )
+
+
+def _crop_from_json(value: Mapping[str, Json]) -> Crop:
+    x1, y1, x2, y2 = value["corners"]
+    return Crop(corners=(x1, y1, x2, y2), original=tuple(value["original"]))
+
+
+def _overlay_from_json(value: Mapping[str, Json]) -> Overlay:
+    red, green, blue = value["colour"]
+    return Overlay(
+        prompt=visual_prompt_from_json(value["prompt"]),
+        style=value["style"],
+        colour=(red, green, blue),
+        width=value["width"],
+        opacity=value["opacity"],
     )
 
 
@@ -221,16 +242,22 @@ def prediction_from_json(value: Mapping[str, Json]) -> Prediction:
         text=value.get("text"),
         choice=value.get("choice"),
         masks=tuple(mask_from_json(item) for item in value.get("masks", ())),
+        soft_masks=tuple(_soft_mask_from_json(item) for item in value.get("soft_masks", ())),
         mask_scores=tuple(value.get("mask_scores", ())),
         boxes=tuple(Box(corners=tuple(item["corners"])) for item in value.get("boxes", ())),
         entities=tuple(predicted_entity_from_json(item) for item in value.get("entities", ())),
         nll=tuple(value.get("nll", ())),
+        nll_tokens=tuple(value.get("nll_tokens", ())),
         embedding=tuple(tuple(vector) for vector in value.get("embedding", ())),
         rendered=value.get("rendered"),
         seconds=value.get("seconds", 0.0),
         usage=value.get("usage", {}),
         error=None if error is None else ErrorInfo(**error),
     )
+
+
+def _soft_mask_from_json(value: Mapping[str, Json]) -> SoftMask:
+    return SoftMask(size=tuple(value["size"]), levels=tuple(value.get("levels", ())), data=value["data"])
 
 
 def predicted_entity_from_json(value: Mapping[str, Json]) -> PredictedEntity:

@@ -1,26 +1,22 @@
 """An evaluation before anything is asked: what was stated, resolved to tasks, a model, and prepared data."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.cache_folder import default_cache
 from harness.errors import SpecError
+from harness.metric_choice import with_parameters, with_protocols
 from harness.models.reference import ModelReference, build, capabilities_of, identity, parse
 from harness.planning import Cell, DataRoots, Notice, data_roots, prepare_cells
 from harness.records import Capabilities, Json, Resources
 from harness.runner import Ledger
 from harness.serial import digest
-from harness.spec import GroupSpec, MetricUse, TaskSpec, index
+from harness.spec import GroupSpec, TaskSpec, index
 
 DEFAULT_BATCH = 16
 DEFAULT_TIMEOUT = 600.0
 DEFAULT_MAX_FAILURES = "1%"
-
-
-def default_cache() -> Path:
-    """Return where manifests and derived files are kept: `$MEDGROUND_CACHE`, else `~/.cache/medground`."""
-    return Path(os.environ.get("MEDGROUND_CACHE") or Path.home() / ".cache" / "medground")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +39,8 @@ class RunSpec:
         timeout: Seconds a sample.
         max_failures: `N` or `P%` of the wanted scores.
         cache: Where manifests and derived files are kept.
+        protocols: Score by these only; empty: as the tasks say.
+        parameters: Settings of the tasks' metrics, by `metric.parameter`.
     """
 
     tasks: tuple[str, ...]
@@ -61,6 +59,7 @@ class RunSpec:
     max_failures: str = DEFAULT_MAX_FAILURES
     cache: Path = field(default_factory=default_cache)
     protocols: tuple[str, ...] = ()
+    parameters: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +118,7 @@ class Session:
             "seed": self.spec.seed,
             "limit": self.spec.limit,
             "batch_size": None if self.capabilities.batch_invariant else self.batch_size,
+            "parameters": dict(self.spec.parameters),
             "promise": "bytes" if self.capabilities.batch_invariant or self.spec.batch_size != "auto" else "interval",
         }
 
@@ -146,7 +146,7 @@ def open_session(spec: RunSpec, watch: Watch) -> Session:
     """
     roots = data_roots(spec.data_roots, spec.cache)
     tasks, groups = index(spec.task_paths).resolve(spec.tasks)
-    tasks = [with_protocols(task, spec.protocols) for task in tasks]
+    tasks = with_parameters([with_protocols(task, spec.protocols) for task in tasks], spec.parameters)
     reference = parse(spec.model, spec.model_args)
     adapter = build(reference)
     capabilities = capabilities_of(reference, adapter)
@@ -175,28 +175,3 @@ def _batch_size(spec: RunSpec, most: int) -> int:
     if size > most:
         raise SpecError(f"--batch-size {size}: {spec.model} takes at most {most} requests a batch (max_batch)")
     return size
-
-
-def with_protocols(task: TaskSpec, wanted: Sequence[str]) -> TaskSpec:
-    """Return the task scored by these protocols only: each of its metrics under each that the metric has.
-
-    Raises:
-        SpecError: None of its metrics has any of them.
-    """
-    if not wanted:
-        return task
-    from harness.metrics import METRICS
-
-    names = dict.fromkeys(use.metric for use in task.metrics)
-    uses = tuple(
-        MetricUse(metric=row.name, protocol=row.protocol)
-        for protocol in wanted
-        for row in METRICS
-        if row.name in names and row.protocol == protocol and task.gives in row.suits
-    )
-    if not uses:
-        known = sorted({row.protocol for row in METRICS if row.name in names})
-        raise SpecError(f"--protocol {' '.join(wanted)}: the metrics of {task.task} have {', '.join(known)}")
-    kept = [use for use in uses if use.metric == task.headline.metric] or list(uses)
-    headline = replace(task.headline, metric=kept[0].metric, protocol=kept[0].protocol)
-    return replace(task, metrics=uses, headline=headline)

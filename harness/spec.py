@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import SpecError, nearest
+from harness.fallbacks import FALLBACKS, FRAMES
 from harness.plug_ins import load_metric, load_reader
-from harness.task_file import FALLBACKS, FRAMES, below, load_task, read_task
+from harness.task_file import below, load_task, read_task
 from harness.task_spec import (
     GroupSpec,
     Headline,

@@ -78,7 +78,47 @@ def intervals(
     draws = resampled_sums(sums, seed=seed, sizes=sizes)
     if clusters > MOST_CLUSTERS_BCA:
         return [_percentile(estimator(draws)) for estimator in estimators]
-    return [_bca(sums, estimator, estimator(draws), sizes) for estimator in estimators]
+    total = sums.sum(axis=0)
+    return [_bca(float(estimator(total)), estimator(draws), estimator(total - sums), sizes) for estimator in estimators]
+
+
+def weight_intervals(
+    cluster: NDArray[np.int64],
+    estimator: Callable[[Floats], Floats],
+    *,
+    seed: int,
+    groups: Sequence[int] | None = None,
+) -> list[Interval]:
+    """Return one interval per number of an estimator that needs every sample and not only sums of them.
+
+    BCa up to 2,000 clusters, the percentile method above, none with fewer than 5; the draws are those of `intervals`.
+
+    Args:
+        cluster: Of each sample, its cluster from 0, clusters by ascending name.
+        estimator: Weights of the samples, shape (..., samples), -> numbers, shape (..., numbers); NaN is undefined.
+        seed: From `bootstrap_seed`.
+        groups: Sizes of runs of clusters that are drawn within themselves (strata); None: all are one group.
+    """
+    clusters = int(cluster.max()) + 1 if len(cluster) else 0
+    sizes = np.asarray([clusters] if groups is None else groups, dtype=np.int64)
+    estimates = estimator(np.ones(len(cluster)))
+    if clusters < FEWEST_CLUSTERS:
+        return [NO_INTERVAL for _ in estimates]
+    counts = _cluster_counts(sizes, seed, DRAWS, _CHUNK_BYTES)
+    draws = np.concatenate([estimator(chunk[:, cluster]) for chunk in counts])
+    if clusters > MOST_CLUSTERS_BCA:
+        return [_percentile(column) for column in draws.T]
+    rows = max(1, _CHUNK_BYTES // (8 * max(1, len(cluster))))
+    starts = range(0, clusters, rows)
+    without = np.concatenate(
+        [
+            estimator((cluster != np.arange(start, min(start + rows, clusters))[:, np.newaxis]).astype(np.float64))
+            for start in starts
+        ]
+    )
+    return [
+        _bca(float(estimate), draws[:, number], without[:, number], sizes) for number, estimate in enumerate(estimates)
+    ]
 
 
 def resampled_sums(
@@ -125,19 +165,23 @@ def _percentile(draws: Floats, low: float = _TAIL, high: float = 1 - _TAIL, meth
     return Interval((float(bounds[0]), float(bounds[1])), method)
 
 
-def _bca(sums: Floats, estimator: Estimator, draws: Floats, sizes: NDArray[np.int64]) -> Interval:
+def _bca(estimate: float, draws: Floats, without: Floats, sizes: NDArray[np.int64]) -> Interval:
     """Return the bias-corrected and accelerated interval; the percentile one where its correction does not exist.
 
     That is where all draws lie on one side of the estimate or none differs from it, or where no cluster moves it.
 
+    Args:
+        estimate: From all clusters.
+        draws: The estimate of each resample.
+        without: The estimate without each cluster.
+        sizes: Clusters per group.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 14.
     """
-    estimate = float(estimator(sums.sum(axis=0)))
     defined = draws[np.isfinite(draws)]
     if 2 * len(defined) < len(draws) or not math.isfinite(estimate):
         return NO_INTERVAL
     below = float(np.mean(defined < estimate) + np.mean(defined <= estimate)) / 2
-    acceleration = _acceleration(sums, estimator, sizes)
+    acceleration = _acceleration(without, sizes)
     if not 0 < below < 1 or acceleration is None:
         return _percentile(draws)
     bias = float(ndtri(below))
@@ -147,13 +191,12 @@ def _bca(sums: Floats, estimator: Estimator, draws: Floats, sizes: NDArray[np.in
     return _percentile(draws, low, high, "bca")
 
 
-def _acceleration(sums: Floats, estimator: Estimator, sizes: NDArray[np.int64]) -> float | None:
+def _acceleration(without: Floats, sizes: NDArray[np.int64]) -> float | None:
     """Return BCa's acceleration from the estimates that leave out one cluster; None where they do not differ.
 
     With several groups it is the several-sample form of Efron and Tibshirani, weighted by group size. A cluster
     without which the estimate is undefined does not count.
     """
-    without = estimator(sums.sum(axis=0) - sums)
     group = np.repeat(np.arange(len(sizes)), sizes)
     defined = np.isfinite(without)
     counted = np.bincount(group[defined], minlength=len(sizes))

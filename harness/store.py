@@ -26,6 +26,8 @@ from harness.serial import canonical, prediction_from_json
 SCHEMA = 1
 STATUS_EVERY_SECONDS = 1.0
 BLOB_ABOVE_BYTES = 256 * 1024
+MASK_FIELDS = ("masks", "soft_masks")
+"""What moves to a blob; a blob with nothing but masks is a list of them."""
 LINES_NAMED = 5
 LINE_HEAD = re.compile(rb'\{"key":"(?P<key>[0-9a-f]{64})","status":"(?P<status>\w+)"')
 """Every stored line begins so: an index is built without parsing the rest."""
@@ -178,13 +180,14 @@ class RunStore:
         return True
 
     def _masks_to_blob(self, line: str) -> str:
-        """Return the line with its masks moved to `blobs/`, named by the digest of their bytes."""
+        """Return the line with its masks, soft ones included, moved to `blobs/`, named by the digest of their bytes."""
         import zstandard
 
         value = json.loads(line)
-        if not value.get("masks"):
+        moved = {name: value.pop(name) for name in MASK_FIELDS if value.get(name)}
+        if not moved:
             return line
-        content = canonical(value.pop("masks")).encode()
+        content = canonical(moved["masks"] if list(moved) == ["masks"] else moved).encode()
         name = hashlib.sha256(content).hexdigest()
         path = self._blob_path(name)
         packed = zstandard.compress(content)
@@ -274,7 +277,8 @@ def read_prediction(line: bytes, run: Path) -> Prediction:
             content = zstandard.decompress(blob.read_bytes())
             if hashlib.sha256(content).hexdigest() != value["masks_blob"]:
                 raise ValueError("its bytes are not those that were stored")
-            value["masks"] = json.loads(content)
+            moved = json.loads(content)
+            value.update(moved if isinstance(moved, dict) else {"masks": moved})
         return prediction_from_json(value)
     except (ValueError, KeyError, TypeError, OSError, _zstandard_error()) as error:
         place = blob or run / "predictions" / "predictions.jsonl"

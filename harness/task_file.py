@@ -8,6 +8,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Literal, get_args
 
 from harness.errors import SpecError, nearest
+from harness.fallbacks import FALLBACKS, MOST_MARGIN
 from harness.plug_ins import find_reader
 from harness.records import Json, RequestKind
 from harness.task_metrics import read_headline, read_metrics
@@ -39,10 +40,6 @@ VISUAL_PROMPTS: tuple[Literal["none", "box", "points", "region", "from_sample"],
     "from_sample",
 )
 CLUSTERS: tuple[Literal["patient", "study", "image"], ...] = ("patient", "study", "image")
-
-FRAMES = ("original", "unit", "per_mille")
-FALLBACKS: Mapping[str, tuple[str, ...]] = {"box_as_text": ("box",), "region_as_box_text": ("region",)}
-"""Name -> the visual prompts it stands in for, beside those that come with the sample; the value is one of FRAMES."""
 
 DECODING: Mapping[str, Callable[[Table, str], Json]] = {
     "max_new_tokens": lambda table, key: table.integer(key),
@@ -145,7 +142,7 @@ def _task(table: Table, path: Path) -> TaskSpec:
         visual_prompt=visual_prompt,
         decoding=_decoding(table),
         repeats=table.integer("repeats", 1),
-        fallbacks=_fallbacks(table, visual_prompt),
+        fallbacks=_fallbacks(table, visual_prompt, gives),
         metrics=metrics,
         headline=read_headline(table, metrics, strata),
         strata=strata,
@@ -290,8 +287,9 @@ def _decoding(table: Table) -> dict[str, Json]:
     return {**DECODING_DEFAULTS, **given}
 
 
-def _fallbacks(table: Table, visual_prompt: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _fallbacks(table: Table, visual_prompt: str, gives: Gives) -> dict[str, str | float]:
+    """Return the value of each fallback, in the order of the file: of several for one kind the first counts."""
+    found: dict[str, str | float] = {}
     for item in table.tables("fallbacks", tuple(FALLBACKS)):
         if len(item.items) != 1 and isinstance(item.node.value, dict):
             table.faults.add(
@@ -300,12 +298,18 @@ def _fallbacks(table: Table, visual_prompt: str) -> dict[str, str]:
         for name in item.items:
             if name not in FALLBACKS:
                 continue
-            suits = visual_prompt in (*FALLBACKS[name], "from_sample")
+            row = FALLBACKS[name]
+            suits = visual_prompt in (row.visual_prompt, "from_sample")
             if not suits and table.means("visual_prompt", visual_prompt):
-                item.fault(name, f"stands in for {one_of(FALLBACKS[name])}; here visual_prompt is '{visual_prompt}'")
+                item.fault(name, f"stands in for '{row.visual_prompt}'; here visual_prompt is '{visual_prompt}'")
+            if row.way == "crop" and gives == "boxes" and table.says("gives", gives):
+                reason = "coordinates in a reply would be those of the crop"
+                item.fault(name, f"cannot stand where gives is 'boxes': {reason}")
             if name in found:
                 item.fault(name, "stands in the list twice")
-            found[name] = item.choice(name, FRAMES)
+            found[name] = (
+                item.choice(name, row.options) if row.options else item.number(name, least=0, most=MOST_MARGIN)
+            )
     return found
 
 

@@ -1,16 +1,30 @@
 """The `metrics` and `headline` of a task file, checked against the table of metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import SpecError, nearest
 from harness.plug_ins import is_reference, load_row
+from harness.records import Json
 from harness.task_spec import GIVES, MEANS, Headline, Mean, MetricUse, PlugIn
-from harness.yaml_table import Table, one_of
+from harness.yaml_table import Table, describe, one_of
 
 if TYPE_CHECKING:
-    from harness.metrics.row import Metric
+    from harness.metrics.row import LineKind, Metric
+
+READS: "Mapping[LineKind, str]" = {
+    "text": "compares words",
+    "choice": "needs options and the letter of the right one",
+    "masks": "compares the pixels of masks",
+    "soft_masks": "compares the pixels of masks",
+    "grounding": "matches names and their masks",
+    "instances": "matches masks one to one",
+    "boxes": "compares boxes",
+    "retrieval": "ranks a pool of embeddings",
+    "judge": "reads the score out of a judge's reply",
+}
+"""What a metric needs of a task, by the kind of line it reads: the reason when it does not suit."""
 
 
 def read_metrics(table: Table, folder: Path) -> tuple[MetricUse, ...]:
@@ -18,11 +32,17 @@ def read_metrics(table: Table, folder: Path) -> tuple[MetricUse, ...]:
     if "metrics" not in table or table.items["metrics"].value == ():
         table.fault("metrics", "expected at least one metric")
     uses: list[MetricUse] = []
-    for entry in table.tables("metrics", ("metric", "protocol")):
+    for entry in table.tables("metrics", ("metric", "protocol", "params")):
         row, plug_in = _row(entry, folder)
         if row is None:
             continue
-        use = MetricUse(metric=row.name, protocol=row.protocol, plug_in=plug_in, line=entry.node.line)
+        use = MetricUse(
+            metric=row.name,
+            protocol=row.protocol,
+            parameters=_parameters(entry, row),
+            plug_in=plug_in,
+            line=entry.node.line,
+        )
         _check_suits(table, entry, row)
         if any((use.metric, use.protocol) == (other.metric, other.protocol) for other in uses):
             entry.fault("metric", f"'{use.metric}' with protocol '{use.protocol}' stands in the list twice")
@@ -35,7 +55,7 @@ def _row(entry: Table, folder: Path) -> "tuple[Metric | None, PlugIn | None]":
     if not name:
         return None, None
     if not is_reference(name):
-        return _table_row(entry, name, entry.text("protocol", "standard")), None
+        return _table_row(entry, name), None
     try:
         row, plug_in = load_row(name, folder)
     except SpecError as error:
@@ -45,18 +65,39 @@ def _row(entry: Table, folder: Path) -> "tuple[Metric | None, PlugIn | None]":
     return row, plug_in
 
 
-def _table_row(entry: Table, name: str, protocol: str) -> "Metric | None":
+def _table_row(entry: Table, name: str) -> "Metric | None":
     from harness.metrics import METRICS
 
     rows = {row.protocol: row for row in METRICS if row.name == name}
     if not rows:
         known = list(dict.fromkeys(row.name for row in METRICS))
         entry.fault("metric", f"expected {one_of(known)}, got '{name}'{nearest(name, known)}")
-    elif protocol and protocol not in rows:
+        return None
+    protocol = entry.text("protocol", "standard" if "standard" in rows else next(iter(rows)))
+    if protocol and protocol not in rows:
         known = list(rows)
         hint = nearest(protocol, known)
         entry.fault("protocol", f"expected {one_of(known)} for metric '{name}', got '{protocol}'{hint}")
     return rows.get(protocol)
+
+
+def _parameters(entry: Table, row: "Metric") -> dict[str, Json]:
+    """Return the settings that the file gives a metric; what the row does not have is a fault."""
+    from harness.metrics import bind
+
+    given: dict[str, Json] = {}
+    parameters = entry.table("params", None)
+    for name, node in parameters.items.items():
+        if isinstance(node.value, str | int | float | bool):
+            given[name] = node.value
+        else:
+            parameters.fault(name, f"expected one value, got {describe(node)}")
+    try:
+        bind(row, given, "params")
+    except SpecError as error:
+        entry.fault("params", str(error).removeprefix("params: "))
+        return {}
+    return given
 
 
 def _check_suits(table: Table, entry: Table, row: "Metric") -> None:
@@ -68,7 +109,9 @@ def _check_suits(table: Table, entry: Table, row: "Metric") -> None:
     others = list(dict.fromkeys(other.name for other in METRICS if gives in other.suits))
     remedy = f"; for '{gives}' there is {', '.join(others)}" if others else ""
     suits = ", ".join(f"'{name}'" for name in sorted(row.suits))
-    entry.fault("metric", f"'{row.name}' does not suit gives: {gives}; it scores {suits}{remedy}")
+    entry.fault(
+        "metric", f"'{row.name}' does not suit gives: {gives}; it {READS[row.line]}, so it scores {suits}{remedy}"
+    )
 
 
 def read_headline(table: Table, metrics: Sequence[MetricUse], strata: Sequence[str]) -> Headline:
@@ -80,15 +123,25 @@ def read_headline(table: Table, metrics: Sequence[MetricUse], strata: Sequence[s
     name = headline.text("metric")
     own = [use for use in metrics if use.plug_in and name in (use.metric, use.plug_in.reference)]
     metric = own[0].metric if own else name
-    protocol = headline.text("protocol", own[0].protocol if own else "standard")
+    listed = [use.protocol for use in metrics if use.metric == metric]
+    protocol = headline.text("protocol", listed[0] if listed and "standard" not in listed else "standard")
     written = table.items["metrics"].value if "metrics" in table else ()
     complete = isinstance(written, tuple) and len(written) == len(metrics) > 0
     if name and complete and (metric, protocol) not in [(use.metric, use.protocol) for use in metrics]:
-        listed = ", ".join(f"{use.metric} {use.protocol}" for use in metrics)
-        headline.fault("metric", f"'{name} {protocol}' is not among the task's metrics: {listed}")
-    mean = headline.choice("mean", MEANS, "micro")
+        own_metrics = ", ".join(f"{use.metric} {use.protocol}" for use in metrics)
+        headline.fault("metric", f"'{name} {protocol}' is not among the task's metrics: {own_metrics}")
+    corpus = not own and _is_corpus_metric(metric, protocol)
+    mean = headline.choice("mean", MEANS, "pooled" if corpus else "micro")
+    if corpus and mean == "micro":
+        headline.fault("mean", f"'{metric}' is a number of the whole corpus; expected 'pooled' or 'macro', got 'micro'")
     over = _over(headline, mean, None if _misread(table, "strata") else strata)
     return Headline(metric=metric, protocol=protocol, mean=mean, over=over)
+
+
+def _is_corpus_metric(name: str, protocol: str) -> bool:
+    from harness.metrics import METRICS
+
+    return any(row.corpus for row in METRICS if (row.name, row.protocol) == (name, protocol))
 
 
 def _misread(table: Table, key: str) -> bool:

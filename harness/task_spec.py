@@ -77,12 +77,14 @@ class MetricUse:
     Attributes:
         metric: The table row's name.
         protocol: The table row's protocol.
+        parameters: Settings of the row that differ from its defaults.
         plug_in: Set when the row is the task's own.
         line: Where the task file names it.
     """
 
     metric: str
     protocol: str = "standard"
+    parameters: Mapping[str, Json] = field(default_factory=dict)
     plug_in: PlugIn | None = None
     line: int = field(default=0, compare=False)
 
@@ -111,7 +113,7 @@ class TaskSpec:
         continuation: Template of each candidate of an `nll` task; None otherwise.
         oracle: Template of what a perfect model would say; empty where the task does not ask for words.
         prompt: Template of the words a user would type; plain `{name}` placeholders only.
-        fallbacks: Name -> frame of the coordinates that then stand in the words.
+        fallbacks: Name -> frame, style or margin, by `harness.fallbacks`; of several for one kind the first counts.
         window: (low, high) grey values that become 0 and 255 when a 16-bit image is read.
         file: Where it was read; no part of its identity.
     """
@@ -134,7 +136,7 @@ class TaskSpec:
     visual_prompt: Literal["none", "box", "points", "region", "from_sample"] = "none"
     decoding: Mapping[str, Json] = field(default_factory=dict)
     repeats: int = 1
-    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    fallbacks: Mapping[str, str | float] = field(default_factory=dict)
     strata: tuple[str, ...] = ()
     cluster: Literal["patient", "study", "image"] = "image"
     window: tuple[float, float] | None = None
@@ -147,9 +149,15 @@ class TaskSpec:
 
     @property
     def digest(self) -> str:
-        """The sha256 of all that the task says, whatever its path, comments, order of keys and use of `include`."""
+        """The sha256 of all that the task says, whatever its path, comments, order of keys and use of `include`.
+
+        Of several fallbacks the order counts.
+        """
         metrics = tuple(replace(use, line=0) for use in self.metrics)
-        return digest(to_json(replace(self, file=Path(), metrics=metrics)))
+        content = to_json(replace(self, file=Path(), metrics=metrics))
+        if len(self.fallbacks) > 1:
+            content["fallbacks"] = [[name, value] for name, value in self.fallbacks.items()]
+        return digest(content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

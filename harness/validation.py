@@ -9,16 +9,17 @@ from typing import Any
 
 from harness import planning
 from harness.answers import to_prediction
+from harness.available import available_metrics
 from harness.errors import HarnessError, SpecError
 from harness.manifest import read_manifest
 from harness.media import MediaStore, with_handles
-from harness.metrics.row import Metric
+from harness.metrics.row import Metric, Pair, settle
 from harness.models.baseline import Oracle
 from harness.prompting import build_request, visual_prompts
 from harness.records import Answer, Prediction, Request, Sample, Size
-from harness.scoring import score
+from harness.scoring import readable, score
 from harness.serial import to_json as record_to_json
-from harness.spec import TaskSpec, check_file, index, load_metric
+from harness.spec import TaskSpec, check_file, index
 
 SAMPLES = 32
 """Samples a task that are rendered, opened and scored."""
@@ -113,39 +114,47 @@ def _request(task: TaskSpec, sample: Sample, media: MediaStore) -> Request:
 
 def _check_metrics(task: TaskSpec, pairs: Sequence[tuple[Sample, Request]], report: Report) -> None:
     oracle = Oracle()
-    perfect = [to_prediction(request, oracle.answer(request), 0.0) for _, request in pairs]
-    silent = [to_prediction(request, Answer(text=""), 0.0) for _, request in pairs]
-    samples = [sample for sample, _ in pairs]
-    for use in task.metrics:
-        metric = load_metric(use, task.folder)
+    perfect, silent = (
+        [readable(sample, to_prediction(request, answer(request), 0.0), task.grammar) for sample, request in pairs]
+        for answer in (oracle.answer, lambda _: Answer(text=""))
+    )
+    for metric in available_metrics(task).metrics:
         name = f"{metric.name} ({metric.protocol})"
         means = {
-            "oracle": _mean(metric, samples, perfect),
-            "empty": _mean(metric, samples, silent),
-            "shuffled": _shuffled(metric, samples, perfect),
+            "oracle": _mean(metric, perfect),
+            "empty": _mean(metric, silent),
+            "shuffled": _mean(metric, _shuffled(perfect)),
         }
         report.scores[name] = means
-        report.faults += [f"{task.file}: {name}: {fault}" for fault in _faults(metric, samples, perfect, means)]
+        report.faults += [f"{task.file}: {name}: {fault}" for fault in _faults(metric, perfect, silent, means)]
 
 
 def _faults(
-    metric: Metric, samples: Sequence[Sample], perfect: Sequence[Prediction], means: dict[str, float | None]
+    metric: Metric, perfect: Sequence[Pair], silent: Sequence[Pair], means: dict[str, float | None]
 ) -> list[str]:
     faults = []
-    below = [
-        sample.id for sample, prediction in zip(samples, perfect, strict=True) if _misses(metric, sample, prediction)
-    ]
+    asked = settle(metric, perfect)
+    below = [sample.id for sample, prediction in perfect if _misses(asked, sample, prediction)]
     if below:
         where = f"{below[0]} and {len(below) - 1} more" if len(below) > 1 else below[0]
         faults.append(
             f"the oracle's answer stays below the ceiling on {where}; is `oracle:` what a perfect model says?"
         )
-    empty, shuffled, oracle = means["empty"], means["shuffled"], means["oracle"]
-    if empty is not None and abs(empty - metric.floor) > TOLERANCE:
-        faults.append(f"an empty answer scores {empty:.4f}, expected the floor {metric.floor:g}")
+    something = [pair for pair in silent if not pair[0].target.absent]
+    empty, floor = _mean(metric, something), _floor(metric, [sample for sample, _ in something])
+    if empty is not None and floor is not None and abs(empty - floor) > TOLERANCE:
+        faults.append(f"an empty answer scores {empty:.4f}, expected the floor {floor:.4f}")
+    shuffled, oracle = means["shuffled"], means["oracle"]
     if shuffled is not None and oracle is not None and _better(metric, shuffled, oracle):
         faults.append(f"shuffled answers score {shuffled:.4f}, better than the oracle's {oracle:.4f}")
     return faults
+
+
+def _floor(metric: Metric, samples: Sequence[Sample]) -> float | None:
+    """Return the mean of the worst values."""
+    floors = [metric.floor(sample) for sample in samples]
+    found = [floor for floor in floors if floor is not None]
+    return fsum(found) / len(found) if found else None
 
 
 def _better(metric: Metric, first: float, second: float) -> bool:
@@ -160,23 +169,24 @@ def _misses(metric: Metric, sample: Sample, prediction: Prediction) -> bool:
     return ceiling is not None and (value is None or abs(value - ceiling) > TOLERANCE)
 
 
-def _mean(metric: Metric, samples: Sequence[Sample], predictions: Sequence[Prediction]) -> float | None:
-    rows = [score(metric, sample, 0, prediction) for sample, prediction in zip(samples, predictions, strict=True)]
+def _mean(metric: Metric, pairs: Sequence[Pair]) -> float | None:
+    asked = settle(metric, pairs)
+    rows = [score(asked, sample, 0, prediction) for sample, prediction in pairs]
     values = [row.values[0] for row in rows if row is not None and row.values and row.values[0] is not None]
     return fsum(values) / len(values) if values else None
 
 
-def _shuffled(metric: Metric, samples: Sequence[Sample], perfect: Sequence[Prediction]) -> float | None:
-    """Return the mean when samples exchange answers, each with one half the list away among images of its size."""
-    alike: dict[tuple[Size, ...], list[int]] = {}
-    for place, sample in enumerate(samples):
-        alike.setdefault(tuple(media.size for media in sample.media), []).append(place)
+def _shuffled(perfect: Sequence[Pair]) -> list[Pair]:
+    """Return the samples with each other's answers, each with one half the list away among images of its size."""
+    alike: dict[tuple[Size, ...], list[Pair]] = {}
+    for pair in perfect:
+        alike.setdefault(tuple(media.size for media in pair[0].media), []).append(pair)
     pairs = []
-    for places in alike.values():
-        half = len(places) // 2
-        others = [*places[half:], *places[:half]]
-        pairs += [(samples[one], perfect[other]) for one, other in zip(places, others, strict=True) if one != other]
-    return _mean(metric, [sample for sample, _ in pairs], [answer for _, answer in pairs]) if pairs else None
+    for group in alike.values():
+        half = len(group) // 2
+        others = [*group[half:], *group[:half]]
+        pairs += [(one[0], other[1]) for one, other in zip(group, others, strict=True) if one is not other]
+    return pairs
 
 
 def to_json(reports: Sequence[Report]) -> list[dict[str, Any]]:

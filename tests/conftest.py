@@ -76,3 +76,25 @@ def ray_local() -> Iterator[Any]:
     )
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def word_net() -> Any:
+    """The synonyms of this machine's WordNet."""
+    from harness import word_net as places
+    from harness.cache_folder import default_cache
+
+    place = places.find(default_cache())
+    if place is None:
+        without_package("wordnet-base", "WordNet")
+    return places.open_word_net(place)
+
+
+@pytest.fixture(scope="session")
+def java() -> None:
+    """Java and the archives of pycocoevalcap; tests that ask for it are skipped where either is missing."""
+    from harness.metrics import meteor_java
+
+    lacking = meteor_java.missing({})
+    if lacking is not None:
+        pytest.skip(f"{lacking.reason}; {lacking.remedy}")

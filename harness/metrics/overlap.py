@@ -1,217 +1,193 @@
-"""Dice and IoU of masks, under our `standard` rules and those of released code.
+"""Overlap of masks under our `standard` rules: Dice, IoU, cIoU, volume error, and whether nothing was rightly found.
 
-No predicted mask is an empty prediction. All counts come from run lengths; nothing is decoded.
+The same under the rules of released code stands in `overlap_released`.
 """
 
-from functools import lru_cache
+from math import prod
 
 import numpy as np
 
-from harness import masks
-from harness.masks import Overlap
+from harness.metrics.mask_pairs import (
+    DICE_STATS,
+    IOU_STATS,
+    SUITS,
+    all_masks,
+    area,
+    ceiling_all,
+    dice_stats,
+    iou_stats,
+    miss_all,
+    ratio,
+    spacing_mm,
+    targets,
+)
+from harness.metrics.overlap_released import METRICS as RELEASED
 from harness.metrics.row import Floats, Metric, Outcome, Stats
-from harness.records import Mask, Prediction, Sample
+from harness.records import Prediction, Sample
 
-_SUITS = frozenset({"masks", "grounded_text"})
-_DICE_STATS = ("twice_intersection", "area_sum")
-_IOU_STATS = ("intersection", "union")
-_EPSILON = 1e-7  # SAM-Med2D, metrics.py
-
-
-def _targets(sample: Sample) -> tuple[Mask, ...]:
-    return tuple(entity.mask for entity in sample.target.entities if entity.mask is not None)
-
-
-# The rows of one sample ask for the same counts one after the other.
-@lru_cache(maxsize=16)
-def _overlap(predicted: tuple[Mask, ...], target: tuple[Mask, ...]) -> Overlap:
-    """Return the counts of the union of `predicted` against the union of `target`; either may hold no mask."""
-    if predicted and target:
-        return masks.overlap(masks.merge(predicted), masks.merge(target))
-    return Overlap(
-        masks.area(masks.merge(predicted)) if predicted else 0, masks.area(masks.merge(target)) if target else 0, 0
-    )
-
-
-def _compare(sample: Sample, predicted: tuple[Mask, ...], target: tuple[Mask, ...]) -> Overlap:
-    """Return `_overlap`; a DataError that names the sample where a predicted mask has another size."""
-    if target:
-        for mask in predicted:
-            masks.check_size(mask, target[0].size, sample.id)
-    return _overlap(predicted, target)
-
-
-def _all_masks(sample: Sample, prediction: Prediction) -> Overlap:
-    return _compare(sample, prediction.masks, _targets(sample))
-
-
-def _first_masks(sample: Sample, prediction: Prediction) -> Overlap:
-    return _compare(sample, prediction.masks[:1], _targets(sample)[:1])
-
-
-def _dice_stats(overlap: Overlap) -> Stats:
-    return 2.0 * overlap.intersection, float(overlap.first + overlap.second)
-
-
-def _iou_stats(overlap: Overlap) -> Stats:
-    return float(overlap.intersection), float(overlap.union)
+_MM3_PER_ML = 1000.0
 
 
 def _unless_both_empty(stats: Stats) -> Outcome:
     return Outcome("ok", stats) if stats[1] else Outcome("undefined")
 
 
-def _standard_dice(sample: Sample, prediction: Prediction) -> Outcome:
-    return _unless_both_empty(_dice_stats(_all_masks(sample, prediction)))
+def dice(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return the counts of 2 |P and T| / (|P| + |T|), in [0, 1].
+
+    P is the union of the predicted masks, T that of the target masks. Both empty: undefined. One empty: 0.
+
+    Source: Dice, Ecology 26 (1945) 297.
+    """
+    return _unless_both_empty(dice_stats(all_masks(sample, prediction)))
 
 
-def _standard_iou(sample: Sample, prediction: Prediction) -> Outcome:
-    return _unless_both_empty(_iou_stats(_all_masks(sample, prediction)))
+def iou(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return the counts of |P and T| / |P or T|, in [0, 1]; P, T and the empty cases as for `dice`.
+
+    As `ciou` the same counts are summed over all samples before they are divided, so large targets weigh more; a
+    sample without a target weighs as much as what is predicted on it.
+
+    Source: Jaccard, New Phytologist 11 (1912) 37; summed over all samples, Hu et al., arXiv:1603.06180.
+    """
+    return _unless_both_empty(iou_stats(all_masks(sample, prediction)))
 
 
-def _medplib(sample: Sample, prediction: Prediction) -> Outcome:
-    return _unless_both_empty(_iou_stats(_first_masks(sample, prediction)))
+def no_target_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return 1 where there is nothing to find and no mask has a pixel, 0 where one has.
+
+    Samples with something to find are undefined.
+
+    Source: Liu et al., arXiv:2306.00968, N-acc.
+    """
+    overlap = all_masks(sample, prediction)
+    if not _nothing_to_find(sample):
+        return Outcome("undefined")
+    return Outcome("ok", (float(overlap.first == 0), 1.0))
 
 
-def _sam_med2d_dice(sample: Sample, prediction: Prediction) -> Outcome:
-    return Outcome("ok", _dice_stats(_first_masks(sample, prediction)))
+def _nothing_to_find(sample: Sample) -> bool:
+    return sample.target.absent or (bool(targets(sample)) and not area(targets(sample)))
 
 
-def _sam_med2d_iou(sample: Sample, prediction: Prediction) -> Outcome:
-    return Outcome("ok", _iou_stats(_first_masks(sample, prediction)))
+def _no_target_worst(sample: Sample) -> Stats:
+    return 0.0, float(_nothing_to_find(sample))
 
 
-def _ratio(stats: Floats) -> Floats:
-    numerator, denominator = stats[..., :1], stats[..., 1:]
-    return numerator / np.where(denominator > 0, denominator, np.nan)
+def _no_target_ceiling(sample: Sample) -> float | None:
+    return 1.0 if _nothing_to_find(sample) else None
 
 
-def _single_precision_iou(stats: Floats) -> Floats:
-    """MedPLIB divides pixel counts in float32."""
-    return _ratio(stats.astype(np.float32)).astype(np.float64)
+def volume_error(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return | |P| - |T| | / |T|, at least 0, and for volumes of known spacing (|P| - |T|) in ml.
+
+    P and T as for `dice`; of images it is the error of the area. An empty target: undefined. An empty prediction: 1,
+    which a prediction that is too large can exceed.
+
+    Source: relative volume difference, Heimann et al., IEEE Transactions on Medical Imaging 28 (2009) 1251.
+    """
+    overlap = all_masks(sample, prediction)
+    return Outcome("ok", _volume_stats(sample, overlap.first)) if overlap.second else Outcome("undefined")
 
 
-def _dice_of_single_precision_iou(stats: Floats) -> Floats:
-    """MedPLIB derives Dice from the IoU, in Python floats."""
-    iou = _single_precision_iou(stats)
-    return 2 * iou / (1 + iou)
+def _volume_stats(sample: Sample, predicted: int) -> Stats:
+    target = targets(sample)
+    difference = predicted - area(target)
+    spacing = spacing_mm(sample, target[0].size)
+    if spacing is None or len(spacing) != 3:
+        return abs(difference) / area(target), 1.0, 0.0, 0.0
+    return abs(difference) / area(target), 1.0, difference * prod(spacing) / _MM3_PER_ML, 1.0
 
 
-def _smoothed_ratio(stats: Floats) -> Floats:
-    """SAM-Med2D adds epsilon above and below, in float32, so that nothing against nothing is 1."""
-    smoothed = stats.astype(np.float32) + np.float32(_EPSILON)
-    return (smoothed[..., :1] / smoothed[..., 1:]).astype(np.float64)
+def _volume_combine(stats: Floats) -> Floats:
+    return np.concatenate([ratio(stats[..., :2]), ratio(stats[..., 2:])], axis=-1)
 
 
-def _area(target: tuple[Mask, ...]) -> int:
-    return _overlap((), target).second
+def _volume_worst(sample: Sample) -> Stats:
+    """Return the stats of an empty prediction; undefined where the target is empty too."""
+    return _volume_stats(sample, 0) if area(targets(sample)) else (0.0, 0.0, 0.0, 0.0)
 
 
-def _miss_all(sample: Sample) -> Stats:
-    """Nothing is found; the target keeps its weight in pooled values."""
-    return 0.0, float(max(_area(_targets(sample)), 1))
+def _volume_ceiling(sample: Sample) -> float | None:
+    return 0.0 if area(targets(sample)) else None
 
 
-def _miss_first(sample: Sample) -> Stats:
-    """As `_miss_all`, for protocols that look at the first target mask only."""
-    return 0.0, float(max(_area(_targets(sample)[:1]), 1))
-
-
-def _ceiling_all(sample: Sample) -> float | None:
-    return 1.0 if _area(_targets(sample)) else None
-
-
-def _ceiling_first(sample: Sample) -> float | None:
-    return 1.0 if _area(_targets(sample)[:1]) else None
-
-
-def _ceiling_smoothed(_sample: Sample) -> float | None:
-    return 1.0
-
+_DICE = Metric(
+    name="dice",
+    protocol="standard",
+    version=1,
+    values=("dice",),
+    stats=DICE_STATS,
+    line="masks",
+    suits=SUITS,
+    score=dice,
+    combine=ratio,
+    worst=miss_all,
+    ceiling=ceiling_all,
+    summary="Dice of all predicted masks together against all target masks together; both empty is undefined.",
+)
+_IOU = Metric(
+    name="iou",
+    protocol="standard",
+    version=1,
+    values=("iou",),
+    stats=IOU_STATS,
+    line="masks",
+    suits=SUITS,
+    score=iou,
+    combine=ratio,
+    worst=miss_all,
+    ceiling=ceiling_all,
+    summary="IoU of all predicted masks together against all target masks together; both empty is undefined.",
+)
 
 METRICS: tuple[Metric, ...] = (
+    _DICE,
+    *(row for row in RELEASED if row.name == "dice"),
+    _IOU,
+    *(row for row in RELEASED if row.name == "iou"),
     Metric(
-        name="dice",
+        name="ciou",
         protocol="standard",
         version=1,
-        values=("dice",),
-        stats=_DICE_STATS,
+        values=("ciou",),
+        stats=IOU_STATS,
         line="masks",
-        suits=_SUITS,
-        score=_standard_dice,
-        combine=_ratio,
-        worst=_miss_all,
-        ceiling=_ceiling_all,
-        summary="Dice of all predicted masks together against all target masks together; both empty is undefined.",
+        suits=SUITS,
+        score=iou,
+        combine=ratio,
+        worst=miss_all,
+        ceiling=ceiling_all,
+        corpus=True,
+        summary="Intersections of all samples together divided by their unions together.",
     ),
     Metric(
-        name="dice",
-        protocol="medplib",
-        version=1,
-        values=("dice",),
-        stats=_IOU_STATS,
-        line="masks",
-        suits=_SUITS,
-        score=_medplib,
-        combine=_dice_of_single_precision_iou,
-        worst=_miss_first,
-        ceiling=_ceiling_first,
-        summary="2 IoU / (1 + IoU) of the first predicted mask against the first target mask, as MedPLIB's code does.",
-    ),
-    Metric(
-        name="dice",
-        protocol="sam-med2d",
-        version=1,
-        values=("dice",),
-        stats=_DICE_STATS,
-        line="masks",
-        suits=_SUITS,
-        score=_sam_med2d_dice,
-        combine=_smoothed_ratio,
-        worst=_miss_first,
-        ceiling=_ceiling_smoothed,
-        summary="Dice of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
-    ),
-    Metric(
-        name="iou",
+        name="no_target_accuracy",
         protocol="standard",
         version=1,
-        values=("iou",),
-        stats=_IOU_STATS,
+        values=("no_target_accuracy",),
+        stats=("right", "samples"),
         line="masks",
-        suits=_SUITS,
-        score=_standard_iou,
-        combine=_ratio,
-        worst=_miss_all,
-        ceiling=_ceiling_all,
-        summary="IoU of all predicted masks together against all target masks together; both empty is undefined.",
+        suits=SUITS,
+        score=no_target_accuracy,
+        combine=ratio,
+        worst=_no_target_worst,
+        ceiling=_no_target_ceiling,
+        summary="Share of the samples with nothing to find for which no mask, or an empty one, was predicted.",
     ),
     Metric(
-        name="iou",
-        protocol="medplib",
+        name="volume_error",
+        protocol="standard",
         version=1,
-        values=("iou",),
-        stats=_IOU_STATS,
+        values=("volume_error", "signed_error_ml"),
+        stats=("relative_error", "samples", "signed_ml", "samples_in_ml"),
         line="masks",
-        suits=_SUITS,
-        score=_medplib,
-        combine=_single_precision_iou,
-        worst=_miss_first,
-        ceiling=_ceiling_first,
-        summary="Float32 IoU of the first predicted mask against the first target mask, as MedPLIB's code does.",
-    ),
-    Metric(
-        name="iou",
-        protocol="sam-med2d",
-        version=1,
-        values=("iou",),
-        stats=_IOU_STATS,
-        line="masks",
-        suits=_SUITS,
-        score=_sam_med2d_iou,
-        combine=_smoothed_ratio,
-        worst=_miss_first,
-        ceiling=_ceiling_smoothed,
-        summary="IoU of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
+        suits=SUITS,
+        score=volume_error,
+        combine=_volume_combine,
+        worst=_volume_worst,
+        ceiling=_volume_ceiling,
+        higher_is_better=False,
+        summary="Relative error of the volume or area, and its signed error in ml where the spacing is known.",
     ),
 )

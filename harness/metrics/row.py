@@ -1,16 +1,22 @@
 """What a metric is: one row of the table in `harness.metrics`."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from inspect import signature
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.records import Prediction, Sample, ScoreStatus
+from harness.errors import SpecError, nearest
+from harness.records import Json, Prediction, Sample, ScoreStatus
 
 Floats = NDArray[np.float64]
 Stats = tuple[float, ...]
+Pair = tuple[Sample, Prediction]
+
+LineKind = Literal["text", "choice", "masks", "soft_masks", "grounding", "instances", "boxes", "retrieval", "judge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +24,77 @@ class Outcome:
     """What one sample is worth before it is combined.
 
     Attributes:
-        status: `ok`, `undefined` (no number exists) or `unparsed` (no answer could be read; scores the worst value).
-        stats: The floats that the row's `stats` names; empty when undefined.
+        status: `ok`, `undefined` (no number exists) `unparsed` (no answer could be read; scores the worst value) or
+            `unjudged` (the judge's reply holds no score; out of the mean).
+        stats: The floats that the row's `stats` names; empty when undefined or unjudged.
         detail: What a person wants to know of this sample: the rule that fired, a threshold.
     """
 
     status: ScoreStatus
     stats: Stats = ()
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+_KINDS: Mapping[type, str] = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A setting of a row that a task or `--param` may change.
+
+    Attributes:
+        name: As in `--param name=value`.
+        default: Its value where nothing is said; its type is the type that is expected.
+        summary: One sentence with unit and range.
+        choices: The values there are; empty where any value of the type will do.
+        above: The value must be greater than this; None where any number will do.
+    """
+
+    name: str
+    default: str | float | bool
+    summary: str
+    choices: tuple[str | float, ...] = ()
+    above: float | None = None
+
+    def read(self, value: Json, where: str) -> str | float | bool:
+        """Return `value` if the parameter can have it.
+
+        Raises:
+            SpecError: It is of another type, not among the choices or out of range.
+        """
+        value = float(value) if type(self.default) is float and type(value) is int else value
+        if not isinstance(value, str | int | float) or type(value) is not type(self.default):
+            raise SpecError(f"{where}: {self.name}: expected {_KINDS[type(self.default)]}, got {value!r}")
+        if self.choices and value not in self.choices:
+            raise SpecError(f"{where}: {self.name}: expected {', '.join(map(str, self.choices))}, got {value!r}")
+        if self.above is not None and not (isinstance(value, int | float) and value > self.above):
+            raise SpecError(f"{where}: {self.name}: expected a number above {self.above:g}, got {value!r}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a row cannot be computed on this machine, and what to do about it."""
+
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """Something outside the package that a row needs: a word net, a model, a program.
+
+    Attributes:
+        name: `wordnet`, `bert-score model`, `java`.
+        missing: Parameters -> what is missing; None when it is there. Cheap: it loads nothing.
+        describe: Parameters -> what is written beside the number: version, digest, layers.
+        stand_in: Protocol of the same metric that is scored, and named, in its place; None: the metric is unavailable.
+    """
+
+    name: str
+    missing: Callable[[Mapping[str, Json]], Missing | None]
+    describe: Callable[[Mapping[str, Json]], Mapping[str, Json]]
+    stand_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +106,32 @@ class Metric:
         protocol: `standard`, or the released code whose rules it follows.
         version: Raised by any change that can move a score.
         values: Names of its values; the first is its headline.
-        stats: Names of the floats `score` returns per sample.
-        line: Which kind of `harness metric` line it reads: `text` or `masks`.
+        stats: Names of the floats `score` returns per sample; where `pool` is set, a sample's list may go on.
+        line: Which kind of `harness metric` line it reads.
         suits: Values of a task's `gives` that it can score.
-        score: (sample, prediction) -> Outcome. Pure.
+        score: (sample, prediction, **parameters) -> Outcome. Pure. Of a judge's metric the prediction's text is the
+            judge's reply.
         combine: Sums of stats, shape (..., len(stats)) -> values, shape (..., len(values)); NaN is undefined. For
             one sample it gives the sample's values, for summed stats the pooled values.
-        worst: Stats of a sample whose prediction failed.
-        ceiling: The value of `values[0]` that a perfect answer to the sample reaches; None where it is undefined.
-        floor: The value of `values[0]` of the worst answer.
-        additive: Sums of stats are enough to pool; else the pooled value needs every sample's stats.
+        worst: Stats of a sample whose prediction failed; it may take parameters by name.
+        ceiling: The value of `values[0]` that a perfect answer to the sample reaches; None where it is undefined. It
+            may take parameters by name.
+        each: As `combine`, for one sample's own values, where they differ from those of a corpus of one.
+        corpus: The number belongs to all samples together: rows are pooled, never means of samples.
+        pool: For numbers that sums of stats cannot give: (stats of every sample in id order, weights of the samples,
+            shape (..., samples)) -> values, shape (..., len(values)). `combine` then sees one sample only.
+        prepare: For scores that depend on the other samples: reads all pairs once and returns `score`.
+        parameters: What a task may set.
+        bound: Their values in this row.
+        resource: What the row needs from outside; None: nothing.
         higher_is_better: Direction.
-        unit: `share` for [0, 1].
+        unit: `share` for [0, 1], `mm`, `ml`, `points`.
+        caveat: What must stand beside every number of the row; None: nothing.
         summary: One sentence for `harness list metrics`.
+        formula: How the value follows from prediction and target, in a line or two.
+        range: Least and greatest value, None where there is no bound.
+        empty: What an empty prediction, an empty target and both are worth.
+        source: The paper or repository that defines it.
     """
 
     name: str
@@ -57,20 +139,69 @@ class Metric:
     version: int
     values: tuple[str, ...]
     stats: tuple[str, ...]
-    line: str
+    line: LineKind
     suits: frozenset[str]
-    score: Callable[[Sample, Prediction], Outcome]
+    score: Callable[..., Outcome]
     combine: Callable[[Floats], Floats]
     worst: Callable[[Sample], Stats]
     ceiling: Callable[[Sample], float | None]
-    floor: float = 0.0
-    additive: bool = True
+    each: Callable[[Floats], Floats] | None = None
+    corpus: bool = False
+    pool: Callable[[Sequence[Stats], Floats], Floats] | None = None
+    prepare: Callable[..., Callable[[Sample, Prediction], Outcome]] | None = None
+    parameters: tuple[Parameter, ...] = ()
+    bound: Mapping[str, Json] = field(default_factory=dict)
+    resource: Resource | None = None
     higher_is_better: bool = True
     unit: str = "share"
+    caveat: str | None = None
     summary: str = ""
+    formula: str = ""
+    range: tuple[float, float | None] = (0.0, 1.0)
+    empty: str = ""
+    source: str = ""
+
+    def floor(self, sample: Sample) -> float | None:
+        """Return the value of `values[0]` of the worst answer; None where even that is undefined."""
+        return sample_values(self, self.worst(sample))[0]
+
+
+def bind(metric: Metric, values: Mapping[str, Json], where: str) -> Metric:
+    """Return the row with its parameters set, those that `values` does not name to their defaults.
+
+    Raises:
+        SpecError: The row has no such parameter, or not this value of it.
+    """
+    known = {parameter.name: parameter for parameter in metric.parameters}
+    for name in values:
+        if name not in known:
+            expected = f"expected {', '.join(known)}" if known else f"{metric.name} ({metric.protocol}) has none"
+            raise SpecError(f"{where}: no parameter '{name}': {expected}{nearest(name, list(known))}")
+    if not known:
+        return metric
+    bound = {name: known[name].read(values.get(name, known[name].default), where) for name in known}
+    return replace(
+        metric,
+        score=partial(metric.score, **bound),
+        prepare=None if metric.prepare is None else partial(metric.prepare, **bound),
+        worst=_with_named(metric.worst, bound),
+        ceiling=_with_named(metric.ceiling, bound),
+        bound=bound,
+    )
+
+
+def _with_named(function: Callable[..., Any], bound: Mapping[str, Json]) -> Callable[..., Any]:
+    """Return a function of a sample with those of the parameters set that it takes; many take none."""
+    taken = signature(function).parameters
+    return partial(function, **{name: value for name, value in bound.items() if name in taken})
+
+
+def settle(metric: Metric, pairs: Iterable[Pair]) -> Metric:
+    """Return the row ready to score a corpus; `pairs` is read, once, only by rows whose scores depend on it."""
+    return metric if metric.prepare is None else replace(metric, score=metric.prepare(pairs), prepare=None)
 
 
 def sample_values(metric: Metric, stats: Stats) -> tuple[float | None, ...]:
     """Return one sample's values, None where a value is undefined."""
-    values = metric.combine(np.asarray(stats, dtype=np.float64))
+    values = (metric.each or metric.combine)(np.asarray(stats, dtype=np.float64))
     return tuple(None if np.isnan(value) else float(value) for value in values)

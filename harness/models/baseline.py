@@ -4,6 +4,7 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,7 @@ class Oracle(_Baseline):
         target = request.target
         assert target is not None
         found = [] if target.absent else [entity for entity in target.entities if entity.mask is not None]
+        nll = _nll_of_choice(target, len(request.candidates))
         return Answer(
             text=request.oracle,
             choice=target.choice,
@@ -74,7 +76,8 @@ class Oracle(_Baseline):
             mask_scores=(1.0,) * len(found),
             entities=tuple(PredictedEntity(name=entity.name, mask=index) for index, entity in enumerate(found)),
             boxes=target.boxes,
-            nll=_nll_of_choice(target, len(request.candidates)),
+            nll=nll,
+            nll_tokens=(1,) * len(nll),
         )
 
 
@@ -114,9 +117,10 @@ class Random(_Baseline):
         draw = np.random.default_rng(int.from_bytes(hashlib.sha256(request.key.encode()).digest()[:8], "big"))
         nll = tuple(float(value) for value in draw.random(len(request.candidates)))
         text = ("yes", "no")[int(draw.integers(2))] if "text" in request.wants else None
+        answer = Answer(text=text, nll=nll, nll_tokens=(1,) * len(nll))
         if "masks" not in request.wants:
-            return Answer(text=text, nll=nll)
-        return Answer(text=text, nll=nll, masks=(masks.from_box(_random_box(draw, _size(request)), _size(request)),))
+            return answer
+        return replace(answer, masks=(masks.from_box(_random_box(draw, _size(request)), _size(request)),))
 
 
 class CenterBox(_Baseline):

@@ -23,6 +23,7 @@ from harness.releases.reader import (
     Selection,
     stream_list,
 )
+from harness.target_size import target_size
 
 if TYPE_CHECKING:
     from harness.releases.pictures import Outline, Picture
@@ -358,7 +359,7 @@ class _Reading:
         regions = [self._outline(path, picture.media, class_name) for path in record.regions[:1]]
         masks = [self._outline(path, picture.media, class_name) for path in record.masks[:1]]
         outlines = [*regions, *masks]
-        sized = (samed2d.target_size(one.area, one.mask.size) for one in outlines if one.mask is not None)
+        sized = (target_size(one.area, one.mask.size) for one in outlines if one.mask is not None)
         strata = {**fields, "target_size": next(sized, UNKNOWN)}
         return Sample(
             id=sample_id,

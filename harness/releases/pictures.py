@@ -1,19 +1,23 @@
 """Opening of a release's images and masks while it is read: each is read, digested and decoded once."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.images import UPRIGHT, ImageFacts, Window, examine_image, read_image, read_mask
+from harness.images import UPRIGHT, Window, examine_image, read_image, read_mask
 from harness.integrity import Integrity
-from harness.masks import encode
-from harness.records import Mask, Media, Size
+from harness.masks import area, encode, merge
+from harness.records import Json, Mask, Media, Size
 from harness.releases.reader import ReleaseFiles
+from harness.serial import mask_from_json, mask_to_json, to_json
+
+MISSING = "missing"
+"""What is found out about a file that is not there."""
 
 INVERTED_AREA = 0.5
 INVERTED_BORDER = 0.75
@@ -90,14 +94,25 @@ class Album:
 
 def look_at_file(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> Picture:
     """Return the image at `path` below the data root; what is wrong with it goes into the report."""
-    try:
+
+    def look() -> Json:
         content = files.read(path)
+        return MISSING if content is None else _image_facts(content, path, window)
+
+    try:
+        found = files.once(["image", to_json(window)], path, look)
     except DataError as error:
         return _unreadable(path, error, integrity)
-    if content is None:
+    if found == MISSING:
         integrity.find("missing_file", path)
         return Picture(media=Media(path=path, sha256=None), defect=f"image {path} is missing")
-    return look_at_bytes(content, path, window=window, integrity=integrity)
+    return _picture(found, path, window, integrity)
+
+
+def _image_facts(content: bytes, path: str, window: Window | None) -> dict[str, Json]:
+    """Return what there is to know of an image as JSON values; a DataError where it cannot be read."""
+    facts = examine_image(content, window=window, where=path)
+    return {"sha256": hashlib.sha256(content).hexdigest(), **asdict(facts)}
 
 
 def look_at_embedded(
@@ -105,31 +120,31 @@ def look_at_embedded(
 ) -> Picture:
     """Return an image whose bytes stand in a table, written below the derived folder under its digest."""
     try:
-        facts = examine_image(content, window=window, where=place)
+        facts = _image_facts(content, place, window)
     except DataError as error:
         return _unreadable(place, error, integrity)
-    path = f"{folder}/{hashlib.sha256(content).hexdigest()}{facts.suffix}"
+    path = f"{folder}/{facts['sha256']}{facts['suffix']}"
     files.derive(path, content)
-    return _picture(content, path, facts, window, integrity)
+    return _picture(facts, path, window, integrity)
 
 
 def look_at_bytes(content: bytes, path: str, *, window: Window | None, integrity: Integrity) -> Picture:
     """Return the image that these bytes are."""
     try:
-        facts = examine_image(content, window=window, where=path)
+        facts = _image_facts(content, path, window)
     except DataError as error:
         return _unreadable(path, error, integrity)
-    return _picture(content, path, facts, window, integrity)
+    return _picture(facts, path, window, integrity)
 
 
-def _picture(content: bytes, path: str, facts: ImageFacts, window: Window | None, integrity: Integrity) -> Picture:
-    if facts.orientation != UPRIGHT:
-        integrity.find("exif_rotation", path, f"orientation {facts.orientation}")
+def _picture(facts: Mapping[str, Json], path: str, window: Window | None, integrity: Integrity) -> Picture:
+    if facts["orientation"] != UPRIGHT:
+        integrity.find("exif_rotation", path, f"orientation {facts['orientation']}")
     media = Media(
         path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=facts.size,
-        window=window if facts.deep else None,
+        sha256=facts["sha256"],
+        size=tuple(facts["size"]),
+        window=window if facts["deep"] else None,
     )
     return Picture(media=media)
 
@@ -160,15 +175,16 @@ def look_at_masks(
         class_name: Masks of one class are compared with each other; without a class, with all that have none.
     """
     defect = None
-    union: NDArray[np.bool_] | None = None
+    usable: list[Mask] = []
     for path in paths:
         found, problem = _mask_file(files, path, size, _Told(integrity, image, class_name))
         defect = defect or problem
         if found is not None:
-            union = found if union is None else union | found
-    if union is None or defect is not None:
+            usable.append(found)
+    if not usable or defect is not None:
         return Outline(defect=defect)
-    return Outline(mask=encode(union), area=int(union.sum()))
+    union = merge(usable)
+    return Outline(mask=union, area=area(union))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,24 +199,36 @@ class _Told:
         self.integrity.find(kind, path, detail, image=self.image)
 
 
-def _mask_file(files: ReleaseFiles, path: str, size: Size, told: _Told) -> tuple[NDArray[np.bool_] | None, str | None]:
-    """Return (one mask file's pixels, why it cannot be used)."""
-    try:
+def _mask_file(files: ReleaseFiles, path: str, size: Size, told: _Told) -> tuple[Mask | None, str | None]:
+    """Return (what one mask file covers, why it cannot be used)."""
+
+    def look() -> Json:
         content = files.read(path)
-        if content is None:
-            told.find("missing_file", path)
-            return None, f"mask {path} is missing"
-        pixels = read_mask(content, where=path)
+        return MISSING if content is None else _mask_facts(read_mask(content, where=path))
+
+    try:
+        found = files.once("mask", path, look)
     except DataError as error:
         told.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
         return None, f"mask {path} cannot be read"
-    if not pixels.any() or pixels.all():
-        told.find("full_mask" if pixels.any() else "empty_mask", path)
+    if found == MISSING:
+        told.find("missing_file", path)
+        return None, f"mask {path} is missing"
+    if found["fault"]:
+        told.find(found["fault"], path)
     else:
-        told.integrity.compare(told.class_name, path, why_inverted(pixels), image=told.image)
-    if pixels.shape != size:
-        return None, _size_defect(path, pixels.shape, size, told)
-    return pixels, None
+        told.integrity.compare(told.class_name, path, found["inverted"], image=told.image)
+    mask = mask_from_json(found["mask"])
+    if mask.size != size:
+        return None, _size_defect(path, mask.size, size, told)
+    return mask, None
+
+
+def _mask_facts(pixels: NDArray[np.bool_]) -> dict[str, Json]:
+    """Return what there is to know of a mask as JSON values."""
+    fault = "" if pixels.any() and not pixels.all() else "full_mask" if pixels.any() else "empty_mask"
+    inverted = "" if fault else why_inverted(pixels)
+    return {"mask": mask_to_json(encode(pixels)), "fault": fault, "inverted": inverted}
 
 
 def why_inverted(pixels: NDArray[np.bool_]) -> str:

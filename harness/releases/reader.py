@@ -11,6 +11,7 @@ from typing import BinaryIO, Literal
 
 from harness.errors import DataError, SpecError, nearest
 from harness.integrity import Integrity
+from harness.looked import Looked
 from harness.records import Json, Sample
 
 ALL = "all"
@@ -60,11 +61,32 @@ class ReleaseFiles:
         root: The data root.
         derived: Folder for files that a reader must make; never below the root.
         noted: Told of each file consulted, so that a later preparation can tell whether anything changed.
+        looked: What an interrupted preparation found out; None where nothing is kept.
     """
 
     root: Path
     derived: Path
     noted: Noted = lambda *_: None
+    looked: Looked | None = None
+
+    def once(self, what: Json, relative: str, make: Callable[[], Json]) -> Json:
+        """Return what `make` finds out about a file, or found out in a preparation of the same file that was cut short.
+
+        Args:
+            what: Tells apart what is asked of one file.
+            relative: The file; `make` reads it.
+            make: Returns JSON values, not None, that depend on the file's bytes and `what` alone.
+        Raises:
+            DataError: The path leaves the data root, or what `make` raises.
+        """
+        path = self.path(relative)
+        if self.looked is None:
+            return make()
+        size, mtime_ns = _state(path)
+        answer, repeated = self.looked.once([what, relative, size, mtime_ns], make)
+        if repeated:
+            self.noted("root", relative, size, mtime_ns)
+        return answer
 
     def read(self, relative: str) -> bytes | None:
         """Return a file's bytes; None where there is no such file.
@@ -135,13 +157,18 @@ class ReleaseFiles:
         return self.root / parts
 
     def _note(self, base: Base, relative: str, path: Path) -> bool:
-        try:
-            state = path.stat()
-        except OSError:
-            self.noted(base, relative, -1, -1)
-            return False
-        self.noted(base, relative, state.st_size, state.st_mtime_ns)
-        return True
+        size, mtime_ns = _state(path)
+        self.noted(base, relative, size, mtime_ns)
+        return size >= 0
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return size and time of change of a file or folder; -1 of one that is not there."""
+    try:
+        state = path.stat()
+    except OSError:
+        return -1, -1
+    return state.st_size, state.st_mtime_ns
 
 
 Read = Callable[[ReleaseFiles, ReleaseRequest, Integrity], Iterator[tuple[str, Sample]]]

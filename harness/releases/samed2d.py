@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import DataError
 from harness.integrity import Integrity
-from harness.records import Entity, Json, Sample, Size, Target
+from harness.records import Entity, Json, Sample, Target
 from harness.releases.reader import (
     ALL,
     UNKNOWN,
@@ -22,6 +22,7 @@ from harness.releases.reader import (
     read_json,
     stream_object,
 )
+from harness.target_size import target_size
 
 if TYPE_CHECKING:
     from harness.releases.pictures import Picture
@@ -124,14 +125,6 @@ def parse_mask_name(path: str) -> MaskName | None:
     if match is None:
         return None
     return MaskName(stem=match["stem"], class_id=match["class_id"], instance=match["instance"])
-
-
-def target_size(area: int, size: Size) -> str:
-    """Return small (less than 1 % of the image's pixels), medium (1 to 10 %) or large."""
-    pixels = size[0] * size[1]
-    if area * 100 < pixels:
-        return "small"
-    return "medium" if area * 10 <= pixels else "large"
 
 
 def splits(root: Path) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.errors import DataError
 from harness.integrity import Integrity
 from harness.records import Json, Media, Sample, Target
-from harness.releases.reader import UNKNOWN, Reader, ReleaseFiles, ReleaseRequest, Selection, read_json
+from harness.releases.reader import UNKNOWN, Reader, ReleaseFiles, ReleaseRequest, Selection, stream_list
 
 if TYPE_CHECKING:
     from harness.releases.pictures import Picture
@@ -233,16 +233,22 @@ def _train_digests(layout: _Layout, files: ReleaseFiles) -> Iterator[tuple[str, 
         name = row.image or row.place
         if name not in seen:
             seen.add(name)
-            content = row.content if row.image is None else _read_or_none(files, row.image)
-            if content is not None:
-                yield name, hashlib.sha256(content).hexdigest()
+            found = _file_digest(files, row.image) if row.image is not None else _digest(row.content)
+            if found:
+                yield name, found
 
 
-def _read_or_none(files: ReleaseFiles, path: str) -> bytes | None:
+def _file_digest(files: ReleaseFiles, path: str) -> str:
+    """Return the sha256 of a file; nothing where it cannot be read."""
     try:
-        return files.read(path)
+        found: str = files.once("digest", path, lambda: _digest(files.read(path)))
     except DataError:
-        return None
+        return ""
+    return found
+
+
+def _digest(content: bytes | None) -> str:
+    return "" if content is None else hashlib.sha256(content).hexdigest()
 
 
 def _osf_found(files: ReleaseFiles) -> tuple[str, ...]:
@@ -268,10 +274,7 @@ def _mevf_rows(files: ReleaseFiles, split: str) -> Iterator[_Row]:
 
 def _records(files: ReleaseFiles, relative: str) -> Iterator[tuple[str, Mapping[str, Json]]]:
     """Yield (place, record) of a JSON list, without the fields that hold the word for a missing value."""
-    records = read_json(files, relative)
-    if not isinstance(records, list):
-        raise DataError(f"{relative}: expected a list of records, found {type(records).__name__}; is it another file?")
-    for number, record in enumerate(records):
+    for number, record in enumerate(stream_list(files, relative)):
         place = f"{relative}[{number}]"
         if not isinstance(record, dict) or _is_missing(record.get("qid")):
             raise DataError(f"{place}: expected a record with a qid, found {str(record)[:60]!r}; is it another file?")

@@ -77,7 +77,8 @@ def test_every_command_that_the_readme_shows_exists(command: Any, repository: Pa
 @pytest.mark.parametrize(("what", "column"), [("tasks", "task"), ("metrics", "metric"), ("protocols", "protocol")])
 def test_the_readme_names_everything_that_can_be_listed(command: Any, repository: Path, what: str, column: str) -> None:
     listed = {row[column] for row in json.loads(command("list", what, "--json").stdout)}
-    named = set(re.findall(r"`([^`]+)`", (repository / "README.md").read_text(encoding="utf-8")))
+    pages = [repository / "README.md", *([repository / "docs" / "metrics.md"] if what == "protocols" else [])]
+    named = {name for page in pages for name in re.findall(r"`([^`]+)`", page.read_text(encoding="utf-8"))}
     assert listed - named == set()
 
 

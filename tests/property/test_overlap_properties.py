@@ -19,7 +19,7 @@ Bools = NDArray[np.bool_]
 Draw = Any
 
 ROWS = {(row.name, row.protocol): row for row in overlap.METRICS}
-ALL_ROWS = pytest.mark.parametrize("row", overlap.METRICS, ids=lambda row: f"{row.name}-{row.protocol}")
+SHARES = [row for row in overlap.METRICS if row.name in ("dice", "iou", "ciou")]
 
 
 @st.composite
@@ -47,7 +47,7 @@ def test_standard_equals_the_dense_definition(pair: tuple[Bools, Bools]) -> None
     assert (value(ROWS["dice", "standard"], *pair), value(ROWS["iou", "standard"], *pair)) == expected
 
 
-@pytest.mark.parametrize("protocol", ["standard", "medplib"])
+@pytest.mark.parametrize("protocol", ["standard", "medplib", "monai-ignore-empty"])
 @given(pair=pairs())
 def test_dice_follows_from_iou(protocol: str, pair: tuple[Bools, Bools]) -> None:
     dice, iou = value(ROWS["dice", protocol], *pair), value(ROWS["iou", protocol], *pair)
@@ -57,32 +57,29 @@ def test_dice_follows_from_iou(protocol: str, pair: tuple[Bools, Bools]) -> None
         assert dice == pytest.approx(2 * iou / (1 + iou), abs=1e-12)
 
 
-@ALL_ROWS
 @given(pair=pairs())
-def test_prediction_and_target_may_change_places(row: Metric, pair: tuple[Bools, Bools]) -> None:
-    assert value(row, *pair) == value(row, *pair[::-1])
+def test_prediction_and_target_may_change_places(pair: tuple[Bools, Bools]) -> None:
+    for row in SHARES:
+        if row.protocol != "monai-ignore-empty":
+            assert value(row, *pair) == value(row, *pair[::-1]), row
 
 
-@ALL_ROWS
 @given(pair=pairs())
-def test_values_lie_between_zero_and_one(row: Metric, pair: tuple[Bools, Bools]) -> None:
-    found = value(row, *pair)
-    assert found is None or 0 <= found <= 1
-    assert (found == 1) == (np.array_equal(*pair) and found is not None)
+def test_values_lie_between_zero_and_one(pair: tuple[Bools, Bools]) -> None:
+    for row in SHARES:
+        found = value(row, *pair)
+        assert found is None or 0 <= found <= 1, row
+        perfect = np.array_equal(*pair) and found is not None and row.protocol not in ("m3d", "segvol")
+        assert (found == 1) == perfect, row
 
 
-@ALL_ROWS
 @given(drawn=st.lists(pairs(), min_size=1, max_size=5), data=st.data())
-def test_pooled_value_does_not_depend_on_order(
-    row: Metric, drawn: list[tuple[Bools, Bools]], data: st.DataObject
-) -> None:
+def test_pooled_values_do_not_depend_on_order(drawn: list[tuple[Bools, Bools]], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(drawn))
+    for row in overlap.METRICS:
+        assert pooled(row, drawn) == pooled(row, shuffled), row
+
+
+def pooled(row: Metric, drawn: list[tuple[Bools, Bools]]) -> tuple[float | None, ...]:
     stats = [outcome.stats for outcome in (score(row, *pair) for pair in drawn) if outcome.status == "ok"]
-    shuffled = data.draw(st.permutations(stats))
-    pooled, again = (
-        sample_values(row, tuple(map(math.fsum, zip(*each, strict=True))))
-        for each in (
-            stats or [(0.0, 0.0)],
-            shuffled or [(0.0, 0.0)],
-        )
-    )
-    assert pooled == again
+    return sample_values(row, tuple(map(math.fsum, zip(*stats, strict=True)))) if stats else ()

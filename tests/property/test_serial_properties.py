@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from harness.records import (
     Box,
+    Crop,
     Entity,
     ErrorInfo,
     Mask,
     Media,
     MediaPart,
+    Overlay,
     Points,
     PredictedEntity,
     Prediction,
@@ -75,6 +77,18 @@ media = st.builds(
     spacing_mm=maybe(tuples(floats)),
     affine=maybe(tuples(floats)),
     window=maybe(st.tuples(floats, floats)),
+    crop=maybe(st.builds(Crop, corners=st.tuples(small, small, small, small), original=st.tuples(small, small))),
+    drawn=tuples(
+        st.builds(
+            Overlay,
+            prompt=prompts,
+            style=st.sampled_from(["outline", "fill", "dot"]),
+            colour=st.tuples(small, small, small),
+            width=small,
+            opacity=small,
+        ),
+        2,
+    ),
 )
 targets = st.builds(
     Target,
@@ -125,6 +139,7 @@ predictions = st.builds(
     boxes=tuples(boxes),
     entities=tuples(st.builds(PredictedEntity, name=text, span=maybe(st.tuples(small, small)), mask=maybe(small))),
     nll=tuples(floats),
+    nll_tokens=tuples(small),
     embedding=tuples(tuples(floats)),
     rendered=maybe(text),
     seconds=floats,

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from harness.aggregate import aggregate, to_json
-from harness.errors import SpecError
-from harness.metrics.row import Floats, Metric, Outcome
+from harness.metrics.row import Floats, Metric, Outcome, Stats
 from harness.records import Result, Score
 
 
@@ -145,9 +144,77 @@ def test_pooled_combines_summed_stats() -> None:
     assert pooled.ci is not None
 
 
-def test_pooling_a_metric_whose_stats_do_not_add_up_is_an_error() -> None:
-    with pytest.raises(SpecError, match=r"task: share \(protocol standard\): expected a metric whose stats add up"):
-        aggregate("task", replace(METRIC, additive=False), [], strata=[], macro_over=None, pooled=True)
+CORPUS = replace(METRIC, corpus=True)
+
+
+def pool_of_sums(stats: Sequence[Stats], weights: Floats) -> Floats:
+    """Pool by weighted sums, for which the additive way gives the same."""
+    return ratios(weights @ np.asarray(stats, dtype=np.float64).reshape(len(stats), 2))
+
+
+def cohort() -> list[Score]:
+    return [
+        score(
+            number,
+            0.5,
+            stats=(float(number % 5), 5.0 + number % 7),
+            cluster=f"patient{number // 2}",
+            strata={"modality": ("ct", "mr")[number // 2 % 2]},
+        )
+        for number in range(40)
+    ]
+
+
+def test_a_corpus_metric_has_pooled_rows_only_in_strata_too() -> None:
+    found = aggregate("task", CORPUS, cohort(), strata=["modality"], macro_over="modality", pooled=True)
+    assert [(row.mean, row.stratum) for row in found] == [
+        ("pooled", None),
+        ("macro", None),
+        ("pooled", {"modality": "ct"}),
+        ("pooled", {"modality": "mr"}),
+    ]
+    whole, macro, ct, mr = found
+    sums = np.sum([score.stats for score in cohort()], axis=0)
+    assert whole.value == pytest.approx(sums[0] / sums[1])
+    assert ct.value is not None
+    assert mr.value is not None
+    assert macro.value == pytest.approx((ct.value + mr.value) / 2)
+    assert (whole.n, ct.n, mr.n) == (40, 20, 20)
+    assert macro.ci is not None
+    assert macro.ci[0] < macro.value < macro.ci[1]
+
+
+@pytest.mark.parametrize("spanning", [False, True])
+def test_a_metric_that_pools_all_stats_agrees_with_one_that_pools_sums(spanning: bool) -> None:
+    scores = cohort()
+    if spanning:
+        scores = [replace(row, strata={"modality": ("ct", "mr")[place % 2]}) for place, row in enumerate(scores)]
+    asked = {"strata": ["modality"], "macro_over": "modality", "pooled": False}
+    sums = aggregate("task", CORPUS, scores, **asked)  # type: ignore[arg-type]
+    lists = aggregate("task", replace(CORPUS, pool=pool_of_sums), scores[::-1], **asked)  # type: ignore[arg-type]
+    assert [row.ci_method for row in lists] == [row.ci_method for row in sums] == ["bca"] * 4
+    for one, other in zip(sums, lists, strict=True):
+        assert other.value == pytest.approx(one.value, abs=1e-12)
+        assert other.ci == pytest.approx(one.ci, abs=1e-9)
+
+
+def test_a_pooling_metric_sees_the_samples_in_the_order_of_their_ids() -> None:
+    seen = []
+
+    def pool(stats: Sequence[Stats], weights: Floats) -> Floats:
+        seen.append([row[0] for row in stats])
+        return np.ones((*weights.shape[:-1], 1))
+
+    scores = [score(number, 0.5, stats=(float(number), 1.0)) for number in (3, 1, 4, 2)]
+    aggregate("task", replace(CORPUS, pool=pool), [*scores, undefined(0)], strata=[], macro_over=None, pooled=False)
+    assert seen[0] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_caveat_stands_beside_every_number_of_its_metric() -> None:
+    (row,) = aggregate(
+        "task", replace(METRIC, caveat="mind"), [score(1, 1.0)], strata=[], macro_over=None, pooled=False
+    )
+    assert row.note == "mind"
 
 
 def test_no_defined_value_is_null_with_the_reason() -> None:

@@ -1,16 +1,18 @@
 """What an adapter may return, and what is said of what it may not."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness import masks
+from harness import masks, soft_masks
 from harness.answers import batch_length_error, checked, failed, to_prediction
 from harness.errors import DataError, ModelError
 from harness.records import (
     Answer,
     Box,
+    Crop,
     ErrorInfo,
     Mask,
     Media,
@@ -93,6 +95,13 @@ def test_status_follows_what_was_asked_for(wants: tuple[str, ...], answer: Answe
     assert to_prediction(request(*wants, candidates=("a", "b")), answer, 0.0).status == status
 
 
+def test_token_counts_are_carried_as_plain_integers() -> None:
+    answer = Answer(nll=(0.5, 1.0), nll_tokens=np.array([3, 2]))  # type: ignore[arg-type]
+    prediction = to_prediction(request("nll", candidates=("a", "b")), answer, 0.0)
+    assert prediction.nll_tokens == (3, 2)
+    assert canonical(to_json(prediction)).count('"nll_tokens":[3,2]') == 1
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -128,6 +137,18 @@ def test_status_follows_what_was_asked_for(wants: tuple[str, ...], answer: Answe
         (Answer(mask_scores=("1",)), "mask_scores[0]: expected a finite number, found '1'"),  # type: ignore[arg-type]
         (Answer(mask_scores=(10**400,)), "mask_scores[0]: expected a finite number, found 1000"),
         (Answer(nll=(1.0,)), "nll: expected one per candidate (2), found 1"),
+        (
+            Answer(nll=(1.0, 2.0), nll_tokens=(3,)),
+            "nll_tokens: expected one per number in nll (2), found 1",
+        ),
+        (
+            Answer(nll=(1.0, 2.0), nll_tokens=(3, 0)),
+            "nll_tokens[1]: expected a whole number of at least 1, found 0",
+        ),
+        (
+            Answer(nll=(1.0, 2.0), nll_tokens=(3, 1.5)),  # type: ignore[arg-type]
+            "nll_tokens[1]: expected a whole number of at least 1, found 1.5",
+        ),
         (Answer(nll=(float("inf"), 0.0)), "nll[0]: expected a finite number, found inf"),
         (Answer(boxes=((0, 0, 1, 1),)), "boxes[0]: expected Box(corners=...) with 4 numbers, found (0, 0, 1, 1)"),  # type: ignore[arg-type]
         (Answer(boxes=(Box(corners=(0,) * 6),)), "boxes[0]: expected Box(corners=...) with 4 numbers, found Box("),
@@ -208,3 +229,80 @@ def test_an_error_message_can_always_be_written() -> None:
 def test_a_batch_of_another_length_is_named() -> None:
     error = batch_length_error(3, [Answer()])
     assert error.message == "predict() returned 1 answers for 3 requests; expected one per request, in order"
+
+
+# --- answers about a crop
+
+CROP = Crop(corners=(2, 1, 5, 3), original=(4, 6))
+CROPPED = Media(path="a.png", sha256="0" * 64, size=(2, 3), crop=CROP)
+
+
+def test_masks_and_boxes_of_a_crop_are_stored_in_the_frame_of_the_original_image() -> None:
+    found = np.array([[True, False, True], [False, True, False]])
+    answer = Answer(
+        masks=[found, masks.full((2, 3))], mask_scores=[0.5, 1.0], boxes=[Box(corners=(0, 0.5, 3, 2))], text="<SEG>"
+    )
+    prediction = checked(request("masks", media=CROPPED), answer)
+    dense = masks.decode(prediction.masks[0])
+    np.testing.assert_array_equal(dense[1:3, 2:5], found)
+    assert (dense.shape, dense.sum()) == ((4, 6), found.sum())
+    assert prediction.masks[1] == masks.from_box(Box(corners=(2, 1, 5, 3)), (4, 6))
+    assert prediction.boxes == (Box(corners=(2.0, 1.5, 5.0, 3.0)),)
+
+
+def test_a_mask_of_the_whole_image_is_refused_where_a_crop_was_shown() -> None:
+    assert message(Answer(masks=[masks.full((4, 6))]), request("masks", media=CROPPED)) == (
+        "masks[0]: predicted mask is (4, 6), which is the whole image; the crop that the model was shown is (2, 3) as "
+        "(H, W); masks must lie in the frame of what .image() returns"
+    )
+
+
+def test_a_box_of_a_crop_is_checked_before_it_is_moved() -> None:
+    asked = request("boxes", media=CROPPED)
+    assert message(Answer(boxes=[Box(corners=(0, 0, float("nan"), 1))]), asked) == (
+        "boxes[0].corners[2]: expected a finite number, found nan"
+    )
+
+
+SHADED = np.linspace(0, 1, 24).reshape(4, 6)
+
+
+def test_probabilities_are_stored_and_their_masks_lie_above_one_half() -> None:
+    prediction = to_prediction(request("masks"), Answer(soft_masks=[SHADED, SHADED.astype(np.float32)]), 0.5)
+    assert prediction.status == "ok"
+    assert prediction.masks == (masks.encode(SHADED > 0.5),) * 2
+    assert prediction.soft_masks == (soft_masks.encode(SHADED), soft_masks.encode(SHADED.astype(np.float32)))
+
+
+def test_masks_beside_probabilities_are_the_models_own() -> None:
+    prediction = to_prediction(request("masks"), Answer(masks=[SHADED > 0.2], soft_masks=[SHADED]), 0.5)
+    assert prediction.masks == (masks.encode(SHADED > 0.2),)
+    assert len(prediction.soft_masks) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Answer(soft_masks=[SHADED.T]), "soft_masks[0]: predicted soft mask is (6, 4), image is (4, 6) as (H, W); the"),
+        (Answer(soft_masks=[SHADED * np.nan]), "soft_masks[0]: expected probabilities, found 24 NaN or infinite"),
+        (
+            Answer(soft_masks=[SHADED, SHADED * 3]),
+            "soft_masks[1]: expected probabilities in [0, 1], found 0 to 3; apply",
+        ),
+        (Answer(soft_masks=[SHADED > 0.5]), "soft_masks[0]: expected floating-point probabilities, found bool"),
+        (Answer(soft_masks=[[[0.5], [0.5, 0.5]]]), "soft_masks[0]: expected an array of probabilities (H, W) or"),
+        (Answer(masks=[SHADED > 0.5] * 2, soft_masks=[SHADED]), "soft_masks: expected one per mask (2) or no masks,"),
+    ],
+)
+def test_probabilities_that_are_none_are_a_model_error(answer: Answer, expected: str) -> None:
+    assert message(answer).startswith(expected)
+
+
+def test_probabilities_of_a_crop_are_moved_to_the_original_image() -> None:
+    crop = Crop(corners=(2, 1, 8, 5), original=(10, 9))
+    prediction = to_prediction(request("masks", media=replace(IMAGE, crop=crop)), Answer(soft_masks=[SHADED]), 0.5)
+    whole = np.zeros((10, 9))
+    whole[1:5, 2:8] = SHADED
+    (soft,) = prediction.soft_masks
+    np.testing.assert_allclose(soft_masks.decode(soft), whole, atol=1e-9)
+    assert prediction.masks == (masks.encode(whole > 0.5),)

@@ -59,6 +59,7 @@ def test_every_field_reaches_the_answer(tmp_path: Path) -> None:
             "entities": [{"name": "lung", "mask": 1}, {"name": "heart", "mask": RLE}, {"name": "rib", "mask": None}],
             "boxes": [[0, 0, 1, 2]],
             "nll": [0.5, 1],
+            "nll_tokens": [3, 2],
             "embedding": [[1, 0], [0, 1]],
             "status": "truncated",
             "repeat": 0,
@@ -79,6 +80,7 @@ def test_every_field_reaches_the_answer(tmp_path: Path) -> None:
         ),
         boxes=(Box(corners=(0, 0, 1, 2)),),
         nll=[0.5, 1],
+        nll_tokens=[3, 2],
         embedding=[[1, 0], [0, 1]],
         status="truncated",
     )

@@ -18,6 +18,7 @@ from harness.integrity import Integrity
 from harness.manifest import Prepared, prepare, read_manifest, read_report
 from harness.phantoms.samed2d import write_samed2d
 from harness.records import Sample
+from harness.releases import pictures
 from harness.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest
 from harness.task_spec import PlugIn, Release
 
@@ -254,6 +255,84 @@ def test_only_finished_things_stay_in_the_cache(root: Path, cache: Path) -> None
     made = prepared(root, cache)
     assert {path.name for path in cache.iterdir()} == {"manifests", "prepared", "derived"}
     assert {path.name for path in made.manifest.parent.iterdir()} == {"manifest.jsonl", "integrity.json"}
+
+
+class CutShortError(Exception):
+    """Ends a preparation where a kill would."""
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The image and mask files that were opened, in order."""
+    opened: list[str] = []
+    for name in ("examine_image", "read_mask"):
+        real = getattr(pictures, name)
+
+        def noted(data: bytes, *, where: str, real: Any = real, **more: Any) -> Any:
+            opened.append(where)
+            return real(data, where=where, **more)
+
+        monkeypatch.setattr(pictures, name, noted)
+    return opened
+
+
+def cut_short(root: Path, cache: Path, after: int) -> None:
+    def progress(samples: int) -> None:
+        if samples == after:
+            raise CutShortError
+
+    with pytest.raises(CutShortError):
+        prepared(root, cache, progress=progress)
+
+
+def test_a_preparation_that_was_cut_short_looks_at_no_file_twice(
+    root: Path, cache: Path, tmp_path: Path, decoded: list[str]
+) -> None:
+    whole = prepared(root, tmp_path / "whole")
+    everything = list(decoded)
+    decoded.clear()
+    for after in (3, 5):
+        cut_short(root, cache, after)
+    resumed = prepared(root, cache)
+    assert (resumed.digest, decoded) == (whole.digest, everything)
+    assert len(set(everything)) == len(everything) > 5
+    assert resumed.integrity.read_bytes() == whole.integrity.read_bytes()
+    assert [path.name for path in (cache / "prepared").iterdir()] == [
+        path.name for path in (tmp_path / "whole/prepared").iterdir()
+    ]
+
+
+def test_a_file_that_changed_since_the_cut_is_looked_at_again(
+    root: Path, cache: Path, tmp_path: Path, decoded: list[str]
+) -> None:
+    cut_short(root, cache, 3)
+    first = root / decoded[0]
+    Image.fromarray(255 - np.asarray(Image.open(first))).save(first)
+    resumed = prepared(root, cache)
+    assert decoded.count(decoded[0]) == 2
+    assert resumed.digest == prepared(root, tmp_path / "whole").digest
+
+
+def test_after_a_cut_preparation_the_index_still_tells_every_file(
+    root: Path, cache: Path, readings: list[ReleaseRequest]
+) -> None:
+    cut_short(root, cache, 5)
+    prepared(root, cache)
+    prepared(root, cache)
+    assert len(readings) == 2
+    change_image(root)
+    prepared(root, cache)
+    assert len(readings) == 3
+
+
+def test_what_a_killed_preparation_left_is_removed_by_the_next(root: Path, cache: Path) -> None:
+    cut_short(root, cache, 3)
+    (kept,) = (cache / "prepared").glob("*.looked.jsonl")
+    left, foreign = (cache / f".partial-{key}-x" for key in (kept.name[:16], "0" * 16))
+    for folder in (left, foreign):
+        folder.mkdir()
+    prepared(root, cache)
+    assert (left.exists(), foreign.exists()) == (False, True)
 
 
 def test_a_cache_below_the_data_root_is_refused(root: Path) -> None:

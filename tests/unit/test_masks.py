@@ -109,6 +109,15 @@ def test_overlap_counts_both_areas_and_what_they_share() -> None:
     assert masks.union(first, second) == 12
 
 
+def test_volumes_of_many_slices_are_counted_in_full() -> None:
+    deep = np.ones((600, 2, 3), dtype=bool)
+    lower = masks.encode(deep & (np.arange(600) < 520)[:, None, None])
+    assert masks.overlap(masks.encode(deep), lower) == (3600, 3120, 3120)
+    assert masks.bounding_box(lower) == Box(corners=(0.0, 0.0, 0.0, 520.0, 2.0, 3.0))
+    assert masks.merge([masks.encode(deep), lower]) == masks.encode(deep)
+    np.testing.assert_array_equal(masks.decode(masks.encode(deep)), deep)
+
+
 def test_overlap_of_volumes_goes_slice_by_slice() -> None:
     shifted = np.roll(CUBE, 2, axis=0)
     shifted[3, 0, 0] = True

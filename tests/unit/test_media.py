@@ -1,7 +1,9 @@
 """Media at the model's door: found by digest on this node, decoded once, fetched from the driver where absent."""
 
+import gc
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 from harness import media as media_module
 from harness.errors import DataError
 from harness.media import LocalMedia, MediaStore, with_handles
-from harness.records import Media, MediaPart, Request, TextPart, Turn
+from harness.records import Box, Crop, Media, MediaPart, Overlay, Request, TextPart, Turn
 
 
 def picture(folder: Path, name: str, value: int = 7, size: tuple[int, int] = (2, 3)) -> Media:
@@ -141,3 +143,83 @@ def test_an_image_is_no_volume(tmp_path: Path) -> None:
     handle = LocalMedia(picture(tmp_path, "a.png"), MediaStore(roots=[tmp_path]))
     with pytest.raises(DataError, match=r"a\.png: is an image, not a volume; ask for \.image\(\)"):
         handle.volume()
+
+
+# --- cropped and painted images
+
+CROP = Crop(corners=(2, 1, 12, 9), original=(10, 20))
+GREEN = (0, 255, 0)
+OUTLINE = Overlay(prompt=Box(corners=(3, 3, 6, 6)), style="outline", colour=GREEN, width=1, opacity=100)
+
+
+def shown(folder: Path) -> Media:
+    """An image of 10 x 20 equal pixels, cut to 8 x 10, with a box drawn on it."""
+    return replace(picture(folder, "a.png", size=(10, 20)), size=(8, 10), crop=CROP, drawn=(OUTLINE,))
+
+
+def test_image_path_and_size_are_of_what_is_shown(tmp_path: Path) -> None:
+    (handle,) = with_handles(asking(shown(tmp_path)), MediaStore(roots=[tmp_path])).images
+    pixels = handle.image()
+    assert (handle.size, pixels.shape, pixels.flags.writeable) == ((8, 10), (8, 10, 3), False)
+    green = (pixels == GREEN).all(axis=2)
+    assert green.sum() == 12
+    assert (pixels[~green] == 7).all()
+    with Image.open(handle.path) as written:
+        assert written.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(written), pixels)
+
+
+def test_the_path_of_an_image_as_stored_is_its_own_file(tmp_path: Path) -> None:
+    handle = LocalMedia(picture(tmp_path, "a.png"), MediaStore(roots=[tmp_path], spool=tmp_path / "spool"))
+    assert handle.path == str(tmp_path / "a.png")
+
+
+def test_a_painted_image_is_written_once_into_the_spool_under_a_name_of_its_own(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    media = shown(tmp_path)
+    store = MediaStore(roots=[tmp_path], spool=spool)
+    path = Path(LocalMedia(media, store).path)
+    written = path.stat().st_mtime_ns
+    assert LocalMedia(media, MediaStore(roots=[tmp_path], spool=spool)).path == str(path)
+    assert path.stat().st_mtime_ns == written
+    other = replace(media, drawn=(replace(OUTLINE, width=2),))
+    assert {path, Path(LocalMedia(other, store).path)} == set(spool.iterdir())
+
+
+def test_without_a_spool_what_is_painted_goes_with_the_store(tmp_path: Path) -> None:
+    store = MediaStore(roots=[tmp_path])
+    path = Path(LocalMedia(shown(tmp_path), store).path)
+    assert path.is_file()
+    assert not path.is_relative_to(tmp_path)
+    del store
+    gc.collect()
+    assert not path.exists()
+
+
+def test_a_painted_image_that_cannot_be_written_names_the_folder(tmp_path: Path) -> None:
+    spool = tmp_path / "gone" / "spool"
+    store = MediaStore(roots=[tmp_path], spool=spool)
+    with pytest.raises(DataError) as caught:
+        str(LocalMedia(shown(tmp_path), store).path)
+    assert str(caught.value) == (
+        f"a.png: cropped or painted, it cannot be written to {spool}: No such file or directory; make room there"
+    )
+
+
+def test_a_painted_image_whose_file_is_gone_is_a_fault_of_the_data(tmp_path: Path) -> None:
+    media = shown(tmp_path)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(DataError, match=r"^a\.png: found below none of"):
+        with_handles(asking(media), MediaStore(roots=[tmp_path]))
+
+
+def test_the_stored_image_and_each_way_it_is_shown_are_kept_apart(tmp_path: Path) -> None:
+    media = shown(tmp_path)
+    store = MediaStore(roots=[tmp_path])
+    painted, cropped = store.image(media), store.image(replace(media, drawn=()))
+    stored = store.image(replace(media, crop=None, drawn=(), size=(10, 20)))
+    assert (painted.shape, cropped.shape, stored.shape) == ((8, 10, 3), (8, 10, 3), (10, 20, 3))
+    assert (cropped == 7).all()
+    assert (stored == 7).all()
+    assert store.image(media) is painted

@@ -65,7 +65,7 @@ DEEP = [[[0, 0], [0, 0]], [[1, 1], [0, 0]]]
     ],
 )
 def test_masks_are_lists_or_run_lengths_in_two_and_three_axes(prediction: Json, target: Json, dice: float) -> None:
-    (line,) = lines(pair(prediction, target, spacing_mm=[1.0, 1.0]), name="dice")
+    (line,) = lines(pair(prediction, target), name="dice")
     assert (line["value"], line["status"]) == (pytest.approx(dice), "ok")
 
 
@@ -131,10 +131,10 @@ def test_a_line_that_cannot_be_read_says_what_was_expected(value: Any, name: str
 
 def test_an_unknown_metric_protocol_or_parameter_ends_before_the_first_line() -> None:
     with pytest.raises(
-        SpecError, match=r"metric: expected one of vqa_accuracy, .*, got 'dise' \(did you mean 'dice'\?\)"
+        SpecError, match=r"metric: expected one of choice_accuracy, .*, got 'dise' \(did you mean 'dice'\?\)"
     ):
         run([], "dise", None, (), aggregate=False)
     with pytest.raises(SpecError, match=r"dice: expected a protocol of standard, .*, got 'medlib'"):
         run([], "dice", "medlib", (), aggregate=False)
-    with pytest.raises(SpecError, match=r"--param k=5: dice \(standard\) has no parameters"):
+    with pytest.raises(SpecError, match=r"--param: no parameter 'k': dice \(standard\) has none"):
         run([], "dice", None, ("k=5",), aggregate=False)

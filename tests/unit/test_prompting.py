@@ -12,9 +12,11 @@ from harness.prompting import build_request, fill, names, request_key, support, 
 from harness.records import (
     Box,
     Capabilities,
+    Crop,
     Entity,
     Media,
     MediaPart,
+    Overlay,
     Points,
     Prior,
     Region,
@@ -147,6 +149,28 @@ def test_the_prompts_of_the_release_are_taken_as_they_are() -> None:
         shown("from_sample", visual_prompts=(nothing,))
 
 
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        (
+            Region(mask=masks.full((100, 100))),
+            "the region that the release points at is (100, 100), its image (100, 200); "
+            "`harness prepare` lists such pairs",
+        ),
+        (Box(corners=(190, 10, 210, 20)), "box: expected x within 0 and 200, found x1 = 190 and x2 = 210; "),
+        (Box(corners=(20, 10, 20, 20)), "box: expected x1 < x2, found x1 = 20 and x2 = 20; "),
+        (
+            Points(points=((1, 2), (200, 5)), labels=(1, 1)),
+            "the point (200, 5) that the release points at is outside its image (100, 200)",
+        ),
+    ],
+)
+def test_what_the_release_points_at_outside_its_image_is_a_fault_of_the_data(prompt: Any, expected: str) -> None:
+    with pytest.raises(DataError) as caught:
+        shown("from_sample", visual_prompts=(prompt,))
+    assert str(caught.value).startswith(f"t/test/1: {expected}")
+
+
 # --- support and fallbacks
 
 
@@ -207,10 +231,44 @@ def test_a_fallback_is_not_used_where_the_model_takes_the_prompt() -> None:
     assert (request.visual_prompts, request.prompt) == ((BOX,), "<box>?")
 
 
-def test_a_point_has_no_fallback() -> None:
+def test_a_point_has_no_fallback_in_words() -> None:
     spec = task(visual_prompt="from_sample", fallbacks={"box_as_text": "unit", "region_as_box_text": "unit"})
     point = Points(points=((1, 2),), labels=(1,))
     assert support(spec, (point,), sample(), model()).missing == "the task needs a model that takes point"
+
+
+def test_a_cropped_image_stands_in_the_request_and_all_that_comes_with_it_is_in_its_frame() -> None:
+    spec = task(visual_prompt="from_sample", fallbacks={"region_as_crop": 0.0}, oracle="yes")
+    item = sample(visual_prompts=(REGION, BOX), target=Target(entities=(Entity(name="a", mask=REGION.mask),)))
+    capabilities = model("text image box prior target", per_sample=True)
+    assert support(spec, item.visual_prompts, item, capabilities).fallbacks == ("region_as_crop: 0.0",)
+    request = build(spec, item, capabilities, prior=Prior(answer="no", mask=REGION.mask))
+    (media,) = request.media
+    whole = masks.full((40, 40))
+    assert (media.record.size, media.record.crop) == (
+        (40, 40),
+        Crop(corners=(20, 10, 60, 50), original=(100, 200)),
+    )
+    assert request.visual_prompts == (Box(corners=(0, 0, 40, 40)),)
+    assert request.prior == Prior(answer="no", mask=whole)
+    assert request.target == Target(entities=(Entity(name="a", mask=whole),))
+    assert request.prompt == "Is it left? (the part shown in this image)"
+    assert item.media == (IMAGE,)
+
+
+def test_a_crop_leaves_a_prior_without_a_mask_alone() -> None:
+    spec = task(visual_prompt="from_sample", fallbacks={"box_as_crop": 0.1})
+    request = build(
+        spec, sample(visual_prompts=(BOX,)), model("text image prior", per_sample=True), prior=Prior(answer="no")
+    )
+    assert request.prior == Prior(answer="no")
+
+
+def test_a_fallback_that_fails_is_named_with_its_reason() -> None:
+    spec = task(visual_prompt="from_sample", fallbacks={"region_as_overlay": "fill"})
+    item = sample(media=(VOLUME,), visual_prompts=(REGION,))
+    found = support(spec, (REGION,), item, model("text volume"))
+    assert found.missing == ("the task needs a model that takes region (region_as_overlay works on images only)")
 
 
 def test_only_a_model_that_takes_them_per_sample_sees_id_prior_and_target() -> None:
@@ -274,6 +332,53 @@ def test_each_part_of_the_identity_is_in_the_key(name: str) -> None:
 @pytest.mark.parametrize("changes", [{"sha256": "4" * 64}, {"window": (0.0, 50.0)}, {"kind": "volume"}])
 def test_media_are_in_the_key_by_digest_and_decode_settings(changes: dict[str, Any]) -> None:
     assert request_key(with_media(**changes), IDENTITY) != request_key(REQUEST, IDENTITY)
+
+
+def test_each_fallback_and_each_of_its_settings_changes_the_key() -> None:
+    item = sample(visual_prompts=(REGION,))
+    settings = [
+        {"region_as_box_text": "per_mille"},
+        {"region_as_box_text": "unit"},
+        {"region_as_overlay": "outline"},
+        {"region_as_overlay": "fill"},
+        {"region_as_crop": 0.0},
+        {"region_as_crop": 0.1},
+    ]
+    requests = [build(task(visual_prompt="from_sample", fallbacks=values), item, model()) for values in settings]
+    assert len({request_key(request, IDENTITY) for request in requests}) == len(settings)
+
+
+OVERLAY = Overlay(prompt=BOX, style="outline", colour=(0, 255, 0), width=2, opacity=100)
+OTHERS: dict[str, Any] = {
+    "prompt": REGION,
+    "style": "dot",
+    "colour": (255, 0, 0),
+    "width": 3,
+    "opacity": 50,
+}
+
+
+def test_every_field_of_an_overlay_is_tried() -> None:
+    assert set(OTHERS) == {item.name for item in fields(Overlay)}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_each_field_of_what_is_painted_is_in_the_key(name: str) -> None:
+    painted = request_key(with_media(drawn=(OVERLAY,)), IDENTITY)
+    assert request_key(with_media(drawn=(replace(OVERLAY, **{name: OTHERS[name]}),)), IDENTITY) != painted
+    assert painted != request_key(REQUEST, IDENTITY)
+
+
+def test_a_crop_is_in_the_key_by_its_first_pixel_and_its_size() -> None:
+    crops = [
+        None,
+        *(Crop(corners=corners, original=(100, 200)) for corners in ((0, 0, 9, 9), (0, 0, 9, 8), (1, 0, 9, 9))),
+    ]
+    assert len({request_key(with_media(crop=crop), IDENTITY) for crop in crops}) == len(crops)
+
+
+def test_the_key_of_an_image_as_stored_is_what_it_was_before_there_were_crops() -> None:
+    assert request_key(REQUEST, IDENTITY) == ("1181eb02b44665096b212ee595a1fb57d163a534653d283c21da20802ffea0f8")
 
 
 def test_where_a_release_lies_is_not_in_the_key() -> None:

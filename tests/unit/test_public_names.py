@@ -19,7 +19,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_the_commands_are_frozen() -> None:
-    commands = {"demo", "explain", "list", "metric", "prepare", "report", "run", "score", "show", "validate"}
+    commands = {"demo", "doctor", "explain", "list", "metric", "prepare", "report", "run", "score", "show", "validate"}
     assert commands == set(main.commands)
 
 
@@ -40,6 +40,7 @@ def test_the_options_of_run_are_frozen() -> None:
         "--ray",
         "--timeout",
         "--max-failures",
+        "--param",
         "--dry-run",
         "--json",
     }

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from metric_cases import pairs
 
 from harness import masks
 from harness.metrics import METRICS, Metric, Outcome, find
@@ -44,13 +45,18 @@ def test_answers_are_scored_as_they_stand(status: PredictionStatus) -> None:
     assert (row.cluster, row.strata) == ("p1", {"modality": "ct"})
 
 
+ROWS = [metric for metric in METRICS if metric.line != "retrieval"]
+
+
 @pytest.mark.parametrize("status", FAILURES)
-@pytest.mark.parametrize("metric", METRICS, ids=lambda row: f"{row.name}-{row.protocol}")
+@pytest.mark.parametrize("metric", ROWS, ids=lambda row: f"{row.name}-{row.protocol}")
 def test_a_failed_prediction_scores_worst_under_every_metric(metric: Metric, status: PredictionStatus) -> None:
-    sample = PRESENT if "masks" in metric.suits else QUESTION
-    found, values, failed = scored(metric, sample, predicted(status, text="yes", masks=(masks.full(SIZE),)))
-    assert (found, failed) == ("ok", True)
-    assert values[0] == pytest.approx(metric.floor, abs=1e-6)
+    for sample, prediction in pairs(metric.line):
+        if metric.ceiling(sample) is None or sample.target.absent:
+            continue
+        found, values, failed = scored(metric, sample, replace(prediction, status=status))
+        assert (found, failed) == ("ok", True)
+        assert values[0] == metric.floor(sample)
 
 
 def test_where_nothing_is_to_be_found_an_empty_prediction_is_right() -> None:
@@ -92,6 +98,19 @@ def test_an_unparsed_reply_scores_worst_and_says_so() -> None:
 def test_an_unparsed_outcome_without_stats_gets_the_worst() -> None:
     mute = replace(ACCURACY, score=lambda _sample, _prediction: Outcome("unparsed"))
     assert scored(mute, QUESTION, predicted(text="x")) == ("unparsed", (0.0,), True)
+
+
+def test_a_judged_metric_without_a_judge_is_unjudged() -> None:
+    assert scored(find("judge", "standard"), QUESTION, predicted(text="yes")) == ("unjudged", (), False)
+
+
+def test_the_rule_that_fired_and_what_a_metric_raised_stand_beside_the_score() -> None:
+    row = score(ACCURACY, QUESTION, 0, predicted(text="yes"))
+    assert row is not None
+    assert row.detail == {"rule": "yes_no"}
+    row = score(DICE, PRESENT, 0, predicted(masks=(masks.full((2, 2)),)))
+    assert row is not None
+    assert row.detail["error"].startswith("DataError: s/1: predicted mask is (2, 2)")
 
 
 def test_a_metric_that_raises_is_a_scorer_error_of_that_sample() -> None:

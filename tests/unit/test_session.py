@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from harness.cache_folder import default_cache
 from harness.errors import SpecError
 from harness.evaluation import allowed_failures
+from harness.metric_choice import with_protocols
 from harness.planning import data_roots
-from harness.session import RunSpec, Session, Watch, default_cache, open_session, with_protocols
+from harness.session import RunSpec, Session, Watch, open_session
 from harness.spec import index
 
 
@@ -103,7 +105,8 @@ def test_protocols_choose_among_the_metrics_of_a_task() -> None:
 
 def test_a_protocol_that_no_metric_has_is_refused() -> None:
     with pytest.raises(
-        SpecError, match="--protocol vqa-v2: the metrics of samed2d_seg have medplib, sam-med2d, standard"
+        SpecError,
+        match="--protocol vqa-v2: the metrics of samed2d_seg have m3d, medplib, monai-ignore-empty, .*, surface-distance",
     ):
         with_protocols(index().load("samed2d_seg"), ["vqa-v2"])
 

@@ -161,8 +161,8 @@ headline: {metric: dice}
         "t.yaml:7: promt: unknown key (did you mean 'prompt'?)",
         "t.yaml:9: title: duplicate key, first in line 3; keep one of them",
         "t.yaml:11: metrics[0].metric: expected one of 'dice', 'exact', 'recall', got 'dise' (did you mean 'dice'?)",
-        "t.yaml:12: metrics[1].metric: 'exact' does not suit gives: masks; it scores 'choice', 'text'; "
-        "for 'masks' there is dice",
+        "t.yaml:12: metrics[1].metric: 'exact' does not suit gives: masks; it compares words, so it scores 'choice', "
+        "'text'; for 'masks' there is dice",
     ]
 
 
@@ -238,6 +238,14 @@ WRONG = [
      "expected one of 'original', 'unit', 'per_mille', got 'pixels'"),
     ("strata: [", "fallbacks: [{box_as_text: unit}, {box_as_text: unit}]\nvisual_prompt: box\nstrata: [",
      "12: fallbacks[1].box_as_text: stands in the list twice"),
+    ("strata: [", "fallbacks: [{region_as_overlay: dot}]\nvisual_prompt: region\nstrata: [",
+     "12: fallbacks[0].region_as_overlay: expected one of 'outline', 'fill', got 'dot'"),
+    ("strata: [", "fallbacks: [{box_as_crop: 11}]\nvisual_prompt: box\nstrata: [",
+     "12: fallbacks[0].box_as_crop: expected a number from 0 to 10, got the number 11"),
+    ("strata: [", "fallbacks: [{region_as_crop: wide}]\nvisual_prompt: region\nstrata: [",
+     "12: fallbacks[0].region_as_crop: expected a number from 0 to 10, got 'wide'"),
+    ("strata: [", "fallbacks: [{point_as_overlay: dot}]\nvisual_prompt: box\nstrata: [",
+     "12: fallbacks[0].point_as_overlay: stands in for 'points'; here visual_prompt is 'box'"),
     ("strata: [", "fallbacks: [{}]\nstrata: [", "12: fallbacks[0]: expected one key, got 0; one entry each"),
     ("strata: [", "window: [1]\nstrata: [", "12: window: expected a list of 2 numbers, got a list"),
     ("strata: [", "window: [a, 2]\nstrata: [", "12: window: expected a list of 2 numbers, got a list"),
@@ -250,8 +258,8 @@ WRONG = [
      "'protocol'?)"),
     ("protocol: medplib", "protocol: medlib", "10: metrics[1].protocol: expected one of 'standard', 'medplib' for "
      "metric 'dice', got 'medlib' (did you mean 'medplib'?)"),
-    ("{metric: dice, protocol: medplib}", "{metric: recall}", "10: metrics[1].protocol: expected 'ranked' for metric "
-     "'recall', got 'standard'"),
+    ("{metric: dice, protocol: medplib}", "{metric: recall, protocol: standard}",
+     "10: metrics[1].protocol: expected 'ranked' for metric 'recall', got 'standard'"),
     (", protocol: medplib", "", "10: metrics[1].metric: 'dice' with protocol 'standard' stands in the list twice"),
     ("  - {metric: dice}\n", "  - dice\n", "9: metrics[0]: expected keys and values, got 'dice'"),
     ("  - {metric: dice}\n", "  - {protocol: medplib}\n", "9: metrics[0].metric: required key is missing"),
@@ -450,6 +458,29 @@ def test_a_task_may_bring_its_own_metric(tmp_path: Path, reference: str) -> None
     assert (task.headline.metric, task.headline.protocol) == ("mine", "home")
     assert load_metric(use, task.folder).name == "mine"
     assert load_metric(task.metrics[0], task.folder).name == "dice"
+
+
+def test_a_crop_cannot_stand_where_the_reply_holds_coordinates(tmp_path: Path) -> None:
+    text = changed("gives: masks", "gives: boxes") + "visual_prompt: box\nfallbacks: [{box_as_crop: 0}]\n"
+    (fault,) = (fault for fault in faults(write(tmp_path, text)) if "fallbacks" in fault)
+    assert fault == (
+        "t.yaml:14: fallbacks[0].box_as_crop: cannot stand where gives is 'boxes': coordinates in a reply would be "
+        "those of the crop"
+    )
+
+
+def test_fallbacks_keep_their_order_and_the_digest_tells_it(tmp_path: Path) -> None:
+    first, second = "{region_as_crop: 0.1}", "{region_as_overlay: fill}"
+    tasks = [
+        load_task(write(tmp_path, GOOD + f"visual_prompt: region\nfallbacks: [{', '.join(listed)}]\n"))
+        for listed in ((first, second), (second, first), (first,))
+    ]
+    assert [list(task.fallbacks.items()) for task in tasks] == [
+        [("region_as_crop", 0.1), ("region_as_overlay", "fill")],
+        [("region_as_overlay", "fill"), ("region_as_crop", 0.1)],
+        [("region_as_crop", 0.1)],
+    ]
+    assert len({task.digest for task in tasks}) == 3
 
 
 @pytest.mark.usefixtures("own_code")

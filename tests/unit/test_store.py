@@ -15,7 +15,7 @@ import pytest
 import harness.store
 from harness.errors import DataError, InterruptedRunError, SpecError
 from harness.journal import BLOCK_BYTES, Journal
-from harness.records import Mask, Prediction
+from harness.records import Mask, Prediction, SoftMask
 from harness.store import RunStore, read_prediction, read_run, write_atomically
 from harness.worker import to_finished
 
@@ -250,6 +250,21 @@ def test_large_masks_move_to_a_blob_and_come_back(tmp_path: Path, monkeypatch: p
     assert lacking.record(finished.key, finished.line)
     assert lacking.prediction(key("a")) == prediction
     lacking.close()
+
+
+@pytest.mark.parametrize("masks", [(), (Mask(size=(4, 4), counts="0"),)])
+def test_large_soft_masks_move_to_a_blob_and_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masks: tuple[Mask, ...]
+) -> None:
+    monkeypatch.setattr(harness.store, "BLOB_ABOVE_BYTES", 200)
+    soft = SoftMask(size=(4, 4), levels=(0.25, 0.5), data="A" * 300)
+    wanted = Prediction(key=key("a"), status="ok", masks=masks, soft_masks=(soft,))
+    finished = to_finished(wanted)
+    store = opened(tmp_path)
+    store.record(finished.key, finished.line)
+    assert store.prediction(key("a")) == wanted
+    assert "A" * 300 not in (tmp_path / "predictions" / "predictions.jsonl").read_text(encoding="utf-8")
+    store.close()
 
 
 def test_a_blob_with_other_bytes_than_its_name_says_is_damaged(tmp_path: Path) -> None:

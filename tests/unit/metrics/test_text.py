@@ -76,7 +76,7 @@ def test_a_sample_without_an_answer_is_undefined(metric: Metric) -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: f"{metric.name}-{metric.protocol}")
 def test_the_reference_reaches_the_ceiling_and_worst_the_floor(metric: Metric) -> None:
     assert values(metric, "left lung lung", "left lung lung")[0] == metric.ceiling(sample("left lung lung")) == 1.0
-    assert sample_values(metric, metric.worst(sample("left lung")))[0] == metric.floor == 0.0
+    assert sample_values(metric, metric.worst(sample("left lung")))[0] == metric.floor(sample("left lung")) == 0.0
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: f"{metric.name}-{metric.protocol}")

@@ -81,6 +81,7 @@ def test_the_oracle_answers_with_the_target() -> None:
         entities=(PredictedEntity(name="lung", mask=0),),
         boxes=target.boxes,
         nll=(1.0, 0.0, 1.0),
+        nll_tokens=(1, 1, 1),
     )
 
 

@@ -14,7 +14,7 @@ from harness.integrity import Finding, Integrity
 from harness.masks import decode
 from harness.records import Sample
 from harness.releases.reader import ReleaseFiles, ReleaseRequest
-from harness.releases.samed2d import READER, ImageName, parse_image_name, target_size
+from harness.releases.samed2d import READER, ImageName, parse_image_name
 
 STEM = "ct_00--Demo--case_7--x_0012"
 SHAPE = (10, 20)
@@ -127,14 +127,6 @@ def test_file_names_are_parsed(path: str, modality: str, submodality: str, sourc
 )
 def test_other_file_names_are_not(name: str) -> None:
     assert parse_image_name(name) is None
-
-
-@pytest.mark.parametrize(
-    ("area", "size"),
-    [(0, "small"), (99, "small"), (100, "medium"), (1000, "medium"), (1001, "large"), (10_000, "large")],
-)
-def test_target_sizes_are_shares_of_the_image(area: int, size: str) -> None:
-    assert target_size(area, (100, 100)) == size
 
 
 def test_a_mask_of_another_size_stays_and_cannot_be_asked(release: Release) -> None:

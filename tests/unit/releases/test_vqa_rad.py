@@ -363,10 +363,21 @@ def test_an_asked_layout_that_is_not_there_is_an_error(root: Path) -> None:
         read(root, options={"layout": "hub"})
 
 
+def test_records_are_read_as_they_come(root: Path) -> None:
+    write_mevf(root, [record(1), record(2)])
+    path = root / "vqa_rad/testset.json"
+    path.write_text(path.read_text()[:-5])
+    request = ReleaseRequest(dataset="rad", split="test")
+    samples = READER.read(ReleaseFiles(root=root, derived=root), request, Integrity())
+    assert next(samples)[1].id == "rad/test/1"
+    with pytest.raises(DataError, match=r"vqa_rad/testset.json: expected one JSON list: .*; the download may be"):
+        next(samples)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"qid": 1}, r"vqa_rad/testset.json: expected a list of records, found dict; is it another file\?"),
+        ({"qid": 1}, r"vqa_rad/testset.json: expected one JSON list: expected '\[', found .*; the download may be"),
         ([record(1), {"id": 2}], r"vqa_rad/testset.json\[1\]: expected a record with a qid, found \"{'id': 2}\""),
         (["text"], r"vqa_rad/testset.json\[0\]: expected a record with a qid, found 'text'"),
     ],

@@ -1,0 +1,53 @@
+"""Which of a task's metrics can be computed on this machine, and which stands in for one that cannot."""
+
+from dataclasses import dataclass, field
+
+from harness.metrics import bind, find
+from harness.metrics.row import Metric
+from harness.spec import TaskSpec, load_metric
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A metric of a task that needs something this machine does not have."""
+
+    metric: str
+    reason: str
+    remedy: str
+
+
+@dataclass(slots=True)
+class Available:
+    """The metrics of a task that are computed, in the task's order.
+
+    Attributes:
+        metrics: Rows; a protocol that stands in for another bears its own name.
+        lacking: What is missing for the others.
+    """
+
+    metrics: list[Metric] = field(default_factory=list)
+    lacking: list[Lacking] = field(default_factory=list)
+
+
+def available_metrics(task: TaskSpec) -> Available:
+    """Return the task's metrics that can be computed here."""
+    found = Available()
+    for use in task.metrics:
+        metric = load_metric(use, task.folder)
+        missing = None if metric.resource is None else metric.resource.missing(metric.bound)
+        if missing is None:
+            _add(found.metrics, metric)
+            continue
+        assert metric.resource is not None
+        instead, reason = metric.resource.stand_in, f"{metric.name} ({metric.protocol}): {missing.reason}"
+        if instead is not None:
+            _add(found.metrics, bind(find(metric.name, instead), {}, metric.name))
+            reason += f"; scored by protocol {instead} instead"
+        found.lacking.append(Lacking(metric.name, reason, missing.remedy))
+    return found
+
+
+def _add(metrics: list[Metric], metric: Metric) -> None:
+    """Add a row, unless it stands there already in its own right or for another protocol."""
+    if all((metric.name, metric.protocol) != (other.name, other.protocol) for other in metrics):
+        metrics.append(metric)

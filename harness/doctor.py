@@ -1,0 +1,165 @@
+"""What this machine has of what the harness can use, line by line, and what to do where something is missing."""
+
+import importlib
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from harness import word_net
+from harness.metrics import bert_encoder, meteor_java
+from harness.records import Json
+
+Status = Literal["ok", "missing", "wrong"]
+"""`missing` is what one can do without; `wrong` is what the harness cannot work without or with."""
+
+_PYTHON = (3, 11)
+_LEAST_FREE = 1 << 30
+_GIB = 1 << 30
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line.
+
+    Attributes:
+        what: The thing looked for.
+        status: See `Status`.
+        found: Version, place or size; empty where there is none.
+        remedy: What to do; empty where nothing need be done.
+    """
+
+    what: str
+    status: Status
+    found: str
+    remedy: str = ""
+
+
+def examine(cache_folder: Path) -> list[Finding]:
+    """Return every line, in the order in which they are shown. Writes nothing."""
+    return [
+        _python(),
+        *_packages(),
+        _devices(),
+        _java(),
+        _word_net(cache_folder),
+        _bert_score(),
+        _cache(cache_folder),
+        _disk(cache_folder),
+    ]
+
+
+def is_sound(findings: Sequence[Finding]) -> bool:
+    """Tell whether everything that is required is there."""
+    return all(finding.status != "wrong" for finding in findings)
+
+
+def to_json(findings: Sequence[Finding]) -> list[dict[str, Json]]:
+    """Return the lines as `harness doctor --json` writes them."""
+    return [{"what": line.what, "status": line.status, "found": line.found, "remedy": line.remedy} for line in findings]
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} at {sys.executable}"
+    if sys.version_info[:2] < _PYTHON:
+        return Finding(what="python", status="wrong", found=found, remedy="use Python 3.11 or newer")
+    return Finding(what="python", status="ok", found=found)
+
+
+def _packages() -> Iterator[Finding]:
+    """Yield the harness and every package that it or one of its extras names; `all` and `dev` name no others."""
+    from packaging.requirements import Requirement
+
+    yield Finding(what="medground", status="ok", found=metadata.version("medground"))
+    for line in metadata.requires("medground") or ():
+        requirement = Requirement(line)
+        extra = _extra(requirement)
+        if extra not in ("all", "dev"):
+            yield _package(requirement, extra)
+
+
+def _extra(requirement: Any) -> str:
+    """Return the extra that asks for a package; empty for what the harness itself needs."""
+    extras: list[str] = metadata.metadata("medground").get_all("Provides-Extra") or []
+    if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+        return ""
+    return next((extra for extra in extras if requirement.marker.evaluate({"extra": extra})), "")
+
+
+def _package(requirement: Any, extra: str) -> Finding:
+    """Return the line of one package: its version against what is asked for."""
+    what = f"{requirement.name} [{extra}]" if extra else requirement.name
+    absent: Status = "missing" if extra else "wrong"
+    install = f"pip install 'medground[{extra}]'" if extra else "pip install medground"
+    try:
+        version = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return Finding(what=what, status=absent, found="", remedy=install)
+    if not requirement.specifier.contains(version, prereleases=True):
+        wanted = f"{install}: {requirement.specifier} is asked for"
+        return Finding(what=what, status="wrong", found=version, remedy=wanted)
+    return Finding(what=what, status="ok", found=version)
+
+
+def _devices() -> Finding:
+    """Return what torch can compute on."""
+    if importlib.util.find_spec("torch") is None:
+        return Finding(what="devices", status="missing", found="", remedy="pip install 'medground[models]'")
+    torch = importlib.import_module("torch")
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return Finding(what="devices", status="ok", found=", ".join([f"{os.cpu_count()} CPUs", *gpus]))
+
+
+def _java() -> Finding:
+    """Return whether METEOR 1.5 can run: Java, and the archives of pycocoevalcap."""
+    lacking = meteor_java.missing({})
+    if lacking is not None:
+        return Finding(what="java, for METEOR 1.5", status="missing", found=lacking.reason, remedy=lacking.remedy)
+    return Finding(what="java, for METEOR 1.5", status="ok", found=meteor_java.java_version())
+
+
+def _word_net(cache_folder: Path) -> Finding:
+    place = word_net.find(cache_folder)
+    if place is None:
+        remedy = "harness doctor --fix; until then METEOR goes by stems alone"
+        return Finding(what="WordNet, for METEOR", status="missing", found="", remedy=remedy)
+    found = f"{word_net.identity(place)['wordnet']} at {place.path} ({place.origin})"
+    return Finding(what="WordNet, for METEOR", status="ok", found=found)
+
+
+def _bert_score() -> Finding:
+    what = f"{bert_encoder.DEFAULT_MODEL}, for BERTScore"
+    lacking = bert_encoder.missing({})
+    if lacking is not None:
+        return Finding(what=what, status="missing", found="", remedy=lacking.remedy)
+    return Finding(what=what, status="ok", found="in the local hub cache")
+
+
+def _cache(cache_folder: Path) -> Finding:
+    """Return where the cache is and its size; a folder that cannot be written to is wrong."""
+    standing = _nearest_folder(cache_folder)
+    if not os.access(standing, os.W_OK):
+        remedy = f"make {standing} writable, or name another folder in MEDGROUND_CACHE"
+        return Finding(what="cache", status="wrong", found=str(cache_folder), remedy=remedy)
+    size = sum(path.stat().st_size for path in cache_folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return Finding(what="cache", status="ok", found=f"{cache_folder}, {size / _MIB:.1f} MiB")
+
+
+def _disk(cache_folder: Path) -> Finding:
+    free = shutil.disk_usage(_nearest_folder(cache_folder)).free
+    found = f"{free / _GIB:.1f} GiB free at the cache"
+    if free < _LEAST_FREE:
+        return Finding(what="disk", status="wrong", found=found, remedy="make room, or move MEDGROUND_CACHE")
+    return Finding(what="disk", status="ok", found=found)
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Return the folder itself, else the first above it that exists."""
+    return next(folder for folder in (path, *path.resolve().parents) if folder.is_dir())

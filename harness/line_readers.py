@@ -1,0 +1,290 @@
+"""The input lines of `harness metric`: one JSON object -> the sample and prediction that a metric scores."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from harness import masks, soft_masks
+from harness.errors import DataError
+from harness.metrics.row import LineKind, Pair
+from harness.records import Box, Entity, Json, Mask, Media, PredictedEntity, Prediction, Sample, Target
+
+Line = Mapping[str, Json]
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+KEYS: Mapping[LineKind, tuple[str, ...]] = {
+    "text": ("prediction", "target"),
+    "choice": ("options", "target"),
+    "masks": ("prediction", "target"),
+    "soft_masks": ("prediction", "target"),
+    "grounding": ("prediction", "target"),
+    "instances": ("predictions", "targets"),
+    "boxes": ("prediction", "target"),
+    "retrieval": ("similarity",),
+    "judge": ("reply",),
+}
+"""What a line of each kind must hold."""
+
+
+def parse(line: bytes, where: str, kind: LineKind) -> dict[str, Json]:
+    """Return the object of one line.
+
+    Raises:
+        DataError: It is no JSON object, or lacks one of the keys of its kind.
+    """
+    try:
+        value = json.loads(line.strip())
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: expected a JSON object: {error.msg}, column {error.colno}") from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{where}: expected a JSON object: {error}") from error
+    if not isinstance(value, dict) or not all(key in value for key in KEYS[kind]):
+        wanted = " and ".join(f'"{key}"' for key in KEYS[kind])
+        found = ", ".join(map(repr, value)) if isinstance(value, dict) else type(value).__name__
+        raise DataError(f"{where}: expected an object with {wanted}, found {found or 'no key'}")
+    return value
+
+
+def read_pair(value: Line, where: str, kind: LineKind) -> Pair:
+    """Return the sample and prediction of a line of any kind but `retrieval`, whose line is a whole corpus.
+
+    Raises:
+        DataError: A field is missing or of another kind.
+    """
+    return _READERS[kind](value, where)
+
+
+def _text(value: Line, where: str) -> Pair:
+    target = value["target"]
+    answers = target if isinstance(target, list) else [target]
+    if not answers or not all(isinstance(answer, str) for answer in answers):
+        raise DataError(f"{where}: target: expected text or a list of texts, found {target!r:.80}")
+    sample = Sample(id=where, target=Target(answers=tuple(answers)))
+    return sample, Prediction(key="", status="ok", text=_reply(value, where, "prediction"))
+
+
+def _reply(value: Line, where: str, key: str) -> str:
+    reply = value[key]
+    if not isinstance(reply, str):
+        raise DataError(f"{where}: {key}: expected text, found {type(reply).__name__}")
+    return reply
+
+
+def _choice(value: Line, where: str) -> Pair:
+    options, letter = value["options"], value["target"]
+    if not isinstance(options, list) or not options or not all(isinstance(option, str) for option in options):
+        raise DataError(f"{where}: options: expected a list of texts, found {options!r:.80}")
+    letters = LETTERS[: len(options)]
+    if not isinstance(letter, str) or len(letter) != 1 or letter not in letters:
+        raise DataError(f"{where}: target: expected one of the letters {letters}, found {letter!r:.80}")
+    right = options[letters.index(letter)]
+    target = Target(choice=letter, answers=(right,))
+    nll = _numbers(value["nll"], where, "nll") if "nll" in value else ()
+    tokens = _numbers(value["nll_tokens"], where, "nll_tokens") if "nll_tokens" in value else ()
+    if "prediction" not in value and not nll:
+        raise DataError(f'{where}: expected "prediction", the reply, or "nll", one number per option; found neither')
+    if nll and len(nll) != len(options):
+        raise DataError(f"{where}: nll: expected {len(options)} numbers, one per option, found {len(nll)}")
+    prediction = Prediction(
+        key="",
+        status="ok",
+        text=_reply(value, where, "prediction") if "prediction" in value else None,
+        nll=nll,
+        nll_tokens=tuple(map(int, tokens)),
+    )
+    return Sample(id=where, choices=tuple(options), target=target), prediction
+
+
+def _numbers(value: Json, where: str, key: str) -> tuple[float, ...]:
+    numbers = isinstance(value, list) and all(type(item) in (int, float) for item in value)
+    if not isinstance(value, list) or not numbers:
+        raise DataError(f"{where}: {key}: expected a list of numbers, found {value!r:.80}")
+    return tuple(map(float, value))
+
+
+def _mask_pair(value: Line, where: str) -> Pair:
+    prediction = masks.from_json(_whole(value["prediction"]), where=f"{where}: prediction")
+    target = masks.from_json(_whole(value["target"]), where=f"{where}: target")
+    return _same_size(value, where, prediction, target), Prediction(key="", status="ok", masks=(prediction,))
+
+
+def _same_size(value: Line, where: str, prediction: Mask, target: Mask) -> Sample:
+    if prediction.size != target.size:
+        raise DataError(f"{where}: prediction is {prediction.size}, target is {target.size}; expected one size")
+    entity = Entity(name="target", mask=target)
+    absent = not masks.area(target)
+    return Sample(id=where, media=_media(value, where, target), target=Target(entities=(entity,), absent=absent))
+
+
+def _whole(value: Json) -> Json:
+    """Return nested lists with 0.0 and 1.0 as the integers they are."""
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value in (0.0, 1.0) else value
+
+
+def _media(value: Line, where: str, mask: Mask) -> tuple[Media, ...]:
+    """Return the image or volume that the masks lie in, with the line's spacing where it has one."""
+    spacing = None
+    if value.get("spacing_mm") is not None:
+        spacing = _numbers(value["spacing_mm"], where, "spacing_mm")
+        if len(spacing) != len(mask.size) or not all(0 < step < np.inf for step in spacing):
+            expected = f"{len(mask.size)} numbers above 0, one per array axis"
+            raise DataError(f"{where}: spacing_mm: expected {expected}, found {list(spacing)}")
+    media = Media(path="", sha256=None, size=mask.size, spacing_mm=spacing)
+    return (media if len(mask.size) == 2 else replace(media, kind="volume"),)
+
+
+def _soft_mask_pair(value: Line, where: str) -> Pair:
+    """Read a mask whose pixels may be probabilities, against a target in which -1, "not there", counts as 0."""
+    target = _without_absent(value["target"])
+    probabilities = _probabilities(value["prediction"])
+    if probabilities is None:
+        return _mask_pair({**value, "target": target}, where)
+    if not np.all((probabilities >= 0) & (probabilities <= 1)):
+        raise DataError(f"{where}: prediction: expected probabilities in [0, 1] or a binary mask, found other numbers")
+    soft = soft_masks.exact(probabilities)
+    binary = masks.encode(probabilities > 0.5)
+    sample = _same_size(value, where, binary, masks.from_json(_whole(target), where=f"{where}: target"))
+    return sample, Prediction(key="", status="ok", masks=(binary,), soft_masks=(soft,))
+
+
+def _without_absent(target: Json) -> Json:
+    if not isinstance(target, list):
+        return target
+    return [_without_absent(item) if isinstance(item, list) else 0 if item == -1 else item for item in target]
+
+
+def _probabilities(value: Json) -> "np.ndarray[Any, np.dtype[np.float64]] | None":
+    """Return nested lists of numbers as an array; None where the value is a mask of another form, or no mask."""
+    if not isinstance(value, list):
+        return None
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return array if array.ndim in (2, 3) and not np.all((array == 0) | (array == 1)) else None
+
+
+def _instances(value: Line, where: str) -> Pair:
+    targets, predictions = _mask_list(value, where, "targets"), _mask_list(value, where, "predictions")
+    sizes = {mask.size for mask in (*targets, *predictions)}
+    if len(sizes) > 1:
+        raise DataError(f"{where}: expected masks of one size, found {', '.join(map(str, sorted(sizes)))}")
+    scores = _numbers(value["scores"], where, "scores") if value.get("scores") is not None else ()
+    if scores and len(scores) != len(predictions):
+        raise DataError(f"{where}: scores: expected {len(predictions)} numbers, one per mask, found {len(scores)}")
+    entities = tuple(Entity(name="target", mask=mask) for mask in targets)
+    media = _media(value, where, (targets or predictions)[0]) if targets or predictions else ()
+    sample = Sample(id=where, media=media, target=Target(entities=entities, absent=not entities))
+    return sample, Prediction(key="", status="ok", masks=predictions, mask_scores=scores)
+
+
+def _mask_list(value: Line, where: str, key: str) -> tuple[Mask, ...]:
+    items = value[key]
+    if not isinstance(items, list):
+        raise DataError(f"{where}: {key}: expected a list of masks, found {type(items).__name__}")
+    return tuple(masks.from_json(_whole(item), where=f"{where}: {key}[{place}]") for place, item in enumerate(items))
+
+
+def _grounding(value: Line, where: str) -> Pair:
+    named = _entities(value["prediction"], where, "prediction")
+    found = [mask for _, mask in named if mask is not None]
+    targets = _entities(value["target"], where, "target")
+    sizes = {mask.size for mask in (*found, *(mask for _, mask in targets if mask is not None))}
+    if len(sizes) > 1:
+        raise DataError(f"{where}: expected masks of one size, found {', '.join(map(str, sorted(sizes)))}")
+    entities, used = [], 0
+    for name, mask in named:
+        entities.append(PredictedEntity(name=name, mask=None if mask is None else used))
+        used += mask is not None
+    stray = _mask_list(value["prediction"], where, "masks") if _has(value["prediction"], "masks") else ()
+    prediction = Prediction(
+        key="", status="ok", text=_words(value["prediction"]), masks=(*found, *stray), entities=tuple(entities)
+    )
+    target = Target(entities=tuple(Entity(name=name, mask=mask) for name, mask in targets), absent=not targets)
+    return Sample(id=where, target=target), prediction
+
+
+def _has(value: Json, key: str) -> bool:
+    return isinstance(value, dict) and key in value
+
+
+def _words(value: Json) -> str | None:
+    """Return the answer's text, where the line has it beside the entities."""
+    text = value.get("text") if isinstance(value, dict) else None
+    return text if isinstance(text, str) else None
+
+
+def _entities(value: Json, where: str, key: str) -> list[tuple[str, Mask | None]]:
+    items = value.get("entities") if isinstance(value, dict) else None
+    if not isinstance(items, list):
+        raise DataError(f'{where}: {key}: expected {{"entities": [{{"name", "mask"}}, ...]}}, found {value!r:.80}')
+    return [_entity(item, f"{where}: {key}.entities[{place}]") for place, item in enumerate(items)]
+
+
+def _entity(item: Json, where: str) -> tuple[str, Mask | None]:
+    if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+        raise DataError(f'{where}: expected an object with "name", a text, and "mask", found {item!r:.80}')
+    mask = item.get("mask")
+    return item["name"], None if mask is None else masks.from_json(_whole(mask), where=f"{where}.mask")
+
+
+def _boxes(value: Line, where: str) -> Pair:
+    prediction, target = (_box(value[key], where, key) for key in ("prediction", "target"))
+    if isinstance(prediction, Box) and isinstance(target, Box) and len(prediction.corners) != len(target.corners):
+        counts = f"{len(prediction.corners)} and {len(target.corners)}"
+        raise DataError(f"{where}: expected prediction and target of as many numbers, found {counts}")
+    answer = Target(answers=(target,)) if isinstance(target, str) else Target(boxes=(target,))
+    reply = {"text": prediction} if isinstance(prediction, str) else {"boxes": (prediction,)}
+    return Sample(id=where, target=answer), Prediction(key="", status="ok", **reply)
+
+
+def _box(value: Json, where: str, key: str) -> Box | str:
+    if isinstance(value, str):
+        return value
+    corners = _numbers(value, where, key)
+    if len(corners) not in (4, 6) or not all(map(np.isfinite, corners)):
+        raise DataError(f"{where}: {key}: expected 4 or 6 finite numbers, or text, found {list(corners)!r:.80}")
+    return Box(corners=corners)
+
+
+def _judge(value: Line, where: str) -> Pair:
+    return Sample(id=where), Prediction(key="", status="ok", text=_reply(value, where, "reply"))
+
+
+def similarity(value: Line, where: str) -> Sequence[Sequence[float]]:
+    """Return the matrix of a retrieval line, rows being queries; one that is no number may be null or "nan".
+
+    Raises:
+        DataError: It is no list of lists of numbers.
+    """
+    rows = value["similarity"]
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        raise DataError(f"{where}: similarity: expected a list of rows of numbers, found {rows!r:.80}")
+    return [
+        [float("nan") if item in (None, "nan") else item for item in _row(row, f"{where}: similarity[{place}]")]
+        for place, row in enumerate(rows)
+    ]
+
+
+def _row(row: list[Json], where: str) -> list[Any]:
+    if not all(item in (None, "nan") or type(item) in (int, float) for item in row):
+        raise DataError(f"{where}: expected numbers or null, found {row!r:.80}")
+    return row
+
+
+_READERS: Mapping[LineKind, Callable[[Line, str], Pair]] = {
+    "text": _text,
+    "choice": _choice,
+    "masks": _mask_pair,
+    "soft_masks": _soft_mask_pair,
+    "grounding": _grounding,
+    "instances": _instances,
+    "boxes": _boxes,
+    "judge": _judge,
+}

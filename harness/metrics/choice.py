@@ -1,0 +1,236 @@
+"""Accuracy on questions with options: one row per rule of reading the chosen option out of a prediction."""
+
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+
+from harness.errors import DataError
+from harness.extract import medplib_normalise
+from harness.metrics.hits import MISS, UNCOUNTED, mean_worth
+from harness.metrics.options import first_letter_of_text, outcome, reply, right_text, same_letter, same_text
+from harness.metrics.row import Metric, Outcome, Pair, Parameter
+from harness.records import Prediction, Sample
+from harness.replies.medevalkit import medevalkit
+from harness.replies.mmmu import mmmu
+from harness.replies.reading import Reading, lettered
+from harness.replies.similarity import huatuo, omnimedvqa
+from harness.replies.strict import exact, strict_letter
+from harness.replies.vlmevalkit import vlmevalkit
+
+Read = Callable[[str, Sequence[str]], Reading]
+IsRight = Callable[[Sample, str], bool]
+Score = Callable[[Sample, Prediction], Outcome]
+
+_MMMU_SEED = 42  # MMMU, eval_utils.py
+
+
+def _by_reading(read: Read, is_right: IsRight) -> Score:
+    """Return a score that reads a letter out of the reply; a sample without a right option is undefined."""
+
+    def score(sample: Sample, prediction: Prediction) -> Outcome:
+        if right_text(sample) is None:
+            return Outcome("undefined")
+        reading = read(reply(prediction), sample.choices)
+        return outcome(reading, right=reading.letter is not None and is_right(sample, reading.letter))
+
+    return score
+
+
+def medplib_score(sample: Sample, prediction: Prediction) -> Outcome:
+    """Compare the reply with the right option's text, both as MedPLIB's normaliser leaves them.
+
+    Letters are not read: "B" is wrong, and a right option "A" normalises to nothing. The right text is the target's
+    first answer, else that of the right letter; without either the score is undefined. Source: MedPLIB's
+    cal_metric_omniMedVQA.
+    """
+    text = sample.target.answers[0] if sample.target.answers else right_text(sample)
+    if text is None:
+        return Outcome("undefined")
+    hit = medplib_normalise(reply(prediction)) == medplib_normalise(text)
+    return Outcome("ok", (float(hit), 1.0), {"letter": sample.target.choice if hit else None, "rule": "equal_text"})
+
+
+def m3d_score(sample: Sample, prediction: Prediction) -> Outcome:
+    """Look for the right letter and a full stop anywhere in the reply, case and all.
+
+    Nothing else is read, so a reply that lists all options is right. Without a right letter the score is undefined.
+    Source: M3D's Bench/eval/eval_vqa.py.
+    """
+    letter = sample.target.choice
+    if letter is None:
+        return Outcome("undefined")
+    hit = f"{letter}." in reply(prediction)
+    return Outcome("ok", (float(hit), 1.0), {"letter": letter if hit else None, "rule": "letter_and_full_stop"})
+
+
+def prefix_score(sample: Sample, prediction: Prediction, normalise: str = "mean") -> Outcome:
+    """Take the option whose continuation has the lowest negative log likelihood, of equals the first.
+
+    OmniMedVQA's prefix-based score: softmax(1 / mean NLL) and its largest, which is the lowest mean. `normalise: sum`
+    multiplies each mean by its number of tokens. No likelihoods at all: `unparsed`.
+
+    Raises:
+        DataError: There is not one number per option, or `sum` lacks the token counts.
+    """
+    if right_text(sample) is None:
+        return Outcome("undefined")
+    losses = _losses(sample, prediction, normalise) if prediction.nll else {}
+    letter = min(losses, key=losses.__getitem__, default=None)
+    return outcome(Reading(letter, f"lowest_{normalise}_nll"), right=letter is not None and same_text(sample, letter))
+
+
+def _losses(sample: Sample, prediction: Prediction, normalise: str) -> dict[str, float]:
+    """Return the loss of each option, by letter."""
+    options = len(sample.choices)
+    if len(prediction.nll) != options:
+        raise DataError(f"{sample.id}: nll: expected one number per option ({options}), found {len(prediction.nll)}")
+    counts = prediction.nll_tokens if normalise == "sum" else (1,) * options
+    if len(counts) != options:
+        raise DataError(
+            f"{sample.id}: nll_tokens: expected one per option ({options}), as 'normalise: sum' multiplies by them, "
+            f"found {len(counts)}; let the model answer with nll_tokens or use 'normalise: mean'"
+        )
+    losses = (mean * count for mean, count in zip(prediction.nll, counts, strict=True))
+    return dict(zip(lettered(sample.choices), losses, strict=False))
+
+
+def mmmu_prepare(pairs: Iterable[Pair]) -> Score:
+    """Return MMMU's score with the draws of a corpus: its n-th unread reply gets the n-th draw of seed 42.
+
+    As released: the generator is seeded once and drawn from in the order of the file, for unread replies only. A reply
+    given again to the same sample keeps its draw.
+    """
+    draws = Random(_MMMU_SEED)
+    drawn: dict[tuple[str, str], Reading] = {}
+    for sample, prediction in pairs:
+        place = (sample.id, reply(prediction))
+        if place not in drawn and _is_unread(sample, place[1]):
+            drawn[place] = Reading(draws.choice(list(lettered(sample.choices))), "drawn")
+
+    def score(sample: Sample, prediction: Prediction) -> Outcome:
+        reading = drawn.get((sample.id, reply(prediction)))
+        if reading is None:
+            return _mmmu_no_random(sample, prediction)
+        return outcome(reading, right=same_letter(sample, reading.letter or ""))
+
+    return score
+
+
+def mmmu_score(sample: Sample, prediction: Prediction) -> Outcome:
+    """Score a reply as MMMU does in a corpus that holds no other."""
+    return mmmu_prepare([(sample, prediction)])(sample, prediction)
+
+
+_mmmu_no_random = _by_reading(mmmu, same_letter)
+
+
+def _is_unread(sample: Sample, text: str) -> bool:
+    return right_text(sample) is not None and mmmu(text, sample.choices).letter is None
+
+
+def _has_text(sample: Sample) -> bool:
+    return right_text(sample) is not None
+
+
+def _has_text_or_answer(sample: Sample) -> bool:
+    return bool(sample.target.answers) or _has_text(sample)
+
+
+def _has_letter(sample: Sample) -> bool:
+    return sample.target.choice is not None
+
+
+def _row(
+    protocol: str,
+    score: Callable[..., Outcome],
+    summary: str,
+    *,
+    is_defined: Callable[[Sample], bool] = _has_text,
+    parameters: tuple[Parameter, ...] = (),
+    prepare: Callable[[Iterable[Pair]], Score] | None = None,
+) -> Metric:
+    return Metric(
+        name="choice_accuracy",
+        protocol=protocol,
+        version=1,
+        values=("choice_accuracy",),
+        stats=("hits", "samples"),
+        line="choice",
+        suits=frozenset({"choice"}),
+        score=score,
+        combine=mean_worth,
+        worst=lambda sample: MISS if is_defined(sample) else UNCOUNTED,
+        ceiling=lambda sample: 1.0 if is_defined(sample) else None,
+        prepare=prepare,
+        parameters=parameters,
+        summary=summary,
+    )
+
+
+_NORMALISE = Parameter(
+    name="normalise",
+    default="mean",
+    summary="Compare the mean NLL per token of the continuations or its sum.",
+    choices=("mean", "sum"),
+)
+
+METRICS: tuple[Metric, ...] = (
+    _row(
+        "strict-letter",
+        _by_reading(strict_letter, same_text),
+        "Share of right options: letters that exist and option texts only, never a guess; compared by option text.",
+    ),
+    _row(
+        "exact",
+        _by_reading(exact, same_text),
+        "Share of right options; a reply is an option's letter or text to the character, or it is not read.",
+    ),
+    _row(
+        "medplib",
+        medplib_score,
+        "Share of replies equal to the right option's text after MedPLIB's normaliser; letters are wrong.",
+        is_defined=_has_text_or_answer,
+    ),
+    _row(
+        "omnimedvqa-qa",
+        _by_reading(omnimedvqa, same_text),
+        "Share of replies most like the right option by difflib, as OmniMedVQA's question-answering score.",
+    ),
+    _row(
+        "omnimedvqa-prefix",
+        prefix_score,
+        "Share of samples whose right option has the lowest NLL as a continuation, as OmniMedVQA's prefix score.",
+        parameters=(_NORMALISE,),
+    ),
+    _row(
+        "huatuo",
+        _by_reading(huatuo, first_letter_of_text),
+        "Share of right letters as HuatuoGPT-Vision's matcher reads them: the first lone a-n, option text, likeness.",
+    ),
+    _row(
+        "medevalkit",
+        _by_reading(medevalkit, same_letter),
+        "Share of right letters as MedEvalKit reads them for OmniMedVQA: unwrapped letter, else likeness.",
+    ),
+    _row(
+        "vlmevalkit",
+        _by_reading(vlmevalkit, same_letter),
+        "Share of right letters as VLMEvalKit reads them without a judge.",
+    ),
+    _row(
+        "mmmu",
+        mmmu_score,
+        "Share of right letters as MMMU reads them, unread replies drawn at random with its seed 42 in sample order.",
+        prepare=mmmu_prepare,
+    ),
+    _row(
+        "mmmu-no-random",
+        _mmmu_no_random,
+        "Share of right letters as MMMU reads them, unread replies wrong in place of drawn at random.",
+    ),
+    _row(
+        "m3d",
+        m3d_score,
+        "Share of replies that hold the right letter and a full stop, as M3D scores closed questions.",
+        is_defined=_has_letter,
+    ),
+)

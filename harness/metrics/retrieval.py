@@ -1,0 +1,293 @@
+"""Retrieval between images and texts: recall at 1, 5 and 10 and mean reciprocal rank, of a run or of a matrix.
+
+A query's rank follows from two counts: how many of the gallery are `better` (more similar to it than its own target)
+and how many are `tied` with the target, the target itself included. Similarities that are not a number compare as
+neither more, less nor equal, as in IEEE arithmetic.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import DataError
+from harness.metrics.ratios import shares
+from harness.metrics.row import Floats, Metric, Outcome, Pair, Parameter, Stats
+from harness.records import Prediction, Sample
+
+CUTOFFS = (1, 5, 10)
+_VALUES = ("R@1", "R@5", "R@10", "MRR")
+_STATS = ("hits_at_1", "hits_at_5", "hits_at_10", "reciprocal_rank", "queries")
+_MISS: Stats = (0.0, 0.0, 0.0, 0.0, 1.0)
+_DECIMALS = 12
+_BLOCK = 512  # queries whose similarities to a whole pool are held at once
+
+POOL = "pool"
+"""Stratum whose values are the pools that are ranked on their own; without it all samples are one pool."""
+
+Ints = NDArray[np.int64]
+
+
+class Ranks(NamedTuple):
+    """How the gallery stands to each query's own target.
+
+    Attributes:
+        better: How many are more similar to the query.
+        tied: How many are as similar, the target included; 0 where the target's similarity is not a number.
+        first: How many of those tied come before the target.
+    """
+
+    better: Ints
+    tied: Ints
+    first: Ints
+
+
+def fair_credits(ranks: Ranks) -> Floats:
+    """Return what each query earns under protocol `standard`, shape (queries, 4): at 1, 5 and 10, and reciprocal rank.
+
+    Ties count fairly: the expected hit clip((k - better) / tied, 0, 1) and the expected reciprocal rank, the mean of
+    1 / r over the ranks r = better + 1 .. better + tied, as if the tied were put in random order. Range [0, 1]; a
+    target whose similarity is not a number earns nothing.
+    """
+    tied = np.maximum(ranks.tied, 1)
+    hits = [np.clip((k - ranks.better) / tied, 0.0, 1.0) for k in CUTOFFS]
+    harmonic = np.concatenate(([0.0], np.cumsum(1.0 / np.arange(1, (ranks.better + tied).max(initial=0) + 1))))
+    reciprocal = (harmonic[ranks.better + tied] - harmonic[ranks.better]) / tied
+    return np.where(ranks.tied[:, np.newaxis] > 0, np.stack([*hits, reciprocal], axis=-1), 0.0)
+
+
+def first_credits(ranks: Ranks) -> Floats:
+    """Return what each query earns under protocol `m3d`, shape (queries, 4): at 1, 5 and 10, and reciprocal rank.
+
+    Of the tied the lowest index comes first. A similarity that is not a number is never better, so a target without
+    one ranks first, as the released comparison has it.
+    Source: M3D, eval_itr.py; the order of ties, which torch leaves open, is fixed here.
+    """
+    rank = 1 + ranks.better + ranks.first
+    return np.stack([*(np.where(rank <= k, 1.0, 0.0) for k in CUTOFFS), 1.0 / rank], axis=-1)
+
+
+_CREDITS: dict[str, Callable[[Ranks], Floats]] = {"standard": fair_credits, "m3d": first_credits}
+
+
+def matrix_ranks(similarity: Floats, own: Ints | None = None, rivals: NDArray[np.bool_] | None = None) -> Ranks:
+    """Return the counts behind the rank of each query's target.
+
+    Args:
+        similarity: (queries, gallery), higher is nearer.
+        own: Column of each query's target; by default the query's own index.
+        rivals: (queries, gallery), which of the gallery compete; by default all. The target always does.
+    """
+    columns = np.arange(len(similarity)) if own is None else own
+    target = similarity[np.arange(len(similarity)), columns][:, np.newaxis]
+    better, equal = similarity > target, similarity == target
+    if rivals is not None:
+        itself = np.arange(similarity.shape[1]) == columns[:, np.newaxis]
+        better, equal = better & rivals, equal & (rivals | itself)
+    before = np.arange(similarity.shape[1]) < columns[:, np.newaxis]
+    return Ranks(better.sum(axis=1), equal.sum(axis=1), (equal & before).sum(axis=1))
+
+
+def matrix_outcome(metric: Metric, similarity: Sequence[Sequence[float]], where: str) -> Outcome:
+    """Return the summed stats of all queries of one matrix, whose rows are queries; row i asks for column i.
+
+    A cutoff above the size of the gallery finds every target. Transpose the matrix to ask in the other direction.
+
+    Args:
+        metric: A row of this module.
+        similarity: At least as many columns as rows; NaN where no similarity exists.
+        where: Begins the messages.
+    Raises:
+        DataError: Rows differ in length, there are fewer columns than rows, or a number is infinite.
+    """
+    widths = {len(row) for row in similarity}
+    if len(widths) != 1:
+        raise DataError(f"{where}: similarity: expected rows of one length, found {sorted(widths)}")
+    matrix = np.asarray(similarity, dtype=np.float64)
+    queries, gallery = matrix.shape
+    if gallery < queries:
+        raise DataError(
+            f"{where}: similarity: row i asks for column i, so expected at least {queries} columns, found {gallery}"
+        )
+    if np.isinf(matrix).any():
+        raise DataError(f"{where}: similarity: expected finite numbers, or null where there is none, found an infinite")
+    credit = _CREDITS[metric.protocol](matrix_ranks(matrix))
+    return Outcome("ok", (*credit.sum(axis=0).tolist(), float(queries)), {"queries": queries, "gallery": gallery})
+
+
+def volume_scores(slice_scores: Floats) -> Floats:
+    """Return the (images, texts) similarity of a 2-D model to volumes, its best over the slices.
+
+    Args:
+        slice_scores: (images, slices, texts).
+    Source: M3D, arXiv:2404.00578, section 6.2.
+    """
+    best: Floats = np.asarray(slice_scores, dtype=np.float64).max(axis=1)
+    return best
+
+
+@dataclass(slots=True)
+class _Pool:
+    """The samples that are ranked against each other.
+
+    Attributes:
+        keys: (sample id, prediction key) of each.
+        vectors: Its image and its text vector; None where the model gave none.
+        captions: Its caption id; None where the release has none.
+    """
+
+    keys: list[tuple[str, str]] = field(default_factory=list)
+    vectors: list[tuple[Floats, Floats] | None] = field(default_factory=list)
+    captions: list[str | None] = field(default_factory=list)
+
+    def add(self, sample: Sample, prediction: Prediction) -> None:
+        self.keys.append((sample.id, prediction.key))
+        self.vectors.append(_vectors(prediction))
+        self.captions.append(sample.target.caption_id)
+
+
+def _vectors(prediction: Prediction) -> tuple[Floats, Floats] | None:
+    """Return the image and the text vector, both of length 1; None where the prediction has no two that fit."""
+    if len(prediction.embedding) != 2 or len({len(vector) for vector in prediction.embedding}) != 1:
+        return None
+    image, text = (_unit(vector) for vector in prediction.embedding)
+    return image, text
+
+
+def _unit(vector: Sequence[float]) -> Floats:
+    """Return the vector at length 1; one without direction stays 0 and is similar to nothing."""
+    array = np.asarray(vector, dtype=np.float64)
+    norm = float(np.linalg.norm(array))
+    return array / norm if norm > 0 else array
+
+
+def _pools(pairs: Iterable[Pair]) -> list[_Pool]:
+    """Return the pools, each in the order of `pairs`; the n-th repeat of a sample belongs to the n-th copy of it."""
+    pools: dict[tuple[str, int], _Pool] = {}
+    seen: dict[str, int] = {}
+    for sample, prediction in pairs:
+        repeat = seen.get(sample.id, 0)
+        seen[sample.id] = repeat + 1
+        pools.setdefault((sample.strata.get(POOL, ""), repeat), _Pool()).add(sample, prediction)
+    return list(pools.values())
+
+
+def _pool_stats(pool: _Pool, query: str, protocol: str) -> dict[tuple[str, str], Stats]:
+    """Return the stats of every query of a pool whose vectors are as long as most are."""
+    lengths = Counter(len(vectors[0]) for vectors in pool.vectors if vectors is not None)
+    if not lengths:
+        return {}
+    usual = lengths.most_common(1)[0][0]
+    found = [
+        (place, vectors)
+        for place, vectors in enumerate(pool.vectors)
+        if vectors is not None and len(vectors[0]) == usual
+    ]
+    images, texts = (np.stack([vectors[side] for _, vectors in found]) for side in (0, 1))
+    queries, gallery = (images, texts) if query == "image" else (texts, images)
+    captions = _same_caption([pool.captions[place] for place, _ in found]) if protocol == "standard" else None
+    credit = _credits(queries, gallery, captions, _CREDITS[protocol])
+    return {pool.keys[place]: (*row, 1.0) for (place, _), row in zip(found, credit.tolist(), strict=True)}
+
+
+def _same_caption(captions: Sequence[str | None]) -> Ints:
+    """Return a number per sample that is equal for, and only for, samples that share a caption."""
+    known: dict[Any, int] = {}
+    names = (("none", place) if caption is None else caption for place, caption in enumerate(captions))
+    return np.asarray([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
+
+
+def _credits(queries: Floats, gallery: Floats, captions: Ints | None, credit: Callable[[Ranks], Floats]) -> Floats:
+    """Return the credits of all queries; what shares a query's caption is as right as its target and never a rival.
+
+    Similarities are compared at twelve decimals: equal vectors tie, in whatever order a machine adds up their products.
+    """
+    parts = []
+    for start in range(0, len(queries), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(queries)))
+        rivals = None if captions is None else captions[rows][:, np.newaxis] != captions
+        similarity = np.round(queries[rows] @ gallery.T, _DECIMALS)
+        parts.append(credit(matrix_ranks(similarity, rows, rivals)))
+    return np.concatenate(parts)
+
+
+def _prepare(protocol: str) -> Callable[..., Callable[[Sample, Prediction], Outcome]]:
+    def prepare(pairs: Iterable[Pair], query: str = "image") -> Callable[[Sample, Prediction], Outcome]:
+        """Rank every pool once and return a score that looks its sample up.
+
+        A sample without an embedding, or with one of another length than its pool's, scores the worst value as a query.
+        Nothing can be ranked above or below what it failed to give, so it is no rival to the others, which all stay in
+        the mean.
+        """
+        table: dict[tuple[str, str], Stats] = {}
+        for pool in _pools(pairs):
+            table.update(_pool_stats(pool, query, protocol))
+
+        def score(sample: Sample, prediction: Prediction) -> Outcome:
+            stats = table.get((sample.id, prediction.key))
+            return Outcome("unparsed", _MISS, {"rule": "no_embedding"}) if stats is None else Outcome("ok", stats)
+
+        return score
+
+    return prepare
+
+
+def _alone(protocol: str) -> Callable[..., Outcome]:
+    def score(sample: Sample, prediction: Prediction, query: str = "image") -> Outcome:
+        """Score a sample as a pool of its own."""
+        return _prepare(protocol)([(sample, prediction)], query=query)(sample, prediction)
+
+    return score
+
+
+def _combine(sums: Floats) -> Floats:
+    return shares(sums[..., :4], sums[..., 4:], np.nan)
+
+
+def _worst(_sample: Sample) -> Stats:
+    return _MISS
+
+
+def _ceiling(_sample: Sample) -> float | None:
+    return 1.0
+
+
+def _row(protocol: str, summary: str) -> Metric:
+    return Metric(
+        name="retrieval",
+        protocol=protocol,
+        version=1,
+        values=_VALUES,
+        stats=_STATS,
+        line="retrieval",
+        suits=frozenset({"retrieval"}),
+        score=_alone(protocol),
+        combine=_combine,
+        worst=_worst,
+        ceiling=_ceiling,
+        prepare=_prepare(protocol),
+        parameters=(
+            Parameter(
+                name="query",
+                default="image",
+                choices=("image", "text"),
+                summary="What asks for the other: an image for its text, or a text for its image.",
+            ),
+        ),
+        summary=summary,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _row(
+        "standard",
+        "Share of queries whose target is among the 1, 5 or 10 nearest, and mean reciprocal rank; ties count fairly.",
+    ),
+    _row(
+        "m3d",
+        "As released with M3D: of ties the lowest index comes first, and a text that occurs twice is right only once.",
+    ),
+)

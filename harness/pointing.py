@@ -1,0 +1,165 @@
+"""How a request points at things: by the prompts that a model takes, else in words, in paint or by a crop."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness import crops, geometry, masks
+from harness.fallbacks import COLOURS, CROPPED, FALLBACKS, FILL_OPACITY, LINE_SHARE, PHRASES, Kind, Way, first_of
+from harness.records import Box, Crop, Media, Overlay, Points, Region, Size, VisualPrompt
+
+MARKS: Mapping[type, str] = {Box: "<box>", Points: "<point>", Region: "<region>"}
+KINDS: Mapping[type, Kind] = {Box: "box", Points: "point", Region: "region"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointed:
+    """What a request shows and says once everything is pointed at.
+
+    Attributes:
+        text: The words.
+        media: As they are shown.
+        native: Prompts that the model takes, in the frame of the first image as shown.
+        crop: Of the first image; None where all of it is shown.
+    """
+
+    text: str
+    media: tuple[Media, ...]
+    native: tuple[VisualPrompt, ...]
+    crop: Crop | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointing:
+    """The visual prompts of one sample, and what a task does with those that a model does not take.
+
+    Attributes:
+        prompts: As the task gives them, in the frame of the first of `media`.
+        media: Of the sample.
+        fallbacks: Of the task; of several for one kind of prompt the first is used.
+        takes: Of the model's capabilities.
+    """
+
+    prompts: Sequence[VisualPrompt]
+    media: tuple[Media, ...]
+    fallbacks: Mapping[str, str | float]
+    takes: frozenset[str]
+
+    def lacking(self) -> list[str]:
+        """Return what the model would have to take, as `takes region`, with the reason where a fallback fails."""
+        lacks = []
+        for prompt in self.prompts:
+            kind, name = KINDS[type(prompt)], self._fallback(prompt)
+            reason = self._refusal(name, prompt) if name is not None else None
+            if reason is not None:
+                lacks.append(f"takes {kind} ({name} {reason})")
+            elif name is None and kind not in self.takes:
+                lacks.append(f"takes {kind}")
+        return lacks
+
+    def used(self) -> tuple[str, ...]:
+        """Return the fallbacks that are used, as `name: value`."""
+        names = filter(None, map(self._fallback, self.prompts))
+        return tuple(dict.fromkeys(f"{name}: {self.fallbacks[name]}" for name in names))
+
+    def apply(self, text: str) -> Pointed:
+        """Return words, images and prompts for a model from which nothing is `lacking`.
+
+        Args:
+            text: The words with their marks; what finds no mark stands after them.
+        """
+        crop = self._crop()
+        media = self.media
+        if crop is not None:
+            media = (crops.crop_media(media[0], crop), *media[1:])
+        native: list[VisualPrompt] = []
+        drawn: list[Overlay] = []
+        for prompt in self.prompts:
+            name = self._fallback(prompt)
+            inside = prompt if crop is None else crops.crop_prompt(prompt, crop)
+            assert inside is not None
+            if name is None:
+                native.append(inside)
+            elif FALLBACKS[name].way == "text":
+                text = _with_words(text, prompt, _coordinates(inside, media[0].size, str(self.fallbacks[name])))
+            elif FALLBACKS[name].way == "crop":
+                text = _with_words(text, prompt, CROPPED)
+            else:
+                style = str(self.fallbacks[name])
+                text = _with_words(text, prompt, _phrase(inside, style, len(drawn)))
+                drawn.append(_overlay(inside, style, len(drawn), media[0].size))
+        if drawn:
+            media = (replace(media[0], drawn=tuple(drawn)), *media[1:])
+        return Pointed(text=text, media=media, native=tuple(native), crop=crop)
+
+    def _fallback(self, prompt: VisualPrompt) -> str | None:
+        """Return the fallback that is used for a prompt; None where the model takes it, or the task names none."""
+        kind = KINDS[type(prompt)]
+        return None if kind in self.takes else first_of(self.fallbacks, kind)
+
+    def _by(self, way: Way) -> list[tuple[str, VisualPrompt]]:
+        """Return the prompts whose fallback goes one way, each with its fallback."""
+        found = ((self._fallback(prompt), prompt) for prompt in self.prompts)
+        return [(name, prompt) for name, prompt in found if name is not None and FALLBACKS[name].way == way]
+
+    def _refusal(self, name: str, prompt: VisualPrompt) -> str | None:
+        """Return why a fallback cannot do its work for this sample; None where it can."""
+        if FALLBACKS[name].way == "text":
+            return None
+        if not self.media or self.media[0].kind != "image":
+            return "works on images only"
+        return self._crop_refusal() if FALLBACKS[name].way == "crop" else self._overlay_refusal(prompt)
+
+    def _overlay_refusal(self, prompt: VisualPrompt) -> str | None:
+        drawn = len(self._by("overlay"))
+        if drawn > len(COLOURS):
+            return f"has {len(COLOURS)} colours, and {drawn} things are pointed at"
+        if isinstance(prompt, Points) and not all(prompt.labels):
+            return "cannot show background points"
+        return None
+
+    def _crop_refusal(self) -> str | None:
+        if len(self._by("crop")) > 1:
+            return "can show one thing only"
+        crop = self._crop()
+        assert crop is not None
+        outside = [KINDS[type(other)] for other in self.prompts if crops.crop_prompt(other, crop) is None]
+        return f"would cut off a {outside[0]} that is pointed at too" if outside else None
+
+    def _crop(self) -> Crop | None:
+        """Return the window around the prompt whose fallback is a crop."""
+        for name, prompt in self._by("crop"):
+            return crops.around(_box(prompt), self.media[0].size, float(self.fallbacks[name]))
+        return None
+
+
+def _box(prompt: VisualPrompt) -> Box:
+    box = masks.bounding_box(prompt.mask) if isinstance(prompt, Region) else prompt
+    assert isinstance(box, Box)
+    return box
+
+
+def _coordinates(prompt: VisualPrompt, size: Size, frame: str) -> str:
+    return geometry.box_text(_box(prompt), size, geometry.Frame.parse(frame, "fallbacks"))
+
+
+def _phrase(prompt: VisualPrompt, style: str, index: int) -> str:
+    """Return how the words call what is painted in the colour that is next."""
+    many = isinstance(prompt, Points) and len(prompt.points) > 1
+    return PHRASES[KINDS[type(prompt)], style].format(colour=list(COLOURS)[index], dots="dots" if many else "dot")
+
+
+def _overlay(prompt: VisualPrompt, style: str, index: int, size: Size) -> Overlay:
+    """Return the paint of one prompt, in the colour that is next."""
+    colour = list(COLOURS.values())[index]
+    line = max(1, (max(size) + LINE_SHARE // 2) // LINE_SHARE)
+    if style == "fill":
+        return Overlay(prompt=prompt, style="fill", colour=colour, width=0, opacity=FILL_OPACITY)
+    if style == "dot":
+        return Overlay(prompt=prompt, style="dot", colour=colour, width=2 * line, opacity=100)
+    return Overlay(prompt=prompt, style="outline", colour=colour, width=line, opacity=100)
+
+
+def _with_words(text: str, prompt: VisualPrompt, words: str) -> str:
+    """Return the text with the words at the first mark of the prompt's kind, else after it."""
+    mark = MARKS[type(prompt)]
+    return text.replace(mark, words, 1) if mark in text else f"{text} {words}"

@@ -1,0 +1,1 @@
+"""What a reply in words means, by named rule: our own strict one, and those of released scoring code."""

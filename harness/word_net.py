@@ -1,0 +1,153 @@
+"""WordNet: where it is on this machine, which one it is, and the synonyms it knows. Nothing here writes a file.
+
+It is looked for in nltk's data path, in the harness's cache (`harness doctor --fix` puts it there) and where Debian's
+package wordnet-base installs it. All are read in place through nltk's reader.
+"""
+
+import hashlib
+import io
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.errors import DataError
+
+DEBIAN = Path("/usr/share/wordnet")
+FOLDER = "wordnet"
+"""Name of the folder below the cache, and of the one inside nltk's archive."""
+
+_PARTS = ("noun", "verb", "adj", "adv")
+FILES = tuple(pattern.format(part) for part in _PARTS for pattern in ("data.{}", "index.{}", "{}.exc"))
+"""What synonyms need. nltk's reader asks for `lexnames` too, which Debian leaves out; `_lexnames` stands in."""
+
+_LEXICOGRAPHER_FILES = 45  # WordNet 3.0, man page lexnames(5WN)
+_VERSION = re.compile(rb"WordNet (\d+(?:\.\d+)?) Copyright")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A complete WordNet on this machine.
+
+    Attributes:
+        origin: `nltk data`, `cache` or `Debian`.
+        path: The folder that holds its files, or nltk's zip archive.
+    """
+
+    origin: str
+    path: Path
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of one of its files."""
+        if self.path.suffix != ".zip":
+            return (self.path / name).read_bytes()
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.read(f"{FOLDER}/{name}")
+
+    def is_complete(self) -> bool:
+        """Tell whether every one of `FILES` is there; a file that is no archive holds none."""
+        if self.path.suffix != ".zip":
+            return all((self.path / name).is_file() for name in FILES)
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return {f"{FOLDER}/{name}" for name in FILES} <= set(archive.namelist())
+        except (OSError, zipfile.BadZipFile):
+            return False
+
+
+def find(cache_folder: Path) -> Place | None:
+    """Return the first complete WordNet: nltk's data path, then the cache, then Debian's; None where there is none."""
+    return next((place for place in _places(cache_folder) if place.is_complete()), None)
+
+
+def _places(cache_folder: Path) -> Iterator[Place]:
+    import nltk.data
+
+    for folder in nltk.data.path:
+        corpora = Path(folder).expanduser() / "corpora"
+        yield Place("nltk data", corpora / FOLDER)
+        yield Place("nltk data", corpora / f"{FOLDER}.zip")
+    yield Place("cache", cache_folder / FOLDER)
+    yield Place("Debian", DEBIAN)
+
+
+@cache
+def identity(place: Place) -> dict[str, str]:
+    """Return what is written beside a number: the version WordNet states of itself and a digest of `FILES`.
+
+    The digest is of names and bytes, so it is the same wherever the files lie.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(FILES):
+        digest.update(f"{name} {hashlib.sha256(place.read(name)).hexdigest()}\n".encode())
+    version = _VERSION.search(place.read("data.adj"))
+    return {"wordnet": version.group(1).decode() if version else "unknown", "digest": digest.hexdigest()}
+
+
+class WordNet:
+    """Synonyms as nltk's METEOR takes them; each word is looked up once."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self._known: dict[str, frozenset[str]] = {}
+
+    def synonyms(self, word: str) -> frozenset[str]:
+        """Return every one-word lemma of every synset of `word`, as spelt in WordNet; empty for an unknown word.
+
+        Inflected words are found through WordNet's own rules and lists of exceptions, lemmas of several words are
+        left out.
+        """
+        found = self._known.get(word)
+        if found is None:
+            names = (name for synset in self._reader.synsets(word) for name in synset.lemma_names())
+            found = self._known[word] = frozenset(name for name in names if "_" not in name)
+        return found
+
+
+@cache
+def open_word_net(place: Place) -> WordNet:
+    """Return the WordNet at `place`; it is read once per process.
+
+    Raises:
+        DataError: Its files cannot be read as WordNet.
+    """
+    import nltk.data
+    from nltk.corpus.reader.wordnet import WordNetError
+
+    if place.origin != "nltk data" and str(place.path) not in nltk.data.path:
+        nltk.data.path.append(str(place.path))  # nltk reads below its data path only
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it says that there are no other languages, and we want none
+            return WordNet(_reader(place))
+    except (OSError, ValueError, WordNetError) as error:
+        raise DataError(
+            f"WordNet at {place.path}: expected the files of WordNet 3.0, got {type(error).__name__}: {error}; "
+            "put a whole copy there or remove it"
+        ) from error
+
+
+def _reader(place: Place) -> Any:
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
+    from nltk.data import ZipFilePathPointer
+
+    class Reader(WordNetCorpusReader):  # type: ignore[misc] # nltk has no types
+        """nltk's reader without what synonyms do not need: `lexnames`, and `index.sense` for other versions."""
+
+        def open(self, file: str) -> Any:
+            return _lexnames() if file == "lexnames" else super().open(file)
+
+        def map_wn(self, version: str = FOLDER) -> None:
+            """Map nothing: no other version of WordNet is asked for."""
+
+    root = ZipFilePathPointer(str(place.path), f"{FOLDER}/") if place.path.suffix == ".zip" else str(place.path)
+    return Reader(root, None)
+
+
+def _lexnames() -> io.StringIO:
+    """Return a table of numbered names in the form of `lexnames`; synonyms do not depend on what they are called."""
+    return io.StringIO("".join(f"{number:02d}\tfile{number:02d}\t1\n" for number in range(_LEXICOGRAPHER_FILES)))

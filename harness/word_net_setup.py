@@ -1,0 +1,98 @@
+"""Puts WordNet into the cache where a machine has none: from nltk's download, else from Debian's package, unpacked."""
+
+import io
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from pathlib import Path
+
+from harness import word_net
+from harness.errors import DataError
+from harness.word_net import Place
+
+PACKAGE = "wordnet-base"
+_SECONDS = 300
+_KNOWN_SYNONYMS = ("tumor", "neoplasm")
+"""A word and one of its synonyms, to see that the copy can be read."""
+
+
+def set_up(cache_folder: Path, say: Callable[[str], None]) -> Place:
+    """Return the WordNet of this machine, brought into the cache if there is none yet; `say` hears what is done.
+
+    Nothing is written but the folder `wordnet` of the cache, in one step, and no rights beyond the user's are needed.
+
+    Raises:
+        DataError: No source had it; the message tells what each of them said.
+    """
+    there = word_net.find(cache_folder)
+    if there is not None:
+        say(f"WordNet: is already at {there.path} ({there.origin}); nothing done")
+        return there
+    cache_folder.mkdir(parents=True, exist_ok=True)
+    told = []
+    for source, fetch in (("nltk's download", _from_nltk), (f"Debian's package {PACKAGE}", _from_debian)):
+        with tempfile.TemporaryDirectory(dir=cache_folder, prefix="wordnet-") as folder:
+            try:
+                place = _keep(fetch(Path(folder)), cache_folder)
+            except (OSError, ValueError, DataError, subprocess.SubprocessError) as error:
+                told.append(f"{source}: {error}")
+                continue
+        say(f"WordNet: brought to {place.path} from {source}")
+        return place
+    raise DataError(
+        f"WordNet could not be brought to {cache_folder}; {'; '.join(told)}. Copy its files data.*, index.* and *.exc "
+        f"to {cache_folder / word_net.FOLDER}, or install Debian's package {PACKAGE}"
+    )
+
+
+def _from_nltk(folder: Path) -> Place:
+    """Return what nltk's own downloader brings into `folder`."""
+    from nltk.downloader import Downloader
+
+    with redirect_stderr(io.StringIO()):  # it repeats there what it raises
+        Downloader().download("wordnet", download_dir=str(folder), quiet=True, raise_on_error=True)
+    corpora = folder / "corpora"
+    found = (Place("nltk data", path) for path in (corpora / word_net.FOLDER, corpora / f"{word_net.FOLDER}.zip"))
+    return _complete(next((place for place in found if place.path.exists()), None))
+
+
+def _from_debian(folder: Path) -> Place:
+    """Return what Debian's package holds, downloaded and unpacked below `folder`; nothing is installed."""
+    _run("apt-get", "download", PACKAGE, folder=folder)
+    archive = next(folder.glob("*.deb"), None)
+    if archive is None:
+        raise DataError("apt-get download brought no package")
+    _run("dpkg-deb", "--extract", archive.name, "unpacked", folder=folder)
+    return _complete(Place("Debian", folder / "unpacked" / word_net.DEBIAN.relative_to("/")))
+
+
+def _run(*words: str, folder: Path) -> None:
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    if done.returncode:
+        raise DataError(
+            f"{' '.join(words[:2])} ended with {done.returncode}: {done.stderr.strip()[-200:] or 'no word'}"
+        )
+
+
+def _complete(place: Place | None) -> Place:
+    if place is None or not place.is_complete():
+        raise DataError("nothing came, or not all of its files")
+    return place
+
+
+def _keep(place: Place, cache_folder: Path) -> Place:
+    """Return the copy of `place` in the cache, after a look into it."""
+    kept = Place("cache", cache_folder / word_net.FOLDER)
+    with tempfile.TemporaryDirectory(dir=cache_folder, prefix="wordnet-") as folder:
+        copy = Path(folder) / word_net.FOLDER
+        copy.mkdir()
+        for name in word_net.FILES:
+            (copy / name).write_bytes(place.read(name))
+        shutil.rmtree(kept.path, ignore_errors=True)
+        copy.replace(kept.path)
+    word, synonym = _KNOWN_SYNONYMS
+    if synonym not in word_net.open_word_net(kept).synonyms(word):
+        raise DataError(f"{kept.path} does not know that {word} is a {synonym}")
+    return kept

@@ -1,0 +1,31 @@
+"""Which slices a 2-D model is shown: none twice, none outside, and as many as each rule promises."""
+
+from collections.abc import Callable
+
+import pytest
+
+from harness import slices
+
+RULES = pytest.mark.parametrize("rule", [slices.every_nth, slices.evenly_spaced, slices.bin_centres])
+
+
+@RULES
+@pytest.mark.parametrize("depth", [1, 2, 9, 10, 19, 20, 33, 155])
+@pytest.mark.parametrize("wanted", [1, 5, 10])
+def test_slices_ascend_inside_the_volume(rule: Callable[[int, int], list[int]], depth: int, wanted: int) -> None:
+    found = rule(depth, wanted)
+    assert found == sorted(set(found))
+    assert 0 <= found[0] <= found[-1] < depth
+    most = 2 * wanted - 1 if rule is slices.every_nth else wanted
+    assert min(depth, wanted) <= len(found) <= most
+
+
+def test_even_spacing_shows_both_ends_and_bins_show_neither() -> None:
+    assert slices.evenly_spaced(100, 3) == [0, 50, 99]
+    assert slices.bin_centres(100, 3) == [16, 50, 83]
+
+
+def test_the_released_rule_leaves_out_the_end() -> None:
+    assert slices.every_nth(19, 10) == list(range(19))
+    assert slices.every_nth(29, 10)[-1] == 28
+    assert slices.every_nth(39, 10) == list(range(0, 39, 3))

@@ -1,0 +1,89 @@
+"""The COCO pipeline's tokens: chosen examples, and agreement with the Java tokenizer where it is installed."""
+
+import importlib.util
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.treebank import REMOVED, caption_line
+
+CASES = [
+    ("The heart (5.2 cm x 3 cm) isn't enlarged; it's normal.",
+     "the heart -lrb- 5.2 cm x 3 cm -rrb- is n't enlarged it 's normal"),
+    ("A 12-mm, well-defined T2-weighted lesion -- L4-L5, 3.5cm.",
+     "a 12-mm well-defined t2-weighted lesion l4-l5 3.5 cm"),
+    ('Patients\' "quoted" report: ‘curly’ “signs” … end', "patients quoted report curly signs end"),
+    ("Dr. Smith vs. Mr. Jones et al. The study etc.", "dr. smith vs. mr. jones et al. the study etc."),
+    ("Type I. The lesion, stage i. stage A. Next", "type i the lesion stage i. stage a. next"),
+    ("Fig. 3 and fig. a, No.5 or no.", "fig. 3 and fig a no. 5 or no"),
+    ("and/or 120/80 mg/dL 1 1/2 a/b/c/d 3/4/2020", "and/or 120/80 mg/dl 1\u00a01/2 a/b/c / d 3/4/2020"),
+    ("<p>liver<SEG></p> p<0.05 a >= b (x):)", "<p> liver <seg> </p> p < 0.05 a > = b -lrb- x -rrb- :-rrb-"),
+    ("He cannot, won't; 'tis gonna don’t", "he can not wo n't 't is gon na do n't"),
+    ("37°C ±2 10² ½ €5 £3 肺部正常。", "37 ° c ± 2 10 ² 1/2 $ 5 # 3 肺部正常 。"),
+    ("call (555) 123-4567 a@b.com http://a.b/c, www.a.com",
+     "call -lrb-555-rrb-\u00a0123-4567 a@b.com http://a.b/c www.a.com"),
+    ("-5 to -100 HU, 5-10% !! ?", "-5 to -100 hu 5-10 % !!"),
+    ("😀", ""),
+    (" . , ", ""),
+    ("", ""),
+]  # fmt: skip
+REPORT_WORDS = (
+    "the liver is normal T2-weighted T1 3.5 cm 12mm 5-10 mm. Dr. Fig. a. I. IV. vs. e.g. i.e., (see below) [1] {x} 50% "
+    "±2 37°C <5 >10 ≤3 x 4 × it's don't patient's patients' Crohn’s “quoted” \"quoted\" 'single' and/or 1/2 120/80 "
+    "mg/dL non-small-cell follow-up -- - – — ... . , ; : ? ! !! L4-L5 L5/S1 C5-6. U.S. a.m. approx. 3.5-cm 2.5x3.0cm "
+    "10^3 cm² m² H2O β-blocker café 肺部 正常。 ， left_lung *note** #1 @x $5 &amp; R&D A+ +3 -4.5 <p>liver<SEG></p> "
+    "<p> liver </p> [SEG] http://a.b/c a@b.com 3/4/2020 10:30 3,000 (555) 100 200 300 etc. etc.) jan. sat. st. al., "
+    "mm., cm; T2: ratio:( =) <= >= -> => ~5 / \\ | ^ _ __ 1. 2) (a) B. C6H6 p<0.05 n=12 R-L A-P AP/PA s/p "
+    "65-year-old #2 II-III III/IV 5. .5 ,5 :5 '90s 'em 'n' ' '' `` ` « » „ ™ ® • ● → … ½ 1½ ³ ₂ 😀"
+)
+FRAGMENTS = REPORT_WORDS.split()
+JOINTS = [*" " * 8, "", "  ", ".", ", ", ". ", ",", " The ", "-"]
+
+
+@pytest.mark.parametrize(("text", "line"), CASES, ids=range(len(CASES)))
+def test_tokens_are_those_of_the_coco_pipeline(text: str, line: str) -> None:
+    assert caption_line(text) == line
+
+
+def test_punctuation_is_removed_and_everything_is_lower_case() -> None:
+    line = caption_line(" ".join(FRAGMENTS))
+    assert line == line.lower()
+    assert not REMOVED & set(line.split(" "))
+
+
+def test_line_breaks_are_blanks() -> None:
+    assert caption_line("Fatty liver.\nNo stones.") == caption_line("Fatty liver. No stones.")
+
+
+def java_lines(texts: list[str], folder: Path) -> list[str]:
+    """Return the lines of the tokenizer in pycocoevalcap, without the tokens that the pipeline removes."""
+    package = importlib.util.find_spec("pycocoevalcap")
+    if package is None or shutil.which("java") is None:
+        pytest.skip("needs pycocoevalcap (pip install 'medground[text]') and Java")
+    jar = Path(next(iter(package.submodule_search_locations or ()))) / "tokenizer" / "stanford-corenlp-3.4.1.jar"
+    (folder / "captions.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    command = ["java", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp", str(jar)]
+    command += ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase", str(folder / "captions.txt")]
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
+    lines = done.stdout.split("\n")[: len(texts)]
+    return [" ".join(token for token in line.rstrip().split(" ") if token not in REMOVED) for line in lines]
+
+
+def report(drawn: random.Random) -> str:
+    """Return fragments in a row that ends in no abbreviation: after one the original reads on in the next line."""
+    pieces = [piece for _ in range(drawn.randint(1, 14)) for piece in (drawn.choice(FRAGMENTS), drawn.choice(JOINTS))]
+    return "".join(pieces) + " end"
+
+
+def test_two_thousand_reports_are_cut_as_java_cuts_them(tmp_path: Path) -> None:
+    drawn = random.Random(11)
+    texts = [text for text, _ in CASES if text.strip()] + [report(drawn) for _ in range(2000)]
+    different = [
+        (text, theirs, caption_line(text))
+        for text, theirs in zip(texts, java_lines(texts, tmp_path), strict=True)
+        if theirs != caption_line(text)
+    ]
+    assert different == []
