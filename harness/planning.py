@@ -30,12 +30,21 @@ class DataRoots:
     """Where releases are looked for, and whether they are real.
 
     Attributes:
-        roots: In the order given; a reader takes the first that holds its folders.
+        roots: In the order given; a reader takes the first that holds its folders. Of drawn patients the folder below
+            which each family of releases has a root of its own.
         kind: `real` or `phantom`.
+        seed: Of the drawn patients.
     """
 
     roots: tuple[Path, ...]
     kind: str
+    seed: int = 0
+
+    def of(self, reader: str) -> tuple[Path, ...]:
+        """Return where a reader looks; the releases of drawn patients are drawn on first use."""
+        if self.kind != PHANTOM:
+            return self.roots
+        return (_phantom_root(self.roots[0], self.seed, reader),)
 
 
 def data_roots(given: Sequence[str], cache: Path) -> DataRoots:
@@ -59,19 +68,20 @@ def data_roots(given: Sequence[str], cache: Path) -> DataRoots:
     _, _, seed = phantoms[0].partition(":")
     if seed and not seed.isdigit():
         raise SpecError(f"--data-root {phantoms[0]}: expected phantom:SEED with a whole number, found '{seed}'")
-    return DataRoots(roots=(_phantom_root(cache, int(seed or 0)),), kind=PHANTOM)
+    return DataRoots(roots=(cache / "phantoms",), kind=PHANTOM, seed=int(seed or 0))
 
 
-def _phantom_root(cache: Path, seed: int) -> Path:
-    """Return the folder with the patients drawn from `seed`, drawing them on first use."""
+def _phantom_root(folder: Path, seed: int, reader: str) -> Path:
+    """Return the data root with the patients drawn from `seed` in the layout of `reader`, drawing them on first use."""
     from harness import phantoms
-    from harness.phantoms.releases import write_releases
+    from harness.phantoms.releases import family_of
 
-    root = cache / "phantoms" / f"v{phantoms.VERSION}-seed{seed}"
+    family = family_of(reader)
+    root = folder / f"v{phantoms.VERSION}-seed{seed}-{family.name}"
     if not root.is_dir():
-        root.parent.mkdir(parents=True, exist_ok=True)
-        drawing = Path(tempfile.mkdtemp(dir=root.parent))
-        write_releases(drawing, seed=seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        drawing = Path(tempfile.mkdtemp(dir=folder))
+        family.write(drawing, seed)
         with contextlib.suppress(OSError):
             drawing.rename(root)  # another process may have drawn the same patients meanwhile
     return root
@@ -181,7 +191,7 @@ def prepare_task(
         release,
         dataset=task.dataset,
         window=task.window,
-        roots=roots.roots,
+        roots=roots.of(task.release.reader),
         cache=cache,
         progress=progress,
         folder=task.folder,

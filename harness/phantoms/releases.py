@@ -1,5 +1,7 @@
-"""All releases of the same drawn patients below one data root."""
+"""Releases of drawn patients: families that are drawn together, each below a data root of its own."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import SpecError
@@ -46,3 +48,30 @@ def write_releases(
     write_vqa_rad(root, studies, seed=seed)
     write_mecovqa(root, studies, seed=seed)
     return plant(root, defects)
+
+
+def _write_pictures(root: Path, seed: int) -> None:
+    write_releases(root, seed=seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Releases that are drawn together.
+
+    Attributes:
+        name: Part of the name of their data root.
+        readers: Which read them.
+        write: (data root, seed) -> the releases below it; the same patients and words for the same seed.
+    """
+
+    name: str
+    readers: tuple[str, ...]
+    write: Callable[[Path, int], None]
+
+
+FAMILIES: tuple[Family, ...] = (Family("pictures", ("samed2d", "vqa_rad", "mecovqa"), _write_pictures),)
+
+
+def family_of(reader: str) -> Family:
+    """Return the family that a reader reads; the first for a reader that none is drawn for."""
+    return next((family for family in FAMILIES if reader in family.readers), FAMILIES[0])

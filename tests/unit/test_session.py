@@ -62,12 +62,11 @@ def test_phantoms_are_drawn_once_a_seed(tmp_path: Path, monkeypatch: pytest.Monk
         (root / "SAMed2Dv1").mkdir()
 
     monkeypatch.setattr("harness.phantoms.releases.write_releases", draw)
-    first = data_roots(("phantom",), tmp_path)
-    again = data_roots(("phantom:0",), tmp_path)
-    other = data_roots(("phantom:1",), tmp_path)
+    first, again, other = (data_roots((name,), tmp_path) for name in ("phantom", "phantom:0", "phantom:1"))
     assert first == again
     assert first.kind == "phantom"
-    assert other.roots != first.roots
+    assert drawn == []
+    assert first.of("samed2d") == again.of("mecovqa") != other.of("samed2d")
     assert drawn == [0, 1]
 
 
