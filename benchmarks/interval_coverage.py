@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from harness import statistics
 from harness.metrics import find
 from harness.metrics.row import Stats
 from harness.statistics import Interval, bootstrap_seed, intervals, weight_intervals
@@ -27,8 +28,6 @@ Ints = NDArray[np.int64]
 
 POPULATION = 200_000
 """Patients of the population whose value is the truth."""
-THRESHOLDS = 10
-"""IoU thresholds that an image's stats for AP hold, .50 the first."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,9 @@ def bleu(generator: np.random.Generator, clusters: int, size: int) -> Cohort:
         totals = length - order
         most = generator.binomial(np.minimum(most, totals), expit(0.7 + skill - 0.1 * order))
         matches.append(most)
-    columns = {"prediction_length": length, "reference_length": reference}
-    columns |= {f"matches_{order + 1}": matches[order] for order in range(4)}
-    columns |= {f"totals_{order + 1}": length - order for order in range(4)}
+    columns = {"predicted_words": length, "reference_words": reference, "samples": np.ones(len(patient))}
+    columns |= {f"matches{order + 1}": matches[order] for order in range(4)}
+    columns |= {f"total{order + 1}": length - order for order in range(4)}
     return Cohort(np.column_stack([columns[name] for name in find("bleu").stats]).astype(np.float64), patient)
 
 
@@ -94,14 +93,9 @@ def detections(generator: np.random.Generator, clusters: int, size: int, *, tied
         hits = [True] * int(found.sum()) + [False] * int(generator.integers(0, 3))
         generator.shuffle(hits)
         scores = [1.0 if tied else float(expit(generator.normal(1.0 if hit else 0.0))) for hit in hits]
-        stats.append(image_stats(targets, list(zip(scores, hits, strict=True))))
+        pairs = [number for score, hit in zip(scores, hits, strict=True) for number in (score, float(hit))]
+        stats.append((float(targets), *pairs))  # as `ap50` keeps an image: its targets, then score and hit of each mask
     return Cohort(stats, patient)
-
-
-def image_stats(targets: int, found: Sequence[tuple[float, bool]]) -> Stats:
-    """Return an image's stats for `ap50`: its targets, then of every mask its score and where it matches."""
-    everywhere = float(2**THRESHOLDS - 1)
-    return (float(targets), *(number for score, hit in found for number in (score, everywhere if hit else 0.0)))
 
 
 def ap50_tied(generator: np.random.Generator, clusters: int, size: int) -> Cohort:
@@ -179,6 +173,7 @@ class Job:
     clusters: int
     size: int
     draws: int
+    resamples: int
 
 
 @dataclass(frozen=True)
@@ -194,6 +189,7 @@ class Coverage:
 
 def coverage(job: Job) -> Coverage:
     """Draw `job.draws` cohorts and look whether their intervals hold the population's value."""
+    statistics.DRAWS = job.resamples
     simulation = simulations()[job.metric]
     seed = [job.clusters, job.size, list(simulations()).index(job.metric)]
     generator = np.random.default_rng(seed)
@@ -213,13 +209,14 @@ def coverage(job: Job) -> Coverage:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=2000)
+    parser.add_argument("--resamples", type=int, default=statistics.DRAWS, help="Of each bootstrap, as in a run.")
     parser.add_argument("--clusters", type=int, nargs="+", default=[50])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 5, 10, 20])
     parser.add_argument("--metrics", nargs="+", default=list(simulations()), choices=list(simulations()))
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     jobs = [
-        Job(metric, clusters, size, options.draws)
+        Job(metric, clusters, size, options.draws, options.resamples)
         for metric in options.metrics
         for clusters in options.clusters
         for size in options.sizes

@@ -22,19 +22,21 @@ def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def test_the_wheel_holds_code_tasks_templates_and_protocol_data(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_of_the_packages_and_every_task(wheel: Path, repository: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {
-        "harness/cli.py",
-        "harness/py.typed",
-        "harness/task_files/groups.yaml",
-        "harness/task_files/vqa_rad/vqa_rad.yaml",
-        "harness/task_files/samed2d/samed2d_seg.yaml",
-        "harness/templates/report.html",
-        "harness/protocol_data/vqa_v2_contractions.json",
-        "leaderboard/cli.py",
-        "reference_model/cli.py",
-    } <= names
+    packaged = {
+        path.relative_to(repository).as_posix()
+        for package in ("harness", "leaderboard", "reference_model")
+        for path in (repository / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    tasks = {
+        f"harness/task_files/{path.relative_to(repository / 'tasks').as_posix()}"
+        for path in (repository / "tasks").rglob("*.yaml")
+    }
+    assert {"harness/templates/report.html", "leaderboard/published/published.json"} <= packaged
+    assert "harness/task_files/groups.yaml" in tasks
+    assert sorted((packaged | tasks) - names) == []
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {
         "harness",
         "leaderboard",
