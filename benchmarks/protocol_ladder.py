@@ -1,27 +1,31 @@
 """How far the protocols of a metric disagree about one fixed set of predictions, task by task.
 
 The answers are made from the targets of drawn patients: some right and short, some right in a sentence, some half
-right, some wrong, and masks that are shifted, grown or missing; which one a sample gets follows from its id. So no
-model is judged here, only the rules: the same answers, the same samples, another way to get to a number.
+right, some wrong, masks that are shifted or missing, and of every third sample as probabilities that fade at the edge;
+which one a sample gets follows from its id. So no model is judged here, only the rules: the same answers, the same
+samples, another way to get to a number.
 
     python benchmarks/protocol_ladder.py [--tasks vqa_rad mecovqa_g ...] [--samples 400] [--write docs/metrics.md]
 """
 
 import argparse
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
-from harness import masks
+from harness import masks, soft_masks
 from harness.aggregate import aggregate
 from harness.cache_folder import default_cache
 from harness.manifest import read_manifest
 from harness.metrics import METRICS, Metric, bind, settle
-from harness.metrics.row import Pair
+from harness.metrics.row import Floats, Pair
+from harness.metrics_page import put
 from harness.planning import data_roots, prepare_task
 from harness.records import Box, Mask, PredictedEntity, Prediction, Result, Sample
 from harness.scoring import score
@@ -38,7 +42,37 @@ LETTER_STYLES = (
     "The answer is {letter}.",
     "{option}",
 )
-BEGIN, END = "<!-- ladder begins -->", "<!-- ladder ends -->"
+FADE = 100.0  # the standard deviation of the blur is this part of the image
+
+WIDEST = "| metric | widest max - min | lowest | highest | on |\n| --- | --- | --- | --- | --- |"
+HEAD = "| metric | max - min | protocols, lowest first |\n| --- | --- | --- |"
+OTHER_QUESTIONS = ("omnimedvqa-prefix",)
+"""Protocols that read no reply but likelihoods, which another request gives: not the same answers."""
+
+Bools = NDArray[np.bool_]
+
+
+class Rungs(NamedTuple):
+    """The protocols of one metric on one set of answers: value, protocol and name of the value, lowest first."""
+
+    metric: str
+    found: tuple[tuple[float, str, str], ...]
+
+    @property
+    def spread(self) -> float:
+        return self.found[-1][0] - self.found[0][0]
+
+    def shown(self, place: int) -> str:
+        number, protocol, name = self.found[place]
+        return f"{protocol} {number:.3f}" if name == self.metric else f"{protocol} ({name}) {number:.3f}"
+
+
+class Ladder(NamedTuple):
+    """The table of a task, or of several that have the same."""
+
+    tasks: list[str]
+    samples: int
+    rungs: list[Rungs]
 
 
 def dice_of(sample: Sample, faces: int, salt: str = "") -> int:
@@ -59,30 +93,39 @@ def answer(sample: Sample, others: Sequence[str]) -> str:
     return SENTENCES[dice_of(sample, len(SENTENCES), "style")].format(words)
 
 
-def worsen(mask: Mask, sample: Sample) -> Mask:
-    """Return the mask moved by up to a tenth of the image along its first two axes."""
+def moved(mask: Mask, sample: Sample) -> Bools:
+    """Return the mask moved by less than a thirtieth of the image along its last two axes."""
     array = masks.decode(mask)
-    shift = [dice_of(sample, max(2, length // 10), f"axis{axis}") for axis, length in enumerate(array.shape[-2:])]
-    moved = np.roll(array, shift, axis=(-2, -1))
-    return masks.encode(moved)
+    shift = [dice_of(sample, max(2, length // 30), f"axis{axis}") for axis, length in enumerate(array.shape[-2:])]
+    return np.roll(array, shift, axis=(-2, -1))
+
+
+def faded(mask: Bools) -> Floats:
+    """Return probabilities that fall from inside the mask outwards, over about a fiftieth of the image."""
+    widths = [max(1.0, length / FADE) for length in mask.shape[-2:]]
+    spread = ndimage.gaussian_filter(mask.astype(np.float64), [0.0] * (mask.ndim - 2) + widths)
+    probabilities: Floats = np.clip(spread, 0.0, 1.0)
+    return probabilities
 
 
 def prediction(sample: Sample, others: Sequence[str]) -> Prediction:
     """Return the fixed answer to a sample."""
-    found, entities = [], []
+    found: list[Bools] = []
+    entities = []
     for place, entity in enumerate(sample.target.entities):
         if entity.mask is None or dice_of(sample, 8, f"missed{place}") == 0:
             continue
         entities.append(PredictedEntity(name=entity.name, mask=len(found)))
-        found.append(worsen(entity.mask, sample))
+        found.append(moved(entity.mask, sample))
     boxes = tuple(
         Box(corners=tuple(corner + dice_of(sample, 5, str(axis)) for axis, corner in enumerate(box.corners)))
-        for box in sample.target.boxes
+        for box in (() if sample.target.answers else sample.target.boxes)
     )
     text = answer(sample, others)
-    nll = tuple(1.0 + dice_of(sample, 7, f"nll{place}") for place in range(len(sample.choices)))
+    soft = tuple(soft_masks.encode(faded(mask)) for mask in found) if dice_of(sample, 3, "soft") == 0 else ()
+    binary = tuple(soft_masks.cut(mask, soft_masks.HALF) for mask in soft) or tuple(map(masks.encode, found))
     return Prediction(
-        key="", status="ok", text=text, masks=tuple(found), entities=tuple(entities), boxes=boxes, nll=nll
+        key="", status="ok", text=text, masks=binary, soft_masks=soft, entities=tuple(entities), boxes=boxes
     )
 
 
@@ -96,11 +139,14 @@ def pairs_of(task: TaskSpec, count: int) -> list[Pair]:
 
 
 def rows_for(task: TaskSpec) -> Iterator[Metric]:
-    """Yield every row that suits the task and can be computed here."""
+    """Yield every row that suits the task and can be computed here, with what the task sets of its metric."""
     for row in METRICS:
-        if task.gives not in row.suits or row.line in ("judge", "retrieval"):
+        if task.gives not in row.suits or row.line in ("judge", "retrieval") or row.protocol in OTHER_QUESTIONS:
             continue
-        bound = bind(row, {}, "defaults")
+        known = {parameter.name for parameter in row.parameters}
+        uses = (use.parameters for use in task.metrics if use.metric == row.name)
+        given = {name: value for parameters in uses for name, value in parameters.items() if name in known}
+        bound = bind(row, given, task.task)
         if bound.resource is None or bound.resource.missing(bound.bound) is None:
             yield bound
 
@@ -113,43 +159,72 @@ def value(task: TaskSpec, row: Metric, pairs: Sequence[Pair]) -> Result:
     return found[0]
 
 
-def ladder(task: TaskSpec, count: int) -> list[str]:
-    """Return the lines of one task's table: a row per metric, the protocols from the lowest to the highest."""
+def ladder(task: TaskSpec, count: int) -> Ladder:
+    """Return one task's table: a row per metric, the protocols from the lowest to the highest."""
     pairs = pairs_of(task, count)
     by_metric: dict[str, list[Result]] = {}
     for row in rows_for(task):
         by_metric.setdefault(row.name, []).append(value(task, row, pairs))
-    lines = [
-        f"### {task.task}, {len(pairs)} samples",
-        "",
-        "| metric | max - min | protocols, lowest first |",
-        "| --- | --- | --- |",
-    ]
-    for name, results in by_metric.items():
-        defined = sorted((result.value, result.protocol, result.name) for result in results if result.value is not None)
-        if len(defined) < 2:
-            continue
-        shown = ", ".join(
-            f"{protocol} ({what}) {number:.3f}" if what != name else f"{protocol} {number:.3f}"
-            for number, protocol, what in defined
+    rungs = [Rungs(name, ordered(results)) for name, results in by_metric.items() if len(ordered(results)) > 1]
+    return Ladder([task.task], len(pairs), rungs)
+
+
+def ordered(results: Sequence[Result]) -> tuple[tuple[float, str, str], ...]:
+    """Return value, protocol and name of every result that has a value, lowest first."""
+    found = ((result.value, result.protocol, result.name) for result in results if result.value is not None)
+    return tuple(sorted(found))
+
+
+def merged(ladders: Iterable[Ladder]) -> list[Ladder]:
+    """Return the ladders that have a rung; tasks whose ladders are the same share one."""
+    shown: list[Ladder] = []
+    for found in ladders:
+        same = next((other for other in shown if (other.samples, other.rungs) == (found.samples, found.rungs)), None)
+        if same is not None:
+            same.tasks.extend(found.tasks)
+        elif found.rungs:
+            shown.append(found)
+    return shown
+
+
+def page(ladders: Sequence[Ladder]) -> str:
+    """Return the widest spread of every metric, then a table per task, in Markdown."""
+    tables = [f"{WIDEST}\n" + "\n".join(widest(ladders))]
+    for ladder in ladders:
+        lines = (
+            f"| {rungs.metric} | {rungs.spread:.3f} | {', '.join(map(rungs.shown, range(len(rungs.found))))} |"
+            for rungs in ladder.rungs
         )
-        lines.append(f"| {name} | {defined[-1][0] - defined[0][0]:.3f} | {shown} |")
-    return [*lines, ""] if len(lines) > 4 else []
+        tables.append(f"### {', '.join(ladder.tasks)}: {ladder.samples} samples\n\n{HEAD}\n" + "\n".join(lines))
+    return "\n\n".join(tables)
+
+
+def widest(ladders: Sequence[Ladder]) -> list[str]:
+    """Return a line per metric: the task on which its protocols lie furthest apart, the widest metric first."""
+    best: dict[str, tuple[Rungs, str]] = {}
+    for ladder in ladders:
+        for rungs in ladder.rungs:
+            if rungs.metric not in best or rungs.spread > best[rungs.metric][0].spread:
+                best[rungs.metric] = rungs, ladder.tasks[0]
+    return [
+        f"| {rungs.metric} | {rungs.spread:.3f} | {rungs.shown(0)} | {rungs.shown(-1)} | {task} |"
+        for rungs, task in sorted(best.values(), key=lambda entry: (-entry[0].spread, entry[0].metric))
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=["demo"])
+    catalog = index(())
+    parser.add_argument("--tasks", nargs="+", default=sorted(catalog.entries), help="Default: every task.")
     parser.add_argument("--samples", type=int, default=400)
     parser.add_argument("--write", type=Path, help="Put the tables between the marks of this page.")
     options = parser.parse_args()
-    tasks, _ = index(()).resolve(options.tasks)
-    lines = [line for task in tasks for line in ladder(replace(task), options.samples)]
-    print("\n".join(lines))
+    tasks, _ = catalog.resolve(options.tasks)
+    tables = page(merged(ladder(task, options.samples) for task in tasks if task.asks == "generate"))
+    print(tables)
     if options.write is not None:
-        page = options.write.read_text(encoding="utf-8")
-        head, tail = page.partition(BEGIN)[0], page.partition(END)[2]
-        options.write.write_text("\n".join([f"{head}{BEGIN}", "", *lines, f"{END}{tail}"]), encoding="utf-8")
+        text = options.write.read_text(encoding="utf-8")
+        options.write.write_text(put(text, "ladder", tables), encoding="utf-8")
 
 
 if __name__ == "__main__":

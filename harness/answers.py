@@ -8,6 +8,7 @@ import numpy as np
 
 from harness import crops, masks, soft_masks
 from harness.errors import DataError, ModelError
+from harness.grids import Resampling, resampling
 from harness.records import (
     Answer,
     AnswerStatus,
@@ -62,7 +63,7 @@ def batch_length_error(expected: int, answers: Sequence[object]) -> ErrorInfo:
 def checked(request: Request, answer: object, seconds: float = 0.0) -> Prediction:
     """Return the prediction that a whole answer makes: masks encoded, every number finite, every index in range.
 
-    Masks and boxes of a cropped image are moved to the frame of the original one.
+    Masks on a grid of the model's own are brought to the image; those and boxes of a crop to the original one.
 
     Raises:
         ModelError: The answer breaks the Protocol.
@@ -72,17 +73,20 @@ def checked(request: Request, answer: object, seconds: float = 0.0) -> Predictio
         raise ModelError(f"predict() returned {type(answer).__name__} for a request, expected Answer")
     media = request.media
     size, crop = (media[0].record.size, media[0].record.crop) if media else ((), None)
-    found = _each(answer.masks, "masks", lambda mask, where: _mask(mask, size, where, crop))
-    soft = _each(answer.soft_masks, "soft_masks", lambda mask, where: _soft_mask(mask, size, where, crop))
+    if request.one_by_one:
+        size = (len(media), *size)
+    way = None if answer.grid is None or not media else resampling(answer.grid, media[0].record, size)
+    found = _each(answer.masks, "masks", lambda mask, where: _mask(mask, size, where, crop, way))
+    soft = _each(answer.soft_masks, "soft_masks", lambda mask, where: _soft_mask(mask, size, where, crop, way))
     found = _masks_of(found, soft)
     text, choice = _text(answer.text, "text"), _text(answer.choice, "choice")
     boxes = _each(answer.boxes, "boxes", lambda box, where: _box(box, size, where, crop))
     nll = _counted(answer.nll, "nll", len(request.candidates), "candidate")
-    embedding = _embedding(answer.embedding)
+    embedding = _embedding(answer.embedding, images=len(media) if request.one_by_one else 1)
     given = {
         "text": bool((text or "").strip() or choice),
         "masks": bool(found),
-        "boxes": bool(boxes),
+        "boxes": bool(boxes or (text or "").strip()),  # a box may be given in words; the metrics read them
         "nll": bool(nll),
         "embedding": bool(embedding),
     }
@@ -93,6 +97,7 @@ def checked(request: Request, answer: object, seconds: float = 0.0) -> Predictio
         choice=choice,
         masks=found,
         soft_masks=soft,
+        grid=None if way is None else way.grid,
         mask_scores=_counted(answer.mask_scores, "mask_scores", len(found), "mask"),
         boxes=boxes,
         entities=_each(answer.entities, "entities", lambda entity, where: _entity(entity, len(found), where)),
@@ -182,7 +187,7 @@ def _text(text: Any, name: str) -> str | None:
     return str(text)
 
 
-def _mask(mask: Any, size: Size, where: str, crop: Crop | None) -> Mask:
+def _mask(mask: Any, size: Size, where: str, crop: Crop | None, way: Resampling | None) -> Mask:
     """Return the encoded mask; run lengths that the model made itself are verified."""
     try:
         encoded = (
@@ -193,6 +198,8 @@ def _mask(mask: Any, size: Size, where: str, crop: Crop | None) -> Mask:
     except (TypeError, ValueError, RuntimeError) as error:
         message = f"{where}: expected a boolean array (H, W) or (D, H, W), found {type(mask).__name__}: {error}"
         raise ModelError(message) from None
+    if way is not None:
+        encoded = way.mask(encoded, where)
     if crop is not None:
         return crops.uncrop_mask(encoded, crop, where=where)
     if size:
@@ -200,13 +207,15 @@ def _mask(mask: Any, size: Size, where: str, crop: Crop | None) -> Mask:
     return encoded
 
 
-def _soft_mask(mask: Any, size: Size, where: str, crop: Crop | None) -> SoftMask:
+def _soft_mask(mask: Any, size: Size, where: str, crop: Crop | None, way: Resampling | None) -> SoftMask:
     """Return the encoded probabilities; outside of what was shown they are 0."""
     try:
         encoded = soft_masks.encode(mask, where=where)
     except (TypeError, ValueError, RuntimeError) as error:
         message = f"{where}: expected an array of probabilities (H, W) or (D, H, W), found {type(mask).__name__}"
         raise ModelError(f"{message}: {error}") from None
+    if way is not None:
+        encoded = way.soft_mask(encoded, where)
     if size:
         masks.check_size(encoded, size, where, what="predicted soft mask")
     if crop is None:
@@ -262,11 +271,12 @@ def _span(span: Any, where: str) -> tuple[int, int] | None:
     return ends[0], ends[1]
 
 
-def _embedding(vectors: Any) -> tuple[tuple[float, ...], ...]:
+def _embedding(vectors: Any, images: int) -> tuple[tuple[float, ...], ...]:
     result = _each(vectors, "embedding", lambda vector, where: _each(vector, where, _number))
-    if result and (len(result) != 2 or len(result[0]) != len(result[1])):
+    if result and (len(result) != images + 1 or len({len(vector) for vector in result}) != 1):
+        wanted = "one image" if images == 1 else f"{images} image vectors"
         lengths = ", ".join(str(len(vector)) for vector in result)
-        raise ModelError(f"embedding: expected one image and one text vector of one length, found lengths {lengths}")
+        raise ModelError(f"embedding: expected {wanted} and one text vector of one length, found lengths {lengths}")
     return result
 
 

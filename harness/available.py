@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from harness.metrics import bind, find
 from harness.metrics.row import Metric
-from harness.spec import TaskSpec, load_metric
+from harness.spec import MetricUse, TaskSpec, load_metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +16,40 @@ class Lacking:
     remedy: str
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A metric, and how another process finds it.
+
+    Attributes:
+        metric: The row of the table, or the task's own.
+        use: As a task names it; None for one that looked at the corpus and can only be scored where it did.
+    """
+
+    metric: Metric
+    use: MetricUse | None
+
+
 @dataclass(slots=True)
 class Available:
     """The metrics of a task that are computed, in the task's order.
 
     Attributes:
-        metrics: Rows; a protocol that stands in for another bears its own name.
+        rows: A protocol that stands in for another bears its own name.
         lacking: What is missing for the others.
     """
 
-    metrics: list[Metric] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     lacking: list[Lacking] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The rows of the table."""
+        return [row.metric for row in self.rows]
+
+    def add(self, metric: Metric, use: MetricUse) -> None:
+        """Add a row, unless it stands there already in its own right or for another protocol."""
+        if all((metric.name, metric.protocol) != (other.name, other.protocol) for other in self.metrics):
+            self.rows.append(Row(metric, use))
 
 
 def available_metrics(task: TaskSpec) -> Available:
@@ -36,18 +59,14 @@ def available_metrics(task: TaskSpec) -> Available:
         metric = load_metric(use, task.folder)
         missing = None if metric.resource is None else metric.resource.missing(metric.bound)
         if missing is None:
-            _add(found.metrics, metric)
+            found.add(metric, use)
             continue
         assert metric.resource is not None
         instead, reason = metric.resource.stand_in, f"{metric.name} ({metric.protocol}): {missing.reason}"
         if instead is not None:
-            _add(found.metrics, bind(find(metric.name, instead), {}, metric.name))
+            found.add(
+                bind(find(metric.name, instead), {}, metric.name), MetricUse(metric=metric.name, protocol=instead)
+            )
             reason += f"; scored by protocol {instead} instead"
         found.lacking.append(Lacking(metric.name, reason, missing.remedy))
     return found
-
-
-def _add(metrics: list[Metric], metric: Metric) -> None:
-    """Add a row, unless it stands there already in its own right or for another protocol."""
-    if all((metric.name, metric.protocol) != (other.name, other.protocol) for other in metrics):
-        metrics.append(metric)

@@ -98,7 +98,11 @@ def describe(name: str, task_paths: Sequence[Path]) -> dict[str, Any]:
     task = catalog.load(name)
     description: dict[str, Any] = to_json(task)
     description.pop("file", None)
-    description["metrics"] = [{"metric": use.metric, "protocol": use.protocol} for use in task.metrics]
+    description["metrics"] = [
+        {"metric": use.metric, "protocol": use.protocol, **use.parameters} for use in task.metrics
+    ]
+    description["release"].setdefault("split", task.release.split)
+    description["headline"].setdefault("mean", task.headline.mean)
     description["digest"] = task.digest
     return description
 

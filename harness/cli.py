@@ -447,7 +447,14 @@ def explain(
 @click.option("--aggregate", is_flag=True, help="Read the lines as one corpus and add a last line with its values.")
 @click.pass_obj
 def metric(debug: bool, name: str, protocol: str | None, params: tuple[str, ...], aggregate: bool) -> None:
-    """Try a metric on your own pairs: JSON lines in, JSON lines out."""
+    """Try a metric on your own pairs: JSON lines on stdin, one JSON line back for each.
+
+    \b
+    For words: echo '{"prediction": "Yes.", "target": "yes"}' | harness metric vqa_accuracy
+    For masks: echo '{"prediction": [[0, 1]], "target": [[1, 1]]}' | harness metric dice --protocol m3d
+
+    'harness list metrics' names the metrics; docs/metrics.md shows a line of each kind, and the parameters.
+    """
     from harness import metric_lines
 
     with errors_as_exit_codes(debug):
@@ -500,6 +507,27 @@ def demo(debug: bool, out: Path, as_json: bool) -> None:
         write_json([run.results for run in runs])
     else:
         click.echo(demonstration.text(runs))
+
+
+@main.group()
+def export() -> None:
+    """Write what a run found as a file that others take."""
+
+
+@export.command("mmmu")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write: {id: answer} as JSON.")
+@TASK_PATH
+@click.pass_obj
+def export_mmmu(debug: bool, run_dir: Path, out: Path, task_paths: tuple[Path, ...]) -> None:
+    """Write the answers of a run on MMMU as its server takes them."""
+    from harness.mmmu_submission import submission, write_submission
+
+    with errors_as_exit_codes(debug):
+        found = submission(run_dir, task_paths)
+        write_submission(out, found)
+    click.echo(out)
+    say(f"{len(found.answers):,} answers, {found.unanswered:,} empty, {found.unread:,} without a letter that is read")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from harness.interruption import Interruption
 from harness.ledger import Ledger
 from harness.plan import Ask
 from harness.records import Resources
+from harness.slice_folders import packed
 from harness.worker import Finished, Worker, WorkerSetup
 
 TRIES = 3
@@ -101,11 +102,13 @@ class _Library:
         self.roots = [root.resolve() for root in roots]
 
     def read(self, path: str) -> bytes | None:
-        """Return the bytes of a file below a root; None where there is none."""
+        """Return the bytes of a file below a root, of a folder of slices an archive; None where there is none."""
         for root in self.roots:
             file = (root / path).resolve()
             if file.is_relative_to(root) and file.is_file():
                 return file.read_bytes()
+            if file.is_relative_to(root) and file.is_dir():
+                return packed(file)
         return None
 
 

@@ -209,8 +209,8 @@ class _Drawer:
     def _with_picture(
         self, example: Example, sample: Sample, predicted: Sequence[Mask], prompts: Sequence[VisualPrompt]
     ) -> Example:
-        image = self._pixels(sample.media[:1])
         try:
+            image = self._pixels(sample.media[:1], overlays.shown_slice(sample, predicted))
             drawing = overlays.draw_sample(sample, predicted, prompts=prompts, image=image, side=SIDE)
             if drawing is None:
                 return example
@@ -221,14 +221,15 @@ class _Drawer:
             self.spent += len(drawing.png)
         return replace(example, picture=_data_uri(drawing.png), size=drawing.size, description=description)
 
-    def _pixels(self, media: Sequence[Media]) -> Any:
-        if self._media is None or not media or media[0].kind != "image":
+    def _pixels(self, media: Sequence[Media], shown: int | None) -> Any:
+        """Return an image, of a volume one slice; None where it may not be shown, or no longer."""
+        if self._media is None or not media or (media[0].kind == "volume" and shown is None):
             return None
         if self.spent >= MOST_PIXEL_BYTES:
             self.plain = "this page holds as many images as it should"
             return None
         try:
-            return self._media.image(media[0])
+            return self._media.image(media[0] if shown is None else replace(media[0], kind="image", slice=shown))
         except DataError:
             self.plain = "an image is not where it was"
             return None

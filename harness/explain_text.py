@@ -1,6 +1,7 @@
 """An explanation of one sample as a person reads it on the terminal, and as a picture."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness import crops, masks, overlays
@@ -169,13 +170,15 @@ def write_picture(
         DataError: The image is not below the data roots, or is another than the run saw.
     """
     sample, request, prediction = explanation.row.sample, explanation.request, explanation.prediction
-    image = None
-    if given_roots and sample.media and sample.media[0].kind == "image":
+    predicted = prediction.masks if prediction is not None else ()
+    image, shown = None, overlays.shown_slice(sample, predicted)
+    if given_roots and sample.media and (sample.media[0].kind == "image" or shown is not None):
         prepared = prepare_task(explanation.task, data_roots(given_roots, cache), cache, notice)
-        image = MediaStore((prepared.root, prepared.derived)).image(sample.media[0])
+        media = sample.media[0] if shown is None else replace(sample.media[0], kind="image", slice=shown)
+        image = MediaStore((prepared.root, prepared.derived)).image(media)
     drawing = overlays.draw_sample(
         sample,
-        prediction.masks if prediction is not None else (),
+        predicted,
         prompts=crops.pointed_at(request) if request is not None else (),
         image=image,
         side=SIDE,

@@ -1,17 +1,21 @@
 """What a task may do for a model that takes no visual prompt: coordinates in the words, paint over the image, a crop.
 
-Only the table; `harness.pointing` does it. The words are our own: no paper prints how it names a painted or cropped
-region to a model.
+And for one that takes no words: leave them out where a visual prompt says what to mark. For one that takes no volume:
+show slices of it.
+
+Only the table; `harness.pointing` does it, `harness.slicing` what concerns volumes. The words are our own: no paper
+prints how it names a painted or cropped region to a model.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["box", "point", "region"]
-Way = Literal["text", "overlay", "crop"]
+Kind = Literal["box", "point", "region", "text", "volume"]
+Way = Literal["text", "overlay", "crop", "nothing", "slices"]
 
 FRAMES = ("original", "unit", "per_mille")
+ALL_SLICES = "all"
 MOST_MARGIN = 10.0
 """Largest margin of a crop, as a share of the longer side of what it is around."""
 
@@ -23,7 +27,8 @@ class Fallback:
     Attributes:
         kind: What the model does not take.
         way: Where what is pointed at goes instead.
-        options: Values a task may name; none where it names a margin, a number from 0 to MOST_MARGIN.
+        options: Values a task may name; none where it names a margin, a number from 0 to MOST_MARGIN. For slices it may
+            also be their number.
     """
 
     kind: Kind
@@ -35,6 +40,14 @@ class Fallback:
         """The task key's value it belongs to, beside `from_sample`."""
         return "points" if self.kind == "point" else self.kind
 
+    def suits(self, visual_prompt: str) -> bool:
+        """Say whether it can stand in a task with this value of the key."""
+        if self.kind == "text":
+            return visual_prompt != "none"
+        if self.kind == "volume":
+            return True
+        return visual_prompt in (self.visual_prompt, "from_sample")
+
 
 FALLBACKS: Mapping[str, Fallback] = {
     "box_as_text": Fallback(kind="box", way="text", options=FRAMES),
@@ -44,6 +57,8 @@ FALLBACKS: Mapping[str, Fallback] = {
     "region_as_box_text": Fallback(kind="region", way="text", options=FRAMES),
     "region_as_overlay": Fallback(kind="region", way="overlay", options=("outline", "fill")),
     "region_as_crop": Fallback(kind="region", way="crop"),
+    "volume_as_slices": Fallback(kind="volume", way="slices", options=(ALL_SLICES,)),
+    "text_left_out": Fallback(kind="text", way="nothing", options=("where_pointed",)),
 }
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {

@@ -5,6 +5,7 @@ The k-th mask token of a reply, in the order it was written, is the k-th mask th
 - `mimo`: `<p>name<SEG></p>`; the token stands inside the entity. A `<p>` right after the token closes too, as one
   rendering of the paper prints it.
 - `glamm`: `<p> name </p> [SEG]`; the token follows the entity.
+- `mimo_or_glamm`: as `glamm` where the reply holds `[SEG]` and no `<SEG>`, else as `mimo`.
 - `none`: the text holds no entities.
 
 Source: MIMO (CVPR 2025); GLaMM, arXiv:2311.03356.
@@ -14,7 +15,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from harness import masks
 from harness.errors import SpecError, nearest
 from harness.records import PredictedEntity, Prediction
 
@@ -22,7 +22,8 @@ _TAGS: Mapping[str, re.Pattern[str]] = {
     "mimo": re.compile(r"<\s*(?P<close>/)?\s*p\s*>|(?P<mask><\s*SEG\s*>)"),
     "glamm": re.compile(r"<\s*(?P<close>/)?\s*p\s*>|(?P<mask>\[\s*SEG\s*\])"),
 }
-GRAMMARS = (*_TAGS, "none")
+_EITHER = "mimo_or_glamm"
+GRAMMARS = (*_TAGS, _EITHER, "none")
 
 _TIGHT_MARKS = re.compile(r"""\s*(['",.;!?|:])\s*""")
 _MARKS = re.compile(r"[^\w\s]")
@@ -78,6 +79,8 @@ def parse(text: str, grammar: str) -> GroundedText:
     """
     if grammar == "none":
         return GroundedText(text)
+    if grammar == _EITHER:
+        return parse(text, _chosen(text))
     if grammar not in _TAGS:
         raise SpecError(f"grammar: expected {', '.join(GRAMMARS)}, got '{grammar}'{nearest(grammar, GRAMMARS)}")
     reader = _Reader(text, follows=grammar == "glamm")
@@ -87,6 +90,12 @@ def parse(text: str, grammar: str) -> GroundedText:
     words = " ".join(_TAGS[grammar].sub("", text).split())
     entities = tuple(_entity(text, one, _TAGS[grammar]) for one in reader.found)
     return GroundedText(words, entities, tuple(reader.stray))
+
+
+def _chosen(text: str) -> str:
+    """Return the grammar whose mask token the text holds; `mimo` where it holds both or none."""
+    tokens = {name: any(tag["mask"] for tag in _TAGS[name].finditer(text)) for name in _TAGS}
+    return "glamm" if tokens["glamm"] and not tokens["mimo"] else "mimo"
 
 
 class _Reader:
@@ -161,6 +170,8 @@ def fill_entities(prediction: Prediction, grammar: str) -> Prediction:
         SpecError: No grammar is called so.
         DataError: Masks that are meant as one differ in size.
     """
+    from harness import masks  # readers use the grammar too, and a list of readers loads no numpy
+
     if prediction.entities or prediction.text is None:
         return prediction
     bound = [(entity, _decoded(entity, prediction)) for entity in parse(prediction.text, grammar).entities]

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 from harness import answers, masks
 from harness.errors import DataError, ModelError, nearest
-from harness.records import Answer, AnswerStatus, Box, ErrorInfo, Json, Mask, PredictedEntity, Request
+from harness.records import Answer, AnswerStatus, Box, ErrorInfo, Grid, Json, Mask, PredictedEntity, Request
 from harness.serial import digest, sha256_file
 
 FIELDS = (
@@ -18,6 +18,7 @@ FIELDS = (
     "text",
     "choice",
     "masks",
+    "grid",
     "mask_scores",
     "entities",
     "boxes",
@@ -182,6 +183,7 @@ def _answer(value: Mapping[str, Json], folder: Path) -> Answer:
         text=value.get("text"),
         choice=value.get("choice"),
         masks=tuple(found),
+        grid=_grid(value.get("grid")),
         mask_scores=_list(value, "mask_scores"),
         entities=entities,
         boxes=tuple(_box(item, f"boxes[{index}]") for index, item in enumerate(_list(value, "boxes"))),
@@ -199,6 +201,16 @@ def _list(value: Mapping[str, Json], name: str) -> list[Json]:
     if not isinstance(items, list):
         raise DataError(f"{name}: expected a list, found {type(items).__name__}")
     return items
+
+
+def _grid(value: Json) -> Grid | None:
+    """Return the grid that masks lie on; `answers.checked` looks at its numbers."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("size"), list) or set(value) - {"size", "affine"}:
+        raise DataError(f'grid: expected {{"size": [...]}} and perhaps "affine", found {value!r:.80}')
+    affine = value.get("affine")
+    return Grid(size=tuple(value["size"]), affine=tuple(affine) if isinstance(affine, list) else affine)
 
 
 def _box(value: Json, where: str) -> Box:

@@ -5,12 +5,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.errors import DataError, SpecError
+from harness.errors import DataError
+from harness.windows import Limits, Window, limits, windowed
 
 PIXEL_CAP = 170_000_000
 """Most pixels of one image; Pillow itself refuses from about 179 million on."""
@@ -19,8 +21,6 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif", "WEBP": ".webp"}
 ORIENTATION_TAG = 0x0112
 UPRIGHT = 1
-
-Window = tuple[float, float]
 
 # What Pillow raises on damaged files, found by flipping bytes and cutting files of each format above.
 _DAMAGED = (OSError, ValueError, TypeError, SyntaxError, EOFError)
@@ -32,13 +32,13 @@ class ImageFacts:
 
     Attributes:
         size: (H, W) as stored.
-        deep: A grey channel of more than 8 bits, which needs a window to become 8-bit.
+        window: (low, high) grey values that become 0 and 255; None where the image has 8 bits and needs none.
         orientation: EXIF orientation 1..8; 1 where the file is upright or does not say. It is never applied.
         suffix: The usual file suffix of the format, with its dot.
     """
 
     size: tuple[int, int]
-    deep: bool
+    window: Limits | None
     orientation: int
     suffix: str
 
@@ -50,7 +50,7 @@ def read_image(data: bytes, *, window: Window | None, where: str) -> NDArray[np.
 
     Args:
         data: The bytes of a PNG, JPEG, BMP, TIFF, GIF or WebP file.
-        window: (low, high) grey values that become 0 and 255; only read for grey images of more than 8 bits.
+        window: Which grey values become 0 and 255; only read for grey images of more than 8 bits.
         where: Named in errors.
     Raises:
         DataError: No such format, damaged or truncated, more than one frame, above `PIXEL_CAP`, colour of more than
@@ -59,7 +59,9 @@ def read_image(data: bytes, *, window: Window | None, where: str) -> NDArray[np.
     """
     with _opened(data, where) as image:
         if _is_deep(image):
-            return np.repeat(_windowed(np.asarray(image), window, where)[:, :, np.newaxis], 3, axis=2)
+            values = np.asarray(image)
+            grey = windowed(values, _limits(values, image.mode, window, where))
+            return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
         # Through RGBA, because Pillow warns of palettes with transparency on the direct way.
         plain = image.convert("RGBA") if image.mode == "P" else image
         return np.array(plain.convert("RGB"), dtype=np.uint8)
@@ -80,6 +82,34 @@ def read_mask(data: bytes, *, where: str) -> NDArray[np.bool_]:
         return np.ascontiguousarray(values if values.ndim == 2 else values.any(axis=2))
 
 
+def read_labels(data: bytes, *, where: str) -> NDArray[np.int64]:
+    """Return a label image as int64 (H, W): palette files by index, grey ones by value.
+
+    Raises:
+        DataError: As `read_mask`; or its channels differ, or its values are not whole numbers of at least 0.
+    """
+    with _opened(data, where) as image:
+        opaque = {"RGBA": "RGB", "LA": "L", "PA": "P", "RGBX": "RGB"}.get(image.mode)
+        values = np.asarray(image.convert(opaque) if opaque else image)
+    if values.ndim == 3:
+        if (values != values[..., :1]).any():
+            raise DataError(f"{where}: expected one channel of labels or equal ones, found colours that differ")
+        values = values[..., 0]
+    return whole_labels(values, where)
+
+
+def whole_labels(values: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """Return values as labels.
+
+    Raises:
+        DataError: One of them is not a whole number of at least 0.
+    """
+    labels: NDArray[np.int64] = np.nan_to_num(values, nan=-1.0).astype(np.int64)
+    if labels.size and (labels.min() < 0 or (values.dtype.kind == "f" and (labels != values).any())):
+        raise DataError(f"{where}: expected labels, whole numbers of at least 0, found other values")
+    return labels
+
+
 def examine_image(data: bytes, *, window: Window | None, where: str) -> ImageFacts:
     """Decode the whole image once and return its facts, so that what passes here can be read later.
 
@@ -88,11 +118,9 @@ def examine_image(data: bytes, *, window: Window | None, where: str) -> ImageFac
     """
     with _opened(data, where) as image:
         deep = _is_deep(image)
-        if deep and window is None:
-            raise _window_missing(image.mode, where)
         return ImageFacts(
             size=(image.height, image.width),
-            deep=deep,
+            window=_limits(np.asarray(image), image.mode, window, where) if deep else None,
             orientation=_orientation(image),
             suffix=SUFFIXES[image.format or "PNG"],
         )
@@ -164,22 +192,13 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
-def _window_missing(mode: str, where: str) -> DataError:
-    return DataError(
-        f"{where}: holds grey values of more than 8 bits (mode {mode}) and the task names no window; "
-        "add `window: [low, high]` to the task, the grey values to be shown as black and white"
-    )
-
-
-def _windowed(values: NDArray[np.generic], window: Window | None, where: str) -> NDArray[np.uint8]:
-    """Return uint8 (H, W): low and below become 0, high and above 255, NaN becomes 0."""
+def _limits(values: NDArray[Any], mode: str, window: Window | None, where: str) -> Limits:
     if window is None:
-        raise _window_missing(str(values.dtype), where)
-    low, high = window
-    if not low < high:
-        raise SpecError(f"{where}: window: expected [low, high] with low < high, found [{low}, {high}]")
-    share = np.clip((values.astype(np.float64) - low) / (high - low), 0.0, 1.0)
-    return np.rint(np.nan_to_num(share) * 255).astype(np.uint8)
+        raise DataError(
+            f"{where}: holds grey values of more than 8 bits (mode {mode}) and the task names no window; "
+            "add `window: [low, high]` to the task, the grey values to be shown as black and white"
+        )
+    return limits(window, values, where)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -24,15 +24,35 @@ FINDINGS: Mapping[str, str] = {
     "unknown_class": "class id without a name",
     "unparsable_name": "file name outside the release's grammar",
     "missing_value": "record without a value it needs",
+    "unknown_value": "value that the release's own lists do not have",
     "exif_rotation": "image with an EXIF rotation, which is not applied",
     "train_test_overlap": "test image that also occurs in train",
+    "patient_overlap": "test patient of whom train has other images",
+    "slice_left_out": "picture in a folder of slices that is no part of the volume",
     "near_duplicate": "image that shows the same as one of another cluster",
     "answer_not_among_options": "right answer that is not one of the options",
+    "duplicate_option": "option that another one repeats, so that two letters are as right or as wrong",
     "several_masks": "turn with more than one mask or more than one region",
     "foreign_mask": "mask that is named after another image",
+    "entity_mismatch": "answer that wraps other names than there are masks for",
+    "misplaced_prompt": "visual prompt outside of its image, or on none of its masks",
     "later_turn": "question after the first of its record, not asked",
+    "not_asked": "part of the release that is counted and not asked",
     "not_checked": "check that needs a part of the release that is not here",
+    "duplicate_class": "class name that the release's list has twice",
+    "class_not_listed": "class of a case that the listing leaves out, not asked",
     "several_layouts": "more than one layout of the release in one folder",
+    "frame_mismatch": "mask and volume differ in position, spacing or orientation",
+    "unknown_label": "label image with a value that no label names",
+    "missing_slices": "DICOM series with gaps or uneven steps between its slices",
+    "doubled_slices": "DICOM series with several slices in one place, of which one is kept",
+    "foreign_slices": "DICOM series with slices of another size or direction, which are left out",
+    "other_series": "DICOM series beside the one that is asked about",
+    "segmentation_remark": "DICOM segmentation that needs a word",
+    "not_dicom": "file in a DICOM folder that is no DICOM image",
+    "unreadable_options": "options that are no list of 2 to 26 texts",
+    "label_mismatch": "right letter and right answer that mean different options",
+    "no_answer": "questions whose right answer the release does not tell: asked, not scored",
 }
 """What each kind of finding means; a duplicate id is no finding but ends the preparation."""
 
@@ -131,12 +151,16 @@ class Integrity:
             examples.append(where)
 
     def count(self, sample: Sample) -> None:
-        """Count a sample of the manifest, and report it where its options lack its answer."""
+        """Count a sample of the manifest, and report it where its options lack its answer or repeat one another."""
         self.samples += 1
         self.defective += sample.defect is not None
         problem = _options_problem(sample)
         if problem:
             self.find("answer_not_among_options", sample.id, problem)
+        options = Counter(option.strip() for option in sample.choices)
+        repeated = [repr(option) for option, count in options.items() if count > 1]
+        if repeated:
+            self.find("duplicate_option", sample.id, f"{', '.join(repeated)} more than once")
 
     @property
     def counts(self) -> dict[str, int]:

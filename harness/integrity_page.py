@@ -16,6 +16,7 @@ from harness.integrity import FINDINGS, Finding, Integrity
 from harness.manifest import Prepared, read_report
 from harness.releases.pictures import Album
 from harness.releases.reader import replace_file
+from harness.windows import Window
 
 NAME = "integrity.html"
 LISTED = 12
@@ -75,7 +76,7 @@ class Kind:
         return self.count - len(self.offenders)
 
 
-def write_page(prepared: Prepared, title: str, window: tuple[float, float] | None) -> Path:
+def write_page(prepared: Prepared, title: str, window: Window | None) -> Path:
     """Write `integrity.html` beside the integrity report and return its path.
 
     The page opens from the file system and asks nothing of any server. It holds no time and no absolute path, so the

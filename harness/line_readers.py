@@ -29,6 +29,20 @@ KEYS: Mapping[LineKind, tuple[str, ...]] = {
 }
 """What a line of each kind must hold."""
 
+EXAMPLES: Mapping[LineKind, str] = {
+    "text": '{"prediction": "Yes, there is.", "target": ["yes", "present"]}',
+    "choice": '{"prediction": "B.", "options": ["Liver", "Spleen"], "target": "B", "nll": [2.1, 0.4]}',
+    "masks": '{"prediction": [[0, 1, 1]], "target": [[0, 1, 0]], "spacing_mm": [1, 0.5]}',
+    "soft_masks": '{"prediction": [[0.1, 0.9, 0.6]], "target": [[0, 1, 0]]}',
+    "grounding": '{"prediction": {"entities": [{"name": "liver", "mask": [[1, 0]]}]}, '
+    '"target": {"entities": [{"name": "liver", "mask": [[1, 1]]}]}}',
+    "instances": '{"predictions": [[[1, 0]]], "targets": [[[1, 0]], [[0, 1]]], "scores": [0.9]}',
+    "boxes": '{"prediction": "It lies at [0, 0, 4, 4].", "target": [0, 0, 4, 5]}',
+    "retrieval": '{"similarity": [[0.9, 0.1], [0.4, 0.3]]}',
+    "judge": '{"reply": "Score: 80.5. Most is right."}',
+}
+"""A line of each kind; targets may be one text, masks any form that a mask has in JSON, 2-D or 3-D."""
+
 
 def parse(line: bytes, where: str, kind: LineKind) -> dict[str, Json]:
     """Return the object of one line.

@@ -26,8 +26,9 @@ from harness.looked import kept
 from harness.plug_ins import load_reader
 from harness.records import Json, Sample
 from harness.releases.reader import Base, Reader, ReleaseFiles, ReleaseRequest, replace_file
-from harness.serial import canonical, digest, sample_from_json, sample_to_json, sha256_file
+from harness.serial import canonical, digest, sample_from_json, sample_to_json, sha256_file, to_json
 from harness.task_spec import Release
+from harness.windows import Window
 
 SCHEMA = 1
 
@@ -62,7 +63,7 @@ def prepare(
     release: Release,
     *,
     dataset: str,
-    window: tuple[float, float] | None,
+    window: Window | None,
     roots: Sequence[Path],
     cache: Path,
     progress: Progress | None = None,
@@ -73,7 +74,7 @@ def prepare(
     Args:
         release: Which part of which release.
         dataset: First part of every sample id.
-        window: (low, high) grey values that become 0 and 255 in images of more than 8 bits.
+        window: Which grey values become 0 and 255 in images of more than 8 bits.
         roots: Data roots; the first that holds the release's folders is read, and never written to.
         cache: Folder for all that is written.
         progress: Told after each sample, or once when a manifest is reused.
@@ -93,6 +94,7 @@ def prepare(
         window=window,
     )
     reader.check(request)
+    reader = reader.fitted(request)
     root = reader.find_root(roots).resolve()
     reader.check_split(root, request.split)
     place = _Place(cache=cache.resolve(), root=root, key=_key(reader, request, root, release))
@@ -230,7 +232,6 @@ def _key(reader: Reader, request: ReleaseRequest, root: Path, release: Release) 
 
 def _header(reader: Reader, request: ReleaseRequest) -> dict[str, Json]:
     """Return a manifest's first line: what was asked for, defaults written out."""
-    defaults: dict[str, Json] = {key: values[0] for key, values in reader.options.items()}
     return {
         "schema": SCHEMA,
         "reader": reader.name,
@@ -239,8 +240,8 @@ def _header(reader: Reader, request: ReleaseRequest) -> dict[str, Json]:
         "split": request.split,
         "subset": request.subset,
         "where": {key: sorted(values) for key, values in request.where.items()},
-        "options": defaults | dict(request.options),
-        "window": None if request.window is None else list(request.window),
+        "options": reader.defaults | dict(request.options),
+        "window": to_json(request.window),
     }
 
 

@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
 from harness.records import Crop, Media, MediaPart, Overlay, Part, Request, Size, Turn
-from harness.serial import digest, sha256_file, to_json
+from harness.serial import digest, sha256_file, sha256_folder, to_json
+from harness.windows import Percentiles, limits, windowed
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Decoded = tuple[str, tuple[float, float] | None, Crop | None, tuple[Overlay, ...]]
-"""What decides on decoded pixels."""
+Decoded = tuple[str, tuple[float, float] | None, Crop | None, tuple[Overlay, ...], str, int | None, str]
+"""What decides on decoded pixels, and what was made of them."""
+
+SLICE_PERCENTILES = Percentiles((0.5, 99.5))
+"""Grey values of a volume that become 0 and 255 in its slices where its task names no window: those that M3D's
+preparation of volumes takes as their range."""
+SLICE_VOXELS = 1 << 22
+"""Most voxels that the percentiles are of; of a larger volume every n-th voxel counts."""
 
 Fetch = Callable[[str], bytes | None]
 """Asks the driver for the bytes of a file of the release by relative path; None when it has none either."""
@@ -56,17 +63,27 @@ class MediaStore:
         return self._verified[media.sha256]
 
     def _find(self, media: Media, sha256: str) -> Path:
-        found = [path for path in (root / media.path for root in self.roots) if path.is_file()]
+        found = [path for path in (root / media.path for root in self.roots) if path.exists()]
         for path in found:
-            if sha256_file(path) == sha256:
+            if (sha256_folder(path) if path.is_dir() else sha256_file(path)) == sha256:
                 return path
         content = self.fetch(media.path) if self.fetch is not None and self.spool is not None else None
         if content is not None and hashlib.sha256(content).hexdigest() == sha256:
             return self._keep(content, f"{sha256}{Path(media.path).suffix}")
+        if content is not None and (folder := self._kept_folder(content, sha256)) is not None:
+            return folder
         if found or content is not None:
             raise DataError(f"{media.path}: its bytes changed since it was prepared; run `harness prepare` again")
         asked = ", and the driver has it neither" if self.fetch is not None else ""
         raise DataError(f"{media.path}: found below none of {', '.join(str(root) for root in self.roots)}{asked}")
+
+    def _kept_folder(self, content: bytes, sha256: str) -> Path | None:
+        """Return a folder of slices that the driver sent as an archive; None where it sent something else."""
+        from harness.slice_folders import unpack
+
+        assert self.spool is not None
+        folder = self.spool / sha256
+        return folder if unpack(content, folder) and sha256_folder(folder) == sha256 else None
 
     def _keep(self, content: bytes, name: str) -> Path:
         assert self.spool is not None
@@ -75,13 +92,13 @@ class MediaStore:
         return path
 
     def shown_path(self, media: Media) -> Path:
-        """Return a local file of what the media shows: that of the release, or a PNG of a cropped or painted image.
+        """Return a local file of what the media shows: that of the release, or a PNG of what was made of it.
 
         Raises:
             DataError: As `locate` and `image`, or the PNG cannot be written.
         """
         stored = self.locate(media)
-        if media.crop is None and not media.drawn:
+        if media.crop is None and not media.drawn and media.slice is None:
             return stored
         path = self._own_folder() / f"{digest(to_json(replace(media, path='')))}.png"
         if not path.exists():
@@ -109,7 +126,8 @@ class MediaStore:
             partial.unlink(missing_ok=True)
             reason = error.strerror or error
             raise DataError(
-                f"{media.path}: cropped or painted, it cannot be written to {path.parent}: {reason}; make room there"
+                f"{media.path}: a slice, cropped or painted, it cannot be written to {path.parent}: {reason}; "
+                "make room there"
             ) from error
 
     def image(self, media: Media) -> "NDArray[np.uint8]":
@@ -119,20 +137,44 @@ class MediaStore:
 
             stored = replace(media, crop=None, drawn=())
             return self._once(media, lambda: painting.shown(self.image(stored), media))
+        if media.slice is not None:
+            return self._once(media, lambda: self._slice(media))
         from harness.images import read_image
 
         return self._once(
             media, lambda: read_image(self.locate(media).read_bytes(), window=media.window, where=media.path)
         )
 
+    def _slice(self, media: Media) -> "NDArray[np.uint8]":
+        """Return one slice of a volume as uint8 (H, W, 3)."""
+        import numpy as np
+
+        assert media.slice is not None
+        whole = replace(media, kind="volume", slice=None)
+        grey = self._once(whole, lambda: self._grey(whole), "grey")
+        return np.repeat(grey[media.slice, :, :, np.newaxis], 3, axis=2)
+
+    def _grey(self, media: Media) -> "NDArray[np.uint8]":
+        """Return a volume as uint8 (D, H, W), windowed as its record says, else from percentile to percentile."""
+        import numpy as np
+
+        voxels = self._read_volume(media)
+        step = -(-voxels.size // SLICE_VOXELS)
+        window = media.window or limits(SLICE_PERCENTILES, voxels.reshape(-1)[::step], media.path)
+        return np.stack([windowed(pixels, window) for pixels in voxels])
+
     def volume(self, media: Media) -> "NDArray[np.float32]":
         """Return the volume as float32 (D, H, W), read-only; decoded once while it stays in the cache."""
+        return self._once(media, lambda: self._read_volume(media))
+
+    def _read_volume(self, media: Media) -> "NDArray[np.float32]":
         from harness.volumes import read_volume
 
-        return self._once(media, lambda: read_volume(self.locate(media)).voxels)
+        voxels = read_volume(self.locate(media)).voxels
+        return voxels.T.copy() if media.axes == "xyz" else voxels
 
-    def _once(self, media: Media, decode: "Callable[[], NDArray[Any]]") -> "NDArray[Any]":
-        key = (media.sha256 or "", media.window, media.crop, media.drawn)
+    def _once(self, media: Media, decode: "Callable[[], NDArray[Any]]", what: str = "") -> "NDArray[Any]":
+        key = (media.sha256 or "", media.window, media.crop, media.drawn, media.axes, media.slice, what)
         if key not in self._decoded:
             pixels = decode()
             pixels.setflags(write=False)

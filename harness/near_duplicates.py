@@ -16,6 +16,7 @@ from harness.integrity import Integrity
 from harness.manifest import Prepared, read_manifest, read_report, write_report
 from harness.records import Sample
 from harness.releases.pictures import Album
+from harness.windows import Window
 
 KIND = "near_duplicate"
 
@@ -62,9 +63,7 @@ class Gallery:
     hashes: dict[str, int] = field(default_factory=dict)
 
 
-def report_near_duplicates(
-    prepared: Prepared, window: tuple[float, float] | None, progress: Progress | None = None
-) -> None:
+def report_near_duplicates(prepared: Prepared, window: Window | None, progress: Progress | None = None) -> None:
     """Look for images that look alike and put them into the integrity report; the manifest stays as it is.
 
     Args:

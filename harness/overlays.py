@@ -96,13 +96,13 @@ def draw_sample(
 ) -> Drawing | None:
     """Return one sample with the union of its target masks and of the predicted ones; None where its size is unknown.
 
-    Of a volume it is the slice that holds most of the target, else most of the prediction, always on a plain ground.
+    Of a volume it is the slice that `shown_slice` names, without what is pointed at.
 
     Args:
         sample: With its target.
         predicted: Masks in the frame of the sample's first image or volume.
         prompts: What is pointed at there.
-        image: uint8 (H, W, 3) of that image, where its pixels may be shown.
+        image: uint8 (H, W, 3) of that image or of that slice, where its pixels may be shown.
         side: Most pixels of the longer edge.
     Raises:
         DataError: A mask has another size than its image.
@@ -118,10 +118,25 @@ def draw_sample(
         pointed = [pointed_at(prompt, size) for prompt in prompts]
         png = draw(size, target=target, prediction=prediction, pointed=pointed, image=image, side=side)
         return Drawing(png=png, size=scaled_size(size, side))
-    shown = fullest_slice(target or prediction or masks.empty(size))
+    shown = shown_slice(sample, predicted)
+    assert shown is not None
     flat = [plane(mask, shown) if mask is not None else None for mask in (target, prediction)]
-    png = draw(size[1:], target=flat[0], prediction=flat[1], side=side)
+    png = draw(size[1:], target=flat[0], prediction=flat[1], image=image, side=side)
     return Drawing(png=png, size=scaled_size(size[1:], side), slice=shown)
+
+
+def shown_slice(sample: Sample, predicted: Sequence[Mask]) -> int | None:
+    """Return the slice of a volume that holds most of the target, else most of the prediction; None for an image.
+
+    Raises:
+        DataError: The masks of one side differ in size.
+    """
+    targets = [entity.mask for entity in sample.target.entities if entity.mask is not None]
+    sizes = [media.size for media in sample.media[:1] if media.size] or [mask.size for mask in [*targets, *predicted]]
+    if not sizes or len(sizes[0]) == 2:
+        return None
+    sides = (masks.merge(side) for side in (targets, list(predicted)) if side)
+    return fullest_slice(next((mask for mask in sides if masks.area(mask)), masks.empty(sizes[0])))
 
 
 def pointed_at(prompt: VisualPrompt, size: Size) -> Mask:

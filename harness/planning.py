@@ -187,7 +187,7 @@ def prepare_task(
         if samples % 10_000 == 0 and samples:
             notice(f"preparing {name}: {samples:,} samples")
 
-    return prepare(
+    prepared = prepare(
         release,
         dataset=task.dataset,
         window=task.window,
@@ -196,6 +196,10 @@ def prepare_task(
         progress=progress,
         folder=task.folder,
     )
+    expected = None if split is not None or roots.kind == PHANTOM else release.samples
+    if expected not in (None, prepared.samples):
+        notice(f"{task.task}: expected {expected:,} samples of the release, found {prepared.samples:,}")
+    return prepared
 
 
 def write_plan(
@@ -218,7 +222,7 @@ def write_plan(
             if prior is None:
                 cell.unsupported = "the model answers from the train split, and the release has none"
                 continue
-        rows = _Rows(cell, capabilities, identity, seed, kept, prior)
+        rows = _Rows(cell, cell.task.asked_of(roots.kind), capabilities, identity, seed, kept, prior)
         path = result.file(cell.task.task)
         plan.write(path, rows)
         if rows.lacking:
@@ -254,6 +258,7 @@ class _Rows:
     """The rows of one cell's plan; notes on the way what the model lacks and which fallbacks it needs."""
 
     cell: Cell
+    task: TaskSpec
     capabilities: Capabilities
     identity: Mapping[str, Json]
     seed: int
@@ -268,7 +273,7 @@ class _Rows:
                 yield from self._rows(sample)
 
     def _rows(self, sample: Sample) -> Iterator[plan.PlannedRequest]:
-        task = self.cell.task
+        task = self.task
         prompts, defect = _prompts(task, sample)
         found = support(task, prompts, sample, self.capabilities)
         if found.missing is not None:
@@ -286,8 +291,9 @@ class _Rows:
     def _row(
         self, sample: Sample, prompts: Sequence[VisualPrompt], repeat: int, prior: Prior | None
     ) -> plan.PlannedRequest:
-        task = self.cell.task
-        request = build_request(task, sample, prompts, self.capabilities, seed=self.seed, repeat=repeat, prior=prior)
+        request = build_request(
+            self.task, sample, prompts, self.capabilities, seed=self.seed, repeat=repeat, prior=prior
+        )
         request = replace(request, key=request_key(request, self.identity))
         text = canonical(to_json(request))
         size_class = plan.size_class(sample)

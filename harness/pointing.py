@@ -61,6 +61,10 @@ class Pointing:
         names = filter(None, map(self._fallback, self.prompts))
         return tuple(dict.fromkeys(f"{name}: {self.fallbacks[name]}" for name in names))
 
+    def used_in_words(self) -> list[VisualPrompt]:
+        """Return the prompts whose fallback is words: they stand whatever is shown."""
+        return [prompt for _, prompt in self._by("text")]
+
     def apply(self, text: str) -> Pointed:
         """Return words, images and prompts for a model from which nothing is `lacking`.
 

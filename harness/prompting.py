@@ -27,10 +27,15 @@ from harness.records import (
     Turn,
     VisualPrompt,
 )
+from harness.replies.reading import lettered
 from harness.serial import digest, to_json
+from harness.slicing import Slicing
 from harness.spec import TaskSpec
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_NUMBERED = re.compile(r"<image ([1-9]\d?)>")
+
+LEFT_OUT = "text_left_out"
+"""The fallback for a model that takes no words."""
 
 WANTS: Mapping[str, tuple[str, ...]] = {
     "text": ("text",),
@@ -67,17 +72,34 @@ def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, cap
         prompts: The sample's visual prompts as the task gives them; see `visual_prompts`.
     """
     lacks = [f"gives {want}" for want in wants(task) if want not in capabilities.gives]
-    lacks += _lacks_for_media(sample, capabilities)
-    if task.prompt and "text" not in capabilities.takes:
-        lacks.append("takes text")
     pointing = _pointing(task, prompts, sample, capabilities)
+    slicing = _slicing(task, sample.media, capabilities)
+    lacks += _lacks_for_media(sample, capabilities) if slicing.name is None else _lacks_for_slices(slicing, pointing)
+    wordless = _is_wordless(task, pointing)
+    if task.prompt and "text" not in capabilities.takes and not wordless:
+        lacks.append("takes text")
     lacks += pointing.lacking()
     missing = f"the task needs a model that {' and '.join(dict.fromkeys(lacks))}" if lacks else None
-    return Support(missing=missing, fallbacks=pointing.used())
+    left_out = (f"{LEFT_OUT}: {task.fallbacks[LEFT_OUT]}",) if wordless else ()
+    return Support(missing=missing, fallbacks=(*pointing.used(), *slicing.used(), *left_out))
+
+
+def _is_wordless(task: TaskSpec, pointing: Pointing) -> bool:
+    """Say whether a model that takes no words is asked by what it is shown alone: prompts that it takes as they are."""
+    shown = bool(pointing.prompts) and not pointing.used() and not pointing.lacking()
+    return LEFT_OUT in task.fallbacks and "text" not in pointing.takes and shown
 
 
 def _pointing(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, capabilities: Capabilities) -> Pointing:
     return Pointing(prompts=prompts, media=sample.media, fallbacks=task.fallbacks, takes=capabilities.takes)
+
+
+def _slicing(task: TaskSpec, media: tuple[Media, ...], capabilities: Capabilities) -> Slicing:
+    return Slicing(media=media, fallbacks=task.fallbacks, capabilities=capabilities, wants=wants(task))
+
+
+def _lacks_for_slices(slicing: Slicing, pointing: Pointing) -> list[str]:
+    return slicing.lacking(pointed=len(pointing.prompts) > len(pointing.used_in_words()))
 
 
 def _lacks_for_media(sample: Sample, capabilities: Capabilities) -> list[str]:
@@ -171,14 +193,20 @@ def build_request(
         prompts: The sample's visual prompts as the task gives them.
         prior: What the train split says; handed on only to models that take it.
     """
-    words = fill(task.prompt, names(sample), where=sample.id)
-    pointed = _pointing(task, prompts, sample, capabilities).apply(words)
+    pointing = _pointing(task, prompts, sample, capabilities)
+    template = "" if _is_wordless(task, pointing) else _prompt(task, sample)
+    words = fill(template, _shown_names(task, sample), where=sample.id)
+    pointed = pointing.apply(words)
+    slicing = _slicing(task, pointed.media, capabilities)
+    text = "" if task.asks == "embed" else slicing.marked(pointed.text)
     request = Request(
         kind=task.asks,
         wants=wants(task),
-        messages=(Turn(role="user", parts=_parts(pointed.text, pointed.media)),),
+        messages=(Turn(role="user", parts=_parts(text, slicing.shown())),),
         visual_prompts=pointed.native,
-        candidates=_candidates(task, sample),
+        candidates=(pointed.text,) if task.asks == "embed" else _candidates(task, sample),
+        choices=_choices(task, sample),
+        one_by_one=slicing.name is not None and slicing.one_by_one,
         decoding=task.decoding,
         repeat=repeat,
         seed=seed,
@@ -193,6 +221,12 @@ def build_request(
         target=_target_as_shown(sample.target, pointed.crop) if oracle else None,
         oracle=_oracle(task, sample) if oracle else None,
     )
+
+
+def _shown_names(task: TaskSpec, sample: Sample) -> dict[str, str]:
+    """Return what the prompt may name; of a retrieval task also the caption, which is half of what it asks about."""
+    found = names(sample)
+    return {**found, "caption": sample.target.answers[0]} if task.asks == "embed" and sample.target.answers else found
 
 
 def _prior_as_shown(prior: Prior | None, crop: Crop | None) -> Prior | None:
@@ -211,12 +245,33 @@ def _candidates(task: TaskSpec, sample: Sample) -> tuple[str, ...]:
     return tuple(fill(task.continuation, {"option": option}, where=sample.id) for option in sample.choices)
 
 
+def _choices(task: TaskSpec, sample: Sample) -> tuple[str, ...]:
+    """Return what a perfect model would say were each of the options the right one; it tells nothing of the target."""
+    if task.gives != "choice" or task.asks != "generate":
+        return ()
+    shared = names(sample)
+    return tuple(
+        fill(task.oracle, shared | {"answer": option, "letter": letter, "option": option}, where=sample.id)
+        for letter, option in lettered(sample.choices).items()
+    )
+
+
+def _prompt(task: TaskSpec, sample: Sample) -> str:
+    return task.open_prompt if task.open_prompt and not sample.choices else task.prompt
+
+
 def _oracle(task: TaskSpec, sample: Sample) -> str | None:
-    return fill(task.oracle, names(sample, with_target=True), where=sample.id) if task.oracle else None
+    template = task.open_oracle if task.open_oracle and not sample.choices else task.oracle
+    return fill(template, names(sample, with_target=True), where=sample.id) if template else None
 
 
 def _parts(text: str, media: Sequence[Media]) -> tuple[Part, ...]:
-    """Return text and media in reading order: media where `<image>` stands, the rest before the words."""
+    """Return text and media in reading order: media where `<image>` stands, the rest before the words.
+
+    Marks with numbers, `<image 2>`, name the media by their place instead.
+    """
+    if _NUMBERED.search(text):
+        return _numbered_parts(text, media)
     pieces = text.split("<image>")
     marked = len(pieces) - 1
     leading = max(0, len(media) - marked)
@@ -224,18 +279,47 @@ def _parts(text: str, media: Sequence[Media]) -> tuple[Part, ...]:
     for index, piece in enumerate(pieces):
         if index and leading + index - 1 < len(media):
             parts.append(MediaPart(media=media[leading + index - 1]))
-        if piece.strip():
-            parts.append(TextPart(text=piece.strip("\n")))
+        parts += _words(piece)
     return tuple(parts)
 
 
+def _numbered_parts(text: str, media: Sequence[Media]) -> tuple[Part, ...]:
+    """Return text and media in reading order: the k-th where `<image k>` first stands, those never named at the front.
+
+    Where it stands again, or there is no k-th, it becomes the words `image k`.
+    """
+    words, *marked = _NUMBERED.split(text)
+    unseen = dict(enumerate(media, start=1))
+    parts: list[Part] = []
+    for number, following in zip(marked[::2], marked[1::2], strict=True):
+        shown = unseen.pop(int(number), None)
+        if shown is None:
+            words += f"image {number}{following}"
+        else:
+            parts += [*_words(words), MediaPart(media=shown)]
+            words = following
+    return (*(MediaPart(media=item) for item in unseen.values()), *parts, *_words(words))
+
+
+def _words(piece: str) -> tuple[Part, ...]:
+    return (TextPart(text=piece.strip("\n")),) if piece.strip() else ()
+
+
 def names(sample: Sample, *, with_target: bool = False) -> dict[str, str]:
-    """Return what a template may name: question, options, the strata, class; with the target answer, letter, option."""
+    """Return what a template may name: question, options, the strata, class; with the target answer, letter, option.
+
+    The options are there in five ways: `options` a line each, `options_bracketed` so with their letters in brackets,
+    `options_line` all in one line, `option_list` as Python writes a list of them, and `option_count`.
+    """
     result = dict(sample.strata)
     result["question"] = sample.question
-    result["options"] = "\n".join(
-        f"{letter}. {option}" for letter, option in zip(LETTERS, sample.choices, strict=False)
-    )
+    options = [f"{letter}. {option}" for letter, option in lettered(sample.choices).items()]
+    result["options"] = "\n".join(options)
+    bracketed = (f"({letter}) {option}" for letter, option in lettered(sample.choices).items())
+    result["options_bracketed"] = "\n".join(bracketed)
+    result["options_line"] = " ".join(options)
+    result["option_list"] = repr(list(sample.choices))
+    result["option_count"] = str(len(sample.choices))
     if len(sample.target.entities) == 1:
         result["class"] = sample.target.entities[0].name
     if with_target:
@@ -246,8 +330,7 @@ def names(sample: Sample, *, with_target: bool = False) -> dict[str, str]:
 
 
 def _right_option(sample: Sample) -> str:
-    letter = sample.target.choice
-    return sample.choices[LETTERS.index(letter)] if letter and sample.choices else ""
+    return lettered(sample.choices).get(sample.target.choice or "", "")
 
 
 def fill(template: str, values: Mapping[str, str], *, where: str) -> str:
@@ -286,6 +369,6 @@ def request_key(request: Request, identity: Mapping[str, Json]) -> str:
 
 
 def _in_key(media: Mapping[str, Json]) -> dict[str, Json]:
-    """Return what of a media record decides on the pixels; an image as stored has neither crop nor paint."""
-    shown = {name: media[name] for name in ("crop", "drawn") if name in media}
+    """Return what of a media record decides on the pixels; one as stored has no crop, paint, other axes or slice."""
+    shown = {name: media[name] for name in ("crop", "drawn", "axes", "slice") if name in media}
     return {name: media.get(name) for name in ("sha256", "kind", "window")} | shown

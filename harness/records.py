@@ -72,9 +72,11 @@ class Media:
         size: (H, W) or (D, H, W) as shown, which without a crop is as stored; empty where the file cannot be read.
         spacing_mm: Pixel size per array axis in millimetres.
         affine: Row-major 4 x 4 voxel-to-world matrix of a volume.
-        window: (low, high) grey values that become 0 and 255 when a 16-bit image is read.
+        window: (low, high) grey values that become 0 and 255 where 8-bit pixels are made of deeper ones.
         crop: The part of the image that is shown in its place.
         drawn: What is painted over the pixels, in this order, after the crop.
+        axes: Order of the axes in a volume's file; `xyz` is turned round when it is read.
+        slice: Which slice of a volume is shown as the image; None where all of the file is.
     """
 
     path: str
@@ -86,6 +88,8 @@ class Media:
     window: tuple[float, float] | None = None
     crop: "Crop | None" = None
     drawn: "tuple[Overlay, ...]" = ()
+    axes: Literal["zyx", "xyz"] = "zyx"
+    slice: int | None = None
 
     @property
     def record(self) -> "Media":
@@ -252,11 +256,15 @@ class Prior:
     Attributes:
         answer: The most frequent train answer.
         answer_to_question: The most frequent train answer to this very question; None when train never asks it.
+        choice: Of this request's options, the letter that is right most often in train.
+        choice_to_question: The letter of the option that is `answer_to_question`; None when none is.
         mask: Pixels that are foreground in at least half of the train masks, in the frame of this request's image.
     """
 
     answer: str | None = None
     answer_to_question: str | None = None
+    choice: str | None = None
+    choice_to_question: str | None = None
     mask: Mask | None = None
 
 
@@ -270,6 +278,9 @@ class Request:
         messages: The conversation; `<region>` and `<box>` stand in the text where a visual prompt is meant.
         visual_prompts: In the order of their marks, in the frame of the first image or volume as it is shown.
         candidates: Continuations (nll) or texts (embed).
+        choices: For each option, in letter order, the reply that chooses it, where the task gives a choice in words.
+        one_by_one: The images are slices of a volume that an adapter is handed each in a request of its own; its
+            answers are put together by `harness.slicing`.
         decoding: Generation settings of the task.
         repeat: 0-based number of the repetition.
         seed: Seed of the run, for models that draw.
@@ -282,6 +293,8 @@ class Request:
     messages: tuple[Turn, ...] = ()
     visual_prompts: tuple[VisualPrompt, ...] = ()
     candidates: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    one_by_one: bool = False
     decoding: Mapping[str, Json] = field(default_factory=dict)
     repeat: int = 0
     seed: int = 0
@@ -340,6 +353,20 @@ class PredictedEntity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The grid of a model's own space, on which it gives its masks.
+
+    Attributes:
+        size: (H, W) or (D, H, W).
+        affine: Row-major 4 x 4 matrix from (x, y, z) voxels of the grid to millimetres, as `Media.affine`; None where
+            the whole image or volume, as it was shown, was resized to `size`.
+    """
+
+    size: Size
+    affine: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What an adapter returns for one request.
 
@@ -349,12 +376,14 @@ class Answer:
         masks: Boolean arrays (H, W) or (D, H, W), or `Mask`, in the frame of the first image or volume as shown.
         soft_masks: Probabilities as float arrays of the same size; one per mask, or alone, which makes the pixels above
             0.5 the masks.
+        grid: Where the masks lie on a grid of the model's own; they are brought to the frame by nearest neighbour.
         mask_scores: One confidence per mask.
-        boxes: In the same frame.
+        boxes: In the frame of the first image or volume as shown.
         entities: Names bound to masks.
         nll: Mean negative log likelihood per candidate.
         nll_tokens: How many tokens each mean in `nll` is over.
-        embedding: One image vector and one text vector.
+        embedding: One image vector and one text vector; the harness itself puts several image vectors first, one per
+            slice of a volume.
         rendered: What was finally sent to the model, after chat template and special tokens.
         usage: Counts such as prompt and answer tokens.
         status: `truncated` when the model stopped at its token limit, `refused` when its interface says so.
@@ -365,6 +394,7 @@ class Answer:
     choice: str | None = None
     masks: Sequence[Any] = ()
     soft_masks: Sequence[Any] = ()
+    grid: Grid | None = None
     mask_scores: Sequence[float] = ()
     boxes: Sequence[Box] = ()
     entities: Sequence[PredictedEntity] = ()
@@ -379,7 +409,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One finished request: an `Answer` after the harness has checked and encoded it. Stored by key."""
+    """One finished request: an `Answer` after the harness has checked and encoded it. Stored by key.
+
+    Its masks are in the frame of the original image; `grid` says where the model gave them on another.
+    """
 
     key: str
     status: PredictionStatus
@@ -387,6 +420,7 @@ class Prediction:
     choice: str | None = None
     masks: tuple[Mask, ...] = ()
     soft_masks: tuple[SoftMask, ...] = ()
+    grid: Grid | None = None
     mask_scores: tuple[float, ...] = ()
     boxes: tuple[Box, ...] = ()
     entities: tuple[PredictedEntity, ...] = ()

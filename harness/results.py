@@ -14,12 +14,13 @@ from typing import Any, TextIO
 from harness import plan
 from harness.aggregate import aggregate
 from harness.aggregate import to_json as row_to_json
-from harness.available import Lacking, available_metrics
+from harness.available import Lacking, Row, available_metrics
 from harness.bounds import Bounds, Spread
 from harness.metrics.row import Metric, Pair, settle
 from harness.planning import StoredCell, read_cells
-from harness.records import FAULTS, PREDICTION_STATUSES, Json, Prediction, Result, Sample, Score
-from harness.scoring import ScoreFile, read_scores, readable, score, score_files
+from harness.records import FAULTS, PREDICTION_STATUSES, Json, Prediction, Result, Score
+from harness.scoring import ScoreFile, read_scores, readable, score_files
+from harness.scoring_pool import Asked, score_all
 from harness.serial import canonical, to_json
 from harness.spec import GroupSpec, TaskSpec
 from harness.store import RunStore, write_atomically
@@ -100,10 +101,11 @@ def score_run(
             cell = cells.get(task.task)
             if cell is None or cell.unsupported is not None:
                 continue
-            rows = available_metrics(task)
-            unavailable += [_unavailable(task, lacking) for lacking in rows.lacking]
-            tally, numbers = _score_cell(store, task, rows.metrics, folder / "scores", every_failure)
-            blocks[task.task] = _block(task, cell, tally, numbers)
+            found = available_metrics(task)
+            unavailable += [_unavailable(task, lacking) for lacking in found.lacking]
+            count = cell.samples * task.repeats
+            tally, numbers = _score_cell(store, task, found.rows, count, folder / "scores", every_failure)
+            blocks[task.task] = _block(task, cell, tally, numbers, task.words_used(run["data"]))
             failures += tally.failures
             wanted += cell.samples * task.repeats
             faults += sum(tally.counts[status] for status in FAULTS)
@@ -125,30 +127,34 @@ def _unavailable(task: TaskSpec, lacking: Lacking) -> dict[str, Json]:
 
 
 def _score_cell(
-    store: RunStore, task: TaskSpec, metrics: Sequence[Metric], folder: Path, every_failure: TextIO
+    store: RunStore, task: TaskSpec, found: Sequence[Row], count: int, folder: Path, every_failure: TextIO
 ) -> tuple[Tally, list[dict[str, Json]]]:
     """Score every prediction of a cell; return what became of its samples, and its rows of `results.json`."""
     folder.mkdir(exist_ok=True)
+    rows = [_settled(row, store, task) for row in found]
+    metrics = [row.metric for row in rows]
     paths = score_files(folder, task.task, metrics)
     files = {key: ScoreFile(path) for key, path in paths.items()}
-    metrics = [settle(metric, _answered(store, task)) for metric in metrics]
     tally, spread = Tally(), Spread()
-    for sample, repeat, prediction in _predictions(store, task.task, tally, every_failure):
-        sample, prediction = readable(sample, prediction, task.grammar)
+    asked = _predictions(store, task, tally, every_failure)
+    for (sample, _, _), scores in score_all(rows, asked, count, task.folder):
         spread.add(sample)
-        for metric in metrics:
-            row = score(metric, sample, repeat, prediction)
-            if row is not None:
-                files[metric.name, metric.protocol].add(row)
-                tally.unscored[metric.name, metric.protocol] += row.status in ("unjudged", "scorer_error")
+        for score in filter(None, scores):
+            files[score.metric, score.protocol].add(score)
+            tally.unscored[score.metric, score.protocol] += score.status in ("unjudged", "scorer_error")
     for file in files.values():
         file.close()
-    rows = [
+    numbers = [
         {**row_to_json(row), **_pedigree(metric), **_bounds(row, metric, bounds)}
         for metric, bounds in ((metric, spread.bounds(metric)) for metric in metrics)
         for row in _aggregate(task, metric, read_scores(paths[metric.name, metric.protocol], metric))
     ]
-    return tally, rows
+    return tally, numbers
+
+
+def _settled(row: Row, store: RunStore, task: TaskSpec) -> Row:
+    """Return the row ready to score; one that looked at the corpus stays in this process."""
+    return row if row.metric.prepare is None else Row(settle(row.metric, _answered(store, task)), None)
 
 
 def _bounds(row: Result, metric: Metric, bounds: Bounds) -> dict[str, Json]:
@@ -174,21 +180,20 @@ def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
             yield readable(row.sample, prediction, task.grammar)
 
 
-def _predictions(
-    store: RunStore, task: str, tally: Tally, every_failure: TextIO
-) -> Iterator[tuple[Sample, int, Prediction]]:
+def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: TextIO) -> Iterator[Asked]:
     """Yield every sample of a cell with its prediction, counting statuses and noting failures."""
-    for row in plan.read(store.path / "plan" / f"{task}.parquet"):
+    for row in plan.read(store.path / "plan" / f"{task.task}.parquet"):
         prediction = _prediction(store, row)
         status = "not_run" if prediction is None else prediction.status
         tally.counts[status] += 1
         if status not in ("ok", "truncated"):
-            failure = _failure(task, row, prediction)
+            failure = _failure(task.task, row, prediction)
             every_failure.write(canonical(to_json(failure)) + "\n")
             if len(tally.failures) < FAILURES_KEPT:
                 tally.failures.append(failure)
         if prediction is not None:
-            yield row.sample, row.repeat, prediction
+            sample, prediction = readable(row.sample, prediction, task.grammar)
+            yield sample, row.repeat, prediction
 
 
 def _prediction(store: RunStore, row: plan.PlannedRequest) -> Prediction | None:
@@ -212,12 +217,15 @@ def _aggregate(task: TaskSpec, metric: Metric, scores: Iterable[Score]) -> list[
         metric,
         scores,
         strata=task.strata,
-        macro_over=headline.over if headline.mean == "macro" else None,
+        macro_over=headline.over,
         pooled=headline.mean == "pooled",
     )
 
 
-def _block(task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
+def _block(
+    task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Mapping[str, Json]], wording: str | None
+) -> dict[str, Json]:
+    """Return a cell; `wording` stands in it where the task could have been asked in other words."""
     wanted = cell.samples * task.repeats
     order = [*PREDICTION_STATUSES, "not_run"]
     return {
@@ -225,6 +233,7 @@ def _block(task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Mappin
         "task_digest": task.digest,
         "data_digest": cell.data_digest,
         "fallbacks": list(cell.fallbacks),
+        **({} if wording is None else {"wording": wording}),
         "wanted": wanted,
         "coverage": tally.coverage(wanted),
         "counts": {status: tally.counts[status] for status in order if tally.counts[status]},

@@ -16,6 +16,7 @@ from harness.records import (
     Crop,
     Entity,
     ErrorInfo,
+    Grid,
     Json,
     Mask,
     Media,
@@ -58,6 +59,11 @@ def sha256_file(path: Path) -> str:
     """Return the sha256 of the file's bytes, in hexadecimal, reading a block at a time."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_folder(folder: Path) -> str:
+    """Return the digest of the names and bytes of a folder's files; folders in it do not count."""
+    return digest([[path.name, sha256_file(path)] for path in sorted(folder.iterdir()) if path.is_file()])
 
 
 def to_json(record: Any) -> Json:
@@ -127,6 +133,8 @@ def media_from_json(value: Mapping[str, Json]) -> Media:
         window=None if value.get("window") is None else (value["window"][0], value["window"][1]),
         crop=_crop_from_json(value["crop"]) if "crop" in value else None,
         drawn=tuple(_overlay_from_json(item) for item in value.get("drawn", ())),
+        axes=value.get("axes", "zyx"),
+        slice=value.get("slice"),
     )
 
 
@@ -205,6 +213,8 @@ def request_from_json(value: Mapping[str, Json]) -> Request:
         messages=tuple(_turn_from_json(item) for item in value.get("messages", ())),
         visual_prompts=tuple(visual_prompt_from_json(item) for item in value.get("visual_prompts", ())),
         candidates=tuple(value.get("candidates", ())),
+        choices=tuple(value.get("choices", ())),
+        one_by_one=value.get("one_by_one", False),
         decoding=value.get("decoding", {}),
         repeat=value.get("repeat", 0),
         seed=value.get("seed", 0),
@@ -229,6 +239,8 @@ def _prior_from_json(value: Mapping[str, Json]) -> Prior:
     return Prior(
         answer=value.get("answer"),
         answer_to_question=value.get("answer_to_question"),
+        choice=value.get("choice"),
+        choice_to_question=value.get("choice_to_question"),
         mask=None if mask is None else mask_from_json(mask),
     )
 
@@ -243,6 +255,7 @@ def prediction_from_json(value: Mapping[str, Json]) -> Prediction:
         choice=value.get("choice"),
         masks=tuple(mask_from_json(item) for item in value.get("masks", ())),
         soft_masks=tuple(_soft_mask_from_json(item) for item in value.get("soft_masks", ())),
+        grid=_grid_from_json(value["grid"]) if "grid" in value else None,
         mask_scores=tuple(value.get("mask_scores", ())),
         boxes=tuple(Box(corners=tuple(item["corners"])) for item in value.get("boxes", ())),
         entities=tuple(predicted_entity_from_json(item) for item in value.get("entities", ())),
@@ -254,6 +267,10 @@ def prediction_from_json(value: Mapping[str, Json]) -> Prediction:
         usage=value.get("usage", {}),
         error=None if error is None else ErrorInfo(**error),
     )
+
+
+def _grid_from_json(value: Mapping[str, Json]) -> Grid:
+    return Grid(size=tuple(value["size"]), affine=_optional_tuple(value.get("affine")))
 
 
 def _soft_mask_from_json(value: Mapping[str, Json]) -> SoftMask:

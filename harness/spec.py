@@ -10,6 +10,7 @@ from typing import Literal
 
 from harness.errors import SpecError, nearest
 from harness.fallbacks import FALLBACKS, FRAMES
+from harness.packaged import packaged_folder
 from harness.plug_ins import load_metric, load_reader
 from harness.task_file import below, load_task, read_task
 from harness.task_spec import (
@@ -43,6 +44,7 @@ __all__ = [
     "load_metric",
     "load_reader",
     "load_task",
+    "packaged_folder",
     "task_folders",
 ]
 
@@ -106,13 +108,6 @@ class Catalog:
     def _unknown(self, name: str) -> str:
         known = [*self.entries, *self.groups]
         return f"no task or group is called '{name}'{nearest(name, known)}; `harness list tasks` names them all"
-
-
-def packaged_folder() -> Path:
-    """Return the folder of the tasks that come with the harness, installed or in its repository."""
-    here = Path(__file__).parent
-    installed = here / "task_files"
-    return installed if installed.is_dir() else here.parent / "tasks"
 
 
 def task_folders(task_paths: Sequence[Path]) -> list[Path]:

@@ -8,13 +8,15 @@ from string import Formatter
 from typing import TYPE_CHECKING, Literal, get_args
 
 from harness.errors import SpecError, nearest
-from harness.fallbacks import FALLBACKS, MOST_MARGIN
+from harness.fallbacks import ALL_SLICES, FALLBACKS, MOST_MARGIN
 from harness.plug_ins import find_reader
 from harness.records import Json, RequestKind
 from harness.task_metrics import read_headline, read_metrics
 from harness.task_spec import GIVES, Gives, Paper, PlugIn, Release, TaskSpec, Terms
-from harness.yaml_source import Faults, Node, read_mapping
-from harness.yaml_table import Table, one_of
+from harness.windows import MIN_MAX, Percentiles, Window
+from harness.wording import read_wording
+from harness.yaml_source import Faults, Node, plain, read_mapping
+from harness.yaml_table import Table, describe, one_of
 
 if TYPE_CHECKING:
     from harness.releases.reader import Reader
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 KEYS = (
     *("include", "task", "dataset", "version", "title", "paper", "release", "asks", "continuation", "gives", "oracle"),
     *("grammar", "terms", "visual_prompt", "prompt", "decoding", "repeats", "fallbacks", "metrics", "headline"),
-    *("strata", "cluster", "window"),
+    *("strata", "cluster", "window", "open", "wording"),
 )
 GIVES_OF: Mapping[RequestKind, tuple[Gives, ...]] = {
     "generate": ("text", "choice", "masks", "grounded_text", "boxes"),
@@ -31,7 +33,12 @@ GIVES_OF: Mapping[RequestKind, tuple[Gives, ...]] = {
 }
 """What each way of asking can give."""
 
-GRAMMARS: tuple[Literal["none", "mimo", "glamm"], ...] = ("none", "mimo", "glamm")
+GRAMMARS: tuple[Literal["none", "mimo", "glamm", "mimo_or_glamm"], ...] = (
+    "none",
+    "mimo",
+    "glamm",
+    "mimo_or_glamm",
+)
 VISUAL_PROMPTS: tuple[Literal["none", "box", "points", "region", "from_sample"], ...] = (
     "none",
     "box",
@@ -52,7 +59,10 @@ DECODING: Mapping[str, Callable[[Table, str], Json]] = {
 }
 DECODING_DEFAULTS: Mapping[str, Json] = {"max_new_tokens": 1024, "temperature": 0.0}
 
-PROMPT_NAMES = ("question", "options", "class", "modality")
+PROMPT_NAMES = (
+    *("question", "options", "options_bracketed", "options_line", "option_list", "option_count"),
+    *("class", "modality"),
+)
 ORACLE_NAMES = ("answer", "letter", "option")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -125,6 +135,8 @@ def _task(table: Table, path: Path) -> TaskSpec:
     strata = _strata(table)
     metrics = read_metrics(table, path.parent)
     visual_prompt = table.choice("visual_prompt", VISUAL_PROMPTS, "none")
+    prompt_names = tuple(dict.fromkeys((*PROMPT_NAMES, *strata, *(("caption",) if asks == "embed" else ()))))
+    open_prompt, open_oracle = _open(table, gives, strata)
     return TaskSpec(
         task=task,
         dataset=_dataset(table, task),
@@ -134,8 +146,11 @@ def _task(table: Table, path: Path) -> TaskSpec:
         release=_release(table, path.parent, strata),
         asks=asks,
         gives=gives,
-        prompt=_template(table, "prompt", (*PROMPT_NAMES, *strata)),
+        prompt=_template(table, "prompt", prompt_names),
         oracle=_oracle(table, asks, strata),
+        open_prompt=open_prompt,
+        open_oracle=open_oracle,
+        wording=read_wording(table, path.parent, lambda template: template_faults(template, prompt_names)),
         continuation=_continuation(table, asks),
         grammar=table.choice("grammar", GRAMMARS, "none"),
         terms=_terms(table),
@@ -193,7 +208,7 @@ def _release(table: Table, folder: Path, strata: Sequence[str]) -> Release:
     if "release" not in table:
         table.fault("release", "required key is missing")
         return Release(reader="")
-    release = table.table("release", ("reader", "split", "subset", "where", "options"))
+    release = table.table("release", ("reader", "split", "subset", "where", "options", "samples"))
     where = release.table("where", None)
     reader, plug_in = _reader(release, folder)
     _check_strata(table, strata, reader)
@@ -204,6 +219,7 @@ def _release(table: Table, folder: Path, strata: Sequence[str]) -> Release:
         subset=_subset(release, reader),
         where={key: where.text_or_texts(key) for key in where.items},
         options=_options(release, reader),
+        samples=release.integer("samples") if "samples" in release else None,
     )
 
 
@@ -235,16 +251,52 @@ def _subset(release: Table, reader: "Reader | None") -> str | None:
     return release.optional_text("subset")
 
 
-def _options(release: Table, reader: "Reader | None") -> dict[str, str]:
+def _options(release: Table, reader: "Reader | None") -> dict[str, Json]:
     options = release.table("options", None if reader is None else tuple(reader.options))
     if reader is None:
         return {}
-    return {key: options.choice(key, reader.options[key]) for key in options.items if key in reader.options}
+    before = len(options.faults.found)
+    found = {key: _option(options, key, reader) for key in options.items if key in reader.options}
+    if len(options.faults.found) == before:
+        _check_together(options, found, reader)
+    return found
+
+
+def _check_together(options: Table, found: Mapping[str, Json], reader: "Reader") -> None:
+    """Note what is wrong with options that are right one by one."""
+    from harness.releases.reader import ReleaseRequest
+
+    try:
+        reader.fitted(ReleaseRequest(dataset="", split="", options=found))
+    except SpecError as error:
+        options.faults.add(options.node.file, options.node.line, f"{options.where}: {error}")
+
+
+def _option(options: Table, key: str, reader: "Reader") -> Json:
+    known = reader.options[key]
+    if isinstance(known, tuple):
+        return options.choice(key, known)
+    value = plain(options.items[key])
+    fault = known.fault(value)
+    if fault:
+        options.fault(key, fault)
+    return value
 
 
 def _oracle(table: Table, asks: RequestKind, strata: Sequence[str]) -> str:
     names = (*ORACLE_NAMES, *PROMPT_NAMES, *strata)
     return _template(table, "oracle", names) if asks == "generate" or "oracle" in table else ""
+
+
+def _open(table: Table, gives: Gives, strata: Sequence[str]) -> tuple[str, str]:
+    """Return prompt and oracle for samples without options."""
+    if "open" not in table:
+        return "", ""
+    if gives != "choice" and table.says("gives", gives):
+        table.fault("open", f"only stands where gives is 'choice', which here is '{gives}'")
+    given = table.table("open", ("prompt", "oracle"))
+    names = (*PROMPT_NAMES, *strata)
+    return _template(given, "prompt", names), _template(given, "oracle", (*ORACLE_NAMES, *names))
 
 
 def _continuation(table: Table, asks: RequestKind) -> str | None:
@@ -299,24 +351,57 @@ def _fallbacks(table: Table, visual_prompt: str, gives: Gives) -> dict[str, str 
             if name not in FALLBACKS:
                 continue
             row = FALLBACKS[name]
-            suits = visual_prompt in (row.visual_prompt, "from_sample")
-            if not suits and table.means("visual_prompt", visual_prompt):
-                item.fault(name, f"stands in for '{row.visual_prompt}'; here visual_prompt is '{visual_prompt}'")
+            if not row.suits(visual_prompt) and table.means("visual_prompt", visual_prompt):
+                stands = "needs something shown" if row.kind == "text" else f"stands in for '{row.visual_prompt}'"
+                item.fault(name, f"{stands}; here visual_prompt is '{visual_prompt}'")
+            if row.kind == "text" and gives != "masks" and table.says("gives", gives):
+                item.fault(name, f"without words a model can only be asked for masks; here gives is '{gives}'")
             if row.way == "crop" and gives == "boxes" and table.says("gives", gives):
                 reason = "coordinates in a reply would be those of the crop"
                 item.fault(name, f"cannot stand where gives is 'boxes': {reason}")
             if name in found:
                 item.fault(name, "stands in the list twice")
-            found[name] = (
-                item.choice(name, row.options) if row.options else item.number(name, least=0, most=MOST_MARGIN)
-            )
+            found[name] = _slices(item, name, gives) if row.way == "slices" else _fallback_value(item, name)
     return found
 
 
-def _window(table: Table) -> tuple[float, float] | None:
+def _fallback_value(item: Table, name: str) -> str | float:
+    options = FALLBACKS[name].options
+    return item.choice(name, options) if options else item.number(name, least=0, most=MOST_MARGIN)
+
+
+def _slices(item: Table, name: str, gives: Gives) -> str | float:
+    """Return how many slices stand for a volume, or `all`."""
+    node = item.items[name]
+    if gives in ("boxes", "grounded_text"):
+        item.fault(name, f"cannot stand where gives is '{gives}': answers to slices do not add up to one of a volume")
+    if gives == "masks":
+        if node.value != ALL_SLICES:
+            item.fault(
+                name, f"expected '{ALL_SLICES}' where gives is 'masks', got {describe(node)}; masks need each slice"
+            )
+        return ALL_SLICES
+    return item.choice(name, FALLBACKS[name].options) if isinstance(node.value, str) else item.integer(name)
+
+
+def _window(table: Table) -> Window | None:
+    """Return `[low, high]`, `min_max` or `{percentiles: [low, high]}`."""
     if "window" not in table:
         return None
-    low, high = table.numbers("window", 2)
+    value = table.items["window"].value
+    if isinstance(value, str):
+        table.choice("window", ("min_max",))
+        return MIN_MAX
+    if not isinstance(value, dict):
+        return _ordered(table, "window")
+    found = _ordered(table.table("window", ("percentiles",)), "percentiles")
+    if found[0] < 0 or found[1] > 100:
+        table.fault("window", f"percentiles: expected numbers from 0 to 100, got [{found[0]:g}, {found[1]:g}]")
+    return Percentiles(found)
+
+
+def _ordered(table: Table, key: str) -> tuple[float, float]:
+    low, high = table.numbers(key, 2)
     if low >= high:
-        table.fault("window", f"expected low before high, got [{low:g}, {high:g}]")
+        table.fault(key, f"expected low before high, got [{low:g}, {high:g}]")
     return low, high

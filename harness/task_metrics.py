@@ -150,12 +150,13 @@ def _misread(table: Table, key: str) -> bool:
 
 
 def _over(headline: Table, mean: Mean, strata: Sequence[str] | None) -> str | None:
+    """Return the key of the macro mean: the headline's own, or one that stands beside it."""
     over = headline.optional_text("over")
-    if mean != "macro" and over and headline.means("mean", mean):
-        headline.fault("over", f"only stands where mean is 'macro', which here is '{mean}'")
+    if over and mean != "macro" and "mean" not in headline:
+        headline.fault("over", f"only stands where mean is 'macro', which here is '{mean}'; write the mean you want")
     elif mean == "macro" and over is None:
         headline.fault("over", "required with mean: macro; name one of the task's strata")
-    elif over and mean == "macro" and strata is not None and over not in strata:
+    elif over and strata is not None and over not in strata:
         listed = ", ".join(strata) or "none"
         headline.fault("over", f"'{over}' is not among the task's strata: {listed}{nearest(over, strata)}")
     return over

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from harness.records import Json, RequestKind
 from harness.serial import digest, to_json
+from harness.windows import Window
 
 Gives = Literal["text", "choice", "masks", "grounded_text", "boxes", "retrieval"]
 Mean = Literal["micro", "macro", "pooled"]
@@ -51,6 +52,7 @@ class Release:
         subset: A named part of the release.
         where: Field -> values that a sample may have there; a sample must suit every field.
         options: Settings of the reader.
+        samples: How many the real release has; None where nobody says.
         plug_in: Set when the reader is the task's own.
     """
 
@@ -58,8 +60,26 @@ class Release:
     split: str = "test"
     subset: str | None = None
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Json] = field(default_factory=dict)
+    samples: int | None = None
     plug_in: PlugIn | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """How a paper asked, in its own words: data of its protocol, used for the real release only.
+
+    Attributes:
+        name: Of its file.
+        prompt, open_prompt: In place of the task's own; an empty `open_prompt` leaves the task's as it is.
+        source, licence: Where the words come from, and on what terms.
+    """
+
+    name: str
+    prompt: str
+    open_prompt: str = ""
+    source: str
+    licence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +114,7 @@ class Headline:
     """The one number that stands for the task.
 
     Attributes:
-        over: The stratum key of a macro mean; None for the other means.
+        over: The stratum key of the macro mean, which stands beside the others too where they name one.
     """
 
     metric: str
@@ -113,8 +133,11 @@ class TaskSpec:
         continuation: Template of each candidate of an `nll` task; None otherwise.
         oracle: Template of what a perfect model would say; empty where the task does not ask for words.
         prompt: Template of the words a user would type; plain `{name}` placeholders only.
+        open_prompt, open_oracle: The same and `oracle` for samples without options, of a task that gives a choice;
+            empty where it has none.
+        wording: What is asked of the real release in place of `prompt` and `open_prompt`.
         fallbacks: Name -> frame, style or margin, by `harness.fallbacks`; of several for one kind the first counts.
-        window: (low, high) grey values that become 0 and 255 when a 16-bit image is read.
+        window: Which grey values become 0 and 255 where 8-bit pixels are made of deeper ones.
         file: Where it was read; no part of its identity.
     """
 
@@ -131,7 +154,10 @@ class TaskSpec:
     asks: RequestKind = "generate"
     continuation: str | None = None
     oracle: str = ""
-    grammar: Literal["none", "mimo", "glamm"] = "none"
+    open_prompt: str = ""
+    open_oracle: str = ""
+    wording: Wording | None = None
+    grammar: Literal["none", "mimo", "glamm", "mimo_or_glamm"] = "none"
     terms: Terms = field(default_factory=Terms)
     visual_prompt: Literal["none", "box", "points", "region", "from_sample"] = "none"
     decoding: Mapping[str, Json] = field(default_factory=dict)
@@ -139,13 +165,25 @@ class TaskSpec:
     fallbacks: Mapping[str, str | float] = field(default_factory=dict)
     strata: tuple[str, ...] = ()
     cluster: Literal["patient", "study", "image"] = "image"
-    window: tuple[float, float] | None = None
+    window: Window | None = None
     file: Path = field(default=Path(), compare=False)
 
     @property
     def folder(self) -> Path:
         """Where the task's own metrics and readers are looked for."""
         return self.file.parent
+
+    def asked_of(self, data: str) -> "TaskSpec":
+        """Return the task with the words it uses: for `real` data those of its paper where it names them."""
+        if self.wording is None or data != "real":
+            return self
+        return replace(self, prompt=self.wording.prompt, open_prompt=self.wording.open_prompt or self.open_prompt)
+
+    def words_used(self, data: str) -> str | None:
+        """Return the name of the wording that `asked_of` takes, `own` for the task's; None where it has but one."""
+        if self.wording is None:
+            return None
+        return self.wording.name if data == "real" else "own"
 
     @property
     def digest(self) -> str:

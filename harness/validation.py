@@ -92,15 +92,20 @@ def _try_samples(task: TaskSpec, roots: planning.DataRoots, cache: Path, report:
     pairs = []
     for sample in islice(whole, SAMPLES):
         try:
-            request = _request(task, sample, media)
+            request = _request(task.asked_of(roots.kind), sample, media)
         except HarnessError as error:
             report.faults.append(f"{sample.id}: {error}")
             continue
         pairs.append((sample, request))
     report.samples = len(pairs)
-    report.prompt = pairs[0][1].prompt if pairs else None
+    report.prompt = _words(pairs[0][1]) if pairs else None
     if pairs:
         _check_metrics(task, pairs, report)
+
+
+def _words(request: Request) -> str:
+    """Return what a user would type; of a retrieval task the text that is embedded."""
+    return request.prompt or " ".join(request.candidates if request.kind == "embed" else ())
 
 
 def _request(task: TaskSpec, sample: Sample, media: MediaStore) -> Request:
@@ -185,8 +190,17 @@ def _shuffled(perfect: Sequence[Pair]) -> list[Pair]:
     for group in alike.values():
         half = len(group) // 2
         others = [*group[half:], *group[:half]]
-        pairs += [(one[0], other[1]) for one, other in zip(group, others, strict=True) if one is not other]
+        pairs += [
+            (one[0], _mixed(one[1], other[1])) for one, other in zip(group, others, strict=True) if one is not other
+        ]
     return pairs
+
+
+def _mixed(own: Prediction, other: Prediction) -> Prediction:
+    """Return the other prediction; of embeddings only its text vector, for the two halves of a pair still match."""
+    if not own.embedding or not other.embedding:
+        return other
+    return replace(own, embedding=(*own.embedding[:-1], other.embedding[-1]))
 
 
 def to_json(reports: Sequence[Report]) -> list[dict[str, Any]]:

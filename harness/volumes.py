@@ -1,6 +1,7 @@
-"""Opening of volumes: NIfTI and npy, brought to the closest RAS+ orientation, never resampled."""
+"""Opening of volumes: NIfTI, npy and DICOM, brought to the closest RAS+ orientation, never resampled."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from math import prod
@@ -10,10 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.dicom import group_series, read_header
+from harness.dicom_stack import read_voxels, stack
 from harness.errors import DataError
+from harness.slice_folders import read_slices, slice_names
 
 VOXEL_CAP = 2**30
 """Most voxels of one volume: 4 GiB once read."""
+
+SUFFIXES = (".nii", ".nii.gz", ".npy")
+"""How the names of volume files end; a DICOM file may hold a volume too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,50 +39,138 @@ class Volume:
 
 
 def read_volume(path: Path) -> Volume:
-    """Return the volume of a `.nii`, `.nii.gz` or `.npy` file; an `.npy` array is (D, H, W) as it stands.
+    """Return the volume of a `.nii`, `.nii.gz` or `.npy` file, of a DICOM file, or of the one series in a DICOM folder.
+
+    A folder of JPEG or PNG files holds one slice in each, by their numbers, as grey values from 0 to 255.
+    An `.npy` array is (D, H, W) as it stands. Axes of length 1 before these three, and behind those of NIfTI, are
+    dropped. What is wrong with a DICOM series is not told here; `harness.releases.dicom_seg` reports it.
 
     Raises:
-        DataError: The suffix is another, nibabel is missing, or the file does not hold numbers on three axes, or more
+        DataError: The suffix is another, a package is missing, or the file does not hold numbers on three axes, or more
             than `VOXEL_CAP` of them.
     """
     if path.name.endswith((".nii", ".nii.gz")):
         return _read_nifti(path)
     if path.suffix == ".npy":
         return Volume(_read_npy(path), None, None)
-    raise DataError(f"{path.name}: expected a .nii, .nii.gz or .npy volume, found '{path.suffix}'")
+    if path.is_dir() and slice_names(path):
+        return Volume(_stacked(path), None, None)
+    if path.is_dir() or path.suffix == ".dcm":
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return read_dicom([file for file in files if file.is_file()], path.name)
+    raise DataError(f"{path.name}: expected a .nii, .nii.gz, .npy or .dcm volume, found '{path.suffix}'")
+
+
+def read_dicom(paths: Sequence[Path], where: str) -> Volume:
+    """Return the volume of the DICOM series with most slices among these files.
+
+    Raises:
+        DataError: None of them holds a slice, slices are missing, or they cannot be decoded.
+    """
+    headers = [read_header(path.open("rb"), path.name) for path in paths]
+    series = group_series([header for header in headers if header is not None])
+    if not series:
+        raise DataError(f"{where}: expected DICOM images, found none")
+    by_name = {path.name: path for path in paths}
+    found = stack(series[0].headers, where)
+    if found.fault:
+        raise DataError(f"{where}: {found.fault}")
+    check(found.shape, np.dtype(np.float32), where)
+    voxels = read_voxels(found, lambda name: by_name[name].open("rb"))
+    return closest_canonical(voxels, found.affine)
+
+
+def closest_canonical(voxels: NDArray[Any], affine: Sequence[Sequence[float]]) -> Volume:
+    """Return a volume with its axes flipped and permuted to the closest RAS+ orientation.
+
+    Args:
+        voxels: (slices, rows, columns), the reverse of the order in which `affine` counts them.
+        affine: 4 x 4, from (column, row, slice) to millimetres in RAS+.
+    Raises:
+        DataError: nibabel is missing.
+    """
+    nibabel = _nibabel("DICOM")
+    image = nibabel.Nifti1Image(np.asarray(voxels, dtype=np.float32).T, np.asarray(affine))
+    return _from_image(nibabel.as_closest_canonical(image))
+
+
+def to_nifti(volume: Volume) -> bytes:
+    """Return a volume of known affine as an uncompressed NIfTI file: the same bytes on any machine.
+
+    Whole numbers that fit are written with 16 bits, all others as float32.
+    """
+    nibabel = _nibabel("NIfTI")
+    voxels = volume.voxels
+    small = np.iinfo(np.int16)
+    whole = bool(np.isfinite(voxels).all() and (voxels == np.rint(voxels)).all())
+    if whole and small.min <= voxels.min() and voxels.max() <= small.max:
+        voxels = voxels.astype(np.int16)
+    image = nibabel.Nifti1Image(voxels.T, np.array(volume.affine).reshape(4, 4))
+    image.header.set_xyzt_units("mm")
+    content: bytes = image.to_bytes()
+    return content
+
+
+def _stacked(folder: Path) -> NDArray[np.float32]:
+    slices = read_slices(folder, where=folder.name).slices
+    check((len(slices), *slices[0].shape), np.dtype(np.float32), folder.name)
+    return _frozen(np.stack(slices).astype(np.float32))
 
 
 def _read_npy(path: Path) -> NDArray[np.float32]:
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
-        _check(stored.shape, stored.dtype, path)
+        while stored.ndim > 3 and stored.shape[0] == 1:
+            stored = stored[0]
+        check(stored.shape, stored.dtype, path.name)
         return _frozen(np.array(stored, dtype=np.float32, order="C"))
     except (OSError, ValueError, EOFError, TypeError) as error:
         raise DataError(f"{path.name}: cannot be read as npy: {error}") from error
 
 
 def _read_nifti(path: Path) -> Volume:
-    try:
-        nibabel: Any = import_module("nibabel")  # heavy, optional, and only partly typed
-    except ImportError:
-        raise DataError(f"{path.name}: reading NIfTI needs nibabel; pip install 'medground[medical]'") from None
+    nibabel = _nibabel("NIfTI", f"{path.name}: ")
     try:
         stored = nibabel.load(path)
-        _check(stored.shape, stored.get_data_dtype(), path)
-        image = nibabel.as_closest_canonical(stored)
-        voxels = np.asarray(image.dataobj, dtype=np.float32)
+        if len(stored.shape) > 3:
+            stored = _first_three_axes(nibabel, stored, path.name)
+        check(stored.shape, stored.get_data_dtype(), path.name)
+        return _from_image(nibabel.as_closest_canonical(stored))
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path.name}: cannot be read as NIfTI: {error}") from error
+
+
+def _first_three_axes(nibabel: Any, stored: Any, where: str) -> Any:
+    """Return a volume whose further axes are all 1 long without them."""
+    if prod(stored.shape[3:]) != 1:
+        raise DataError(
+            f"{where}: expected numbers on three axes, found {stored.get_data_dtype()} of shape {tuple(stored.shape)}; "
+            "save the volume that is meant to a file of its own"
+        )
+    check(stored.shape[:3], stored.get_data_dtype(), where)
+    return nibabel.Nifti1Image(np.asarray(stored.dataobj).reshape(stored.shape[:3]), stored.affine)
+
+
+def _from_image(image: Any) -> Volume:
+    voxels = np.asarray(image.dataobj, dtype=np.float32)
     spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
     affine = tuple(float(value) for value in np.asarray(image.affine).ravel())
     return Volume(_frozen(np.ascontiguousarray(voxels.T)), spacing[::-1], affine)
 
 
-def _check(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
+def _nibabel(needs: str, where: str = "") -> Any:
+    try:
+        return import_module("nibabel")  # heavy, optional, and only partly typed
+    except ImportError:
+        raise DataError(f"{where}reading {needs} needs nibabel; pip install 'medground[medical]'") from None
+
+
+def check(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
+    """Raise a DataError unless there are numbers on three axes, and at most `VOXEL_CAP` of them."""
     if len(shape) != 3 or dtype.kind not in "biuf":
-        raise DataError(f"{path.name}: expected numbers on three axes, found {dtype} of shape {tuple(shape)}")
+        raise DataError(f"{where}: expected numbers on three axes, found {dtype} of shape {tuple(shape)}")
     if prod(shape) > VOXEL_CAP:
-        raise DataError(f"{path.name}: expected at most {VOXEL_CAP} voxels, found {prod(shape)}")
+        raise DataError(f"{where}: expected at most {VOXEL_CAP} voxels, found {prod(shape)}")
 
 
 def _frozen(voxels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from harness import answers
+from harness import answers, slicing
 from harness.errors import DataError, HarnessError, ModelError
 from harness.media import Fetch, MediaStore, with_handles
 from harness.models.reference import ModelReference, build
@@ -114,7 +114,7 @@ class Worker:
         requests = [with_handles(request_from_json(json.loads(item.text)), self.media) for item in batch]
         began = time.perf_counter()
         try:
-            replies = _listed(self.adapter.predict(requests), most=len(batch) + 1)
+            replies = self._ask(requests)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the model's faults become records
             self._stop_if_interrupted(error)
             if len(batch) > 1:
@@ -128,6 +128,35 @@ class Worker:
             wrong = answers.batch_length_error(len(batch), replies)
             return [to_finished(answers.failed(item.request.key, "model_error", wrong, seconds)) for item in batch]
         return [_checked(item.request, reply, seconds) for item, reply in zip(batch, replies, strict=True)]
+
+    def _ask(self, requests: Sequence[Request]) -> Sequence[object]:
+        """Return the adapter's answers; a request that is put one by one is a batch of its own."""
+        assert self.adapter is not None
+        if not any(request.one_by_one for request in requests):
+            return _listed(self.adapter.predict(requests), most=len(requests) + 1)
+        return [reply for request in requests for reply in self._ask_alone(request)]
+
+    def _ask_alone(self, request: Request) -> Sequence[object]:
+        if not request.one_by_one:
+            return self._ask([request])
+        return [slicing.together(request, self._ask_in_batches)]
+
+    def _ask_in_batches(self, requests: Sequence[Request]) -> Sequence[object]:
+        """Return the adapter's answers to any number of requests.
+
+        Raises:
+            ModelError: There are more or fewer than requests.
+        """
+        assert self.adapter is not None
+        most = max(1, self.adapter.capabilities().max_batch)
+        replies: list[object] = []
+        for start in range(0, len(requests), most):
+            batch = requests[start : start + most]
+            found = self._ask(batch)
+            if len(found) != len(batch):
+                raise ModelError(answers.batch_length_error(len(batch), found).message)
+            replies += found
+        return replies
 
     def _stop_if_interrupted(self, error: BaseException) -> None:
         """Pass the user's Ctrl-C on, whatever the adapter made of it.

@@ -55,6 +55,16 @@ class Node:
     line: int
 
 
+def plain(node: Node) -> Any:
+    """Return what a value holds without its places: scalars, lists and dicts; None for what was refused."""
+    value = node.value
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return None if isinstance(value, Unreadable) else value
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
     """One thing that is wrong, and where."""

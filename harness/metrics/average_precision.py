@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.metrics.matching import filled, iou_table, target_masks
-from harness.metrics.row import Floats, Metric, Outcome, Stats
+from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Mask, Prediction, Sample
 
 COCO_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -145,7 +145,7 @@ def _ceiling_with_targets(sample: Sample) -> float | None:
     return average_precision(np.ones(len(filled(targets))), len(targets))
 
 
-def _precision_row(name: str, thresholds: Sequence[float], summary: str) -> Metric:
+def _precision_row(name: str, thresholds: Sequence[float], summary: str, formula: str) -> Metric:
     return Metric(
         name=name,
         protocol="glamm",
@@ -160,8 +160,17 @@ def _precision_row(name: str, thresholds: Sequence[float], summary: str) -> Metr
         ceiling=_ceiling_with_targets,
         corpus=True,
         pool=_pool_detections(len(thresholds)),
-        caveat="Masks without scores tie, and the order of samples and masks then decides the value.",
+        caveat="Masks without scores tie, and the order of samples and masks then decides the value; in simulation the "
+        "95 % interval of AP50 then held the truth in 91 to 92 % of small cohorts (docs/statistics.md).",
         summary=summary,
+        formula=formula,
+        empty=EmptyCases(
+            prediction=0.0,
+            target="undefined",
+            both="undefined",
+            note="Of an image alone. In a corpus its masks count as false, and without any mask the value is 0.",
+        ),
+        source="Lin et al., arXiv:1405.0312; eval/gcg of github.com/mbzuai-oryx/groundingLMM; pycocotools 2.0",
     )
 
 
@@ -170,6 +179,13 @@ METRICS: tuple[Metric, ...] = (
         "ap50",
         COCO_THRESHOLDS[:1],
         "Average precision of all masks of a corpus at IoU 0.5, as pycocotools counts one category.",
+        "Mean over recall 0, 0.01, ... 1 of the best precision at that recall or above; best-ranked masks first, each "
+        "takes the free target it overlaps most if their IoU is 0.5 or more.",
     ),
-    _precision_row("ap", COCO_THRESHOLDS, "Mean of the average precision at IoU 0.5, 0.55, ... 0.95, as pycocotools."),
+    _precision_row(
+        "ap",
+        COCO_THRESHOLDS,
+        "Mean of the average precision at IoU 0.5, 0.55, ... 0.95, as pycocotools.",
+        "Mean of `ap50` over ten thresholds in place of 0.5.",
+    ),
 )

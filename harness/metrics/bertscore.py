@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
 from harness.metrics.bert_encoder import DEFAULT_MODEL, Texts, describe, find_model, load, missing
-from harness.metrics.row import Floats, Metric, Outcome, Pair, Parameter, Resource, Stats
+from harness.metrics.ratios import ratio
+from harness.metrics.row import EmptyCases, Metric, Outcome, Pair, Parameter, Resource, Stats
 from harness.records import Prediction, Sample
 
 
@@ -38,11 +37,6 @@ def _score(sample: Sample, prediction: Prediction, *, model: str = DEFAULT_MODEL
     return prepare([(sample, prediction)], model=model, num_layers=num_layers)(sample, prediction)
 
 
-def _combine(sums: Floats) -> Floats:
-    """Return the means over samples."""
-    return sums[..., :3] / np.where(sums[..., 3:] > 0, sums[..., 3:], np.nan)
-
-
 def _worst(sample: Sample) -> Stats:
     return (0.0, 0.0, 0.0, 1.0 if sample.target.answers else 0.0)
 
@@ -64,7 +58,7 @@ METRICS: tuple[Metric, ...] = (
         line="text",
         suits=frozenset({"text"}),
         score=_score,
-        combine=_combine,
+        combine=ratio,
         worst=_worst,
         ceiling=_ceiling,
         prepare=prepare,
@@ -82,5 +76,10 @@ METRICS: tuple[Metric, ...] = (
         ),
         resource=Resource(name="bert-score model", missing=missing, describe=describe),
         summary="BERTScore of bert-score: cosine of contextual embeddings, matched greedily; no idf, no rescaling.",
+        formula="P = mean over the reply's tokens of the largest cosine with a token of the answer, R the reverse, "
+        "F1 = 2 P R / (P + R). The best answer counts, for each value on its own.",
+        range=(-1.0, 1.0),
+        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
+        source="Zhang et al., arXiv:1904.09675; bert-score with the options of M3D, arXiv:2404.00578",
     ),
 )

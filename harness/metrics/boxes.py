@@ -12,8 +12,8 @@ from harness import box_text
 from harness.box_text import Corners
 from harness.errors import DataError
 from harness.geometry import Frame, box_from_frame
-from harness.metrics.ratios import mean
-from harness.metrics.row import Metric, Outcome, Parameter, Stats
+from harness.metrics.ratios import ratio
+from harness.metrics.row import EmptyCases, Metric, Outcome, Parameter, Stats
 from harness.records import Prediction, Sample
 
 _M3D_EPSILON = 1e-6
@@ -27,6 +27,7 @@ def true_iou(first: Corners, second: Corners) -> float:
     """Return intersection over union of two half-open boxes, range [0, 1].
 
     A box whose end lies at or before its start on some axis is empty; where the union is empty the value is 0.
+    Source: Jaccard, New Phytologist 11 (1912) 37.
     """
     shared = _volume(_intersection(first, second))
     union = _volume(first) + _volume(second) - shared
@@ -36,7 +37,8 @@ def true_iou(first: Corners, second: Corners) -> float:
 def m3d_iou(first: Corners, second: Corners) -> float:
     """Return intersection / (volume of the smallest box around both + 1e-6), range [0, 1).
 
-    Never more than the true IoU: the denominator also counts what lies between the boxes. An inverted box gives 0.
+    Never more than the true IoU: the denominator also counts what lies between the boxes. An empty or inverted box
+    gives 0.
     Source: M3D, eval_pos.py.
     """
     shared = _volume(_intersection(first, second))
@@ -184,6 +186,8 @@ def _worst(value: float) -> Callable[[Sample], Stats]:
 _THRESHOLD = Parameter(
     name="threshold", default=_M3D_THRESHOLD, above=0.0, summary="A hit lies above this IoU, in (0, 1)."
 )
+_EMPTY = EmptyCases(prediction="unparsed", target=0.0, both="undefined", note="Empty: no box, in numbers or in words.")
+_M3D_SOURCE = "Bench/eval/eval_pos.py of M3D, arXiv:2404.00578"
 _TEXT_FRAME = Parameter(
     name="text_frame",
     default="original",
@@ -200,7 +204,7 @@ def _row(name: str, protocol: str, summary: str, **fields: Any) -> Metric:
         values=(name,),
         line="boxes",
         suits=frozenset({"boxes"}),
-        combine=mean,
+        combine=ratio,
         summary=summary,
         **fields,
     )
@@ -211,6 +215,9 @@ METRICS: tuple[Metric, ...] = (
         "rec_accuracy",
         "standard",
         "Share of boxes whose IoU with the target lies above the threshold.",
+        formula="1 if `rec_iou` lies above the threshold.",
+        empty=_EMPTY,
+        source="Kazemzadeh et al., EMNLP 2014; threshold of M3D, arXiv:2404.00578",
         stats=("hits", "samples"),
         score=_standard(_hit),
         worst=_worst(0.0),
@@ -221,6 +228,9 @@ METRICS: tuple[Metric, ...] = (
         "rec_accuracy",
         "m3d",
         "Share of boxes in the reply's text whose intersection over enclosing box lies above the threshold.",
+        formula="1 if `rec_iou` lies above the threshold.",
+        empty=EmptyCases(prediction="unparsed", target=0.0, both=0.0, note=_EMPTY.note),
+        source=_M3D_SOURCE,
         stats=("hits", "samples"),
         score=_m3d(_hit),
         worst=_worst(0.0),
@@ -231,6 +241,9 @@ METRICS: tuple[Metric, ...] = (
         "rec_iou",
         "standard",
         "IoU of the predicted box with the target's, in 2-D or 3-D.",
+        formula="|P and T| / |P or T| of half-open boxes.",
+        empty=_EMPTY,
+        source="Jaccard, New Phytologist 11 (1912) 37",
         stats=("iou", "samples"),
         score=_standard(_iou_itself),
         worst=_worst(0.0),
@@ -241,6 +254,10 @@ METRICS: tuple[Metric, ...] = (
         "rec_iou",
         "m3d",
         "Intersection over enclosing box of the boxes in two texts, as released with M3D.",
+        formula="|P and T| / (volume of the smallest box around both + 1e-6).",
+        range=(_NO_BOX, 1.0),
+        empty=EmptyCases(prediction="unparsed", target=_NO_BOX, both=_NO_BOX, note=_EMPTY.note),
+        source=_M3D_SOURCE,
         stats=("iou", "samples"),
         score=_m3d(_iou_itself),
         worst=_worst(_NO_BOX),

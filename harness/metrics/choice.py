@@ -5,9 +5,10 @@ from random import Random
 
 from harness.errors import DataError
 from harness.extract import medplib_normalise
-from harness.metrics.hits import MISS, UNCOUNTED, mean_worth
+from harness.metrics.closed import mmmu_open, mmmu_open_ceiling
 from harness.metrics.options import first_letter_of_text, outcome, reply, right_text, same_letter, same_text
-from harness.metrics.row import Metric, Outcome, Pair, Parameter
+from harness.metrics.ratios import MISS, UNCOUNTED, ratio
+from harness.metrics.row import EmptyCase, EmptyCases, Metric, Outcome, Pair, Parameter
 from harness.records import Prediction, Sample
 from harness.replies.medevalkit import medevalkit
 from harness.replies.mmmu import mmmu
@@ -21,6 +22,15 @@ IsRight = Callable[[Sample, str], bool]
 Score = Callable[[Sample, Prediction], Outcome]
 
 _MMMU_SEED = 42  # MMMU, eval_utils.py
+_EMPTY_TARGET = "An empty target: no option is the right one."
+_MMMU_READING = (
+    "Read by the first of: a letter in round brackets; one between blanks; an option's text in a reply of more than "
+    "five words. Of several the last counts. Without options: as mmmu_open."
+)
+_MMMU_SOURCE = (
+    "eval_utils.py of github.com/MMMU-Benchmark/MMMU, with the unwrapping of "
+    "github.com/alibaba-damo-academy/MedEvalKit (9b12e3b)"
+)
 
 
 def _by_reading(read: Read, is_right: IsRight) -> Score:
@@ -38,9 +48,10 @@ def _by_reading(read: Read, is_right: IsRight) -> Score:
 def medplib_score(sample: Sample, prediction: Prediction) -> Outcome:
     """Compare the reply with the right option's text, both as MedPLIB's normaliser leaves them.
 
-    Letters are not read: "B" is wrong, and a right option "A" normalises to nothing. The right text is the target's
-    first answer, else that of the right letter; without either the score is undefined. Source: MedPLIB's
-    cal_metric_omniMedVQA.
+    0 or 1. Letters are not read: "B" is wrong, and a right option "A" normalises to nothing, as does an empty reply.
+    The right text is the target's first answer, else that of the right letter; without either the score is undefined.
+
+    Source: MedPLIB's cal_metric_omniMedVQA.
     """
     text = sample.target.answers[0] if sample.target.answers else right_text(sample)
     if text is None:
@@ -52,7 +63,9 @@ def medplib_score(sample: Sample, prediction: Prediction) -> Outcome:
 def m3d_score(sample: Sample, prediction: Prediction) -> Outcome:
     """Look for the right letter and a full stop anywhere in the reply, case and all.
 
-    Nothing else is read, so a reply that lists all options is right. Without a right letter the score is undefined.
+    0 or 1, an empty reply 0. Nothing else is read, so a reply that lists all options is right. Without a right letter
+    the score is undefined.
+
     Source: M3D's Bench/eval/eval_vqa.py.
     """
     letter = sample.target.choice
@@ -65,11 +78,12 @@ def m3d_score(sample: Sample, prediction: Prediction) -> Outcome:
 def prefix_score(sample: Sample, prediction: Prediction, normalise: str = "mean") -> Outcome:
     """Take the option whose continuation has the lowest negative log likelihood, of equals the first.
 
-    OmniMedVQA's prefix-based score: softmax(1 / mean NLL) and its largest, which is the lowest mean. `normalise: sum`
-    multiplies each mean by its number of tokens. No likelihoods at all: `unparsed`.
+    0 or 1. The released score takes the largest of softmax(1 / mean NLL), which is the lowest mean. `normalise: sum`
+    multiplies each mean by its number of tokens. No likelihoods at all: `unparsed`; no right option: undefined.
 
     Raises:
         DataError: There is not one number per option, or `sum` lacks the token counts.
+    Source: OmniMedVQA, arXiv:2402.09181, prefix-based score.
     """
     if right_text(sample) is None:
         return Outcome("undefined")
@@ -96,8 +110,10 @@ def _losses(sample: Sample, prediction: Prediction, normalise: str) -> dict[str,
 def mmmu_prepare(pairs: Iterable[Pair]) -> Score:
     """Return MMMU's score with the draws of a corpus: its n-th unread reply gets the n-th draw of seed 42.
 
-    As released: the generator is seeded once and drawn from in the order of the file, for unread replies only. A reply
-    given again to the same sample keeps its draw.
+    As released: the generator is seeded once and drawn from in the order of the file, for unread replies only, empty
+    ones too. A reply given again to the same sample keeps its draw. Each score is 0 or 1; no right option: undefined.
+
+    Source: eval_utils.py of github.com/MMMU-Benchmark/MMMU.
     """
     draws = Random(_MMMU_SEED)
     drawn: dict[tuple[str, str], Reading] = {}
@@ -120,7 +136,24 @@ def mmmu_score(sample: Sample, prediction: Prediction) -> Outcome:
     return mmmu_prepare([(sample, prediction)])(sample, prediction)
 
 
-_mmmu_no_random = _by_reading(mmmu, same_letter)
+_mmmu_letter = _by_reading(mmmu, same_letter)
+
+
+def _mmmu_no_random(sample: Sample, prediction: Prediction) -> Outcome:
+    """Score a reply as MMMU does: a letter where there are options, else by its rule for open questions."""
+    return mmmu_open(sample, prediction) if _is_open(sample) else _mmmu_letter(sample, prediction)
+
+
+def _is_open(sample: Sample) -> bool:
+    return not sample.choices and bool(sample.target.answers)
+
+
+def _has_text_or_is_open(sample: Sample) -> bool:
+    return _is_open(sample) or _has_text(sample)
+
+
+def _mmmu_best(sample: Sample) -> float:
+    return mmmu_open_ceiling(sample) if _is_open(sample) else 1.0
 
 
 def _is_unread(sample: Sample, text: str) -> bool:
@@ -144,7 +177,12 @@ def _row(
     score: Callable[..., Outcome],
     summary: str,
     *,
+    formula: str,
+    empty: EmptyCase,
+    source: str,
+    note: str = "",
     is_defined: Callable[[Sample], bool] = _has_text,
+    best: Callable[[Sample], float] = lambda _: 1.0,
     parameters: tuple[Parameter, ...] = (),
     prepare: Callable[[Iterable[Pair]], Score] | None = None,
 ) -> Metric:
@@ -157,12 +195,17 @@ def _row(
         line="choice",
         suits=frozenset({"choice"}),
         score=score,
-        combine=mean_worth,
+        combine=ratio,
         worst=lambda sample: MISS if is_defined(sample) else UNCOUNTED,
-        ceiling=lambda sample: 1.0 if is_defined(sample) else None,
+        ceiling=lambda sample: best(sample) if is_defined(sample) else None,
         prepare=prepare,
         parameters=parameters,
         summary=summary,
+        formula=formula,
+        empty=EmptyCases(
+            prediction=empty, target="undefined", both="undefined", note=f"{_EMPTY_TARGET} {note}".strip()
+        ),
+        source=source,
     )
 
 
@@ -178,59 +221,105 @@ METRICS: tuple[Metric, ...] = (
         "strict-letter",
         _by_reading(strict_letter, same_text),
         "Share of right options: letters that exist and option texts only, never a guess; compared by option text.",
+        formula="1 if the option read has the right option's text. Read by the first of: the whole reply is a letter; "
+        "it begins with one and a mark; answer or option, then a letter; it equals one option's text.",
+        empty="unparsed",
+        source="ours",
     ),
     _row(
         "exact",
         _by_reading(exact, same_text),
         "Share of right options; a reply is an option's letter or text to the character, or it is not read.",
+        formula="1 if the option whose letter or text the trimmed reply equals has the right option's text.",
+        empty="unparsed",
+        source="ours",
     ),
     _row(
         "medplib",
         medplib_score,
         "Share of replies equal to the right option's text after MedPLIB's normaliser; letters are wrong.",
+        formula="1 if reply and right option's text are equal, each normalised once.",
+        empty=0.0,
+        note="A text that normalises to nothing, such as an article, equals the empty reply.",
+        source="cal_metric_omniMedVQA of MedPLIB, arXiv:2412.09278",
         is_defined=_has_text_or_answer,
     ),
     _row(
         "omnimedvqa-qa",
         _by_reading(omnimedvqa, same_text),
         "Share of replies most like the right option by difflib, as OmniMedVQA's question-answering score.",
+        formula="1 if the option of the largest difflib ratio with the reply, of equals the first, has the right text.",
+        empty="unparsed",
+        source="question-answering score of OmniMedVQA, arXiv:2402.09181; github.com/OpenGVLab/Multi-Modality-Arena",
     ),
     _row(
         "omnimedvqa-prefix",
         prefix_score,
         "Share of samples whose right option has the lowest NLL as a continuation, as OmniMedVQA's prefix score.",
+        formula="1 if the option of the least NLL, of equals the first, has the right option's text.",
+        empty="unparsed",
+        note="Empty: no likelihoods.",
+        source="prefix-based score of OmniMedVQA, arXiv:2402.09181; github.com/OpenGVLab/Multi-Modality-Arena",
         parameters=(_NORMALISE,),
     ),
     _row(
         "huatuo",
         _by_reading(huatuo, first_letter_of_text),
         "Share of right letters as HuatuoGPT-Vision's matcher reads them: the first lone a-n, option text, likeness.",
+        formula="1 if the letter read, in its case, is that of the first option with the right text. Read by the "
+        "first of: a lone letter a to n; the option text that occurs last; the option most alike, of equals the last.",
+        empty="varies",
+        note="An empty reply is read as the last option.",
+        source="scorer.py of github.com/FreedomIntelligence/HuatuoGPT-Vision (2025-01), handed the options",
     ),
     _row(
         "medevalkit",
         _by_reading(medevalkit, same_letter),
         "Share of right letters as MedEvalKit reads them for OmniMedVQA: unwrapped letter, else likeness.",
+        formula="1 if the letter read is the right one. Read by the first of: what is left of the unwrapped reply is a "
+        "letter; the option, written as a. text, that is most like it, of equals the first.",
+        empty="varies",
+        note="An empty reply is read as the first option.",
+        source="utils/utils.py of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b)",
     ),
     _row(
         "vlmevalkit",
         _by_reading(vlmevalkit, same_letter),
         "Share of right letters as VLMEvalKit reads them without a judge.",
+        formula="1 if the letter read is the right one. Read by the first of: the only option letter, among the last "
+        "four words; a letter behind answer is; the only option text in a short reply.",
+        empty="unparsed",
+        source="vlmeval/utils/matching_util.py of github.com/open-compass/VLMEvalKit (e8e78f0)",
     ),
     _row(
         "mmmu",
         mmmu_score,
         "Share of right letters as MMMU reads them, unread replies drawn at random with its seed 42 in sample order.",
+        formula=f"1 if the letter read, or for an unread reply the one drawn, is the right one. {_MMMU_READING}",
+        empty="varies",
+        note="An empty reply is given an option by the draw.",
+        source=_MMMU_SOURCE,
+        is_defined=_has_text_or_is_open,
+        best=_mmmu_best,
         prepare=mmmu_prepare,
     ),
     _row(
         "mmmu-no-random",
         _mmmu_no_random,
         "Share of right letters as MMMU reads them, unread replies wrong in place of drawn at random.",
+        formula=f"1 if the letter read is the right one. {_MMMU_READING}",
+        empty="unparsed",
+        source=_MMMU_SOURCE,
+        is_defined=_has_text_or_is_open,
+        best=_mmmu_best,
     ),
     _row(
         "m3d",
         m3d_score,
         "Share of replies that hold the right letter and a full stop, as M3D scores closed questions.",
+        formula="1 if the right letter and a full stop stand anywhere in the reply, case and all.",
+        empty=0.0,
+        source="Bench/eval/eval_vqa.py of M3D, arXiv:2404.00578",
         is_defined=_has_letter,
     ),
 )

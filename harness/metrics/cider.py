@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, fsum, log, sqrt
 
-import numpy as np
-
 from harness.metrics.ngrams import ORDERS, ngrams
-from harness.metrics.row import Floats, Metric, Outcome, Pair, Stats
+from harness.metrics.ratios import miss_if_answered, ratio
+from harness.metrics.row import EmptyCases, Metric, Outcome, Pair
 from harness.records import Prediction, Sample
 from harness.treebank import caption_line
 
@@ -104,16 +103,6 @@ def _alone(sample: Sample, prediction: Prediction) -> Outcome:
     return _scorer(_corpus([sample.target.answers]))(sample, prediction)
 
 
-def _mean(sums: Floats) -> Floats:
-    total, samples = sums[..., :1], sums[..., 1:]
-    means: Floats = np.divide(total, samples, out=np.full(total.shape, np.nan), where=samples > 0)
-    return means
-
-
-def _worst(sample: Sample) -> Stats:
-    return 0.0, 1.0 if sample.target.answers else 0.0
-
-
 def _ceiling(sample: Sample) -> float | None:
     """Return what the longest answer reaches as a reply where each order has a rare n-gram and it is the only answer.
 
@@ -133,12 +122,19 @@ METRICS: tuple[Metric, ...] = (
         line="text",
         suits=frozenset({"text"}),
         score=_alone,
-        combine=_mean,
-        worst=_worst,
+        combine=ratio,
+        worst=miss_if_answered,
         ceiling=_ceiling,
         prepare=_prepare,
         unit="points",
         caveat="rare n-grams are those of this task's references: values of other tasks or subsets do not compare",
         summary="CIDEr-D in 0..10 as pycocoevalcap computes it, on Treebank tokens without punctuation.",
+        formula="10 x mean over the answers and over 1- to 4-grams of the clipped tf-idf cosine, "
+        "x exp(-(difference of lengths)^2 / 72).",
+        range=(0.0, _SCALE),
+        empty=EmptyCases(
+            prediction=0.0, target=0.0, both=0.0, note="In a corpus of one sample every reply is worth 0."
+        ),
+        source="Vedantam et al., arXiv:1411.5726; cider_scorer.py of pycocoevalcap 1.2, its name there CIDEr",
     ),
 )

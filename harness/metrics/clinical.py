@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from harness.errors import DataError
 from harness.extract import words
-from harness.metrics.row import Floats, Metric, Missing, Outcome, Parameter, Resource, Stats
+from harness.metrics.ratios import f1_precision_recall
+from harness.metrics.row import EmptyCases, Floats, Metric, Missing, Outcome, Parameter, Resource, Stats
 from harness.records import Json, Prediction, Sample
 from harness.serial import sha256_file
 
@@ -113,11 +112,7 @@ def _score(sample: Sample, prediction: Prediction, *, terms: str = "") -> Outcom
 
 def _combine(sums: Floats) -> Floats:
     """Return F1 = 2 shared / (found + wanted), precision and recall; a share of nothing is 0, of nothing at all NaN."""
-    shared, found, wanted = sums[..., 0], sums[..., 1], sums[..., 2]
-    with np.errstate(invalid="ignore"):
-        f1 = 2 * shared / (found + wanted)
-    precision, recall = shared / np.maximum(found, 1), shared / np.maximum(wanted, 1)
-    return np.where(np.isnan(f1)[..., np.newaxis], np.nan, np.stack([f1, precision, recall], axis=-1))
+    return f1_precision_recall(sums[..., 0], sums[..., 1], sums[..., 2])
 
 
 def _worst(sample: Sample, *, terms: str = "") -> Stats:
@@ -170,5 +165,11 @@ METRICS: tuple[Metric, ...] = (
         resource=Resource(name="term list", missing=_missing, describe=_describe),
         caveat="Counts names as words: a name that the report denies counts like one that it affirms.",
         summary="Names of a term list that reply and reference share, each counted once a report.",
+        formula="c = entities that both texts name; precision = c / those of the reply, recall = c / those of the "
+        "first answer, F1 = 2 c / (both).",
+        empty=EmptyCases(
+            prediction=0.0, target=0.0, both="undefined", note="Empty: a text that names no entity of the list."
+        ),
+        source="ours; entity F1 as in Miura et al., arXiv:2010.10042, with a term list in place of a tagger",
     ),
 )

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from harness.metrics.hits import MISS, UNCOUNTED, mean_worth
-from harness.metrics.row import Metric, Outcome
+from harness.metrics.ratios import miss_if_answered, ratio
+from harness.metrics.row import EmptyCases, Metric, Outcome
 from harness.records import Prediction, Sample
 from harness.replies.medevalkit import unwrapped
 from harness.replies.mmmu import mmmu_candidates, mmmu_match
@@ -41,7 +41,7 @@ def _closed_ceiling(sample: Sample) -> float:
     return float(not set(sample.target.answers[0]) & {".", "\n"})
 
 
-def _open_ceiling(sample: Sample) -> float:
+def mmmu_open_ceiling(sample: Sample) -> float:
     """Return 0 where no reply can be right: after a key, such as the "is " of "stenosis left", too little is left."""
     answers = sample.target.answers
     replies = (form for answer in answers for form in (answer, f"is {answer}\n."))
@@ -54,6 +54,10 @@ def _row(
     score: Callable[[Sample, Prediction], Outcome],
     ceiling: Callable[[Sample], float],
     summary: str,
+    *,
+    formula: str,
+    empty: EmptyCases,
+    source: str,
 ) -> Metric:
     return Metric(
         name=name,
@@ -64,10 +68,13 @@ def _row(
         line="text",
         suits=frozenset({"text"}),
         score=score,
-        combine=mean_worth,
-        worst=lambda sample: MISS if sample.target.answers else UNCOUNTED,
+        combine=ratio,
+        worst=miss_if_answered,
         ceiling=lambda sample: ceiling(sample) if sample.target.answers else None,
         summary=summary,
+        formula=formula,
+        empty=empty,
+        source=source,
     )
 
 
@@ -78,12 +85,24 @@ METRICS: tuple[Metric, ...] = (
         medevalkit_closed,
         _closed_ceiling,
         "Share of replies equal to the first answer once MedEvalKit has taken them out of their wrapping.",
+        formula="1 if the unwrapped reply, without line ends and full stops, equals the first answer in lower case.",
+        empty=EmptyCases(
+            prediction=0.0,
+            target=0.0,
+            both=1.0,
+            note="An answer that holds a full stop is never met.",
+        ),
+        source="judge_close_end_vqa of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b)",
     ),
     _row(
         "mmmu_open",
         "mmmu",
         mmmu_open,
-        _open_ceiling,
+        mmmu_open_ceiling,
         "Share of open replies whose key parts hold an answer's text or equal its number, as MMMU scores them.",
+        formula="1 if a key part of the reply holds an answer's text, or a number in it equals an answer's to two "
+        "decimals.",
+        empty=EmptyCases(prediction=0.0, target=1.0, both=1.0, note="Every text holds an empty answer."),
+        source="parse_open_response and eval_open of github.com/MMMU-Benchmark/MMMU",
     ),
 )

@@ -12,12 +12,14 @@ import numpy as np
 from harness import masks
 from harness.grammar import normalise_name
 from harness.metrics.matching import best_matching, iou_table, target_entities, target_masks
-from harness.metrics.ratios import mean, shares
-from harness.metrics.row import Floats, Metric, Outcome, Parameter, Stats
+from harness.metrics.ratios import f1_precision_recall, ratio, shares
+from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Parameter, Stats
 from harness.records import Mask, Prediction, Sample
 
 _SUITS = frozenset({"grounded_text"})
 _HALF = 0.5
+RECALL_FORMULA = "pairs of IoU 0.5 or more and like names, largest IoU first until one fails / target names."
+RECALL_EMPTY = EmptyCases(prediction=0.0, target=0.0, both=0.0, note="Empty: no entity.")
 
 Similarity = Callable[[str, str], float]
 """How alike a target's name and a predicted one are; GLaMM asks for 0.5."""
@@ -65,7 +67,13 @@ def _entity_f1(*, inclusive: bool) -> Callable[..., Outcome]:
 
 
 def entity_stats(correct: int, predicted: int, wanted: int) -> Stats:
-    """Return the counts of a sample and the F1, precision and recall they make; a share of nothing is 0."""
+    """Return the counts of a sample, the F1, precision and recall they make, and that it is one.
+
+    F1 = 2 correct / (predicted + wanted), precision = correct / predicted, recall = correct / wanted, each in [0, 1]; a
+    share of nothing is 0. Where there is nothing on either side the score is undefined and does not come here.
+
+    Source: MIMO, arXiv:2510.10011, appendix D.1.
+    """
     precision, recall = correct / max(predicted, 1), correct / max(wanted, 1)
     f1 = 2 * correct / max(predicted + wanted, 1)
     return (float(correct), float(predicted), float(wanted), f1, precision, recall, 1.0)
@@ -76,12 +84,8 @@ def _entity_combine(sums: Floats) -> Floats:
 
     n_correct / n_predicted is precision, n_correct / n_target recall, 2 n_correct / (n_predicted + n_target) F1.
     """
-    counts, means = sums[..., :3], shares(sums[..., 3:6], sums[..., 6:], np.nan)
-    correct, predicted, wanted = (counts[..., column] for column in range(3))
-    whole = predicted + wanted
-    micro = [shares(2 * correct, whole, 0.0), shares(correct, predicted, 0.0), shares(correct, wanted, 0.0)]
-    defined = whole[..., np.newaxis] > 0
-    return np.concatenate([means, counts, np.where(defined, np.stack(micro, axis=-1), np.nan)], axis=-1)
+    counts, means = sums[..., :3], ratio(sums[..., 3:])
+    return np.concatenate([means, counts, f1_precision_recall(counts[..., 0], counts[..., 1], counts[..., 2])], axis=-1)
 
 
 def _entity_worst(sample: Sample) -> Stats:
@@ -124,7 +128,13 @@ def glamm_matches(iou: Floats, similarity: Callable[[int, int], float]) -> int:
 
 
 def glamm_recall(similarity: Similarity, sample: Sample, prediction: Prediction) -> Outcome:
-    """Return (matches, target names) of one image; the k-th name belongs to the k-th mask, as released."""
+    """Return (matches, target names) of one image, whose quotient lies in [0, 1]; for matches see `glamm_matches`.
+
+    The k-th name belongs to the k-th mask, as released. No prediction: no match; no target name: 0 of 0, which counts
+    as 0.
+
+    Source: mbzuai-oryx/groundingLMM, eval/gcg/evaluate.py.
+    """
     targets = target_masks(sample)
     wanted = [entity.name.strip() for entity in target_entities(sample)]
     named = [entity.name.strip() for entity in prediction.entities]
@@ -188,7 +198,7 @@ def _hallucination_ceiling(sample: Sample) -> float | None:
 # --- the table
 
 
-def _entity_row(protocol: str, *, inclusive: bool, summary: str) -> Metric:
+def _entity_row(protocol: str, *, inclusive: bool, summary: str, source: str) -> Metric:
     return Metric(
         name="mask_to_entity_f1",
         protocol=protocol,
@@ -224,6 +234,10 @@ def _entity_row(protocol: str, *, inclusive: bool, summary: str) -> Metric:
             ),
         ),
         summary=summary,
+        formula="c = pairs of equal normalised name and IoU 0.5, matched one to one; P = c / predicted entities, "
+        "R = c / target entities, F1 = 2 P R / (P + R); means over samples, and micro_ from summed counts.",
+        empty=EmptyCases(prediction=0.0, target=0.0, both="undefined", note="Empty: no entity."),
+        source=source,
     )
 
 
@@ -232,11 +246,13 @@ METRICS: tuple[Metric, ...] = (
         "mimo",
         inclusive=True,
         summary="F1 of entities whose name is equal and whose mask reaches IoU 0.5: mean over samples, and over all.",
+        source="MIMO, arXiv:2510.10011, appendix D.1; threshold, names and matching are ours where it is silent",
     ),
     _entity_row(
         "strict",
         inclusive=False,
         summary="As `mimo`, but a mask must lie above IoU 0.5, as in Grounded Video Description.",
+        source="as `mimo`; threshold of Zhou et al., arXiv:1812.06587",
     ),
     Metric(
         name="glamm_recall",
@@ -252,6 +268,9 @@ METRICS: tuple[Metric, ...] = (
         ceiling=recall_ceiling,
         corpus=True,
         summary="GLaMM's recall as released, its text similarity replaced by equal names; the search stops early.",
+        formula=RECALL_FORMULA,
+        empty=RECALL_EMPTY,
+        source="eval/gcg/evaluate.py of github.com/mbzuai-oryx/groundingLMM, names compared as ours",
     ),
     Metric(
         name="hallucination",
@@ -262,10 +281,13 @@ METRICS: tuple[Metric, ...] = (
         line="grounding",
         suits=_SUITS,
         score=_hallucination,
-        combine=mean,
+        combine=ratio,
         worst=_hallucination_worst,
         ceiling=_hallucination_ceiling,
         higher_is_better=False,
         summary="Share of predicted entities that are grounded though the target does not name them.",
+        formula="predicted entities with a mask and a name that no target entity has / predicted entities.",
+        empty=EmptyCases(prediction="undefined", target=1.0, both="undefined", note="Empty: no entity."),
+        source="ours",
     ),
 )

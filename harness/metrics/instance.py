@@ -18,13 +18,16 @@ from harness.metrics.matching import (
     largest_matching,
     target_masks,
 )
-from harness.metrics.ratios import mean, shares
-from harness.metrics.row import Floats, Metric, Outcome, Stats
+from harness.metrics.ratios import MISS, f1_precision_recall, ratio, shares
+from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Mask, Prediction, Sample
 from harness.target_size import TargetSize, target_size
 
 _SUITS = frozenset({"masks", "grounded_text"})
 _HALF = 0.5
+_EMPTY = EmptyCases(
+    prediction=0.0, target=0.0, both="undefined", note="A mask without a pixel is no mask, on either side."
+)
 SIZES: tuple[TargetSize, ...] = ("small", "medium", "large")
 
 
@@ -149,10 +152,8 @@ def _detection_combine(sums: Floats) -> Floats:
     recall of a size that no target has is undefined.
     """
     tp, fp, fn = (sums[..., column] for column in range(3))
-    whole = 2 * tp + fp + fn
-    sides = np.stack([shares(2 * tp, whole, 0.0), shares(tp, tp + fp, 0.0), shares(tp, tp + fn, 0.0)], axis=-1)
     recalls = shares(sums[..., 3::2], sums[..., 4::2], np.nan)
-    return np.concatenate([np.where(whole[..., np.newaxis] > 0, sides, np.nan), recalls], axis=-1)
+    return np.concatenate([f1_precision_recall(tp, tp + fp, tp + fn), recalls], axis=-1)
 
 
 def _detection_worst(sample: Sample) -> Stats:
@@ -164,7 +165,7 @@ def _detection_worst(sample: Sample) -> Stats:
 
 
 def _missed_image(_sample: Sample) -> Stats:
-    return (0.0, 1.0)
+    return MISS
 
 
 def _instance_row(
@@ -173,9 +174,12 @@ def _instance_row(
     score: Callable[[Sample, Prediction], Outcome],
     summary: str,
     *,
+    formula: str,
+    source: str,
+    empty: EmptyCases = _EMPTY,
     values: tuple[str, ...] = (),
     stats: tuple[str, ...],
-    combine: Callable[[Floats], Floats] = mean,
+    combine: Callable[[Floats], Floats] = ratio,
     worst: Callable[[Sample], Stats] = _missed_targets,
     ceiling: Callable[[Sample], float | None] = _ceiling_if_filled,
     corpus: bool = False,
@@ -194,6 +198,9 @@ def _instance_row(
         ceiling=ceiling,
         corpus=corpus,
         summary=summary,
+        formula=formula,
+        empty=empty,
+        source=source,
     )
 
 
@@ -203,6 +210,11 @@ METRICS: tuple[Metric, ...] = (
         "glamm",
         _glamm_miou,
         "Mean IoU of greedily matched pairs, as released with GLaMM: missed targets and spurious masks cost nothing.",
+        formula="Mean IoU of the pairs found by taking the largest IoU above 0 again and again.",
+        source="eval/gcg of github.com/mbzuai-oryx/groundingLMM",
+        empty=EmptyCases(
+            prediction=0.0, target=0.0, both=0.0, note="An empty mask on both sides ends the search at once."
+        ),
         stats=("iou", "images"),
         worst=_missed_image,
         ceiling=_glamm_miou_ceiling,
@@ -212,6 +224,8 @@ METRICS: tuple[Metric, ...] = (
         "standard",
         _standard_miou,
         "Mean over targets of the IoU of the mask matched to each, one to one for the largest sum; a missed one is 0.",
+        formula="sum of IoU of the one-to-one matching of the largest sum / targets.",
+        source="ours; matching by Kuhn, Naval Research Logistics Quarterly 2 (1955) 83",
         stats=("iou", "targets"),
     ),
     _instance_row(
@@ -219,6 +233,8 @@ METRICS: tuple[Metric, ...] = (
         "standard",
         _precision_at_half,
         "Share of samples whose masks together reach IoU 0.5 with the target's together.",
+        formula="1 if |P and T| / |P or T| is 0.5 or more, P and T the unions of the masks.",
+        source="Hu et al., arXiv:1603.06180",
         stats=("hits", "samples"),
         worst=_missed_image,
     ),
@@ -227,6 +243,9 @@ METRICS: tuple[Metric, ...] = (
         "standard",
         _panoptic,
         "Panoptic quality of masks matched above IoU 0.5, with its parts segmentation and recognition quality.",
+        formula="PQ = SQ x RQ = sum of IoU / (tp + fp / 2 + fn / 2), SQ = sum of IoU / tp, matched above IoU 0.5; from "
+        "summed counts.",
+        source="Kirillov et al., arXiv:1801.00868",
         values=("pq", "sq", "rq"),
         stats=("iou", "tp", "fp", "fn"),
         combine=_panoptic_combine,
@@ -238,6 +257,8 @@ METRICS: tuple[Metric, ...] = (
         "standard",
         _detection,
         "F1 of masks matched one to one at IoU 0.5, and the share of small, medium and large targets found.",
+        formula="F1 = 2 tp / (2 tp + fp + fn) of as many pairs of IoU 0.5 or more as can be matched one to one.",
+        source="ours; Maier-Hein et al., arXiv:2206.01653, object detection",
         values=("f1", "precision", "recall", *(f"recall_{size}" for size in SIZES)),
         stats=("tp", "fp", "fn", *(f"{part}_{size}" for size in SIZES for part in ("found", "targets"))),
         combine=_detection_combine,

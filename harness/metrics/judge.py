@@ -4,8 +4,8 @@ import math
 import re
 from collections.abc import Callable
 
-from harness.metrics.hits import MISS, mean_worth
-from harness.metrics.row import Metric, Outcome
+from harness.metrics.ratios import MISS, ratio
+from harness.metrics.row import EmptyCases, Metric, Outcome
 from harness.records import Prediction, Sample
 
 _BEST = 100.0
@@ -15,9 +15,10 @@ _M3D = re.compile(r"Score: (\d+\.\d+)")
 
 
 def standard_points(reply: str) -> float | None:
-    """Return the first integer or decimal after the word "score", case aside, clamped to 0..100; None without one.
+    """Return the first integer or decimal after the word "score", case aside, clamped to 0..100.
 
-    A hyphen is a minus sign where it stands right before a digit and after a blank, a colon or a bracket.
+    None without one, as for an empty reply. A hyphen is a minus sign where it stands right before a digit and after a
+    blank, a colon or a bracket.
     """
     word = _SCORE.search(reply)
     number = _NUMBER.search(reply, word.end()) if word else None
@@ -27,7 +28,8 @@ def standard_points(reply: str) -> float | None:
 def m3d_points(reply: str) -> float | None:
     """Return the decimal of the first "Score: " that has one, as written; None without one, as for "Score: 75.".
 
-    The prompt asks for whole numbers in just that form, which the released expression does not match.
+    At least 0, without a bound above; an empty reply has none. The prompt asks for whole numbers in just that form,
+    which the released expression does not match.
 
     Source: M3D's Bench/eval/eval_with_llm.py.
     """
@@ -48,7 +50,16 @@ def _by_points(points: Callable[[str], float | None], rule: str) -> Callable[[Sa
     return score
 
 
-def _row(protocol: str, points: Callable[[str], float | None], rule: str, summary: str) -> Metric:
+def _row(
+    protocol: str,
+    points: Callable[[str], float | None],
+    rule: str,
+    summary: str,
+    *,
+    formula: str,
+    most: float | None,
+    source: str,
+) -> Metric:
     return Metric(
         name="judge",
         protocol=protocol,
@@ -58,11 +69,15 @@ def _row(protocol: str, points: Callable[[str], float | None], rule: str, summar
         line="judge",
         suits=frozenset({"text"}),
         score=_by_points(points, rule),
-        combine=mean_worth,
+        combine=ratio,
         worst=lambda _: MISS,
         ceiling=lambda _: _BEST,
         unit="points",
         summary=summary,
+        formula=formula,
+        range=(0.0, most),
+        empty=EmptyCases(prediction="unjudged", note="Empty: the judge's reply."),
+        source=source,
     )
 
 
@@ -72,11 +87,17 @@ METRICS: tuple[Metric, ...] = (
         standard_points,
         "first_number_after_score",
         "Mean of a judge's scores from 0 to 100: the first number after the word score.",
+        formula="The first whole number or decimal after the word score, case aside, clamped to 0..100.",
+        most=_BEST,
+        source="ours",
     ),
     _row(
         "m3d",
         m3d_points,
         "score_and_decimal",
         "Mean of a judge's scores as M3D reads them: whole numbers are not read and leave the mean.",
+        formula="The decimal of the first `Score: ` that has one, as written; a whole number is none.",
+        most=None,
+        source="Bench/eval/eval_with_llm.py of M3D, arXiv:2404.00578",
     ),
 )

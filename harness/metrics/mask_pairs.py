@@ -5,16 +5,16 @@ No predicted mask is an empty prediction. All counts come from run lengths; noth
 
 from functools import lru_cache
 
-import numpy as np
-
 from harness import masks
 from harness.masks import Overlap
-from harness.metrics.row import Floats, Stats
+from harness.metrics.row import EmptyCases, Stats
 from harness.records import Mask, Prediction, Sample
 
 SUITS = frozenset({"masks", "grounded_text"})
 DICE_STATS = ("twice_intersection", "area_sum")
 IOU_STATS = ("intersection", "union")
+EMPTY_EITHER = EmptyCases(prediction=0.0, target=0.0, both="undefined")
+"""What our own protocols make of empty masks."""
 
 
 def targets(sample: Sample) -> tuple[Mask, ...]:
@@ -84,12 +84,6 @@ def dice_stats(overlap: Overlap) -> Stats:
 def iou_stats(overlap: Overlap) -> Stats:
     """Return |P and T| and |P or T|."""
     return float(overlap.intersection), float(overlap.union)
-
-
-def ratio(stats: Floats) -> Floats:
-    """Return the first of two stats divided by the second; NaN where that is 0."""
-    numerator, denominator = stats[..., :1], stats[..., 1:]
-    return numerator / np.where(denominator > 0, denominator, np.nan)
 
 
 def miss_all(sample: Sample) -> Stats:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 
-import numpy as np
-
 from harness import word_net
 from harness.cache_folder import default_cache
 from harness.errors import DataError
-from harness.metrics.row import Floats, Metric, Missing, Outcome, Resource, Stats
+from harness.metrics.ratios import miss_if_answered, ratio
+from harness.metrics.row import EmptyCases, Metric, Missing, Outcome, Resource
 from harness.nltk_words import nltk_words
 from harness.records import Json, Prediction, Sample
 from harness.sentences import sentences
@@ -163,15 +162,6 @@ def _ceiling(cut: Callable[[str], list[str]]) -> Callable[[Sample], float | None
     return ceiling
 
 
-def _combine(sums: Floats) -> Floats:
-    """Return the mean over sentences."""
-    return sums[..., :1] / np.where(sums[..., 1:] > 0, sums[..., 1:], np.nan)
-
-
-def _worst(sample: Sample) -> Stats:
-    return (0.0, 1.0) if sample.target.answers else (0.0, 0.0)
-
-
 def _missing(_parameters: Mapping[str, Json]) -> Missing | None:
     return None if word_net.find(default_cache()) else Missing("WordNet is not on this machine", _REMEDY)
 
@@ -189,6 +179,7 @@ def _row(
     cut: Callable[[str], list[str]],
     summary: str,
     *,
+    source: str,
     resource: Resource | None = None,
     caveat: str | None = None,
 ) -> Metric:
@@ -199,14 +190,18 @@ def _row(
         values=("meteor",),
         stats=("meteor", "samples"),
         line="text",
-        suits=frozenset({"text"}),
+        suits=frozenset({"text", "grounded_text"}),
         score=_score(cut, _no_synonyms if resource is None else _synonyms),
-        combine=_combine,
-        worst=_worst,
+        combine=ratio,
+        worst=miss_if_answered,
         ceiling=_ceiling(cut),
         resource=resource,
         caveat=caveat,
         summary=summary,
+        formula="P R / (0.9 P + 0.1 R) x (1 - 0.5 (chunks / m)^3), P = m / reply words, R = m / answer words, m words "
+        "aligned in chunks of neighbours. The best answer counts; a right answer of one word is worth 0.5.",
+        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
+        source=source,
     )
 
 
@@ -215,18 +210,21 @@ METRICS: tuple[Metric, ...] = (
         "nltk",
         nltk_words,
         "METEOR of nltk: words, Porter stems and WordNet synonyms, the text taken as one line.",
+        source="Lavie and Agarwal, WMT 2007; meteor_score of nltk",
         resource=_WORD_NET,
     ),
     _row(
         "m3d",
         _words_by_sentence,
         "METEOR of nltk with sentences split first, as M3D's evaluation does; ours are split by rule.",
+        source="Bench/eval of M3D, arXiv:2404.00578; meteor of HF evaluate, which is that of nltk",
         resource=_WORD_NET,
     ),
     _row(
         "nltk-stem",
         nltk_words,
         "METEOR of nltk without WordNet: words and Porter stems only. Another metric, and lower.",
+        source="Lavie and Agarwal, WMT 2007; meteor_score of nltk with an empty word net",
         caveat="Without synonyms: not comparable with METEOR that uses WordNet.",
     ),
 )

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import DataError
-from harness.metrics.row import Floats, Metric, Missing, Outcome, Pair, Resource, Stats
+from harness.metrics.ratios import shares
+from harness.metrics.row import EmptyCases, Floats, Metric, Missing, Outcome, Pair, Resource, Stats
 from harness.records import Json, Prediction, Sample
 from harness.serial import sha256_file
 from harness.tokenize import without_grounding_tags
@@ -59,13 +60,12 @@ def combine(counts: Floats) -> Floats:
 
     Of one sentence both are its score. P and R are matches over words, weighted by stage and by content (0.75) or
     function (0.25) words; F_mean = 1 / (0.15 / P + 0.85 / R), penalty = 0.6 (chunks / mean matches) ** 0.2. Share in
-    [0, 1]; 0 where nothing matches, undefined of no sentence.
+    [0, 1]; 0 where nothing matches, an empty side included; undefined of no sentence.
 
     Source: Denkowski and Lavie, "Meteor Universal", WMT 2014; `meteor-1.5.jar`, option `-l en`.
     """
     samples, scores = counts[..., 23], counts[..., 24]
-    mean = np.divide(scores, samples, out=np.full(np.shape(samples), np.nan), where=samples > 0)
-    return np.stack([np.where(samples > 0, _formula(counts), np.nan), mean], axis=-1)
+    return np.stack([np.where(samples > 0, _formula(counts), np.nan), shares(scores, samples, np.nan)], axis=-1)
 
 
 def _formula(counts: Floats) -> Floats:
@@ -204,6 +204,7 @@ def _folder(part: str) -> Path:
 
 
 def missing(_parameters: Mapping[str, Json]) -> Missing | None:
+    """Return which of Java and the archives of pycocoevalcap is not here; nothing is started."""
     if shutil.which("java") is None:
         return Missing("there is no Java on this machine", "install Java 8 or newer (Debian: default-jre-headless)")
     files = (_folder("meteor") / _PROGRAM, _folder("meteor") / "data" / _PARAPHRASES, _folder("tokenizer") / _TOKENIZER)
@@ -255,5 +256,9 @@ METRICS: tuple[Metric, ...] = (
         corpus=True,
         resource=_JAVA,
         summary="METEOR 1.5 on COCO's tokens as pycocoevalcap prints it for a corpus, and its mean over sentences.",
+        formula="1 / (0.15 / P + 0.85 / R) x (1 - 0.6 (chunks / matches)^0.2), from summed counts; matches weighted 1, "
+        "0.6, 0.8, 0.6 as exact, stem, synonym, paraphrase, and 0.75 or 0.25 as content or function words.",
+        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
+        source="Denkowski and Lavie, WMT 2014; meteor-1.5.jar -l en -norm, as in pycocoevalcap 1.2",
     ),
 )

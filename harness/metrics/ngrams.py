@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from harness.metrics.row import Floats, Metric, Outcome, Stats
+from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Prediction, Sample
 from harness.tokenize import Tokens, tokens_13a, tokens_13a_by_character, without_grounding_tags
 from harness.treebank import caption_line
@@ -20,6 +20,7 @@ _STATS = (
 )
 _MATCHES, _TOTALS, _PREDICTED, _REFERENCE, _SAMPLES = slice(0, 4), slice(4, 8), 8, 9, 10
 _EPSILON = 0.1  # Chen and Cherry 2014, method 1, with the value of nltk
+_FORMULA = "min(1, exp(1 - reference words / reply words)) x geometric mean of the clipped precisions of 1- to n-grams"
 _SMALL, _TINY = 1e-9, 1e-15  # pycocoevalcap, bleu_scorer.py
 
 Tokenizer = Callable[[str], Sequence[str]]
@@ -166,6 +167,9 @@ def _row(
     combine: Callable[[Floats], Floats],
     summary: str,
     *,
+    formula: str,
+    source: str,
+    note: str = "",
     values: tuple[str, ...] = ("bleu4", "bleu1", "bleu2", "bleu3"),
     score: Callable[[Sample, Prediction], Outcome] | None = None,
     each: Callable[[Floats], Floats] | None = None,
@@ -186,6 +190,9 @@ def _row(
         each=each,
         corpus=corpus,
         summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0, note=note),
+        source=source,
     )
 
 
@@ -196,6 +203,8 @@ METRICS: tuple[Metric, ...] = (
         closest_length,
         _bleu4_first(_unsmoothed),
         "Corpus BLEU-4 of 13a tokens, CJK by character, no smoothing; single samples count 0.1 for no match.",
+        formula=f"{_FORMULA}, from summed counts; reference words: of the answer closest in length.",
+        source="Papineni et al., ACL 2002; single samples: Chen and Cherry, WMT 2014, smoothing 1",
         score=_smoothed_score,
         each=_bleu4_first(_smoothed),
     ),
@@ -205,6 +214,9 @@ METRICS: tuple[Metric, ...] = (
         _shortest_length,
         _unsmoothed,
         "Mean BLEU-1 of single samples, 13a tokens, no smoothing, as M3D's scripts compute it with HF evaluate.",
+        formula=f"{_FORMULA}; reference words: of the shortest answer.",
+        note="The released code raises where a side is empty.",
+        source="Bench/eval of M3D, arXiv:2404.00578; bleu of HF evaluate with max_order 1",
         values=("bleu1", "bleu2", "bleu3", "bleu4"),
         corpus=False,
     ),
@@ -214,5 +226,8 @@ METRICS: tuple[Metric, ...] = (
         closest_length,
         _bleu4_first(_coco),
         "Corpus BLEU-4 of the COCO caption code on Treebank tokens without punctuation and grounding tags.",
+        formula=f"{_FORMULA}, with 1e-15 added above and 1e-9 below every ratio; from summed counts.",
+        note="0 is not quite reached: below 1e-6.",
+        source="bleu_scorer.py of pycocoevalcap 1.2; MIMO names no tool, COCO's is assumed",
     ),
 )

@@ -1,6 +1,6 @@
 """What metrics on options ask of a sample and a prediction: which option is right, and what was replied."""
 
-from harness.metrics.hits import MISS
+from harness.metrics.ratios import MISS
 from harness.metrics.row import Outcome
 from harness.records import Prediction, Sample
 from harness.replies.reading import Reading, lettered

@@ -3,12 +3,14 @@
 The same under the rules of released code stands in `overlap_released`.
 """
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 
 from harness.metrics.mask_pairs import (
     DICE_STATS,
+    EMPTY_EITHER,
     IOU_STATS,
     SUITS,
     all_masks,
@@ -17,12 +19,12 @@ from harness.metrics.mask_pairs import (
     dice_stats,
     iou_stats,
     miss_all,
-    ratio,
     spacing_mm,
     targets,
 )
 from harness.metrics.overlap_released import METRICS as RELEASED
-from harness.metrics.row import Floats, Metric, Outcome, Stats
+from harness.metrics.ratios import ratio
+from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Prediction, Sample
 
 _MM3_PER_ML = 1000.0
@@ -125,6 +127,9 @@ _DICE = Metric(
     worst=miss_all,
     ceiling=ceiling_all,
     summary="Dice of all predicted masks together against all target masks together; both empty is undefined.",
+    formula="2 |P and T| / (|P| + |T|), P and T the unions of the predicted and of the target masks.",
+    empty=EMPTY_EITHER,
+    source="Dice, Ecology 26 (1945) 297",
 )
 _IOU = Metric(
     name="iou",
@@ -139,6 +144,9 @@ _IOU = Metric(
     worst=miss_all,
     ceiling=ceiling_all,
     summary="IoU of all predicted masks together against all target masks together; both empty is undefined.",
+    formula="|P and T| / |P or T|, P and T the unions of the predicted and of the target masks.",
+    empty=EMPTY_EITHER,
+    source="Jaccard, New Phytologist 11 (1912) 37",
 )
 
 METRICS: tuple[Metric, ...] = (
@@ -160,6 +168,9 @@ METRICS: tuple[Metric, ...] = (
         ceiling=ceiling_all,
         corpus=True,
         summary="Intersections of all samples together divided by their unions together.",
+        formula="sum of |P and T| / sum of |P or T| over the samples: large targets weigh more.",
+        empty=replace(EMPTY_EITHER, note="What is predicted on a sample without a target is added below."),
+        source="Hu et al., arXiv:1603.06180",
     ),
     Metric(
         name="no_target_accuracy",
@@ -174,6 +185,9 @@ METRICS: tuple[Metric, ...] = (
         worst=_no_target_worst,
         ceiling=_no_target_ceiling,
         summary="Share of the samples with nothing to find for which no mask, or an empty one, was predicted.",
+        formula="1 if no predicted mask has a pixel, of samples whose target has none.",
+        empty=EmptyCases(prediction="undefined", target=0.0, both=1.0),
+        source="Liu et al., arXiv:2306.00968, N-acc",
     ),
     Metric(
         name="volume_error",
@@ -189,5 +203,9 @@ METRICS: tuple[Metric, ...] = (
         ceiling=_volume_ceiling,
         higher_is_better=False,
         summary="Relative error of the volume or area, and its signed error in ml where the spacing is known.",
+        formula="| |P| - |T| | / |T|; signed: (|P| - |T|) x volume of a voxel.",
+        range=(0.0, None),
+        empty=EmptyCases(prediction=1.0, target="undefined", both="undefined"),
+        source="Heimann et al., IEEE Transactions on Medical Imaging 28 (2009) 1251",
     ),
 )

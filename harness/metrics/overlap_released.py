@@ -5,6 +5,7 @@ compare all with all, as in the label map that they are given.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from harness import masks, soft_masks
 from harness.metrics.mask_pairs import (
     DICE_STATS,
+    EMPTY_EITHER,
     IOU_STATS,
     SUITS,
     all_masks,
@@ -22,10 +24,10 @@ from harness.metrics.mask_pairs import (
     first_masks,
     iou_stats,
     miss_all,
-    ratio,
     targets,
 )
-from harness.metrics.row import Floats, Metric, Outcome, Stats
+from harness.metrics.ratios import ratio
+from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Prediction, Sample
 
 _EPSILON = 1e-7  # SAM-Med2D, metrics.py
@@ -148,7 +150,7 @@ def _ceiling_smoothed(_sample: Sample) -> float | None:
     return 1.0
 
 
-def _medplib_row(name: str, combine: Callable[[Floats], Floats], summary: str) -> Metric:
+def _medplib_row(name: str, combine: Callable[[Floats], Floats], summary: str, formula: str) -> Metric:
     return Metric(
         name=name,
         protocol="medplib",
@@ -162,10 +164,15 @@ def _medplib_row(name: str, combine: Callable[[Floats], Floats], summary: str) -
         worst=_miss_first,
         ceiling=_ceiling_first,
         summary=summary,
+        formula=formula,
+        empty=replace(EMPTY_EITHER, note="Of two empty masks the released code raises."),
+        source="model/eval/vqa_infer.py of MedPLIB, arXiv:2412.09278",
     )
 
 
-def _sam_med2d_row(name: str, score: Callable[..., Outcome], stats: tuple[str, ...], summary: str) -> Metric:
+def _sam_med2d_row(
+    name: str, score: Callable[..., Outcome], stats: tuple[str, ...], summary: str, formula: str
+) -> Metric:
     return Metric(
         name=name,
         protocol="sam-med2d",
@@ -179,10 +186,15 @@ def _sam_med2d_row(name: str, score: Callable[..., Outcome], stats: tuple[str, .
         worst=_miss_first,
         ceiling=_ceiling_smoothed,
         summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target=0.0, both=1.0, note="0 is not quite reached: below 1e-6."),
+        source="metrics.py of SAM-Med2D, arXiv:2308.16184",
     )
 
 
-def _plus_one_row(protocol: str, score: Callable[..., Outcome], summary: str) -> Metric:
+def _plus_one_row(
+    protocol: str, score: Callable[..., Outcome], summary: str, *, formula: str, note: str = "", source: str
+) -> Metric:
     return Metric(
         name="dice",
         protocol=protocol,
@@ -196,10 +208,15 @@ def _plus_one_row(protocol: str, score: Callable[..., Outcome], summary: str) ->
         worst=_worst_plus_one,
         ceiling=_ceiling_plus_one,
         summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0, note=note),
+        source=source,
     )
 
 
-def _monai_row(name: str, counts: Callable[[masks.Overlap], Stats], stats: tuple[str, ...], summary: str) -> Metric:
+def _monai_row(
+    name: str, counts: Callable[[masks.Overlap], Stats], stats: tuple[str, ...], summary: str, formula: str
+) -> Metric:
     return Metric(
         name=name,
         protocol="monai-ignore-empty",
@@ -213,6 +230,9 @@ def _monai_row(name: str, counts: Callable[[masks.Overlap], Stats], stats: tuple
         worst=_miss_ignoring_empty,
         ceiling=ceiling_all,
         summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target="undefined", both="undefined"),
+        source="DiceMetric and MeanIoU of MONAI with ignore_empty, their default",
     )
 
 
@@ -221,28 +241,36 @@ METRICS: tuple[Metric, ...] = (
         "dice",
         _dice_of_single_precision_iou,
         "2 IoU / (1 + IoU) of the first predicted mask against the first target mask, as MedPLIB's code does.",
+        "2 IoU / (1 + IoU), IoU = |P and T| / |P or T| in float32; probabilities are cut at 0.1.",
     ),
     _sam_med2d_row(
         "dice",
         _sam_med2d_dice,
         DICE_STATS,
         "Dice of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
+        "(2 |P and T| + 1e-7) / (|P| + |T| + 1e-7), in float32.",
     ),
     _plus_one_row(
         "m3d",
         _m3d,
         "Soft Dice of the first masks with 1 added below, as M3D's code does; a perfect answer stays under 1.",
+        formula="2 sum(p t) / (sum(p) + sum(t) + 1), p the probabilities, 0 and 1 where only a mask is given.",
+        note="A class that is absent is worth 0 even where it is rightly refused.",
+        source="Bench/eval/metrics.py of M3D, arXiv:2404.00578",
     ),
     _plus_one_row(
         "segvol",
         _segvol,
         "Dice of the first masks with 1 added below, as SegVol's code does; a perfect answer stays under 1.",
+        formula="2 |P and T| / (|P| + |T| + 1), probabilities cut at 0.5.",
+        source="inference_demo.py of SegVol, arXiv:2311.13385",
     ),
     _monai_row(
         "dice",
         dice_stats,
         DICE_STATS,
         "Dice of all masks together; an empty target is undefined, as in MONAI's DiceMetric with ignore_empty.",
+        "2 |P and T| / (|P| + |T|).",
     ),
     Metric(
         name="dice",
@@ -257,22 +285,28 @@ METRICS: tuple[Metric, ...] = (
         worst=miss_all,
         ceiling=ceiling_all,
         summary="Dice of all masks together as the surface-distance package computes it; both empty is undefined.",
+        formula="2 |P and T| / (|P| + |T|).",
+        empty=EMPTY_EITHER,
+        source="compute_dice_coefficient of github.com/google-deepmind/surface-distance",
     ),
     _medplib_row(
         "iou",
         _single_precision_iou,
         "Float32 IoU of the first predicted mask against the first target mask, as MedPLIB's code does.",
+        "|P and T| / |P or T| in float32; probabilities are cut at 0.1.",
     ),
     _sam_med2d_row(
         "iou",
         _sam_med2d_iou,
         IOU_STATS,
         "IoU of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
+        "(|P and T| + 1e-7) / (|P or T| + 1e-7), in float32.",
     ),
     _monai_row(
         "iou",
         iou_stats,
         IOU_STATS,
         "IoU of all masks together; an empty target is undefined, as in MONAI's MeanIoU with ignore_empty.",
+        "|P and T| / |P or T|.",
     ),
 )

@@ -10,7 +10,14 @@ import numpy as np
 
 from harness.errors import ModelError
 from harness.metrics import bert_encoder
-from harness.metrics.grounding import glamm_recall, recall_ceiling, recall_combine, recall_worst
+from harness.metrics.grounding import (
+    RECALL_EMPTY,
+    RECALL_FORMULA,
+    glamm_recall,
+    recall_ceiling,
+    recall_combine,
+    recall_worst,
+)
 from harness.metrics.row import Floats, Metric, Missing, Outcome, Parameter, Resource
 from harness.records import Json, Prediction, Sample
 
@@ -111,5 +118,8 @@ METRICS: tuple[Metric, ...] = (
         ),
         resource=Resource(name="phrase model", missing=missing, describe=describe),
         summary="GLaMM's recall as released: IoU 0.5 and a BERT cosine of 0.5; the search stops early.",
+        formula=RECALL_FORMULA,
+        empty=RECALL_EMPTY,
+        source="eval/gcg/evaluate.py of github.com/mbzuai-oryx/groundingLMM",
     ),
 )

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from harness import masks, soft_masks
 from harness.grammar import normalise_name
 from harness.metrics.matching import target_entities, target_masks
-from harness.metrics.ratios import mean
-from harness.metrics.row import Metric, Outcome, Stats
+from harness.metrics.ratios import ratio
+from harness.metrics.row import EmptyCases, Metric, Outcome, Stats
 from harness.records import Entity, Mask, Prediction, Sample
 
 
@@ -102,9 +102,12 @@ METRICS: tuple[Metric, ...] = (
         line="grounding",
         suits=frozenset({"grounded_text", "masks", "boxes"}),
         score=_pointing_game,
-        combine=mean,
+        combine=ratio,
         worst=_pointing_worst,
         ceiling=_pointing_ceiling,
         summary="Share of targets whose mask holds the place that the answer points at.",
+        formula="targets whose mask holds the most probable pixel, the central pixel or the box centre / targets.",
+        empty=EmptyCases(prediction=0.0, target="undefined", both="undefined"),
+        source="Zhang et al., arXiv:1608.00507, without its margin of 15 pixels",
     ),
 )

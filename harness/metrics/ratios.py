@@ -1,8 +1,14 @@
-"""Ratios of summed stats, as the `combine` of a row needs them."""
+"""Ratios of summed stats, as the `combine` of a row needs them, and the stats of samples that are worth nothing."""
 
 import numpy as np
 
-from harness.metrics.row import Floats
+from harness.metrics.row import Floats, Stats
+from harness.records import Sample
+
+MISS: Stats = (0.0, 1.0)
+"""A sample that counts and is worth nothing."""
+UNCOUNTED: Stats = (0.0, 0.0)
+"""A sample that no answer could be right on."""
 
 
 def shares(parts: Floats, wholes: Floats, empty: float) -> Floats:
@@ -11,6 +17,21 @@ def shares(parts: Floats, wholes: Floats, empty: float) -> Floats:
     return found
 
 
-def mean(sums: Floats) -> Floats:
-    """Return the first column / the second, shape (..., 1); undefined where the second is 0."""
-    return shares(sums[..., :1], sums[..., 1:], np.nan)
+def ratio(sums: Floats) -> Floats:
+    """Return all columns but the last divided by the last, (..., n + 1) -> (..., n); undefined where that is 0."""
+    return shares(sums[..., :-1], sums[..., -1:], np.nan)
+
+
+def f1_precision_recall(shared: Floats, found: Floats, wanted: Floats) -> Floats:
+    """Return 2 shared / (found + wanted), shared / found and shared / wanted, shape (...) -> (..., 3).
+
+    Each lies in [0, 1]. A share of nothing is 0; where nothing is found and nothing wanted all three are undefined.
+    """
+    whole = (found + wanted)[..., np.newaxis]
+    sides = [shares(2 * shared, found + wanted, 0.0), shares(shared, found, 0.0), shares(shared, wanted, 0.0)]
+    return np.where(whole > 0, np.stack(sides, axis=-1), np.nan)
+
+
+def miss_if_answered(sample: Sample) -> Stats:
+    """Return the stats of a reply that is worth nothing; a sample without an answer to compare with does not count."""
+    return MISS if sample.target.answers else UNCOUNTED

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.metrics.ratios import shares
-from harness.metrics.row import Floats, Metric, Outcome, Pair, Parameter, Stats
+from harness.metrics.ratios import ratio
+from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Pair, Parameter, Stats
 from harness.records import Prediction, Sample
 
 CUTOFFS = (1, 5, 10)
@@ -50,7 +50,7 @@ def fair_credits(ranks: Ranks) -> Floats:
 
     Ties count fairly: the expected hit clip((k - better) / tied, 0, 1) and the expected reciprocal rank, the mean of
     1 / r over the ranks r = better + 1 .. better + tied, as if the tied were put in random order. Range [0, 1]; a
-    target whose similarity is not a number earns nothing.
+    target whose similarity is not a number earns nothing. Source: ours.
     """
     tied = np.maximum(ranks.tied, 1)
     hits = [np.clip((k - ranks.better) / tied, 0.0, 1.0) for k in CUTOFFS]
@@ -135,7 +135,8 @@ class _Pool:
 
     Attributes:
         keys: (sample id, prediction key) of each.
-        vectors: Its image and its text vector; None where the model gave none.
+        vectors: Its image vectors, one per slice of a volume or one in all, and its text vector; None where the model
+            gave none.
         captions: Its caption id; None where the release has none.
     """
 
@@ -150,11 +151,11 @@ class _Pool:
 
 
 def _vectors(prediction: Prediction) -> tuple[Floats, Floats] | None:
-    """Return the image and the text vector, both of length 1; None where the prediction has no two that fit."""
-    if len(prediction.embedding) != 2 or len({len(vector) for vector in prediction.embedding}) != 1:
+    """Return the image vectors, (views, length), and the text vector, all of length 1; None where they do not fit."""
+    if len(prediction.embedding) < 2 or len({len(vector) for vector in prediction.embedding}) != 1:
         return None
-    image, text = (_unit(vector) for vector in prediction.embedding)
-    return image, text
+    *images, text = (_unit(vector) for vector in prediction.embedding)
+    return np.stack(images), text
 
 
 def _unit(vector: Sequence[float]) -> Floats:
@@ -177,16 +178,17 @@ def _pools(pairs: Iterable[Pair]) -> list[_Pool]:
 
 def _pool_stats(pool: _Pool, query: str, protocol: str) -> dict[tuple[str, str], Stats]:
     """Return the stats of every query of a pool whose vectors are as long as most are."""
-    lengths = Counter(len(vectors[0]) for vectors in pool.vectors if vectors is not None)
+    lengths = Counter(len(vectors[1]) for vectors in pool.vectors if vectors is not None)
     if not lengths:
         return {}
     usual = lengths.most_common(1)[0][0]
     found = [
         (place, vectors)
         for place, vectors in enumerate(pool.vectors)
-        if vectors is not None and len(vectors[0]) == usual
+        if vectors is not None and len(vectors[1]) == usual
     ]
-    images, texts = (np.stack([vectors[side] for _, vectors in found]) for side in (0, 1))
+    images = _Gallery.of([views for _, (views, _) in found])
+    texts = _Gallery.of([text[np.newaxis] for _, (_, text) in found])
     queries, gallery = (images, texts) if query == "image" else (texts, images)
     captions = _same_caption([pool.captions[place] for place, _ in found]) if protocol == "standard" else None
     credit = _credits(queries, gallery, captions, _CREDITS[protocol])
@@ -200,7 +202,41 @@ def _same_caption(captions: Sequence[str | None]) -> Ints:
     return np.asarray([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
 
 
-def _credits(queries: Floats, gallery: Floats, captions: Ints | None, credit: Callable[[Ranks], Floats]) -> Floats:
+@dataclass(frozen=True, slots=True)
+class _Gallery:
+    """Things with one or several vectors each.
+
+    Attributes:
+        vectors: (all vectors, length), those of one thing together.
+        starts: Where the vectors of each thing begin.
+    """
+
+    vectors: Floats
+    starts: Ints
+
+    @classmethod
+    def of(cls, views: Sequence[Floats]) -> "_Gallery":
+        counts = np.array([len(vectors) for vectors in views], dtype=np.int64)
+        return cls(np.concatenate(views), np.cumsum(counts) - counts)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def part(self, rows: Ints) -> "_Gallery":
+        """Return the things of a range."""
+        ends = np.append(self.starts, len(self.vectors))
+        first = ends[rows[0]]
+        return _Gallery(self.vectors[first : ends[rows[-1] + 1]], self.starts[rows] - first)
+
+    def similarity(self, other: "_Gallery") -> Floats:
+        """Return (own, other) cosines, the best of any two vectors where there are several, as `volume_scores`."""
+        similarity = self.vectors @ other.vectors.T
+        if len(self) < len(self.vectors):
+            similarity = np.maximum.reduceat(similarity, self.starts, axis=0)
+        return similarity if len(other) == len(other.vectors) else np.maximum.reduceat(similarity, other.starts, axis=1)
+
+
+def _credits(queries: _Gallery, gallery: _Gallery, captions: Ints | None, credit: Callable[[Ranks], Floats]) -> Floats:
     """Return the credits of all queries; what shares a query's caption is as right as its target and never a rival.
 
     Similarities are compared at twelve decimals: equal vectors tie, in whatever order a machine adds up their products.
@@ -209,7 +245,7 @@ def _credits(queries: Floats, gallery: Floats, captions: Ints | None, credit: Ca
     for start in range(0, len(queries), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(queries)))
         rivals = None if captions is None else captions[rows][:, np.newaxis] != captions
-        similarity = np.round(queries[rows] @ gallery.T, _DECIMALS)
+        similarity = np.round(queries.part(rows).similarity(gallery), _DECIMALS)
         parts.append(credit(matrix_ranks(similarity, rows, rivals)))
     return np.concatenate(parts)
 
@@ -243,10 +279,6 @@ def _alone(protocol: str) -> Callable[..., Outcome]:
     return score
 
 
-def _combine(sums: Floats) -> Floats:
-    return shares(sums[..., :4], sums[..., 4:], np.nan)
-
-
 def _worst(_sample: Sample) -> Stats:
     return _MISS
 
@@ -255,7 +287,7 @@ def _ceiling(_sample: Sample) -> float | None:
     return 1.0
 
 
-def _row(protocol: str, summary: str) -> Metric:
+def _row(protocol: str, summary: str, *, formula: str, note: str, source: str) -> Metric:
     return Metric(
         name="retrieval",
         protocol=protocol,
@@ -265,7 +297,7 @@ def _row(protocol: str, summary: str) -> Metric:
         line="retrieval",
         suits=frozenset({"retrieval"}),
         score=_alone(protocol),
-        combine=_combine,
+        combine=ratio,
         worst=_worst,
         ceiling=_ceiling,
         prepare=_prepare(protocol),
@@ -278,6 +310,9 @@ def _row(protocol: str, summary: str) -> Metric:
             ),
         ),
         summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction="unparsed", note=f"Empty: no embedding. {note}"),
+        source=source,
     )
 
 
@@ -285,9 +320,16 @@ METRICS: tuple[Metric, ...] = (
     _row(
         "standard",
         "Share of queries whose target is among the 1, 5 or 10 nearest, and mean reciprocal rank; ties count fairly.",
+        formula="R@k: clip((k - better) / tied, 0, 1), tied with the target itself; MRR: mean of 1 / rank over "
+        "the ranks better + 1 to better + tied. What shares the target's caption is no rival.",
+        note="In a matrix a target whose similarity is no number earns nothing.",
+        source="ours",
     ),
     _row(
         "m3d",
         "As released with M3D: of ties the lowest index comes first, and a text that occurs twice is right only once.",
+        formula="R@k: 1 if rank is at most k; MRR: 1 / rank; rank = 1 + better + those tied before it.",
+        note="In a matrix a target whose similarity is no number ranks first.",
+        source="Bench/eval/eval_itr.py of M3D, arXiv:2404.00578; the order of ties is fixed here",
     ),
 )

@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from harness.metrics.ngrams import clipped_matches
-from harness.metrics.row import Floats, Metric, Outcome, Stats
+from harness.metrics.ratios import ratio
+from harness.metrics.row import EmptyCases, Metric, Outcome, Stats
 from harness.records import Prediction, Sample
 from harness.tokenize import Tokens, rouge_tokens, unicode_words, without_grounding_tags
 from harness.treebank import caption_line
@@ -137,15 +136,15 @@ def _coco(sample: Sample, text: str) -> tuple[float, ...]:
     return ((1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision),)
 
 
-def _mean(sums: Floats) -> Floats:
-    """Return the means over the samples; without any, undefined."""
-    samples = sums[..., -1:]
-    means: Floats = np.divide(sums[..., :-1], samples, out=np.full(sums[..., :-1].shape, np.nan), where=samples > 0)
-    return means
-
-
 def _row(
-    protocol: str, values: tuple[str, ...], compare: Callable[[Sample, str], tuple[float, ...]], summary: str
+    protocol: str,
+    values: tuple[str, ...],
+    compare: Callable[[Sample, str], tuple[float, ...]],
+    summary: str,
+    *,
+    formula: str,
+    both: float,
+    source: str,
 ) -> Metric:
     def score(sample: Sample, prediction: Prediction) -> Outcome:
         """Compare the reply with the answers; a side without words scores 0 and is `ok`."""
@@ -166,13 +165,20 @@ def _row(
         line="text",
         suits=frozenset({"text", "grounded_text"}),
         score=score,
-        combine=_mean,
+        combine=ratio,
         worst=lambda sample: (*(0.0,) * len(values), 1.0 if sample.target.answers else 0.0),
         ceiling=ceiling,
         summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target=0.0, both=both),
+        source=source,
     )
 
 
+_FORMULA = (
+    "2 P R / (P + R), P = c / reply words, R = c / answer words; c: clipped 1- or 2-gram matches, the longest common "
+    "subsequence (L), or its union over lines (Lsum). The best answer counts, for each value on its own."
+)
 _STANDARD = ("rougeL", "rouge1", "rouge2", "rougeLsum")
 _M3D = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
@@ -182,17 +188,27 @@ METRICS: tuple[Metric, ...] = (
         _STANDARD,
         _best_f1(unicode_words, _STANDARD),
         "F1 of the longest common subsequence of Unicode words (CJK by character), no stemming; mean over samples.",
+        formula=_FORMULA,
+        both=0.0,
+        source="Lin, 2004; rouge_score 0.1.2 with another tokenizer",
     ),
     _row(
         "m3d",
         _M3D,
         _best_f1(rouge_tokens, _M3D),
         "F1 of words of a-z and 0-9, no stemming, as M3D's scripts compute it with HF evaluate; other scripts score 0.",
+        formula=_FORMULA,
+        both=0.0,
+        source="Bench/eval of M3D, arXiv:2404.00578; rouge of HF evaluate, which is rouge_score",
     ),
     _row(
         "mimo",
         ("rougeL",),
         _coco,
         "ROUGE-L of the COCO caption code, beta 1.2, on Treebank tokens without punctuation and grounding tags.",
+        formula="(1 + b^2) P R / (R + b^2 P), b = 1.2, P and R of the longest common subsequence, each the best over "
+        "the answers.",
+        both=1.0,
+        source="Lin, 2004; rouge.py of pycocoevalcap 1.2; MIMO names no tool, COCO's is assumed",
     ),
 )

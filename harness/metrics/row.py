@@ -15,6 +15,7 @@ from harness.records import Json, Prediction, Sample, ScoreStatus
 Floats = NDArray[np.float64]
 Stats = tuple[float, ...]
 Pair = tuple[Sample, Prediction]
+EmptyCase = float | Literal["worst", "undefined", "unparsed", "unjudged", "varies"] | None
 
 LineKind = Literal["text", "choice", "masks", "soft_masks", "grounding", "instances", "boxes", "retrieval", "judge"]
 
@@ -97,6 +98,27 @@ class Resource:
     stand_in: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EmptyCases:
+    """What `values[0]` is where a side of one sample is empty: no text, no option chosen, no mask with a pixel, no box.
+
+    A number is that value. `undefined`: it has none. `unparsed`: nothing could be read, so it is the worst value.
+    `unjudged`: out of the mean. `worst`: the worst value, which the sample decides. `varies`: see the note. None: this
+    cannot happen.
+
+    Attributes:
+        prediction: The prediction is empty and the target is not.
+        target: The target is empty and the prediction is not.
+        both: Neither has anything.
+        note: What a reader must know beside these three.
+    """
+
+    prediction: EmptyCase = None
+    target: EmptyCase = None
+    both: EmptyCase = None
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """One metric under one protocol.
@@ -129,7 +151,7 @@ class Metric:
         caveat: What must stand beside every number of the row; None: nothing.
         summary: One sentence for `harness list metrics`.
         formula: How the value follows from prediction and target, in a line or two.
-        range: Least and greatest value, None where there is no bound.
+        range: Least and greatest value of `values[0]`, None where there is no bound.
         empty: What an empty prediction, an empty target and both are worth.
         source: The paper or repository that defines it.
     """
@@ -158,7 +180,7 @@ class Metric:
     summary: str = ""
     formula: str = ""
     range: tuple[float, float | None] = (0.0, 1.0)
-    empty: str = ""
+    empty: EmptyCases = EmptyCases()
     source: str = ""
 
     def floor(self, sample: Sample) -> float | None:

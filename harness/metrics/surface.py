@@ -6,6 +6,7 @@ the corners of the pixels, each weighted by its length or area.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ import numpy as np
 
 from harness import masks
 from harness.metrics.boundaries import Boundary, Spacing, boundary_pixels, cropped, surface_elements
-from harness.metrics.mask_pairs import SUITS, ceiling_all, checked, ratio, spacing_mm, targets
-from harness.metrics.row import Metric, Outcome, Parameter, Stats
+from harness.metrics.mask_pairs import EMPTY_EITHER, SUITS, ceiling_all, checked, spacing_mm, targets
+from harness.metrics.ratios import ratio
+from harness.metrics.row import EmptyCases, Metric, Outcome, Parameter, Stats
 from harness.records import Mask, Prediction, Sample
 
 _PERCENT = 95.0
@@ -147,7 +149,7 @@ _TOLERANCE = Parameter(
 )
 
 
-def _nsd_row(protocol: str, rule: Rule, stats: tuple[str, ...], summary: str) -> Metric:
+def _nsd_row(protocol: str, rule: Rule, stats: tuple[str, ...], summary: str, *, formula: str, source: str) -> Metric:
     return Metric(
         name="nsd",
         protocol=protocol,
@@ -162,10 +164,13 @@ def _nsd_row(protocol: str, rule: Rule, stats: tuple[str, ...], summary: str) ->
         ceiling=ceiling_all,
         parameters=(_TOLERANCE,),
         summary=summary,
+        formula=formula,
+        empty=replace(EMPTY_EITHER, note="Without spacing a pixel counts as 1 mm, and the detail says so."),
+        source=source,
     )
 
 
-def _hd95_row(protocol: str, rule: Rule, summary: str) -> Metric:
+def _hd95_row(protocol: str, rule: Rule, summary: str, *, formula: str, source: str) -> Metric:
     return Metric(
         name="hd95",
         protocol=protocol,
@@ -181,6 +186,15 @@ def _hd95_row(protocol: str, rule: Rule, summary: str) -> Metric:
         higher_is_better=False,
         unit="mm",
         summary=summary,
+        formula=formula,
+        range=(0.0, None),
+        empty=EmptyCases(
+            prediction="worst",
+            target="worst",
+            both="undefined",
+            note="The worst value is the diagonal of the image. Without spacing a pixel counts as 1 mm.",
+        ),
+        source=source,
     )
 
 
@@ -190,21 +204,29 @@ METRICS: tuple[Metric, ...] = (
         PIXELS,
         ("within", "boundary_pixels"),
         "Share of the boundary pixels of both sides within the tolerance of the other boundary, centre to centre.",
+        formula="boundary pixels of P and T at most the tolerance away from the other boundary / all of them.",
+        source="Nikolov et al., arXiv:1809.04430, on pixels as in Maier-Hein et al., arXiv:2206.01653",
     ),
     _nsd_row(
         "surface-distance",
         ELEMENTS,
         ("within", "boundary_measure"),
         "Share of both surfaces, by length or area, within the tolerance, as the surface-distance package computes it.",
+        formula="length or area of both surfaces at most the tolerance away from the other surface / all of it.",
+        source="Nikolov et al., arXiv:1809.04430; github.com/google-deepmind/surface-distance",
     ),
     _hd95_row(
         "standard",
         PIXELS,
         "Larger of the two 95th percentiles of the distances between boundary pixels; worst: diagonal.",
+        formula="max over both directions of the 95th percentile of the distances to the other boundary, interpolated.",
+        source="Huttenlocher et al., IEEE PAMI 15 (1993) 850, with a percentile in place of the maximum",
     ),
     _hd95_row(
         "surface-distance",
         ELEMENTS,
         "Larger of the two 95th percentiles, weighted by length or area, as the surface-distance package computes it.",
+        formula="max over both directions of the distance at which 95 % of the length or area is first reached.",
+        source="compute_robust_hausdorff of github.com/google-deepmind/surface-distance",
     ),
 )

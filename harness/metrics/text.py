@@ -6,11 +6,11 @@ from collections.abc import Callable
 import numpy as np
 
 from harness.extract import medplib_normalise, standard_normalise, vqa_v2_normalise, words, yes_no
-from harness.metrics.row import Floats, Metric, Outcome, Stats
+from harness.metrics.ratios import MISS, f1_precision_recall, miss_if_answered, ratio, shares
+from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Prediction, Sample
 
 _YES_NO_ANSWERS = frozenset({"yes", "no", "是", "否"})
-_MISS: Stats = (0.0, 1.0)
 
 
 def _reply(prediction: Prediction) -> str:
@@ -34,7 +34,7 @@ def _standard_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
         return _hit(standard_normalise(_reply(prediction)) in accepted, "equal_text")
     answer = yes_no(_reply(prediction))
     if answer is None:
-        return Outcome("unparsed", _MISS, {"rule": "yes_no"})
+        return Outcome("unparsed", MISS, {"rule": "yes_no"})
     return _hit(answer in {yes_no(text) for text in accepted & _YES_NO_ANSWERS}, "yes_no")
 
 
@@ -49,22 +49,8 @@ def _equality(normalise: Callable[[str], str]) -> Callable[[Sample, Prediction],
     return score
 
 
-def _accuracy_combine(sums: Floats) -> Floats:
-    return _shares(sums[..., :1], sums[..., 1:], empty=np.nan)
-
-
-def _accuracy_worst(sample: Sample) -> Stats:
-    return _MISS if sample.target.answers else (0.0, 0.0)
-
-
 def _accuracy_ceiling(sample: Sample) -> float | None:
     return 1.0 if sample.target.answers else None
-
-
-def _shares(parts: Floats, wholes: Floats, *, empty: float) -> Floats:
-    """Return parts / wholes, and `empty` where the whole is 0."""
-    shares: Floats = np.divide(parts, wholes, out=np.full(np.shape(parts), empty), where=wholes > 0)
-    return shares
 
 
 def _standard_tokens(sample: Sample, prediction: Prediction) -> Outcome:
@@ -78,10 +64,7 @@ def _standard_tokens(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _standard_tokens_combine(sums: Floats) -> Floats:
-    overlap, predicted, target = sums[..., 0], sums[..., 1], sums[..., 2]
-    f1 = _shares(2 * overlap, predicted + target, empty=np.nan)
-    shares = np.stack([f1, _shares(overlap, predicted, empty=0.0), _shares(overlap, target, empty=0.0)], axis=-1)
-    return np.where(np.isnan(f1)[..., np.newaxis], np.nan, shares)
+    return f1_precision_recall(sums[..., 0], sums[..., 1], sums[..., 2])
 
 
 def _standard_tokens_worst(sample: Sample) -> Stats:
@@ -110,8 +93,8 @@ def _medplib_tokens(sample: Sample, prediction: Prediction) -> Outcome:
 
 def _medplib_tokens_combine(sums: Floats) -> Floats:
     tp, fp, fn = sums[..., 0], sums[..., 1], sums[..., 2]
-    precision, recall = _shares(tp, tp + fp, empty=0.0), _shares(tp, tp + fn, empty=0.0)
-    f1 = _shares(2 * precision * recall, precision + recall, empty=0.0)
+    precision, recall = shares(tp, tp + fp, 0.0), shares(tp, tp + fn, 0.0)
+    f1 = shares(2 * precision * recall, precision + recall, 0.0)
     return np.stack([f1, precision, recall], axis=-1)
 
 
@@ -127,7 +110,9 @@ def _medplib_tokens_ceiling(sample: Sample) -> float | None:
     return 1.0 if _medplib_words(_reference(sample)) else 0.0
 
 
-def _accuracy(protocol: str, score: Callable[[Sample, Prediction], Outcome], summary: str) -> Metric:
+def _accuracy(
+    protocol: str, score: Callable[[Sample, Prediction], Outcome], summary: str, *, formula: str, note: str, source: str
+) -> Metric:
     return Metric(
         name="vqa_accuracy",
         protocol=protocol,
@@ -137,10 +122,13 @@ def _accuracy(protocol: str, score: Callable[[Sample, Prediction], Outcome], sum
         line="text",
         suits=frozenset({"text"}),
         score=score,
-        combine=_accuracy_combine,
-        worst=_accuracy_worst,
+        combine=ratio,
+        worst=miss_if_answered,
         ceiling=_accuracy_ceiling,
         summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target=0.0, both=1.0, note=note),
+        source=source,
     )
 
 
@@ -149,16 +137,26 @@ METRICS: tuple[Metric, ...] = (
         "standard",
         _standard_accuracy,
         "Share of right answers: yes or no read from the reply's words, other answers equal after normalising.",
+        formula="First answer yes or no: 1 if the reply's words hold exactly one of the two and an answer is the same; "
+        "both or neither: unparsed. Else 1 if the normalised reply equals a normalised answer.",
+        note="Against yes or no an empty reply is unparsed.",
+        source="ours",
     ),
     _accuracy(
         "vqa-v2",
         _equality(vqa_v2_normalise),
         "Share of replies equal to the first answer after the VQA v2 normaliser.",
+        formula="1 if reply and first answer are equal, each normalised once.",
+        note="What normalises to nothing, such as an article, is empty.",
+        source="Goyal et al., arXiv:1612.00837, evaluation code; one answer in place of ten",
     ),
     _accuracy(
         "medplib",
         _equality(medplib_normalise),
         "Share of replies equal to the first answer after MedPLIB's normaliser, as released.",
+        formula="1 if reply and first answer are equal, each normalised once.",
+        note="What normalises to nothing, such as an article, is empty.",
+        source="VQA metrics of MedPLIB, arXiv:2412.09278",
     ),
     Metric(
         name="token_prf",
@@ -173,6 +171,10 @@ METRICS: tuple[Metric, ...] = (
         worst=_standard_tokens_worst,
         ceiling=_standard_tokens_ceiling,
         summary="Words in common with the first answer, each counted as often as both sides have it.",
+        formula="c = shared words, each the lesser of its two counts; precision = c / words of the reply, "
+        "recall = c / words of the answer, F1 = 2 c / (words of both).",
+        empty=EmptyCases(prediction=0.0, target=0.0, both="undefined"),
+        source="ours; token F1 as in Rajpurkar et al., arXiv:1606.05250, with our normaliser",
     ),
     Metric(
         name="token_prf",
@@ -187,5 +189,9 @@ METRICS: tuple[Metric, ...] = (
         worst=_medplib_tokens_worst,
         ceiling=_medplib_tokens_ceiling,
         summary="Words in common with the first answer as MedPLIB counts them: no clipping.",
+        formula="tp = words of the reply that the answer has, fp = its others, fn = words of the answer that the "
+        "reply lacks; P = tp / (tp + fp), R = tp / (tp + fn), F1 = 2 P R / (P + R). Both texts are normalised twice.",
+        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
+        source="open-ended metrics of MedPLIB, arXiv:2412.09278",
     ),
 )

@@ -5,16 +5,20 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import masks
 from harness.errors import SpecError, nearest
-from harness.records import Adapter, Answer, Box, Capabilities, Points, PredictedEntity, Region, Request, Size, Target
+from harness.records import Adapter, Answer, Box, Capabilities, Points, PredictedEntity, Region, Request, Size
 
 ANYTHING = frozenset({"text", "image", "images", "volume", "point", "box", "region"})
-GIVES_ALL = frozenset({"text", "masks", "boxes", "nll"})
+GIVES_ALL = frozenset({"text", "masks", "boxes", "nll", "embedding"})
+
+DIMENSIONS = 64
+"""Length of the vectors that a baseline embeds with."""
 
 
 class _Baseline(ABC):
@@ -59,7 +63,6 @@ class Empty(_Baseline):
 class Oracle(_Baseline):
     """Answers with the target: the ceiling, and a check of the task itself. Enters no board."""
 
-    gives = GIVES_ALL | {"embedding"}
     takes = ANYTHING | {"target"}
     per_sample = True
 
@@ -68,7 +71,7 @@ class Oracle(_Baseline):
         target = request.target
         assert target is not None
         found = [] if target.absent else [entity for entity in target.entities if entity.mask is not None]
-        nll = _nll_of_choice(target, len(request.candidates))
+        nll = _nll_of_choice(target.choice, len(request.candidates))
         return Answer(
             text=request.oracle,
             choice=target.choice,
@@ -78,17 +81,18 @@ class Oracle(_Baseline):
             boxes=target.boxes,
             nll=nll,
             nll_tokens=(1,) * len(nll),
+            embedding=_own_direction(request.sample_id or "") if "embedding" in request.wants else (),
         )
 
 
 class Majority(_Baseline):
-    """Answers with the train split's most frequent answer, or with the pixels most train masks share.
+    """Answers with the train split's most frequent answer or letter, or with the pixels most train masks share.
 
     Args:
         by: `question` answers with the most frequent train answer to the same question, where train asks it.
     """
 
-    gives = frozenset({"text", "masks"})
+    gives = frozenset({"text", "masks", "nll"})
     takes = ANYTHING | {"prior"}
     per_sample = True
 
@@ -98,55 +102,74 @@ class Majority(_Baseline):
         self.by = by
 
     def answer(self, request: Request) -> Answer:
-        """Return the prior's answer or mask."""
+        """Return the prior's answer, letter or mask."""
         prior = request.prior
         assert prior is not None
         if "masks" in request.wants and prior.mask is not None:
             return Answer(masks=(prior.mask,), mask_scores=(1.0,))
+        by_letter = prior.choice_to_question if self.by == "question" else None
+        letter = by_letter or prior.choice
+        if request.kind == "nll":
+            nll = _nll_of_choice(letter, len(request.candidates))
+            return Answer(nll=nll, nll_tokens=(1,) * len(nll))
+        if request.choices:
+            return Answer(text=None if letter is None else request.choices[ord(letter) - ord("A")])
         by_question = prior.answer_to_question if self.by == "question" else None
         return Answer(text=by_question if by_question is not None else prior.answer)
 
 
 class Random(_Baseline):
-    """Draws by the hash of the request's key: an option, a yes or no, a rectangle. The same draw on every run."""
+    """Draws by the hash of the request's key: an option, else yes or no, a rectangle, a direction.
 
-    gives = frozenset({"text", "masks", "nll"})
+    The same draw on every run.
+    """
+
+    gives = GIVES_ALL
 
     def answer(self, request: Request) -> Answer:
         """Return a draw that fits what is asked for."""
         draw = np.random.default_rng(int.from_bytes(hashlib.sha256(request.key.encode()).digest()[:8], "big"))
+        if "embedding" in request.wants:
+            return Answer(embedding=draw.standard_normal((2, DIMENSIONS)).tolist())
         nll = tuple(float(value) for value in draw.random(len(request.candidates)))
-        text = ("yes", "no")[int(draw.integers(2))] if "text" in request.wants else None
+        replies = request.choices or ("yes", "no")
+        text = replies[int(draw.integers(len(replies)))] if "text" in request.wants else None
         answer = Answer(text=text, nll=nll, nll_tokens=(1,) * len(nll))
-        if "masks" not in request.wants:
+        if not {"masks", "boxes"} & set(request.wants):
             return answer
-        return replace(answer, masks=(masks.from_box(_random_box(draw, _size(request)), _size(request)),))
+        box = _random_box(draw, _size(request))
+        if "boxes" in request.wants:
+            return replace(answer, boxes=(box,))
+        return replace(answer, masks=(masks.from_box(box, _size(request)),))
 
 
 class CenterBox(_Baseline):
-    """Marks the prompted box, else the central rectangle of half the image's height and width."""
+    """Marks the prompted box, else the central one of half the extent along each axis."""
 
-    gives = frozenset({"masks"})
+    gives = frozenset({"masks", "boxes"})
 
     def answer(self, request: Request) -> Answer:
-        """Return one filled rectangle."""
+        """Return one box, filled where a mask is wanted."""
         size = _size(request)
-        return Answer(masks=(masks.from_box(_prompted_box(request) or _central_box(size), size),), mask_scores=(1.0,))
+        box = _prompted_box(request) or _central_box(size)
+        if "boxes" in request.wants:
+            return Answer(boxes=(box,))
+        return Answer(masks=(masks.from_box(box, size),), mask_scores=(1.0,))
 
 
 class Otsu(_Baseline):
     """Splits grey values at Otsu's threshold and marks the smaller side, inside the prompted box where there is one."""
 
     gives = frozenset({"masks"})
-    takes = frozenset({"text", "image", "point", "box", "region"})
+    takes = frozenset({"text", "image", "volume", "point", "box", "region"})
 
     def answer(self, request: Request) -> Answer:
-        """Return one mask segmented from the pixels."""
-        pixels = request.images[0].image()
-        box = _prompted_box(request)
-        mask = np.zeros(pixels.shape[:2], dtype=bool)
-        window = _window(box, pixels.shape[:2])
-        mask[window] = _smaller_side(_grey(pixels)[window])
+        """Return one mask segmented from the pixels or voxels."""
+        shown: Any = request.media[0]  # a handle, at the model's door
+        grey = shown.volume() if shown.record.kind == "volume" else _grey(shown.image())
+        mask = np.zeros(grey.shape, dtype=bool)
+        window = _window(_prompted_box(request), grey.shape)
+        mask[window] = _smaller_side(grey[window])
         return Answer(masks=(mask,), mask_scores=(1.0,))
 
 
@@ -180,11 +203,18 @@ def build(name: str = "", *, by: str | None = None) -> Adapter:
     return BASELINES[name]()
 
 
-def _nll_of_choice(target: Target, candidates: int) -> tuple[float, ...]:
-    """Return 0 for the right option and 1 for the others; nothing where the target names no option."""
-    if target.choice is None:
+def _nll_of_choice(letter: str | None, candidates: int) -> tuple[float, ...]:
+    """Return 0 for the option of that letter and 1 for the others; nothing without a letter."""
+    if letter is None:
         return ()
-    return tuple(float(chr(ord("A") + index) != target.choice) for index in range(candidates))
+    return tuple(float(chr(ord("A") + index) != letter) for index in range(candidates))
+
+
+def _own_direction(sample_id: str) -> tuple[tuple[float, ...], ...]:
+    """Return an image and a text vector that are equal and unlike those of every other sample."""
+    bits = int.from_bytes(hashlib.sha256(sample_id.encode()).digest()[: DIMENSIONS // 8], "big")
+    vector = tuple(1.0 if bits >> place & 1 else -1.0 for place in range(DIMENSIONS))
+    return vector, vector
 
 
 def _size(request: Request) -> Size:
@@ -224,11 +254,14 @@ def _corners(low: Sequence[int], high: Sequence[int]) -> Box:
     return Box(corners=(*low, *high))
 
 
-def _window(box: Box | None, size: Size) -> tuple[slice, slice]:
+def _window(box: Box | None, size: Size) -> tuple[slice, ...]:
+    """Return the rows and columns, of a volume the slices too, that a box covers; everything without one."""
     if box is None:
-        return slice(0, size[0]), slice(0, size[1])
-    x1, y1, x2, y2 = box.corners
-    return slice(max(0, math.floor(y1)), max(0, math.ceil(y2))), slice(max(0, math.floor(x1)), max(0, math.ceil(x2)))
+        return tuple(slice(0, length) for length in size)
+    axes = len(size)
+    low, high = box.corners[:axes], box.corners[axes:]
+    spans = [slice(max(0, math.floor(start)), max(0, math.ceil(end))) for start, end in zip(low, high, strict=True)]
+    return tuple(spans if axes == 3 else spans[::-1])
 
 
 def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -237,7 +270,7 @@ def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.rint(luma).astype(np.uint8)
 
 
-def _smaller_side(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _smaller_side(grey: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return the side of Otsu's threshold with fewer pixels; nothing where all pixels are equal."""
     from skimage.filters import threshold_otsu
 

@@ -1,7 +1,7 @@
 """The defects that real releases have, planted on purpose into a drawn one."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,17 +47,19 @@ def plant(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
     )
 
 
-def check_names(defects: frozenset[str]) -> None:
+def check_names(defects: frozenset[str], known: Iterable[str] | None = None) -> None:
     """Refuse a defect that nobody knows.
 
+    Args:
+        defects: Names of defects.
+        known: Those that a release can have; `DEFECTS` where none are given.
     Raises:
         SpecError: There is one.
     """
+    names = list(DEFECTS if known is None else known)
     for defect in sorted(defects):
-        if defect not in DEFECTS:
-            raise SpecError(
-                f"defects: expected some of {', '.join(DEFECTS)}, found '{defect}'{nearest(defect, list(DEFECTS))}"
-            )
+        if defect not in names:
+            raise SpecError(f"defects: expected some of {', '.join(names)}, found '{defect}'{nearest(defect, names)}")
 
 
 class _Soil:

@@ -6,9 +6,16 @@ from pathlib import Path
 
 from harness.errors import SpecError
 from harness.phantoms.defects import PATIENTS_NEEDED, Planted, check_names, plant
+from harness.phantoms.m3d_refseg import write_m3d_volumes
+from harness.phantoms.m3d_vqa import write_m3d_family
 from harness.phantoms.mecovqa import write_mecovqa
+from harness.phantoms.medical_vqa import write_pathvqa, write_pmc_vqa, write_slake
+from harness.phantoms.mimoseg import write_mimoseg
+from harness.phantoms.mmmu import write_mmmu
+from harness.phantoms.omnimedvqa import write_omnimedvqa
 from harness.phantoms.patients import draw_patients
 from harness.phantoms.samed2d import write_pictures
+from harness.phantoms.segmentation import write_dicom_folder, write_image_folder, write_nifti_folder
 from harness.phantoms.vqa_rad import write_vqa_rad
 
 PATIENTS = 80
@@ -69,7 +76,20 @@ class Family:
     write: Callable[[Path, int], None]
 
 
-FAMILIES: tuple[Family, ...] = (Family("pictures", ("samed2d", "vqa_rad", "mecovqa"), _write_pictures),)
+FAMILIES: tuple[Family, ...] = (
+    Family("pictures", ("samed2d", "vqa_rad", "mecovqa"), _write_pictures),
+    Family("omnimedvqa", ("omnimedvqa",), write_omnimedvqa),
+    Family("slake", ("slake",), write_slake),
+    Family("pathvqa", ("pathvqa",), write_pathvqa),
+    Family("pmc_vqa", ("pmc_vqa",), write_pmc_vqa),
+    Family("mmmu", ("mmmu",), write_mmmu),
+    Family("m3d_cap", ("m3d_cap", "m3d_vqa"), write_m3d_family),
+    Family("m3d_seg", ("m3d_seg", "m3d_refseg"), write_m3d_volumes),
+    Family("mimoseg", ("mimoseg",), write_mimoseg),
+    Family("segmentation", ("segmentation",), write_image_folder),
+    Family("nifti_seg", ("nifti_seg",), write_nifti_folder),
+    Family("dicom_seg", ("dicom_seg",), write_dicom_folder),
+)
 
 
 def family_of(reader: str) -> Family:

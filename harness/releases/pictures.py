@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.images import UPRIGHT, Window, examine_image, read_image, read_mask
+from harness.images import UPRIGHT, examine_image, read_image, read_mask
 from harness.integrity import Integrity
 from harness.masks import area, encode, merge
 from harness.records import Json, Mask, Media, Size
 from harness.releases.reader import ReleaseFiles
 from harness.serial import mask_from_json, mask_to_json, to_json
+from harness.windows import Window
 
 MISSING = "missing"
 """What is found out about a file that is not there."""
@@ -61,7 +62,7 @@ class Album:
     Attributes:
         root: The data root.
         derived: Where files lie that the release holds in another form.
-        window: (low, high) grey values that become 0 and 255 in images of more than 8 bits.
+        window: Which grey values become 0 and 255 in images of more than 8 bits.
     """
 
     root: Path
@@ -100,13 +101,13 @@ def look_at_file(files: ReleaseFiles, path: str, *, window: Window | None, integ
         return MISSING if content is None else _image_facts(content, path, window)
 
     try:
-        found = files.once(["image", to_json(window)], path, look)
+        found = files.once(["picture", to_json(window)], path, look)
     except DataError as error:
         return _unreadable(path, error, integrity)
     if found == MISSING:
         integrity.find("missing_file", path)
         return Picture(media=Media(path=path, sha256=None), defect=f"image {path} is missing")
-    return _picture(found, path, window, integrity)
+    return _picture(found, path, integrity)
 
 
 def _image_facts(content: bytes, path: str, window: Window | None) -> dict[str, Json]:
@@ -125,7 +126,7 @@ def look_at_embedded(
         return _unreadable(place, error, integrity)
     path = f"{folder}/{facts['sha256']}{facts['suffix']}"
     files.derive(path, content)
-    return _picture(facts, path, window, integrity)
+    return _picture(facts, path, integrity)
 
 
 def look_at_bytes(content: bytes, path: str, *, window: Window | None, integrity: Integrity) -> Picture:
@@ -134,17 +135,17 @@ def look_at_bytes(content: bytes, path: str, *, window: Window | None, integrity
         facts = _image_facts(content, path, window)
     except DataError as error:
         return _unreadable(path, error, integrity)
-    return _picture(facts, path, window, integrity)
+    return _picture(facts, path, integrity)
 
 
-def _picture(facts: Mapping[str, Json], path: str, window: Window | None, integrity: Integrity) -> Picture:
+def _picture(facts: Mapping[str, Json], path: str, integrity: Integrity) -> Picture:
     if facts["orientation"] != UPRIGHT:
         integrity.find("exif_rotation", path, f"orientation {facts['orientation']}")
     media = Media(
         path=path,
         sha256=facts["sha256"],
         size=tuple(facts["size"]),
-        window=window if facts["deep"] else None,
+        window=None if facts["window"] is None else (facts["window"][0], facts["window"][1]),
     )
     return Picture(media=media)
 

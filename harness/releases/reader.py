@@ -13,6 +13,7 @@ from harness.errors import DataError, SpecError, nearest
 from harness.integrity import Integrity
 from harness.looked import Looked
 from harness.records import Json, Sample
+from harness.windows import Window
 
 ALL = "all"
 """The one split of a release that has none."""
@@ -42,7 +43,7 @@ class ReleaseRequest:
         subset: One of the reader's subsets; None where it has none.
         where: Per record field, the values to keep; compared without case and outer blanks.
         options: Choices of the reader.
-        window: (low, high) grey values that become 0 and 255 in images of more than 8 bits.
+        window: Which grey values become 0 and 255 in images of more than 8 bits.
     """
 
     dataset: str
@@ -50,7 +51,7 @@ class ReleaseRequest:
     subset: str | None = None
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     options: Mapping[str, Json] = field(default_factory=dict)
-    window: tuple[float, float] | None = None
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,15 +126,36 @@ class ReleaseFiles:
         Raises:
             DataError: The path leaves the data root, or the folder is there and cannot be listed.
         """
+        yield from self._entries(folder, lambda entry: entry.is_file())
+
+    def _entries(self, folder: str, wanted: "Callable[[os.DirEntry[str]], bool]") -> Iterator[str]:
         path = self.path(folder)
         self._note("root", folder, path)
         if not path.is_dir():
             return
         try:
             with os.scandir(path) as entries:
-                yield from (entry.name for entry in entries if entry.is_file())
+                yield from (entry.name for entry in entries if wanted(entry))
         except OSError as error:
             raise DataError(f"{folder}: cannot be listed: {error.strerror}; check the folder and its rights") from error
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """Yield the paths of all files in a folder and below, sorted within each folder; links to folders are left out.
+
+        Raises:
+            DataError: As `names`.
+        """
+        yield from (f"{folder}/{name}" for name in sorted(self.names(folder)))
+        for name in sorted(self.folders(folder)):
+            yield from self.walk(f"{folder}/{name}")
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """Yield the names of the folders in a folder, in no order; links are left out.
+
+        Raises:
+            DataError: As `names`.
+        """
+        yield from self._entries(folder, lambda entry: entry.is_dir(follow_symlinks=False))
 
     def derive(self, relative: str, content: bytes) -> None:
         """Write a file that the release holds in another form below the derived folder, once."""
@@ -176,19 +198,36 @@ Read = Callable[[ReleaseFiles, ReleaseRequest, Integrity], Iterator[tuple[str, S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Free:
+    """An option whose value the task writes itself, as against one of a list.
+
+    Attributes:
+        default: Where the task is silent.
+        fault: Value -> `expected ..., found ...`; nothing where the value is right.
+    """
+
+    default: Json
+    fault: Callable[[Json], str]
+
+
+Options = Mapping[str, tuple[Json, ...] | Free]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
     """One published dataset layout.
 
     Attributes:
         name: As in task files.
         version: Raised by any change that can move a manifest.
-        folders: What it looks for below a data root; all must be there.
+        folders: What it looks for below a data root; all must be there, of `one|other` either.
         strata: Keys it fills in every sample, `unknown` where the release does not tell.
         splits: Splits that a data root's files hold.
         read: See `Read`.
         obtain: One sentence: how to get the data.
         subsets: Values of `release.subset`; empty where it takes none.
-        options: Values of each key of `release.options`, the default first.
+        options: Per key of `release.options` its values, the default first, or what checks a value of the task's own.
+        fit: Where folders or splits follow from a request's options: returns the reader with those of the request.
     """
 
     name: str
@@ -199,11 +238,21 @@ class Reader:
     read: Read
     obtain: str
     subsets: tuple[str, ...] = ()
-    options: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
+    fit: "Callable[[ReleaseRequest], Reader] | None" = None
 
     def option(self, request: ReleaseRequest, name: str) -> Json:
         """Return the value of an option, its default where the request is silent."""
-        return request.options.get(name, self.options[name][0])
+        return request.options.get(name, self.defaults[name])
+
+    @property
+    def defaults(self) -> dict[str, Json]:
+        """Value of each option where a request is silent."""
+        return {key: known.default if isinstance(known, Free) else known[0] for key, known in self.options.items()}
+
+    def fitted(self, request: ReleaseRequest) -> "Reader":
+        """Return the reader with the folders and splits that a request's options name."""
+        return self if self.fit is None else self.fit(request)
 
     def find_root(self, roots: Sequence[Path]) -> Path:
         """Return the first data root that holds all folders of this release.
@@ -212,9 +261,9 @@ class Reader:
             ReleaseAbsentError: None does; the message says what was looked for where, and how to get it.
         """
         for root in roots:
-            if all((root / folder).is_dir() for folder in self.folders):
+            if all(any((root / name).is_dir() for name in folder.split("|")) for folder in self.folders):
                 return root
-        wanted = " and ".join(f"{folder}/" for folder in self.folders)
+        wanted = " and ".join(f"{folder.replace('|', '/ or ')}/" for folder in self.folders)
         looked = ", ".join(str(root) for root in roots) or "no data root was given"
         raise ReleaseAbsentError(
             f"{self.name}: expected {wanted} below a data root, looked in: {looked}. {self.obtain}"
@@ -234,9 +283,9 @@ class Reader:
                 known = ", ".join(self.options) or "none"
                 hint = nearest(key, tuple(self.options))
                 raise SpecError(f"release.options.{key}: reader {self.name} has the options {known}{hint}")
-            if value not in self.options[key]:
-                known = " or ".join(map(repr, self.options[key]))
-                raise SpecError(f"release.options.{key}: expected {known}, found {value!r}")
+            fault = option_fault(self.options[key], value)
+            if fault:
+                raise SpecError(f"release.options.{key}: {fault}")
 
     def check_split(self, root: Path, split: str) -> None:
         """Check that the files below `root` hold the split.
@@ -250,6 +299,13 @@ class Reader:
             raise ReleaseAbsentError(
                 f"release.split: reader {self.name} found the splits {held}, not {split!r}. {self.obtain}"
             )
+
+
+def option_fault(known: tuple[Json, ...] | Free, value: Json) -> str:
+    """Return what is wrong with the value of an option; nothing where it is right."""
+    if isinstance(known, Free):
+        return known.fault(value)
+    return "" if value in known else f"expected {' or '.join(map(repr, known))}, found {value!r}"
 
 
 @dataclass(slots=True)
@@ -315,18 +371,8 @@ def stream_object(files: ReleaseFiles, relative: str) -> Iterator[tuple[str, Jso
     decoder = json.JSONDecoder()
     with files.open(relative) as file:
         buffer = _Buffer(file, relative, "object")
-        buffer.expect("{")
-        more = not buffer.ahead("}")
-        if not more:
-            buffer.expect("}")
-        while more:
-            key = buffer.value(decoder)
-            if not isinstance(key, str):
-                raise buffer.broken(f"expected a key in quotes, found {key!r}")
-            buffer.expect(":")
+        for key in buffer.keys(decoder):
             yield key, buffer.value(decoder)
-            more = buffer.ahead(",")
-            buffer.expect("," if more else "}")
         buffer.finish()
 
 
@@ -339,14 +385,31 @@ def stream_list(files: ReleaseFiles, relative: str) -> Iterator[Json]:
     decoder = json.JSONDecoder()
     with files.open(relative) as file:
         buffer = _Buffer(file, relative, "list")
-        buffer.expect("[")
-        more = not buffer.ahead("]")
-        if not more:
-            buffer.expect("]")
-        while more:
-            yield buffer.value(decoder)
-            more = buffer.ahead(",")
-            buffer.expect("," if more else "]")
+        yield from buffer.values(decoder)
+        buffer.finish()
+
+
+def stream_lists(files: ReleaseFiles, relative: str, keys: Sequence[str] | None = None) -> Iterator[tuple[str, Json]]:
+    """Yield (key, value) for every value of every list of a JSON file that holds one object of lists, in file order.
+
+    One value is in memory at a time.
+
+    Args:
+        files: The release.
+        relative: The file.
+        keys: Those that are wanted; what stands under the others is passed over and need be no list. None for all.
+    Raises:
+        DataError: The file is missing, is not one JSON object of lists, or ends early.
+    """
+    decoder = json.JSONDecoder()
+    with files.open(relative) as file:
+        buffer = _Buffer(file, relative, "object of lists")
+        for key in buffer.keys(decoder):
+            if keys is not None and key not in keys:
+                buffer.value(decoder)
+                continue
+            for value in buffer.values(decoder):
+                yield key, value
         buffer.finish()
 
 
@@ -379,6 +442,32 @@ class _Buffer:
         self._skip_blanks()
         if self._at < len(self._text):
             raise self.broken(f"expected nothing more, found {self._text[self._at : self._at + 20]!r}")
+
+    def keys(self, decoder: json.JSONDecoder) -> Iterator[str]:
+        """Yield the keys of the next object; what follows a key is to be read before the next is asked for."""
+        self.expect("{")
+        more = not self.ahead("}")
+        if not more:
+            self.expect("}")
+        while more:
+            key = self.value(decoder)
+            if not isinstance(key, str):
+                raise self.broken(f"expected a key in quotes, found {key!r}")
+            self.expect(":")
+            yield key
+            more = self.ahead(",")
+            self.expect("," if more else "}")
+
+    def values(self, decoder: json.JSONDecoder) -> Iterator[Json]:
+        """Yield the values of the next list."""
+        self.expect("[")
+        more = not self.ahead("]")
+        if not more:
+            self.expect("]")
+        while more:
+            yield self.value(decoder)
+            more = self.ahead(",")
+            self.expect("," if more else "]")
 
     def value(self, decoder: json.JSONDecoder) -> Json:
         """Return the next value, reading on while what is there does not end in one."""

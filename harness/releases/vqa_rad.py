@@ -3,8 +3,7 @@
 Source of the layouts and counts: Lau et al., Scientific Data 5:180251 (2018), and the files themselves.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,8 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.errors import DataError
 from harness.integrity import Integrity
-from harness.records import Json, Media, Sample, Target
+from harness.records import Json, Sample, Target
+from harness.releases.alternatives import YES_NO, with_options
+from harness.releases.gallery import Gallery, digests_of, find_overlap
 from harness.releases.reader import UNKNOWN, Reader, ReleaseFiles, ReleaseRequest, Selection, stream_list
+from harness.releases.tables import stream_parquet
 
 if TYPE_CHECKING:
     from harness.releases.pictures import Picture
@@ -25,13 +27,10 @@ IMAGES = f"{FOLDER}/images"
 MEVF_FILES = {"train": f"{FOLDER}/trainset.json", "test": f"{FOLDER}/testset.json"}
 HUB_FOLDER = f"{FOLDER}/data"
 HUB_FILES = {"train": "train-*.parquet", "test": "test-*.parquet"}
-HUB_ROWS = 64
-"""Rows with their embedded images that are in memory at a time."""
 EMBEDDED = f"{FOLDER}/embedded"
 
 SPLITS = ("train", "test")
 MISSING = "NULL"
-YES_NO = frozenset({"yes", "no"})
 QUESTION_TYPE_SPELLINGS: Mapping[str, str] = {"atrib": "attrib", "prse": "pres"}
 
 RECORD_FIELDS = (
@@ -105,17 +104,18 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """
     name = _choose_layout(files, READER.option(request, "layout"), integrity)
     layout = LAYOUTS[name]
-    selection = Selection.of(request, (*layout.fields, "organ"))
-    gallery = _Gallery(files, request, integrity)
+    selection = Selection.of(request, (*layout.fields, "organ", "answer_form"))
+    gallery = Gallery(files, request, integrity, EMBEDDED)
     for row in layout.rows(files, request.split):
         fields = _repaired(row, integrity)
         selection.before += 1
         if selection.admits({key: fields.get(key, "") for key in selection.where}):
             selection.after += 1
-            yield row.place, _sample(row, fields, gallery.picture(row), request, integrity)
+            picture = gallery.picture(row.place, row.image, row.content)
+            yield row.place, _sample(row, fields, picture, request, integrity)
     selection.report(integrity)
     if request.split == "test":
-        _find_overlap(layout, files, gallery.digests, integrity)
+        find_overlap(gallery, _train_images(layout, files), FOLDER)
 
 
 def _choose_layout(files: ReleaseFiles, asked: Json, integrity: Integrity) -> str:
@@ -128,49 +128,13 @@ def _choose_layout(files: ReleaseFiles, asked: Json, integrity: Integrity) -> st
     return wanted[0]
 
 
-class _Gallery:
-    """The images of the samples read so far, each looked at once."""
-
-    def __init__(self, files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> None:
-        self._files = files
-        self._window = request.window
-        self._integrity = integrity
-        self._pictures: dict[str, Picture] = {}
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """Path of each image that could be read, by digest."""
-        media = (picture.media for picture in self._pictures.values())
-        return {item.sha256: item.path for item in media if item.sha256 is not None}
-
-    def picture(self, row: _Row) -> "Picture":
-        from harness.releases.pictures import Picture  # numpy and Pillow load when a release is read, not listed
-
-        if row.image is None and row.content is None:
-            self._integrity.find("missing_value", row.place, "image")
-            return Picture(media=Media(path=row.place, sha256=None), defect="the record names no image")
-        key = row.image or hashlib.sha256(row.content or b"").hexdigest()
-        if key not in self._pictures:
-            self._pictures[key] = self._look(row)
-        return self._pictures[key]
-
-    def _look(self, row: _Row) -> "Picture":
-        from harness.releases.pictures import look_at_embedded, look_at_file
-
-        if row.content is None:
-            return look_at_file(self._files, row.image or "", window=self._window, integrity=self._integrity)
-        return look_at_embedded(
-            self._files, row.content, EMBEDDED, row.place, window=self._window, integrity=self._integrity
-        )
-
-
 def _sample(
     row: _Row, fields: Mapping[str, Json], picture: "Picture", request: ReleaseRequest, integrity: Integrity
 ) -> Sample:
     absent = [name for name in ("question", "answer") if name not in fields]
     for name in absent:
         integrity.find("missing_value", row.place, name)
-    return Sample(
+    sample = Sample(
         id=f"{request.dataset}/{request.split}/{row.id}",
         media=(picture.media,),
         question=fields.get("question", ""),
@@ -179,10 +143,15 @@ def _sample(
         cluster=picture.media.path.rpartition("/")[2],
         defect=picture.defect or (f"the record has no {absent[0]}" if absent else None),
     )
+    lettered = READER.option(request, "choices") == "closed" and fields.get("answer_type") == "closed" and not absent
+    return with_options(sample, row.place, integrity) if lettered else sample
 
 
 def _repaired(row: _Row, integrity: Integrity) -> dict[str, Json]:
-    """Return the record's fields with known defects repaired, strata values lower case, `organ` added."""
+    """Return the record's fields with known defects repaired, strata values lower case.
+
+    `organ` and `answer_form`, yes/no or phrase, are added.
+    """
     fields = dict(row.fields)
     for name in ("question", "answer"):
         if name in fields and not isinstance(fields[name], str):
@@ -193,6 +162,8 @@ def _repaired(row: _Row, integrity: Integrity) -> dict[str, Json]:
     elif "answer" in fields:
         fields["answer_type"] = "closed" if fields["answer"].strip().casefold() in YES_NO else "open"
         integrity.repair("answer_type_from_answer", row.place)
+    if "answer" in fields:
+        fields["answer_form"] = "yes/no" if fields["answer"].strip().casefold() in YES_NO else "phrase"
     if "question_type" in fields:
         fields["question_type"] = _question_type(str(fields["question_type"]), row.place, integrity)
     if "image_organ" in fields:
@@ -213,42 +184,11 @@ def _question_type(value: str, place: str, integrity: Integrity) -> str:
     return ", ".join(sorted(QUESTION_TYPE_SPELLINGS.get(word, word) for word in words))
 
 
-def _find_overlap(layout: _Layout, files: ReleaseFiles, test: Mapping[str, str], integrity: Integrity) -> None:
-    """Report the test images, by digest, whose bytes also occur in train."""
+def _train_images(layout: _Layout, files: ReleaseFiles) -> Iterator[tuple[str, str]] | None:
+    """Return (name, sha256) of the train images; None where there is no train split."""
     if "train" not in layout.found(files):
-        integrity.find("not_checked", FOLDER, "no train split, so its overlap with test was not checked")
-        return
-    integrity.checked["train_test_overlap"] = len(test)
-    train: dict[str, str] = {}
-    for image, digest in _train_digests(layout, files):
-        train.setdefault(digest, image)
-    for digest in test.keys() & train.keys():
-        integrity.find("train_test_overlap", test[digest], f"in train as {train[digest]}")
-
-
-def _train_digests(layout: _Layout, files: ReleaseFiles) -> Iterator[tuple[str, str]]:
-    """Yield (name, sha256) of each train image that can be read; the others are findings of the train split."""
-    seen: set[str] = set()
-    for row in layout.rows(files, "train"):
-        name = row.image or row.place
-        if name not in seen:
-            seen.add(name)
-            found = _file_digest(files, row.image) if row.image is not None else _digest(row.content)
-            if found:
-                yield name, found
-
-
-def _file_digest(files: ReleaseFiles, path: str) -> str:
-    """Return the sha256 of a file; nothing where it cannot be read."""
-    try:
-        found: str = files.once("digest", path, lambda: _digest(files.read(path)))
-    except DataError:
-        return ""
-    return found
-
-
-def _digest(content: bytes | None) -> str:
-    return "" if content is None else hashlib.sha256(content).hexdigest()
+        return None
+    return digests_of(files, ((row.place, row.image, row.content) for row in layout.rows(files, "train")))
 
 
 def _osf_found(files: ReleaseFiles) -> tuple[str, ...]:
@@ -306,43 +246,12 @@ def _hub_found(files: ReleaseFiles) -> tuple[str, ...]:
 def _hub_rows(files: ReleaseFiles, split: str) -> Iterator[_Row]:
     row = 0
     for name in _hub_names(files, split):
-        for record in _parquet_records(files, f"{HUB_FOLDER}/{name}"):
-            image = record.pop("image") or {}
+        records = stream_parquet(files, f"{HUB_FOLDER}/{name}", images=("image",), columns=("question", "answer"))
+        for record in records:
+            content = record.pop("image")
             fields = {key: value for key, value in record.items() if not _is_missing(value)}
-            yield _Row(
-                place=f"{HUB_FOLDER}/{name}[{row}]", id=str(row), image=None, content=image.get("bytes"), fields=fields
-            )
+            yield _Row(place=f"{HUB_FOLDER}/{name}[{row}]", id=str(row), image=None, content=content, fields=fields)
             row += 1
-
-
-def _parquet_records(files: ReleaseFiles, relative: str) -> Iterator[dict[str, Json]]:
-    """Yield the rows of a parquet file, a few in memory at a time.
-
-    Raises:
-        DataError: Not a parquet file, or not with the columns image {bytes}, question and answer.
-    """
-    import pyarrow
-    from pyarrow import parquet
-
-    columns = ["image", "question", "answer"]
-    with files.open(relative) as source:
-        try:
-            table = parquet.ParquetFile(source)
-            _check_columns(table.schema_arrow, columns, relative)
-            for batch in table.iter_batches(batch_size=HUB_ROWS, columns=columns):
-                yield from batch.to_pylist()
-        except (pyarrow.ArrowException, OSError) as error:
-            raise DataError(f"{relative}: expected parquet, found {error}; the download may be incomplete") from error
-
-
-def _check_columns(schema: Json, columns: Sequence[str], relative: str) -> None:
-    found = list(schema.names)
-    is_struct = "image" in found and str(schema.field("image").type).startswith("struct<bytes: binary")
-    if not is_struct or not set(columns) <= set(found):
-        raise DataError(
-            f"{relative}: expected the columns image (a struct that begins with bytes), question and answer, "
-            f"found {', '.join(f'{item.name}: {item.type}' for item in schema)}"
-        )
 
 
 LAYOUTS: Mapping[str, _Layout] = {
@@ -363,5 +272,5 @@ READER = Reader(
         "Download VQA-RAD from https://osf.io/89kps (or the parquet files of flaviagiammarino/vqa-rad) "
         f"into a folder named {FOLDER}."
     ),
-    options={"layout": ("auto", *LAYOUTS)},
+    options={"layout": ("auto", *LAYOUTS), "choices": ("none", "closed")},
 )

@@ -67,7 +67,8 @@ def medevalkit(reply: str, options: Sequence[str]) -> Reading:
     1. `letter`: what is left of the unwrapped reply up to its first full stop and after its last colon is a letter. A
        first paragraph that is a letter, or a last one that begins with a letter and a full stop, is the whole reply.
     2. `likeness`: the option, written as "a. text", that is most like the unwrapped reply; of equals the first.
-    3. `nothing_alike`: likeness 0 with all options; the first is taken, as released.
+    3. `nothing_alike`: likeness 0 with all options, as of an empty reply; the first is taken, as released. No options:
+       `none`.
     """
     named = {letter.lower(): option.lower() for letter, option in lettered(options).items()}
     text = unwrapped(_deciding_paragraph(tagged(reply, "answer").lower(), named)).strip().lower().replace("\n", "")

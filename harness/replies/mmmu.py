@@ -28,8 +28,8 @@ def mmmu(reply: str, options: Sequence[str]) -> Reading:
     2. `lone_letter`: an option letter between blanks. The article "A" is one.
     3. `option_text`: in a reply of more than five words an option's text, case aside.
 
-    Else `none`, where the released code draws an option at random. Before all this, what an answer tag or a box holds
-    replaces the reply, and each mark of , . ! ? ; : ' in turn is trimmed from its ends.
+    Else `none`, an empty reply too, where the released code draws an option at random. Before all this, what an
+    answer tag or a box holds replaces the reply, and each mark of , . ! ? ; : ' in turn is trimmed from its ends.
     """
     text = f" {_trimmed(_unwrapped(reply))} "
     named = lettered(options)

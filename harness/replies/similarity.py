@@ -24,7 +24,7 @@ def likeness(options: Sequence[str], reply: str) -> list[float]:
 
 
 def omnimedvqa(reply: str, options: Sequence[str]) -> Reading:
-    """Read the option most like the reply, case and all; of equals the first. Likeness 0 with all: no option.
+    """Read the option most like the reply, case and all; of equals the first. Likeness 0 with all, as of "": no option.
 
     A reply that is a letter is not understood: it is like whichever option holds that character. Rules: `likeness`,
     `nothing_alike`.
@@ -45,7 +45,8 @@ def huatuo(reply: str, options: Sequence[str]) -> Reading:
        it is returned as written and need not be an option's, so "I think" is read as I and "b" is not B.
     2. `option_text`: of the option texts in the lower-cased reply, the one whose last occurrence begins last; of
        equals the first.
-    3. `likeness`: the option most like the reply, both lower-cased; of equals the last, so something is always read.
+    3. `likeness`: the option most like the reply, both lower-cased; of equals the last. So something is always read, of
+       an empty reply the last option.
 
     Source: scorer.py of github.com/FreedomIntelligence/HuatuoGPT-Vision (2025-01). As released the matcher gets the
     whole record in place of the options, and the run ends at the first reply without a lone letter.

@@ -27,7 +27,7 @@ def strict_letter(reply: str, options: Sequence[str]) -> Reading:
        step 1 or not. Letters listed after it (B or C) count too, and so does every such place in the reply.
     4. `option_text`: the reply equals one option's text, both as `standard_normalise` leaves them.
 
-    Nothing read: rule `none`. No options: the same.
+    Nothing read, as of an empty reply: rule `none`. No options: the same. Source: ours.
     """
     named = lettered(options)
     text = unicodedata.normalize("NFKC", reply).strip()
@@ -40,7 +40,8 @@ def strict_letter(reply: str, options: Sequence[str]) -> Reading:
 def exact(reply: str, options: Sequence[str]) -> Reading:
     """Read a reply that is, its ends trimmed, character for character one option's letter or one option's text.
 
-    Steps: `letter`, then `option_text`; else `none`. A letter is read first where an option's text is a letter too.
+    Steps: `letter`, then `option_text`; else `none`, as of an empty reply. A letter is read first where an option's
+    text is a letter too. Source: ours.
     """
     named, text = lettered(options), reply.strip()
     if text in named:

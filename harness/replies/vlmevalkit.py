@@ -29,7 +29,7 @@ def vlmevalkit(reply: str, options: Sequence[str]) -> Reading:
     4. `option_text`: one option's text, and no other's, is in the reply, case aside, and the reply is at most twice as
        long as all options together.
 
-    Else `none`. A reply that marks a failed call skips to step 4.
+    Else `none`, as of an empty reply. A reply that marks a failed call skips to step 4.
     """
     named, known = lettered(options), _known_replies()
     if known["failed_call"] not in reply:

@@ -21,7 +21,14 @@ FLAGS = (
     "--allow-file-access-from-files",
     "--virtual-time-budget=5000",
 )
-PAGES = ("index.html", "phantom.html", "checks.html", "unplaced.html", "tasks/vqa_rad.html", "tasks/m3d_open_vqa.html")
+PAGES = (
+    "index.html",
+    "phantom.html",
+    "checks.html",
+    "unplaced.html",
+    "tasks/vqa_rad_yes_no.html",
+    "tasks/m3d_open_vqa.html",
+)
 MEASURE = """
 <script>
 const table = document.querySelector("td.n");

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-MASKS = {"samed2d_seg", "samed2d_seg_box", "mecovqa_g"}
-ALL = MASKS | {"vqa_rad", "mecovqa_c", "mecovqa_r"}
+MASKS = {"samed2d_seg", "samed2d_seg_box", "mecovqa_g", "m3d_semantic_segmentation"}
+WITH_TRAIN_SPLIT = {"vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g", "m3d_closed_vqa", "m3d_semantic_segmentation"}
+ALL = MASKS | WITH_TRAIN_SPLIT | {"omnimedvqa_letter"}
 
 
 @pytest.mark.ray
@@ -21,7 +22,7 @@ def test_demo_prints_numbers_and_where_the_reports_lie(command: Any, tmp_path: P
         assert f"report: {out / 'report.html'}" in result.stdout
         assert (out / "report.html").is_file()
         results = json.loads((out / "results.json").read_text())
-        served = {"vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g"} if model == "majority" else MASKS
+        served = WITH_TRAIN_SPLIT if model == "majority" else MASKS
         assert set(results["tasks"]) == served
         assert set(results["tasks"]) | set(results["unsupported"]) == served | ALL
         runners = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]

@@ -120,7 +120,7 @@ def test_a_group_brings_its_members(command: Any, tmp_path: Path) -> None:
     results = _results(tmp_path / "run")
     members = results["groups"]["demo"]["members"]
     assert {"samed2d_seg", "samed2d_seg_box", "vqa_rad"} < set(members)
-    assert set(results["tasks"]) == {"samed2d_seg", "samed2d_seg_box", "mecovqa_g"}
+    assert set(results["tasks"]) == {"samed2d_seg", "samed2d_seg_box", "mecovqa_g", "m3d_semantic_segmentation"}
     assert set(results["tasks"]) | set(results["unsupported"]) == set(members)
 
 

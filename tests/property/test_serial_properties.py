@@ -89,6 +89,7 @@ media = st.builds(
         ),
         2,
     ),
+    axes=st.sampled_from(["zyx", "xyz"]),
 )
 targets = st.builds(
     Target,
@@ -112,6 +113,14 @@ samples = st.builds(
     defect=maybe(text),
 )
 parts = st.builds(TextPart, text=text) | st.builds(MediaPart, media=media)
+priors = st.builds(
+    Prior,
+    answer=maybe(text),
+    answer_to_question=maybe(text),
+    choice=maybe(text),
+    choice_to_question=maybe(text),
+    mask=maybe(masks),
+)
 requests = st.builds(
     Request,
     kind=st.sampled_from(["generate", "nll", "embed"]),
@@ -119,12 +128,13 @@ requests = st.builds(
     messages=tuples(st.builds(Turn, role=st.sampled_from(["system", "user"]), parts=tuples(parts))),
     visual_prompts=tuples(prompts),
     candidates=tuples(text),
+    choices=tuples(text),
     decoding=mappings,
     repeat=small,
     seed=small,
     key=text,
     sample_id=maybe(text),
-    prior=maybe(st.builds(Prior, answer=maybe(text), answer_to_question=maybe(text), mask=maybe(masks))),
+    prior=maybe(priors),
     target=maybe(targets),
     oracle=maybe(text),
 )

@@ -86,6 +86,8 @@ def test_volumes_take_masks_and_boxes_of_three_axes() -> None:
         (("masks",), Answer(masks=(masks.empty((4, 6)),)), "ok"),
         (("text", "masks"), Answer(text="no lesion"), "ok"),
         (("boxes",), Answer(boxes=(Box(corners=(0, 0, 1, 1)),)), "ok"),
+        (("boxes",), Answer(text="[0, 0, 1, 1]"), "ok"),
+        (("boxes",), Answer(text=" "), "empty"),
         (("nll",), Answer(nll=(0.5, 1.0)), "ok"),
         (("embedding",), Answer(embedding=((1.0, 0.0), (0.0, 1.0))), "ok"),
         (("embedding",), Answer(), "empty"),
@@ -163,6 +165,10 @@ def test_token_counts_are_carried_as_plain_integers() -> None:
         (
             Answer(embedding=((1.0,), (1.0, 2.0))),
             "embedding: expected one image and one text vector of one length, found lengths 1, 2",
+        ),
+        (
+            Answer(embedding=((1.0,), (1.0,), (1.0,))),
+            "embedding: expected one image and one text vector of one length, found lengths 1, 1, 1",
         ),
         (Answer(embedding=((1.0, float("nan")), (1.0, 2.0))), "embedding[0][1]: expected a finite number, found nan"),
         (Answer(text=3), "text: expected text or None, found int"),  # type: ignore[arg-type]

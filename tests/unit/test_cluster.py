@@ -17,6 +17,7 @@ from harness.ledger import Ledger
 from harness.models.reference import ModelReference
 from harness.plan import Ask
 from harness.records import Prediction, Resources
+from harness.slice_folders import unpack
 from harness.store import RunStore
 from harness.worker import Finished, WorkerSetup, to_finished
 
@@ -368,6 +369,15 @@ def test_the_library_sends_files_below_its_roots_only(tmp_path: Path) -> None:
     assert library.read("../secret") is None
     assert library.read("link") is None
     assert library.read(str(tmp_path / "secret")) is None
+
+
+def test_the_library_sends_a_folder_of_slices_as_an_archive(tmp_path: Path) -> None:
+    (tmp_path / "root/series").mkdir(parents=True)
+    (tmp_path / "root/series/1.png").write_bytes(b"pixels")
+    content = _Library((tmp_path / "root",)).read("series")
+    assert content is not None
+    assert unpack(content, tmp_path / "got")
+    assert (tmp_path / "got/1.png").read_bytes() == b"pixels"
 
 
 def test_gpus_are_counted_without_a_library() -> None:

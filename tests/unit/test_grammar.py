@@ -52,6 +52,20 @@ def test_glamm_binds_the_mask_token_after_the_entity(text: str, expected: Found)
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<p>liver<SEG></p> and <p>spleen<SEG></p>", [("liver", (0,)), ("spleen", (1,))]),
+        ("<p> liver </p> [SEG] and <p> spleen </p> [SEG]", [("liver", (0,)), ("spleen", (1,))]),
+        ("<p>liver<SEG></p> and <p> spleen </p> [SEG]", [("liver", (0,)), ("spleen", ())]),
+        ("<p>liver</p>", [("liver", ())]),
+    ],
+)
+def test_either_grammar_is_read_by_its_mask_token(text: str, expected: Found) -> None:
+    assert entities(text, "mimo_or_glamm") == expected
+    assert "SEG]" not in plain_text("<p> liver </p> [SEG]", "mimo_or_glamm")
+
+
+@pytest.mark.parametrize(
     ("text", "grammar", "stray"),
     [
         ("<SEG> the <p>liver<SEG></p> <SEG>", "mimo", (0, 2)),
@@ -81,7 +95,7 @@ def test_without_a_grammar_there_are_no_entities() -> None:
 
 
 def test_an_unknown_grammar_is_refused_with_the_nearest() -> None:
-    expected = r"^grammar: expected mimo, glamm, none, got 'glam' \(did you mean 'glamm'\?\)$"
+    expected = r"^grammar: expected mimo, glamm, mimo_or_glamm, none, got 'glam' \(did you mean 'glamm'\?\)$"
     with pytest.raises(SpecError, match=expected):
         parse("", "glam")
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from harness.errors import DataError, SpecError
-from harness.images import ORIENTATION_TAG, PIXEL_CAP, examine_image, image_size, read_image, read_mask
+from harness.images import ORIENTATION_TAG, PIXEL_CAP, examine_image, image_size, read_image, read_labels, read_mask
+from harness.windows import MIN_MAX
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[9, 8, 7], [0, 0, 0], [255, 255, 255]]], dtype=np.uint8)
 GREYS = np.array([[0, 100, 200], [1, 2, 255]], dtype=np.uint8)
@@ -121,8 +122,29 @@ def test_deep_grey_without_a_window_says_what_to_add(read: Any) -> None:
 def test_facts_say_that_an_image_is_deep() -> None:
     data = encoded(Image.fromarray(np.zeros((2, 3), dtype=np.uint16)))
     facts = examine_image(data, window=(0, 1), where="a.png")
-    assert (facts.deep, facts.size) == (True, (2, 3))
-    assert not examine_image(encoded(Image.fromarray(GREYS)), window=(0, 1), where="a.png").deep
+    assert (facts.window, facts.size) == ((0, 1), (2, 3))
+    assert examine_image(encoded(Image.fromarray(GREYS)), window=(0, 1), where="a.png").window is None
+
+
+def test_a_window_of_percentiles_is_that_of_the_image() -> None:
+    data = encoded(Image.fromarray(np.array([[100, 300, 500]], dtype=np.uint16)))
+    assert examine_image(data, window=MIN_MAX, where="a.png").window == (100, 500)
+    np.testing.assert_array_equal(read_image(data, window=MIN_MAX, where="a.png")[0, :, 0], [0, 128, 255])
+
+
+def test_labels_are_palette_indices_and_grey_values() -> None:
+    palette = Image.fromarray(np.array([[0, 2]], dtype=np.uint8), mode="L").convert("P")
+    palette.putpalette([9, 9, 9] * 256)
+    palette.putdata([0, 2])
+    np.testing.assert_array_equal(read_labels(encoded(palette), where="m.png"), [[0, 2]])
+    deep = Image.fromarray(np.array([[0, 700]], dtype=np.uint16))
+    np.testing.assert_array_equal(read_labels(encoded(deep), where="m.png"), [[0, 700]])
+
+
+def test_colours_that_differ_are_no_labels() -> None:
+    data = encoded(Image.fromarray(np.array([[[1, 2, 3]]], dtype=np.uint8)))
+    with pytest.raises(DataError, match=r"m.png: expected one channel of labels or equal ones, found colours"):
+        read_labels(data, where="m.png")
 
 
 def test_a_window_runs_upwards() -> None:

@@ -108,13 +108,23 @@ def test_a_class_that_always_covers_the_border_is_not_called_inverted() -> None:
         (("ct", "mr"), Target(choice="C"), "the answer is 'C', the options are A to B"),
         (("ct", "mr"), Target(answers=("pet",)), "the answer is 'pet', the options are 'ct', 'mr'"),
         (("ct", "mr"), Target(choice="A", answers=("pet",)), "the answer is 'pet', the options are 'ct', 'mr'"),
-        (("x",) * 30, Target(choice="a"), "the answer is 'a', the options are A to Z"),
+        (tuple(map(str, range(30))), Target(choice="a"), "the answer is 'a', the options are A to Z"),
     ],
 )
 def test_an_answer_that_no_option_holds_is_reported(choices: tuple[str, ...], target: Target, problem: str) -> None:
     integrity = Integrity()
     integrity.count(Sample(id="d/all/1", choices=choices, target=target))
     assert integrity.findings == [Finding("answer_not_among_options", "d/all/1", problem)]
+
+
+def test_options_of_one_text_are_reported_whatever_their_outer_blanks() -> None:
+    integrity = Integrity()
+    for number, choices in enumerate([("a", "b", "a "), ("a", "A", "aa"), ("b", "c", "c", "b", "c"), ()]):
+        integrity.count(Sample(id=f"d/all/{number}", choices=choices))
+    assert integrity.findings == [
+        Finding("duplicate_option", "d/all/0", "'a' more than once"),
+        Finding("duplicate_option", "d/all/2", "'b', 'c' more than once"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from harness import media as media_module
 from harness.errors import DataError
 from harness.media import LocalMedia, MediaStore, with_handles
 from harness.records import Box, Crop, Media, MediaPart, Overlay, Request, TextPart, Turn
+from harness.serial import sha256_folder
+from harness.slice_folders import packed
 
 
 def picture(folder: Path, name: str, value: int = 7, size: tuple[int, int] = (2, 3)) -> Media:
@@ -203,7 +205,8 @@ def test_a_painted_image_that_cannot_be_written_names_the_folder(tmp_path: Path)
     with pytest.raises(DataError) as caught:
         str(LocalMedia(shown(tmp_path), store).path)
     assert str(caught.value) == (
-        f"a.png: cropped or painted, it cannot be written to {spool}: No such file or directory; make room there"
+        f"a.png: a slice, cropped or painted, it cannot be written to {spool}: No such file or directory; "
+        "make room there"
     )
 
 
@@ -223,3 +226,89 @@ def test_the_stored_image_and_each_way_it_is_shown_are_kept_apart(tmp_path: Path
     assert (cropped == 7).all()
     assert (stored == 7).all()
     assert store.image(media) is painted
+
+
+def test_a_volume_stored_as_x_y_z_is_turned_round(tmp_path: Path) -> None:
+    stored = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+    np.save(tmp_path / "a.npy", stored)
+    digest = hashlib.sha256((tmp_path / "a.npy").read_bytes()).hexdigest()
+    store = MediaStore(roots=[tmp_path])
+    as_is = Media(path="a.npy", sha256=digest, kind="volume", size=(2, 3, 4))
+    turned = replace(as_is, size=(4, 3, 2), axes="xyz")
+    np.testing.assert_array_equal(store.volume(as_is), stored[0])
+    np.testing.assert_array_equal(store.volume(turned), stored[0].T)
+    assert store.volume(turned).flags.c_contiguous
+    assert not store.volume(turned).flags.writeable
+
+
+def scan(folder: Path, voxels: np.ndarray, **changes: object) -> Media:
+    np.save(folder / "a.npy", voxels.astype(np.float32))
+    digest = hashlib.sha256((folder / "a.npy").read_bytes()).hexdigest()
+    media = Media(path="a.npy", sha256=digest, size=voxels.shape[1:], slice=1)
+    return replace(media, **changes)  # type: ignore[arg-type]
+
+
+def test_a_slice_is_an_image_through_the_window_of_its_volume(tmp_path: Path) -> None:
+    voxels = np.array([[[0, 100]], [[200, 400]]])
+    store = MediaStore(roots=[tmp_path], spool=tmp_path / "spool")
+    handle = LocalMedia(scan(tmp_path, voxels, window=(0, 400)), store)
+    assert handle.size == (1, 2)
+    assert handle.image().tolist() == [[[128] * 3, [255] * 3]]
+    with Image.open(handle.path) as written:
+        np.testing.assert_array_equal(np.asarray(written), handle.image())
+    assert LocalMedia(replace(handle.record, slice=0), store).image()[0, :, 0].tolist() == [0, 64]
+
+
+def test_without_a_window_extreme_voxels_of_the_volume_do_not_count(tmp_path: Path) -> None:
+    voxels = np.linspace(0, 1000, 2000).reshape(2, 20, 50)
+    voxels[0, 0, 0], voxels[1, 0, 0] = -1e6, 1e6
+    store = MediaStore(roots=[tmp_path])
+    shown = store.image(scan(tmp_path, voxels))
+    assert int(shown[0, 0, 0]) == 255
+    low, high = np.percentile(voxels, (0.5, 99.5))
+    expected = np.rint(np.clip((voxels[1].astype(np.float32) - low) / (high - low), 0, 1) * 255)
+    assert np.abs(shown[:, :, 0] - expected).max() <= 1
+
+
+def test_of_a_large_volume_every_n_th_voxel_makes_the_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_module, "SLICE_VOXELS", 4)
+    voxels = np.zeros((2, 2, 2))
+    voxels[1, 0, 0], voxels[1, 1, 1] = 100.0, 1e9
+    shown = MediaStore(roots=[tmp_path]).image(scan(tmp_path, voxels))
+    assert shown[:, :, 0].tolist() == [[255, 0], [0, 255]]
+
+
+def test_slices_share_one_decoding_and_a_volume_keeps_its_numbers(tmp_path: Path) -> None:
+    media = scan(tmp_path, np.arange(24).reshape(2, 3, 4))
+    store = MediaStore(roots=[tmp_path])
+    store.image(media)
+    (tmp_path / "a.npy").unlink()
+    assert store.image(replace(media, slice=0)).shape == (3, 4, 3)
+    np.save(tmp_path / "a.npy", np.arange(24, dtype=np.float32).reshape(2, 3, 4))
+    assert store.volume(replace(media, kind="volume", slice=None))[1, 2, 3] == 23.0
+
+
+def slices(folder: Path, *greys: int) -> Media:
+    folder.mkdir(parents=True)
+    for number, grey in enumerate(greys, start=1):
+        Image.new("L", (3, 2), grey).save(folder / f"{number}.png")
+    return Media(path=folder.name, sha256=sha256_folder(folder), kind="volume", size=(len(greys), 2, 3))
+
+
+def test_a_folder_of_slices_is_verified_as_a_whole(tmp_path: Path) -> None:
+    media = slices(tmp_path / "series", 5, 9)
+    assert MediaStore(roots=[tmp_path]).volume(media)[:, 0, 0].tolist() == [5.0, 9.0]
+    Image.new("L", (3, 2), 6).save(tmp_path / "series/1.png")
+    with pytest.raises(DataError, match="series: its bytes changed since it was prepared"):
+        MediaStore(roots=[tmp_path]).volume(media)
+
+
+def test_a_folder_of_slices_comes_from_the_driver_as_an_archive(tmp_path: Path) -> None:
+    media = slices(tmp_path / "series", 5, 9)
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    store = MediaStore(roots=[tmp_path / "none"], spool=spool, fetch=lambda _: packed(tmp_path / "series"))
+    assert store.volume(media)[:, 0, 0].tolist() == [5.0, 9.0]
+    wrong = MediaStore(roots=[tmp_path / "none"], spool=spool, fetch=lambda _: b"something else")
+    with pytest.raises(DataError, match="series: its bytes changed since it was prepared"):
+        wrong.volume(media)

@@ -136,6 +136,24 @@ def test_a_volume_is_shown_at_the_slice_that_holds_most_of_the_target() -> None:
     assert drawing.png == overlays.draw(SIZE, target=_block(10, 10, 30, 30))
 
 
+def test_a_volume_without_target_is_shown_at_the_slice_of_the_prediction() -> None:
+    volume = np.zeros((5, *SIZE), dtype=np.bool_)
+    volume[1, 10:30, 10:30] = True
+    absent = _sample(masks.empty(volume.shape), volume.shape)
+    assert overlays.shown_slice(absent, [masks.encode(volume)]) == 1
+    assert overlays.shown_slice(absent, []) == 2
+    assert overlays.shown_slice(_sample(_block(0, 0, 5, 5)), []) is None
+
+
+def test_a_slice_of_a_volume_is_drawn_over_its_pixels() -> None:
+    volume = np.zeros((5, *SIZE), dtype=np.bool_)
+    volume[3, 10:30, 10:30] = True
+    pixels = np.full((*SIZE, 3), 200, dtype=np.uint8)
+    drawing = overlays.draw_sample(_sample(masks.encode(volume), volume.shape), (), image=pixels)
+    assert drawing is not None
+    assert drawing.png == overlays.draw(SIZE, target=_block(10, 10, 30, 30), image=pixels)
+
+
 def test_an_empty_volume_is_shown_at_its_middle() -> None:
     assert overlays.fullest_slice(masks.empty((9, 4, 4))) == 4
 

@@ -39,6 +39,27 @@ def test_the_same_question_has_an_answer_of_its_own() -> None:
     assert prior.for_sample(asked("Is it right?", "")) == Prior(answer="yes", answer_to_question=None)
 
 
+def chosen(letter: str | None, *choices: str, question: str = "Which?") -> Sample:
+    answers = (choices[ord(letter) - ord("A")],) if letter else ("neither",)
+    return Sample(id="c", question=question, choices=choices, target=Target(answers=answers, choice=letter))
+
+
+def test_the_letter_is_the_one_most_often_right_of_those_that_the_sample_has() -> None:
+    train = [chosen("C", "x", "y", "z"), chosen("C", "u", "v", "w"), chosen("B", "p", "q"), chosen(None, "l", "r")]
+    prior = TrainPrior.of(train)
+    assert prior.for_sample(chosen("A", "1", "2", "3")).choice == "C"
+    assert prior.for_sample(chosen("A", "1", "2")).choice == "B"
+    assert prior.for_sample(asked("a?", "no")).choice is None
+    assert TrainPrior.of([asked("a?", "no")]).for_sample(chosen("A", "1", "2")).choice is None
+
+
+def test_the_option_that_train_mostly_answers_a_question_with_has_its_letter() -> None:
+    prior = TrainPrior.of([chosen("A", "CT scan", "MR"), chosen("A", "yes", "no", question="Other?")])
+    assert prior.for_sample(chosen("A", "MR", "ct Scan.", "CT scan")).choice_to_question == "B"
+    assert prior.for_sample(chosen("A", "MR", "US")).choice_to_question is None
+    assert prior.for_sample(chosen("A", "CT scan", "MR", question="New?")).choice_to_question is None
+
+
 def test_samples_that_cannot_be_asked_do_not_count() -> None:
     train = [asked("a?", "yes", defect="no image"), asked("b?", "yes", defect="no image"), asked("c?", "no")]
     assert TrainPrior.of(train).answer == "no"

@@ -82,7 +82,15 @@ def test_the_template_is_filled_from_the_sample() -> None:
 def test_a_name_the_sample_lacks_is_an_error_that_names_both() -> None:
     with pytest.raises(DataError) as caught:
         build(task(prompt="Outline the {class}."), sample(), model())
-    assert str(caught.value) == "t/test/1: the template names 'class', the sample has only options, question"
+    known = ", ".join(sorted(names(sample())))
+    assert "class" not in known
+    assert str(caught.value) == f"t/test/1: the template names 'class', the sample has only {known}"
+
+
+def test_the_options_are_there_in_lines_in_one_line_as_a_list_and_as_a_number() -> None:
+    spec = task(prompt="{question}\n{options}|{options_line}|{option_list}|{option_count}|{options_bracketed}")
+    words = build(spec, sample(question="Which?", choices=("left", "Crohn's")), model()).prompt
+    assert words == "Which?\nA. left\nB. Crohn's|A. left B. Crohn's|['left', \"Crohn's\"]|2|(A) left\n(B) Crohn's"
 
 
 def test_the_target_is_named_for_the_oracle_alone() -> None:
@@ -104,10 +112,53 @@ def test_images_stand_where_the_question_means_them_and_the_rest_before_it() -> 
     )
 
 
+def test_numbered_marks_name_the_images_by_their_place_wherever_they_stand() -> None:
+    third = replace(IMAGE, path="c.png")
+    item = sample(
+        media=(IMAGE, SECOND, third),
+        question="<image 2> before; in <image 2> and <image 9> nothing",
+        choices=("<image 1>", "none"),
+    )
+    parts = build(task(prompt="{question}\n{options}"), item, model("text images", max_images=3)).messages[0].parts
+    assert parts == (
+        MediaPart(media=third),
+        MediaPart(media=SECOND),
+        TextPart(text=" before; in image 2 and image 9 nothing\nA. "),
+        MediaPart(media=IMAGE),
+        TextPart(text="B. none"),
+    )
+
+
+def test_a_sample_without_options_is_asked_by_the_prompt_for_open_questions() -> None:
+    spec = task(gives="choice", prompt="{question} {options}", open_prompt="{question} In words.", oracle="{letter}")
+    spec = replace(spec, open_oracle="{answer}")
+    lettered = sample(question="Q?", choices=("a", "b"), target=Target(answers=("b",), choice="B"))
+    spoken = sample(question="Q?", target=Target(answers=("7",)))
+    asked = [build(spec, item, model("text image target", per_sample=True)) for item in (lettered, spoken)]
+    assert [request.prompt for request in asked] == ["Q? A. a\nB. b", "Q? In words."]
+    assert [request.oracle for request in asked] == ["B", "7"]
+
+
 def test_each_option_is_a_continuation_of_an_nll_task() -> None:
     spec = task(asks="nll", gives="choice", continuation=" {option}.")
     request = build(spec, sample(choices=("left", "right")), model(gives="nll"))
     assert (request.kind, request.wants, request.candidates) == ("nll", ("nll",), (" left.", " right."))
+
+
+@pytest.mark.parametrize(
+    ("oracle", "replies"),
+    [("{letter}", ("A", "B")), ("{answer}", ("left", "right")), ("{letter}: {option}", ("A: left", "B: right"))],
+)
+@pytest.mark.parametrize("right", ["A", "B", None])
+def test_a_choice_in_words_comes_with_the_reply_for_each_option_whichever_is_right(
+    oracle: str, replies: tuple[str, ...], right: str | None
+) -> None:
+    target = Target(answers=("right",) if right else ("up",), choice=right)
+    item = sample(choices=("left", "right"), target=target)
+    assert build(task(gives="choice", oracle=oracle), item, model()).choices == replies
+    assert build(task(gives="text", oracle="{answer}"), item, model()).choices == ()
+    likelihood = task(asks="nll", gives="choice", continuation=" {option}.", oracle=oracle)
+    assert build(likelihood, item, model(gives="nll")).choices == ()
 
 
 # --- visual prompts
@@ -231,6 +282,36 @@ def test_a_fallback_is_not_used_where_the_model_takes_the_prompt() -> None:
     assert (request.visual_prompts, request.prompt) == ((BOX,), "<box>?")
 
 
+def test_words_are_left_out_for_a_model_that_takes_none_where_it_is_shown_what_to_mark() -> None:
+    left_out = {"box_as_text": "unit", "text_left_out": "where_pointed"}
+    spec = task(prompt="Mark the {class} in <box>.", gives="masks", visual_prompt="box", fallbacks=left_out)
+    segmenter = model("image box", gives="masks")
+    found = support(spec, (BOX,), sample(), segmenter)
+    assert (found.missing, found.fallbacks) == (None, ("text_left_out: where_pointed",))
+    request = build_request(spec, sample(), (BOX,), segmenter, seed=0, repeat=0)
+    assert (request.prompt, request.visual_prompts, len(request.images)) == ("", (BOX,), 1)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "takes", "missing"), [((BOX,), "image", "takes text"), ((), "image box", "takes text")]
+)
+def test_words_are_not_left_out_where_nothing_else_says_what_to_mark(
+    prompts: tuple[Box, ...], takes: str, missing: str
+) -> None:
+    left_out = {"box_as_text": "unit", "text_left_out": "where_pointed"}
+    spec = task(gives="masks", visual_prompt="from_sample", fallbacks=left_out)
+    found = support(spec, prompts, sample(), model(takes, gives="masks"))
+    assert found.missing == f"the task needs a model that {missing}"
+    assert "text_left_out: where_pointed" not in found.fallbacks
+
+
+def test_a_model_that_takes_words_gets_them_whatever_the_task_would_leave_out() -> None:
+    spec = task(gives="masks", visual_prompt="from_sample", fallbacks={"text_left_out": "where_pointed"})
+    item = sample(visual_prompts=(BOX,))
+    assert support(spec, (BOX,), item, model("text image box", gives="masks")).fallbacks == ()
+    assert build(spec, item, model("text image box", gives="masks")).prompt != ""
+
+
 def test_a_point_has_no_fallback_in_words() -> None:
     spec = task(visual_prompt="from_sample", fallbacks={"box_as_text": "unit", "region_as_box_text": "unit"})
     point = Points(points=((1, 2),), labels=(1,))
@@ -300,6 +381,8 @@ CHANGES: dict[str, Any] = {
     "messages": (Turn(role="user", parts=(MediaPart(media=IMAGE), TextPart(text="Right?"))),),
     "visual_prompts": (),
     "candidates": ("a",),
+    "choices": ("A", "B"),
+    "one_by_one": True,
     "decoding": {"max_new_tokens": 9},
     "repeat": 1,
     "seed": 1,
@@ -381,6 +464,15 @@ def test_the_key_of_an_image_as_stored_is_what_it_was_before_there_were_crops() 
     assert request_key(REQUEST, IDENTITY) == ("1181eb02b44665096b212ee595a1fb57d163a534653d283c21da20802ffea0f8")
 
 
+def test_the_order_of_a_volumes_axes_is_in_the_key() -> None:
+    turned = Media(path="a.npy", sha256="0", kind="volume", axes="xyz")
+    requests = (
+        Request(messages=(Turn(role="user", parts=(MediaPart(media=media),)),))
+        for media in (turned, replace(turned, axes="zyx"))
+    )
+    assert len({request_key(request, IDENTITY) for request in requests}) == 2
+
+
 def test_where_a_release_lies_is_not_in_the_key() -> None:
     assert request_key(with_media(path="elsewhere/x.png"), IDENTITY) == request_key(REQUEST, IDENTITY)
 
@@ -389,3 +481,74 @@ def test_the_key_is_a_sha256_and_does_not_hold_itself() -> None:
     key = request_key(REQUEST, IDENTITY)
     assert len(bytes.fromhex(key)) == 32
     assert request_key(replace(REQUEST, key=key), IDENTITY) == key
+
+
+# --- retrieval and slices
+
+
+def retrieval(**changes: Any) -> TaskSpec:
+    return task(asks="embed", gives="retrieval", prompt="{caption}", **changes)
+
+
+REPORTED = sample(media=(VOLUME,), target=Target(answers=("A cyst.",), caption_id="1"))
+
+
+def test_a_retrieval_request_has_the_text_as_its_candidate_and_no_words() -> None:
+    request = build(retrieval(), REPORTED, model("text volume", "embedding"))
+    assert (request.kind, request.wants, request.candidates) == ("embed", ("embedding",), ("A cyst.",))
+    assert request.prompt == ""
+    assert request.volumes == (VOLUME,)
+    assert request.target is None
+
+
+def test_a_caption_stands_in_no_other_prompt() -> None:
+    with pytest.raises(DataError, match="the template names 'caption', the sample has only"):
+        build(task(prompt="{caption}"), REPORTED, model("text volume"))
+
+
+def test_slices_stand_for_a_volume_and_each_is_in_the_key() -> None:
+    spec = retrieval(fallbacks={"volume_as_slices": 2})
+    capabilities = model(gives="embedding")
+    found = support(spec, (), REPORTED, capabilities)
+    assert (found.missing, found.fallbacks) == (None, ("volume_as_slices: 2 (bin_centres, one by one)",))
+    request = build(spec, REPORTED, capabilities)
+    assert request.one_by_one
+    assert [media.slice for media in request.images] == [1, 3]
+    keys = {request_key(with_media(slice=place), IDENTITY) for place in (None, 0, 1)}
+    assert len(keys) == 3
+
+
+def test_a_model_that_takes_volumes_gets_the_volume() -> None:
+    spec = retrieval(fallbacks={"volume_as_slices": 2})
+    capabilities = model("text volume image", "embedding")
+    assert support(spec, (), REPORTED, capabilities).fallbacks == ()
+    request = build(spec, REPORTED, capabilities)
+    assert (request.volumes, request.one_by_one) == ((VOLUME,), False)
+
+
+def test_several_slices_go_together_before_the_words_or_at_their_mark() -> None:
+    capabilities = model("text images", max_images=2)
+    for prompt, texts in (("{question}", ["Is it left?"]), ("See <image>: {question}", ["See ", ": Is it left?"])):
+        request = build(task(prompt=prompt, fallbacks={"volume_as_slices": 2}), REPORTED, capabilities)
+        parts = request.messages[0].parts
+        assert [part.text for part in parts if isinstance(part, TextPart)] == texts
+        assert [isinstance(part, MediaPart) for part in parts].count(True) == 2
+        assert isinstance(parts[-1], TextPart)
+        assert not request.one_by_one
+
+
+def test_a_volume_without_the_fallback_needs_a_model_that_takes_it() -> None:
+    assert support(retrieval(), (), REPORTED, model(gives="embedding")).missing == (
+        "the task needs a model that takes volume"
+    )
+
+
+def test_what_is_pointed_at_in_words_may_be_asked_of_slices_and_other_prompts_may_not() -> None:
+    box = Box(corners=(0, 10, 20, 2, 30, 40))
+    fallbacks = {"volume_as_slices": 2, "box_as_text": "original"}
+    item = sample(media=(VOLUME,), visual_prompts=(box,))
+    spec = task(visual_prompt="from_sample", fallbacks=fallbacks)
+    capabilities = model("text images", max_images=2)
+    assert support(spec, (box,), item, capabilities).missing is None
+    native = model("text images box", max_images=2)
+    assert "volume_as_slices cannot show what is pointed at" in str(support(spec, (box,), item, native).missing)

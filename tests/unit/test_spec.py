@@ -10,7 +10,8 @@ from harness.errors import SpecError
 from harness.metrics.row import Metric, Outcome
 from harness.releases.reader import Reader
 from harness.spec import check_file, index, load_metric, load_reader, load_task, task_folders
-from harness.task_file import template_faults
+from harness.task_file import PROMPT_NAMES, template_faults
+from harness.windows import Percentiles
 
 
 def row(name: str, protocol: str, *suits: str) -> Metric:
@@ -127,6 +128,16 @@ def test_every_key_is_carried_into_the_record(tmp_path: Path) -> None:
     assert isinstance(task.decoding["temperature"], float)
 
 
+@pytest.mark.parametrize(
+    ("window", "found"),
+    [("min_max", Percentiles((0.0, 100.0))), ("{percentiles: [0.5, 99]}", Percentiles((0.5, 99.0)))],
+)
+def test_a_window_may_be_found_from_each_image(tmp_path: Path, window: str, found: Percentiles) -> None:
+    task = load_task(write(tmp_path, changed("strata: [", f"window: {window}\nstrata: [")))
+    assert task.window == found
+    assert task.digest != load_task(write(tmp_path, changed("strata: [", "window: [0, 100]\nstrata: ["))).digest
+
+
 def test_an_nll_task_has_a_continuation(tmp_path: Path) -> None:
     text = (
         GOOD.replace("gives: masks", 'asks: nll\ngives: choice\ncontinuation: " {option}."')
@@ -166,7 +177,7 @@ headline: {metric: dice}
     ]
 
 
-NAMES = "known here: question, options, class, modality"
+NAMES = f"known here: {', '.join(PROMPT_NAMES)}"
 
 WRONG = [
     ("task: good", "task: a b", "1: task: expected letters, digits, '_', '-' and '.', got 'a b'"),
@@ -216,8 +227,10 @@ WRONG = [
      "themselves"),
     ("strata: [", "cluster: people\nstrata: [", "12: cluster: expected one of 'patient', 'study', 'image', "
      "got 'people'"),
-    ("strata: [", "grammar: mimi\nstrata: [", "12: grammar: expected one of 'none', 'mimo', 'glamm', got 'mimi' "
-     "(did you mean 'mimo'?)"),
+    ("strata: [", "grammar: mimi\nstrata: [", "12: grammar: expected one of 'none', 'mimo', 'glamm', "
+     "'mimo_or_glamm', got 'mimi' (did you mean 'mimo'?)"),
+    ("strata: [", "fallbacks: [{text_left_out: where_pointed}]\nstrata: [", "12: fallbacks[0].text_left_out: needs "
+     "something shown; here visual_prompt is 'none'"),
     ("strata: [", "terms: {redistribute: yes}\nstrata: [", "12: terms.redistribute: expected true or false, "
      "got 'yes'"),
     ("strata: [", "visual_prompt: bx\nstrata: [", "12: visual_prompt: expected one of 'none', 'box', 'points', "
@@ -246,10 +259,20 @@ WRONG = [
      "12: fallbacks[0].region_as_crop: expected a number from 0 to 10, got 'wide'"),
     ("strata: [", "fallbacks: [{point_as_overlay: dot}]\nvisual_prompt: box\nstrata: [",
      "12: fallbacks[0].point_as_overlay: stands in for 'points'; here visual_prompt is 'box'"),
+    ("strata: [", "fallbacks: [{volume_as_slices: 10}]\nstrata: [", "12: fallbacks[0].volume_as_slices: expected 'all' "
+     "where gives is 'masks', got the number 10; masks need each slice"),
     ("strata: [", "fallbacks: [{}]\nstrata: [", "12: fallbacks[0]: expected one key, got 0; one entry each"),
     ("strata: [", "window: [1]\nstrata: [", "12: window: expected a list of 2 numbers, got a list"),
     ("strata: [", "window: [a, 2]\nstrata: [", "12: window: expected a list of 2 numbers, got a list"),
     ("strata: [", "window: [2, 1]\nstrata: [", "12: window: expected low before high, got [2, 1]"),
+    ("strata: [", "window: minmax\nstrata: [", "12: window: expected 'min_max', got 'minmax' "
+     "(did you mean 'min_max'?)"),
+    ("strata: [", "window: {percentiles: [1, 99], low: 2}\nstrata: [", "12: window.low: unknown key; known here: "
+     "percentiles"),
+    ("strata: [", "window: {percentiles: [9, 9]}\nstrata: [", "12: window.percentiles: expected low before high, "
+     "got [9, 9]"),
+    ("strata: [", "window: {percentiles: [1, 199]}\nstrata: [", "12: window: percentiles: expected numbers from 0 to "
+     "100, got [1, 199]"),
     ("[modality, class]", "[modality, modality]", "12: strata[1]: 'modality' stands in the list twice"),
     ("[modality, class]", "[modality, clas]", "12: strata: reader 'plain' does not tell 'clas' (did you mean "
      "'class'?), only modality, class, kind"),
@@ -270,8 +293,8 @@ WRONG = [
      "metrics: dice standard, dice medplib"),
     ("mean: macro", "mean: macroo", "11: headline.mean: expected one of 'micro', 'macro', 'pooled', got 'macroo' (did "
      "you mean 'macro'?)"),
-    ("mean: macro", "mean: micro", "11: headline.over: only stands where mean is 'macro', which here is 'micro'"),
-    ("mean: macro, ", "", "11: headline.over: only stands where mean is 'macro', which here is 'micro'"),
+    ("mean: macro, ", "", "11: headline.over: only stands where mean is 'macro', which here is 'micro'; write the mean "
+     "you want"),
     (", over: modality", "", "11: headline.over: required with mean: macro; name one of the task's strata"),
     ("over: modality", "over: modalty", "11: headline.over: 'modalty' is not among the task's strata: modality, class "
      "(did you mean 'modality'?)"),
@@ -281,6 +304,40 @@ WRONG = [
 @pytest.mark.parametrize(("old", "new", "fault"), WRONG, ids=[fault.replace(" ", "_")[:60] for _, _, fault in WRONG])
 def test_a_wrong_file_is_one_fault_that_says_where_and_what(tmp_path: Path, old: str, new: str, fault: str) -> None:
     assert faults(write(tmp_path, changed(old, new))) == [f"t.yaml:{fault}"]
+
+
+@pytest.mark.parametrize(
+    ("gives", "value", "fault"),
+    [
+        ("boxes", 10, "cannot stand where gives is 'boxes': answers to slices do not add up to one of a volume"),
+        ("text", "some", "expected 'all', got 'some'"),
+        ("text", 0, "expected a whole number of at least 1, got the number 0"),
+    ],
+)
+def test_a_wrong_number_of_slices_is_named(tmp_path: Path, gives: str, value: object, fault: str) -> None:
+    new = f"gives: {gives}\nfallbacks: [{{volume_as_slices: {value}}}]"
+    assert f"t.yaml:6: fallbacks[0].volume_as_slices: {fault}" in faults(write(tmp_path, changed("gives: masks", new)))
+
+
+@pytest.mark.parametrize("value", ["10", "all"])
+def test_slices_may_stand_in_any_task_of_volumes(tmp_path: Path, value: str) -> None:
+    new = f"gives: text\nfallbacks: [{{volume_as_slices: {value}}}]"
+    found = faults(write(tmp_path, changed("gives: masks", new)))
+    assert [line for line in found if "volume_as_slices" in line] == []
+
+
+def test_a_caption_is_named_only_where_it_is_embedded(tmp_path: Path) -> None:
+    fault = "t.yaml:7: prompt: unknown placeholder '{caption}'"
+    assert any(line.startswith(fault) for line in faults(write(tmp_path, changed("{class}", "{caption}"))))
+    embedded = changed("{class}", "{caption}").replace("gives: masks", "gives: retrieval\nasks: embed")
+    assert not any("placeholder '{caption}'" in line for line in faults(write(tmp_path, embedded)))
+
+
+def test_words_are_left_out_only_where_masks_alone_are_asked_for(tmp_path: Path) -> None:
+    new = "gives: text\nvisual_prompt: box\nfallbacks: [{text_left_out: where_pointed}]"
+    assert faults(write(tmp_path, changed("gives: masks", new)))[0] == (
+        "t.yaml:7: fallbacks[0].text_left_out: without words a model can only be asked for masks; here gives is 'text'"
+    )
 
 
 @pytest.mark.parametrize(

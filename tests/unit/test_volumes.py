@@ -7,7 +7,7 @@ import pytest
 
 from harness import volumes
 from harness.errors import DataError
-from harness.volumes import read_volume
+from harness.volumes import closest_canonical, read_volume, to_nifti
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -84,6 +84,36 @@ def test_other_axes_and_dtypes_are_refused(tmp_path: Path) -> None:
         read_volume(four)
 
 
+def test_further_axes_of_length_1_are_dropped(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", VOXELS[np.newaxis])
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.npy").voxels, VOXELS)
+    path = write_nifti(tmp_path / "a.nii", VOXELS[..., np.newaxis], np.diag([1.0, 2.0, 5.0, 1.0]))
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.voxels, VOXELS.transpose(2, 1, 0))
+    assert volume.spacing_mm == (5.0, 2.0, 1.0)
+
+
+@pytest.mark.parametrize(("voxels", "stored"), [(VOXELS, np.int16), (VOXELS + 0.5, np.float32)])
+def test_a_written_volume_is_read_back(voxels: np.ndarray, stored: type, tmp_path: Path) -> None:
+    affine = np.array([[0, 2.0, 0, 7], [-3.0, 0, 0, 1], [0, 0, 5.0, -9], [0, 0, 0, 1]])
+    volume = closest_canonical(voxels.transpose(2, 1, 0), affine)
+    (tmp_path / "a.nii").write_bytes(to_nifti(volume))
+    assert nibabel.load(tmp_path / "a.nii").get_data_dtype() == stored
+    found = read_volume(tmp_path / "a.nii")
+    np.testing.assert_array_equal(found.voxels, volume.voxels)
+    assert (found.spacing_mm, found.affine) == (volume.spacing_mm, volume.affine)
+
+
+def test_real_volumes_are_read_and_one_of_four_axes_is_refused() -> None:
+    folder = Path(nibabel.__file__).parent / "tests" / "data"
+    if not folder.is_dir():
+        pytest.skip("nibabel does not bring its test data along")
+    assert read_volume(folder / "anatomical.nii").voxels.shape == (25, 41, 33)
+    expected = r"found int16 of shape \(128, 96, 24, 2\); save the volume that is meant to a file of its own"
+    with pytest.raises(DataError, match=expected):
+        read_volume(folder / "example4d.nii.gz")
+
+
 def test_a_volume_above_the_cap_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(volumes, "VOXEL_CAP", 20)
     np.save(tmp_path / "a.npy", VOXELS)
@@ -92,7 +122,7 @@ def test_a_volume_above_the_cap_is_refused_before_it_is_read(tmp_path: Path, mon
 
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.mhd: expected a \.nii, \.nii\.gz or \.npy volume, found '\.mhd'"):
+    with pytest.raises(DataError, match=r"a\.mhd: expected a \.nii, \.nii\.gz, \.npy or \.dcm volume, found '\.mhd'"):
         read_volume(tmp_path / "a.mhd")
 
 

@@ -46,12 +46,12 @@ class TestPublishedCells:
         assert [(cell.value, cell.printed, cell.digits) for cell in fraction] == [(0.639, "0.639", 1)]
 
     def test_an_accuracy_with_a_known_count_has_wilsons_interval(self, shipped: list[Cell]) -> None:
-        (cell,) = [c for c in shipped if c.place == "vqa_rad" and c.row.model == "MIMO"]
+        (cell,) = [c for c in shipped if c.place == "vqa_rad_closed" and c.row.model == "MIMO"]
         assert cell.method == "wilson"
         assert cell.interval == pytest.approx(wilson_interval(0.588 * 272, 272))
 
     def test_an_accuracy_that_no_count_gives_has_none_and_a_remark(self, shipped: list[Cell]) -> None:
-        (cell,) = [c for c in shipped if c.place == "vqa_rad" and c.row.model == "LLaVA-v1.5-7B + PubMedVision"]
+        (cell,) = [c for c in shipped if c.place == "vqa_rad_yes_no" and c.row.model == "LLaVA-v1.5-7B + PubMedVision"]
         assert cell.interval is None
         assert cell.remark is not None
         assert cell.remark[0] == "no count of 251"

@@ -54,6 +54,13 @@ def texts(count: int) -> list[str]:
     return [" ".join(draw.choices([*WORDS, "odd"], k=draw.randint(1, 25))) for _ in range(count)]
 
 
+def test_empty_sides_are_worth_what_the_row_says(bert: Path) -> None:
+    said = (METRIC.empty.prediction, METRIC.empty.target, METRIC.empty.both)
+    sides = (("", "the liver"), ("the liver", ""), ("", ""))
+    assert tuple(row(bert).score(sample(answer), reply(text)).stats[0] for text, answer in sides) == said
+    assert row(bert).score(sample(), reply("the liver")).status == "undefined"
+
+
 def test_scores_are_those_of_bert_score(bert: Path) -> None:
     from bert_score import BERTScorer
 

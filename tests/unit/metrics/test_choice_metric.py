@@ -187,3 +187,16 @@ def test_mmmu_draws_for_unread_replies_in_the_order_of_the_corpus() -> None:
 def test_mmmu_alone_is_a_corpus_of_one() -> None:
     found = outcome("mmmu", UNREADABLE)
     assert (found.status, found.detail["letter"]) == ("ok", Random(42).choice("ABCD"))
+
+
+@pytest.mark.parametrize("protocol", ["mmmu", "mmmu-no-random"])
+def test_a_question_without_options_counts_under_mmmu_by_its_rule_for_open_ones(protocol: str) -> None:
+    row = ROWS[protocol]
+    item = Sample(id="t/1", target=Target(answers=("7",)))
+    replies = {"The result is 7": 1.0, "8": 0.0}
+    for text, value in replies.items():
+        found = row.score(item, Prediction(key="k", status="ok", text=text))
+        assert (found.status, found.stats) == ("ok", (value, 1.0))
+    assert (row.ceiling(item), row.worst(item)) == (1.0, (0.0, 1.0))
+    assert row.ceiling(Sample(id="t/2")) is None
+    assert ROWS["strict-letter"].score(item, Prediction(key="k", status="ok", text="7")).status == "undefined"

@@ -8,7 +8,7 @@ import pytest
 from harness import masks
 from harness.errors import ModelError
 from harness.metrics import phrase_bert
-from harness.metrics.row import bind
+from harness.metrics.row import bind, sample_values
 from harness.records import Entity, PredictedEntity, Prediction, Sample, Target
 
 ROW = phrase_bert.METRICS[0]
@@ -61,6 +61,18 @@ def test_equal_names_count_and_the_model_is_described_without_its_folder(folder:
     described = row.resource.describe(row.bound)
     assert set(described) == {"model", "digest", "transformers"}
     assert described["model"] == folder.name
+
+
+def test_empty_sides_are_worth_what_the_row_says(folder: Path) -> None:
+    row = bind(ROW, {"model": str(folder)}, "t")
+    mask = masks.from_json([[1, 0]], where="case")
+    found = Prediction(key="k", status="ok", masks=(mask,), entities=(PredictedEntity(name="liver", mask=0),))
+    nothing = Prediction(key="k", status="ok")
+    liver = Sample(id="x", target=Target(entities=(Entity(name="liver", mask=mask),)))
+    absent = Sample(id="y", target=Target(absent=True))
+    outcomes = [row.score(*pair) for pair in ((liver, nothing), (absent, found), (absent, nothing))]
+    values = tuple(sample_values(ROW, outcome.stats)[0] for outcome in outcomes)
+    assert values == (ROW.empty.prediction, ROW.empty.target, ROW.empty.both)
 
 
 def test_a_model_that_is_not_here_is_named_with_the_remedy(tmp_path: Path) -> None:

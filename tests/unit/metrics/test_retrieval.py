@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError
+from harness.metrics import retrieval
 from harness.metrics.retrieval import METRICS, fair_credits, matrix_outcome, matrix_ranks
 from harness.metrics.row import Metric, bind, sample_values
 from harness.records import Prediction, Sample, Target
@@ -155,3 +156,33 @@ def test_an_embedding_that_does_not_fit_is_like_none(row: Metric) -> None:
     good = [pair("1", (1.0, 0.0), (1.0, 0.0)), pair("2", (0.0, 1.0), (0.0, 1.0))]
     for odd in (pair("3", (1.0, 0.0), (1.0,)), pair("3", (1.0,), (1.0,))):
         assert [found[0] for found in run(row, [odd, *good])] == [0.0, 1.0, 1.0]
+
+
+def volume(name: str, views: list[tuple[float, ...]], text: tuple[float, ...]) -> Pair:
+    sample, prediction = pair(name, views[0], text)
+    return sample, replace(prediction, embedding=(*views, text))
+
+
+@BOTH
+@pytest.mark.parametrize("query", ["image", "text"])
+def test_a_volume_is_as_near_as_its_nearest_slice(row: Metric, query: str) -> None:
+    random = np.random.default_rng(3)
+    counts = [3, 1, 4, 2, 3]
+    views = [random.normal(size=(count, 6)) for count in counts]
+    texts = random.normal(size=(len(counts), 6))
+    unit = [one / np.linalg.norm(one, axis=1, keepdims=True) for one in (*views, texts)]
+    best = np.stack([(one @ unit[-1].T).max(axis=0) for one in unit[:-1]])
+    pairs = [volume(str(place), view.tolist(), texts[place].tolist()) for place, view in enumerate(views)]
+    expected = matrix_ranks(best if query == "image" else best.T)
+    assert [1 / found[3] for found in run(row, pairs, query)] == pytest.approx((1 + expected.better).tolist())
+
+
+def test_slices_in_blocks_are_ranked_like_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    pairs = [
+        volume(str(place), random.normal(size=(place % 3 + 1, 4)).tolist(), random.normal(size=4).tolist())
+        for place in range(20)
+    ]
+    whole = [run(ROWS["standard"], pairs, query) for query in ("image", "text")]
+    monkeypatch.setattr(retrieval, "_BLOCK", 3)
+    assert [run(ROWS["standard"], pairs, query) for query in ("image", "text")] == whole

@@ -11,6 +11,7 @@ from PIL import Image
 from harness import masks
 from harness.answers import to_prediction
 from harness.errors import SpecError
+from harness.geometry import check_box
 from harness.media import LocalMedia, MediaStore
 from harness.models.baseline import BASELINES, build
 from harness.records import (
@@ -98,6 +99,23 @@ def test_majority_answers_with_the_prior() -> None:
     assert answer("majority", asking("masks", prior=prior)).masks == (masks.full(SIZE),)
 
 
+def test_majority_chooses_the_letter_of_the_prior_in_the_words_of_the_task() -> None:
+    prior = Prior(answer="liver", choice="B", choice_to_question="C")
+    words = asking(prior=prior, choices=("liver", "spleen", "lung"))
+    assert answer("majority", words).text == "spleen"
+    assert answer("majority", words, by="question").text == "lung"
+    likelihood = asking("nll", kind="nll", prior=prior, candidates=(" liver.", " spleen.", " lung."))
+    assert answer("majority", likelihood).nll == (1.0, 0.0, 1.0)
+    assert answer("majority", likelihood, by="question").nll == (1.0, 1.0, 0.0)
+
+
+def test_majority_without_a_train_letter_chooses_nothing() -> None:
+    words = asking(prior=Prior(answer="liver"), choices=("A", "B"))
+    assert to_prediction(words, answer("majority", words), 0.0).status == "empty"
+    likelihood = asking("nll", kind="nll", prior=Prior(), candidates=(" A.", " B."))
+    assert to_prediction(likelihood, answer("majority", likelihood), 0.0).status == "empty"
+
+
 def test_majority_without_a_train_answer_says_nothing() -> None:
     request = asking(prior=Prior())
     assert to_prediction(request, answer("majority", request), 0.0).status == "empty"
@@ -118,6 +136,11 @@ def test_random_draws_by_the_key_alone() -> None:
     assert 60 < texts.count("yes") < 140
     assert texts.count("yes") + texts.count("no") == 200
     assert texts[:20] == [answer("random", asking(key=f"{index}")).text for index in range(20)]
+
+
+def test_random_chooses_each_option_as_often_as_the_others() -> None:
+    texts = [answer("random", asking(key=f"{index}", choices=("A", "B", "C"))).text for index in range(600)]
+    assert {text: 150 < texts.count(text) < 250 for text in set(texts)} == {"A": True, "B": True, "C": True}
 
 
 @pytest.mark.parametrize("size", [SIZE, VOLUME, (1, 1)])
@@ -225,6 +248,27 @@ def test_otsu_marks_nothing_where_there_is_no_contrast(prompts: Sequence[VisualP
     assert not only_mask(answer("otsu", request)).any()
 
 
+@pytest.mark.parametrize("prompts", [(), (Box(corners=(1, 2, 3, 4, 8, 12)),)])
+def test_otsu_marks_the_smaller_side_of_a_volume(prompts: Sequence[VisualPrompt], tmp_path: Path) -> None:
+    voxels = np.zeros(VOLUME, dtype=np.float32)
+    voxels[1:3, 2:4, 3:6] = 900
+    np.save(tmp_path / "a.npy", voxels)
+    record = Media(path="a.npy", sha256=sha256_file(tmp_path / "a.npy"), kind="volume", size=VOLUME)
+    seen = LocalMedia(record, MediaStore(roots=[tmp_path]))
+    found = only_mask(answer("otsu", asking("masks", size=VOLUME, media=seen, visual_prompts=tuple(prompts))))
+    np.testing.assert_array_equal(found, voxels > 0)
+
+
+@pytest.mark.parametrize("size", [SIZE, VOLUME])
+def test_boxes_are_given_where_boxes_are_asked_for(size: tuple[int, ...]) -> None:
+    (drawn,) = answer("random", asking("boxes", size=size)).boxes
+    assert drawn == answer("random", asking("boxes", size=size)).boxes[0]
+    assert drawn != answer("random", asking("boxes", size=size, key="other")).boxes[0]
+    check_box(drawn, size, "random")
+    (central,) = answer("center-box", asking("boxes", size=size)).boxes
+    assert central == masks.bounding_box(masks.encode(only_mask(answer("center-box", asking("masks", size=size)))))
+
+
 # --- all of them
 
 
@@ -263,3 +307,29 @@ def test_a_baseline_that_does_not_exist_is_named(name: str, by: str | None, expe
     with pytest.raises(SpecError) as caught:
         build(name, by=by)
     assert str(caught.value).startswith(expected)
+
+
+# --- embeddings
+
+
+def test_random_embeds_by_the_key_alone() -> None:
+    first, again, other = (answer("random", asking("embedding", key=key)).embedding for key in ("1", "1", "2"))
+    assert first == again
+    assert first != other
+    assert first[0] != first[1]
+    assert {len(vector) for vector in first} == {64}
+
+
+def test_the_oracle_s_pairs_match_and_no_two_samples_do() -> None:
+    asked = [asking("embedding", sample_id=f"t/test/{index}", target=Target(caption_id="same")) for index in range(50)]
+    vectors = [answer("oracle", request).embedding for request in asked]
+    assert all(image == text for image, text in vectors)
+    images = np.array([image for image, _ in vectors])
+    cosines = images @ images.T / 64
+    assert (cosines[~np.eye(50, dtype=bool)] < 0.9).all()
+
+
+def test_nothing_is_embedded_where_nothing_is_asked() -> None:
+    asked = asking("text", sample_id="1", target=Target(answers=("yes",)), oracle="yes")
+    assert answer("oracle", asked).embedding == ()
+    assert answer("empty", asking("embedding")).embedding == ()

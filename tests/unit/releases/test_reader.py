@@ -14,6 +14,7 @@ from harness.integrity import Integrity
 from harness.releases import READERS
 from harness.releases import reader as reader_module
 from harness.releases.reader import (
+    Free,
     Reader,
     ReleaseAbsentError,
     ReleaseFiles,
@@ -22,6 +23,7 @@ from harness.releases.reader import (
     read_json,
     replace_file,
     stream_list,
+    stream_lists,
     stream_object,
 )
 
@@ -62,6 +64,15 @@ def test_an_absent_release_names_folders_roots_and_a_way_to_get_it(tmp_path: Pat
     assert str(caught.value) == expected
 
 
+def test_of_two_folders_either_may_be_there(tmp_path: Path) -> None:
+    reader = a_reader(folders=("Toy_npy|Toy", "Images"))
+    (tmp_path / "Images").mkdir()
+    with pytest.raises(ReleaseAbsentError, match="toy: expected Toy_npy/ or Toy/ and Images/ below a data root"):
+        reader.find_root([tmp_path])
+    (tmp_path / "Toy").mkdir()
+    assert reader.find_root([tmp_path]) == tmp_path
+
+
 def test_no_root_at_all_is_said() -> None:
     with pytest.raises(ReleaseAbsentError, match="looked in: no data root was given"):
         a_reader().find_root([])
@@ -93,6 +104,36 @@ def test_options_are_checked_and_have_defaults() -> None:
         toy.check(asked(options={"levle": "instance"}))
     with pytest.raises(SpecError, match=r"release.options.level: expected 'category' or 'instance', found 'pixel'"):
         toy.check(asked(options={"level": "pixel"}))
+
+
+def test_free_options_are_checked_by_the_reader() -> None:
+    name = Free(default="x", fault=lambda value: "" if isinstance(value, str) else f"expected text, found {value!r}")
+    toy = a_reader(options={"name": name, "level": ("category", "instance")})
+    toy.check(asked(options={"name": "anything"}))
+    assert toy.option(asked(), "name") == "x"
+    assert toy.defaults == {"name": "x", "level": "category"}
+    with pytest.raises(SpecError, match=r"release.options.name: expected text, found \[1\]"):
+        toy.check(asked(options={"name": [1]}))
+
+
+def test_options_may_name_the_folders(tmp_path: Path) -> None:
+    toy = a_reader(options={"folder": ("a", "b")})
+    assert toy.fitted(asked()) is toy
+    fitted = a_reader(fit=lambda request: a_reader(folders=(request.options["folder"],)))
+    (tmp_path / "b").mkdir()
+    assert fitted.fitted(asked(options={"folder": "b"})).find_root([tmp_path]) == tmp_path
+
+
+def test_a_walk_gives_all_files_in_a_fixed_order_and_follows_no_link(tmp_path: Path) -> None:
+    for name in ("x/b.txt", "x/a.txt", "x/d/e.txt", "x/c/f/g.txt", "y/h.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "x" / "link").symlink_to(tmp_path / "y")
+    notes: list[str] = []
+    files = ReleaseFiles(root=tmp_path, derived=tmp_path / "d", noted=lambda _, path, *__: notes.append(path))
+    assert list(files.walk("x")) == ["x/a.txt", "x/b.txt", "x/c/f/g.txt", "x/d/e.txt"]
+    assert set(notes) == {"x", "x/c", "x/c/f", "x/d"}
+    assert list(files.walk("none")) == []
 
 
 def test_a_missing_file_is_none_and_a_broken_one_an_error(tmp_path: Path) -> None:
@@ -258,6 +299,32 @@ def test_a_long_list_is_streamed_whatever_the_cut(tmp_path: Path, monkeypatch: p
         assert list(stream_list(files_of(tmp_path), "a.json")) == value
 
 
+@pytest.mark.parametrize("chunk", [1, 5, 1 << 20])
+def test_lists_of_an_object_are_streamed_one_value_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(reader_module, "_CHUNK", chunk)
+    (tmp_path / "a.json").write_text(' {"train": [1, {"b": [2]}], "none": [], "test": ["x"]} ')
+    assert list(stream_lists(files_of(tmp_path), "a.json")) == [("train", 1), ("train", {"b": [2]}), ("test", "x")]
+    (tmp_path / "a.json").write_text("{}")
+    assert list(stream_lists(files_of(tmp_path), "a.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("[1]", r"expected '\{', found '\[1\]'"),
+        ('{"a": 1}', r"expected '\[', found '1\}'"),
+        ('{"a": [1]', r"expected '\}', found ''"),
+        ('{"a": [1]} x', "expected nothing more, found 'x'"),
+    ],
+)
+def test_a_broken_object_of_lists_is_named(tmp_path: Path, content: str, found: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(DataError, match=f"a.json: expected one JSON object of lists: .*{found}"):
+        list(stream_lists(files_of(tmp_path), "a.json"))
+
+
 def test_an_empty_list_streams_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(" [ ] ")
     assert list(stream_list(files_of(tmp_path), "a.json")) == []
@@ -290,3 +357,14 @@ def test_the_table_of_readers_loads_no_heavy_library() -> None:
     probe = "import sys, harness.releases; print(sorted({'numpy', 'PIL', 'pandas', 'pyarrow'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_lists_are_streamed_by_key_and_other_keys_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"name": "x", "train": [1, 2], "count": 3, "test": [{"a": []}]}))
+    assert list(stream_lists(files_of(tmp_path), "a.json", ("train", "test"))) == [
+        ("train", 1),
+        ("train", 2),
+        ("test", {"a": []}),
+    ]
+    with pytest.raises(DataError, match=r"a\.json: expected one JSON object of lists: expected '\[', found "):
+        list(stream_lists(files_of(tmp_path), "a.json"))

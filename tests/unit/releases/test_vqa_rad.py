@@ -386,3 +386,33 @@ def test_other_json_is_named(root: Path, content: Any, message: str) -> None:
     write_mevf(root, content)
     with pytest.raises(DataError, match=message):
         read(root)
+
+
+def test_closed_questions_get_the_options_they_name_where_they_are_asked_for(root: Path) -> None:
+    side = record(2, question="Is it on the left or right?", answer="Right")
+    vague = record(4, question="Where is it?", answer="Left")
+    write_mevf(root, [record(1), side, record(3, answer_type="OPEN"), vague], train=None)
+    samples, integrity = read(root, options={"choices": "closed"})
+    assert [sample.choices for sample in samples] == [("yes", "no"), ("left", "right"), (), ()]
+    assert [sample.target.choice for sample in samples] == ["B", "B", None, None]
+    assert [sample.defect for sample in samples] == [None, None, None, "the question names no options"]
+    assert found(integrity) == {"missing_value": 1, "not_checked": 1}
+    assert all(sample.choices == () for sample in read(root)[0])
+
+
+def test_where_tells_yes_and_no_from_phrases(root: Path) -> None:
+    write_mevf(root, [record(1), record(2, answer="Left"), record(3, answer="yes", answer_type="OPEN")])
+    samples, _ = read(root, where={"answer_form": ("yes/no",), "answer_type": ("closed",)})
+    assert [sample.id for sample in samples] == ["rad/test/1"]
+
+
+def test_the_real_closed_questions_are_272_and_251_of_them_yes_or_no(test_data: Path, tmp_path: Path) -> None:
+    integrity = Integrity()
+    files = ReleaseFiles(root=test_data, derived=tmp_path)
+    counts = []
+    for where in ({"answer_type": ("closed",)}, {"answer_type": ("closed",), "answer_form": ("yes/no",)}):
+        request = ReleaseRequest(dataset="rad", split="test", where=where, options={"choices": "closed"})
+        samples = [sample for _, sample in READER.read(files, request, integrity)]
+        assert all(sample.choices and sample.defect is None for sample in samples)
+        counts.append(len(samples))
+    assert counts == [272, 251]

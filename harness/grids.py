@@ -1,0 +1,105 @@
+"""Masks that a model gives on a grid of its own, brought to the image or volume they are scored on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import masks, soft_masks
+from harness.errors import ModelError
+from harness.records import Grid, Mask, Media, Size, SoftMask
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """Which cell of a grid lies under each pixel of an image, by nearest neighbour.
+
+    Attributes:
+        grid: The model's.
+        size: (H, W) or (D, H, W) of the image or volume.
+        to_grid: 4 x 4 from (x, y, z) voxels of the volume to those of the grid; None where the whole is resized.
+    """
+
+    grid: Grid
+    size: Size
+    to_grid: NDArray[np.float64] | None
+
+    def mask(self, mask: Mask, where: str) -> Mask:
+        """Return a mask on the grid as one of the image.
+
+        Raises:
+            ModelError: The mask does not have the size of the grid.
+        """
+        self._check(mask.size, where)
+        return masks.encode(self._apply(masks.decode(mask)))
+
+    def soft_mask(self, mask: SoftMask, where: str) -> SoftMask:
+        """Return a soft mask on the grid as one of the image; 0 outside of the grid.
+
+        Raises:
+            ModelError: The mask does not have the size of the grid.
+        """
+        self._check(mask.size, where)
+        return soft_masks.encode(self._apply(soft_masks.decode(mask)), where=where)
+
+    def _check(self, size: Size, where: str) -> None:
+        if size != self.grid.size:
+            raise ModelError(f"{where}: predicted mask is {size}, the grid that the answer names is {self.grid.size}")
+
+    def _apply(self, array: NDArray[Any]) -> NDArray[Any]:
+        if self.to_grid is None:
+            return array[np.ix_(*map(_nearest, self.size, self.grid.size))]
+        result = np.zeros(self.size, dtype=array.dtype)
+        y, x = np.meshgrid(*(np.arange(length) for length in self.size[1:]), indexing="ij")
+        for z in range(self.size[0]):  # slice by slice, so that the places of all voxels are never in memory at once
+            result[z] = self._slice(array, x, y, z)
+        return result
+
+    def _slice(self, array: NDArray[Any], x: NDArray[np.intp], y: NDArray[np.intp], z: int) -> NDArray[Any]:
+        assert self.to_grid is not None
+        matrix = self.to_grid
+        places = (
+            np.rint(matrix[axis, 0] * x + matrix[axis, 1] * y + matrix[axis, 2] * z + matrix[axis, 3]).astype(np.int64)
+            for axis in (2, 1, 0)
+        )
+        index = tuple(places)
+        inside = np.logical_and.reduce(
+            [(place >= 0) & (place < length) for place, length in zip(index, array.shape, strict=True)]
+        )
+        clipped = tuple(np.clip(place, 0, length - 1) for place, length in zip(index, array.shape, strict=True))
+        return np.where(inside, array[clipped], np.zeros((), dtype=array.dtype))
+
+
+def _nearest(length: int, cells: int) -> NDArray[np.intp]:
+    """Return the cell under the centre of each of `length` pixels that share `cells` cells."""
+    return (2 * np.arange(length) + 1) * cells // (2 * length)
+
+
+def resampling(grid: object, media: Media, shown: Size) -> Resampling:
+    """Return the way from a model's grid to the image or volume as it is shown, of size `shown`.
+
+    Raises:
+        ModelError: It is no grid, has other axes than the image, or an affine that leads nowhere.
+    """
+    if not isinstance(grid, Grid):
+        raise ModelError(f"grid: expected Grid(size=...), found {type(grid).__name__}")
+    size = grid.size
+    if not isinstance(size, tuple) or len(size) != len(shown) or not all(type(n) is int and n > 0 for n in size):
+        axes = "(D, H, W)" if len(shown) == 3 else "(H, W)"
+        raise ModelError(f"grid.size: expected {axes} as whole numbers of at least 1, found {size!r:.80}")
+    if grid.affine is None:
+        return Resampling(grid, shown, None)
+    if media.kind != "volume" or media.affine is None:
+        raise ModelError("grid.affine: the image or volume that was shown has none; give only the size of the grid")
+    return Resampling(grid, shown, np.linalg.inv(_matrix(grid.affine)) @ _matrix(media.affine))
+
+
+def _matrix(affine: object) -> NDArray[np.float64]:
+    try:
+        matrix = np.array(affine, dtype=np.float64).reshape(4, 4)
+    except (TypeError, ValueError):
+        matrix = np.zeros((4, 4))
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
+        raise ModelError(f"grid.affine: expected 16 numbers of a 4 x 4 matrix with an inverse, found {affine!r:.80}")
+    return matrix

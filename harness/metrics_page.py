@@ -1,0 +1,189 @@
+"""The tables of docs/metrics.md, made from the table of metrics.
+
+    python -m harness.metrics_page docs/metrics.md
+
+writes them between their marks in that page and leaves the rest of it alone.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from harness.errors import DataError
+from harness.line_readers import EXAMPLES
+from harness.metrics import METRICS, Metric
+from harness.metrics.row import EmptyCase, Parameter
+
+MARK = "table"
+
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "Options": ("choice_accuracy",),
+    "Short answers": ("vqa_accuracy", "token_prf", "mmmu_open"),
+    "Texts": ("bleu", "rouge", "meteor", "bertscore", "cider", "clinical_entity_f1"),
+    "Masks": ("dice", "iou", "ciou", "nsd", "hd95", "volume_error", "no_target_accuracy"),
+    "Instances": ("ap50", "ap", "miou", "precision_at_0.5", "panoptic_quality", "detection_f1"),
+    "Names with masks": ("mask_to_entity_f1", "glamm_recall", "hallucination", "phrase_grounding_pointing_game"),
+    "Boxes": ("rec_accuracy", "rec_iou"),
+    "Retrieval": ("retrieval",),
+    "Judges": ("judge",),
+}
+"""The metrics by what they score, in the order of the page."""
+
+_ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+_REPOSITORY = re.compile(r"\b(github\.com/[\w.-]+/[\w-]+)")
+_MARKUP = str.maketrans({"<": "&lt;", "*": "\\*"})
+
+
+def put(page: str, name: str, text: str) -> str:
+    """Return the page with `text` between the marks `<!-- name begins -->` and `<!-- name ends -->`.
+
+    Raises:
+        DataError: The page has no such marks, or not once and in this order.
+    """
+    begin, end = f"<!-- {name} begins -->", f"<!-- {name} ends -->"
+    parts = re.split(f"{begin}|{end}", page)
+    if len(parts) != 3 or page.index(begin) > page.index(end):
+        raise DataError(f"expected '{begin}' and then '{end}' in the page, each once, found {len(parts) - 1} marks")
+    return f"{parts[0]}{begin}\n\n{text.strip()}\n\n{end}{parts[2]}"
+
+
+def markdown() -> str:
+    """Return what stands between the marks: the kinds of lines, the contents, and every metric by family."""
+    sections = [_lines_table(), _contents()]
+    for family, names in FAMILIES.items():
+        sections += [f"## {family}", *(_section(name) for name in names)]
+    return "\n\n".join(sections)
+
+
+def _lines_table() -> str:
+    rows = (f"| {kind} | `{example}` |" for kind, example in EXAMPLES.items())
+    return "\n".join(["| kind | a line |", "| --- | --- |", *rows])
+
+
+def _contents() -> str:
+    linked = {family: ", ".join(f"[{name}](#{_anchor(name)})" for name in names) for family, names in FAMILIES.items()}
+    return "\n".join(["## Contents", "", *(f"- {family}: {links}" for family, links in linked.items())])
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading of one word."""
+    return heading.replace(".", "")
+
+
+def _section(name: str) -> str:
+    rows = [metric for metric in METRICS if metric.name == name]
+    protocols = (
+        f"| `{row.protocol}` | {_cell(row.summary)} | {_cell(row.formula)} | {_linked(_cell(row.source))} |"
+        for row in rows
+    )
+    facts = (f"| {fact} | {text} |" for fact, read in _FACTS.items() if (text := _said(rows, read)))
+    first = ["| protocol | what it does | formula | source |", "| --- | --- | --- | --- |", *protocols]
+    second = ["| fact | of all protocols, or by protocol |", "| --- | --- |", *facts]
+    return "\n".join([f"### {name}", "", *first, "", *second])
+
+
+def _said(rows: Sequence[Metric], read: Callable[[Metric], str]) -> str:
+    """Return a fact once where all protocols share it, else each text behind the protocols that it holds for."""
+    texts: dict[str, list[str]] = {}
+    for row in rows:
+        texts.setdefault(_cell(read(row)), []).append(f"`{row.protocol}`")
+    if len(texts) == 1:
+        return next(iter(texts))
+    return "<br>".join(f"{', '.join(protocols)}: {text}" for text, protocols in texts.items() if text)
+
+
+def _cell(text: str) -> str:
+    """Return the text as a cell of a table shows it; what stands between backticks is shown as it is."""
+    parts = text.replace("|", "\\|").split("`")
+    shown = "`".join(part if place % 2 else part.translate(_MARKUP) for place, part in enumerate(parts))
+    return shown.replace("\n", "<br>")
+
+
+def _linked(text: str) -> str:
+    text = _ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
+    return _REPOSITORY.sub(r"[\1](https://\1)", text)
+
+
+# --- the facts
+
+
+_CASES: Mapping[EmptyCase, str] = {
+    None: "-",
+    "worst": "the worst value",
+    "undefined": "`undefined`",
+    "unparsed": "`unparsed`, the worst value",
+    "unjudged": "`unjudged`",
+    "varies": "see below",
+}
+
+
+def _code(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _range(metric: Metric) -> str:
+    least, most = metric.range
+    bounds = f"{least:g} to {most:g}" if most is not None else f"{least:g} and more"
+    return f"{bounds}, {metric.unit}, {'higher' if metric.higher_is_better else 'lower'} is better"
+
+
+def _mean(metric: Metric) -> str:
+    return "`pooled` only" if metric.corpus else "`micro`, or what the task asks for"
+
+
+def _case(case: EmptyCase) -> str:
+    return f"{case:g}" if isinstance(case, float) else _CASES[case]
+
+
+def _parameters(metric: Metric) -> str:
+    return "\n".join(_parameter(parameter) for parameter in metric.parameters)
+
+
+def _parameter(parameter: Parameter) -> str:
+    default = str(parameter.default).lower() if isinstance(parameter.default, bool) else parameter.default
+    choices = f" (or {_code([str(choice) for choice in parameter.choices if choice != default])})"
+    return f"`{parameter.name}={default}`{choices if parameter.choices else ''}: {parameter.summary}"
+
+
+def _needs(metric: Metric) -> str:
+    if metric.resource is None:
+        return ""
+    stand_in = f"; without it `{metric.resource.stand_in}` is scored, and named" if metric.resource.stand_in else ""
+    return f"{metric.resource.name}{stand_in}"
+
+
+def _stats(metric: Metric) -> str:
+    return f"{_code(metric.stats)}{', ...' if metric.pool is not None else ''}"
+
+
+_FACTS: Mapping[str, Callable[[Metric], str]] = {
+    "values": lambda metric: _code(metric.values),
+    "range": _range,
+    "mean": _mean,
+    "empty prediction": lambda metric: _case(metric.empty.prediction),
+    "empty target": lambda metric: _case(metric.empty.target),
+    "both empty": lambda metric: _case(metric.empty.both),
+    "on empty sides": lambda metric: metric.empty.note,
+    "caveat": lambda metric: metric.caveat or "",
+    "parameters": _parameters,
+    "needs": _needs,
+    "suits": lambda metric: _code(sorted(metric.suits)),
+    "line": lambda metric: metric.line,
+    "stats": _stats,
+    "version": lambda metric: str(metric.version),
+}
+"""What the second table of a metric says, by the name of its row."""
+
+
+def write(path: Path) -> None:
+    """Bring the tables of the page up to date.
+
+    Raises:
+        DataError: As `put`.
+    """
+    path.write_text(put(path.read_text(encoding="utf-8"), MARK, markdown()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,157 @@
+"""Writing of DICOM: slices of a series and segmentations, with names and dates that no reader may let out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.dicom import Vector
+from harness.errors import DataError
+
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+
+PRIVATE: Mapping[str, str] = {
+    "PatientName": "Drawn^Nobody",
+    "PatientID": "ID-4711-SECRET",
+    "PatientBirthDate": "19700102",
+    "StudyDate": "20210304",
+    "InstitutionName": "Hospital of Nowhere",
+    "AccessionNumber": "ACC-0815",
+    "ReferringPhysicianName": "Doctor^Invented",
+    "SeriesDescription": "series of Nobody",
+}
+"""Elements that stand in every file, for tests that look for them everywhere else."""
+
+AXIAL: Vector = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnSeries:
+    """What all files of a series share.
+
+    Attributes:
+        name: Tells apart patient and series; identifiers are made of it.
+        number: Of the series.
+        modality: As DICOM writes it.
+        orientation: Along a row, then down a column.
+        spacing: Millimetres between rows, then between columns.
+        slope, intercept: Stored value to grey value.
+        inverted: Stored as MONOCHROME1.
+    """
+
+    name: str
+    number: int = 1
+    modality: str = "CT"
+    orientation: Vector = AXIAL
+    spacing: Vector = (1.0, 1.0)
+    slope: float = 1.0
+    intercept: float = -1024.0
+    inverted: bool = False
+
+
+def uid(name: str) -> str:
+    """Return the identifier that a name always has."""
+    return f"2.25.{int.from_bytes(sha256(name.encode()).digest()[:15], 'big')}"
+
+
+def write_slice(path: Path, series: DrawnSeries, number: int, position: Sequence[float], grey: NDArray[Any]) -> None:
+    """Write one slice; `grey` is (rows, columns) of grey values, as far as slope and intercept can hold them."""
+    data = _dataset(CT_IMAGE, f"{series.name}/{series.number}/{number}")
+    stored = np.clip(np.rint((grey - series.intercept) / series.slope), 0, 2**12 - 1).astype(np.uint16)
+    data.Modality = series.modality
+    data.SeriesInstanceUID = uid(f"{series.name}/{series.number}")
+    data.SeriesNumber, data.InstanceNumber = series.number, number
+    data.ImageOrientationPatient = [f"{value:.6g}" for value in series.orientation]
+    data.ImagePositionPatient = [f"{value:.8g}" for value in position]
+    data.PixelSpacing = list(series.spacing)
+    data.RescaleSlope, data.RescaleIntercept = series.slope, series.intercept
+    data.Rows, data.Columns = stored.shape
+    data.SamplesPerPixel, data.BitsAllocated, data.BitsStored, data.HighBit = 1, 16, 12, 11
+    data.PixelRepresentation = 0
+    data.PhotometricInterpretation = "MONOCHROME1" if series.inverted else "MONOCHROME2"
+    data.PixelData = (2**12 - 1 - stored if series.inverted else stored).astype("<u2").tobytes()
+    _save(data, path)
+
+
+def write_segmentation(
+    path: Path,
+    series: DrawnSeries,
+    segments: Mapping[str, NDArray[np.bool_]],
+    positions: Sequence[Sequence[float]],
+    *,
+    referenced: bool = True,
+) -> None:
+    """Write a binary DICOM SEG: a frame for each slice that a segment covers, the last slice first.
+
+    Args:
+        path: Of the file.
+        series: That it is drawn on.
+        segments: Label -> boolean (slices, rows, columns).
+        positions: Of the slices.
+        referenced: Whether the file names its series.
+    """
+    data = _dataset(SEGMENTATION, f"{series.name}/{series.number}/segmentation/{path.name}")
+    data.SeriesInstanceUID = uid(f"{series.name}/seg/{path.name}")
+    data.Modality, data.SegmentationType = "SEG", "BINARY"
+    data.SegmentSequence = [_item(SegmentNumber=at, SegmentLabel=label) for at, label in enumerate(segments, 1)]
+    if referenced:
+        data.ReferencedSeriesSequence = [_item(SeriesInstanceUID=uid(f"{series.name}/{series.number}"))]
+    orientation = _item(ImageOrientationPatient=list(series.orientation))
+    measures = _item(PixelSpacing=list(series.spacing))
+    data.SharedFunctionalGroupsSequence = [
+        _item(PlaneOrientationSequence=[orientation], PixelMeasuresSequence=[measures])
+    ]
+    frames = [
+        (at, slice_number, mask[slice_number])
+        for at, mask in enumerate(segments.values(), 1)
+        for slice_number in reversed(np.flatnonzero(mask.any(axis=(1, 2))).tolist())
+    ]
+    data.PerFrameFunctionalGroupsSequence = [
+        _item(
+            PlanePositionSequence=[_item(ImagePositionPatient=[f"{value:.8g}" for value in positions[slice_number]])],
+            SegmentIdentificationSequence=[_item(ReferencedSegmentNumber=at)],
+        )
+        for at, slice_number, _ in frames
+    ]
+    rows, columns = next(iter(segments.values())).shape[1:]
+    data.Rows, data.Columns, data.NumberOfFrames = rows, columns, len(frames)
+    data.SamplesPerPixel, data.BitsAllocated, data.BitsStored, data.HighBit = 1, 1, 1, 0
+    data.PixelRepresentation, data.PhotometricInterpretation = 0, "MONOCHROME2"
+    packed = np.packbits(np.stack([mask for _, _, mask in frames]).ravel(), bitorder="little").tobytes()
+    data.PixelData = packed + b"\0" * (len(packed) % 2)
+    _save(data, path)
+
+
+def _pydicom() -> Any:
+    try:
+        return import_module("pydicom")  # heavy, optional, and only partly typed
+    except ImportError:
+        raise DataError("drawing DICOM files needs pydicom; pip install 'medground[medical]'") from None
+
+
+def _item(**elements: Any) -> Any:
+    item = _pydicom().Dataset()
+    for name, value in elements.items():
+        setattr(item, name, value)
+    return item
+
+
+def _dataset(kind: str, name: str) -> Any:
+    data = _item(SOPClassUID=kind, SOPInstanceUID=uid(name), **PRIVATE)
+    meta = _pydicom().dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, data.SOPInstanceUID
+    meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
+    data.file_meta = meta
+    return data
+
+
+def _save(data: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(path, enforce_file_format=True)

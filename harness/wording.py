@@ -1,0 +1,64 @@
+"""The words of a paper's prompt: protocol data in a JSON file beside the tasks, read for a task that names it.
+
+Looked for as `wording/NAME.json` beside the task file, then beside its family's folder, where families share them.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.errors import nearest
+from harness.records import Json
+from harness.task_spec import Wording
+from harness.yaml_table import Table
+
+FOLDER = "wording"
+REQUIRED = ("prompt", "source", "licence")
+KEYS = (*REQUIRED, "open_prompt")
+
+
+def read_wording(table: Table, folder: Path, faults_of: Callable[[str], list[str]]) -> Wording | None:
+    """Return the wording that a task file names; None where it names none, or with a fault added.
+
+    Args:
+        table: The task file.
+        folder: Where the task file stands.
+        faults_of: Tells what is wrong with a template.
+    """
+    name = table.optional_text("wording")
+    if not name:
+        return None
+    try:
+        content = json.loads(_find(name, folder))
+    except (OSError, ValueError) as error:
+        table.fault("wording", f"expected a JSON file {FOLDER}/{name}.json beside the task or its family: {error}")
+        return None
+    problems = _problems(content, faults_of)
+    for problem in problems:
+        table.fault("wording", f"{name}.json: {problem}")
+    return None if problems else Wording(name=name, **content)
+
+
+def _find(name: str, folder: Path) -> str:
+    """Return the text of the first file of that name.
+
+    Raises:
+        OSError: There is none.
+        ValueError: The name is none of a file, or the file is not UTF-8.
+    """
+    if Path(name).name != name:
+        raise ValueError(f"'{name}' is a path; write the name alone")
+    places = [base / FOLDER / f"{name}.json" for base in (folder, folder.parent)]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise FileNotFoundError("there is none")
+    return found.read_text(encoding="utf-8")
+
+
+def _problems(content: Json, faults_of: Callable[[str], list[str]]) -> list[str]:
+    if not isinstance(content, dict) or not all(isinstance(value, str) and value for value in content.values()):
+        return [f"expected texts under the keys {', '.join(KEYS)}"]
+    lacking = [f"required key '{key}' is missing" for key in REQUIRED if key not in content]
+    unknown = [f"unknown key '{key}'{nearest(key, KEYS)}" for key in content if key not in KEYS]
+    templates = [content[key] for key in ("prompt", "open_prompt") if key in content]
+    return [*lacking, *unknown, *(fault for template in templates for fault in faults_of(template))]

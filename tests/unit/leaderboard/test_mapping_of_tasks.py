@@ -1,0 +1,30 @@
+"""Every published number stands where a run of the harness would put its own: same task, metric, protocol and mean."""
+
+import pytest
+
+from harness.metrics import find
+from harness.spec import index
+from leaderboard.mapping import Place, place_published
+from leaderboard.printed import load_published
+
+PLACES = list(dict.fromkeys(item.place for item in place_published(load_published()).cells if item.place is not None))
+NEED_A_JUDGE = {("m3d_report_generation", "judge", "m3d")}
+CATALOG = index()
+
+
+def _name(place: Place) -> str:
+    return f"{place.place}-{place.metric}-{place.name}-{place.protocol}-{place.mean}-{place.stratum}"
+
+
+@pytest.mark.parametrize("place", PLACES, ids=_name)
+def test_a_run_would_put_its_number_beside_the_published_one(place: Place) -> None:
+    row = find(place.metric, place.protocol)
+    assert place.name in row.values
+    assert not (row.corpus and place.mean == "micro")
+    if CATALOG.group(place.place) is not None:
+        return
+    task = CATALOG.load(place.place)
+    uses = [(use.metric, use.protocol) for use in task.metrics]
+    assert (place.metric, place.protocol) in uses or (place.place, place.metric, place.protocol) in NEED_A_JUDGE
+    assert place.stratum is None or place.stratum[0] in task.strata
+    assert place.mean != "macro" or task.headline.over == place.over

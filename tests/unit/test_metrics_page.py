@@ -1,0 +1,77 @@
+"""docs/metrics.md, made from the table of metrics."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.errors import DataError
+from harness.line_readers import EXAMPLES, KEYS
+from harness.metric_lines import run
+from harness.metrics import METRICS, names
+from harness.metrics_page import FAMILIES, MARK, markdown, put, write
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGE = REPOSITORY / "docs" / "metrics.md"
+
+
+def test_the_page_is_what_the_table_gives() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert put(page, MARK, markdown()) == page, "run 'python -m harness.metrics_page docs/metrics.md'"
+
+
+def test_the_page_is_written_in_place(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table begins -->\nwhat was there\n<!-- table ends -->\nafter\n", encoding="utf-8")
+    write(page)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- table begins -->\n\n| kind |")
+    assert text.endswith("\n\n<!-- table ends -->\nafter\n")
+    assert "what was there" not in text
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        ("", 0),
+        ("<!-- table begins -->", 1),
+        ("<!-- table ends --><!-- table begins -->", 2),
+        ("<!-- table begins --><!-- table begins --><!-- table ends -->", 3),
+    ],
+)
+def test_a_page_without_its_marks_is_refused(page: str, found: int) -> None:
+    expected = "expected '<!-- table begins -->' and then '<!-- table ends -->' in the page, each once"
+    with pytest.raises(DataError, match=f"{expected}, found {found} marks"):
+        put(page, "table", "text")
+
+
+def test_every_metric_belongs_to_one_family() -> None:
+    assert sorted(name for family in FAMILIES.values() for name in family) == sorted(names())
+
+
+def test_every_table_of_the_page_is_as_wide_in_each_row() -> None:
+    blocks = re.findall(r"(?:^\|.*\n?)+", markdown(), flags=re.MULTILINE)
+    assert len(blocks) == 1 + 2 * len(names())
+    for block in blocks:
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+
+
+def test_every_protocol_stands_in_the_section_of_its_metric() -> None:
+    sections = dict(re.findall(r"^### (\S+)\n(.*?)(?=^##|\Z)", markdown(), flags=re.MULTILINE | re.DOTALL))
+    for metric in METRICS:
+        assert f"\n| `{metric.protocol}` | " in sections[metric.name]
+
+
+def test_the_links_of_the_contents_lead_to_headings() -> None:
+    text = markdown()
+    anchors = {heading.replace(".", "") for heading in re.findall(r"^### (\S+)$", text, flags=re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) == anchors
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_the_example_of_each_kind_of_line_is_scored(kind: str) -> None:
+    metric = next(row for row in METRICS if row.line == kind and row.resource is None)
+    (line,) = run([EXAMPLES[metric.line].encode()], metric.name, metric.protocol, (), aggregate=False)
+    assert line.value["status"] == "ok"
+    assert line.value["value"] > 0
