@@ -266,8 +266,12 @@ def test_an_interruption_dismisses_the_actors(cluster: Callable[..., Cluster], s
         signal.raise_signal(signal.SIGINT)
 
     ray = PaperRay(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        cluster(ray, workers=2).run(iter([asks("a"), asks("b")]))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that puts us aside ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            cluster(ray, workers=2).run(iter([asks("a"), asks("b")]))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert len(ray.killed) == 2
     assert not store.offsets
 
