@@ -65,7 +65,7 @@ def train(
     from harness.cache_folder import default_cache
 
     with _errors_as_exit_codes(debug):
-        from reference_model.recipe import load_recipe
+        from reference_model.recipe_files import load_recipe
 
         recipe = load_recipe(recipe_name)
         recipe = replace(recipe, seed=recipe.seed if seed is None else seed, data_roots=roots or recipe.data_roots)

@@ -1,0 +1,95 @@
+"""The reference model at the harness's door: `reference:tiny`, or `reference:FOLDER` with a model of one's own.
+
+Shape suffixes: as in `batch`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import DataError, HarnessError, SpecError
+from harness.records import Answer, Capabilities, ErrorInfo, Request
+
+if TYPE_CHECKING:
+    from reference_model.answering import Answering
+
+WEIGHTS = Path(__file__).parent / "weights"
+MAX_BATCH = 16
+
+
+class Reference:
+    """Answers in words and masks; takes points, boxes and regions.
+
+    Args:
+        model: `tiny`, or the folder of a model that was trained or converted.
+        threshold: Probability above which a pixel is foreground; the model's own where none is given.
+    """
+
+    version = "1"
+
+    def __init__(self, model: str = "tiny", *, threshold: float | None = None) -> None:
+        if threshold is not None and not 0 < threshold < 1:
+            raise SpecError(f"reference:{model}: threshold: expected a probability between 0 and 1, got {threshold}")
+        self.folder = WEIGHTS / f"medplib-{model}" if (WEIGHTS / f"medplib-{model}").is_dir() else Path(model)
+        if not (self.folder / "model.safetensors").is_file():
+            raise SpecError(
+                f"reference:{model}: expected the folder of a model, found no {self.folder / 'model.safetensors'}; "
+                "`reference-model train` makes one"
+            )
+        self.threshold = threshold
+        self._answering: Answering | None = None
+
+    def capabilities(self) -> Capabilities:
+        """Take one image and what points into it."""
+        return Capabilities(
+            takes=frozenset({"text", "image", "point", "box", "region"}),
+            gives=frozenset({"text", "masks", "boxes"}),
+            max_batch=MAX_BATCH,
+            weights=(str(self.folder),),
+        )
+
+    def load(self, device: str) -> None:
+        """Read the weights."""
+        from reference_model.answering import Answering
+
+        self._answering = Answering.load(self.folder, device, threshold=self.threshold)
+
+    def predict(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer a batch; requests that decode alike are written side by side."""
+        assert self._answering is not None, "load() comes first"
+        answers: dict[int, Answer] = {}
+        groups: dict[str, list[int]] = {}
+        for index, request in enumerate(requests):
+            fault = _fault(request)
+            if fault is None:
+                groups.setdefault(repr((sorted(request.decoding.items()), request.seed, request.repeat)), []).append(
+                    index
+                )
+            else:
+                answers[index] = _failed(DataError(fault))
+        for places in groups.values():
+            answers |= zip(places, self._answer([requests[index] for index in places]), strict=True)
+        return [answers[index] for index in range(len(requests))]
+
+    def _answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer requests that decode alike; where one cannot be read, each by itself."""
+        assert self._answering is not None
+        try:
+            return self._answering.answer(requests)
+        except HarnessError as error:
+            if len(requests) == 1:
+                return [_failed(error)]
+            return [answer for request in requests for answer in self._answer([request])]
+
+
+def _fault(request: Request) -> str | None:
+    """Return why the model cannot be asked; None where it can."""
+    if request.kind != "generate":
+        return f"the reference model writes answers; it was asked to {request.kind}"
+    if len(request.images) != 1 or len(request.media) != 1:
+        return f"the reference model is asked about one image, found {len(request.media)}"
+    return None
+
+
+def _failed(error: HarnessError) -> Answer:
+    return Answer(error=ErrorInfo(type=type(error).__name__, message=str(error)))

@@ -1,0 +1,85 @@
+"""What a preset is made of: modules, shapes and parameter counts, without a byte of weights."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+
+from reference_model.build import build_model
+from reference_model.config import ModelConfig
+from reference_model.model import PixelGroundingModel
+
+_NUMBER = re.compile(r"\.\d+(?=\.)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorInfo:
+    """Parameters of one name and shape, `*` standing for the numbers of layers and experts."""
+
+    name: str
+    shape: tuple[int, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleInfo:
+    """One part of the model.
+
+    Attributes:
+        name: Attribute of the model.
+        kind: Its class.
+        parameters: How many numbers it holds.
+        tensors: All its parameters, alike ones once.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    tensors: tuple[TensorInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresetInfo:
+    """The parts of a preset and the sum of their parameters."""
+
+    preset: str
+    modules: tuple[ModuleInfo, ...]
+    parameters: int
+
+
+def describe(config: ModelConfig) -> PresetInfo:
+    """Return what the model of a configuration is made of, built on torch's meta device."""
+    with torch.device("meta"):
+        model = build_model(config)
+    modules = tuple(_modules(model))
+    return PresetInfo(preset=config.name, modules=modules, parameters=sum(module.parameters for module in modules))
+
+
+def as_json(info: PresetInfo) -> dict[str, object]:
+    """Return the same as JSON knows it."""
+    return asdict(info)
+
+
+def as_text(info: PresetInfo) -> str:
+    """Return the same as a table: parts, and below each its tensors as `times x shape`."""
+    lines = []
+    for module in info.modules:
+        lines.append(f"{module.name:<60} {module.parameters:>16,}  {module.kind}")
+        for tensor in module.tensors:
+            shape = f"({', '.join(map(str, tensor.shape))})"
+            lines.append(f"  {tensor.name:<66} {f'{tensor.count} x' if tensor.count > 1 else '':>8}  {shape}")
+    lines.append(f"{info.preset:<60} {info.parameters:>16,}")
+    return "\n".join(lines)
+
+
+def _modules(model: PixelGroundingModel) -> Iterator[ModuleInfo]:
+    for name, module in model.named_children():
+        shapes = Counter((_NUMBER.sub(".*", key), tuple(p.shape)) for key, p in module.named_parameters())
+        yield ModuleInfo(
+            name=name,
+            kind=type(module).__name__,
+            parameters=sum(parameter.numel() for parameter in module.parameters()),
+            tensors=tuple(TensorInfo(name=key, shape=shape, count=n) for (key, shape), n in shapes.items()),
+        )

@@ -1,0 +1,95 @@
+"""The losses of the four stages and their weights.
+
+Shape suffixes: N predicted tokens, V vocabulary, M masks; masks are (M, H, W).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+
+FOCAL_ALPHA = 0.25
+FOCAL_GAMMA = 2.0
+
+
+class Losses(NamedTuple):
+    """Scalars, before weighting; 0 where a batch has nothing to learn them from."""
+
+    language: Tensor
+    bce: Tensor
+    dice: Tensor
+    focal: Tensor
+    iou: Tensor
+    balance: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossWeights:
+    """Weight of each loss in the sum; the defaults are those of the paper, arXiv:2412.09278."""
+
+    language: float = 1.0
+    bce: float = 2.0
+    dice: float = 0.5
+    focal: float = 0.0
+    iou: float = 0.0
+    balance: float = 0.0
+
+    def total(self, losses: Losses) -> Tensor:
+        """Return the weighted sum; a loss of weight 0 does not take part, not even as NaN."""
+        parts = [weight * loss for weight, loss in zip(self._values(), losses, strict=True) if weight]
+        return torch.stack(parts).sum()
+
+    def _values(self) -> tuple[float, ...]:
+        return self.language, self.bce, self.dice, self.focal, self.iou, self.balance
+
+
+RELEASED_STAGE_III = LossWeights(language=1.0, bce=1.0, dice=5.0, focal=1.0)
+"""The weights of the released script of stage III, which are not the paper's."""
+
+
+def language_loss(logits_NV: Tensor, target_N: Tensor, weight_N: Tensor | None = None) -> Tensor:
+    """Return the mean cross-entropy, or the weighted mean; 0 with a gradient of 0 if there is no token.
+
+    Args:
+        logits_NV: Of the trained positions alone.
+        target_N: Ids.
+        weight_N: How much each token counts, >= 0.
+    """
+    if len(target_N) == 0:
+        return logits_NV.sum() * 0.0
+    loss_N = F.cross_entropy(logits_NV.float(), target_N, reduction="none")
+    if weight_N is None:
+        return loss_N.mean()
+    return (loss_N * weight_N).sum() / weight_N.sum().clamp_min(torch.finfo(loss_N.dtype).tiny)
+
+
+def bce_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the binary cross-entropy, mean over pixels, then over masks; 0 of no mask."""
+    per_pixel = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return per_pixel.flatten(1).mean(dim=1).sum() / (len(logits) + 1e-8)
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return 1 - (2 sum(p t) + 1e-6) / (sum p + sum t + 1e-6), mean over masks; 0 of no mask."""
+    probability, target = logits.sigmoid().flatten(1), target.flatten(1)
+    dice_M = (2 * (probability * target).sum(dim=1) + 1e-6) / (probability.sum(dim=1) + target.sum(dim=1) + 1e-6)
+    return (1 - dice_M).sum() / max(1, len(logits))
+
+
+def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the focal loss as released, alpha 0.25 and gamma 2, mean over pixels, then over masks; 0 of no mask."""
+    probability = logits.sigmoid()
+    inside = FOCAL_ALPHA * target * (1 - probability) ** FOCAL_GAMMA * torch.log(probability + 1e-12)
+    outside = (1 - FOCAL_ALPHA) * (1 - target) * probability**FOCAL_GAMMA * torch.log(1 - probability + 1e-12)
+    return -(inside + outside).flatten(1).mean(dim=1).sum() / max(1, len(logits))
+
+
+def iou_loss(logits: Tensor, target: Tensor, estimate_M: Tensor) -> Tensor:
+    """Return the squared error of the decoder's estimate of its soft IoU, mean over masks; 0 of no mask."""
+    probability, target = logits.sigmoid().flatten(1), target.flatten(1)
+    overlap_M = (probability * target).sum(dim=1)
+    union_M = probability.sum(dim=1) + target.sum(dim=1) - overlap_M
+    iou_M = (overlap_M + 1e-7) / (union_M + 1e-7)
+    return ((iou_M - estimate_M) ** 2).sum() / max(1, len(logits))

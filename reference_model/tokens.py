@@ -1,0 +1,154 @@
+"""Special tokens, the layout of a conversation, and where its image, regions and masks stand in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from harness.errors import DataError
+
+IMAGE = -200
+"""Stands for an image until it is expanded, then for each of its patches."""
+REGION = -300
+"""Stands for a region's vector."""
+IGNORE = -100
+"""Label of a position that is not trained."""
+
+IMAGE_MARK = "<image>"
+SEG = "<SEG>"
+REGION_START, REGION_END = "<region>", "</region>"
+IMAGE_START, IMAGE_END = "<im_start>", "<im_end>"
+_BEFORE_FILLERS = (SEG, "<ref>", "</ref>", REGION_START, REGION_END, "<sr>", "</sr>", "<mask>", "</mask>")
+
+System = Literal["human", "user", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """MedPLIB's tokens, numbered from the end of the base vocabulary on.
+
+    Attributes:
+        base: Entries of the vocabulary before them.
+        names: In the order of their ids.
+    """
+
+    base: int
+    names: tuple[str, ...]
+
+    @classmethod
+    def after(cls, base: int, *, fillers: int) -> "SpecialTokens":
+        """Return them for a vocabulary of `base` entries; the released weights have 256 unused fillers."""
+        unused = tuple(f"<gen_{index}>" for index in range(1, fillers + 1))
+        return cls(base, (*_BEFORE_FILLERS, *unused, IMAGE_START, IMAGE_END))
+
+    def id(self, name: str) -> int:
+        """Return the id of a token."""
+        return self.base + self.names.index(name)
+
+    @property
+    def total(self) -> int:
+        """Entries of the whole vocabulary."""
+        return self.base + len(self.names)
+
+
+class Tokenizer(Protocol):
+    """What a tokenizer of the family offers; special tokens in a text become their ids."""
+
+    special: SpecialTokens
+    start_id: int
+    end_id: int
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without a start token."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, without special tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question, and its answer where there is one already."""
+
+    question: str
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A conversation as ids, and as labels of the same length."""
+
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+def system_sentence(whose: System) -> str:
+    """Return the system sentence with a blank behind it: MedPLIB trains with `human` and evaluates with `user`."""
+    if whose == "none":
+        return ""
+    return (
+        f"A chat between a curious {whose} and an artificial intelligence assistant. "
+        f"The assistant gives helpful, detailed, and polite answers to the {whose}'s questions. "
+    )
+
+
+def encode_conversation(
+    turns: Sequence[Turn], tokenizer: Tokenizer, *, system: System, max_length: int, image: bool = True
+) -> Encoded:
+    """Return a conversation in Vicuna's layout: `USER: ... ASSISTANT: ...</s>` for every turn.
+
+    Answers and their end tokens are trained, the rest is ignored. The image's mark comes first, wherever the first
+    question had it. What is longer than `max_length` is cut off, before the image is expanded.
+
+    Args:
+        turns: Only the last may lack its answer.
+        tokenizer: Of the model.
+        system: See `system_sentence`.
+        max_length: Tokens, the image counting as one.
+        image: Whether the conversation is about an image.
+    Raises:
+        DataError: There is no turn, or one before the last has no answer.
+    """
+    if not turns or any(turn.answer is None for turn in turns[:-1]):
+        raise DataError("conversation: expected at least one turn, and an answer in every turn but the last")
+    ids, labels = [tokenizer.start_id], [IGNORE]
+    for index, turn in enumerate(turns):
+        question = _with_image(turn.question) if image and index == 0 else turn.question
+        asked = encode_text(f"{system_sentence(system) if index == 0 else ''}USER: {question} ASSISTANT:", tokenizer)
+        answered = [] if turn.answer is None else [*encode_text(turn.answer, tokenizer), tokenizer.end_id]
+        ids += asked + answered
+        labels += [IGNORE] * len(asked) + [IGNORE if id < 0 else id for id in answered]
+    return Encoded(tuple(ids[:max_length]), tuple(labels[:max_length]))
+
+
+def encode_text(text: str, tokenizer: Tokenizer) -> list[int]:
+    """Return the ids of a text, with `IMAGE` for its image mark and `REGION` inside every empty pair of region tags."""
+    before, *after = text.split(IMAGE_MARK)
+    ids = tokenizer.encode(before)
+    for part in after:
+        ids += [IMAGE, *tokenizer.encode(part)]
+    return with_regions(ids, tokenizer.special)
+
+
+def with_regions(ids: Sequence[int], special: SpecialTokens) -> list[int]:
+    """Return the ids with one `REGION` between every adjacent pair of region tags."""
+    start, end = special.id(REGION_START), special.id(REGION_END)
+    found: list[int] = []
+    for token in ids:
+        if token == end and found and found[-1] == start:
+            found.append(REGION)
+        found.append(token)
+    return found
+
+
+def expand_image(encoded: Encoded, image_tokens: int) -> Encoded:
+    """Return the conversation with every `IMAGE` repeated once per patch."""
+    ids: list[int] = []
+    labels: list[int] = []
+    for token, label in zip(encoded.ids, encoded.labels, strict=True):
+        times = image_tokens if token == IMAGE else 1
+        ids += [token] * times
+        labels += [label] * times
+    return Encoded(tuple(ids), tuple(labels))
+
+
+def _with_image(question: str) -> str:
+    return f"{IMAGE_START}{IMAGE_MARK}{IMAGE_END}\n{question.replace(IMAGE_MARK, '').strip()}"
