@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 
 import torch
@@ -139,9 +140,14 @@ def save_step(
         save_file({name: parameter.detach().contiguous() for name, parameter in trained.items()}, partial / TRAINED)
         save_file(_optimizer_tensors(trained, optimizer), partial / OPTIMIZER)
         _write_json(partial / STATE, {"schema": SCHEMA, "step": progress.step, "settings": dict(progress.settings)})
-    for number, older in _steps(folder):
-        if number < progress.step:
-            shutil.rmtree(older)
+    remove_steps(folder, before=progress.step)
+
+
+def remove_steps(folder: Path, *, before: float = inf) -> None:
+    """Remove the states of a stage, or those of fewer steps than `before`."""
+    for number, state in list(_steps(folder)):
+        if number < before:
+            shutil.rmtree(state)
 
 
 def last_step(folder: Path) -> Path | None:
@@ -231,8 +237,10 @@ def _whole(folder: Path) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial
-    for path in (*partial.iterdir(), partial):
+    for path in partial.iterdir():
+        path.chmod(0o644)  # safetensors writes for its owner alone
         _sync(path)
+    _sync(partial)
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)

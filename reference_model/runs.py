@@ -11,7 +11,7 @@ from harness.planning import PHANTOM, DataRoots, Notice, data_roots
 from harness.records import Json
 from harness.serial import digest, sha256_file
 from reference_model.build import build_model
-from reference_model.checkpoint import WEIGHTS, About, load_about, save_model
+from reference_model.checkpoint import WEIGHTS, About, load_about, remove_steps, save_model
 from reference_model.collate import Collator, Pictures
 from reference_model.data import ExampleSet, SetSpec, read_sets
 from reference_model.handover import MODEL, choose_trained, hand_over, merge_lora, sources, stage_folder
@@ -83,6 +83,7 @@ class Run:
         origin = {"recipe": self.recipe.name, "stage": stage.number, "settings": settings}
         experts = about.experts or bool(stage.start.experts)
         save_model(folder / MODEL, model, replace(about, experts=experts, origin=origin))
+        remove_steps(folder)
 
     def _roots(self) -> list[DataRoots]:
         """Return where the releases lie; drawn patients of every seed stand alone."""

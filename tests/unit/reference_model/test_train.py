@@ -69,6 +69,7 @@ def test_all_stages_run_and_leave_a_model_and_a_log(trained_out: Path) -> None:
     assert not any("lora" in name for name in model.state_dict())
     last = logs(trained_out)[-1]
     assert [sum(layer) > 0 and len(layer) == 2 for layer in last["tokens"]] == [True, True]
+    assert sorted(path.name for path in (trained_out / "stage-4").iterdir()) == ["log.jsonl", "model"]
     assert set(last) == {"step", "learning_rate", "losses", "tokens", "dropped"}
 
 
