@@ -35,7 +35,7 @@ from reference_model.tokens import IGNORE, Encoded, Turn, encode_conversation
 
 CAPTION_WORDS = 5
 """Words from which on an answer about a whole picture is a caption."""
-MASKS_PER_PICTURE = 2
+MASKS_PER_PICTURE = 4
 """Of those a row asks for: one picture is encoded once, its masks each take a pass of the decoder."""
 TEMPERATURE = 0.07
 """At which the comparison begins; CLIP's."""
