@@ -1,6 +1,7 @@
 """A protocol's numbers move only with its version: each row of the metric table has a hash of its outputs.
 
-To record a change that is meant: raise the row's `version`, run `python tests/golden/test_fingerprints.py`, and say in
+To record a change that is meant: raise the row's `version`, run
+`PYTHONPATH=tests python tests/golden/test_fingerprints.py`, and say in
 the CHANGELOG under Scores what moved.
 """
 
