@@ -44,10 +44,11 @@ check: setup ## format, lint, types and the unit tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/unit
 
-# the coverage of the intervals takes hours: python benchmarks/interval_coverage.py
-BENCHMARKS := $(filter-out benchmarks/interval_coverage.py,$(wildcard benchmarks/*.py))
+# run by hand: they take hours (interval_coverage), up to 90 minutes (ablations), real data (brain_mr) or a trained model
+BY_HAND := interval_coverage ablation% brain_mr paired_scores tiny_quality
+BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
-bench: setup ## run the benchmarks, all but the one that takes hours, and print their tables
+bench: setup ## run the benchmarks, all but the long ones, and print their tables
 	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean: ## remove caches, builds and the demo; keeps .venv and runs

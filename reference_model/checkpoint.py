@@ -4,20 +4,19 @@
         config.json         its numbers, as a preset has them
         model.json          its words, whether it has experts, and how it came about
         model.safetensors
+        tokenizer.json      in place of words, where its tokenizer is one of transformers
     step-000200/            a stage after 200 steps
         state.json          step and settings
         trained.safetensors     the parameters that the stage trains
         optimizer.safetensors   `<parameter>|<quantity>`
 
-Every folder is written beside its place and put there by a rename: what has its name is whole.
+What has its name is whole: see `whole_folders`.
 """
 
-import json
-import os
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from math import inf
 from pathlib import Path
@@ -33,10 +32,11 @@ from reference_model.build import build_model
 from reference_model.config import ModelConfig, read_config
 from reference_model.model import PixelGroundingModel
 from reference_model.moe import Router
-from reference_model.tokenizers import WordTokenizer
+from reference_model.tokenizers import PretrainedTokenizer, SavedTokenizer, WordTokenizer
+from reference_model.tokens import Tokenizer
+from reference_model.whole_folders import SCHEMA, read_json, whole, write_json
 
-SCHEMA = 1
-CONFIG, ABOUT, WEIGHTS = "config.json", "model.json", "model.safetensors"
+CONFIG, ABOUT, WEIGHTS, TOKENIZER = "config.json", "model.json", "model.safetensors", "tokenizer.json"
 STATE, TRAINED, OPTIMIZER = "state.json", "trained.safetensors", "optimizer.safetensors"
 
 _STEP = re.compile(r"step-(\d{6,})")
@@ -51,17 +51,31 @@ class About:
         words: Of its tokenizer, in the order of their ids.
         experts: Whether its feed-forward parts are experts.
         origin: How it came about: recipe, stage, steps, seed, digests of its data.
+        saved_tokenizer: One of transformers, which takes the place of the words.
     """
 
     config: ModelConfig
-    words: tuple[str, ...]
+    words: tuple[str, ...] = ()
     experts: bool
     origin: Mapping[str, Json] = field(default_factory=dict)
+    saved_tokenizer: SavedTokenizer | None = None
 
-    def tokenizer(self) -> WordTokenizer:
-        """Return the tokenizer of these words."""
+    def tokenizer(self) -> Tokenizer:
+        """Return its tokenizer, special tokens included.
+
+        Raises:
+            DataError: It does not have as many entries as the model has embeddings.
+        """
         prompt = self.config.prompt
-        return WordTokenizer(self.words, base=prompt.base_vocabulary, fillers=prompt.fillers)
+        if self.saved_tokenizer is None:
+            return WordTokenizer(self.words, base=prompt.base_vocabulary, fillers=prompt.fillers)
+        tokenizer = PretrainedTokenizer(self.saved_tokenizer.load(), fillers=prompt.fillers)
+        if tokenizer.special.base != prompt.base_vocabulary:
+            raise DataError(
+                f"{TOKENIZER}: expected {prompt.base_vocabulary} entries, the base_vocabulary of {CONFIG}, "
+                f"found {tokenizer.special.base}"
+            )
+        return tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +100,19 @@ def save_model(folder: Path, model: PixelGroundingModel, about: About, *, half: 
         about: Goes beside the weights.
         half: Store numbers in 16 bits; routers stay in single precision.
     """
-    with _whole(folder) as partial:
+    with whole(folder) as partial:
         save_file(_tensors(model, half=half), partial / WEIGHTS)
-        _write_json(partial / CONFIG, asdict(about.config))
-        told = {"words": list(about.words), "experts": about.experts, "origin": dict(about.origin)}
-        _write_json(partial / ABOUT, {"schema": SCHEMA, **told})
+        write_about(partial, about)
+
+
+def write_about(folder: Path, about: About) -> None:
+    """Write what stands beside the weights of a model into its folder."""
+    write_json(folder / CONFIG, asdict(about.config))
+    told = {"words": list(about.words), "experts": about.experts, "origin": dict(about.origin)}
+    if saved := about.saved_tokenizer:
+        (folder / TOKENIZER).write_text(saved.definition, encoding="utf-8")
+        told["tokenizer"] = {"start": saved.start, "end": saved.end, "sha256": _sha256(saved.definition)}
+    write_json(folder / ABOUT, {"schema": SCHEMA, **told})
 
 
 def load_about(folder: Path) -> About:
@@ -100,12 +122,14 @@ def load_about(folder: Path) -> About:
         DataError: A file is missing, or is not what it should be.
         SpecError: The numbers contradict themselves.
     """
-    found = _read_json(folder / ABOUT)
+    found = read_json(folder / ABOUT)
     try:
         words, experts, origin = tuple(found["words"]), bool(found["experts"]), found["origin"]
+        saved = _read_tokenizer(folder, found["tokenizer"]) if "tokenizer" in found else None
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder / ABOUT}: expected words, experts and origin of a model, found {error}") from error
-    return About(config=read_config(folder / CONFIG), words=words, experts=experts, origin=origin)
+    config = read_config(folder / CONFIG)
+    return About(config=config, words=words, experts=experts, origin=origin, saved_tokenizer=saved)
 
 
 def load_model(folder: Path) -> tuple[PixelGroundingModel, About]:
@@ -136,10 +160,10 @@ def save_step(
     folder: Path, progress: Progress, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> None:
     """Write the state of a stage below `folder`, then remove older ones."""
-    with _whole(folder / f"step-{progress.step:06}") as partial:
+    with whole(folder / f"step-{progress.step:06}") as partial:
         save_file({name: parameter.detach().contiguous() for name, parameter in trained.items()}, partial / TRAINED)
         save_file(_optimizer_tensors(trained, optimizer), partial / OPTIMIZER)
-        _write_json(partial / STATE, {"schema": SCHEMA, "step": progress.step, "settings": dict(progress.settings)})
+        write_json(partial / STATE, {"schema": SCHEMA, "step": progress.step, "settings": dict(progress.settings)})
     remove_steps(folder, before=progress.step)
 
 
@@ -169,7 +193,7 @@ def load_step(
         SpecError: The state was left by a stage of other settings.
         DataError: A file is missing or torn, or holds other parameters.
     """
-    found = _read_json(state / STATE)
+    found = read_json(state / STATE)
     _check_settings(state, found.get("settings", {}), settings)
     weights = read_tensors(state / TRAINED)
     _check_names(weights, trained, state / TRAINED)
@@ -194,6 +218,20 @@ def _fill(model: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
     own = model.state_dict()
     _check_names(weights, own, where)
     model.load_state_dict({name: value.to(own[name].dtype) for name, value in weights.items()})
+
+
+def _read_tokenizer(folder: Path, told: Mapping[str, str]) -> SavedTokenizer:
+    try:
+        definition = (folder / TOKENIZER).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{folder / TOKENIZER}: cannot be read: {error}") from error
+    if _sha256(definition) != told["sha256"]:
+        raise DataError(f"{folder / TOKENIZER}: expected the file that {ABOUT} was written with, found another")
+    return SavedTokenizer(definition=definition, start=told["start"], end=told["end"])
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: Path) -> None:
@@ -228,42 +266,3 @@ def _steps(folder: Path) -> Iterator[tuple[int, Path]]:
     for path in folder.glob("step-*"):
         if match := _STEP.fullmatch(path.name):
             yield int(match[1]), path
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into; put it at its place, on disk, once nothing failed."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
-    for path in partial.iterdir():
-        path.chmod(0o644)  # safetensors writes for its owner alone
-        _sync(path)
-    _sync(partial)
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _write_json(path: Path, value: Json) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Json]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise DataError(f"{path}: expected schema {SCHEMA}, found another; train or convert the model again")
-    return found

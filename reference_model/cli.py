@@ -1,16 +1,19 @@
 """The `reference-model` command."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, SpecError
 
 EXIT_BAD_INPUT = 2
 EXIT_CTRL_C = 130
+CHECKPOINT = click.Path(exists=True, path_type=Path)
 DEBUG = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 
 
@@ -47,6 +50,10 @@ def info(preset: str, as_json: bool, debug: bool) -> None:
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Of the steps, to be quick.")
 @click.option("--data-root", "roots", multiple=True, help="In place of the recipe's; may be repeated.")
 @click.option("--start", type=click.Path(path_type=Path), help="Model that a first stage goes on with.")
+@click.option("--processes", type=click.IntRange(min=1), help="That share the rows of every step. [default: 1]")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[default: cuda where there is a GPU]")
+@click.option("--shard", is_flag=True, help="Spread the language model over the processes (FSDP2).")
+@click.option("--save-seconds", type=click.FloatRange(min=0), default=60.0, help="Between states: what a kill costs.")
 @DEBUG
 def train(
     recipe_name: str,
@@ -57,35 +64,137 @@ def train(
     share: float,
     roots: tuple[str, ...],
     start: Path | None,
+    processes: int | None,
+    device: str | None,
+    shard: bool,
+    save_seconds: float,
     debug: bool,
 ) -> None:
     """Train one stage of a recipe, or all in turn; the same command goes on with what was cut short."""
     from dataclasses import replace
+    from functools import partial
 
     from harness.cache_folder import default_cache
 
     with _errors_as_exit_codes(debug):
+        launched = _launched(processes)
         from reference_model.recipe_files import load_recipe
 
         recipe = load_recipe(recipe_name)
         recipe = replace(recipe, seed=recipe.seed if seed is None else seed, data_roots=roots or recipe.data_roots)
         numbers = [stage.number for stage in recipe.stages] if stages == "all" else [_number(stages)]
-        from reference_model.runs import Run
-        from reference_model.training_bar import TrainingBar
+        from reference_model.processes import choose_device, launch
+        from reference_model.runs import Run, run_stages
 
-        with TrainingBar() as bar:
-            run = Run(
-                recipe=recipe,
-                out=out,
-                cache=default_cache(),
-                start=start,
-                steps=steps,
-                share=share,
-                notice=bar.notice,
-                watcher=bar,
-            )
-            run.stages(numbers)
-    click.echo(str(out / f"stage-{numbers[-1]}" / "model"))
+        place = choose_device(device, processes or 1)
+        make = partial(
+            Run,
+            recipe=recipe,
+            out=out,
+            cache=default_cache(),
+            start=start,
+            steps=steps,
+            share=share,
+            save_seconds=save_seconds,
+            shard=shard,
+        )
+        if processes is not None and processes > 1:
+            launch(run_stages, (make, numbers, place, processes), processes)
+        else:
+            run_stages(make, numbers, place, launched)
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(str(out / f"stage-{numbers[-1]}" / "model"))
+
+
+@main.command()
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of a training.")
+@click.option("--to", "file", type=click.Path(path_type=Path), help="A .png or .svg. [default: training.png in --out]")
+@DEBUG
+def plot(out: Path, file: Path | None, debug: bool) -> None:
+    """Draw the losses of a training, and the share of the tokens that each expert takes."""
+    file = file or out / "training.png"
+    with _errors_as_exit_codes(debug):
+        from reference_model import plots
+
+        plots.plot(out, file)
+    click.echo(str(file))
+
+
+@main.command()
+@click.option("--recipe", "recipe_name", required=True, help="Name of the recipe of the training, or its file.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the finished training.")
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder for the model to hand on.")
+@DEBUG
+def export(recipe_name: str, out: Path, to: Path, debug: bool) -> None:
+    """Write the model of a finished training in 16 bits, with its recipe and a short log."""
+    with _errors_as_exit_codes(debug):
+        from reference_model import export as exporting
+        from reference_model.recipe_files import load_recipe, recipe_file
+
+        exporting.export(out, load_recipe(recipe_name), recipe_file(recipe_name), to)
+    click.echo(str(to))
+
+
+def _launched(processes: int | None) -> int:
+    """Return how many processes accelerate or torchrun has started, of which this is one.
+
+    Raises:
+        SpecError: More are asked for.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1 and processes is not None:
+        raise SpecError(
+            f"--processes {processes}: expected none where a launcher has started {count} (WORLD_SIZE); leave one out"
+        )
+    return count
+
+
+@main.command()
+@click.option("--preset", required=True, help="Name of the preset that the checkpoints are of, such as medplib-7b.")
+@click.option("--llava", type=CHECKPOINT, help="LLaVA-1.5: its folder, as published or as transformers saves it.")
+@click.option("--projector", type=CHECKPOINT, help="LLaVA's projector alone, in place of the one in --llava.")
+@click.option("--clip", type=CHECKPOINT, help="CLIP, in place of the tower in --llava or --medplib.")
+@click.option("--sam-med2d", type=CHECKPOINT, help="SAM-Med2D's .pth file.")
+@click.option("--medplib", type=CHECKPOINT, help="MedPLIB, adapters merged: its folder. It needs none of the others.")
+@click.option("--tokenizer", type=CHECKPOINT, help="LLaMA's, where it does not lie beside --llava or --medplib.")
+@click.option("--allow-missing", multiple=True, metavar="PATTERN", help="Draw tensors of these names; may be repeated.")
+@click.option("--dtype", type=click.Choice(["fp32", "bf16", "fp16"]), help="[default: each tensor as it is stored]")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the model, not there yet.")
+@click.option("--dry-run", is_flag=True, help="Compare names and shapes, and write nothing.")
+@DEBUG
+def convert(
+    preset: str,
+    llava: Path | None,
+    projector: Path | None,
+    clip: Path | None,
+    sam_med2d: Path | None,
+    medplib: Path | None,
+    tokenizer: Path | None,
+    allow_missing: tuple[str, ...],
+    dtype: Literal["fp32", "bf16", "fp16"] | None,
+    out: Path | None,
+    dry_run: bool,
+    debug: bool,
+) -> None:
+    """Make a model folder of published checkpoints on disk: of --llava, --clip and --sam-med2d, or of --medplib.
+
+    It prints which part comes from which checkpoint, what is left out and why, and what is drawn at random.
+    """
+    with _errors_as_exit_codes(debug):
+        if out is None and not dry_run:
+            raise click.BadParameter("expected a folder, or --dry-run", param_hint="--out")
+        from reference_model.config import load_preset
+        from reference_model.convert.conversion import Files, prepare
+        from reference_model.convert.report import as_text
+
+        files = Files(
+            llava=llava, projector=projector, clip=clip, sam_med2d=sam_med2d, medplib=medplib, tokenizer=tokenizer
+        )
+        conversion = prepare(load_preset(preset), files, allowed=allow_missing, precision=dtype)
+        click.echo(as_text(conversion))
+        if out is not None and not dry_run:
+            with click.progressbar(length=conversion.size, label=f"writing {out}", file=sys.stderr) as bar:
+                conversion.write(out, bar.update)
 
 
 def _number(stages: str) -> int:

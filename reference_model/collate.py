@@ -99,7 +99,8 @@ class Collator:
             random: Decides which part of a region is shown.
         """
         asked = [[self._question(example, random) for example in row] for row in rows]
-        packed = [self._packed([question.encoded for question in questions]) for questions in asked]
+        patches = self.config.vision.tokens
+        packed = [self.packed([question.encoded for question in questions], patches) for questions in asked]
         ids_BT, valid_BT, labels_BT = pad([encoded for encoded, _, _ in packed], side="right")
         made = [self.pictures.of(row[0]) for row in rows]
         wanted = any(question.mask is not None for questions in asked for question in questions)
@@ -107,8 +108,8 @@ class Collator:
             ids_BT=ids_BT,
             valid_BT=valid_BT,
             labels_BT=labels_BT,
-            weight_BT=_filled([weights for _, _, weights in packed], ids_BT, torch.float32),
-            segment_BT=_filled([segments for _, segments, _ in packed], ids_BT, torch.long),
+            weight_BT=filled([weights for _, _, weights in packed], ids_BT, torch.float32),
+            segment_BT=filled([segments for _, segments, _ in packed], ids_BT, torch.long),
             vision_B3SS=torch.stack([vision_3SS for vision_3SS, _ in made]),
             pixels_B3SS=torch.stack([pixels_3SS for _, pixels_3SS in made]) if wanted else None,
             sizes=tuple(row[0].size for row in rows),
@@ -145,14 +146,14 @@ class Collator:
             return grid
         return random_part(grid, smallest=self.config.region.smallest_part, random=random)
 
-    def _packed(self, questions: Sequence[Encoded]) -> tuple[Encoded, list[int], list[float]]:
-        """Return a row of questions about one picture: ids and labels, segments, weights of the labels.
+    def packed(self, questions: Sequence[Encoded], patches: int) -> tuple[Encoded, list[int], list[float]]:
+        """Return a row of questions about one picture of so many patches: ids and labels, segments, weights of labels.
 
         The questions share all up to the picture's end, which is segment 0.
         """
         end = self.tokenizer.special.id(IMAGE_END)
         shared = questions[0].ids.index(end) + 1
-        head = expand_image(Encoded(questions[0].ids[:shared], questions[0].labels[:shared]), self.config.vision.tokens)
+        head = expand_image(Encoded(questions[0].ids[:shared], questions[0].labels[:shared]), patches)
         ids, labels = [*head.ids], [*head.labels]
         segments, weights = [0] * len(ids), [0.0] * len(ids)
         for number, question in enumerate(questions, start=1):
@@ -165,12 +166,12 @@ class Collator:
         return Encoded(tuple(ids), tuple(labels)), segments, weights
 
 
-def _filled(rows: Sequence[Sequence[float]], ids_BT: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return one number per position, 0 for the padding on the right."""
+def filled(rows: Sequence[Sequence[float]], ids_BT: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return one number per position, 0 for the padding on the right, where the ids are."""
     filled_BT = torch.zeros(ids_BT.shape, dtype=dtype)
     for row, values in enumerate(rows):
         filled_BT[row, : len(values)] = torch.tensor(values, dtype=dtype)
-    return filled_BT
+    return filled_BT.to(ids_BT.device)
 
 
 def _masks(questions: Sequence[Question], size: tuple[int, int]) -> Tensor:

@@ -1,7 +1,6 @@
 """What one stage hands to the next: merged weights, experts made of dense parts, and what may then move."""
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import peft
@@ -14,7 +13,7 @@ from reference_model.checkpoint import About, load_about, load_model
 from reference_model.config import ModelConfig
 from reference_model.model import PixelGroundingModel
 from reference_model.moe import MoeFeedForward, upcycle
-from reference_model.recipe import Lora, Start
+from reference_model.recipe import Lora, Start, fits
 
 MODEL = "model"
 
@@ -95,7 +94,7 @@ def choose_trained(model: PixelGroundingModel, trains: tuple[str, ...], lora: Lo
     """
     chosen: list[nn.Parameter] = []
     for pattern in trains:
-        fitting = [value for name, value in model.named_parameters() if _fits(name, pattern)]
+        fitting = [value for name, value in model.named_parameters() if fits(name, pattern)]
         if not fitting:
             raise SpecError(f"trains: '{pattern}' fits no module or parameter of the model")
         chosen += fitting
@@ -115,10 +114,6 @@ def merge_lora(model: nn.Module) -> None:
             module.merge()
             parent, _, attribute = name.rpartition(".")
             setattr(model.get_submodule(parent), attribute, module.get_base_layer())
-
-
-def _fits(name: str, pattern: str) -> bool:
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def _add_lora(model: PixelGroundingModel, lora: Lora) -> None:

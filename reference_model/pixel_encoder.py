@@ -91,6 +91,7 @@ def build_pixel_encoder(config: PixelEncoderConfig) -> PixelEncoder:
         num_pos_feats=config.channels // 2,
         initializer_range=0.02,
     )
+    sam._attn_implementation = "sdpa"
     backbone = SamVisionEncoder(sam)
     for layer in backbone.layers:
         _adapt(layer, config)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from math import ceil
 from typing import Literal
 
@@ -14,7 +15,7 @@ Schedule = Literal["linear", "cosine"]
 Precision = Literal["fp32", "bf16"]
 
 LOSSES: Mapping[ObjectiveName, tuple[str, ...]] = {
-    "parents": ("language", "caption", "region", "bce", "dice"),
+    "parents": ("language", "caption", "region", "cell", "bce", "dice"),
     "grounding": ("language", "bce", "dice", "focal", "iou", "balance"),
 }
 """The losses an objective may weigh."""
@@ -59,6 +60,7 @@ class Stage:
         lora: Adapters, merged when the stage ends; None: none.
         data: What is mixed.
         losses: Weight of each loss; those not named have none.
+        muon: Names of trained modules whose matrices Muon takes, see `optimizers`; AdamW takes all else.
         learning_rate: At its highest.
         schedule: How it falls to 0 after the warm-up.
         warm_up: Share of an epoch (`linear`, at least 2 steps) or of all steps (`cosine`) in which it rises from 0.
@@ -78,6 +80,7 @@ class Stage:
     lora: Lora | None
     data: tuple[SetSpec, ...]
     losses: Mapping[str, float]
+    muon: tuple[str, ...]
     learning_rate: float
     schedule: Schedule
     warm_up: float
@@ -141,3 +144,8 @@ class Recipe:
                 return stage
         known = ", ".join(str(stage.number) for stage in self.stages)
         raise SpecError(f"--stage: expected one of {known} or all for recipe {self.name}, got {number}")
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Return whether a pattern of a recipe means a parameter: by its name, or by that of a module that holds it."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")

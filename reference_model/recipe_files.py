@@ -26,12 +26,21 @@ def load_recipe(name: str) -> Recipe:
     Raises:
         SpecError: There is no such recipe, or a file does not hold what it should; every fault is named with its line.
     """
+    return read_recipe(recipe_file(name))
+
+
+def recipe_file(name: str) -> Path:
+    """Return the file of the recipe of this name, or the file itself.
+
+    Raises:
+        SpecError: There is no such recipe.
+    """
     if name in recipe_names():
-        return read_recipe(STAGES / name / RECIPE)
+        return STAGES / name / RECIPE
     if not Path(name).is_file():
         names = recipe_names()
         raise SpecError(f"--recipe: expected a file or one of {', '.join(names)}, got '{name}'{nearest(name, names)}")
-    return read_recipe(Path(name))
+    return Path(name)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -85,6 +94,7 @@ def _read_stage(path: Path, faults: Faults) -> Stage | None:
         lora=_read_lora(table) if "lora" in table else None,
         data=tuple(_read_set(entry) for entry in table.tables("data", SetSpec.__slots__)),
         losses=_read_losses(table.table("losses", LOSSES[objective])),
+        muon=table.texts("muon", ()),
         learning_rate=table.number("learning_rate", least=0.0, most=1.0),
         schedule=table.choice("schedule", get_args(Schedule), "linear"),
         warm_up=_number(table, "warm_up", 0.01, most=1.0),

@@ -3,8 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from transformers import AddedToken, PreTrainedTokenizerBase
+from tokenizers import Tokenizer as Backend
+from transformers import AddedToken, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from harness.errors import DataError
 from reference_model.tokens import SpecialTokens
@@ -60,6 +62,28 @@ def words_of(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(counts, key=lambda word: (-counts[word], word)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedTokenizer:
+    """A tokenizer of transformers as it stands beside weights.
+
+    Attributes:
+        definition: Text of its `tokenizer.json`, without the tokens of MedPLIB.
+        start: The token a conversation begins with.
+        end: The token that ends an answer.
+    """
+
+    definition: str
+    start: str
+    end: str
+
+    def load(self) -> PreTrainedTokenizerBase:
+        """Return the tokenizer."""
+        backend = Backend.from_str(self.definition)
+        return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+            tokenizer_object=backend, bos_token=self.start, eos_token=self.end, clean_up_tokenization_spaces=False
+        )
+
+
 class PretrainedTokenizer:
     """A tokenizer of transformers, with MedPLIB's tokens added behind its vocabulary."""
 
@@ -67,12 +91,15 @@ class PretrainedTokenizer:
         """Add the tokens to `tokenizer`, LLaMA's with 32000 entries for released weights.
 
         Raises:
-            DataError: It has no start or end token.
+            DataError: It has no start or end token, or some of the tokens already.
         """
         if not isinstance(tokenizer.bos_token_id, int) or not isinstance(tokenizer.eos_token_id, int):
             raise DataError("tokenizer: expected a start and an end token, found one missing")
         self.special = SpecialTokens.after(len(tokenizer), fillers=fillers)
-        tokenizer.add_tokens([AddedToken(name, special=True, normalized=False) for name in self.special.names])
+        tokenizer.add_tokens([_added(name) for name in self.special.names])
+        if len(tokenizer) != self.special.total:
+            known = self.special.total - len(tokenizer)
+            raise DataError(f"tokenizer: expected none of MedPLIB's tokens, found {known} of them; give the one before")
         self.start_id, self.end_id = tokenizer.bos_token_id, tokenizer.eos_token_id
         self._tokenizer = tokenizer
 
@@ -81,5 +108,11 @@ class PretrainedTokenizer:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, without special tokens."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+        """Return the text of ids, without special tokens and placeholders."""
+        found = [token for token in ids if token >= 0]
+        return str(self._tokenizer.decode(found, skip_special_tokens=True)).strip()
+
+
+def _added(name: str) -> AddedToken:
+    # The release's slow tokenizer takes away the blanks and line breaks on both sides of a token that was added to it.
+    return AddedToken(name, special=True, normalized=False, lstrip=True, rstrip=True)

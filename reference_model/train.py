@@ -1,34 +1,39 @@
 """The training loop: one for all stages.
 
 Everything a step draws is drawn from the seed, the stage and the step, so that a stage that is killed and begun again
-goes on with the losses it would have had.
+goes on with the losses it would have had. A step's rows are cut into parts. What a part gives does not depend on who
+measures it: as many parts, in one process or in several, are the same training up to the rounding of sums.
 """
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from math import cos, isfinite, pi
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import ceil, cos, isfinite, pi
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from harness.errors import ModelError
+from harness.errors import ModelError, SpecError
 from harness.records import Json
-from reference_model.checkpoint import Progress, last_step, load_step, save_step
+from reference_model.checkpoint import Progress, last_step
 from reference_model.mixing import Mix, Row
+from reference_model.moe import Routing
 from reference_model.objectives import Measured, Objective
+from reference_model.optimizers import build_optimizer
+from reference_model.processes import Processes
 from reference_model.recipe import Precision, Stage
+from reference_model.sharding import clip_gradients, is_sharded, load_whole, save_whole
+from reference_model.training_log import LoggedStep, StepLog
 
-BETAS = (0.9, 0.95)
 LARGEST_GRADIENT = 1.0
 SAVE_SECONDS = 60.0
 """Time after which a state is written: what a kill can cost."""
-LOG = "log.jsonl"
+ALONE = Processes()
 
 
 class Watcher(Protocol):
@@ -88,6 +93,7 @@ def train(
     folder: Path,
     settings: Mapping[str, Json],
     watcher: Watcher,
+    processes: Processes = ALONE,
 ) -> None:
     """Run a stage to its end, from where it was left.
 
@@ -99,27 +105,53 @@ def train(
         folder: Takes states and the log.
         settings: See `checkpoint.Progress`.
         watcher: Told of every step.
+        processes: That share the rows; the first of them writes.
     Raises:
         ModelError: A loss is not a number any more.
-        SpecError: The folder holds a state of other settings.
+        SpecError: The folder holds a state of other settings, or a step has fewer rows than there are processes.
     """
-    optimizer = torch.optim.AdamW(trained.values(), lr=0.0, betas=BETAS, weight_decay=0.0)
+    optimizer = build_optimizer(trained, course.stage.muon)
     state = last_step(folder)
-    begun = 0 if state is None else load_step(state, settings, trained, optimizer)
-    folder.mkdir(parents=True, exist_ok=True)
-    log = _kept_log(folder / LOG, begun)
+    begun = 0 if state is None else load_whole(state, settings, trained, optimizer)
     saved = time.monotonic()
-    with log.open("a", encoding="utf-8") as file:
+    with StepLog(folder, begun, written=processes.first) as log:
         for step in range(begun, course.steps):
             began = time.monotonic()
-            parts = _step(objective, mix.step(step), trained, optimizer, course, step)
-            line = _line(parts, step, course) | {"seconds": round(time.monotonic() - began, 4)}
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            watcher.show(course.stage, step + 1, course.steps, line["losses"])
-            if step + 1 == course.steps or time.monotonic() - saved >= course.save_seconds:
-                save_step(folder, Progress(step=step + 1, settings=settings), trained, optimizer)
+            logged = _step(objective, mix.step(step), trained, optimizer, course, step, processes)
+            log.write(replace(logged, seconds=time.monotonic() - began))
+            watcher.show(course.stage, step + 1, course.steps, logged.losses)
+            due = step + 1 == course.steps or time.monotonic() - saved >= course.save_seconds
+            if processes.as_first_says(due):
+                log.sync()
+                save_whole(folder, Progress(step=step + 1, settings=settings), trained, optimizer, processes)
                 saved = time.monotonic()
+
+
+def parts_of_step(stage: Stage, processes: int) -> int:
+    """Return into how many parts the rows of a step are cut: as many for each process, none above `stage.rows`."""
+    return processes * ceil(ceil(stage.batch / processes) / stage.rows)
+
+
+def cut(rows: Sequence[Row], parts: int) -> list[Sequence[Row]]:
+    """Return consecutive parts whose sizes differ by at most one.
+
+    Raises:
+        SpecError: There are fewer rows than parts.
+    """
+    if len(rows) < parts:
+        raise SpecError(
+            f"--processes: expected at most as many parts as a step has rows, {len(rows)}, got {parts}; start fewer"
+        )
+    ends = [len(rows) * number // parts for number in range(parts + 1)]
+    return [rows[begin:end] for begin, end in pairwise(ends)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a part of the rows gave, and its share of them."""
+
+    share: float
+    measured: Measured
 
 
 def _step(
@@ -129,61 +161,80 @@ def _step(
     optimizer: torch.optim.Optimizer,
     course: Course,
     step: int,
-) -> list[Measured]:
-    """Take one step; return what each part of the rows gave."""
-    seed = course.seed_of(step)
-    torch.manual_seed(seed)
-    random = np.random.default_rng(seed)
-    size = course.stage.rows
-    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-    found: list[Measured] = []
-    objective.model.train()
+    processes: Processes,
+) -> LoggedStep:
+    """Take one step; return what all parts of the rows gave."""
+    sharded = any(is_sharded(parameter) for parameter in trained.values())
     optimizer.zero_grad()
-    for number, part in enumerate(parts):
-        with _passes(course.precision):
-            measured = objective.measure(part, random, drop_seed=seed + number)
-        _check(measured, course, step)
-        torch.autograd.backward(measured.total / len(parts))
-        found.append(measured)
-    nn.utils.clip_grad_norm_(trained.values(), LARGEST_GRADIENT)
+    found = _measured(objective, rows, course, step, processes, keep_casts=not sharded)
+    logged = _together(found, course, step, processes)
+    processes.average_gradients([parameter for parameter in trained.values() if not is_sharded(parameter)])
+    clip_gradients(list(trained.values()), LARGEST_GRADIENT)
     for group in optimizer.param_groups:
-        group["lr"] = course.learning_rate(step)
+        group["lr"] = logged.learning_rate
     optimizer.step()
+    return logged
+
+
+def _measured(
+    objective: Objective, rows: Sequence[Row], course: Course, step: int, processes: Processes, *, keep_casts: bool
+) -> list[_Part]:
+    """Measure this process's parts of the rows, and add up their gradients.
+
+    The loss of a step is the mean over its parts, each with the weight of its rows; a part's losses are means over its
+    own tokens and masks. The factor is there because gradients are averaged over the processes.
+    """
+    parts = cut(rows, parts_of_step(course.stage, processes.count))
+    found: list[_Part] = []
+    objective.model.train()
+    for number in processes.own(len(parts)):
+        share = len(parts[number]) / len(rows)
+        seed = course.seed_of(step) + number
+        torch.manual_seed(seed)
+        with _passes(course.precision, processes.device, keep_casts=keep_casts):
+            measured = objective.measure(parts[number], np.random.default_rng(seed), drop_seed=seed)
+        if measured.total.requires_grad:  # rows may hold nothing of what this stage trains
+            torch.autograd.backward(measured.total * (share * processes.count))
+        found.append(_Part(share, measured))
     return found
 
 
-def _passes(precision: Precision) -> AbstractContextManager[object]:
-    return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+def _passes(precision: Precision, device: torch.device, *, keep_casts: bool) -> AbstractContextManager[object]:
+    """Return in what the passes are computed; a layer that is forgotten after its pass must not be kept as a cast."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=keep_casts)
 
 
-def _check(measured: Measured, course: Course, step: int) -> None:
-    if not isfinite(float(measured.total.detach())):
-        told = ", ".join(f"{name} {value:g}" for name, value in measured.losses.items())
+def _together(found: Sequence[_Part], course: Course, step: int, processes: Processes) -> LoggedStep:
+    """Return what the parts of all processes gave.
+
+    Raises:
+        ModelError: A loss is not a number any more.
+    """
+    names = list(found[0].measured.losses)
+    losses = [sum(part.share * part.measured.losses[name] for part in found) for name in names]
+    total = sum(part.share * float(part.measured.total.detach()) for part in found)
+    counts_LE = torch.stack([_counts(part.measured.routing) for part in found]).sum(dim=0)
+    total, *values = processes.total([total, *losses, *counts_LE.flatten().tolist()])
+    mean = dict(zip(names, values, strict=False))
+    if not isfinite(total):
+        told = ", ".join(f"{name} {value:g}" for name, value in mean.items())
         raise ModelError(
             f"stage {course.stage.number}, step {step}: expected finite losses, got {told}; lower the learning rate"
         )
+    layers = torch.tensor(values[len(names) :], dtype=torch.float64).view(counts_LE.shape).long().tolist()
+    return LoggedStep(
+        step=step,
+        learning_rate=course.learning_rate(step),
+        losses=mean,
+        tokens=tuple(tuple(layer[:-1]) for layer in layers),
+        dropped=tuple(layer[-1] for layer in layers),
+    )
 
 
-def _line(parts: Sequence[Measured], step: int, course: Course) -> dict[str, Json]:
-    """Return the log's line of a step: the losses, and of every layer with experts the tokens of each."""
-    names = parts[0].losses
-    line: dict[str, Json] = {
-        "step": step,
-        "learning_rate": course.learning_rate(step),
-        "losses": {name: sum(part.losses[name] for part in parts) / len(parts) for name in names},
-    }
-    if parts[0].routing:
-        layers = range(len(parts[0].routing))
-        line["tokens"] = [
-            torch.stack([part.routing[layer].tokens_E for part in parts]).sum(dim=0).tolist() for layer in layers
-        ]
-        line["dropped"] = [sum(int(part.routing[layer].dropped) for part in parts) for layer in layers]
-    return line
-
-
-def _kept_log(log: Path, begun: int) -> Path:
-    """Take out of the log what comes after the state that is gone on from, a torn line included."""
-    if log.exists():
-        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)[:begun]
-        log.write_text("".join(lines), encoding="utf-8")
-    return log
+def _counts(routing: Sequence[Routing]) -> Tensor:
+    """Return of every layer with experts the tokens of each expert and, last, the dropped choices (L, E + 1)."""
+    if not routing:
+        return torch.zeros((0, 1))
+    return torch.stack([torch.cat((layer.tokens_E, layer.dropped[None])) for layer in routing]).cpu()

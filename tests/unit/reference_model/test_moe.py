@@ -124,6 +124,14 @@ def test_a_dropped_token_is_exactly_zero() -> None:
     assert int((y[0].abs().sum(dim=1) == 0).sum()) == int(routing.dropped) == 16 - int(kept)
 
 
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_of_equal_experts_the_first_are_chosen_and_padding_chooses_none(top_k: int) -> None:
+    level_NE = torch.full((3, 5), 0.2)
+    expected = [[index < top_k for index in range(5)]] * 2 + [[False] * 5]
+    assert choose(level_NE, top_k, torch.tensor([True, True, False])).tolist() == expected
+    assert choose(level_NE.t().contiguous().t(), top_k)[:2].tolist() == expected[:2]
+
+
 def test_evaluation_never_drops_even_if_all_go_to_one_expert() -> None:
     built = layer(factor=1.0).eval()
     nn.init.zeros_(built.router.weight)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import nn
 
 from harness import masks
 from harness.errors import ModelError, SpecError
@@ -24,26 +25,15 @@ from reference_model.config import ModelConfig
 from reference_model.data import Example
 from reference_model.handover import choose_trained
 from reference_model.mixing import Mix, Row
-from reference_model.objectives import Grounding
+from reference_model.objectives import Grounding, Measured
 from reference_model.parents import Parents
 from reference_model.recipe import Stage
 from reference_model.recipe_files import load_recipe
 from reference_model.tokenizers import WordTokenizer
 from reference_model.train import Course, Silent, train
-from tests.unit.reference_model.training import Noted, example, example_set, small_recipe, small_run
+from tests.unit.reference_model.training import Killed, Noted, example, example_set, small_recipe, small_run
 
 STAGES = [stage.number for stage in load_recipe("medplib-tiny").stages]
-
-
-class Killed(Silent):
-    """Stops a run in the middle, as a signal would."""
-
-    def __init__(self, stage: int, step: int) -> None:
-        self.place = (stage, step)
-
-    def show(self, stage: Stage, step: int, steps: int, losses: Mapping[str, float]) -> None:  # noqa: ARG002
-        if (stage.number, step) == self.place:
-            raise KeyboardInterrupt
 
 
 def logs(out: Path) -> list[dict[str, Any]]:
@@ -69,7 +59,7 @@ def test_all_stages_run_and_leave_a_model_and_a_log(trained_out: Path) -> None:
     assert not any("lora" in name for name in model.state_dict())
     last = logs(trained_out)[-1]
     assert [sum(layer) > 0 and len(layer) == 2 for layer in last["tokens"]] == [True, True]
-    assert sorted(path.name for path in (trained_out / "stage-4").iterdir()) == ["log.jsonl", "model"]
+    assert sorted(path.name for path in (trained_out / "stage-4").iterdir()) == ["log.jsonl", "model", "stage.json"]
     assert set(last) == {"step", "learning_rate", "losses", "tokens", "dropped"}
 
 
@@ -211,6 +201,30 @@ def test_a_loss_that_is_no_number_ends_the_stage(config: ModelConfig, tokenizer:
         ModelError, match=r"stage 3, step \d: expected finite losses, got language .*lower the learning"
     ):
         overfit(3, "grounding", config, tokenizer, tmp_path, rate=1e30)
+
+
+class Nothing:
+    """Rows that hold nothing of what is trained."""
+
+    def __init__(self) -> None:
+        self.model: Any = nn.Linear(2, 2)
+
+    def measure(self, rows: Any, random: Any, *, drop_seed: int) -> Measured:  # noqa: ARG002
+        return Measured(total=torch.zeros(()), losses={"language": 0.0})
+
+    def modules_trained_beside(self) -> Mapping[str, nn.Module]:
+        return {}
+
+
+def test_rows_that_hold_nothing_to_learn_leave_the_weights_as_they_are(tmp_path: Path) -> None:
+    objective = Nothing()
+    before = objective.model.weight.detach().clone()
+    stage = replace(load_recipe("medplib-tiny").stage(0), batch=8, rows=8)
+    mix = Same([example_set("x", eight("words"))], steps=2, rows=8, questions=1, seed=0)
+    course = Course(stage=stage, steps=2, warm_up=0, seed=0)
+    trained = dict(objective.model.named_parameters())
+    train(objective, mix, trained, course, folder=tmp_path, settings={}, watcher=Silent())
+    assert torch.equal(objective.model.weight, before)
 
 
 @pytest.mark.parametrize(("schedule", "middle"), [("linear", 0.5), ("cosine", 0.5)])

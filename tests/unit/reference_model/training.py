@@ -1,5 +1,6 @@
 """What the tests of training share: a tiny recipe over drawn patients, and examples about noise."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from harness.media import LocalMedia
 from harness.records import Media
 from reference_model.config import ModelConfig
 from reference_model.data import Example, ExampleSet
-from reference_model.recipe import Recipe
+from reference_model.recipe import Recipe, Stage
 from reference_model.recipe_files import load_recipe
 from reference_model.runs import Run
 from reference_model.train import Silent
@@ -46,6 +47,17 @@ class Noted:
 
     def __call__(self, text: str) -> None:
         self.lines.append(text)
+
+
+class Killed(Silent):
+    """Stops a run in the middle, as a signal would."""
+
+    def __init__(self, stage: int, step: int) -> None:
+        self.place = (stage, step)
+
+    def show(self, stage: Stage, step: int, steps: int, losses: Mapping[str, float]) -> None:  # noqa: ARG002
+        if (stage.number, step) == self.place:
+            raise KeyboardInterrupt
 
 
 def small_recipe(config: ModelConfig, root: Path, **changes: Any) -> Recipe:

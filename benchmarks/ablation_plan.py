@@ -1,0 +1,74 @@
+"""What the ablations will cost: trainings, their steps, and the minutes they take."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+
+from benchmarks.ablation_arms import jobs_of
+from benchmarks.ablation_runs import Ablations
+from harness.errors import SpecError
+from reference_model.recipe import Recipe, Stage
+
+LOG = "log.jsonl"
+RECIPE_MINUTES = 18.0
+"""Of the whole recipe with all cores; only where no log says how long a step takes."""
+READING_SECONDS = 8.0
+"""Before the first step of a training: data and weights."""
+EVALUATION_SECONDS = 25.0
+"""Of one arm's questions, 862 on `phantom:0`, to a trained model on one core."""
+
+
+def plan(ablations: Ablations, timings: Path | None) -> str:
+    """Return a table of the trainings of one seed, and the minutes of all.
+
+    Args:
+        ablations: All of it.
+        timings: Folder with the logs of trainings that had all cores; None: the recipe takes `RECIPE_MINUTES`, with
+            all steps alike.
+    Raises:
+        SpecError: A stage counts epochs, or no log of it is there.
+    """
+    seconds = step_seconds(ablations.recipe, timings)
+    lines = [f"{'training':<18}{'stage':>6}{'steps':>8}{'minutes':>9}"]
+    total = 0.0
+    for job in jobs_of(ablations.recipe, ablations.arms):
+        steps = max(1, round(ablations.share * steps_of(job.stage)))
+        spent = READING_SECONDS + steps * seconds[job.stage.number] + (EVALUATION_SECONDS if job.arm else 0.0)
+        lines.append(f"{job.name:<18}{job.stage.number:>6}{steps:>8}{spent / 60:>9.1f}")
+        total += spent
+    seeds = len(ablations.seeds)
+    lines.append(f"{seeds} seeds, one training after the other with all cores, evaluations included:")
+    lines.append(f"{seeds * total / 60:.0f} minutes; several at once, each with its share of the cores, take less")
+    return "\n".join(lines)
+
+
+def step_seconds(recipe: Recipe, timings: Path | None) -> Mapping[int, float]:
+    """Return stage number -> seconds a step.
+
+    Raises:
+        SpecError: A stage counts epochs, or no log of it is there.
+    """
+    if timings is None:
+        steps = sum(steps_of(stage) for stage in recipe.stages)
+        return {stage.number: 60 * RECIPE_MINUTES / steps for stage in recipe.stages}
+    spent: defaultdict[str, list[float]] = defaultdict(list)
+    for log in timings.rglob(LOG):
+        spent[log.parent.name] += [json.loads(line)["seconds"] for line in log.read_text(encoding="utf-8").splitlines()]
+    lacking = [stage.number for stage in recipe.stages if not spent[f"stage-{stage.number}"]]
+    if lacking:
+        told = ", ".join(map(str, lacking))
+        raise SpecError(f"--timings {timings}: expected logs of every stage of {recipe.name}, found none of {told}")
+    return {stage.number: fmean(spent[f"stage-{stage.number}"]) for stage in recipe.stages}
+
+
+def steps_of(stage: Stage) -> int:
+    """Return the steps that a recipe gives a stage.
+
+    Raises:
+        SpecError: It gives epochs.
+    """
+    if stage.steps is None:
+        raise SpecError(f"--plan: stage {stage.number} counts epochs, not steps; only its data tell how long it is")
+    return stage.steps

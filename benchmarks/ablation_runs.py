@@ -1,0 +1,268 @@
+"""Training and evaluating the arms of the ablations: several processes at once, each finished piece kept in a folder.
+
+DIR/settings.json               what must stay as it is while the same folder is gone on with
+DIR/sessions.jsonl              a line per session: when, with which versions and hardware
+DIR/finished.jsonl              a line per finished piece: how long it took, and when in its session
+DIR/seed-42/stages-0123/        a training that arms share, as `reference-model train` leaves it
+DIR/seed-42/full/stage-4/model/ the model of an arm
+DIR/seed-42/full/run/           its run of the harness
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+
+from benchmarks.ablation_arms import Arm, Job, jobs_of
+from harness.errors import SpecError
+from harness.evaluation import evaluate
+from harness.provenance import session_record
+from harness.records import Json
+from harness.serial import digest
+from harness.session import RunSpec
+from harness.store import write_atomically
+from reference_model.checkpoint import CONFIG
+from reference_model.config import ModelConfig
+from reference_model.handover import MODEL, stage_folder
+from reference_model.recipe import Recipe
+from reference_model.runs import Run
+from reference_model.train import Silent
+from reference_model.whole_folders import whole, write_json
+
+TASKS = ("vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g")
+SETTINGS, SESSIONS, FINISHED = "settings.json", "sessions.jsonl", "finished.jsonl"
+RUN, RESULTS = "run", "results.json"
+ADAPTER = "reference_model.adapter:Reference"
+MAX_FAILURES = "100%"
+"""An arm that answers nothing is a finding, and its samples count as the worst."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablations:
+    """The whole of it.
+
+    Attributes:
+        recipe: Whose stages are trained.
+        arms: What is compared.
+        seeds: Of the trainings.
+        share: Of the recipe's steps.
+        data_root: Of the patients that are evaluated on.
+        limit: Samples a task; None: all.
+        cache: Of the harness.
+        out: Where everything is written.
+    """
+
+    recipe: Recipe
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    share: float
+    data_root: str
+    limit: int | None
+    cache: Path
+    out: Path
+
+    def pieces(self) -> "list[Piece]":
+        """Return the trainings of all seeds, early stages first: many wait for them."""
+        jobs = jobs_of(self.recipe, self.arms)
+        return [Piece(ablations=self, job=job, seed=seed) for job in jobs for seed in self.seeds]
+
+    def settings(self) -> dict[str, Json]:
+        """Return what decides about the numbers, seeds and arms aside: those may become more."""
+        recipe = json.loads(json.dumps(asdict(self.recipe)))
+        shown = {"share": self.share, "data_root": self.data_root, "limit": self.limit, "seed": self.recipe.seed}
+        return {"recipe": self.recipe.name, **shown, "digest": digest(recipe)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One training of one seed and, where it makes an arm's model, the evaluation of that."""
+
+    ablations: Ablations
+    job: Job
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"seed {self.seed} {self.job.name}"
+
+    @property
+    def folder(self) -> Path:
+        return seed_folder(self.ablations.out, self.seed) / self.job.name
+
+    @property
+    def model(self) -> Path:
+        return stage_folder(self.folder, self.job.stage.number) / MODEL
+
+    @property
+    def is_finished(self) -> bool:
+        return self.model.is_dir() if self.job.arm is None else (self.folder / RUN / RESULTS).is_file()
+
+    @property
+    def needs(self) -> dict[int, "Piece"]:
+        """The pieces whose models it starts from, by stage number."""
+        others = {job.name: job for job in jobs_of(self.ablations.recipe, self.ablations.arms)}
+        return {number: replace(self, job=others[name]) for number, name in self.job.needs.items()}
+
+
+def seed_folder(out: Path, seed: int) -> Path:
+    """Return where the trainings of a seed stand."""
+    return out / f"seed-{seed}"
+
+
+def run_folder(out: Path, seed: int, arm: Arm) -> Path:
+    """Return the run directory of an arm."""
+    return seed_folder(out, seed) / arm.name / RUN
+
+
+def check_settings(ablations: Ablations) -> None:
+    """Write the settings, or compare them with those that are there.
+
+    Raises:
+        SpecError: The folder was begun with others.
+    """
+    path = ablations.out / SETTINGS
+    wanted = ablations.settings()
+    if not path.is_file():
+        ablations.out.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(wanted, indent=1) + "\n")
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    changed = sorted(key for key in wanted if found.get(key) != wanted[key])
+    if changed:
+        told = ", ".join(f"{key} {found.get(key)}" for key in changed)
+        raise SpecError(f"{path}: was begun with {told}; go on with the same, or name another folder by --out")
+
+
+def work_off(ablations: Ablations, *, processes: int, tell: Callable[[str], None]) -> None:
+    """Do all that is not finished, `processes` pieces at once.
+
+    Raises:
+        HarnessError: A piece cannot be done; the others that were begun are finished first.
+    """
+    check_settings(ablations)
+    pieces = ablations.pieces()
+    done = {piece.name for piece in pieces if piece.is_finished}
+    if len(done) < len(pieces):
+        note(ablations.out / SESSIONS, {"jobs": processes, **session_record((), gpus=0)})
+    began = time.time()
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=end_with_driver) as pool:
+        for piece, seconds in in_turn(pool, pieces, done, processes):
+            after = round(time.time() - began, 1)
+            line = {"piece": piece.name, "seconds": round(seconds, 1), "session": began, "after": after}
+            note(ablations.out / FINISHED, line)
+            tell(f"{piece.name}: {seconds:.0f} s ({len(done)} of {len(pieces)})")
+
+
+def in_turn(pool: Executor, pieces: Sequence[Piece], done: set[str], processes: int) -> Iterator[tuple[Piece, float]]:
+    """Do the pieces that are not `done`, each once those it needs are; yield each with its seconds when it is."""
+    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    waiting = [piece for piece in pieces if piece.name not in done]
+    running: dict[Future[float], Piece] = {}
+    while waiting or running:
+        ready = [piece for piece in waiting if all(one.name in done for one in piece.needs.values())]
+        for piece in ready[: processes - len(running)]:
+            waiting.remove(piece)
+            running[pool.submit(do_piece, piece, threads)] = piece
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            piece = running.pop(future)
+            seconds = future.result()
+            done.add(piece.name)
+            yield piece, seconds
+
+
+def note(path: Path, line: Mapping[str, Json]) -> None:
+    """Append a line of JSON."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def lines(path: Path) -> list[dict[str, Json]]:
+    """Return the lines of a file that `note` wrote, a torn last one left out; none where there is no such file."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def wall_seconds(out: Path) -> float:
+    """Return how long all sessions on a folder took, each up to the last piece that it finished."""
+    latest: dict[float, float] = {}
+    for line in lines(out / FINISHED):
+        latest[line["session"]] = line["after"]
+    return sum(latest.values())
+
+
+def do_piece(piece: Piece, threads: int) -> float:
+    """Train, and evaluate what is an arm's model; return the seconds it took."""
+    import torch
+
+    began = time.monotonic()
+    torch.set_num_threads(threads)
+    if not piece.model.is_dir():
+        train_piece(piece)
+    if piece.job.arm is not None:
+        evaluate_piece(piece)
+    return time.monotonic() - began
+
+
+def end_with_driver() -> None:
+    """End this process when the one that began it is gone, so that no two of them ever work in one folder."""
+
+    def watch() -> None:
+        driver = parent_process()
+        if driver is not None:
+            driver.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def train_piece(piece: Piece) -> None:
+    """Train a stage on the models of the pieces it needs."""
+    own, recipe = piece.job, piece.ablations.recipe
+    for number, giver in piece.needs.items():
+        lend(giver.model, stage_folder(piece.folder, number) / MODEL, own.config)
+    stages = tuple(own.stage if stage.number == own.stage.number else stage for stage in recipe.stages)
+    run = Run(
+        recipe=replace(recipe, seed=piece.seed, config=own.config, stages=stages),
+        out=piece.folder,
+        cache=piece.ablations.cache,
+        share=piece.ablations.share,
+        notice=lambda _: None,
+        watcher=Silent(),
+    )
+    run.stages([own.stage.number])
+
+
+def lend(model: Path, folder: Path, config: ModelConfig) -> None:
+    """Put a finished model where a stage looks for it, with the numbers of the model that is to be trained.
+
+    Its weights are the same file: capacities and choices of experts have no weights.
+    """
+    if folder.is_dir():
+        return
+    with whole(folder) as partly:
+        for path in model.iterdir():
+            if path.name != CONFIG:
+                os.link(path, partly / path.name)
+        write_json(partly / CONFIG, asdict(config))
+
+
+def evaluate_piece(piece: Piece) -> None:
+    """Ask an arm's model the questions of all tasks."""
+    ablations = piece.ablations
+    spec = RunSpec(
+        tasks=TASKS,
+        model=ADAPTER,
+        model_args={"model": str(piece.model)},
+        data_roots=(ablations.data_root,),
+        out=piece.folder / RUN,
+        limit=ablations.limit,
+        ray="off",
+        cache=ablations.cache,
+        max_failures=MAX_FAILURES,
+    )
+    evaluate(spec)

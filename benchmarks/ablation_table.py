@@ -1,0 +1,115 @@
+"""The tables of the ablations in Markdown, beside what the paper prints for the same settings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from benchmarks.ablation_arms import FULL
+from benchmarks.ablation_statistics import NUMBERS, ArmNumbers, Bounds
+from leaderboard.printed import PublishedCell
+
+PAPER = "MedPLIB (AAAI 2025)"
+MEAN = "mean of the four"
+PREFIX = "MedPLIB ablation "
+TABLES = {"3": "Table 3: experts and stages", "4": "Table 4: capacity and choices"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """How the numbers came about.
+
+    Attributes:
+        date: When the last session began.
+        command: That makes them.
+        machine: Cores and versions.
+        minutes: Of all sessions.
+        recipe: Whose stages were trained.
+        seeds: Of the trainings.
+    """
+
+    date: str
+    command: str
+    machine: str
+    minutes: float
+    recipe: str
+    seeds: Sequence[int]
+
+
+def printed_means(cells: Sequence[PublishedCell]) -> dict[str, float]:
+    """Return setting -> its printed mean of four, in percent, of the paper's Tables 3 and 4."""
+    return {
+        cell.model.removeprefix(PREFIX): float(cell.value)
+        for cell in cells
+        if cell.paper == PAPER and cell.table in TABLES and cell.benchmark == MEAN and cell.value is not None
+    }
+
+
+def page(found: Sequence[ArmNumbers], printed: Mapping[str, float], told: Circumstances) -> str:
+    """Return circumstances, all numbers, and one comparison a table of the paper."""
+    parts = [circumstances(told), all_numbers(found, len(told.seeds))]
+    for table, title in TABLES.items():
+        parts += [f"### {title}", comparison(found, printed, table), agreement(found, printed, table)]
+    return "\n\n".join(parts)
+
+
+def circumstances(told: Circumstances) -> str:
+    """Return a paragraph: when, how and from what."""
+    seeds = ", ".join(map(str, told.seeds))
+    return (
+        f"{told.date}, {told.machine}, {told.minutes:.0f} minutes: `{told.command}`, "
+        f"recipe `{told.recipe}`, training seeds {seeds}. All numbers in percent, intervals of 95 %."
+    )
+
+
+def all_numbers(found: Sequence[ArmNumbers], seeds: int) -> str:
+    """Return the table of every arm's numbers, in percent."""
+    titles = " | ".join(number.title for _, number in NUMBERS)
+    head = f"| setting | {titles} | mean of the four | minus the full model | seeds below it |"
+    return "\n".join([head, "| --- " * (len(NUMBERS) + 4) + "|", *(_row(one, seeds) for one in found)])
+
+
+def _row(one: ArmNumbers, seeds: int) -> str:
+    columns = " | ".join(f"{100 * column:.1f}" for column in one.columns)
+    mean = f"{100 * one.mean:.1f}{_bounds(one.interval, '.1f')}"
+    if one.arm == FULL:
+        return f"| {one.arm.title} | {columns} | {mean} | | |"
+    difference = f"{100 * one.difference:+.1f}{_bounds(one.difference_interval, '+.1f')}"
+    return f"| {one.arm.title} | {columns} | {mean} | {difference} | {one.seeds_below} of {seeds} |"
+
+
+def _bounds(bounds: Bounds, form: str) -> str:
+    return "" if bounds is None else f" [{100 * bounds[0]:{form}}, {100 * bounds[1]:{form}}]"
+
+
+def comparison(found: Sequence[ArmNumbers], printed: Mapping[str, float], table: str) -> str:
+    """Return the paper's means beside ours, and how far each setting lies from the full one in both, in percent."""
+    pairs = settings(found, printed, table)
+    full = next(value for one, value in pairs if one.arm == FULL)
+    lines = ["| setting | paper | ours | paper, minus full | ours, minus full | the two |", "| --- " * 6 + "|"]
+    for one, value in pairs:
+        row = f"| {one.arm.title} | {value:.2f} | {100 * one.mean:.1f} |"
+        if one.arm == FULL:
+            lines.append(f"{row} | | |")
+        else:
+            lines.append(f"{row} {value - full:+.2f} | {100 * one.difference:+.1f} | {verdict(one, value - full)} |")
+    return "\n".join(lines)
+
+
+def verdict(one: ArmNumbers, printed: float) -> str:
+    """Return whether an arm lies on the same side of the full model as in the paper, if it can be told."""
+    bounds = one.difference_interval
+    if bounds is None or bounds[0] <= 0 <= bounds[1]:
+        return "cannot be told"
+    return "agree" if (one.difference > 0) == (printed > 0) else "disagree"
+
+
+def agreement(found: Sequence[ArmNumbers], printed: Mapping[str, float], table: str) -> str:
+    """Return a sentence: how many pairs of settings stand in the order in which the paper has them."""
+    pairs = list(combinations(settings(found, printed, table), 2))
+    alike = sum((one.mean - other.mean) * (value - another) > 0 for (one, value), (other, another) in pairs)
+    return f"{alike} of the {len(pairs)} pairs of settings stand in the paper's order, intervals aside."
+
+
+def settings(found: Sequence[ArmNumbers], printed: Mapping[str, float], table: str) -> list[tuple[ArmNumbers, float]]:
+    """Return the arms that stand in a table of the paper, each with its printed mean, in our order."""
+    return [(one, printed[name]) for one in found for name in one.arm.paper if name.startswith(f"{table}(")]

@@ -1,0 +1,125 @@
+"""The paper's Tables 3 and 4 in miniature: the tiny recipe with parts left out or changed, on drawn patients.
+
+Every setting is trained at a quarter of the recipe's steps from several seeds, evaluated by the harness on patients
+that nothing was trained on, and compared with the full model. What settings share is trained once. The same command
+goes on after it was killed; nothing that is finished is done again.
+
+    python benchmarks/ablations.py --out DIR [--seeds 3] [--share 0.25] [--jobs 2] [--write docs/ablations.md]
+    python benchmarks/ablations.py --plan [--timings DIR]
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.ablation_arms import ARMS
+from benchmarks.ablation_plan import plan
+from benchmarks.ablation_runs import SESSIONS, Ablations, lines, wall_seconds, work_off
+from benchmarks.ablation_statistics import numbers_of
+from benchmarks.ablation_table import Circumstances, page, printed_means
+from harness.cache_folder import default_cache
+from harness.errors import HarnessError, SpecError
+from harness.metrics_page import put
+from harness.records import Json
+from leaderboard.printed import load_published
+from reference_model.recipe_files import load_recipe
+
+MARK = "ablations"
+EXIT_BAD_INPUT, EXIT_CTRL_C = 2, 130
+
+
+def main() -> None:
+    """Do what is missing, and print or write the tables."""
+    parser = arguments()
+    options = parser.parse_args()
+    try:
+        run(options)
+    except HarnessError as error:
+        print(f"ablations: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        print("ablations: stopped; the same command goes on", file=sys.stderr)
+        sys.exit(EXIT_CTRL_C)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="where everything is kept")
+    parser.add_argument("--recipe", default="medplib-tiny", help="name of a recipe, or its file")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from the recipe's on")
+    parser.add_argument("--share", type=float, default=0.25, help="of the recipe's steps")
+    parser.add_argument("--data-root", default="phantom:0", help="patients to evaluate on; never the recipe's")
+    parser.add_argument("--limit", type=int, help="questions a task; default: all")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once")
+    parser.add_argument("--write", type=Path, help="put the tables between the marks of this page")
+    parser.add_argument("--plan", action="store_true", help="only say what would be done, and how long it takes")
+    parser.add_argument("--timings", type=Path, help="folder with logs of the recipe, to tell a step's time from")
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do what the command line asks for.
+
+    Raises:
+        HarnessError: Something that was asked for is wrong, or a piece cannot be done.
+    """
+    ablations = ablations_of(options)
+    if options.plan:
+        print(plan(ablations, options.timings))
+        return
+    work_off(ablations, processes=options.jobs, tell=lambda text: print(text, file=sys.stderr, flush=True))
+    found = numbers_of(ablations.out, ablations.arms, ablations.seeds)
+    tables = page(
+        found,
+        printed_means(load_published()),
+        circumstances_of(ablations, lines(ablations.out / SESSIONS), wall_seconds(ablations.out) / 60),
+    )
+    print(tables)
+    if options.write is not None:
+        text = options.write.read_text(encoding="utf-8")
+        options.write.write_text(put(text, MARK, tables), encoding="utf-8")
+
+
+def ablations_of(options: argparse.Namespace) -> Ablations:
+    """Return what is to be done.
+
+    Raises:
+        SpecError: There is no such recipe, or it trains on the patients that are to be evaluated on.
+    """
+    recipe = load_recipe(options.recipe)
+    if options.data_root in recipe.data_roots:
+        raise SpecError(f"--data-root {options.data_root}: expected patients that {recipe.name} does not train on")
+    return Ablations(
+        recipe=recipe,
+        arms=ARMS,
+        seeds=tuple(range(recipe.seed, recipe.seed + options.seeds)),
+        share=options.share,
+        data_root=options.data_root,
+        limit=options.limit,
+        cache=default_cache(),
+        out=options.out,
+    )
+
+
+def circumstances_of(ablations: Ablations, sessions: Sequence[Mapping[str, Json]], minutes: float) -> Circumstances:
+    """Return how the numbers that stand in a folder came about."""
+    last = sessions[-1]
+    cores, torch = last["hardware"]["cpus"], last["packages"]["torch"]
+    words = ["python benchmarks/ablations.py", f"--seeds {len(ablations.seeds)}", f"--share {ablations.share:g}"]
+    words += [f"--jobs {last['jobs']}", f"--data-root {ablations.data_root}"]
+    words += [] if ablations.limit is None else [f"--limit {ablations.limit}"]
+    return Circumstances(
+        date=last["started"].partition("T")[0],
+        command=" ".join(words),
+        machine=f"{cores} cores, Python {last['python']}, torch {torch}",
+        minutes=minutes,
+        recipe=ablations.recipe.name,
+        seeds=ablations.seeds,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""A conversion from the files that are named to the model folder that is written."""
+
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from harness.errors import DataError, SpecError
+from harness.records import Json
+from reference_model.build import build_model, special_tokens
+from reference_model.checkpoint import WEIGHTS, About, write_about
+from reference_model.config import ModelConfig
+from reference_model.convert import layouts, numbers
+from reference_model.convert.llama_tokenizer import FoundTokenizer, read_tokenizer
+from reference_model.convert.plan import Plan, Source, make_plan
+from reference_model.convert.stored import Checkpoint, open_checkpoint
+from reference_model.convert.writing import Entry, Precision, Told, entries, write_tensors
+from reference_model.whole_folders import whole
+
+NEW_PARTS = ("region.*", "projector.*")
+"""What MedPLIB adds to its parents: no public file holds it, and its own training begins with a draw."""
+EXPERTS = ".deepspeed_moe."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """The checkpoints of a conversion, each a file or a folder.
+
+    Attributes:
+        llava: LLaVA-1.5, or its language model alone.
+        medplib: MedPLIB, with all its parts.
+        projector: LLaVA's projector alone.
+        clip: CLIP, or its tower for images.
+        sam_med2d: SAM-Med2D.
+        tokenizer: In place of the one beside `llava` or `medplib`.
+    """
+
+    llava: Path | None = None
+    medplib: Path | None = None
+    projector: Path | None = None
+    clip: Path | None = None
+    sam_med2d: Path | None = None
+    tokenizer: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """All that is decided before a byte is written.
+
+    Attributes:
+        about: Goes beside the weights.
+        plan: Where every tensor comes from.
+        written: The tensors of the file.
+        tokenizer: That was found.
+    """
+
+    about: About
+    plan: Plan
+    written: tuple[Entry, ...]
+    tokenizer: FoundTokenizer
+
+    @property
+    def size(self) -> int:
+        """Bytes of the weights."""
+        return sum(entry.size for entry in self.written)
+
+    def write(self, out: Path, told: Told) -> None:
+        """Write the model folder, all at once.
+
+        Args:
+            out: Not there, or empty.
+            told: See `write_tensors`.
+        Raises:
+            SpecError: There is something at `out`, or too little room for the model.
+            DataError: A number does not fit its precision.
+        """
+        _check_room(out, self.size)
+        with whole(out) as partial:
+            write_tensors(partial / WEIGHTS, self.written, told)
+            write_about(partial, self.about)
+
+
+def prepare(
+    config: ModelConfig, files: Files, *, allowed: Collection[str] = (), precision: Precision | None = None
+) -> Conversion:
+    """Return a conversion once every tensor of the files and of the model is accounted for.
+
+    Args:
+        config: Of the preset.
+        files: What the model is made of.
+        allowed: See `plan.make_plan`.
+        precision: See `writing.entries`.
+    Raises:
+        SpecError: The files named do not make a model together.
+        DataError: A file cannot be read, or does not hold what it should.
+    """
+    base, released = _check(files)
+    sources = tuple(_sources(config, files))
+    experts = any(EXPERTS in name for name in sources[0].checkpoint.tensors)
+    _check_numbers(config, files, experts=experts)
+    tokenizer = read_tokenizer(files.tokenizer or _folder(base), config.prompt.base_vocabulary)
+    _check_added(config, tokenizer, released=released)
+    with torch.device("meta"):
+        model = build_model(config, experts=experts)
+    plan = make_plan(model, sources, (*allowed, *(() if released else NEW_PARTS)))
+    about = About(
+        config=replace(config, released=released or config.released),
+        experts=experts,
+        origin={"converted": _origin(config, sources, plan)},
+        saved_tokenizer=tokenizer.saved,
+    )
+    return Conversion(about=about, plan=plan, written=entries(model, plan, precision), tokenizer=tokenizer)
+
+
+def _check(files: Files) -> tuple[Path, bool]:
+    """Return what the language model comes from, and whether it is a released MedPLIB."""
+    if (files.llava is None) == (files.medplib is None):
+        raise SpecError("convert: expected either --llava or --medplib, which brings the language model")
+    if files.medplib is not None and (files.projector or files.sam_med2d):
+        raise SpecError("convert: expected --medplib without --projector and --sam-med2d: it has both, trained further")
+    return (files.llava or files.medplib or Path()), files.medplib is not None
+
+
+def _sources(config: ModelConfig, files: Files) -> Iterator[Source]:
+    """Yield the checkpoints, the one with the language model first."""
+    rules = layouts.llava_rules() if files.medplib is None else layouts.medplib_rules(config)
+    base = config.prompt.base_vocabulary if files.medplib is None else None
+    option, place = ("--llava", files.llava) if files.medplib is None else ("--medplib", files.medplib)
+    assert place is not None, "_check comes first"
+    yield Source(option=option, checkpoint=open_checkpoint(place), rules=rules, base=base)
+    beside = (
+        ("--projector", files.projector, layouts.projector_rules(), ("connector",)),
+        ("--clip", files.clip, layouts.clip_rules(), ("vision",)),
+        ("--sam-med2d", files.sam_med2d, layouts.sam_med2d_rules(config), ("pixel_encoder", "mask_decoder")),
+    )
+    for name, path, known, parts in beside:
+        if path is not None:
+            yield Source(option=name, checkpoint=open_checkpoint(path), rules=known, parts=parts)
+
+
+def _check_numbers(config: ModelConfig, files: Files, *, experts: bool) -> None:
+    language = numbers.language_numbers(config)
+    if files.llava is not None:
+        numbers.check_numbers(_folder(files.llava), language, config.name)
+    if files.medplib is not None:
+        more = numbers.expert_numbers(config) if experts else ()
+        numbers.check_numbers(_folder(files.medplib), (*language, *more), config.name)
+    if files.clip is not None:
+        numbers.check_numbers(_folder(files.clip), numbers.tower_numbers(config), config.name)
+
+
+def _folder(place: Path) -> Path:
+    """Return where the files beside a checkpoint lie."""
+    return place if place.is_dir() else place.parent
+
+
+def _check_added(config: ModelConfig, tokenizer: FoundTokenizer, *, released: bool) -> None:
+    """Compare the tokens that a released model has added with ours."""
+    special = special_tokens(config)
+    if not released or not tokenizer.added:
+        return
+    for name, token in tokenizer.added.items():
+        if name not in special.names or special.id(name) != token:
+            wanted = f"id {special.id(name)}" if name in special.names else "no such token"
+            raise DataError(f"{tokenizer.file}: added token {name}: expected {wanted} as in MedPLIB, found id {token}")
+
+
+def _check_room(out: Path, size: int) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SpecError(f"{out}: expected a folder that is not there yet; choose another --out")
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    free = shutil.disk_usage(parent).free
+    if free < size:
+        raise SpecError(f"{out}: expected {size / 1e9:.1f} GB of free disk for the weights, found {free / 1e9:.1f} GB")
+
+
+def _origin(config: ModelConfig, sources: Collection[Source], plan: Plan) -> Mapping[str, Json]:
+    """Return what the model folder tells of the files: names and bytes, not where they lay."""
+    read = {
+        source.option: {file.name: file.stat().st_size for file in _read_of(source.checkpoint)} for source in sources
+    }
+    grown = sorted(name for name, move in plan.moves.items() if move.rows is not None)
+    return {"preset": config.name, "files": read, "drawn": list(plan.drawn), "grown": grown}
+
+
+def _read_of(checkpoint: Checkpoint) -> list[Path]:
+    return list(dict.fromkeys(stored.file for stored in checkpoint.tensors.values()))

@@ -1,0 +1,60 @@
+"""Tells what a conversion takes from where, what it leaves out, and what it draws."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+
+from reference_model.build import special_tokens
+from reference_model.convert.conversion import Conversion
+from reference_model.convert.plan import Move, alike
+from reference_model.convert.writing import Entry
+
+DRAWN = "(drawn)"
+
+
+def as_text(conversion: Conversion) -> str:
+    """Return a table of sources and parts, then what is left out, grown and drawn."""
+    return "\n".join([*_table(conversion), *_left(conversion), *_grown(conversion), *_drawn(conversion)])
+
+
+def _table(conversion: Conversion) -> Iterator[str]:
+    rows: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in conversion.written:
+        rows[entry.made_of.option if isinstance(entry.made_of, Move) else DRAWN, entry.name.partition(".")[0]].append(
+            entry
+        )
+    yield _row("from", "part", "tensors", "parameters", "bytes")
+    for (option, part), found in sorted(rows.items()):
+        yield _row(option, part, *_sums(found))
+    yield _row("", "all", *_sums(conversion.written))
+
+
+def _row(*cells: object) -> str:
+    texts = [cell if isinstance(cell, str) else f"{cell:,}" for cell in cells]
+    return f"{texts[0]:<12} {texts[1]:<14} {texts[2]:>8} {texts[3]:>16} {texts[4]:>16}"
+
+
+def _sums(found: list[Entry] | tuple[Entry, ...]) -> tuple[int, int, int]:
+    """Return tensors, parameters and bytes."""
+    return len(found), sum(math.prod(entry.shape) for entry in found), sum(entry.size for entry in found)
+
+
+def _left(conversion: Conversion) -> Iterator[str]:
+    for (option, reason), names in conversion.plan.left.items():
+        yield f"left out of {option}: {len(names)}, {reason}: {', '.join(alike(names))}"
+    base = conversion.about.config.prompt.base_vocabulary
+    own = special_tokens(conversion.about.config).names
+    if names := [name for name in conversion.tokenizer.added if name not in own]:
+        yield f"left out of {conversion.tokenizer.file.name}: tokens behind the first {base:,}: {', '.join(names)}"
+
+
+def _grown(conversion: Conversion) -> Iterator[str]:
+    for name, move in conversion.plan.moves.items():
+        if move.rows is not None:
+            new = move.shape[0] - move.rows
+            yield f"{name}: {move.rows:,} of {move.stored.shape[0]:,} rows kept, {new:,} new ones are their mean"
+
+
+def _drawn(conversion: Conversion) -> Iterator[str]:
+    if names := list(conversion.plan.drawn):
+        yield f"drawn at random, for they are in no file: {', '.join(names)}"

@@ -1,0 +1,193 @@
+"""Opens checkpoints: what tensors their files hold is known at once, their numbers are read one tensor at a time.
+
+Torch files are read with `weights_only=True`, which runs no code of theirs, and mapped into memory where they are zip
+archives, as all are since torch 1.6.
+"""
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from harness.errors import DataError
+from harness.records import Json
+
+SAFETENSORS, TORCH = ".safetensors", (".bin", ".pth", ".pt")
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_WHOLE = ("model.safetensors", "pytorch_model.bin")
+_WRAPPERS = ("model", "state_dict", "module")
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
+"""Of a safetensors file; weights of other kinds are not read."""
+
+
+class Unread:
+    """Stands in for an optimizer, whose state is not wanted: SAM-Med2D's training script saves one whole."""
+
+
+def _plain(*_: object) -> dict[object, object]:
+    """Stand in for the dictionary with defaults that an optimizer keeps."""
+    return {}
+
+
+_STAND_INS: list[Any] = [
+    (Unread, "torch.optim.adam.Adam"),
+    (Unread, "torch.optim.adamw.AdamW"),
+    (Unread, "torch.optim.sgd.SGD"),
+    (_plain, "collections.defaultdict"),
+    dict,
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A tensor in a file.
+
+    Attributes:
+        file: That it lies in.
+        shape: Of it.
+        dtype: Of its numbers.
+        read: Returns it, with every call anew.
+    """
+
+    file: Path
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    read: Callable[[], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """The tensors of a file or folder by name, and the names of what else its files hold."""
+
+    tensors: Mapping[str, Stored]
+    beside: tuple[str, ...] = ()
+
+
+def open_checkpoint(place: Path) -> Checkpoint:
+    """Return the tensors of a checkpoint without reading their numbers.
+
+    Args:
+        place: A file of safetensors or of torch, or a folder with one, or with several and their index.
+    Raises:
+        DataError: A file is missing, torn, needs code of its own to be read, or shares a name with another.
+    """
+    tensors: dict[str, Stored] = {}
+    beside: list[str] = []
+    files, indexed = _files(place)
+    for file in files:
+        found = _open_safetensors(file) if file.suffix == SAFETENSORS else _open_torch(file)
+        if twice := sorted(tensors.keys() & found.tensors.keys()):
+            raise DataError(f"{file}: expected tensors that no other file of {place} holds, found {twice[0]} again")
+        tensors.update(found.tensors)
+        beside += found.beside
+    if lacking := sorted(indexed - tensors.keys()):
+        raise DataError(f"{place}: expected the {len(indexed)} tensors of its index, found no {lacking[0]}")
+    return Checkpoint(tensors=tensors, beside=tuple(beside))
+
+
+def read_object(file: Path) -> dict[str, Json]:
+    """Return the object in a JSON file.
+
+    Raises:
+        DataError: It cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{file}: expected a JSON object, found {type(found).__name__}")
+    return found
+
+
+def _files(place: Path) -> tuple[list[Path], set[str]]:
+    """Return the files of a checkpoint, and the names of its tensors where an index tells them."""
+    if place.is_file():
+        if place.suffix not in (SAFETENSORS, *TORCH):
+            raise DataError(f"{place}: expected a file that ends in {SAFETENSORS} or {' or '.join(TORCH)}")
+        return [place], set()
+    for name in _INDEXES:
+        if (place / name).is_file():
+            return _indexed(place / name)
+    for name in _WHOLE:
+        if (place / name).is_file():
+            return [place / name], set()
+    raise DataError(f"{place}: expected a checkpoint, found none of {', '.join((*_INDEXES, *_WHOLE))}")
+
+
+def _indexed(index: Path) -> tuple[list[Path], set[str]]:
+    told = read_object(index).get("weight_map")
+    if not isinstance(told, dict) or not all(isinstance(name, str) for name in told.values()):
+        raise DataError(f"{index}: expected a weight_map from tensors to files, found none")
+    files = [index.with_name(Path(name).name) for name in dict.fromkeys(told.values())]
+    if missing := [file for file in files if not file.is_file()]:
+        raise DataError(f"{missing[0]}: is named by {index.name} and not there; fetch all {len(files)} files")
+    return files, set(told)
+
+
+def _open_safetensors(file: Path) -> Checkpoint:
+    try:
+        opened = safe_open(file, framework="pt")
+        return Checkpoint(tensors={name: _lazy(opened, file, name) for name in opened.keys()})  # type: ignore[no-untyped-call]  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{file}: expected a whole safetensors file: {error}") from error
+
+
+def _lazy(opened: Any, file: Path, name: str) -> Stored:
+    known = opened.get_slice(name)
+    dtype = _DTYPES.get(known.get_dtype(), torch.uint8)
+    return Stored(file=file, shape=tuple(known.get_shape()), dtype=dtype, read=lambda: opened.get_tensor(name))
+
+
+def _open_torch(file: Path) -> Checkpoint:
+    try:
+        with torch.serialization.safe_globals(_STAND_INS):
+            found = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except pickle.UnpicklingError as error:
+        raise DataError(
+            f"{file}: expected tensors and plain values, found {_reason(error)}; code in a checkpoint is not run: "
+            "save its tensors alone, best as safetensors, where you trust it"
+        ) from error
+    except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{file}: expected a whole torch file: {error}") from error
+    return _unwrapped(found, file)
+
+
+def _reason(error: pickle.UnpicklingError) -> str:
+    """Return what a file holds that is not read, in the words of torch where it names a class or function."""
+    _, _, named = str(error).partition("GLOBAL ")
+    return f"code: {named.split(' ')[0]}" if named else "something else"
+
+
+def _unwrapped(found: object, file: Path) -> Checkpoint:
+    """Return the tensors of a state dict, or of the one inside a training state."""
+    beside: tuple[str, ...] = ()
+    if isinstance(found, Mapping):
+        for wrapper in _WRAPPERS:
+            if isinstance(found.get(wrapper), Mapping):
+                beside = tuple(str(key) for key in found if key != wrapper)
+                found = found[wrapper]
+                break
+    named = dict(_tensors(found))
+    if not isinstance(found, Mapping) or not named:
+        raise DataError(f"{file}: expected tensors by name, found {type(found).__name__} without any")
+    beside += tuple(str(key) for key in found if key not in named)
+    return Checkpoint(tensors={name: _kept(file, value) for name, value in named.items()}, beside=beside)
+
+
+def _tensors(found: object) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(found, Mapping):
+        for name, value in found.items():
+            if isinstance(value, Tensor):
+                yield str(name), value.detach()
+
+
+def _kept(file: Path, value: Tensor) -> Stored:
+    return Stored(file=file, shape=tuple(value.shape), dtype=value.dtype, read=lambda: value)

@@ -1,0 +1,157 @@
+"""What a stage writes down while it runs: `stage.json` says what it is, `log.jsonl` has one line a step."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from harness.errors import DataError
+from harness.records import Json
+from harness.store import write_atomically
+
+SCHEMA = 1
+STAGE, LOG = "stage.json", "log.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageNote:
+    """What a stage is.
+
+    Attributes:
+        recipe: Its name.
+        stage: Number.
+        title: In a few words.
+        seed: Of all that is drawn.
+        steps: Of the whole stage.
+        losses: Weight of each.
+        experts: Numbers of the stages that its experts come from; empty where they come with its model.
+    """
+
+    recipe: str
+    stage: int
+    title: str
+    seed: int
+    steps: int
+    losses: Mapping[str, float]
+    experts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedStep:
+    """One step.
+
+    Attributes:
+        step: Its number, from 0.
+        learning_rate: With which it was taken.
+        losses: Before weighting, by name.
+        tokens: Of every layer that has experts, the tokens whose first choice each of them was.
+        dropped: Of every such layer, the choices that found their expert full.
+        seconds: It took.
+    """
+
+    step: int
+    learning_rate: float
+    losses: Mapping[str, float]
+    tokens: tuple[tuple[int, ...], ...] = ()
+    dropped: tuple[int, ...] = ()
+    seconds: float = 0.0
+
+    def line(self) -> str:
+        """Return it as it stands in the log; layers without experts are left out."""
+        values = {key: value for key, value in asdict(self).items() if value != ()}
+        return json.dumps(values | {"seconds": round(self.seconds, 4)}) + "\n"
+
+
+class StepLog:
+    """The log of a stage, open for what follows; only the first of several processes writes it."""
+
+    def __init__(self, folder: Path, begun: int, *, written: bool = True) -> None:
+        """Open it, and take out what comes after the state that is gone on from, a torn line included.
+
+        Args:
+            folder: Of the stage; made where it is missing.
+            begun: Steps that are done.
+            written: False: nothing is written.
+        """
+        self._file: TextIO | None = None
+        if written:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / LOG
+            kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:begun] if path.exists() else []
+            write_atomically(path, "".join(kept))
+            self._file = path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> "StepLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, step: LoggedStep) -> None:
+        """Add a step; it can be read at once."""
+        if self._file is not None:
+            self._file.write(step.line())
+            self._file.flush()
+
+    def sync(self) -> None:
+        """Bring it to the disk, so that no state there is ahead of it."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+
+def write_note(folder: Path, note: StageNote) -> None:
+    """Write what a stage is into its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / STAGE, json.dumps({"schema": SCHEMA, **asdict(note)}, indent=1) + "\n")
+
+
+def read_note(folder: Path) -> StageNote:
+    """Return what a stage is.
+
+    Raises:
+        DataError: The file is missing or is not what it should be.
+    """
+    path = folder / STAGE
+    try:
+        found = json.loads(path.read_bytes())
+        if found.pop("schema") != SCHEMA:
+            raise ValueError("another schema")
+        return StageNote(**{**found, "experts": tuple(found["experts"])})
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; a stage writes it when it begins") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: expected recipe, title, seed, steps and losses of a stage, found {error}") from error
+
+
+def read_log(folder: Path) -> list[LoggedStep]:
+    """Return the steps of a stage so far, at least one.
+
+    Raises:
+        DataError: There is no log, it is empty, or a line is not a step.
+    """
+    path = folder / LOG
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    if not lines:
+        raise DataError(f"{path}: expected one line a step, found none; no step of the stage is done yet")
+    return [_step(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+
+
+def _step(line: str, where: str) -> LoggedStep:
+    try:
+        found: dict[str, Json] = json.loads(line)
+        tokens = tuple(tuple(layer) for layer in found.get("tokens", ()))
+        return LoggedStep(**{**found, "tokens": tokens, "dropped": tuple(found.get("dropped", ()))})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{where}: expected the line of a step, found {line[:60]!r}; a training that was cut short mends it "
+            "when it goes on"
+        ) from error

@@ -1,0 +1,111 @@
+"""Numbers and tables of the ablations."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.ablation_arms import ARMS, FULL, Arm
+from benchmarks.ablation_runs import run_folder
+from benchmarks.ablation_statistics import NUMBERS, ArmNumbers, Bounds, numbers_of
+from benchmarks.ablation_table import Circumstances, agreement, comparison, page, printed_means, verdict
+from leaderboard.printed import load_published
+from tests.unit.benchmarks.scores import write_scores
+
+SEEDS = (42, 43)
+PRINTED = printed_means(load_published())
+
+
+def write_runs(out: Path, arm: Arm, *, lower: Sequence[float], patients: int = 6) -> None:
+    """Write the scores of an arm: drawn ones, the same for every arm, each seed's lowered by a number."""
+    for seed, by in zip(SEEDS, lower, strict=True):
+        for _, number in NUMBERS:
+            drawn = np.random.default_rng(len(number.task)).uniform(0.3, 1.0, size=2 * patients)
+            values = {f"{place // 2}/{place}": float(value) - by for place, value in enumerate(drawn)}
+            strata = {"answer_type": "closed", "modality": "ct"}
+            write_scores(run_folder(out, seed, arm), number, values, strata)
+
+
+def numbers(arm: Arm, mean: float, *, interval: Bounds = None) -> ArmNumbers:
+    difference = mean - 0.8
+    return ArmNumbers(
+        arm=arm,
+        columns=(mean,) * 4,
+        mean=mean,
+        interval=(mean - 0.1, mean + 0.1),
+        difference=difference,
+        difference_interval=interval,
+        seeds_below=3,
+    )
+
+
+def test_a_difference_that_all_samples_share_has_no_spread(tmp_path: Path) -> None:
+    write_runs(tmp_path, FULL, lower=(0.0, 0.0))
+    write_runs(tmp_path, ARMS[0], lower=(0.1, 0.1))
+    full, other = numbers_of(tmp_path, [FULL, ARMS[0]], SEEDS)
+    assert full.difference == 0
+    assert other.difference == pytest.approx(-0.1)
+    assert other.difference_interval == pytest.approx((-0.1, -0.1))
+    assert (full.seeds_below, other.seeds_below) == (0, 2)
+    assert other.interval is not None
+    assert other.interval[0] < other.mean < other.interval[1]
+    assert other.mean == pytest.approx(full.mean - 0.1)
+
+
+def test_seeds_that_differ_widen_the_interval(tmp_path: Path) -> None:
+    write_runs(tmp_path, FULL, lower=(0.0, 0.0))
+    write_runs(tmp_path, ARMS[0], lower=(0.0, 0.2))
+    _, other = numbers_of(tmp_path, [FULL, ARMS[0]], SEEDS)
+    assert other.difference == pytest.approx(-0.1)
+    assert other.difference_interval == pytest.approx((-0.2, 0.0))
+    assert other.seeds_below == 1
+
+
+def test_four_patients_give_no_interval(tmp_path: Path) -> None:
+    write_runs(tmp_path, FULL, lower=(0.0, 0.0), patients=4)
+    (full,) = numbers_of(tmp_path, [FULL], SEEDS)
+    assert (full.interval, full.difference_interval) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("interval", "printed", "expected"),
+    [
+        ((-0.2, -0.1), -2.0, "agree"),
+        ((-0.2, -0.1), 2.0, "disagree"),
+        ((-0.2, 0.1), -2.0, "cannot be told"),
+        ((0.0, 0.0), -2.0, "cannot be told"),
+        (None, -2.0, "cannot be told"),
+    ],
+)
+def test_an_arm_agrees_with_the_paper_only_where_its_interval_leaves_zero_out(
+    interval: Bounds, printed: float, expected: str
+) -> None:
+    assert verdict(numbers(ARMS[0], 0.65, interval=interval), printed) == expected
+
+
+def test_the_comparison_speaks_of_the_settings_of_one_table_in_percent() -> None:
+    found = [numbers(arm, 0.8 if arm == FULL else 0.7, interval=(-0.2, -0.05)) for arm in ARMS]
+    lines = comparison(found, PRINTED, "4").splitlines()
+    assert lines[2] == "| all stages, top-1, CF 1.5 | 56.83 | 80.0 | | | |"
+    assert lines[3] == "| CF 1 | 54.49 | 70.0 | -2.34 | -10.0 | agree |"
+    assert len(lines) == 6
+    assert len(comparison(found, PRINTED, "3").splitlines()) == 8
+
+
+def test_equal_means_stand_in_no_order() -> None:
+    ordered = [numbers(arm, PRINTED[name] / 100) for arm in ARMS for name in arm.paper if name.startswith("3(")]
+    assert agreement(ordered, PRINTED, "3").startswith("15 of the 15 pairs")
+    level = [numbers(one.arm, 0.5) for one in ordered]
+    assert agreement(level, PRINTED, "3").startswith("0 of the 15 pairs")
+
+
+def test_the_page_tells_how_its_numbers_came_about() -> None:
+    told = Circumstances(
+        date="2026-01-02", command="python x.py", machine="2 cores", minutes=61.4, recipe="mine", seeds=(1, 2, 3)
+    )
+    found = [numbers(arm, 0.8 if arm == FULL else 0.7, interval=(-0.2, -0.05)) for arm in ARMS]
+    text = page(found, PRINTED, told)
+    assert "2026-01-02, 2 cores, 61 minutes: `python x.py`, recipe `mine`, training seeds 1, 2, 3." in text
+    assert "| CF 1 | 70.0 | 70.0 | 70.0 | 70.0 | 70.0 [60.0, 80.0] | -10.0 [-20.0, -5.0] | 3 of 3 |" in text
+    assert "### Table 4" in text

@@ -1,0 +1,70 @@
+"""Stage 0 weighs what cells show, and asks for masks by a point, a box or a name."""
+
+import numpy as np
+import pytest
+import torch
+
+from reference_model.build import build_model
+from reference_model.collate import Collator, Pictures
+from reference_model.config import ModelConfig
+from reference_model.parents import BACKGROUND_WEIGHT, PROMPTS, Parents, cell_weights
+from reference_model.recipe import LOSSES
+from reference_model.tokenizers import WordTokenizer
+from tests.unit.reference_model.training import example
+
+WEIGHTS = dict.fromkeys(LOSSES["parents"], 1.0)
+
+
+def square(side: int, first: int, last: int) -> np.ndarray:
+    mask = np.zeros((side, side), dtype=bool)
+    mask[first:last, first:last] = True
+    return mask
+
+
+@pytest.fixture
+def parents(config: ModelConfig, tokenizer: WordTokenizer) -> Parents:
+    torch.manual_seed(0)
+    collator = Collator(config=config, tokenizer=tokenizer, pictures=Pictures(config))
+    return Parents(build_model(config, experts=False), collator, WEIGHTS)
+
+
+def test_structures_count_alike_whatever_their_size() -> None:
+    target_P = torch.tensor([0, 0, 0, 0, 1, 1, 2])
+    weight_P = cell_weights(target_P)
+    sums = [float(weight_P[target_P == number].sum()) for number in range(3)]
+    assert sums == pytest.approx([BACKGROUND_WEIGHT, 1.0, 1.0])
+
+
+def test_rows_without_masks_have_no_loss_of_cells_or_masks(parents: Parents) -> None:
+    random = np.random.default_rng(0)
+    measured = parents.measure([(example(0, answer="the liver and the spleen."),)], random, drop_seed=0)
+    assert {name: measured.losses[name] for name in ("cell", "bce", "dice", "region")} == dict.fromkeys(
+        ("cell", "bce", "dice", "region"), 0.0
+    )
+    assert measured.losses["language"] == 0.0
+    assert measured.losses["caption"] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_each_kind_of_prompt_gives_one_mask_a_structure(prompt: object, parents: Parents, config: ModelConfig) -> None:
+    side = config.pixel_encoder.image_size
+    wanted = [(square(side, 2, 9), "liver"), (square(side, 1, 5), "spleen"), (square(side, 3, 8), "liver")]
+    sparse_MNK = prompt(parents, wanted, np.random.default_rng(0))  # type: ignore[operator]
+    assert sparse_MNK.shape[0] == 3
+    assert sparse_MNK.shape[2] == config.pixel_encoder.channels
+
+
+def test_the_same_name_is_the_same_prompt(parents: Parents, config: ModelConfig) -> None:
+    side = config.pixel_encoder.image_size
+    wanted = [(square(side, 2, 9), "liver"), (square(side, 1, 5), "spleen"), (square(side, 3, 8), "liver")]
+    prompt_MNK = parents.names(wanted, np.random.default_rng(0))
+    assert torch.equal(prompt_MNK[0], prompt_MNK[2])
+    assert not torch.allclose(prompt_MNK[0], prompt_MNK[1])
+
+
+def test_a_point_lies_inside_what_it_means(parents: Parents, config: ModelConfig) -> None:
+    side = config.pixel_encoder.image_size
+    lone = np.zeros((side, side), dtype=bool)
+    lone[5, 7] = True
+    expected = parents.model.mask_decoder.embed_points(torch.tensor([[[7.0, 5.0]]]), torch.ones(1, 1, dtype=torch.long))
+    assert torch.equal(parents.points([(lone, "liver")], np.random.default_rng(0)), expected)
