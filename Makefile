@@ -28,7 +28,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi
 	@touch $@
 
-demo: setup ## draw patients, evaluate three baselines on them with local Ray, build reports and a board
+demo: setup ## draw patients, evaluate three baselines and the reference model on them, build reports and a board
 	$(BIN)/harness demo --out demo
 	$(BIN)/leaderboard build --entries demo --out demo/board
 
@@ -44,8 +44,8 @@ check: setup ## format, lint, types and the unit tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/unit
 
-# run by hand: they take hours (interval_coverage), up to 90 minutes (ablations), real data (brain_mr) or a trained model
-BY_HAND := interval_coverage ablation% brain_mr paired_scores tiny_quality
+# run by hand: they take hours (interval_coverage), up to 90 minutes (ablations) or real data (brain_mr)
+BY_HAND := interval_coverage ablation% brain_mr paired_scores
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
 bench: setup ## run the benchmarks, all but the long ones, and print their tables

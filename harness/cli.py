@@ -497,7 +497,7 @@ def doctor(debug: bool, fix: bool, as_json: bool) -> None:
 @AS_JSON
 @click.pass_obj
 def demo(debug: bool, out: Path, as_json: bool) -> None:
-    """Draw patients, run three baselines on them, and print the numbers."""
+    """Draw patients, run three baselines and the reference model on them, and print the numbers."""
     from harness import demonstration
     from harness.cache_folder import default_cache
 

@@ -1,5 +1,6 @@
-"""`harness demo`: drawn patients, three baselines on Ray, and the numbers."""
+"""`harness demo`: drawn patients, three baselines and the reference model on Ray, and the numbers."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,17 +10,24 @@ from harness.progress import ProgressBar
 from harness.report import table
 from harness.session import RunSpec, Watch
 
-MODELS = ("baseline:majority", "baseline:center-box", "baseline:otsu")
+BASELINES = ("baseline:majority", "baseline:center-box", "baseline:otsu")
+REFERENCE = "reference:tiny"
+NEEDED_BY_REFERENCE = ("torch", "transformers", "safetensors")
 SEED = 0
 
 
 def run(out: Path, cache: Path, bar: ProgressBar) -> list[Evaluation]:
-    """Evaluate the baselines on the group `demo` and return what came out, one evaluation a model."""
+    """Evaluate baselines and the reference model on the group `demo`; return what came out, one evaluation a model."""
     workers = 2 if ray_is_installed() else 1
     if workers == 1:
         bar.notice("ray is not installed: running in this process (pip install 'medground[ray]' for workers)")
+    models: tuple[str, ...] = BASELINES
+    if missing := [name for name in NEEDED_BY_REFERENCE if importlib.util.find_spec(name) is None]:
+        bar.notice(f"{REFERENCE} is left out: it needs {', '.join(missing)} (pip install 'medground[models]')")
+    else:
+        models += (REFERENCE,)
     runs = []
-    for model in MODELS:
+    for model in models:
         bar.notice(f"running {model} on the group demo with {workers} worker{'s' if workers > 1 else ''}")
         spec = RunSpec(
             tasks=("demo",),

@@ -169,6 +169,29 @@ class LanguageModel(nn.Module):
         return drawn_LBT.to(x_BTD.device).unbind(0)
 
 
+def attend_to_equals(model: LanguageModel, *, layers: int, share: float, strength: float) -> None:
+    """Begin with heads that look for what is like themselves, drawn with torch's generator.
+
+    Their queries are their keys, so that a word in a question attends to where it stands in the picture from the first
+    step on; from independent ones this is learnt late. After Trockman and Kolter 2023.
+
+    Args:
+        model: Not trained yet.
+        layers: The first ones, in which this is done.
+        share: Of the heads of a layer.
+        strength: Variance of queries and keys of a normalised input.
+    """
+    with torch.no_grad():
+        for layer in model.layers[:layers]:
+            assert isinstance(layer, DecoderLayer)
+            query_DD, key_DD = layer.self_attn.q_proj.weight, layer.self_attn.k_proj.weight
+            head = layer.self_attn.head_dim
+            rows = round(share * len(query_DD) / head) * head
+            drawn_DD = torch.randn_like(query_DD[:rows]) * (strength / query_DD.shape[1]) ** 0.5
+            query_DD[:rows] = drawn_DD
+            key_DD[:rows] = drawn_DD
+
+
 def sight(valid_BK: Tensor, *, length: int, segment_BK: Tensor | None = None) -> Tensor:
     """Return boolean (B, T, K): which positions each of the last `length` attends to.
 

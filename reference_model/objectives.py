@@ -35,8 +35,15 @@ class Objective(Protocol):
 
     model: PixelGroundingModel
 
-    def measure(self, rows: Sequence[Row], random: Generator, *, drop_seed: int) -> Measured:
-        """Return the losses of some rows; `random` decides on what is drawn while they are made into tensors."""
+    def measure(self, rows: Sequence[Row], random: Generator, *, drop_seed: int, progress: float) -> Measured:
+        """Return the losses of some rows.
+
+        Args:
+            rows: At least one.
+            random: Decides on what is drawn while they are made into tensors.
+            drop_seed: Decides which tokens an expert drops that is full.
+            progress: Share of the stage's steps that are behind, in [0, 1).
+        """
 
     def modules_trained_beside(self) -> Mapping[str, nn.Module]:
         """Return modules that are trained too, by name, and are no part of the model."""
@@ -51,8 +58,9 @@ class Grounding:
         self._collator = collator
         self._weights = weights
 
-    def measure(self, rows: Sequence[Row], random: Generator, *, drop_seed: int) -> Measured:
-        """Return the losses of some rows."""
+    def measure(self, rows: Sequence[Row], random: Generator, *, drop_seed: int, progress: float = 0.0) -> Measured:
+        """Return the losses of some rows, the same at all times of a stage."""
+        del progress
         return self.measure_batch(self._collator.batch(rows, random), drop_seed=drop_seed)
 
     def measure_batch(self, batch: Batch, *, drop_seed: int) -> Measured:

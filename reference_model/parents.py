@@ -1,7 +1,7 @@
 """Stage 0: an image tower, a language model and a pixel encoder for a preset that has no public ones to begin with.
 
 The tower learns as CLIP does, which caption belongs to which picture and, from the features that are used later, which
-words belong to which region and which name to which cell. The language model learns to answer from pictures that are
+words belong to which region and which to which cell. The language model learns to answer from pictures that are
 told in words. Pixel encoder and mask decoder learn as SAM does, to mark what a point, a box or a name means.
 
 Shape suffixes: B pictures, R regions, M masks, U texts that differ, C width of the tower, E width of the comparison,
@@ -10,6 +10,7 @@ T positions, S side of a picture, G cells.
 
 from collections.abc import Mapping, Sequence
 from math import log
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,47 +21,70 @@ from torch import Tensor, nn
 from harness import masks
 from reference_model.asking import grid_of_prompt, grids
 from reference_model.batch import PADDING, pad
+from reference_model.build import build_model
+from reference_model.cell_head import TEMPERATURE, CellHead
+from reference_model.cells import Shown, shown_in
 from reference_model.collate import Collator
+from reference_model.config import ModelConfig
 from reference_model.images import mask_in_square
+from reference_model.language import attend_to_equals
 from reference_model.losses import bce_loss, dice_loss
 from reference_model.mask_decoder import PromptProjector, resized
 from reference_model.mixing import Row
 from reference_model.model import PixelGroundingModel
 from reference_model.objectives import Measured, measured
-from reference_model.pixel_encoder import encode_rows
 from reference_model.region import sample_mean
 from reference_model.region_prompts import Bools
-from reference_model.telling import BACKGROUND, names_of_cells, reading_loss, tell
+from reference_model.telling import reading_loss, tell
 from reference_model.tokens import Encoded
 
 CAPTION_WORDS = 5
 """Words from which on an answer about a whole picture is a caption."""
 MASKS_PER_PICTURE = 4
 """Of those a row asks for: one picture is encoded once, its masks each take a pass of the decoder."""
-BACKGROUND_WEIGHT = 2.0
-"""Structures that the background of a picture counts for."""
 READ = 12
 """Rows of a step whose pictures are told to the language model."""
-TEMPERATURE = 0.07
-"""At which the comparison begins; CLIP's."""
-
+EQUAL_LAYERS, EQUAL_SHARE, EQUAL_STRENGTH = 2, 2 / 3, 0.7
+"""How the language model begins, see `attend_to_equals`."""
 
 Wanted = tuple[Bools, str]
 """A mask, and the name of what it marks."""
 
 
+class ShownTwice(NamedTuple):
+    """What the cells of a picture show, as the tower cuts it and as the pixel encoder does."""
+
+    tower: tuple[Shown, ...]
+    pixels: tuple[Shown, ...]
+
+
+NOTHING = ShownTwice((), ())
+
+
 class Heads(nn.Module):
     """What compares pictures and regions with texts; not needed once the tower has learnt."""
 
-    def __init__(self, *, vision_width: int, language_width: int, channels: int) -> None:
-        """Compare in the width of the tower."""
+    def __init__(self, config: ModelConfig) -> None:
+        """Compare in the width of the tower, cells of the pixel encoder in theirs."""
         super().__init__()
+        vision_width, language_width = config.vision.width, config.language.width
+        channels = config.pixel_encoder.channels
         self.picture = nn.Linear(vision_width, vision_width)
         self.region = nn.Linear(vision_width, vision_width)
         self.text = nn.Linear(language_width, vision_width)
+        self.cells = CellHead(
+            channels=vision_width, language_width=language_width, width=vision_width, kinds=len(Shown._fields)
+        )
+        self.pixels = CellHead(channels=channels, language_width=language_width, width=channels, kinds=1)
         self.prompt = PromptProjector(language_width=language_width, channels=channels)
-        self.background = nn.Parameter(torch.randn(vision_width))
-        self.scale = nn.Parameter(torch.full((3,), -log(TEMPERATURE)))
+        self.scale = nn.Parameter(torch.full((2,), -log(TEMPERATURE)))
+
+
+def unborn(config: ModelConfig) -> PixelGroundingModel:
+    """Return a model of random weights, drawn with torch's generator, with the heads that stage 0 begins with."""
+    model = build_model(config, experts=False)
+    attend_to_equals(model.language, layers=EQUAL_LAYERS, share=EQUAL_SHARE, strength=EQUAL_STRENGTH)
+    return model
 
 
 class Parents:
@@ -71,30 +95,33 @@ class Parents:
         self.model = model
         self._collator = collator
         self._weights = weights
-        config = collator.config
-        self.heads = Heads(
-            vision_width=config.vision.width,
-            language_width=config.language.width,
-            channels=config.pixel_encoder.channels,
-        )
+        self._shown: dict[str, ShownTwice] = {}
+        self.heads = Heads(collator.config)
 
     def modules_trained_beside(self) -> Mapping[str, nn.Module]:
         """Return the heads."""
         return {"heads": self.heads}
 
-    def measure(self, rows: Sequence[Row], random: Generator, *, drop_seed: int) -> Measured:
+    def measure(self, rows: Sequence[Row], random: Generator, *, drop_seed: int, progress: float) -> Measured:
         """Return the losses of some rows; nothing is dropped in dense parts."""
         del drop_seed
-        vision, device = self._collator.config.vision, self.heads.scale.device
+        device = self.heads.scale.device
         made = [self._collator.pictures.of(row[0]) for row in rows]
         vision_B3SS, pixels_B3SS = (torch.stack(pictures).to(device) for pictures in zip(*made, strict=True))
         features_BPC, class_BC = self.model.vision.whole(vision_B3SS)
-        bce, dice = self._mask_losses(rows, pixels_B3SS, random)
+        shown = [self._shown_in(row) for row in rows]
+        found = [index for index, one in enumerate(shown) if one.tower]
+        pixels_RKGG = self.model.pixel_encoder(pixels_B3SS[found]) if found else pixels_B3SS[:0]
+        bce, dice = self._mask_losses([rows[index] for index in found], pixels_RKGG, random)
+        told = tell(rows[:READ], [one.tower for one in shown[:READ]], random, progress=progress)
         losses = {
-            "language": reading_loss(self.model.language, tell(rows[:READ], vision, random), self._collator),
+            "language": reading_loss(self.model.language, told, self._collator),
             "caption": self._caption_loss(rows, class_BC),
             "region": self._region_loss(rows, features_BPC),
-            "cell": self._cell_loss(rows, features_BPC),
+            "cell": self._cell_loss(self.heads.cells, features_BPC[found], [shown[index].tower for index in found]),
+            "pixel": self._cell_loss(
+                self.heads.pixels, pixels_RKGG.flatten(2).transpose(1, 2), [shown[index].pixels for index in found]
+            ),
             "bce": bce,
             "dice": dice,
         }
@@ -128,29 +155,25 @@ class Parents:
             for example in pointing
         ]
 
-    def _cell_loss(self, rows: Sequence[Row], features_BPC: Tensor) -> Tensor:
-        """Return how badly the name of what every cell shows is found among the names of all rows and the background.
+    def _shown_in(self, row: Row) -> ShownTwice:
+        """Return what the cells of a picture show, looked up where it was asked before; nothing without masks."""
+        if not any(example.mask for example in row):
+            return NOTHING
+        picture, config = row[0].picture, self._collator.config
+        if picture not in self._shown:
+            self._shown[picture] = ShownTwice(
+                *(
+                    shown_in(row, side=grid.image_size, cells=grid.cells)
+                    for grid in (config.vision, config.pixel_encoder)
+                )
+            )
+        return self._shown[picture]
 
-        Every structure of a row counts alike, however many cells it has, and the background as `BACKGROUND_WEIGHT` of
-        them.
-        """
-        vision = self._collator.config.vision
-        found = [
-            (index, names_of_cells(row, vision))
-            for index, row in enumerate(rows)
-            if any(example.mask for example in row)
-        ]
-        if not found:
-            return features_BPC.sum() * 0.0
-        names = sorted({name for _, cells_P in found for name in cells_P} - {BACKGROUND})
-        text_UE = torch.cat((self.heads.background[None], self.heads.text(self._read(names))))
-        cell_BPE = F.normalize(self.heads.region(features_BPC[[index for index, _ in found]]), dim=-1)
-        logits_BPU = cell_BPE @ F.normalize(text_UE, dim=-1).T * self.heads.scale[2].exp().clamp_max(100.0)
-        number = {name: place for place, name in enumerate([BACKGROUND, *names])}
-        target_BP = torch.tensor([[number[name] for name in cells_P] for _, cells_P in found], device=text_UE.device)
-        weight_BP = torch.stack([cell_weights(target_P) for target_P in target_BP])
-        loss_BP = F.cross_entropy(logits_BPU.float().transpose(1, 2), target_BP, reduction="none")
-        return (loss_BP * weight_BP).sum() / weight_BP.sum()
+    def _cell_loss(self, head: CellHead, features_RPC: Tensor, shown: Sequence[Sequence[Shown]]) -> Tensor:
+        if not shown:
+            return features_RPC.sum() * 0.0
+        loss: Tensor = head(features_RPC, shown, self._read)
+        return loss
 
     def _compared(self, item_BE: Tensor, texts: Sequence[str], scale: Tensor) -> Tensor:
         """Return how badly items and texts find each other; equal texts are one, and any of its items is right."""
@@ -173,8 +196,14 @@ class Parents:
         last_UD: Tensor = hidden_BTD[:, -1]
         return last_UD
 
-    def _mask_losses(self, rows: Sequence[Row], pixels_B3SS: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
-        """Return BCE and Dice of masks that are asked for by a point, a box or a name, in the padded square."""
+    def _mask_losses(self, rows: Sequence[Row], pixels_RKGG: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
+        """Return BCE and Dice of masks that are asked for by a point, a box or a name, in the padded square.
+
+        Args:
+            rows: R, each with masks.
+            pixels_RKGG: The pixel encoder's features of their pictures.
+            random: Decides on what they are asked for by.
+        """
         side = self.model.pixel_side
         found = [
             (index, mask_SS, name)
@@ -183,20 +212,17 @@ class Parents:
             if (mask_SS := mask_in_square(mask_HW, side)).any()
         ]
         if not found:
-            zero = pixels_B3SS.sum() * 0.0
+            zero = pixels_RKGG.sum() * 0.0
             return zero, zero
-        device = pixels_B3SS.device
-        row_M = torch.tensor([index for index, _, _ in found], device=device)
-        features_MKGG = encode_rows(self.model.pixel_encoder, pixels_B3SS, row_M)
-        kind_M = random.integers(len(PROMPTS), size=len(found))
+        device = pixels_RKGG.device
+        kind_M = random.choice(len(PROMPTS), size=len(found), p=PROMPT_SHARES)
         logits, targets = [], []
         for kind, prompt in enumerate(PROMPTS):
             chosen = np.flatnonzero(kind_M == kind)
             if len(chosen):
                 sparse_MNK = prompt(self, [found[index][1:] for index in chosen], random)
-                logits.append(
-                    self.model.mask_decoder(features_MKGG[torch.from_numpy(chosen).to(device)], sparse_MNK)[0]
-                )
+                row_M = torch.tensor([found[index][0] for index in chosen], device=device)
+                logits.append(self.model.mask_decoder(pixels_RKGG[row_M], sparse_MNK)[0])
                 targets += [found[index][1] for index in chosen]
         square_MSS = resized(torch.cat(logits)[:, None].float(), (side, side))[:, 0]
         target_MSS = torch.from_numpy(np.stack(targets)).to(device).float()
@@ -224,7 +250,9 @@ class Parents:
 
 
 PROMPTS = (Parents.points, Parents.boxes, Parents.names)
-"""What a mask is asked for by, each as often as the others."""
+"""What a mask is asked for by."""
+PROMPT_SHARES = (0.25, 0.25, 0.5)
+"""Of them; names are what later stages ask by."""
 
 
 def _caption(row: Row) -> str:
@@ -232,13 +260,6 @@ def _caption(row: Row) -> str:
     texts = [example.answer for example in row if not example.prompts and example.mask is None]
     longest = max(texts, key=len, default="")
     return longest if len(longest.split()) >= CAPTION_WORDS else ""
-
-
-def cell_weights(target_P: Tensor) -> Tensor:
-    """Return how much each cell of a picture counts, given the numbers of what they show; 0 is the background."""
-    counts = torch.bincount(target_P)
-    weight_P = 1.0 / counts[target_P]
-    return torch.where(target_P == 0, weight_P * BACKGROUND_WEIGHT, weight_P)
 
 
 def _marked(row: Row) -> list[Wanted]:

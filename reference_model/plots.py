@@ -36,6 +36,7 @@ _LOSSES: Mapping[str, Look] = {
     "caption": ("#E69F00", "--"),
     "region": ("#009E73", "-."),
     "cell": ("#56B4E9", "-"),
+    "pixel": ("#0072B2", ":"),
     "bce": ("#D55E00", "--"),
     "dice": ("#CC79A7", "-"),
     "focal": ("#56B4E9", "-."),

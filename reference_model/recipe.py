@@ -15,7 +15,7 @@ Schedule = Literal["linear", "cosine"]
 Precision = Literal["fp32", "bf16"]
 
 LOSSES: Mapping[ObjectiveName, tuple[str, ...]] = {
-    "parents": ("language", "caption", "region", "cell", "bce", "dice"),
+    "parents": ("language", "caption", "region", "cell", "pixel", "bce", "dice"),
     "grounding": ("language", "bce", "dice", "focal", "iou", "balance"),
 }
 """The losses an objective may weigh."""

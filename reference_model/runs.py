@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from harness.errors import SpecError
 from harness.planning import PHANTOM, DataRoots, Notice, data_roots
-from reference_model.build import build_model
 from reference_model.checkpoint import About, last_step, remove_steps, save_model
 from reference_model.collate import Collator, Pictures
 from reference_model.data import ExampleSet, SetSpec, read_sets
@@ -18,7 +17,7 @@ from reference_model.handover import MODEL, choose_trained, hand_over, merge_lor
 from reference_model.mixing import Mix
 from reference_model.model import PixelGroundingModel
 from reference_model.objectives import Grounding, Objective
-from reference_model.parents import Parents
+from reference_model.parents import Parents, unborn
 from reference_model.preparing import prepare_ahead
 from reference_model.processes import Processes, joined
 from reference_model.recipe import Recipe, Stage
@@ -209,7 +208,7 @@ class Run:
         if base is not None:
             model, about = hand_over(base, self.out, stage.start)
         elif stage.objective == "parents":
-            model = build_model(self.recipe.config, experts=False)
+            model = unborn(self.recipe.config)
             about = About(config=self.recipe.config, words=self._words(), experts=False)
         else:
             raise SpecError(

@@ -1,37 +1,40 @@
 """Pictures told in words, for a language model that is to look things up in a picture before one is shown to it.
 
-Shape suffixes: B pictures, W told cells, T positions, D width of the language model, N trained labels, G cells.
+Shape suffixes: B pictures, W told cells, T positions, D width of the language model, N trained labels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from harness import masks
 from reference_model.batch import pad
+from reference_model.cells import COUNTS, SIDES, Shown, side_of, structures
 from reference_model.collate import Collator, filled
-from reference_model.config import VisionConfig
 from reference_model.data import Example
 from reference_model.language import LanguageModel
 from reference_model.losses import language_loss
 from reference_model.mixing import Row
-from reference_model.region_prompts import grid_of, prompt_mask
+from reference_model.region_prompts import prompt_mask
 from reference_model.tokens import IGNORE, IMAGE, REGION, Encoded, Turn, encode_conversation
 
-BACKGROUND = ""
-"""What a cell shows that no mask covers."""
-SIDES = ("left", "right")
 QUESTIONS = 8
-"""The most that are asked about a told picture."""
+"""The most that are asked about a told picture, out of the sets."""
+LOOKED_UP = 6
+"""The most that are asked beside them, made from what the cells show."""
 FEW = 3
-"""Cells of a structure, and of the background, that are told of every other picture; of the rest all cells are.
+"""Cells of a part, and of the background, that are told at first, where looking things up is learnt sooner."""
+FEW_UNTIL = 0.65
+"""Share of the stage after which all cells are told too."""
+FEW_SHARE = 0.3
+"""Of the steps from then on in which a few cells are told."""
+LIMITS = COUNTS[:2]
+"""Numbers of which it is asked whether there are more."""
 
-Looking things up is learnt among a few, and has to work among all.
-"""
+Asked = tuple[str, str]
+"""A question and its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,50 +46,86 @@ class Told:
     regions: tuple[str, ...] = ()
 
 
-def tell(rows: Sequence[Row], vision: VisionConfig, random: Generator) -> list[Told]:
-    """Return the pictures of those rows that have masks, with some of the questions that are answered in words.
+def tell(rows: Sequence[Row], shown: Sequence[Sequence[Shown]], random: Generator, *, progress: float) -> list[Told]:
+    """Return the pictures of those rows that have masks, with some of the questions about them.
+
+    A question for a mask is answered by the token that stands for one, so that the word is not new to later stages.
 
     Args:
-        rows: With all masks of their pictures, for what no mask covers is taken for background.
-        vision: How they are cut into cells.
+        rows: About one picture each.
+        shown: What the cells of each picture show; nothing of one that is not told.
         random: Decides on the cells that are told, and on the questions.
+        progress: Share of the stage that is behind, in [0, 1).
     """
+    names = sorted({name for cells in shown for name in structures(cells)})
+    is_short = progress < FEW_UNTIL or random.random() < FEW_SHARE
     found: list[Told] = []
-    for row in rows:
-        worded = [example for example in row if example.mask is None and len(example.prompts) <= 1]
-        if worded and any(example.mask for example in row):
-            asked = tuple(worded[place] for place in random.permutation(len(worded))[:QUESTIONS])
-            most = FEW if random.random() < 0.5 else vision.tokens
-            words = _words(names_of_cells(row, vision), most, vision.cells, random)
-            found.append(Told(words, asked, tuple(_pointed(one) for one in asked if one.prompts)))
+    for row, cells in zip(rows, shown, strict=True):
+        known = [example for example in row if len(example.prompts) <= 1]
+        if cells and known:
+            asked = tuple(known[place] for place in random.permutation(len(known))[:QUESTIONS])
+            made = tuple(_asked_of(row[0], *one) for one in looked_up(cells, names, random))
+            words = _words(cells, FEW if is_short else len(cells), random)
+            found.append(Told(words, asked + made, tuple(_pointed(one) for one in asked if one.prompts)))
     return found
 
 
-def names_of_cells(row: Row, vision: VisionConfig) -> list[str]:
-    """Return what the cells of a picture show, in reading order; of several structures the smallest."""
-    names_GG = np.full((vision.cells, vision.cells), BACKGROUND, dtype=object)
-    marked = [(masks.decode(example.mask), example.name) for example in row if example.mask is not None]
-    for mask_HW, name in sorted(marked, key=lambda one: -int(one[0].sum())):
-        names_GG[grid_of(mask_HW, side=vision.image_size, cells=vision.cells)] = name
-    return [str(name) for name in names_GG.ravel()]
+def looked_up(shown: Sequence[Shown], names: Sequence[str], random: Generator) -> list[Asked]:
+    """Return up to `LOOKED_UP` questions that a look at the right cells answers, with their answers.
+
+    Args:
+        shown: What the cells of a picture show.
+        names: Of structures, of which one that is absent may be asked for.
+        random: Decides on what is asked.
+    """
+    there = structures(shown)
+    asked = [_about(name, parts, random) for name, parts in there.items()]
+    if names and (absent := names[int(random.integers(len(names)))]) not in there:
+        asked.append((f"Is there a {absent}?", "no"))
+    return [asked[int(place)] for place in random.permutation(len(asked))[:LOOKED_UP]]
 
 
-def _words(names: Sequence[str], most: int, cells: int, random: Generator) -> tuple[str, ...]:
-    """Return name and side of up to `most` cells of everything that is shown."""
-    kept: dict[str, int] = {}
+def _about(name: str, parts: Sequence[Shown], random: Generator) -> Asked:
+    """Return a question about a structure that is there: its side, which part is larger, or how many there are."""
+    larger = next((part.side for part in parts if part.size), "")
+    lone = parts[0].side if parts[0].number == COUNTS[0] else ""
+    half, is_choice, kind = SIDES[int(random.integers(2))], random.random() < 0.5, int(random.integers(3))
+    if lone and kind:
+        if is_choice:
+            return f"Is the {name} left or right?", lone
+        return f"Is the {name} on the {half}?", _yes(half == lone)
+    if larger and kind:
+        if is_choice:
+            return f"Is the left or the right {name} the larger?", larger
+        return f"Is the {half} {name} the larger?", _yes(half == larger)
+    if is_choice:
+        return f"Is there a {name}?", _yes(True)
+    limit = int(random.integers(len(LIMITS)))
+    return f"Is there more than {LIMITS[limit]} {name}?", _yes(COUNTS.index(parts[0].number) > limit)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _asked_of(example: Example, question: str, answer: str) -> Example:
+    return replace(example, question=question, answer=answer, prompts=(), mask=None, name="")
+
+
+def _words(shown: Sequence[Shown], most: int, random: Generator) -> tuple[str, ...]:
+    """Return the words of up to `most` cells of every part and of the background."""
+    kept: dict[Shown, int] = {}
     places: list[int] = []
-    for place in random.permutation(len(names)):
-        kept[names[place]] = kept.get(names[place], 0) + 1
-        if kept[names[place]] <= most:
-            places.append(int(place))
-    return tuple(f"{names[place]} {SIDES[2 * (place % cells) >= cells]}".strip() for place in sorted(places))
+    for place in map(int, random.permutation(len(shown))):
+        kept[shown[place]] = kept.get(shown[place], 0) + 1
+        if kept[shown[place]] <= most:
+            places.append(place)
+    return tuple(shown[place].words for place in sorted(places))
 
 
 def _pointed(example: Example) -> str:
     """Return name and side of what is pointed at."""
-    mask_HW = prompt_mask(example.prompts[0], example.size)
-    middle = float(np.flatnonzero(mask_HW.any(axis=0)).mean())
-    return f"{example.name} {SIDES[2 * middle >= example.size[1]]}".strip()
+    return f"{example.name} {side_of(prompt_mask(example.prompts[0], example.size))}".strip()
 
 
 def reading_loss(model: LanguageModel, told: Sequence[Told], collator: Collator) -> Tensor:
@@ -123,11 +162,13 @@ def _encoded(questions: Row, collator: Collator) -> list[Encoded]:
 
 
 def _embedded(model: LanguageModel, words: Sequence[str], collator: Collator) -> Tensor:
-    """Return the mean embedding (W, D) of the words for each cell."""
+    """Return the mean embedding (W, D) of the words for each cell; 0 where there are none."""
     unique = list(dict.fromkeys(words))
-    device = model.embed_tokens.weight.device
-    ids = [torch.tensor(collator.tokenizer.encode(one), device=device) for one in unique]
+    table_VD = model.embed_tokens.weight
+    ids = [torch.tensor(collator.tokenizer.encode(one), device=table_VD.device) for one in unique]
     if not ids:
-        return model.embed_tokens.weight[:0]
-    mean_UD = torch.stack([model.embed_tokens(one).mean(dim=0) for one in ids])
-    return mean_UD[[unique.index(one) for one in words]]
+        return table_VD[:0]
+    nothing_D = table_VD.new_zeros(table_VD.shape[1])
+    mean_UD = torch.stack([table_VD[one].mean(dim=0) if len(one) else nothing_D for one in ids])
+    number = {one: place for place, one in enumerate(unique)}
+    return mean_UD[[number[one] for one in words]]

@@ -192,7 +192,8 @@ def _measured(
         seed = course.seed_of(step) + number
         torch.manual_seed(seed)
         with _passes(course.precision, processes.device, keep_casts=keep_casts):
-            measured = objective.measure(parts[number], np.random.default_rng(seed), drop_seed=seed)
+            random, progress = np.random.default_rng(seed), step / course.steps
+            measured = objective.measure(parts[number], random, drop_seed=seed, progress=progress)
         if measured.total.requires_grad:  # rows may hold nothing of what this stage trains
             torch.autograd.backward(measured.total * (share * processes.count))
         found.append(_Part(share, measured))

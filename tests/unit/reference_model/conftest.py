@@ -63,8 +63,8 @@ def config() -> ModelConfig:
         vision=replace(tiny.vision, image_size=32, width=16, ffn_width=32, layers=2, heads=2),
         language=replace(tiny.language, width=32, ffn_width=48, layers=2, heads=2),
         pixel_encoder=replace(
-            tiny.pixel_encoder, image_size=32, width=16, ffn_width=32, layers=2, heads=2, window=2, global_every=2,
-            adapter_width=4, channels=16,
+            tiny.pixel_encoder, image_size=32, patch_size=8, width=16, ffn_width=32, layers=2, heads=2, window=2,
+            global_every=2, adapter_width=4, channels=16,
         ),
         mask_decoder=replace(tiny.mask_decoder, heads=2, ffn_width=32, iou_width=16, mask_prompt_channels=4),
     )  # fmt: skip

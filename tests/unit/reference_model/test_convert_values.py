@@ -204,6 +204,7 @@ def test_the_language_model_says_what_llama_says(
         LlamaConfig(
             vocab_size=base, hidden_size=language.width, intermediate_size=language.ffn_width,
             num_hidden_layers=language.layers, num_attention_heads=language.heads, rms_norm_eps=language.norm_epsilon,
+            rope_parameters={"rope_type": "default", "rope_theta": language.rope_theta},
         )
     ).eval()  # fmt: skip
     shapes = published.llama(numbers, base)

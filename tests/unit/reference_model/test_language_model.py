@@ -35,6 +35,7 @@ def test_the_dense_model_is_transformers_llama(config: ModelConfig) -> None:
         LlamaConfig(
             vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
             rms_norm_eps=config.language.norm_epsilon, max_position_embeddings=config.language.max_positions,
+            rope_parameters={"rope_type": "default", "rope_theta": config.language.rope_theta},
         )
     ).eval()  # fmt: skip
     state = {key if key.startswith("lm_head") else f"model.{key}": value for key, value in ours.state_dict().items()}

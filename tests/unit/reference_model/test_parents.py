@@ -7,7 +7,7 @@ import torch
 from reference_model.build import build_model
 from reference_model.collate import Collator, Pictures
 from reference_model.config import ModelConfig
-from reference_model.parents import BACKGROUND_WEIGHT, PROMPTS, Parents, cell_weights
+from reference_model.parents import PROMPTS, Parents
 from reference_model.recipe import LOSSES
 from reference_model.tokenizers import WordTokenizer
 from tests.unit.reference_model.training import example
@@ -28,18 +28,11 @@ def parents(config: ModelConfig, tokenizer: WordTokenizer) -> Parents:
     return Parents(build_model(config, experts=False), collator, WEIGHTS)
 
 
-def test_structures_count_alike_whatever_their_size() -> None:
-    target_P = torch.tensor([0, 0, 0, 0, 1, 1, 2])
-    weight_P = cell_weights(target_P)
-    sums = [float(weight_P[target_P == number].sum()) for number in range(3)]
-    assert sums == pytest.approx([BACKGROUND_WEIGHT, 1.0, 1.0])
-
-
 def test_rows_without_masks_have_no_loss_of_cells_or_masks(parents: Parents) -> None:
     random = np.random.default_rng(0)
-    measured = parents.measure([(example(0, answer="the liver and the spleen."),)], random, drop_seed=0)
-    assert {name: measured.losses[name] for name in ("cell", "bce", "dice", "region")} == dict.fromkeys(
-        ("cell", "bce", "dice", "region"), 0.0
+    measured = parents.measure([(example(0, answer="the liver and the spleen."),)], random, drop_seed=0, progress=0.0)
+    assert {name: measured.losses[name] for name in ("cell", "pixel", "bce", "dice", "region")} == dict.fromkeys(
+        ("cell", "pixel", "bce", "dice", "region"), 0.0
     )
     assert measured.losses["language"] == 0.0
     assert measured.losses["caption"] == pytest.approx(0.0, abs=1e-6)

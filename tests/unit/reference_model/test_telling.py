@@ -1,5 +1,6 @@
-"""A picture is told in words: what its cells show, on which side, and questions that the words answer."""
+"""A picture is told in words: what its cells show, and questions that the words answer."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,27 +10,13 @@ import torch
 from harness import masks
 from harness.records import Region
 from reference_model.build import build_model
+from reference_model.cells import BACKGROUND, SIDES, Shown, shown_in
 from reference_model.collate import Collator, Pictures
 from reference_model.config import ModelConfig
-from reference_model.telling import BACKGROUND, FEW, QUESTIONS, Told, names_of_cells, reading_loss, tell
+from reference_model.parents import unborn
+from reference_model.telling import FEW, FEW_UNTIL, LOOKED_UP, QUESTIONS, Told, looked_up, reading_loss, tell
 from reference_model.tokenizers import WordTokenizer
 from tests.unit.reference_model.training import example
-
-
-def square(side: int, first: int, last: int) -> np.ndarray:
-    mask = np.zeros((side, side), dtype=bool)
-    mask[first:last, first:last] = True
-    return mask
-
-
-def test_a_cell_shows_the_smallest_structure_in_it_and_the_background_where_there_is_none(config: ModelConfig) -> None:
-    side, cells = config.vision.image_size, config.vision.cells
-    small, large = square(side, side // 2, side), square(side, side // 4, side)
-    row = tuple(example(0, size=(side, side), mask=mask, name=name) for mask, name in ((small, "a"), (large, "b")))
-    names_GG = np.array(names_of_cells(row, config.vision)).reshape(cells, cells)
-    assert (names_GG[cells // 2 :, cells // 2 :] == "a").all()
-    assert set(names_GG[: cells // 2].ravel()) == {"b", BACKGROUND}
-    assert names_GG[0, 0] == BACKGROUND
 
 
 def row_about(config: ModelConfig, questions: int) -> tuple:  # type: ignore[type-arg]
@@ -47,34 +34,85 @@ def row_about(config: ModelConfig, questions: int) -> tuple:  # type: ignore[typ
     return (example(0, size=(side, side), mask=left, name="liver"), pointed, *asked)
 
 
-def test_words_name_a_few_cells_or_all_of_them_and_their_side(config: ModelConfig) -> None:
-    found = [tell([row_about(config, 1)], config.vision, np.random.default_rng(seed))[0] for seed in range(8)]
+def told(config: ModelConfig, questions: int = 0, *, seed: int = 0, progress: float = 0.0) -> Told:
+    row, vision = row_about(config, questions), config.vision
+    shown = shown_in(row, side=vision.image_size, cells=vision.cells)
+    (found,) = tell([row], [shown], np.random.default_rng(seed), progress=progress)
+    return found
+
+
+def counts_of(words: Sequence[str]) -> dict[str, int]:
+    return {word: words.count(word) for word in set(words)}
+
+
+def test_a_few_cells_of_everything_are_told_at_first_and_all_of_them_later(config: ModelConfig) -> None:
     half = config.vision.tokens // 2
-    counts = {tuple(sorted((word, told.words.count(word)) for word in set(told.words))) for told in found}
-    assert counts == {(("liver left", FEW), ("right", FEW)), (("liver left", half), ("right", half))}
+    few, many = {"liver left one": FEW, "": FEW}, {"liver left one": half, "": half}
+    first = [counts_of(told(config, seed=seed, progress=0.0).words) for seed in range(20)]
+    later = [counts_of(told(config, seed=seed, progress=FEW_UNTIL).words) for seed in range(20)]
+    assert all(found == few for found in first)
+    assert few in later
+    assert many in later
 
 
-def test_not_too_many_questions_are_asked_and_none_for_a_mask(config: ModelConfig) -> None:
-    (told,) = tell([row_about(config, QUESTIONS + 3)], config.vision, np.random.default_rng(0))
-    assert len(told.questions) == QUESTIONS
-    assert all(one.mask is None for one in told.questions)
+def test_what_is_looked_up_follows_from_the_cells() -> None:
+    shown = [
+        Shown("liver", "left", "one", ""),
+        Shown("lung", "left", "two", ""),
+        Shown("lung", "right", "two", "larger"),
+        *(Shown("polyp", side, "three", "") for side in SIDES),
+    ]
+    found = {
+        asked for seed in range(200) for asked in looked_up(shown, ["liver", "spleen"], np.random.default_rng(seed))
+    }
+    assert dict(found) == {
+        "Is the liver left or right?": "left",
+        "Is the liver on the left?": "yes",
+        "Is the liver on the right?": "no",
+        "Is the left or the right lung the larger?": "right",
+        "Is the left lung the larger?": "no",
+        "Is the right lung the larger?": "yes",
+        "Is there more than one liver?": "no",
+        "Is there more than two liver?": "no",
+        "Is there more than one lung?": "yes",
+        "Is there more than two lung?": "no",
+        "Is there more than one polyp?": "yes",
+        "Is there more than two polyp?": "yes",
+        "Is there a liver?": "yes",
+        "Is there a lung?": "yes",
+        "Is there a polyp?": "yes",
+        "Is there a spleen?": "no",
+    }
+
+
+def test_nothing_is_looked_up_where_nothing_is_shown() -> None:
+    assert looked_up([BACKGROUND], [], np.random.default_rng(0)) == []
+
+
+def test_not_too_many_questions_are_asked(config: ModelConfig) -> None:
+    questions = told(config, QUESTIONS + 3).questions
+    assert sum(one.question.startswith(("is this", "what is")) for one in questions) == QUESTIONS
+    assert QUESTIONS < len(questions) <= QUESTIONS + LOOKED_UP
+
+
+def test_a_question_for_a_mask_is_asked_too(config: ModelConfig) -> None:
+    assert any(one.mask is not None for one in told(config).questions)
 
 
 def test_a_region_is_told_by_its_name_and_side(config: ModelConfig) -> None:
-    (told,) = tell([row_about(config, 0)], config.vision, np.random.default_rng(0))
-    assert told.regions == ("spleen left",)
+    assert told(config).regions == ("spleen left",)
 
 
 def test_the_words_of_a_region_decide_what_it_is(config: ModelConfig, tokenizer: WordTokenizer) -> None:
     model = build_model(config, experts=False).language
     collator = Collator(config=config, tokenizer=tokenizer, pictures=Pictures(config))
-    (told,) = tell([row_about(config, 0)], config.vision, np.random.default_rng(0))
-    other = replace(told, regions=("liver",))
-    assert not torch.isclose(reading_loss(model, [told], collator), reading_loss(model, [other], collator))
+    one = told(config)
+    other = replace(one, regions=("liver",))
+    assert not torch.isclose(reading_loss(model, [one], collator), reading_loss(model, [other], collator))
 
 
-def test_a_picture_without_masks_is_not_told(config: ModelConfig) -> None:
-    assert tell([(example(0),)], config.vision, np.random.default_rng(0)) == []
+def test_a_picture_without_masks_is_not_told() -> None:
+    assert tell([(example(0),)], [()], np.random.default_rng(0), progress=0.0) == []
 
 
 def test_nothing_told_costs_nothing(config: ModelConfig, tokenizer: WordTokenizer) -> None:
@@ -87,20 +125,20 @@ def test_nothing_told_costs_nothing(config: ModelConfig, tokenizer: WordTokenize
 
 def test_the_words_decide_what_is_answered(config: ModelConfig, tokenizer: WordTokenizer) -> None:
     torch.manual_seed(0)
-    model = build_model(config, experts=False).language
+    model = unborn(config).language
     collator = Collator(config=config, tokenizer=tokenizer, pictures=Pictures(config))
-    told = [
+    pictures = [
         Told(words, (example(0, question="is this the liver?", answer=answer),))
         for words, answer in ((("liver", "spleen"), "yes"), (("spleen",), "no"))
     ]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    for _ in range(150):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.003)
+    for _ in range(300):
         optimizer.zero_grad()
-        loss = reading_loss(model, told, collator)
+        loss = reading_loss(model, pictures, collator)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert float(loss.detach()) < 0.05
-    swapped = [replace(told[0], words=told[1].words), replace(told[1], words=told[0].words)]
+    swapped = [replace(pictures[0], words=pictures[1].words), replace(pictures[1], words=pictures[0].words)]
     assert float(reading_loss(model, swapped, collator).detach()) > 1.0
 
 

@@ -209,7 +209,7 @@ class Nothing:
     def __init__(self) -> None:
         self.model: Any = nn.Linear(2, 2)
 
-    def measure(self, rows: Any, random: Any, *, drop_seed: int) -> Measured:  # noqa: ARG002
+    def measure(self, rows: Any, random: Any, *, drop_seed: int, progress: float) -> Measured:  # noqa: ARG002
         return Measured(total=torch.zeros(()), losses={"language": 0.0})
 
     def modules_trained_beside(self) -> Mapping[str, nn.Module]:
