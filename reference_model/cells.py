@@ -70,7 +70,7 @@ def shown_in(row: Row, *, side: int, cells: int) -> tuple[Shown, ...]:
     """
     parts = [part for example in row if example.mask is not None for part in _parts(example.name, example.mask, side)]
     shown = [BACKGROUND] * cells**2
-    for part in sorted(parts, key=lambda one: -int(one.mask_SS.sum())):
+    for part in sorted(parts, key=lambda one: (-int(one.mask_SS.sum()), one.shown.name)):
         for place in _covered(part.mask_SS, cells):
             shown[int(place)] = part.shown
     return tuple(shown)

@@ -95,7 +95,7 @@ class Parents:
         self.model = model
         self._collator = collator
         self._weights = weights
-        self._shown: dict[str, ShownTwice] = {}
+        self._shown: dict[tuple[str, tuple[str, ...]], ShownTwice] = {}
         self.heads = Heads(collator.config)
 
     def modules_trained_beside(self) -> Mapping[str, nn.Module]:
@@ -157,17 +157,18 @@ class Parents:
 
     def _shown_in(self, row: Row) -> ShownTwice:
         """Return what the cells of a picture show, looked up where it was asked before; nothing without masks."""
-        if not any(example.mask for example in row):
+        names = tuple(sorted(example.name for example in row if example.mask))
+        if not names:
             return NOTHING
-        picture, config = row[0].picture, self._collator.config
-        if picture not in self._shown:
-            self._shown[picture] = ShownTwice(
+        known, config = (row[0].picture, names), self._collator.config
+        if known not in self._shown:
+            self._shown[known] = ShownTwice(
                 *(
                     shown_in(row, side=grid.image_size, cells=grid.cells)
                     for grid in (config.vision, config.pixel_encoder)
                 )
             )
-        return self._shown[picture]
+        return self._shown[known]
 
     def _cell_loss(self, head: CellHead, features_RPC: Tensor, shown: Sequence[Sequence[Shown]]) -> Tensor:
         if not shown:

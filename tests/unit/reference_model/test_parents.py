@@ -7,6 +7,7 @@ import torch
 from reference_model.build import build_model
 from reference_model.collate import Collator, Pictures
 from reference_model.config import ModelConfig
+from reference_model.data import Example
 from reference_model.parents import PROMPTS, Parents
 from reference_model.recipe import LOSSES
 from reference_model.tokenizers import WordTokenizer
@@ -21,11 +22,30 @@ def square(side: int, first: int, last: int) -> np.ndarray:
     return mask
 
 
-@pytest.fixture
-def parents(config: ModelConfig, tokenizer: WordTokenizer) -> Parents:
+def drawn(config: ModelConfig, tokenizer: WordTokenizer) -> Parents:
     torch.manual_seed(0)
     collator = Collator(config=config, tokenizer=tokenizer, pictures=Pictures(config))
     return Parents(build_model(config, experts=False), collator, WEIGHTS)
+
+
+@pytest.fixture
+def parents(config: ModelConfig, tokenizer: WordTokenizer) -> Parents:
+    return drawn(config, tokenizer)
+
+
+def test_cells_are_those_of_the_masks_in_the_row(config: ModelConfig, tokenizer: WordTokenizer) -> None:
+    side = config.pixel_encoder.image_size
+    liver, spleen = (
+        example(0, size=(side, side), mask=square(side, first, last), name=name)
+        for name, first, last in (("liver", 2, 14), ("spleen", 16, 30))
+    )
+
+    def loss(parents: Parents, *row: Example) -> float:
+        return parents.measure([row], np.random.default_rng(0), drop_seed=0, progress=0.0).losses["cell"]
+
+    known, fresh = drawn(config, tokenizer), drawn(config, tokenizer)
+    alone = loss(known, liver)
+    assert loss(known, liver, spleen) == loss(fresh, liver, spleen) != alone
 
 
 def test_rows_without_masks_have_no_loss_of_cells_or_masks(parents: Parents) -> None:
