@@ -34,7 +34,7 @@ class Reference:
         if not (self.folder / "model.safetensors").is_file():
             raise SpecError(
                 f"reference:{model}: expected the folder of a model, found no {self.folder / 'model.safetensors'}; "
-                "`reference-model train` makes one"
+                "`reference-model train` or `reference-model convert` makes one"
             )
         self.threshold = threshold
         self._answering: Answering | None = None

@@ -106,7 +106,7 @@ def _parts(name: str, mask: Mask, side: int) -> Iterator[_Part]:
 
 
 def _covered(part_SS: Bools, cells: int) -> NDArray[np.intp]:
-    """Return the numbers of the cells that show a part."""
+    """Return the numbers of the cells that show a part; none where resizing left nothing of it."""
     step = part_SS.shape[0] // cells
     share_GG = part_SS[: cells * step, : cells * step].reshape(cells, step, cells, step).mean(axis=(1, 3))
-    return np.flatnonzero(share_GG >= min(COVERED, share_GG.max()) if share_GG.any() else share_GG)
+    return np.flatnonzero((share_GG > 0) & (share_GG >= min(COVERED, share_GG.max())))

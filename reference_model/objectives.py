@@ -58,7 +58,7 @@ class Grounding:
         self._collator = collator
         self._weights = weights
 
-    def measure(self, rows: Sequence[Row], random: Generator, *, drop_seed: int, progress: float = 0.0) -> Measured:
+    def measure(self, rows: Sequence[Row], random: Generator, *, drop_seed: int, progress: float) -> Measured:
         """Return the losses of some rows, the same at all times of a stage."""
         del progress
         return self.measure_batch(self._collator.batch(rows, random), drop_seed=drop_seed)

@@ -163,10 +163,8 @@ class Parents:
         known, config = (row[0].picture, names), self._collator.config
         if known not in self._shown:
             self._shown[known] = ShownTwice(
-                *(
-                    shown_in(row, side=grid.image_size, cells=grid.cells)
-                    for grid in (config.vision, config.pixel_encoder)
-                )
+                tower=shown_in(row, side=config.vision.image_size, cells=config.vision.cells),
+                pixels=shown_in(row, side=config.pixel_encoder.image_size, cells=config.pixel_encoder.cells),
             )
         return self._shown[known]
 
