@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from killable import BATCH, SAMPLES, Run, children_of
-from tiny_vqa_rad import write_release
+
+from tests.chaos.killable import BATCH, SAMPLES, Run, children_of
+from tests.support.tiny_vqa_rad import write_release
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from killable import SAMPLES, Run
+
+from tests.chaos.killable import SAMPLES, Run
 
 RunFactory = Callable[..., Run]
 BAD = "vqa_rad/test/5"

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from killable import Run, wait_until, workers_of
+
+from tests.chaos.killable import Run, wait_until, workers_of
 
 RunFactory = Callable[..., Run]
 ON_RAY = ("--ray", "local", "--workers", "2")

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from killable import LONGEST_SECONDS, wait_until
 
 from harness.phantoms.releases import write_releases
+from tests.chaos.killable import LONGEST_SECONDS, wait_until
 
 STEPS = 8
 STAGES = {

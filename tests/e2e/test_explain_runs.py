@@ -11,7 +11,7 @@ from PIL import Image
 
 from harness.evaluation import evaluate
 from harness.session import RunSpec
-from tests.tiny_vqa_rad import write_release
+from tests.support.tiny_vqa_rad import write_release
 
 KIDNEY = "samed2d/all/ct_00--PhantomAbdomen--case_0000--z_0000--0003"
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_vqa_rad import write_release
 
 from harness.phantoms.samed2d import write_samed2d
+from tests.support.tiny_vqa_rad import write_release
 
 FOLDER = "SAMed2Dv1"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from tiny_vqa_rad import write_release
+
+from tests.support.tiny_vqa_rad import write_release
 
 SAMPLES = 24
 BAD = "vqa_rad/test/5"

@@ -1,7 +1,7 @@
 """A protocol's numbers move only with its version: each row of the metric table has a hash of its outputs.
 
 To record a change that is meant: raise the row's `version`, run
-`PYTHONPATH=tests python tests/golden/test_fingerprints.py`, and say in
+`python -m tests.golden.test_fingerprints`, and say in
 the CHANGELOG under Scores what moved.
 """
 
@@ -9,11 +9,11 @@ import json
 from pathlib import Path
 
 import pytest
-from metric_cases import outcomes, pairs
 
 from harness.metrics import METRICS, Metric, bind, sample_values
 from harness.metrics.row import Missing
 from harness.serial import digest
+from tests.support.metric_cases import outcomes, pairs
 
 FILE = Path(__file__).with_name("fingerprints.json")
 

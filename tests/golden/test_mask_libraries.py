@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pycocotools import mask as coco
-from random_mask_pairs import MaskPair, digest, mask_pairs
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import dice as scipy_dice
 
@@ -20,6 +19,7 @@ from harness import masks
 from harness.metrics import overlap, surface
 from harness.metrics.row import Outcome, sample_values
 from harness.records import Entity, Media, Prediction, Sample, Target
+from tests.support.random_mask_pairs import MaskPair, digest, mask_pairs
 
 GOLDEN = json.loads(Path(__file__).with_name("mask_libraries.json").read_text(encoding="utf-8"))
 ROWS = {(row.name, row.protocol): row for row in (*overlap.METRICS, *surface.METRICS)}

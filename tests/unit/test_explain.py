@@ -35,7 +35,7 @@ from harness.records import (
 from harness.session import RunSpec
 from harness.spec import index
 from harness.store import RunStore
-from tests.tiny_vqa_rad import write_release
+from tests.support.tiny_vqa_rad import write_release
 
 SIZE = (10, 20)
 

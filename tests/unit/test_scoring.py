@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from metric_cases import pairs
 
 from harness import masks
 from harness.metrics import METRICS, Metric, Outcome, find
 from harness.records import Entity, Prediction, PredictionStatus, Sample, Target
 from harness.scoring import ScoreFile, read_scores, score, score_files
+from tests.support.metric_cases import pairs
 
 SIZE = (4, 4)
 DICE, ACCURACY = find("dice"), find("vqa_accuracy")

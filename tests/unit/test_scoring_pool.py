@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from metric_cases import pairs
 
 from harness import scoring_pool
 from harness.available import Row
 from harness.metrics import bind, find, settle
 from harness.scoring_pool import Asked, score_all
 from harness.spec import MetricUse
+from tests.support.metric_cases import pairs
 
 
 def rows() -> list[Row]:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_word_net import write_tiny
 
 from harness import word_net as places
 from harness.errors import DataError
 from harness.word_net import FILES, Place, find, identity, open_word_net
+from tests.support.tiny_word_net import write_tiny
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_word_net import write_tiny
 
 from harness import word_net, word_net_setup
 from harness.errors import DataError
 from harness.word_net import Place
+from tests.support.tiny_word_net import write_tiny
 
 
 @pytest.fixture

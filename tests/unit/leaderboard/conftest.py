@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board_samples import Write
+
+from tests.unit.leaderboard.board_samples import Write
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from board_samples import Write, block, results
 
 from harness.errors import SpecError
 from leaderboard.build import ENTRIES, build
 from leaderboard.printed import PUBLISHED_FOLDER
+from tests.unit.leaderboard.board_samples import Write, block, results
 
 
 def contents(folder: Path) -> dict[str, bytes]:

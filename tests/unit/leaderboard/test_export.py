@@ -5,10 +5,10 @@ import io
 import json
 
 import pytest
-from board_samples import printed
 
 from leaderboard.export import COLUMNS, as_csv, as_json, harmless, record
 from leaderboard.mapping import Published
+from tests.unit.leaderboard.board_samples import printed
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])

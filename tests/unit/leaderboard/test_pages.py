@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board_samples import Write, block, number, printed, results
 
 from leaderboard.build import build
 from leaderboard.pages import FIGURE_SPACE, interval_text, mark, slug, strip, task_page, value_text
+from tests.unit.leaderboard.board_samples import Write, block, number, printed, results
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 

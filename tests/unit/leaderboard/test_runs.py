@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board_samples import Write, block, number, results
 
 from harness.errors import DataError
 from leaderboard.runs import MOST_BYTES, find_entries, read_entries
+from tests.unit.leaderboard.board_samples import Write, block, number, results
 
 
 def fault(folder: Path) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board_samples import Write, block, number, printed, results
 
 from harness.statistics import wilson_interval
 from leaderboard.cells import Cell, entry_cells, published_cells, table_name
@@ -14,6 +13,7 @@ from leaderboard.means import check_means, impossible_counts
 from leaderboard.printed import decimals, load_published
 from leaderboard.runs import read_entries
 from leaderboard.tables import BoardTable, chapters
+from tests.unit.leaderboard.board_samples import Write, block, number, printed, results
 
 FAMILIES = (Family("First", "about", {"samed2d_seg": "Masks"}), Family("Rest", "about", {}))
 

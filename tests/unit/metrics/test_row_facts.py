@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from metric_cases import outcomes, pairs
 
 from harness.line_readers import read_pair
 from harness.metric_lines import run
 from harness.metrics import METRICS, Metric, bind, sample_values
 from harness.metrics.row import EmptyCase, LineKind
 from harness.records import Prediction, Sample, Target
+from tests.support.metric_cases import outcomes, pairs
 
 ROWS = [bind(metric, {}, "defaults") for metric in METRICS]
 NONE, SOME = [[0, 0]], [[1, 0]]
