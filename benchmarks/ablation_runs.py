@@ -23,7 +23,7 @@ from harness.errors import SpecError
 from harness.evaluation import evaluate
 from harness.provenance import session_record
 from harness.records import Json
-from harness.serial import digest
+from harness.records.codec import digest
 from harness.session import RunSpec
 from harness.store import write_atomically
 from reference_model.checkpoint import CONFIG

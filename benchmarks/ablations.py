@@ -19,9 +19,9 @@ from benchmarks.ablation_plan import plan
 from benchmarks.ablation_runs import SESSIONS, Ablations, lines, wall_seconds, work_off
 from benchmarks.ablation_statistics import numbers_of
 from benchmarks.ablation_table import Circumstances, page, printed_means
-from harness.cache_folder import default_cache
 from harness.errors import HarnessError, SpecError
 from harness.metrics_page import put
+from harness.paths import default_cache
 from harness.records import Json
 from leaderboard.printed import load_published
 from reference_model.recipe_files import load_recipe

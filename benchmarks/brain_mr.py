@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.paired_scores import ClusterSums, Number, read_sums
-from harness.cache_folder import default_cache
 from harness.errors import HarnessError
 from harness.evaluation import evaluate
 from harness.metrics_page import put
+from harness.paths import default_cache
 from harness.records import Json
 from harness.session import RunSpec
 from harness.statistics import Estimator, Interval, bootstrap_seed, intervals

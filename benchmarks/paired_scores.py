@@ -10,8 +10,7 @@ from harness import metrics
 from harness.errors import DataError
 from harness.metrics.row import Floats
 from harness.records import Score
-from harness.results import score_files
-from harness.scoring import read_scores
+from harness.scoring import read_scores, score_files
 
 SCORES = "scores"
 WHOLE = ""

@@ -21,15 +21,16 @@ from scipy import ndimage
 
 from harness import masks, soft_masks
 from harness.aggregate import aggregate
-from harness.cache_folder import default_cache
 from harness.manifest import read_manifest
 from harness.metrics import METRICS, Metric, bind, settle
 from harness.metrics.row import Floats, Pair
 from harness.metrics_page import put
+from harness.paths import default_cache
 from harness.planning import data_roots, prepare_task
 from harness.records import Box, Mask, PredictedEntity, Prediction, Result, Sample
 from harness.scoring import score
-from harness.spec import TaskSpec, index
+from harness.spec import index
+from harness.task_spec import TaskSpec
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SENTENCES = ("{}", "{}.", "The answer is {}.", "It is {}.", "I think this shows {}.", "{} or something else")

@@ -18,9 +18,9 @@ from functools import cache
 from typing import Any
 
 from harness import word_net
-from harness.cache_folder import default_cache
 from harness.metrics import meteor, ngrams, rouge
 from harness.metrics.row import Metric, sample_values
+from harness.paths import default_cache
 from harness.records import Prediction, Sample, Target
 
 TARGET = 1.5

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from harness.metrics import bind, find
 from harness.metrics.row import Metric
-from harness.spec import MetricUse, TaskSpec, load_metric
+from harness.plug_ins import load_metric
+from harness.task_spec import MetricUse, TaskSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def describe(name: str, task_paths: Sequence[Path]) -> dict[str, Any]:
     Raises:
         SpecError: There is no such task or group.
     """
-    from harness.serial import to_json
+    from harness.records.codec import to_json
 
     catalog = index(task_paths)
     group = catalog.group(name)

@@ -85,7 +85,7 @@ def validate(
     TASKS are names, groups or YAML files.
     """
     from harness import validation
-    from harness.cache_folder import default_cache
+    from harness.paths import default_cache
 
     with errors_as_exit_codes(debug):
         found = validation.validate(tasks, task_paths, data_roots, default_cache())
@@ -115,9 +115,9 @@ def prepare(
     as_json: bool,
 ) -> None:
     """Read releases, check them, and write manifests and integrity reports to the cache."""
-    from harness.cache_folder import default_cache
     from harness.integrity_page import write_page
     from harness.near_duplicates import report_near_duplicates
+    from harness.paths import default_cache
     from harness.planning import data_roots as find_roots
     from harness.planning import prepare_task
     from harness.spec import index
@@ -378,8 +378,8 @@ def report(
 
     With a data root it shows images where the terms of the data allow it; without one, outlines on a plain ground.
     """
-    from harness.cache_folder import default_cache
     from harness.evaluation import find_pictures, rescore
+    from harness.paths import default_cache
     from harness.session import Watch
 
     with errors_as_exit_codes(debug), progress() as bar:
@@ -424,9 +424,9 @@ def explain(
 ) -> None:
     """Tell everything that a run knows of one sample."""
     from harness import explain_text
-    from harness.cache_folder import default_cache
     from harness.explain import as_json as to_json
     from harness.explain import explain as explain_sample
+    from harness.paths import default_cache
 
     with errors_as_exit_codes(debug), progress() as bar:
         found = explain_sample(run_dir, sample_id, task=task, task_paths=task_paths)
@@ -475,7 +475,7 @@ def doctor(debug: bool, fix: bool, as_json: bool) -> None:
     """Tell what this machine has, what is missing, and what to do about it."""
     from harness import catalogue, word_net_setup
     from harness import doctor as examination
-    from harness.cache_folder import default_cache
+    from harness.paths import default_cache
 
     with errors_as_exit_codes(debug):
         if fix:
@@ -499,7 +499,7 @@ def doctor(debug: bool, fix: bool, as_json: bool) -> None:
 def demo(debug: bool, out: Path, as_json: bool) -> None:
     """Draw patients, run three baselines and the reference model on them, and print the numbers."""
     from harness import demonstration
-    from harness.cache_folder import default_cache
+    from harness.paths import default_cache
 
     with errors_as_exit_codes(debug), progress() as bar:
         runs = demonstration.run(out, default_cache(), bar)

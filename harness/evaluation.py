@@ -13,6 +13,7 @@ from harness import handin, plan
 from harness.cluster import ClusterOptions, gpus_here, ray_is_installed, run_on_ray
 from harness.errors import InterruptedRunError, SpecError
 from harness.examples import Pictures, choose
+from harness.ledger import Ledger, find_suspects
 from harness.metric_choice import with_parameters, with_protocols
 from harness.performance import performance_of
 from harness.planning import PHANTOM, Plan, data_roots, prepare_task, read_cells, write_plan
@@ -20,10 +21,12 @@ from harness.provenance import session_record
 from harness.records import Json
 from harness.report import write_report
 from harness.results import Failure, Scored, score_run, write_results
-from harness.runner import Ledger, WorkerSetup, find_suspects, run_in_process
+from harness.runner import run_in_process
 from harness.session import RunSpec, Session, Watch, open_session
-from harness.spec import TaskSpec, index
+from harness.spec import index
 from harness.store import RunStore, read_run, write_atomically
+from harness.task_spec import TaskSpec
+from harness.worker import WorkerSetup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,10 +16,11 @@ from harness.explain import planned
 from harness.media import MediaStore
 from harness.metrics.row import Metric
 from harness.plan import PlannedRequest
+from harness.plug_ins import load_metric
 from harness.records import Mask, Media, Prediction, Sample, VisualPrompt
+from harness.records.codec import request_from_json, sha256_text
 from harness.scoring import score_files
-from harness.serial import request_from_json, sha256_text
-from harness.spec import TaskSpec, load_metric
+from harness.task_spec import TaskSpec
 
 MOST = 6
 """Worst samples of a task, and median ones."""

@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 from harness import answers, masks
 from harness.errors import DataError, ModelError, nearest
 from harness.records import Answer, AnswerStatus, Box, ErrorInfo, Grid, Json, Mask, PredictedEntity, Request
-from harness.serial import digest, sha256_file
+from harness.records.codec import digest, sha256_file
 
 FIELDS = (
     "sample_id",

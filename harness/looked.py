@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from harness.errors import DataError
 from harness.records import Json
-from harness.serial import canonical
+from harness.records.codec import canonical
 
 
 class Looked:

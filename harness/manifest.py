@@ -25,8 +25,8 @@ from harness.integrity import Integrity
 from harness.looked import kept
 from harness.plug_ins import load_reader
 from harness.records import Json, Sample
+from harness.records.codec import canonical, digest, sample_from_json, sample_to_json, sha256_file, to_json
 from harness.releases.reader import Base, Reader, ReleaseFiles, ReleaseRequest, replace_file
-from harness.serial import canonical, digest, sample_from_json, sample_to_json, sha256_file, to_json
 from harness.task_spec import Release
 from harness.windows import Window
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
 from harness.records import Crop, Media, MediaPart, Overlay, Part, Request, Size, Turn
-from harness.serial import digest, sha256_file, sha256_folder, to_json
+from harness.records.codec import digest, sha256_file, sha256_folder, to_json
 from harness.windows import Percentiles, limits, windowed
 
 if TYPE_CHECKING:

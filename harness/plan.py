@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.journal import disk_error
 from harness.records import Sample
-from harness.serial import canonical, sample_from_json, sample_to_json
+from harness.records.codec import canonical, sample_from_json, sample_to_json
 
 ROWS_PER_GROUP = 8192
 ASK_COLUMNS = ["size_class", "key", "request", "sample_id"]

@@ -16,10 +16,10 @@ from harness.manifest import Prepared, prepare, read_manifest
 from harness.prior import TrainPrior
 from harness.prompting import build_request, request_key, support, visual_prompts
 from harness.records import Capabilities, Json, Prior, Sample, VisualPrompt
+from harness.records.codec import canonical, to_json
 from harness.releases.reader import ReleaseAbsentError
-from harness.serial import canonical, to_json
-from harness.spec import GroupSpec, TaskSpec
 from harness.store import write_atomically
+from harness.task_spec import GroupSpec, TaskSpec
 
 PHANTOM = "phantom"
 Notice = Callable[[str], None]

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from harness.errors import SpecError, nearest
-from harness.serial import sha256_file
+from harness.records.codec import sha256_file
 from harness.task_spec import MetricUse, PlugIn, Release
 from harness.yaml_table import one_of
 

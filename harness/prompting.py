@@ -27,10 +27,10 @@ from harness.records import (
     Turn,
     VisualPrompt,
 )
+from harness.records.codec import digest, to_json
 from harness.replies.reading import lettered
-from harness.serial import digest, to_json
 from harness.slicing import Slicing
-from harness.spec import TaskSpec
+from harness.task_spec import TaskSpec
 
 _NUMBERED = re.compile(r"<image ([1-9]\d?)>")
 

@@ -19,11 +19,11 @@ from harness.bounds import Bounds, Spread
 from harness.metrics.row import Metric, Pair, settle
 from harness.planning import StoredCell, read_cells
 from harness.records import FAULTS, PREDICTION_STATUSES, Json, Prediction, Result, Score
+from harness.records.codec import canonical, to_json
 from harness.scoring import ScoreFile, read_scores, readable, score_files
 from harness.scoring_pool import Asked, score_all
-from harness.serial import canonical, to_json
-from harness.spec import GroupSpec, TaskSpec
 from harness.store import RunStore, write_atomically
+from harness.task_spec import GroupSpec, TaskSpec
 
 SCHEMA = 1
 FAILURES_KEPT = 1000

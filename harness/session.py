@@ -4,15 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.cache_folder import default_cache
 from harness.errors import SpecError
+from harness.ledger import Ledger
 from harness.metric_choice import with_parameters, with_protocols
 from harness.models.reference import ModelReference, build, capabilities_of, identity, parse
+from harness.paths import default_cache
 from harness.planning import Cell, DataRoots, Notice, data_roots, prepare_cells
 from harness.records import Capabilities, Json, Resources
-from harness.runner import Ledger
-from harness.serial import digest
-from harness.spec import GroupSpec, TaskSpec, index
+from harness.records.codec import digest
+from harness.spec import index
+from harness.task_spec import GroupSpec, TaskSpec
 
 DEFAULT_BATCH = 16
 DEFAULT_TIMEOUT = 600.0

@@ -26,7 +26,7 @@ from harness.records import (
     TextPart,
     Turn,
 )
-from harness.serial import digest
+from harness.records.codec import digest
 from harness.slices import bin_centres
 
 RULE = "bin_centres"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from harness.errors import SpecError, nearest
 from harness.fallbacks import FALLBACKS, FRAMES
-from harness.packaged import packaged_folder
+from harness.paths import packaged_folder
 from harness.plug_ins import load_metric, load_reader
 from harness.task_file import below, load_task, read_task
 from harness.task_spec import (

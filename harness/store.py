@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from harness.errors import DataError, SpecError
 from harness.journal import Journal, disk_error
 from harness.records import Json, Prediction
-from harness.serial import canonical, prediction_from_json
+from harness.records.codec import canonical, prediction_from_json
 
 SCHEMA = 1
 STATUS_EVERY_SECONDS = 1.0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from harness.records import Json, RequestKind
-from harness.serial import digest, to_json
+from harness.records.codec import digest, to_json
 from harness.windows import Window
 
 Gives = Literal["text", "choice", "masks", "grounded_text", "boxes", "retrieval"]

@@ -17,9 +17,10 @@ from harness.metrics.row import Metric, Pair, settle
 from harness.models.baseline import Oracle
 from harness.prompting import build_request, visual_prompts
 from harness.records import Answer, Prediction, Request, Sample, Size
+from harness.records.codec import to_json as record_to_json
 from harness.scoring import readable, score
-from harness.serial import to_json as record_to_json
-from harness.spec import TaskSpec, check_file, index
+from harness.spec import check_file, index
+from harness.task_spec import TaskSpec
 
 SAMPLES = 32
 """Samples a task that are rendered, opened and scored."""

@@ -18,7 +18,7 @@ from harness.errors import DataError, HarnessError, ModelError
 from harness.media import Fetch, MediaStore, with_handles
 from harness.models.reference import ModelReference, build
 from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Request
-from harness.serial import request_from_json, to_json
+from harness.records.codec import request_from_json, to_json
 
 TRACEBACK_FRAMES = 6
 

@@ -11,7 +11,7 @@ import torch
 
 from harness import masks
 from harness.records import Answer, Box, Request
-from harness.serial import digest
+from harness.records.codec import digest
 from reference_model.asking import grid_of_prompt, grids, question_of
 from reference_model.batch import Batch, pad
 from reference_model.checkpoint import load_model

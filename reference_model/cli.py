@@ -74,7 +74,7 @@ def train(
     from dataclasses import replace
     from functools import partial
 
-    from harness.cache_folder import default_cache
+    from harness.paths import default_cache
 
     with _errors_as_exit_codes(debug):
         launched = _launched(processes)

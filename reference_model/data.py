@@ -11,7 +11,7 @@ from harness.media import LocalMedia, MediaStore
 from harness.planning import DataRoots, Notice, prepare_task
 from harness.prompting import build_request, visual_prompts
 from harness.records import Capabilities, Mask, Request, Sample, VisualPrompt
-from harness.spec import TaskSpec
+from harness.task_spec import TaskSpec
 from reference_model.asking import question_of
 
 TEACHER = Capabilities(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.errors import SpecError
 from harness.records import Json
-from harness.serial import digest, sha256_file
+from harness.records.codec import digest, sha256_file
 from reference_model.checkpoint import WEIGHTS, load_about
 from reference_model.data import ExampleSet
 from reference_model.recipe import Recipe, Stage

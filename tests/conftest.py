@@ -82,7 +82,7 @@ def ray_local() -> Iterator[Any]:
 def word_net() -> Any:
     """The synonyms of this machine's WordNet."""
     from harness import word_net as places
-    from harness.cache_folder import default_cache
+    from harness.paths import default_cache
 
     place = places.find(default_cache())
     if place is None:

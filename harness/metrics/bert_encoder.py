@@ -16,11 +16,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.cache_folder import default_cache
 from harness.errors import ModelError
 from harness.metrics.row import Missing
-from harness.models.weights import WeightsDigests
+from harness.paths import default_cache
 from harness.records import Json
+from harness.records.file_digests import WeightsDigests
 
 Item = TypeVar("Item")
 Texts = tuple[str, str]

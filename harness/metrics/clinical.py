@@ -11,7 +11,7 @@ from harness.extract import words
 from harness.metrics.ratios import f1_precision_recall
 from harness.metrics.row import EmptyCases, Floats, Metric, Missing, Outcome, Parameter, Resource, Stats
 from harness.records import Json, Prediction, Sample
-from harness.serial import sha256_file
+from harness.records.codec import sha256_file
 
 OUR_TERMS = Path(__file__).parents[1] / "protocol_data" / "clinical_terms.txt"
 _SIDES = frozenset({"left", "right"})

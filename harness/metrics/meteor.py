@@ -9,11 +9,11 @@ from functools import cache, lru_cache
 from itertools import pairwise
 
 from harness import word_net
-from harness.cache_folder import default_cache
 from harness.errors import DataError
 from harness.metrics.ratios import miss_if_answered, ratio
 from harness.metrics.row import EmptyCases, Metric, Missing, Outcome, Resource
 from harness.nltk_words import nltk_words
+from harness.paths import default_cache
 from harness.records import Json, Prediction, Sample
 from harness.sentences import sentences
 

@@ -20,7 +20,7 @@ from harness.errors import DataError
 from harness.metrics.ratios import shares
 from harness.metrics.row import EmptyCases, Floats, Metric, Missing, Outcome, Pair, Resource, Stats
 from harness.records import Json, Prediction, Sample
-from harness.serial import sha256_file
+from harness.records.codec import sha256_file
 from harness.tokenize import without_grounding_tags
 
 Line = tuple[tuple[str, ...], str]

@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import HarnessError, ModelError, SpecError, nearest
-from harness.models.weights import WeightsDigests
 from harness.records import Adapter, Capabilities, Json
-from harness.serial import sha256_text
+from harness.records.codec import sha256_text
+from harness.records.file_digests import WeightsDigests
 
 BUILT_IN: Mapping[str, tuple[str, str]] = {
     "baseline": ("harness.models.baseline:build", "majority, random, empty, oracle, center-box or otsu"),

@@ -14,9 +14,9 @@ from harness.errors import DataError
 from harness.integrity import Integrity
 from harness.masks import area, empty, encode
 from harness.records import Json, Mask, Size
+from harness.records.codec import mask_from_json, mask_to_json
 from harness.releases.pictures import MISSING, Outline
 from harness.releases.reader import ReleaseFiles
-from harness.serial import mask_from_json, mask_to_json
 from harness.volumes import VOXEL_CAP
 
 MOST_SPARSE_BYTES = 2**33

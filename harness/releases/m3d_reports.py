@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from harness.errors import DataError
-from harness.packaged import packaged_folder
+from harness.paths import packaged_folder
 from harness.releases.reader import ReleaseFiles
 
 WORDING = "wording.json"

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Literal, get_args
 
 from harness.errors import DataError
-from harness.packaged import packaged_folder
+from harness.paths import packaged_folder
 from harness.records import Json
 from harness.releases.reader import ReleaseFiles
 

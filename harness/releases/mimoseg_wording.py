@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from harness.packaged import packaged_folder
+from harness.paths import packaged_folder
 
 AUTHORS = "authors"
 OURS = "ours"

@@ -13,8 +13,8 @@ from harness.images import UPRIGHT, examine_image, read_image, read_mask
 from harness.integrity import Integrity
 from harness.masks import area, encode, merge
 from harness.records import Json, Mask, Media, Size
+from harness.records.codec import mask_from_json, mask_to_json, to_json
 from harness.releases.reader import ReleaseFiles
-from harness.serial import mask_from_json, mask_to_json, to_json
 from harness.windows import Window
 
 MISSING = "missing"

@@ -19,9 +19,9 @@ from harness.images import read_labels, whole_labels
 from harness.integrity import Integrity
 from harness.masks import encode
 from harness.records import Json, Mask, Media, Size
+from harness.records.codec import mask_from_json, mask_to_json, sha256_file, to_json
 from harness.releases.pictures import MISSING, Picture, look_at_embedded, look_at_file
 from harness.releases.reader import ReleaseFiles
-from harness.serial import mask_from_json, mask_to_json, sha256_file, to_json
 from harness.volumes import SUFFIXES, Volume, closest_canonical, read_volume, to_nifti
 from harness.windows import Window, limits
 

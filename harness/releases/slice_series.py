@@ -7,10 +7,10 @@ import numpy as np
 from harness.errors import DataError
 from harness.integrity import Integrity
 from harness.records import Json, Media
+from harness.records.codec import sha256_folder, to_json
 from harness.releases.pictures import Picture
 from harness.releases.reader import ReleaseFiles
 from harness.releases.scans import unreadable
-from harness.serial import sha256_folder, to_json
 from harness.slice_folders import SliceFolder, read_slices
 from harness.windows import Window, limits
 

@@ -10,7 +10,7 @@ from PIL import Image
 from harness import masks
 from harness.phantoms.samed2d import write_samed2d
 from harness.records import Box
-from harness.serial import mask_from_json, sample_from_json
+from harness.records.codec import mask_from_json, sample_from_json
 
 SAMPLES = 6
 MODEL = """\

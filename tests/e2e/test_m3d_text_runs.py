@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.serial import sample_from_json
+from harness.records.codec import sample_from_json
 
 TASKS = (
     "m3d_image_to_text_retrieval",
@@ -145,10 +145,10 @@ def test_words_need_all_slices_at_once(command: Any, tmp_path: Path) -> None:
 def test_masks_of_all_slices_become_one_of_the_volume(command: Any, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    from harness.cache_folder import default_cache
     from harness.masks import area
     from harness.media import MediaStore
-    from harness.serial import mask_from_json
+    from harness.paths import default_cache
+    from harness.records.codec import mask_from_json
 
     (tmp_path / "flat.py").write_text(MODEL)
     (tmp_path / "tasks/own").mkdir(parents=True)

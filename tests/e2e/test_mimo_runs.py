@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.cache_folder import default_cache
 from harness.manifest import read_manifest
+from harness.paths import default_cache
 from harness.phantoms.mimoseg_defects import plant_mimoseg
 from harness.planning import data_roots, prepare_task
 from harness.records import Sample
-from harness.serial import mask_to_json
+from harness.records.codec import mask_to_json
 from harness.spec import index
 
 PERSPECTIVES = ["mimoseg_p1", "mimoseg_p2", "mimoseg_p2_box", "mimoseg_p2_point", "mimoseg_p3", "mimoseg_p4"]

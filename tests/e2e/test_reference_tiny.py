@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache_folder import default_cache
+from harness.paths import default_cache
 from reference_model.recipe_files import load_recipe
 from reference_model.runs import Run
 from reference_model.train import Silent

@@ -12,7 +12,7 @@ import pytest
 
 from harness.metrics import METRICS, Metric, bind, sample_values
 from harness.metrics.row import Missing
-from harness.serial import digest
+from harness.records.codec import digest
 from tests.support.metric_cases import outcomes, pairs
 
 FILE = Path(__file__).with_name("fingerprints.json")

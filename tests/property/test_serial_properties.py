@@ -27,7 +27,7 @@ from harness.records import (
     TextPart,
     Turn,
 )
-from harness.serial import (
+from harness.records.codec import (
     canonical,
     digest,
     media_from_json,

@@ -22,7 +22,7 @@ from harness.records import (
     TextPart,
     Turn,
 )
-from harness.serial import canonical, to_json
+from harness.records.codec import canonical, to_json
 
 IMAGE = Media(path="a.png", sha256="0" * 64, size=(4, 6))
 VOLUME = Media(path="a.nii.gz", sha256="0" * 64, kind="volume", size=(2, 4, 6))

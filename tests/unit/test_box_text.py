@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from harness import box_text, masks
+from harness import box_text, masks, records
 from harness.errors import DataError
 from harness.records import Box
 
@@ -51,6 +51,6 @@ def test_the_frame_of_m3d_is_undone_to_the_box_of_the_mask() -> None:
 
 
 @pytest.mark.parametrize("mask", [masks.empty((2, 3, 4)), masks.full((3, 4))])
-def test_a_mask_without_a_box_is_refused(mask: masks.Mask) -> None:
+def test_a_mask_without_a_box_is_refused(mask: records.Mask) -> None:
     with pytest.raises(DataError, match=r"^expected a mask \(D, H, W\) with at least one voxel, found one of size"):
         box_text.m3d_corners(mask)

@@ -8,7 +8,7 @@ import pytest
 from harness import masks, soft_masks
 from harness.answers import to_prediction
 from harness.records import Answer, Grid, Media, MediaPart, Request, Turn
-from harness.serial import prediction_from_json, to_json
+from harness.records.codec import prediction_from_json, to_json
 
 SIZE = (4, 6, 8)
 AFFINE = (2.0, 0, 0, -10, 0, 3.0, 0, 5, 0, 0, 4.0, 0, 0, 0, 0, 1)

@@ -14,7 +14,7 @@ from harness import media as media_module
 from harness.errors import DataError
 from harness.media import LocalMedia, MediaStore, with_handles
 from harness.records import Box, Crop, Media, MediaPart, Overlay, Request, TextPart, Turn
-from harness.serial import sha256_folder
+from harness.records.codec import sha256_folder
 from harness.slice_folders import packed
 
 

@@ -7,7 +7,8 @@ import pytest
 from harness.errors import SpecError
 from harness.metric_choice import read_parameters, with_parameters, with_protocols
 from harness.records import Json
-from harness.spec import MetricUse, TaskSpec, index
+from harness.spec import index
+from harness.task_spec import MetricUse, TaskSpec
 
 
 @pytest.fixture(scope="module")

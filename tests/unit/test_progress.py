@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.ledger import Ledger
 from harness.progress import ProgressBar
-from harness.runner import Ledger
 from harness.store import RunStore
 
 

@@ -26,8 +26,7 @@ from harness.records import (
     TextPart,
     Turn,
 )
-from harness.spec import TaskSpec
-from harness.task_spec import Headline, MetricUse, Release
+from harness.task_spec import Headline, MetricUse, Release, TaskSpec
 
 IMAGE = Media(path="a.png", sha256="1" * 64, size=(100, 200))
 SECOND = Media(path="b.png", sha256="2" * 64, size=(100, 200))

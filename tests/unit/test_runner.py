@@ -21,8 +21,8 @@ from harness.ledger import Ledger, find_suspects
 from harness.models.reference import ModelReference
 from harness.plan import Ask
 from harness.records import Answer, Capabilities, ErrorInfo, Media, MediaPart, Prediction, Request, TextPart, Turn
+from harness.records.codec import canonical, prediction_from_json, to_json
 from harness.runner import Watchdog, run_in_process
-from harness.serial import canonical, prediction_from_json, to_json
 from harness.store import RunStore
 from harness.worker import Worker, WorkerSetup, stdout_to_stderr, to_finished
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from harness.cache_folder import default_cache
 from harness.errors import SpecError
 from harness.evaluation import allowed_failures
 from harness.metric_choice import with_protocols
+from harness.paths import default_cache
 from harness.planning import data_roots
 from harness.session import RunSpec, Session, Watch, open_session
 from harness.spec import index

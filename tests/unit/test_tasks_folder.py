@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.spec import check_file, index, load_metric, load_reader, packaged_folder
+from harness.paths import packaged_folder
+from harness.plug_ins import load_metric, load_reader
+from harness.spec import check_file, index
 
 FILES = sorted(packaged_folder().rglob("*.yaml"))
 TUTORIAL = Path(__file__).parents[2] / "docs" / "add-a-task.md"

@@ -9,7 +9,7 @@ from harness.errors import DataError
 from harness.metrics.choice import METRICS
 from harness.metrics.row import Metric, Outcome, bind, sample_values, settle
 from harness.records import Prediction, Sample, Target
-from harness.serial import canonical
+from harness.records.codec import canonical
 
 ROWS = {metric.protocol: metric for metric in METRICS}
 ALL_ROWS = pytest.mark.parametrize("row", METRICS, ids=lambda row: row.protocol)

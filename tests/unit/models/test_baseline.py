@@ -31,7 +31,7 @@ from harness.records import (
     Turn,
     VisualPrompt,
 )
-from harness.serial import sha256_file
+from harness.records.codec import sha256_file
 
 SIZE = (8, 12)
 VOLUME = (4, 8, 12)

@@ -13,10 +13,10 @@ from harness.errors import DataError, SpecError
 from harness.integrity import Finding, Integrity
 from harness.masks import decode, encode
 from harness.records import Box, Points, Sample
+from harness.records.codec import mask_to_json
 from harness.releases.mimoseg import READER, file_of
 from harness.releases.mimoseg_wording import AUTHORS, OURS, listed, load_wording
 from harness.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest
-from harness.serial import mask_to_json
 
 STEM = "ct_00--Demo--case_7--x_0012"
 SHAPE = (10, 20)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SpecError
-from harness.models import weights
-from harness.models.weights import WeightsDigests
+from harness.records import file_digests
+from harness.records.file_digests import WeightsDigests
 
 LONG_AGO = 1_600_000_000
 
@@ -34,7 +34,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return sha256(path.read_bytes())
 
-    monkeypatch.setattr(weights, "sha256_file", counted)
+    monkeypatch.setattr(file_digests, "sha256_file", counted)
     return names
 
 

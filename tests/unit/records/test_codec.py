@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness import masks
 from harness.records import Box, Media, MediaPart, Points, Region, Request, TextPart, Turn
-from harness.serial import canonical, digest, mask_from_json, mask_to_json, sha256_file, sha256_text, to_json
+from harness.records.codec import canonical, digest, mask_from_json, mask_to_json, sha256_file, sha256_text, to_json
 
 
 def test_canonical_json_is_compact_sorted_and_unescaped() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import SpecError
 from harness.records import Json
-from harness.serial import digest, sha256_file, sha256_text
+from harness.records.codec import digest, sha256_file, sha256_text
 
 SETTLED_NS = 2_000_000_000
 """A file younger than this is not remembered: it could change again within one tick of the file system's clock."""
