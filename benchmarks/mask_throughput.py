@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import masks
+from harness.imaging import masks
 from harness.metrics import find, sample_values
 from harness.records import Entity, Prediction, Sample, Target
 

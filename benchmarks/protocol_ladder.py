@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from harness import masks, soft_masks
 from harness.aggregate import aggregate
+from harness.imaging import masks, soft_masks
 from harness.manifest import read_manifest
 from harness.metrics import METRICS, Metric, bind, settle
 from harness.metrics.row import Floats, Pair

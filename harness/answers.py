@@ -6,9 +6,9 @@ from typing import Any, TypeVar, get_args
 
 import numpy as np
 
-from harness import crops, masks, soft_masks
 from harness.errors import DataError, ModelError
-from harness.grids import Resampling, resampling
+from harness.imaging import crops, masks, soft_masks
+from harness.imaging.resampling import Resampling, resampling
 from harness.records import (
     Answer,
     AnswerStatus,

@@ -6,8 +6,8 @@ ends below 1 and a mask one slice thick has no extent.
 
 import re
 
-from harness import masks
 from harness.errors import DataError
+from harness.imaging import masks
 from harness.records import Box, Mask, Size
 
 Corners = tuple[float, ...]

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from harness.errors import HarnessError, InterruptedRunError, ModelError, SpecError
+from harness.imaging.volumes import packed
 from harness.interruption import Interruption
 from harness.ledger import Ledger
 from harness.plan import Ask
 from harness.records import Resources
-from harness.slice_folders import packed
 from harness.worker import Finished, Worker, WorkerSetup
 
 TRIES = 3

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import crops, masks, overlays
 from harness.errors import DataError
 from harness.explain import planned
-from harness.media import MediaStore
+from harness.imaging import crops, drawing, masks
+from harness.imaging.media_store import MediaStore
 from harness.metrics.row import Metric
 from harness.plan import PlannedRequest
 from harness.plug_ins import load_metric
@@ -211,16 +211,16 @@ class _Drawer:
         self, example: Example, sample: Sample, predicted: Sequence[Mask], prompts: Sequence[VisualPrompt]
     ) -> Example:
         try:
-            image = self._pixels(sample.media[:1], overlays.shown_slice(sample, predicted))
-            drawing = overlays.draw_sample(sample, predicted, prompts=prompts, image=image, side=SIDE)
-            if drawing is None:
+            image = self._pixels(sample.media[:1], drawing.shown_slice(sample, predicted))
+            drawn = drawing.draw_sample(sample, predicted, prompts=prompts, image=image, side=SIDE)
+            if drawn is None:
                 return example
-            description = _description(sample, predicted, drawing.slice)
+            description = _description(sample, predicted, drawn.slice)
         except DataError as error:  # a mask of another size scores as the metric says; it cannot be drawn
             return replace(example, description=f"No picture: {error}")
         if image is not None:
-            self.spent += len(drawing.png)
-        return replace(example, picture=_data_uri(drawing.png), size=drawing.size, description=description)
+            self.spent += len(drawn.png)
+        return replace(example, picture=_data_uri(drawn.png), size=drawn.size, description=description)
 
     def _pixels(self, media: Sequence[Media], shown: int | None) -> Any:
         """Return an image, of a volume one slice; None where it may not be shown, or no longer."""

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import crops, masks, overlays
 from harness.errors import SpecError
 from harness.explain import Explanation, Value
-from harness.media import MediaStore
+from harness.imaging import crops, drawing, masks
+from harness.imaging.media_store import MediaStore
 from harness.planning import Notice, data_roots, prepare_task
 from harness.records import Box, Mask, Points, VisualPrompt
 
@@ -171,21 +171,21 @@ def write_picture(
     """
     sample, request, prediction = explanation.row.sample, explanation.request, explanation.prediction
     predicted = prediction.masks if prediction is not None else ()
-    image, shown = None, overlays.shown_slice(sample, predicted)
+    image, shown = None, drawing.shown_slice(sample, predicted)
     if given_roots and sample.media and (sample.media[0].kind == "image" or shown is not None):
         prepared = prepare_task(explanation.task, data_roots(given_roots, cache), cache, notice)
         media = sample.media[0] if shown is None else replace(sample.media[0], kind="image", slice=shown)
         image = MediaStore((prepared.root, prepared.derived)).image(media)
-    drawing = overlays.draw_sample(
+    drawn = drawing.draw_sample(
         sample,
         predicted,
         prompts=crops.pointed_at(request) if request is not None else (),
         image=image,
         side=SIDE,
     )
-    if drawing is None:
+    if drawn is None:
         raise SpecError(f"--png: {sample.id} has neither an image of known size nor a mask; leave the option out")
     try:
-        path.write_bytes(drawing.png)
+        path.write_bytes(drawn.png)
     except OSError as error:
         raise SpecError(f"--png {path}: cannot be written: {error.strerror or error}; name another file") from error

@@ -170,7 +170,7 @@ def fill_entities(prediction: Prediction, grammar: str) -> Prediction:
         SpecError: No grammar is called so.
         DataError: Masks that are meant as one differ in size.
     """
-    from harness import masks  # readers use the grammar too, and a list of readers loads no numpy
+    from harness.imaging import masks  # readers use the grammar too, and a list of readers loads no numpy
 
     if prediction.entities or prediction.text is None:
         return prediction

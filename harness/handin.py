@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from harness import answers, masks
+from harness import answers
 from harness.errors import DataError, ModelError, nearest
+from harness.imaging import masks
 from harness.records import Answer, AnswerStatus, Box, ErrorInfo, Grid, Json, Mask, PredictedEntity, Request
 from harness.records.codec import digest, sha256_file
 

@@ -12,11 +12,11 @@ from PIL import Image
 from scipy import ndimage
 
 from harness.errors import DataError
+from harness.imaging.windowing import Window
 from harness.integrity import FINDINGS, Finding, Integrity
 from harness.manifest import Prepared, read_report
 from harness.releases.pictures import Album
 from harness.releases.reader import replace_file
-from harness.windows import Window
 
 NAME = "integrity.html"
 LISTED = 12

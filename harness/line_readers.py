@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from harness import masks, soft_masks
 from harness.errors import DataError
+from harness.imaging import masks, soft_masks
 from harness.metrics.row import LineKind, Pair
 from harness.records import Box, Entity, Json, Mask, Media, PredictedEntity, Prediction, Sample, Target
 

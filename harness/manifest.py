@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from harness.errors import DataError, SpecError
+from harness.imaging.windowing import Window
 from harness.integrity import SCHEMA as REPORT_SCHEMA
 from harness.integrity import Integrity
 from harness.looked import kept
@@ -28,7 +29,6 @@ from harness.records import Json, Sample
 from harness.records.codec import canonical, digest, sample_from_json, sample_to_json, sha256_file, to_json
 from harness.releases.reader import Base, Reader, ReleaseFiles, ReleaseRequest, replace_file
 from harness.task_spec import Release
-from harness.windows import Window
 
 SCHEMA = 1
 

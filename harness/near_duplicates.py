@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from harness.imaging.windowing import Window
 from harness.integrity import Integrity
 from harness.manifest import Prepared, read_manifest, read_report, write_report
 from harness.records import Sample
 from harness.releases.pictures import Album
-from harness.windows import Window
 
 KIND = "near_duplicate"
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness import crops, geometry, masks
 from harness.fallbacks import COLOURS, CROPPED, FALLBACKS, FILL_OPACITY, LINE_SHARE, PHRASES, Kind, Way, first_of
+from harness.imaging import crops, frames, masks
 from harness.records import Box, Crop, Media, Overlay, Points, Region, Size, VisualPrompt
 
 MARKS: Mapping[type, str] = {Box: "<box>", Points: "<point>", Region: "<region>"}
@@ -143,7 +143,7 @@ def _box(prompt: VisualPrompt) -> Box:
 
 
 def _coordinates(prompt: VisualPrompt, size: Size, frame: str) -> str:
-    return geometry.box_text(_box(prompt), size, geometry.Frame.parse(frame, "fallbacks"))
+    return frames.box_text(_box(prompt), size, frames.Frame.parse(frame, "fallbacks"))
 
 
 def _phrase(prompt: VisualPrompt, style: str, index: int) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import masks
 from harness.extract import standard_normalise
+from harness.imaging import masks
 from harness.records import Mask, Prior, Sample, Size
 from harness.replies.reading import lettered
 

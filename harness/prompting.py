@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness import crops, geometry, masks
 from harness.errors import DataError
+from harness.imaging import crops, frames, masks
 from harness.pointing import Pointing
 from harness.records import (
     Box,
@@ -155,7 +155,7 @@ def _check_prompt(prompt: VisualPrompt, size: Size, where: str) -> None:
                 "`harness prepare` lists such pairs"
             )
     elif size and isinstance(prompt, Box):
-        geometry.check_box(prompt, size, where)
+        frames.check_box(prompt, size, where)
     elif isinstance(prompt, Points) and size:
         outside = [point for point in prompt.points if not _is_inside(point, size)]
         if outside:

@@ -11,9 +11,9 @@ from math import fsum
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import masks, soft_masks
 from harness.answers import to_prediction
 from harness.fallbacks import ALL_SLICES, first_of
+from harness.imaging import masks, soft_masks
 from harness.records import (
     Answer,
     AnswerStatus,

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from harness.imaging.windowing import Window
 from harness.records import Json, RequestKind
 from harness.records.codec import digest, to_json
-from harness.windows import Window
 
 Gives = Literal["text", "choice", "masks", "grounded_text", "boxes", "retrieval"]
 Mean = Literal["micro", "macro", "pooled"]

@@ -11,8 +11,8 @@ from harness import planning
 from harness.answers import to_prediction
 from harness.available import available_metrics
 from harness.errors import HarnessError, SpecError
+from harness.imaging.media_store import MediaStore, with_handles
 from harness.manifest import read_manifest
-from harness.media import MediaStore, with_handles
 from harness.metrics.row import Metric, Pair, settle
 from harness.models.baseline import Oracle
 from harness.prompting import build_request, visual_prompts

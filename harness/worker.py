@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from harness import answers, slicing
 from harness.errors import DataError, HarnessError, ModelError
-from harness.media import Fetch, MediaStore, with_handles
+from harness.imaging.media_store import Fetch, MediaStore, with_handles
 from harness.models.reference import ModelReference, build
 from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Request
 from harness.records.codec import request_from_json, to_json

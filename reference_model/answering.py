@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from harness import masks
+from harness.imaging import masks
 from harness.records import Answer, Box, Request
 from harness.records.codec import digest
 from reference_model.asking import grid_of_prompt, grids, question_of

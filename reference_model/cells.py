@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label, sum_labels
 
-from harness import masks
+from harness.imaging import masks
 from harness.records import Mask
 from reference_model.images import mask_in_square
 from reference_model.mixing import Row

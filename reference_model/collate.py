@@ -11,7 +11,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from harness import masks
+from harness.imaging import masks
 from reference_model.asking import grid_of_prompt, grids
 from reference_model.batch import Batch, pad
 from reference_model.config import ModelConfig

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import masks, spec
+from harness import spec
 from harness.errors import DataError, SpecError
+from harness.imaging import masks
+from harness.imaging.media_store import LocalMedia, MediaStore
 from harness.manifest import Prepared, read_manifest
-from harness.media import LocalMedia, MediaStore
 from harness.planning import DataRoots, Notice, prepare_task
 from harness.prompting import build_request, visual_prompts
 from harness.records import Capabilities, Mask, Request, Sample, VisualPrompt

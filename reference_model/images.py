@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from harness.geometry import padding
+from harness.imaging.frames import padding
 
 Pixels = NDArray[np.uint8]
 Bools = NDArray[np.bool_]

@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from harness import masks
+from harness.imaging import masks
 from reference_model.asking import grid_of_prompt, grids
 from reference_model.batch import PADDING, pad
 from reference_model.build import build_model

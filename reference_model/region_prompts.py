@@ -8,8 +8,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
-from harness import masks
 from harness.errors import DataError
+from harness.imaging import masks
 from harness.records import Points, Region, VisualPrompt
 from reference_model.images import mask_in_square
 

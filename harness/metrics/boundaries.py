@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import masks
+from harness.imaging import masks
 from harness.metrics.row import Floats
 from harness.records import Box, Mask
 

@@ -11,7 +11,7 @@ from typing import Any
 from harness import box_text
 from harness.box_text import Corners
 from harness.errors import DataError
-from harness.geometry import Frame, box_from_frame
+from harness.imaging.frames import Frame, box_from_frame
 from harness.metrics.ratios import ratio
 from harness.metrics.row import EmptyCases, Metric, Outcome, Parameter, Stats
 from harness.records import Prediction, Sample

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from harness import masks
 from harness.grammar import normalise_name
+from harness.imaging import masks
 from harness.metrics.matching import best_matching, iou_table, target_entities, target_masks
 from harness.metrics.ratios import f1_precision_recall, ratio, shares
 from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Parameter, Stats

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness import masks
+from harness.imaging import masks
+from harness.imaging.target_size import TargetSize, target_size
 from harness.metrics.matching import (
     best_matching,
     filled,
@@ -21,7 +22,6 @@ from harness.metrics.matching import (
 from harness.metrics.ratios import MISS, f1_precision_recall, ratio, shares
 from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Mask, Prediction, Sample
-from harness.target_size import TargetSize, target_size
 
 _SUITS = frozenset({"masks", "grounded_text"})
 _HALF = 0.5

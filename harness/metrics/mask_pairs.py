@@ -5,8 +5,8 @@ No predicted mask is an empty prediction. All counts come from run lengths; noth
 
 from functools import lru_cache
 
-from harness import masks
-from harness.masks import Overlap
+from harness.imaging import masks
+from harness.imaging.masks import Overlap
 from harness.metrics.row import EmptyCases, Stats
 from harness.records import Mask, Prediction, Sample
 

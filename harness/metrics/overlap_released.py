@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import masks, soft_masks
+from harness.imaging import masks, soft_masks
 from harness.metrics.mask_pairs import (
     DICE_STATS,
     EMPTY_EITHER,

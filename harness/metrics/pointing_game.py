@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import masks, soft_masks
 from harness.grammar import normalise_name
+from harness.imaging import masks, soft_masks
 from harness.metrics.matching import target_entities, target_masks
 from harness.metrics.ratios import ratio
 from harness.metrics.row import EmptyCases, Metric, Outcome, Stats

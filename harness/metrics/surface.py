@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness import masks
+from harness.imaging import masks
 from harness.metrics.boundaries import Boundary, Spacing, boundary_pixels, cropped, surface_elements
 from harness.metrics.mask_pairs import EMPTY_EITHER, SUITS, ceiling_all, checked, spacing_mm, targets
 from harness.metrics.ratios import ratio

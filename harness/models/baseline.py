@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import masks
 from harness.errors import SpecError, nearest
+from harness.imaging import masks
 from harness.records import Adapter, Answer, Box, Capabilities, Points, PredictedEntity, Region, Request, Size
 
 ANYTHING = frozenset({"text", "image", "images", "volume", "point", "box", "region"})

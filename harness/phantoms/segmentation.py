@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
+from harness.imaging.windowing import windowed
 from harness.phantoms.dicom_files import DrawnSeries, write_segmentation, write_slice
 from harness.phantoms.samed2d import write_json, write_png
 from harness.phantoms.volume_patients import VolumeStudy, draw_volumes
@@ -17,7 +18,6 @@ from harness.releases.nifti_seg import FOLDER as NIFTI
 from harness.releases.nifti_seg import PARTS
 from harness.releases.segmentation import FOLDER as IMAGES
 from harness.releases.segmentation import NAMES
-from harness.windows import windowed
 
 ORGANS = ("liver", "spleen", "right kidney", "left kidney", "gallbladder")
 """What is asked about; half of the patients lack one of them."""

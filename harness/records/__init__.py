@@ -1,7 +1,7 @@
 """The records that travel through an evaluation, from a release's sample to a score.
 
 All are frozen. Arrays are (H, W) or (D, H, W); points are (x, y); boxes are half-open xyxy in pixels of the original
-image (3-D: z1 y1 x1 z2 y2 x2). Masks are run-length encoded everywhere; see `harness.masks`.
+image (3-D: z1 y1 x1 z2 y2 x2). Masks are run-length encoded everywhere; see `harness.imaging.masks`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftMask:
-    """A probability for every pixel or voxel, one code each; see `harness.soft_masks`.
+    """A probability for every pixel or voxel, one code each; see `harness.imaging.soft_masks`.
 
     Attributes:
         size: (H, W) or (D, H, W) of the frame it lies in.
@@ -211,7 +211,7 @@ class Sample:
 
 
 class MediaHandle(Protocol):
-    """What an adapter holds for each image or volume of a request; see `harness.media.LocalMedia`."""
+    """What an adapter holds for each image or volume of a request; see `harness.imaging.media_store.LocalMedia`."""
 
     @property
     def record(self) -> Media: ...

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from harness.imaging.masks import area, decode, empty, full, merge
+from harness.imaging.target_size import target_size
 from harness.integrity import Integrity
-from harness.masks import area, decode, empty, full, merge
 from harness.records import Entity, Mask, Sample, Target
 from harness.releases.pictures import Picture, why_inverted
 from harness.releases.reader import UNKNOWN, ReleaseFiles, ReleaseRequest, Selection
 from harness.releases.scans import Labels, look_at_labels
-from harness.target_size import target_size
 
 STRATA = ("modality", "class", "target_size", "presence")
 FIELDS = (*STRATA, "patient")

@@ -18,8 +18,8 @@ from harness.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseFiles, Re
 from harness.releases.segmentation import folder_option, matcher, pattern_fault
 
 if TYPE_CHECKING:
-    from harness.dicom import Header, Series
-    from harness.dicom_stack import Stack
+    from harness.imaging.dicom.headers import Header, Series
+    from harness.imaging.dicom.series import Stack
     from harness.releases.cases import Part
     from harness.releases.pictures import Picture
 
@@ -103,7 +103,7 @@ class _Reading:
 
     def series(self) -> "Iterator[tuple[str, str, Picture, list[Part]]]":
         """Yield (path, modality, volume, segments) of each series that a segmentation was drawn on."""
-        from harness.dicom import group_series
+        from harness.imaging.dicom.headers import group_series
 
         content = self._content()
         if not content.segmentations:
@@ -123,7 +123,7 @@ class _Reading:
 
     def _content(self) -> _Content:
         """Return the DICOM images and segmentations of the case; what else lies there is reported."""
-        from harness.dicom import read_header
+        from harness.imaging.dicom.headers import read_header
 
         content = _Content()
         for path in self.files.walk(self.path):
@@ -177,8 +177,8 @@ class _Reading:
     def _opened(self, series: "Series", path: str) -> "tuple[Picture, Stack | None]":
         import numpy as np
 
-        from harness import volumes
-        from harness.dicom_stack import read_voxels, stack
+        from harness.imaging import volumes
+        from harness.imaging.dicom.series import read_voxels, stack
         from harness.releases.pictures import Picture
         from harness.releases.scans import volume_picture
 
@@ -213,10 +213,10 @@ class _Reading:
     def _segments(self, header: "Header", stack: "Stack | None") -> "list[Part]":
         import numpy as np
 
-        from harness.dicom_segments import read_labels, read_segments
-        from harness.masks import encode
+        from harness.imaging.dicom.segmentations import read_labels, read_segments
+        from harness.imaging.masks import encode
+        from harness.imaging.volumes import closest_canonical
         from harness.releases.cases import Part
-        from harness.volumes import closest_canonical
 
         defect = f"segmentation {header.where} cannot be read"
         labels: tuple[str, ...] = (UNKNOWN,)

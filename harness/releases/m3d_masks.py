@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
+from harness.imaging.masks import area, empty, encode
+from harness.imaging.volumes import VOXEL_CAP
 from harness.integrity import Integrity
-from harness.masks import area, empty, encode
 from harness.records import Json, Mask, Size
 from harness.records.codec import mask_from_json, mask_to_json
 from harness.releases.pictures import MISSING, Outline
 from harness.releases.reader import ReleaseFiles
-from harness.volumes import VOXEL_CAP
 
 MOST_SPARSE_BYTES = 2**33
 """Most bytes of a sparse matrix once unpacked: 8 GiB."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.imaging.target_size import target_size
 from harness.integrity import Integrity
 from harness.records import Entity, Json, Mask, Media, Sample, Target
 from harness.releases.reader import UNKNOWN, Reader, ReleaseAbsentError, ReleaseFiles, ReleaseRequest, Selection
 from harness.releases.tables import stream_csv
-from harness.target_size import target_size
 
 if TYPE_CHECKING:
     from harness.releases.pictures import Picture
@@ -222,7 +222,7 @@ class _Reading:
 
     def _mask(self, row: _Row, media: Media) -> tuple[Mask | None, str | None]:
         """Return (what the region covers, why that is not known)."""
-        from harness.masks import empty
+        from harness.imaging.masks import empty
         from harness.releases.scans import look_at_labels
 
         if not row.mask or row.region is None:
@@ -240,7 +240,7 @@ class _Reading:
 
 
 def _area(mask: Mask) -> int:
-    from harness.masks import area
+    from harness.imaging.masks import area
 
     return area(mask)
 

@@ -10,8 +10,8 @@ from harness.records import Media
 from harness.releases.reader import ReleaseFiles
 
 if TYPE_CHECKING:
+    from harness.imaging.windowing import Window
     from harness.releases.pictures import Picture
-    from harness.windows import Window
 
 RAW = "M3D_Cap"
 PREPARED = "M3D_Cap_npy"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.imaging.target_size import target_size
 from harness.integrity import Integrity
 from harness.records import Json, Media, Sample
 from harness.releases.m3d_seg_layout import (
@@ -26,7 +27,6 @@ from harness.releases.m3d_seg_layout import (
 )
 from harness.releases.m3d_wording import AUTHORS, OURS, Asks, Kind, Wording, chosen, read_wording
 from harness.releases.reader import UNKNOWN, Reader, ReleaseFiles, ReleaseRequest, Selection
-from harness.target_size import target_size
 
 if TYPE_CHECKING:
     from harness.releases.m3d_seg_questions import Scene

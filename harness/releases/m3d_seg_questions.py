@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.box_text import m3d_corners, m3d_text
-from harness.masks import bounding_box
+from harness.imaging.masks import bounding_box
 from harness.records import Box, Entity, Target
 from harness.releases.m3d_seg_layout import Entry
 from harness.releases.m3d_wording import Asks, Kind, Wording

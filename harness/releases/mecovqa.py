@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import SpecError
+from harness.imaging.target_size import target_size
 from harness.integrity import Integrity
 from harness.records import Entity, Json, Media, Region, Sample, Target
 from harness.releases import samed2d
@@ -23,7 +24,6 @@ from harness.releases.reader import (
     Selection,
     stream_list,
 )
-from harness.target_size import target_size
 
 if TYPE_CHECKING:
     from harness.releases.pictures import Outline, Picture

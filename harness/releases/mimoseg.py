@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import DataError
+from harness.imaging.target_size import target_size
 from harness.integrity import Integrity
 from harness.records import Entity, Json, Mask, Media, Sample, Size, Target
 from harness.releases import samed2d
@@ -26,7 +27,6 @@ from harness.releases.reader import (
     Selection,
     stream_list,
 )
-from harness.target_size import target_size
 
 if TYPE_CHECKING:
     from harness.releases.pictures import Outline, Picture
@@ -203,7 +203,7 @@ class _Reading:
 
     def _inline(self, runs: Mapping[str, Json], record: Record, size: Size) -> "Outline":
         """Return a mask that stands in the record."""
-        from harness import masks
+        from harness.imaging import masks
         from harness.releases.pictures import Outline
 
         try:
@@ -256,7 +256,7 @@ def _cluster(fields: Mapping[str, str], media: Media) -> str:
 
 def _size(drawn: Sequence[Mask]) -> str:
     """Return how large all targets of a sample are together."""
-    from harness import masks
+    from harness.imaging import masks
 
     if not drawn or len({mask.size for mask in drawn}) > 1:
         return UNKNOWN

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from harness.errors import DataError
-from harness.geometry import check_box
+from harness.imaging.frames import check_box
 from harness.records import Box, Mask, Points, Size
 
 
@@ -22,7 +22,7 @@ def outside(prompt: Box | Points, size: Size) -> str | None:
 
 def touches(prompt: Box | Points, drawn: Sequence[Mask]) -> bool:
     """Say whether a box or a foreground point has a pixel in common with any of the masks."""
-    from harness import masks  # numpy loads when a release is read, not listed
+    from harness.imaging import masks  # numpy loads when a release is read, not listed
 
     boxes = [prompt] if isinstance(prompt, Box) else _pixels(prompt)
     return any(masks.intersection(masks.from_box(box, mask.size), mask) for box in boxes for mask in drawn)

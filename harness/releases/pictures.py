@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.images import UPRIGHT, examine_image, read_image, read_mask
+from harness.imaging.images import UPRIGHT, examine_image, read_image, read_mask
+from harness.imaging.masks import area, encode, merge
+from harness.imaging.windowing import Window
 from harness.integrity import Integrity
-from harness.masks import area, encode, merge
 from harness.records import Json, Mask, Media, Size
 from harness.records.codec import mask_from_json, mask_to_json, to_json
 from harness.releases.reader import ReleaseFiles
-from harness.windows import Window
 
 MISSING = "missing"
 """What is found out about a file that is not there."""

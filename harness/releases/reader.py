@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
 from harness.errors import DataError, SpecError, nearest
+from harness.imaging.windowing import Window
 from harness.integrity import Integrity
 from harness.looked import Looked
 from harness.records import Json, Sample
-from harness.windows import Window
 
 ALL = "all"
 """The one split of a release that has none."""

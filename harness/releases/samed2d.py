@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import DataError
+from harness.imaging.target_size import target_size
 from harness.integrity import Integrity
 from harness.records import Entity, Json, Sample, Target
 from harness.releases.reader import (
@@ -22,7 +23,6 @@ from harness.releases.reader import (
     read_json,
     stream_object,
 )
-from harness.target_size import target_size
 
 if TYPE_CHECKING:
     from harness.releases.pictures import Picture

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.dicom import Header, read_header, read_picture
-from harness.dicom_stack import read_voxels, stack
 from harness.errors import DataError
-from harness.images import read_labels, whole_labels
+from harness.imaging.dicom.headers import Header, read_header, read_picture
+from harness.imaging.dicom.series import read_voxels, stack
+from harness.imaging.images import read_labels, whole_labels
+from harness.imaging.masks import encode
+from harness.imaging.volumes import SUFFIXES, Volume, closest_canonical, read_volume, to_nifti
+from harness.imaging.windowing import Window, limits
 from harness.integrity import Integrity
-from harness.masks import encode
 from harness.records import Json, Mask, Media, Size
 from harness.records.codec import mask_from_json, mask_to_json, sha256_file, to_json
 from harness.releases.pictures import MISSING, Picture, look_at_embedded, look_at_file
 from harness.releases.reader import ReleaseFiles
-from harness.volumes import SUFFIXES, Volume, closest_canonical, read_volume, to_nifti
-from harness.windows import Window, limits
 
 DERIVED = "dicom"
 """Where copies of DICOM images lie below the derived folder, without anything that tells whom they show."""

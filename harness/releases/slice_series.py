@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import DataError
+from harness.imaging.volumes import SliceFolder, read_slices
+from harness.imaging.windowing import Window, limits
 from harness.integrity import Integrity
 from harness.records import Json, Media
 from harness.records.codec import sha256_folder, to_json
 from harness.releases.pictures import Picture
 from harness.releases.reader import ReleaseFiles
 from harness.releases.scans import unreadable
-from harness.slice_folders import SliceFolder, read_slices
-from harness.windows import Window, limits
 
 
 def look_at_slices(files: ReleaseFiles, folder: str, *, window: Window | None, integrity: Integrity) -> Picture:

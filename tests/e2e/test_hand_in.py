@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness import masks, plan
+from harness import plan
+from harness.imaging import masks
 from harness.records import Sample
 
 

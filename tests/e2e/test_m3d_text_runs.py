@@ -145,8 +145,8 @@ def test_words_need_all_slices_at_once(command: Any, tmp_path: Path) -> None:
 def test_masks_of_all_slices_become_one_of_the_volume(command: Any, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    from harness.masks import area
-    from harness.media import MediaStore
+    from harness.imaging.masks import area
+    from harness.imaging.media_store import MediaStore
     from harness.paths import default_cache
     from harness.records.codec import mask_from_json
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import box_text, masks
+from harness import box_text
+from harness.imaging import masks
 from harness.metrics.boxes import METRICS
 from harness.metrics.row import sample_values
 from harness.records import Box, Prediction, Sample, Target

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import masks
+from harness.imaging import masks
 from harness.metrics import average_precision, grounding, instance
 from harness.metrics.row import Metric, Stats, sample_values
 from harness.records import Entity, Mask, PredictedEntity, Prediction, Sample, Target

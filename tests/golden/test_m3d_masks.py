@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness import masks, soft_masks
+from harness.imaging import masks, soft_masks
 from harness.metrics import overlap
 from harness.metrics.row import sample_values
 from harness.records import Entity, Prediction, Sample, SoftMask, Target

@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import dice as scipy_dice
 
-from harness import masks
+from harness.imaging import masks
 from harness.metrics import overlap, surface
 from harness.metrics.row import Outcome, sample_values
 from harness.records import Entity, Media, Prediction, Sample, Target

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import masks
+from harness.imaging import masks
 from harness.metrics import overlap
 from harness.metrics.row import Metric, sample_values
 from harness.records import Entity, Prediction, Sample, Target

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from harness import masks
+from harness.imaging import masks
+from harness.imaging.target_size import target_size
 from harness.metrics import overlap, surface
 from harness.metrics.row import bind, sample_values
 from harness.records import Entity, Media, Prediction, Sample, Target
-from harness.target_size import target_size
 
 ROWS = {row.name: row for row in (*overlap.METRICS, *surface.METRICS) if row.protocol == "standard"}
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from harness import masks
+from harness.imaging import masks
 from harness.metrics import average_precision, grounding, instance
 from harness.metrics.average_precision import average_precision as interpolated
 from harness.metrics.row import Metric, Outcome, Stats, sample_values

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from harness import masks
+from harness.imaging import masks
 from harness.records import Box
 
 Bools = NDArray[np.bool_]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from harness import masks
+from harness.imaging import masks
 from harness.metrics import overlap
 from harness.metrics.row import Metric, Outcome, sample_values
 from harness.records import Entity, Prediction, Sample, Target

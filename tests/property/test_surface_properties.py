@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from harness import masks
+from harness.imaging import masks
 from harness.metrics import surface
 from harness.metrics.row import Metric, sample_values
 from harness.records import Entity, Media, Prediction, Sample, Target

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import masks
+from harness.imaging import masks
 from harness.line_readers import read_pair
 from harness.metrics import Metric, Outcome, settle
 from harness.metrics.retrieval import matrix_outcome

@@ -5,8 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from harness import box_text, masks, records
+from harness import box_text, records
 from harness.errors import DataError
+from harness.imaging import masks
 from harness.records import Box
 
 

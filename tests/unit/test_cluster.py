@@ -13,11 +13,11 @@ import pytest
 import harness.cluster
 from harness.cluster import QUIET, Cluster, ClusterOptions, _Library, connected, gpus_here, versions
 from harness.errors import InterruptedRunError, ModelError, SpecError
+from harness.imaging.volumes import unpack
 from harness.ledger import Ledger
 from harness.models.reference import ModelReference
 from harness.plan import Ask
 from harness.records import Prediction, Resources
-from harness.slice_folders import unpack
 from harness.store import RunStore
 from harness.worker import Finished, WorkerSetup, to_finished
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness import masks
 from harness.errors import SpecError
 from harness.evaluation import evaluate
 from harness.explain import Explanation, Value, as_json, explain, stored_prediction
 from harness.explain_text import text
+from harness.imaging import masks
 from harness.plan import PlannedRequest
 from harness.records import (
     Box,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from harness import masks, soft_masks
 from harness.errors import DataError, SpecError
 from harness.grammar import fill_entities, normalise_name, parse, plain_text
+from harness.imaging import masks, soft_masks
 from harness.records import PredictedEntity, Prediction
 
 Found = list[tuple[str, tuple[int, ...]]]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import masks
 from harness.errors import DataError
 from harness.handin import HandIn, Problem, read
+from harness.imaging import masks
 from harness.records import Answer, Box, Media, MediaPart, PredictedEntity, Request, Turn
 
 FULL = masks.full((2, 3))

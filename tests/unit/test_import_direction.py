@@ -11,13 +11,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("harness", "reference_model", "leaderboard")
 
 ADAPTERS = {
-    "harness.models.scripted": {"harness.records", "harness.errors", "harness.geometry", "harness.masks"},
-    "harness.models.baseline": {"harness.records", "harness.errors", "harness.geometry", "harness.masks"},
+    "harness.models.scripted": {"harness.records", "harness.errors", "harness.imaging.frames", "harness.imaging.masks"},
+    "harness.models.baseline": {"harness.records", "harness.errors", "harness.imaging.frames", "harness.imaging.masks"},
     "harness.models.predictions": {
         "harness.records",
         "harness.errors",
-        "harness.geometry",
-        "harness.masks",
+        "harness.imaging.frames",
+        "harness.imaging.masks",
         "harness.handin",
     },
 }

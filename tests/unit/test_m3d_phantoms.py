@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from harness.errors import SpecError
+from harness.imaging.media_store import MediaStore
 from harness.integrity import Integrity
-from harness.media import MediaStore
 from harness.phantoms.m3d_cap import series_of, write_m3d_cap_raw
 from harness.phantoms.m3d_defects import CAP_DEFECTS, VQA_DEFECTS, plant_m3d_cap, plant_m3d_vqa
 from harness.phantoms.m3d_vqa import write_m3d_family

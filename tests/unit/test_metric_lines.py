@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from harness import masks
 from harness.errors import SpecError
+from harness.imaging import masks
 from harness.metric_lines import run
 from harness.records import Box, Json
 

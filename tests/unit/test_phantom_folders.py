@@ -83,8 +83,8 @@ def test_a_defect_that_nobody_knows_is_refused(tmp_path: Path) -> None:
 
 def test_masks_lie_on_what_they_name_in_every_layout(clean: Path, tmp_path: Path) -> None:
     """Livers are brighter than the air around the patient, whatever the orientation a volume was stored in."""
-    from harness.masks import decode
-    from harness.volumes import read_volume
+    from harness.imaging.masks import decode
+    from harness.imaging.volumes import read_volume
 
     for reader in ("nifti_seg", "dicom_seg"):
         for sample in read(clean, reader, tmp_path)[0]:

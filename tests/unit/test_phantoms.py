@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError, SpecError
+from harness.imaging.masks import decode
 from harness.integrity import Integrity
-from harness.masks import decode
 from harness.phantoms.canvas import Canvas, blob, clouds, tube
 from harness.phantoms.defects import DEFECTS, plant
 from harness.phantoms.look import scatter, with_article

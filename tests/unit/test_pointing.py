@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import masks
 from harness.fallbacks import COLOURS, FALLBACKS, PHRASES
+from harness.imaging import masks
 from harness.pointing import Pointed, Pointing
 from harness.records import Box, Crop, Media, Overlay, Points, Region, VisualPrompt
 

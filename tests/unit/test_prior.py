@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness import masks
+from harness.imaging import masks
 from harness.prior import TrainPrior
 from harness.records import Entity, Mask, Media, Prior, Sample, Target
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import masks
 from harness.errors import DataError
+from harness.imaging import masks
 from harness.prompting import build_request, fill, names, request_key, support, visual_prompts
 from harness.records import (
     Box,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import masks
+from harness.imaging import masks
 from harness.metrics import METRICS, Metric, Outcome, find
 from harness.records import Entity, Prediction, PredictionStatus, Sample, Target
 from harness.scoring import ScoreFile, read_scores, score, score_files

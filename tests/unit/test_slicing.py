@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import masks, slicing
+from harness import slicing
 from harness.answers import to_prediction
+from harness.imaging import masks
 from harness.records import Answer, Capabilities, ErrorInfo, Media, MediaPart, Request, TextPart, Turn
 from harness.slices import bin_centres
 from harness.slicing import Slicing, slices_of

@@ -7,12 +7,12 @@ import pytest
 import harness.metrics
 import harness.releases
 from harness.errors import SpecError
+from harness.imaging.windowing import Percentiles
 from harness.metrics.row import Metric, Outcome
 from harness.plug_ins import load_metric, load_reader
 from harness.releases.reader import Reader
 from harness.spec import check_file, index, task_folders
 from harness.task_file import PROMPT_NAMES, load_task, template_faults
-from harness.windows import Percentiles
 
 
 def row(name: str, protocol: str, *suits: str) -> Metric:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from harness import masks
 from harness.errors import DataError
+from harness.imaging import masks
 from harness.metrics.average_precision import METRICS, average_precision
 from harness.metrics.row import Metric, Stats, sample_values
 from harness.records import Entity, Mask, Prediction, Sample, Target

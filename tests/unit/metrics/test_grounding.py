@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import masks, soft_masks
 from harness.errors import DataError
+from harness.imaging import masks, soft_masks
 from harness.metrics import grounding, pointing_game
 from harness.metrics.row import Metric, bind, sample_values
 from harness.records import Box, Entity, Mask, PredictedEntity, Prediction, Sample, Target

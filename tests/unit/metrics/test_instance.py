@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness import masks
 from harness.errors import DataError
+from harness.imaging import masks
 from harness.metrics.instance import METRICS
 from harness.metrics.row import Metric, sample_values
 from harness.records import Entity, Mask, Media, Prediction, Sample, Target

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness import masks
+from harness.imaging import masks
 from harness.metrics.matching import best_matching, greedy_matching, iou_table, largest_matching
 
 Table = NDArray[np.float64]

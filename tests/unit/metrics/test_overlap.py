@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from harness import masks, soft_masks
 from harness.errors import DataError
+from harness.imaging import masks, soft_masks
 from harness.metrics import overlap
 from harness.metrics.row import Metric, Outcome, sample_values
 from harness.records import Box, Entity, Mask, Media, Prediction, Sample, Target

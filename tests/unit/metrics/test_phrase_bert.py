@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import masks
 from harness.errors import ModelError
+from harness.imaging import masks
 from harness.metrics import phrase_bert
 from harness.metrics.row import bind, sample_values
 from harness.records import Entity, PredictedEntity, Prediction, Sample, Target

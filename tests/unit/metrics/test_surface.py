@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import masks
 from harness.errors import DataError
+from harness.imaging import masks
 from harness.metrics import surface
 from harness.metrics.boundaries import boundary_pixels, cropped, element_weights
 from harness.metrics.row import Metric, Outcome, bind, sample_values

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import masks
 from harness.answers import to_prediction
 from harness.errors import SpecError
-from harness.geometry import check_box
-from harness.media import LocalMedia, MediaStore
+from harness.imaging import masks
+from harness.imaging.frames import check_box
+from harness.imaging.media_store import LocalMedia, MediaStore
 from harness.models.baseline import BASELINES, build
 from harness.records import (
     Answer,

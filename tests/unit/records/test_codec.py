@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from harness import masks
+from harness.imaging import masks
 from harness.records import Box, Media, MediaPart, Points, Region, Request, TextPart, Turn
 from harness.records.codec import canonical, digest, mask_from_json, mask_to_json, sha256_file, sha256_text, to_json
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import masks
+from harness.imaging import masks
 from harness.records import Box, Region
 from reference_model.batch import Batch
 from reference_model.collate import Collator, Pictures

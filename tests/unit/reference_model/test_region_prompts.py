@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from harness import masks
 from harness.errors import DataError
+from harness.imaging import masks
 from harness.records import Box, Points, Region, VisualPrompt
 from reference_model.region_prompts import EIGHT_NEIGHBOURS, grid_of, largest_part, prompt_mask, random_part
 

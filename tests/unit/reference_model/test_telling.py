@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import masks
+from harness.imaging import masks
 from harness.records import Region
 from reference_model.build import build_model
 from reference_model.cells import BACKGROUND, SIDES, Shown, shown_in

@@ -14,8 +14,8 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from harness import masks
 from harness.errors import ModelError, SpecError
+from harness.imaging import masks
 from harness.records import Region
 from reference_model.build import build_model
 from reference_model.checkpoint import load_about, load_model

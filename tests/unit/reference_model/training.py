@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from harness import masks
-from harness.media import LocalMedia
+from harness.imaging import masks
+from harness.imaging.media_store import LocalMedia
 from harness.records import Media
 from reference_model.config import ModelConfig
 from reference_model.data import Example, ExampleSet

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.imaging.masks import decode
+from harness.imaging.volumes import read_volume
 from harness.integrity import Integrity
-from harness.masks import decode
 from harness.phantoms.dicom_files import PRIVATE, DrawnSeries, uid, write_segmentation, write_slice
 from harness.records import Sample
 from harness.records.codec import sample_to_json
 from harness.releases.dicom_seg import READER
 from harness.releases.reader import ReleaseFiles, ReleaseRequest
-from harness.volumes import read_volume
 
 pydicom = pytest.importorskip("pydicom")
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError, SpecError
+from harness.imaging.media_store import MediaStore
 from harness.integrity import Finding, Integrity
-from harness.media import MediaStore
 from harness.records import Sample
 from harness.releases.m3d_cap import READER
 from harness.releases.m3d_reports import report_of

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.imaging.masks import decode
 from harness.integrity import Finding, Integrity
-from harness.masks import decode
 from harness.records import Sample
 from harness.releases.m3d_refseg import COLUMNS, READER
 from harness.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest

@@ -10,8 +10,8 @@ import pytest
 from scipy import sparse
 
 from harness.errors import DataError, SpecError
+from harness.imaging.masks import decode
 from harness.integrity import Finding, Integrity
-from harness.masks import decode
 from harness.records import Box, Sample
 from harness.releases.m3d_seg import READER
 from harness.releases.m3d_wording import filled, packaged_wording

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError, SpecError
+from harness.imaging.masks import decode
 from harness.integrity import Finding, Integrity
-from harness.masks import decode
 from harness.records import Region, Sample
 from harness.releases.mecovqa import FILES, READER, ZERO_SHOT
 from harness.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError, SpecError
+from harness.imaging.masks import decode, encode
 from harness.integrity import Finding, Integrity
-from harness.masks import decode, encode
 from harness.records import Box, Points, Sample
 from harness.records.codec import mask_to_json
 from harness.releases.mimoseg import READER, file_of

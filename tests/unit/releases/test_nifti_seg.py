@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError, SpecError
+from harness.imaging.masks import decode
 from harness.integrity import Integrity
-from harness.masks import decode
 from harness.records import Sample
 from harness.releases.nifti_seg import READER, read_dataset
 from harness.releases.reader import ReleaseFiles, ReleaseRequest

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError, SpecError
+from harness.imaging.masks import decode
 from harness.integrity import Finding, Integrity
-from harness.masks import decode
 from harness.records import Sample
 from harness.releases.reader import ReleaseFiles, ReleaseRequest
 from harness.releases.samed2d import READER, ImageName, parse_image_name

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError, SpecError
+from harness.imaging.masks import decode
+from harness.imaging.windowing import Percentiles
 from harness.integrity import Integrity
-from harness.masks import decode
 from harness.records import Sample
 from harness.releases.reader import ReleaseFiles, ReleaseRequest
 from harness.releases.segmentation import READER
-from harness.windows import Percentiles
 
 SHAPE = (10, 20)
 

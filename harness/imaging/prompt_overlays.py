@@ -6,7 +6,7 @@ Every pixel that is not painted keeps its value, and the same record gives the s
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import masks
+from harness.imaging import masks
 from harness.records import Box, Media, Overlay, Points, Region, Size
 
 Bools = NDArray[np.bool_]

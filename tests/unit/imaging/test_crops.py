@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import crops, masks
 from harness.errors import DataError
+from harness.imaging import crops, masks
 from harness.records import (
     Box,
     Crop,

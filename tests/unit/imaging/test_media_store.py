@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import media as media_module
 from harness.errors import DataError
-from harness.media import LocalMedia, MediaStore, with_handles
+from harness.imaging import media_store as media_module
+from harness.imaging.media_store import LocalMedia, MediaStore, with_handles
+from harness.imaging.volumes import packed
 from harness.records import Box, Crop, Media, MediaPart, Overlay, Request, TextPart, Turn
 from harness.records.codec import sha256_folder
-from harness.slice_folders import packed
 
 
 def picture(folder: Path, name: str, value: int = 7, size: tuple[int, int] = (2, 3)) -> Media:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.errors import DataError
-from harness.windows import Limits, Window, limits, windowed
+from harness.imaging.windowing import Limits, Window, limits, windowed
 
 PIXEL_CAP = 170_000_000
 """Most pixels of one image; Pillow itself refuses from about 179 million on."""

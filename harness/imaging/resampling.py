@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import masks, soft_masks
 from harness.errors import ModelError
+from harness.imaging import masks, soft_masks
 from harness.records import Grid, Mask, Media, Size, SoftMask
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from harness import masks
+from harness.imaging import masks
 from harness.records import Box, Mask, Points, Region, Sample, Size, VisualPrompt
 
 SHADE, TARGET, PREDICTION, POINTED = (0, 0, 0), (86, 180, 233), (240, 165, 0), (255, 255, 255)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.errors import SpecError
-from harness.windows import MIN_MAX, Percentiles, limits, windowed
+from harness.imaging.windowing import MIN_MAX, Percentiles, limits, windowed
 
 
 def test_given_limits_stand_whatever_the_values() -> None:

@@ -12,8 +12,16 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from harness.errors import DataError, SpecError
-from harness.images import ORIENTATION_TAG, PIXEL_CAP, examine_image, image_size, read_image, read_labels, read_mask
-from harness.windows import MIN_MAX
+from harness.imaging.images import (
+    ORIENTATION_TAG,
+    PIXEL_CAP,
+    examine_image,
+    image_size,
+    read_image,
+    read_labels,
+    read_mask,
+)
+from harness.imaging.windowing import MIN_MAX
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[9, 8, 7], [0, 0, 0], [255, 255, 255]]], dtype=np.uint8)
 GREYS = np.array([[0, 100, 200], [1, 2, 255]], dtype=np.uint8)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.target_size import target_size
+from harness.imaging.target_size import target_size
 
 
 @pytest.mark.parametrize(

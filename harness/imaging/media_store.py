@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
+from harness.imaging.windowing import Percentiles, limits, windowed
 from harness.records import Crop, Media, MediaPart, Overlay, Part, Request, Size, Turn
 from harness.records.codec import digest, sha256_file, sha256_folder, to_json
-from harness.windows import Percentiles, limits, windowed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +79,7 @@ class MediaStore:
 
     def _kept_folder(self, content: bytes, sha256: str) -> Path | None:
         """Return a folder of slices that the driver sent as an archive; None where it sent something else."""
-        from harness.slice_folders import unpack
+        from harness.imaging.volumes import unpack
 
         assert self.spool is not None
         folder = self.spool / sha256
@@ -133,13 +133,13 @@ class MediaStore:
     def image(self, media: Media) -> "NDArray[np.uint8]":
         """Return what is shown of the image as uint8 (H, W, 3) RGB, read-only; made once while in the cache."""
         if media.crop is not None or media.drawn:
-            from harness import painting
+            from harness.imaging import prompt_overlays
 
             stored = replace(media, crop=None, drawn=())
-            return self._once(media, lambda: painting.shown(self.image(stored), media))
+            return self._once(media, lambda: prompt_overlays.shown(self.image(stored), media))
         if media.slice is not None:
             return self._once(media, lambda: self._slice(media))
-        from harness.images import read_image
+        from harness.imaging.images import read_image
 
         return self._once(
             media, lambda: read_image(self.locate(media).read_bytes(), window=media.window, where=media.path)
@@ -168,7 +168,7 @@ class MediaStore:
         return self._once(media, lambda: self._read_volume(media))
 
     def _read_volume(self, media: Media) -> "NDArray[np.float32]":
-        from harness.volumes import read_volume
+        from harness.imaging.volumes import read_volume
 
         voxels = read_volume(self.locate(media)).voxels
         return voxels.T.copy() if media.axes == "xyz" else voxels

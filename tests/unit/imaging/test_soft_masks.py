@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit
 
-from harness import masks, soft_masks
 from harness.errors import DataError
+from harness.imaging import masks, soft_masks
 from harness.records import SoftMask
 
 Floats = NDArray[np.float64]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import masks
 from harness.errors import DataError
+from harness.imaging import masks
 from harness.records import Mask, SoftMask
 
 MEDPLIB_CUT = 0.1

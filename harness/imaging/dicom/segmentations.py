@@ -6,9 +6,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.dicom import PIXELS, Frame, Header, Open, discreet
-from harness.dicom_stack import Stack
 from harness.errors import DataError
+from harness.imaging.dicom.headers import PIXELS, Frame, Header, Open, discreet
+from harness.imaging.dicom.series import Stack
 
 _SEGMENTS = ("SegmentSequence", "SegmentationType", "MaximumFractionalValue")
 

@@ -9,8 +9,8 @@ from math import ceil, floor
 
 import numpy as np
 
-from harness import geometry, masks
 from harness.errors import DataError
+from harness.imaging import frames, masks
 from harness.records import Box, Crop, Mask, Media, Points, Region, Request, Size, Target, VisualPrompt
 
 LEAST_SIDE = 32
@@ -93,8 +93,8 @@ def crop_prompt(prompt: VisualPrompt, crop: Crop) -> VisualPrompt | None:
         mask = crop_mask(prompt.mask, crop)
         return Region(mask=mask) if masks.area(mask) else None
     if isinstance(prompt, Box):
-        box = geometry.clip_box(_moved(prompt, -x1, -y1), crop_size(crop))
-        return box if min(geometry.box_size(box)) > 0 else None
+        box = frames.clip_box(_moved(prompt, -x1, -y1), crop_size(crop))
+        return box if min(frames.box_size(box)) > 0 else None
     inside = all(x1 <= x < x2 and y1 <= y < y2 for x, y in prompt.points)
     return _shifted(prompt, -x1, -y1) if inside else None
 

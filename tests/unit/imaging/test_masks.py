@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import masks
 from harness.errors import DataError
+from harness.imaging import masks
 from harness.records import Box, Mask
 
 SQUARE = np.zeros((4, 6), dtype=bool)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.dicom import Frame, Header, Open, Vector, stored_values
 from harness.errors import DataError
+from harness.imaging.dicom.headers import Frame, Header, Open, Vector, stored_values
 
 _SAME_MM = 1e-3
 _SAME_DIRECTION = 4

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from harness.errors import DataError, SpecError
-from harness.geometry import (
+from harness.imaging.frames import (
     ORIGINAL,
     PER_MILLE,
     UNIT,

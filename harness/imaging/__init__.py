@@ -1,0 +1,1 @@
+"""Pixels and voxels: frames, masks, volumes, crops, resampling and what is drawn over images."""

@@ -1,0 +1,1 @@
+"""DICOM images, series and segmentations, read without any identifying value leaving this package."""
