@@ -17,11 +17,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from typing import Any
 
-from harness import word_net
 from harness.metrics import meteor, ngrams, rouge
 from harness.metrics.row import Metric, sample_values
 from harness.paths import default_cache
 from harness.records import Prediction, Sample, Target
+from harness.text import wordnet
 
 TARGET = 1.5
 TOLERANCE = 1e-9
@@ -71,7 +71,7 @@ def report_pairs(count: int) -> list[Pair]:
 @cache
 def has_word_net() -> bool:
     """Tell whether METEOR can use synonyms here."""
-    return word_net.find(default_cache()) is not None
+    return wordnet.find(default_cache()) is not None
 
 
 class NoSynonyms:
@@ -84,8 +84,8 @@ class NoSynonyms:
 @cache
 def nltk_word_net() -> Any:
     """Return what nltk's METEOR looks synonyms up in: the reader that ours asks too."""
-    place = word_net.find(default_cache())
-    return NoSynonyms() if place is None else word_net.open_word_net(place)._reader
+    place = wordnet.find(default_cache())
+    return NoSynonyms() if place is None else wordnet.open_word_net(place)._reader
 
 
 def plain_bleu(pairs: Sequence[Pair]) -> Values:

@@ -473,13 +473,14 @@ def metric(debug: bool, name: str, protocol: str | None, params: tuple[str, ...]
 @click.pass_obj
 def doctor(debug: bool, fix: bool, as_json: bool) -> None:
     """Tell what this machine has, what is missing, and what to do about it."""
-    from harness import catalogue, word_net_setup
+    from harness import catalogue
     from harness import doctor as examination
     from harness.paths import default_cache
+    from harness.text import wordnet_install
 
     with errors_as_exit_codes(debug):
         if fix:
-            word_net_setup.set_up(default_cache(), say)
+            wordnet_install.set_up(default_cache(), say)
         findings = examination.examine(default_cache())
         rows = examination.to_json(findings)
         if as_json:

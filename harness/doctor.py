@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import word_net
 from harness.metrics import bert_encoder, meteor_java
 from harness.records import Json
+from harness.text import wordnet
 
 Status = Literal["ok", "missing", "wrong"]
 """`missing` is what one can do without; `wrong` is what the harness cannot work without or with."""
@@ -126,11 +126,11 @@ def _java() -> Finding:
 
 
 def _word_net(cache_folder: Path) -> Finding:
-    place = word_net.find(cache_folder)
+    place = wordnet.find(cache_folder)
     if place is None:
         remedy = "harness doctor --fix; until then METEOR goes by stems alone"
         return Finding(what="WordNet, for METEOR", status="missing", found="", remedy=remedy)
-    found = f"{word_net.identity(place)['wordnet']} at {place.path} ({place.origin})"
+    found = f"{wordnet.identity(place)['wordnet']} at {place.path} ({place.origin})"
     return Finding(what="WordNet, for METEOR", status="ok", found=found)
 
 

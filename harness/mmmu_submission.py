@@ -10,9 +10,9 @@ from harness.errors import SpecError
 from harness.metrics.options import reply
 from harness.planning import read_cells
 from harness.records import Prediction, Sample
-from harness.replies.mmmu import mmmu
 from harness.spec import index
 from harness.store import RunStore, read_run
+from harness.text.choices.mmmu import mmmu
 
 READER = "mmmu"
 

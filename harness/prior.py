@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.extract import standard_normalise
 from harness.imaging import masks
 from harness.records import Mask, Prior, Sample, Size
-from harness.replies.reading import lettered
+from harness.text.choices.reading import lettered
+from harness.text.normalisers import standard_normalise
 
 GRID = 128
 """Train masks of all sizes are averaged on a grid of GRID x GRID cells over the image."""

@@ -28,9 +28,9 @@ from harness.records import (
     VisualPrompt,
 )
 from harness.records.codec import digest, to_json
-from harness.replies.reading import lettered
 from harness.slicing import Slicing
 from harness.task_spec import TaskSpec
+from harness.text.choices.reading import lettered
 
 _NUMBERED = re.compile(r"<image ([1-9]\d?)>")
 

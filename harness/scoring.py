@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from harness.grammar import fill_entities, plain_text
 from harness.metrics.row import Metric, Outcome, Pair, sample_values
 from harness.records import FAILED, Prediction, Sample, Score
+from harness.text.grounded_text import fill_entities, plain_text
 
 ROWS_PER_GROUP = 65536
 

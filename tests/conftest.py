@@ -81,8 +81,8 @@ def ray_local() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def word_net() -> Any:
     """The synonyms of this machine's WordNet."""
-    from harness import word_net as places
     from harness.paths import default_cache
+    from harness.text import wordnet as places
 
     place = places.find(default_cache())
     if place is None:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from math import isfinite, prod
 from typing import Any
 
-from harness import box_text
-from harness.box_text import Corners
 from harness.errors import DataError
 from harness.imaging.frames import Frame, box_from_frame
 from harness.metrics.ratios import ratio
 from harness.metrics.row import EmptyCases, Metric, Outcome, Parameter, Stats
 from harness.records import Prediction, Sample
+from harness.text import boxes
+from harness.text.boxes import Corners
 
 _M3D_EPSILON = 1e-6
 _NO_BOX = -1.0  # what M3D's script writes
@@ -67,14 +67,14 @@ def _standard_sides(sample: Sample, prediction: Prediction, text_frame: str) -> 
     target = _standard_target(sample, text_frame)
     if prediction.boxes:
         return prediction.boxes[0].corners, target
-    corners = box_text.read_standard(prediction.text or "", None if target is None else len(target))
+    corners = boxes.read_standard(prediction.text or "", None if target is None else len(target))
     return (None if corners is None else _from_text(corners, sample, text_frame)), target
 
 
 def _standard_target(sample: Sample, text_frame: str = "original") -> Corners | None:
     if sample.target.boxes:
         return sample.target.boxes[0].corners
-    corners = box_text.read_standard(sample.target.answers[0]) if sample.target.answers else None
+    corners = boxes.read_standard(sample.target.answers[0]) if sample.target.answers else None
     return None if corners is None else _from_text(corners, sample, text_frame)
 
 
@@ -89,24 +89,24 @@ def _from_text(corners: Corners, sample: Sample, text_frame: str) -> Corners:
             f"{len(corners) // 2} axes, found size {tuple(size)}"
         )
     if text_frame == "m3d":
-        return box_text.from_m3d(corners, size).corners
+        return boxes.from_m3d(corners, size).corners
     return box_from_frame(corners, size, Frame.parse(text_frame)).corners
 
 
 def _m3d_sides(sample: Sample, prediction: Prediction) -> Sides:
     """Return the boxes in the two texts, as M3D compares them; a side without a text gives its numbers."""
-    answers, boxes = sample.target.answers, sample.target.boxes
-    numbers = boxes[0].corners if boxes else None
+    answers, targets = sample.target.answers, sample.target.boxes
+    numbers = targets[0].corners if targets else None
     if prediction.text is None:
         found = prediction.boxes[0].corners if prediction.boxes else None
         return found, _m3d_target(sample) if numbers is None else numbers
-    found = box_text.read_m3d(prediction.text)
+    found = boxes.read_m3d(prediction.text)
     return found, _m3d_target(sample) if answers else numbers
 
 
 def _m3d_target(sample: Sample) -> Corners | None:
     if sample.target.answers:
-        return box_text.read_m3d(sample.target.answers[0])
+        return boxes.read_m3d(sample.target.answers[0])
     return sample.target.boxes[0].corners if sample.target.boxes else None
 
 

@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from harness.errors import DataError
-from harness.extract import medplib_normalise
 from harness.metrics.closed import mmmu_open, mmmu_open_ceiling
 from harness.metrics.options import first_letter_of_text, outcome, reply, right_text, same_letter, same_text
 from harness.metrics.ratios import MISS, UNCOUNTED, ratio
 from harness.metrics.row import EmptyCase, EmptyCases, Metric, Outcome, Pair, Parameter
 from harness.records import Prediction, Sample
-from harness.replies.medevalkit import medevalkit
-from harness.replies.mmmu import mmmu
-from harness.replies.reading import Reading, lettered
-from harness.replies.similarity import huatuo, omnimedvqa
-from harness.replies.strict import exact, strict_letter
-from harness.replies.vlmevalkit import vlmevalkit
+from harness.text.choices.medevalkit import medevalkit
+from harness.text.choices.mmmu import mmmu
+from harness.text.choices.reading import Reading, lettered
+from harness.text.choices.similarity import huatuo, omnimedvqa
+from harness.text.choices.strict import exact, strict_letter
+from harness.text.choices.vlmevalkit import vlmevalkit
+from harness.text.normalisers import medplib_normalise
 
 Read = Callable[[str, Sequence[str]], Reading]
 IsRight = Callable[[Sample, str], bool]

@@ -9,7 +9,7 @@ from harness.metrics.ngrams import ORDERS, ngrams
 from harness.metrics.ratios import miss_if_answered, ratio
 from harness.metrics.row import EmptyCases, Metric, Outcome, Pair
 from harness.records import Prediction, Sample
-from harness.treebank import caption_line
+from harness.text.ptb_tokenizer import caption_line
 
 _SIGMA = 6.0  # pycocoevalcap, cider.py
 _SCALE = 10.0

@@ -7,11 +7,11 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from harness.errors import DataError
-from harness.extract import words
 from harness.metrics.ratios import f1_precision_recall
 from harness.metrics.row import EmptyCases, Floats, Metric, Missing, Outcome, Parameter, Resource, Stats
 from harness.records import Json, Prediction, Sample
 from harness.records.codec import sha256_file
+from harness.text.normalisers import words
 
 OUR_TERMS = Path(__file__).parents[1] / "protocol_data" / "clinical_terms.txt"
 _SIDES = frozenset({"left", "right"})

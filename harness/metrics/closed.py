@@ -5,8 +5,8 @@ from collections.abc import Callable
 from harness.metrics.ratios import miss_if_answered, ratio
 from harness.metrics.row import EmptyCases, Metric, Outcome
 from harness.records import Prediction, Sample
-from harness.replies.medevalkit import unwrapped
-from harness.replies.mmmu import mmmu_candidates, mmmu_match
+from harness.text.choices.medevalkit import unwrapped
+from harness.text.choices.mmmu import mmmu_candidates, mmmu_match
 
 
 def medevalkit_closed(sample: Sample, prediction: Prediction) -> Outcome:

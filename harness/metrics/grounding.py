@@ -1,7 +1,7 @@
 """Names with masks: mask-to-entity F1, GLaMM's recall and hallucination.
 
-An entity of a prediction is a name and, where the model grounded it, a mask. `harness.grammar` reads both out of a
-reply that only has tags. Where the target is `absent` there is no entity to find.
+An entity of a prediction is a name and, where the model grounded it, a mask. `harness.text.grounded_text` reads both
+out of a reply that only has tags. Where the target is `absent` there is no entity to find.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.grammar import normalise_name
 from harness.imaging import masks
 from harness.metrics.matching import best_matching, iou_table, target_entities, target_masks
 from harness.metrics.ratios import f1_precision_recall, ratio, shares
 from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Parameter, Stats
 from harness.records import Mask, Prediction, Sample
+from harness.text.grounded_text import normalise_name
 
 _SUITS = frozenset({"grounded_text"})
 _HALF = 0.5

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 
-from harness import word_net
 from harness.errors import DataError
 from harness.metrics.ratios import miss_if_answered, ratio
 from harness.metrics.row import EmptyCases, Metric, Missing, Outcome, Resource
-from harness.nltk_words import nltk_words
 from harness.paths import default_cache
 from harness.records import Json, Prediction, Sample
-from harness.sentences import sentences
+from harness.text import wordnet
+from harness.text.nltk_tokenizer import nltk_words
+from harness.text.sentence_splitter import sentences
 
 Words = Sequence[str]
 Numbered = list[tuple[int, str]]
@@ -123,10 +123,10 @@ def _synonyms() -> Synonyms:
     Raises:
         DataError: There is none, or it cannot be read.
     """
-    place = word_net.find(default_cache())
+    place = wordnet.find(default_cache())
     if place is None:
         raise DataError(f"meteor: expected WordNet on this machine, found none; {_REMEDY}")
-    return word_net.open_word_net(place).synonyms
+    return wordnet.open_word_net(place).synonyms
 
 
 def _no_synonyms() -> None:
@@ -163,12 +163,12 @@ def _ceiling(cut: Callable[[str], list[str]]) -> Callable[[Sample], float | None
 
 
 def _missing(_parameters: Mapping[str, Json]) -> Missing | None:
-    return None if word_net.find(default_cache()) else Missing("WordNet is not on this machine", _REMEDY)
+    return None if wordnet.find(default_cache()) else Missing("WordNet is not on this machine", _REMEDY)
 
 
 def _describe(_parameters: Mapping[str, Json]) -> Mapping[str, Json]:
-    place = word_net.find(default_cache())
-    return {} if place is None else word_net.identity(place)
+    place = wordnet.find(default_cache())
+    return {} if place is None else wordnet.identity(place)
 
 
 _WORD_NET = Resource(name="wordnet", missing=_missing, describe=_describe, stand_in="nltk-stem")

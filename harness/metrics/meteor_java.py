@@ -21,7 +21,7 @@ from harness.metrics.ratios import shares
 from harness.metrics.row import EmptyCases, Floats, Metric, Missing, Outcome, Pair, Resource, Stats
 from harness.records import Json, Prediction, Sample
 from harness.records.codec import sha256_file
-from harness.tokenize import without_grounding_tags
+from harness.text.tokenizers import without_grounding_tags
 
 Line = tuple[tuple[str, ...], str]
 """Reference sentences and the sentence to be scored, tags removed and blanks collapsed."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Prediction, Sample
-from harness.tokenize import Tokens, tokens_13a, tokens_13a_by_character, without_grounding_tags
-from harness.treebank import caption_line
+from harness.text.ptb_tokenizer import caption_line
+from harness.text.tokenizers import Tokens, tokens_13a, tokens_13a_by_character, without_grounding_tags
 
 ORDERS = (1, 2, 3, 4)
 _STATS = (

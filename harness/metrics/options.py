@@ -3,7 +3,7 @@
 from harness.metrics.ratios import MISS
 from harness.metrics.row import Outcome
 from harness.records import Prediction, Sample
-from harness.replies.reading import Reading, lettered
+from harness.text.choices.reading import Reading, lettered
 
 
 def reply(prediction: Prediction) -> str:

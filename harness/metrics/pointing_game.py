@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.grammar import normalise_name
 from harness.imaging import masks, soft_masks
 from harness.metrics.matching import target_entities, target_masks
 from harness.metrics.ratios import ratio
 from harness.metrics.row import EmptyCases, Metric, Outcome, Stats
 from harness.records import Entity, Mask, Prediction, Sample
+from harness.text.grounded_text import normalise_name
 
 
 def _pointing_game(sample: Sample, prediction: Prediction) -> Outcome:

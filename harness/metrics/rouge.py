@@ -7,8 +7,8 @@ from harness.metrics.ngrams import clipped_matches
 from harness.metrics.ratios import ratio
 from harness.metrics.row import EmptyCases, Metric, Outcome, Stats
 from harness.records import Prediction, Sample
-from harness.tokenize import Tokens, rouge_tokens, unicode_words, without_grounding_tags
-from harness.treebank import caption_line
+from harness.text.ptb_tokenizer import caption_line
+from harness.text.tokenizers import Tokens, rouge_tokens, unicode_words, without_grounding_tags
 
 _BETA = 1.2  # pycocoevalcap, rouge.py
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.extract import medplib_normalise, standard_normalise, vqa_v2_normalise, words, yes_no
 from harness.metrics.ratios import MISS, f1_precision_recall, miss_if_answered, ratio, shares
 from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Prediction, Sample
+from harness.text.normalisers import medplib_normalise, standard_normalise, vqa_v2_normalise, words, yes_no
 
 _YES_NO_ANSWERS = frozenset({"yes", "no", "是", "否"})
 

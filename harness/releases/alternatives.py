@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass, replace
 from string import ascii_uppercase
 
-from harness.extract import vqa_v2_normalise
 from harness.integrity import Integrity
 from harness.records import Sample
+from harness.text.normalisers import vqa_v2_normalise
 
 YES_NO = ("yes", "no")
 

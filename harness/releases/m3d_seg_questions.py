@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.box_text import m3d_corners, m3d_text
 from harness.imaging.masks import bounding_box
 from harness.records import Box, Entity, Target
 from harness.releases.m3d_seg_layout import Entry
 from harness.releases.m3d_wording import Asks, Kind, Wording
+from harness.text.boxes import m3d_corners, m3d_text
 
 if TYPE_CHECKING:
     from harness.releases.pictures import Outline, Picture

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from harness.grammar import normalise_name, parse
 from harness.integrity import Integrity
 from harness.records import Box, Json, Points
+from harness.text.grounded_text import normalise_name, parse
 
 PERSPECTIVES = ("1", "2", "3", "4")
 POINTING = ("2", "4")

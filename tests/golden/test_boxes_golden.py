@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import box_text
 from harness.imaging import masks
 from harness.metrics.boxes import METRICS
 from harness.metrics.row import sample_values
 from harness.records import Box, Prediction, Sample, Target
+from harness.text import boxes
 
 CASES = json.loads((Path(__file__).parent / "m3d_boxes.json").read_text(encoding="utf-8"))
 ROWS = {(row.name, row.protocol): row for row in METRICS}
@@ -43,7 +43,7 @@ def test_texts_are_compared_as_released(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", CASES["box_text"], ids=lambda case: str(case["text"]))
 def test_the_first_box_of_a_text_is_found_as_released(case: dict[str, Any]) -> None:
-    found = box_text.read_m3d(case["text"])
+    found = boxes.read_m3d(case["text"])
     assert (None if found is None else list(found)) == case["box"]
 
 
@@ -52,6 +52,6 @@ def test_a_mask_has_the_box_and_text_of_the_released_code(case: dict[str, Any]) 
     dense = np.zeros(case["shape"], dtype=np.bool_)
     for voxel in case["nonzero_voxels"]:
         dense[tuple(voxel)] = True
-    corners = box_text.m3d_corners(masks.encode(dense))
+    corners = boxes.m3d_corners(masks.encode(dense))
     assert list(corners) == pytest.approx(case["box"], abs=1e-6)
-    assert box_text.m3d_text(corners) == case["text"]
+    assert boxes.m3d_text(corners) == case["text"]

@@ -10,9 +10,9 @@ from harness.aggregate import aggregate
 from harness.metrics import choice, closed, judge
 from harness.metrics.row import Metric, Outcome, sample_values
 from harness.records import Prediction, Sample, Score, Target
-from harness.replies.mmmu import mmmu_candidates
-from harness.replies.similarity import likeness, omnimedvqa
 from harness.scoring import score
+from harness.text.choices.mmmu import mmmu_candidates
+from harness.text.choices.similarity import likeness, omnimedvqa
 
 ROWS = {(metric.name, metric.protocol): metric for metric in (*choice.METRICS, *closed.METRICS, *judge.METRICS)}
 LETTER_PROTOCOLS = ("omnimedvqa-qa", "huatuo", "vlmevalkit", "mmmu-no-random")

@@ -11,7 +11,7 @@ from harness.metrics import meteor_java
 from harness.metrics.meteor import METRICS, align, meteor
 from harness.metrics.row import sample_values
 from harness.records import Prediction, Sample, Target
-from harness.sentences import sentences
+from harness.text.sentence_splitter import sentences
 
 ROWS = {metric.protocol: metric for metric in METRICS}
 GOLDEN: dict[str, Any] = json.loads(Path(__file__).with_name("meteor.json").read_text(encoding="utf-8"))

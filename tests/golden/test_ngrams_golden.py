@@ -10,8 +10,8 @@ import pytest
 from harness.metrics import ngrams, rouge
 from harness.metrics.row import Metric, Stats, sample_values
 from harness.records import Prediction, Sample, Target
-from harness.tokenize import rouge_tokens, tokens_13a, without_grounding_tags
-from harness.treebank import caption_line
+from harness.text.ptb_tokenizer import caption_line
+from harness.text.tokenizers import rouge_tokens, tokens_13a, without_grounding_tags
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "ngrams.json").read_text(encoding="utf-8"))
 ROWS = {(metric.name, metric.protocol): metric for metric in (*ngrams.METRICS, *rouge.METRICS)}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness.extract import medplib_normalise
 from harness.metrics.row import sample_values
 from harness.metrics.text import METRICS
 from harness.records import Prediction, Sample, Target
+from harness.text.normalisers import medplib_normalise
 
 ROWS = {(metric.name, metric.protocol): metric for metric in METRICS}
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from harness.grammar import parse
 from harness.metrics.boxes import m3d_iou, true_iou
 from harness.metrics.retrieval import CUTOFFS, fair_credits, first_credits, matrix_ranks
+from harness.text.grounded_text import parse
 
 FEW = settings(max_examples=60)
 Corners = tuple[float, ...]

@@ -8,8 +8,8 @@ from harness.metrics.choice import METRICS
 from harness.metrics.judge import standard_points
 from harness.metrics.row import Metric, sample_values, settle
 from harness.records import Prediction, Sample, Target
-from harness.replies.mmmu import mmmu_candidates, mmmu_match
-from harness.replies.strict import exact, strict_letter
+from harness.text.choices.mmmu import mmmu_candidates, mmmu_match
+from harness.text.choices.strict import exact, strict_letter
 
 ROWS = {metric.protocol: metric for metric in METRICS}
 ALL_ROWS = pytest.mark.parametrize("row", METRICS, ids=lambda row: row.protocol)

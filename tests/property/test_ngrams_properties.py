@@ -9,8 +9,8 @@ from harness.metrics import ngrams, rouge
 from harness.metrics.rouge import common_length
 from harness.metrics.row import Metric, sample_values
 from harness.records import Prediction, Sample, Target
-from harness.tokenize import unicode_words, without_grounding_tags
-from harness.treebank import caption_line
+from harness.text.ptb_tokenizer import caption_line
+from harness.text.tokenizers import unicode_words, without_grounding_tags
 
 METRICS = (*ngrams.METRICS, *rouge.METRICS)
 ROWS = {(metric.name, metric.protocol): metric for metric in METRICS}

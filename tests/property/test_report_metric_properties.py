@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from harness.metrics.clinical import METRICS as CLINICAL
 from harness.metrics.meteor import METRICS, align, meteor
 from harness.metrics.row import sample_values
-from harness.nltk_words import nltk_words
 from harness.records import Prediction, Sample, Target
-from harness.sentences import sentences
+from harness.text.nltk_tokenizer import nltk_words
+from harness.text.sentence_splitter import sentences
 
 TEXT = st.text(st.sampled_from("abA .,;'\"()?!-3\n\té肺") | st.characters(codec="utf-8"), max_size=40)
 WORDS = st.lists(st.sampled_from(["tumour", "neoplasm", "nodule", "nodules", "the", "a", "big", "large"]), max_size=12)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.extract import standard_normalise, words, yes_no
 from harness.metrics.row import Metric, sample_values
 from harness.metrics.text import METRICS
 from harness.records import Prediction, Sample, Target
+from harness.text.normalisers import standard_normalise, words, yes_no
 
 TEXT = st.text(st.sampled_from("aA b.,;'\"“”!?-3 \n\t肺是否不éß。") | st.characters(codec="utf-8"), max_size=30)
 ROWS = {(metric.name, metric.protocol): metric for metric in METRICS}

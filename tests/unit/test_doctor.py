@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness import doctor, word_net_setup
+from harness import doctor
 from harness.cli import main
 from harness.doctor import Finding, examine, is_sound
 from harness.errors import DataError
 from harness.metrics.row import Missing
+from harness.text import wordnet_install
 
 
 def named(findings: list[Finding]) -> dict[str, Finding]:
@@ -113,7 +114,7 @@ def test_fix_says_what_it_did_and_ends_with_2_where_it_failed(monkeypatch: pytes
     def fixed(_cache: Path, say: Any) -> None:
         say("WordNet: brought")
 
-    monkeypatch.setattr(word_net_setup, "set_up", fixed)
+    monkeypatch.setattr(wordnet_install, "set_up", fixed)
     done = CliRunner().invoke(main, ["doctor", "--fix", "--json"])
     assert (done.exit_code, done.stderr) == (0, "WordNet: brought\n")
     assert len(json.loads(done.stdout)) == 2
@@ -121,6 +122,6 @@ def test_fix_says_what_it_did_and_ends_with_2_where_it_failed(monkeypatch: pytes
     def failed(_cache: Path, _say: Any) -> None:
         raise DataError("WordNet could not be brought")
 
-    monkeypatch.setattr(word_net_setup, "set_up", failed)
+    monkeypatch.setattr(wordnet_install, "set_up", failed)
     done = CliRunner().invoke(main, ["doctor", "--fix"])
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", "harness: WordNet could not be brought\n")

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError, SpecError
-from harness.grammar import parse
 from harness.integrity import Integrity
 from harness.manifest import prepare
 from harness.phantoms.looks import LOOKS
@@ -24,6 +23,7 @@ from harness.records import Sample
 from harness.releases.mimoseg import READER, SPLITS, SUBSETS, file_of
 from harness.releases.reader import ReleaseFiles, ReleaseRequest
 from harness.task_spec import Release
+from harness.text.grounded_text import parse
 
 NAMED_AS = {
     "missing_suffix": "image_suffix_added",

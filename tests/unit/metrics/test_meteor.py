@@ -8,12 +8,12 @@ import pytest
 from nltk import word_tokenize
 from nltk.translate.meteor_score import meteor_score
 
-from harness import nltk_words
 from harness.errors import DataError
 from harness.metrics import meteor as module
 from harness.metrics.meteor import METRICS, align, meteor
 from harness.metrics.row import Metric, sample_values
 from harness.records import Prediction, Sample, Target
+from harness.text import nltk_tokenizer
 
 ROWS = {metric.protocol: metric for metric in METRICS}
 STEMS = ROWS["nltk-stem"]
@@ -76,7 +76,7 @@ def test_words_are_taken_from_the_end() -> None:
 def test_protocol_m3d_splits_sentences_first() -> None:
     texts = "No nodes. Heart normal.", "Heart normal. No nodes."
     assert module._words_by_sentence(texts[0]) == ["No", "nodes", ".", "Heart", "normal", "."]
-    assert nltk_words.nltk_words(texts[0]) == ["No", "nodes.", "Heart", "normal", "."]
+    assert nltk_tokenizer.nltk_words(texts[0]) == ["No", "nodes.", "Heart", "normal", "."]
 
 
 @ids

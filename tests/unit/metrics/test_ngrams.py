@@ -11,7 +11,7 @@ import pytest
 from harness.metrics.ngrams import METRICS, clipped_matches, closest_length
 from harness.metrics.row import Metric, Outcome, sample_values
 from harness.records import Prediction, Sample, Target
-from harness.tokenize import tokens_13a
+from harness.text.tokenizers import tokens_13a
 
 ROWS = {metric.protocol: metric for metric in METRICS}
 WORDS = ["liver", "spleen", "normal", "the", "is", "no", "mass", "3.5", "cm", ",", "."]

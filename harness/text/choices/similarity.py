@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from harness.replies.reading import Reading, lettered
+from harness.text.choices.reading import Reading, lettered
 
 _LONE_LETTER = re.compile(r"(?:is |是|为|\W|^)(?![aA] )([a-nA-N])(?:\W|$)")
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.replies.reading import Reading, lettered
+from harness.text.choices.reading import Reading, lettered
 
 _TO_BLANKS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _STATED = re.compile(r"(?i)(?:correct\s+)?answer\s+is\s+\**([ABCD])\**")

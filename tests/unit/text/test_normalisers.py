@@ -1,8 +1,8 @@
-"""Answers read from raw text by the named policies of `harness.extract`."""
+"""Answers read from raw text by the named policies of `harness.text.normalisers`."""
 
 import pytest
 
-from harness.extract import medplib_normalise, standard_normalise, vqa_v2_normalise, words, yes_no
+from harness.text.normalisers import medplib_normalise, standard_normalise, vqa_v2_normalise, words, yes_no
 
 
 @pytest.mark.parametrize(

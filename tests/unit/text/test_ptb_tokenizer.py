@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.treebank import REMOVED, caption_line
+from harness.text.ptb_tokenizer import REMOVED, caption_line
 
 CASES = [
     ("The heart (5.2 cm x 3 cm) isn't enlarged; it's normal.",

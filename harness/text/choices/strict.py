@@ -9,8 +9,8 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
-from harness.extract import standard_normalise
-from harness.replies.reading import Reading, lettered
+from harness.text.choices.reading import Reading, lettered
+from harness.text.normalisers import standard_normalise
 
 _BETWEEN = r"\s*(?:[,/、&]|(?i:\b(?:or|and)\b)|或|和)\s*"
 """What stands between the letters of a reply that lists several."""

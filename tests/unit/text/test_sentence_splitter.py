@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.sentences import sentences
+from harness.text.sentence_splitter import sentences
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from harness.tokenize import (
+from harness.text.tokenizers import (
     rouge_tokens,
     tokens_13a,
     tokens_13a_by_character,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness import word_net as places
 from harness.errors import DataError
-from harness.word_net import FILES, Place, find, identity, open_word_net
+from harness.text import wordnet as places
+from harness.text.wordnet import FILES, Place, find, identity, open_word_net
 from tests.support.tiny_word_net import write_tiny
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from harness.replies.medevalkit import boxed, medevalkit, tagged, unwrapped
-from harness.replies.mmmu import mmmu, mmmu_candidates, mmmu_forms, mmmu_match
-from harness.replies.reading import Reading
-from harness.replies.similarity import huatuo, omnimedvqa
-from harness.replies.vlmevalkit import vlmevalkit
+from harness.text.choices.medevalkit import boxed, medevalkit, tagged, unwrapped
+from harness.text.choices.mmmu import mmmu, mmmu_candidates, mmmu_forms, mmmu_match
+from harness.text.choices.reading import Reading
+from harness.text.choices.similarity import huatuo, omnimedvqa
+from harness.text.choices.vlmevalkit import vlmevalkit
 
 ORGANS = ("Liver", "Spleen", "Left kidney", "Right kidney")
 READERS = {"omnimedvqa": omnimedvqa, "huatuo": huatuo, "medevalkit": medevalkit, "vlmevalkit": vlmevalkit, "mmmu": mmmu}

@@ -6,8 +6,8 @@ package mathruler.
 
 from collections.abc import Sequence
 
-from harness.replies.reading import Reading, lettered
-from harness.replies.similarity import likeness
+from harness.text.choices.reading import Reading, lettered
+from harness.text.choices.similarity import likeness
 
 _BOX = "\\boxed{"
 _MARKERS = (

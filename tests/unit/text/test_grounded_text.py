@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError, SpecError
-from harness.grammar import fill_entities, normalise_name, parse, plain_text
 from harness.imaging import masks, soft_masks
 from harness.records import PredictedEntity, Prediction
+from harness.text.grounded_text import fill_entities, normalise_name, parse, plain_text
 
 Found = list[tuple[str, tuple[int, ...]]]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
 
-from harness import word_net
 from harness.errors import DataError
-from harness.word_net import Place
+from harness.text import wordnet
+from harness.text.wordnet import Place
 
 PACKAGE = "wordnet-base"
 _SECONDS = 300
@@ -26,7 +26,7 @@ def set_up(cache_folder: Path, say: Callable[[str], None]) -> Place:
     Raises:
         DataError: No source had it; the message tells what each of them said.
     """
-    there = word_net.find(cache_folder)
+    there = wordnet.find(cache_folder)
     if there is not None:
         say(f"WordNet: is already at {there.path} ({there.origin}); nothing done")
         return there
@@ -43,7 +43,7 @@ def set_up(cache_folder: Path, say: Callable[[str], None]) -> Place:
         return place
     raise DataError(
         f"WordNet could not be brought to {cache_folder}; {'; '.join(told)}. Copy its files data.*, index.* and *.exc "
-        f"to {cache_folder / word_net.FOLDER}, or install Debian's package {PACKAGE}"
+        f"to {cache_folder / wordnet.FOLDER}, or install Debian's package {PACKAGE}"
     )
 
 
@@ -54,7 +54,7 @@ def _from_nltk(folder: Path) -> Place:
     with redirect_stderr(io.StringIO()):  # it repeats there what it raises
         Downloader().download("wordnet", download_dir=str(folder), quiet=True, raise_on_error=True)
     corpora = folder / "corpora"
-    found = (Place("nltk data", path) for path in (corpora / word_net.FOLDER, corpora / f"{word_net.FOLDER}.zip"))
+    found = (Place("nltk data", path) for path in (corpora / wordnet.FOLDER, corpora / f"{wordnet.FOLDER}.zip"))
     return _complete(next((place for place in found if place.path.exists()), None))
 
 
@@ -65,7 +65,7 @@ def _from_debian(folder: Path) -> Place:
     if archive is None:
         raise DataError("apt-get download brought no package")
     _run("dpkg-deb", "--extract", archive.name, "unpacked", folder=folder)
-    return _complete(Place("Debian", folder / "unpacked" / word_net.DEBIAN.relative_to("/")))
+    return _complete(Place("Debian", folder / "unpacked" / wordnet.DEBIAN.relative_to("/")))
 
 
 def _run(*words: str, folder: Path) -> None:
@@ -84,15 +84,15 @@ def _complete(place: Place | None) -> Place:
 
 def _keep(place: Place, cache_folder: Path) -> Place:
     """Return the copy of `place` in the cache, after a look into it."""
-    kept = Place("cache", cache_folder / word_net.FOLDER)
+    kept = Place("cache", cache_folder / wordnet.FOLDER)
     with tempfile.TemporaryDirectory(dir=cache_folder, prefix="wordnet-") as folder:
-        copy = Path(folder) / word_net.FOLDER
+        copy = Path(folder) / wordnet.FOLDER
         copy.mkdir()
-        for name in word_net.FILES:
+        for name in wordnet.FILES:
             (copy / name).write_bytes(place.read(name))
         shutil.rmtree(kept.path, ignore_errors=True)
         copy.replace(kept.path)
     word, synonym = _KNOWN_SYNONYMS
-    if synonym not in word_net.open_word_net(kept).synonyms(word):
+    if synonym not in wordnet.open_word_net(kept).synonyms(word):
         raise DataError(f"{kept.path} does not know that {word} is a {synonym}")
     return kept

@@ -7,8 +7,8 @@ github.com/alibaba-damo-academy/MedEvalKit (9b12e3b).
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.replies.medevalkit import boxed, tagged
-from harness.replies.reading import Reading, lettered
+from harness.text.choices.medevalkit import boxed, tagged
+from harness.text.choices.reading import Reading, lettered
 
 _MARKS = (",", ".", "!", "?", ";", ":", "'")
 _FEW_WORDS = 5

@@ -5,7 +5,7 @@ import random
 import pytest
 from nltk import word_tokenize
 
-from harness.nltk_words import nltk_words
+from harness.text.nltk_tokenizer import nltk_words
 
 CHARACTERS = "aAx19  ..,,::;()/%+*?!=--\t\n"
 PIECES = [

@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.replies.reading import Reading, lettered
-from harness.replies.strict import exact, strict_letter
+from harness.text.choices.reading import Reading, lettered
+from harness.text.choices.strict import exact, strict_letter
 
 ORGANS = ("Liver", "Spleen", "Left kidney", "Right kidney")
 UNREAD = Reading(None, "none")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness import word_net, word_net_setup
 from harness.errors import DataError
-from harness.word_net import Place
+from harness.text import wordnet, wordnet_install
+from harness.text.wordnet import Place
 from tests.support.tiny_word_net import write_tiny
 
 
@@ -16,7 +16,7 @@ from tests.support.tiny_word_net import write_tiny
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The cache of a machine without any WordNet."""
     monkeypatch.setattr("nltk.data.path", [])
-    monkeypatch.setattr(word_net, "DEBIAN", tmp_path / "debian")
+    monkeypatch.setattr(wordnet, "DEBIAN", tmp_path / "debian")
     return tmp_path / "cache"
 
 
@@ -29,36 +29,36 @@ def bring(folder: Path) -> Place:
 
 
 def test_what_is_there_is_left_alone(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_tiny(word_net.DEBIAN)
-    monkeypatch.setattr(word_net_setup, "_from_nltk", refuse)
+    write_tiny(wordnet.DEBIAN)
+    monkeypatch.setattr(wordnet_install, "_from_nltk", refuse)
     said: list[str] = []
-    assert word_net_setup.set_up(bare, said.append) == Place("Debian", word_net.DEBIAN)
-    assert said == [f"WordNet: is already at {word_net.DEBIAN} (Debian); nothing done"]
+    assert wordnet_install.set_up(bare, said.append) == Place("Debian", wordnet.DEBIAN)
+    assert said == [f"WordNet: is already at {wordnet.DEBIAN} (Debian); nothing done"]
     assert not bare.exists()
 
 
 def test_the_second_source_is_asked_where_the_first_fails(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word_net_setup, "_from_nltk", refuse)
-    monkeypatch.setattr(word_net_setup, "_from_debian", bring)
+    monkeypatch.setattr(wordnet_install, "_from_nltk", refuse)
+    monkeypatch.setattr(wordnet_install, "_from_debian", bring)
     said: list[str] = []
-    place = word_net_setup.set_up(bare, said.append)
-    assert place == Place("cache", bare / "wordnet") == word_net.find(bare)
+    place = wordnet_install.set_up(bare, said.append)
+    assert place == Place("cache", bare / "wordnet") == wordnet.find(bare)
     assert said == [f"WordNet: brought to {place.path} from Debian's package wordnet-base"]
     assert [path.name for path in bare.iterdir()] == ["wordnet"]
 
 
 def test_an_incomplete_copy_is_replaced(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (write_tiny(bare / "wordnet") / "data.noun").unlink()
-    monkeypatch.setattr(word_net_setup, "_from_nltk", bring)
-    word_net_setup.set_up(bare, lambda _text: None)
-    assert word_net.find(bare) == Place("cache", bare / "wordnet")
+    monkeypatch.setattr(wordnet_install, "_from_nltk", bring)
+    wordnet_install.set_up(bare, lambda _text: None)
+    assert wordnet.find(bare) == Place("cache", bare / "wordnet")
 
 
 def test_every_source_that_fails_is_named(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word_net_setup, "_from_nltk", refuse)
-    monkeypatch.setattr(word_net_setup, "_from_debian", refuse)
+    monkeypatch.setattr(wordnet_install, "_from_nltk", refuse)
+    monkeypatch.setattr(wordnet_install, "_from_debian", refuse)
     with pytest.raises(DataError) as error:
-        word_net_setup.set_up(bare, lambda _text: None)
+        wordnet_install.set_up(bare, lambda _text: None)
     assert str(error.value) == (
         f"WordNet could not be brought to {bare}; nltk's download: no network from wordnet-; Debian's package "
         f"wordnet-base: no network from wordnet-. Copy its files data.*, index.* and *.exc to {bare / 'wordnet'}, or "
@@ -76,10 +76,10 @@ def test_nltks_downloader_is_asked_quietly(
         return True
 
     monkeypatch.setattr("nltk.downloader.Downloader.download", download)
-    assert word_net_setup._from_nltk(tmp_path).path == tmp_path / "corpora" / "wordnet"
+    assert wordnet_install._from_nltk(tmp_path).path == tmp_path / "corpora" / "wordnet"
     monkeypatch.setattr("nltk.downloader.Downloader.download", lambda *_words, **_options: True)
     with pytest.raises(DataError, match="nothing came, or not all of its files"):
-        word_net_setup._from_nltk(tmp_path / "empty")
+        wordnet_install._from_nltk(tmp_path / "empty")
     assert capsys.readouterr() == ("", "")
 
 
@@ -94,8 +94,8 @@ def test_debians_package_is_unpacked_not_installed(tmp_path: Path, monkeypatch: 
             write_tiny(cwd / "unpacked" / "usr" / "share" / "wordnet")
         return subprocess.CompletedProcess(words, 0, "", "")
 
-    monkeypatch.setattr(word_net_setup.subprocess, "run", run)
-    assert word_net_setup._from_debian(tmp_path).is_complete()
+    monkeypatch.setattr(wordnet_install.subprocess, "run", run)
+    assert wordnet_install._from_debian(tmp_path).is_complete()
     assert ran == [
         ("apt-get", "download", "wordnet-base"),
         ("dpkg-deb", "--extract", "wordnet-base_3.0_all.deb", "unpacked"),
@@ -104,4 +104,4 @@ def test_debians_package_is_unpacked_not_installed(tmp_path: Path, monkeypatch: 
 
 def test_a_command_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"sh -c ended with 3: no such package"):
-        word_net_setup._run("sh", "-c", "echo no such package >&2; exit 3", folder=tmp_path)
+        wordnet_install._run("sh", "-c", "echo no such package >&2; exit 3", folder=tmp_path)

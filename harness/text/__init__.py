@@ -1,0 +1,1 @@
+"""Words: tokenizers, normalisation, boxes and grounded phrases in text, option letters, WordNet."""
