@@ -20,7 +20,7 @@ from scipy.special import expit
 
 from harness import statistics
 from harness.metrics import find
-from harness.metrics.row import Stats
+from harness.metrics.metric import Stats
 from harness.statistics import Interval, bootstrap_seed, intervals, weight_intervals
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness import metrics
 from harness.errors import DataError
-from harness.metrics.row import Floats
+from harness.metrics.metric import Floats
 from harness.records import Score
 from harness.scoring import read_scores, score_files
 

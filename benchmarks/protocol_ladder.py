@@ -23,7 +23,7 @@ from harness.aggregate import aggregate
 from harness.imaging import masks, soft_masks
 from harness.manifest import read_manifest
 from harness.metrics import METRICS, Metric, bind, settle
-from harness.metrics.row import Floats, Pair
+from harness.metrics.metric import Floats, Pair
 from harness.metrics_page import put
 from harness.paths import default_cache
 from harness.planning import data_roots, prepare_task

@@ -17,8 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from typing import Any
 
-from harness.metrics import meteor, ngrams, rouge
-from harness.metrics.row import Metric, sample_values
+from harness.metrics.metric import Metric, sample_values
+from harness.metrics.reports import bleu, meteor, rouge
 from harness.paths import default_cache
 from harness.records import Prediction, Sample, Target
 from harness.text import wordnet
@@ -94,7 +94,7 @@ def plain_bleu(pairs: Sequence[Pair]) -> Values:
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
     cut = Tokenizer13a()
-    weights = [[1 / order] * order for order in ngrams.ORDERS]
+    weights = [[1 / order] * order for order in bleu.ORDERS]
     with warnings.catch_warnings(action="ignore"):
         return [
             tuple(map(float, sentence_bleu([cut(reference).split()], cut(prediction).split(), weights)))
@@ -136,7 +136,7 @@ PLAIN: dict[str, Callable[[Sequence[Pair]], Values]] = {
 def row(name: str) -> Metric:
     """Return our row whose values the plain loop computes."""
     protocol = {"bleu": "m3d", "rouge": "m3d", "meteor": "nltk" if has_word_net() else "nltk-stem"}[name]
-    rows = (*ngrams.METRICS, *rouge.METRICS, *meteor.METRICS)
+    rows = (*bleu.METRICS, *rouge.METRICS, *meteor.METRICS)
     return next(metric for metric in rows if (metric.name, metric.protocol) == (name, protocol))
 
 

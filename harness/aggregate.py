@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.metrics.row import Floats, Metric
+from harness.metrics.metric import Floats, Metric
 from harness.records import Json, Result, Score
 from harness.score_table import Flags, Ints, ScoreTable, clusters_by_stratum, read_columns, rows_by_stratum
 from harness.statistics import (

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from harness.metrics import bind, find
-from harness.metrics.row import Metric
+from harness.metrics.metric import Metric
 from harness.plug_ins import load_metric
 from harness.task_spec import MetricUse, TaskSpec
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import fsum
 
-from harness.metrics.row import Metric
+from harness.metrics.metric import Metric
 from harness.records import Sample
 
 MOST = 1000

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.metrics import bert_encoder, meteor_java
+from harness.metrics.reports import bert_encoder, meteor_java
 from harness.records import Json
 from harness.text import wordnet
 

@@ -14,7 +14,7 @@ from harness.errors import DataError
 from harness.explain import planned
 from harness.imaging import crops, drawing, masks
 from harness.imaging.media_store import MediaStore
-from harness.metrics.row import Metric
+from harness.metrics.metric import Metric
 from harness.plan import PlannedRequest
 from harness.plug_ins import load_metric
 from harness.records import Mask, Media, Prediction, Sample, VisualPrompt

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SpecError, nearest
-from harness.metrics.row import Metric
+from harness.metrics.metric import Metric
 from harness.plan import PlannedRequest
 from harness.planning import read_cells
 from harness.plug_ins import load_metric

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.imaging import masks, soft_masks
-from harness.metrics.row import LineKind, Pair
+from harness.metrics.metric import LineKind, Pair
 from harness.records import Box, Entity, Json, Mask, Media, PredictedEntity, Prediction, Sample, Target
 
 Line = Mapping[str, Json]

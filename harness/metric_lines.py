@@ -10,8 +10,8 @@ from harness.errors import DataError, SpecError
 from harness.line_readers import parse, read_pair, similarity
 from harness.metric_choice import read_parameters
 from harness.metrics import Metric, Outcome, bind, find, sample_values, settle
+from harness.metrics.metric import Pair, Stats
 from harness.metrics.retrieval import matrix_outcome
-from harness.metrics.row import Pair, Stats
 from harness.records import Json, Sample
 
 COUNTED = ("ok", "unparsed")

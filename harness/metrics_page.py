@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.errors import DataError
 from harness.line_readers import EXAMPLES
 from harness.metrics import METRICS, Metric
-from harness.metrics.row import EmptyCase, Parameter
+from harness.metrics.metric import EmptyCase, Parameter
 
 MARK = "table"
 

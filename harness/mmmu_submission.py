@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness import plan
 from harness.errors import SpecError
-from harness.metrics.options import reply
+from harness.metrics.answers.choice import reply
 from harness.planning import read_cells
 from harness.records import Prediction, Sample
 from harness.spec import index

@@ -13,7 +13,7 @@ from harness.task_spec import MetricUse, PlugIn, Release
 from harness.yaml_table import one_of
 
 if TYPE_CHECKING:
-    from harness.metrics.row import Metric
+    from harness.metrics.metric import Metric
     from harness.releases.reader import Reader
 
 IMPORT_FAULTS = (
@@ -89,7 +89,7 @@ def load_row(reference: str, folder: Path) -> tuple["Metric", PlugIn]:
     Raises:
         SpecError: It cannot be loaded, or is no `Metric`.
     """
-    from harness.metrics.row import Metric
+    from harness.metrics.metric import Metric
 
     found, plug_in = load_object(reference, folder)
     if not isinstance(found, Metric):

@@ -16,7 +16,7 @@ from harness.aggregate import aggregate
 from harness.aggregate import to_json as row_to_json
 from harness.available import Lacking, Row, available_metrics
 from harness.bounds import Bounds, Spread
-from harness.metrics.row import Metric, Pair, settle
+from harness.metrics.metric import Metric, Pair, settle
 from harness.planning import StoredCell, read_cells
 from harness.records import FAULTS, PREDICTION_STATUSES, Json, Prediction, Result, Score
 from harness.records.codec import canonical, to_json

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.row import Floats, Metric, Stats
+from harness.metrics.metric import Floats, Metric, Stats
 from harness.records import Score
 
 Ints = NDArray[np.int64]

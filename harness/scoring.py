@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from harness.metrics.row import Metric, Outcome, Pair, sample_values
+from harness.metrics.metric import Metric, Outcome, Pair, sample_values
 from harness.records import FAILED, Prediction, Sample, Score
 from harness.text.grounded_text import fill_entities, plain_text
 

@@ -11,7 +11,7 @@ from harness.task_spec import GIVES, MEANS, Headline, Mean, MetricUse, PlugIn
 from harness.yaml_table import Table, describe, one_of
 
 if TYPE_CHECKING:
-    from harness.metrics.row import LineKind, Metric
+    from harness.metrics.metric import LineKind, Metric
 
 READS: "Mapping[LineKind, str]" = {
     "text": "compares words",

@@ -13,7 +13,7 @@ from harness.available import available_metrics
 from harness.errors import HarnessError, SpecError
 from harness.imaging.media_store import MediaStore, with_handles
 from harness.manifest import read_manifest
-from harness.metrics.row import Metric, Pair, settle
+from harness.metrics.metric import Metric, Pair, settle
 from harness.models.baseline import Oracle
 from harness.prompting import build_request, visual_prompts
 from harness.records import Answer, Prediction, Request, Sample, Size

@@ -93,7 +93,7 @@ def word_net() -> Any:
 @pytest.fixture(scope="session")
 def java() -> None:
     """Java and the archives of pycocoevalcap; tests that ask for it are skipped where either is missing."""
-    from harness.metrics import meteor_java
+    from harness.metrics.reports import meteor_java
 
     lacking = meteor_java.missing({})
     if lacking is not None:

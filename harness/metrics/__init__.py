@@ -1,27 +1,27 @@
 """The metrics: one constant table, one row per metric and protocol."""
 
 from harness.errors import SpecError, nearest
-from harness.metrics.average_precision import METRICS as AVERAGE_PRECISION
-from harness.metrics.bertscore import METRICS as BERTSCORE
-from harness.metrics.boxes import METRICS as BOXES
-from harness.metrics.choice import METRICS as CHOICE
-from harness.metrics.cider import METRICS as CIDER
-from harness.metrics.clinical import METRICS as CLINICAL
-from harness.metrics.closed import METRICS as CLOSED
-from harness.metrics.grounding import METRICS as GROUNDING
-from harness.metrics.instance import METRICS as INSTANCE
-from harness.metrics.judge import METRICS as JUDGE
-from harness.metrics.meteor import METRICS as METEOR
-from harness.metrics.meteor_java import METRICS as METEOR_JAVA
-from harness.metrics.ngrams import METRICS as NGRAMS
-from harness.metrics.overlap import METRICS as OVERLAP
-from harness.metrics.phrase_bert import METRICS as PHRASE_BERT
-from harness.metrics.pointing_game import METRICS as POINTING_GAME
+from harness.metrics.answers.choice import METRICS as CHOICE
+from harness.metrics.answers.closed import METRICS as CLOSED
+from harness.metrics.answers.judge import METRICS as JUDGE
+from harness.metrics.answers.short_answer import METRICS as TEXT
+from harness.metrics.grounding.glamm_bert import METRICS as PHRASE_BERT
+from harness.metrics.grounding.mask_to_entity import METRICS as GROUNDING
+from harness.metrics.grounding.pointing_game import METRICS as POINTING_GAME
+from harness.metrics.grounding.rec import METRICS as BOXES
+from harness.metrics.instances.average_precision import METRICS as AVERAGE_PRECISION
+from harness.metrics.instances.instance import METRICS as INSTANCE
+from harness.metrics.masks.overlap import METRICS as OVERLAP
+from harness.metrics.masks.surface import METRICS as SURFACE
+from harness.metrics.metric import Metric, Outcome, bind, sample_values, settle
+from harness.metrics.reports.bertscore import METRICS as BERTSCORE
+from harness.metrics.reports.bleu import METRICS as NGRAMS
+from harness.metrics.reports.cider import METRICS as CIDER
+from harness.metrics.reports.clinical_entities import METRICS as CLINICAL
+from harness.metrics.reports.meteor import METRICS as METEOR
+from harness.metrics.reports.meteor_java import METRICS as METEOR_JAVA
+from harness.metrics.reports.rouge import METRICS as ROUGE
 from harness.metrics.retrieval import METRICS as RETRIEVAL
-from harness.metrics.rouge import METRICS as ROUGE
-from harness.metrics.row import Metric, Outcome, bind, sample_values, settle
-from harness.metrics.surface import METRICS as SURFACE
-from harness.metrics.text import METRICS as TEXT
 
 METRICS: tuple[Metric, ...] = (
     *CHOICE,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from harness.metrics.row import Floats, Stats
+from harness.metrics.metric import Floats, Stats
 from harness.records import Sample
 
 MISS: Stats = (0.0, 1.0)

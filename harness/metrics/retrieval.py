@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
+from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Pair, Parameter, Stats
 from harness.metrics.ratios import ratio
-from harness.metrics.row import EmptyCases, Floats, Metric, Outcome, Pair, Parameter, Stats
 from harness.records import Prediction, Sample
 
 CUTOFFS = (1, 5, 10)

@@ -47,7 +47,7 @@ class Segmenter:
 @pytest.fixture(autouse=True)
 def without_java(monkeypatch: pytest.MonkeyPatch) -> None:
     """METEOR 1.5 starts two Java programs a task; its own tests cover it."""
-    monkeypatch.setattr("harness.metrics.meteor_java.shutil.which", lambda _: None)
+    monkeypatch.setattr("harness.metrics.reports.meteor_java.shutil.which", lambda _: None)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from harness.imaging import masks
-from harness.metrics.boxes import METRICS
-from harness.metrics.row import sample_values
+from harness.metrics.grounding.rec import METRICS
+from harness.metrics.metric import sample_values
 from harness.records import Box, Prediction, Sample, Target
 from harness.text import boxes
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from harness.aggregate import aggregate
-from harness.metrics import choice, closed, judge
-from harness.metrics.row import Metric, Outcome, sample_values
+from harness.metrics.answers import choice, closed, judge
+from harness.metrics.metric import Metric, Outcome, sample_values
 from harness.records import Prediction, Sample, Score, Target
 from harness.scoring import score
 from harness.text.choices.mmmu import mmmu_candidates

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.metrics import METRICS, Metric, bind, sample_values
-from harness.metrics.row import Missing
+from harness.metrics.metric import Missing
 from harness.records.codec import digest
 from tests.support.metric_cases import outcomes, pairs
 

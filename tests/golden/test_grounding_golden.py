@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from harness.imaging import masks
-from harness.metrics import average_precision, grounding, instance
-from harness.metrics.row import Metric, Stats, sample_values
+from harness.metrics.grounding import mask_to_entity
+from harness.metrics.instances import average_precision, instance
+from harness.metrics.metric import Metric, Stats, sample_values
 from harness.records import Entity, Mask, PredictedEntity, Prediction, Sample, Target
 
 CASES = json.loads((Path(__file__).parent / "grounding.json").read_text(encoding="utf-8"))
-ROWS = {(row.name, row.protocol): row for row in (*average_precision.METRICS, *grounding.METRICS, *instance.METRICS)}
+ROWS = {
+    (row.name, row.protocol): row for row in (*average_precision.METRICS, *mask_to_entity.METRICS, *instance.METRICS)
+}
 
 
 def mask(rows: str) -> Mask:

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from harness.imaging import masks, soft_masks
-from harness.metrics import overlap
-from harness.metrics.row import sample_values
+from harness.metrics.masks import overlap
+from harness.metrics.metric import sample_values
 from harness.records import Entity, Prediction, Sample, SoftMask, Target
 
 GOLDEN = json.loads(Path(__file__).with_name("m3d_masks.json").read_text(encoding="utf-8"))

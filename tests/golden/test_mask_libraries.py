@@ -16,8 +16,8 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import dice as scipy_dice
 
 from harness.imaging import masks
-from harness.metrics import overlap, surface
-from harness.metrics.row import Outcome, sample_values
+from harness.metrics.masks import overlap, surface
+from harness.metrics.metric import Outcome, sample_values
 from harness.records import Entity, Media, Prediction, Sample, Target
 from tests.support.random_mask_pairs import MaskPair, digest, mask_pairs
 

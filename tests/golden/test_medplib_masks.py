@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from harness.imaging import masks
-from harness.metrics import overlap
-from harness.metrics.row import Metric, sample_values
+from harness.metrics.masks import overlap
+from harness.metrics.metric import Metric, sample_values
 from harness.records import Entity, Prediction, Sample, Target
 
 CASES = json.loads(Path(__file__).with_name("medplib_masks.json").read_text(encoding="utf-8"))["cases"]

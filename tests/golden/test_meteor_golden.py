@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.metrics import meteor_java
-from harness.metrics.meteor import METRICS, align, meteor
-from harness.metrics.row import sample_values
+from harness.metrics.metric import sample_values
+from harness.metrics.reports import meteor_java
+from harness.metrics.reports.meteor import METRICS, align, meteor
 from harness.records import Prediction, Sample, Target
 from harness.text.sentence_splitter import sentences
 
@@ -54,7 +54,7 @@ def test_words_align_as_released(case: dict[str, Any], word_net: Any) -> None:
 def test_embeddings_are_matched_as_released(case: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("bert_score")
-    from harness.metrics.bert_encoder import greedy_match
+    from harness.metrics.reports.bert_encoder import greedy_match
 
     sides = [torch.tensor(case[side]) for side in ("reference", "prediction")]
     expected = case["f1"], case["precision"], case["recall"]

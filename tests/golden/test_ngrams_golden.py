@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.metrics import ngrams, rouge
-from harness.metrics.row import Metric, Stats, sample_values
+from harness.metrics.metric import Metric, Stats, sample_values
+from harness.metrics.reports import bleu as ngrams
+from harness.metrics.reports import rouge
 from harness.records import Prediction, Sample, Target
 from harness.text.ptb_tokenizer import caption_line
 from harness.text.tokenizers import rouge_tokens, tokens_13a, without_grounding_tags

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from harness import slices
+from harness.metrics.metric import sample_values
 from harness.metrics.retrieval import METRICS, matrix_outcome, matrix_ranks, volume_scores
-from harness.metrics.row import sample_values
 
 CASES = json.loads((Path(__file__).parent / "m3d_retrieval.json").read_text(encoding="utf-8"))
 ROWS = {row.protocol: row for row in METRICS}

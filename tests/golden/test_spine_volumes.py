@@ -15,8 +15,8 @@ from scipy.spatial import cKDTree
 
 from harness.imaging import masks
 from harness.imaging.target_size import target_size
-from harness.metrics import overlap, surface
-from harness.metrics.row import bind, sample_values
+from harness.metrics.masks import overlap, surface
+from harness.metrics.metric import bind, sample_values
 from harness.records import Entity, Media, Prediction, Sample, Target
 
 ROWS = {row.name: row for row in (*overlap.METRICS, *surface.METRICS) if row.protocol == "standard"}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.metrics.row import sample_values
-from harness.metrics.text import METRICS
+from harness.metrics.answers.short_answer import METRICS
+from harness.metrics.metric import sample_values
 from harness.records import Prediction, Sample, Target
 from harness.text.normalisers import medplib_normalise
 

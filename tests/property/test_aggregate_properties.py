@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.aggregate import aggregate
-from harness.metrics.text import METRICS
+from harness.metrics.answers.short_answer import METRICS
 from harness.records import Result, Score, ScoreStatus
 
 STATUSES: tuple[ScoreStatus, ...] = ("ok", "ok", "ok", "unparsed", "undefined", "unjudged", "scorer_error")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from harness.metrics.boxes import m3d_iou, true_iou
+from harness.metrics.grounding.rec import m3d_iou, true_iou
 from harness.metrics.retrieval import CUTOFFS, fair_credits, first_credits, matrix_ranks
 from harness.text.grounded_text import parse
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.choice import METRICS
-from harness.metrics.judge import standard_points
-from harness.metrics.row import Metric, sample_values, settle
+from harness.metrics.answers.choice import METRICS
+from harness.metrics.answers.judge import standard_points
+from harness.metrics.metric import Metric, sample_values, settle
 from harness.records import Prediction, Sample, Target
 from harness.text.choices.mmmu import mmmu_candidates, mmmu_match
 from harness.text.choices.strict import exact, strict_letter

@@ -9,16 +9,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harness.imaging import masks
-from harness.metrics import average_precision, grounding, instance
-from harness.metrics.average_precision import average_precision as interpolated
-from harness.metrics.row import Metric, Outcome, Stats, sample_values
+from harness.metrics.grounding import mask_to_entity
+from harness.metrics.instances import average_precision, instance
+from harness.metrics.instances.average_precision import average_precision as interpolated
+from harness.metrics.metric import Metric, Outcome, Stats, sample_values
 from harness.records import Entity, Mask, PredictedEntity, Prediction, Sample, Target
 
 FEW = settings(max_examples=40, deadline=None)  # the first matching of a process imports scipy's solver
 Named = tuple[str, Mask]
 Scored = tuple[list[Mask], list[Mask], list[float]]
 
-ROWS = {(row.name, row.protocol): row for row in (*average_precision.METRICS, *instance.METRICS, *grounding.METRICS)}
+ROWS = {
+    (row.name, row.protocol): row for row in (*average_precision.METRICS, *instance.METRICS, *mask_to_entity.METRICS)
+}
 SYMMETRIC = [ROWS[key] for key in (("detection_f1", "standard"), ("mask_to_entity_f1", "mimo"))]
 
 

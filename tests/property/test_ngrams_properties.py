@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics import ngrams, rouge
-from harness.metrics.rouge import common_length
-from harness.metrics.row import Metric, sample_values
+from harness.metrics.metric import Metric, sample_values
+from harness.metrics.reports import bleu, rouge
+from harness.metrics.reports.rouge import common_length
 from harness.records import Prediction, Sample, Target
 from harness.text.ptb_tokenizer import caption_line
 from harness.text.tokenizers import unicode_words, without_grounding_tags
 
-METRICS = (*ngrams.METRICS, *rouge.METRICS)
+METRICS = (*bleu.METRICS, *rouge.METRICS)
 ROWS = {(metric.name, metric.protocol): metric for metric in METRICS}
 EACH = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: f"{metric.name}-{metric.protocol}")
 TEXT = st.text(st.sampled_from("ab T2-.,'(<p>/ \n\t肺3") | st.characters(codec="utf-8"), max_size=25)

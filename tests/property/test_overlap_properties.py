@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from harness.imaging import masks
-from harness.metrics import overlap
-from harness.metrics.row import Metric, Outcome, sample_values
+from harness.metrics.masks import overlap
+from harness.metrics.metric import Metric, Outcome, sample_values
 from harness.records import Entity, Prediction, Sample, Target
 
 Bools = NDArray[np.bool_]

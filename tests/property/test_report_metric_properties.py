@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.metrics.clinical import METRICS as CLINICAL
-from harness.metrics.meteor import METRICS, align, meteor
-from harness.metrics.row import sample_values
+from harness.metrics.metric import sample_values
+from harness.metrics.reports.clinical_entities import METRICS as CLINICAL
+from harness.metrics.reports.meteor import METRICS, align, meteor
 from harness.records import Prediction, Sample, Target
 from harness.text.nltk_tokenizer import nltk_words
 from harness.text.sentence_splitter import sentences

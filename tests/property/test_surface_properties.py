@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from harness.imaging import masks
-from harness.metrics import surface
-from harness.metrics.row import Metric, sample_values
+from harness.metrics.masks import surface
+from harness.metrics.metric import Metric, sample_values
 from harness.records import Entity, Media, Prediction, Sample, Target
 
 Bools = NDArray[np.bool_]

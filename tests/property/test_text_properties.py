@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.row import Metric, sample_values
-from harness.metrics.text import METRICS
+from harness.metrics.answers.short_answer import METRICS
+from harness.metrics.metric import Metric, sample_values
 from harness.records import Prediction, Sample, Target
 from harness.text.normalisers import standard_normalise, words, yes_no
 

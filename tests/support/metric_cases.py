@@ -8,8 +8,8 @@ import numpy as np
 from harness.imaging import masks
 from harness.line_readers import read_pair
 from harness.metrics import Metric, Outcome, settle
+from harness.metrics.metric import LineKind, Pair
 from harness.metrics.retrieval import matrix_outcome
-from harness.metrics.row import LineKind, Pair
 from harness.records import Entity, Json, Prediction, Sample, Target
 
 TEXTS: Sequence[tuple[str, list[str]]] = (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.aggregate import aggregate, to_json
-from harness.metrics.row import Floats, Metric, Outcome, Stats
+from harness.metrics.metric import Floats, Metric, Outcome, Stats
 from harness.records import Result, Score
 
 

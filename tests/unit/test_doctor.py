@@ -12,7 +12,7 @@ from harness import doctor
 from harness.cli import main
 from harness.doctor import Finding, examine, is_sound
 from harness.errors import DataError
-from harness.metrics.row import Missing
+from harness.metrics.metric import Missing
 from harness.text import wordnet_install
 
 

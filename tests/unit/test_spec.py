@@ -8,7 +8,7 @@ import harness.metrics
 import harness.releases
 from harness.errors import SpecError
 from harness.imaging.windowing import Percentiles
-from harness.metrics.row import Metric, Outcome
+from harness.metrics.metric import Metric, Outcome
 from harness.plug_ins import load_metric, load_reader
 from harness.releases.reader import Reader
 from harness.spec import check_file, index, task_folders

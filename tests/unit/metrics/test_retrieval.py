@@ -7,8 +7,8 @@ import pytest
 
 from harness.errors import DataError
 from harness.metrics import retrieval
+from harness.metrics.metric import Metric, bind, sample_values
 from harness.metrics.retrieval import METRICS, fair_credits, matrix_outcome, matrix_ranks
-from harness.metrics.row import Metric, bind, sample_values
 from harness.records import Prediction, Sample, Target
 
 ROWS = {row.protocol: row for row in METRICS}

@@ -1,0 +1,1 @@
+"""Metrics of short answers: options, closed and open answers, replies of an LLM judge."""

@@ -1,0 +1,364 @@
+"""Accuracy on questions with options: one row per rule of reading the chosen option out of a prediction."""
+
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+
+from harness.errors import DataError
+from harness.metrics.answers.closed import mmmu_open, mmmu_open_ceiling
+from harness.metrics.metric import EmptyCase, EmptyCases, Metric, Outcome, Pair, Parameter
+from harness.metrics.ratios import MISS, UNCOUNTED, ratio
+from harness.records import Prediction, Sample
+from harness.text.choices.medevalkit import medevalkit
+from harness.text.choices.mmmu import mmmu
+from harness.text.choices.reading import Reading, lettered
+from harness.text.choices.similarity import huatuo, omnimedvqa
+from harness.text.choices.strict import exact, strict_letter
+from harness.text.choices.vlmevalkit import vlmevalkit
+from harness.text.normalisers import medplib_normalise
+
+
+def same_text(sample: Sample, letter: str) -> bool:
+    """Return whether the option of that letter has the right option's text, ends trimmed: of doubles any is right."""
+    return _trimmed(sample).get(letter) == right_text(sample)
+
+
+def same_letter(sample: Sample, letter: str) -> bool:
+    """Return whether it is the right letter, case and all."""
+    return letter == sample.target.choice
+
+
+def first_letter_of_text(sample: Sample, letter: str) -> bool:
+    """Return whether it is the letter of the first option with the right option's text: the only one that counts."""
+    text = right_text(sample)
+    return letter == next(other for other, option in _trimmed(sample).items() if option == text)
+
+
+def outcome(reading: Reading, *, right: bool) -> Outcome:
+    """Return what a reading is worth: an unread reply is `unparsed`, a letter that no option has is just wrong."""
+    detail = {"letter": reading.letter, "rule": reading.rule}
+    if reading.letter is None:
+        return Outcome("unparsed", MISS, detail)
+    return Outcome("ok", (float(right), 1.0), detail)
+
+
+def _trimmed(sample: Sample) -> dict[str, str]:
+    return {letter: option.strip() for letter, option in lettered(sample.choices).items()}
+
+
+Read = Callable[[str, Sequence[str]], Reading]
+IsRight = Callable[[Sample, str], bool]
+Score = Callable[[Sample, Prediction], Outcome]
+
+_MMMU_SEED = 42  # MMMU, eval_utils.py
+_EMPTY_TARGET = "An empty target: no option is the right one."
+_MMMU_READING = (
+    "Read by the first of: a letter in round brackets; one between blanks; an option's text in a reply of more than "
+    "five words. Of several the last counts. Without options: as mmmu_open."
+)
+_MMMU_SOURCE = (
+    "eval_utils.py of github.com/MMMU-Benchmark/MMMU, with the unwrapping of "
+    "github.com/alibaba-damo-academy/MedEvalKit (9b12e3b)"
+)
+
+
+def _by_reading(read: Read, is_right: IsRight) -> Score:
+    """Return a score that reads a letter out of the reply; a sample without a right option is undefined."""
+
+    def score(sample: Sample, prediction: Prediction) -> Outcome:
+        if right_text(sample) is None:
+            return Outcome("undefined")
+        reading = read(reply(prediction), sample.choices)
+        return outcome(reading, right=reading.letter is not None and is_right(sample, reading.letter))
+
+    return score
+
+
+def medplib_score(sample: Sample, prediction: Prediction) -> Outcome:
+    """Compare the reply with the right option's text, both as MedPLIB's normaliser leaves them.
+
+    0 or 1. Letters are not read: "B" is wrong, and a right option "A" normalises to nothing, as does an empty reply.
+    The right text is the target's first answer, else that of the right letter; without either the score is undefined.
+
+    Source: MedPLIB's cal_metric_omniMedVQA.
+    """
+    text = sample.target.answers[0] if sample.target.answers else right_text(sample)
+    if text is None:
+        return Outcome("undefined")
+    hit = medplib_normalise(reply(prediction)) == medplib_normalise(text)
+    return Outcome("ok", (float(hit), 1.0), {"letter": sample.target.choice if hit else None, "rule": "equal_text"})
+
+
+def m3d_score(sample: Sample, prediction: Prediction) -> Outcome:
+    """Look for the right letter and a full stop anywhere in the reply, case and all.
+
+    0 or 1, an empty reply 0. Nothing else is read, so a reply that lists all options is right. Without a right letter
+    the score is undefined.
+
+    Source: M3D's Bench/eval/eval_vqa.py.
+    """
+    letter = sample.target.choice
+    if letter is None:
+        return Outcome("undefined")
+    hit = f"{letter}." in reply(prediction)
+    return Outcome("ok", (float(hit), 1.0), {"letter": letter if hit else None, "rule": "letter_and_full_stop"})
+
+
+def prefix_score(sample: Sample, prediction: Prediction, normalise: str = "mean") -> Outcome:
+    """Take the option whose continuation has the lowest negative log likelihood, of equals the first.
+
+    0 or 1. The released score takes the largest of softmax(1 / mean NLL), which is the lowest mean. `normalise: sum`
+    multiplies each mean by its number of tokens. No likelihoods at all: `unparsed`; no right option: undefined.
+
+    Raises:
+        DataError: There is not one number per option, or `sum` lacks the token counts.
+    Source: OmniMedVQA, arXiv:2402.09181, prefix-based score.
+    """
+    if right_text(sample) is None:
+        return Outcome("undefined")
+    losses = _losses(sample, prediction, normalise) if prediction.nll else {}
+    letter = min(losses, key=losses.__getitem__, default=None)
+    return outcome(Reading(letter, f"lowest_{normalise}_nll"), right=letter is not None and same_text(sample, letter))
+
+
+def _losses(sample: Sample, prediction: Prediction, normalise: str) -> dict[str, float]:
+    """Return the loss of each option, by letter."""
+    options = len(sample.choices)
+    if len(prediction.nll) != options:
+        raise DataError(f"{sample.id}: nll: expected one number per option ({options}), found {len(prediction.nll)}")
+    counts = prediction.nll_tokens if normalise == "sum" else (1,) * options
+    if len(counts) != options:
+        raise DataError(
+            f"{sample.id}: nll_tokens: expected one per option ({options}), as 'normalise: sum' multiplies by them, "
+            f"found {len(counts)}; let the model answer with nll_tokens or use 'normalise: mean'"
+        )
+    losses = (mean * count for mean, count in zip(prediction.nll, counts, strict=True))
+    return dict(zip(lettered(sample.choices), losses, strict=False))
+
+
+def mmmu_prepare(pairs: Iterable[Pair]) -> Score:
+    """Return MMMU's score with the draws of a corpus: its n-th unread reply gets the n-th draw of seed 42.
+
+    As released: the generator is seeded once and drawn from in the order of the file, for unread replies only, empty
+    ones too. A reply given again to the same sample keeps its draw. Each score is 0 or 1; no right option: undefined.
+
+    Source: eval_utils.py of github.com/MMMU-Benchmark/MMMU.
+    """
+    draws = Random(_MMMU_SEED)
+    drawn: dict[tuple[str, str], Reading] = {}
+    for sample, prediction in pairs:
+        place = (sample.id, reply(prediction))
+        if place not in drawn and _is_unread(sample, place[1]):
+            drawn[place] = Reading(draws.choice(list(lettered(sample.choices))), "drawn")
+
+    def score(sample: Sample, prediction: Prediction) -> Outcome:
+        reading = drawn.get((sample.id, reply(prediction)))
+        if reading is None:
+            return _mmmu_no_random(sample, prediction)
+        return outcome(reading, right=same_letter(sample, reading.letter or ""))
+
+    return score
+
+
+def mmmu_score(sample: Sample, prediction: Prediction) -> Outcome:
+    """Score a reply as MMMU does in a corpus that holds no other."""
+    return mmmu_prepare([(sample, prediction)])(sample, prediction)
+
+
+_mmmu_letter = _by_reading(mmmu, same_letter)
+
+
+def _mmmu_no_random(sample: Sample, prediction: Prediction) -> Outcome:
+    """Score a reply as MMMU does: a letter where there are options, else by its rule for open questions."""
+    return mmmu_open(sample, prediction) if _is_open(sample) else _mmmu_letter(sample, prediction)
+
+
+def _is_open(sample: Sample) -> bool:
+    return not sample.choices and bool(sample.target.answers)
+
+
+def _has_text_or_is_open(sample: Sample) -> bool:
+    return _is_open(sample) or _has_text(sample)
+
+
+def _mmmu_best(sample: Sample) -> float:
+    return mmmu_open_ceiling(sample) if _is_open(sample) else 1.0
+
+
+def _is_unread(sample: Sample, text: str) -> bool:
+    return right_text(sample) is not None and mmmu(text, sample.choices).letter is None
+
+
+def _has_text(sample: Sample) -> bool:
+    return right_text(sample) is not None
+
+
+def _has_text_or_answer(sample: Sample) -> bool:
+    return bool(sample.target.answers) or _has_text(sample)
+
+
+def _has_letter(sample: Sample) -> bool:
+    return sample.target.choice is not None
+
+
+def _row(
+    protocol: str,
+    score: Callable[..., Outcome],
+    summary: str,
+    *,
+    formula: str,
+    empty: EmptyCase,
+    source: str,
+    note: str = "",
+    is_defined: Callable[[Sample], bool] = _has_text,
+    best: Callable[[Sample], float] = lambda _: 1.0,
+    parameters: tuple[Parameter, ...] = (),
+    prepare: Callable[[Iterable[Pair]], Score] | None = None,
+) -> Metric:
+    return Metric(
+        name="choice_accuracy",
+        protocol=protocol,
+        version=1,
+        values=("choice_accuracy",),
+        stats=("hits", "samples"),
+        line="choice",
+        suits=frozenset({"choice"}),
+        score=score,
+        combine=ratio,
+        worst=lambda sample: MISS if is_defined(sample) else UNCOUNTED,
+        ceiling=lambda sample: best(sample) if is_defined(sample) else None,
+        prepare=prepare,
+        parameters=parameters,
+        summary=summary,
+        formula=formula,
+        empty=EmptyCases(
+            prediction=empty, target="undefined", both="undefined", note=f"{_EMPTY_TARGET} {note}".strip()
+        ),
+        source=source,
+    )
+
+
+_NORMALISE = Parameter(
+    name="normalise",
+    default="mean",
+    summary="Compare the mean NLL per token of the continuations or its sum.",
+    choices=("mean", "sum"),
+)
+
+METRICS: tuple[Metric, ...] = (
+    _row(
+        "strict-letter",
+        _by_reading(strict_letter, same_text),
+        "Share of right options: letters that exist and option texts only, never a guess; compared by option text.",
+        formula="1 if the option read has the right option's text. Read by the first of: the whole reply is a letter; "
+        "it begins with one and a mark; answer or option, then a letter; it equals one option's text.",
+        empty="unparsed",
+        source="ours",
+    ),
+    _row(
+        "exact",
+        _by_reading(exact, same_text),
+        "Share of right options; a reply is an option's letter or text to the character, or it is not read.",
+        formula="1 if the option whose letter or text the trimmed reply equals has the right option's text.",
+        empty="unparsed",
+        source="ours",
+    ),
+    _row(
+        "medplib",
+        medplib_score,
+        "Share of replies equal to the right option's text after MedPLIB's normaliser; letters are wrong.",
+        formula="1 if reply and right option's text are equal, each normalised once.",
+        empty=0.0,
+        note="A text that normalises to nothing, such as an article, equals the empty reply.",
+        source="cal_metric_omniMedVQA of MedPLIB, arXiv:2412.09278",
+        is_defined=_has_text_or_answer,
+    ),
+    _row(
+        "omnimedvqa-qa",
+        _by_reading(omnimedvqa, same_text),
+        "Share of replies most like the right option by difflib, as OmniMedVQA's question-answering score.",
+        formula="1 if the option of the largest difflib ratio with the reply, of equals the first, has the right text.",
+        empty="unparsed",
+        source="question-answering score of OmniMedVQA, arXiv:2402.09181; github.com/OpenGVLab/Multi-Modality-Arena",
+    ),
+    _row(
+        "omnimedvqa-prefix",
+        prefix_score,
+        "Share of samples whose right option has the lowest NLL as a continuation, as OmniMedVQA's prefix score.",
+        formula="1 if the option of the least NLL, of equals the first, has the right option's text.",
+        empty="unparsed",
+        note="Empty: no likelihoods.",
+        source="prefix-based score of OmniMedVQA, arXiv:2402.09181; github.com/OpenGVLab/Multi-Modality-Arena",
+        parameters=(_NORMALISE,),
+    ),
+    _row(
+        "huatuo",
+        _by_reading(huatuo, first_letter_of_text),
+        "Share of right letters as HuatuoGPT-Vision's matcher reads them: the first lone a-n, option text, likeness.",
+        formula="1 if the letter read, in its case, is that of the first option with the right text. Read by the "
+        "first of: a lone letter a to n; the option text that occurs last; the option most alike, of equals the last.",
+        empty="varies",
+        note="An empty reply is read as the last option.",
+        source="scorer.py of github.com/FreedomIntelligence/HuatuoGPT-Vision (2025-01), handed the options",
+    ),
+    _row(
+        "medevalkit",
+        _by_reading(medevalkit, same_letter),
+        "Share of right letters as MedEvalKit reads them for OmniMedVQA: unwrapped letter, else likeness.",
+        formula="1 if the letter read is the right one. Read by the first of: what is left of the unwrapped reply is a "
+        "letter; the option, written as a. text, that is most like it, of equals the first.",
+        empty="varies",
+        note="An empty reply is read as the first option.",
+        source="utils/utils.py of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b)",
+    ),
+    _row(
+        "vlmevalkit",
+        _by_reading(vlmevalkit, same_letter),
+        "Share of right letters as VLMEvalKit reads them without a judge.",
+        formula="1 if the letter read is the right one. Read by the first of: the only option letter, among the last "
+        "four words; a letter behind answer is; the only option text in a short reply.",
+        empty="unparsed",
+        source="vlmeval/utils/matching_util.py of github.com/open-compass/VLMEvalKit (e8e78f0)",
+    ),
+    _row(
+        "mmmu",
+        mmmu_score,
+        "Share of right letters as MMMU reads them, unread replies drawn at random with its seed 42 in sample order.",
+        formula=f"1 if the letter read, or for an unread reply the one drawn, is the right one. {_MMMU_READING}",
+        empty="varies",
+        note="An empty reply is given an option by the draw.",
+        source=_MMMU_SOURCE,
+        is_defined=_has_text_or_is_open,
+        best=_mmmu_best,
+        prepare=mmmu_prepare,
+    ),
+    _row(
+        "mmmu-no-random",
+        _mmmu_no_random,
+        "Share of right letters as MMMU reads them, unread replies wrong in place of drawn at random.",
+        formula=f"1 if the letter read is the right one. {_MMMU_READING}",
+        empty="unparsed",
+        source=_MMMU_SOURCE,
+        is_defined=_has_text_or_is_open,
+        best=_mmmu_best,
+    ),
+    _row(
+        "m3d",
+        m3d_score,
+        "Share of replies that hold the right letter and a full stop, as M3D scores closed questions.",
+        formula="1 if the right letter and a full stop stand anywhere in the reply, case and all.",
+        empty=0.0,
+        source="Bench/eval/eval_vqa.py of M3D, arXiv:2404.00578",
+        is_defined=_has_letter,
+    ),
+)
+
+
+def reply(prediction: Prediction) -> str:
+    """Return the reply's text; where the model gave a letter and no text, the letter."""
+    text = prediction.text or ""
+    return text if text.strip() else prediction.choice or text
+
+
+def right_text(sample: Sample) -> str | None:
+    """Return the text of the right option, ends trimmed; None where no option has the right letter."""
+    return _trimmed(sample).get(sample.target.choice or "")

@@ -1,0 +1,108 @@
+"""Short answers as released code compares them: MedEvalKit's closed questions, MMMU's open ones."""
+
+from collections.abc import Callable
+
+from harness.metrics.metric import EmptyCases, Metric, Outcome
+from harness.metrics.ratios import miss_if_answered, ratio
+from harness.records import Prediction, Sample
+from harness.text.choices.medevalkit import unwrapped
+from harness.text.choices.mmmu import mmmu_candidates, mmmu_match
+
+
+def medevalkit_closed(sample: Sample, prediction: Prediction) -> Outcome:
+    """Compare the unwrapped reply without line ends and full stops with the first answer, both in lower case.
+
+    0 or 1; no answer to compare with: undefined. An answer that holds a full stop is never met, as released. Source:
+    `judge_close_end_vqa` of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b), which scores closed questions of
+    SLAKE, VQA-RAD and PathVQA whose answer is not yes or no.
+    """
+    if not sample.target.answers:
+        return Outcome("undefined")
+    text = unwrapped(prediction.text or "").replace("\n", "").replace(".", "")
+    return Outcome("ok", (float(text == sample.target.answers[0].lower()), 1.0), {"rule": "equal_text"})
+
+
+def mmmu_open(sample: Sample, prediction: Prediction) -> Outcome:
+    """Look for any answer among the texts and numbers that an open reply may mean.
+
+    0 or 1: a text counts when it holds an answer's text, a number when it equals an answer's to two decimals. No
+    answer to compare with: undefined. Source: `parse_open_response` and `eval_open` of
+    github.com/MMMU-Benchmark/MMMU.
+    """
+    if not sample.target.answers:
+        return Outcome("undefined")
+    candidates = mmmu_candidates(prediction.text or "")
+    found = mmmu_match(candidates, sample.target.answers)
+    rule = {str: "holds_text", float: "equal_number"}.get(type(found), "none")
+    return Outcome("ok", (float(found is not None), 1.0), {"rule": rule, "candidates": list(map(str, candidates))})
+
+
+def _closed_ceiling(sample: Sample) -> float:
+    return float(not set(sample.target.answers[0]) & {".", "\n"})
+
+
+def mmmu_open_ceiling(sample: Sample) -> float:
+    """Return 0 where no reply can be right: after a key, such as the "is " of "stenosis left", too little is left."""
+    answers = sample.target.answers
+    replies = (form for answer in answers for form in (answer, f"is {answer}\n."))
+    return float(any(mmmu_match(mmmu_candidates(reply), answers) is not None for reply in replies))
+
+
+def _row(
+    name: str,
+    protocol: str,
+    score: Callable[[Sample, Prediction], Outcome],
+    ceiling: Callable[[Sample], float],
+    summary: str,
+    *,
+    formula: str,
+    empty: EmptyCases,
+    source: str,
+) -> Metric:
+    return Metric(
+        name=name,
+        protocol=protocol,
+        version=1,
+        values=(name,),
+        stats=("hits", "samples"),
+        line="text",
+        suits=frozenset({"text"}),
+        score=score,
+        combine=ratio,
+        worst=miss_if_answered,
+        ceiling=lambda sample: ceiling(sample) if sample.target.answers else None,
+        summary=summary,
+        formula=formula,
+        empty=empty,
+        source=source,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _row(
+        "vqa_accuracy",
+        "medevalkit-closed",
+        medevalkit_closed,
+        _closed_ceiling,
+        "Share of replies equal to the first answer once MedEvalKit has taken them out of their wrapping.",
+        formula="1 if the unwrapped reply, without line ends and full stops, equals the first answer in lower case.",
+        empty=EmptyCases(
+            prediction=0.0,
+            target=0.0,
+            both=1.0,
+            note="An answer that holds a full stop is never met.",
+        ),
+        source="judge_close_end_vqa of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b)",
+    ),
+    _row(
+        "mmmu_open",
+        "mmmu",
+        mmmu_open,
+        mmmu_open_ceiling,
+        "Share of open replies whose key parts hold an answer's text or equal its number, as MMMU scores them.",
+        formula="1 if a key part of the reply holds an answer's text, or a number in it equals an answer's to two "
+        "decimals.",
+        empty=EmptyCases(prediction=0.0, target=1.0, both=1.0, note="Every text holds an empty answer."),
+        source="parse_open_response and eval_open of github.com/MMMU-Benchmark/MMMU",
+    ),
+)

@@ -1,0 +1,197 @@
+"""Scores of short answers in words: exact accuracy and token precision, recall and F1."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
+from harness.metrics.ratios import MISS, f1_precision_recall, miss_if_answered, ratio, shares
+from harness.records import Prediction, Sample
+from harness.text.normalisers import medplib_normalise, standard_normalise, vqa_v2_normalise, words, yes_no
+
+_YES_NO_ANSWERS = frozenset({"yes", "no", "是", "否"})
+
+
+def _reply(prediction: Prediction) -> str:
+    return prediction.text or ""
+
+
+def _reference(sample: Sample) -> str:
+    return sample.target.answers[0]
+
+
+def _hit(right: bool, rule: str) -> Outcome:
+    return Outcome("ok", (float(right), 1.0), {"rule": rule})
+
+
+def _standard_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
+    """Compare as protocol `standard`: by yes or no where the reference is one, else by equal text."""
+    if not sample.target.answers:
+        return Outcome("undefined")
+    accepted = {standard_normalise(answer) for answer in sample.target.answers}
+    if standard_normalise(_reference(sample)) not in _YES_NO_ANSWERS:
+        return _hit(standard_normalise(_reply(prediction)) in accepted, "equal_text")
+    answer = yes_no(_reply(prediction))
+    if answer is None:
+        return Outcome("unparsed", MISS, {"rule": "yes_no"})
+    return _hit(answer in {yes_no(text) for text in accepted & _YES_NO_ANSWERS}, "yes_no")
+
+
+def _equality(normalise: Callable[[str], str]) -> Callable[[Sample, Prediction], Outcome]:
+    """Return a score that compares the normalised reply with the normalised first answer."""
+
+    def score(sample: Sample, prediction: Prediction) -> Outcome:
+        if not sample.target.answers:
+            return Outcome("undefined")
+        return _hit(normalise(_reply(prediction)) == normalise(_reference(sample)), "equal_text")
+
+    return score
+
+
+def _accuracy_ceiling(sample: Sample) -> float | None:
+    return 1.0 if sample.target.answers else None
+
+
+def _standard_tokens(sample: Sample, prediction: Prediction) -> Outcome:
+    """Count words in common, each as often as both sides have it."""
+    if not sample.target.answers:
+        return Outcome("undefined")
+    predicted, target = Counter(words(_reply(prediction))), Counter(words(_reference(sample)))
+    if not predicted and not target:
+        return Outcome("undefined")
+    return Outcome("ok", (float((predicted & target).total()), float(predicted.total()), float(target.total())))
+
+
+def _standard_tokens_combine(sums: Floats) -> Floats:
+    return f1_precision_recall(sums[..., 0], sums[..., 1], sums[..., 2])
+
+
+def _standard_tokens_worst(sample: Sample) -> Stats:
+    """Return the stats of an empty reply."""
+    return (0.0, 0.0, float(len(words(_reference(sample)))) if sample.target.answers else 0.0)
+
+
+def _standard_tokens_ceiling(sample: Sample) -> float | None:
+    return 1.0 if sample.target.answers and words(_reference(sample)) else None
+
+
+def _medplib_words(text: str) -> Counter[str]:
+    """Return the words as MedPLIB's open-ended metrics count them: its normaliser runs twice."""
+    return Counter(medplib_normalise(medplib_normalise(text)).split())
+
+
+def _medplib_tokens(sample: Sample, prediction: Prediction) -> Outcome:
+    """Count as released: tp and fp in the reply's counts, fn in the reference's, nothing clipped."""
+    if not sample.target.answers:
+        return Outcome("undefined")
+    predicted, target = _medplib_words(_reply(prediction)), _medplib_words(_reference(sample))
+    tp = sum(count for word, count in predicted.items() if word in target)
+    fn = sum(count for word, count in target.items() if word not in predicted)
+    return Outcome("ok", (float(tp), float(predicted.total() - tp), float(fn)))
+
+
+def _medplib_tokens_combine(sums: Floats) -> Floats:
+    tp, fp, fn = sums[..., 0], sums[..., 1], sums[..., 2]
+    precision, recall = shares(tp, tp + fp, 0.0), shares(tp, tp + fn, 0.0)
+    f1 = shares(2 * precision * recall, precision + recall, 0.0)
+    return np.stack([f1, precision, recall], axis=-1)
+
+
+def _medplib_tokens_worst(sample: Sample) -> Stats:
+    """Return the stats of an empty reply."""
+    return (0.0, 0.0, float(_medplib_words(_reference(sample)).total()) if sample.target.answers else 0.0)
+
+
+def _medplib_tokens_ceiling(sample: Sample) -> float | None:
+    """Return 1; 0 where no word of the reference survives, which the released code scores 0 whatever the reply."""
+    if not sample.target.answers:
+        return None
+    return 1.0 if _medplib_words(_reference(sample)) else 0.0
+
+
+def _accuracy(
+    protocol: str, score: Callable[[Sample, Prediction], Outcome], summary: str, *, formula: str, note: str, source: str
+) -> Metric:
+    return Metric(
+        name="vqa_accuracy",
+        protocol=protocol,
+        version=1,
+        values=("vqa_accuracy",),
+        stats=("hits", "samples"),
+        line="text",
+        suits=frozenset({"text"}),
+        score=score,
+        combine=ratio,
+        worst=miss_if_answered,
+        ceiling=_accuracy_ceiling,
+        summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target=0.0, both=1.0, note=note),
+        source=source,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _accuracy(
+        "standard",
+        _standard_accuracy,
+        "Share of right answers: yes or no read from the reply's words, other answers equal after normalising.",
+        formula="First answer yes or no: 1 if the reply's words hold exactly one of the two and an answer is the same; "
+        "both or neither: unparsed. Else 1 if the normalised reply equals a normalised answer.",
+        note="Against yes or no an empty reply is unparsed.",
+        source="ours",
+    ),
+    _accuracy(
+        "vqa-v2",
+        _equality(vqa_v2_normalise),
+        "Share of replies equal to the first answer after the VQA v2 normaliser.",
+        formula="1 if reply and first answer are equal, each normalised once.",
+        note="What normalises to nothing, such as an article, is empty.",
+        source="Goyal et al., arXiv:1612.00837, evaluation code; one answer in place of ten",
+    ),
+    _accuracy(
+        "medplib",
+        _equality(medplib_normalise),
+        "Share of replies equal to the first answer after MedPLIB's normaliser, as released.",
+        formula="1 if reply and first answer are equal, each normalised once.",
+        note="What normalises to nothing, such as an article, is empty.",
+        source="VQA metrics of MedPLIB, arXiv:2412.09278",
+    ),
+    Metric(
+        name="token_prf",
+        protocol="standard",
+        version=1,
+        values=("f1", "precision", "recall"),
+        stats=("overlap", "predicted", "target"),
+        line="text",
+        suits=frozenset({"text"}),
+        score=_standard_tokens,
+        combine=_standard_tokens_combine,
+        worst=_standard_tokens_worst,
+        ceiling=_standard_tokens_ceiling,
+        summary="Words in common with the first answer, each counted as often as both sides have it.",
+        formula="c = shared words, each the lesser of its two counts; precision = c / words of the reply, "
+        "recall = c / words of the answer, F1 = 2 c / (words of both).",
+        empty=EmptyCases(prediction=0.0, target=0.0, both="undefined"),
+        source="ours; token F1 as in Rajpurkar et al., arXiv:1606.05250, with our normaliser",
+    ),
+    Metric(
+        name="token_prf",
+        protocol="medplib",
+        version=1,
+        values=("f1", "precision", "recall"),
+        stats=("tp", "fp", "fn"),
+        line="text",
+        suits=frozenset({"text"}),
+        score=_medplib_tokens,
+        combine=_medplib_tokens_combine,
+        worst=_medplib_tokens_worst,
+        ceiling=_medplib_tokens_ceiling,
+        summary="Words in common with the first answer as MedPLIB counts them: no clipping.",
+        formula="tp = words of the reply that the answer has, fp = its others, fn = words of the answer that the "
+        "reply lacks; P = tp / (tp + fp), R = tp / (tp + fn), F1 = 2 P R / (P + R). Both texts are normalised twice.",
+        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
+        source="open-ended metrics of MedPLIB, arXiv:2412.09278",
+    ),
+)

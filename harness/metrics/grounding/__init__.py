@@ -1,0 +1,1 @@
+"""Metrics that bind words to places: named masks, referring expressions, pointing."""

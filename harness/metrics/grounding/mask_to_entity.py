@@ -1,0 +1,293 @@
+"""Names with masks: mask-to-entity F1, GLaMM's recall and hallucination.
+
+An entity of a prediction is a name and, where the model grounded it, a mask. `harness.text.grounded_text` reads both
+out of a reply that only has tags. Where the target is `absent` there is no entity to find.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.imaging import masks
+from harness.metrics.instances.matching import best_matching, iou_table, target_entities, target_masks
+from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Parameter, Stats
+from harness.metrics.ratios import f1_precision_recall, ratio, shares
+from harness.records import Mask, Prediction, Sample
+from harness.text.grounded_text import normalise_name
+
+_SUITS = frozenset({"grounded_text"})
+_HALF = 0.5
+RECALL_FORMULA = "pairs of IoU 0.5 or more and like names, largest IoU first until one fails / target names."
+RECALL_EMPTY = EmptyCases(prediction=0.0, target=0.0, both=0.0, note="Empty: no entity.")
+
+Similarity = Callable[[str, str], float]
+"""How alike a target's name and a predicted one are; GLaMM asks for 0.5."""
+
+
+def _predicted_mask(prediction: Prediction, index: int | None) -> Mask | None:
+    return None if index is None else prediction.masks[index]
+
+
+def _sided_iou(sample: Sample, rows: Sequence[Mask | None], columns: Sequence[Mask | None]) -> Floats:
+    """Return the IoU of every pair; 0 where a side has no mask, and for two empty ones."""
+    table = np.zeros((len(rows), len(columns)))
+    row_places = [place for place, mask in enumerate(rows) if mask is not None]
+    column_places = [place for place, mask in enumerate(columns) if mask is not None]
+    found = [mask for mask in rows if mask is not None], [mask for mask in columns if mask is not None]
+    table[np.ix_(row_places, column_places)] = iou_table(*found, sample.id)
+    return table
+
+
+# --- mask-to-entity F1
+
+
+def _entity_f1(*, inclusive: bool) -> Callable[..., Outcome]:
+    def score(sample: Sample, prediction: Prediction, mode: str = "all", count_stray: bool = False) -> Outcome:
+        """Count the entities, and the pairs of equal name and of IoU 0.5 that a one-to-one matching finds."""
+        targets, found = target_entities(sample), prediction.entities
+        target_names = [normalise_name(entity.name) for entity in targets]
+        names = [normalise_name(entity.name) for entity in found]
+        same = np.asarray([[name == other for other in target_names] for name in names], dtype=np.bool_)
+        same = same.reshape(len(names), len(target_names))
+        iou = _sided_iou(
+            sample, [_predicted_mask(prediction, entity.mask) for entity in found], [entity.mask for entity in targets]
+        )
+        correct = len(best_matching(iou, same & (iou >= _HALF if inclusive else iou > _HALF)))
+        stray = len(set(range(len(prediction.masks))) - {entity.mask for entity in found})
+        predicted, wanted = len(names) + count_stray * stray, len(target_names)
+        if mode == "loc":
+            predicted, wanted = int(same.any(axis=1).sum()), int(same.any(axis=0).sum())
+        detail = {"n_stray": stray}
+        if not predicted and not wanted:
+            return Outcome("undefined", (), detail)
+        return Outcome("ok", entity_stats(correct, predicted, wanted), detail)
+
+    return score
+
+
+def entity_stats(correct: int, predicted: int, wanted: int) -> Stats:
+    """Return the counts of a sample, the F1, precision and recall they make, and that it is one.
+
+    F1 = 2 correct / (predicted + wanted), precision = correct / predicted, recall = correct / wanted, each in [0, 1]; a
+    share of nothing is 0. Where there is nothing on either side the score is undefined and does not come here.
+
+    Source: MIMO, arXiv:2510.10011, appendix D.1.
+    """
+    precision, recall = correct / max(predicted, 1), correct / max(wanted, 1)
+    f1 = 2 * correct / max(predicted + wanted, 1)
+    return (float(correct), float(predicted), float(wanted), f1, precision, recall, 1.0)
+
+
+def _entity_combine(sums: Floats) -> Floats:
+    """Return the means of the samples' F1, precision and recall, the summed counts, and what those make: micro F1.
+
+    n_correct / n_predicted is precision, n_correct / n_target recall, 2 n_correct / (n_predicted + n_target) F1.
+    """
+    counts, means = sums[..., :3], ratio(sums[..., 3:])
+    return np.concatenate([means, counts, f1_precision_recall(counts[..., 0], counts[..., 1], counts[..., 2])], axis=-1)
+
+
+def _entity_worst(sample: Sample) -> Stats:
+    return entity_stats(0, 0, len(target_entities(sample)))
+
+
+def _entity_ceiling(sample: Sample) -> float | None:
+    """Return the F1 of naming exactly the entities that have a mask to be found by."""
+    wanted = len(target_entities(sample))
+    possible = sum(masks.area(mask) > 0 for mask in target_masks(sample))
+    return 2 * possible / (possible + wanted) if wanted else None
+
+
+# --- GLaMM's recall
+
+
+def glamm_matches(iou: Floats, similarity: Callable[[int, int], float]) -> int:
+    """Return how many pairs the released search finds before it stops.
+
+    It takes the pair of the largest IoU of all targets (rows) and masks (columns), and stops for good where that IoU is
+    less than 0.5 or the names at the same two places are less than 0.5 alike, even if a good pair is left. A value that
+    is not a number, from two empty masks, counts as the largest and as enough.
+
+    Args:
+        iou: (target masks, predicted masks).
+        similarity: Of the target's name and the predicted name at two places.
+    Raises:
+        IndexError: As the released code where a mask has no name at its place; the image then counts no match.
+    Source: mbzuai-oryx/groundingLMM, eval/gcg/evaluate.py.
+    """
+    left, found = np.array(iou), 0
+    while left.size:
+        place: Any = np.unravel_index(np.argmax(left), left.shape)
+        if left[place] < _HALF or similarity(int(place[0]), int(place[1])) < _HALF:
+            break
+        found += 1
+        left[place[0], :] = 0.0
+        left[:, place[1]] = 0.0
+    return found
+
+
+def glamm_recall(similarity: Similarity, sample: Sample, prediction: Prediction) -> Outcome:
+    """Return (matches, target names) of one image, whose quotient lies in [0, 1]; for matches see `glamm_matches`.
+
+    The k-th name belongs to the k-th mask, as released. No prediction: no match; no target name: 0 of 0, which counts
+    as 0.
+
+    Source: mbzuai-oryx/groundingLMM, eval/gcg/evaluate.py.
+    """
+    targets = target_masks(sample)
+    wanted = [entity.name.strip() for entity in target_entities(sample)]
+    named = [entity.name.strip() for entity in prediction.entities]
+    iou = iou_table(prediction.masks, targets, sample.id, nothing=float("nan")).T
+    try:
+        found = glamm_matches(iou, lambda row, column: similarity(wanted[row], named[column]))
+    except IndexError:
+        return Outcome("ok", (0.0, float(len(wanted))), {"rule": "more_masks_than_names"})
+    return Outcome("ok", (float(found), float(len(wanted))))
+
+
+def _exact(target: str, predicted: str) -> float:
+    return float(target == predicted)
+
+
+def _exact_recall(sample: Sample, prediction: Prediction) -> Outcome:
+    return glamm_recall(_exact, sample, prediction)
+
+
+def recall_combine(sums: Floats) -> Floats:
+    """Return matches / target names; without a target name 0, as released."""
+    return shares(sums[..., :1], sums[..., 1:], 0.0)
+
+
+def recall_worst(sample: Sample) -> Stats:
+    """Return the stats of an answer without masks."""
+    return (0.0, float(len(target_entities(sample))))
+
+
+def recall_ceiling(sample: Sample) -> float | None:
+    """Return 1 where every name has a mask, less where some have none; None without a name."""
+    names = len(target_entities(sample))
+    return len(target_masks(sample)) / names if names else None
+
+
+# --- hallucination
+
+
+def _hallucination(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return (entities grounded though the target does not name them, entities)."""
+    if not prediction.entities:
+        return Outcome("undefined")
+    present = {normalise_name(entity.name) for entity in target_entities(sample)}
+    grounded = [
+        normalise_name(entity.name)
+        for entity in prediction.entities
+        if entity.mask is not None and masks.area(prediction.masks[entity.mask])
+    ]
+    absent = [name for name in grounded if name not in present]
+    return Outcome("ok", (float(len(absent)), float(len(prediction.entities))), {"hallucinated": absent})
+
+
+def _hallucination_worst(_sample: Sample) -> Stats:
+    return (1.0, 1.0)
+
+
+def _hallucination_ceiling(sample: Sample) -> float | None:
+    return 0.0 if target_entities(sample) else None
+
+
+# --- the table
+
+
+def _entity_row(protocol: str, *, inclusive: bool, summary: str, source: str) -> Metric:
+    return Metric(
+        name="mask_to_entity_f1",
+        protocol=protocol,
+        version=1,
+        values=(
+            "f1",
+            "precision",
+            "recall",
+            "n_correct",
+            "n_predicted",
+            "n_target",
+            "micro_f1",
+            "micro_precision",
+            "micro_recall",
+        ),
+        stats=("n_correct", "n_predicted", "n_target", "f1", "precision", "recall", "samples"),
+        line="grounding",
+        suits=_SUITS,
+        score=_entity_f1(inclusive=inclusive),
+        combine=_entity_combine,
+        worst=_entity_worst,
+        ceiling=_entity_ceiling,
+        corpus=True,
+        parameters=(
+            Parameter(
+                name="mode",
+                default="all",
+                choices=("all", "loc"),
+                summary="all: every entity counts; loc: only entities whose name stands on both sides.",
+            ),
+            Parameter(
+                name="count_stray", default=False, summary="Whether a mask at no entity counts as a prediction (all)."
+            ),
+        ),
+        summary=summary,
+        formula="c = pairs of equal normalised name and IoU 0.5, matched one to one; P = c / predicted entities, "
+        "R = c / target entities, F1 = 2 P R / (P + R); means over samples, and micro_ from summed counts.",
+        empty=EmptyCases(prediction=0.0, target=0.0, both="undefined", note="Empty: no entity."),
+        source=source,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _entity_row(
+        "mimo",
+        inclusive=True,
+        summary="F1 of entities whose name is equal and whose mask reaches IoU 0.5: mean over samples, and over all.",
+        source="MIMO, arXiv:2510.10011, appendix D.1; threshold, names and matching are ours where it is silent",
+    ),
+    _entity_row(
+        "strict",
+        inclusive=False,
+        summary="As `mimo`, but a mask must lie above IoU 0.5, as in Grounded Video Description.",
+        source="as `mimo`; threshold of Zhou et al., arXiv:1812.06587",
+    ),
+    Metric(
+        name="glamm_recall",
+        protocol="exact-name",
+        version=1,
+        values=("glamm_recall",),
+        stats=("matches", "targets"),
+        line="grounding",
+        suits=_SUITS,
+        score=_exact_recall,
+        combine=recall_combine,
+        worst=recall_worst,
+        ceiling=recall_ceiling,
+        corpus=True,
+        summary="GLaMM's recall as released, its text similarity replaced by equal names; the search stops early.",
+        formula=RECALL_FORMULA,
+        empty=RECALL_EMPTY,
+        source="eval/gcg/evaluate.py of github.com/mbzuai-oryx/groundingLMM, names compared as ours",
+    ),
+    Metric(
+        name="hallucination",
+        protocol="standard",
+        version=1,
+        values=("hallucination",),
+        stats=("hallucinated", "entities"),
+        line="grounding",
+        suits=_SUITS,
+        score=_hallucination,
+        combine=ratio,
+        worst=_hallucination_worst,
+        ceiling=_hallucination_ceiling,
+        higher_is_better=False,
+        summary="Share of predicted entities that are grounded though the target does not name them.",
+        formula="predicted entities with a mask and a name that no target entity has / predicted entities.",
+        empty=EmptyCases(prediction="undefined", target=1.0, both="undefined", note="Empty: no entity."),
+        source="ours",
+    ),
+)

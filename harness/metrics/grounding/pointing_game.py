@@ -1,0 +1,113 @@
+"""The pointing game: does the place that an answer points at lie inside the target's mask?
+
+Source: Zhang et al., arXiv:1608.00507, without its margin of 15 pixels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.imaging import masks, soft_masks
+from harness.metrics.instances.matching import target_entities, target_masks
+from harness.metrics.metric import EmptyCases, Metric, Outcome, Stats
+from harness.metrics.ratios import ratio
+from harness.records import Entity, Mask, Prediction, Sample
+from harness.text.grounded_text import normalise_name
+
+
+def _pointing_game(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return (targets whose mask is hit, targets): does the place that the answer points at lie inside?
+
+    An entity's mask points at its most probable pixel where there are probabilities, else at its own pixel nearest to
+    its centre; a box points at its centre. Targets are met by name, each predicted entity used once; an answer without
+    entities gives its masks, or its boxes, in the order of the targets.
+    """
+    targets = [entity for entity in target_entities(sample) if entity.mask is not None and masks.area(entity.mask)]
+    if not targets:
+        return Outcome("undefined")
+    places = _places(targets, prediction, sample)
+    hits = [_inside(entity.mask, place) for entity, place in zip(targets, places, strict=True)]
+    return Outcome("ok", (float(sum(hits)), float(len(targets))), {"hits": hits})
+
+
+def _places(targets: Sequence[Entity], prediction: Prediction, sample: Sample) -> list[tuple[int, ...] | None]:
+    """Return the pixel, in array order, that the answer points at for each target."""
+    if prediction.entities:
+        left = list(prediction.entities)
+        indices: list[int | None] = []
+        for target in targets:
+            name = normalise_name(target.name)
+            found = next((entity for entity in left if normalise_name(entity.name) == name), None)
+            indices.append(None if found is None else found.mask)
+            if found is not None:
+                left.remove(found)
+        return [_mask_place(prediction, index, sample) for index in indices]
+    if prediction.masks:
+        places = [_mask_place(prediction, index, sample) for index in range(len(prediction.masks))]
+    else:
+        places = [_box_place(box.corners) for box in prediction.boxes]
+    return [*places, *(None for _ in targets)][: len(targets)]
+
+
+def _mask_place(prediction: Prediction, index: int | None, sample: Sample) -> tuple[int, ...] | None:
+    if index is None:
+        return None
+    mask = prediction.masks[index]
+    for target in target_masks(sample)[:1]:
+        masks.check_size(mask, target.size, sample.id)
+    if len(prediction.soft_masks) == len(prediction.masks):
+        probabilities = soft_masks.decode(prediction.soft_masks[index])
+        return _central(probabilities == probabilities.max())
+    return _central(masks.decode(mask))
+
+
+def _central(pixels: NDArray[np.bool_]) -> tuple[int, ...] | None:
+    """Return the pixel of a mask that is nearest to its centre of mass, the first of several; None without a pixel."""
+    indices = np.argwhere(pixels)
+    if not len(indices):
+        return None
+    distances = ((indices - indices.mean(axis=0)) ** 2).sum(axis=1)
+    return tuple(int(value) for value in indices[int(np.argmin(np.round(distances, 9)))])
+
+
+def _box_place(corners: Sequence[float]) -> tuple[int, ...]:
+    half = len(corners) // 2
+    centre = [(start + end) / 2 for start, end in zip(corners[:half], corners[half:], strict=True)]
+    return tuple(int(np.floor(value)) for value in (centre[::-1] if half == 2 else centre))
+
+
+def _inside(mask: Mask | None, place: tuple[int, ...] | None) -> bool:
+    if mask is None or place is None or len(place) != len(mask.size):
+        return False
+    within = all(0 <= value < length for value, length in zip(place, mask.size, strict=True))
+    return within and bool(masks.decode(mask)[place])
+
+
+def _pointing_worst(sample: Sample) -> Stats:
+    return (0.0, float(max(sum(masks.area(mask) > 0 for mask in target_masks(sample)), 1)))
+
+
+def _pointing_ceiling(sample: Sample) -> float | None:
+    return 1.0 if any(masks.area(mask) for mask in target_masks(sample)) else None
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        name="phrase_grounding_pointing_game",
+        protocol="standard",
+        version=1,
+        values=("phrase_grounding_pointing_game",),
+        stats=("hits", "targets"),
+        line="grounding",
+        suits=frozenset({"grounded_text", "masks", "boxes"}),
+        score=_pointing_game,
+        combine=ratio,
+        worst=_pointing_worst,
+        ceiling=_pointing_ceiling,
+        summary="Share of targets whose mask holds the place that the answer points at.",
+        formula="targets whose mask holds the most probable pixel, the central pixel or the box centre / targets.",
+        empty=EmptyCases(prediction=0.0, target="undefined", both="undefined"),
+        source="Zhang et al., arXiv:1608.00507, without its margin of 15 pixels",
+    ),
+)

@@ -1,0 +1,267 @@
+"""Referring expression comprehension: the predicted box against the target's, by IoU and by share above a threshold.
+
+Of several boxes the first counts. A box is numbers, or a text that holds it. Corners are all starts, then all ends, of
+an image or of a volume.
+"""
+
+from collections.abc import Callable
+from math import isfinite, prod
+from typing import Any
+
+from harness.errors import DataError
+from harness.imaging.frames import Frame, box_from_frame
+from harness.metrics.metric import EmptyCases, Metric, Outcome, Parameter, Stats
+from harness.metrics.ratios import ratio
+from harness.records import Prediction, Sample
+from harness.text import boxes
+from harness.text.boxes import Corners
+
+_M3D_EPSILON = 1e-6
+_NO_BOX = -1.0  # what M3D's script writes
+_M3D_THRESHOLD = 0.2  # arXiv:2404.00578, section 5.4
+
+Sides = tuple[Corners | None, Corners | None]
+
+
+def true_iou(first: Corners, second: Corners) -> float:
+    """Return intersection over union of two half-open boxes, range [0, 1].
+
+    A box whose end lies at or before its start on some axis is empty; where the union is empty the value is 0.
+    Source: Jaccard, New Phytologist 11 (1912) 37.
+    """
+    shared = _volume(_intersection(first, second))
+    union = _volume(first) + _volume(second) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def m3d_iou(first: Corners, second: Corners) -> float:
+    """Return intersection / (volume of the smallest box around both + 1e-6), range [0, 1).
+
+    Never more than the true IoU: the denominator also counts what lies between the boxes. An empty or inverted box
+    gives 0.
+    Source: M3D, eval_pos.py.
+    """
+    shared = _volume(_intersection(first, second))
+    if not shared:
+        return 0.0
+    half = len(first) // 2
+    starts, ends = map(min, first[:half], second[:half]), map(max, first[half:], second[half:])
+    return shared / (_volume((*starts, *ends)) + _M3D_EPSILON)
+
+
+def _intersection(first: Corners, second: Corners) -> Corners:
+    half = len(first) // 2
+    return (*map(max, first[:half], second[:half]), *map(min, first[half:], second[half:]))
+
+
+def _volume(corners: Corners) -> float:
+    half = len(corners) // 2
+    return prod(max(end - start, 0.0) for start, end in zip(corners[:half], corners[half:], strict=True))
+
+
+# --- which boxes are compared
+
+
+def _standard_sides(sample: Sample, prediction: Prediction, text_frame: str) -> Sides:
+    """Return the predicted and the target box; numbers come before text, and text is brought to original pixels."""
+    target = _standard_target(sample, text_frame)
+    if prediction.boxes:
+        return prediction.boxes[0].corners, target
+    corners = boxes.read_standard(prediction.text or "", None if target is None else len(target))
+    return (None if corners is None else _from_text(corners, sample, text_frame)), target
+
+
+def _standard_target(sample: Sample, text_frame: str = "original") -> Corners | None:
+    if sample.target.boxes:
+        return sample.target.boxes[0].corners
+    corners = boxes.read_standard(sample.target.answers[0]) if sample.target.answers else None
+    return None if corners is None else _from_text(corners, sample, text_frame)
+
+
+def _from_text(corners: Corners, sample: Sample, text_frame: str) -> Corners:
+    """Return a box that a text gave in `text_frame` in original pixels."""
+    if text_frame == "original":
+        return corners
+    size = sample.media[0].size if sample.media else ()
+    if 2 * len(size) != len(corners):
+        raise DataError(
+            f"{sample.id}: a box of {len(corners)} numbers in frame {text_frame} needs an image of "
+            f"{len(corners) // 2} axes, found size {tuple(size)}"
+        )
+    if text_frame == "m3d":
+        return boxes.from_m3d(corners, size).corners
+    return box_from_frame(corners, size, Frame.parse(text_frame)).corners
+
+
+def _m3d_sides(sample: Sample, prediction: Prediction) -> Sides:
+    """Return the boxes in the two texts, as M3D compares them; a side without a text gives its numbers."""
+    answers, targets = sample.target.answers, sample.target.boxes
+    numbers = targets[0].corners if targets else None
+    if prediction.text is None:
+        found = prediction.boxes[0].corners if prediction.boxes else None
+        return found, _m3d_target(sample) if numbers is None else numbers
+    found = boxes.read_m3d(prediction.text)
+    return found, _m3d_target(sample) if answers else numbers
+
+
+def _m3d_target(sample: Sample) -> Corners | None:
+    if sample.target.answers:
+        return boxes.read_m3d(sample.target.answers[0])
+    return sample.target.boxes[0].corners if sample.target.boxes else None
+
+
+def _readable(predicted: Corners | None, target: Corners | None) -> Corners | None:
+    """Return the predicted box unless it cannot be compared: other axes than the target's, or no finite numbers."""
+    if predicted is None or not all(map(isfinite, predicted)):
+        return None
+    return predicted if target is None or len(predicted) == len(target) else None
+
+
+# --- scores
+
+
+def _standard(worth: Callable[[float, float], float]) -> Callable[..., Outcome]:
+    def score(
+        sample: Sample, prediction: Prediction, threshold: float = _M3D_THRESHOLD, text_frame: str = "original"
+    ) -> Outcome:
+        """Compare by true IoU. A box where there is none to find is worth 0; none on either side is undefined."""
+        found, target = _standard_sides(sample, prediction, text_frame)
+        found = _readable(found, target)
+        if target is None:
+            return Outcome("undefined") if found is None else Outcome("ok", (0.0, 1.0), {"rule": "nothing_to_find"})
+        if found is None:
+            return Outcome("unparsed", (0.0, 1.0), {"rule": "no_box"})
+        iou = true_iou(found, target)
+        return Outcome("ok", (worth(iou, threshold), 1.0), {"iou": iou, "box": list(found)})
+
+    return score
+
+
+def _m3d(worth: Callable[[float, float], float]) -> Callable[..., Outcome]:
+    def score(sample: Sample, prediction: Prediction, threshold: float = _M3D_THRESHOLD) -> Outcome:
+        """Compare by the released quotient; a side without a box gives -1, a correct refusal too."""
+        found, target = _m3d_sides(sample, prediction)
+        found = _readable(found, target)
+        if found is None or target is None:
+            missed = (worth(_NO_BOX, threshold), 1.0)
+            return Outcome("ok" if target is None else "unparsed", missed, {"rule": "no_box"})
+        iou = m3d_iou(found, target)
+        return Outcome("ok", (worth(iou, threshold), 1.0), {"iou": iou, "box": list(found)})
+
+    return score
+
+
+def _iou_itself(iou: float, _threshold: float) -> float:
+    return iou
+
+
+def _hit(iou: float, threshold: float) -> float:
+    return float(iou > threshold)
+
+
+def _standard_ceiling(worth: Callable[[float, float], float]) -> Callable[[Sample], float | None]:
+    def ceiling(sample: Sample) -> float | None:
+        """Return what the target box itself reaches: 0 where it has no extent."""
+        target = _standard_target(sample)
+        return None if target is None else worth(true_iou(target, target), _M3D_THRESHOLD)
+
+    return ceiling
+
+
+def _m3d_ceiling(worth: Callable[[float, float], float]) -> Callable[[Sample], float | None]:
+    def ceiling(sample: Sample) -> float | None:
+        """Return what the target box itself reaches: less than 1, and -1 where there is nothing to find."""
+        target = _m3d_target(sample)
+        return worth(_NO_BOX if target is None else m3d_iou(target, target), _M3D_THRESHOLD)
+
+    return ceiling
+
+
+def _worst(value: float) -> Callable[[Sample], Stats]:
+    return lambda _sample: (value, 1.0)
+
+
+# --- the table
+
+_THRESHOLD = Parameter(
+    name="threshold", default=_M3D_THRESHOLD, above=0.0, summary="A hit lies above this IoU, in (0, 1)."
+)
+_EMPTY = EmptyCases(prediction="unparsed", target=0.0, both="undefined", note="Empty: no box, in numbers or in words.")
+_M3D_SOURCE = "Bench/eval/eval_pos.py of M3D, arXiv:2404.00578"
+_TEXT_FRAME = Parameter(
+    name="text_frame",
+    default="original",
+    choices=("original", "unit", "per_mille", "m3d"),
+    summary="Frame of a box in words; m3d: shares of the axes, the end being the last voxel inside.",
+)
+
+
+def _row(name: str, protocol: str, summary: str, **fields: Any) -> Metric:
+    return Metric(
+        name=name,
+        protocol=protocol,
+        version=1,
+        values=(name,),
+        line="boxes",
+        suits=frozenset({"boxes"}),
+        combine=ratio,
+        summary=summary,
+        **fields,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _row(
+        "rec_accuracy",
+        "standard",
+        "Share of boxes whose IoU with the target lies above the threshold.",
+        formula="1 if `rec_iou` lies above the threshold.",
+        empty=_EMPTY,
+        source="Kazemzadeh et al., EMNLP 2014; threshold of M3D, arXiv:2404.00578",
+        stats=("hits", "samples"),
+        score=_standard(_hit),
+        worst=_worst(0.0),
+        ceiling=_standard_ceiling(_hit),
+        parameters=(_THRESHOLD, _TEXT_FRAME),
+    ),
+    _row(
+        "rec_accuracy",
+        "m3d",
+        "Share of boxes in the reply's text whose intersection over enclosing box lies above the threshold.",
+        formula="1 if `rec_iou` lies above the threshold.",
+        empty=EmptyCases(prediction="unparsed", target=0.0, both=0.0, note=_EMPTY.note),
+        source=_M3D_SOURCE,
+        stats=("hits", "samples"),
+        score=_m3d(_hit),
+        worst=_worst(0.0),
+        ceiling=_m3d_ceiling(_hit),
+        parameters=(_THRESHOLD,),
+    ),
+    _row(
+        "rec_iou",
+        "standard",
+        "IoU of the predicted box with the target's, in 2-D or 3-D.",
+        formula="|P and T| / |P or T| of half-open boxes.",
+        empty=_EMPTY,
+        source="Jaccard, New Phytologist 11 (1912) 37",
+        stats=("iou", "samples"),
+        score=_standard(_iou_itself),
+        worst=_worst(0.0),
+        ceiling=_standard_ceiling(_iou_itself),
+        parameters=(_TEXT_FRAME,),
+    ),
+    _row(
+        "rec_iou",
+        "m3d",
+        "Intersection over enclosing box of the boxes in two texts, as released with M3D.",
+        formula="|P and T| / (volume of the smallest box around both + 1e-6).",
+        range=(_NO_BOX, 1.0),
+        empty=EmptyCases(prediction="unparsed", target=_NO_BOX, both=_NO_BOX, note=_EMPTY.note),
+        source=_M3D_SOURCE,
+        stats=("iou", "samples"),
+        score=_m3d(_iou_itself),
+        worst=_worst(_NO_BOX),
+        ceiling=_m3d_ceiling(_iou_itself),
+        caveat="A text without a box counts as -1.",
+    ),
+)

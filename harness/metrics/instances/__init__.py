@@ -1,0 +1,1 @@
+"""Metrics of several masks against several: matching, average precision, panoptic quality."""

@@ -1,0 +1,267 @@
+"""Masks against masks, whatever their names: mIoU, precision at 0.5, panoptic quality and detection F1.
+
+`glamm` counts masks as its released script does, empty ones included. Under `standard` a mask without a pixel is no
+instance, on either side. Where the target is `absent` there is no instance to find.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.imaging import masks
+from harness.imaging.target_size import TargetSize, target_size
+from harness.metrics.instances.matching import (
+    best_matching,
+    filled,
+    greedy_matching,
+    iou_table,
+    largest_matching,
+    target_masks,
+)
+from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
+from harness.metrics.ratios import MISS, f1_precision_recall, ratio, shares
+from harness.records import Mask, Prediction, Sample
+
+_SUITS = frozenset({"masks", "grounded_text"})
+_HALF = 0.5
+_EMPTY = EmptyCases(
+    prediction=0.0, target=0.0, both="undefined", note="A mask without a pixel is no mask, on either side."
+)
+SIZES: tuple[TargetSize, ...] = ("small", "medium", "large")
+
+
+class _Matched(NamedTuple):
+    """Which targets a prediction found.
+
+    Attributes:
+        targets: The masks to find.
+        predicted: Number of predicted masks.
+        hits: Indices of the targets that were found.
+        iou: Sum over the matched pairs.
+    """
+
+    targets: tuple[Mask, ...]
+    predicted: int
+    hits: tuple[int, ...]
+    iou: float
+
+
+# --- mIoU
+
+
+def _glamm_miou(sample: Sample, prediction: Prediction) -> Outcome:
+    """Mean IoU of the greedily matched pairs only; no pair, or an empty mask on both sides: 0."""
+    iou = iou_table(prediction.masks, target_masks(sample), sample.id, nothing=float("nan"))
+    pairs = greedy_matching(iou)
+    mean = float(np.mean([iou[pair] for pair in pairs])) if pairs else 0.0
+    return Outcome("ok", (mean, 1.0), {"pairs": len(pairs)})
+
+
+def _glamm_miou_ceiling(sample: Sample) -> float | None:
+    return 1.0 if filled(target_masks(sample)) else 0.0
+
+
+def _standard_miou(sample: Sample, prediction: Prediction) -> Outcome:
+    """Mean over the targets of the IoU of the mask that the matching with the largest sum gives each; missed: 0."""
+    targets, found = filled(target_masks(sample)), filled(prediction.masks)
+    if not targets and not found:
+        return Outcome("undefined")
+    iou = iou_table(found, targets, sample.id)
+    total = sum(float(iou[pair]) for pair in largest_matching(iou))
+    return Outcome("ok", (total, float(max(len(targets), 1))))
+
+
+def _missed_targets(sample: Sample) -> Stats:
+    return (0.0, float(max(len(filled(target_masks(sample))), 1)))
+
+
+def _ceiling_if_filled(sample: Sample) -> float | None:
+    return 1.0 if filled(target_masks(sample)) else None
+
+
+# --- precision at 0.5
+
+
+def _precision_at_half(sample: Sample, prediction: Prediction) -> Outcome:
+    """Whether the union of the predicted masks reaches IoU 0.5, inclusive, with the union of the target's."""
+    targets, found = filled(target_masks(sample)), filled(prediction.masks)
+    if not targets or not found:
+        return Outcome("ok", (0.0, 1.0)) if targets or found else Outcome("undefined")
+    iou = float(iou_table((masks.merge(found),), (masks.merge(targets),), sample.id)[0, 0])
+    return Outcome("ok", (float(iou >= _HALF), 1.0), {"iou": iou})
+
+
+# --- panoptic quality and detection F1
+
+
+def _matched(sample: Sample, prediction: Prediction, *, inclusive: bool) -> _Matched:
+    """Match predicted masks and targets of IoU 0.5 (or above it) one to one: as many as can be, then the best."""
+    targets, found = filled(target_masks(sample)), filled(prediction.masks)
+    iou = iou_table(found, targets, sample.id)
+    pairs = best_matching(iou, iou >= _HALF if inclusive else iou > _HALF)
+    return _Matched(targets, len(found), tuple(column for _, column in pairs), sum(float(iou[pair]) for pair in pairs))
+
+
+def _panoptic(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return (sum of the matched IoU, tp, fp, fn), matched above IoU 0.5."""
+    found = _matched(sample, prediction, inclusive=False)
+    if not found.targets and not found.predicted:
+        return Outcome("undefined")
+    tp = len(found.hits)
+    return Outcome("ok", (found.iou, *map(float, (tp, found.predicted - tp, len(found.targets) - tp))))
+
+
+def _panoptic_combine(sums: Floats) -> Floats:
+    """Return PQ = sum of IoU / (tp + fp / 2 + fn / 2), SQ = sum of IoU / tp and RQ = tp / (tp + fp / 2 + fn / 2).
+
+    Without a match all three are 0; with nothing to match and nothing predicted they are undefined.
+    Source: Kirillov et al., arXiv:1801.00868.
+    """
+    iou, tp, fp, fn = (sums[..., column] for column in range(4))
+    whole = tp + fp / 2 + fn / 2
+    values = np.stack([shares(iou, whole, 0.0), shares(iou, tp, 0.0), shares(tp, whole, 0.0)], axis=-1)
+    return np.where(whole[..., np.newaxis] > 0, values, np.nan)
+
+
+def _panoptic_worst(sample: Sample) -> Stats:
+    return (0.0, 0.0, 0.0, _missed_targets(sample)[1])
+
+
+def _detection(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return (tp, fp, fn), then of each size (targets found, targets), matched at IoU 0.5 and above."""
+    found = _matched(sample, prediction, inclusive=True)
+    if not found.targets and not found.predicted:
+        return Outcome("undefined")
+    tp = len(found.hits)
+    counts = tuple(map(float, (tp, found.predicted - tp, len(found.targets) - tp)))
+    return Outcome("ok", (*counts, *_by_size(sample, found)))
+
+
+def _by_size(sample: Sample, found: _Matched) -> tuple[float, ...]:
+    spacing = sample.media[0].spacing_mm if sample.media else None
+    sizes = [target_size(masks.area(mask), mask.size, spacing) for mask in found.targets]
+    hits = [sizes[place] for place in found.hits]
+    return tuple(float(names.count(size)) for size in SIZES for names in (hits, sizes))
+
+
+def _detection_combine(sums: Floats) -> Floats:
+    """Return F1 = 2 tp / (2 tp + fp + fn), precision, recall, and the recall of small, medium and large targets.
+
+    Without a match F1, precision and recall are 0; with nothing to find and nothing predicted they are undefined. The
+    recall of a size that no target has is undefined.
+    """
+    tp, fp, fn = (sums[..., column] for column in range(3))
+    recalls = shares(sums[..., 3::2], sums[..., 4::2], np.nan)
+    return np.concatenate([f1_precision_recall(tp, tp + fp, tp + fn), recalls], axis=-1)
+
+
+def _detection_worst(sample: Sample) -> Stats:
+    targets = filled(target_masks(sample))
+    return (0.0, 0.0, float(max(len(targets), 1)), *_by_size(sample, _Matched(targets, 0, (), 0.0)))
+
+
+# --- the table
+
+
+def _missed_image(_sample: Sample) -> Stats:
+    return MISS
+
+
+def _instance_row(
+    name: str,
+    protocol: str,
+    score: Callable[[Sample, Prediction], Outcome],
+    summary: str,
+    *,
+    formula: str,
+    source: str,
+    empty: EmptyCases = _EMPTY,
+    values: tuple[str, ...] = (),
+    stats: tuple[str, ...],
+    combine: Callable[[Floats], Floats] = ratio,
+    worst: Callable[[Sample], Stats] = _missed_targets,
+    ceiling: Callable[[Sample], float | None] = _ceiling_if_filled,
+    corpus: bool = False,
+) -> Metric:
+    return Metric(
+        name=name,
+        protocol=protocol,
+        version=1,
+        values=values or (name,),
+        stats=stats,
+        line="instances",
+        suits=_SUITS,
+        score=score,
+        combine=combine,
+        worst=worst,
+        ceiling=ceiling,
+        corpus=corpus,
+        summary=summary,
+        formula=formula,
+        empty=empty,
+        source=source,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _instance_row(
+        "miou",
+        "glamm",
+        _glamm_miou,
+        "Mean IoU of greedily matched pairs, as released with GLaMM: missed targets and spurious masks cost nothing.",
+        formula="Mean IoU of the pairs found by taking the largest IoU above 0 again and again.",
+        source="eval/gcg of github.com/mbzuai-oryx/groundingLMM",
+        empty=EmptyCases(
+            prediction=0.0, target=0.0, both=0.0, note="An empty mask on both sides ends the search at once."
+        ),
+        stats=("iou", "images"),
+        worst=_missed_image,
+        ceiling=_glamm_miou_ceiling,
+    ),
+    _instance_row(
+        "miou",
+        "standard",
+        _standard_miou,
+        "Mean over targets of the IoU of the mask matched to each, one to one for the largest sum; a missed one is 0.",
+        formula="sum of IoU of the one-to-one matching of the largest sum / targets.",
+        source="ours; matching by Kuhn, Naval Research Logistics Quarterly 2 (1955) 83",
+        stats=("iou", "targets"),
+    ),
+    _instance_row(
+        "precision_at_0.5",
+        "standard",
+        _precision_at_half,
+        "Share of samples whose masks together reach IoU 0.5 with the target's together.",
+        formula="1 if |P and T| / |P or T| is 0.5 or more, P and T the unions of the masks.",
+        source="Hu et al., arXiv:1603.06180",
+        stats=("hits", "samples"),
+        worst=_missed_image,
+    ),
+    _instance_row(
+        "panoptic_quality",
+        "standard",
+        _panoptic,
+        "Panoptic quality of masks matched above IoU 0.5, with its parts segmentation and recognition quality.",
+        formula="PQ = SQ x RQ = sum of IoU / (tp + fp / 2 + fn / 2), SQ = sum of IoU / tp, matched above IoU 0.5; from "
+        "summed counts.",
+        source="Kirillov et al., arXiv:1801.00868",
+        values=("pq", "sq", "rq"),
+        stats=("iou", "tp", "fp", "fn"),
+        combine=_panoptic_combine,
+        worst=_panoptic_worst,
+        corpus=True,
+    ),
+    _instance_row(
+        "detection_f1",
+        "standard",
+        _detection,
+        "F1 of masks matched one to one at IoU 0.5, and the share of small, medium and large targets found.",
+        formula="F1 = 2 tp / (2 tp + fp + fn) of as many pairs of IoU 0.5 or more as can be matched one to one.",
+        source="ours; Maier-Hein et al., arXiv:2206.01653, object detection",
+        values=("f1", "precision", "recall", *(f"recall_{size}" for size in SIZES)),
+        stats=("tp", "fp", "fn", *(f"{part}_{size}" for size in SIZES for part in ("found", "targets"))),
+        combine=_detection_combine,
+        worst=_detection_worst,
+    ),
+)

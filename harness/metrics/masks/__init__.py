@@ -1,0 +1,1 @@
+"""Metrics of one mask against one mask: overlap and distances between surfaces."""

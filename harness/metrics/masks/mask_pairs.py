@@ -1,0 +1,96 @@
+"""What every metric of masks asks of a sample and a prediction: which masks count, their pixel counts, their spacing.
+
+No predicted mask is an empty prediction. All counts come from run lengths; nothing is decoded.
+"""
+
+from functools import lru_cache
+
+from harness.imaging import masks
+from harness.imaging.masks import Overlap
+from harness.metrics.metric import EmptyCases, Stats
+from harness.records import Mask, Prediction, Sample
+
+SUITS = frozenset({"masks", "grounded_text"})
+DICE_STATS = ("twice_intersection", "area_sum")
+IOU_STATS = ("intersection", "union")
+EMPTY_EITHER = EmptyCases(prediction=0.0, target=0.0, both="undefined")
+"""What our own protocols make of empty masks."""
+
+
+def targets(sample: Sample) -> tuple[Mask, ...]:
+    """Return the target masks; none where the sample names entities without a mask, or nothing."""
+    return tuple(entity.mask for entity in sample.target.entities if entity.mask is not None)
+
+
+def checked(sample: Sample, predicted: tuple[Mask, ...], target: tuple[Mask, ...]) -> tuple[Mask, ...]:
+    """Return `predicted`.
+
+    Raises:
+        DataError: A predicted mask has another size than the target; the message names the sample.
+    """
+    if target:
+        for mask in predicted:
+            masks.check_size(mask, target[0].size, sample.id)
+    return predicted
+
+
+# The rows of one sample ask for the same counts one after the other.
+@lru_cache(maxsize=16)
+def _overlap(predicted: tuple[Mask, ...], target: tuple[Mask, ...]) -> Overlap:
+    if predicted and target:
+        return masks.overlap(masks.merge(predicted), masks.merge(target))
+    return Overlap(
+        masks.area(masks.merge(predicted)) if predicted else 0, masks.area(masks.merge(target)) if target else 0, 0
+    )
+
+
+def compare(sample: Sample, predicted: tuple[Mask, ...], target: tuple[Mask, ...]) -> Overlap:
+    """Return the counts of the union of `predicted` against the union of `target`; either may hold no mask.
+
+    Raises:
+        DataError: As `checked`.
+    """
+    return _overlap(checked(sample, predicted, target), target)
+
+
+def all_masks(sample: Sample, prediction: Prediction) -> Overlap:
+    """Return the counts of all predicted masks together against all target masks together."""
+    return compare(sample, prediction.masks, targets(sample))
+
+
+def first_masks(sample: Sample, prediction: Prediction) -> Overlap:
+    """Return the counts of the first predicted mask against the first target mask."""
+    return compare(sample, prediction.masks[:1], targets(sample)[:1])
+
+
+def area(target: tuple[Mask, ...]) -> int:
+    """Return how many pixels the union of the masks covers; 0 without any."""
+    return _overlap((), target).second
+
+
+def spacing_mm(sample: Sample, size: tuple[int, ...]) -> tuple[float, ...] | None:
+    """Return the pixel size per array axis of the image or volume that has this size; None where it is unknown."""
+    for media in sample.media:
+        if tuple(media.size) == tuple(size) and media.spacing_mm is not None and len(media.spacing_mm) == len(size):
+            return media.spacing_mm
+    return None
+
+
+def dice_stats(overlap: Overlap) -> Stats:
+    """Return 2 |P and T| and |P| + |T|."""
+    return 2.0 * overlap.intersection, float(overlap.first + overlap.second)
+
+
+def iou_stats(overlap: Overlap) -> Stats:
+    """Return |P and T| and |P or T|."""
+    return float(overlap.intersection), float(overlap.union)
+
+
+def miss_all(sample: Sample) -> Stats:
+    """Return the stats of an answer that finds nothing; the target keeps its weight in pooled values."""
+    return 0.0, float(max(area(targets(sample)), 1))
+
+
+def ceiling_all(sample: Sample) -> float | None:
+    """Return 1; None where no target mask has a pixel."""
+    return 1.0 if area(targets(sample)) else None

@@ -1,0 +1,211 @@
+"""Overlap of masks under our `standard` rules: Dice, IoU, cIoU, volume error, and whether nothing was rightly found.
+
+The same under the rules of released code stands in `overlap_released`.
+"""
+
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from harness.metrics.masks.mask_pairs import (
+    DICE_STATS,
+    EMPTY_EITHER,
+    IOU_STATS,
+    SUITS,
+    all_masks,
+    area,
+    ceiling_all,
+    dice_stats,
+    iou_stats,
+    miss_all,
+    spacing_mm,
+    targets,
+)
+from harness.metrics.masks.overlap_released import METRICS as RELEASED
+from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
+from harness.metrics.ratios import ratio
+from harness.records import Prediction, Sample
+
+_MM3_PER_ML = 1000.0
+
+
+def _unless_both_empty(stats: Stats) -> Outcome:
+    return Outcome("ok", stats) if stats[1] else Outcome("undefined")
+
+
+def dice(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return the counts of 2 |P and T| / (|P| + |T|), in [0, 1].
+
+    P is the union of the predicted masks, T that of the target masks. Both empty: undefined. One empty: 0.
+
+    Source: Dice, Ecology 26 (1945) 297.
+    """
+    return _unless_both_empty(dice_stats(all_masks(sample, prediction)))
+
+
+def iou(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return the counts of |P and T| / |P or T|, in [0, 1]; P, T and the empty cases as for `dice`.
+
+    As `ciou` the same counts are summed over all samples before they are divided, so large targets weigh more; a
+    sample without a target weighs as much as what is predicted on it.
+
+    Source: Jaccard, New Phytologist 11 (1912) 37; summed over all samples, Hu et al., arXiv:1603.06180.
+    """
+    return _unless_both_empty(iou_stats(all_masks(sample, prediction)))
+
+
+def no_target_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return 1 where there is nothing to find and no mask has a pixel, 0 where one has.
+
+    Samples with something to find are undefined.
+
+    Source: Liu et al., arXiv:2306.00968, N-acc.
+    """
+    overlap = all_masks(sample, prediction)
+    if not _nothing_to_find(sample):
+        return Outcome("undefined")
+    return Outcome("ok", (float(overlap.first == 0), 1.0))
+
+
+def _nothing_to_find(sample: Sample) -> bool:
+    return sample.target.absent or (bool(targets(sample)) and not area(targets(sample)))
+
+
+def _no_target_worst(sample: Sample) -> Stats:
+    return 0.0, float(_nothing_to_find(sample))
+
+
+def _no_target_ceiling(sample: Sample) -> float | None:
+    return 1.0 if _nothing_to_find(sample) else None
+
+
+def volume_error(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return | |P| - |T| | / |T|, at least 0, and for volumes of known spacing (|P| - |T|) in ml.
+
+    P and T as for `dice`; of images it is the error of the area. An empty target: undefined. An empty prediction: 1,
+    which a prediction that is too large can exceed.
+
+    Source: relative volume difference, Heimann et al., IEEE Transactions on Medical Imaging 28 (2009) 1251.
+    """
+    overlap = all_masks(sample, prediction)
+    return Outcome("ok", _volume_stats(sample, overlap.first)) if overlap.second else Outcome("undefined")
+
+
+def _volume_stats(sample: Sample, predicted: int) -> Stats:
+    target = targets(sample)
+    difference = predicted - area(target)
+    spacing = spacing_mm(sample, target[0].size)
+    if spacing is None or len(spacing) != 3:
+        return abs(difference) / area(target), 1.0, 0.0, 0.0
+    return abs(difference) / area(target), 1.0, difference * prod(spacing) / _MM3_PER_ML, 1.0
+
+
+def _volume_combine(stats: Floats) -> Floats:
+    return np.concatenate([ratio(stats[..., :2]), ratio(stats[..., 2:])], axis=-1)
+
+
+def _volume_worst(sample: Sample) -> Stats:
+    """Return the stats of an empty prediction; undefined where the target is empty too."""
+    return _volume_stats(sample, 0) if area(targets(sample)) else (0.0, 0.0, 0.0, 0.0)
+
+
+def _volume_ceiling(sample: Sample) -> float | None:
+    return 0.0 if area(targets(sample)) else None
+
+
+_DICE = Metric(
+    name="dice",
+    protocol="standard",
+    version=1,
+    values=("dice",),
+    stats=DICE_STATS,
+    line="masks",
+    suits=SUITS,
+    score=dice,
+    combine=ratio,
+    worst=miss_all,
+    ceiling=ceiling_all,
+    summary="Dice of all predicted masks together against all target masks together; both empty is undefined.",
+    formula="2 |P and T| / (|P| + |T|), P and T the unions of the predicted and of the target masks.",
+    empty=EMPTY_EITHER,
+    source="Dice, Ecology 26 (1945) 297",
+)
+_IOU = Metric(
+    name="iou",
+    protocol="standard",
+    version=1,
+    values=("iou",),
+    stats=IOU_STATS,
+    line="masks",
+    suits=SUITS,
+    score=iou,
+    combine=ratio,
+    worst=miss_all,
+    ceiling=ceiling_all,
+    summary="IoU of all predicted masks together against all target masks together; both empty is undefined.",
+    formula="|P and T| / |P or T|, P and T the unions of the predicted and of the target masks.",
+    empty=EMPTY_EITHER,
+    source="Jaccard, New Phytologist 11 (1912) 37",
+)
+
+METRICS: tuple[Metric, ...] = (
+    _DICE,
+    *(row for row in RELEASED if row.name == "dice"),
+    _IOU,
+    *(row for row in RELEASED if row.name == "iou"),
+    Metric(
+        name="ciou",
+        protocol="standard",
+        version=1,
+        values=("ciou",),
+        stats=IOU_STATS,
+        line="masks",
+        suits=SUITS,
+        score=iou,
+        combine=ratio,
+        worst=miss_all,
+        ceiling=ceiling_all,
+        corpus=True,
+        summary="Intersections of all samples together divided by their unions together.",
+        formula="sum of |P and T| / sum of |P or T| over the samples: large targets weigh more.",
+        empty=replace(EMPTY_EITHER, note="What is predicted on a sample without a target is added below."),
+        source="Hu et al., arXiv:1603.06180",
+    ),
+    Metric(
+        name="no_target_accuracy",
+        protocol="standard",
+        version=1,
+        values=("no_target_accuracy",),
+        stats=("right", "samples"),
+        line="masks",
+        suits=SUITS,
+        score=no_target_accuracy,
+        combine=ratio,
+        worst=_no_target_worst,
+        ceiling=_no_target_ceiling,
+        summary="Share of the samples with nothing to find for which no mask, or an empty one, was predicted.",
+        formula="1 if no predicted mask has a pixel, of samples whose target has none.",
+        empty=EmptyCases(prediction="undefined", target=0.0, both=1.0),
+        source="Liu et al., arXiv:2306.00968, N-acc",
+    ),
+    Metric(
+        name="volume_error",
+        protocol="standard",
+        version=1,
+        values=("volume_error", "signed_error_ml"),
+        stats=("relative_error", "samples", "signed_ml", "samples_in_ml"),
+        line="masks",
+        suits=SUITS,
+        score=volume_error,
+        combine=_volume_combine,
+        worst=_volume_worst,
+        ceiling=_volume_ceiling,
+        higher_is_better=False,
+        summary="Relative error of the volume or area, and its signed error in ml where the spacing is known.",
+        formula="| |P| - |T| | / |T|; signed: (|P| - |T|) x volume of a voxel.",
+        range=(0.0, None),
+        empty=EmptyCases(prediction=1.0, target="undefined", both="undefined"),
+        source="Heimann et al., IEEE Transactions on Medical Imaging 28 (2009) 1251",
+    ),
+)

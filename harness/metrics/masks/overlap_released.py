@@ -1,0 +1,312 @@
+"""Dice and IoU as released code computes them: MedPLIB, SAM-Med2D, M3D, SegVol, MONAI, surface-distance.
+
+The models' protocols compare the first predicted mask with the first target mask, as their code does; the libraries'
+compare all with all, as in the label map that they are given.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from harness.imaging import masks, soft_masks
+from harness.metrics.masks.mask_pairs import (
+    DICE_STATS,
+    EMPTY_EITHER,
+    IOU_STATS,
+    SUITS,
+    all_masks,
+    area,
+    ceiling_all,
+    compare,
+    dice_stats,
+    first_masks,
+    iou_stats,
+    miss_all,
+    targets,
+)
+from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
+from harness.metrics.ratios import ratio
+from harness.records import Prediction, Sample
+
+_EPSILON = 1e-7  # SAM-Med2D, metrics.py
+
+
+def _unless_empty(stats: Stats, **detail: Any) -> Outcome:
+    return Outcome("ok", stats, detail) if stats[1] else Outcome("undefined", detail=detail)
+
+
+def _medplib(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return IoU's counts of the first masks; probabilities are cut at 0.1. The released code raises on two empties.
+
+    Source: MedPLIB, model/eval/vqa_infer.py.
+    """
+    if not prediction.soft_masks:
+        return _unless_empty(iou_stats(first_masks(sample, prediction)))
+    predicted = soft_masks.cut(prediction.soft_masks[0], soft_masks.MEDPLIB_CUT)
+    overlap = compare(sample, (predicted,), targets(sample)[:1])
+    return _unless_empty(iou_stats(overlap), threshold=soft_masks.MEDPLIB_CUT)
+
+
+def _single_precision_iou(stats: Floats) -> Floats:
+    """MedPLIB divides pixel counts in float32."""
+    return ratio(stats.astype(np.float32)).astype(np.float64)
+
+
+def _dice_of_single_precision_iou(stats: Floats) -> Floats:
+    """MedPLIB derives Dice from the IoU, in Python floats."""
+    iou = _single_precision_iou(stats)
+    return 2 * iou / (1 + iou)
+
+
+def _sam_med2d_dice(sample: Sample, prediction: Prediction) -> Outcome:
+    return Outcome("ok", dice_stats(first_masks(sample, prediction)))
+
+
+def _sam_med2d_iou(sample: Sample, prediction: Prediction) -> Outcome:
+    return Outcome("ok", iou_stats(first_masks(sample, prediction)))
+
+
+def _smoothed_ratio(stats: Floats) -> Floats:
+    """SAM-Med2D adds epsilon above and below, in float32, so that nothing against nothing is 1."""
+    smoothed = stats.astype(np.float32) + np.float32(_EPSILON)
+    return (smoothed[..., :1] / smoothed[..., 1:]).astype(np.float64)
+
+
+def _m3d(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return the counts of soft Dice, 2 sum(p t) / (sum(p) + sum(t) + 1), in [0, 1); an empty target always gives 0.
+
+    Source: M3D, Bench/eval/metrics.py.
+    """
+    if not prediction.soft_masks:
+        return Outcome("ok", _plus_one(dice_stats(first_masks(sample, prediction))), {"probabilities": "binary"})
+    target, soft = targets(sample)[:1], prediction.soft_masks[0]
+    if target:
+        masks.check_size(soft, target[0].size, sample.id, what="predicted soft mask")
+    found = soft_masks.decode(soft)
+    both = float(found[masks.decode(target[0])].sum()) if target else 0.0
+    stats = _plus_one((2 * both, float(found.sum()) + area(target)))
+    return Outcome("ok", stats, {"probabilities": "8-bit" if soft.levels else "exact"})
+
+
+def _segvol(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return the counts of 2 |P and T| / (|P| + |T| + 1), in [0, 1); an empty target always gives 0.
+
+    Source: SegVol, inference_demo.py, where the prediction is cut at 0.5.
+    """
+    return Outcome("ok", _plus_one(dice_stats(first_masks(sample, prediction))))
+
+
+def _plus_one(stats: Stats) -> Stats:
+    return stats[0], stats[1] + 1.0
+
+
+def _worst_plus_one(sample: Sample) -> Stats:
+    return 0.0, area(targets(sample)[:1]) + 1.0
+
+
+def _ceiling_plus_one(sample: Sample) -> float | None:
+    found = area(targets(sample)[:1])
+    return 2.0 * found / (2.0 * found + 1.0)
+
+
+def _ignoring_empty(stats: Callable[[masks.Overlap], Stats]) -> Callable[[Sample, Prediction], Outcome]:
+    """Return a score that is undefined for an empty target, whatever is predicted.
+
+    Source: MONAI, DiceMetric and MeanIoU with ignore_empty, their default.
+    """
+
+    def score(sample: Sample, prediction: Prediction) -> Outcome:
+        overlap = all_masks(sample, prediction)
+        return Outcome("ok", stats(overlap)) if overlap.second else Outcome("undefined")
+
+    return score
+
+
+def _miss_ignoring_empty(sample: Sample) -> Stats:
+    """Return the stats of an answer that finds nothing; undefined where there is nothing to find."""
+    return 0.0, float(area(targets(sample)))
+
+
+def _surface_distance(sample: Sample, prediction: Prediction) -> Outcome:
+    """Return Dice's counts; both empty is NaN, hence undefined.
+
+    Source: surface-distance, metrics.py, compute_dice_coefficient.
+    """
+    return _unless_empty(dice_stats(all_masks(sample, prediction)))
+
+
+def _miss_first(sample: Sample) -> Stats:
+    """As `miss_all`, for protocols that look at the first target mask only."""
+    return 0.0, float(max(area(targets(sample)[:1]), 1))
+
+
+def _ceiling_first(sample: Sample) -> float | None:
+    return 1.0 if area(targets(sample)[:1]) else None
+
+
+def _ceiling_smoothed(_sample: Sample) -> float | None:
+    return 1.0
+
+
+def _medplib_row(name: str, combine: Callable[[Floats], Floats], summary: str, formula: str) -> Metric:
+    return Metric(
+        name=name,
+        protocol="medplib",
+        version=1,
+        values=(name,),
+        stats=IOU_STATS,
+        line="soft_masks",
+        suits=SUITS,
+        score=_medplib,
+        combine=combine,
+        worst=_miss_first,
+        ceiling=_ceiling_first,
+        summary=summary,
+        formula=formula,
+        empty=replace(EMPTY_EITHER, note="Of two empty masks the released code raises."),
+        source="model/eval/vqa_infer.py of MedPLIB, arXiv:2412.09278",
+    )
+
+
+def _sam_med2d_row(
+    name: str, score: Callable[..., Outcome], stats: tuple[str, ...], summary: str, formula: str
+) -> Metric:
+    return Metric(
+        name=name,
+        protocol="sam-med2d",
+        version=1,
+        values=(name,),
+        stats=stats,
+        line="masks",
+        suits=SUITS,
+        score=score,
+        combine=_smoothed_ratio,
+        worst=_miss_first,
+        ceiling=_ceiling_smoothed,
+        summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target=0.0, both=1.0, note="0 is not quite reached: below 1e-6."),
+        source="metrics.py of SAM-Med2D, arXiv:2308.16184",
+    )
+
+
+def _plus_one_row(
+    protocol: str, score: Callable[..., Outcome], summary: str, *, formula: str, note: str = "", source: str
+) -> Metric:
+    return Metric(
+        name="dice",
+        protocol=protocol,
+        version=1,
+        values=("dice",),
+        stats=("twice_intersection", "area_sum_plus_one"),
+        line="soft_masks",
+        suits=SUITS,
+        score=score,
+        combine=ratio,
+        worst=_worst_plus_one,
+        ceiling=_ceiling_plus_one,
+        summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0, note=note),
+        source=source,
+    )
+
+
+def _monai_row(
+    name: str, counts: Callable[[masks.Overlap], Stats], stats: tuple[str, ...], summary: str, formula: str
+) -> Metric:
+    return Metric(
+        name=name,
+        protocol="monai-ignore-empty",
+        version=1,
+        values=(name,),
+        stats=stats,
+        line="masks",
+        suits=SUITS,
+        score=_ignoring_empty(counts),
+        combine=ratio,
+        worst=_miss_ignoring_empty,
+        ceiling=ceiling_all,
+        summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target="undefined", both="undefined"),
+        source="DiceMetric and MeanIoU of MONAI with ignore_empty, their default",
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _medplib_row(
+        "dice",
+        _dice_of_single_precision_iou,
+        "2 IoU / (1 + IoU) of the first predicted mask against the first target mask, as MedPLIB's code does.",
+        "2 IoU / (1 + IoU), IoU = |P and T| / |P or T| in float32; probabilities are cut at 0.1.",
+    ),
+    _sam_med2d_row(
+        "dice",
+        _sam_med2d_dice,
+        DICE_STATS,
+        "Dice of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
+        "(2 |P and T| + 1e-7) / (|P| + |T| + 1e-7), in float32.",
+    ),
+    _plus_one_row(
+        "m3d",
+        _m3d,
+        "Soft Dice of the first masks with 1 added below, as M3D's code does; a perfect answer stays under 1.",
+        formula="2 sum(p t) / (sum(p) + sum(t) + 1), p the probabilities, 0 and 1 where only a mask is given.",
+        note="A class that is absent is worth 0 even where it is rightly refused.",
+        source="Bench/eval/metrics.py of M3D, arXiv:2404.00578",
+    ),
+    _plus_one_row(
+        "segvol",
+        _segvol,
+        "Dice of the first masks with 1 added below, as SegVol's code does; a perfect answer stays under 1.",
+        formula="2 |P and T| / (|P| + |T| + 1), probabilities cut at 0.5.",
+        source="inference_demo.py of SegVol, arXiv:2311.13385",
+    ),
+    _monai_row(
+        "dice",
+        dice_stats,
+        DICE_STATS,
+        "Dice of all masks together; an empty target is undefined, as in MONAI's DiceMetric with ignore_empty.",
+        "2 |P and T| / (|P| + |T|).",
+    ),
+    Metric(
+        name="dice",
+        protocol="surface-distance",
+        version=1,
+        values=("dice",),
+        stats=DICE_STATS,
+        line="masks",
+        suits=SUITS,
+        score=_surface_distance,
+        combine=ratio,
+        worst=miss_all,
+        ceiling=ceiling_all,
+        summary="Dice of all masks together as the surface-distance package computes it; both empty is undefined.",
+        formula="2 |P and T| / (|P| + |T|).",
+        empty=EMPTY_EITHER,
+        source="compute_dice_coefficient of github.com/google-deepmind/surface-distance",
+    ),
+    _medplib_row(
+        "iou",
+        _single_precision_iou,
+        "Float32 IoU of the first predicted mask against the first target mask, as MedPLIB's code does.",
+        "|P and T| / |P or T| in float32; probabilities are cut at 0.1.",
+    ),
+    _sam_med2d_row(
+        "iou",
+        _sam_med2d_iou,
+        IOU_STATS,
+        "IoU of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
+        "(|P and T| + 1e-7) / (|P or T| + 1e-7), in float32.",
+    ),
+    _monai_row(
+        "iou",
+        iou_stats,
+        IOU_STATS,
+        "IoU of all masks together; an empty target is undefined, as in MONAI's MeanIoU with ignore_empty.",
+        "|P and T| / |P or T|.",
+    ),
+)

@@ -1,0 +1,232 @@
+"""How far apart the boundaries of two masks lie: NSD, the share within a tolerance, and HD95, in millimetres.
+
+The predicted masks together are compared with the target masks together. `standard` measures between the centres of
+boundary pixels; `surface-distance`, as DeepMind's package, between the elements of a contour or surface laid through
+the corners of the pixels, each weighted by its length or area.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from harness.imaging import masks
+from harness.metrics.masks.mask_pairs import EMPTY_EITHER, SUITS, ceiling_all, checked, spacing_mm, targets
+from harness.metrics.masks.surface_elements import Boundary, Spacing, boundary_pixels, cropped, surface_elements
+from harness.metrics.metric import EmptyCases, Metric, Outcome, Parameter, Stats
+from harness.metrics.ratios import ratio
+from harness.records import Mask, Prediction, Sample
+
+_PERCENT = 95.0
+
+
+# NSD and HD95 of a sample ask for the same distances one after the other.
+@lru_cache(maxsize=4)
+def _pixels(predicted: Mask | None, target: Mask | None, spacing: Spacing) -> tuple[Boundary, Boundary]:
+    return boundary_pixels(*cropped(predicted, target), spacing)
+
+
+@lru_cache(maxsize=4)
+def _elements(predicted: Mask | None, target: Mask | None, spacing: Spacing) -> tuple[Boundary, Boundary]:
+    return surface_elements(*cropped(predicted, target), spacing)
+
+
+class _Setting(NamedTuple):
+    """Two masks, None where there is none, and the grid they lie on."""
+
+    predicted: Mask | None
+    target: Mask | None
+    size: tuple[int, ...]
+    spacing: Spacing
+    known: bool
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        return {} if self.known else {"unit": "pixel"}
+
+    @property
+    def diagonal(self) -> float:
+        """The longest distance in the image, in mm; 0 where there is no image."""
+        return float(np.linalg.norm(np.multiply(self.size, self.spacing)))
+
+
+def _setting(sample: Sample, predicted: tuple[Mask, ...]) -> _Setting:
+    target = targets(sample)
+    checked(sample, predicted, target)
+    found = [masks.merge(side) if side else None for side in (predicted, target)]
+    size = next((mask.size for mask in reversed(found) if mask is not None), None)
+    if size is None:
+        size = tuple(sample.media[0].size) if sample.media else ()
+    spacing = spacing_mm(sample, size)
+    first, second = (mask if mask is not None and masks.area(mask) else None for mask in found)
+    return _Setting(first, second, size, spacing or (1.0,) * len(size), spacing is not None)
+
+
+def _percentile(side: Boundary) -> float:
+    return float(np.percentile(side.distances, _PERCENT))
+
+
+def _weighted_percentile(side: Boundary) -> float:
+    order = np.lexsort((side.weights, side.distances))
+    shares = np.cumsum(side.weights[order]) / side.weights.sum()
+    place = min(int(np.searchsorted(shares, _PERCENT / 100)), len(order) - 1)
+    return float(side.distances[order[place]])
+
+
+class Rule(NamedTuple):
+    """What tells the protocols apart.
+
+    Attributes:
+        measure: Two masks, None for an empty one, and the spacing -> their boundaries.
+        percentile: The 95th percentile of the distances of one boundary.
+        rounding: Relative excess over the tolerance that is taken for rounding.
+    """
+
+    measure: Callable[[Mask | None, Mask | None, Spacing], tuple[Boundary, Boundary]]
+    percentile: Callable[[Boundary], float]
+    rounding: float
+
+
+PIXELS = Rule(_pixels, _percentile, 1e-9)  # a distance of exactly the tolerance counts, whatever its last bit says
+ELEMENTS = Rule(_elements, _weighted_percentile, 0.0)
+
+
+def nsd(sample: Sample, prediction: Prediction, tolerance_mm: float = 1.0, *, rule: Rule = PIXELS) -> Outcome:
+    """Return the counts of the share of both boundaries within `tolerance_mm` of each other, in [0, 1].
+
+    Both empty: undefined. One empty: 0. Without spacing a pixel counts as 1 mm, and the detail says so.
+
+    Source: Nikolov et al., arXiv:1809.04430; the measures as in `boundary_pixels` and `surface_elements`.
+    """
+    found = _setting(sample, prediction.masks)
+    if found.predicted is None and found.target is None:
+        return Outcome("undefined", detail=found.detail)
+    limit = tolerance_mm * (1 + rule.rounding)
+    both = rule.measure(found.predicted, found.target, found.spacing)
+    within = sum(float(side.weights[side.distances <= limit].sum()) for side in both)
+    return Outcome("ok", (within, sum(float(side.weights.sum()) for side in both)), found.detail)
+
+
+def _nsd_worst(sample: Sample, rule: Rule) -> Stats:
+    """Return the stats of an empty prediction; the target keeps its weight in pooled values."""
+    found = _setting(sample, ())
+    if found.target is None:
+        return 0.0, 1.0
+    return 0.0, float(rule.measure(None, found.target, found.spacing)[1].weights.sum())
+
+
+def hd95(sample: Sample, prediction: Prediction, *, rule: Rule = PIXELS) -> Outcome:
+    """Return the larger of the two 95th percentiles of the distances from one boundary to the other, in mm.
+
+    Both empty: undefined. One empty: the diagonal of the image, which no distance exceeds. `standard` interpolates
+    between pixels; `surface-distance` takes the first element at which 95 % of the length or area is reached.
+
+    Source: Huttenlocher et al., IEEE PAMI 15 (1993) 850, with a percentile in place of the maximum.
+    """
+    found = _setting(sample, prediction.masks)
+    if found.predicted is None and found.target is None:
+        return Outcome("undefined", detail=found.detail)
+    if found.predicted is None or found.target is None:
+        return Outcome("ok", (found.diagonal, 1.0), {**found.detail, "empty": "one side"})
+    both = rule.measure(found.predicted, found.target, found.spacing)
+    return Outcome("ok", (max(rule.percentile(side) for side in both), 1.0), found.detail)
+
+
+def _hd95_worst(sample: Sample) -> Stats:
+    """Return the diagonal of the image; undefined where its size is unknown."""
+    diagonal = _setting(sample, ()).diagonal
+    return (diagonal, 1.0) if diagonal else (0.0, 0.0)
+
+
+def _hd95_ceiling(sample: Sample) -> float | None:
+    return None if ceiling_all(sample) is None else 0.0
+
+
+_TOLERANCE = Parameter(
+    name="tolerance_mm", default=1.0, summary="Largest distance in mm that still counts as agreement.", above=0.0
+)
+
+
+def _nsd_row(protocol: str, rule: Rule, stats: tuple[str, ...], summary: str, *, formula: str, source: str) -> Metric:
+    return Metric(
+        name="nsd",
+        protocol=protocol,
+        version=1,
+        values=("nsd",),
+        stats=stats,
+        line="masks",
+        suits=SUITS,
+        score=partial(nsd, rule=rule),
+        combine=ratio,
+        worst=partial(_nsd_worst, rule=rule),
+        ceiling=ceiling_all,
+        parameters=(_TOLERANCE,),
+        summary=summary,
+        formula=formula,
+        empty=replace(EMPTY_EITHER, note="Without spacing a pixel counts as 1 mm, and the detail says so."),
+        source=source,
+    )
+
+
+def _hd95_row(protocol: str, rule: Rule, summary: str, *, formula: str, source: str) -> Metric:
+    return Metric(
+        name="hd95",
+        protocol=protocol,
+        version=1,
+        values=("hd95",),
+        stats=("distance_mm", "samples"),
+        line="masks",
+        suits=SUITS,
+        score=partial(hd95, rule=rule),
+        combine=ratio,
+        worst=_hd95_worst,
+        ceiling=_hd95_ceiling,
+        higher_is_better=False,
+        unit="mm",
+        summary=summary,
+        formula=formula,
+        range=(0.0, None),
+        empty=EmptyCases(
+            prediction="worst",
+            target="worst",
+            both="undefined",
+            note="The worst value is the diagonal of the image. Without spacing a pixel counts as 1 mm.",
+        ),
+        source=source,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _nsd_row(
+        "standard",
+        PIXELS,
+        ("within", "boundary_pixels"),
+        "Share of the boundary pixels of both sides within the tolerance of the other boundary, centre to centre.",
+        formula="boundary pixels of P and T at most the tolerance away from the other boundary / all of them.",
+        source="Nikolov et al., arXiv:1809.04430, on pixels as in Maier-Hein et al., arXiv:2206.01653",
+    ),
+    _nsd_row(
+        "surface-distance",
+        ELEMENTS,
+        ("within", "boundary_measure"),
+        "Share of both surfaces, by length or area, within the tolerance, as the surface-distance package computes it.",
+        formula="length or area of both surfaces at most the tolerance away from the other surface / all of it.",
+        source="Nikolov et al., arXiv:1809.04430; github.com/google-deepmind/surface-distance",
+    ),
+    _hd95_row(
+        "standard",
+        PIXELS,
+        "Larger of the two 95th percentiles of the distances between boundary pixels; worst: diagonal.",
+        formula="max over both directions of the 95th percentile of the distances to the other boundary, interpolated.",
+        source="Huttenlocher et al., IEEE PAMI 15 (1993) 850, with a percentile in place of the maximum",
+    ),
+    _hd95_row(
+        "surface-distance",
+        ELEMENTS,
+        "Larger of the two 95th percentiles, weighted by length or area, as the surface-distance package computes it.",
+        formula="max over both directions of the distance at which 95 % of the length or area is first reached.",
+        source="compute_robust_hausdorff of github.com/google-deepmind/surface-distance",
+    ),
+)

@@ -1,0 +1,161 @@
+"""The boundaries of two masks and how far each of their elements lies from the other.
+
+Two kinds of elements: boundary pixels, and pieces of a contour or surface laid through the corners where pixels meet.
+"""
+
+from functools import cache, lru_cache
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.imaging import masks
+from harness.metrics.metric import Floats
+from harness.records import Box, Mask
+
+Bools = NDArray[np.bool_]
+Spacing = tuple[float, ...]
+
+_MOST_INSIDE = 4  # corners of a cube inside the surface; with more, the surface of the complement is meant
+
+
+class Boundary(NamedTuple):
+    """The boundary elements of one mask.
+
+    Attributes:
+        distances: Of each element to the nearest of the other mask, in mm; infinite where the other is empty.
+        weights: 1 for a boundary pixel; length in mm or area in square mm of a contour or surface element.
+    """
+
+    distances: Floats
+    weights: Floats
+
+
+def boundary_pixels(prediction: Bools, target: Bools, spacing: Spacing) -> tuple[Boundary, Boundary]:
+    """Return the boundary pixels of both masks, prediction first, with the distances between their centres.
+
+    A boundary pixel belongs to the mask and shares an edge (in 3-D a face) with one that does not; outside of the array
+    there is no mask.
+
+    Args:
+        prediction: (H, W) or (D, H, W).
+        target: Same shape.
+        spacing: Pixel size per array axis.
+    Source: MONAI's surface Dice and Hausdorff distance; Maier-Hein et al., arXiv:2206.01653, boundary metrics.
+    """
+    from scipy import ndimage
+
+    edges = [mask & ~ndimage.binary_erosion(mask) for mask in (prediction, target)]
+    distances = _distances(edges[0], edges[1], spacing)
+    return Boundary(distances[0], np.ones(len(distances[0]))), Boundary(distances[1], np.ones(len(distances[1])))
+
+
+def surface_elements(prediction: Bools, target: Bools, spacing: Spacing) -> tuple[Boundary, Boundary]:
+    """Return the contour or surface elements of both masks, prediction first, with the distances between them.
+
+    An element sits where pixels meet: at a corner of which some of the 4 (in 3-D 8) pixels around belong to the mask
+    and some do not. Its weight is the length (area) of the surface that marching squares (cubes) lays through these.
+    Args as for `boundary_pixels`.
+
+    Source: Nikolov et al., arXiv:1809.04430, and its package surface-distance.
+    """
+    weights = element_weights(spacing)
+    codes = [_corner_codes(mask) for mask in (prediction, target)]
+    edges = [(code > 0) & (code < len(weights) - 1) for code in codes]
+    distances = _distances(edges[0], edges[1], spacing)
+    return Boundary(distances[0], weights[codes[0][edges[0]]]), Boundary(distances[1], weights[codes[1][edges[1]]])
+
+
+def _distances(first: Bools, second: Bools, spacing: Spacing) -> tuple[Floats, Floats]:
+    """Return for each element of either side its distance to the nearest of the other."""
+    return _to_nearest(first, second, spacing), _to_nearest(second, first, spacing)
+
+
+def _to_nearest(elements: Bools, others: Bools, spacing: Spacing) -> Floats:
+    from scipy import ndimage
+
+    if not elements.any():
+        return np.zeros(0)
+    if not others.any():
+        return np.full(int(elements.sum()), np.inf)
+    distances: Floats = ndimage.distance_transform_edt(~others, sampling=spacing)[elements]
+    return distances
+
+
+def _corner_codes(mask: Bools) -> NDArray[np.uint8]:
+    """Return for each corner of the grid which pixels around it belong to the mask: bit i is offset i of `product`."""
+    padded = np.pad(mask, 1)
+    codes = np.zeros([length + 1 for length in mask.shape], dtype=np.uint8)
+    for bit, offset in enumerate(product((0, 1), repeat=mask.ndim)):
+        window = tuple(slice(start, start + length) for start, length in zip(offset, codes.shape, strict=True))
+        codes |= padded[window].astype(np.uint8) << bit
+    return codes
+
+
+@lru_cache(maxsize=64)
+def element_weights(spacing: Spacing) -> Floats:
+    """Return the length in mm (2-D) or area in square mm (3-D) of the element of each code of `_corner_codes`."""
+    if len(spacing) == 2:
+        return np.array([_contour_length(code, spacing) for code in range(16)])
+    depth, height, width = spacing
+    faces = np.array([height * width, depth * width, depth * height])
+    return np.array([float(np.linalg.norm(normals * faces, axis=1).sum()) for normals in _surface_normals()])
+
+
+def _contour_length(code: int, spacing: Spacing) -> float:
+    inside = [offset for bit, offset in enumerate(product((0, 1), repeat=2)) if code >> bit & 1]
+    if len(inside) in (0, 4):
+        return 0.0
+    diagonal = 0.5 * float(np.linalg.norm(spacing))
+    if len(inside) != 2:
+        return diagonal
+    rows, columns = np.ptp(np.array(inside), axis=0)
+    return 2 * diagonal if rows and columns else spacing[1] if columns else spacing[0]
+
+
+@cache
+def _surface_normals() -> tuple[Floats, ...]:
+    """Return for each code of 8 corners the normals of its triangles, as long as their area, in a cube of side 1.
+
+    The triangles are those of Lorensen's marching cubes. The package gives a cube and its complement the same surface.
+    """
+    from skimage.measure import marching_cubes
+
+    none = np.zeros((0, 3))
+    normals = []
+    for code in range(256):
+        few = code if code.bit_count() <= _MOST_INSIDE else 255 - code
+        cube = np.array([few >> bit & 1 for bit in range(8)], dtype=np.float32).reshape(2, 2, 2)
+        if not few:
+            normals.append(none)
+            continue
+        points, triangles, _, _ = marching_cubes(cube, 0.5, method="lorensen")
+        first, second, third = points[triangles].astype(np.float64).transpose(1, 0, 2)
+        normals.append(np.cross(second - first, third - first) / 2)
+    return tuple(normals)
+
+
+def cropped(predicted: Mask | None, target: Mask | None) -> tuple[Bools, Bools]:
+    """Return both masks inside the box around them; None is an empty mask, and one of the two has a pixel.
+
+    All boundaries lie in that box, so distances between them are those of the whole image.
+    """
+    boxes = [box for mask in (predicted, target) if mask is not None and (box := masks.bounding_box(mask)) is not None]
+    corners = np.array([box.corners for box in boxes])
+    axes = corners.shape[1] // 2
+    joint = Box(corners=(*corners[:, :axes].min(axis=0), *corners[:, axes:].max(axis=0)))
+    found = [None if mask is None else _inside(mask, joint) for mask in (predicted, target)]
+    shape = next(part.shape for part in found if part is not None)
+    first, second = (np.zeros(shape, dtype=np.bool_) if part is None else part for part in found)
+    return first, second
+
+
+def _inside(mask: Mask, box: Box) -> Bools:
+    corners = [int(corner) for corner in box.corners]
+    if mask.slices is None:
+        x1, y1, x2, y2 = corners
+        return masks.decode(mask)[y1:y2, x1:x2]
+    z1, y1, x1, z2, y2, x2 = corners
+    slices = tuple((index - z1, counts) for index, counts in mask.slices if z1 <= index < z2)
+    return masks.decode(Mask(size=(z2 - z1, *mask.size[1:]), slices=slices))[:, y1:y2, x1:x2]

@@ -1,0 +1,1 @@
+"""Metrics of longer texts: BLEU, ROUGE, METEOR, CIDEr, BERTScore and clinical entities."""

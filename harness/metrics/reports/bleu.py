@@ -1,0 +1,233 @@
+"""BLEU under our `standard` rules and those of released code. All accepted answers are references."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
+from harness.records import Prediction, Sample
+from harness.text.ptb_tokenizer import caption_line
+from harness.text.tokenizers import Tokens, tokens_13a, tokens_13a_by_character, without_grounding_tags
+
+ORDERS = (1, 2, 3, 4)
+_STATS = (
+    *(f"matches{order}" for order in ORDERS),
+    *(f"total{order}" for order in ORDERS),
+    "predicted_words",
+    "reference_words",
+    "samples",
+)
+_MATCHES, _TOTALS, _PREDICTED, _REFERENCE, _SAMPLES = slice(0, 4), slice(4, 8), 8, 9, 10
+_EPSILON = 0.1  # Chen and Cherry 2014, method 1, with the value of nltk
+_FORMULA = "min(1, exp(1 - reference words / reply words)) x geometric mean of the clipped precisions of 1- to n-grams"
+_SMALL, _TINY = 1e-9, 1e-15  # pycocoevalcap, bleu_scorer.py
+
+Tokenizer = Callable[[str], Sequence[str]]
+ReferenceLength = Callable[[int, Iterable[int]], int]
+
+
+def ngrams(tokens: Sequence[str], order: int) -> Iterator[tuple[str, ...]]:
+    """Yield the runs of `order` tokens, in order."""
+    return zip(*(tokens[start:] for start in range(order)), strict=False)
+
+
+def clipped_matches(predicted: Sequence[str], references: Sequence[Sequence[str]], order: int) -> int:
+    """Return how many n-grams of `predicted` a reference has too, each at most as often as one reference has it."""
+    counts = Counter(ngrams(predicted, order))
+    allowed = Counter(ngrams(references[0], order))
+    for reference in references[1:]:
+        allowed |= Counter(ngrams(reference, order))
+    return sum(min(counts[gram], allowed[gram]) for gram in counts.keys() & allowed.keys())
+
+
+def closest_length(length: int, references: Iterable[int]) -> int:
+    """Return the reference length nearest to `length`, the shorter of two as near."""
+    return min(references, key=lambda reference: (abs(reference - length), reference))
+
+
+def _shortest_length(_length: int, references: Iterable[int]) -> int:
+    return min(references)
+
+
+def _counts(predicted: Sequence[str], references: Sequence[Sequence[str]], reference_length: ReferenceLength) -> Stats:
+    """Return the row's stats of one sample."""
+    matches = [0, 0, 0, 0]
+    for index, order in enumerate(ORDERS):
+        matches[index] = clipped_matches(predicted, references, order)
+        if not matches[index]:  # then no longer run matches either
+            break
+    totals = (max(0, len(predicted) - order + 1) for order in ORDERS)
+    length = reference_length(len(predicted), map(len, references))
+    return (*map(float, matches), *map(float, totals), float(len(predicted)), float(length), 1.0)
+
+
+def _score(tokenize: Tokenizer, reference_length: ReferenceLength) -> Callable[[Sample, Prediction], Outcome]:
+    def score(sample: Sample, prediction: Prediction) -> Outcome:
+        """Count n-grams; either side without words scores 0 and is `ok`."""
+        if not sample.target.answers:
+            return Outcome("undefined")
+        references = [tokenize(answer) for answer in sample.target.answers]
+        return Outcome("ok", _counts(tokenize(prediction.text or ""), references, reference_length))
+
+    return score
+
+
+def _smoothed_score(sample: Sample, prediction: Prediction) -> Outcome:
+    """Score as `standard`, and say where the sample's own value rests on the epsilon."""
+    outcome = _standard_score(sample, prediction)
+    matches = outcome.stats[_MATCHES]
+    if not matches or all(matches) or not matches[0]:
+        return outcome
+    return Outcome("ok", outcome.stats, {"smoothing": f"orders without a match count {_EPSILON:g} (this sample only)"})
+
+
+def _worst(tokenize: Tokenizer, reference_length: ReferenceLength) -> Callable[[Sample], Stats]:
+    def worst(sample: Sample) -> Stats:
+        """Return the stats of an empty reply; the reference keeps its weight in the pooled length."""
+        if not sample.target.answers:
+            return (0.0,) * len(_STATS)
+        return _counts((), [tokenize(answer) for answer in sample.target.answers], reference_length)
+
+    return worst
+
+
+def _cumulative(precisions: Floats, penalty: Floats) -> Floats:
+    """Return the geometric means of the first 1, 2, 3, 4 precisions, times the brevity penalty."""
+    with np.errstate(divide="ignore"):
+        logarithms = np.log(precisions)
+    means: Floats = np.exp(np.cumsum(logarithms, axis=-1) / np.asarray(ORDERS))
+    return means * penalty[..., np.newaxis]
+
+
+def _brevity_penalty(stats: Floats) -> Floats:
+    """Return min(1, exp(1 - reference words / predicted words)); 0 without predicted words."""
+    predicted, reference = stats[..., _PREDICTED], stats[..., _REFERENCE]
+    penalty: Floats = np.exp(np.minimum(0.0, 1 - reference / np.where(predicted > 0, predicted, 1)))
+    return np.where(predicted > 0, penalty, 0.0)
+
+
+def _where_scored(stats: Floats, values: Floats) -> Floats:
+    return np.where(stats[..., _SAMPLES, np.newaxis] > 0, values, np.nan)
+
+
+def _unsmoothed(stats: Floats) -> Floats:
+    """BLEU-1 to BLEU-4: brevity penalty times the geometric mean of the clipped precisions, 0 where one is 0.
+
+    In [0, 1]. A text of fewer words than an order has precision 0 in it. Source: Papineni et al., ACL 2002.
+    """
+    totals = stats[..., _TOTALS]
+    precisions = np.where(totals > 0, stats[..., _MATCHES] / np.where(totals > 0, totals, 1), 0.0)
+    return _where_scored(stats, _cumulative(precisions, _brevity_penalty(stats)))
+
+
+def _smoothed(stats: Floats) -> Floats:
+    """`_unsmoothed` with 0.1 matches for an order that has none, unless no single word matches: then 0.
+
+    Source: Chen and Cherry, WMT 2014, smoothing 1, as in nltk's sentence_bleu.
+    """
+    matches, totals = stats[..., _MATCHES], np.maximum(stats[..., _TOTALS], 1)
+    precisions = np.where(matches > 0, matches, _EPSILON) / totals
+    values = _cumulative(precisions, _brevity_penalty(stats))
+    return _where_scored(stats, np.where(matches[..., :1] > 0, values, 0.0))
+
+
+def _coco(stats: Floats) -> Floats:
+    """BLEU-1 to BLEU-4 of the COCO caption code: 1e-15 and 1e-9 above and below every ratio, that of lengths too."""
+    precisions = (stats[..., _MATCHES] + _TINY) / (stats[..., _TOTALS] + _SMALL)
+    ratio = (stats[..., _PREDICTED] + _TINY) / (stats[..., _REFERENCE] + _SMALL)
+    return _where_scored(stats, _cumulative(precisions, np.exp(np.minimum(0.0, 1 - 1 / ratio))))
+
+
+def _bleu4_first(rule: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:
+    return lambda stats: rule(stats)[..., [3, 0, 1, 2]]
+
+
+def _ceiling(tokenize: Tokenizer, values: Callable[[Floats], Floats]) -> Callable[[Sample], float | None]:
+    def ceiling(sample: Sample) -> float | None:
+        """Return the best value that one of the answers reaches as a reply: below 1 for answers under four words."""
+        references = [tokenize(answer) for answer in sample.target.answers]
+        stats = [_counts(reference, references, closest_length) for reference in references]
+        return max((float(values(np.asarray(reached))[0]) for reached in stats), default=None)
+
+    return ceiling
+
+
+def _caption_words(text: str) -> Tokens:
+    return tuple(caption_line(without_grounding_tags(text)).split())
+
+
+_standard_score = _score(tokens_13a_by_character, closest_length)
+
+
+def _row(
+    protocol: str,
+    tokenize: Tokenizer,
+    reference_length: ReferenceLength,
+    combine: Callable[[Floats], Floats],
+    summary: str,
+    *,
+    formula: str,
+    source: str,
+    note: str = "",
+    values: tuple[str, ...] = ("bleu4", "bleu1", "bleu2", "bleu3"),
+    score: Callable[[Sample, Prediction], Outcome] | None = None,
+    each: Callable[[Floats], Floats] | None = None,
+    corpus: bool = True,
+) -> Metric:
+    return Metric(
+        name="bleu",
+        protocol=protocol,
+        version=1,
+        values=values,
+        stats=_STATS,
+        line="text",
+        suits=frozenset({"text", "grounded_text"}),
+        score=score or _score(tokenize, reference_length),
+        combine=combine,
+        worst=_worst(tokenize, reference_length),
+        ceiling=_ceiling(tokenize, each or combine),
+        each=each,
+        corpus=corpus,
+        summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0, note=note),
+        source=source,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _row(
+        "standard",
+        tokens_13a_by_character,
+        closest_length,
+        _bleu4_first(_unsmoothed),
+        "Corpus BLEU-4 of 13a tokens, CJK by character, no smoothing; single samples count 0.1 for no match.",
+        formula=f"{_FORMULA}, from summed counts; reference words: of the answer closest in length.",
+        source="Papineni et al., ACL 2002; single samples: Chen and Cherry, WMT 2014, smoothing 1",
+        score=_smoothed_score,
+        each=_bleu4_first(_smoothed),
+    ),
+    _row(
+        "m3d",
+        tokens_13a,
+        _shortest_length,
+        _unsmoothed,
+        "Mean BLEU-1 of single samples, 13a tokens, no smoothing, as M3D's scripts compute it with HF evaluate.",
+        formula=f"{_FORMULA}; reference words: of the shortest answer.",
+        note="The released code raises where a side is empty.",
+        source="Bench/eval of M3D, arXiv:2404.00578; bleu of HF evaluate with max_order 1",
+        values=("bleu1", "bleu2", "bleu3", "bleu4"),
+        corpus=False,
+    ),
+    _row(
+        "mimo",
+        _caption_words,
+        closest_length,
+        _bleu4_first(_coco),
+        "Corpus BLEU-4 of the COCO caption code on Treebank tokens without punctuation and grounding tags.",
+        formula=f"{_FORMULA}, with 1e-15 added above and 1e-9 below every ratio; from summed counts.",
+        note="0 is not quite reached: below 1e-6.",
+        source="bleu_scorer.py of pycocoevalcap 1.2; MIMO names no tool, COCO's is assumed",
+    ),
+)

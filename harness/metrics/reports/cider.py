@@ -1,0 +1,140 @@
+"""CIDEr-D: how well a caption agrees with its references in the n-grams that are rare in the corpus of references."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, fsum, log, sqrt
+
+from harness.metrics.metric import EmptyCases, Metric, Outcome, Pair
+from harness.metrics.ratios import miss_if_answered, ratio
+from harness.metrics.reports.bleu import ORDERS, ngrams
+from harness.records import Prediction, Sample
+from harness.text.ptb_tokenizer import caption_line
+
+_SIGMA = 6.0  # pycocoevalcap, cider.py
+_SCALE = 10.0
+
+Gram = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Vector:
+    """A text as weights of its n-grams, by order, with the length of each part and its number of 2-grams."""
+
+    weights: tuple[Mapping[Gram, float], ...]
+    norms: tuple[float, ...]
+    bigrams: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Corpus:
+    """How many samples there are, and in the references of how many of them an n-gram stands."""
+
+    samples: int
+    frequencies: Mapping[Gram, int]
+
+    def vector(self, text: str) -> _Vector:
+        """Return count times log(samples / samples with the n-gram); unseen n-grams count as seen once."""
+        weights = tuple(
+            {gram: count * self._rarity(gram) for gram, count in Counter(ngrams(_words(text), order)).items()}
+            for order in ORDERS
+        )
+        norms = tuple(sqrt(fsum(weight * weight for weight in part.values())) for part in weights)
+        return _Vector(weights, norms, max(0, len(_words(text)) - 1))
+
+    def _rarity(self, gram: Gram) -> float:
+        return log(self.samples) - log(max(1, self.frequencies.get(gram, 0)))
+
+
+def _words(text: str) -> list[str]:
+    return caption_line(text).split()
+
+
+def _corpus(references: Iterable[Sequence[str]]) -> _Corpus:
+    """Return what is known of a corpus from its references, one group of texts per sample."""
+    frequencies: Counter[Gram] = Counter()
+    samples = 0
+    for texts in references:
+        samples += 1
+        frequencies.update({gram for text in texts for order in ORDERS for gram in ngrams(_words(text), order)})
+    return _Corpus(samples, frequencies)
+
+
+def _similarity(predicted: _Vector, reference: _Vector) -> float:
+    """Return the mean over the orders of the clipped cosine, damped where the lengths differ."""
+    total = 0.0
+    for ours, theirs, our_norm, their_norm in zip(
+        predicted.weights, reference.weights, predicted.norms, reference.norms, strict=True
+    ):
+        shared = fsum(min(ours[gram], theirs[gram]) * theirs[gram] for gram in ours.keys() & theirs.keys())
+        total += shared / (our_norm * their_norm) if our_norm and their_norm else 0.0
+    damping = exp(-((predicted.bigrams - reference.bigrams) ** 2) / (2 * _SIGMA**2))
+    return total * damping / len(ORDERS)
+
+
+def _cider(text: str, references: Sequence[str], corpus: _Corpus) -> float:
+    predicted = corpus.vector(text)
+    similarities = [_similarity(predicted, corpus.vector(reference)) for reference in references]
+    return _SCALE * fsum(similarities) / len(references)
+
+
+def _scorer(corpus: _Corpus) -> Callable[[Sample, Prediction], Outcome]:
+    def score(sample: Sample, prediction: Prediction) -> Outcome:
+        """CIDEr-D: ten times the mean over orders 1-4 and over the answers of the clipped tf-idf cosine.
+
+        In [0, 10], higher is better; the difference of the lengths (in 2-grams, as released) damps it with sigma 6.
+        A side without words, and any reply in a corpus of one sample, where no n-gram is rare: 0.
+        Source: Vedantam et al., arXiv:1411.5726; pycocoevalcap 1.2.
+        """
+        if not sample.target.answers:
+            return Outcome("undefined")
+        return Outcome("ok", (_cider(prediction.text or "", sample.target.answers, corpus), 1.0))
+
+    return score
+
+
+def _prepare(pairs: Iterable[Pair]) -> Callable[[Sample, Prediction], Outcome]:
+    """Count the n-grams of all references; samples without an answer are no part of the corpus."""
+    return _scorer(_corpus(sample.target.answers for sample, _ in pairs if sample.target.answers))
+
+
+def _alone(sample: Sample, prediction: Prediction) -> Outcome:
+    """Score as a corpus of this one sample."""
+    return _scorer(_corpus([sample.target.answers]))(sample, prediction)
+
+
+def _ceiling(sample: Sample) -> float | None:
+    """Return what the longest answer reaches as a reply where each order has a rare n-gram and it is the only answer.
+
+    A quarter of 10 for each of the first four words. The corpus is not known here, so this is an upper bound.
+    """
+    lengths = [len(_words(answer)) for answer in sample.target.answers]
+    return _SCALE * min(max(lengths), len(ORDERS)) / len(ORDERS) if lengths else None
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        name="cider",
+        protocol="standard",
+        version=1,
+        values=("cider",),
+        stats=("cider_sum", "samples"),
+        line="text",
+        suits=frozenset({"text"}),
+        score=_alone,
+        combine=ratio,
+        worst=miss_if_answered,
+        ceiling=_ceiling,
+        prepare=_prepare,
+        unit="points",
+        caveat="rare n-grams are those of this task's references: values of other tasks or subsets do not compare",
+        summary="CIDEr-D in 0..10 as pycocoevalcap computes it, on Treebank tokens without punctuation.",
+        formula="10 x mean over the answers and over 1- to 4-grams of the clipped tf-idf cosine, "
+        "x exp(-(difference of lengths)^2 / 72).",
+        range=(0.0, _SCALE),
+        empty=EmptyCases(
+            prediction=0.0, target=0.0, both=0.0, note="In a corpus of one sample every reply is worth 0."
+        ),
+        source="Vedantam et al., arXiv:1411.5726; cider_scorer.py of pycocoevalcap 1.2, its name there CIDEr",
+    ),
+)

@@ -1,0 +1,214 @@
+"""ROUGE under our `standard` rules and those of released code. Of several accepted answers the best one counts."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from harness.metrics.metric import EmptyCases, Metric, Outcome, Stats
+from harness.metrics.ratios import ratio
+from harness.metrics.reports.bleu import clipped_matches
+from harness.records import Prediction, Sample
+from harness.text.ptb_tokenizer import caption_line
+from harness.text.tokenizers import Tokens, rouge_tokens, unicode_words, without_grounding_tags
+
+_BETA = 1.2  # pycocoevalcap, rouge.py
+
+Tokenizer = Callable[[str], Tokens]
+Pairwise = Callable[[str, str], Stats]
+
+
+def _rows(first: Sequence[str], second: Sequence[str]) -> list[int]:
+    """Return the rows of the table of longest common subsequences as bit sets.
+
+    The length for the first i words of `first` and j of `second` is the number of zeros in the lowest j bits of row i.
+    Source: Hyyroe, Bit-parallel LCS-length computation revisited, 2004.
+    """
+    places: dict[str, int] = {}
+    for place, word in enumerate(second):
+        places[word] = places.get(word, 0) | (1 << place)
+    full = (1 << len(second)) - 1
+    row = full
+    rows = [row]
+    for word in first:
+        shared = row & places.get(word, 0)
+        if shared:
+            row = ((row + shared) | (row - shared)) & full
+        rows.append(row)
+    return rows
+
+
+def common_length(first: Sequence[str], second: Sequence[str]) -> int:
+    """Return how many words the longest common subsequence of both has."""
+    return len(second) - _rows(first, second)[-1].bit_count()
+
+
+def _common_places(first: Sequence[str], second: Sequence[str]) -> set[int]:
+    """Return the places in `first` of one longest common subsequence, the one that rouge_score reads out.
+
+    From the ends: equal words are taken; else a step is made in `second` where that loses nothing and a step in
+    `first` would, else in `first`.
+    """
+    rows = _rows(first, second)
+    row, column = len(first), len(second)
+    places: set[int] = set()
+    while row and column:
+        if first[row - 1] == second[column - 1]:
+            row, column = row - 1, column - 1
+            places.add(row)
+        elif _length(rows, row, column - 1) > _length(rows, row - 1, column):
+            column -= 1
+        else:
+            row -= 1
+    return places
+
+
+def _length(rows: Sequence[int], row: int, column: int) -> int:
+    return column - (rows[row] & ((1 << column) - 1)).bit_count()
+
+
+def _f1(matches: int, predicted: int, reference: int) -> float:
+    """Return the harmonic mean of precision and recall; 0 where nothing matches."""
+    if not matches:
+        return 0.0
+    precision, recall = matches / predicted, matches / reference
+    return 2 * precision * recall / (precision + recall)
+
+
+def _union_matches(predicted: Sequence[Tokens], reference: Sequence[Tokens]) -> int:
+    """Return the words of the reference's lines that some line of the prediction shares with them in order.
+
+    No word counts more often than either text has it.
+    """
+    left = Counter(word for line in predicted for word in line) & Counter(word for line in reference for word in line)
+    matches = 0
+    for line in reference:
+        for place in sorted(set().union(*(_common_places(line, other) for other in predicted))):
+            if left[line[place]] > 0:
+                left[line[place]] -= 1
+                matches += 1
+    return matches
+
+
+def _summary(predicted: str, reference: str, tokenize: Tokenizer) -> float:
+    """Return ROUGE-Lsum of two texts, whose sentences are their lines."""
+    ours, theirs = ([tokenize(line) for line in text.split("\n") if line] for text in (predicted, reference))
+    return _f1(_union_matches(ours, theirs), sum(map(len, ours)), sum(map(len, theirs)))
+
+
+def _f1_scores(predicted: str, reference: str, tokenize: Tokenizer) -> dict[str, float]:
+    """Return F1 by name: of 1-grams, 2-grams, the longest common subsequence and that of the lines."""
+    ours, theirs = tokenize(predicted), tokenize(reference)
+    scores = {
+        f"rouge{order}": _f1(clipped_matches(ours, [theirs], order), len(ours) - order + 1, len(theirs) - order + 1)
+        for order in (1, 2)
+    }
+    scores["rougeL"] = _f1(common_length(ours, theirs), len(ours), len(theirs))
+    lines = "\n" in predicted.strip("\n") or "\n" in reference.strip("\n")
+    scores["rougeLsum"] = _summary(predicted, reference, tokenize) if lines else scores["rougeL"]
+    return scores
+
+
+def _best_f1(tokenize: Tokenizer, names: Sequence[str]) -> Callable[[Sample, str], tuple[float, ...]]:
+    def best(sample: Sample, text: str) -> tuple[float, ...]:
+        """Return the highest F1 over the answers, each value on its own, as rouge_score's `score_multi`."""
+        scores = [_f1_scores(text, answer, tokenize) for answer in sample.target.answers]
+        return tuple(max(found[name] for found in scores) for name in names)
+
+    return best
+
+
+def _coco_words(text: str) -> list[str]:
+    """Return the Treebank tokens as COCO's ROUGE cuts them: an empty text has one token, the empty one."""
+    return caption_line(without_grounding_tags(text)).split(" ")
+
+
+def _coco(sample: Sample, text: str) -> tuple[float, ...]:
+    """ROUGE-L of the COCO caption code: F of the best precision and the best recall over the answers, beta 1.2.
+
+    In [0, 1]. Two texts without words score 1, as released; one such text 0. Source: Lin, 2004; pycocoevalcap 1.2.
+    """
+    predicted = _coco_words(text)
+    references = [_coco_words(answer) for answer in sample.target.answers]
+    common = [common_length(predicted, reference) for reference in references]
+    precision = max(common) / len(predicted)
+    recall = max(length / len(reference) for length, reference in zip(common, references, strict=True))
+    if not precision or not recall:
+        return (0.0,)
+    return ((1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision),)
+
+
+def _row(
+    protocol: str,
+    values: tuple[str, ...],
+    compare: Callable[[Sample, str], tuple[float, ...]],
+    summary: str,
+    *,
+    formula: str,
+    both: float,
+    source: str,
+) -> Metric:
+    def score(sample: Sample, prediction: Prediction) -> Outcome:
+        """Compare the reply with the answers; a side without words scores 0 and is `ok`."""
+        if not sample.target.answers:
+            return Outcome("undefined")
+        return Outcome("ok", (*compare(sample, prediction.text or ""), 1.0))
+
+    def ceiling(sample: Sample) -> float | None:
+        """Return the best value that one of the answers reaches as a reply: 0 where none of them has words."""
+        return max((compare(sample, answer)[0] for answer in sample.target.answers), default=None)
+
+    return Metric(
+        name="rouge",
+        protocol=protocol,
+        version=1,
+        values=values,
+        stats=(*values, "samples"),
+        line="text",
+        suits=frozenset({"text", "grounded_text"}),
+        score=score,
+        combine=ratio,
+        worst=lambda sample: (*(0.0,) * len(values), 1.0 if sample.target.answers else 0.0),
+        ceiling=ceiling,
+        summary=summary,
+        formula=formula,
+        empty=EmptyCases(prediction=0.0, target=0.0, both=both),
+        source=source,
+    )
+
+
+_FORMULA = (
+    "2 P R / (P + R), P = c / reply words, R = c / answer words; c: clipped 1- or 2-gram matches, the longest common "
+    "subsequence (L), or its union over lines (Lsum). The best answer counts, for each value on its own."
+)
+_STANDARD = ("rougeL", "rouge1", "rouge2", "rougeLsum")
+_M3D = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+
+METRICS: tuple[Metric, ...] = (
+    _row(
+        "standard",
+        _STANDARD,
+        _best_f1(unicode_words, _STANDARD),
+        "F1 of the longest common subsequence of Unicode words (CJK by character), no stemming; mean over samples.",
+        formula=_FORMULA,
+        both=0.0,
+        source="Lin, 2004; rouge_score 0.1.2 with another tokenizer",
+    ),
+    _row(
+        "m3d",
+        _M3D,
+        _best_f1(rouge_tokens, _M3D),
+        "F1 of words of a-z and 0-9, no stemming, as M3D's scripts compute it with HF evaluate; other scripts score 0.",
+        formula=_FORMULA,
+        both=0.0,
+        source="Bench/eval of M3D, arXiv:2404.00578; rouge of HF evaluate, which is rouge_score",
+    ),
+    _row(
+        "mimo",
+        ("rougeL",),
+        _coco,
+        "ROUGE-L of the COCO caption code, beta 1.2, on Treebank tokens without punctuation and grounding tags.",
+        formula="(1 + b^2) P R / (R + b^2 P), b = 1.2, P and R of the longest common subsequence, each the best over "
+        "the answers.",
+        both=1.0,
+        source="Lin, 2004; rouge.py of pycocoevalcap 1.2; MIMO names no tool, COCO's is assumed",
+    ),
+)
