@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from harness.phantoms.looks import LOOKS
-from harness.phantoms.patients import Picture, draw_picture
-from harness.phantoms.releases import SLICES, write_releases
+from harness.data.phantoms.drawing import LOOKS
+from harness.data.phantoms.families import SLICES, write_releases
+from harness.data.phantoms.patients.images import Picture, draw_picture
 
 TARGET_IMAGES, TARGET_SECONDS = 2000, 60.0
 COLOURS = ((255, 70, 70), (70, 230, 90), (80, 160, 255), (255, 220, 40), (255, 90, 255), (60, 235, 235))

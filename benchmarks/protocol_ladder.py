@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from harness.aggregate import aggregate
+from harness.data.manifest import read_manifest
 from harness.imaging import masks, soft_masks
-from harness.manifest import read_manifest
 from harness.metrics import METRICS, Metric, bind, settle
 from harness.metrics.metric import Floats, Pair
 from harness.metrics_page import put

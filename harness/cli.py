@@ -115,8 +115,8 @@ def prepare(
     as_json: bool,
 ) -> None:
     """Read releases, check them, and write manifests and integrity reports to the cache."""
+    from harness.data.near_duplicates import report_near_duplicates
     from harness.integrity_page import write_page
-    from harness.near_duplicates import report_near_duplicates
     from harness.paths import default_cache
     from harness.planning import data_roots as find_roots
     from harness.planning import prepare_task

@@ -3,7 +3,7 @@
 HarnessError
 ├── SpecError             what was asked for is wrong: a task file, an option, a model reference, another run's folder
 ├── DataError             what was read is wrong: a release, a manifest, a mask, a predictions file
-│   └── ReleaseAbsentError    no data root holds the release; stands in `harness.releases.reader`
+│   └── ReleaseAbsentError    no data root holds the release; stands in `harness.data.releases.reader`
 ├── ModelError            an adapter or its weights do not do what the Protocol asks
 ├── JudgeError            a judge cannot be reached or does not answer in its format
 └── InterruptedRunError   a run ends before its plan does; the same command goes on

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from harness.data.integrity import FINDINGS, Finding, Integrity
+from harness.data.manifest import Prepared, read_report
+from harness.data.releases.images import Album
+from harness.data.releases.reader import replace_file
 from harness.errors import DataError
 from harness.imaging.windowing import Window
-from harness.integrity import FINDINGS, Finding, Integrity
-from harness.manifest import Prepared, read_report
-from harness.releases.pictures import Album
-from harness.releases.reader import replace_file
 
 NAME = "integrity.html"
 LISTED = 12

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import plan
+from harness.data.manifest import Prepared, prepare, read_manifest
+from harness.data.releases.reader import ReleaseAbsentError
+from harness.data.train_prior import TrainPrior
 from harness.errors import DataError, SpecError
-from harness.manifest import Prepared, prepare, read_manifest
-from harness.prior import TrainPrior
 from harness.prompting import build_request, request_key, support, visual_prompts
 from harness.records import Capabilities, Json, Prior, Sample, VisualPrompt
 from harness.records.codec import canonical, to_json
-from harness.releases.reader import ReleaseAbsentError
 from harness.store import write_atomically
 from harness.task_spec import GroupSpec, TaskSpec
 
@@ -73,8 +73,8 @@ def data_roots(given: Sequence[str], cache: Path) -> DataRoots:
 
 def _phantom_root(folder: Path, seed: int, reader: str) -> Path:
     """Return the data root with the patients drawn from `seed` in the layout of `reader`, drawing them on first use."""
-    from harness import phantoms
-    from harness.phantoms.releases import family_of
+    from harness.data import phantoms
+    from harness.data.phantoms.families import family_of
 
     family = family_of(reader)
     root = folder / f"v{phantoms.VERSION}-seed{seed}-{family.name}"

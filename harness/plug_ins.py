@@ -13,8 +13,8 @@ from harness.task_spec import MetricUse, PlugIn, Release
 from harness.yaml_table import one_of
 
 if TYPE_CHECKING:
+    from harness.data.releases.reader import Reader
     from harness.metrics.metric import Metric
-    from harness.releases.reader import Reader
 
 IMPORT_FAULTS = (
     ImportError,
@@ -132,8 +132,8 @@ def find_reader(name: str, folder: Path) -> tuple["Reader", PlugIn | None]:
     Raises:
         SpecError: No such reader; the message lists those of the table. Or the plug-in is no `Reader`.
     """
-    from harness.releases import READERS
-    from harness.releases.reader import Reader
+    from harness.data.releases import READERS
+    from harness.data.releases.reader import Reader
 
     if not is_reference(name):
         if name not in READERS:
@@ -142,5 +142,5 @@ def find_reader(name: str, folder: Path) -> tuple["Reader", PlugIn | None]:
         return READERS[name], None
     found, plug_in = load_object(name, folder)
     if not isinstance(found, Reader):
-        raise SpecError(f"'{name}': expected a harness.releases.reader.Reader, got {type(found).__name__}")
+        raise SpecError(f"'{name}': expected a harness.data.releases.reader.Reader, got {type(found).__name__}")
     return found, plug_in

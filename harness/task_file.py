@@ -19,7 +19,7 @@ from harness.yaml_source import Faults, Node, plain, read_mapping
 from harness.yaml_table import Table, describe, one_of
 
 if TYPE_CHECKING:
-    from harness.releases.reader import Reader
+    from harness.data.releases.reader import Reader
 
 KEYS = (
     *("include", "task", "dataset", "version", "title", "paper", "release", "asks", "continuation", "gives", "oracle"),
@@ -264,7 +264,7 @@ def _options(release: Table, reader: "Reader | None") -> dict[str, Json]:
 
 def _check_together(options: Table, found: Mapping[str, Json], reader: "Reader") -> None:
     """Note what is wrong with options that are right one by one."""
-    from harness.releases.reader import ReleaseRequest
+    from harness.data.releases.reader import ReleaseRequest
 
     try:
         reader.fitted(ReleaseRequest(dataset="", split="", options=found))

@@ -10,9 +10,9 @@ from typing import Any
 from harness import planning
 from harness.answers import to_prediction
 from harness.available import available_metrics
+from harness.data.manifest import read_manifest
 from harness.errors import HarnessError, SpecError
 from harness.imaging.media_store import MediaStore, with_handles
-from harness.manifest import read_manifest
 from harness.metrics.metric import Metric, Pair, settle
 from harness.models.baseline import Oracle
 from harness.prompting import build_request, visual_prompts

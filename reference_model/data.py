@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import spec
+from harness.data.manifest import Prepared, read_manifest
 from harness.errors import DataError, SpecError
 from harness.imaging import masks
 from harness.imaging.media_store import LocalMedia, MediaStore
-from harness.manifest import Prepared, read_manifest
 from harness.planning import DataRoots, Notice, prepare_task
 from harness.prompting import build_request, visual_prompts
 from harness.records import Capabilities, Mask, Request, Sample, VisualPrompt

@@ -46,7 +46,7 @@ def read_volume(path: Path) -> Volume:
 
     A folder of JPEG or PNG files holds one slice in each, by their numbers, as grey values from 0 to 255.
     An `.npy` array is (D, H, W) as it stands. Axes of length 1 before these three, and behind those of NIfTI, are
-    dropped. What is wrong with a DICOM series is not told here; `harness.releases.dicom_seg` reports it.
+    dropped. What is wrong with a DICOM series is not told here; `harness.data.releases.folders.dicom` reports it.
 
     Raises:
         DataError: The suffix is another, a package is missing, or the file does not hold numbers on three axes, or more

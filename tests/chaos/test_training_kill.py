@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.phantoms.releases import write_releases
+from harness.data.phantoms.families import write_releases
 from tests.chaos.killable import LONGEST_SECONDS, wait_until
 
 STEPS = 8

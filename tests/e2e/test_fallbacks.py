@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from harness.data.phantoms.writers.samed2d import write_samed2d
 from harness.imaging import masks
-from harness.phantoms.samed2d import write_samed2d
 from harness.records import Box
 from harness.records.codec import mask_from_json, sample_from_json
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.phantoms.mmmu import write_mmmu
+from harness.data.phantoms.writers.mmmu import write_mmmu
 
 TASKS = (
     *("vqa_rad_closed", "vqa_rad_yes_no", "slake", "slake_open", "slake_zh", "pathvqa", "pathvqa_authors"),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.manifest import read_manifest
+from harness.data.manifest import read_manifest
+from harness.data.phantoms.defects.mimoseg import plant_mimoseg
 from harness.paths import default_cache
-from harness.phantoms.mimoseg_defects import plant_mimoseg
 from harness.planning import data_roots, prepare_task
 from harness.records import Sample
 from harness.records.codec import mask_to_json

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.phantoms.omnimedvqa import PATIENTS, write_omnimedvqa
-from harness.phantoms.omnimedvqa_defects import DEFECTS, plant_omnimedvqa
+from harness.data.phantoms.defects.omnimedvqa import DEFECTS, plant_omnimedvqa
+from harness.data.phantoms.writers.omnimedvqa import PATIENTS, write_omnimedvqa
 
 TASKS = ("omnimedvqa_letter", "omnimedvqa_text", "omnimedvqa_prefix", "omnimedvqa_medplib7", "omnimedvqa_huatuo8")
 ECHO = """\

@@ -101,7 +101,7 @@ def test_a_packaged_task_runs_and_is_shown(command: Any, tmp_path: Path, task: s
 
 def test_neither_run_nor_cache_names_a_patient(command: Any, tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
-    from harness.phantoms.dicom_files import PRIVATE
+    from harness.data.phantoms.writers.dicom import PRIVATE
 
     words = ("--tasks", "dicom_seg", "--model", "baseline:empty", "--data-root", "phantom", "--limit", 4)
     results_of(command, tmp_path / "run", *words)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import harness
-from harness.phantoms.releases import write_releases
+from harness.data.phantoms.families import write_releases
 
 CHANCE, MARGIN = 0.5, 0.10
 DICE = 0.35

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.phantoms.samed2d import write_samed2d
+from harness.data.phantoms.writers.samed2d import write_samed2d
 from tests.support.tiny_vqa_rad import write_release
 
 FOLDER = "SAMed2Dv1"
@@ -158,7 +158,7 @@ def test_answers_that_are_not_among_the_options_are_named(prepare: Any, tmp_path
 QUIZ = """\
 from harness import Sample
 from harness.records import Target
-from harness.releases.reader import Reader
+from harness.data.releases.reader import Reader
 
 
 def read(files, request, integrity):

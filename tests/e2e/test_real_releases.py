@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.manifest import Prepared, prepare, read_manifest
+from harness.data.manifest import Prepared, prepare, read_manifest
 from harness.records import Sample
 from harness.task_spec import Release
 

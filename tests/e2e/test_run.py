@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import harness
-from harness.phantoms.samed2d import write_samed2d
+from harness.data.phantoms.writers.samed2d import write_samed2d
 
 
 def _run(command: Any, out: Path, *words: object, tasks: str = "samed2d_seg", model: str = "baseline:otsu") -> Any:

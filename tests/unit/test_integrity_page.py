@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness import integrity_page
+from harness.data.integrity import FINDINGS, Finding, Integrity
+from harness.data.releases.images import Album
 from harness.errors import DataError
-from harness.integrity import FINDINGS, Finding, Integrity
 from harness.integrity_page import IMAGE_KINDS, MASK_KINDS, OUTLINE, PAIR_KINDS, SIDE, THUMBNAILS, kinds_of, render
-from harness.releases.pictures import Album
 
 DIGEST = "d" * 64
 

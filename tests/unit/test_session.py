@@ -61,7 +61,7 @@ def test_phantoms_are_drawn_once_a_seed(tmp_path: Path, monkeypatch: pytest.Monk
         drawn.append(seed)
         (root / "SAMed2Dv1").mkdir()
 
-    monkeypatch.setattr("harness.phantoms.releases.write_releases", draw)
+    monkeypatch.setattr("harness.data.phantoms.families.write_releases", draw)
     first, again, other = (data_roots((name,), tmp_path) for name in ("phantom", "phantom:0", "phantom:1"))
     assert first == again
     assert first.kind == "phantom"

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 import harness.metrics
-import harness.releases
+from harness.data import releases
+from harness.data.releases.reader import Reader
 from harness.errors import SpecError
 from harness.imaging.windowing import Percentiles
 from harness.metrics.metric import Metric, Outcome
 from harness.plug_ins import load_metric, load_reader
-from harness.releases.reader import Reader
 from harness.spec import check_file, index, task_folders
 from harness.task_file import PROMPT_NAMES, load_task, template_faults
 
@@ -54,7 +54,7 @@ def _tables(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     readers = (reader("plain"), reader("rich", subsets=("easy", "hard"), options={"level": ("category", "instance")}))
     monkeypatch.setattr(harness.metrics, "METRICS", metrics)
-    monkeypatch.setattr(harness.releases, "READERS", {reader.name: reader for reader in readers})
+    monkeypatch.setattr(releases, "READERS", {reader.name: reader for reader in readers})
 
 
 GOOD = """\
@@ -487,7 +487,7 @@ def test_the_digest_changes_with_what_the_task_says(tmp_path: Path, old: str, ne
 PLUG_IN = """\
 from dataclasses import replace
 from harness.metrics import METRICS
-from harness.releases import READERS
+from harness.data.releases import READERS
 ROW = replace(METRICS[0], name="mine", protocol="home")
 READER = replace(READERS["plain"], name="own", strata=("modality", "class", "extra"))
 NUMBER = 3
@@ -593,7 +593,7 @@ def test_a_plug_in_has_one_protocol(tmp_path: Path) -> None:
 def test_a_reader_that_is_none_is_a_fault(tmp_path: Path) -> None:
     path = write(tmp_path, changed("reader: plain", 'reader: "own.py:NUMBER"'))
     assert faults(path) == [
-        "t.yaml:4: release.reader: 'own.py:NUMBER': expected a harness.releases.reader.Reader, got int"
+        "t.yaml:4: release.reader: 'own.py:NUMBER': expected a harness.data.releases.reader.Reader, got int"
     ]
 
 

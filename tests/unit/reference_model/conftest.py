@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.phantoms.releases import write_releases
+from harness.data.phantoms.families import write_releases
 from reference_model import images
 from reference_model.batch import Batch, pad
 from reference_model.build import build_model

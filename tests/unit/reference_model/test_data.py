@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness import spec
+from harness.data.manifest import read_manifest
 from harness.errors import DataError, SpecError
 from harness.imaging import masks
-from harness.manifest import read_manifest
 from harness.planning import data_roots, prepare_task
 from harness.records import MediaPart, Points, Region, Request, TextPart, Turn
 from reference_model.asking import question_of

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.data.phantoms.families import write_releases
 from harness.errors import DataError
-from harness.phantoms.releases import write_releases
 from harness.planning import DataRoots
 from reference_model import preparing
 from reference_model.data import SetSpec, read_sets

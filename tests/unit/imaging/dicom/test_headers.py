@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.data.integrity import Integrity
+from harness.data.phantoms.writers.dicom import PRIVATE, DrawnSeries, write_segmentation, write_slice
+from harness.data.releases.reader import ReleaseFiles
+from harness.data.releases.volumes import look_at_scan
 from harness.errors import DataError
 from harness.imaging.dicom.headers import discreet, group_series, read_header, read_picture
 from harness.imaging.dicom.segmentations import read_labels, read_segments
 from harness.imaging.dicom.series import Stack, read_voxels, stack
 from harness.imaging.volumes import read_volume
-from harness.integrity import Integrity
-from harness.phantoms.dicom_files import PRIVATE, DrawnSeries, write_segmentation, write_slice
-from harness.releases.reader import ReleaseFiles
-from harness.releases.scans import look_at_scan
 
 pydicom = pytest.importorskip("pydicom")
 

@@ -1,0 +1,1 @@
+"""Releases as their authors ship them, the manifests made from them, and synthetic releases (phantoms)."""

@@ -1,0 +1,1 @@
+"""Known defects of each release, planted into phantoms on request."""

@@ -1,0 +1,226 @@
+"""The defects of SLAKE, PathVQA, PMC-VQA and MMMU, planted on purpose into drawn releases."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.data.phantoms.writers.medical_vqa import write_csv, write_hub
+from harness.data.phantoms.writers.samed2d import write_json
+from harness.data.releases.vqa import mmmu, pathvqa, pmc_vqa, slake
+from harness.errors import SpecError, nearest
+from harness.records import Json
+
+Record = dict[str, Json]
+Change = Callable[[Record], None]
+
+SLAKE_TEST = slake.FILES["test"][0]
+SLAKE_TRAIN = slake.FILES["train"][0]
+PATH_TEST = f"{pathvqa.HUB_FOLDER}/test-00000-of-00001.parquet"
+PATH_TRAIN = f"{pathvqa.HUB_FOLDER}/train-00000-of-00001.parquet"
+PMC_TEST = pmc_vqa.FILES["v1", "test_clean"]
+PMC_TRAIN = pmc_vqa.FILES["v1", "train"]
+PMC_V2_TEST = pmc_vqa.FILES["v2", "test"]
+MMMU_TEST = f"{mmmu.FOLDER}/Pharmacy/test-00000-of-00001.parquet"
+
+
+def plant_slake(root: Path, defects: frozenset[str]) -> dict[str, str]:
+    """Plant defects into the test part of `slake/` below `root`, each into records of its own.
+
+    Returns:
+        Defect -> where it was put.
+    Raises:
+        SpecError: There is no such defect.
+    """
+    return _plant(SLAKE_DEFECTS, root, defects)
+
+
+def plant_pathvqa(root: Path, defects: frozenset[str]) -> dict[str, str]:
+    """As `plant_slake` for `pathvqa/`, in the hub's layout."""
+    return _plant(PATHVQA_DEFECTS, root, defects)
+
+
+def plant_pmc_vqa(root: Path, defects: frozenset[str]) -> dict[str, str]:
+    """As `plant_slake` for `pmc_vqa/`: the part checked by hand, the header of version 2."""
+    return _plant(PMC_VQA_DEFECTS, root, defects)
+
+
+def plant_mmmu(root: Path, defects: frozenset[str]) -> dict[str, str]:
+    """As `plant_slake` for `mmmu/`: the test questions of one subject, and the key."""
+    return _plant(MMMU_DEFECTS, root, defects)
+
+
+def _plant(table: "Mapping[str, Callable[[Path, int], str]]", root: Path, defects: frozenset[str]) -> dict[str, str]:
+    for defect in sorted(defects - set(table)):
+        raise SpecError(f"defects: expected some of {', '.join(table)}, found '{defect}'{nearest(defect, list(table))}")
+    # Every defect has a record by its place in the table, so that one never moves another.
+    return {name: put(root, place) for place, (name, put) in enumerate(table.items()) if name in defects}
+
+
+def _change_json(root: Path, path: str, at: int, change: Change) -> str:
+    records = json.loads((root / path).read_text(encoding="utf-8"))
+    change(records[at])
+    write_json(root / path, records)
+    return f"{path}[{at}]"
+
+
+def _change_parquet(root: Path, path: str, at: int, images: tuple[str, ...], change: Change) -> str:
+    from pyarrow import parquet
+
+    rows = parquet.read_table(root / path).to_pylist()
+    plain = [{name: _bytes(value) if name in images else value for name, value in row.items()} for row in rows]
+    change(plain[at])
+    write_hub(root / path, plain, images=images)
+    return f"{path}[{at}]"
+
+
+def _bytes(image: Json) -> bytes | None:
+    return None if image is None else image["bytes"]
+
+
+def _change_csv(root: Path, path: str, at: int, change: Change) -> str:
+    with (root / path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    change(rows[at])
+    write_csv(root / path, rows)
+    return f"{path}[{at}]"
+
+
+def _setting(**values: Json) -> Change:
+    def change(record: Record) -> None:
+        record.update(values)
+
+    return change
+
+
+def _slake_change(kind: str, **values: Json) -> Callable[[Path, int], str]:
+    """Return a change of an English question: `open`, closed with `alternatives`, or answered `yes/no`."""
+
+    def put(root: Path, place: int) -> str:
+        records = json.loads((root / SLAKE_TEST).read_text(encoding="utf-8"))
+        own = [at for at, record in enumerate(records) if record["q_lang"] == "en" and _slake_kind(record) == kind]
+        return _change_json(root, SLAKE_TEST, own[place], _setting(**values))
+
+    return put
+
+
+def _slake_kind(record: Record) -> str:
+    """Return the kind of a question, whatever was planted into it."""
+    if record["answer_type"] == "OPEN":
+        return "open"
+    return "alternatives" if " or " in record["question"] else "yes/no"
+
+
+def _slake_image(root: Path, place: int) -> str:
+    records = json.loads((root / SLAKE_TEST).read_text(encoding="utf-8"))
+    return f"{slake.IMAGES}/{list(dict.fromkeys(one['img_name'] for one in records))[place]}"
+
+
+def _slake_remove(root: Path, place: int) -> str:
+    path = _slake_image(root, place)
+    (root / path).unlink()
+    return path
+
+
+def _slake_tear(root: Path, place: int) -> str:
+    path = _slake_image(root, place)
+    content = (root / path).read_bytes()
+    (root / path).write_bytes(content[: len(content) // 3])
+    return path
+
+
+def _slake_repeat(root: Path, place: int) -> str:
+    path = _slake_image(root, place)
+    _change_json(root, SLAKE_TRAIN, 0, _setting(img_name=path.removeprefix(f"{slake.IMAGES}/")))
+    return path
+
+
+def _path_change(**values: Json) -> Callable[[Path, int], str]:
+    return lambda root, place: _change_parquet(root, PATH_TEST, place, ("image",), _setting(**values))
+
+
+def _path_repeat(root: Path, place: int) -> str:
+    from pyarrow import parquet
+
+    image = parquet.read_table(root / PATH_TEST).to_pylist()[place]["image"]["bytes"]
+    _change_parquet(root, PATH_TRAIN, 0, ("image",), _setting(image=image))
+    return f"{PATH_TEST}[{place}]"
+
+
+def _pmc_change(**values: Json) -> Callable[[Path, int], str]:
+    return lambda root, place: _change_csv(root, PMC_TEST, place, _setting(**values))
+
+
+def _pmc_rename(root: Path, place: int) -> str:
+    name = "PMC1_Fig1_1.jpg"
+    _change_csv(root, PMC_TEST, place, _setting(Figure_path=name))
+    return f"{pmc_vqa.FOLDER}/images/{name}"
+
+
+def _pmc_repeat(root: Path, place: int) -> str:
+    with (root / PMC_TEST).open(encoding="utf-8", newline="") as file:
+        figure = list(csv.DictReader(file))[place]["Figure_path"]
+    _change_csv(root, PMC_TRAIN, 0, _setting(Figure_path=figure))
+    return f"{pmc_vqa.FOLDER}/images/{figure}"
+
+
+def _pmc_misspell(root: Path, place: int) -> str:
+    del place
+    path = root / PMC_V2_TEST
+    header, _, rest = path.read_text(encoding="utf-8").partition("\n")
+    path.write_text(f"{header.replace(',Answer,', ',Anwser,')}\n{rest}", encoding="utf-8")
+    return PMC_V2_TEST
+
+
+def _mmmu_change(**values: Json) -> Callable[[Path, int], str]:
+    return lambda root, place: _change_parquet(root, MMMU_TEST, place, mmmu.IMAGES, _setting(**values))
+
+
+def _mmmu_key(value: Json) -> Callable[[Path, int], str]:
+    """Return a change of one answer of the key; None takes it out."""
+
+    def put(root: Path, place: int) -> str:
+        key = json.loads((root / mmmu.KEY_FILE).read_text(encoding="utf-8"))
+        name = f"test_Pharmacy_{place + 1}"
+        if value is None:
+            del key[name]
+        else:
+            key[name]["ground_truth"] = value
+        write_json(root / mmmu.KEY_FILE, key)
+        return f"{MMMU_TEST}[{place}]"
+
+    return put
+
+
+SLAKE_DEFECTS: Mapping[str, Callable[[Path, int], str]] = {
+    "missing_file": _slake_remove,
+    "unreadable_file": _slake_tear,
+    "train_test_overlap": _slake_repeat,
+    "non_text_answer": _slake_change("open", answer=3),
+    "no_answer": _slake_change("yes/no", answer=None),
+    "unnamed_answer": _slake_change("alternatives", answer="Neither"),
+    "no_alternatives": _slake_change("yes/no", answer="Diffuse", question="How would you describe it?"),
+}
+PATHVQA_DEFECTS: Mapping[str, Callable[[Path, int], str]] = {
+    "unreadable_file": _path_change(image=b"no image"),
+    "no_image": _path_change(image=None),
+    "no_answer": _path_change(answer=""),
+    "train_test_overlap": _path_repeat,
+}
+PMC_VQA_DEFECTS: Mapping[str, Callable[[Path, int], str]] = {
+    "missing_file": _pmc_rename,
+    "label_without_option": _pmc_change(Answer_label="E"),
+    "label_mismatch": _pmc_change(Answer="another thing"),
+    "empty_option": _pmc_change(**{"Choice B": " B: "}),
+    "no_answer": _pmc_change(Answer="", Answer_label=""),
+    "train_test_overlap": _pmc_repeat,
+    "misspelt_header": _pmc_misspell,
+}
+MMMU_DEFECTS: Mapping[str, Callable[[Path, int], str]] = {
+    "unreadable_options": _mmmu_change(options="['one', __import__('os')]"),
+    "endless_options": _mmmu_change(options=f"[{'1,' * mmmu.MOST_CHARACTERS}]"),
+    "no_image": _mmmu_change(question="Compare <image 1> with <image 3>."),
+    "unreadable_file": _mmmu_change(image_1=b"no image"),
+    "letter_without_option": _mmmu_key("H"),
+    "no_answer": _mmmu_key(None),
+}

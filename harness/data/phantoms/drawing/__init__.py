@@ -1,0 +1,19 @@
+"""The ten looks, in the order in which patients take turns."""
+
+from harness.data.phantoms.drawing.modality import Look
+from harness.data.phantoms.drawing.photographs import DERMOSCOPY, ENDOSCOPY, FUNDUS, MICROSCOPY
+from harness.data.phantoms.drawing.radiology import CT, MR, PET, XRAY
+from harness.data.phantoms.drawing.ultrasound_oct import OCT, ULTRASOUND
+
+LOOKS: tuple[Look, ...] = (
+    CT,
+    ULTRASOUND,
+    DERMOSCOPY,
+    MR,
+    XRAY,
+    FUNDUS,
+    ENDOSCOPY,
+    OCT,
+    MICROSCOPY,
+    PET,
+)

@@ -1,0 +1,174 @@
+"""Patients in the making: who has what, in which split, and what is then true of every picture."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.phantoms.drawing import LOOKS
+from harness.data.phantoms.drawing.canvas import Bools
+from harness.data.phantoms.drawing.modality import Case, Look, Structure
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TURNS: tuple[Split, ...] = ("train", "test", "train", "validation", "test", "train", "train", "test")
+"""Splits of the first, second, ... patient of a look, over and over: half train, three in eight test."""
+
+LESIONS = (0, 1, 0, 2, 0, 3)
+"""Lesions of a picture: half of the pictures have none, and one, two and three are equally frequent."""
+
+Card = TypeVar("Card")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A drawn image with the masks of its parts, per structure in the order of drawing; no mask is empty."""
+
+    look: Look
+    patient: int
+    index: int
+    split: Split
+    pixels: NDArray[np.uint8]
+    masks: dict[str, tuple[Bools, ...]]
+
+    @property
+    def stem(self) -> str:
+        """Name of its files without suffix."""
+        return self.look.stem(self.patient, self.index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One instance of a structure.
+
+    Attributes:
+        structure: What it is.
+        mask: Path of its mask below the release's folder.
+        area: Pixels.
+        across: Where its centre lies: -1 at the left edge of the picture, 1 at the right one.
+    """
+
+    structure: Structure
+    mask: str
+    area: int
+    across: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What is true of a picture: all that questions and answers are made of.
+
+    Attributes:
+        look: Its modality.
+        split: Split of its patient.
+        number: Of the picture among all.
+        stem: Name of its files without suffix.
+        pixels: How many it has.
+        parts: What it shows, in the order of the class ids.
+    """
+
+    look: Look
+    split: Split
+    number: int
+    stem: str
+    pixels: int
+    parts: tuple[Part, ...]
+
+    def of(self, structure: Structure) -> tuple[Part, ...]:
+        """Return the instances of a structure."""
+        return tuple(part for part in self.parts if part.structure == structure)
+
+    @property
+    def abnormal(self) -> tuple[Structure, ...]:
+        """Structures in the picture that a healthy patient would not have."""
+        return tuple(
+            structure
+            for structure in self.look.structures
+            if structure.role != "organ" and not structure.normal and self.of(structure)
+        )
+
+
+def draw_patients(*, seed: int, patients: int, slices: int, workers: int = 1) -> Iterator[Picture]:
+    """Yield the pictures of every patient in turn.
+
+    The looks take turns over the patients. A patient's pictures depend on the seed, its number and `slices` only.
+
+    Args:
+        seed: Draws another set of patients.
+        patients: Number of patients, at least 0.
+        slices: Pictures per patient, at least 0.
+        workers: Processes that draw; the pictures are the same whatever their number.
+    """
+    places = [(patient, index) for patient in range(patients) for index in range(slices)]
+    draw = partial(_draw_place, seed=seed, slices=slices)
+    if workers == 1:
+        yield from map(draw, places)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(draw, places, chunksize=8)
+
+
+def _draw_place(place: tuple[int, int], *, seed: int, slices: int) -> Picture:
+    return draw_picture(seed=seed, patient=place[0], index=place[1], slices=slices)
+
+
+def draw_picture(*, seed: int, patient: int, index: int, slices: int) -> Picture:
+    """Return one picture of a patient."""
+    turn, look_number = divmod(patient, len(LOOKS))
+    look, split = LOOKS[look_number], TURNS[turn % len(TURNS)]
+    # Views of a native 2-D look differ as patients do; slices of a volume share their patient.
+    own = index if look.native_2d else 0
+    earlier = turn // len(TURNS) * TURNS.count(split) + TURNS[: turn % len(TURNS)].count(split)
+    hand = earlier * slices + index if look.native_2d else earlier
+    deck = [seed, look_number, SPLITS.index(split)]
+    case = Case(
+        lesions=_card(LESIONS, hand, [*deck, 0]),
+        sign=_card((False, True), hand, [*deck, 1]),
+        side=_card((-1, 1), hand, [*deck, 2]),
+        lean=_card((-1, 1), hand, [*deck, 3]),
+        position=(2 * index + 1) / slices - 1,
+        anatomy=np.random.default_rng([seed, patient, own]),
+        grain=np.random.default_rng([seed, patient, index, 1]),
+    )
+    canvas = look.draw(case)
+    named = ((structure.name, canvas.masks.get(structure.name, [])) for structure in look.structures)
+    masks = {name: tuple(mask for mask in found if mask.any()) for name, found in named}
+    return Picture(look=look, patient=patient, index=index, split=split, pixels=canvas.finished(), masks=masks)
+
+
+def _card(cards: Sequence[Card], hand: int, deck: Sequence[int]) -> Card:
+    """Return what the `hand`-th player is dealt when the same cards are shuffled and dealt out again and again."""
+    round_number, place = divmod(hand, len(cards))
+    order = np.random.default_rng([*deck, round_number]).permutation(len(cards))
+    return cards[int(order[place])]
+
+
+def study(picture: Picture, number: int) -> Study:
+    """Return what is true of a picture, read off its masks."""
+    parts = []
+    for structure in picture.look.structures:
+        class_id = picture.look.class_id(structure.name)
+        for instance, mask in enumerate(picture.masks[structure.name]):
+            columns = mask.sum(axis=0)
+            centre = float((columns * (np.arange(columns.size) + 0.5)).sum() / columns.sum())
+            parts.append(
+                Part(
+                    structure=structure,
+                    mask=f"masks/{picture.stem}--{class_id:04}_{instance:03}.png",
+                    area=int(columns.sum()),
+                    across=2 * centre / columns.size - 1,
+                )
+            )
+    return Study(
+        look=picture.look,
+        split=picture.split,
+        number=number,
+        stem=picture.stem,
+        pixels=picture.pixels.shape[0] * picture.pixels.shape[1],
+        parts=tuple(parts),
+    )

@@ -1,0 +1,132 @@
+"""Drawn CT volumes as M3D-Cap: prepared arrays or raw slices, a report per patient, and the listing with its pools."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.phantoms.patients.images import SPLITS
+from harness.data.phantoms.patients.volumes import VolumeStudy
+from harness.data.phantoms.writers.samed2d import write_json, write_png
+from harness.data.releases.m3d.cap import LISTING, POOLS
+from harness.data.releases.m3d.scans import PREPARED, RAW
+from harness.data.releases.m3d.wording import FINDINGS_MARK, WORDING, packaged_questions
+
+SOFT_TISSUE = (-160.0, 240.0)
+"""Hounsfield units that become 0 and 1: the release's slices are windowed pictures."""
+OBLIQUE_EVERY = 3
+"""Each third patient of a split has a second series with the same report: the first one's slices, sheared."""
+SHEAR = 2
+"""Rows by which a slice of a sheared series is moved against the one before, in halves."""
+PARTS = ("ct_case", "ct_quizze")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One volume of a patient.
+
+    Attributes:
+        study: The patient.
+        plane: How its slices lie; `oblique` beside the planes of a study.
+        voxels: float32 (D, H, W) in 0..1.
+    """
+
+    study: VolumeStudy
+    plane: str
+    voxels: NDArray[np.float32]
+
+    @property
+    def case(self) -> str:
+        """The patient's folder."""
+        return f"{PARTS[self.study.number % len(PARTS)]}/{self.study.number:06}"
+
+    @property
+    def name(self) -> str:
+        """The name of its file or folder, which tells plane and phase."""
+        phase = self.study.phase.replace(" ", "_")
+        return f"{self.plane.capitalize()}_{phase if phase == 'non_contrast' else f'C__{phase}_phase'}"
+
+    @property
+    def image(self) -> str:
+        """Its path in the listing."""
+        return f"{PREPARED}/{self.case}/{self.name}.npy"
+
+    @property
+    def text(self) -> str:
+        """The path of the patient's report in the listing."""
+        return f"{PREPARED}/{self.case}/text.txt"
+
+
+def series_of(studies: Sequence[VolumeStudy]) -> list[Series]:
+    """Return the series of the patients: one each, and a second one of every third of a split."""
+    found: list[Series] = []
+    for split in SPLITS:
+        for place, study in enumerate(one for one in studies if one.split == split):
+            voxels = _windowed(study.voxels)
+            found.append(Series(study=study, plane=study.plane, voxels=voxels))
+            if place % OBLIQUE_EVERY == 0:
+                found.append(Series(study=study, plane="oblique", voxels=_sheared(voxels)))
+    return found
+
+
+def _windowed(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+    low, high = SOFT_TISSUE
+    windowed: NDArray[np.float32] = np.clip((voxels - low) / (high - low), 0.0, 1.0).astype(np.float32)
+    return windowed
+
+
+def _sheared(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the volume with each slice moved down a little against the one before it, air coming in."""
+    result = np.zeros_like(voxels)
+    for place, pixels in enumerate(voxels):
+        moved = (place - len(voxels) // 2) // SHEAR
+        source, goal = (slice(max(0, -moved), None), slice(max(0, moved), len(pixels) + min(0, moved)))
+        result[place, goal] = pixels[source][: goal.stop - goal.start]
+    return result
+
+
+def write_m3d_cap(root: Path, series: Sequence[Series], *, seed: int) -> None:
+    """Write `M3D_Cap_npy/` below `root`: arrays (1, D, H, W), texts and the listing."""
+    for one in series:
+        path = root / one.image
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, one.voxels[np.newaxis])
+        (root / one.text).write_text(one.study.report, encoding="utf-8")
+    write_json(root / PREPARED / LISTING, _listing(series, seed))
+    (root / PREPARED / WORDING).write_bytes(packaged_questions("ours"))
+
+
+def write_m3d_cap_raw(root: Path, series: Sequence[Series], *, seed: int) -> None:
+    """Write `M3D_Cap/` below `root`: numbered slices in a folder per series, whole texts, and the listing."""
+    for one in series:
+        folder = root / RAW / one.case / one.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, pixels in enumerate(one.voxels, start=1):
+            write_png(folder / f"{number}.png", np.rint(pixels * 255).astype(np.uint8))
+        (folder.parent / "text.txt").write_text(_whole_text(one.study), encoding="utf-8")
+    write_json(root / RAW / LISTING, _listing(series, seed))
+    (root / RAW / WORDING).write_bytes(packaged_questions("ours"))
+
+
+def _whole_text(study: VolumeStudy) -> str:
+    """Return a text as the raw release has it, of which only the findings are the report."""
+    shown = f"Patient {study.number}\nplane: {study.plane}\n"
+    sentences = study.report.replace(". ", ".\n")
+    return f"{shown}{FINDINGS_MARK}\n{sentences}\n"
+
+
+def _listing(series: Sequence[Series], seed: int) -> dict[str, list[dict[str, str]]]:
+    """Return the lists; each pool is a part of the next larger one, in an order of its own."""
+    listing: dict[str, list[dict[str, str]]] = {}
+    listing |= {split: [_entry(one) for one in series if one.study.split == split] for split in SPLITS}
+    random = np.random.default_rng([seed, 8])
+    mixed = [listing["test"][int(place)] for place in random.permutation(len(listing["test"]))]
+    for number, pool in enumerate(name for name in POOLS if name not in SPLITS):
+        listing[pool] = mixed[: (number + 1) * len(mixed) // len(POOLS)]
+    return listing
+
+
+def _entry(series: Series) -> dict[str, str]:
+    return {"image": series.image, "text": series.text}

@@ -1,0 +1,133 @@
+"""Drawn patients as an MMMU folder: five subjects, options with and without images, open questions, a key for test."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+
+from harness.data.phantoms.patients.images import SPLITS, TURNS, Study
+from harness.data.phantoms.patients.option_questions import MOST_COUNTED, option_questions
+from harness.data.phantoms.writers.medical_vqa import draw_looks, encoded, write_hub
+from harness.data.phantoms.writers.samed2d import write_json
+from harness.data.releases.vqa.mmmu import FOLDER, HEALTH, IMAGES, KEY_FILE, UNTOLD
+from harness.records import Json
+
+LOOKS: Mapping[str, str] = dict(zip(HEALTH, ("micro", "endo", "mr", "pet", "us"), strict=True))
+"""Subject -> the look its questions are about."""
+DEALT: Mapping[str, str] = {"train": "dev", "validation": "validation", "test": "test"}
+"""Split of a patient -> of the questions on it."""
+PICTURES = 3
+"""Of a subject in validation and in test; one in dev."""
+DIFFICULTIES = ("Easy", "Medium", "Hard")
+
+Record = dict[str, Json]
+
+
+def write_mmmu(root: Path, seed: int) -> None:
+    """Write `mmmu/` below `root`: a parquet file per subject and split, and the test answers beside them."""
+    pictures = list(draw_looks(seed, tuple(LOOKS.values()), _turns()))
+    images = {found.number: encoded(picture.pixels, "PNG") for picture, found in pictures}
+    key: dict[str, Json] = {}
+    for split, name in DEALT.items():
+        random = np.random.default_rng([seed, SPLITS.index(split), 15])
+        own = [found for _, found in pictures if found.split == split]
+        asked = [*_single(own, random), *_pairs(own, random), *_open(own, random)]
+        for subject, code in LOOKS.items():
+            records = [record for look, record in asked if look == code]
+            rows = [_row(record, f"{name}_{subject}_{place}", images) for place, record in enumerate(records, start=1)]
+            if name == "test":
+                key |= {str(row["id"]): _taken_out(row) for row in rows}
+            write_hub(root / FOLDER / subject / f"{name}-00000-of-00001.parquet", rows, images=IMAGES)
+    write_json(root / KEY_FILE, key)
+
+
+def _turns() -> list[int]:
+    """Return the patients of each look: enough of every split."""
+    wanted = {"train": 1, "validation": PICTURES, "test": PICTURES}
+    turns: list[int] = []
+    turn = 0
+    while any(wanted.values()):
+        split = TURNS[turn % len(TURNS)]
+        if wanted[split]:
+            wanted[split] -= 1
+            turns.append(turn)
+        turn += 1
+    return turns
+
+
+def _taken_out(row: Record) -> Record:
+    """Return the entry of the key, and leave the answer of a test question untold."""
+    entry = {"question_type": row["question_type"], "ground_truth": row["answer"]}
+    row["answer"] = UNTOLD
+    return entry
+
+
+def _single(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, Record]]:
+    """Yield (look, question with four options on one picture)."""
+    for place, question in enumerate(option_questions(studies, random)):
+        text = f"<image 1> {question.text}" if place % 2 else f"{question.text}\n<image 1>"
+        yield question.study.look.code, _lettered(text, question.options, question.letter, [question.study])
+
+
+def _pairs(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, Record]]:
+    """Yield (look, question on which of several pictures), the pictures themselves being the options.
+
+    Each picture that shows the most lesions of three is right once; its place among them is drawn.
+    """
+    for code in LOOKS.values():
+        own = [one for one in studies if one.look.code == code]
+        lesion = next(structure for structure in own[0].look.structures if structure.role == "lesion")
+        counts = {one.number: len(one.of(lesion)) for one in own}
+        most = max(counts.values())
+        if len(own) < 2 or list(counts.values()).count(most) > 1:
+            continue
+        shown = [own[int(pick)] for pick in random.permutation(len(own))]
+        right = next(place for place, one in enumerate(shown) if counts[one.number] == most)
+        marks = [f"<image {place}>" for place in range(1, len(shown) + 1)]
+        yield code, _lettered(f"Which picture shows the most {lesion.plural}?", marks, "ABC"[right], shown)
+        text = f"Of {', '.join(marks)}, which one shows the most {lesion.plural}?"
+        words = ("the first", "the second", "the third")[: len(shown)]
+        yield code, _lettered(text, words, "ABC"[right], shown)
+
+
+def _open(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, Record]]:
+    """Yield (look, open question): a number for one picture of each look, a name for another."""
+    for code in LOOKS.values():
+        own = [one for one in studies if one.look.code == code]
+        first, *others = [own[int(pick)] for pick in random.permutation(len(own))]
+        lesion = next(structure for structure in first.look.structures if structure.role == "lesion")
+        count = len(first.of(lesion))
+        if count <= MOST_COUNTED:
+            yield code, _record(f"How many {lesion.plural} does <image 1> show?", str(count), [first])
+        for one in others[:1]:
+            accepted = [one.look.modality, one.look.aliases[0]]
+            yield code, _record("By which technique was <image 1> made?", repr(accepted), [one])
+
+
+def _lettered(text: str, options: Sequence[str], letter: str, shown: Sequence[Study]) -> Record:
+    return _record(text, letter, shown) | {"options": repr(list(options)), "question_type": "multiple-choice"}
+
+
+def _record(text: str, answer: str, shown: Sequence[Study]) -> Record:
+    return {
+        "question": text,
+        "options": "[]",
+        "answer": answer,
+        "question_type": "open",
+        "shown": [one.number for one in shown],
+        "subfield": shown[0].look.region.capitalize(),
+    }
+
+
+def _row(record: Record, source_id: str, images: Mapping[int, bytes]) -> Record:
+    """Return a record as the hub's table has it."""
+    held = [images[number] for number in record["shown"]]
+    return {
+        "id": source_id,
+        **{name: record[name] for name in ("question", "options", "answer", "question_type", "subfield")},
+        "explanation": "",
+        "img_type": "['Body Scans: MRI, CT scans, and X-rays.']",
+        "topic_difficulty": DIFFICULTIES[len(held) % len(DIFFICULTIES)],
+        **{name: held[place] if place < len(held) else None for place, name in enumerate(IMAGES)},
+    }

@@ -1,0 +1,140 @@
+"""Drawn patients as an OmniMedVQA folder: multiple choice with two to four options, a JSON file per source.
+
+Of every question as many records have each answer, each answer stands at every letter alike, and wrong options are
+drawn among the right ones of other pictures: neither a letter nor an option's words give the answer away.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+
+from harness.data.phantoms.drawing import LOOKS
+from harness.data.phantoms.patients.images import Picture, Study, draw_picture, study
+from harness.data.phantoms.patients.questions import Question, QuestionType, balanced_questions
+from harness.data.phantoms.writers.samed2d import write_json, write_png
+from harness.data.releases.vqa.omnimedvqa import FOLDER, IMAGES, OPEN, OPTION_KEYS, RESTRICTED
+from harness.records import Json
+
+PATIENTS = 30
+VIEWS = 2
+
+MODALITIES: Mapping[str, str] = {
+    "ct": "CT(Computed Tomography)",
+    "us": "ultrasound",
+    "derm": "Dermoscopy",
+    "mr": "MR (Mag-netic Resonance Imaging)",
+    "xray": "X-Ray",
+    "fundus": "Fundus Photography",
+    "oct": "OCT (Optical Coherence Tomography",
+    "micro": "Microscopy Images",
+}
+"""Modality code -> as the release writes it in its open-access part, typing errors included."""
+
+RESTRICTED_MODALITIES: Mapping[str, str] = {"endo": "Endoscopy"}
+"""Modalities whose images the release does not hand on."""
+
+QUESTION_TYPES: Mapping[QuestionType, str] = {
+    "MODALITY": "Modality Recognition",
+    "ORGAN": "Anatomy Identification",
+    "PRES": "Disease Diagnosis",
+    "ABN": "Disease Diagnosis",
+    "COUNT": "Lesion Grading",
+    "POS": "Other Biological Attributes",
+    "SIZE": "Other Biological Attributes",
+}
+
+
+def write_omnimedvqa(root: Path, seed: int, *, patients: int = PATIENTS) -> None:
+    """Write `OmniMedVQA/` below `root`: questions of both parts, and the images of the open-access one.
+
+    Args:
+        root: Made where it is missing.
+        seed: Draws another set of patients; the same arguments give the same bytes.
+        patients: Number of patients; a modality sees every tenth.
+    """
+    pictures = list(_pictures(seed, patients))
+    for picture in pictures:
+        if picture.look.code in MODALITIES:
+            path = root / FOLDER / _image(picture.look.source, picture.stem)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, picture.pixels)
+    studies = [study(picture, number) for number, picture in enumerate(pictures)]
+    parts = ((OPEN, MODALITIES), (RESTRICTED, RESTRICTED_MODALITIES))
+    for number, (folder, modalities) in enumerate(parts):
+        own = [one for one in studies if one.look.code in modalities]
+        _write_part(root / folder, own, modalities, np.random.default_rng([seed, number, 7]))
+
+
+def _pictures(seed: int, patients: int) -> Iterator[Picture]:
+    drawn = {**MODALITIES, **RESTRICTED_MODALITIES}
+    for patient in range(patients):
+        if LOOKS[patient % len(LOOKS)].code in drawn:
+            for index in range(VIEWS):
+                yield draw_picture(seed=seed, patient=patient, index=index, slices=VIEWS)
+
+
+def _write_part(folder: Path, studies: Sequence[Study], modalities: Mapping[str, str], random: Generator) -> None:
+    questions = [question for question in balanced_questions(studies, random) if _is_asked(question)]
+    records: dict[str, list[dict[str, Json]]] = {one.look.source: [] for one in studies}
+    for question, options in with_options(questions, random):
+        look = question.study.look
+        own = records[look.source]
+        own.append(_record(question, options, len(own) + 1, modalities[look.code]))
+    for source, found in records.items():
+        write_json(folder / f"{source}.json", found)
+
+
+def _is_asked(question: Question) -> bool:
+    """Say whether to ask it: of questions on place and modality those that name their answers are enough."""
+    return question.topic.type not in ("POS", "MODALITY") or question.answer not in ("no", "yes")
+
+
+def with_options(questions: Sequence[Question], random: Generator) -> Iterator[tuple[Question, tuple[str, ...]]]:
+    """Yield each question with its options, at most four, topic by topic."""
+    by_topic = sorted(questions, key=lambda question: (question.topic.key, question.answer))
+    for _, topic in groupby(by_topic, key=lambda question: question.topic.key):
+        asked = list(topic)
+        as_right = _alike(asked) if asked[0].topic.type == "ORGAN" else {}
+        known = sorted({question.answer for question in asked})
+        start = int(random.integers(len(known)))
+        for first, (answer, group) in enumerate(groupby(asked, key=lambda question: question.answer), start):
+            others = [one for one in known if one != answer and one not in as_right.get(answer, ())]
+            yield from _placed(group, answer, others, first, random)
+
+
+def _alike(asked: Iterable[Question]) -> dict[str, set[str]]:
+    """Return for each region those of the same organ, which would be as right."""
+    regions = {question.answer: question.study.look.organ for question in asked}
+    return {one: {other for other, organ in regions.items() if organ == regions[one]} for one in regions}
+
+
+def _placed(
+    group: Iterable[Question], answer: str, others: Sequence[str], first: int, random: Generator
+) -> Iterator[tuple[Question, tuple[str, ...]]]:
+    """Yield questions with one answer, the right option at each letter in turn, beginning with the `first`."""
+    wrong = min(len(others), len(OPTION_KEYS) - 1)
+    for number, question in enumerate(group, first):
+        options = [others[int(pick)] for pick in random.permutation(len(others))[:wrong]]
+        options.insert(number % (wrong + 1), answer)
+        yield question, tuple(options)
+
+
+def _record(question: Question, options: Sequence[str], number: int, modality: str) -> dict[str, Json]:
+    look = question.study.look
+    return {
+        "dataset": look.source,
+        "question_id": f"{look.source}_{number:04}",
+        "question_type": QUESTION_TYPES[question.topic.type],
+        "question": question.text,
+        "gt_answer": question.answer,
+        "image_path": _image(look.source, question.study.stem),
+        **dict(zip(OPTION_KEYS, options, strict=False)),
+        "modality_type": modality,
+    }
+
+
+def _image(source: str, stem: str) -> str:
+    return f"{IMAGES}/{source}/{stem}.png"

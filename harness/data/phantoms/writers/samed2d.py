@@ -1,0 +1,66 @@
+"""Drawn patients as an SA-Med2D-20M folder: images, masks and both JSON files."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness.data.phantoms.drawing import LOOKS
+from harness.data.phantoms.patients.images import Picture, Study, draw_patients, study
+from harness.data.releases.samed2d.reader import CLASSES, FOLDER, LISTING
+from harness.records import Json
+
+
+def write_samed2d(folder: Path, *, seed: int, patients: int = 12, slices: int = 2) -> None:
+    """Write `SAMed2Dv1/` with images, masks and both JSON files below `folder`.
+
+    The looks take turns over the patients. Pictures of a native 2-D look are cases of their own, as in the release.
+    The same arguments give the same bytes.
+
+    Args:
+        folder: The data root; made where it is missing.
+        seed: Draws another set of patients.
+        patients: Number of patients, at least 0.
+        slices: Images per patient, at least 0.
+    """
+    write_pictures(folder, draw_patients(seed=seed, patients=patients, slices=slices))
+
+
+def write_pictures(folder: Path, pictures: Iterable[Picture]) -> list[Study]:
+    """Write `SAMed2Dv1/` with these pictures below `folder`; return what is true of them."""
+    release = folder / FOLDER
+    for name in ("images", "masks"):
+        (release / name).mkdir(parents=True, exist_ok=True)
+    studies = []
+    for number, picture in enumerate(pictures):
+        studies.append(study(picture, number))
+        write_png(release / f"images/{picture.stem}.png", picture.pixels)
+        drawn = (mask for masks in picture.masks.values() for mask in masks)
+        for part, mask in zip(studies[-1].parts, drawn, strict=True):
+            write_png(release / part.mask, mask.astype(np.uint8) * 255)
+    _write_listing(folder, studies)
+    return studies
+
+
+def _write_listing(folder: Path, studies: Sequence[Study]) -> None:
+    listing = {f"images/{found.stem}.png": [part.mask for part in found.parts] for found in studies}
+    classes = {
+        look.source: {structure.name: f"{look.class_id(structure.name):04}" for structure in look.structures}
+        for look in LOOKS
+    }
+    write_json(folder / LISTING, listing)
+    write_json(folder / CLASSES, classes)
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write an image, grey (H, W) or RGB (H, W, 3)."""
+    Image.fromarray(pixels).save(path, format="PNG", compress_level=3)
+
+
+def write_json(path: Path, value: Mapping[str, Json] | Sequence[Json]) -> None:
+    """Write a JSON file as the releases have them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Segmentation data of one's own: folders of images, NIfTI volumes or DICOM series with their masks."""

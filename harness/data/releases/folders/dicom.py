@@ -1,0 +1,288 @@
+"""Folders of DICOM series with a DICOM SEG: the series becomes a volume, each segment of the SEG a question.
+
+A model and all records see a copy of the volume without any identifier. Folder names are part of the sample ids.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
+from os.path import commonpath
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from harness.data.integrity import Integrity
+from harness.data.releases.folders.images import folder_option, matcher, pattern_fault
+from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseFiles, ReleaseRequest
+from harness.errors import DataError
+from harness.records import Media, Sample
+
+if TYPE_CHECKING:
+    from harness.data.releases.folders.labelled_cases import Part
+    from harness.data.releases.images import Picture
+    from harness.imaging.dicom.headers import Header, Series
+    from harness.imaging.dicom.series import Stack
+
+FOLDER = "dicom_seg"
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A case: all DICOM files of it lie below `path`, in any folders."""
+
+    path: str
+    parts: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Content:
+    """What the files of a case are."""
+
+    headers: "list[Header]" = field(default_factory=list)
+
+    @property
+    def segmentations(self) -> "list[Header]":
+        return sorted((header for header in self.headers if header.is_seg), key=lambda header: header.where)
+
+
+def _folders(files: ReleaseFiles, folder: str, pattern: str) -> Iterator[_Folder]:
+    """Yield the folders that a pattern names, sorted."""
+    below = [""]
+    for _ in range(pattern.count("/") + 1):
+        below = [f"{path}/{name}" for path in below for name in sorted(files.folders(f"{folder}{path}"))]
+    for path in below:
+        match = matcher(pattern).fullmatch(path[1:])
+        if match is not None:
+            yield _Folder(f"{folder}{path}", match.groupdict())
+
+
+def splits(request: ReleaseRequest, root: Path) -> tuple[str, ...]:
+    """Return what `{split}` stands for in the folders of cases; `all` where the pattern does not hold it."""
+    pattern, folder = str(READER.option(request, "cases")), str(READER.option(request, "folder")).rstrip("/")
+    if "{split}" not in pattern:
+        return (ALL,)
+    found = _folders(ReleaseFiles(root=root, derived=root), folder, pattern)
+    return tuple(sorted({case.parts["split"] for case in found}))
+
+
+def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
+    """Yield (place, sample) of every segment of every case, in the order of the folders.
+
+    Raises:
+        SpecError: `where` names no field of the samples.
+    """
+    from harness.data.releases.folders.labelled_cases import (  # loads numpy: when a release is read, not listed
+        Case,
+        Questions,
+    )
+
+    folder = str(READER.option(request, "folder")).rstrip("/")
+    questions = Questions(request, integrity)
+    for case in _folders(files, folder, str(READER.option(request, "cases"))):
+        if case.parts.get("split", request.split) != request.split:
+            continue
+        reading = _Reading(files, request, integrity, case.path)
+        for path, modality, picture, parts in reading.series():
+            yield from questions.samples(
+                Case(
+                    path=path.removeprefix(f"{folder}/"),
+                    patient=case.parts.get("patient", ""),
+                    modality=modality,
+                    picture=picture,
+                    parts=parts,
+                )
+            )
+    questions.selection.report(integrity)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One reading of a case."""
+
+    files: ReleaseFiles
+    request: ReleaseRequest
+    integrity: Integrity
+    path: str
+
+    def series(self) -> "Iterator[tuple[str, str, Picture, list[Part]]]":
+        """Yield (path, modality, volume, segments) of each series that a segmentation was drawn on."""
+        from harness.imaging.dicom.headers import group_series
+
+        content = self._content()
+        if not content.segmentations:
+            if content.headers:
+                self.integrity.find("no_mask", self.path)
+            return
+        series = group_series(content.headers)
+        chosen = self._chosen(series, content.segmentations)
+        self._report_others(series, [place for place, _ in chosen])
+        paths = [self.path if place is None else _folder_of(series[place]) for place, _ in chosen]
+        for path, (place, segmentations) in zip(paths, chosen, strict=True):
+            found = None if place is None else series[place]
+            named = path if found is None or paths.count(path) == 1 else f"{path}#{found.first.number}"
+            picture, stack = self._volume(found, named)
+            modality = UNKNOWN if found is None else found.first.modality
+            yield named, modality, picture, self._parts(segmentations, stack)
+
+    def _content(self) -> _Content:
+        """Return the DICOM images and segmentations of the case; what else lies there is reported."""
+        from harness.imaging.dicom.headers import read_header
+
+        content = _Content()
+        for path in self.files.walk(self.path):
+            try:
+                header = read_header(self.files.open(path), path)
+            except DataError as error:
+                self.integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
+                continue
+            if header is None:
+                self.integrity.find("not_dicom", path)
+            else:
+                content.headers.append(header)
+        return content
+
+    def _chosen(
+        self, series: "Sequence[Series]", segmentations: "Sequence[Header]"
+    ) -> "list[tuple[int | None, list[Header]]]":
+        """Return the segmentations of each series: of the one they name, else of the one with most slices."""
+
+        def place(header: "Header") -> int:
+            return next((at for at, one in enumerate(series) if one.first.series in header.references), -1)
+
+        for header in segmentations:
+            if series and place(header) < 0:
+                detail = "it names no series of its folder, so it is laid on the one with most slices"
+                self.integrity.find("segmentation_remark", header.where, detail)
+        ordered = sorted(segmentations, key=lambda header: max(place(header), 0))
+        grouped = groupby(ordered, key=lambda header: max(place(header), 0))
+        return [(at if series else None, list(members)) for at, members in grouped]
+
+    def _report_others(self, series: "Sequence[Series]", chosen: Sequence[int | None]) -> None:
+        others = [one for at, one in enumerate(series) if at not in chosen]
+        if others:
+            asked = ", ".join(_described(one) for at, one in enumerate(series) if at in chosen)
+            beside = ", ".join(map(_described, others))
+            self.integrity.find("other_series", self.path, f"asked about {asked}; beside it {beside}")
+
+    def _volume(self, series: "Series | None", path: str) -> "tuple[Picture, Stack | None]":
+        """Return the volume of a series and how its slices lie; what is wrong with it goes into the report."""
+        from harness.data.releases.images import Picture
+
+        if series is None:
+            self.integrity.find("missing_file", path, "a segmentation without any series")
+            return Picture(media=_no_volume(path), defect=f"{path} holds no series that its segmentation lies on"), None
+        try:
+            return self._opened(series, path)
+        except DataError as error:
+            self.integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
+            return Picture(media=_no_volume(path), defect=f"series {path} cannot be read"), None
+
+    def _opened(self, series: "Series", path: str) -> "tuple[Picture, Stack | None]":
+        import numpy as np
+
+        from harness.data.releases.images import Picture
+        from harness.data.releases.volumes import volume_picture
+        from harness.imaging import volumes
+        from harness.imaging.dicom.series import read_voxels, stack
+
+        found = stack(series.headers, path)
+        self._report_slices(found, path)
+        if found.fault:
+            return Picture(media=_no_volume(path), defect=f"series {path}: {found.fault}"), None
+        volumes.check(found.shape, np.dtype(np.float32), path)
+        volume = volumes.closest_canonical(read_voxels(found, self.files.open), found.affine)
+        return volume_picture(self.files, volume, path, window=self.request.window), found
+
+    def _report_slices(self, found: "Stack", path: str) -> None:
+        if found.fault:
+            self.integrity.find("missing_slices", path, found.fault)
+        if found.doubled:
+            self.integrity.find("doubled_slices", path, f"{found.doubled} left out, {len(found.slices)} kept")
+        if found.foreign:
+            self.integrity.find("foreign_slices", path, f"{found.foreign} left out, {len(found.slices)} kept")
+
+    def _parts(self, segmentations: "Sequence[Header]", stack: "Stack | None") -> "list[Part]":
+        """Return the segments of all segmentations of a series; of several with one name the first counts."""
+        parts: dict[str, Part] = {}
+        for header in segmentations:
+            for part in self._segments(header, stack):
+                if part.label in parts:
+                    detail = f"'{part.label}' is in another file of this series too, which counts"
+                    self.integrity.find("segmentation_remark", header.where, detail)
+                else:
+                    parts[part.label] = part
+        return list(parts.values())
+
+    def _segments(self, header: "Header", stack: "Stack | None") -> "list[Part]":
+        import numpy as np
+
+        from harness.data.releases.folders.labelled_cases import Part
+        from harness.imaging.dicom.segmentations import read_labels, read_segments
+        from harness.imaging.masks import encode
+        from harness.imaging.volumes import closest_canonical
+
+        defect = f"segmentation {header.where} cannot be read"
+        labels: tuple[str, ...] = (UNKNOWN,)
+        try:
+            labels = read_labels(header, self.files.open)
+            if stack is None:
+                return [Part(label=label, defect="there is no volume to lie on") for label in labels]
+            segments, remarks = read_segments(header, stack, self.files.open)
+        except DataError as error:
+            self.integrity.find("unreadable_file", header.where, str(error).removeprefix(f"{header.where}: "))
+            return [Part(label=label, defect=defect) for label in labels]
+        for remark in remarks:
+            self.integrity.find("segmentation_remark", header.where, remark)
+        found = [
+            Part(
+                label=segment.label,
+                mask=encode(np.asarray(closest_canonical(segment.voxels, stack.affine).voxels > 0)),
+            )
+            for segment in segments
+        ]
+        for segment in segments:
+            if not segment.voxels.any():
+                self.integrity.find("empty_mask", header.where, segment.label)
+        return found
+
+
+def _no_volume(path: str) -> Media:
+    return Media(path=path, sha256=None, kind="volume")
+
+
+def _folder_of(series: "Series") -> str:
+    """Return the folder that holds all files of a series."""
+    return commonpath([str(PurePosixPath(header.where).parent) for header in series.headers])
+
+
+def _described(series: "Series") -> str:
+    first = series.first
+    slices = "slice" if series.slices == 1 else "slices"
+    return f"series {first.number} ({first.modality}, {series.slices} {slices} of {first.rows} x {first.columns})"
+
+
+_cases_fault = partial(pattern_fault, ("split", "patient", "case"), wild=False, needs="")
+
+
+def _fit(request: ReleaseRequest) -> Reader:
+    folder = str(READER.option(request, "folder")).rstrip("/")
+    return replace(READER, folders=(folder,), splits=partial(splits, request))
+
+
+READER = Reader(
+    name="dicom_seg",
+    version=1,
+    folders=(FOLDER,),
+    strata=("modality", "class", "target_size", "presence"),
+    splits=lambda _: (ALL,),
+    read=read,
+    obtain=(
+        "Put a folder per patient there, each with a DICOM series and a DICOM SEG, or name another folder with "
+        "release.options.folder; see docs/your-own-data.md."
+    ),
+    options={
+        "folder": folder_option(FOLDER),
+        "cases": Free(default="{patient}", fault=_cases_fault),
+    },
+    fit=_fit,
+)

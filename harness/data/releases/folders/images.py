@@ -1,0 +1,283 @@
+"""Any folder of images and masks: the task says by patterns where they lie, and which labels there are.
+
+A pattern is a path below the release's folder in which `{case}`, `{patient}` and `{split}` stand for a part of a name,
+`{label}` for the text of a label, `.*` for any suffix and `*` for anything. What the names stand for in an image's path
+is put into the pattern of its masks.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from harness.data.integrity import Integrity
+from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseFiles, ReleaseRequest, read_json
+from harness.errors import DataError, SpecError
+from harness.records import Json, Sample
+
+if TYPE_CHECKING:
+    from harness.data.releases.folders.labelled_cases import Case, Named, Questions
+
+FOLDER = "segmentation"
+NAMES = "labels.json"
+"""Beside the images: label -> value, where the task names no labels."""
+TARGET = "target"
+"""The one label where neither the task nor `labels.json` names any: all of a mask."""
+
+MODALITIES = (UNKNOWN, "ct", "mr", "xray", "us", "derm", "fundus", "endo", "oct", "micro", "pet", "other")
+
+_NAME = re.compile(r"\{(\w*)\}")
+_WILD = {".*": r"\.(?:nii\.gz|[^/.]+)", "*": "[^/]*"}
+_IN_IMAGES = ("split", "patient", "case")
+
+Label = tuple[str, str, tuple[int, ...] | None]
+"""Name, text in the masks' paths, values in label images; no values where any above 0 counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where images and masks lie below the release's folder.
+
+    Attributes:
+        images, masks: Patterns.
+        labels: What there is to ask about; empty where `labels.json` says.
+    """
+
+    folder: str
+    images: str
+    masks: str
+    labels: tuple[Label, ...]
+
+    @property
+    def start(self) -> str:
+        """The folder below which all images lie."""
+        fixed = re.split(r"[{*]", self.images)[0]
+        return f"{self.folder}/{fixed}".rpartition("/")[0]
+
+    def parts(self, path: str) -> dict[str, str] | None:
+        """Return what the names of the pattern stand for in a path below the data root; None of what is no image."""
+        below = path.removeprefix(f"{self.folder}/")
+        if matcher(self.masks).fullmatch(below):
+            return None
+        match = matcher(self.images).fullmatch(below)
+        return None if match is None else match.groupdict()
+
+    def mask(self, parts: Mapping[str, str], text: str) -> str:
+        """Return the mask of an image below the data root.
+
+        Args:
+            parts: What the names of the images' pattern stand for.
+            text: What `{label}` stands for.
+        """
+        return f"{self.folder}/{_NAME.sub(lambda name: {**parts, 'label': text}[name[1]], self.masks)}"
+
+
+def matcher(pattern: str) -> re.Pattern[str]:
+    """Return what matches the paths of a pattern; a name that stands there twice is the same both times."""
+    seen: set[str] = set()
+    pieces = []
+    for piece in re.split(r"(\{\w+\}|\.\*|\*)", pattern):
+        name = _NAME.fullmatch(piece)
+        if piece in _WILD:
+            pieces.append(_WILD[piece])
+        elif name is None:
+            pieces.append(re.escape(piece))
+        else:
+            pieces.append(f"(?P={name[1]})" if name[1] in seen else f"(?P<{name[1]}>[^/]+?)")
+            seen.add(name[1])
+    return re.compile("".join(pieces))
+
+
+def layout_of(request: ReleaseRequest) -> Layout:
+    """Return the layout that a request's options describe.
+
+    Raises:
+        SpecError: The patterns and labels do not suit each other.
+    """
+    images, masks, labels = (READER.option(request, name) for name in ("images", "masks", "labels"))
+    unknown = set(_NAME.findall(masks)) - set(_NAME.findall(images)) - {"label"}
+    if unknown:
+        raise SpecError(
+            f"masks: '{{{min(unknown)}}}' does not stand in images, so nothing says it; images is {images!r}"
+        )
+    found = _labels(labels, in_paths="{label}" in masks)
+    return Layout(folder=READER.option(request, "folder").rstrip("/"), images=images, masks=masks, labels=found)
+
+
+def _labels(given: Json, *, in_paths: bool) -> tuple[Label, ...]:
+    if in_paths and not given:
+        raise SpecError("labels: expected the labels, because masks holds '{label}'; found none")
+    labels = given if isinstance(given, dict) else {name: name for name in given}
+    return tuple(_label(name, value, in_paths=in_paths) for name, value in labels.items())
+
+
+def _label(name: str, value: Json, *, in_paths: bool) -> Label:
+    if in_paths != isinstance(value, str):
+        expected = "text that stands for '{label}'" if in_paths else "values, because masks holds no '{label}'"
+        raise SpecError(f"labels.{name}: expected {expected}, found {value!r}")
+    if isinstance(value, str):
+        return name, value, None
+    return name, "", (value,) if isinstance(value, int) else tuple(value)
+
+
+# --- what is wrong with the value of an option
+
+
+def folder_option(default: str) -> Free:
+    """Return the option that names a release's folder below the data root."""
+    return Free(default=default, fault=_folder_fault)
+
+
+def _folder_fault(value: Json) -> str:
+    return "" if _is_below(value) else f"expected a path below the data root, found {value!r}"
+
+
+def _is_below(value: Json) -> bool:
+    if not isinstance(value, str) or not value.strip("/") or "\0" in value:
+        return False
+    return not PurePosixPath(value).is_absolute() and ".." not in PurePosixPath(value).parts
+
+
+def pattern_fault(names: Sequence[str], value: Json, *, wild: bool, needs: str = "{case}") -> str:
+    """Return what is wrong with a pattern of paths below a release's folder; nothing where it is right.
+
+    Args:
+        names: That may stand in braces.
+        value: The pattern.
+        wild: Whether `*` may stand in it.
+        needs: What must stand in it.
+    """
+    if not _is_below(value):
+        return f"expected a path below the release's folder, found {value!r}"
+    known = ", ".join(f"'{{{name}}}'" for name in names)
+    for name in _NAME.findall(value):
+        if name not in names:
+            return f"expected names among {known}, found '{{{name}}}' in {value!r}"
+    if needs not in value or set("{}") & set(_NAME.sub("", value)):
+        return f"expected a pattern with {needs or 'names'} and whole names in braces, found {value!r}"
+    return f"expected no '*' in this pattern, found {value!r}" if "*" in value and not wild else ""
+
+
+def _labels_fault(value: Json) -> str:
+    if isinstance(value, list) and value and all(isinstance(name, str) and name for name in value):
+        return ""
+    if not isinstance(value, dict) or not value:
+        return f"expected a list of texts, or label: value, found {value!r}"
+    for name, found in value.items():
+        numbers = found if isinstance(found, list) and found else [found]
+        if not (isinstance(found, str) and found) and not all(type(one) is int and one > 0 for one in numbers):
+            return f"{name}: expected a whole number of at least 1, a list of them, or text, found {found!r}"
+    return ""
+
+
+# --- reading
+
+
+def splits(request: ReleaseRequest, root: Path) -> tuple[str, ...]:
+    """Return what `{split}` stands for in the paths of images; `all` where the pattern does not hold it."""
+    layout = layout_of(request)
+    if "{split}" not in layout.images:
+        return (ALL,)
+    files = ReleaseFiles(root=root, derived=root)
+    found = (layout.parts(path) for path in files.walk(layout.start))
+    return tuple(sorted({parts["split"] for parts in found if parts is not None}))
+
+
+def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
+    """Yield (place, sample) of every label of every image, by the path of the image.
+
+    Raises:
+        DataError: `labels.json` is not what it should be.
+        SpecError: `where` names no field of the samples.
+    """
+    from harness.data.releases.folders.labelled_cases import (
+        Questions,  # numpy and Pillow load when a release is read, not listed
+    )
+
+    layout = layout_of(request)
+    if not layout.labels:
+        layout = replace(layout, labels=_named_labels(files, layout.folder))
+    questions = Questions(request, integrity)
+    reading = _Reading(files, request, integrity, layout, questions)
+    for path in files.walk(layout.start):
+        parts = layout.parts(path)
+        if parts is not None and parts.get("split", request.split) == request.split:
+            yield from reading.samples(path, parts)
+    questions.selection.report(integrity)
+
+
+def _named_labels(files: ReleaseFiles, folder: str) -> tuple[Label, ...]:
+    """Return the labels of `labels.json`, or the one that all of a mask is."""
+    if not files.has(f"{folder}/{NAMES}"):
+        return ((TARGET, "", None),)
+    given = read_json(files, f"{folder}/{NAMES}")
+    fault = _labels_fault(given)
+    if fault or not isinstance(given, dict) or any(isinstance(value, str) for value in given.values()):
+        raise DataError(f"{folder}/{NAMES}: {fault or 'expected label: value'}")
+    return _labels(given, in_paths=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One reading of a folder: what every image needs."""
+
+    files: ReleaseFiles
+    request: ReleaseRequest
+    integrity: Integrity
+    layout: Layout
+    questions: "Questions"
+
+    def samples(self, path: str, parts: Mapping[str, str]) -> Iterator[tuple[str, Sample]]:
+        """Yield (place, sample) of an image; it is not opened where the selection keeps no question on it."""
+        modality = str(READER.option(self.request, "modality"))
+        names = [name for name, _, _ in self.layout.labels]
+        wanted = self.questions.admits(names, patient=parts.get("patient", ""), modality=modality)
+        if wanted:
+            yield from self.questions.samples(self._case(path, parts, wanted, modality))
+
+    def _case(self, path: str, parts: Mapping[str, str], wanted: Sequence[str], modality: str) -> "Case":
+        from harness.data.releases.folders.labelled_cases import Case, parts_of
+        from harness.data.releases.volumes import look_at_scan
+
+        picture = look_at_scan(self.files, path, window=self.request.window, integrity=self.integrity)
+        values = [value for _, _, values in self.layout.labels for value in values or ()]
+        by_file: dict[str, list[Named]] = {}
+        for name, text, means in self.layout.labels:
+            if name in wanted:
+                by_file.setdefault(self.layout.mask(parts, text), []).append((name, means))
+        return Case(
+            path=path.removeprefix(f"{self.layout.folder}/"),
+            patient=parts.get("patient", ""),
+            modality=modality,
+            picture=picture,
+            parts=[
+                part
+                for mask, inside in by_file.items()
+                for part in parts_of(self.files, mask, picture, inside, values, self.integrity)
+            ],
+        )
+
+
+def _fit(request: ReleaseRequest) -> Reader:
+    return replace(READER, folders=(layout_of(request).folder,), splits=partial(splits, request))
+
+
+READER = Reader(
+    name="segmentation",
+    version=1,
+    folders=(FOLDER,),
+    strata=("modality", "class", "target_size", "presence"),
+    splits=lambda _: (ALL,),
+    read=read,
+    obtain="Put images and masks there, or name another folder with release.options.folder; see docs/your-own-data.md.",
+    options={
+        "folder": folder_option(FOLDER),
+        "images": Free(default="images/{case}.*", fault=partial(pattern_fault, _IN_IMAGES, wild=True)),
+        "masks": Free(default="masks/{case}.png", fault=partial(pattern_fault, (*_IN_IMAGES, "label"), wild=False)),
+        "labels": Free(default=[], fault=_labels_fault),
+        "modality": MODALITIES,
+    },
+    fit=_fit,
+)

@@ -1,0 +1,142 @@
+"""Questions on a folder of images with masks: one per image and label, whatever the layout of the folder."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from harness.data.integrity import Integrity
+from harness.data.releases.images import Picture, why_inverted
+from harness.data.releases.reader import UNKNOWN, ReleaseFiles, ReleaseRequest, Selection
+from harness.data.releases.volumes import Labels, look_at_labels
+from harness.imaging.masks import area, decode, empty, full, merge
+from harness.imaging.target_size import target_size
+from harness.records import Entity, Mask, Sample, Target
+
+STRATA = ("modality", "class", "target_size", "presence")
+FIELDS = (*STRATA, "patient")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One label of an image.
+
+    Attributes:
+        label: Its name.
+        mask: Where it is; None where its file cannot be used.
+        defect: Why; None where it can.
+    """
+
+    label: str
+    mask: Mask | None = None
+    defect: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An image or volume and its labels.
+
+    Attributes:
+        path: Of the image below the release's folder; part of the ids.
+        patient: What is resampled together; empty where the layout does not tell it.
+        modality: Modality code, or `unknown`.
+    """
+
+    path: str
+    patient: str
+    modality: str
+    picture: Picture
+    parts: Sequence[Part]
+
+
+@dataclass(slots=True)
+class Questions:
+    """Makes the samples of one reading, and keeps those that `release.where` asks for."""
+
+    request: ReleaseRequest
+    integrity: Integrity
+    selection: Selection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.selection = Selection.of(self.request, FIELDS)
+
+    def admits(self, labels: Sequence[str], *, patient: str, modality: str) -> list[str]:
+        """Return the labels that may be asked about, as far as names tell; the others are counted as left out."""
+        wanted = [
+            label
+            for label in labels
+            if self.selection.admits({"class": label.lower(), "patient": patient, "modality": modality})
+        ]
+        self.selection.before += len(labels) - len(wanted)
+        return wanted
+
+    def samples(self, case: Case) -> Iterator[tuple[str, Sample]]:
+        """Yield (place, sample) of each label of an image."""
+        for part in case.parts:
+            self.selection.before += 1
+            sample = self._sample(case, part)
+            if self.selection.admits({**sample.strata, "patient": case.patient}):
+                self.selection.after += 1
+                yield case.path, sample
+
+    def _sample(self, case: Case, part: Part) -> Sample:
+        mask, media = part.mask, case.picture.media
+        covered = None if mask is None else area(mask)
+        strata: dict[str, str] = {
+            "modality": case.modality,
+            "class": part.label.lower(),
+            "target_size": target_size(covered, mask.size, media.spacing_mm) if mask and covered else UNKNOWN,
+            "presence": UNKNOWN if mask is None else "present" if covered else "absent",
+        }
+        return Sample(
+            id=f"{self.request.dataset}/{self.request.split}/{case.path}:{part.label}",
+            media=(media,),
+            target=Target(entities=(Entity(name=part.label, mask=mask),), absent=covered == 0),
+            strata=strata,
+            cluster=case.patient or case.path,
+            defect=case.picture.defect or part.defect,
+        )
+
+
+Named = tuple[str, tuple[int, ...] | None]
+"""A label, and the values of a label image that mean it; None where the file is a mask of its own, of any value."""
+
+
+def parts_of(
+    files: ReleaseFiles,
+    path: str,
+    picture: Picture,
+    wanted: Sequence[Named],
+    values: Sequence[int],
+    integrity: Integrity,
+) -> list[Part]:
+    """Return what the labels of one file cover; what is wrong with it goes into the report.
+
+    Args:
+        files: The release.
+        path: Of the file.
+        picture: What it lies on.
+        wanted: Labels to look for.
+        values: All that the file may hold, where it is a label image.
+        integrity: The report.
+    """
+    found = look_at_labels(files, path, picture.media, integrity=integrity)
+    if isinstance(found, str):
+        return [Part(label=label, defect=found) for label, _ in wanted]
+    unnamed = sorted(set(found.masks) - set(values)) if values else []
+    if unnamed:
+        integrity.find("unknown_label", path, ", ".join(map(str, unnamed[:10])))
+    return [_part(label, means, found, path, picture, integrity) for label, means in wanted]
+
+
+def _part(
+    label: str, values: Sequence[int] | None, found: Labels, path: str, picture: Picture, integrity: Integrity
+) -> Part:
+    """Return what a label covers, and report a mask of nothing or everything."""
+    chosen = [mask for value, mask in found.masks.items() if values is None or value in values]
+    mask = merge(chosen) if chosen else empty(found.size)
+    if values is None and not chosen:
+        integrity.find("empty_mask", path, image=picture.media.path)
+    elif mask == full(mask.size):
+        integrity.find("full_mask", path, "" if values is None else label, image=picture.media.path)
+    elif values is None and len(mask.size) == 2:
+        integrity.compare(label, path, why_inverted(decode(mask)), image=picture.media.path)
+    return Part(label=label, mask=mask)

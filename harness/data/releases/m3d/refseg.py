@@ -1,0 +1,259 @@
+"""M3D-RefSeg: volumes with marked regions, each asked for by a description or by a question that must be thought about.
+
+Source of the layout: Bai et al., arXiv:2404.00578, the released files and the code that prepares and reads them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.data.integrity import Integrity
+from harness.data.releases.reader import UNKNOWN, Reader, ReleaseAbsentError, ReleaseFiles, ReleaseRequest, Selection
+from harness.data.releases.tables import stream_csv
+from harness.imaging.target_size import target_size
+from harness.records import Entity, Json, Mask, Media, Sample, Target
+
+if TYPE_CHECKING:
+    from harness.data.releases.images import Picture
+    from harness.data.releases.volumes import Labels
+
+PREPARED, RAW = "M3D_RefSeg_npy", "M3D_RefSeg"
+NIFTI, NPY = ".nii.gz", ".npy"
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "train": ("M3D_RefSeg_train.csv",),
+    "test": ("M3D_RefSeg_test.csv",),
+    "all": ("M3D_RefSeg_all.csv", "M3D_RefSeg.csv"),
+}
+"""Split -> names of its table; the released code reads all under a name that the release does not have."""
+COLUMNS = ("Image", "Mask", "Mask_ID", "Question_Type", "Question", "Answer")
+QUESTION_TYPES: Mapping[str, str] = {"0": "description", "1": "reasoning"}
+
+FIELDS = ("modality", "case", "question_type", "target_size")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One row of a table after repairs.
+
+    Attributes:
+        place: Table and number of the row, for messages.
+        number: Of the row, from 0.
+        case: Folder of the volume.
+        image, mask: Paths below the data root; empty where the row has none.
+        region: Value of the region in the mask; None where the row names none.
+        question_type: `description` or `reasoning`.
+        defect: Why it cannot be asked; None where it can as far as its words tell.
+    """
+
+    place: str
+    number: int
+    case: str
+    image: str
+    mask: str
+    region: int | None
+    question_type: str
+    question: str
+    answer: str
+    defect: str | None
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """Return all splits: which tables are there shows when they are read, and the error names them."""
+    del root
+    return tuple(TABLES)
+
+
+def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
+    """Yield (place, sample) in the order of the table.
+
+    Raises:
+        ReleaseAbsentError: The table of the split is not there.
+        DataError: The table is not what it should be.
+        SpecError: `where` names no field of the samples.
+    """
+    selection = Selection.of(request, FIELDS)
+    folders = [folder for folder in (PREPARED, RAW) if files.has(folder)]
+    if len(folders) > 1:
+        integrity.find("several_layouts", RAW, f"{PREPARED} is read")
+    table = _table(files, folders[0], request.split)
+    if table is None:
+        wanted = f"{folders[0]}/{TABLES[request.split][0]}"
+        raise ReleaseAbsentError(f"{READER.name}: expected {wanted} below the data root, found none. {READER.obtain}")
+    reading = _Reading(files=files, request=request, integrity=integrity, selection=selection)
+    for row in _rows(files, table, folders[0], integrity):
+        sample = reading.sample(row)
+        if sample is not None:
+            yield row.place, sample
+    selection.report(integrity)
+    if request.split == "test":
+        _find_overlap(files, folders[0], reading.regions, integrity)
+
+
+def _table(files: ReleaseFiles, folder: str, split: str) -> str | None:
+    """Return where the table of a split is: in the layout's folder, the raw one, or beside them as on the hub."""
+    places = (f"{base}{name}" for name in TABLES[split] for base in (f"{folder}/", f"{RAW}/", ""))
+    return next((place for place in places if files.has(place)), None)
+
+
+def _rows(files: ReleaseFiles, table: str, folder: str, integrity: Integrity) -> Iterator[_Row]:
+    for number, record in enumerate(stream_csv(files, table, COLUMNS)):
+        yield _row(record, f"{table}[{number}]", number, folder, integrity)
+
+
+def _row(record: Mapping[str, str], place: str, number: int, folder: str, integrity: Integrity) -> _Row:
+    """Return a row with known defects repaired; what it lacks goes into the report."""
+    lacking = [name for name in COLUMNS if not record[name]]
+    region = _whole(record["Mask_ID"])
+    if region is None and "Mask_ID" not in lacking:
+        lacking.append("Mask_ID")
+    for name in lacking:
+        integrity.find("missing_value", place, name)
+    image, mask = (_path(record[name], folder, place, integrity) for name in ("Image", "Mask"))
+    kind = record["Question_Type"].removesuffix(".0")
+    if kind and kind not in QUESTION_TYPES:
+        integrity.find("unknown_value", place, f"Question_Type {kind!r}, expected 0 or 1")
+    needed = [name for name in lacking if name not in ("Question_Type", "Answer")]
+    return _Row(
+        place=place,
+        number=number,
+        case="/".join(image.split("/")[1:-1]) or UNKNOWN,
+        image=image,
+        mask=mask,
+        region=region,
+        question_type=QUESTION_TYPES.get(kind, UNKNOWN),
+        question=record["Question"],
+        answer=record["Answer"],
+        defect=f"the row has no {needed[0]}" if needed else None,
+    )
+
+
+def _whole(text: str) -> int | None:
+    """Return a whole number above 0, which pandas may have written as 2.0."""
+    digits = text.removesuffix(".0")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) else None
+
+
+def _path(text: str, folder: str, place: str, integrity: Integrity) -> str:
+    """Return a path below the data root; the tables name NIfTI files of the prepared release too."""
+    if not text:
+        return ""
+    _, mark, after = text.replace("\\", "/").rpartition(f"{folder}/")
+    if mark:
+        integrity.repair("path_prefix_removed", place)
+    if folder == PREPARED and after.endswith(NIFTI):
+        integrity.repair("nifti_suffix_replaced", place)
+        after = after.removesuffix(NIFTI) + NPY
+    return f"{folder}/{after}"
+
+
+def _find_overlap(files: ReleaseFiles, folder: str, regions: set[tuple[str, int]], integrity: Integrity) -> None:
+    """Report the regions that train asks about too: the release is split by row."""
+    table = _table(files, folder, "train")
+    if table is None:
+        integrity.find(
+            "not_checked", f"{folder}/{TABLES['train'][0]}", "no train table, so its overlap was not checked"
+        )
+        return
+    integrity.checked["train_test_overlap"] = len(regions)
+    train = {(row.mask, row.region) for row in _rows(files, table, folder, Integrity())}
+    for mask, region in sorted(regions):
+        if (mask, region) in train:
+            integrity.find("train_test_overlap", f"{mask}: {region}", f"the same region in {table}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """One reading of the release: what every row needs.
+
+    Attributes:
+        regions: (mask, region) of the samples so far.
+        pictures, labels: The volumes and masks opened so far; of masks why they cannot be used.
+    """
+
+    files: ReleaseFiles
+    request: ReleaseRequest
+    integrity: Integrity
+    selection: Selection
+    regions: set[tuple[str, int]] = field(default_factory=set)
+    pictures: "dict[str, Picture]" = field(default_factory=dict)
+    labels: "dict[str, Labels | str]" = field(default_factory=dict)
+
+    def sample(self, row: _Row) -> Sample | None:
+        """Return the sample of a row; None where the selection does not keep it."""
+        self.selection.before += 1
+        fields: dict[str, Json] = {"modality": "ct", "case": row.case, "question_type": row.question_type}
+        if not self.selection.admits(fields):
+            return None
+        picture = self._picture(row)
+        mask, defect = self._mask(row, picture.media)
+        covered = 0 if mask is None else _area(mask)
+        sized = None if mask is None or not covered else target_size(covered, mask.size, picture.media.spacing_mm)
+        fields["target_size"] = sized or UNKNOWN
+        if not self.selection.admits(fields):
+            return None
+        self.selection.after += 1
+        if row.region is not None:
+            self.regions.add((row.mask, row.region))
+        return Sample(
+            id=f"{self.request.dataset}/{self.request.split}/{row.case}/{row.region or 0}#{row.number}",
+            media=(picture.media,),
+            question=row.question,
+            target=Target(
+                answers=(row.answer,) if row.answer else (),
+                entities=(Entity(name="region", mask=mask),),
+                absent=mask is not None and not covered,
+            ),
+            strata={key: str(fields[key]) for key in READER.strata},
+            cluster=row.case,
+            defect=picture.defect or row.defect or defect,
+        )
+
+    def _picture(self, row: _Row) -> "Picture":
+        from harness.data.releases.images import Picture  # numpy loads when a release is read, not listed
+        from harness.data.releases.volumes import look_at_scan
+
+        if not row.image:
+            return Picture(media=Media(path=row.place, sha256=None, kind="volume"), defect=row.defect)
+        if row.image not in self.pictures:
+            found = look_at_scan(self.files, row.image, window=self.request.window, integrity=self.integrity)
+            self.pictures[row.image] = found
+        return self.pictures[row.image]
+
+    def _mask(self, row: _Row, media: Media) -> tuple[Mask | None, str | None]:
+        """Return (what the region covers, why that is not known)."""
+        from harness.data.releases.volumes import look_at_labels
+        from harness.imaging.masks import empty
+
+        if not row.mask or row.region is None:
+            return None, row.defect
+        if row.mask not in self.labels:
+            self.labels[row.mask] = look_at_labels(self.files, row.mask, media, integrity=self.integrity)
+        found = self.labels[row.mask]
+        if isinstance(found, str):
+            return None, found
+        if row.region in found.masks:
+            return found.masks[row.region], None
+        if (row.mask, row.region) not in self.regions:
+            self.integrity.find("empty_mask", f"{row.mask}: {row.region}", "the region has no voxel", image=media.path)
+        return empty(found.size), None
+
+
+def _area(mask: Mask) -> int:
+    from harness.imaging.masks import area
+
+    return area(mask)
+
+
+READER = Reader(
+    name="m3d_refseg",
+    version=1,
+    folders=(f"{PREPARED}|{RAW}",),
+    strata=("modality", "question_type", "target_size"),
+    splits=splits,
+    read=read,
+    obtain=(
+        "Download M3D-RefSeg from https://huggingface.co/datasets/GoodBaiBai88/M3D-RefSeg and unpack it as "
+        f"{RAW}/ with its tables inside, or prepare it with the authors' script as {PREPARED}/."
+    ),
+)

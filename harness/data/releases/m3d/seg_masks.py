@@ -1,0 +1,143 @@
+"""Opening of M3D-Seg's masks: one class of one volume, or all classes as a sparse matrix."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.integrity import Integrity
+from harness.data.releases.images import MISSING, Outline
+from harness.data.releases.reader import ReleaseFiles
+from harness.errors import DataError
+from harness.imaging.masks import area, empty, encode
+from harness.imaging.volumes import VOXEL_CAP
+from harness.records import Json, Mask, Size
+from harness.records.codec import mask_from_json, mask_to_json
+
+MOST_SPARSE_BYTES = 2**33
+"""Most bytes of a sparse matrix once unpacked: 8 GiB."""
+_ABSENT = (1, 1, 1, 1)
+"""Shape of the mask of a class that a prepared volume does not show."""
+
+
+def look_at_class(files: ReleaseFiles, path: str, size: Size, integrity: Integrity) -> Outline:
+    """Return what a prepared mask covers; that of an absent class, one voxel of 0, covers nothing of the volume.
+
+    Args:
+        files: The release.
+        path: An npy file, (1, D, H, W), below the data root.
+        size: (D, H, W) of the volume; empty where it could not be read.
+        integrity: The report.
+    """
+    found = _looked(files, "class_mask", path, lambda: _class_facts(files.path(path)), integrity)
+    if isinstance(found, str):
+        return Outline(defect=found)
+    if found["mask"] is None:
+        return _outline(empty(size) if size else None, path, size, integrity)
+    return _outline(mask_from_json(found["mask"]), path, size, integrity)
+
+
+def look_at_sparse(
+    files: ReleaseFiles, path: str, shape: tuple[int, int, int, int], size: Size, integrity: Integrity
+) -> tuple[Outline, ...] | str:
+    """Return what each class of a raw mask covers, by its index; why there is nothing where the file cannot be used.
+
+    Args:
+        files: The release.
+        path: An npz file with a matrix of compressed rows, a row a class, below the data root.
+        shape: (classes, X, Y, Z) of the dense array, as the file's name tells.
+        size: (D, H, W) = (Z, Y, X) of the volume; empty where it could not be read.
+        integrity: The report.
+    """
+    found = _looked(
+        files, ["sparse_mask", list(shape)], path, lambda: _sparse_facts(files.path(path), shape), integrity
+    )
+    if isinstance(found, str):
+        return found
+    masks = (mask_from_json(mask) for mask in found["masks"])
+    return tuple(_outline(mask, f"{path}: class {index}", size, integrity) for index, mask in enumerate(masks))
+
+
+def _looked(files: ReleaseFiles, what: Json, path: str, facts: Callable[[], Json], integrity: Integrity) -> Json:
+    """Return what is found out about a file, or as a text why it cannot be used, which goes into the report."""
+    try:
+        found = files.once(what, path, lambda: facts() if files.has(path) else MISSING)
+    except DataError as error:
+        integrity.find("unreadable_file", path, str(error).partition(": ")[2])
+        return f"mask {path} cannot be read"
+    if found == MISSING:
+        integrity.find("missing_file", path)
+        return f"mask {path} is missing"
+    return found
+
+
+def _outline(mask: Mask | None, where: str, size: Size, integrity: Integrity) -> Outline:
+    if mask is None or not size:
+        return Outline(defect=f"mask {where} has no volume to lie on")
+    if mask.size != size:
+        integrity.find("size_mismatch", where, f"mask is {mask.size}, volume is {size} as (D, H, W)")
+        return Outline(defect=f"mask {where} is {mask.size}, its volume {size} as (D, H, W)")
+    return Outline(mask=mask, area=area(mask))
+
+
+def _class_facts(path: Path) -> Json:
+    stored = _read_array(path)
+    if stored.shape == _ABSENT and not stored.any():
+        return {"mask": None}
+    if stored.ndim not in (3, 4) or (stored.ndim == 4 and stored.shape[0] != 1):
+        raise DataError(f"{path.name}: expected a mask (1, D, H, W), found shape {stored.shape}")
+    return {"mask": mask_to_json(encode(stored.reshape(stored.shape[-3:]) != 0, where=path.name))}
+
+
+def _read_array(path: Path) -> NDArray[Any]:
+    try:
+        stored: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        raise DataError(f"{path.name}: cannot be read as npy: {error}") from error
+    if stored.dtype.kind not in "biuf" or prod(stored.shape) > VOXEL_CAP:
+        raise DataError(
+            f"{path.name}: expected at most {VOXEL_CAP} numbers, found {stored.dtype} of shape {stored.shape}"
+        )
+    return stored
+
+
+def _sparse_facts(path: Path, shape: tuple[int, int, int, int]) -> Json:
+    """Return the masks of all rows; one row at a time is made dense."""
+    classes, *extent = shape
+    starts, columns, values = _read_rows(path, (classes, prod(extent)))
+    found = []
+    for row in range(classes):
+        own = slice(int(starts[row]), int(starts[row + 1]))
+        dense = np.zeros(prod(extent), dtype=np.bool_)
+        dense[columns[own][values[own] != 0]] = True
+        found.append(mask_to_json(encode(dense.reshape(extent).T, where=path.name)))
+    return {"masks": found}
+
+
+def _read_rows(path: Path, shape: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return (starts, columns, values) of a matrix in compressed rows, checked against its shape."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            unpacked = sum(item.file_size for item in packed.infolist())
+        if unpacked > MOST_SPARSE_BYTES or max(shape) > VOXEL_CAP:
+            raise DataError(f"{path.name}: expected at most {MOST_SPARSE_BYTES} bytes, found {unpacked} once unpacked")
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as parts:
+            kind, found = bytes(parts["format"].item()), tuple(parts["shape"].tolist())
+            starts, columns, values = parts["indptr"], parts["indices"], parts["data"]
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path.name}: cannot be read as a sparse matrix: {error}") from error
+    if kind != b"csr" or found != shape:
+        raise DataError(f"{path.name}: expected compressed rows of shape {shape}, found {kind.decode()} of {found}")
+    whole = len(starts) == shape[0] + 1 and starts[0] == 0 and starts[-1] == len(columns) == len(values)
+    if (
+        not whole
+        or (np.diff(starts) < 0).any()
+        or (len(columns) and not 0 <= columns.min() <= columns.max() < shape[1])
+    ):
+        raise DataError(f"{path.name}: expected rows within the shape {shape}, found others; the file is damaged")
+    return starts, columns, values

@@ -1,0 +1,163 @@
+"""The words of M3D's positioning and segmentation, which are templates: the authors' lists and our own, as data files.
+
+A release that brings a `wording.json` of its own is asked in that; drawn releases bring ours.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Literal, get_args
+
+from harness.data.releases.reader import ReleaseFiles
+from harness.errors import DataError
+from harness.paths import packaged_folder
+from harness.records import Json
+
+AUTHORS, OURS = "authors", "ours"
+FILE = "wording.json"
+SEED = 0
+"""Draws other templates and definitions for the same samples; a change moves every score, so no task offers it."""
+
+Asks = Literal["segmentation", "rec", "reg"]
+Kind = Literal["category", "definition"]
+ASKS: tuple[Asks, ...] = get_args(Asks)
+PARTS = ("cls_questions", "des_questions", "cls_answers", "des_answers", "cls_no_answers", "des_no_answers")
+SLOT = "{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """Templates in which questions and answers are put.
+
+    Attributes:
+        name: Whose they are: `authors`, `ours`, or as the release's own file says.
+        box: Template around the numbers of a box.
+        lists: `segmentation`, `rec` or `reg` -> each of `PARTS` -> templates; `{}` stands for what is filled in.
+    """
+
+    name: str
+    box: str
+    lists: Mapping[str, Mapping[str, Sequence[str]]]
+
+    def words(self, asks: Asks, part: str, sample_id: str, *slots: str) -> str:
+        """Return the template that the sample's id draws, its slots filled in order."""
+        template = chosen(self.lists[asks][part], sample_id, part)
+        return filled(template, slots)
+
+    def boxed(self, numbers: str) -> str:
+        """Return a box as it stands in an answer."""
+        return filled(self.box, (numbers,))
+
+
+def chosen(choices: Sequence[str], sample_id: str, what: str) -> str:
+    """Return the one of `choices` that the sha256 of the sample's id, `SEED` and `what` draws, on any machine."""
+    drawn = hashlib.sha256(f"{SEED}\n{what}\n{sample_id}".encode()).digest()
+    return choices[int.from_bytes(drawn[:8], "big") % len(choices)]
+
+
+def filled(template: str, slots: Sequence[str]) -> str:
+    """Return a template with its slots filled in order; one without slots stays as it is."""
+    pieces = template.split(SLOT)
+    return "".join(piece + slot for piece, slot in zip_longest(pieces, slots[: len(pieces) - 1], fillvalue=""))
+
+
+def packaged_wording(name: str) -> bytes:
+    """Return the file of `authors` or `ours`."""
+    return (packaged_folder() / "m3d_bench" / "wording" / f"{name}.json").read_bytes()
+
+
+def read_wording(files: ReleaseFiles, folder: str, name: str) -> Wording:
+    """Return the release's own wording where it brings one, else that of `name`.
+
+    Raises:
+        DataError: The release's own file holds no wording.
+    """
+    where = f"{folder}/{FILE}"
+    own = files.read(where)
+    content = packaged_wording(name) if own is None else own
+    try:
+        return _wording(json.loads(content))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{where}: expected templates as in tasks/m3d_bench/wording/ours.json, found {error}; repair or remove it"
+        ) from error
+
+
+def _wording(value: Json) -> Wording:
+    for asks in ASKS:
+        for part in PARTS:
+            templates = value[asks][part]
+            if not templates or not all(isinstance(template, str) for template in templates):
+                raise ValueError(f"no texts under {asks}.{part}")
+    return Wording(name=str(value["name"]), box=str(value["box"]), lists={asks: value[asks] for asks in ASKS})
+
+
+WORDING = "wording.json"
+
+FINDINGS_MARK = "study_findings:"
+DISCUSSION_MARK = "discussion:"
+LEAST_CHARACTERS = 5
+"""A part of a text with fewer characters, blanks aside, says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """What may be asked of a volume to get the report on it.
+
+    Attributes:
+        name: Whose words they are.
+        wordings: Each volume is asked by one of them.
+    """
+
+    name: str
+    wordings: tuple[str, ...]
+
+
+def read_questions(files: ReleaseFiles, folder: str, name: str) -> Questions:
+    """Return the release's own questions where it brings some, as drawn ones do, else those of `name`.
+
+    Raises:
+        DataError: The release's own file holds none.
+    """
+    where = f"{folder}/{WORDING}"
+    own = files.read(where)
+    content = packaged_questions(name) if own is None else own
+    try:
+        value = json.loads(content)
+        wordings = tuple(str(text) for text in value["report_generation"])
+        if not wordings:
+            raise ValueError("an empty list")
+        return Questions(name=str(value["name"]), wordings=wordings)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{where}: expected a name and a list report_generation as in tasks/m3d_bench/wording/report_ours.json, "
+            f"found {error}; repair or remove it"
+        ) from error
+
+
+def packaged_questions(name: str) -> bytes:
+    """Return the file of `authors` or `ours`."""
+    return (packaged_folder() / "m3d_bench" / "wording" / f"report_{name}.json").read_bytes()
+
+
+def report_of(text: str) -> str:
+    """Return the part of a raw text that the release takes as the report, in one line.
+
+    It is what follows `study_findings:`; where that says nothing what follows `discussion:`, else the whole text.
+    """
+    _, marked, findings = text.partition(FINDINGS_MARK)
+    found = findings if marked else text
+    if _says_nothing(found):
+        _, marked, discussion = text.partition(DISCUSSION_MARK)
+        found = discussion if marked else text
+    return _one_line(text if _says_nothing(found) else found)
+
+
+def _says_nothing(text: str) -> bool:
+    return len(text.replace("\n", "").replace(" ", "")) < LEAST_CHARACTERS
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", " ").strip()

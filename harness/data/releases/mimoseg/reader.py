@@ -1,0 +1,287 @@
+"""MIMOSeg: answers whose words are bound to masks, from four perspectives.
+
+The dataset was never released. The layout is ours, after the samples that the paper describes; the README of the task
+family `mimoseg` documents it.
+Source of the perspectives: Chen et al., arXiv:2510.10011, section 4 and supplementary material E.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.data.integrity import Integrity
+from harness.data.releases.mimoseg.record import PERSPECTIVES, NamedMask, Record, outside, parse_record, touches
+from harness.data.releases.mimoseg.wording import AUTHORS, OURS, load_wording
+from harness.data.releases.reader import (
+    UNKNOWN,
+    Reader,
+    ReleaseAbsentError,
+    ReleaseFiles,
+    ReleaseRequest,
+    Selection,
+    stream_list,
+)
+from harness.data.releases.samed2d import reader
+from harness.errors import DataError
+from harness.imaging.target_size import target_size
+from harness.records import Entity, Json, Mask, Media, Sample, Size, Target
+
+if TYPE_CHECKING:
+    from harness.data.releases.images import Outline, Picture
+
+FOLDER = "MIMOSeg"
+SPLITS = ("train", "val", "test")
+SUBSETS = tuple(f"perspective_{number}" for number in PERSPECTIVES)
+RELEASE = "release"
+"""The value of `wording` that leaves the words of the records as they are."""
+STRATA = ("modality", "source", "prompt", "entities", "target_size", "wording")
+FIELDS = (*STRATA, "case")
+CODES = frozenset({*reader.MODALITIES.values(), "other"})
+SPELLINGS: Mapping[str, str] = {
+    "dermoscopy": "derm",
+    "endoscopy": "endo",
+    "fundus photography": "fundus",
+    "mri": "mr",
+    "ultrasound": "us",
+    "x-ray": "xray",
+    "x_ray": "xray",
+}
+"""Modalities as the paper writes them -> codes."""
+
+
+def file_of(split: str, subset: str) -> str:
+    """Return where the records of a perspective stand, below the data root."""
+    return f"{FOLDER}/{split}/{subset}.json"
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """Return the splits that have at least one file."""
+    return tuple(split for split in SPLITS if any((root / file_of(split, subset)).is_file() for subset in SUBSETS))
+
+
+def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
+    """Yield (place, sample) in the order of the file.
+
+    Raises:
+        ReleaseAbsentError: The split has no file of this perspective.
+        DataError: The file is no JSON list.
+        SpecError: `where` names no field of the samples.
+    """
+    subset = str(request.subset)
+    path = file_of(request.split, subset)
+    selection = Selection.of(request, FIELDS)
+    if not files.has(path):
+        raise ReleaseAbsentError(f"{READER.name}: expected {path} below the data root, found none. {READER.obtain}")
+    reading = _Reading(files, request, integrity, subset, selection, str(READER.option(request, "wording")))
+    for number, value in enumerate(stream_list(files, path)):
+        record = parse_record(value, f"{path}[{number}]", number, subset.removeprefix("perspective_"), integrity)
+        sample = reading.sample(record)
+        if sample is not None:
+            yield record.place, sample
+    selection.report(integrity)
+    if request.split != "train":
+        _find_overlap(files, reading.pictures.keys(), integrity)
+
+
+def _find_overlap(files: ReleaseFiles, images: Set[str], integrity: Integrity) -> None:
+    """Report the images, by path, that occur in train under any perspective."""
+    train = [path for subset in SUBSETS if files.has(path := file_of("train", subset))]
+    if not train:
+        integrity.find("not_checked", f"{FOLDER}/train", "no train split, so its overlap was not checked")
+        return
+    integrity.checked["train_test_overlap"] = len(images)
+    found: dict[str, str] = {}
+    for path in train:
+        for number, value in enumerate(stream_list(files, path)):
+            record = parse_record(value, f"{path}[{number}]", number, PERSPECTIVES[0], Integrity())
+            if record.image in images:
+                found.setdefault(record.image or "", path)
+    for image, path in found.items():
+        integrity.find("train_test_overlap", f"{FOLDER}/{image}", f"in {path}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One reading of a file: what every record needs.
+
+    Attributes:
+        wording: `release`, `ours` or `authors`.
+        pictures: The images opened so far, by path below the release's folder.
+    """
+
+    files: ReleaseFiles
+    request: ReleaseRequest
+    integrity: Integrity
+    subset: str
+    selection: Selection
+    wording: str
+    pictures: "dict[str, Picture]" = field(default_factory=dict)
+
+    def sample(self, record: Record) -> Sample | None:
+        """Return the sample of a record; None where the selection does not keep it."""
+        self.selection.before += 1
+        sample_id = f"{self.request.dataset}/{self.request.split}/{self.subset}/{record.id}"
+        record = self._worded(record, sample_id)
+        fields = _fields(record)
+        if not self.selection.admits(fields):
+            return None
+        sample = self._sample(record, sample_id, fields)
+        if not self.selection.admits(sample.strata):
+            return None
+        self.selection.after += 1
+        return sample
+
+    def _worded(self, record: Record, sample_id: str) -> Record:
+        """Return the record in the asked words; what a record of templates lacks is made of ours."""
+        asked = None if self.wording == RELEASE else self.wording
+        wording = load_wording(asked or OURS)
+        kind = self.subset if self.subset == SUBSETS[0] else f"{self.subset}_{record.prompt_kind}"
+        instruction = wording.instruction(kind, record.names, sample_id)
+        if instruction is not None and (asked or not record.instruction):
+            self._tell("instruction", asked, record)
+            record = replace(record, instruction=instruction, wording=wording.name)
+        answer = wording.answer(kind, record.names, sample_id)
+        if answer is not None and (asked or not record.answer):
+            self._tell("answer", asked, record)
+            record = replace(record, answer=answer)
+        return record
+
+    def _tell(self, what: str, asked: str | None, record: Record) -> None:
+        """Report words that the record lacks; those that the task asks for are no repair."""
+        if asked is None:
+            self.integrity.repair(f"{what}_worded", record.place)
+
+    def _sample(self, record: Record, sample_id: str, fields: Mapping[str, str]) -> Sample:
+        picture = self._picture(record)
+        media = picture.media
+        outlines = [self._outline(entity, record, media) for entity in record.entities]
+        drawn = [one.mask for one in outlines if one.mask is not None]
+        strata = {**fields, "target_size": _size(drawn)}
+        misplaced = self._misplaced(record, media.size, drawn)
+        named = zip(record.names, outlines, strict=True)
+        return Sample(
+            id=sample_id,
+            media=(media,),
+            question=record.instruction,
+            visual_prompts=() if record.prompt is None else (record.prompt,),
+            target=Target(
+                answers=(record.answer,) if record.answer else (),
+                entities=tuple(Entity(name=name, mask=outline.mask) for name, outline in named),
+                absent=not any(one.area or one.mask is None for one in outlines),
+            ),
+            strata={key: strata[key] for key in STRATA},
+            cluster=_cluster(fields, media),
+            defect=picture.defect or record.defect or _first_defect(outlines) or misplaced,
+        )
+
+    def _picture(self, record: Record) -> "Picture":
+        from harness.data.releases.images import Picture, look_at_file  # numpy and Pillow load when a release is read
+
+        if record.image is None:
+            return Picture(media=Media(path=record.place, sha256=None), defect="the record has no image")
+        if record.image not in self.pictures:
+            self.pictures[record.image] = look_at_file(
+                self.files, f"{FOLDER}/{record.image}", window=self.request.window, integrity=self.integrity
+            )
+        return self.pictures[record.image]
+
+    def _outline(self, entity: NamedMask, record: Record, image: Media) -> "Outline":
+        from harness.data.releases.images import look_at_masks
+
+        if entity.runs is not None:
+            return self._inline(entity.runs, record, image.size)
+        return look_at_masks(
+            self.files,
+            [f"{FOLDER}/{path}" for path in entity.paths],
+            image.size,
+            integrity=self.integrity,
+            image=image.path,
+            class_name=entity.name.lower(),
+        )
+
+    def _inline(self, runs: Mapping[str, Json], record: Record, size: Size) -> "Outline":
+        """Return a mask that stands in the record."""
+        from harness.data.releases.images import Outline
+        from harness.imaging import masks
+
+        try:
+            mask = masks.from_json(runs, where=record.place)
+        except DataError as error:
+            self.integrity.find("unreadable_file", record.place, str(error).removeprefix(f"{record.place}: "))
+            return Outline(defect="a mask of the record cannot be read")
+        if size and mask.size != size:
+            self.integrity.find("size_mismatch", record.place, f"mask is {mask.size}, image is {size} as (H, W)")
+            return Outline(defect=f"a mask of the record is {mask.size}, its image {size} as (H, W)")
+        area = masks.area(mask)
+        if not area:
+            self.integrity.find("empty_mask", record.place)
+        return Outline(mask=mask, area=area)
+
+    def _misplaced(self, record: Record, size: Size, drawn: Sequence[Mask]) -> str | None:
+        """Return why a visual prompt cannot be shown; one that lies beside all masks is only reported."""
+        if record.prompt is None or not size:
+            return None
+        fault = outside(record.prompt, size)
+        if fault is not None:
+            self.integrity.find("misplaced_prompt", record.place, fault)
+            return f"the record points outside of its image: {fault}"
+        if drawn and not touches(record.prompt, drawn):
+            self.integrity.find("misplaced_prompt", record.place, f"the {record.prompt_kind} touches no mask")
+        return None
+
+
+def _fields(record: Record) -> dict[str, str]:
+    """Return what is known of a sample before its files are opened; an SA-Med2D name tells what the record does not."""
+    name = None if record.image is None else reader.parse_image_name(record.image)
+    modality = record.told.get("modality", "").lower()
+    known = modality if modality in CODES else SPELLINGS.get(modality, "other" if modality else UNKNOWN)
+    return {
+        "modality": known if modality or name is None else name.modality,
+        "source": (record.told.get("source") or (UNKNOWN if name is None else name.source)).lower(),
+        "case": record.told.get("case") or (UNKNOWN if name is None else name.case),
+        "prompt": record.prompt_kind,
+        "entities": record.amount,
+        "wording": record.wording,
+    }
+
+
+def _cluster(fields: Mapping[str, str], media: Media) -> str:
+    """Return the patient, or the image where its case is not known."""
+    if fields["case"] == UNKNOWN:
+        return media.path.rpartition("/")[2].rpartition(".")[0] or media.path
+    return f"{fields['source']}--{fields['case']}"
+
+
+def _size(drawn: Sequence[Mask]) -> str:
+    """Return how large all targets of a sample are together."""
+    from harness.imaging import masks
+
+    if not drawn or len({mask.size for mask in drawn}) > 1:
+        return UNKNOWN
+    return target_size(masks.area(masks.merge(drawn)), drawn[0].size)
+
+
+def _first_defect(outlines: "Sequence[Outline]") -> str | None:
+    """Return why the masks of a record cannot be used: one of several is empty, or a file is at fault."""
+    found = next((one.defect for one in outlines if one.defect is not None), None)
+    empty = [number for number, one in enumerate(outlines, 1) if not one.area]
+    if found is None and 0 < len(empty) < len(outlines):
+        return f"the mask of entity {empty[0]} of {len(outlines)} is empty, so no answer is right"
+    return found
+
+
+READER = Reader(
+    name="mimoseg",
+    version=1,
+    folders=(FOLDER,),
+    strata=STRATA,
+    splits=splits,
+    read=read,
+    obtain=(
+        "MIMOSeg was never released; `--data-root phantom` has drawn patients in this layout, and the README of the "
+        f"task family mimoseg says how to lay out data of your own below {FOLDER}/."
+    ),
+    subsets=SUBSETS,
+    options={"wording": (RELEASE, OURS, AUTHORS)},
+)

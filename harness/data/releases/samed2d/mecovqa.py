@@ -1,0 +1,458 @@
+"""MeCoVQA: complex, region and grounding questions on SA-Med2D-20M images, one sample per record.
+
+Source of the layout: Huang et al., arXiv:2412.09278, the released files and the code that reads them.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.data.integrity import Integrity
+from harness.data.releases.reader import (
+    UNKNOWN,
+    Reader,
+    ReleaseAbsentError,
+    ReleaseFiles,
+    ReleaseRequest,
+    Selection,
+    stream_list,
+)
+from harness.data.releases.samed2d import reader
+from harness.errors import SpecError
+from harness.imaging.target_size import target_size
+from harness.records import Entity, Json, Media, Region, Sample, Target
+
+if TYPE_CHECKING:
+    from harness.data.releases.images import Outline, Picture
+
+FOLDER = "MeCoVQA"
+SPLITS = ("train", "test", "zeroshot")
+SUBSETS = ("complex", "region", "grounding")
+ZERO_SHOT = ("endoscopy", "fundus", "mr", "pet", "ultrasound", "xray")
+FILES: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("train", "complex"): (f"{FOLDER}/train/MeCoVQA-Complex.json",),
+    ("train", "region"): (f"{FOLDER}/train/MeCoVQA-Region.json",),
+    ("train", "grounding"): (f"{FOLDER}/train/MeCoVQA-Grounding.json",),
+    ("test", "complex"): (f"{FOLDER}/test/MeCoVQA_Complex_VQA_test.json",),
+    ("test", "region"): (f"{FOLDER}/test/MeCoVQA_Region_VQA_test.json",),
+    ("test", "grounding"): (f"{FOLDER}/test/MeCoVQA_Grounding_test.json",),
+    ("zeroshot", "grounding"): tuple(f"{FOLDER}/zeroshot4grounding/{name}.json" for name in ZERO_SHOT),
+}
+"""(split, subset) -> the files that hold it."""
+
+TURNS = "conversations"
+TURNS_MISSPELT = "conversatons"
+IMAGE_MARK = "<image>"
+REGION_MARK = "<region>"
+SEGMENT_MARK = "<SEG>"
+
+_REGION = re.compile(r"<region>(.*?)</region>", re.DOTALL)
+_MASK = re.compile(r"<mask>(.*?)</mask>", re.DOTALL)
+_MERGED = re.compile(r"masks_merged/(?P<key>(?P<stem>[^/]+)--(?P<class_id>\d{4}))_merged\.png")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    """One record after repairs.
+
+    Attributes:
+        place: File and number, for messages.
+        id: As released; still without its count.
+        image: Path below SA-Med2D's folder; None where the record names none.
+        question: First human turn, region paths removed.
+        answer: First reply, mask tags removed.
+        regions, masks: Paths below SA-Med2D's folder, in the order of the question and of the answer.
+        defect: Why the record cannot be asked; None where it can as far as its words tell.
+    """
+
+    place: str
+    id: str
+    image: str | None
+    question: str
+    answer: str
+    regions: tuple[str, ...]
+    masks: tuple[str, ...]
+    defect: str | None
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """Return all splits: which subset of which split is there shows when it is read, and the error names its file."""
+    del root
+    return SPLITS
+
+
+def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
+    """Yield (place, sample) in the order of the files.
+
+    Raises:
+        ReleaseAbsentError: No file of the subset and split is there.
+        DataError: A JSON file is not what it should be.
+        SpecError: `where` names no field of the samples, or the split never holds the subset.
+    """
+    subset = str(request.subset)
+    selection = Selection.of(request, reader.FIELDS)
+    paths = _present(files, request.split, subset, integrity)
+    reading = _Reading(
+        files=files,
+        request=request,
+        integrity=integrity,
+        names=_class_names(files, integrity),
+        instances=_find_instances(files, paths, subset),
+        selection=selection,
+    )
+    counts: Counter[str] = Counter()
+    for record in _records(files, paths, subset, integrity):
+        counts[record.id] += 1
+        sample = reading.sample(record, f"{request.dataset}/{request.split}/{record.id}#{counts[record.id]}")
+        if sample is not None:
+            yield record.place, sample
+    selection.report(integrity)
+    if request.split != "train":
+        _find_overlap(files, reading.images, integrity)
+
+
+def _present(files: ReleaseFiles, split: str, subset: str, integrity: Integrity) -> list[str]:
+    """Return those files of a split that are there; of several, the absent ones go into the report."""
+    if (split, subset) not in FILES:
+        held = " and ".join(sorted(name for where, name in FILES if where == split))
+        raise SpecError(f"release.subset: split {split} of reader {READER.name} holds {held} only, found {subset!r}")
+    wanted = FILES[split, subset]
+    found = [path for path in wanted if files.has(path)]
+    if not found:
+        raise ReleaseAbsentError(
+            f"{READER.name}: expected {' or '.join(wanted)} below the data root, found none. {READER.obtain}"
+        )
+    for path in wanted:
+        if path not in found:
+            integrity.find("missing_file", path, f"subset {subset} of split {split} is not whole")
+    return found
+
+
+def _class_names(files: ReleaseFiles, integrity: Integrity) -> Mapping[str, Mapping[str, str]]:
+    """Return dataset -> class id -> class name; nothing where SA-Med2D's mapping is absent, for questions need none."""
+    if files.has(reader.CLASSES):
+        return reader.read_class_names(files)
+    integrity.find("missing_file", reader.CLASSES, "no class has a name")
+    return {}
+
+
+def _records(files: ReleaseFiles, paths: Sequence[str], subset: str, integrity: Integrity) -> Iterator[_Record]:
+    for path in paths:
+        for number, value in enumerate(stream_list(files, path)):
+            yield _parse(value, f"{path}[{number}]", subset, integrity)
+
+
+def _parse(value: Json, place: str, subset: str, integrity: Integrity) -> _Record:
+    """Return a record with known defects repaired; what it lacks goes into the report."""
+    parser = _Parser(place, subset, integrity)
+    record = value if isinstance(value, dict) else {}
+    image = parser.image(record)
+    question, answer = parser.first_turn(record)
+    regions, masks = parser.paths(_REGION, question, "region"), parser.paths(_MASK, answer, "mask")
+    words = _REGION.sub(REGION_MARK, question)
+    if not words.replace(IMAGE_MARK, "").strip():
+        parser.lack("question")
+    reply = _MASK.sub("", answer).strip()
+    parser.check_answer(reply, regions, masks)
+    return _Record(
+        place=place,
+        id=parser.id(record, image),
+        image=image,
+        question=words,
+        answer=reply,
+        regions=regions,
+        masks=masks,
+        defect=parser.defect,
+    )
+
+
+@dataclass(slots=True)
+class _Parser:
+    """Takes one record apart, and remembers the first reason why it cannot be asked."""
+
+    place: str
+    subset: str
+    integrity: Integrity
+    defect: str | None = None
+
+    def lack(self, name: str) -> None:
+        self.integrity.find("missing_value", self.place, name)
+        self.defect = self.defect or f"the record has no {name}"
+
+    def text(self, value: Json) -> str:
+        """Return a value as text; nothing where it is absent."""
+        if value is None or isinstance(value, str):
+            return value or ""
+        self.integrity.repair("value_cast_to_text", self.place)
+        return str(value)
+
+    def with_suffix(self, path: str, what: str) -> str:
+        if path.endswith(".png"):
+            return path
+        self.integrity.repair(f"{what}_suffix_added", self.place)
+        return f"{path}.png"
+
+    def image(self, record: Mapping[str, Json]) -> str | None:
+        path = self.text(record.get("image")).strip()
+        if not path:
+            self.lack("image")
+            return None
+        return self.with_suffix(path, "image")
+
+    def id(self, record: Mapping[str, Json], image: str | None) -> str:
+        """Return the record's id; its image's stem where it has none."""
+        found = self.text(record.get("id")).strip()
+        if found:
+            return found
+        self.integrity.repair("id_from_image", self.place)
+        return UNKNOWN if image is None else image.rpartition("/")[2].removesuffix(".png")
+
+    def first_turn(self, record: Mapping[str, Json]) -> tuple[str, str]:
+        """Return the words of the first question and of the reply to it; later questions are counted."""
+        turns = self._turns(record)
+        asked = [index for index, turn in enumerate(turns) if turn.get("from") == "human"]
+        for number in range(2, len(asked) + 1):
+            self.integrity.find("later_turn", f"{self.place}: question {number}")
+        if not asked:
+            return "", ""
+        end = asked[1] if len(asked) > 1 else len(turns)
+        replies = [turn.get("value") for turn in turns[asked[0] : end] if turn.get("from") == "gpt"]
+        return self.text(turns[asked[0]].get("value")), self.text(replies[0]) if replies else ""
+
+    def _turns(self, record: Mapping[str, Json]) -> list[Mapping[str, Json]]:
+        turns = record.get(TURNS)
+        if turns is None and TURNS_MISSPELT in record:
+            self.integrity.repair("conversations_spelling", self.place)
+            turns = record[TURNS_MISSPELT]
+        return [turn for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
+
+    def paths(self, tag: re.Pattern[str], text: str, what: str) -> tuple[str, ...]:
+        """Return the mask paths that stand between tags; more than one is a defect."""
+        found = [path.strip() for path in tag.findall(text)]
+        if len(found) > 1:
+            self.integrity.find("several_masks", self.place, f"{len(found)} {what}s")
+            self.defect = self.defect or f"the turn has {len(found)} {what}s, expected at most one"
+        return tuple(self.with_suffix(path, "mask") for path in found if path)
+
+    def check_answer(self, reply: str, regions: Sequence[str], masks: Sequence[str]) -> None:
+        """Report what the subset's records must have and this one lacks."""
+        if self.subset == "region" and not regions:
+            self.lack("region")
+        if self.subset == "grounding":
+            if not masks:
+                self.lack("mask")
+            if SEGMENT_MARK not in reply:
+                # Scored all the same: the mask says what is meant.
+                self.integrity.find("missing_value", self.place, SEGMENT_MARK)
+        elif not reply:
+            self.lack("answer")
+
+
+def _find_instances(files: ReleaseFiles, paths: Sequence[str], subset: str) -> dict[str, list[str]]:
+    """Return `<stem>--<class>` -> its instance masks, for each merged mask that is asked for and not on disk.
+
+    The masks are those of SA-Med2D's listing; for classes that it does not know, those of the folder.
+    """
+    silent = Integrity()  # the records are parsed again, then with a report
+    merged = (_MERGED.fullmatch(path) for record in _records(files, paths, subset, silent) for path in _used(record))
+    wanted = {match["key"] for match in merged if match and not files.has(f"{reader.FOLDER}/{match[0]}")}
+    found: dict[str, list[str]] = {key: [] for key in wanted}
+    if found and files.has(reader.LISTING):
+        for _, masks in reader.read_listing(files):
+            _add_instances(found, masks, wanted)
+    unlisted = {key for key, masks in found.items() if not masks}
+    if unlisted:
+        _add_instances(found, (f"masks/{name}" for name in files.names(f"{reader.FOLDER}/masks")), unlisted)
+    return {key: sorted(masks) for key, masks in found.items()}
+
+
+def _add_instances(found: Mapping[str, list[str]], masks: Iterable[str], wanted: Set[str]) -> None:
+    for mask in masks:
+        name = reader.parse_mask_name(mask)
+        if name is not None and (key := f"{name.stem}--{name.class_id}") in wanted:
+            found[key].append(mask)
+
+
+def _used(record: _Record) -> tuple[str, ...]:
+    return (*record.regions[:1], *record.masks[:1])
+
+
+def _find_overlap(files: ReleaseFiles, images: Set[str], integrity: Integrity) -> None:
+    """Report the images, by path, that occur in any train file; SA-Med2D names are unique."""
+    train = [(name, path) for name in SUBSETS for path in FILES["train", name] if files.has(path)]
+    if not train:
+        integrity.find("not_checked", f"{FOLDER}/train", "no train split, so its overlap was not checked")
+        return
+    integrity.checked["train_test_overlap"] = len(images)
+    found: dict[str, str] = {}
+    for subset, path in train:
+        for record in _records(files, [path], subset, Integrity()):
+            if record.image is not None and record.image in images:
+                found.setdefault(record.image, path)
+    for image, path in found.items():
+        integrity.find("train_test_overlap", f"{reader.FOLDER}/{image}", f"in {path}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """One reading of the release: what every record needs.
+
+    Attributes:
+        names: Dataset -> class id -> class name.
+        instances: `<stem>--<class>` of a merged mask that is not on disk -> the masks it is built of.
+        images: Images of the samples so far, as paths below SA-Med2D's folder.
+        pictures: The images opened so far.
+    """
+
+    files: ReleaseFiles
+    request: ReleaseRequest
+    integrity: Integrity
+    names: Mapping[str, Mapping[str, str]]
+    instances: Mapping[str, Sequence[str]]
+    selection: Selection
+    images: set[str] = field(default_factory=set)
+    pictures: "dict[str, Picture]" = field(default_factory=dict)
+
+    def sample(self, record: _Record, sample_id: str) -> Sample | None:
+        """Return the sample of a record; None where the selection does not keep it."""
+        self.selection.before += 1
+        name = None if record.image is None else reader.parse_image_name(record.image)
+        fields = self._fields(name, record)
+        if not self.selection.admits(fields):
+            return None
+        sample = self._sample(record, sample_id, name, fields)
+        if not self.selection.admits(sample.strata):
+            return None
+        self.selection.after += 1
+        if record.image is not None:
+            self.images.add(record.image)
+        return sample
+
+    def _fields(self, name: reader.ImageName | None, record: _Record) -> dict[str, Json]:
+        class_name = self._class_name(name, record).lower()
+        if name is None:
+            return dict.fromkeys(("modality", "submodality", "source", "case"), UNKNOWN) | {"class": class_name}
+        return {
+            "modality": name.modality,
+            "submodality": name.submodality,
+            "source": name.source.lower(),
+            "case": name.case,
+            "class": class_name,
+        }
+
+    def _class_name(self, name: reader.ImageName | None, record: _Record) -> str:
+        used = _used(record)
+        parsed = _parse_mask(used[0]) if used else None
+        if name is None or parsed is None:
+            return UNKNOWN
+        return self.names.get(name.source, {}).get(parsed[1], UNKNOWN)
+
+    def _sample(
+        self, record: _Record, sample_id: str, name: reader.ImageName | None, fields: Mapping[str, Json]
+    ) -> Sample:
+        picture = self._picture(record)
+        self._check_names(record, name)
+        class_name = str(fields["class"])
+        regions = [self._outline(path, picture.media, class_name) for path in record.regions[:1]]
+        masks = [self._outline(path, picture.media, class_name) for path in record.masks[:1]]
+        outlines = [*regions, *masks]
+        sized = (target_size(one.area, one.mask.size) for one in outlines if one.mask is not None)
+        strata = {**fields, "target_size": next(sized, UNKNOWN)}
+        return Sample(
+            id=sample_id,
+            media=(picture.media,),
+            question=record.question,
+            visual_prompts=tuple(Region(mask=one.mask) for one in regions if one.mask is not None),
+            target=Target(
+                answers=(record.answer,) if record.answer else (),
+                entities=tuple(Entity(name=self._class_name(name, record), mask=one.mask) for one in masks),
+                absent=any(one.mask is not None and not one.area for one in masks),
+            ),
+            strata={key: strata[key] for key in READER.strata},
+            cluster=_cluster(picture.media, name),
+            defect=picture.defect or record.defect or _mask_defect(record, regions, outlines),
+        )
+
+    def _picture(self, record: _Record) -> "Picture":
+        from harness.data.releases.images import Picture, look_at_file  # numpy and Pillow load when a release is read
+
+        if record.image is None:
+            return Picture(media=Media(path=record.place, sha256=None), defect="the record has no image")
+        path = f"{reader.FOLDER}/{record.image}"
+        if path not in self.pictures:
+            if reader.parse_image_name(path) is None:
+                self.integrity.find("unparsable_name", path)
+            self.pictures[path] = look_at_file(self.files, path, window=self.request.window, integrity=self.integrity)
+        return self.pictures[path]
+
+    def _check_names(self, record: _Record, name: reader.ImageName | None) -> None:
+        """Report masks whose name does not tell a class with a name, or tells another image."""
+        for path in _used(record):
+            where = f"{reader.FOLDER}/{path}"
+            parsed = _parse_mask(path)
+            if parsed is None:
+                self.integrity.find("unparsable_name", where)
+            elif name is not None:
+                stem, class_id = parsed
+                if stem != name.stem:
+                    self.integrity.find("foreign_mask", where, f"asked on {record.image}")
+                if self.names and class_id not in self.names.get(name.source, {}):
+                    self.integrity.find("unknown_class", where, f"{class_id} of {name.source}")
+
+    def _outline(self, path: str, image: Media, class_name: str) -> "Outline":
+        """Return what a mask covers; a merged mask that is not on disk is built of its instances."""
+        from harness.data.releases.images import look_at_masks
+
+        match = _MERGED.fullmatch(path)
+        parts = self.instances.get(match["key"], ()) if match else ()
+        outline = look_at_masks(
+            self.files,
+            [f"{reader.FOLDER}/{part}" for part in parts or (path,)],
+            image.size,
+            integrity=self.integrity,
+            image=image.path,
+            class_name=class_name,
+        )
+        if parts and outline.mask is not None:
+            self.integrity.repair("masks_merged_built", f"{reader.FOLDER}/{path}")
+        return outline
+
+
+def _parse_mask(path: str) -> tuple[str, str] | None:
+    """Return (stem of the image, class id) of an instance or merged mask; None for other names."""
+    if match := _MERGED.fullmatch(path):
+        return match["stem"], match["class_id"]
+    name = reader.parse_mask_name(path)
+    return None if name is None else (name.stem, name.class_id)
+
+
+def _cluster(media: Media, name: reader.ImageName | None) -> str:
+    """Return the patient, or the image where its name does not tell one."""
+    if name is not None:
+        return f"{name.source}--{name.case}"
+    return media.path.rpartition("/")[2].removesuffix(".png")
+
+
+def _mask_defect(record: _Record, regions: "Sequence[Outline]", outlines: "Sequence[Outline]") -> str | None:
+    """Return why the masks of a record cannot be used; an empty target is an answer, an empty region is no question."""
+    if any(one.mask is not None and not one.area for one in regions):
+        return f"region {reader.FOLDER}/{record.regions[0]} has no pixel"
+    return next((one.defect for one in outlines if one.defect is not None), None)
+
+
+READER = Reader(
+    name="mecovqa",
+    version=1,
+    folders=(FOLDER, reader.FOLDER),
+    strata=("modality", "source", "class", "target_size"),
+    splits=splits,
+    read=read,
+    obtain=(
+        "Download MeCoVQA from the link at https://github.com/ShawnHuang497/MedPLIB, and its images from SA-Med2D-20M, "
+        f"so that {FOLDER}/test/ and {reader.FOLDER}/images/ lie below one data root."
+    ),
+    subsets=SUBSETS,
+)

@@ -1,0 +1,223 @@
+"""Opening of images and volumes of any kind, and of the labels that lie on them, while a folder of them is read."""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness.data.integrity import Integrity
+from harness.data.releases.images import MISSING, Picture, look_at_embedded, look_at_file
+from harness.data.releases.reader import ReleaseFiles
+from harness.errors import DataError
+from harness.imaging.dicom.headers import Header, read_header, read_picture
+from harness.imaging.dicom.series import read_voxels, stack
+from harness.imaging.images import read_labels, whole_labels
+from harness.imaging.masks import encode
+from harness.imaging.volumes import SUFFIXES, Volume, closest_canonical, read_volume, to_nifti
+from harness.imaging.windowing import Window, limits
+from harness.records import Json, Mask, Media, Size
+from harness.records.codec import mask_from_json, mask_to_json, sha256_file, to_json
+
+DERIVED = "dicom"
+"""Where copies of DICOM images lie below the derived folder, without anything that tells whom they show."""
+
+LABELS_MOST = 1024
+"""Most values of one label image; more of them mean that it is a picture."""
+_SHIFT = 0.1
+"""Share of the smallest voxel side by which a mask's corners may lie beside those of its volume."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What a label image covers, per value from 1 on.
+
+    Attributes:
+        size, affine: As in `Media`.
+        masks: Value -> what has it.
+    """
+
+    size: Size
+    affine: tuple[float, ...] | None
+    masks: Mapping[int, Mask]
+
+
+def is_volume(path: str) -> bool:
+    """Say whether a file is a volume by its name."""
+    return path.endswith(SUFFIXES)
+
+
+def look_at_scan(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> Picture:
+    """Return the image, volume or DICOM file at `path`; what is wrong with it goes into the report."""
+    if is_volume(path):
+        return look_at_volume(files, path, window=window, integrity=integrity)
+    if PurePosixPath(path).suffix.lower() == ".dcm":
+        return _look_at_dicom(files, path, window, integrity)
+    return look_at_file(files, path, window=window, integrity=integrity)
+
+
+def look_at_volume(files: ReleaseFiles, path: str, *, integrity: Integrity, window: Window | None = None) -> Picture:
+    """Return the NIfTI or npy volume at `path`; what is wrong with it goes into the report."""
+
+    def look() -> Json:
+        if not files.has(path):
+            return MISSING
+        found = read_volume(files.path(path))
+        facts = {"size": found.voxels.shape, "spacing_mm": found.spacing_mm, "affine": found.affine}
+        shown = None if window is None else limits(window, found.voxels, path)
+        return to_json({"sha256": sha256_file(files.path(path)), "window": shown, **facts})
+
+    try:
+        facts = files.once(["volume", to_json(window)], path, look)
+    except DataError as error:
+        return unreadable(path, error, integrity)
+    if facts == MISSING:
+        integrity.find("missing_file", path)
+        return Picture(media=Media(path=path, sha256=None, kind="volume"), defect=f"volume {path} is missing")
+    media = Media(
+        path=path,
+        sha256=facts["sha256"],
+        kind="volume",
+        size=tuple(facts["size"]),
+        spacing_mm=_tuple(facts["spacing_mm"]),
+        affine=_tuple(facts["affine"]),
+        window=None if facts["window"] is None else (facts["window"][0], facts["window"][1]),
+    )
+    return Picture(media=media)
+
+
+def _tuple(value: Json) -> tuple[float, ...] | None:
+    return None if value is None else tuple(value)
+
+
+def unreadable(path: str, error: DataError, integrity: Integrity) -> Picture:
+    """Report a volume that cannot be read, and return what stands for it."""
+    name = PurePosixPath(path).name
+    integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: ").removeprefix(f"{name}: "))
+    return Picture(media=Media(path=path, sha256=None, kind="volume"), defect=f"volume {path} cannot be read")
+
+
+def _look_at_dicom(files: ReleaseFiles, path: str, window: Window | None, integrity: Integrity) -> Picture:
+    """Return the image that one DICOM file holds, or its volume where it has several frames that lie in space."""
+    try:
+        if not files.has(path):
+            integrity.find("missing_file", path)
+            return Picture(media=Media(path=path, sha256=None), defect=f"image {path} is missing")
+        header = read_header(files.open(path), path)
+        if header is None or header.is_seg:
+            raise DataError(f"{path}: expected a DICOM image, found none")
+        if len(header.frames) > 1 and header.frames[0].position is not None:
+            return volume_picture(files, _multi_frame(files, header), path, window=window)
+        content = _as_tiff(read_picture(files.open, header))
+    except DataError as error:
+        integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
+        return Picture(media=Media(path=path, sha256=None), defect=f"image {path} cannot be read")
+    return look_at_embedded(files, content, DERIVED, path, window=window, integrity=integrity)
+
+
+def _multi_frame(files: ReleaseFiles, header: Header) -> Volume:
+    found = stack([header], header.where)
+    if found.fault:
+        raise DataError(f"{header.where}: {found.fault}")
+    return closest_canonical(read_voxels(found, files.open), found.affine)
+
+
+def _as_tiff(pixels: NDArray[Any]) -> bytes:
+    """Return an image as an uncompressed TIFF file, which nothing but the pixels decides on."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "TIFF")
+    return content.getvalue()
+
+
+def volume_picture(files: ReleaseFiles, volume: Volume, where: str, *, window: Window | None) -> Picture:
+    """Return a volume that the release holds as DICOM, written as NIfTI below the derived folder."""
+    content = to_nifti(volume)
+    digest = hashlib.sha256(content).hexdigest()
+    path = f"{DERIVED}/{digest}.nii"
+    files.derive(path, content)
+    media = Media(
+        path=path,
+        sha256=digest,
+        kind="volume",
+        size=volume.voxels.shape,
+        spacing_mm=volume.spacing_mm,
+        affine=volume.affine,
+        window=None if window is None else limits(window, volume.voxels, where),
+    )
+    return Picture(media=media)
+
+
+def look_at_labels(files: ReleaseFiles, path: str, media: Media, *, integrity: Integrity) -> Labels | str:
+    """Return what a label image covers, or why it cannot be used; what is wrong with it goes into the report.
+
+    Args:
+        files: The release.
+        path: An image or volume whose values are labels, 0 being none.
+        media: What it lies on.
+        integrity: The report.
+    """
+
+    def look() -> Json:
+        return _label_facts(files, path) if files.has(path) else MISSING
+
+    try:
+        found = files.once("labels", path, look)
+    except DataError as error:
+        detail = str(error).removeprefix(f"{path}: ").removeprefix(f"{PurePosixPath(path).name}: ")
+        integrity.find("unreadable_file", path, detail)
+        return f"mask {path} cannot be read"
+    if found == MISSING:
+        integrity.find("missing_file", path)
+        return f"mask {path} is missing"
+    masks = {int(value): mask_from_json(mask) for value, mask in found["masks"].items()}
+    labels = Labels(size=tuple(found["size"]), affine=_tuple(found["affine"]), masks=masks)
+    return _misfit(labels, path, media, integrity) or labels
+
+
+def _label_facts(files: ReleaseFiles, path: str) -> dict[str, Json]:
+    affine: tuple[float, ...] | None = None
+    if is_volume(path):
+        volume = read_volume(files.path(path))
+        values, affine = whole_labels(volume.voxels, path), volume.affine
+    else:
+        values = read_labels(files.read(path) or b"", where=path)
+    return {"size": list(values.shape), "affine": to_json(affine), "masks": _masks(values, path)}
+
+
+def _masks(values: NDArray[np.int64], path: str) -> dict[str, Json]:
+    if values.max(initial=0) > np.iinfo(np.uint16).max:
+        raise DataError(f"{path}: expected labels of at most {np.iinfo(np.uint16).max}, found {values.max()}")
+    present = np.flatnonzero(np.bincount(values.ravel()))
+    if len(present) > LABELS_MOST:
+        raise DataError(f"{path}: expected at most {LABELS_MOST} labels, found {len(present)}; is it a picture?")
+    return {str(value): mask_to_json(encode(values == value)) for value in present.tolist() if value}
+
+
+def _misfit(labels: Labels, path: str, media: Media, integrity: Integrity) -> str:
+    """Return why labels do not lie on their image; nothing where they do. An image that cannot be read fits all."""
+    if not media.size:
+        return ""
+    if labels.size != media.size:
+        axes = "(H, W)" if len(media.size) == 2 else "(D, H, W)"
+        integrity.find(
+            "size_mismatch", path, f"mask is {labels.size}, image is {media.size} as {axes}", image=media.path
+        )
+        return f"mask {path} is {labels.size}, its image {media.size} as {axes}"
+    off = 0.0 if labels.affine is None or media.affine is None else _distance(labels.affine, media.affine, media.size)
+    if off > _SHIFT * min(media.spacing_mm or (1.0,)):
+        integrity.find("frame_mismatch", path, f"corners lie up to {off:.3g} mm apart", image=media.path)
+        return f"mask {path} lies up to {off:.3g} mm beside its volume"
+    return ""
+
+
+def _distance(first: Sequence[float], second: Sequence[float], size: Size) -> float:
+    """Return how far apart two affines put a corner of a volume of (D, H, W), at most."""
+    corners = np.array([(*corner, 1) for corner in product(*((0, length - 1) for length in reversed(size)))])
+    difference = (np.array(first) - np.array(second)).reshape(4, 4)
+    return float(np.linalg.norm(corners @ difference.T, axis=1).max())

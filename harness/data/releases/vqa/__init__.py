@@ -1,0 +1,1 @@
+"""Question-answering sets over single images: VQA-RAD, SLAKE, PathVQA, PMC-VQA, OmniMedVQA, MMMU."""

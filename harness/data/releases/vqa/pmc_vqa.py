@@ -1,0 +1,184 @@
+"""PMC-VQA: figures of articles with four options each, in the CSV files of both its versions.
+
+Source of layout and sizes: Zhang et al., arXiv:2305.10415, its repository and public loaders of the hub's files.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_uppercase
+from typing import TYPE_CHECKING
+
+from harness.data.integrity import Integrity
+from harness.data.releases.reader import Reader, ReleaseFiles, ReleaseRequest, Selection
+from harness.data.releases.tables import stream_csv
+from harness.data.releases.train_overlap import Gallery, find_named_overlap
+from harness.records import Sample, Target
+
+if TYPE_CHECKING:
+    from harness.data.releases.images import Picture
+
+FOLDER = "pmc_vqa"
+FILES: Mapping[tuple[str, str], str] = {
+    ("v1", "train"): f"{FOLDER}/train.csv",
+    ("v1", "test"): f"{FOLDER}/test.csv",
+    ("v1", "test_clean"): f"{FOLDER}/test_clean.csv",
+    ("v2", "train"): f"{FOLDER}/train_2.csv",
+    ("v2", "test"): f"{FOLDER}/test_2.csv",
+}
+IMAGES: Mapping[str, tuple[str, ...]] = {
+    "v1": (f"{FOLDER}/images", f"{FOLDER}/figures"),
+    "v2": (f"{FOLDER}/figures", f"{FOLDER}/images"),
+}
+"""The folder that a version's archive unpacks to stands first."""
+
+SUBSETS = ("v1", "v2")
+SPLITS = ("train", "test", "test_clean")
+OPTIONS = ("Choice A", "Choice B", "Choice C", "Choice D")
+ANSWER = "Answer"
+ANSWER_MISSPELT = "Anwser"
+LABEL = "Answer_label"
+WANTED = ("Figure_path", "Question", *OPTIONS)
+_PREFIX = re.compile(r"\s*([A-D])\s*[:.)]\s*")
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """Return the splits of either version whose files are below `root`."""
+    files = ReleaseFiles(root=root, derived=root)
+    return tuple(split for split in SPLITS if any(files.has(FILES.get((one, split), "-")) for one in SUBSETS))
+
+
+def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
+    """Yield (place, sample) of one split of one version.
+
+    Raises:
+        DataError: The version has no such split, or its file is not what it should be.
+        SpecError: `where` names no field of the records.
+    """
+    version = request.subset or SUBSETS[0]
+    path = FILES.get((version, request.split), f"{FOLDER}/{request.split} of {version}")
+    folder = next((folder for folder in IMAGES[version] if files.has(folder)), IMAGES[version][0])
+    selection = Selection.of(request, (*WANTED, ANSWER, LABEL))
+    gallery = Gallery(files, request, integrity)
+    for number, record in enumerate(_records(files, path, integrity)):
+        selection.before += 1
+        if selection.admits({key: record.get(key, "") for key in selection.where}):
+            selection.after += 1
+            parser = _Parser(f"{path}[{number}]", record, integrity)
+            name = record["Figure_path"].strip()
+            picture = gallery.picture(parser.place, f"{folder}/{name}" if name else None)
+            yield parser.place, parser.sample(f"{request.dataset}/{request.split}/{number}", picture)
+    selection.report(integrity)
+    if request.split != "train":
+        find_named_overlap(gallery, _train_images(files, version, folder), FOLDER)
+
+
+def _records(files: ReleaseFiles, path: str, integrity: Integrity) -> Iterator[dict[str, str]]:
+    """Yield the rows of a file; a misspelt header is repaired and counted once."""
+    for number, record in enumerate(stream_csv(files, path, WANTED)):
+        if ANSWER_MISSPELT in record and ANSWER not in record:
+            record[ANSWER] = record.pop(ANSWER_MISSPELT)
+            if not number:
+                integrity.repair("answer_spelling", path)
+        yield record
+
+
+def _train_images(files: ReleaseFiles, version: str, folder: str) -> Iterator[str] | None:
+    path = FILES[version, "train"]
+    if not files.has(path):
+        return None
+    return (f"{folder}/{record['Figure_path'].strip()}" for record in stream_csv(files, path, WANTED))
+
+
+@dataclass(slots=True)
+class _Parser:
+    """Takes one record apart, and remembers the first reason why it cannot be asked."""
+
+    place: str
+    record: Mapping[str, str]
+    integrity: Integrity
+    defect: str | None = None
+
+    def lack(self, name: str) -> None:
+        self.integrity.find("missing_value", self.place, name)
+        self.defect = self.defect or f"the record has no {name}"
+
+    def sample(self, sample_id: str, picture: "Picture") -> Sample:
+        """Return the record as a sample."""
+        question = self.record["Question"].strip()
+        if not question:
+            self.lack("question")
+        options = self._options()
+        letter = self._letter(options)
+        right = options[ascii_uppercase.index(letter)] if letter else ""
+        return Sample(
+            id=sample_id,
+            media=(picture.media,),
+            question=question,
+            choices=options,
+            target=Target(answers=(right,) if right else (), choice=letter or None),
+            cluster=picture.media.path.rpartition("/")[2],
+            defect=picture.defect or self.defect,
+        )
+
+    def _options(self) -> tuple[str, ...]:
+        """Return the options without the letters they carry; those that are empty at the end do not count."""
+        options = [
+            self._without_letter(self.record[name], letter) for name, letter in zip(OPTIONS, "ABCD", strict=True)
+        ]
+        for name, option in zip(OPTIONS, options, strict=True):
+            if not option:
+                self.integrity.find("missing_value", self.place, name)
+        while options and not options[-1]:
+            options.pop()
+        if len(options) < 2 or not all(options):
+            self.defect = self.defect or "the record lacks an option before its last"
+        return tuple(options)
+
+    def _without_letter(self, text: str, letter: str) -> str:
+        match = _PREFIX.match(text)
+        if match is None or match[1] != letter:
+            return text.strip()
+        self.integrity.repair("option_letter_removed", self.place)
+        return text[match.end() :].strip()
+
+    def _letter(self, options: Sequence[str]) -> str:
+        """Return the letter of the right option; nothing where the record does not tell an option's.
+
+        The label counts; version 2 writes it into the answer. Where both are there they should mean one option.
+        """
+        answer = self.record.get(ANSWER, "").strip()
+        label = self.record.get(LABEL, "").strip() or (answer if answer in tuple("ABCD") else "")
+        if label not in tuple(ascii_uppercase[: len(options)]):
+            if label or answer:
+                self.integrity.find("answer_not_among_options", self.place, f"the answer is {label or answer!r}")
+                self.defect = self.defect or "the right answer is not one of the options"
+            else:
+                self.lack("answer")
+            return ""
+        self._compare(answer, label, options)
+        return label
+
+    def _compare(self, answer: str, label: str, options: Sequence[str]) -> None:
+        """Report an answer in words that is another option than the label's."""
+        match = _PREFIX.match(answer)
+        words = answer[match.end() :].strip() if match and answer not in options else answer
+        right = options[ascii_uppercase.index(label)]
+        if right and words and words != label and words.casefold() != right.casefold():
+            self.integrity.find("label_mismatch", self.place, f"the answer is {words!r}, option {label} is {right!r}")
+
+
+READER = Reader(
+    name="pmc_vqa",
+    version=1,
+    folders=(FOLDER,),
+    strata=(),
+    splits=splits,
+    read=read,
+    obtain=(
+        "Download the CSV files, images.zip and images_2.zip of xmcmic/PMC-VQA on the hub and unpack them, so that "
+        f"{FOLDER}/test_clean.csv, {FOLDER}/images/ and {FOLDER}/figures/ lie below a data root."
+    ),
+    subsets=SUBSETS,
+)

@@ -1,0 +1,149 @@
+"""SLAKE: questions in English and Chinese on CT, MR and X-ray images, as its authors and the hub ship it.
+
+Source of layout and counts: Liu et al., ISBI 2021, arXiv:2102.09542, and the files themselves.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.data.integrity import Integrity
+from harness.data.releases.reader import UNKNOWN, Reader, ReleaseFiles, ReleaseRequest, Selection, stream_list
+from harness.data.releases.train_overlap import Gallery, find_named_overlap
+from harness.data.releases.vqa.closed_options import with_options
+from harness.errors import DataError
+from harness.records import Json, Sample, Target
+
+if TYPE_CHECKING:
+    from harness.data.releases.images import Picture
+
+FOLDER = "slake"
+IMAGES = f"{FOLDER}/imgs"
+FILES: Mapping[str, tuple[str, ...]] = {
+    "train": (f"{FOLDER}/train.json",),
+    "validation": (f"{FOLDER}/validate.json", f"{FOLDER}/validation.json"),
+    "test": (f"{FOLDER}/test.json",),
+}
+"""Of two names the authors' stands first, the hub's second."""
+
+SPLITS = ("train", "validation", "test")
+MODALITIES: Mapping[str, str] = {"ct": "ct", "mri": "mr", "x-ray": "xray"}
+RECORD_FIELDS = (
+    "img_id",
+    "img_name",
+    "question",
+    "answer",
+    "q_lang",
+    "location",
+    "modality",
+    "answer_type",
+    "base_type",
+    "content_type",
+    "qid",
+)
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """Return the splits whose files are below `root`."""
+    files = ReleaseFiles(root=root, derived=root)
+    return tuple(split for split in SPLITS if _file(files, split) is not None)
+
+
+def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
+    """Yield (place, sample) of one split.
+
+    Raises:
+        DataError: The split's file is not what it should be.
+        SpecError: `where` names no field of the records.
+    """
+    selection = Selection.of(request, (*RECORD_FIELDS, "language"))
+    gallery = Gallery(files, request, integrity)
+    for place, record in _records(files, request.split):
+        fields = _repaired(record, place, integrity)
+        selection.before += 1
+        if selection.admits({key: fields.get(key, "") for key in selection.where}):
+            selection.after += 1
+            picture = gallery.picture(place, fields.get("image"))
+            yield place, _sample(place, fields, picture, request, integrity)
+    selection.report(integrity)
+    if request.split == "test":
+        find_named_overlap(gallery, _train_images(files), FOLDER)
+
+
+def _file(files: ReleaseFiles, split: str) -> str | None:
+    return next((path for path in FILES[split] if files.has(path)), None)
+
+
+def _records(files: ReleaseFiles, split: str) -> Iterator[tuple[str, Mapping[str, Json]]]:
+    """Yield (place, record) of a split, without empty fields."""
+    path = _file(files, split) or FILES[split][0]
+    for number, record in enumerate(stream_list(files, path)):
+        place = f"{path}[{number}]"
+        if not isinstance(record, dict) or not str(record.get("qid", "")).strip():
+            raise DataError(f"{place}: expected a record with a qid, found {str(record)[:60]!r}; is it another file?")
+        yield place, {key: value for key, value in record.items() if value is not None and str(value).strip()}
+
+
+def _repaired(record: Mapping[str, Json], place: str, integrity: Integrity) -> dict[str, Json]:
+    """Return the record's fields with strata values lower case, `language` and `image`, its path, added."""
+    fields = dict(record)
+    for name in ("question", "answer"):
+        if name in fields and not isinstance(fields[name], str):
+            integrity.repair(f"{name}_cast_to_text", place)
+            fields[name] = str(fields[name])
+    for name in ("answer_type", "base_type", "content_type", "location", "modality", "q_lang"):
+        if name in fields:
+            fields[name] = str(fields[name]).strip().lower()
+    if "modality" in fields:
+        fields["modality"] = MODALITIES.get(fields["modality"], "other")
+    if "q_lang" in fields:
+        fields["language"] = fields["q_lang"]
+    if "img_name" in fields:
+        fields["image"] = f"{IMAGES}/{fields['img_name']}"
+    return fields
+
+
+def _sample(
+    place: str, fields: Mapping[str, Json], picture: "Picture", request: ReleaseRequest, integrity: Integrity
+) -> Sample:
+    absent = [name for name in ("question", "answer") if name not in fields]
+    for name in absent:
+        integrity.find("missing_value", place, name)
+    sample = Sample(
+        id=f"{request.dataset}/{request.split}/{fields['qid']}",
+        media=(picture.media,),
+        question=fields.get("question", ""),
+        target=Target(answers=(fields["answer"],) if "answer" in fields else ()),
+        strata={key: fields.get(key, UNKNOWN) for key in READER.strata},
+        cluster=_cluster(picture.media.path),
+        defect=picture.defect or (f"the record has no {absent[0]}" if absent else None),
+    )
+    closed = (fields.get("language"), fields.get("answer_type")) == ("en", "closed")  # the rule reads English
+    lettered = READER.option(request, "choices") == "closed" and closed and not absent
+    return with_options(sample, place, integrity) if lettered else sample
+
+
+def _cluster(path: str) -> str:
+    """Return the folder of an image, which is its name: `imgs/xmlab102/source.jpg`."""
+    return path.removeprefix(f"{IMAGES}/").partition("/")[0]
+
+
+def _train_images(files: ReleaseFiles) -> Iterator[str] | None:
+    if _file(files, "train") is None:
+        return None
+    return (f"{IMAGES}/{record['img_name']}" for _, record in _records(files, "train") if "img_name" in record)
+
+
+READER = Reader(
+    name="slake",
+    version=1,
+    folders=(FOLDER,),
+    strata=("answer_type", "language", "modality", "content_type", "location", "base_type"),
+    splits=splits,
+    read=read,
+    obtain=(
+        "Download SLAKE from https://www.med-vqa.com/slake (or BoKelvin/SLAKE on the hub) so that "
+        f"{FOLDER}/test.json and {IMAGES}/ lie below a data root."
+    ),
+    options={"choices": ("none", "closed")},
+)

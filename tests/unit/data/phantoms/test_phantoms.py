@@ -1,0 +1,430 @@
+"""Drawn patients: whole releases in their own layouts, the same for the same seed, with words that fit the pictures."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.data.integrity import Integrity
+from harness.data.phantoms.defects.planting import DEFECTS, plant
+from harness.data.phantoms.drawing import LOOKS
+from harness.data.phantoms.drawing.canvas import Canvas, blob, clouds, tube
+from harness.data.phantoms.drawing.modality import scatter, with_article
+from harness.data.phantoms.families import write_releases
+from harness.data.phantoms.patients.images import TURNS, draw_patients, draw_picture
+from harness.data.phantoms.writers.samed2d import write_samed2d
+from harness.data.releases.reader import Reader, ReleaseFiles, ReleaseRequest
+from harness.data.releases.samed2d import mecovqa
+from harness.data.releases.samed2d import reader as samed2d
+from harness.data.releases.vqa import vqa_rad
+from harness.errors import DataError, SpecError
+from harness.imaging.masks import decode
+from harness.records import Sample
+
+PATIENTS = 60
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def read(root: Path, reader: Reader, **request: Any) -> tuple[list[Sample], Integrity]:
+    integrity = Integrity()
+    asked = ReleaseRequest(**{"dataset": "demo", "split": "test"} | request)
+    return [sample for _, sample in reader.read(ReleaseFiles(root=root, derived=root), asked, integrity)], integrity
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All releases of a few patients."""
+    folder = tmp_path_factory.mktemp("phantom")
+    write_releases(folder, seed=0, patients=PATIENTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def masks(root: Path) -> tuple[list[Sample], Integrity]:
+    return read(root, samed2d.READER, split="all")
+
+
+def records(root: Path, file: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((root / file).read_text())
+    return found
+
+
+# --- the same for the same seed
+
+
+def test_the_same_seed_draws_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("first", "again"):
+        write_releases(tmp_path / name, seed=4, patients=20, slices=1)
+    assert len(digests(tmp_path / "first")) > 40
+    assert digests(tmp_path / "first") == digests(tmp_path / "again")
+
+
+def test_any_number_of_processes_draws_the_same_pictures() -> None:
+    alone, together = (list(draw_patients(seed=2, patients=3, slices=1, workers=workers)) for workers in (1, 2))
+    assert len(alone) == 3
+    for one, other in zip(alone, together, strict=True):
+        assert one.stem == other.stem
+        assert np.array_equal(one.pixels, other.pixels)
+
+
+def test_another_seed_draws_other_patients(root: Path, tmp_path: Path) -> None:
+    write_samed2d(tmp_path, seed=1, patients=10)
+    first, second = digests(root), digests(tmp_path)
+    images = [name for name in second if "/images/" in name]
+    assert len(images) == 20
+    assert all(first[name] != second[name] for name in images)
+
+
+def test_more_patients_leave_the_first_ones_as_they_were(root: Path, tmp_path: Path) -> None:
+    write_samed2d(tmp_path, seed=0, patients=12)
+    more = digests(root)
+    assert all(more[name] == value for name, value in digests(tmp_path).items() if name.endswith(".png"))
+
+
+def test_the_pixels_are_those_of_every_machine() -> None:
+    """Digests of pixels, not of files, which depend on the version of zlib; a change bumps `phantoms.VERSION`."""
+    drawn = (draw_picture(seed=0, patient=patient, index=1, slices=2) for patient in range(len(LOOKS)))
+    found = {picture.look.code: hashlib.sha256(picture.pixels.tobytes()).hexdigest()[:12] for picture in drawn}
+    assert found == PIXELS
+
+
+PIXELS = {
+    "ct": "c398743f9a39",
+    "us": "fb1227bca6df",
+    "derm": "e9c5d655d946",
+    "mr": "1cd566f653e7",
+    "xray": "abf365111cfd",
+    "fundus": "ba8f84537994",
+    "endo": "ed6d30caa508",
+    "oct": "d26dcf355a10",
+    "micro": "deea6539ae02",
+    "pet": "d2a883f2f7ed",
+}
+
+
+# --- pictures and masks
+
+
+def test_the_readers_find_nothing_wrong(root: Path, masks: tuple[list[Sample], Integrity]) -> None:
+    readings = [masks, read(root, vqa_rad.READER)]
+    readings += [read(root, mecovqa.READER, subset=subset) for subset in mecovqa.SUBSETS]
+    readings.append(read(root, mecovqa.READER, split="zeroshot", subset="grounding"))
+    for samples, integrity in readings:
+        assert samples
+        assert integrity.findings == []
+        assert all(sample.defect is None and not sample.target.absent for sample in samples)
+        assert set(integrity.repairs) <= {"masks_merged_built"}
+
+
+def test_every_look_and_class_is_asked_about(masks: tuple[list[Sample], Integrity]) -> None:
+    samples, _ = masks
+    assert {sample.strata["modality"] for sample in samples} == {look.code for look in LOOKS}
+    structures = {structure.name for look in LOOKS for structure in look.structures}
+    assert {sample.strata["class"] for sample in samples} == structures
+    assert {sample.strata["target_size"] for sample in samples} == {"small", "medium", "large"}
+
+
+def test_at_least_eight_looks_in_grey_and_in_colour(root: Path) -> None:
+    modes = defaultdict(set)
+    for path in (root / "SAMed2Dv1/images").iterdir():
+        with Image.open(path) as image:
+            modes[path.name.partition("_")[0]].add(image.mode)
+            assert np.asarray(image).std() > 15
+            assert image.width != image.height
+    assert len(modes) >= 8
+    assert all(len(found) == 1 for found in modes.values())
+    assert set.union(*modes.values()) == {"L", "RGB"}
+
+
+CONTRAST = {"nodule": -1, "tumor": 1, "aorta": 1, "skin lesion": -1, "optic disc": 1, "hemorrhage": -1, "lumen": -1}
+CONTRAST |= {"fluid pocket": -1, "lung nodule": 1, "hot lesion": -1, "white cell": -1, "liver lesion": -1, "polyp": 1}
+
+
+def test_structures_stand_out_from_their_surroundings(root: Path, masks: tuple[list[Sample], Integrity]) -> None:
+    seen = set()
+    for sample in masks[0]:
+        name, mask = sample.target.entities[0].name, sample.target.entities[0].mask
+        if name in CONTRAST and mask is not None:
+            with Image.open(root / sample.media[0].path) as image:
+                grey = np.asarray(image.convert("L"), dtype=float)
+            inside = decode(mask)
+            near = np.zeros_like(inside)
+            for axis in (0, 1):
+                for step in (-7, -5, 5, 7):
+                    near |= np.roll(inside, step, axis)
+            difference = grey[inside].mean() - grey[near & ~inside & (grey > 5)].mean()
+            assert difference * CONTRAST[name] > 3, sample.id
+            seen.add(name)
+    assert seen == set(CONTRAST)
+
+
+def test_instances_of_one_class_do_not_touch(root: Path) -> None:
+    """What is to be counted can be counted."""
+    from scipy.ndimage import label
+
+    listing = json.loads((root / samed2d.LISTING).read_text())
+    counted = {structure.name for look in LOOKS for structure in look.structures if structure.role == "lesion"}
+    classes = json.loads((root / samed2d.CLASSES).read_text())
+    for paths in listing.values():
+        groups = defaultdict(list)
+        for path in paths:
+            names = {number: name for name, number in classes[path.split("--")[1]].items()}
+            if names[path.split("--")[-1][:4]] in counted:
+                groups[path[:-8]].append(np.asarray(Image.open(root / "SAMed2Dv1" / path)) > 0)
+        for found in groups.values():
+            assert label(np.any(found, axis=0), np.ones((3, 3)))[1] == len(found)
+
+
+def test_no_patients_are_an_empty_release(tmp_path: Path) -> None:
+    write_samed2d(tmp_path, seed=0, patients=0)
+    assert json.loads((tmp_path / samed2d.LISTING).read_text()) == {}
+
+
+# --- patients and splits
+
+
+def test_a_patient_is_in_one_split_and_every_split_has_patients(root: Path) -> None:
+    cases = {split: set[str]() for split in TURNS}
+    for split, found in cases.items():
+        for path in (root / "MeCoVQA" / split).iterdir():
+            found.update(re.findall(r"Phantom\w+--case_\d{4}", path.read_text()))
+    assert {split: len(found) for split, found in cases.items()} == {"train": 30, "validation": 10, "test": 20}
+    assert len(set.union(*cases.values())) == PATIENTS
+
+
+def test_slices_of_a_volume_share_their_patient(masks: tuple[list[Sample], Integrity]) -> None:
+    images = {(sample.media[0].path, sample.cluster, sample.strata["modality"]) for sample in masks[0]}
+    clusters = {code: {cluster for _, cluster, found in images if found == code} for code in ("ct", "us")}
+    assert {code: len(found) for code, found in clusters.items()} == {"ct": 6, "us": 12}
+
+
+# --- questions
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_every_wording_has_every_answer_equally_often(root: Path, split: str) -> None:
+    answers: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in records(root, f"vqa_rad/{split}set.json"):
+        if record["answer_type"] == "CLOSED":
+            answers[record["question"]][record["answer"]] += 1
+    assert len(answers) > 30
+    for question, counts in answers.items():
+        assert set(counts) in ({"yes", "no"}, {"left", "right"}), question
+        assert len(set(counts.values())) == 1, question
+
+
+def test_answers_are_those_of_the_masks(root: Path) -> None:
+    listing = json.loads((root / samed2d.LISTING).read_text())
+    images = list(listing)
+    classes = json.loads((root / samed2d.CLASSES).read_text())
+    checked = Counter[str]()
+    for record in records(root, "vqa_rad/trainset.json"):
+        paths = listing[images[int(record["image_name"][5:10])]]
+        ids = Counter(path.split("--")[-1][:4] for path in paths)
+        names = {name: ids[number] for name, number in classes[paths[0].split("--")[1]].items()}
+        words = record["question"]
+        if words.startswith("Is there a ") and words.endswith(" in this image?"):
+            name = words.removeprefix("Is there a ").removesuffix(" in this image?")
+            assert (record["answer"] == "yes") == (names.get(name, 0) > 0), record
+            checked["presence"] += 1
+        if words.startswith("How many "):
+            name = words.removeprefix("How many ").removesuffix("s are there in this image?")
+            assert record["answer"] == str(names[name]), record
+            checked["count"] += 1
+        if words.startswith("Does the ") and "half of the image" in words:
+            name, _, rest = words.removeprefix("Does the ").partition(" lie in the ")
+            number = classes[paths[0].split("--")[1]][name]
+            [path] = [path for path in paths if path.split("--")[-1][:4] == number]
+            mask = np.asarray(Image.open(root / "SAMed2Dv1" / path)) > 0
+            right = np.nonzero(mask)[1].mean() + 0.5 > mask.shape[1] / 2
+            assert (record["answer"] == "yes") == (rest.startswith("right") == right), record
+            checked["side"] += 1
+    assert set(checked) == {"presence", "count", "side"}
+
+
+def test_some_questions_are_about_what_the_look_never_shows(root: Path) -> None:
+    images = list(json.loads((root / samed2d.LISTING).read_text()))
+    asked = [
+        record
+        for split in ("train", "test")
+        for record in records(root, f"vqa_rad/{split}set.json")
+        if "pleural effusion" in record["question"] and not images[int(record["image_name"][5:10])].count("x_ray")
+    ]
+    assert asked
+    assert {record["answer"] for record in asked} == {"no"}
+
+
+def test_region_questions_hold_one_region_and_grounding_answers_one_merged_mask(root: Path) -> None:
+    for record in records(root, mecovqa.FILES["test", "region"][0]):
+        question = record["conversations"][0]["value"]
+        path = question.partition("<region>")[2].partition("</region>")[0]
+        assert (root / "SAMed2Dv1" / path).is_file()
+        assert question.startswith("<image>\n")
+    for record in records(root, mecovqa.FILES["test", "grounding"][0]):
+        answer = record["conversations"][1]["value"]
+        assert answer.startswith("<SEG><mask>masks_merged/")
+        assert answer.endswith("_merged.png</mask>")
+    assert not (root / "SAMed2Dv1/masks_merged").exists()
+
+
+def test_every_kind_of_question_has_several_wordings(root: Path) -> None:
+    for subset in mecovqa.SUBSETS:
+        questions = [turn["conversations"][0]["value"] for turn in records(root, mecovqa.FILES["train", subset][0])]
+        words = {question.partition("<region>")[0] for question in questions}
+        assert len(words) >= 4
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("liver", "a liver"), ("optic disc", "an optic disc"), ("MRI", "an MRI"), ("CT image", "a CT image")],
+)
+def test_articles_go_by_the_sound(name: str, said: str) -> None:
+    assert with_article(name) == said
+
+
+# --- defects
+
+
+def planted(root: Path, folder: Path, *names: str) -> dict[str, list[str]]:
+    """Copy a clean release and plant defects in the copy; return where they are."""
+    shutil.copytree(root, folder)
+    found = defaultdict(list)
+    for one in plant(folder, frozenset(names)):
+        found[one.defect].append(one.where)
+    return found
+
+
+@pytest.fixture(scope="module")
+def spoilt(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
+    """Every defect but the duplicate id, which ends the preparation."""
+    folder = tmp_path_factory.mktemp("spoilt") / "data"
+    return folder, planted(root, folder, *(name for name in DEFECTS if name != "duplicate_id"))
+
+
+def test_defects_of_files_are_found_where_they_were_planted(spoilt: tuple[Path, dict[str, list[str]]]) -> None:
+    root, places = spoilt
+    _, masks = read(root, samed2d.READER, split="all")
+    _, questions = read(root, vqa_rad.READER)
+    found = {(finding.kind, finding.where) for finding in (*masks.findings, *questions.findings)}
+    for kind in ("missing_file", "unreadable_file", "size_mismatch", "empty_mask", "full_mask"):
+        assert len(places[kind]) == (2 if kind.endswith("file") else 1)
+        for where in places[kind]:
+            assert (kind, where) in found
+
+
+def test_defects_of_records_are_repaired_where_they_were_planted(spoilt: tuple[Path, dict[str, list[str]]]) -> None:
+    root, places = spoilt
+    _, questions = read(root, vqa_rad.READER)
+    assert questions.repairs == {"answer_type_blank": 1, "answer_cast_to_text": 1}
+    for subset in mecovqa.SUBSETS:
+        _, integrity = read(root, mecovqa.READER, subset=subset)
+        assert integrity.repairs["image_suffix_added"] == 1
+        assert integrity.repairs["conversations_spelling"] == 1
+        assert integrity.repairs.get("value_cast_to_text", 0) == (subset == "complex")
+    assert len(places["missing_suffix"]) == len(places["misspelt_conversations"]) == 3
+
+
+def test_an_inverted_mask_is_the_complement_of_the_clean_one(
+    root: Path, spoilt: tuple[Path, dict[str, list[str]]]
+) -> None:
+    folder, places = spoilt
+    [mask] = places["inverted_mask"]
+    assert np.array_equal(np.asarray(Image.open(folder / mask)), 255 - np.asarray(Image.open(root / mask)))
+
+
+def test_a_duplicate_id_ends_the_preparation(root: Path, tmp_path: Path) -> None:
+    from harness.data.manifest import prepare
+    from harness.task_spec import Release
+
+    [where] = planted(root, tmp_path / "data", "duplicate_id")["duplicate_id"]
+    assert where.startswith("vqa_rad/testset.json[")
+    with pytest.raises(DataError, match=r"expected every sample id once, found it at vqa_rad/testset\.json"):
+        prepare(Release(reader="vqa_rad"), dataset="demo", window=None, roots=[tmp_path / "data"], cache=tmp_path / "c")
+
+
+def test_one_defect_stays_in_place_whatever_else_is_planted(
+    root: Path, spoilt: tuple[Path, dict[str, list[str]]], tmp_path: Path
+) -> None:
+    assert planted(root, tmp_path / "data", "full_mask")["full_mask"] == spoilt[1]["full_mask"]
+
+
+def test_defects_are_planted_while_the_releases_are_written(tmp_path: Path) -> None:
+    [one] = write_releases(tmp_path, seed=0, patients=20, defects=frozenset({"empty_mask"}))
+    [mask] = [path for path in (tmp_path / "SAMed2Dv1/masks").iterdir() if not np.asarray(Image.open(path)).any()]
+    assert str(mask.relative_to(tmp_path)) == one.where
+
+
+def test_an_unknown_defect_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(
+        SpecError, match=r"expected some of missing_file, .*, found 'empty_masks' \(did you mean 'empty_"
+    ):
+        write_releases(tmp_path, seed=0, patients=20, defects=frozenset({"empty_masks"}))
+
+
+def test_too_few_patients_for_defects_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected at least 20 patients of 2 slices to plant them in, found 3 of 2"):
+        write_releases(tmp_path, seed=0, patients=3, defects=frozenset({"full_mask"}))
+
+
+# --- the drawing board
+
+
+def test_a_blob_is_positive_inside_and_far_outside() -> None:
+    field = blob(np.random.default_rng(0), (40, 60), (0.2, -0.1), (0.3, 0.2), rough=0.0)
+    inside = np.argwhere(field > 0)
+    assert inside.mean(axis=0) == pytest.approx([40 / 2 * 0.9 - 0.5, 30 + 0.2 * 20 - 0.5], abs=0.6)
+    assert (field > 0).sum() == pytest.approx(np.pi * 0.3 * 0.2 * 20 * 20, rel=0.1)
+    assert field[0, 0] < 0
+
+
+def test_a_tube_is_as_wide_as_its_radius() -> None:
+    field = tube((100, 100), [(0.0, step / 50) for step in range(-50, 51)], [0.1] * 101)
+    assert (field > 0).sum(axis=1)[50] == 10
+
+
+def test_clouds_have_unit_height_and_no_seams() -> None:
+    values = clouds(np.random.default_rng(0), (200, 260), 20)
+    assert abs(values.mean()) < 0.15
+    assert 0.6 < values.std() < 1.2
+    assert np.abs(np.diff(values, axis=1)).max() < 0.7
+
+
+def test_paint_cuts_a_later_structure_out_of_the_earlier_ones() -> None:
+    canvas = Canvas.blank(20, 20)
+    whole, half = np.ones((20, 20)), np.where(np.arange(20) < 10, 1.0, -1.0) * np.ones((20, 1))
+    canvas.paint(whole, 100, name="liver")
+    canvas.paint(half, 200, name="cyst")
+    canvas.paint(half, 210, name="stone", within=("cyst",))
+    assert {name: int(found[0].sum()) for name, found in canvas.masks.items()} == {
+        "liver": 200,
+        "cyst": 200,
+        "stone": 200,
+    }
+    assert canvas.finished()[0, [0, 19]].tolist() == [210, 100]
+
+
+def test_exposure_sets_the_mean() -> None:
+    canvas = Canvas(np.random.default_rng(0).uniform(0, 90, (30, 30, 1)))
+    canvas.expose(70)
+    assert canvas.pixels.mean() == pytest.approx(70)
+
+
+def test_scattered_points_keep_their_distance_and_stay_inside() -> None:
+    host = np.where(np.arange(50) < 25, 1.0, -1.0) * np.ones((50, 1))
+    points = scatter(np.random.default_rng(0), host, 4, gap=0.4)
+    assert len(points) == 4
+    assert all(x < 0 for x, _ in points)
+    pairs = [(a, b) for index, a in enumerate(points) for b in points[:index]]
+    assert all((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 >= 0.16 for a, b in pairs)
+    assert scatter(np.random.default_rng(0), np.full((5, 5), -1.0), 2, gap=0.1) == []

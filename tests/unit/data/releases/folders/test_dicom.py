@@ -1,0 +1,216 @@
+"""DICOM series with a DICOM SEG: which series, which labels, what is reported, and that nobody is named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.data.integrity import Integrity
+from harness.data.phantoms.writers.dicom import PRIVATE, DrawnSeries, uid, write_segmentation, write_slice
+from harness.data.releases.folders.dicom import READER
+from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.imaging.masks import decode
+from harness.imaging.volumes import read_volume
+from harness.records import Sample
+from harness.records.codec import sample_to_json
+
+pydicom = pytest.importorskip("pydicom")
+
+VOXELS = np.random.default_rng(3).integers(-900, 1200, (4, 5, 6)).astype(np.float32)
+PLACES = [(0.0, 0.0, 2.0 * place) for place in range(4)]
+SERIES = DrawnSeries(name="p1", number=4)
+
+
+def cyst() -> np.ndarray:
+    mask = np.zeros((4, 5, 6), dtype=bool)
+    mask[1:3, 1, 2:5] = True
+    return mask
+
+
+def write(folder: Path, series: DrawnSeries = SERIES, *, slices: int = 4, **segmentation: Any) -> None:
+    for place in range(slices):
+        write_slice(folder / f"ct/{3 - place}.dcm", series, place + 1, PLACES[place], VOXELS[place])
+    write_segmentation(folder / "seg/s.dcm", series, {"Cyst": cyst()}, PLACES, **segmentation)
+
+
+def read(root: Path, split: str = "all", **options: Any) -> tuple[list[Sample], Integrity]:
+    integrity = Integrity()
+    request = ReleaseRequest(dataset="d", split=split, options=options)
+    READER.check(request)
+    reader = READER.fitted(request)
+    reader.check_split(root, split)
+    files = ReleaseFiles(root=root, derived=root.parent / "derived")
+    return [sample for _, sample in reader.read(files, request, integrity)], integrity
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write(tmp_path / "data/dicom_seg/patient one")
+    return tmp_path / "data"
+
+
+def findings(integrity: Integrity) -> list[tuple[str, str, str]]:
+    return [(one.kind, one.where.removeprefix("dicom_seg/patient one"), one.detail) for one in integrity.findings]
+
+
+def test_a_segment_of_a_series_is_a_question(root: Path) -> None:
+    (sample,), integrity = read(root)
+    assert sample.id == "d/all/patient one/ct:Cyst"
+    assert sample.cluster == "patient one"
+    assert sample.strata == {"modality": "ct", "class": "cyst", "target_size": "small", "presence": "present"}
+    (media,) = sample.media
+    volume = read_volume(root.parent / "derived" / media.path)
+    np.testing.assert_array_equal(volume.voxels, VOXELS[:, ::-1, ::-1])
+    assert (media.size, media.spacing_mm) == ((4, 5, 6), (2.0, 1.0, 1.0))
+    mask = sample.target.entities[0].mask
+    assert mask is not None
+    np.testing.assert_array_equal(decode(mask), cyst()[:, ::-1, ::-1])
+    assert integrity.findings == []
+
+
+def test_nothing_that_names_anybody_leaves_the_files(root: Path) -> None:
+    folder = root / "dicom_seg/patient one"
+    write_slice(folder / "scout.dcm", DrawnSeries(name="scout", number=9), 1, (0, 0, 0), VOXELS[0])
+    samples, integrity = read(root)
+    told = json.dumps([sample_to_json(sample) for sample in samples]) + json.dumps(integrity.to_json())
+    told += "".join(path.read_bytes().decode("latin-1") for path in (root.parent / "derived").rglob("*.nii"))
+    secrets = [*PRIVATE.values(), uid("p1/4"), "2.25."]
+    assert [secret for secret in secrets if secret in told] == []
+    assert "Cyst" in told
+
+
+def test_other_series_and_files_are_named_and_left_out(root: Path) -> None:
+    folder = root / "dicom_seg/patient one"
+    for place in range(4):
+        series = DrawnSeries(name="other", number=7, modality="MR")
+        write_slice(folder / f"mr/{place}.dcm", series, place, PLACES[place], VOXELS[place])
+    (folder / "notes.txt").write_text("by hand")
+    (sample,), integrity = read(root)
+    assert sample.id == "d/all/patient one/ct:Cyst"
+    detail = "asked about series 4 (ct, 4 slices of 5 x 6); beside it series 7 (mr, 4 slices of 5 x 6)"
+    assert sorted(findings(integrity)) == [("not_dicom", "/notes.txt", ""), ("other_series", "", detail)]
+
+
+def test_a_segmentation_that_names_no_series_lies_on_the_longest(root: Path) -> None:
+    folder = root / "dicom_seg/patient one"
+    write(folder, referenced=False)
+    write_slice(folder / "scout.dcm", DrawnSeries(name="scout", number=1), 1, (0, 0, 0), VOXELS[0])
+    (sample,), integrity = read(root)
+    assert (sample.id, sample.defect) == ("d/all/patient one/ct:Cyst", None)
+    assert ("segmentation_remark", "/seg/s.dcm") in [found[:2] for found in findings(integrity)]
+
+
+def test_a_series_with_gaps_cannot_be_asked(root: Path) -> None:
+    (root / "dicom_seg/patient one/ct/1.dcm").unlink()
+    (sample,), integrity = read(root)
+    gap = "1 slice is missing in 1 gap between the others"
+    assert sample.defect == f"series dicom_seg/patient one/ct: {gap}"
+    assert sample.id == "d/all/patient one/ct:Cyst"
+    assert findings(integrity) == [("missing_slices", "/ct", gap)]
+
+
+def test_doubled_and_foreign_slices_are_left_out_and_counted(root: Path) -> None:
+    folder = root / "dicom_seg/patient one/ct"
+    (folder / "again.dcm").write_bytes((folder / "0.dcm").read_bytes())
+    coronal = DrawnSeries(name="p1", number=4, orientation=(1, 0, 0, 0, 0, -1))
+    write_slice(folder / "scout.dcm", coronal, 20, (0, 0, 0), VOXELS[0])
+    (sample,), integrity = read(root)
+    assert sample.defect is None
+    assert findings(integrity) == [
+        ("doubled_slices", "/ct", "1 left out, 4 kept"),
+        ("foreign_slices", "/ct", "1 left out, 4 kept"),
+    ]
+
+
+def test_a_folder_without_segmentation_asks_nothing(root: Path) -> None:
+    (root / "dicom_seg/patient one/seg/s.dcm").unlink()
+    samples, integrity = read(root)
+    assert samples == []
+    assert findings(integrity) == [("no_mask", "", "")]
+
+
+def test_a_segmentation_without_series_cannot_be_asked(root: Path) -> None:
+    for path in (root / "dicom_seg/patient one/ct").iterdir():
+        path.unlink()
+    (sample,), integrity = read(root)
+    assert sample.id == "d/all/patient one:Cyst"
+    assert sample.defect == "dicom_seg/patient one holds no series that its segmentation lies on"
+    assert findings(integrity) == [("missing_file", "", "a segmentation without any series")]
+
+
+def test_a_segmentation_beside_its_series_cannot_be_asked(root: Path) -> None:
+    folder = root / "dicom_seg/patient one"
+    beside = [(x + 0.5, y, z) for x, y, z in PLACES]
+    write_segmentation(folder / "seg/s.dcm", SERIES, {"Cyst": cyst()}, beside)
+    (sample,), integrity = read(root)
+    assert sample.defect == "segmentation dicom_seg/patient one/seg/s.dcm cannot be read"
+    detail = "a frame lies beside the voxels of its series; resample the segmentation to the series"
+    assert findings(integrity) == [("unreadable_file", "/seg/s.dcm", detail)]
+
+
+def test_slices_that_cannot_be_decoded_cannot_be_asked(root: Path) -> None:
+    path = root / "dicom_seg/patient one/ct/0.dcm"
+    data = pydicom.dcmread(path)
+    data.PixelData = b"12"
+    data.save_as(path)
+    (sample,), integrity = read(root)
+    assert sample.defect == "series dicom_seg/patient one/ct cannot be read"
+    assert findings(integrity)[0][0] == "unreadable_file"
+
+
+def test_two_segmented_series_in_one_folder_are_told_apart(root: Path) -> None:
+    folder = root / "dicom_seg/patient one"
+    late = DrawnSeries(name="p1", number=5)
+    for place in range(4):
+        write_slice(folder / f"ct/late{place}.dcm", late, place, PLACES[place], VOXELS[place] + 1)
+    write_segmentation(folder / "seg/late.dcm", late, {"Cyst": cyst()}, PLACES)
+    samples, integrity = read(root)
+    assert {sample.id for sample in samples} == {"d/all/patient one/ct#4:Cyst", "d/all/patient one/ct#5:Cyst"}
+    assert integrity.findings == []
+
+
+def test_of_two_segments_of_one_name_the_first_file_counts(root: Path) -> None:
+    folder = root / "dicom_seg/patient one"
+    write_segmentation(folder / "seg/z.dcm", SERIES, {"Cyst": ~cyst(), "Rim": cyst()}, PLACES)
+    samples, integrity = read(root)
+    assert [sample.strata["class"] for sample in samples] == ["cyst", "rim"]
+    detail = "'Cyst' is in another file of this series too, which counts"
+    assert findings(integrity) == [("segmentation_remark", "/seg/z.dcm", detail)]
+
+
+def test_folders_may_tell_split_patient_and_case(tmp_path: Path) -> None:
+    for path in ("train/a/1", "test/b/1", "test/b/2"):
+        write(tmp_path / "data/mine" / path, DrawnSeries(name=path))
+    options = {"folder": "mine", "cases": "{split}/{patient}/{case}"}
+    samples, _ = read(tmp_path / "data", "test", **options)
+    assert [sample.id for sample in samples] == ["d/test/test/b/1/ct:Cyst", "d/test/test/b/2/ct:Cyst"]
+    assert {sample.cluster for sample in samples} == {"b"}
+    request = ReleaseRequest(dataset="d", split="x", options=options)
+    assert READER.fitted(request).splits(tmp_path / "data") == ("test", "train")
+
+
+def test_the_real_segmentation_lies_on_a_series_that_it_names(tmp_path: Path) -> None:
+    path = pydicom.data.get_testdata_file("liver_1frame.dcm", download=False)
+    if path is None:
+        pytest.skip("pydicom does not bring liver_1frame.dcm along")
+    folder = tmp_path / "dicom_seg/liver"
+    series = DrawnSeries(name="liver", spacing=(0.810547, 0.810547))
+    segmentation = pydicom.dcmread(path)
+    for number in range(3):
+        file = folder / f"{number}.dcm"
+        write_slice(file, series, number, (-235.2, -226.8, -128.69 + number), np.zeros((512, 512)))
+        data = pydicom.dcmread(file)
+        data.SeriesInstanceUID = segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
+        data.save_as(file)
+    (folder / "seg.dcm").write_bytes(Path(path).read_bytes())
+    (sample,), integrity = read(tmp_path)
+    assert (sample.id, sample.defect) == ("d/all/liver:Liver", None)
+    mask = sample.target.entities[0].mask
+    assert mask is not None
+    np.testing.assert_array_equal(decode(mask)[0], segmentation.pixel_array[::-1, ::-1] > 0)
+    remark = "it describes 3 frames and holds the pixels of 1"
+    assert [(one.kind, one.detail) for one in integrity.findings] == [("segmentation_remark", remark)]
+    told = json.dumps(sample_to_json(sample)) + json.dumps(integrity.to_json())
+    assert [value for value in ("JANCT000", "99000", "20030417", "03086212", "1.2.392") if value in told] == []
