@@ -29,8 +29,8 @@ from harness.paths import default_cache
 from harness.planning import data_roots, prepare_task
 from harness.records import Box, Mask, PredictedEntity, Prediction, Result, Sample
 from harness.scoring import score
-from harness.spec import index
-from harness.task_spec import TaskSpec
+from harness.tasks.catalog import index
+from harness.tasks.spec import TaskSpec
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SENTENCES = ("{}", "{}.", "The answer is {}.", "It is {}.", "I think this shows {}.", "{} or something else")

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from harness.metrics import bind, find
 from harness.metrics.metric import Metric
-from harness.plug_ins import load_metric
-from harness.task_spec import MetricUse, TaskSpec
+from harness.tasks.plug_ins import load_metric
+from harness.tasks.spec import MetricUse, TaskSpec
 
 
 @dataclass(frozen=True, slots=True)

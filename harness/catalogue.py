@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.spec import index
+from harness.tasks.catalog import index
 
 Row = dict[str, str]
 

@@ -120,7 +120,7 @@ def prepare(
     from harness.paths import default_cache
     from harness.planning import data_roots as find_roots
     from harness.planning import prepare_task
-    from harness.spec import index
+    from harness.tasks.catalog import index
 
     with errors_as_exit_codes(debug), progress() as bar:
         roots = find_roots(data_roots, default_cache())
@@ -230,8 +230,8 @@ def run(
 ) -> None:
     """Evaluate a model on tasks; the same command on the same --out finishes what is missing."""
     from harness import evaluation
-    from harness.metric_choice import read_parameters
     from harness.session import RunSpec, Watch
+    from harness.tasks.overrides import read_parameters
     from harness.worker import stdout_to_stderr
 
     with errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), progress() as bar:
@@ -305,8 +305,8 @@ def score(
     """Score a run directory again, or predictions handed in as a file."""
     from harness import evaluation
     from harness.errors import SpecError
-    from harness.metric_choice import read_parameters
     from harness.session import Watch
+    from harness.tasks.overrides import read_parameters
 
     with errors_as_exit_codes(debug), progress() as bar:
         if run_dir is not None and predictions is None and tasks is None:

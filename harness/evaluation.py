@@ -14,7 +14,6 @@ from harness.cluster import ClusterOptions, gpus_here, ray_is_installed, run_on_
 from harness.errors import InterruptedRunError, SpecError
 from harness.examples import Pictures, choose
 from harness.ledger import Ledger, find_suspects
-from harness.metric_choice import with_parameters, with_protocols
 from harness.performance import performance_of
 from harness.planning import PHANTOM, Plan, data_roots, prepare_task, read_cells, write_plan
 from harness.provenance import session_record
@@ -23,9 +22,10 @@ from harness.report import write_report
 from harness.results import Failure, Scored, score_run, write_results
 from harness.runner import run_in_process
 from harness.session import RunSpec, Session, Watch, open_session
-from harness.spec import index
 from harness.store import RunStore, read_run, write_atomically
-from harness.task_spec import TaskSpec
+from harness.tasks.catalog import index
+from harness.tasks.overrides import with_parameters, with_protocols
+from harness.tasks.spec import TaskSpec
 from harness.worker import WorkerSetup
 
 

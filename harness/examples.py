@@ -16,11 +16,11 @@ from harness.imaging import crops, drawing, masks
 from harness.imaging.media_store import MediaStore
 from harness.metrics.metric import Metric
 from harness.plan import PlannedRequest
-from harness.plug_ins import load_metric
 from harness.records import Mask, Media, Prediction, Sample, VisualPrompt
 from harness.records.codec import request_from_json, sha256_text
 from harness.scoring import score_files
-from harness.task_spec import TaskSpec
+from harness.tasks.plug_ins import load_metric
+from harness.tasks.spec import TaskSpec
 
 MOST = 6
 """Worst samples of a task, and median ones."""

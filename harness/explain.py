@@ -15,13 +15,13 @@ from harness.errors import SpecError, nearest
 from harness.metrics.metric import Metric
 from harness.plan import PlannedRequest
 from harness.planning import read_cells
-from harness.plug_ins import load_metric
 from harness.records import Json, Prediction, Request, Sample
 from harness.records.codec import request_from_json, sample_from_json, to_json
 from harness.scoring import score_files
-from harness.spec import index
 from harness.store import CHECK_BYTES, LINE_CHECK, read_prediction, read_run
-from harness.task_spec import TaskSpec
+from harness.tasks.catalog import index
+from harness.tasks.plug_ins import load_metric
+from harness.tasks.spec import TaskSpec
 
 NEIGHBOURS = 500
 """Ids on either side of an unknown one, in alphabetical order, that are held against it."""

@@ -8,11 +8,11 @@ import numpy as np
 
 from harness.errors import DataError, SpecError
 from harness.line_readers import parse, read_pair, similarity
-from harness.metric_choice import read_parameters
 from harness.metrics import Metric, Outcome, bind, find, sample_values, settle
 from harness.metrics.metric import Pair, Stats
 from harness.metrics.retrieval import matrix_outcome
 from harness.records import Json, Sample
+from harness.tasks.overrides import read_parameters
 
 COUNTED = ("ok", "unparsed")
 """Statuses of outcomes that are in the mean."""

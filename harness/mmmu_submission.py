@@ -10,8 +10,8 @@ from harness.errors import SpecError
 from harness.metrics.answers.choice import reply
 from harness.planning import read_cells
 from harness.records import Prediction, Sample
-from harness.spec import index
 from harness.store import RunStore, read_run
+from harness.tasks.catalog import index
 from harness.text.choices.mmmu import mmmu
 
 READER = "mmmu"

@@ -19,7 +19,7 @@ from harness.prompting import build_request, request_key, support, visual_prompt
 from harness.records import Capabilities, Json, Prior, Sample, VisualPrompt
 from harness.records.codec import canonical, to_json
 from harness.store import write_atomically
-from harness.task_spec import GroupSpec, TaskSpec
+from harness.tasks.spec import GroupSpec, TaskSpec
 
 PHANTOM = "phantom"
 Notice = Callable[[str], None]

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.fallbacks import COLOURS, CROPPED, FALLBACKS, FILL_OPACITY, LINE_SHARE, PHRASES, Kind, Way, first_of
 from harness.imaging import crops, frames, masks
 from harness.records import Box, Crop, Media, Overlay, Points, Region, Size, VisualPrompt
+from harness.tasks.fallbacks import COLOURS, CROPPED, FALLBACKS, FILL_OPACITY, LINE_SHARE, PHRASES, Kind, Way, first_of
 
 MARKS: Mapping[type, str] = {Box: "<box>", Points: "<point>", Region: "<region>"}
 KINDS: Mapping[type, Kind] = {Box: "box", Points: "point", Region: "region"}

@@ -29,7 +29,7 @@ from harness.records import (
 )
 from harness.records.codec import digest, to_json
 from harness.slicing import Slicing
-from harness.task_spec import TaskSpec
+from harness.tasks.spec import TaskSpec
 from harness.text.choices.reading import lettered
 
 _NUMBERED = re.compile(r"<image ([1-9]\d?)>")

@@ -23,7 +23,7 @@ from harness.records.codec import canonical, to_json
 from harness.scoring import ScoreFile, read_scores, readable, score_files
 from harness.scoring_pool import Asked, score_all
 from harness.store import RunStore, write_atomically
-from harness.task_spec import GroupSpec, TaskSpec
+from harness.tasks.spec import GroupSpec, TaskSpec
 
 SCHEMA = 1
 FAILURES_KEPT = 1000

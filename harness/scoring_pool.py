@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.available import Row
-from harness.plug_ins import load_metric
 from harness.records import Prediction, Sample, Score
 from harness.scoring import score
-from harness.task_spec import MetricUse
+from harness.tasks.plug_ins import load_metric
+from harness.tasks.spec import MetricUse
 
 Asked = tuple[Sample, int, Prediction]
 """A sample, the number of its repetition and the prediction."""

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from harness.errors import SpecError
 from harness.ledger import Ledger
-from harness.metric_choice import with_parameters, with_protocols
 from harness.models.reference import ModelReference, build, capabilities_of, identity, parse
 from harness.paths import default_cache
 from harness.planning import Cell, DataRoots, Notice, data_roots, prepare_cells
 from harness.records import Capabilities, Json, Resources
 from harness.records.codec import digest
-from harness.spec import index
-from harness.task_spec import GroupSpec, TaskSpec
+from harness.tasks.catalog import index
+from harness.tasks.overrides import with_parameters, with_protocols
+from harness.tasks.spec import GroupSpec, TaskSpec
 
 DEFAULT_BATCH = 16
 DEFAULT_TIMEOUT = 600.0

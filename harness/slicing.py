@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.answers import to_prediction
-from harness.fallbacks import ALL_SLICES, first_of
 from harness.imaging import masks, soft_masks
 from harness.records import (
     Answer,
@@ -28,6 +27,7 @@ from harness.records import (
 )
 from harness.records.codec import digest
 from harness.slices import bin_centres
+from harness.tasks.fallbacks import ALL_SLICES, first_of
 
 RULE = "bin_centres"
 MARK = "<image>"

@@ -19,8 +19,8 @@ from harness.prompting import build_request, visual_prompts
 from harness.records import Answer, Prediction, Request, Sample, Size
 from harness.records.codec import to_json as record_to_json
 from harness.scoring import readable, score
-from harness.spec import check_file, index
-from harness.task_spec import TaskSpec
+from harness.tasks.catalog import check_file, index
+from harness.tasks.spec import TaskSpec
 
 SAMPLES = 32
 """Samples a task that are rendered, opened and scored."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import SpecError
-from harness.yaml_source import Faults, read_mapping
-from harness.yaml_table import Table
+from harness.tasks.yaml.mapping import Table
+from harness.tasks.yaml.nodes import Faults, read_mapping
 from leaderboard.printed import FIELDS, PUBLISHED_FOLDER, PublishedCell, row_of
 from leaderboard.selectors import Conditions, Words, read_conditions, read_counts, read_words
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from harness.errors import nearest
-from harness.yaml_table import Table, one_of
+from harness.tasks.yaml.mapping import Table, one_of
 from leaderboard.printed import FIELDS, PublishedCell
 
 Word = TypeVar("Word", str, int)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from harness.errors import SpecError, nearest
-from harness.yaml_source import Faults, read_mapping
-from harness.yaml_table import Table
+from harness.tasks.yaml.mapping import Table
+from harness.tasks.yaml.nodes import Faults, read_mapping
 
 PRESETS = Path(__file__).parent / "presets"
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import spec
 from harness.data.manifest import Prepared, read_manifest
 from harness.errors import DataError, SpecError
 from harness.imaging import masks
@@ -12,7 +11,8 @@ from harness.imaging.media_store import LocalMedia, MediaStore
 from harness.planning import DataRoots, Notice, prepare_task
 from harness.prompting import build_request, visual_prompts
 from harness.records import Capabilities, Mask, Request, Sample, VisualPrompt
-from harness.task_spec import TaskSpec
+from harness.tasks import catalog
+from harness.tasks.spec import TaskSpec
 from reference_model.asking import question_of
 
 TEACHER = Capabilities(
@@ -101,7 +101,7 @@ def read_sets(wanted: Sequence[SetSpec], roots: Sequence[DataRoots], cache: Path
         SpecError: A task does not exist, or is not one that is answered in words or masks.
         DataError: A release is absent, or a set is empty.
     """
-    catalogue = spec.index()
+    catalogue = catalog.index()
     return [_read_set(one, catalogue.load(one.task), roots, cache, notice) for one in wanted]
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import get_args
 
 from harness.errors import SpecError, nearest
-from harness.yaml_source import Faults, read_mapping
-from harness.yaml_table import Table
+from harness.tasks.yaml.mapping import Table
+from harness.tasks.yaml.nodes import Faults, read_mapping
 from reference_model.config import load_preset, preset_names
 from reference_model.data import SetSpec
 from reference_model.recipe import LOSSES, Lora, ObjectiveName, Precision, Recipe, Schedule, Stage, Start

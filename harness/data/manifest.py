@@ -25,10 +25,10 @@ from harness.data.integrity import Integrity
 from harness.data.releases.reader import Base, Reader, ReleaseFiles, ReleaseRequest, replace_file
 from harness.errors import DataError, SpecError
 from harness.imaging.windowing import Window
-from harness.plug_ins import load_reader
 from harness.records import Json, Sample
 from harness.records.codec import canonical, digest, sample_from_json, sample_to_json, sha256_file, to_json
-from harness.task_spec import Release
+from harness.tasks.plug_ins import load_reader
+from harness.tasks.spec import Release
 
 SCHEMA = 1
 

@@ -14,7 +14,7 @@ from harness.paths import default_cache
 from harness.planning import data_roots, prepare_task
 from harness.records import Sample
 from harness.records.codec import mask_to_json
-from harness.spec import index
+from harness.tasks.catalog import index
 
 PERSPECTIVES = ["mimoseg_p1", "mimoseg_p2", "mimoseg_p2_box", "mimoseg_p2_point", "mimoseg_p3", "mimoseg_p4"]
 ZERO_SHOT = [f"mimo_zero_shot_{image}{box}" for image in ("xray", "fundus", "skin") for box in ("", "_box")]

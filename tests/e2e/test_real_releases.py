@@ -8,7 +8,7 @@ import pytest
 
 from harness.data.manifest import Prepared, prepare, read_manifest
 from harness.records import Sample
-from harness.task_spec import Release
+from harness.tasks.spec import Release
 
 
 def prepared(root: Path, cache: Path, reader: str, split: str) -> Prepared:

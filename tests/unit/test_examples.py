@@ -9,9 +9,9 @@ from harness import examples
 from harness.evaluation import evaluate
 from harness.examples import Pictures, Rank, choose
 from harness.session import RunSpec
-from harness.spec import index
 from harness.store import RunStore, read_run
-from harness.task_spec import TaskSpec, Terms
+from harness.tasks.catalog import index
+from harness.tasks.spec import TaskSpec, Terms
 
 
 def _ranks(count: int) -> list[Rank]:

@@ -33,8 +33,8 @@ from harness.records import (
     Turn,
 )
 from harness.session import RunSpec
-from harness.spec import index
 from harness.store import RunStore
+from harness.tasks.catalog import index
 from tests.support.tiny_vqa_rad import write_release
 
 SIZE = (10, 20)

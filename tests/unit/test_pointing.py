@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.fallbacks import COLOURS, FALLBACKS, PHRASES
 from harness.imaging import masks
 from harness.pointing import Pointed, Pointing
 from harness.records import Box, Crop, Media, Overlay, Points, Region, VisualPrompt
+from harness.tasks.fallbacks import COLOURS, FALLBACKS, PHRASES
 
 SIZE = (512, 1024)
 IMAGE = Media(path="a.png", sha256="1" * 64, size=SIZE)

@@ -26,7 +26,7 @@ from harness.records import (
     TextPart,
     Turn,
 )
-from harness.task_spec import Headline, MetricUse, Release, TaskSpec
+from harness.tasks.spec import Headline, MetricUse, Release, TaskSpec
 
 IMAGE = Media(path="a.png", sha256="1" * 64, size=(100, 200))
 SECOND = Media(path="b.png", sha256="2" * 64, size=(100, 200))

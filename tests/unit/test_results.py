@@ -67,8 +67,8 @@ def test_missing_numbers_are_dashes() -> None:
 
 def test_a_group_averages_its_members_headlines_or_says_none() -> None:
     from harness.results import combine_group
-    from harness.spec import index
-    from harness.task_spec import GroupSpec
+    from harness.tasks.catalog import index
+    from harness.tasks.spec import GroupSpec
 
     tasks = [index().load(name) for name in ("samed2d_seg", "samed2d_seg_box")]
     group = GroupSpec(name="both", title="Both", members=("samed2d_seg", "samed2d_seg_box"), combine="macro")

@@ -8,7 +8,7 @@ from harness import scoring_pool
 from harness.available import Row
 from harness.metrics import bind, find, settle
 from harness.scoring_pool import Asked, score_all
-from harness.task_spec import MetricUse
+from harness.tasks.spec import MetricUse
 from tests.support.metric_cases import pairs
 
 

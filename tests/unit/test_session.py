@@ -7,11 +7,11 @@ import pytest
 
 from harness.errors import SpecError
 from harness.evaluation import allowed_failures
-from harness.metric_choice import with_protocols
 from harness.paths import default_cache
 from harness.planning import data_roots
 from harness.session import RunSpec, Session, Watch, open_session
-from harness.spec import index
+from harness.tasks.catalog import index
+from harness.tasks.overrides import with_protocols
 
 
 def _session(**changes: Any) -> Session:

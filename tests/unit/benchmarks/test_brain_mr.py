@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.brain_mr import DICE, OURS, RECIPE, TASK, TASK_PATH, outcomes, table
 from benchmarks.paired_scores import ClusterSums, read_sums
-from harness.spec import index
-from harness.task_spec import TaskSpec
+from harness.tasks.catalog import index
+from harness.tasks.spec import TaskSpec
 from reference_model.recipe import Recipe
 from reference_model.recipe_files import load_recipe
 from tests.unit.benchmarks.scores import write_scores

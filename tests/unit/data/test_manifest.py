@@ -20,7 +20,7 @@ from harness.data.releases import images
 from harness.data.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.records import Sample
-from harness.task_spec import PlugIn, Release
+from harness.tasks.spec import PlugIn, Release
 
 LISTING = "SAMed2Dv1/SAMed2D_v1.json"
 SAMED2D = Release(reader="samed2d", split="all")

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.metrics import find
-from harness.spec import index
+from harness.tasks.catalog import index
 from leaderboard.mapping import Place, place_published
 from leaderboard.printed import load_published
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import spec
 from harness.data.manifest import read_manifest
 from harness.errors import DataError, SpecError
 from harness.imaging import masks
 from harness.planning import data_roots, prepare_task
 from harness.records import MediaPart, Points, Region, Request, TextPart, Turn
+from harness.tasks import catalog
 from reference_model.asking import question_of
 from reference_model.data import ExampleSet, SetSpec, read_sets
 from tests.unit.reference_model.training import Noted
@@ -26,7 +26,7 @@ def test_every_sample_of_the_train_splits_becomes_an_example(drawn: Path, tmp_pa
     sets = {one.task: one for one in read(drawn, tmp_path, *(SetSpec(task=task) for task in TASKS))}
     for task in TASKS:
         prepared = prepare_task(
-            spec.index().load(task), data_roots([str(drawn)], tmp_path), tmp_path, Noted(), split="train"
+            catalog.index().load(task), data_roots([str(drawn)], tmp_path), tmp_path, Noted(), split="train"
         )
         samples = list(read_manifest(prepared.manifest))
         assert len(sets[task].examples) == len(samples) == sets[task].ratio

@@ -22,7 +22,7 @@ from harness.data.releases.mimoseg.reader import READER, SPLITS, SUBSETS, file_o
 from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.records import Sample
-from harness.task_spec import Release
+from harness.tasks.spec import Release
 from harness.text.grounded_text import parse
 
 NAMED_AS = {

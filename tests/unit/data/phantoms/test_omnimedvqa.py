@@ -15,7 +15,7 @@ from harness.data.phantoms.writers.omnimedvqa import RESTRICTED_MODALITIES, writ
 from harness.data.releases.vqa.omnimedvqa import FOLDER, OPEN, OPTION_KEYS, RESTRICTED
 from harness.errors import DataError, SpecError
 from harness.records import Sample
-from harness.task_spec import Release
+from harness.tasks.spec import Release
 
 PATIENTS = 30
 FOUND = {

@@ -345,7 +345,7 @@ def test_an_inverted_mask_is_the_complement_of_the_clean_one(
 
 def test_a_duplicate_id_ends_the_preparation(root: Path, tmp_path: Path) -> None:
     from harness.data.manifest import prepare
-    from harness.task_spec import Release
+    from harness.tasks.spec import Release
 
     [where] = planted(root, tmp_path / "data", "duplicate_id")["duplicate_id"]
     assert where.startswith("vqa_rad/testset.json[")

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import SpecError, nearest
-from harness.plug_ins import is_reference, load_row
 from harness.records import Json
-from harness.task_spec import GIVES, MEANS, Headline, Mean, MetricUse, PlugIn
-from harness.yaml_table import Table, describe, one_of
+from harness.tasks.plug_ins import is_reference, load_row
+from harness.tasks.spec import GIVES, MEANS, Headline, Mean, MetricUse, PlugIn
+from harness.tasks.yaml.mapping import Table, describe, one_of
 
 if TYPE_CHECKING:
     from harness.metrics.metric import LineKind, Metric

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness.errors import SpecError, nearest
 from harness.records import Json
-from harness.task_spec import MetricUse, TaskSpec
+from harness.tasks.spec import MetricUse, TaskSpec
 
 
 def read_parameters(texts: Sequence[str]) -> dict[str, Json]:

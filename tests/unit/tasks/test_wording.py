@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SpecError
-from harness.task_file import load_task
-from harness.task_spec import TaskSpec
+from harness.tasks.spec import TaskSpec
+from harness.tasks.task_file import load_task
 
 TASK = """\
 task: sides

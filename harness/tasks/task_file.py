@@ -8,15 +8,15 @@ from string import Formatter
 from typing import TYPE_CHECKING, Literal, get_args
 
 from harness.errors import SpecError, nearest
-from harness.fallbacks import ALL_SLICES, FALLBACKS, MOST_MARGIN
 from harness.imaging.windowing import MIN_MAX, Percentiles, Window
-from harness.plug_ins import find_reader
 from harness.records import Json, RequestKind
-from harness.task_metrics import read_headline, read_metrics
-from harness.task_spec import GIVES, Gives, Paper, PlugIn, Release, TaskSpec, Terms
-from harness.wording import read_wording
-from harness.yaml_source import Faults, Node, plain, read_mapping
-from harness.yaml_table import Table, describe, one_of
+from harness.tasks.fallbacks import ALL_SLICES, FALLBACKS, MOST_MARGIN
+from harness.tasks.metric_section import read_headline, read_metrics
+from harness.tasks.plug_ins import find_reader
+from harness.tasks.spec import GIVES, Gives, Paper, PlugIn, Release, TaskSpec, Terms
+from harness.tasks.wording import read_wording
+from harness.tasks.yaml.mapping import Table, describe, one_of
+from harness.tasks.yaml.nodes import Faults, Node, plain, read_mapping
 
 if TYPE_CHECKING:
     from harness.data.releases.reader import Reader

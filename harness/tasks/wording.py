@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness.errors import nearest
 from harness.records import Json
-from harness.task_spec import Wording
-from harness.yaml_table import Table
+from harness.tasks.spec import Wording
+from harness.tasks.yaml.mapping import Table
 
 FOLDER = "wording"
 REQUIRED = ("prompt", "source", "licence")

@@ -10,9 +10,9 @@ from harness.data.releases.reader import Reader
 from harness.errors import SpecError
 from harness.imaging.windowing import Percentiles
 from harness.metrics.metric import Metric, Outcome
-from harness.plug_ins import load_metric, load_reader
-from harness.spec import check_file, index, task_folders
-from harness.task_file import PROMPT_NAMES, load_task, template_faults
+from harness.tasks.catalog import check_file, index, task_folders
+from harness.tasks.plug_ins import load_metric, load_reader
+from harness.tasks.task_file import PROMPT_NAMES, load_task, template_faults
 
 
 def row(name: str, protocol: str, *suits: str) -> Metric:
@@ -605,7 +605,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty task folder that stands in for the packaged ones."""
     root = tmp_path / "tasks"
     root.mkdir()
-    monkeypatch.setattr("harness.spec.packaged_folder", lambda: root)
+    monkeypatch.setattr("harness.paths.packaged_folder", lambda: root)
     return root
 
 

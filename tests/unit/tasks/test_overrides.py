@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import SpecError
-from harness.metric_choice import read_parameters, with_parameters, with_protocols
 from harness.records import Json
-from harness.spec import index
-from harness.task_spec import MetricUse, TaskSpec
+from harness.tasks.catalog import index
+from harness.tasks.overrides import read_parameters, with_parameters, with_protocols
+from harness.tasks.spec import MetricUse, TaskSpec
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 from harness.errors import nearest
-from harness.yaml_source import Faults, Node, Unreadable
+from harness.tasks.yaml.nodes import Faults, Node, Unreadable
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)

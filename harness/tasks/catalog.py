@@ -9,44 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import SpecError, nearest
-from harness.fallbacks import FALLBACKS, FRAMES
 from harness.paths import packaged_folder
-from harness.plug_ins import load_metric, load_reader
-from harness.task_file import below, load_task, read_task
-from harness.task_spec import (
-    GroupSpec,
-    Headline,
-    MetricUse,
-    Paper,
-    PlugIn,
-    Release,
-    TaskSpec,
-    Terms,
-)
-from harness.yaml_source import Faults, Node, read_heads, read_mapping
-from harness.yaml_table import Table
-
-__all__ = [
-    "FALLBACKS",
-    "FRAMES",
-    "Catalog",
-    "Entry",
-    "GroupSpec",
-    "Headline",
-    "MetricUse",
-    "Paper",
-    "PlugIn",
-    "Release",
-    "TaskSpec",
-    "Terms",
-    "check_file",
-    "index",
-    "load_metric",
-    "load_reader",
-    "load_task",
-    "packaged_folder",
-    "task_folders",
-]
+from harness.tasks.spec import GroupSpec, TaskSpec
+from harness.tasks.task_file import below, read_task
+from harness.tasks.yaml.mapping import Table
+from harness.tasks.yaml.nodes import Faults, Node, read_heads, read_mapping
 
 GROUPS_FILE = "groups.yaml"
 COMBINES: tuple[Literal["none", "macro"], ...] = ("none", "macro")

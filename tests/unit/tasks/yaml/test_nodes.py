@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.yaml_source import MAX_BYTES, Faults, Node, Unreadable, read_heads, read_yaml
+from harness.tasks.yaml.nodes import MAX_BYTES, Faults, Node, Unreadable, read_heads, read_yaml
 
 
 def read(tmp_path: Path, text: str | bytes) -> tuple[Node | None, list[str]]:

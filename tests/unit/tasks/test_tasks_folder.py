@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from harness.paths import packaged_folder
-from harness.plug_ins import load_metric, load_reader
-from harness.spec import check_file, index
+from harness.tasks.catalog import check_file, index
+from harness.tasks.plug_ins import load_metric, load_reader
 
 FILES = sorted(packaged_folder().rglob("*.yaml"))
-TUTORIAL = Path(__file__).parents[2] / "docs" / "add-a-task.md"
+TUTORIAL = Path(__file__).parents[3] / "docs" / "add-a-task.md"
 NAMES = sorted(index().entries)
 
 

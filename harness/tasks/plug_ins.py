@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from harness.errors import SpecError, nearest
 from harness.records.codec import sha256_file
-from harness.task_spec import MetricUse, PlugIn, Release
-from harness.yaml_table import one_of
+from harness.tasks.spec import MetricUse, PlugIn, Release
+from harness.tasks.yaml.mapping import one_of
 
 if TYPE_CHECKING:
     from harness.data.releases.reader import Reader

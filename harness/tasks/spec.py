@@ -136,7 +136,7 @@ class TaskSpec:
         open_prompt, open_oracle: The same and `oracle` for samples without options, of a task that gives a choice;
             empty where it has none.
         wording: What is asked of the real release in place of `prompt` and `open_prompt`.
-        fallbacks: Name -> frame, style or margin, by `harness.fallbacks`; of several for one kind the first counts.
+        fallbacks: Name -> frame, style or margin, by `harness.tasks.fallbacks`; the first of its kind counts.
         window: Which grey values become 0 and 255 where 8-bit pixels are made of deeper ones.
         file: Where it was read; no part of its identity.
     """

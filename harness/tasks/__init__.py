@@ -1,0 +1,1 @@
+"""Task files: what a task asks, of which data, and how its answers are scored."""
