@@ -36,7 +36,7 @@ def _tasks(task_paths: Sequence[Path]) -> list[Row]:
 def _models() -> list[Row]:
     from importlib import metadata
 
-    from harness.models.reference import BUILT_IN, ENTRY_POINTS
+    from harness.models.resolve import BUILT_IN, ENTRY_POINTS
 
     built_in = [{"model": name, "what": summary, "from": "harness"} for name, (_, summary) in BUILT_IN.items()]
     plugged = [

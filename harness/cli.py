@@ -170,7 +170,7 @@ def _integrity_lines(path: Path) -> list[str]:
 def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
     """Return the arguments of `--model-args k=v,...` or `@file.yaml`, values as JSON where they parse."""
     from harness.errors import SpecError
-    from harness.model_arguments import parse_arguments
+    from harness.models.arguments import parse_arguments
 
     arguments: dict[str, Any] = {}
     for part in text:

@@ -9,11 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from harness import handin, plan
+from harness import plan
 from harness.cluster import ClusterOptions, gpus_here, ray_is_installed, run_on_ray
 from harness.errors import InterruptedRunError, SpecError
 from harness.examples import Pictures, choose
 from harness.ledger import Ledger, find_suspects
+from harness.models import predictions_file
 from harness.performance import performance_of
 from harness.planning import PHANTOM, Plan, data_roots, prepare_task, read_cells, write_plan
 from harness.provenance import session_record
@@ -46,7 +47,7 @@ class Evaluation:
     out: Path
     results: Mapping[str, Json]
     failures: Sequence[Failure] = ()
-    problems: Sequence[handin.Problem] = ()
+    problems: Sequence[predictions_file.Problem] = ()
     faults: int = 0
     allowed: int = 0
     notes: Sequence[str] = ()
@@ -249,20 +250,20 @@ def _cluster_options(session: Session, store: RunStore, planned: Plan) -> Cluste
     )
 
 
-def _problems(session: Session, planned: Plan) -> list[handin.Problem]:
+def _problems(session: Session, planned: Plan) -> list[predictions_file.Problem]:
     """Return what is wrong with the lines of a predictions file; nothing for any other model."""
-    if session.reference.target != "harness.models.predictions:Predictions":
+    if session.reference.target != "harness.models.predictions_file:Predictions":
         return []
-    hand_in = handin.read(Path(session.reference.argument or str(session.reference.arguments["file"])))
+    hand_in = predictions_file.read(Path(session.reference.argument or str(session.reference.arguments["file"])))
     slots = {(sample_id, repeat) for path in planned.files for sample_id, repeat, _ in plan.read_keys(path)}
     problems = [*hand_in.problems, *hand_in.unknown(slots)]
     return sorted(problems, key=lambda problem: problem.line)
 
 
-def _stored_problems(out: Path) -> list[handin.Problem]:
+def _stored_problems(out: Path) -> list[predictions_file.Problem]:
     path = out / "problems.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [handin.Problem(**json.loads(line)) for line in lines]
+    return [predictions_file.Problem(**json.loads(line)) for line in lines]
 
 
 def find_pictures(
@@ -303,7 +304,7 @@ def _write_outputs(
     store: RunStore,
     tasks: Sequence[TaskSpec],
     scored: Scored,
-    problems: Sequence[handin.Problem],
+    problems: Sequence[predictions_file.Problem],
     pictures: Pictures,
 ) -> None:
     if problems:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import answers
+from harness.models import answer_check
 from harness.plan import Ask
 from harness.records import FAULTS, ErrorInfo, PredictionStatus
 from harness.store import RunStore
@@ -69,7 +69,7 @@ class Ledger:
         error = ErrorInfo(
             type="Timeout" if status == "timeout" else "WorkerDied", message=f"{ask.sample_id}: {message}"
         )
-        if self.store.record(ask.key, to_finished(answers.failed(ask.key, status, error)).line):
+        if self.store.record(ask.key, to_finished(answer_check.failed(ask.key, status, error)).line):
             self.counts[status] += 1
         self.store.event("given_up", keys=[ask.key], status=status)
         self._tell()

@@ -15,9 +15,9 @@ from harness.data.manifest import Prepared, prepare, read_manifest
 from harness.data.releases.reader import ReleaseAbsentError
 from harness.data.train_prior import TrainPrior
 from harness.errors import DataError, SpecError
-from harness.prompting import build_request, request_key, support, visual_prompts
 from harness.records import Capabilities, Json, Prior, Sample, VisualPrompt
 from harness.records.codec import canonical, to_json
+from harness.requests.build import build_request, request_key, support, visual_prompts
 from harness.store import write_atomically
 from harness.tasks.spec import GroupSpec, TaskSpec
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.examples import TaskExamples
-from harness.handin import Problem
+from harness.models.predictions_file import Problem
 from harness.results import Failure, headline_row
 from harness.store import write_atomically
 

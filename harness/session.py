@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.errors import SpecError
 from harness.ledger import Ledger
-from harness.models.reference import ModelReference, build, capabilities_of, identity, parse
+from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
 from harness.paths import default_cache
 from harness.planning import Cell, DataRoots, Notice, data_roots, prepare_cells
 from harness.records import Capabilities, Json, Resources

@@ -13,12 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from harness import answers, slicing
 from harness.errors import DataError, HarnessError, ModelError
 from harness.imaging.media_store import Fetch, MediaStore, with_handles
-from harness.models.reference import ModelReference, build
+from harness.models import answer_check
+from harness.models.resolve import ModelReference, build
 from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Request
 from harness.records.codec import request_from_json, to_json
+from harness.requests import volume_slices
 
 TRACEBACK_FRAMES = 6
 
@@ -103,7 +104,7 @@ class Worker:
             try:
                 ready.append(_Item(with_handles(request, self.media), text))
             except DataError as error:
-                finished.append(to_finished(answers.failed(request.key, "data_error", _info(error))))
+                finished.append(to_finished(answer_check.failed(request.key, "data_error", _info(error))))
         return finished + self._predict(ready)
 
     def _predict(self, batch: Sequence[_Item]) -> list[Finished]:
@@ -122,11 +123,11 @@ class Worker:
                 return self._predict(batch[:half]) + self._predict(batch[half:])
             status: PredictionStatus = "data_error" if isinstance(error, DataError) else "model_error"
             seconds = round(time.perf_counter() - began, 6)
-            return [to_finished(answers.failed(batch[0].request.key, status, _info(error), seconds))]
+            return [to_finished(answer_check.failed(batch[0].request.key, status, _info(error), seconds))]
         seconds = round((time.perf_counter() - began) / len(batch), 6)
         if len(replies) != len(batch):
-            wrong = answers.batch_length_error(len(batch), replies)
-            return [to_finished(answers.failed(item.request.key, "model_error", wrong, seconds)) for item in batch]
+            wrong = answer_check.batch_length_error(len(batch), replies)
+            return [to_finished(answer_check.failed(item.request.key, "model_error", wrong, seconds)) for item in batch]
         return [_checked(item.request, reply, seconds) for item, reply in zip(batch, replies, strict=True)]
 
     def _ask(self, requests: Sequence[Request]) -> Sequence[object]:
@@ -139,7 +140,7 @@ class Worker:
     def _ask_alone(self, request: Request) -> Sequence[object]:
         if not request.one_by_one:
             return self._ask([request])
-        return [slicing.together(request, self._ask_in_batches)]
+        return [volume_slices.together(request, self._ask_in_batches)]
 
     def _ask_in_batches(self, requests: Sequence[Request]) -> Sequence[object]:
         """Return the adapter's answers to any number of requests.
@@ -154,7 +155,7 @@ class Worker:
             batch = requests[start : start + most]
             found = self._ask(batch)
             if len(found) != len(batch):
-                raise ModelError(answers.batch_length_error(len(batch), found).message)
+                raise ModelError(answer_check.batch_length_error(len(batch), found).message)
             replies += found
         return replies
 
@@ -184,11 +185,11 @@ def _listed(replies: object, most: int) -> Sequence[object]:
 def _checked(request: Request, reply: object, seconds: float) -> Finished:
     """Return the reply as it is stored, or a named model error when it cannot be."""
     try:
-        return to_finished(answers.to_prediction(request, reply, seconds))
+        return to_finished(answer_check.to_prediction(request, reply, seconds))
     except Exception as error:  # noqa: BLE001 - whatever stands in an answer, the other answers stand
         message = f"the answer cannot be stored: {type(error).__name__}: {error}"
         info = ErrorInfo(type="ModelError", message=message)
-        return to_finished(answers.failed(request.key, "model_error", info, seconds))
+        return to_finished(answer_check.failed(request.key, "model_error", info, seconds))
 
 
 def _info(error: BaseException) -> ErrorInfo:

@@ -9,8 +9,8 @@ from harness.errors import DataError, SpecError
 from harness.imaging import masks
 from harness.imaging.media_store import LocalMedia, MediaStore
 from harness.planning import DataRoots, Notice, prepare_task
-from harness.prompting import build_request, visual_prompts
 from harness.records import Capabilities, Mask, Request, Sample, VisualPrompt
+from harness.requests.build import build_request, visual_prompts
 from harness.tasks import catalog
 from harness.tasks.spec import TaskSpec
 from reference_model.asking import question_of

@@ -1,1 +1,1 @@
-"""The adapters that come with the harness; `harness.models.reference` finds them and everyone else's."""
+"""The adapters that come with the harness; `harness.models.resolve` finds them and everyone else's."""

@@ -280,7 +280,7 @@ class Request:
         candidates: Continuations (nll) or texts (embed).
         choices: For each option, in letter order, the reply that chooses it, where the task gives a choice in words.
         one_by_one: The images are slices of a volume that an adapter is handed each in a request of its own; its
-            answers are put together by `harness.slicing`.
+            answers are put together by `harness.requests.volume_slices`.
         decoding: Generation settings of the task.
         repeat: 0-based number of the repetition.
         seed: Seed of the run, for models that draw.

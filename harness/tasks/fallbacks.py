@@ -3,8 +3,8 @@
 And for one that takes no words: leave them out where a visual prompt says what to mark. For one that takes no volume:
 show slices of it.
 
-Only the table; `harness.pointing` does it, `harness.slicing` what concerns volumes. The words are our own: no paper
-prints how it names a painted or cropped region to a model.
+Only the table; `harness.requests.visual_prompt_fallbacks` does it, `harness.requests.volume_slices` what concerns
+volumes. The words are our own: no paper prints how it names a painted or cropped region to a model.
 """
 
 from collections.abc import Mapping

@@ -15,7 +15,7 @@ from harness.cluster import QUIET, Cluster, ClusterOptions, _Library, connected,
 from harness.errors import InterruptedRunError, ModelError, SpecError
 from harness.imaging.volumes import unpack
 from harness.ledger import Ledger
-from harness.models.reference import ModelReference
+from harness.models.resolve import ModelReference
 from harness.plan import Ask
 from harness.records import Prediction, Resources
 from harness.store import RunStore

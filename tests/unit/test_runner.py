@@ -18,7 +18,7 @@ import harness.worker
 from harness.errors import DataError, ModelError, SpecError
 from harness.interruption import Interruption, TerminatedError
 from harness.ledger import Ledger, find_suspects
-from harness.models.reference import ModelReference
+from harness.models.resolve import ModelReference
 from harness.plan import Ask
 from harness.records import Answer, Capabilities, ErrorInfo, Media, MediaPart, Prediction, Request, TextPart, Turn
 from harness.records.codec import canonical, prediction_from_json, to_json

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.answers import to_prediction
 from harness.imaging import masks, soft_masks
+from harness.models.answer_check import to_prediction
 from harness.records import Answer, Grid, Media, MediaPart, Request, Turn
 from harness.records.codec import prediction_from_json, to_json
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from harness.errors import SpecError
-from harness.model_arguments import parse_arguments
 from harness.models import scripted
+from harness.models.arguments import parse_arguments
 from harness.models.scripted import Scripted
 from harness.records import Answer, Request
 

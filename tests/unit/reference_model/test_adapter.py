@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.answers import to_prediction
 from harness.errors import SpecError
 from harness.imaging import masks
+from harness.models.answer_check import to_prediction
 from harness.records import Box, MediaPart, Points, Region, Request, TextPart, Turn
 from reference_model.adapter import Reference
 from reference_model.checkpoint import About, save_model

@@ -605,7 +605,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty task folder that stands in for the packaged ones."""
     root = tmp_path / "tasks"
     root.mkdir()
-    monkeypatch.setattr("harness.paths.packaged_folder", lambda: root)
+    monkeypatch.setattr("harness.tasks.catalog.packaged_folder", lambda: root)
     return root
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.answers import batch_length_error, checked, failed, to_prediction
 from harness.errors import DataError, ModelError
 from harness.imaging import masks, soft_masks
+from harness.models.answer_check import batch_length_error, checked, failed, to_prediction
 from harness.records import (
     Answer,
     Box,

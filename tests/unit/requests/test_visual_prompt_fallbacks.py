@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from harness.imaging import masks
-from harness.pointing import Pointed, Pointing
 from harness.records import Box, Crop, Media, Overlay, Points, Region, VisualPrompt
+from harness.requests.visual_prompt_fallbacks import Pointed, Pointing
 from harness.tasks.fallbacks import COLOURS, FALLBACKS, PHRASES
 
 SIZE = (512, 1024)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SpecError
-from harness.model_arguments import parse_arguments
+from harness.models.arguments import parse_arguments
 from harness.records import Json
 
 

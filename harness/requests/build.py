@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from harness.errors import DataError
 from harness.imaging import crops, frames, masks
-from harness.pointing import Pointing
 from harness.records import (
     Box,
     Capabilities,
@@ -28,7 +27,8 @@ from harness.records import (
     VisualPrompt,
 )
 from harness.records.codec import digest, to_json
-from harness.slicing import Slicing
+from harness.requests.visual_prompt_fallbacks import Pointing
+from harness.requests.volume_slices import Slicing
 from harness.tasks.spec import TaskSpec
 from harness.text.choices.reading import lettered
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError
-from harness.handin import HandIn, Problem, read
 from harness.imaging import masks
+from harness.models.predictions_file import HandIn, Problem, read
 from harness.records import Answer, Box, Media, MediaPart, PredictedEntity, Request, Turn
 
 FULL = masks.full((2, 3))

@@ -8,7 +8,6 @@ import pytest
 
 from harness.errors import DataError
 from harness.imaging import masks
-from harness.prompting import build_request, fill, names, request_key, support, visual_prompts
 from harness.records import (
     Box,
     Capabilities,
@@ -26,6 +25,7 @@ from harness.records import (
     TextPart,
     Turn,
 )
+from harness.requests.build import build_request, fill, names, request_key, support, visual_prompts
 from harness.tasks.spec import Headline, MetricUse, Release, TaskSpec
 
 IMAGE = Media(path="a.png", sha256="1" * 64, size=(100, 200))

@@ -2,16 +2,27 @@
 
 import json
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from harness import answers
 from harness.errors import DataError, ModelError, nearest
 from harness.imaging import masks
-from harness.records import Answer, AnswerStatus, Box, ErrorInfo, Grid, Json, Mask, PredictedEntity, Request
+from harness.models import answer_check
+from harness.records import (
+    Answer,
+    AnswerStatus,
+    Box,
+    Capabilities,
+    ErrorInfo,
+    Grid,
+    Json,
+    Mask,
+    PredictedEntity,
+    Request,
+)
 from harness.records.codec import digest, sha256_file
 
 FIELDS = (
@@ -95,7 +106,7 @@ class HandIn:
         try:
             answer = _answer(json.loads(file.readline()), self.path.parent)
             if answer.error is None:
-                answers.checked(request, answer)
+                answer_check.checked(request, answer)
         except (DataError, ModelError) as error:
             return _refuse(f"{self.path.name}:{number}: {error}")
         return answer
@@ -271,3 +282,43 @@ def _entity(value: Json, where: str, found: list[Mask], folder: Path) -> Predict
 
 def _refuse(message: str) -> Answer:
     return Answer(error=ErrorInfo(type="DataError", message=message))
+
+
+class Predictions:
+    """Answers each sample with its line of a predictions file.
+
+    Args:
+        file: JSON lines, one object a sample.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.path = Path(file).resolve()
+        self.hand_in: HandIn | None = None
+
+    @property
+    def version(self) -> str:
+        """The adapter's version and, where the file names mask files, the digest of their names and bytes."""
+        masks = mask_files_digest(self.path) if self.path.is_file() else None
+        return "1" if masks is None else f"1+{masks}"
+
+    def capabilities(self) -> Capabilities:
+        """Anything may have been asked and answered."""
+        return Capabilities(
+            takes=frozenset({"text", "image", "images", "volume", "point", "box", "region"}),
+            gives=frozenset({"text", "masks", "boxes", "nll", "embedding"}),
+            max_images=1000,
+            max_batch=1024,
+            batch_invariant=True,
+            per_sample=True,
+            weights=(str(self.path),),
+        )
+
+    def load(self, device: str) -> None:  # noqa: ARG002 - there is nothing to place on a device
+        """Index the file."""
+        self.hand_in = read(self.path)
+
+    def predict(self, requests: Sequence[Request]) -> list[Answer]:
+        """Look each sample up."""
+        assert self.hand_in is not None
+        with self.path.open("rb") as file:
+            return [self.hand_in.answer(request, file) for request in requests]

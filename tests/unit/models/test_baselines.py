@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.answers import to_prediction
 from harness.errors import SpecError
 from harness.imaging import masks
 from harness.imaging.frames import check_box
 from harness.imaging.media_store import LocalMedia, MediaStore
-from harness.models.baseline import BASELINES, build
+from harness.models.answer_check import to_prediction
+from harness.models.baselines import BASELINES, build
 from harness.records import (
     Answer,
     Box,

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import slicing
-from harness.answers import to_prediction
 from harness.imaging import masks
+from harness.models.answer_check import to_prediction
 from harness.records import Answer, Capabilities, ErrorInfo, Media, MediaPart, Request, TextPart, Turn
-from harness.slices import bin_centres
-from harness.slicing import Slicing, slices_of
+from harness.requests import volume_slices
+from harness.requests.volume_slices import Slicing, bin_centres, slices_of
 
 VOLUME = Media(path="a.npy", sha256="1" * 64, kind="volume", size=(20, 6, 8), spacing_mm=(2.0, 1.0, 1.0))
 IMAGE = Media(path="a.png", sha256="2" * 64, size=(6, 8))
@@ -102,7 +101,7 @@ def test_the_mark_of_the_volume_is_repeated_for_each_slice() -> None:
 
 
 def test_each_request_has_one_slice_the_words_and_a_key_of_its_own() -> None:
-    single = slicing.apart(request("nll"))
+    single = volume_slices.apart(request("nll"))
     assert [one.media[0].record.slice for one in single] == [0, 1, 2]
     assert all(len(one.media) == 1 and one.prompt == "What is it?" and not one.one_by_one for one in single)
     assert len({"k", *(one.key for one in single)}) == 4
@@ -116,7 +115,7 @@ def answered(wants: str, *replies: Answer, **more: Any) -> Any:
         assert len(requests) == len(replies)
         return replies
 
-    return to_prediction(whole, slicing.together(whole, ask), 0.0)
+    return to_prediction(whole, volume_slices.together(whole, ask), 0.0)
 
 
 def test_an_embedding_keeps_every_slice_and_one_text() -> None:

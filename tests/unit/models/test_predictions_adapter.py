@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness.models.predictions import Predictions
+from harness.models.predictions_file import Predictions
 from harness.records import Request
 
 

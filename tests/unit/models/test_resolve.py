@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError, ModelError, SpecError
-from harness.models.reference import ModelReference, build, capabilities_of, identity, parse
+from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
 from harness.records import Answer, Capabilities, Json, Request
 
 ADAPTER = """

@@ -1,0 +1,1 @@
+"""From a sample, a task and what a model can do to the request that the model sees."""
