@@ -14,7 +14,7 @@ from benchmarks.ablation_arms import FULL, Arm
 from benchmarks.ablation_runs import run_folder
 from benchmarks.paired_scores import ClusterSums, Number, means, read_sums
 from harness.metrics.metric import Floats
-from harness.statistics import FEWEST_CLUSTERS, LEVEL, bootstrap_seed, resampled_sums
+from harness.scoring.intervals import FEWEST_CLUSTERS, LEVEL, bootstrap_seed, resampled_sums
 
 PATIENTS, IMAGES = "patients", "images"
 NUMBERS: tuple[tuple[str, Number], ...] = (

@@ -21,8 +21,8 @@ from harness.evaluation import evaluate
 from harness.metrics_page import put
 from harness.paths import default_cache
 from harness.records import Json
+from harness.scoring.intervals import Estimator, Interval, bootstrap_seed, intervals
 from harness.session import RunSpec
-from harness.statistics import Estimator, Interval, bootstrap_seed, intervals
 from reference_model.adapter import Reference
 from reference_model.handover import MODEL, stage_folder
 from reference_model.recipe_files import load_recipe

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from harness import statistics
 from harness.metrics import find
 from harness.metrics.metric import Stats
-from harness.statistics import Interval, bootstrap_seed, intervals, weight_intervals
+from harness.scoring import intervals as interval_module
+from harness.scoring.intervals import Interval, bootstrap_seed, intervals, weight_intervals
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -189,7 +189,7 @@ class Coverage:
 
 def coverage(job: Job) -> Coverage:
     """Draw `job.draws` cohorts and look whether their intervals hold the population's value."""
-    statistics.DRAWS = job.resamples
+    interval_module.DRAWS = job.resamples
     simulation = simulations()[job.metric]
     seed = [job.clusters, job.size, list(simulations()).index(job.metric)]
     generator = np.random.default_rng(seed)
@@ -209,7 +209,7 @@ def coverage(job: Job) -> Coverage:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--resamples", type=int, default=statistics.DRAWS, help="Of each bootstrap, as in a run.")
+    parser.add_argument("--resamples", type=int, default=interval_module.DRAWS, help="Of each bootstrap, as in a run.")
     parser.add_argument("--clusters", type=int, nargs="+", default=[50])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 5, 10, 20])
     parser.add_argument("--metrics", nargs="+", default=list(simulations()), choices=list(simulations()))

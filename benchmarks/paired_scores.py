@@ -10,7 +10,7 @@ from harness import metrics
 from harness.errors import DataError
 from harness.metrics.metric import Floats
 from harness.records import Score
-from harness.scoring import read_scores, score_files
+from harness.scoring.score import read_scores, score_files
 
 SCORES = "scores"
 WHOLE = ""

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from harness.aggregate import aggregate
 from harness.data.manifest import read_manifest
 from harness.imaging import masks, soft_masks
 from harness.metrics import METRICS, Metric, bind, settle
@@ -28,7 +27,8 @@ from harness.metrics_page import put
 from harness.paths import default_cache
 from harness.planning import data_roots, prepare_task
 from harness.records import Box, Mask, PredictedEntity, Prediction, Result, Sample
-from harness.scoring import score
+from harness.scoring.aggregate import aggregate
+from harness.scoring.score import score
 from harness.tasks.catalog import index
 from harness.tasks.spec import TaskSpec
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.evaluation import evaluate
 from harness.records import Json
+from harness.runs.store import write_atomically
 from harness.session import RunSpec
-from harness.store import write_atomically
 from reference_model.adapter import Reference
 from reference_model.training_log import read_log
 

@@ -230,9 +230,9 @@ def run(
 ) -> None:
     """Evaluate a model on tasks; the same command on the same --out finishes what is missing."""
     from harness import evaluation
+    from harness.runs.engine.worker import stdout_to_stderr
     from harness.session import RunSpec, Watch
     from harness.tasks.overrides import read_parameters
-    from harness.worker import stdout_to_stderr
 
     with errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), progress() as bar:
         spec = RunSpec(

@@ -4,10 +4,10 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.cluster import ray_is_installed
 from harness.evaluation import Evaluation, evaluate
 from harness.progress import ProgressBar
 from harness.report import table
+from harness.runs.engine.cluster import ray_is_installed
 from harness.session import RunSpec, Watch
 
 BASELINES = ("baseline:majority", "baseline:center-box", "baseline:otsu")

@@ -9,25 +9,25 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from harness import plan
-from harness.cluster import ClusterOptions, gpus_here, ray_is_installed, run_on_ray
 from harness.errors import InterruptedRunError, SpecError
 from harness.examples import Pictures, choose
-from harness.ledger import Ledger, find_suspects
 from harness.models import predictions_file
-from harness.performance import performance_of
 from harness.planning import PHANTOM, Plan, data_roots, prepare_task, read_cells, write_plan
-from harness.provenance import session_record
 from harness.records import Json
 from harness.report import write_report
 from harness.results import Failure, Scored, score_run, write_results
-from harness.runner import run_in_process
+from harness.runs import plan_file
+from harness.runs.engine.cluster import ClusterOptions, gpus_here, ray_is_installed, run_on_ray
+from harness.runs.engine.in_process import run_in_process
+from harness.runs.engine.progress import Ledger, find_suspects
+from harness.runs.engine.worker import WorkerSetup
+from harness.runs.performance import performance_of
+from harness.runs.provenance import session_record
+from harness.runs.store import RunStore, read_run, write_atomically
 from harness.session import RunSpec, Session, Watch, open_session
-from harness.store import RunStore, read_run, write_atomically
 from harness.tasks.catalog import index
 from harness.tasks.overrides import with_parameters, with_protocols
 from harness.tasks.spec import TaskSpec
-from harness.worker import WorkerSetup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +183,10 @@ def _predict(session: Session, store: RunStore, planned: Plan, watch: Watch) -> 
     """Ask for everything that is missing."""
     spec = session.spec
     suspects = find_suspects(store.read_events())
-    total = len({bytes.fromhex(key) for path in planned.files for _, _, key in plan.read_keys(path) if key})
+    total = len({bytes.fromhex(key) for path in planned.files for _, _, key in plan_file.read_keys(path) if key})
     ledger = Ledger(store=store, total=total, counts=Counter(store.statuses), watch=watch.progress)
-    batches = plan.due(
-        plan.batches(planned.files, session.batch_size, store.is_done),
+    batches = plan_file.due(
+        plan_file.batches(planned.files, session.batch_size, store.is_done),
         store.is_done,
         batch_invariant=session.capabilities.batch_invariant,
         size=session.batch_size,
@@ -255,7 +255,7 @@ def _problems(session: Session, planned: Plan) -> list[predictions_file.Problem]
     if session.reference.target != "harness.models.predictions_file:Predictions":
         return []
     hand_in = predictions_file.read(Path(session.reference.argument or str(session.reference.arguments["file"])))
-    slots = {(sample_id, repeat) for path in planned.files for sample_id, repeat, _ in plan.read_keys(path)}
+    slots = {(sample_id, repeat) for path in planned.files for sample_id, repeat, _ in plan_file.read_keys(path)}
     problems = [*hand_in.problems, *hand_in.unknown(slots)]
     return sorted(problems, key=lambda problem: problem.line)
 
@@ -337,7 +337,7 @@ def dry_run(spec: RunSpec, watch: Watch) -> dict[str, Any]:
             seed=spec.seed,
             notice=watch.notice,
         )
-        requests = {key for path in planned.files for _, _, key in plan.read_keys(path) if key}
+        requests = {key for path in planned.files for _, _, key in plan_file.read_keys(path) if key}
     return {
         "out": str(session.out),
         "model": session.identity,

@@ -15,10 +15,10 @@ from harness.explain import planned
 from harness.imaging import crops, drawing, masks
 from harness.imaging.media_store import MediaStore
 from harness.metrics.metric import Metric
-from harness.plan import PlannedRequest
 from harness.records import Mask, Media, Prediction, Sample, VisualPrompt
 from harness.records.codec import request_from_json, sha256_text
-from harness.scoring import score_files
+from harness.runs.plan_file import PlannedRequest
+from harness.scoring.score import score_files
 from harness.tasks.plug_ins import load_metric
 from harness.tasks.spec import TaskSpec
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from harness.errors import SpecError, nearest
 from harness.metrics.metric import Metric
-from harness.plan import PlannedRequest
 from harness.planning import read_cells
 from harness.records import Json, Prediction, Request, Sample
 from harness.records.codec import request_from_json, sample_from_json, to_json
-from harness.scoring import score_files
-from harness.store import CHECK_BYTES, LINE_CHECK, read_prediction, read_run
+from harness.runs.plan_file import PlannedRequest
+from harness.runs.store import CHECK_BYTES, LINE_CHECK, read_prediction, read_run
+from harness.scoring.score import score_files
 from harness.tasks.catalog import index
 from harness.tasks.plug_ins import load_metric
 from harness.tasks.spec import TaskSpec

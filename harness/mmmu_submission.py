@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import plan
 from harness.errors import SpecError
 from harness.metrics.answers.choice import reply
 from harness.planning import read_cells
 from harness.records import Prediction, Sample
-from harness.store import RunStore, read_run
+from harness.runs import plan_file
+from harness.runs.store import RunStore, read_run
 from harness.tasks.catalog import index
 from harness.text.choices.mmmu import mmmu
 
@@ -69,7 +69,7 @@ def write_submission(path: Path, found: Submission) -> None:
 
 
 def _pairs(store: RunStore, task: str) -> Iterator[tuple[Sample, Prediction | None]]:
-    for row in plan.read(store.path / "plan" / f"{task}.parquet"):
+    for row in plan_file.read(store.path / "plan" / f"{task}.parquet"):
         if not row.repeat:
             yield row.sample, store.prediction(row.key) if row.key else None
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import plan
 from harness.data.manifest import Prepared, prepare, read_manifest
 from harness.data.releases.reader import ReleaseAbsentError
 from harness.data.train_prior import TrainPrior
@@ -18,7 +17,8 @@ from harness.errors import DataError, SpecError
 from harness.records import Capabilities, Json, Prior, Sample, VisualPrompt
 from harness.records.codec import canonical, to_json
 from harness.requests.build import build_request, request_key, support, visual_prompts
-from harness.store import write_atomically
+from harness.runs import plan_file
+from harness.runs.store import write_atomically
 from harness.tasks.spec import GroupSpec, TaskSpec
 
 PHANTOM = "phantom"
@@ -224,7 +224,7 @@ def write_plan(
                 continue
         rows = _Rows(cell, cell.task.asked_of(roots.kind), capabilities, identity, seed, kept, prior)
         path = result.file(cell.task.task)
-        plan.write(path, rows)
+        plan_file.write(path, rows)
         if rows.lacking:
             reason, count = rows.lacking.most_common(1)[0]
             cell.unsupported = f"{reason} ({count} of {cell.samples} samples)"
@@ -267,12 +267,12 @@ class _Rows:
     lacking: Counter[str] = field(default_factory=Counter)
     fallbacks: set[str] = field(default_factory=set)
 
-    def __iter__(self) -> Iterator[plan.PlannedRequest]:
+    def __iter__(self) -> Iterator[plan_file.PlannedRequest]:
         for sample in read_manifest(self.cell.prepared.manifest):
             if self.kept is None or sample.id in self.kept:
                 yield from self._rows(sample)
 
-    def _rows(self, sample: Sample) -> Iterator[plan.PlannedRequest]:
+    def _rows(self, sample: Sample) -> Iterator[plan_file.PlannedRequest]:
         task = self.task
         prompts, defect = _prompts(task, sample)
         found = support(task, prompts, sample, self.capabilities)
@@ -284,20 +284,22 @@ class _Rows:
         prior = self.prior.for_sample(sample) if self.prior is not None else None
         for repeat in range(task.repeats):
             if defect is not None:
-                yield plan.PlannedRequest(sample=sample, repeat=repeat, defect=defect)
+                yield plan_file.PlannedRequest(sample=sample, repeat=repeat, defect=defect)
             else:
                 yield self._row(sample, prompts, repeat, prior)
 
     def _row(
         self, sample: Sample, prompts: Sequence[VisualPrompt], repeat: int, prior: Prior | None
-    ) -> plan.PlannedRequest:
+    ) -> plan_file.PlannedRequest:
         request = build_request(
             self.task, sample, prompts, self.capabilities, seed=self.seed, repeat=repeat, prior=prior
         )
         request = replace(request, key=request_key(request, self.identity))
         text = canonical(to_json(request))
-        size_class = plan.size_class(sample)
-        return plan.PlannedRequest(sample=sample, repeat=repeat, key=request.key, size_class=size_class, request=text)
+        size_class = plan_file.size_class(sample)
+        return plan_file.PlannedRequest(
+            sample=sample, repeat=repeat, key=request.key, size_class=size_class, request=text
+        )
 
 
 def _prompts(task: TaskSpec, sample: Sample) -> tuple[tuple[VisualPrompt, ...], str | None]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from harness.ledger import Ledger
+    from harness.runs.engine.progress import Ledger
 
 PLAIN_EVERY_SECONDS = 30.0
 

@@ -7,7 +7,7 @@ from typing import Any
 from harness.examples import TaskExamples
 from harness.models.predictions_file import Problem
 from harness.results import Failure, headline_row
-from harness.store import write_atomically
+from harness.runs.store import write_atomically
 
 FAILURES_SHOWN = 200
 

@@ -11,18 +11,18 @@ from math import fsum
 from pathlib import Path
 from typing import Any, TextIO
 
-from harness import plan
-from harness.aggregate import aggregate
-from harness.aggregate import to_json as row_to_json
-from harness.available import Lacking, Row, available_metrics
-from harness.bounds import Bounds, Spread
 from harness.metrics.metric import Metric, Pair, settle
 from harness.planning import StoredCell, read_cells
 from harness.records import FAULTS, PREDICTION_STATUSES, Json, Prediction, Result, Score
 from harness.records.codec import canonical, to_json
-from harness.scoring import ScoreFile, read_scores, readable, score_files
-from harness.scoring_pool import Asked, score_all
-from harness.store import RunStore, write_atomically
+from harness.runs import plan_file
+from harness.runs.store import RunStore, write_atomically
+from harness.scoring.aggregate import aggregate
+from harness.scoring.aggregate import to_json as row_to_json
+from harness.scoring.availability import Lacking, Row, available_metrics
+from harness.scoring.floor_and_ceiling import Bounds, Spread
+from harness.scoring.parallel import Asked, score_all
+from harness.scoring.score import ScoreFile, read_scores, readable, score_files
 from harness.tasks.spec import GroupSpec, TaskSpec
 
 SCHEMA = 1
@@ -174,7 +174,7 @@ def _pedigree(metric: Metric) -> dict[str, Json]:
 
 def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
     """Yield the pairs of a cell that have a prediction, for metrics that look at all of them first."""
-    for row in plan.read(store.path / "plan" / f"{task.task}.parquet"):
+    for row in plan_file.read(store.path / "plan" / f"{task.task}.parquet"):
         prediction = _prediction(store, row)
         if prediction is not None and prediction.status != "data_error":
             yield readable(row.sample, prediction, task.grammar)
@@ -182,7 +182,7 @@ def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
 
 def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: TextIO) -> Iterator[Asked]:
     """Yield every sample of a cell with its prediction, counting statuses and noting failures."""
-    for row in plan.read(store.path / "plan" / f"{task.task}.parquet"):
+    for row in plan_file.read(store.path / "plan" / f"{task.task}.parquet"):
         prediction = _prediction(store, row)
         status = "not_run" if prediction is None else prediction.status
         tally.counts[status] += 1
@@ -196,13 +196,13 @@ def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: T
             yield sample, row.repeat, prediction
 
 
-def _prediction(store: RunStore, row: plan.PlannedRequest) -> Prediction | None:
+def _prediction(store: RunStore, row: plan_file.PlannedRequest) -> Prediction | None:
     if row.defect is not None:
         return Prediction(key=row.key, status="data_error")
     return store.prediction(row.key)
 
 
-def _failure(task: str, row: plan.PlannedRequest, prediction: Prediction | None) -> Failure:
+def _failure(task: str, row: plan_file.PlannedRequest, prediction: Prediction | None) -> Failure:
     if prediction is None:
         return Failure(task=task, sample_id=row.sample.id, status="not_run", message="not asked yet")
     error = prediction.error

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import SpecError
-from harness.ledger import Ledger
 from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
 from harness.paths import default_cache
 from harness.planning import Cell, DataRoots, Notice, data_roots, prepare_cells
 from harness.records import Capabilities, Json, Resources
 from harness.records.codec import digest
+from harness.runs.engine.progress import Ledger
 from harness.tasks.catalog import index
 from harness.tasks.overrides import with_parameters, with_protocols
 from harness.tasks.spec import GroupSpec, TaskSpec

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from harness import planning
-from harness.available import available_metrics
 from harness.data.manifest import read_manifest
 from harness.errors import HarnessError, SpecError
 from harness.imaging.media_store import MediaStore, with_handles
@@ -18,7 +17,8 @@ from harness.models.baselines import Oracle
 from harness.records import Answer, Prediction, Request, Sample, Size
 from harness.records.codec import to_json as record_to_json
 from harness.requests.build import build_request, visual_prompts
-from harness.scoring import readable, score
+from harness.scoring.availability import available_metrics
+from harness.scoring.score import readable, score
 from harness.tasks.catalog import check_file, index
 from harness.tasks.spec import TaskSpec
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import SpecError
-from harness.store import write_atomically
+from harness.runs.store import write_atomically
 from leaderboard.cells import Cell, entry_cells, published_cells
 from leaderboard.export import as_csv, as_json
 from leaderboard.mapping import place_published

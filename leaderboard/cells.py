@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.metrics import METRICS
-from harness.statistics import wilson_interval
+from harness.scoring.intervals import wilson_interval
 from leaderboard.mapping import Placed, Published
 from leaderboard.means import CountCheck, MeanCheck, digits_of
 from leaderboard.runs import Block, Data, Entry, Number

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.store import write_atomically
+from harness.runs.store import write_atomically
 from reference_model.checkpoint import load_model, save_model
 from reference_model.handover import finished_model, stage_folder
 from reference_model.recipe import Recipe

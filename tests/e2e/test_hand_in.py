@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness import plan
 from harness.imaging import masks
 from harness.records import Sample
+from harness.runs import plan_file
 
 
 def write(path: Path, lines: list[Any]) -> Path:
@@ -79,7 +79,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     out = tmp_path_factory.mktemp("oracle") / "run"
     words = ["run", "--tasks", "samed2d_seg", "--model", "baseline:empty", "--data-root", "phantom", "--ray", "off"]
     CliRunner().invoke(main, [*words, "--max-failures", "100%", "--out", str(out)])
-    rows = plan.read(out / "plan" / "samed2d_seg.parquet")
+    rows = plan_file.read(out / "plan" / "samed2d_seg.parquet")
     return sorted((row.sample for row in rows), key=lambda sample: sample.id)
 
 

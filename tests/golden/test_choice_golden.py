@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from harness.aggregate import aggregate
 from harness.metrics.answers import choice, closed, judge
 from harness.metrics.metric import Metric, Outcome, sample_values
 from harness.records import Prediction, Sample, Score, Target
-from harness.scoring import score
+from harness.scoring.aggregate import aggregate
+from harness.scoring.score import score
 from harness.text.choices.mmmu import mmmu_candidates
 from harness.text.choices.similarity import likeness, omnimedvqa
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.aggregate import aggregate
 from harness.metrics.answers.short_answer import METRICS
 from harness.records import Result, Score, ScoreStatus
+from harness.scoring.aggregate import aggregate
 
 STATUSES: tuple[ScoreStatus, ...] = ("ok", "ok", "ok", "unparsed", "undefined", "unjudged", "scorer_error")
 METRIC = next(metric for metric in METRICS if (metric.name, metric.protocol) == ("token_prf", "standard"))

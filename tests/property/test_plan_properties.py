@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import plan
-from harness.plan import Ask, PlannedRequest
 from harness.records import Sample
+from harness.runs import plan_file
+from harness.runs.plan_file import Ask, PlannedRequest
 
 NUMBERS = st.lists(st.integers(0, 40), max_size=60)
 
@@ -26,8 +26,8 @@ def planned(tasks: list[list[int]], size: int) -> list[list[Ask]]:
                 PlannedRequest(sample=Sample(id=str(n)), repeat=0, key=key(n), size_class=n % 3, request="{}")
                 for n in numbers
             ]
-            plan.write(path, rows)
-        return list(plan.batches(paths, size))
+            plan_file.write(path, rows)
+        return list(plan_file.batches(paths, size))
 
 
 def keys(batches: list[list[Ask]]) -> list[str]:
@@ -60,7 +60,7 @@ def test_what_is_due_is_what_is_missing(cut: list[int], done: set[int], size: in
     numbers = iter(range(60))
     whole = [[Ask(key(n), "{}", str(n)) for n, _ in zip(numbers, range(length), strict=False)] for length in cut]
     finished = {key(n) for n in done}
-    due = list(plan.due(whole, finished.__contains__, batch_invariant=batch_invariant, size=size))
+    due = list(plan_file.due(whole, finished.__contains__, batch_invariant=batch_invariant, size=size))
     missing = [name for name in keys(whole) if name not in finished]
     assert [name for name in keys(due) if name not in finished] == missing
     if batch_invariant:

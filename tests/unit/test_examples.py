@@ -8,8 +8,8 @@ import pytest
 from harness import examples
 from harness.evaluation import evaluate
 from harness.examples import Pictures, Rank, choose
+from harness.runs.store import RunStore, read_run
 from harness.session import RunSpec
-from harness.store import RunStore, read_run
 from harness.tasks.catalog import index
 from harness.tasks.spec import TaskSpec, Terms
 

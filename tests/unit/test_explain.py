@@ -13,7 +13,6 @@ from harness.evaluation import evaluate
 from harness.explain import Explanation, Value, as_json, explain, stored_prediction
 from harness.explain_text import text
 from harness.imaging import masks
-from harness.plan import PlannedRequest
 from harness.records import (
     Box,
     Crop,
@@ -32,8 +31,9 @@ from harness.records import (
     TextPart,
     Turn,
 )
+from harness.runs.plan_file import PlannedRequest
+from harness.runs.store import RunStore
 from harness.session import RunSpec
-from harness.store import RunStore
 from harness.tasks.catalog import index
 from tests.support.tiny_vqa_rad import write_release
 

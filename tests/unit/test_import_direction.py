@@ -80,7 +80,7 @@ def test_imports_are_absolute() -> None:
 
 
 def test_only_the_cluster_imports_ray() -> None:
-    assert importers("ray") == {"harness.cluster"}
+    assert importers("ray") == {"harness.runs.engine.cluster"}
 
 
 def test_the_harness_imports_neither_of_the_other_packages() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.ledger import Ledger
 from harness.progress import ProgressBar
-from harness.store import RunStore
+from harness.runs.engine.progress import Ledger
+from harness.runs.store import RunStore
 
 
 def _ledger(done: int) -> Ledger:

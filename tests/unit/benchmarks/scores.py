@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.paired_scores import SCORES, Number
 from harness import metrics
 from harness.records import Score
-from harness.scoring import ScoreFile, score_files
+from harness.scoring.score import ScoreFile, score_files
 
 
 def write_scores(run: Path, number: Number, values: Mapping[str, float | None], strata: Mapping[str, str]) -> None:

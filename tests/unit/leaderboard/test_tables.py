@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.statistics import wilson_interval
+from harness.scoring.intervals import wilson_interval
 from leaderboard.cells import Cell, entry_cells, published_cells, table_name
 from leaderboard.mapping import Family, place_published
 from leaderboard.means import check_means, impossible_counts

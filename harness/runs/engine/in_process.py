@@ -1,4 +1,4 @@
-"""Plan -> predict -> store in this process: the reference semantics that `harness.cluster` keeps on Ray."""
+"""Plan -> predict -> store in this process: the reference semantics that `harness.runs.engine.cluster` keeps on Ray."""
 
 import os
 import sys
@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from harness.interruption import Interruption
-from harness.ledger import Ledger, Suspects, find_suspects
-from harness.plan import Ask
-from harness.worker import Worker, WorkerSetup, stdout_to_stderr
+from harness.runs.engine.progress import Ledger, Suspects, find_suspects
+from harness.runs.engine.signals import Interruption
+from harness.runs.engine.worker import Worker, WorkerSetup, stdout_to_stderr
+from harness.runs.plan_file import Ask
 
 __all__ = ["Ledger", "Suspects", "WorkerSetup", "find_suspects", "run_in_process"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.aggregate import aggregate, to_json
 from harness.metrics.metric import Floats, Metric, Outcome, Stats
 from harness.records import Result, Score
+from harness.scoring.aggregate import aggregate, to_json
 
 
 def ratios(sums: Floats) -> Floats:

@@ -8,7 +8,7 @@ import pytest
 from harness.imaging import masks
 from harness.metrics import METRICS, Metric, Outcome, find
 from harness.records import Entity, Prediction, PredictionStatus, Sample, Target
-from harness.scoring import ScoreFile, read_scores, score, score_files
+from harness.scoring.score import ScoreFile, read_scores, score, score_files
 from tests.support.metric_cases import pairs
 
 SIZE = (4, 4)
@@ -122,7 +122,7 @@ def test_a_metric_that_raises_is_a_scorer_error_of_that_sample() -> None:
 
 
 def test_scores_survive_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.scoring.ROWS_PER_GROUP", 2)
+    monkeypatch.setattr("harness.scoring.score.ROWS_PER_GROUP", 2)
     predictions = [predicted(masks=(masks.full(SIZE),)), predicted("timeout"), predicted("empty")]
     samples = [PRESENT, PRESENT, ABSENT]
     rows = [score(DICE, sample, 1, item) for sample, item in zip(samples, predictions, strict=True)]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import plan
 from harness.errors import InterruptedRunError
-from harness.plan import Ask, PlannedRequest
 from harness.records import Media, Sample
+from harness.runs import plan_file
+from harness.runs.plan_file import Ask, PlannedRequest
 
 
 def key(number: int) -> str:
@@ -32,9 +32,9 @@ def sample_numbers(batches: list[list[Ask]]) -> list[list[int]]:
 
 def test_rows_come_back_as_they_were_in_the_order_of_the_release(tmp_path: Path) -> None:
     rows = [row(3, kind=2), row(1, repeat=1), PlannedRequest(sample=Sample(id="d/test/x"), repeat=0, defect="no file")]
-    plan.write(tmp_path / "plan" / "a.parquet", rows)
-    assert list(plan.read(tmp_path / "plan" / "a.parquet")) == rows
-    assert list(plan.read_keys(tmp_path / "plan" / "a.parquet")) == [
+    plan_file.write(tmp_path / "plan" / "a.parquet", rows)
+    assert list(plan_file.read(tmp_path / "plan" / "a.parquet")) == rows
+    assert list(plan_file.read_keys(tmp_path / "plan" / "a.parquet")) == [
         ("d/test/3", 0, key(3)),
         ("d/test/1", 1, key(1)),
         ("d/test/x", 0, ""),
@@ -42,9 +42,9 @@ def test_rows_come_back_as_they_were_in_the_order_of_the_release(tmp_path: Path)
 
 
 def test_a_plan_without_rows_is_a_plan(tmp_path: Path) -> None:
-    plan.write(tmp_path / "a.parquet", [])
-    assert list(plan.read(tmp_path / "a.parquet")) == []
-    assert list(plan.batches([tmp_path / "a.parquet"], 4)) == []
+    plan_file.write(tmp_path / "a.parquet", [])
+    assert list(plan_file.read(tmp_path / "a.parquet")) == []
+    assert list(plan_file.batches([tmp_path / "a.parquet"], 4)) == []
 
 
 def test_a_plan_that_cannot_be_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,30 +55,30 @@ def test_a_plan_that_cannot_be_finished_leaves_nothing(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", refuse)
     with pytest.raises(InterruptedRunError, match=r"a\.parquet: cannot be written: No space left on device"):
-        plan.write(tmp_path / "a.parquet", [row(1)])
+        plan_file.write(tmp_path / "a.parquet", [row(1)])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_batches_hold_alike_sizes_then_keys_and_leave_out_what_cannot_be_asked(tmp_path: Path) -> None:
     rows = [row(n, kind=n % 2) for n in range(6)]
     defect = PlannedRequest(sample=Sample(id="d/test/x"), repeat=0, defect="no file")
-    plan.write(tmp_path / "a.parquet", [*rows, defect])
-    found = sample_numbers(list(plan.batches([tmp_path / "a.parquet"], 4)))
+    plan_file.write(tmp_path / "a.parquet", [*rows, defect])
+    found = sample_numbers(list(plan_file.batches([tmp_path / "a.parquet"], 4)))
     by_key = sorted(range(6), key=lambda n: (n % 2, key(n)))
     assert found == [by_key[:4], by_key[4:]]
 
 
 def test_a_request_that_two_tasks_share_is_asked_in_the_first(tmp_path: Path) -> None:
-    plan.write(tmp_path / "a.parquet", [row(1), row(2)])
-    plan.write(tmp_path / "b.parquet", [row(2), row(3)])
-    found = sample_numbers(list(plan.batches([tmp_path / "a.parquet", tmp_path / "b.parquet"], 4)))
+    plan_file.write(tmp_path / "a.parquet", [row(1), row(2)])
+    plan_file.write(tmp_path / "b.parquet", [row(2), row(3)])
+    found = sample_numbers(list(plan_file.batches([tmp_path / "a.parquet", tmp_path / "b.parquet"], 4)))
     assert [sorted(batch) for batch in found] == [[1, 2], [3]]
 
 
 def test_batches_do_not_cross_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "ROWS_PER_GROUP", 3)
-    plan.write(tmp_path / "a.parquet", [row(n) for n in range(7)])
-    found = sample_numbers(list(plan.batches([tmp_path / "a.parquet"], 2)))
+    monkeypatch.setattr(plan_file, "ROWS_PER_GROUP", 3)
+    plan_file.write(tmp_path / "a.parquet", [row(n) for n in range(7)])
+    found = sample_numbers(list(plan_file.batches([tmp_path / "a.parquet"], 2)))
     assert [len(batch) for batch in found] == [2, 1, 2, 1, 1]
     assert [sorted(found[0] + found[1]), sorted(found[2] + found[3]), found[4]] == [[0, 1, 2], [3, 4, 5], [6]]
 
@@ -86,43 +86,43 @@ def test_batches_do_not_cross_row_groups(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_batch_invariant_model_gets_full_batches_of_what_is_missing() -> None:
     done = {key(n) for n in (0, 1, 4)}
     whole = [asks(0, 1, 2), asks(3, 4, 5), asks(6)]
-    found = plan.due(whole, done.__contains__, batch_invariant=True, size=3)
+    found = plan_file.due(whole, done.__contains__, batch_invariant=True, size=3)
     assert sample_numbers(list(found)) == [[2, 3, 5], [6]]
 
 
 def test_any_other_model_gets_its_batches_as_they_were_cut() -> None:
     done = {key(n) for n in (0, 1, 2, 4)}
     whole = [asks(0, 1, 2), asks(3, 4, 5), asks(6)]
-    found = plan.due(whole, done.__contains__, batch_invariant=False, size=3)
+    found = plan_file.due(whole, done.__contains__, batch_invariant=False, size=3)
     assert sample_numbers(list(found)) == [[3, 4, 5], [6]]
 
 
 def test_nothing_is_due_when_all_is_done() -> None:
     for batch_invariant in (True, False):
-        assert list(plan.due([asks(0, 1)], lambda _: True, batch_invariant=batch_invariant, size=2)) == []
+        assert list(plan_file.due([asks(0, 1)], lambda _: True, batch_invariant=batch_invariant, size=2)) == []
 
 
 def test_size_class_is_the_bit_length_of_the_pixels() -> None:
     image = Media(path="a.png", sha256=None, size=(16, 16))
     volume = Media(path="a.nii.gz", sha256=None, kind="volume", size=(4, 16, 16))
     unreadable = Media(path="b.png", sha256=None)
-    assert plan.size_class(Sample(id="a")) == 0
-    assert plan.size_class(Sample(id="a", media=(unreadable,))) == 0
-    assert plan.size_class(Sample(id="a", media=(image,))) == 9
-    assert plan.size_class(Sample(id="a", media=(image, volume))) == (256 + 1024).bit_length()
+    assert plan_file.size_class(Sample(id="a")) == 0
+    assert plan_file.size_class(Sample(id="a", media=(unreadable,))) == 0
+    assert plan_file.size_class(Sample(id="a", media=(image,))) == 9
+    assert plan_file.size_class(Sample(id="a", media=(image, volume))) == (256 + 1024).bit_length()
 
 
 def test_row_groups_that_are_finished_are_left_out_and_the_other_batches_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "ROWS_PER_GROUP", 3)
+    monkeypatch.setattr(plan_file, "ROWS_PER_GROUP", 3)
     path = tmp_path / "a.parquet"
-    plan.write(path, [row(n) for n in (0, 1, 2, 3, 4, 5, 2, 6)])
-    whole = list(plan.batches([path], 2))
+    plan_file.write(path, [row(n) for n in (0, 1, 2, 3, 4, 5, 2, 6)])
+    whole = list(plan_file.batches([path], 2))
     done = {key(n) for n in (3, 4, 5, 6)}
-    assert list(plan.batches([path], 2, done.__contains__)) == whole[:2]
+    assert list(plan_file.batches([path], 2, done.__contains__)) == whole[:2]
 
 
 def test_a_request_that_stands_twice_in_a_task_is_asked_once(tmp_path: Path) -> None:
-    plan.write(tmp_path / "a.parquet", [row(1), row(2), row(1)])
-    assert sorted(sample_numbers(list(plan.batches([tmp_path / "a.parquet"], 4)))[0]) == [1, 2]
+    plan_file.write(tmp_path / "a.parquet", [row(1), row(2), row(1)])
+    assert sorted(sample_numbers(list(plan_file.batches([tmp_path / "a.parquet"], 4)))[0]) == [1, 2]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records import Json
-from harness.store import RunStore
+from harness.runs.store import RunStore
 
 
 def performance_of(store: RunStore) -> dict[str, Json]:

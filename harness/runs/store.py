@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.errors import DataError, SpecError
-from harness.journal import Journal, disk_error
 from harness.records import Json, Prediction
 from harness.records.codec import canonical, prediction_from_json
+from harness.runs.append_log import Journal, disk_error
 
 SCHEMA = 1
 STATUS_EVERY_SECONDS = 1.0

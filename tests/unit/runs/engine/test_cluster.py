@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-import harness.cluster
-from harness.cluster import QUIET, Cluster, ClusterOptions, _Library, connected, gpus_here, versions
 from harness.errors import InterruptedRunError, ModelError, SpecError
 from harness.imaging.volumes import unpack
-from harness.ledger import Ledger
 from harness.models.resolve import ModelReference
-from harness.plan import Ask
 from harness.records import Prediction, Resources
-from harness.store import RunStore
-from harness.worker import Finished, WorkerSetup, to_finished
+from harness.runs.engine import cluster as cluster_module
+from harness.runs.engine.cluster import QUIET, Cluster, ClusterOptions, _Library, connected, gpus_here, versions
+from harness.runs.engine.progress import Ledger
+from harness.runs.engine.worker import Finished, WorkerSetup, to_finished
+from harness.runs.plan_file import Ask
+from harness.runs.store import RunStore
 
 SETUP = WorkerSetup(reference=ModelReference(text="scripted", target="m:C"), roots=())
 Behaviour = Callable[[list[str]], Any]
@@ -188,7 +188,7 @@ def test_an_actor_that_does_not_return_is_killed_and_its_sample_a_timeout(
     cluster: Callable[..., Cluster], store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 100_000, 50))
-    monkeypatch.setattr(harness.cluster, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(cluster_module, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     batch = [*asks("a"), Ask(key("hang"), "hang", "d/test/hang")]
     ray = PaperRay()
     cluster(ray).run(iter([batch]))

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from harness.performance import performance_of
-from harness.store import RunStore
+from harness.runs.performance import performance_of
+from harness.runs.store import RunStore
 
 
 def _run(folder: Path, events: list[dict[str, object]], predictions: list[dict[str, object]]) -> RunStore:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import scoring_pool
-from harness.available import Row
 from harness.metrics import bind, find, settle
-from harness.scoring_pool import Asked, score_all
+from harness.scoring import parallel
+from harness.scoring.availability import Row
+from harness.scoring.parallel import Asked, score_all
 from harness.tasks.spec import MetricUse
 from tests.support.metric_cases import pairs
 
@@ -28,9 +28,9 @@ def asked(count: int) -> list[Asked]:
 
 
 def test_several_cores_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring_pool, "CHUNK", 10)
+    monkeypatch.setattr(parallel, "CHUNK", 10)
     here = list(score_all(rows(), asked(95), 95, Path(), cores=1))
-    monkeypatch.setattr(scoring_pool, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(parallel, "WORTH_SECONDS", 0.0)
     there = list(score_all(rows(), iter(asked(95)), 95, Path(), cores=2))
     assert there == here
     assert [one[1] for one, _ in there] == list(range(95))
@@ -38,7 +38,7 @@ def test_several_cores_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_little_work_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring_pool, "_on_all_cores", None)
+    monkeypatch.setattr(parallel, "_on_all_cores", None)
     assert len(list(score_all(rows(), asked(300), 300, Path(), cores=2))) == 300
 
 

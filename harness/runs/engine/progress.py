@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.models import answer_check
-from harness.plan import Ask
 from harness.records import FAULTS, ErrorInfo, PredictionStatus
-from harness.store import RunStore
-from harness.worker import Finished, to_finished
+from harness.runs.engine.worker import Finished, to_finished
+from harness.runs.plan_file import Ask
+from harness.runs.store import RunStore
 
 
 @dataclass(slots=True)

@@ -9,8 +9,7 @@ import numpy as np
 
 from harness.metrics.metric import Floats, Metric
 from harness.records import Json, Result, Score
-from harness.score_table import Flags, Ints, ScoreTable, clusters_by_stratum, read_columns, rows_by_stratum
-from harness.statistics import (
+from harness.scoring.intervals import (
     FEWEST_CLUSTERS,
     NO_INTERVAL,
     Estimator,
@@ -19,6 +18,7 @@ from harness.statistics import (
     intervals,
     weight_intervals,
 )
+from harness.scoring.score_table import Flags, Ints, ScoreTable, clusters_by_stratum, read_columns, rows_by_stratum
 
 _NO_VALUE = "no sample has a defined value"
 

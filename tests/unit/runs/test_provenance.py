@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from harness.provenance import session_record
+from harness.runs.provenance import session_record
 
 
 def test_secrets_in_model_arguments_are_masked() -> None:

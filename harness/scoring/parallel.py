@@ -6,9 +6,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from harness.available import Row
 from harness.records import Prediction, Sample, Score
-from harness.scoring import score
+from harness.scoring.availability import Row
+from harness.scoring.score import score
 from harness.tasks.plug_ins import load_metric
 from harness.tasks.spec import MetricUse
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-import harness.store
 from harness.errors import DataError, InterruptedRunError, SpecError
-from harness.journal import BLOCK_BYTES, Journal
 from harness.records import Mask, Prediction, SoftMask
-from harness.store import RunStore, read_prediction, read_run, write_atomically
-from harness.worker import to_finished
+from harness.runs import store as store_module
+from harness.runs.append_log import BLOCK_BYTES, Journal
+from harness.runs.engine.worker import to_finished
+from harness.runs.store import RunStore, read_prediction, read_run, write_atomically
 
 RUN = {"model": {"id": "scripted"}, "seed": 0, "tasks": ("a", "b")}
 
@@ -215,7 +215,7 @@ def test_lines_are_synced_by_the_budget_of_time(tmp_path: Path, monkeypatch: pyt
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
     now = [100.0]
-    monkeypatch.setattr("harness.journal.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("harness.runs.append_log.time.monotonic", lambda: now[0])
     journal = Journal(tmp_path / "lines")
     journal.open()
     for seconds in (0.2, 0.2, 0.7, 0.2):
@@ -226,7 +226,7 @@ def test_lines_are_synced_by_the_budget_of_time(tmp_path: Path, monkeypatch: pyt
 
 
 def test_large_masks_move_to_a_blob_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness.store, "BLOB_ABOVE_BYTES", 200)
+    monkeypatch.setattr(store_module, "BLOB_ABOVE_BYTES", 200)
     mask = Mask(size=(4, 4), counts="0" * 300)
     finished = to_finished(Prediction(key=key("a"), status="ok", masks=(mask,), text="seen"))
     store = opened(tmp_path)
@@ -256,7 +256,7 @@ def test_large_masks_move_to_a_blob_and_come_back(tmp_path: Path, monkeypatch: p
 def test_large_soft_masks_move_to_a_blob_and_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masks: tuple[Mask, ...]
 ) -> None:
-    monkeypatch.setattr(harness.store, "BLOB_ABOVE_BYTES", 200)
+    monkeypatch.setattr(store_module, "BLOB_ABOVE_BYTES", 200)
     soft = SoftMask(size=(4, 4), levels=(0.25, 0.5), data="A" * 300)
     wanted = Prediction(key=key("a"), status="ok", masks=masks, soft_masks=(soft,))
     finished = to_finished(wanted)
@@ -371,7 +371,7 @@ def test_a_refused_replacement_leaves_the_old_file_and_no_other(
 
 def test_status_is_written_at_most_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("harness.store.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("harness.runs.store.time.monotonic", lambda: now[0])
     store = RunStore(tmp_path)
     seen = []
     for seconds, at_once in ((0.0, False), (0.5, False), (0.6, True), (1.7, False)):

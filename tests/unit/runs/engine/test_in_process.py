@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-import harness.worker
 from harness.errors import DataError, ModelError, SpecError
-from harness.interruption import Interruption, TerminatedError
-from harness.ledger import Ledger, find_suspects
 from harness.models.resolve import ModelReference
-from harness.plan import Ask
 from harness.records import Answer, Capabilities, ErrorInfo, Media, MediaPart, Prediction, Request, TextPart, Turn
 from harness.records.codec import canonical, prediction_from_json, to_json
-from harness.runner import Watchdog, run_in_process
-from harness.store import RunStore
-from harness.worker import Worker, WorkerSetup, stdout_to_stderr, to_finished
+from harness.runs.engine import worker as worker_module
+from harness.runs.engine.in_process import Watchdog, run_in_process
+from harness.runs.engine.progress import Ledger, find_suspects
+from harness.runs.engine.signals import Interruption, TerminatedError
+from harness.runs.engine.worker import Worker, WorkerSetup, stdout_to_stderr, to_finished
+from harness.runs.plan_file import Ask
+from harness.runs.store import RunStore
 
 Predict = Callable[[Sequence[Request]], object]
 
@@ -69,7 +69,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Model], Model]:
     """Have workers build this model."""
 
     def use(model: Model) -> Model:
-        monkeypatch.setattr(harness.worker, "build", lambda _: model)
+        monkeypatch.setattr(worker_module, "build", lambda _: model)
         return model
 
     return use
@@ -457,10 +457,10 @@ def test_the_watchdog_ends_the_process_with_3_and_notes_what_hung(tmp_path: Path
     program = f"""
         import time
         from pathlib import Path
-        from harness.ledger import Ledger
-        from harness.plan import Ask
-        from harness.runner import Watchdog
-        from harness.store import RunStore
+        from harness.runs.engine.progress import Ledger
+        from harness.runs.plan_file import Ask
+        from harness.runs.engine.in_process import Watchdog
+        from harness.runs.store import RunStore
         store = RunStore(Path({str(tmp_path)!r}) / "run")
         store.open({{}})
         with Watchdog(Ledger(store=store, total=9)) as watchdog:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.bounds import Bounds, Spread
 from harness.metrics import find
 from harness.records import Sample, Target
+from harness.scoring.floor_and_ceiling import Bounds, Spread
 
 ROW = find("token_prf", "medplib")
 
@@ -40,7 +40,7 @@ def test_repeats_of_a_sample_count_once() -> None:
 
 
 def test_many_samples_are_thinned_to_the_same_ones_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.bounds.MOST", 20)
+    monkeypatch.setattr("harness.scoring.floor_and_ceiling.MOST", 20)
     samples = questions([("liver", "the")[place % 3 == 0] for place in range(200)])
     shuffled = random.Random(1).sample(samples, len(samples))
     assert bounds(samples) == bounds(shuffled)

@@ -8,16 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness import statistics
 from harness.errors import DataError
-from harness.statistics import (
-    DRAWS,
-    Interval,
-    bootstrap_seed,
-    intervals,
-    resampled_sums,
-    wilson_interval,
-)
+from harness.scoring import intervals as interval_module
+from harness.scoring.intervals import DRAWS, Interval, bootstrap_seed, intervals, resampled_sums, wilson_interval
 
 Floats = NDArray[np.float64]
 
@@ -138,7 +131,7 @@ def test_equal_clusters_give_an_interval_of_no_width_and_say_percentile() -> Non
 
 def test_draws_on_one_side_fall_back_to_percentile(monkeypatch: pytest.MonkeyPatch) -> None:
     draws = np.stack([np.linspace(2.0, 3.0, DRAWS), np.ones(DRAWS)], axis=1)
-    monkeypatch.setattr(statistics, "resampled_sums", lambda *_, **__: draws)
+    monkeypatch.setattr(interval_module, "resampled_sums", lambda *_, **__: draws)
     interval = only(np.tile([0.1, 1.0], (10, 1)))
     assert interval.method == "percentile"
     assert bounds(interval) == pytest.approx((2.025, 2.975), abs=1e-6)

@@ -49,7 +49,7 @@ def _without_secret(word: str) -> str:
 
 def _git_commit() -> str | None:
     """Return the commit of the harness's own checkout, `-dirty` added; None when it is installed from a wheel."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=False)

@@ -24,11 +24,11 @@ from typing import Any, TextIO
 
 from harness.errors import HarnessError, InterruptedRunError, ModelError, SpecError
 from harness.imaging.volumes import packed
-from harness.interruption import Interruption
-from harness.ledger import Ledger
-from harness.plan import Ask
 from harness.records import Resources
-from harness.worker import Finished, Worker, WorkerSetup
+from harness.runs.engine.progress import Ledger
+from harness.runs.engine.signals import Interruption
+from harness.runs.engine.worker import Finished, Worker, WorkerSetup
+from harness.runs.plan_file import Ask
 
 TRIES = 3
 """A sample that is alone on an actor when it dies, so often, is recorded as `model_error`."""

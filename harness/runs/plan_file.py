@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.journal import disk_error
 from harness.records import Sample
 from harness.records.codec import canonical, sample_from_json, sample_to_json
+from harness.runs.append_log import disk_error
 
 ROWS_PER_GROUP = 8192
 ASK_COLUMNS = ["size_class", "key", "request", "sample_id"]

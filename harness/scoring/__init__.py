@@ -1,0 +1,1 @@
+"""Scores of samples, their means and intervals; pure functions of predictions and targets."""
