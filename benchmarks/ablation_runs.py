@@ -20,12 +20,12 @@ from pathlib import Path
 
 from benchmarks.ablation_arms import Arm, Job, jobs_of
 from harness.errors import SpecError
-from harness.evaluation import evaluate
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.setup import RunSpec
 from harness.records import Json
 from harness.records.codec import digest
 from harness.runs.provenance import session_record
 from harness.runs.store import write_atomically
-from harness.session import RunSpec
 from reference_model.checkpoint import CONFIG
 from reference_model.config import ModelConfig
 from reference_model.handover import MODEL, stage_folder

@@ -17,12 +17,12 @@ import numpy as np
 
 from benchmarks.paired_scores import ClusterSums, Number, read_sums
 from harness.errors import HarnessError
-from harness.evaluation import evaluate
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.setup import RunSpec
 from harness.metrics_page import put
 from harness.paths import default_cache
 from harness.records import Json
 from harness.scoring.intervals import Estimator, Interval, bootstrap_seed, intervals
-from harness.session import RunSpec
 from reference_model.adapter import Reference
 from reference_model.handover import MODEL, stage_folder
 from reference_model.recipe_files import load_recipe

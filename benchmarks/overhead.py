@@ -78,8 +78,8 @@ def milliseconds(out: Path) -> float:
 
 def measure(case: Case, root: Path) -> float:
     """Run one case into a folder of its own and return its milliseconds a sample."""
-    from harness.evaluation import evaluate
-    from harness.session import RunSpec
+    from harness.evaluation.evaluate import evaluate
+    from harness.evaluation.setup import RunSpec
 
     folder = root / "run"
     spec = RunSpec(

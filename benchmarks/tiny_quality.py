@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.evaluation import evaluate
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.setup import RunSpec
 from harness.records import Json
 from harness.runs.store import write_atomically
-from harness.session import RunSpec
 from reference_model.adapter import Reference
 from reference_model.training_log import read_log
 

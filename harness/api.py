@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import evaluation
 from harness.errors import SpecError
-from harness.evaluation import Evaluation
-from harness.session import RunSpec
+from harness.evaluation import evaluate as evaluation
+from harness.evaluation.evaluate import Evaluation
+from harness.evaluation.setup import RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from harness.cli.metric.input import EXAMPLES
 from harness.errors import DataError
-from harness.line_readers import EXAMPLES
 from harness.metrics import METRICS, Metric
 from harness.metrics.metric import EmptyCase, Parameter
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from harness.data.manifest import Prepared, read_manifest
 from harness.errors import DataError, SpecError
+from harness.evaluation.planning import DataRoots, Notice, prepare_task
 from harness.imaging import masks
 from harness.imaging.media_store import LocalMedia, MediaStore
-from harness.planning import DataRoots, Notice, prepare_task
 from harness.records import Capabilities, Mask, Request, Sample, VisualPrompt
 from harness.requests.build import build_request, visual_prompts
 from harness.tasks import catalog

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.planning import DataRoots, Notice
+from harness.evaluation.planning import DataRoots, Notice
 from reference_model.data import SetSpec, read_sets
 
 SLOW_SECONDS = 2.0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import SpecError
-from harness.planning import PHANTOM, DataRoots, Notice, data_roots
+from harness.evaluation.planning import PHANTOM, DataRoots, Notice, data_roots
 from reference_model.checkpoint import About, last_step, remove_steps, save_model
 from reference_model.collate import Collator, Pictures
 from reference_model.data import ExampleSet, SetSpec, read_sets

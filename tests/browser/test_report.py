@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.evaluation import evaluate
-from harness.session import RunSpec
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.setup import RunSpec
 
 FLAGS = (
     "--headless",

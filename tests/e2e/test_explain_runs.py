@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.evaluation import evaluate
-from harness.session import RunSpec
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.setup import RunSpec
 from tests.support.tiny_vqa_rad import write_release
 
 KIDNEY = "samed2d/all/ct_00--PhantomAbdomen--case_0000--z_0000--0003"

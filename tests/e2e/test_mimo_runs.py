@@ -10,8 +10,8 @@ import pytest
 
 from harness.data.manifest import read_manifest
 from harness.data.phantoms.defects.mimoseg import plant_mimoseg
+from harness.evaluation.planning import data_roots, prepare_task
 from harness.paths import default_cache
-from harness.planning import data_roots, prepare_task
 from harness.records import Sample
 from harness.records.codec import mask_to_json
 from harness.tasks.catalog import index

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.cli.metric.input import read_pair
 from harness.imaging import masks
-from harness.line_readers import read_pair
 from harness.metrics import Metric, Outcome, settle
 from harness.metrics.metric import LineKind, Pair
 from harness.metrics.retrieval import matrix_outcome

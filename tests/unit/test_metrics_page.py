@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.metric.input import EXAMPLES, KEYS
+from harness.cli.metric.lines import run
 from harness.errors import DataError
-from harness.line_readers import EXAMPLES, KEYS
-from harness.metric_lines import run
 from harness.metrics import METRICS, names
 from harness.metrics_page import FAMILIES, MARK, markdown, put, write
 

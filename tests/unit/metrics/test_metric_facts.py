@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.line_readers import read_pair
-from harness.metric_lines import run
+from harness.cli.metric.input import read_pair
+from harness.cli.metric.lines import run
 from harness.metrics import METRICS, Metric, bind, sample_values
 from harness.metrics.metric import EmptyCase, LineKind
 from harness.records import Prediction, Sample, Target

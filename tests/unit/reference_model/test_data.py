@@ -7,8 +7,8 @@ import pytest
 
 from harness.data.manifest import read_manifest
 from harness.errors import DataError, SpecError
+from harness.evaluation.planning import data_roots, prepare_task
 from harness.imaging import masks
-from harness.planning import data_roots, prepare_task
 from harness.records import MediaPart, Points, Region, Request, TextPart, Turn
 from harness.tasks import catalog
 from reference_model.asking import question_of

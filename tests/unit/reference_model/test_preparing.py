@@ -6,7 +6,7 @@ import pytest
 
 from harness.data.phantoms.families import write_releases
 from harness.errors import DataError
-from harness.planning import DataRoots
+from harness.evaluation.planning import DataRoots
 from reference_model import preparing
 from reference_model.data import SetSpec, read_sets
 from reference_model.preparing import prepare_ahead

@@ -1,0 +1,32 @@
+"""The `harness` command. Results go to stdout, words for people to stderr; heavy modules load inside the commands."""
+
+import click
+
+from harness.cli import data, export, run, score, show
+from harness.cli.metric import command as metric
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="medground", prog_name="harness")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
+    """Evaluate medical vision-language models that answer in words and in pixels."""
+    context.obj = debug
+
+
+for command in (
+    show.list_command,
+    show.show,
+    data.validate,
+    data.prepare,
+    run.run,
+    score.score,
+    show.report,
+    show.explain,
+    metric.metric,
+    show.doctor,
+    run.demo,
+    export.export,
+):
+    main.add_command(command)

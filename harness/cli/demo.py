@@ -1,0 +1,47 @@
+"""`harness demo`: drawn patients, three baselines and the reference model on Ray, and the numbers."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.cli.progress_bar import ProgressBar
+from harness.evaluation.evaluate import Evaluation, evaluate
+from harness.evaluation.setup import RunSpec, Watch
+from harness.reports.run_page import table
+from harness.runs.engine.cluster import ray_is_installed
+
+BASELINES = ("baseline:majority", "baseline:center-box", "baseline:otsu")
+REFERENCE = "reference:tiny"
+NEEDED_BY_REFERENCE = ("torch", "transformers", "safetensors")
+SEED = 0
+
+
+def run(out: Path, cache: Path, bar: ProgressBar) -> list[Evaluation]:
+    """Evaluate baselines and the reference model on the group `demo`; return what came out, one evaluation a model."""
+    workers = 2 if ray_is_installed() else 1
+    if workers == 1:
+        bar.notice("ray is not installed: running in this process (pip install 'medground[ray]' for workers)")
+    models: tuple[str, ...] = BASELINES
+    if missing := [name for name in NEEDED_BY_REFERENCE if importlib.util.find_spec(name) is None]:
+        bar.notice(f"{REFERENCE} is left out: it needs {', '.join(missing)} (pip install 'medground[models]')")
+    else:
+        models += (REFERENCE,)
+    runs = []
+    for model in models:
+        bar.notice(f"running {model} on the group demo with {workers} worker{'s' if workers > 1 else ''}")
+        spec = RunSpec(
+            tasks=("demo",),
+            model=model,
+            data_roots=(f"phantom:{SEED}",),
+            out=out / model.replace(":", "-"),
+            workers=workers,
+            cache=cache,
+        )
+        runs.append(evaluate(spec, Watch(notice=bar.notice, progress=bar.show), command=("harness", "demo")))
+    return runs
+
+
+def text(runs: Sequence[Evaluation]) -> str:
+    """Return the tables and where the reports lie."""
+    parts = [f"{table(run.results)}\nreport: {(run.out / 'report.html').resolve()}" for run in runs]
+    return "\n\n".join(parts)

@@ -1,0 +1,1 @@
+"""`harness metric`: JSON lines in, JSON lines out."""

@@ -1,0 +1,43 @@
+"""`harness metric`: try a metric on pairs of your own."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.options import (
+    EXIT_BAD_INPUT,
+    errors_as_exit_codes,
+    say,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@click.argument("name")
+@click.option("--protocol", help="[default: standard, or the metric's first]")
+@click.option("--param", "params", multiple=True, help="k=v; settings of metrics that have them.")
+@click.option("--aggregate", is_flag=True, help="Read the lines as one corpus and add a last line with its values.")
+@click.pass_obj
+def metric(debug: bool, name: str, protocol: str | None, params: tuple[str, ...], aggregate: bool) -> None:
+    """Try a metric on your own pairs: JSON lines on stdin, one JSON line back for each.
+
+    \b
+    For words: echo '{"prediction": "Yes.", "target": "yes"}' | harness metric vqa_accuracy
+    For masks: echo '{"prediction": [[0, 1]], "target": [[1, 1]]}' | harness metric dice --protocol m3d
+
+    'harness list metrics' names the metrics; docs/metrics.md shows a line of each kind, and the parameters.
+    """
+    from harness.cli.metric import lines
+
+    with errors_as_exit_codes(debug):
+        readable = True
+        for line in lines.run(sys.stdin.buffer, name, protocol, params, aggregate=aggregate):
+            readable = readable and line.readable
+            write_json(line.value)
+            if not line.readable:
+                say(f"harness: {line.value['detail']['error']}")
+    sys.exit(0 if readable else EXIT_BAD_INPUT)

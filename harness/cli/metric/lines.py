@@ -1,0 +1,149 @@
+"""`harness metric`: JSON lines in, JSON lines out, to try a metric on pairs of one's own."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import fsum
+
+import numpy as np
+
+from harness.cli.metric.input import parse, read_pair, similarity
+from harness.errors import DataError, SpecError
+from harness.metrics import Metric, Outcome, bind, find, sample_values, settle
+from harness.metrics.metric import Pair, Stats
+from harness.metrics.retrieval import matrix_outcome
+from harness.records import Json, Sample
+from harness.tasks.overrides import read_parameters
+
+COUNTED = ("ok", "unparsed")
+"""Statuses of outcomes that are in the mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLine:
+    """One line of output.
+
+    Attributes:
+        value: What is written.
+        readable: Whether the input line could be read.
+    """
+
+    value: dict[str, Json]
+    readable: bool = True
+
+
+@dataclass(slots=True)
+class _Corpus:
+    """What `--aggregate` sums up, in the order of the lines."""
+
+    metric: Metric
+    values: dict[str, list[float]] = field(default_factory=dict)
+    stats: list[Stats] = field(default_factory=list)
+    undefined: int = 0
+
+    def add(self, outcome: Outcome, values: Mapping[str, float | None]) -> None:
+        if outcome.status not in COUNTED:
+            self.undefined += 1
+            return
+        self.stats.append(outcome.stats)
+        for name, value in values.items():
+            if value is not None:
+                self.values.setdefault(name, []).append(value)
+
+    def line(self) -> OutputLine:
+        values = self._pooled() if self.metric.corpus else self._means()
+        return OutputLine({"aggregate": {"n": len(self.stats), "undefined": self.undefined, "values": values}})
+
+    def _means(self) -> dict[str, Json]:
+        return {
+            name: fsum(self.values[name]) / len(self.values[name]) if self.values.get(name) else None
+            for name in self.metric.values
+        }
+
+    def _pooled(self) -> dict[str, Json]:
+        if not self.stats:
+            return dict.fromkeys(self.metric.values)
+        if self.metric.pool is not None:
+            pooled = self.metric.pool(self.stats, np.ones(len(self.stats)))
+        else:
+            pooled = self.metric.combine(np.asarray([fsum(column) for column in zip(*self.stats, strict=True)]))
+        found = [None if np.isnan(value) else float(value) for value in pooled]
+        return dict(zip(self.metric.values, found, strict=True))
+
+
+def run(
+    lines: Iterable[bytes], name: str, protocol: str | None, params: Sequence[str], *, aggregate: bool
+) -> Iterator[OutputLine]:
+    """Yield one output line per input line, and the corpus's line at the end when `aggregate`.
+
+    Its values are means over the lines, for metrics of a whole corpus the pooled ones. A metric whose scores depend on
+    the other lines, or that scores many at once, sees all lines before the first is answered.
+
+    Raises:
+        SpecError: The metric, its protocol or a parameter does not exist, or what the metric needs is not here.
+    """
+    metric = bind(find(name, protocol), read_parameters(params), "--param")
+    if metric.resource is not None and (missing := metric.resource.missing(metric.bound)) is not None:
+        raise SpecError(f"{metric.name} ({metric.protocol}): {missing.reason}; {missing.remedy}")
+    return _run(lines, metric, aggregate)
+
+
+def _run(lines: Iterable[bytes], metric: Metric, aggregate: bool) -> Iterator[OutputLine]:
+    corpus = _Corpus(metric)
+    numbered = ((f"line {number}", line) for number, line in enumerate(lines, 1) if line.strip())
+    outcomes = _of_matrices(numbered, metric) if metric.line == "retrieval" else _of_pairs(numbered, metric)
+    for outcome in outcomes:
+        yield _unreadable(outcome, metric) if isinstance(outcome, DataError) else _scored(outcome, metric, corpus)
+    if aggregate:
+        yield corpus.line()
+
+
+def _of_matrices(lines: Iterable[tuple[str, bytes]], metric: Metric) -> Iterator[Outcome | DataError]:
+    """Yield what each line, a corpus of its own, is worth, or why it could not be read."""
+    for where, line in lines:
+        try:
+            yield matrix_outcome(metric, similarity(parse(line, where, metric.line), where), where)
+        except DataError as error:
+            yield error
+
+
+def _of_pairs(lines: Iterable[tuple[str, bytes]], metric: Metric) -> Iterator[Outcome | DataError]:
+    """Yield what each line is worth, or why it could not be read or scored."""
+    pairs: Iterator[Pair | DataError] = (_pair(line, where, metric) for where, line in lines)
+    if metric.prepare is not None:
+        read = list(pairs)
+        pairs = iter(read)
+        metric = settle(metric, [pair for pair in read if not isinstance(pair, DataError)])
+    for pair in pairs:
+        if isinstance(pair, DataError):
+            yield pair
+            continue
+        try:
+            yield _with_worst(metric.score(*pair), metric, pair[0])
+        except DataError as error:
+            yield error
+
+
+def _pair(line: bytes, where: str, metric: Metric) -> Pair | DataError:
+    try:
+        return read_pair(parse(line, where, metric.line), where, metric.line)
+    except DataError as error:
+        return error
+
+
+def _with_worst(outcome: Outcome, metric: Metric, sample: Sample) -> Outcome:
+    """Return the outcome with stats: a reply that could not be read is worth the worst value."""
+    return outcome if outcome.stats or outcome.status != "unparsed" else replace(outcome, stats=metric.worst(sample))
+
+
+def _scored(outcome: Outcome, metric: Metric, corpus: _Corpus) -> OutputLine:
+    found = sample_values(metric, outcome.stats) if outcome.status in COUNTED else (None,) * len(metric.values)
+    values = dict(zip(metric.values, found, strict=True))
+    corpus.add(outcome, values)
+    detail = dict(outcome.detail)
+    return OutputLine({"value": found[0], "status": outcome.status, "values": values, "detail": detail})
+
+
+def _unreadable(error: DataError, metric: Metric) -> OutputLine:
+    values = dict.fromkeys(metric.values)
+    line: dict[str, Json] = {"value": None, "status": "error", "values": values, "detail": {"error": str(error)}}
+    return OutputLine(line, readable=False)

@@ -1,0 +1,126 @@
+"""What the commands share: options, progress, words to stderr, results to stdout, and errors as exit codes."""
+
+import errno
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from harness.cli.progress_bar import ProgressBar
+    from harness.evaluation.evaluate import Evaluation
+
+EXIT_BAD_INPUT = 2
+EXIT_RESUMABLE = 3
+EXIT_CTRL_C = 130
+
+TASK_PATH = click.option(
+    "--task-path",
+    "task_paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder with further task files; may be repeated.",
+)
+DATA_ROOT = click.option(
+    "--data-root",
+    "data_roots",
+    multiple=True,
+    help="Folder that holds releases, or phantom[:SEED] for drawn patients; may be repeated.",
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to stdout.")
+PROTOCOL = click.option("--protocol", "protocols", multiple=True, help="Score by this protocol only; may be repeated.")
+PARAM = click.option(
+    "--param", "params", multiple=True, help="METRIC.NAME=VALUE, a setting of the tasks' metrics; may be repeated."
+)
+MAX_FAILURES = click.option(
+    "--max-failures", default="1%", show_default=True, help="N or P%: exit 3 when more samples failed."
+)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return the names in a list that is separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@contextmanager
+def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[None]:
+    """Turn the harness's errors into one message and an exit code."""
+    from harness.errors import HarnessError, InterruptedRunError
+
+    try:
+        yield
+    except InterruptedRunError as error:
+        if debug:
+            raise
+        say(f"harness: {error}")
+        sys.exit(EXIT_RESUMABLE)
+    except OSError as error:
+        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        say(f"harness: {error.filename or 'the disk'}: {error.strerror}. Make room and run the same command again.")
+        sys.exit(EXIT_RESUMABLE)
+    except HarnessError as error:
+        if debug:
+            raise
+        say("\n".join(f"harness: {line}" if index == 0 else line for index, line in enumerate(str(error).split("\n"))))
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt as error:
+        hint = f" Go on with the same command:\n  {' '.join(resume)}" if resume else ""
+        code = getattr(error, "exit_code", EXIT_CTRL_C)
+        say(f"\nharness: stopped by {'Ctrl-C' if code == EXIT_CTRL_C else 'a signal'}; what is finished is kept.{hint}")
+        sys.exit(code)
+
+
+def write_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+@contextmanager
+def progress() -> "Iterator[ProgressBar]":
+    from harness.cli.progress_bar import ProgressBar
+
+    with ProgressBar() as bar:
+        yield bar
+
+
+def finish(result: "Evaluation", as_json: bool, max_failures: str) -> None:
+    """Print the numbers, what went wrong, and where everything lies; leave with the right code."""
+    from harness.reports.run_page import table
+
+    for note in result.notes:
+        say(f"note: {note}")
+    for line in _what_failed(result):
+        say(line)
+    if as_json:
+        write_json(result.results)
+    else:
+        click.echo(table(result.results))
+    say(f"results  {result.out / 'results.json'}\nreport   {result.out / 'report.html'}")
+    if result.exit_code:
+        say(f"harness: {result.faults} samples failed; --max-failures {max_failures} allows {result.allowed}")
+    sys.exit(result.exit_code)
+
+
+MOST_LINES = 20
+
+
+def _what_failed(result: "Evaluation") -> list[str]:
+    problems = [str(problem) for problem in result.problems]
+    broken = [
+        failure for failure in result.failures if failure.status in ("model_error", "timeout", "data_error", "not_run")
+    ]
+    failures = [f"{failure.sample_id}: {failure.status}: {failure.message}" for failure in broken]
+    lines = []
+    for name, items, place in (("problems", problems, "problems.jsonl"), ("failures", failures, "failures.jsonl")):
+        lines += [f"{name.removesuffix('s')}: {item}" for item in items[:MOST_LINES]]
+        if len(items) > MOST_LINES:
+            lines.append(f"... and {len(items) - MOST_LINES} more {name}; see {result.out / place}")
+    return lines

@@ -1,0 +1,148 @@
+"""`harness run` and `harness demo`: evaluate models on tasks."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.options import (
+    AS_JSON,
+    DATA_ROOT,
+    MAX_FAILURES,
+    PARAM,
+    TASK_PATH,
+    errors_as_exit_codes,
+    finish,
+    names,
+    progress,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
+    """Return the arguments of `--model-args k=v,...` or `@file.yaml`, values as JSON where they parse."""
+    from harness.errors import SpecError
+    from harness.models.arguments import parse_arguments
+
+    arguments: dict[str, Any] = {}
+    for part in text:
+        for name, value in parse_arguments(part).items():
+            if name in arguments:
+                raise SpecError(f"--model-args: '{name}' is given twice")
+            arguments[name] = value
+    return arguments
+
+
+@click.command()
+@click.option("--tasks", required=True, help="Tasks and groups, separated by commas.")
+@click.option("--model", required=True, help="NAME[:ARGUMENT], path/file.py:Class or package.module:Class.")
+@click.option("--model-args", multiple=True, help="k=v,... or @file.yaml; values are JSON where they parse.")
+@DATA_ROOT
+@TASK_PATH
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory [default: runs/<model>-<digest>].")
+@click.option("--limit", type=click.IntRange(min=1), help="Samples a task; smaller limits nest in larger ones.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), help="Copies of the model [default: one per GPU, else 1].")
+@click.option("--gpus-per-worker", type=click.FloatRange(min=0), help="[default: what the model asks for]")
+@click.option("--batch-size", help="N or auto (the model's most) [default: 16, or the model's most if that is less].")
+@click.option(
+    "--ray",
+    "ray_address",
+    default="auto",
+    show_default=True,
+    help="auto (local when there are several workers), local, off, or the address of a cluster.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds a sample."
+)
+@PARAM
+@MAX_FAILURES
+@click.option("--dry-run", is_flag=True, help="Show what would be asked, ask nothing.")
+@AS_JSON
+@click.pass_obj
+def run(
+    debug: bool,
+    tasks: str,
+    model: str,
+    model_args: tuple[str, ...],
+    data_roots: tuple[str, ...],
+    task_paths: tuple[Path, ...],
+    out: Path | None,
+    limit: int | None,
+    seed: int,
+    workers: int | None,
+    gpus_per_worker: float | None,
+    batch_size: str | None,
+    ray_address: str,
+    timeout: float,
+    params: tuple[str, ...],
+    max_failures: str,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Evaluate a model on tasks; the same command on the same --out finishes what is missing."""
+    from harness.evaluation import evaluate
+    from harness.evaluation.setup import RunSpec, Watch
+    from harness.runs.engine.worker import stdout_to_stderr
+    from harness.tasks.overrides import read_parameters
+
+    with errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), progress() as bar:
+        spec = RunSpec(
+            tasks=names(tasks),
+            model=model,
+            model_args=_arguments(model_args),
+            data_roots=data_roots,
+            out=out,
+            task_paths=task_paths,
+            limit=limit,
+            seed=seed,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+            batch_size=_batch_size(batch_size),
+            ray=ray_address,
+            timeout=timeout,
+            max_failures=max_failures,
+            parameters=read_parameters(params),
+        )
+        watch = Watch(notice=bar.notice, progress=bar.show)
+        if dry_run:
+            with stdout_to_stderr():
+                planned = evaluate.dry_run(spec, watch)
+            write_json(planned)
+            return
+        with stdout_to_stderr():  # what a model prints, on import too, never mixes with the result
+            result = evaluate.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
+    finish(result, as_json, max_failures)
+
+
+def _batch_size(text: str | None) -> int | str | None:
+    from harness.errors import SpecError
+
+    if text is None or text == "auto":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise SpecError(f"--batch-size {text}: expected a whole number of at least 1, or auto")
+    return int(text)
+
+
+@click.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for the runs."
+)
+@AS_JSON
+@click.pass_obj
+def demo(debug: bool, out: Path, as_json: bool) -> None:
+    """Draw patients, run three baselines and the reference model on them, and print the numbers."""
+    from harness.cli import demo as demonstration
+    from harness.paths import default_cache
+
+    with errors_as_exit_codes(debug), progress() as bar:
+        runs = demonstration.run(out, default_cache(), bar)
+    if as_json:
+        write_json([run.results for run in runs])
+    else:
+        click.echo(demonstration.text(runs))

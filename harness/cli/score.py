@@ -1,0 +1,104 @@
+"""`harness score`: score a run again, or predictions submitted as a file."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.options import (
+    AS_JSON,
+    DATA_ROOT,
+    MAX_FAILURES,
+    PARAM,
+    PROTOCOL,
+    TASK_PATH,
+    errors_as_exit_codes,
+    finish,
+    names,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from harness.evaluation.setup import RunSpec
+
+
+@click.command()
+@click.argument("run_dir", required=False, type=click.Path(path_type=Path))
+@click.option("--tasks", help="Tasks and groups that the predictions answer.")
+@click.option("--predictions", type=click.Path(path_type=Path), help="JSON lines; see docs/hand-in-predictions.md.")
+@DATA_ROOT
+@TASK_PATH
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory for handed-in predictions.")
+@PROTOCOL
+@PARAM
+@MAX_FAILURES
+@AS_JSON
+@click.pass_obj
+def score(
+    debug: bool,
+    run_dir: Path | None,
+    tasks: str | None,
+    predictions: Path | None,
+    data_roots: tuple[str, ...],
+    task_paths: tuple[Path, ...],
+    out: Path | None,
+    protocols: tuple[str, ...],
+    params: tuple[str, ...],
+    max_failures: str,
+    as_json: bool,
+) -> None:
+    """Score a run directory again, or predictions handed in as a file."""
+    from harness.errors import SpecError
+    from harness.evaluation import evaluate
+    from harness.evaluation.setup import Watch
+    from harness.tasks.overrides import read_parameters
+
+    with errors_as_exit_codes(debug), progress() as bar:
+        if run_dir is not None and predictions is None and tasks is None:
+            result = evaluate.rescore(
+                run_dir,
+                task_paths=task_paths,
+                protocols=protocols,
+                parameters=read_parameters(params),
+                max_failures=max_failures,
+            )
+        elif run_dir is None and predictions is not None and tasks is not None:
+            spec = replace(
+                _hand_in_spec(tasks, predictions, data_roots, task_paths, out, max_failures),
+                protocols=protocols,
+                parameters=read_parameters(params),
+            )
+            watch = Watch(notice=bar.notice, progress=bar.show)
+            result = evaluate.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
+        else:
+            raise SpecError("score: expected RUN_DIR, or --tasks with --predictions and --data-root")
+    finish(result, as_json, max_failures)
+
+
+def _hand_in_spec(
+    tasks: str,
+    predictions: Path,
+    data_roots: tuple[str, ...],
+    task_paths: tuple[Path, ...],
+    out: Path | None,
+    max_failures: str,
+) -> "RunSpec":
+    from harness.errors import DataError
+    from harness.evaluation.setup import RunSpec
+
+    if not predictions.is_file():
+        raise DataError(
+            f"--predictions {predictions}: no such file; expected JSON lines, see docs/hand-in-predictions.md"
+        )
+    return RunSpec(
+        tasks=names(tasks),
+        model=f"predictions:{predictions}",
+        data_roots=data_roots,
+        task_paths=task_paths,
+        out=out,
+        max_failures=max_failures,
+        ray="off",
+        batch_size="auto",
+    )

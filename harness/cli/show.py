@@ -1,0 +1,162 @@
+"""`harness list`, `show`, `report`, `explain` and `doctor`: commands that change no number."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.options import (
+    AS_JSON,
+    DATA_ROOT,
+    EXIT_BAD_INPUT,
+    TASK_PATH,
+    errors_as_exit_codes,
+    progress,
+    say,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(["tasks", "models", "metrics", "protocols"]))
+@TASK_PATH
+@AS_JSON
+@click.pass_obj
+def list_command(debug: bool, what: str, task_paths: tuple[Path, ...], as_json: bool) -> None:
+    """List tasks, models, metrics or protocols."""
+    from harness.cli import listing
+
+    with errors_as_exit_codes(debug):
+        rows = listing.rows(what, task_paths)
+        if as_json:
+            write_json(rows)
+        else:
+            click.echo(listing.table(rows))
+
+
+@click.command()
+@click.argument("task")
+@TASK_PATH
+@AS_JSON
+@click.pass_obj
+def show(debug: bool, task: str, task_paths: tuple[Path, ...], as_json: bool) -> None:
+    """Show what a task asks, of which data, and how it is scored."""
+    from harness.cli import listing
+
+    with errors_as_exit_codes(debug):
+        description = listing.describe(task, task_paths)
+        if as_json:
+            write_json(description)
+        else:
+            click.echo(listing.sheet(description))
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@TASK_PATH
+@DATA_ROOT
+@click.option(
+    "--with-images", is_flag=True, help="Show images whatever the terms of the data: for a report that stays here."
+)
+@AS_JSON
+@click.pass_obj
+def report(
+    debug: bool,
+    run_dir: Path,
+    task_paths: tuple[Path, ...],
+    data_roots: tuple[str, ...],
+    with_images: bool,
+    as_json: bool,
+) -> None:
+    """Write report.html of a run again from what the run directory holds.
+
+    With a data root it shows images where the terms of the data allow it; without one, outlines on a plain ground.
+    """
+    from harness.evaluation.evaluate import find_pictures, rescore
+    from harness.evaluation.setup import Watch
+    from harness.paths import default_cache
+
+    with errors_as_exit_codes(debug), progress() as bar:
+        pictures = find_pictures(
+            run_dir,
+            data_roots,
+            with_images=with_images,
+            task_paths=task_paths,
+            cache=default_cache(),
+            watch=Watch(notice=bar.notice),
+        )
+        result = rescore(run_dir, task_paths=task_paths, protocols=(), max_failures="100%", pictures=pictures)
+    page = result.out / "report.html"
+    if as_json:
+        write_json({"report": str(page)})
+    else:
+        click.echo(page)
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("sample_id")
+@click.option("--task", help="Of this task only, where several ask about the sample.")
+@TASK_PATH
+@DATA_ROOT
+@click.option(
+    "--png",
+    type=click.Path(path_type=Path),
+    help="Draw target and prediction to this file: over the image with a data root, else on a plain ground.",
+)
+@AS_JSON
+@click.pass_obj
+def explain(
+    debug: bool,
+    run_dir: Path,
+    sample_id: str,
+    task: str | None,
+    task_paths: tuple[Path, ...],
+    data_roots: tuple[str, ...],
+    png: Path | None,
+    as_json: bool,
+) -> None:
+    """Tell everything that a run knows of one sample."""
+    from harness.paths import default_cache
+    from harness.reports import explain_text
+    from harness.reports.explain import as_json as to_json
+    from harness.reports.explain import explain as explain_sample
+
+    with errors_as_exit_codes(debug), progress() as bar:
+        found = explain_sample(run_dir, sample_id, task=task, task_paths=task_paths)
+        if as_json:
+            write_json([to_json(explanation) for explanation in found])
+        else:
+            click.echo("\n\n".join(explain_text.text(explanation) for explanation in found))
+        if png is not None:
+            drawn = found[0]
+            explain_text.write_picture(png, drawn, data_roots, default_cache(), bar.notice)
+            say(f"picture  {png} ({drawn.task.task})")
+
+
+@click.command()
+@click.option("--fix", is_flag=True, help="Bring WordNet into the cache where this machine has none.")
+@AS_JSON
+@click.pass_obj
+def doctor(debug: bool, fix: bool, as_json: bool) -> None:
+    """Tell what this machine has, what is missing, and what to do about it."""
+    from harness.cli import doctor as examination
+    from harness.cli import listing
+    from harness.paths import default_cache
+    from harness.text import wordnet_install
+
+    with errors_as_exit_codes(debug):
+        if fix:
+            wordnet_install.set_up(default_cache(), say)
+        findings = examination.examine(default_cache())
+        rows = examination.to_json(findings)
+        if as_json:
+            write_json(rows)
+        else:
+            click.echo(listing.table(rows))
+        if not examination.is_sound(findings):
+            sys.exit(EXIT_BAD_INPUT)

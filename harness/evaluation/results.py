@@ -1,0 +1,294 @@
+"""From a run directory to numbers: score what is stored, aggregate, and write results.json, report.html and the rest.
+
+`results.json` is a pure function of the stored predictions, the task versions and the installed packages.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum
+from pathlib import Path
+from typing import Any, TextIO
+
+from harness.evaluation.planning import StoredCell, read_cells
+from harness.metrics.metric import Metric, Pair, settle
+from harness.records import FAULTS, PREDICTION_STATUSES, Json, Prediction, Result, Score
+from harness.records.codec import canonical, to_json
+from harness.runs import plan_file
+from harness.runs.store import RunStore, write_atomically
+from harness.scoring.aggregate import aggregate
+from harness.scoring.aggregate import to_json as row_to_json
+from harness.scoring.availability import Lacking, Row, available_metrics
+from harness.scoring.floor_and_ceiling import Bounds, Spread
+from harness.scoring.parallel import Asked, score_all
+from harness.scoring.score import ScoreFile, read_scores, readable, score_files
+from harness.tasks.spec import GroupSpec, TaskSpec
+
+SCHEMA = 1
+FAILURES_KEPT = 1000
+"""Failures of a cell that the report may show; `failures.jsonl` holds all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A sample without a usable answer, for the report and the terminal."""
+
+    task: str
+    sample_id: str
+    status: str
+    message: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the samples of one cell.
+
+    Attributes:
+        counts: Predictions by status, and `not_run`.
+        unscored: Per metric and protocol, scores that are unjudged or raised.
+        failures: The first of those that failed.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    unscored: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+
+    def coverage(self, wanted: int) -> float:
+        """Return 1 - (data_error + not run + the worst metric's unjudged and scorer_error) / wanted."""
+        lost = self.counts["data_error"] + self.counts["not_run"] + max(self.unscored.values(), default=0)
+        return 1.0 - lost / wanted if wanted else 1.0
+
+
+@dataclass(slots=True)
+class Scored:
+    """The outcome of scoring a run.
+
+    Attributes:
+        results: The content of `results.json`.
+        failures: Of all cells, at most FAILURES_KEPT a cell.
+        wanted: Scores that the supported cells should bring.
+        faults: Samples that `--max-failures` counts.
+    """
+
+    results: dict[str, Json]
+    failures: list[Failure]
+    wanted: int
+    faults: int
+
+
+def score_run(
+    store: RunStore, run: Mapping[str, Json], tasks: Sequence[TaskSpec], groups: Sequence[GroupSpec], folder: Path
+) -> Scored:
+    """Score every stored prediction under every metric of its task and return the results.
+
+    Below `folder` it leaves `scores/`, one parquet file a task, metric and protocol, and `failures.jsonl` with every
+    sample that has no usable answer.
+
+    Args:
+        store: The run directory.
+        run: The content of `run.json`.
+        tasks: The tasks of the run, with the metrics that are wanted.
+        groups: The groups of the run.
+        folder: The run directory, or another folder to leave the run as it is.
+    """
+    cells, unavailable = read_cells(store.path / "plan")
+    blocks: dict[str, Json] = {}
+    failures: list[Failure] = []
+    wanted = faults = 0
+    with (folder / "failures.jsonl").open("w", encoding="utf-8") as every_failure:
+        for task in tasks:
+            cell = cells.get(task.task)
+            if cell is None or cell.unsupported is not None:
+                continue
+            found = available_metrics(task)
+            unavailable += [_unavailable(task, lacking) for lacking in found.lacking]
+            count = cell.samples * task.repeats
+            tally, numbers = _score_cell(store, task, found.rows, count, folder / "scores", every_failure)
+            blocks[task.task] = _block(task, cell, tally, numbers, task.words_used(run["data"]))
+            failures += tally.failures
+            wanted += cell.samples * task.repeats
+            faults += sum(tally.counts[status] for status in FAULTS)
+    results = {
+        "schema": SCHEMA,
+        "model": json.loads(canonical(run["model"])),  # the same order of keys, fresh or read back
+        "data": run["data"],
+        "limited": run["limit"] is not None,
+        "tasks": blocks,
+        "groups": {group.name: combine_group(group, tasks, blocks) for group in groups},
+        "unsupported": {name: cell.unsupported for name, cell in cells.items() if cell.unsupported is not None},
+        "unavailable": unavailable,
+    }
+    return Scored(results=results, failures=failures, wanted=wanted, faults=faults)
+
+
+def _unavailable(task: TaskSpec, lacking: Lacking) -> dict[str, Json]:
+    return {"task": task.task, "metric": lacking.metric, "reason": lacking.reason, "remedy": lacking.remedy}
+
+
+def _score_cell(
+    store: RunStore, task: TaskSpec, found: Sequence[Row], count: int, folder: Path, every_failure: TextIO
+) -> tuple[Tally, list[dict[str, Json]]]:
+    """Score every prediction of a cell; return what became of its samples, and its rows of `results.json`."""
+    folder.mkdir(exist_ok=True)
+    rows = [_settled(row, store, task) for row in found]
+    metrics = [row.metric for row in rows]
+    paths = score_files(folder, task.task, metrics)
+    files = {key: ScoreFile(path) for key, path in paths.items()}
+    tally, spread = Tally(), Spread()
+    asked = _predictions(store, task, tally, every_failure)
+    for (sample, _, _), scores in score_all(rows, asked, count, task.folder):
+        spread.add(sample)
+        for score in filter(None, scores):
+            files[score.metric, score.protocol].add(score)
+            tally.unscored[score.metric, score.protocol] += score.status in ("unjudged", "scorer_error")
+    for file in files.values():
+        file.close()
+    numbers = [
+        {**row_to_json(row), **_pedigree(metric), **_bounds(row, metric, bounds)}
+        for metric, bounds in ((metric, spread.bounds(metric)) for metric in metrics)
+        for row in _aggregate(task, metric, read_scores(paths[metric.name, metric.protocol], metric))
+    ]
+    return tally, numbers
+
+
+def _settled(row: Row, store: RunStore, task: TaskSpec) -> Row:
+    """Return the row ready to score; one that looked at the corpus stays in this process."""
+    return row if row.metric.prepare is None else Row(settle(row.metric, _answered(store, task)), None)
+
+
+def _bounds(row: Result, metric: Metric, bounds: Bounds) -> dict[str, Json]:
+    """Return floor and ceiling for the rows of the whole task of the metric's first value, which they are about."""
+    if row.stratum is not None or row.name != metric.values[0]:
+        return {}
+    return {"floor": bounds.floor, "ceiling": bounds.ceiling}
+
+
+def _pedigree(metric: Metric) -> dict[str, Json]:
+    """Return what a number depends on beside its protocol: the row's parameters and the resource it used."""
+    pedigree: dict[str, Json] = {"parameters": dict(metric.bound)} if metric.bound else {}
+    if metric.resource is not None:
+        pedigree["resource"] = dict(metric.resource.describe(metric.bound))
+    return pedigree
+
+
+def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
+    """Yield the pairs of a cell that have a prediction, for metrics that look at all of them first."""
+    for row in plan_file.read(store.path / "plan" / f"{task.task}.parquet"):
+        prediction = _prediction(store, row)
+        if prediction is not None and prediction.status != "data_error":
+            yield readable(row.sample, prediction, task.grammar)
+
+
+def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: TextIO) -> Iterator[Asked]:
+    """Yield every sample of a cell with its prediction, counting statuses and noting failures."""
+    for row in plan_file.read(store.path / "plan" / f"{task.task}.parquet"):
+        prediction = _prediction(store, row)
+        status = "not_run" if prediction is None else prediction.status
+        tally.counts[status] += 1
+        if status not in ("ok", "truncated"):
+            failure = _failure(task.task, row, prediction)
+            every_failure.write(canonical(to_json(failure)) + "\n")
+            if len(tally.failures) < FAILURES_KEPT:
+                tally.failures.append(failure)
+        if prediction is not None:
+            sample, prediction = readable(row.sample, prediction, task.grammar)
+            yield sample, row.repeat, prediction
+
+
+def _prediction(store: RunStore, row: plan_file.PlannedRequest) -> Prediction | None:
+    if row.defect is not None:
+        return Prediction(key=row.key, status="data_error")
+    return store.prediction(row.key)
+
+
+def _failure(task: str, row: plan_file.PlannedRequest, prediction: Prediction | None) -> Failure:
+    if prediction is None:
+        return Failure(task=task, sample_id=row.sample.id, status="not_run", message="not asked yet")
+    error = prediction.error
+    message = row.defect or (f"{error.type}: {error.message}" if error is not None else "")
+    return Failure(task=task, sample_id=row.sample.id, status=prediction.status, message=message)
+
+
+def _aggregate(task: TaskSpec, metric: Metric, scores: Iterable[Score]) -> list[Result]:
+    headline = task.headline
+    return aggregate(
+        task.task,
+        metric,
+        scores,
+        strata=task.strata,
+        macro_over=headline.over,
+        pooled=headline.mean == "pooled",
+    )
+
+
+def _block(
+    task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Mapping[str, Json]], wording: str | None
+) -> dict[str, Json]:
+    """Return a cell; `wording` stands in it where the task could have been asked in other words."""
+    wanted = cell.samples * task.repeats
+    order = [*PREDICTION_STATUSES, "not_run"]
+    return {
+        "version": task.version,
+        "task_digest": task.digest,
+        "data_digest": cell.data_digest,
+        "fallbacks": list(cell.fallbacks),
+        **({} if wording is None else {"wording": wording}),
+        "wanted": wanted,
+        "coverage": tally.coverage(wanted),
+        "counts": {status: tally.counts[status] for status in order if tally.counts[status]},
+        "headline": {
+            "metric": task.headline.metric,
+            "protocol": task.headline.protocol,
+            "mean": task.headline.mean,
+            "over": task.headline.over,
+        },
+        "metrics": [dict(row) for row in rows],
+    }
+
+
+def headline_row(block: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the row of `results.json` that stands for a task; None where its metric was not scored."""
+    headline = block["headline"]
+    for row in block["metrics"]:
+        same = (row["metric"], row["protocol"], row["mean"]) == (
+            headline["metric"],
+            headline["protocol"],
+            headline["mean"],
+        )
+        if same and row["stratum"] is None:
+            found: dict[str, Any] = row
+            return found
+    return None
+
+
+def combine_group(group: GroupSpec, tasks: Sequence[TaskSpec], blocks: Mapping[str, Any]) -> dict[str, Json]:
+    """Return a group's block; `macro` is the unweighted mean of its members' headlines, null where one is missing."""
+    result: dict[str, Json] = {"combine": group.combine, "members": list(group.members), "metrics": []}
+    if group.combine == "none":
+        return result
+    headlines = {(task.headline.metric, task.headline.protocol) for task in tasks if task.task in group.members}
+    for metric, protocol in sorted(headlines):
+        rows = [headline_row(blocks[name]) if name in blocks else None for name in group.members]
+        values = [
+            row["value"] for row in rows if row is not None and (row["metric"], row["protocol"]) == (metric, protocol)
+        ]
+        whole = len(values) == len(group.members) and all(value is not None for value in values)
+        result["metrics"].append(
+            {
+                "metric": metric,
+                "name": rows[0]["name"] if rows[0] is not None else metric,
+                "protocol": protocol,
+                "mean": "macro",
+                "value": fsum(values) / len(values) if whole else None,
+                "members_with_value": sum(value is not None for value in values),
+            }
+        )
+    return result
+
+
+def write_results(folder: Path, results: Mapping[str, Json]) -> Path:
+    """Write `results.json` and return its path."""
+    path = folder / "results.json"
+    write_atomically(path, json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return path

@@ -1,0 +1,178 @@
+"""An evaluation before anything is asked: what was stated, resolved to tasks, a model, and prepared data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.errors import SpecError
+from harness.evaluation.planning import Cell, DataRoots, Notice, data_roots, prepare_cells
+from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
+from harness.paths import default_cache
+from harness.records import Capabilities, Json, Resources
+from harness.records.codec import digest
+from harness.runs.engine.progress import Ledger
+from harness.tasks.catalog import index
+from harness.tasks.overrides import with_parameters, with_protocols
+from harness.tasks.spec import GroupSpec, TaskSpec
+
+DEFAULT_BATCH = 16
+DEFAULT_TIMEOUT = 600.0
+DEFAULT_MAX_FAILURES = "1%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """One evaluation, as the command line states it.
+
+    Attributes:
+        tasks: Tasks and groups.
+        model: Reference of the model.
+        model_args: Arguments of the adapter.
+        data_roots: Folders, or `phantom[:SEED]`.
+        out: Run directory; None: `runs/<model>-<digest>`.
+        task_paths: Folders with further task files.
+        limit: Samples a task; None for all.
+        seed: Of the run.
+        workers: Copies of the model; None: one per GPU, else 1.
+        gpus_per_worker: None: what the model asks for.
+        batch_size: Requests a batch; `auto`: the model's most; None: 16 at most.
+        ray: `auto`, `local`, `off` or an address.
+        timeout: Seconds a sample.
+        max_failures: `N` or `P%` of the wanted scores.
+        cache: Where manifests and derived files are kept.
+        protocols: Score by these only; empty: as the tasks say.
+        parameters: Settings of the tasks' metrics, by `metric.parameter`.
+    """
+
+    tasks: tuple[str, ...]
+    model: str
+    model_args: Mapping[str, Json] = field(default_factory=dict)
+    data_roots: tuple[str, ...] = ()
+    out: Path | None = None
+    task_paths: tuple[Path, ...] = ()
+    limit: int | None = None
+    seed: int = 0
+    workers: int | None = None
+    gpus_per_worker: float | None = None
+    batch_size: int | str | None = None
+    ray: str = "auto"
+    timeout: float = DEFAULT_TIMEOUT
+    max_failures: str = DEFAULT_MAX_FAILURES
+    cache: Path = field(default_factory=default_cache)
+    protocols: tuple[str, ...] = ()
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Where an evaluation says what it is doing.
+
+    Attributes:
+        notice: One line of news.
+        progress: Called with the ledger after every finished batch.
+    """
+
+    notice: Notice = lambda _: None
+    progress: Callable[[Ledger], None] = lambda _: None
+
+
+@dataclass(slots=True)
+class Session:
+    """An evaluation that is resolved and prepared, before anything is asked.
+
+    Attributes:
+        spec: What was asked for.
+        reference, capabilities, identity: The model.
+        tasks, groups: What the names mean.
+        roots: Where the data lie.
+        cells, unavailable: The prepared tasks, and group members that are not here.
+        batch_size: Requests a batch.
+    """
+
+    spec: RunSpec
+    reference: ModelReference
+    capabilities: Capabilities
+    identity: dict[str, Json]
+    tasks: list[TaskSpec]
+    groups: list[GroupSpec]
+    roots: DataRoots
+    cells: list[Cell]
+    unavailable: list[dict[str, Json]]
+    batch_size: int
+
+    def run_record(self) -> dict[str, Json]:
+        """Return the content of `run.json`: what must not change while a run is resumed."""
+        return {
+            "schema": 1,
+            "model": {**self.identity, "oracle": "target" in self.capabilities.takes},
+            "data": self.roots.kind,
+            "requested": list(self.spec.tasks),
+            "tasks": {
+                cell.task.task: {
+                    "version": cell.task.version,
+                    "digest": cell.task.digest,
+                    "data_digest": cell.prepared.digest,
+                    "decoding": dict(cell.task.decoding),
+                }
+                for cell in self.cells
+            },
+            "seed": self.spec.seed,
+            "limit": self.spec.limit,
+            "batch_size": None if self.capabilities.batch_invariant else self.batch_size,
+            "parameters": dict(self.spec.parameters),
+            "promise": "bytes" if self.capabilities.batch_invariant or self.spec.batch_size != "auto" else "interval",
+        }
+
+    @property
+    def resources(self) -> Resources:
+        """What one copy of the model needs; `--gpus-per-worker` overrides what it asks for."""
+        asked = self.capabilities.resources
+        gpus = self.spec.gpus_per_worker
+        return asked if gpus is None else replace(asked, gpus=gpus)
+
+    @property
+    def out(self) -> Path:
+        """The run directory."""
+        if self.spec.out is not None:
+            return self.spec.out
+        name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in str(self.identity["id"]))
+        return Path("runs") / f"{name}-{digest(self.run_record())[:12]}"
+
+
+def open_session(spec: RunSpec, watch: Watch) -> Session:
+    """Resolve names, build the adapter and prepare the data.
+
+    Raises:
+        HarnessError: Something that was asked for does not exist or is wrong.
+    """
+    roots = data_roots(spec.data_roots, spec.cache)
+    tasks, groups = index(spec.task_paths).resolve(spec.tasks)
+    tasks = with_parameters([with_protocols(task, spec.protocols) for task in tasks], spec.parameters)
+    reference = parse(spec.model, spec.model_args)
+    adapter = build(reference)
+    capabilities = capabilities_of(reference, adapter)
+    batch_size = _batch_size(spec, capabilities.max_batch)
+    cells, unavailable = prepare_cells(tasks, groups, spec.tasks, roots, spec.cache, watch.notice)
+    return Session(
+        spec=spec,
+        reference=reference,
+        capabilities=capabilities,
+        identity=identity(reference, adapter, capabilities, memory=spec.cache / "weights"),
+        tasks=tasks,
+        groups=groups,
+        roots=roots,
+        cells=cells,
+        unavailable=unavailable,
+        batch_size=batch_size,
+    )
+
+
+def _batch_size(spec: RunSpec, most: int) -> int:
+    if spec.batch_size is None:
+        return min(DEFAULT_BATCH, most)
+    if spec.batch_size == "auto":
+        return most
+    size = int(spec.batch_size)
+    if size > most:
+        raise SpecError(f"--batch-size {size}: {spec.model} takes at most {most} requests a batch (max_batch)")
+    return size

@@ -1,0 +1,191 @@
+"""An explanation of one sample as a person reads it on the terminal, and as a picture."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness.errors import SpecError
+from harness.evaluation.planning import Notice, data_roots, prepare_task
+from harness.imaging import crops, drawing, masks
+from harness.imaging.media_store import MediaStore
+from harness.records import Box, Mask, Points, VisualPrompt
+from harness.reports.explain import Explanation, Value
+
+SIDE = 768
+"""Most pixels of the longer edge of a picture."""
+LABEL_WIDTH = 15
+
+
+def text(explanation: Explanation) -> str:
+    """Return everything that is known of the sample, one fact a line."""
+    lines = [f"{explanation.row.sample.id}"]
+    lines += [_line(label, value) for label, value in _facts(explanation)]
+    return "\n".join([*lines, *_score_table(explanation.scores)])
+
+
+def _line(label: str, value: str) -> str:
+    return f"  {label.ljust(LABEL_WIDTH)}" + value.replace("\n", "\n" + " " * (LABEL_WIDTH + 2))
+
+
+def _facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    task = explanation.task
+    changed = "; its file changed since the run" if explanation.changed else ""
+    yield "task", f"{task.task} version {task.version}{changed}"
+    yield "model", f"{explanation.model}, {explanation.data} data"
+    yield from _sample_facts(explanation)
+    yield from _request_facts(explanation)
+    yield from _target_facts(explanation)
+    yield from _prediction_facts(explanation)
+
+
+def _sample_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    sample = explanation.row.sample
+    for media in sample.media:
+        size = " x ".join(map(str, media.size)) or "size unknown"
+        yield media.kind, f"{media.path}   {size}   sha256 {(media.sha256 or 'unknown')[:12]}"
+    yield "cluster", sample.cluster or "-"
+    yield "strata", ", ".join(f"{key} {value}" for key, value in sorted(sample.strata.items())) or "-"
+    if sample.question:
+        yield "question", sample.question
+    for letter, choice in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", sample.choices, strict=False):
+        yield f"option {letter}", choice
+
+
+def _request_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    request = explanation.request
+    if request is None:
+        return
+    yield "prompt", request.prompt
+    for media in request.media:
+        if media.record.crop is not None:
+            yield "cropped to", f"box {_numbers(media.record.crop.corners)}"
+        for overlay in media.record.drawn:
+            yield "painted", f"{overlay.style} of {_pointing(overlay.prompt)}"
+    for prompt in request.visual_prompts:
+        yield "visual prompt", _pointing(prompt)
+    for candidate in request.candidates:
+        yield "candidate", candidate
+    if explanation.task.repeats > 1:
+        yield "repetition", f"{explanation.row.repeat + 1} of {explanation.task.repeats}"
+    yield "key", explanation.row.key
+
+
+def _pointing(prompt: VisualPrompt) -> str:
+    if isinstance(prompt, Box):
+        return f"box {_numbers(prompt.corners)}"
+    if isinstance(prompt, Points):
+        found = zip(prompt.points, prompt.labels, strict=True)
+        return "points " + ", ".join(f"{'+' if label else '-'}({_numbers(point)})" for point, label in found)
+    return f"region, {_extent(prompt.mask)}"
+
+
+def _target_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    target = explanation.row.sample.target
+    if target.answers:
+        yield "target", " | ".join(target.answers)
+    if target.choice is not None:
+        yield "target", f"option {target.choice}"
+    for entity in target.entities:
+        yield "target mask", f"{entity.name}: {_extent(entity.mask) if entity.mask is not None else 'no mask'}"
+    for box in target.boxes:
+        yield "target box", _numbers(box.corners)
+    if target.absent:
+        yield "target", "nothing to find: no mask is the right answer"
+
+
+def _prediction_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    yield "status", explanation.status + (f": {explanation.row.defect}" if explanation.row.defect else "")
+    prediction = explanation.prediction
+    if prediction is None:
+        return
+    if prediction.rendered is not None:
+        yield "sent", prediction.rendered
+    if prediction.text is not None:
+        yield "answer", prediction.text
+    if prediction.choice is not None:
+        yield "chosen", f"option {prediction.choice}"
+    for number, mask in enumerate(prediction.masks):
+        score = f", score {prediction.mask_scores[number]:.4g}" if number < len(prediction.mask_scores) else ""
+        yield f"mask {number + 1}", _extent(mask) + score
+    for box in prediction.boxes:
+        yield "box", _numbers(box.corners)
+    for entity in prediction.entities:
+        yield "entity", entity.name + (f", mask {entity.mask + 1}" if entity.mask is not None else ", no mask")
+    if prediction.nll:
+        yield "nll", _numbers(prediction.nll)
+    if prediction.error is not None:
+        yield "error", f"{prediction.error.type}: {prediction.error.message}"
+        if prediction.error.traceback:
+            yield "traceback", prediction.error.traceback.rstrip()
+    yield "seconds", f"{prediction.seconds:.3g}"
+
+
+def _extent(mask: Mask) -> str:
+    """Return how large a mask is and where."""
+    covered, whole = masks.area(mask), 1
+    for length in mask.size:
+        whole *= length
+    box = masks.bounding_box(mask)
+    unit = "pixels" if len(mask.size) == 2 else "voxels"
+    where = f", within {_numbers(box.corners)}" if box is not None else ""
+    return f"{covered:,} of {whole:,} {unit} ({covered / whole:.2%}){where}"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:g}" for value in values)
+
+
+def _score_table(scores: Sequence[Value]) -> list[str]:
+    rows = [("metric", "protocol", "status", "value", "from"), *(_score_row(value) for value in scores)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _score_row(value: Value) -> tuple[str, ...]:
+    status = value.status.replace("_", " ") + (", worst value" if value.failed else "")
+    origin = [_named(value.stats, "g"), *(f"{name} {found}" for name, found in value.detail.items())]
+    return value.metric, value.protocol, status, _named(value.values, ".4f"), "; ".join(filter(None, origin))
+
+
+def _named(values: Mapping[str, float | None], form: str) -> str:
+    return ", ".join(f"{name} {'-' if value is None else format(value, form)}" for name, value in values.items())
+
+
+def write_picture(
+    path: Path, explanation: Explanation, given_roots: Sequence[str], cache: Path, notice: Notice
+) -> None:
+    """Write the sample with its target and predicted masks as a PNG.
+
+    Args:
+        path: Where to.
+        explanation: The sample.
+        given_roots: As `--data-root` gives them; without any the outlines stand on a plain ground.
+        cache: Where manifests and derived files are kept.
+        notice: Told of progress where the data are prepared first.
+    Raises:
+        SpecError: The sample has neither an image of known size nor a mask, a data root does not exist, or the file
+            cannot be written.
+        DataError: The image is not below the data roots, or is another than the run saw.
+    """
+    sample, request, prediction = explanation.row.sample, explanation.request, explanation.prediction
+    predicted = prediction.masks if prediction is not None else ()
+    image, shown = None, drawing.shown_slice(sample, predicted)
+    if given_roots and sample.media and (sample.media[0].kind == "image" or shown is not None):
+        prepared = prepare_task(explanation.task, data_roots(given_roots, cache), cache, notice)
+        media = sample.media[0] if shown is None else replace(sample.media[0], kind="image", slice=shown)
+        image = MediaStore((prepared.root, prepared.derived)).image(media)
+    drawn = drawing.draw_sample(
+        sample,
+        predicted,
+        prompts=crops.pointed_at(request) if request is not None else (),
+        image=image,
+        side=SIDE,
+    )
+    if drawn is None:
+        raise SpecError(f"--png: {sample.id} has neither an image of known size nor a mask; leave the option out")
+    try:
+        path.write_bytes(drawn.png)
+    except OSError as error:
+        raise SpecError(f"--png {path}: cannot be written: {error.strerror or error}; name another file") from error

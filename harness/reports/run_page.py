@@ -1,0 +1,158 @@
+"""What a person reads of a run: the table on the terminal and `report.html`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.evaluation.results import Failure, headline_row
+from harness.models.predictions_file import Problem
+from harness.reports.examples import TaskExamples
+from harness.runs.store import write_atomically
+
+FAILURES_SHOWN = 200
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Return the numbers of a run as plain text: one line per task, metric, protocol and mean, without strata."""
+    lines = [f"model {results['model']['id']}   data {results['data']}" + ("   limited" if results["limited"] else "")]
+    rows = [
+        ("task", "metric", "protocol", "mean", "value", "95 % interval", "n", "failed", "coverage"),
+        *(_terminal_row(task, block, row) for task, block, row in _whole_rows(results)),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [f"unsupported  {task}: {reason}" for task, reason in results["unsupported"].items()]
+    lines += [f"unavailable  {item['task']}: {item['reason']}" for item in results["unavailable"]]
+    return "\n".join(lines)
+
+
+def _whole_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    for task, block in results["tasks"].items():
+        for row in block["metrics"]:
+            if row["stratum"] is None:
+                yield task, block, row
+
+
+def _terminal_row(task: str, block: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        task,
+        _name(row),
+        row["protocol"],
+        _mean(block, row),
+        number(row["value"]),
+        interval(row["ci"]),
+        str(row["n"]),
+        str(row["failed"]),
+        f"{block['coverage']:.1%}",
+    )
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row["metric"]) if row["name"] == row["metric"] else f"{row['metric']} {row['name']}"
+
+
+def _mean(block: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    return f"macro over {block['headline']['over']}" if row["mean"] == "macro" else str(row["mean"])
+
+
+def number(value: float | None) -> str:
+    """Return a value with four decimals; a dash where there is none."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def interval(ci: Sequence[float] | None) -> str:
+    """Return an interval with four decimals; a dash where there is none."""
+    return "-" if ci is None else f"[{ci[0]:.4f}, {ci[1]:.4f}]"
+
+
+def write_report(
+    folder: Path,
+    results: Mapping[str, Any],
+    failures: Sequence[Failure],
+    performance: Mapping[str, Any],
+    problems: Sequence[Problem],
+    examples: Mapping[str, TaskExamples],
+) -> Path:
+    """Write `report.html`: one page that opens from the file system and asks nothing of any server.
+
+    Args:
+        folder: Where to.
+        results: The content of `results.json`.
+        failures: Samples without a usable answer.
+        performance: The content of `performance.json`.
+        problems: What is wrong with a predictions file.
+        examples: By task, the samples to show; whether with pixels or as outlines was decided where they were drawn.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("harness", "reports/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, interval=interval, metric_name=_name)
+    page = environment.get_template("report.html").render(
+        results=results,
+        cells=[_cell(task, block) for task, block in results["tasks"].items()],
+        failures=failures[:FAILURES_SHOWN],
+        more_failures=max(0, len(failures) - FAILURES_SHOWN),
+        problems=problems[:FAILURES_SHOWN],
+        more_problems=max(0, len(problems) - FAILURES_SHOWN),
+        performance=performance,
+        examples=examples,
+    )
+    path = folder / "report.html"
+    write_atomically(path, page)
+    return path
+
+
+def _cell(task: str, block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one task as the page shows it: its rows for the whole task, and by stratum key."""
+    rows = [{**row, "mean_name": _mean(block, row)} for row in block["metrics"]]
+    strata: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    shown = _headline_metric(block)
+    for row in rows:
+        if row["stratum"] is not None and (row["metric"], row["protocol"]) == shown:
+            ((key, value),) = row["stratum"].items()
+            strata.setdefault(key, {}).setdefault(value, []).append(row)
+    return {
+        "task": task,
+        "block": block,
+        "headline": headline_row(block),
+        "rows": [row for row in rows if row["stratum"] is None],
+        "strata": strata,
+        "spreads": _spreads(rows),
+        "value_names": [
+            row["name"] for row in rows if row["stratum"] is None and row["mean"] == "micro" and _is(row, shown)
+        ],
+    }
+
+
+def _spreads(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return, of each value of each metric under several protocols, how far apart they put the same predictions."""
+    by_name: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows:
+        if row["stratum"] is None and row["mean"] != "macro" and row["value"] is not None:
+            by_name.setdefault((row["metric"], row["name"]), {})[row["protocol"]] = row["value"]
+    return [
+        {
+            "metric": metric,
+            "name": name,
+            "lowest": min(values, key=values.__getitem__),
+            "highest": max(values, key=values.__getitem__),
+            "spread": max(values.values()) - min(values.values()),
+            "values": values,
+        }
+        for (metric, name), values in by_name.items()
+        if len(values) > 1
+    ]
+
+
+def _headline_metric(block: Mapping[str, Any]) -> tuple[str, str]:
+    return block["headline"]["metric"], block["headline"]["protocol"]
+
+
+def _is(row: Mapping[str, Any], metric: tuple[str, str]) -> bool:
+    return (row["metric"], row["protocol"]) == metric

@@ -1,0 +1,117 @@
+"""What is stated is resolved before anything is asked."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import SpecError
+from harness.evaluation.evaluate import allowed_failures
+from harness.evaluation.planning import data_roots
+from harness.evaluation.setup import RunSpec, Session, Watch, open_session
+from harness.paths import default_cache
+from harness.tasks.catalog import index
+from harness.tasks.overrides import with_protocols
+
+
+def _session(**changes: Any) -> Session:
+    stated: dict[str, Any] = {
+        "tasks": ("samed2d_seg",),
+        "model": "baseline:otsu",
+        "data_roots": ("phantom",),
+    }
+    return open_session(RunSpec(**{**stated, **changes}), Watch())
+
+
+@pytest.mark.parametrize(("text", "wanted", "allowed"), [("1%", 451, 4), ("0", 9, 0), ("7", 3, 7), ("100%", 5, 5)])
+def test_failures_are_allowed_by_count_or_share(text: str, wanted: int, allowed: int) -> None:
+    assert allowed_failures(text, wanted) == allowed
+
+
+@pytest.mark.parametrize("text", ["-1", "many", "1.5", "-3%", ""])
+def test_other_texts_are_refused_as_max_failures(text: str) -> None:
+    with pytest.raises(SpecError, match=f"--max-failures {text}: expected a count such as 5, or a share such as 1%"):
+        allowed_failures(text, 10)
+
+
+def test_no_data_root_names_both_ways(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected a folder with the releases, or `phantom`"):
+        data_roots((), tmp_path)
+
+
+def test_a_missing_data_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"--data-root .*absent: no such folder"):
+        data_roots((str(tmp_path / "absent"),), tmp_path)
+
+
+def test_phantom_and_real_data_do_not_mix(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="phantom data stand alone"):
+        data_roots(("phantom", str(tmp_path)), tmp_path)
+
+
+def test_a_phantom_seed_is_a_number(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected phantom:SEED with a whole number, found 'x'"):
+        data_roots(("phantom:x",), tmp_path)
+
+
+def test_phantoms_are_drawn_once_a_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def draw(root: Path, *, seed: int) -> None:
+        drawn.append(seed)
+        (root / "SAMed2Dv1").mkdir()
+
+    monkeypatch.setattr("harness.data.phantoms.families.write_releases", draw)
+    first, again, other = (data_roots((name,), tmp_path) for name in ("phantom", "phantom:0", "phantom:1"))
+    assert first == again
+    assert first.kind == "phantom"
+    assert drawn == []
+    assert first.of("samed2d") == again.of("mecovqa") != other.of("samed2d")
+    assert drawn == [0, 1]
+
+
+def test_a_batch_larger_than_the_model_takes_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"--batch-size 5000: baseline:otsu takes at most 1024 requests a batch"):
+        _session(batch_size=5000)
+
+
+@pytest.mark.parametrize(("asked", "size"), [(None, 16), ("auto", 1024), (7, 7)])
+def test_a_batch_is_sixteen_unless_asked_otherwise(asked: Any, size: int) -> None:
+    assert _session(batch_size=asked).batch_size == size
+
+
+def test_the_default_run_directory_names_model_and_digest() -> None:
+    session = _session()
+    assert session.out.parent == Path("runs")
+    assert session.out.name.startswith("baseline-otsu-")
+    assert session.out != _session(seed=1).out
+
+
+def test_execution_options_do_not_change_the_run() -> None:
+    assert _session().run_record() == _session(workers=4, timeout=5.0, ray="local").run_record()
+
+
+def test_a_model_that_takes_the_target_is_marked_oracle() -> None:
+    assert _session(model="baseline:oracle").run_record()["model"]["oracle"] is True
+    assert _session().run_record()["model"]["oracle"] is False
+
+
+def test_protocols_choose_among_the_metrics_of_a_task() -> None:
+    task = with_protocols(index().load("samed2d_seg"), ["medplib"])
+    assert {(use.metric, use.protocol) for use in task.metrics} == {("dice", "medplib"), ("iou", "medplib")}
+    assert (task.headline.metric, task.headline.protocol) == ("dice", "medplib")
+
+
+def test_a_protocol_that_no_metric_has_is_refused() -> None:
+    with pytest.raises(
+        SpecError,
+        match=r"--protocol vqa-v2: the metrics of samed2d_seg have m3d, medplib, .*, surface-distance",
+    ):
+        with_protocols(index().load("samed2d_seg"), ["vqa-v2"])
+
+
+def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MEDGROUND_CACHE", str(tmp_path))
+    assert default_cache() == tmp_path
+    monkeypatch.delenv("MEDGROUND_CACHE")
+    assert default_cache() == Path.home() / ".cache" / "medground"
