@@ -44,8 +44,8 @@ check: setup ## format, lint, types and the unit tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/unit
 
-# run by hand: they take hours (interval_coverage), up to 90 minutes (ablations) or real data (brain_mr)
-BY_HAND := interval_coverage ablation% brain_mr paired_scores
+# Left out: interval_coverage takes hours; the others are parts of benchmarks or write a page of docs/.
+BY_HAND := __init__ interval_coverage markdown metrics_page paired_scores
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
 bench: setup ## run the benchmarks, all but the long ones, and print their tables

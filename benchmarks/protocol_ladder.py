@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from benchmarks.markdown import put
 from harness.data.manifest import read_manifest
 from harness.evaluation.planning import data_roots, prepare_task
 from harness.imaging import masks, soft_masks
 from harness.metrics import METRICS, Metric, bind, settle
 from harness.metrics.metric import Floats, Pair
-from harness.metrics_page import put
 from harness.paths import default_cache
 from harness.records import Box, Mask, PredictedEntity, Prediction, Result, Sample
 from harness.scoring.aggregate import aggregate

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.brain_mr import DICE, OURS, RECIPE, TASK, TASK_PATH, outcomes, table
+from benchmarks.brain_mr.__main__ import DICE, OURS, RECIPE, TASK, TASK_PATH, outcomes, table
 from benchmarks.paired_scores import ClusterSums, read_sums
 from harness.tasks.catalog import index
 from harness.tasks.spec import TaskSpec

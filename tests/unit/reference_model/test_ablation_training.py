@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ablation_arms import ARMS, FULL
-from benchmarks.ablation_runs import Ablations, work_off
-from benchmarks.ablation_statistics import numbers_of
+from benchmarks.ablations.arms import ARMS, FULL
+from benchmarks.ablations.runs import Ablations, work_off
+from benchmarks.ablations.statistics import numbers_of
 from reference_model.checkpoint import load_about
 from reference_model.config import ModelConfig
 from tests.unit.reference_model.training import small_recipe

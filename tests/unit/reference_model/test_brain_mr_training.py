@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.brain_mr import arguments, run
+from benchmarks.brain_mr.__main__ import arguments, run
 from reference_model.build import build_model
 from reference_model.checkpoint import About, load_about, save_model
 from reference_model.config import ModelConfig

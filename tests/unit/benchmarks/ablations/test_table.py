@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.ablation_arms import ARMS, FULL, Arm
-from benchmarks.ablation_runs import run_folder
-from benchmarks.ablation_statistics import NUMBERS, ArmNumbers, Bounds, numbers_of
-from benchmarks.ablation_table import Circumstances, agreement, comparison, page, printed_means, verdict
+from benchmarks.ablations.arms import ARMS, FULL, Arm
+from benchmarks.ablations.runs import run_folder
+from benchmarks.ablations.statistics import NUMBERS, ArmNumbers, Bounds, numbers_of
+from benchmarks.ablations.table import Circumstances, agreement, comparison, page, printed_means, verdict
 from leaderboard.printed import load_published
 from tests.unit.benchmarks.scores import write_scores
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from benchmarks.ablation_arms import FULL
-from benchmarks.ablation_statistics import NUMBERS, ArmNumbers, Bounds
+from benchmarks.ablations.arms import FULL
+from benchmarks.ablations.statistics import NUMBERS, ArmNumbers, Bounds
 from leaderboard.printed import PublishedCell
 
 PAPER = "MedPLIB (AAAI 2025)"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.ablation_arms import jobs_of
-from benchmarks.ablation_runs import Ablations
+from benchmarks.ablations.arms import jobs_of
+from benchmarks.ablations.runs import Ablations
 from harness.errors import SpecError
 from reference_model.recipe import Recipe, Stage
 

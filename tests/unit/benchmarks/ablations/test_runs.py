@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import ablation_runs
-from benchmarks.ablation_arms import ARMS, FULL
-from benchmarks.ablation_plan import plan, step_seconds
-from benchmarks.ablation_runs import Ablations, Piece, check_settings, in_turn, lines, note, wall_seconds
-from benchmarks.ablations import ablations_of, arguments
+from benchmarks.ablations import runs
+from benchmarks.ablations.__main__ import ablations_of, arguments
+from benchmarks.ablations.arms import ARMS, FULL
+from benchmarks.ablations.plan import plan, step_seconds
+from benchmarks.ablations.runs import Ablations, Piece, check_settings, in_turn, lines, note, wall_seconds
 from harness.errors import SpecError
 from reference_model.recipe_files import load_recipe
 
@@ -76,7 +76,7 @@ def test_a_folder_goes_on_with_more_seeds_but_not_with_another_share(ablations: 
 
 
 def test_wall_time_adds_up_sessions_and_forgives_a_torn_line(tmp_path: Path) -> None:
-    path = tmp_path / ablation_runs.FINISHED
+    path = tmp_path / runs.FINISHED
     for session, after in ((1.0, 10.0), (1.0, 25.0), (2.0, 5.0)):
         note(path, {"session": session, "after": after})
     path.write_text(path.read_text() + '{"session": 2.0, "af')
@@ -92,7 +92,7 @@ def test_a_lent_model_has_the_numbers_of_the_arm_and_the_same_weights(ablations:
         (model / name).write_text(name)
     config = replace(ablations.recipe.config, moe=replace(ablations.recipe.config.moe, top_k=2))
     for _ in range(2):
-        ablation_runs.lend(model, tmp_path / "lent" / "model", config)
+        runs.lend(model, tmp_path / "lent" / "model", config)
     lent = tmp_path / "lent" / "model"
     assert json.loads((lent / "config.json").read_text())["moe"]["top_k"] == 2
     assert (lent / "model.safetensors").samefile(model / "model.safetensors")

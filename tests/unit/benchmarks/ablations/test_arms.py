@@ -1,7 +1,7 @@
 """The arms of the ablations: what each trains, from what, and what they share."""
 
-from benchmarks.ablation_arms import ARMS, FULL, Job, jobs_of
-from benchmarks.ablation_table import printed_means
+from benchmarks.ablations.arms import ARMS, FULL, Job, jobs_of
+from benchmarks.ablations.table import printed_means
 from leaderboard.printed import load_published
 from reference_model.recipe import Recipe
 from reference_model.recipe_files import load_recipe

@@ -1,8 +1,8 @@
 """The tables of docs/metrics.md, made from the table of metrics.
 
-    python -m harness.metrics_page docs/metrics.md
+    python benchmarks/metrics_page.py [PAGE]
 
-writes them between their marks in that page and leaves the rest of it alone.
+writes them between their marks in that page (docs/metrics.md by default) and leaves the rest of it alone.
 """
 
 import re
@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.markdown import put
 from harness.cli.metric.input import EXAMPLES
-from harness.errors import DataError
 from harness.metrics import METRICS, Metric
 from harness.metrics.metric import EmptyCase, Parameter
 
@@ -33,19 +33,6 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _REPOSITORY = re.compile(r"\b(github\.com/[\w.-]+/[\w-]+)")
 _MARKUP = str.maketrans({"<": "&lt;", "*": "\\*"})
-
-
-def put(page: str, name: str, text: str) -> str:
-    """Return the page with `text` between the marks `<!-- name begins -->` and `<!-- name ends -->`.
-
-    Raises:
-        DataError: The page has no such marks, or not once and in this order.
-    """
-    begin, end = f"<!-- {name} begins -->", f"<!-- {name} ends -->"
-    parts = re.split(f"{begin}|{end}", page)
-    if len(parts) != 3 or page.index(begin) > page.index(end):
-        raise DataError(f"expected '{begin}' and then '{end}' in the page, each once, found {len(parts) - 1} marks")
-    return f"{parts[0]}{begin}\n\n{text.strip()}\n\n{end}{parts[2]}"
 
 
 def markdown() -> str:
@@ -186,4 +173,4 @@ def write(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("docs/metrics.md"))

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
-from benchmarks.ablation_arms import Arm, Job, jobs_of
+from benchmarks.ablations.arms import Arm, Job, jobs_of
 from harness.errors import SpecError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec

@@ -4,7 +4,7 @@ Stages III and IV run again on SA-Med2D-20M's slices of gliomas, from the weight
 harness asks the fine-tuned model, the model as it was before, and the baselines about the same slices; differences are
 paired and their intervals drawn over patients. What is finished is not done again.
 
-    python benchmarks/brain_mr.py --data-root DIR [--start MODEL] [--out runs/brain-mr] [--write docs/brain-mr.md]
+    python -m benchmarks.brain_mr --data-root DIR [--start MODEL] [--out runs/brain-mr] [--write docs/brain-mr.md]
 """
 
 import argparse
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.markdown import put
 from benchmarks.paired_scores import ClusterSums, Number, read_sums
 from harness.errors import HarnessError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
-from harness.metrics_page import put
 from harness.paths import default_cache
 from harness.records import Json
 from harness.scoring.intervals import Estimator, Interval, bootstrap_seed, intervals
@@ -27,7 +27,7 @@ from reference_model.adapter import Reference
 from reference_model.handover import MODEL, stage_folder
 from reference_model.recipe_files import load_recipe
 
-HERE = Path(__file__).parent / "brain-mr"
+HERE = Path(__file__).parent
 RECIPE, TASK_PATH = HERE / "recipe.yaml", HERE / "tasks"
 TASK = "samed2d_brain_mr"
 DICE = Number(title="mDice", task=TASK, metric="dice", protocol="standard", name="dice")

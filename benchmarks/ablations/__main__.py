@@ -4,8 +4,8 @@ Every setting is trained at a quarter of the recipe's steps from several seeds, 
 that nothing was trained on, and compared with the full model. What settings share is trained once. The same command
 goes on after it was killed; nothing that is finished is done again.
 
-    python benchmarks/ablations.py --out DIR [--seeds 3] [--share 0.25] [--jobs 2] [--write docs/ablations.md]
-    python benchmarks/ablations.py --plan [--timings DIR]
+    python -m benchmarks.ablations --out DIR [--seeds 3] [--share 0.25] [--jobs 2] [--write docs/ablations.md]
+    python -m benchmarks.ablations --plan [--timings DIR]
 """
 
 import argparse
@@ -14,13 +14,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.ablation_arms import ARMS
-from benchmarks.ablation_plan import plan
-from benchmarks.ablation_runs import SESSIONS, Ablations, lines, wall_seconds, work_off
-from benchmarks.ablation_statistics import numbers_of
-from benchmarks.ablation_table import Circumstances, page, printed_means
+from benchmarks.ablations.arms import ARMS
+from benchmarks.ablations.plan import plan
+from benchmarks.ablations.runs import SESSIONS, Ablations, lines, wall_seconds, work_off
+from benchmarks.ablations.statistics import numbers_of
+from benchmarks.ablations.table import Circumstances, page, printed_means
+from benchmarks.markdown import put
 from harness.errors import HarnessError, SpecError
-from harness.metrics_page import put
 from harness.paths import default_cache
 from harness.records import Json
 from leaderboard.printed import load_published
@@ -108,7 +108,7 @@ def circumstances_of(ablations: Ablations, sessions: Sequence[Mapping[str, Json]
     """Return how the numbers that stand in a folder came about."""
     last = sessions[-1]
     cores, torch = last["hardware"]["cpus"], last["packages"]["torch"]
-    words = ["python benchmarks/ablations.py", f"--seeds {len(ablations.seeds)}", f"--share {ablations.share:g}"]
+    words = ["python -m benchmarks.ablations", f"--seeds {len(ablations.seeds)}", f"--share {ablations.share:g}"]
     words += [f"--jobs {last['jobs']}", f"--data-root {ablations.data_root}"]
     words += [] if ablations.limit is None else [f"--limit {ablations.limit}"]
     return Circumstances(

@@ -5,19 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.markdown import put
+from benchmarks.metrics_page import FAMILIES, MARK, markdown, write
 from harness.cli.metric.input import EXAMPLES, KEYS
 from harness.cli.metric.lines import run
 from harness.errors import DataError
 from harness.metrics import METRICS, names
-from harness.metrics_page import FAMILIES, MARK, markdown, put, write
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 PAGE = REPOSITORY / "docs" / "metrics.md"
 
 
 def test_the_page_is_what_the_table_gives() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert put(page, MARK, markdown()) == page, "run 'python -m harness.metrics_page docs/metrics.md'"
+    assert put(page, MARK, markdown()) == page, "run 'python benchmarks/metrics_page.py'"
 
 
 def test_the_page_is_written_in_place(tmp_path: Path) -> None:

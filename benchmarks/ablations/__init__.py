@@ -1,0 +1,1 @@
+"""Ablations of the tiny reference model."""

@@ -1,0 +1,1 @@
+"""Fine-tuning on real brain MR against the baselines."""
