@@ -10,13 +10,13 @@ from pathlib import Path
 from harness.errors import SpecError
 from harness.runs.store import write_atomically
 from leaderboard.cells import Cell, entry_cells, published_cells
-from leaderboard.export import as_csv, as_json
-from leaderboard.mapping import place_published
-from leaderboard.means import check_means, impossible_counts
-from leaderboard.pages import TASK_FOLDER, Site, render
-from leaderboard.printed import decimals, load_published
-from leaderboard.runs import Entry, read_entries
-from leaderboard.tables import BOUNDS, chapters
+from leaderboard.entry_file import Entry, read_entries
+from leaderboard.published.mapping import place_published
+from leaderboard.published.means import check_means, impossible_counts
+from leaderboard.published.printed import decimals, load_published
+from leaderboard.site.export import as_csv, as_json
+from leaderboard.site.pages import TASK_FOLDER, Site, render
+from leaderboard.site.tables import BOUNDS, chapters
 
 ENTRIES = Path(__file__).parent / "entries"
 MARK = "data.json"

@@ -6,9 +6,9 @@ from typing import Literal
 
 from harness.metrics import METRICS
 from harness.scoring.intervals import wilson_interval
-from leaderboard.mapping import Placed, Published
-from leaderboard.means import CountCheck, MeanCheck, digits_of
-from leaderboard.runs import Block, Data, Entry, Number
+from leaderboard.entry_file import Block, Data, Entry, Number
+from leaderboard.published.mapping import Placed, Published
+from leaderboard.published.means import CountCheck, MeanCheck, digits_of
 
 Source = Literal["published", "reproduced"]
 Unit = Literal["share", "points"]

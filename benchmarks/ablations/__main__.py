@@ -23,7 +23,7 @@ from benchmarks.markdown import put
 from harness.errors import HarnessError, SpecError
 from harness.paths import default_cache
 from harness.records import Json
-from leaderboard.printed import load_published
+from leaderboard.published.printed import load_published
 from reference_model.recipe_files import load_recipe
 
 MARK = "ablations"

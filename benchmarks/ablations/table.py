@@ -6,7 +6,7 @@ from itertools import combinations
 
 from benchmarks.ablations.arms import FULL
 from benchmarks.ablations.statistics import NUMBERS, ArmNumbers, Bounds
-from leaderboard.printed import PublishedCell
+from leaderboard.published.printed import PublishedCell
 
 PAPER = "MedPLIB (AAAI 2025)"
 MEAN = "mean of the four"

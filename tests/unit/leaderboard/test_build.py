@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import SpecError
 from leaderboard.build import ENTRIES, build
-from leaderboard.printed import PUBLISHED_FOLDER
+from leaderboard.published.printed import PUBLISHED_FOLDER
 from tests.unit.leaderboard.board_samples import Write, block, results
 
 

@@ -2,7 +2,7 @@
 
 from benchmarks.ablations.arms import ARMS, FULL, Job, jobs_of
 from benchmarks.ablations.table import printed_means
-from leaderboard.printed import load_published
+from leaderboard.published.printed import load_published
 from reference_model.recipe import Recipe
 from reference_model.recipe_files import load_recipe
 

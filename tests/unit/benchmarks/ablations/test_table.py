@@ -10,7 +10,7 @@ from benchmarks.ablations.arms import ARMS, FULL, Arm
 from benchmarks.ablations.runs import run_folder
 from benchmarks.ablations.statistics import NUMBERS, ArmNumbers, Bounds, numbers_of
 from benchmarks.ablations.table import Circumstances, agreement, comparison, page, printed_means, verdict
-from leaderboard.printed import load_published
+from leaderboard.published.printed import load_published
 from tests.unit.benchmarks.scores import write_scores
 
 SEEDS = (42, 43)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.errors import DataError
-from leaderboard.printed import decimals, load_published, row_of
+from leaderboard.published.printed import decimals, load_published, row_of
 
 CELL = {
     "paper": "P",

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from leaderboard.mapping import Placed, PrintedMean
-from leaderboard.printed import PublishedCell
+from leaderboard.published.mapping import Placed, PrintedMean
+from leaderboard.published.printed import PublishedCell
 
 Decimals = Mapping[tuple[str, str], int]
 SECOND_ROUNDING = Decimal("0.1")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from harness.errors import SpecError
-from leaderboard.mapping import Published, place_published
-from leaderboard.printed import PublishedCell, load_published
+from leaderboard.published.mapping import Published, place_published
+from leaderboard.published.printed import PublishedCell, load_published
 
 METRICS = {
     ("choice_accuracy", "omnimedvqa-qa"),

@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from leaderboard.mapping import PrintedMean, place_published
-from leaderboard.means import check_means, impossible_counts, is_count
-from leaderboard.printed import PublishedCell, decimals, load_published
+from leaderboard.published.mapping import PrintedMean, place_published
+from leaderboard.published.means import check_means, impossible_counts, is_count
+from leaderboard.published.printed import PublishedCell, decimals, load_published
 
 
 def cell(value: str, index: int = 0) -> PublishedCell:

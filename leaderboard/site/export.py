@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from leaderboard.cells import Cell
-from leaderboard.mapping import Published
-from leaderboard.means import MeanCheck
+from leaderboard.published.mapping import Published
+from leaderboard.published.means import MeanCheck
 
 SCHEMA = 1
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from leaderboard.export import COLUMNS, as_csv, as_json, harmless, record
-from leaderboard.mapping import Published
+from leaderboard.published.mapping import Published
+from leaderboard.site.export import COLUMNS, as_csv, as_json, harmless, record
 from tests.unit.leaderboard.board_samples import printed
 
 

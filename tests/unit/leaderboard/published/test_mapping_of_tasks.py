@@ -4,8 +4,8 @@ import pytest
 
 from harness.metrics import find
 from harness.tasks.catalog import index
-from leaderboard.mapping import Place, place_published
-from leaderboard.printed import load_published
+from leaderboard.published.mapping import Place, place_published
+from leaderboard.published.printed import load_published
 
 PLACES = list(dict.fromkeys(item.place for item in place_published(load_published()).cells if item.place is not None))
 NEED_A_JUDGE = {("m3d_report_generation", "judge", "m3d")}

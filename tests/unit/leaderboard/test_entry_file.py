@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.errors import DataError
-from leaderboard.runs import MOST_BYTES, find_entries, read_entries
+from leaderboard.entry_file import MOST_BYTES, find_entries, read_entries
 from tests.unit.leaderboard.board_samples import Write, block, number, results
 
 

@@ -11,8 +11,8 @@ from typing import Literal
 from harness.errors import SpecError
 from harness.tasks.yaml.mapping import Table
 from harness.tasks.yaml.nodes import Faults, read_mapping
-from leaderboard.printed import FIELDS, PUBLISHED_FOLDER, PublishedCell, row_of
-from leaderboard.selectors import Conditions, Words, read_conditions, read_counts, read_words
+from leaderboard.published.printed import FIELDS, PUBLISHED_FOLDER, PublishedCell, row_of
+from leaderboard.published.selectors import Conditions, Words, read_conditions, read_counts, read_words
 
 MAPPING = PUBLISHED_FOLDER / "mapping.yaml"
 MEANS = ("micro", "macro", "pooled")

@@ -11,9 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from leaderboard.cells import Cell, table_name
-from leaderboard.mapping import Placed, Published
-from leaderboard.means import CountCheck, MeanCheck
-from leaderboard.tables import BoardTable, Chapter, Column
+from leaderboard.published.mapping import Placed, Published
+from leaderboard.published.means import CountCheck, MeanCheck
+from leaderboard.site.tables import BoardTable, Chapter, Column
 
 TASK_FOLDER = "tasks"
 FIGURE_SPACE = "\u2007"
@@ -83,7 +83,7 @@ def render(site: Site) -> dict[str, str]:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("leaderboard", "templates"),
+        loader=PackageLoader("leaderboard", "site/templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from harness.errors import nearest
 from harness.tasks.yaml.mapping import Table, one_of
-from leaderboard.printed import FIELDS, PublishedCell
+from leaderboard.published.printed import FIELDS, PublishedCell
 
 Word = TypeVar("Word", str, int)
 

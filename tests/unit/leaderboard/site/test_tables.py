@@ -8,11 +8,11 @@ import pytest
 
 from harness.scoring.intervals import wilson_interval
 from leaderboard.cells import Cell, entry_cells, published_cells, table_name
-from leaderboard.mapping import Family, place_published
-from leaderboard.means import check_means, impossible_counts
-from leaderboard.printed import decimals, load_published
-from leaderboard.runs import read_entries
-from leaderboard.tables import BoardTable, chapters
+from leaderboard.entry_file import read_entries
+from leaderboard.published.mapping import Family, place_published
+from leaderboard.published.means import check_means, impossible_counts
+from leaderboard.published.printed import decimals, load_published
+from leaderboard.site.tables import BoardTable, chapters
 from tests.unit.leaderboard.board_samples import Write, block, number, printed, results
 
 FAMILIES = (Family("First", "about", {"samed2d_seg": "Masks"}), Family("Rest", "about", {}))

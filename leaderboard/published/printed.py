@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import DataError, together
 
-PUBLISHED_FOLDER = Path(__file__).parent / "published"
+PUBLISHED_FOLDER = Path(__file__).parent
 REQUIRED = ("paper", "table", "model", "benchmark", "subset", "metric")
 OPTIONAL = ("params", "note")
 FIELDS = (*REQUIRED, *OPTIONAL)

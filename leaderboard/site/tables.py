@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from leaderboard.cells import Cell, Row, Unit
-from leaderboard.mapping import Family
+from leaderboard.published.mapping import Family
 
 BOUNDS = {"baseline:oracle": "ceiling", "baseline:random": "random", "baseline:empty": "floor"}
 """Baselines that stand in a table's head instead of in a line of their own."""

@@ -1,0 +1,1 @@
+"""Published numbers and the task, metric and protocol that each belongs to."""

@@ -1,0 +1,1 @@
+"""The pages of the static site, its tables and its data files."""
