@@ -6,7 +6,7 @@ and a loop over the experts that knows no capacity. The widths of the 7B preset 
 
     python benchmarks/moe_time.py [--tokens 4096] [--repeats 20] [--large]
 
-Shape suffixes: as in `reference_model.moe`, and C slots of an expert.
+Shape suffixes: as in `reference_model.modeling.moe`, and C slots of an expert.
 """
 
 # ruff: noqa: N803, N806, N815 - names of tensors end in their axes
@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from reference_model.build import cast
 from reference_model.config import ModelConfig, load_preset
-from reference_model.moe import MoeFeedForward, choose, upcycle
+from reference_model.modeling.build import cast
+from reference_model.modeling.moe import MoeFeedForward, choose, upcycle
 
 SMALL, LARGE = "medplib-tiny", "medplib-7b"
 TOKENS = 4096

@@ -19,7 +19,7 @@ from harness.evaluation.setup import RunSpec
 from harness.records import Json
 from harness.runs.store import write_atomically
 from reference_model.adapter import Reference
-from reference_model.training_log import read_log
+from reference_model.training.log import read_log
 
 DATA_ROOT = "phantom:0"
 LAST_STAGE = "stage-4"

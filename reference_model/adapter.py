@@ -11,7 +11,7 @@ from harness.errors import DataError, HarnessError, SpecError
 from harness.records import Answer, Capabilities, ErrorInfo, Request
 
 if TYPE_CHECKING:
-    from reference_model.answering import Answering
+    from reference_model.inference.predictor import Answering
 
 WEIGHTS = Path(__file__).parent / "weights"
 MAX_BATCH = 16
@@ -50,7 +50,7 @@ class Reference:
 
     def load(self, device: str) -> None:
         """Read the weights."""
-        from reference_model.answering import Answering
+        from reference_model.inference.predictor import Answering
 
         self._answering = Answering.load(self.folder, device, threshold=self.threshold)
 

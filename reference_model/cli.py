@@ -78,13 +78,13 @@ def train(
 
     with _errors_as_exit_codes(debug):
         launched = _launched(processes)
-        from reference_model.recipe_files import load_recipe
+        from reference_model.training.recipe_files import load_recipe
 
         recipe = load_recipe(recipe_name)
         recipe = replace(recipe, seed=recipe.seed if seed is None else seed, data_roots=roots or recipe.data_roots)
         numbers = [stage.number for stage in recipe.stages] if stages == "all" else [_number(stages)]
-        from reference_model.processes import choose_device, launch
-        from reference_model.runs import Run, run_stages
+        from reference_model.distributed.processes import choose_device, launch
+        from reference_model.training.stages import Run, run_stages
 
         place = choose_device(device, processes or 1)
         make = partial(
@@ -114,7 +114,7 @@ def plot(out: Path, file: Path | None, debug: bool) -> None:
     """Draw the losses of a training, and the share of the tokens that each expert takes."""
     file = file or out / "training.png"
     with _errors_as_exit_codes(debug):
-        from reference_model import plots
+        from reference_model.training import plots
 
         plots.plot(out, file)
     click.echo(str(file))
@@ -128,8 +128,8 @@ def plot(out: Path, file: Path | None, debug: bool) -> None:
 def export(recipe_name: str, out: Path, to: Path, debug: bool) -> None:
     """Write the model of a finished training in 16 bits, with its recipe and a short log."""
     with _errors_as_exit_codes(debug):
-        from reference_model import export as exporting
-        from reference_model.recipe_files import load_recipe, recipe_file
+        from reference_model.checkpoints import export as exporting
+        from reference_model.training.recipe_files import load_recipe, recipe_file
 
         exporting.export(out, load_recipe(recipe_name), recipe_file(recipe_name), to)
     click.echo(str(to))

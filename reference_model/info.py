@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from reference_model.build import build_model
 from reference_model.config import ModelConfig
-from reference_model.model import PixelGroundingModel
+from reference_model.modeling.build import build_model
+from reference_model.modeling.model import PixelGroundingModel
 
 _NUMBER = re.compile(r"\.\d+(?=\.)")
 

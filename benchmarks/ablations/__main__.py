@@ -24,7 +24,7 @@ from harness.errors import HarnessError, SpecError
 from harness.paths import default_cache
 from harness.records import Json
 from leaderboard.published.printed import load_published
-from reference_model.recipe_files import load_recipe
+from reference_model.training.recipe_files import load_recipe
 
 MARK = "ablations"
 EXIT_BAD_INPUT, EXIT_CTRL_C = 2, 130

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reference_model.config import ModelConfig
-from reference_model.recipe import Recipe, Stage, Start
+from reference_model.training.recipe import Recipe, Stage, Start
 
 PARENTS = 0
 """Stage that makes what the published model begins with; every arm has it."""

@@ -9,7 +9,7 @@ from statistics import fmean
 from benchmarks.ablations.arms import jobs_of
 from benchmarks.ablations.runs import Ablations
 from harness.errors import SpecError
-from reference_model.recipe import Recipe, Stage
+from reference_model.training.recipe import Recipe, Stage
 
 LOG = "log.jsonl"
 RECIPE_MINUTES = 18.0

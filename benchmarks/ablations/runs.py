@@ -26,13 +26,13 @@ from harness.records import Json
 from harness.records.codec import digest
 from harness.runs.provenance import session_record
 from harness.runs.store import write_atomically
-from reference_model.checkpoint import CONFIG
+from reference_model.checkpoints.atomic_folders import whole, write_json
+from reference_model.checkpoints.checkpoint import CONFIG
 from reference_model.config import ModelConfig
-from reference_model.handover import MODEL, stage_folder
-from reference_model.recipe import Recipe
-from reference_model.runs import Run
-from reference_model.train import Silent
-from reference_model.whole_folders import whole, write_json
+from reference_model.training.handover import MODEL, stage_folder
+from reference_model.training.loop import Silent
+from reference_model.training.recipe import Recipe
+from reference_model.training.stages import Run
 
 TASKS = ("vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g")
 SETTINGS, SESSIONS, FINISHED = "settings.json", "sessions.jsonl", "finished.jsonl"

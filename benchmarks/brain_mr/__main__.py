@@ -24,8 +24,8 @@ from harness.paths import default_cache
 from harness.records import Json
 from harness.scoring.intervals import Estimator, Interval, bootstrap_seed, intervals
 from reference_model.adapter import Reference
-from reference_model.handover import MODEL, stage_folder
-from reference_model.recipe_files import load_recipe
+from reference_model.training.handover import MODEL, stage_folder
+from reference_model.training.recipe_files import load_recipe
 
 HERE = Path(__file__).parent
 RECIPE, TASK_PATH = HERE / "recipe.yaml", HERE / "tasks"
@@ -94,8 +94,8 @@ def fine_tune(start: Path, data_root: str, out: Path, *, share: float) -> Path:
     Raises:
         HarnessError: The data are absent, or `out` holds another training.
     """
-    from reference_model.runs import Run
-    from reference_model.training_bar import TrainingBar
+    from reference_model.training.progress_bar import TrainingBar
+    from reference_model.training.stages import Run
 
     recipe = replace(load_recipe(str(RECIPE)), data_roots=(data_root,))
     with TrainingBar() as bar:

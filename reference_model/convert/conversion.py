@@ -9,15 +9,15 @@ import torch
 
 from harness.errors import DataError, SpecError
 from harness.records import Json
-from reference_model.build import build_model, special_tokens
-from reference_model.checkpoint import WEIGHTS, About, write_about
+from reference_model.checkpoints.atomic_folders import whole
+from reference_model.checkpoints.checkpoint import WEIGHTS, About, write_about
 from reference_model.config import ModelConfig
-from reference_model.convert import layouts, numbers
-from reference_model.convert.llama_tokenizer import FoundTokenizer, read_tokenizer
-from reference_model.convert.plan import Plan, Source, make_plan
-from reference_model.convert.stored import Checkpoint, open_checkpoint
+from reference_model.convert import config_check, layouts
+from reference_model.convert.checkpoint_files import Checkpoint, open_checkpoint
+from reference_model.convert.tensor_map import Plan, Source, make_plan
+from reference_model.convert.tokenizer import FoundTokenizer, read_tokenizer
 from reference_model.convert.writing import Entry, Precision, Told, entries, write_tensors
-from reference_model.whole_folders import whole
+from reference_model.modeling.build import build_model, special_tokens
 
 NEW_PARTS = ("region.*", "projector.*")
 """What MedPLIB adds to its parents: no public file holds it, and its own training begins with a draw."""
@@ -141,14 +141,14 @@ def _sources(config: ModelConfig, files: Files) -> Iterator[Source]:
 
 
 def _check_numbers(config: ModelConfig, files: Files, *, experts: bool) -> None:
-    language = numbers.language_numbers(config)
+    language = config_check.language_numbers(config)
     if files.llava is not None:
-        numbers.check_numbers(_folder(files.llava), language, config.name)
+        config_check.check_numbers(_folder(files.llava), language, config.name)
     if files.medplib is not None:
-        more = numbers.expert_numbers(config) if experts else ()
-        numbers.check_numbers(_folder(files.medplib), (*language, *more), config.name)
+        more = config_check.expert_numbers(config) if experts else ()
+        config_check.check_numbers(_folder(files.medplib), (*language, *more), config.name)
     if files.clip is not None:
-        numbers.check_numbers(_folder(files.clip), numbers.tower_numbers(config), config.name)
+        config_check.check_numbers(_folder(files.clip), config_check.tower_numbers(config), config.name)
 
 
 def _folder(place: Path) -> Path:

@@ -4,10 +4,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 
-from reference_model.build import special_tokens
 from reference_model.convert.conversion import Conversion
-from reference_model.convert.plan import Move, alike
+from reference_model.convert.tensor_map import Move, alike
 from reference_model.convert.writing import Entry
+from reference_model.modeling.build import special_tokens
 
 DRAWN = "(drawn)"
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import DataError, together
-from reference_model.convert.plan import Move, Plan
-from reference_model.moe import Router
+from reference_model.convert.tensor_map import Move, Plan
+from reference_model.modeling.moe import Router
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from harness.paths import default_cache
-from reference_model.recipe_files import load_recipe
-from reference_model.runs import Run
-from reference_model.train import Silent
-from reference_model.training_log import read_log
+from reference_model.training.log import read_log
+from reference_model.training.loop import Silent
+from reference_model.training.recipe_files import load_recipe
+from reference_model.training.stages import Run
 
 RECORDED = Path(__file__).parents[1] / "golden" / "tiny_training.json"
 STEPS = 6

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.tiny_quality import DATA_ROOT, EXPERT_SHARE, TARGETS, expert_shares, measure
 from reference_model.adapter import WEIGHTS
-from reference_model.recipe_files import load_recipe
+from reference_model.training.recipe_files import load_recipe
 
 FOLDER = WEIGHTS / "medplib-tiny"
 MOST_BYTES = 8_000_000

@@ -11,8 +11,8 @@ from benchmarks.brain_mr.__main__ import DICE, OURS, RECIPE, TASK, TASK_PATH, ou
 from benchmarks.paired_scores import ClusterSums, read_sums
 from harness.tasks.catalog import index
 from harness.tasks.spec import TaskSpec
-from reference_model.recipe import Recipe
-from reference_model.recipe_files import load_recipe
+from reference_model.training.recipe import Recipe
+from reference_model.training.recipe_files import load_recipe
 from tests.unit.benchmarks.scores import write_scores
 
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from harness.data.phantoms.families import write_releases
-from reference_model import images
-from reference_model.batch import Batch, pad
-from reference_model.build import build_model
 from reference_model.config import ModelConfig, load_preset
-from reference_model.model import PixelGroundingModel
-from reference_model.tokenizers import WordTokenizer
-from reference_model.tokens import Turn, encode_conversation, expand_image
+from reference_model.inputs import images
+from reference_model.inputs.batch import Batch, pad
+from reference_model.inputs.conversation import Turn, encode_conversation, expand_image
+from reference_model.inputs.tokenizers import WordTokenizer
+from reference_model.modeling.build import build_model
+from reference_model.modeling.model import PixelGroundingModel
 
 WORDS = (
     "user",

@@ -15,11 +15,11 @@ from harness.imaging import masks
 from harness.models.answer_check import to_prediction
 from harness.records import Box, MediaPart, Points, Region, Request, TextPart, Turn
 from reference_model.adapter import Reference
-from reference_model.checkpoint import About, save_model
+from reference_model.checkpoints.checkpoint import About, save_model
 from reference_model.config import ModelConfig
-from reference_model.model import PixelGroundingModel
+from reference_model.modeling.model import PixelGroundingModel
 from tests.unit.reference_model.conftest import WORDS
-from tests.unit.reference_model.training import example
+from tests.unit.reference_model.small_training import example
 
 MASK = np.zeros((20, 24), dtype=bool)
 MASK[2:9, 3:15] = True

@@ -3,8 +3,8 @@
 from benchmarks.ablations.arms import ARMS, FULL, Job, jobs_of
 from benchmarks.ablations.table import printed_means
 from leaderboard.published.printed import load_published
-from reference_model.recipe import Recipe
-from reference_model.recipe_files import load_recipe
+from reference_model.training.recipe import Recipe
+from reference_model.training.recipe_files import load_recipe
 
 RECIPE: Recipe = load_recipe("medplib-tiny")
 JOBS: dict[str, Job] = {job.name: job for job in jobs_of(RECIPE, ARMS)}

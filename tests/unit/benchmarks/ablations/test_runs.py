@@ -14,7 +14,7 @@ from benchmarks.ablations.arms import ARMS, FULL
 from benchmarks.ablations.plan import plan, step_seconds
 from benchmarks.ablations.runs import Ablations, Piece, check_settings, in_turn, lines, note, wall_seconds
 from harness.errors import SpecError
-from reference_model.recipe_files import load_recipe
+from reference_model.training.recipe_files import load_recipe
 
 
 @pytest.fixture

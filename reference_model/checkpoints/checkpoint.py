@@ -1,0 +1,268 @@
+"""Weights on disk: a finished model that can be handed on, and the state of a stage that can be resumed.
+
+    model/                  a finished model
+        config.json         its numbers, as a preset has them
+        model.json          its words, whether it has experts, and how it came about
+        model.safetensors
+        tokenizer.json      in place of words, where its tokenizer is one of transformers
+    step-000200/            a stage after 200 steps
+        state.json          step and settings
+        trained.safetensors     the parameters that the stage trains
+        optimizer.safetensors   `<parameter>|<quantity>`
+
+What has its name is whole: see `whole_folders`.
+"""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from math import inf
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from harness.errors import DataError, SpecError
+from harness.records import Json
+from reference_model.checkpoints.atomic_folders import SCHEMA, read_json, whole, write_json
+from reference_model.config import ModelConfig, read_config
+from reference_model.inputs.conversation import Tokenizer
+from reference_model.inputs.tokenizers import PretrainedTokenizer, SavedTokenizer, WordTokenizer
+from reference_model.modeling.build import build_model
+from reference_model.modeling.model import PixelGroundingModel
+from reference_model.modeling.moe import Router
+
+CONFIG, ABOUT, WEIGHTS, TOKENIZER = "config.json", "model.json", "model.safetensors", "tokenizer.json"
+STATE, TRAINED, OPTIMIZER = "state.json", "trained.safetensors", "optimizer.safetensors"
+
+_STEP = re.compile(r"step-(\d{6,})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What stands beside the weights of a model.
+
+    Attributes:
+        config: Its numbers.
+        words: Of its tokenizer, in the order of their ids.
+        experts: Whether its feed-forward parts are experts.
+        origin: How it came about: recipe, stage, steps, seed, digests of its data.
+        saved_tokenizer: One of transformers, which takes the place of the words.
+    """
+
+    config: ModelConfig
+    words: tuple[str, ...] = ()
+    experts: bool
+    origin: Mapping[str, Json] = field(default_factory=dict)
+    saved_tokenizer: SavedTokenizer | None = None
+
+    def tokenizer(self) -> Tokenizer:
+        """Return its tokenizer, special tokens included.
+
+        Raises:
+            DataError: It does not have as many entries as the model has embeddings.
+        """
+        prompt = self.config.prompt
+        if self.saved_tokenizer is None:
+            return WordTokenizer(self.words, base=prompt.base_vocabulary, fillers=prompt.fillers)
+        tokenizer = PretrainedTokenizer(self.saved_tokenizer.load(), fillers=prompt.fillers)
+        if tokenizer.special.base != prompt.base_vocabulary:
+            raise DataError(
+                f"{TOKENIZER}: expected {prompt.base_vocabulary} entries, the base_vocabulary of {CONFIG}, "
+                f"found {tokenizer.special.base}"
+            )
+        return tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a stage is.
+
+    Attributes:
+        step: Steps done.
+        settings: All that decides what the next step does; one that resumes with others is refused.
+    """
+
+    step: int
+    settings: Mapping[str, Json]
+
+
+def save_model(folder: Path, model: PixelGroundingModel, about: About, *, half: bool = False) -> None:
+    """Write a model, all at once; one that is there is replaced.
+
+    Args:
+        folder: Made where it is missing, parents too.
+        model: Without adapters.
+        about: Goes beside the weights.
+        half: Store numbers in 16 bits; routers stay in single precision.
+    """
+    with whole(folder) as partial:
+        save_file(_tensors(model, half=half), partial / WEIGHTS)
+        write_about(partial, about)
+
+
+def write_about(folder: Path, about: About) -> None:
+    """Write what stands beside the weights of a model into its folder."""
+    write_json(folder / CONFIG, asdict(about.config))
+    told = {"words": list(about.words), "experts": about.experts, "origin": dict(about.origin)}
+    if saved := about.saved_tokenizer:
+        (folder / TOKENIZER).write_text(saved.definition, encoding="utf-8")
+        told["tokenizer"] = {"start": saved.start, "end": saved.end, "sha256": _sha256(saved.definition)}
+    write_json(folder / ABOUT, {"schema": SCHEMA, **told})
+
+
+def load_about(folder: Path) -> About:
+    """Return what stands beside the weights of a model.
+
+    Raises:
+        DataError: A file is missing, or is not what it should be.
+        SpecError: The numbers contradict themselves.
+    """
+    found = read_json(folder / ABOUT)
+    try:
+        words, experts, origin = tuple(found["words"]), bool(found["experts"]), found["origin"]
+        saved = _read_tokenizer(folder, found["tokenizer"]) if "tokenizer" in found else None
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{folder / ABOUT}: expected words, experts and origin of a model, found {error}") from error
+    config = read_config(folder / CONFIG)
+    return About(config=config, words=words, experts=experts, origin=origin, saved_tokenizer=saved)
+
+
+def load_model(folder: Path) -> tuple[PixelGroundingModel, About]:
+    """Return a model in single precision and evaluation mode, and what stands beside its weights.
+
+    Raises:
+        DataError: A file is missing or torn, or its tensors are not those of the model.
+    """
+    about = load_about(folder)
+    model = build_model(about.config, experts=about.experts)
+    _fill(model, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
+    return model.eval(), about
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file.
+
+    Raises:
+        DataError: It is missing or torn.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: expected a whole safetensors file: {error}") from error
+
+
+def save_step(
+    folder: Path, progress: Progress, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> None:
+    """Write the state of a stage below `folder`, then remove older ones."""
+    with whole(folder / f"step-{progress.step:06}") as partial:
+        save_file({name: parameter.detach().contiguous() for name, parameter in trained.items()}, partial / TRAINED)
+        save_file(_optimizer_tensors(trained, optimizer), partial / OPTIMIZER)
+        write_json(partial / STATE, {"schema": SCHEMA, "step": progress.step, "settings": dict(progress.settings)})
+    remove_steps(folder, before=progress.step)
+
+
+def remove_steps(folder: Path, *, before: float = inf) -> None:
+    """Remove the states of a stage, or those of fewer steps than `before`."""
+    for number, state in list(_steps(folder)):
+        if number < before:
+            shutil.rmtree(state)
+
+
+def last_step(folder: Path) -> Path | None:
+    """Return the latest state below a stage's folder; None where there is none."""
+    return max(_steps(folder), default=(0, None))[1]
+
+
+def load_step(
+    state: Path, settings: Mapping[str, Json], trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> int:
+    """Put a state into parameters and optimizer; return the steps done.
+
+    Args:
+        state: Of `last_step`.
+        settings: Those of the stage that goes on.
+        trained: The parameters that it trains, by name.
+        optimizer: Fresh, over the same parameters.
+    Raises:
+        SpecError: The state was left by a stage of other settings.
+        DataError: A file is missing or torn, or holds other parameters.
+    """
+    found = read_json(state / STATE)
+    _check_settings(state, found.get("settings", {}), settings)
+    weights = read_tensors(state / TRAINED)
+    _check_names(weights, trained, state / TRAINED)
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(weights[name])
+    for key, value in read_tensors(state / OPTIMIZER).items():
+        name, _, quantity = key.rpartition("|")
+        optimizer.state[trained[name]][quantity] = value if quantity == "step" else value.to(trained[name].device)
+    return int(found["step"])
+
+
+def _tensors(model: nn.Module, *, half: bool) -> dict[str, Tensor]:
+    exact = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Router)}
+    return {
+        name: (value.half() if half and value.is_floating_point() and name not in exact else value).contiguous()
+        for name, value in model.state_dict().items()
+    }
+
+
+def _fill(model: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
+    own = model.state_dict()
+    _check_names(weights, own, where)
+    model.load_state_dict({name: value.to(own[name].dtype) for name, value in weights.items()})
+
+
+def _read_tokenizer(folder: Path, told: Mapping[str, str]) -> SavedTokenizer:
+    try:
+        definition = (folder / TOKENIZER).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{folder / TOKENIZER}: cannot be read: {error}") from error
+    if _sha256(definition) != told["sha256"]:
+        raise DataError(f"{folder / TOKENIZER}: expected the file that {ABOUT} was written with, found another")
+    return SavedTokenizer(definition=definition, start=told["start"], end=told["end"])
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: Path) -> None:
+    missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or unexpected:
+        lacks, more = (f"{len(names)} ({names[0]}, ...)" if names else "none" for names in (missing, unexpected))
+        raise DataError(f"{where}: expected the tensors of the model; missing {lacks}, unexpected {more}")
+    for name, value in wanted.items():
+        if found[name].shape != value.shape:
+            shapes = f"{tuple(value.shape)}, found {tuple(found[name].shape)}"
+            raise DataError(f"{where}: {name}: expected shape {shapes}")
+
+
+def _check_settings(state: Path, found: Mapping[str, Json], wanted: Mapping[str, Json]) -> None:
+    changed = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    if changed:
+        raise SpecError(
+            f"{state}: was left by a training with another {' and '.join(changed)}; "
+            "go on with the same, or choose another --out"
+        )
+
+
+def _optimizer_tensors(trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}|{quantity}": value.detach().contiguous()
+        for name, parameter in trained.items()
+        for quantity, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _steps(folder: Path) -> Iterator[tuple[int, Path]]:
+    for path in folder.glob("step-*"):
+        if match := _STEP.fullmatch(path.name):
+            yield int(match[1]), path

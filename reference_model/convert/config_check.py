@@ -1,0 +1,81 @@
+"""Compares a checkpoint's `config.json` with a preset where shapes do not tell: heads, activations, angles, norms."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import DataError, together
+from harness.records import Json
+from reference_model.config import ModelConfig
+from reference_model.convert.checkpoint_files import read_object
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """What a key should say, wherever it stands; a file without the key says nothing against it."""
+
+    key: str
+    expected: Json
+    section: str = ""
+
+
+def language_numbers(config: ModelConfig) -> tuple[Number, ...]:
+    """Return the numbers of LLaMA, at the top of a file or in the section of LLaVA's port for texts."""
+    language = config.language
+    numbers = {
+        "num_attention_heads": language.heads,
+        "num_key_value_heads": language.heads,
+        "rms_norm_eps": language.norm_epsilon,
+        "rope_theta": language.rope_theta,
+        "rope_scaling": None,
+        "hidden_act": "silu",
+        "tie_word_embeddings": False,
+        "mm_vision_select_layer": -1 - config.vision.skipped_layers,
+        "vision_feature_layer": -1 - config.vision.skipped_layers,
+        "mm_projector_type": "mlp2x_gelu",
+        "projector_hidden_act": "gelu",
+    }
+    return tuple(Number(key, value, section) for key, value in numbers.items() for section in ("", "text_config"))
+
+
+def expert_numbers(config: ModelConfig) -> tuple[Number, ...]:
+    """Return the numbers of MedPLIB's experts."""
+    moe, layers = config.moe, config.language.layers
+    return (
+        Number("num_experts", [moe.experts] * layers, "moe"),
+        Number("top_k_experts", moe.top_k, "moe"),
+        Number("use_residual", False, "moe"),
+        Number("moe_layers_idx", list(range(layers)), "moe"),
+    )
+
+
+def tower_numbers(config: ModelConfig) -> tuple[Number, ...]:
+    """Return the numbers of CLIP's tower for images: alone, or in a section beside that for texts."""
+    numbers = {"num_attention_heads": config.vision.heads, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+    return tuple(Number(key, value, section) for key, value in numbers.items() for section in ("", "vision_config"))
+
+
+def check_numbers(place: Path, numbers: Sequence[Number], preset: str) -> None:
+    """Compare the `config.json` of a folder with a preset; a checkpoint without one is not compared.
+
+    Raises:
+        DataError: The file cannot be read, or says something else; everything it does is named.
+    """
+    file = place / CONFIG
+    if not file.is_file():
+        return
+    if faults := list(_faults(file, read_object(file), numbers, preset)):
+        raise together(faults, DataError)
+
+
+def _faults(file: Path, document: Mapping[str, Json], numbers: Sequence[Number], preset: str) -> Iterator[str]:
+    for number in numbers:
+        section = document.get(number.section) if number.section else document
+        if not isinstance(section, Mapping) or number.key not in section:
+            continue
+        found = section[number.key]
+        if found != number.expected and found is not None:
+            name = f"{number.section}.{number.key}".lstrip(".")
+            yield f"{file}: {name}: expected {number.expected} as in preset {preset}, found {found}"

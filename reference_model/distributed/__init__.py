@@ -1,0 +1,1 @@
+"""Several processes: launching, sharding and preparing data once for all."""

@@ -1,0 +1,123 @@
+"""A language model that is spread over the processes (FSDP2), for one that does not fit a single GPU.
+
+Every decoder layer, experts included, is split; a process gathers a layer when it comes to it and forgets it again.
+What a stage writes are whole tensors all the same, so that it can be gone on with in any number of processes.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from harness.records import Json
+from reference_model.checkpoints.checkpoint import Progress, load_step, save_step
+from reference_model.distributed.processes import Processes
+from reference_model.modeling.language import LanguageModel
+
+
+def shard(language: LanguageModel, processes: Processes) -> None:
+    """Split the decoder layers over the processes, each of which takes its part of every parameter.
+
+    The parameters are others afterwards, under the same names. Embeddings, norm and head stay whole: they are called
+    from outside `forward`, where nothing would gather them.
+    """
+    mesh = init_device_mesh(processes.device.type, (processes.count,))
+    for layer in language.layers:
+        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+    # The layers' common root: it gathers the next one while one computes, and frees what the last has left.
+    others = {parameter for parameter in language.parameters() if not is_sharded(parameter)}
+    fully_shard(language, mesh=mesh, ignored_params=others)
+
+
+def is_sharded(value: Tensor) -> bool:
+    """Return whether a tensor is spread over the processes."""
+    return isinstance(value, DTensor)
+
+
+def gathered(value: Tensor) -> Tensor:
+    """Return the whole of a tensor; all processes have to ask for it together."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def clip_gradients(parameters: Sequence[nn.Parameter], largest: float) -> None:
+    """Scale all gradients so that their common norm, over all processes, is at most `largest`."""
+    gradients = [one.grad for one in parameters if one.grad is not None]
+    groups = [[one for one in gradients if is_sharded(one) == sharded] for sharded in (False, True)]
+    norms = [gathered(get_total_norm(group)) for group in groups if group]
+    if norms:
+        total = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+        for sharded in (False, True):
+            clip_grads_with_norm_([one for one in parameters if is_sharded(one) == sharded], largest, total)
+
+
+def save_whole(
+    folder: Path,
+    progress: Progress,
+    trained: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    processes: Processes,
+) -> None:
+    """Write the state of a stage as `checkpoint.save_step` does; the first process writes, all take part."""
+    if any(is_sharded(parameter) for parameter in trained.values()):
+        trained, optimizer = _copies(trained, optimizer, kept=processes.first)
+    if processes.first:
+        save_step(folder, progress, trained, optimizer)
+
+
+def load_whole(
+    state: Path, settings: Mapping[str, Json], trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> int:
+    """Put a state into parameters and optimizer as `checkpoint.load_step` does, whether or not they are split."""
+    if not any(is_sharded(parameter) for parameter in trained.values()):
+        return load_step(state, settings, trained, optimizer)
+    copies = {name: nn.Parameter(torch.empty(parameter.shape)) for name, parameter in trained.items()}
+    stand_in = torch.optim.AdamW(copies.values())
+    step = load_step(state, settings, copies, stand_in)
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(_spread(copies[name].detach(), parameter))
+            found = stand_in.state[copies[name]]
+            optimizer.state[parameter] = {quantity: _spread(value, parameter) for quantity, value in found.items()}
+    return step
+
+
+def gathered_copies(tensors: Mapping[str, Tensor], *, kept: bool) -> dict[str, Tensor]:
+    """Return whole copies on the CPU; of nothing, where they are not kept.
+
+    One tensor is gathered after the other, so that no GPU has to hold all of them.
+    """
+    copies: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        value = gathered(tensor.detach())
+        if kept:
+            copies[name] = value.cpu()
+    return copies
+
+
+def _copies(
+    trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, *, kept: bool
+) -> tuple[dict[str, nn.Parameter], torch.optim.Optimizer]:
+    """Return whole copies of parameters and optimizer."""
+    values = gathered_copies(trained, kept=kept)
+    copies = {name: nn.Parameter(value) for name, value in values.items()}
+    stand_in = torch.optim.AdamW(copies.values() or [torch.empty(0)])
+    for name, parameter in trained.items():
+        state = gathered_copies(optimizer.state.get(parameter, {}), kept=kept)
+        if kept:
+            stand_in.state[copies[name]] = state
+    return copies, stand_in
+
+
+def _spread(value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """Return a whole tensor as a parameter is spread; the optimizer's count of steps stays as it is."""
+    if value.ndim < parameter.ndim:
+        return value
+    value = value.to(parameter.device)
+    if not isinstance(parameter, DTensor):
+        return value
+    return distribute_tensor(value, parameter.device_mesh, parameter.placements)

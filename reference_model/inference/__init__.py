@@ -1,0 +1,1 @@
+"""Generation of text and masks, and the predictor behind the adapter."""

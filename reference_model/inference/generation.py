@@ -1,0 +1,127 @@
+"""Writing an answer, token by token, and drawing the masks it speaks of.
+
+Shape suffixes: B conversations, T positions, D width of the language model, V vocabulary, M masks.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from harness.errors import ModelError
+from reference_model.inputs.batch import PADDING, Batch
+from reference_model.modeling.model import Masks, PixelGroundingModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How the next token is picked: the likeliest at temperature 0, else drawn; every answer begins with `seed`."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One answer.
+
+    Attributes:
+        ids: Without the token that ended it.
+        finished: Whether it ended by itself.
+        masks: One for each `<SEG>` in it.
+    """
+
+    ids: tuple[int, ...]
+    finished: bool
+    masks: Masks
+
+
+@dataclass(slots=True)
+class _Writing:
+    """One answer while it is written, with the states that predicted its `<SEG>`."""
+
+    ids: list[int] = field(default_factory=list)
+    states: list[Tensor] = field(default_factory=list)
+    finished: bool = False
+
+
+@torch.no_grad()
+def generate(
+    model: PixelGroundingModel, batch: Batch, *, stop_ids: Collection[int], sampling: Sampling
+) -> tuple[Reply, ...]:
+    """Answer a batch of conversations; what one answer says does not depend on the others beside it.
+
+    Args:
+        model: In evaluation mode, in which no token is dropped.
+        batch: Padded on the left; its labels and masks are not read.
+        stop_ids: Tokens that end an answer.
+        sampling: How tokens are picked.
+    Raises:
+        ModelError: The model is in training mode, or the padding is not on the left.
+    """
+    if model.training:
+        raise ModelError("generate: expected a model in evaluation mode; call model.eval() first")
+    if not bool(batch.valid_BT[:, -1].all()):
+        raise ModelError("generate: expected padding on the left, found a row that ends in padding")
+    rows = _write(model, batch, stop_ids, sampling)
+    return _with_masks(model, batch, rows)
+
+
+def _write(model: PixelGroundingModel, batch: Batch, stop_ids: Collection[int], sampling: Sampling) -> list[_Writing]:
+    randoms = [torch.Generator().manual_seed(sampling.seed) for _ in batch.ids_BT]
+    cache = DynamicCache()
+    valid_BK = batch.valid_BT
+    hidden_BTD = model.language(model.embed(batch), valid_BK=valid_BK, cache=cache).hidden_BTD
+    rows = [_Writing() for _ in batch.ids_BT]
+    for left in reversed(range(sampling.max_new_tokens)):
+        state_BD = hidden_BTD[:, -1]
+        token_B = _pick(model.language.logits(state_BD).float().cpu(), sampling, randoms)
+        _append(rows, token_B, state_BD, stop_ids, model.seg_id)
+        writing_B = torch.tensor([not row.finished for row in rows], device=valid_BK.device)
+        if left == 0 or not bool(writing_B.any()):
+            break
+        next_B = token_B.to(valid_BK.device).masked_fill(~writing_B, PADDING)
+        valid_BK = torch.cat((valid_BK, writing_B[:, None]), dim=1)
+        x_BTD = model.language.embed_tokens(next_B[:, None])
+        hidden_BTD = model.language(x_BTD, valid_BK=valid_BK, cache=cache).hidden_BTD
+    return rows
+
+
+def _append(rows: list[_Writing], token_B: Tensor, state_BD: Tensor, stop_ids: Collection[int], seg_id: int) -> None:
+    """Add the picked token to every answer that is not finished."""
+    for row, token, state_D in zip(rows, token_B.tolist(), state_BD, strict=True):
+        if row.finished:
+            continue
+        row.finished = token in stop_ids
+        if not row.finished:
+            row.ids.append(token)
+        if token == seg_id:
+            row.states.append(state_D)
+
+
+def _pick(logits_BV: Tensor, sampling: Sampling, randoms: Sequence[torch.Generator]) -> Tensor:
+    if sampling.temperature == 0:
+        return logits_BV.argmax(dim=-1)
+    probability_BV = (logits_BV / sampling.temperature).softmax(dim=-1)
+    sorted_BV, index_BV = probability_BV.sort(dim=-1, descending=True)
+    sorted_BV[sorted_BV.cumsum(dim=-1) - sorted_BV >= sampling.top_p] = 0.0
+    drawn = [torch.multinomial(row_V, 1, generator=r) for row_V, r in zip(sorted_BV, randoms, strict=True)]
+    return index_BV.gather(1, torch.stack(drawn)).squeeze(1)
+
+
+def _with_masks(model: PixelGroundingModel, batch: Batch, rows: list[_Writing]) -> tuple[Reply, ...]:
+    states = [state_D for row in rows for state_D in row.states]
+    row_M = torch.tensor([index for index, row in enumerate(rows) for _ in row.states], dtype=torch.long)
+    width = model.language.embed_tokens.embedding_dim
+    weight = model.language.embed_tokens.weight
+    state_MD = torch.stack(states) if states and batch.pixels_B3SS is not None else weight.new_zeros((0, width))
+    pixels_B3SS = batch.vision_B3SS[:0] if batch.pixels_B3SS is None else batch.pixels_B3SS
+    row_M = row_M[: len(state_MD)].to(weight.device)
+    masks = model.masks(state_MD, row_M, pixels_B3SS, batch.sizes)
+    return tuple(
+        Reply(ids=tuple(row.ids), finished=row.finished, masks=found) for row, found in zip(rows, masks, strict=True)
+    )

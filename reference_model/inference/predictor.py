@@ -1,0 +1,139 @@
+"""Requests of the harness -> a batch -> answers: what the adapter does once weights are loaded.
+
+Shape suffixes: as in `batch`; H, W of the image as shown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from harness.imaging import masks
+from harness.records import Answer, Box, Request
+from harness.records.codec import digest
+from reference_model.checkpoints.checkpoint import load_model
+from reference_model.config import ModelConfig
+from reference_model.inference.generation import Reply, Sampling, generate
+from reference_model.inputs.batch import Batch, pad
+from reference_model.inputs.conversation import SEG, Encoded, Tokenizer, Turn, encode_conversation, expand_image
+from reference_model.inputs.images import for_pixel_encoder, for_vision_tower
+from reference_model.inputs.regions import Bools
+from reference_model.inputs.requests import grid_of_prompt, grids, question_of
+from reference_model.modeling.mask_decoder import above
+from reference_model.modeling.model import PixelGroundingModel
+
+MAX_NEW_TOKENS = 128
+"""Of an answer whose task does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering:
+    """A model with all that turns requests into answers.
+
+    Attributes:
+        model: In evaluation mode.
+        config: Its numbers.
+        tokenizer: Its own.
+        threshold: Probability above which a pixel is foreground.
+        device: Where it lies.
+    """
+
+    model: PixelGroundingModel
+    config: ModelConfig
+    tokenizer: Tokenizer
+    threshold: float
+    device: str
+
+    @classmethod
+    def load(cls, folder: Path, device: str, *, threshold: float | None = None) -> "Answering":
+        """Return the model in a folder, on a device.
+
+        Raises:
+            DataError: A file is missing or torn.
+        """
+        model, about = load_model(folder)
+        return cls(
+            model=model.to(device),
+            config=about.config,
+            tokenizer=about.tokenizer(),
+            threshold=about.config.mask_decoder.threshold if threshold is None else threshold,
+            device=device,
+        )
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """Return one answer per request; all about one image each, and decoded alike.
+
+        Raises:
+            DataError: An image cannot be read, or a prompt points at nothing in it.
+        """
+        encoded = [self._encoded(question_of(request)) for request in requests]
+        batch = self._batch(requests, encoded)
+        sampling = _sampling(requests[0], most=self.config.language.max_positions - batch.ids_BT.shape[1])
+        replies = generate(self.model, batch.to(self.device), stop_ids=(self.tokenizer.end_id,), sampling=sampling)
+        return [self._answer(*one) for one in zip(requests, encoded, replies, strict=True)]
+
+    def _encoded(self, question: str) -> Encoded:
+        prompt = self.config.prompt
+        return encode_conversation([Turn(question)], self.tokenizer, system=prompt.system, max_length=prompt.max_length)
+
+    def _batch(self, requests: Sequence[Request], encoded: Sequence[Encoded]) -> Batch:
+        images = [request.images[0].image() for request in requests]
+        ids_BT, valid_BT, labels_BT = pad(
+            [expand_image(one, self.config.vision.tokens) for one in encoded], side="left"
+        )
+        sizes = tuple((image.shape[0], image.shape[1]) for image in images)
+        found = [
+            grid_of_prompt(prompt, size, self.config)
+            for request, size in zip(requests, sizes, strict=True)
+            for prompt in request.visual_prompts
+        ]
+        vision_side, pixel_side = self.config.vision.image_size, self.config.pixel_encoder.image_size
+        return Batch(
+            ids_BT=ids_BT,
+            valid_BT=valid_BT,
+            labels_BT=labels_BT,
+            vision_B3SS=torch.stack([for_vision_tower(image, vision_side) for image in images]),
+            pixels_B3SS=torch.stack([for_pixel_encoder(image, pixel_side) for image in images]),
+            sizes=sizes,
+            grid_RGG=grids(found, self.config.vision.cells),
+        )
+
+    def _answer(self, request: Request, encoded: Encoded, reply: Reply) -> Answer:
+        probability = reply.masks.logits_MHW.float().sigmoid()
+        drawn: list[Bools] = [mask.cpu().numpy() for mask in above(reply.masks.logits_MHW, self.threshold)]
+        sure = [
+            float(one[one > self.threshold].mean()) if mask.any() else 0.0
+            for one, mask in zip(probability, drawn, strict=True)
+        ]
+        return Answer(
+            text=self._text(reply),
+            masks=tuple(drawn),
+            mask_scores=tuple(sure),
+            boxes=_boxes(drawn) if "boxes" in request.wants else (),
+            rendered=self.tokenizer.decode(encoded.ids),
+            usage={"prompt_tokens": len(encoded.ids), "answer_tokens": len(reply.ids)},
+            status="ok" if reply.finished else "truncated",
+        )
+
+    def _text(self, reply: Reply) -> str:
+        """Return the words of an answer; one of nothing but masks names them as the release does."""
+        text = self.tokenizer.decode(reply.ids)
+        return text or " ".join([SEG] * len(reply.masks.iou_M))
+
+
+def _boxes(drawn: Sequence[Bools]) -> tuple[Box, ...]:
+    """Return the tight box around every mask that is not empty."""
+    found = (masks.bounding_box(masks.encode(mask)) for mask in drawn)
+    return tuple(box for box in found if box is not None)
+
+
+def _sampling(request: Request, *, most: int) -> Sampling:
+    """Return how a request wants its tokens picked, at most so many; the likeliest where it does not say."""
+    decoding = request.decoding
+    return Sampling(
+        max_new_tokens=max(1, min(most, int(decoding.get("max_new_tokens", MAX_NEW_TOKENS)))),
+        temperature=float(decoding.get("temperature", 0.0)),
+        top_p=float(decoding.get("top_p", 1.0)),
+        seed=int(digest([request.seed, request.repeat])[:12], 16),
+    )

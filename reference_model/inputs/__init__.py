@@ -1,0 +1,1 @@
+"""From a request or a sample to tensors: conversation, images, regions, batches."""

@@ -1,0 +1,122 @@
+"""Points, boxes and free-form masks as cells of the image tower's grid.
+
+Shape suffixes: H, W of the original image, S side of the padded square, G cells along a side.
+"""
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.ndimage import label
+
+from harness.errors import DataError
+from harness.imaging import masks
+from harness.records import Points, Region, VisualPrompt
+from reference_model.inputs.images import mask_in_square
+
+Bools = NDArray[np.bool_]
+
+POINT_REACH = 20
+"""Pixels around a point, in each direction, that MedPLIB's demo takes for the region."""
+POINT_SIDE = 336
+"""Longest side of an image at which we take as many; the released code takes them at any size."""
+SMALLEST_SHARE = 0.2
+EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int_)
+
+
+def prompt_mask(prompt: VisualPrompt, size: tuple[int, int], *, released: bool = False) -> Bools:
+    """Return what a prompt covers of an image, (H, W): squares around points, a filled box, or the region itself.
+
+    Args:
+        prompt: In pixels of the original image. Squares around points labelled 0 are taken out again.
+        size: (H, W).
+        released: Squares of 41 pixels at any resolution, instead of the same share of the image's longest side.
+    Raises:
+        DataError: Nothing inside the image is pointed at, or a region has another size.
+    """
+    if isinstance(prompt, Points):
+        mask_HW = _squares(prompt, size, POINT_REACH if released else round(POINT_REACH * max(size) / POINT_SIDE))
+    elif isinstance(prompt, Region):
+        masks.check_size(prompt.mask, size, "region prompt", what="region")
+        mask_HW = masks.decode(prompt.mask)
+    else:
+        mask_HW = masks.decode(masks.from_box(prompt, size))
+    if not mask_HW.any():
+        raise DataError(f"region prompt: expected a {type(prompt).__name__} inside the image of {size}, found nothing")
+    return mask_HW
+
+
+def grid_of(mask_HW: Bools, *, side: int, cells: int, released: bool = False) -> Bools:
+    """Return the cells (G, G) of the padded square that a mask covers, each decided by its upper left pixel.
+
+    Only the largest of several parts is kept. A region too small for every one of those pixels takes the cell that its
+    centre lies in; as released, none.
+
+    Args:
+        mask_HW: Not empty.
+        side: S of the image tower.
+        cells: G.
+        released: Let a small region vanish; training then leaves its sample out.
+    """
+    square_SS = mask_in_square(mask_HW, side)
+    step = side // cells
+    grid_GG = square_SS[::step, ::step][:cells, :cells].copy()
+    if not (grid_GG.any() or released):
+        grid_GG[_centre_cell(mask_HW, side, step)] = True
+    return largest_part(grid_GG)
+
+
+def largest_part(grid_GG: Bools) -> Bools:
+    """Return the largest part of a region whose cells touch by side or corner, the first of several as large."""
+    labels_GG, parts = label(grid_GG, structure=EIGHT_NEIGHBOURS)
+    if parts == 0:
+        return grid_GG.copy()
+    part_GG: Bools = labels_GG == 1 + int(np.argmax(np.bincount(labels_GG.ravel())[1:]))
+    return part_GG
+
+
+def random_part(grid_GG: Bools, *, smallest: int, random: Generator) -> Bools:
+    """Return a connected 20 to 100 percent of a connected region, grown from one of its cells, for training.
+
+    It is what MedPLIB's augmentation means to do; as released it returns the whole region nearly always.
+
+    Args:
+        grid_GG: One connected part.
+        smallest: Cells the part has at least; a region of fewer stays whole.
+        random: Decides on the share, the first cell and every next one.
+    """
+    total = int(grid_GG.sum())
+    if total < smallest:
+        return grid_GG.copy()
+    wanted = max(smallest, round(total * random.uniform(SMALLEST_SHARE, 1.0)))
+    part_GG = np.zeros_like(grid_GG)
+    edge = [tuple(random.choice(np.argwhere(grid_GG)))]
+    for _ in range(wanted):
+        row, column = edge.pop(int(random.integers(len(edge))))
+        part_GG[row, column] = True
+        edge += [cell for cell in _neighbours(row, column, grid_GG) if not part_GG[cell] and cell not in edge]
+    return part_GG
+
+
+def _neighbours(row: int, column: int, grid_GG: Bools) -> list[tuple[int, int]]:
+    rows, columns = (range(max(0, place - 1), place + 2) for place in (row, column))
+    return [(r, c) for r in rows for c in columns if r < len(grid_GG) and c < len(grid_GG) and grid_GG[r, c]]
+
+
+def _squares(points: Points, size: tuple[int, int], reach: int) -> Bools:
+    mask_HW = np.zeros(size, dtype=np.bool_)
+    for wanted in (1, 0):
+        for (x, y), mark in zip(points.points, points.labels, strict=True):
+            if mark == wanted:
+                rows, columns = (slice(max(0, int(p) - reach), max(0, int(p) + reach + 1)) for p in (y, x))
+                mask_HW[rows, columns] = bool(wanted)
+    return mask_HW
+
+
+def _centre_cell(mask_HW: Bools, side: int, step: int) -> tuple[int, int]:
+    """Return the cell of the square that holds the middle one of the mask's pixels."""
+    middle = np.argwhere(mask_HW)[int(mask_HW.sum()) // 2]
+    scale = side / max(mask_HW.shape)
+    pads = [(side - length * scale) / 2 for length in mask_HW.shape]
+    last = side // step - 1
+    row, column = (min(last, int((p * scale + pad) // step)) for p, pad in zip(middle, pads, strict=True))
+    return row, column

@@ -1,0 +1,1 @@
+"""The modules of the network, in the order in which data flow through them."""

@@ -1,0 +1,60 @@
+"""From a configuration to a model."""
+
+import torch
+from torch import nn
+
+from reference_model.config import ModelConfig
+from reference_model.inputs.conversation import SEG, SpecialTokens
+from reference_model.modeling.connector import Connector
+from reference_model.modeling.language import build_language
+from reference_model.modeling.mask_decoder import PromptProjector, build_mask_decoder
+from reference_model.modeling.model import PixelGroundingModel
+from reference_model.modeling.moe import Router
+from reference_model.modeling.pixel_encoder import build_pixel_encoder
+from reference_model.modeling.region_encoder import RegionEncoder
+from reference_model.modeling.vision import build_vision
+
+
+def build_model(config: ModelConfig, *, experts: bool = True) -> PixelGroundingModel:
+    """Return the model of a configuration, randomly initialised with torch's generator, on the default device.
+
+    Args:
+        config: Its numbers.
+        experts: Whether feed-forward parts are experts, as from stage IV on, or dense as before.
+    """
+    special = special_tokens(config)
+    width = config.language.width
+    return PixelGroundingModel(
+        vision=build_vision(config.vision),
+        connector=Connector(vision_width=config.vision.width, language_width=width),
+        region=RegionEncoder(
+            adapter=nn.Linear(config.vision.width, width),
+            points=config.region.points,
+            alignment=config.region.alignment,
+        ),
+        language=build_language(
+            config.language,
+            config.moe if experts else None,
+            vocabulary=special.total,
+            padding_takes_capacity=config.released,
+        ),
+        projector=PromptProjector(language_width=width, channels=config.pixel_encoder.channels),
+        pixel_encoder=build_pixel_encoder(config.pixel_encoder),
+        mask_decoder=build_mask_decoder(config.mask_decoder, config.pixel_encoder),
+        seg_id=special.id(SEG),
+        pixel_side=config.pixel_encoder.image_size,
+        geometry="released" if config.released else "correct",
+    )
+
+
+def special_tokens(config: ModelConfig) -> SpecialTokens:
+    """Return the special tokens of a configuration."""
+    return SpecialTokens.after(config.prompt.base_vocabulary, fillers=config.prompt.fillers)
+
+
+def cast(model: nn.Module, dtype: torch.dtype) -> None:
+    """Turn the parameters of a model into `dtype` in place; routers and encoded positions stay in single precision."""
+    for module in model.modules():
+        if not isinstance(module, Router):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)

@@ -1,0 +1,278 @@
+"""The language model: LLaMA whose feed-forward parts may be experts.
+
+Shape suffixes: B sequences, T positions of this pass, K positions in sight (the cached ones before them included),
+D width, V vocabulary, L layers, E experts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import DynamicCache, LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP, LlamaRMSNorm, LlamaRotaryEmbedding
+
+from reference_model.config import LanguageConfig, MoeConfig
+from reference_model.modeling.moe import MoeFeedForward, Router, Routing
+
+INITIAL_DEVIATION = 0.02
+
+
+class Step(NamedTuple):
+    """What every layer of one pass is given beside its input.
+
+    Attributes:
+        sight_B1TK: Boolean, the positions each one attends to; None: all before it.
+        rotary: Cosines and sines of the positions.
+        token_mask_BT: False for padding that experts shall not see; None: they see all.
+        cache: Keys and values of earlier passes; this one adds its own.
+    """
+
+    sight_B1TK: Tensor | None
+    rotary: tuple[Tensor, Tensor]
+    token_mask_BT: Tensor | None
+    cache: DynamicCache | None
+
+
+class DecoderLayer(nn.Module):
+    """Attention and a feed-forward part, each with its norm before it and a residual path around it."""
+
+    def __init__(
+        self,
+        *,
+        self_attn: LlamaAttention,
+        mlp: nn.Module,
+        input_layernorm: LlamaRMSNorm,
+        post_attention_layernorm: LlamaRMSNorm,
+    ) -> None:
+        """Put built parts together; their names are those of LLaMA checkpoints."""
+        super().__init__()
+        self.self_attn = self_attn
+        self.mlp = mlp
+        self.input_layernorm = input_layernorm
+        self.post_attention_layernorm = post_attention_layernorm
+
+    def forward(self, x_BTD: Tensor, step: Step, priority_BT: Tensor | None) -> tuple[Tensor, Routing | None]:
+        """Return the output (B, T, D), and where the tokens went if the feed-forward part has experts."""
+        attended_BTD, _ = self.self_attn(
+            hidden_states=self.input_layernorm(x_BTD),
+            position_embeddings=step.rotary,
+            attention_mask=step.sight_B1TK,
+            past_key_values=step.cache,
+        )
+        x_BTD = x_BTD + attended_BTD
+        normed_BTD = self.post_attention_layernorm(x_BTD)
+        if isinstance(self.mlp, MoeFeedForward):
+            y_BTD, routing = self.mlp(normed_BTD, token_mask_BT=step.token_mask_BT, priority_BT=priority_BT)
+            return x_BTD + y_BTD, routing
+        return x_BTD + self.mlp(normed_BTD), None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageOutput:
+    """States after the final norm, (B, T, D), and the routing of every layer that has experts."""
+
+    hidden_BTD: Tensor
+    routing: tuple[Routing, ...]
+
+
+class LanguageModel(nn.Module):
+    """Embeddings, decoder layers, final norm and head.
+
+    Attributes:
+        checkpointing: Recompute each layer in the backward pass instead of keeping its activations.
+    """
+
+    def __init__(
+        self,
+        *,
+        embed_tokens: nn.Embedding,
+        layers: Sequence[DecoderLayer],
+        norm: LlamaRMSNorm,
+        rotary: LlamaRotaryEmbedding,
+        lm_head: nn.Linear,
+        padding_takes_capacity: bool = False,
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            embed_tokens: From ids to D.
+            layers: In the order they run.
+            norm: After the last layer.
+            rotary: Of the attention's positions.
+            lm_head: From D to V.
+            padding_takes_capacity: Send padding through the experts too, as the released code does.
+        """
+        super().__init__()
+        self.embed_tokens = embed_tokens
+        self.layers = nn.ModuleList(layers)
+        self.norm = norm
+        self.rotary = rotary
+        self.lm_head = lm_head
+        self.padding_takes_capacity = padding_takes_capacity
+        self.checkpointing = False
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        *,
+        valid_BK: Tensor,
+        segment_BK: Tensor | None = None,
+        cache: DynamicCache | None = None,
+        drop_seed: int = 0,
+    ) -> LanguageOutput:
+        """Run all layers.
+
+        Args:
+            x_BTD: Embeddings of the last T of the K positions in sight.
+            valid_BK: False for padding, on whichever side.
+            segment_BK: Number of the question each position belongs to, where several share one sequence; 0 is what
+                they share, the image. A position sees its own segment and segment 0. None: one question.
+            cache: Of the K - T positions before; grows by T.
+            drop_seed: Decides which tokens an expert drops that is full; give another one every step.
+        """
+        sight_BTK = sight(valid_BK, length=x_BTD.shape[1], segment_BK=segment_BK)
+        rotary = self.rotary(x_BTD, sight_BTK.sum(dim=2) - 1)
+        step = Step(
+            sight_B1TK=_mask_or_none(sight_BTK),
+            rotary=rotary,
+            token_mask_BT=None if self.padding_takes_capacity else valid_BK[:, -x_BTD.shape[1] :],
+            cache=cache,
+        )
+        routing: list[Routing | None] = []
+        for layer, priority_BT in zip(self.layers, self._priorities(x_BTD, drop_seed), strict=True):
+            x_BTD, routed = self._run(layer, x_BTD, step, priority_BT)
+            routing.append(routed)
+        return LanguageOutput(hidden_BTD=self.norm(x_BTD), routing=tuple(r for r in routing if r is not None))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits (..., V) of the token after each state (..., D)."""
+        logits: Tensor = self.lm_head(hidden)
+        return logits
+
+    def _run(
+        self, layer: nn.Module, x_BTD: Tensor, step: Step, priority_BT: Tensor | None
+    ) -> tuple[Tensor, Routing | None]:
+        if self.checkpointing and torch.is_grad_enabled():
+            # Not re-entrant: only so does the balance term, which is no first output, keep its gradient.
+            return checkpoint(layer, x_BTD, step, priority_BT, use_reentrant=False)  # type: ignore[no-any-return]
+        return layer(x_BTD, step, priority_BT)  # type: ignore[no-any-return]
+
+    def _priorities(self, x_BTD: Tensor, drop_seed: int) -> Sequence[Tensor | None]:
+        """Return for each layer who stays when an expert is full, drawn on the CPU so that devices agree."""
+        if not any(isinstance(layer.mlp, MoeFeedForward) and layer.mlp.may_drop for layer in self.layers):
+            return [None] * len(self.layers)
+        random = torch.Generator().manual_seed(drop_seed)
+        drawn_LBT = torch.rand((len(self.layers), *x_BTD.shape[:2]), generator=random, device="cpu")
+        return drawn_LBT.to(x_BTD.device).unbind(0)
+
+
+def attend_to_equals(model: LanguageModel, *, layers: int, share: float, strength: float) -> None:
+    """Begin with heads that look for what is like themselves, drawn with torch's generator.
+
+    Their queries are their keys, so that a word in a question attends to where it stands in the picture from the first
+    step on; from independent ones this is learnt late. After Trockman and Kolter 2023.
+
+    Args:
+        model: Not trained yet.
+        layers: The first ones, in which this is done.
+        share: Of the heads of a layer.
+        strength: Variance of queries and keys of a normalised input.
+    """
+    with torch.no_grad():
+        for layer in model.layers[:layers]:
+            assert isinstance(layer, DecoderLayer)
+            query_DD, key_DD = layer.self_attn.q_proj.weight, layer.self_attn.k_proj.weight
+            head = layer.self_attn.head_dim
+            rows = round(share * len(query_DD) / head) * head
+            drawn_DD = torch.randn_like(query_DD[:rows]) * (strength / query_DD.shape[1]) ** 0.5
+            query_DD[:rows] = drawn_DD
+            key_DD[:rows] = drawn_DD
+
+
+def sight(valid_BK: Tensor, *, length: int, segment_BK: Tensor | None = None) -> Tensor:
+    """Return boolean (B, T, K): which positions each of the last `length` attends to.
+
+    These are the valid ones up to itself, of its own segment and of segment 0. Padding sees itself, since a row of
+    nothing has no softmax. What a position sees, less itself, is also its distance from the start.
+    """
+    order_K = torch.arange(valid_BK.shape[1], device=valid_BK.device)
+    order_T = order_K[-length:]
+    sight_BTK = (order_K <= order_T[:, None]) & valid_BK[:, None, :] & valid_BK[:, -length:, None]
+    if segment_BK is not None:
+        own_BTK = segment_BK[:, None, :] == segment_BK[:, -length:, None]
+        sight_BTK = sight_BTK & (own_BTK | (segment_BK == 0)[:, None, :])
+    return sight_BTK | (order_K == order_T[:, None])
+
+
+def _mask_or_none(sight_BTK: Tensor) -> Tensor | None:
+    """Return the mask, or None where attention needs none: it is plainly causal, or one position sees all."""
+    length, positions = sight_BTK.shape[1:]
+    causal = length == positions or length == 1
+    plain_TK = torch.ones_like(sight_BTK[0]).tril(positions - length)
+    return None if causal and bool((sight_BTK == plain_TK).all()) else sight_BTK[:, None]
+
+
+def build_language(
+    config: LanguageConfig, moe: MoeConfig | None, *, vocabulary: int, padding_takes_capacity: bool = False
+) -> LanguageModel:
+    """Return the language model of a configuration, randomly initialised.
+
+    Args:
+        config: LLaMA's numbers.
+        moe: The experts; None: one dense feed-forward part a layer, as stages I to III train it.
+        vocabulary: V, special tokens included.
+        padding_takes_capacity: See `LanguageModel`.
+    """
+    llama = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=config.width,
+        intermediate_size=config.ffn_width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        max_position_embeddings=config.max_positions,
+        rms_norm_eps=config.norm_epsilon,
+        rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+    )
+    llama._attn_implementation = "sdpa"
+    model = LanguageModel(
+        embed_tokens=nn.Embedding(vocabulary, config.width),
+        layers=[_layer(llama, index, moe) for index in range(config.layers)],
+        norm=LlamaRMSNorm(config.width, eps=config.norm_epsilon),
+        rotary=LlamaRotaryEmbedding(config=llama),
+        lm_head=nn.Linear(config.width, vocabulary, bias=False),
+        padding_takes_capacity=padding_takes_capacity,
+    )
+    model.apply(_initialise)
+    return model
+
+
+def _layer(llama: LlamaConfig, index: int, moe: MoeConfig | None) -> DecoderLayer:
+    return DecoderLayer(
+        self_attn=LlamaAttention(llama, index),
+        mlp=_dense(llama) if moe is None else _experts(llama, moe),
+        input_layernorm=LlamaRMSNorm(llama.hidden_size, eps=llama.rms_norm_eps),
+        post_attention_layernorm=LlamaRMSNorm(llama.hidden_size, eps=llama.rms_norm_eps),
+    )
+
+
+def _dense(llama: LlamaConfig) -> nn.Module:
+    return LlamaMLP(llama)  # type: ignore[no-untyped-call]
+
+
+def _experts(llama: LlamaConfig, moe: MoeConfig) -> MoeFeedForward:
+    return MoeFeedForward(
+        router=Router(width=llama.hidden_size, experts=moe.experts),
+        experts=[_dense(llama) for _ in range(moe.experts)],
+        top_k=moe.top_k,
+        capacity_train=moe.capacity_train,
+        capacity_evaluation=moe.capacity_evaluation,
+        min_capacity=moe.min_capacity,
+    )
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding) and not isinstance(module, Router):
+        nn.init.normal_(module.weight, std=INITIAL_DEVIATION)

@@ -1,0 +1,166 @@
+"""From the state that predicts `<SEG>` to a mask: the prompt projector, SAM's decoder, and the way back to the image.
+
+Shape suffixes: M masks, D width of the language model, K channels of the image features, G cells along a side,
+L = 4 G pixels along a side of the decoder's output, N sparse prompts, H, W of the original image.
+"""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor, nn
+from transformers import SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
+from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
+
+from reference_model.config import MaskDecoderConfig, PixelEncoderConfig
+from reference_model.inputs.images import inside
+
+Geometry = Literal["correct", "released"]
+
+
+class PromptProjector(nn.Sequential):
+    """From states of the language model (M, D) to prompts of the mask decoder (M, K); MedPLIB's T-projector."""
+
+    def __init__(self, *, language_width: int, channels: int) -> None:
+        """Keep the width of the language model between the two layers."""
+        super().__init__(
+            nn.Linear(language_width, language_width),
+            nn.ReLU(),
+            nn.Linear(language_width, channels),
+        )
+
+
+class MaskDecoder(nn.Module):
+    """SAM's prompt encoder and two-way decoder, one mask per prompt."""
+
+    def __init__(self, *, prompt_encoder: SamPromptEncoder, decoder: SamMaskDecoder) -> None:
+        """Put the two together.
+
+        The matrix that encodes positions becomes a constant, as in SAM: it is drawn with deviation 1, where
+        transformers has a parameter of another scale.
+        """
+        super().__init__()
+        self.prompt_encoder = prompt_encoder
+        self.decoder = decoder
+        positions = prompt_encoder.shared_embedding
+        matrix = positions.positional_embedding
+        del positions.positional_embedding
+        positions.register_buffer("positional_embedding", torch.randn_like(matrix))
+
+    def forward(self, features_MKGG: Tensor, sparse_MNK: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode one mask per prompt.
+
+        Args:
+            features_MKGG: Of the image each mask lies in.
+            sparse_MNK: Embeddings of the prompt, a projected state or points and boxes.
+        Returns:
+            Logits (M, L, L) in the padded square, and the decoder's own estimate (M,) of their IoU.
+        """
+        prompts, decoder = self.prompt_encoder, self.decoder
+        logits, iou = decoder(
+            image_embeddings=features_MKGG,
+            image_positional_embeddings=self.positions().to(features_MKGG.dtype).expand_as(features_MKGG),
+            sparse_prompt_embeddings=sparse_MNK[:, None],
+            dense_prompt_embeddings=prompts.no_mask_embed.weight[..., None, None].expand_as(features_MKGG),
+            multimask_output=False,
+        )
+        logits_MLL: Tensor = logits[:, 0, 0]
+        iou_M: Tensor = iou[:, 0, 0]
+        return logits_MLL, iou_M
+
+    def positions(self) -> Tensor:
+        """Return the encoded positions (1, K, G, G) of the cells' centres."""
+        cells = self.prompt_encoder.image_embedding_size[0]
+        matrix = self.prompt_encoder.shared_embedding.positional_embedding
+        centre_G = (torch.arange(cells, device=matrix.device, dtype=matrix.dtype) + 0.5) / cells
+        y_GG, x_GG = torch.meshgrid(centre_G, centre_G, indexing="ij")
+        with _exactly(matrix):
+            encoded_GGK: Tensor = self.prompt_encoder.shared_embedding(torch.stack((x_GG, y_GG), dim=-1))
+        return encoded_GGK.permute(2, 0, 1)[None]
+
+    def embed_points(self, points_MN2: Tensor, labels_MN: Tensor) -> Tensor:
+        """Return the sparse prompts (M, N + 1, K) of points (x, y) in the padded square; labels 1 in, 0 out."""
+        with _exactly(points_MN2):
+            sparse, _ = self.prompt_encoder(points_MN2[:, None], labels_MN[:, None], None, None)
+        sparse_MNK: Tensor = sparse[:, 0]
+        return sparse_MNK
+
+    def embed_boxes(self, box_M4: Tensor) -> Tensor:
+        """Return the sparse prompts (M, 2, K) of boxes (x1, y1, x2, y2) in the padded square."""
+        with _exactly(box_M4):
+            sparse, _ = self.prompt_encoder(None, None, box_M4[:, None], None)
+        sparse_MNK: Tensor = sparse[:, 0]
+        return sparse_MNK
+
+
+def _exactly(tensor: Tensor) -> torch.autocast:
+    """Keep positions in the precision they have: the angles they become would lose it under autocast."""
+    return torch.autocast(device_type="cuda" if tensor.is_cuda else "cpu", enabled=False)
+
+
+def to_original(logits_MLL: Tensor, size: tuple[int, int], *, side: int, geometry: Geometry = "correct") -> Tensor:
+    """Return the logits (M, H, W) in the frame of the original image, bilinear without aligned corners.
+
+    Args:
+        logits_MLL: In the padded square, as the decoder gives them.
+        size: (H, W).
+        side: Pixels along a side of the padded square that the pixel encoder sees.
+        geometry: `correct` enlarges the logits to that square and cuts the image out of it. `released` repeats
+            MedPLIB's code, which cuts the decoder's smaller map by the square's measures: right for square images,
+            stretched down to 4:3, and below that only the right or lower end of the map is left.
+    """
+    square = logits_MLL[:, None].float()
+    if geometry == "correct":
+        square = resized(square, (side, side))
+        rows, columns = inside(size, side)
+    else:
+        low = logits_MLL.shape[-1]
+        rows, columns = (released_cut(part.stop - part.start, low) for part in inside(size, side))
+    return resized(square[..., rows, columns], size)[:, 0]
+
+
+def released_cut(length: int, low: int) -> slice:
+    """Return the rows or columns the released code cuts out of a map of `low` pixels; below 0 it counts from the end.
+
+    Args:
+        length: Pixels of the padded square that the image fills along this axis.
+        low: Pixels of the map along it.
+    """
+    start = (low - length) // 2
+    return slice(start, start + length)
+
+
+def resized(map_M1LL: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return a map (M, 1, L, L) at another size, bilinear without aligned corners."""
+    return F.interpolate(map_M1LL, size=size, mode="bilinear", align_corners=False)
+
+
+def above(logits: Tensor, probability: float) -> Tensor:
+    """Return the boolean mask of the pixels whose probability, in single precision, lies above a threshold."""
+    return logits.float().sigmoid() > probability
+
+
+def build_mask_decoder(config: MaskDecoderConfig, pixels: PixelEncoderConfig) -> MaskDecoder:
+    """Return the decoder of a configuration, for the features of a pixel encoder, randomly initialised."""
+    width = pixels.channels
+    prompts = SamPromptEncoderConfig(
+        hidden_size=width,
+        image_size=pixels.image_size,
+        patch_size=pixels.patch_size,
+        mask_input_channels=config.mask_prompt_channels,
+    )
+    decoder = SamMaskDecoderConfig(
+        hidden_size=width,
+        mlp_dim=config.ffn_width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        iou_head_depth=config.iou_layers,
+        iou_head_hidden_dim=config.iou_width,
+    )
+    whole: Any = SamConfig(
+        vision_config=SamVisionConfig(num_pos_feats=width // 2),
+        prompt_encoder_config=prompts,
+        mask_decoder_config=decoder,
+    )
+    whole.mask_decoder_config._attn_implementation = "sdpa"
+    return MaskDecoder(prompt_encoder=SamPromptEncoder(whole), decoder=SamMaskDecoder(whole.mask_decoder_config))

@@ -1,0 +1,174 @@
+"""Pictures told in words, for a language model that is to look things up in a picture before one is shown to it.
+
+Shape suffixes: B pictures, W told cells, T positions, D width of the language model, N trained labels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from reference_model.inputs.batch import pad
+from reference_model.inputs.conversation import IGNORE, IMAGE, REGION, Encoded, Turn, encode_conversation
+from reference_model.inputs.regions import prompt_mask
+from reference_model.modeling.language import LanguageModel
+from reference_model.stage0.patch_captions import COUNTS, SIDES, Shown, side_of, structures
+from reference_model.training.collate import Collator, filled
+from reference_model.training.data import Example
+from reference_model.training.losses import language_loss
+from reference_model.training.mixing import Row
+
+QUESTIONS = 8
+"""The most that are asked about a told picture, out of the sets."""
+LOOKED_UP = 6
+"""The most that are asked beside them, made from what the cells show."""
+FEW = 3
+"""Cells of a part, and of the background, that are told at first, where looking things up is learnt sooner."""
+FEW_UNTIL = 0.65
+"""Share of the stage after which all cells are told too."""
+FEW_SHARE = 0.3
+"""Of the steps from then on in which a few cells are told."""
+LIMITS = COUNTS[:2]
+"""Numbers of which it is asked whether there are more."""
+
+Asked = tuple[str, str]
+"""A question and its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A picture in words, in reading order, with the questions about it, and words for every region in these."""
+
+    words: tuple[str, ...]
+    questions: Row
+    regions: tuple[str, ...] = ()
+
+
+def tell(rows: Sequence[Row], shown: Sequence[Sequence[Shown]], random: Generator, *, progress: float) -> list[Told]:
+    """Return the pictures of those rows that have masks, with some of the questions about them.
+
+    A question for a mask is answered by the token that stands for one, so that the word is not new to later stages.
+
+    Args:
+        rows: About one picture each.
+        shown: What the cells of each picture show; nothing of one that is not told.
+        random: Decides on the cells that are told, and on the questions.
+        progress: Share of the stage that is behind, in [0, 1).
+    """
+    names = sorted({name for cells in shown for name in structures(cells)})
+    is_short = progress < FEW_UNTIL or random.random() < FEW_SHARE
+    found: list[Told] = []
+    for row, cells in zip(rows, shown, strict=True):
+        known = [example for example in row if len(example.prompts) <= 1]
+        if cells and known:
+            asked = tuple(known[place] for place in random.permutation(len(known))[:QUESTIONS])
+            made = tuple(_asked_of(row[0], *one) for one in looked_up(cells, names, random))
+            words = _words(cells, FEW if is_short else len(cells), random)
+            found.append(Told(words, asked + made, tuple(_pointed(one) for one in asked if one.prompts)))
+    return found
+
+
+def looked_up(shown: Sequence[Shown], names: Sequence[str], random: Generator) -> list[Asked]:
+    """Return up to `LOOKED_UP` questions that a look at the right cells answers, with their answers.
+
+    Args:
+        shown: What the cells of a picture show.
+        names: Of structures, of which one that is absent may be asked for.
+        random: Decides on what is asked.
+    """
+    there = structures(shown)
+    asked = [_about(name, parts, random) for name, parts in there.items()]
+    if names and (absent := names[int(random.integers(len(names)))]) not in there:
+        asked.append((f"Is there a {absent}?", "no"))
+    return [asked[int(place)] for place in random.permutation(len(asked))[:LOOKED_UP]]
+
+
+def _about(name: str, parts: Sequence[Shown], random: Generator) -> Asked:
+    """Return a question about a structure that is there: its side, which part is larger, or how many there are."""
+    larger = next((part.side for part in parts if part.size), "")
+    lone = parts[0].side if parts[0].number == COUNTS[0] else ""
+    half, is_choice, kind = SIDES[int(random.integers(2))], random.random() < 0.5, int(random.integers(3))
+    if lone and kind:
+        if is_choice:
+            return f"Is the {name} left or right?", lone
+        return f"Is the {name} on the {half}?", _yes(half == lone)
+    if larger and kind:
+        if is_choice:
+            return f"Is the left or the right {name} the larger?", larger
+        return f"Is the {half} {name} the larger?", _yes(half == larger)
+    if is_choice:
+        return f"Is there a {name}?", _yes(True)
+    limit = int(random.integers(len(LIMITS)))
+    return f"Is there more than {LIMITS[limit]} {name}?", _yes(COUNTS.index(parts[0].number) > limit)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _asked_of(example: Example, question: str, answer: str) -> Example:
+    return replace(example, question=question, answer=answer, prompts=(), mask=None, name="")
+
+
+def _words(shown: Sequence[Shown], most: int, random: Generator) -> tuple[str, ...]:
+    """Return the words of up to `most` cells of every part and of the background."""
+    kept: dict[Shown, int] = {}
+    places: list[int] = []
+    for place in map(int, random.permutation(len(shown))):
+        kept[shown[place]] = kept.get(shown[place], 0) + 1
+        if kept[shown[place]] <= most:
+            places.append(place)
+    return tuple(shown[place].words for place in sorted(places))
+
+
+def _pointed(example: Example) -> str:
+    """Return name and side of what is pointed at."""
+    return f"{example.name} {side_of(prompt_mask(example.prompts[0], example.size))}".strip()
+
+
+def reading_loss(model: LanguageModel, told: Sequence[Told], collator: Collator) -> Tensor:
+    """Return the loss of the answers about told pictures; 0 of none.
+
+    In the place of a patch stands the mean embedding of the words for a cell, in that of a region the one of its words.
+    """
+    if not told:
+        return model.embed_tokens.weight.sum() * 0.0
+    device = model.embed_tokens.weight.device
+    packed = [collator.packed(_encoded(one.questions, collator), len(one.words)) for one in told]
+    ids_BT, valid_BT, labels_BT = (tensor.to(device) for tensor in pad([one for one, _, _ in packed], side="right"))
+    segment_BT = filled([segments for _, segments, _ in packed], ids_BT, torch.long)
+    weight_BT = filled([weights for _, _, weights in packed], ids_BT, torch.float32)
+    x_BTD = model.embed_tokens(ids_BT.clamp_min(0))
+    for mark, texts in ((IMAGE, [one.words for one in told]), (REGION, [one.regions for one in told])):
+        words_WD = _embedded(model, [words for one in texts for words in one], collator)
+        x_BTD = x_BTD.masked_scatter((ids_BT == mark)[..., None], words_WD.to(x_BTD.dtype))
+    output = model(x_BTD, valid_BK=valid_BT, segment_BK=segment_BT)
+    target_BT = labels_BT[:, 1:]
+    trained_BT = target_BT != IGNORE
+    logits_NV = model.logits(output.hidden_BTD[:, :-1][trained_BT])
+    return language_loss(logits_NV, target_BT[trained_BT], weight_BT[:, 1:][trained_BT])
+
+
+def _encoded(questions: Row, collator: Collator) -> list[Encoded]:
+    prompt = collator.config.prompt
+    return [
+        encode_conversation(
+            [Turn(one.question, one.answer)], collator.tokenizer, system=prompt.system, max_length=prompt.max_length
+        )
+        for one in questions
+    ]
+
+
+def _embedded(model: LanguageModel, words: Sequence[str], collator: Collator) -> Tensor:
+    """Return the mean embedding (W, D) of the words for each cell; 0 where there are none."""
+    unique = list(dict.fromkeys(words))
+    table_VD = model.embed_tokens.weight
+    ids = [torch.tensor(collator.tokenizer.encode(one), device=table_VD.device) for one in unique]
+    if not ids:
+        return table_VD[:0]
+    nothing_D = table_VD.new_zeros(table_VD.shape[1])
+    mean_UD = torch.stack([table_VD[one].mean(dim=0) if len(one) else nothing_D for one in ids])
+    number = {one: place for place, one in enumerate(unique)}
+    return mean_UD[[number[one] for one in words]]

@@ -1,0 +1,180 @@
+"""From rows of questions to the tensors of a batch.
+
+Shape suffixes: as in `batch`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from harness.imaging import masks
+from reference_model.config import ModelConfig
+from reference_model.inputs.batch import Batch, pad
+from reference_model.inputs.conversation import (
+    IGNORE,
+    IMAGE_END,
+    REGION,
+    SEG,
+    Encoded,
+    Tokenizer,
+    Turn,
+    encode_conversation,
+    expand_image,
+)
+from reference_model.inputs.images import for_pixel_encoder, for_vision_tower
+from reference_model.inputs.regions import Bools, random_part
+from reference_model.inputs.requests import grid_of_prompt, grids
+from reference_model.training.data import Example
+from reference_model.training.mixing import Row
+
+CACHE_BYTES = 1 << 30
+"""Bytes of pictures, ready for the encoders, that are kept."""
+
+
+@dataclass(slots=True)
+class Pictures:
+    """Pictures as the two encoders want them, made once while they are kept."""
+
+    config: ModelConfig
+    most_bytes: int = CACHE_BYTES
+    _kept: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _bytes: int = 0
+
+    def of(self, example: Example) -> tuple[Tensor, Tensor]:
+        """Return a picture for the image tower and for the pixel encoder, (3, S, S) each."""
+        found = self._kept.get(example.picture)
+        if found is None:
+            pixels = example.image.image()
+            vision_3SS = for_vision_tower(pixels, self.config.vision.image_size)
+            found = vision_3SS, for_pixel_encoder(pixels, self.config.pixel_encoder.image_size)
+            self._keep(example.picture, found)
+        return found
+
+    def _keep(self, picture: str, made: tuple[Tensor, Tensor]) -> None:
+        size = sum(tensor.nbytes for tensor in made)
+        while self._kept and self._bytes + size > self.most_bytes:
+            first = self._kept.pop(next(iter(self._kept)))
+            self._bytes -= sum(tensor.nbytes for tensor in first)
+        self._kept[picture] = made
+        self._bytes += size
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question of a row as ids, and what stands in them."""
+
+    encoded: Encoded
+    regions: tuple[Bools, ...]
+    mask: Bools | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collator:
+    """Turns rows into batches.
+
+    Attributes:
+        config: Of the model.
+        tokenizer: Of the model.
+        pictures: As the encoders want them.
+        answer_weight: A label of an answer of n labels counts n ** -answer_weight: 0 counts labels alike, as the paper
+            does, 1 answers, so that long ones do not drown short ones.
+        region_parts: Show a random connected part of a region in its place, as MedPLIB means to.
+    """
+
+    config: ModelConfig
+    tokenizer: Tokenizer
+    pictures: Pictures
+    answer_weight: float = 0.0
+    region_parts: bool = False
+
+    def batch(self, rows: Sequence[Row], random: Generator) -> Batch:
+        """Return the batch of these rows, padded on the right.
+
+        Args:
+            rows: Each about one picture.
+            random: Decides which part of a region is shown.
+        """
+        asked = [[self._question(example, random) for example in row] for row in rows]
+        patches = self.config.vision.tokens
+        packed = [self.packed([question.encoded for question in questions], patches) for questions in asked]
+        ids_BT, valid_BT, labels_BT = pad([encoded for encoded, _, _ in packed], side="right")
+        made = [self.pictures.of(row[0]) for row in rows]
+        wanted = any(question.mask is not None for questions in asked for question in questions)
+        return Batch(
+            ids_BT=ids_BT,
+            valid_BT=valid_BT,
+            labels_BT=labels_BT,
+            weight_BT=filled([weights for _, _, weights in packed], ids_BT, torch.float32),
+            segment_BT=filled([segments for _, segments, _ in packed], ids_BT, torch.long),
+            vision_B3SS=torch.stack([vision_3SS for vision_3SS, _ in made]),
+            pixels_B3SS=torch.stack([pixels_3SS for _, pixels_3SS in made]) if wanted else None,
+            sizes=tuple(row[0].size for row in rows),
+            grid_RGG=grids(
+                [grid for questions in asked for question in questions for grid in question.regions],
+                self.config.vision.cells,
+            ),
+            masks=tuple(_masks(questions, row[0].size) for questions, row in zip(asked, rows, strict=True))
+            if wanted
+            else (),
+        )
+
+    def _question(self, example: Example, random: Generator) -> Question:
+        """Return a question as ids; what was cut off at the end has no region and no mask either.
+
+        A region that vanishes on the grid, as released, leaves the labels of its question out.
+        """
+        prompt = self.config.prompt
+        encoded = encode_conversation(
+            [Turn(example.question, example.answer)],
+            self.tokenizer,
+            system=prompt.system,
+            max_length=prompt.max_length,
+        )
+        found = [grid_of_prompt(one, example.size, self.config) for one in example.prompts]
+        regions = tuple(self._shown(grid, random) for grid in found[: encoded.ids.count(REGION)])
+        if not all(grid.any() for grid in regions):
+            encoded = Encoded(encoded.ids, (IGNORE,) * len(encoded.ids))
+        drawn = self.tokenizer.special.id(SEG) in encoded.ids and example.mask is not None
+        return Question(encoded, regions, masks.decode(example.mask) if drawn and example.mask is not None else None)
+
+    def _shown(self, grid: Bools, random: Generator) -> Bools:
+        if not (self.region_parts and grid.any()):
+            return grid
+        return random_part(grid, smallest=self.config.region.smallest_part, random=random)
+
+    def packed(self, questions: Sequence[Encoded], patches: int) -> tuple[Encoded, list[int], list[float]]:
+        """Return a row of questions about one picture of so many patches: ids and labels, segments, weights of labels.
+
+        The questions share all up to the picture's end, which is segment 0.
+        """
+        end = self.tokenizer.special.id(IMAGE_END)
+        shared = questions[0].ids.index(end) + 1
+        head = expand_image(Encoded(questions[0].ids[:shared], questions[0].labels[:shared]), patches)
+        ids, labels = [*head.ids], [*head.labels]
+        segments, weights = [0] * len(ids), [0.0] * len(ids)
+        for number, question in enumerate(questions, start=1):
+            own = question.labels[shared:]
+            trained = sum(label != IGNORE for label in own)
+            ids += question.ids[shared:]
+            labels += own
+            segments += [number] * len(own)
+            weights += [max(1, trained) ** -self.answer_weight] * len(own)
+        return Encoded(tuple(ids), tuple(labels)), segments, weights
+
+
+def filled(rows: Sequence[Sequence[float]], ids_BT: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return one number per position, 0 for the padding on the right, where the ids are."""
+    filled_BT = torch.zeros(ids_BT.shape, dtype=dtype)
+    for row, values in enumerate(rows):
+        filled_BT[row, : len(values)] = torch.tensor(values, dtype=dtype)
+    return filled_BT.to(ids_BT.device)
+
+
+def _masks(questions: Sequence[Question], size: tuple[int, int]) -> Tensor:
+    found = [question.mask for question in questions if question.mask is not None]
+    stacked = np.stack(found) if found else np.zeros((0, *size), dtype=np.bool_)
+    return torch.from_numpy(stacked).float()

@@ -1,0 +1,167 @@
+"""What is learnt: the questions of the harness's own manifests, each with the answer of a perfect model."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.data.manifest import Prepared, read_manifest
+from harness.errors import DataError, SpecError
+from harness.evaluation.planning import DataRoots, Notice, prepare_task
+from harness.imaging import masks
+from harness.imaging.media_store import LocalMedia, MediaStore
+from harness.records import Capabilities, Mask, Request, Sample, VisualPrompt
+from harness.requests.build import build_request, visual_prompts
+from harness.tasks import catalog
+from harness.tasks.spec import TaskSpec
+from reference_model.inputs.requests import question_of
+
+TEACHER = Capabilities(
+    takes=frozenset({"text", "image", "point", "box", "region", "target"}),
+    gives=frozenset({"text", "masks"}),
+    per_sample=True,
+)
+"""Who is asked: a model like ours that is also told the target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSpec:
+    """A set of questions in a mix.
+
+    Attributes:
+        task: Of the harness; its prompt, visual prompts and oracle make the questions and the answers.
+        split: Of its release; `all` for a release that has none.
+        ratio: Its weight in the mix; None: the number of its questions.
+        where: Field -> values, as `release.where` of a task.
+    """
+
+    task: str
+    split: str = "train"
+    ratio: float | None = None
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A question about a picture and its answer.
+
+    Attributes:
+        image: The picture.
+        question: With an empty pair of region tags for each of `prompts`.
+        answer: With one `<SEG>` where there is a mask.
+        prompts: In the order of their tags.
+        mask: What `<SEG>` stands for, all instances in one, (H, W).
+        name: Of the structure in the mask, or in the region that is pointed at; empty where none is named.
+    """
+
+    image: LocalMedia
+    question: str
+    answer: str
+    prompts: tuple[VisualPrompt, ...] = ()
+    mask: Mask | None = None
+    name: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the picture."""
+        height, width = self.image.size
+        return height, width
+
+    @property
+    def picture(self) -> str:
+        """The same for all questions about one picture, whichever release shows it."""
+        return str(self.image.record.sha256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleSet:
+    """The questions of one task.
+
+    Attributes:
+        task: Its name.
+        ratio: Its weight in the mix.
+        examples: At least one.
+        digests: Of the manifests they come from.
+    """
+
+    task: str
+    ratio: float
+    examples: tuple[Example, ...]
+    digests: tuple[str, ...]
+
+
+def read_sets(wanted: Sequence[SetSpec], roots: Sequence[DataRoots], cache: Path, notice: Notice) -> list[ExampleSet]:
+    """Prepare and read the sets of a mix.
+
+    Args:
+        wanted: In the order in which they are returned.
+        roots: Each is read in turn; drawn patients of several seeds are several roots.
+        cache: Of the harness.
+        notice: Told of samples that are left out, and why.
+    Raises:
+        SpecError: A task does not exist, or is not one that is answered in words or masks.
+        DataError: A release is absent, or a set is empty.
+    """
+    catalogue = catalog.index()
+    return [_read_set(one, catalogue.load(one.task), roots, cache, notice) for one in wanted]
+
+
+def _read_set(wanted: SetSpec, task: TaskSpec, roots: Sequence[DataRoots], cache: Path, notice: Notice) -> ExampleSet:
+    if task.asks != "generate" or task.gives not in ("text", "choice", "masks"):
+        raise SpecError(f"data: {wanted.task}: expected a task answered in words or masks, found one of {task.gives}")
+    release = replace(task.release, split=wanted.split, where=wanted.where, samples=None)
+    task = replace(task, release=release)
+    examples: list[Example] = []
+    digests: list[str] = []
+    for root in roots:
+        prepared = prepare_task(task, root, cache, notice)
+        examples += _examples(task.asked_of(root.kind), prepared, notice)
+        digests.append(prepared.digest)
+    if not examples:
+        raise DataError(f"data: {wanted.task}: expected samples to learn from in split {wanted.split}, found none")
+    ratio = float(len(examples)) if wanted.ratio is None else wanted.ratio
+    return ExampleSet(task=wanted.task, ratio=ratio, examples=tuple(examples), digests=tuple(digests))
+
+
+def _examples(task: TaskSpec, prepared: Prepared, notice: Notice) -> Iterator[Example]:
+    store = MediaStore((prepared.root, prepared.derived))
+    left_out: dict[str, int] = {}
+    for sample in read_manifest(prepared.manifest):
+        try:
+            yield _example(task, sample, store)
+        except DataError as error:
+            reason = str(error).rpartition(": ")[2]
+            left_out[reason] = left_out.get(reason, 0) + 1
+    for reason, count in left_out.items():
+        notice(f"{task.task}: {count} samples are not learnt from: {reason}")
+
+
+def _example(task: TaskSpec, sample: Sample, store: MediaStore) -> Example:
+    """Return what is learnt from a sample.
+
+    Raises:
+        DataError: It cannot be asked, is not about one image, or there is nothing to mark in it.
+    """
+    if sample.defect is not None:
+        raise DataError(f"{sample.id}: {sample.defect}")
+    if [media.kind for media in sample.media] != ["image"]:
+        raise DataError(f"{sample.id}: it is not about one image")
+    request = build_request(task, sample, visual_prompts(task, sample), TEACHER, seed=0, repeat=0)
+    if not request.oracle:
+        raise DataError(f"{sample.id}: it has no answer")
+    return Example(
+        image=LocalMedia(sample.media[0], store),
+        question=question_of(request),
+        answer=request.oracle,
+        prompts=request.visual_prompts,
+        mask=_mask(request, sample.id) if "masks" in request.wants else None,
+        name=sample.target.entities[0].name if sample.target.entities else sample.strata.get("class", ""),
+    )
+
+
+def _mask(request: Request, where: str) -> Mask:
+    assert request.target is not None
+    found = [entity.mask for entity in request.target.entities if entity.mask is not None]
+    merged = masks.merge(found) if found else None
+    if merged is None or not masks.area(merged):
+        raise DataError(f"{where}: there is nothing to mark")
+    return merged

@@ -1,0 +1,143 @@
+"""What one stage hands to the next: merged weights, experts made of dense parts, and what may then move."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import peft
+import torch
+from peft.tuners.lora import Linear as LoraLinear
+from torch import nn
+
+from harness.errors import SpecError
+from reference_model.checkpoints.checkpoint import About, load_about, load_model
+from reference_model.config import ModelConfig
+from reference_model.modeling.model import PixelGroundingModel
+from reference_model.modeling.moe import MoeFeedForward, upcycle
+from reference_model.training.recipe import Lora, Start, fits
+
+MODEL = "model"
+
+
+def stage_folder(out: Path, number: int) -> Path:
+    """Return where a stage writes."""
+    return out / f"stage-{number}"
+
+
+def finished_model(out: Path, number: int) -> Path:
+    """Return the folder of a stage's finished model.
+
+    Raises:
+        SpecError: The stage is not finished.
+    """
+    folder = stage_folder(out, number) / MODEL
+    if not folder.is_dir():
+        raise SpecError(f"{folder}: expected the model of stage {number}; run --stage {number} on the same --out first")
+    return folder
+
+
+def sources(out: Path, start: Start) -> dict[str, Path]:
+    """Return the finished models that a stage starts from, by what it takes of them.
+
+    Raises:
+        SpecError: One of the stages is not finished.
+    """
+    found: dict[str, Path] = {}
+    if start.base is not None:
+        found["base"] = finished_model(out, start.base)
+    for index, number in enumerate(start.experts):
+        found[f"expert {index}"] = finished_model(out, number)
+    for name, number in start.parts.items():
+        found[name] = finished_model(out, number)
+    return found
+
+
+def hand_over(base: Path, out: Path, start: Start) -> tuple[PixelGroundingModel, About]:
+    """Return the model that a stage starts with, and what stands beside the weights of its base.
+
+    Args:
+        base: Folder of the model it goes on with.
+        out: Where the stages before it have written.
+        start: What is taken of them.
+    Raises:
+        SpecError: A stage is not finished, or there is no such part.
+    """
+    model, about = load_model(base)
+    if start.experts:
+        _add_experts(model, about.config, [finished_model(out, number) for number in start.experts])
+    for name, number in start.parts.items():
+        if name not in dict(model.named_children()):
+            known = ", ".join(child for child, _ in model.named_children())
+            raise SpecError(f"start.parts: expected one of {known}, got '{name}'")
+        other, _ = load_model(finished_model(out, number))
+        model.get_submodule(name).load_state_dict(other.get_submodule(name).state_dict())
+    return model, about
+
+
+def _add_experts(model: PixelGroundingModel, config: ModelConfig, folders: list[Path]) -> None:
+    """Put experts in the place of the dense feed-forward parts; routers are drawn with torch's generator."""
+    if len(folders) != config.moe.experts:
+        raise SpecError(f"start.experts: expected {config.moe.experts} stages, one an expert, got {len(folders)}")
+    for folder in folders:
+        if load_about(folder).experts:
+            raise SpecError(f"start.experts: expected a model without experts to make one of, found one with: {folder}")
+    givers = [load_model(folder)[0] for folder in folders]
+    for index, layer in enumerate(model.language.layers):
+        denses = [giver.language.layers[index].get_submodule("mlp") for giver in givers]
+        layer.mlp = upcycle(denses, width=config.language.width, config=config.moe)
+
+
+def choose_trained(model: PixelGroundingModel, trains: tuple[str, ...], lora: Lora | None) -> dict[str, nn.Parameter]:
+    """Freeze a model but for what a stage trains; return that, adapters included, by name.
+
+    Raises:
+        SpecError: A name fits no parameter, or an adapter no layer.
+    """
+    chosen: list[nn.Parameter] = []
+    for pattern in trains:
+        fitting = [value for name, value in model.named_parameters() if fits(name, pattern)]
+        if not fitting:
+            raise SpecError(f"trains: '{pattern}' fits no module or parameter of the model")
+        chosen += fitting
+    if lora is not None:
+        _add_lora(model, lora)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+    for parameter in chosen:
+        parameter.requires_grad_(True)
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def merge_lora(model: nn.Module) -> None:
+    """Add every adapter to the layer it adapts and take it away: the answers stay as they are."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoraLinear):
+            module.merge()
+            parent, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, module.get_base_layer())
+
+
+def _add_lora(model: PixelGroundingModel, lora: Lora) -> None:
+    """Add adapters that change nothing yet; the experts of a layer start with the same one, as MedPLIB's do."""
+    leaves = {name.rpartition(".")[2] for name, _ in model.language.named_modules()}
+    for target in lora.targets:
+        if target not in leaves:
+            raise SpecError(f"lora.targets: '{target}' fits no layer of the language model")
+    settings = peft.LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
+    )
+    peft.inject_adapter_in_model(settings, model.language)
+    for module in model.modules():
+        if isinstance(module, MoeFeedForward):
+            first = _adapters(module.experts[0])
+            for expert in list(module.experts)[1:]:
+                _copy(first, _adapters(expert))
+
+
+def _adapters(module: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in module.named_parameters() if "lora_" in name}
+
+
+def _copy(source: Mapping[str, nn.Parameter], target: Mapping[str, nn.Parameter]) -> None:
+    with torch.no_grad():
+        for name, parameter in target.items():
+            parameter.copy_(source[name])

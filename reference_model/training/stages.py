@@ -1,0 +1,249 @@
+"""One stage of a recipe after the other: data, starting weights, the loop, the finished model."""
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import SpecError
+from harness.evaluation.planning import PHANTOM, DataRoots, Notice, data_roots
+from reference_model.checkpoints.checkpoint import About, last_step, remove_steps, save_model
+from reference_model.distributed.fsdp import gathered_copies, shard
+from reference_model.distributed.prepare_data import prepare_ahead
+from reference_model.distributed.processes import Processes, joined
+from reference_model.inputs.tokenizers import words_of
+from reference_model.modeling.model import PixelGroundingModel
+from reference_model.stage0.objective import Parents, unborn
+from reference_model.training.collate import Collator, Pictures
+from reference_model.training.data import ExampleSet, SetSpec, read_sets
+from reference_model.training.handover import MODEL, choose_trained, hand_over, merge_lora, sources, stage_folder
+from reference_model.training.log import StageNote, write_note
+from reference_model.training.loop import ALONE, SAVE_SECONDS, Course, Watcher, parts_of_step, train
+from reference_model.training.mixing import Mix
+from reference_model.training.objectives import Grounding, Objective
+from reference_model.training.progress_bar import TrainingBar
+from reference_model.training.recipe import Recipe, Stage
+from reference_model.training.stage_fingerprint import is_finished, stage_settings
+
+FIRST, ORDER = 2**40, 2**40 + 1
+"""Stand for the step where what is drawn before the first one, and the order of the questions, are drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A recipe as it is run.
+
+    Attributes:
+        recipe: Its numbers.
+        out: Every stage writes into a folder of its own below it.
+        cache: Of the harness; prepared releases are found again there.
+        start: Folder of the model that a stage without a stage before it goes on with; None: random weights.
+        steps: Of every stage in place of the recipe's; None: as it says.
+        share: Of the steps that are taken.
+        save_seconds: See `train.Course`.
+        notice: Told what happens beside the steps.
+        watcher: Told of every step.
+        processes: That train together.
+        shard: Spread the layers of the language model over them.
+    """
+
+    recipe: Recipe
+    out: Path
+    cache: Path
+    start: Path | None = None
+    steps: int | None = None
+    share: float = 1.0
+    save_seconds: float = SAVE_SECONDS
+    notice: Notice
+    watcher: Watcher
+    processes: Processes = ALONE
+    shard: bool = False
+
+    def stages(self, numbers: Sequence[int]) -> None:
+        """Run some stages in the order given; one that is finished is not run again, one that was cut short goes on.
+
+        Raises:
+            SpecError: There is no such stage, one that it starts from is not finished, `out` holds another training, or
+                one process alone is asked to spread the model.
+            DataError: A release is absent or cannot be read.
+        """
+        if self.shard and self.processes.count == 1:
+            raise SpecError("--shard: expected several processes to spread the model over, found one; add --processes")
+        stages = [self.recipe.stage(number) for number in numbers]
+        with self.processes.first_ahead():
+            prepare_ahead(self._wanted(stages), self._roots(), self.cache, self.notice)
+        for stage in stages:
+            self._stage(stage)
+
+    def _stage(self, stage: Stage) -> None:
+        folder = stage_folder(self.out, stage.number)
+        with self.processes.first_ahead():
+            sets = read_sets(stage.data, self._roots(), self.cache, self.notice)
+        course = self._course(stage, sets)
+        parts = parts_of_step(stage, self.processes.count)
+        settings = stage_settings(self.recipe, stage, sets, self._sources(stage), steps=course.steps, parts=parts)
+        if is_finished(folder / MODEL, settings):
+            self.notice(f"stage {stage.number}: finished before")
+            return
+        self.processes.wait()  # all have looked whether it is finished before the first can finish it
+        if self.processes.first:
+            self._begin(stage, course, folder)
+        model, about = self._starting_model(stage, course)
+        names = choose_trained(model, stage.trains, stage.lora)
+        objective = self._objective(stage, model, about)
+        trained = self._placed(objective, names)
+        mix = Mix(sets, steps=course.steps, rows=stage.batch, questions=stage.questions, seed=course.seed_of(ORDER))
+        train(
+            objective,
+            mix,
+            trained,
+            course,
+            folder=folder,
+            settings=settings,
+            watcher=self.watcher,
+            processes=self.processes,
+        )
+        about = replace(
+            about,
+            experts=about.experts or bool(stage.start.experts),
+            origin={"recipe": self.recipe.name, "stage": stage.number, "settings": settings},
+        )
+        self._finish(stage, course, model, about, trained)
+
+    def _begin(self, stage: Stage, course: Course, folder: Path) -> None:
+        """Write down what the stage is, and remove what a kill left half written."""
+        for partial in folder.glob(".*.partial"):
+            shutil.rmtree(partial)
+        if last_step(folder) is not None:
+            return  # another training is refused when it finds this state, and must not leave its note
+        note = StageNote(
+            recipe=self.recipe.name,
+            stage=stage.number,
+            title=stage.title,
+            seed=self.recipe.seed,
+            steps=course.steps,
+            losses=stage.losses,
+            experts=stage.start.experts,
+        )
+        write_note(folder, note)
+
+    def _placed(self, objective: Objective, names: Iterable[str]) -> dict[str, nn.Parameter]:
+        """Bring all that a stage needs to the device; return what it trains, that beside the model included."""
+        if self.shard:
+            shard(objective.model.language, self.processes)
+        own = dict(objective.model.to(self.processes.device).named_parameters())
+        trained = {name: own[name] for name in names}
+        for name, module in objective.modules_trained_beside().items():
+            module.to(self.processes.device)
+            trained |= {f"{name}.{key}": parameter for key, parameter in module.named_parameters()}
+        return trained
+
+    def _finish(
+        self,
+        stage: Stage,
+        course: Course,
+        model: PixelGroundingModel,
+        about: About,
+        trained: Mapping[str, nn.Parameter],
+    ) -> None:
+        """Write the model of a finished stage, adapters merged, and remove its states."""
+        folder = stage_folder(self.out, stage.number)
+        values = gathered_copies(trained, kept=self.processes.first) if self.shard else {}
+        if self.processes.first:
+            if self.shard:
+                model = self._refilled(stage, course, values)
+            merge_lora(model)
+            save_model(folder / MODEL, model, about)
+            remove_steps(folder)
+        self.processes.wait()
+
+    def _refilled(self, stage: Stage, course: Course, values: Mapping[str, Tensor]) -> PixelGroundingModel:
+        """Return the model of a stage in one piece: what it started with, and in it what was trained."""
+        model, _ = self._starting_model(stage, course)
+        with torch.no_grad():
+            for name, parameter in choose_trained(model, stage.trains, stage.lora).items():
+                parameter.copy_(values[name])
+        return model
+
+    def _wanted(self, stages: Sequence[Stage]) -> list[SetSpec]:
+        """Return the sets that some stages read; one that makes a tokenizer reads those of all stages."""
+        words = any(stage.objective == "parents" for stage in stages)
+        wanted: list[SetSpec] = []
+        for stage in self.recipe.stages if words else stages:
+            wanted += [one for one in stage.data if one not in wanted]
+        return wanted
+
+    def _roots(self) -> list[DataRoots]:
+        """Return where the releases lie; drawn patients of every seed stand alone."""
+        given = self.recipe.data_roots
+        if any(root.partition(":")[0] == PHANTOM for root in given):
+            return [data_roots([root], self.cache) for root in given]
+        return [data_roots(given, self.cache)]
+
+    def _course(self, stage: Stage, sets: Sequence[ExampleSet]) -> Course:
+        samples = sum(len(one.examples) for one in sets)
+        steps = max(1, round(self.share * (self.steps or stage.length(samples))))
+        return Course(
+            stage=stage,
+            steps=steps,
+            warm_up=min(steps - 1, stage.warm_up_steps(steps, samples)),
+            seed=self.recipe.seed,
+            precision=self.recipe.precision,
+            save_seconds=self.save_seconds,
+        )
+
+    def _sources(self, stage: Stage) -> dict[str, Path]:
+        found = sources(self.out, stage.start)
+        if stage.start.base is None and self.start is not None:
+            found["base"] = self.start
+        return found
+
+    def _starting_model(self, stage: Stage, course: Course) -> tuple[PixelGroundingModel, About]:
+        """Return the same weights whenever it is asked."""
+        torch.manual_seed(course.seed_of(FIRST))
+        base = self._sources(stage).get("base")
+        if base is not None:
+            model, about = hand_over(base, self.out, stage.start)
+        elif stage.objective == "parents":
+            model = unborn(self.recipe.config)
+            about = About(config=self.recipe.config, words=self._words(), experts=False)
+        else:
+            raise SpecError(
+                f"stage {stage.number} of {self.recipe.name} goes on with a model that is there already; "
+                "name its folder with --start"
+            )
+        model.language.checkpointing = self.recipe.checkpointing
+        return model, about
+
+    def _words(self) -> tuple[str, ...]:
+        """Return the words of all stages, so that the last one knows them from the first on."""
+        sets = read_sets(self._wanted(self.recipe.stages), self._roots(), self.cache, self.notice)
+        spoken = (text for one in sets for example in one.examples for text in (example.question, example.answer))
+        return words_of(["USER: ASSISTANT:\n", *spoken])
+
+    def _objective(self, stage: Stage, model: PixelGroundingModel, about: About) -> Objective:
+        collator = Collator(
+            config=about.config,
+            tokenizer=about.tokenizer(),
+            pictures=Pictures(about.config),
+            answer_weight=stage.answer_weight,
+            region_parts=stage.region_parts,
+        )
+        kind = Parents if stage.objective == "parents" else Grounding
+        return kind(model, collator, stage.losses)
+
+
+def run_stages(make: Callable[..., Run], numbers: Sequence[int], device: str, count: int) -> None:
+    """Run stages as one of `count` processes, the first of which shows how it goes.
+
+    Args:
+        make: Makes the run, but for what each process has of its own.
+        numbers: Of the stages.
+        device: `cpu` or `cuda`.
+        count: Of the processes.
+    """
+    with joined(device, count) as processes, TrainingBar(shown=processes.first) as bar:
+        make(processes=processes, notice=bar.notice, watcher=bar).stages(numbers)

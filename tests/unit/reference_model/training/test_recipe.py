@@ -1,0 +1,70 @@
+"""Recipes: the numbers of the paper, and errors with file and line."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import SpecError
+from reference_model.config import ModelConfig
+from reference_model.modeling.build import build_model
+from reference_model.training.handover import choose_trained
+from reference_model.training.recipe_files import load_recipe, recipe_names
+
+
+@pytest.mark.parametrize(
+    ("number", "samples", "steps", "warm_up"), [(3, 100_482, 786, 7), (2, 400_000, 3125, 31), (4, 500_000, 3907, 39)]
+)
+def test_steps_of_an_epoch_are_those_of_the_released_scripts(
+    number: int, samples: int, steps: int, warm_up: int
+) -> None:
+    stage = load_recipe("medplib-7b").stage(number)
+    assert stage.steps_per_epoch(samples, processes=4) == steps
+    assert stage.length(samples, processes=4) == {2: 3, 3: 10, 4: 3}[number] * steps
+    assert stage.warm_up_steps(stage.length(samples, 4), samples, processes=4) == warm_up
+
+
+def test_numbers_of_the_large_recipe_are_those_of_the_paper() -> None:
+    recipe = load_recipe("medplib-7b")
+    assert [stage.learning_rate for stage in recipe.stages] == [1e-3, 1e-4, 3e-4, 3e-4]
+    assert [stage.epochs for stage in recipe.stages] == [1, 3, 10, 3]
+    assert [stage.accumulation(4) for stage in recipe.stages] == [1, 2, 1, 8]
+    assert [stage.lora and (stage.lora.rank, stage.lora.alpha) for stage in recipe.stages] == [
+        None, (16, 16), (8, 16), (8, 16),
+    ]  # fmt: skip
+    assert recipe.stage(4).losses == {"language": 1.0, "bce": 2.0, "dice": 0.5}
+    assert recipe.stage(4).start.experts == (3, 2)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_stage_names_parts_of_its_model_and_never_the_frozen_encoders(name: str, config: ModelConfig) -> None:
+    for stage in load_recipe(name).stages:
+        model = build_model(config, experts=bool(stage.start.experts))
+        trained = choose_trained(model, stage.trains, stage.lora)
+        assert trained
+        if stage.number > 0:
+            assert not [key for key in trained if key.startswith(("vision", "pixel_encoder"))]
+
+
+def test_a_recipe_that_does_not_exist_is_named() -> None:
+    with pytest.raises(SpecError, match=r"--recipe: .* one of medplib-7b, medplib-tiny, .*mean 'medplib-tiny'"):
+        load_recipe("medplib-tny")
+    with pytest.raises(SpecError, match="--stage: expected one of 1, 2, 3, 4 or all for recipe medplib-7b, got 0"):
+        load_recipe("medplib-7b").stage(0)
+
+
+def test_every_fault_of_every_file_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("recipe: mine\npreset: medplib-tiny\nstages: [1.yaml]\nsede: 3\n")
+    (tmp_path / "1.yaml").write_text(
+        "stage: 1\ntitle: One\ntrains: [connector]\nlearning_rate: 2\nbatch: 8\nrows: 3\n"
+        "data: [{task: vqa_rad}]\nlosses: {langage: 1}\n"
+    )
+    with pytest.raises(SpecError) as raised:
+        load_recipe(str(tmp_path / "recipe.yaml"))
+    for line in (
+        "recipe.yaml:4: sede: unknown key (did you mean 'seed'?)",
+        "1.yaml:8: losses.langage: unknown key (did you mean 'language'?)",
+        "1.yaml:4: learning_rate: expected a number from 0 to 1, got the number 2",
+        "1.yaml:6: rows: expected 3 to divide batch, which is 8",
+        "1.yaml:1: steps: expected either steps or epochs",
+    ):
+        assert line in str(raised.value)
