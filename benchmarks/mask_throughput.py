@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.imaging import masks
+from harness.imaging import mask_files, masks
 from harness.metrics import find, sample_values
 from harness.records import Entity, Prediction, Sample, Target
 
@@ -61,13 +61,13 @@ def pair(generator: np.random.Generator) -> Pair:
         target |= draw(row, column, radius, waves)
         shift = generator.normal(0, 4, size=2)
         prediction |= draw(row + shift[0], column + shift[1], radius, waves + generator.normal(0, 0.02, waves.shape))
-    stored = [masks.to_json(masks.encode(array)) for array in (prediction, target)]
+    stored = [mask_files.to_json(masks.encode(array)) for array in (prediction, target)]
     return Pair(prediction, target, json.dumps(stored))
 
 
 def from_stored(text: str) -> tuple[float | None, float | None]:
     """Return (Dice, IoU) the way scoring does: read, compare, combine."""
-    predicted, reference = (masks.from_json(value, where="stored", check=False) for value in json.loads(text))
+    predicted, reference = (mask_files.from_json(value, where="stored", check=False) for value in json.loads(text))
     sample = Sample(id="x", target=Target(entities=(Entity(name="x", mask=reference),)))
     prediction = Prediction(key="x", status="ok", masks=(predicted,))
     (dice,) = sample_values(DICE, DICE.score(sample, prediction).stats)
@@ -91,7 +91,7 @@ def dense_fastest(prediction: Bools, target: Bools) -> tuple[float, float]:
 
 def dense_from_stored(text: str) -> tuple[float, float]:
     """Return (Dice, IoU) as `dense_fastest` does, after decoding the masks."""
-    predicted, reference = (masks.from_json(value, where="stored", check=False) for value in json.loads(text))
+    predicted, reference = (mask_files.from_json(value, where="stored", check=False) for value in json.loads(text))
     return dense_fastest(masks.decode(predicted), masks.decode(reference))
 
 

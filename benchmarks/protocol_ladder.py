@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from benchmarks.markdown import put
 from harness.data.manifest import read_manifest
-from harness.evaluation.planning import data_roots, prepare_task
+from harness.data.roots import data_roots
 from harness.imaging import masks, soft_masks
 from harness.metrics import METRICS, Metric, bind, settle
 from harness.metrics.metric import Floats, Pair
@@ -30,6 +30,7 @@ from harness.records import Box, Mask, PredictedEntity, Prediction, Result, Samp
 from harness.scoring.aggregate import aggregate
 from harness.scoring.score import score
 from harness.tasks.catalog import index
+from harness.tasks.prepare import prepare_task
 from harness.tasks.spec import TaskSpec
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
 from harness.records import Json
-from harness.runs.store import write_atomically
+from harness.records.atomic_files import write_atomically
 from reference_model.adapter import Reference
 from reference_model.training.log import read_log
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import SpecError
 from harness.evaluation import evaluate as evaluation
-from harness.evaluation.evaluate import Evaluation
+from harness.evaluation import rescore
+from harness.evaluation.outputs import Evaluation
 from harness.evaluation.setup import RunSpec
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def score(run: str | Path, *, protocols: Sequence[str] = (), task_paths: Sequenc
         SpecError: It is no run directory.
     """
     paths = tuple(Path(path) for path in task_paths)
-    return evaluation.rescore(Path(run), task_paths=paths, protocols=protocols, max_failures="100%")
+    return rescore.rescore(Path(run), task_paths=paths, protocols=protocols, max_failures="100%")
 
 
 def load_run(run: str | Path) -> "pd.DataFrame":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import SpecError
-from harness.runs.store import write_atomically
+from harness.records.atomic_files import write_atomically
 from leaderboard.cells import Cell, entry_cells, published_cells
 from leaderboard.entry_file import Entry, read_entries
 from leaderboard.published.mapping import place_published

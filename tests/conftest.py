@@ -62,7 +62,7 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def ray_local() -> Iterator[Any]:
     """One local Ray for the whole session; runs in this process find it and leave it up."""
-    from harness.runs.engine.cluster import LOOPBACK, QUIET
+    from harness.runs.engine.ray_connection import LOOPBACK, QUIET
 
     os.environ.update(QUIET | LOOPBACK)
     ray = pytest.importorskip("ray")

@@ -23,9 +23,9 @@ from harness.errors import SpecError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
 from harness.records import Json
+from harness.records.atomic_files import write_atomically
 from harness.records.codec import digest
 from harness.runs.provenance import session_record
-from harness.runs.store import write_atomically
 from reference_model.checkpoints.atomic_folders import whole, write_json
 from reference_model.checkpoints.checkpoint import CONFIG
 from reference_model.config import ModelConfig

@@ -67,11 +67,11 @@ def prepare(
 ) -> None:
     """Read releases, check them, and write manifests and integrity reports to the cache."""
     from harness.data.near_duplicates import report_near_duplicates
-    from harness.evaluation.planning import data_roots as find_roots
-    from harness.evaluation.planning import prepare_task
+    from harness.data.roots import data_roots as find_roots
     from harness.paths import default_cache
     from harness.reports.integrity_page import write_page
     from harness.tasks.catalog import index
+    from harness.tasks.prepare import prepare_task
 
     with errors_as_exit_codes(debug), progress() as bar:
         roots = find_roots(data_roots, default_cache())

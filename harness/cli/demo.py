@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.cli.progress_bar import ProgressBar
-from harness.evaluation.evaluate import Evaluation, evaluate
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.outputs import Evaluation
 from harness.evaluation.setup import RunSpec, Watch
 from harness.reports.run_page import table
-from harness.runs.engine.cluster import ray_is_installed
+from harness.runs.engine.ray_connection import ray_is_installed
 
 BASELINES = ("baseline:majority", "baseline:center-box", "baseline:otsu")
 REFERENCE = "reference:tiny"

@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from harness.cli.progress_bar import ProgressBar
-    from harness.evaluation.evaluate import Evaluation
+    from harness.evaluation.outputs import Evaluation
 
 EXIT_BAD_INPUT = 2
 EXIT_RESUMABLE = 3

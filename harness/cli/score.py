@@ -51,13 +51,13 @@ def score(
 ) -> None:
     """Score a run directory again, or predictions handed in as a file."""
     from harness.errors import SpecError
-    from harness.evaluation import evaluate
+    from harness.evaluation import evaluate, rescore
     from harness.evaluation.setup import Watch
     from harness.tasks.overrides import read_parameters
 
     with errors_as_exit_codes(debug), progress() as bar:
         if run_dir is not None and predictions is None and tasks is None:
-            result = evaluate.rescore(
+            result = rescore.rescore(
                 run_dir,
                 task_paths=task_paths,
                 protocols=protocols,

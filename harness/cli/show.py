@@ -76,7 +76,8 @@ def report(
 
     With a data root it shows images where the terms of the data allow it; without one, outlines on a plain ground.
     """
-    from harness.evaluation.evaluate import find_pictures, rescore
+    from harness.evaluation.outputs import find_pictures
+    from harness.evaluation.rescore import rescore
     from harness.evaluation.setup import Watch
     from harness.paths import default_cache
 

@@ -22,7 +22,8 @@ from typing import BinaryIO, TextIO
 from harness.data.inspection_cache import kept
 from harness.data.integrity import SCHEMA as REPORT_SCHEMA
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import Base, Reader, ReleaseFiles, ReleaseRequest, replace_file
+from harness.data.releases.files import Base, ReleaseFiles, replace_file
+from harness.data.releases.reader import Reader, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.imaging.windowing import Window
 from harness.records import Json, Sample

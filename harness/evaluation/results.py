@@ -4,60 +4,27 @@
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import fsum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from harness.evaluation.planning import StoredCell, read_cells
 from harness.metrics.metric import Metric, Pair, settle
-from harness.records import FAULTS, PREDICTION_STATUSES, Json, Prediction, Result, Score
+from harness.records import FAULTS, Json, Prediction, Result
 from harness.records.codec import canonical, to_json
 from harness.runs import plan_file
-from harness.runs.store import RunStore, write_atomically
-from harness.scoring.aggregate import aggregate
+from harness.runs.cells import read_cells
+from harness.runs.store import RunStore
 from harness.scoring.aggregate import to_json as row_to_json
 from harness.scoring.availability import Lacking, Row, available_metrics
 from harness.scoring.floor_and_ceiling import Bounds, Spread
 from harness.scoring.parallel import Asked, score_all
+from harness.scoring.results import SCHEMA, Failure, Tally, aggregate_metric, combine_group, task_block
 from harness.scoring.score import ScoreFile, read_scores, readable, score_files
 from harness.tasks.spec import GroupSpec, TaskSpec
 
-SCHEMA = 1
 FAILURES_KEPT = 1000
 """Failures of a cell that the report may show; `failures.jsonl` holds all of them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A sample without a usable answer, for the report and the terminal."""
-
-    task: str
-    sample_id: str
-    status: str
-    message: str
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the samples of one cell.
-
-    Attributes:
-        counts: Predictions by status, and `not_run`.
-        unscored: Per metric and protocol, scores that are unjudged or raised.
-        failures: The first of those that failed.
-    """
-
-    counts: Counter[str] = field(default_factory=Counter)
-    unscored: Counter[tuple[str, str]] = field(default_factory=Counter)
-    failures: list[Failure] = field(default_factory=list)
-
-    def coverage(self, wanted: int) -> float:
-        """Return 1 - (data_error + not run + the worst metric's unjudged and scorer_error) / wanted."""
-        lost = self.counts["data_error"] + self.counts["not_run"] + max(self.unscored.values(), default=0)
-        return 1.0 - lost / wanted if wanted else 1.0
 
 
 @dataclass(slots=True)
@@ -105,7 +72,7 @@ def score_run(
             unavailable += [_unavailable(task, lacking) for lacking in found.lacking]
             count = cell.samples * task.repeats
             tally, numbers = _score_cell(store, task, found.rows, count, folder / "scores", every_failure)
-            blocks[task.task] = _block(task, cell, tally, numbers, task.words_used(run["data"]))
+            blocks[task.task] = task_block(task, cell, tally, numbers, task.words_used(run["data"]))
             failures += tally.failures
             wanted += cell.samples * task.repeats
             faults += sum(tally.counts[status] for status in FAULTS)
@@ -147,7 +114,7 @@ def _score_cell(
     numbers = [
         {**row_to_json(row), **_pedigree(metric), **_bounds(row, metric, bounds)}
         for metric, bounds in ((metric, spread.bounds(metric)) for metric in metrics)
-        for row in _aggregate(task, metric, read_scores(paths[metric.name, metric.protocol], metric))
+        for row in aggregate_metric(task, metric, read_scores(paths[metric.name, metric.protocol], metric))
     ]
     return tally, numbers
 
@@ -208,87 +175,3 @@ def _failure(task: str, row: plan_file.PlannedRequest, prediction: Prediction | 
     error = prediction.error
     message = row.defect or (f"{error.type}: {error.message}" if error is not None else "")
     return Failure(task=task, sample_id=row.sample.id, status=prediction.status, message=message)
-
-
-def _aggregate(task: TaskSpec, metric: Metric, scores: Iterable[Score]) -> list[Result]:
-    headline = task.headline
-    return aggregate(
-        task.task,
-        metric,
-        scores,
-        strata=task.strata,
-        macro_over=headline.over,
-        pooled=headline.mean == "pooled",
-    )
-
-
-def _block(
-    task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Mapping[str, Json]], wording: str | None
-) -> dict[str, Json]:
-    """Return a cell; `wording` stands in it where the task could have been asked in other words."""
-    wanted = cell.samples * task.repeats
-    order = [*PREDICTION_STATUSES, "not_run"]
-    return {
-        "version": task.version,
-        "task_digest": task.digest,
-        "data_digest": cell.data_digest,
-        "fallbacks": list(cell.fallbacks),
-        **({} if wording is None else {"wording": wording}),
-        "wanted": wanted,
-        "coverage": tally.coverage(wanted),
-        "counts": {status: tally.counts[status] for status in order if tally.counts[status]},
-        "headline": {
-            "metric": task.headline.metric,
-            "protocol": task.headline.protocol,
-            "mean": task.headline.mean,
-            "over": task.headline.over,
-        },
-        "metrics": [dict(row) for row in rows],
-    }
-
-
-def headline_row(block: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the row of `results.json` that stands for a task; None where its metric was not scored."""
-    headline = block["headline"]
-    for row in block["metrics"]:
-        same = (row["metric"], row["protocol"], row["mean"]) == (
-            headline["metric"],
-            headline["protocol"],
-            headline["mean"],
-        )
-        if same and row["stratum"] is None:
-            found: dict[str, Any] = row
-            return found
-    return None
-
-
-def combine_group(group: GroupSpec, tasks: Sequence[TaskSpec], blocks: Mapping[str, Any]) -> dict[str, Json]:
-    """Return a group's block; `macro` is the unweighted mean of its members' headlines, null where one is missing."""
-    result: dict[str, Json] = {"combine": group.combine, "members": list(group.members), "metrics": []}
-    if group.combine == "none":
-        return result
-    headlines = {(task.headline.metric, task.headline.protocol) for task in tasks if task.task in group.members}
-    for metric, protocol in sorted(headlines):
-        rows = [headline_row(blocks[name]) if name in blocks else None for name in group.members]
-        values = [
-            row["value"] for row in rows if row is not None and (row["metric"], row["protocol"]) == (metric, protocol)
-        ]
-        whole = len(values) == len(group.members) and all(value is not None for value in values)
-        result["metrics"].append(
-            {
-                "metric": metric,
-                "name": rows[0]["name"] if rows[0] is not None else metric,
-                "protocol": protocol,
-                "mean": "macro",
-                "value": fsum(values) / len(values) if whole else None,
-                "members_with_value": sum(value is not None for value in values),
-            }
-        )
-    return result
-
-
-def write_results(folder: Path, results: Mapping[str, Json]) -> Path:
-    """Write `results.json` and return its path."""
-    path = folder / "results.json"
-    write_atomically(path, json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    return path

@@ -4,15 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.data.roots import DataRoots, data_roots
 from harness.errors import SpecError
-from harness.evaluation.planning import Cell, DataRoots, Notice, data_roots, prepare_cells
+from harness.evaluation.planning import prepare_cells
 from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
 from harness.paths import default_cache
 from harness.records import Capabilities, Json, Resources
 from harness.records.codec import digest
+from harness.runs.cells import Cell
 from harness.runs.engine.progress import Ledger
 from harness.tasks.catalog import index
 from harness.tasks.overrides import with_parameters, with_protocols
+from harness.tasks.prepare import Notice
 from harness.tasks.spec import GroupSpec, TaskSpec
 
 DEFAULT_BATCH = 16

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.manifest import read_manifest
+from harness.data.roots import DataRoots, data_roots
 from harness.errors import HarnessError, SpecError
-from harness.evaluation import planning
 from harness.imaging.media_store import MediaStore, with_handles
 from harness.metrics.metric import Metric, Pair, settle
 from harness.models.answer_check import to_prediction
 from harness.models.baselines import Oracle
 from harness.records import Answer, Prediction, Request, Sample, Size
 from harness.records.codec import to_json as record_to_json
-from harness.requests.build import build_request, visual_prompts
+from harness.requests.build import build_request
+from harness.requests.visual_prompts import visual_prompts
 from harness.scoring.availability import available_metrics
 from harness.scoring.score import readable, score
 from harness.tasks.catalog import check_file, index
+from harness.tasks.prepare import prepare_task
 from harness.tasks.spec import TaskSpec
 
 SAMPLES = 32
@@ -64,7 +66,7 @@ def validate(names: Sequence[str], task_paths: Sequence[Path], roots: Sequence[s
         specs, _ = catalog.resolve(wanted)
         found = [Report(task=spec.task) for spec in specs]
         if roots:
-            data = planning.data_roots(roots, cache)
+            data = data_roots(roots, cache)
             for spec, report in zip(specs, found, strict=True):
                 _try_samples(spec, data, cache, report)
         reports = [report for report in reports if report.faults] + found
@@ -81,10 +83,10 @@ def _file_faults(file: Path) -> list[str]:
     return check_file(file)
 
 
-def _try_samples(task: TaskSpec, roots: planning.DataRoots, cache: Path, report: Report) -> None:
+def _try_samples(task: TaskSpec, roots: DataRoots, cache: Path, report: Report) -> None:
     """Render, open and score the first samples of a task."""
     try:
-        prepared = planning.prepare_task(task, roots, cache, lambda _: None)
+        prepared = prepare_task(task, roots, cache, lambda _: None)
     except HarnessError as error:
         report.faults.append(str(error))
         return

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import SpecError
-from harness.evaluation.planning import read_cells
 from harness.metrics.answers.choice import reply
 from harness.records import Prediction, Sample
 from harness.runs import plan_file
+from harness.runs.cells import read_cells
 from harness.runs.store import RunStore, read_run
 from harness.tasks.catalog import index
 from harness.text.choices.mmmu import mmmu

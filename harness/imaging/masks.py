@@ -4,16 +4,12 @@ Areas, intersections and unions are taken on the run lengths and never decode to
 it answers wrongly without a word where sizes differ or a run inside a mask has length 0; neither gets past this module.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from math import floor, isfinite, prod
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as coco
 
 from harness.errors import DataError
@@ -196,66 +192,6 @@ def check_size(mask: Mask | SoftMask, size: Size, where: str, *, what: str = "pr
     raise DataError(f"{where}: {what} is {mask.size}, {owner} is {wanted} as {order}; {advice}")
 
 
-def to_json(mask: Mask) -> dict[str, Json]:
-    """Return `{"size": [H, W], "counts": str}` or `{"size": [D, H, W], "slices": {"17": str, ...}}`."""
-    if mask.slices is None:
-        return {"size": list(mask.size), "counts": mask.counts}
-    return {"size": list(mask.size), "slices": {str(index): counts for index, counts in mask.slices}}
-
-
-def from_json(value: Json, *, where: str, check: bool = True) -> Mask:
-    """Return the mask that a JSON value holds.
-
-    Args:
-        value: What `to_json` writes, the same with run lengths as lists, or nested lists of 0 and 1 (2-D or 3-D).
-        where: File and line, or sample; begins every message.
-        check: Verify every run length. False only for what `to_json` wrote and the harness itself stored.
-    Raises:
-        DataError: The value is none of these (`{"path": ...}` is for `read_file`), or its runs do not fit its size.
-    """
-    if not check:
-        return _stored(value)
-    if isinstance(value, list):
-        return encode(_nested(value, where), where=where)
-    if not isinstance(value, dict):
-        raise DataError(f"{where}: expected a mask as an object or as nested lists, found {type(value).__name__}")
-    kinds = [key for key in ("counts", "slices", "path") if key in value]
-    if len(kinds) != 1:
-        found = ", ".join(map(repr, value)) or "no key"
-        raise DataError(f"{where}: expected a mask with one of 'counts', 'slices' and 'path', found {found}")
-    if kinds == ["path"]:
-        raise DataError(f"{where}: expected run lengths, found a mask in a file of its own, {value['path']!r}")
-    return _from_counts(value, where) if kinds == ["counts"] else _from_slices(value, where)
-
-
-def read_file(path: Path | str, label: int | None, where: str) -> Mask:
-    """Return the mask that an image or volume file holds.
-
-    Args:
-        path: `.png` with one channel, a palette or equal channels, in its stored frame; or `.nii`, `.nii.gz`, which is
-            brought to the closest RAS+ orientation by flips and permutations and held as (z, y, x).
-        label: The value >= 1 that is foreground; None means every value >= 1.
-        where: Begins every message.
-    Raises:
-        DataError: The file is missing, unreadable, too large or not a mask, the label is no integer >= 1, or nibabel
-            is not installed.
-    """
-    if label is not None and (type(label) is not int or label < 1):
-        raise DataError(f"{where}: label: expected an integer >= 1, found {label!r}")
-    file = Path(path)
-    if not file.is_file():
-        raise DataError(f"{where}: mask file {file.name} is missing; expected it at {file}")
-    if file.name.lower().endswith(".png"):
-        values = _read_png(file, where)
-    elif file.name.lower().endswith((".nii", ".nii.gz")):
-        values = _read_nifti(file, where)
-    else:
-        raise DataError(f"{where}: expected a mask file .png, .nii or .nii.gz, found {file.name}")
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        raise DataError(f"{where}: {file.name}: expected labels, found NaN")
-    return encode(values >= 1 if label is None else values == label, where=where)
-
-
 # --- arrays and run lengths
 
 
@@ -322,73 +258,6 @@ def _areas(rles: list[dict[str, Any]]) -> list[int]:
     return [found for start in batches for found in coco.area(rles[start : start + _MOST_AREAS]).tolist()]
 
 
-# --- JSON
-
-
-def _stored(value: Mapping[str, Json]) -> Mask:
-    size = tuple(value["size"])
-    if "counts" in value:
-        return Mask(size=size, counts=value["counts"])
-    return Mask(size=size, slices=tuple(sorted((int(index), counts) for index, counts in value["slices"].items())))
-
-
-def _nested(value: Json, where: str) -> NDArray[Any]:
-    try:
-        return np.array(value)
-    except ValueError:
-        raise DataError(f"{where}: expected nested lists with rows of one length, found rows that differ") from None
-
-
-def _from_counts(value: Mapping[str, Json], where: str) -> Mask:
-    size = _json_size(value, 2, where)
-    return Mask(size=size, counts=_checked_counts(value["counts"], size, f"{where}: counts"))
-
-
-def _from_slices(value: Mapping[str, Json], where: str) -> Mask:
-    size = _json_size(value, 3, where)
-    if not isinstance(value["slices"], dict):
-        raise DataError(f"{where}: slices: expected an object, found {type(value['slices']).__name__}")
-    planes = {
-        _slice_index(key, size[0], where): _checked_counts(counts, size[1:], f"{where}: slices['{key}']")
-        for key, counts in value["slices"].items()
-    }
-    filled = ((index, counts) for index, counts in sorted(planes.items()) if any(_areas([_rle(size, counts)])))
-    return Mask(size=size, slices=tuple(filled))
-
-
-def _json_size(value: Mapping[str, Json], axes: int, where: str) -> Size:
-    size = value.get("size")
-    if not isinstance(size, list) or len(size) != axes or not all(type(length) is int for length in size):
-        order = "[H, W]" if axes == 2 else "[D, H, W]"
-        raise DataError(f"{where}: size: expected {order} as integers, found {size!r}")
-    check_extent(tuple(size), f"{where}: size")
-    return tuple(size)
-
-
-def _slice_index(key: str, depth: int, where: str) -> int:
-    """Return the index a key names; `01` is refused, since it would name slice 1 a second time."""
-    if not (key.isascii() and key.isdigit() and len(key) < 10 and str(int(key)) == key and int(key) < depth):
-        raise DataError(f"{where}: slices: expected indices '0' to '{depth - 1}', found '{key}'")
-    return int(key)
-
-
-def _checked_counts(counts: Json, size: Size, where: str) -> str:
-    """Return the one string that `encode` would write for `counts`, whose runs must cover exactly (H, W)."""
-    runs = _listed_runs(counts, where) if isinstance(counts, list) else _runs(counts, where)
-    height, width = size
-    if (total := int(runs.sum(dtype=np.float64))) != height * width:
-        raise DataError(f"{where}: expected runs that sum to {height} x {width} = {height * width}, found {total}")
-    if runs[1:].all():
-        return _text(coco.frPyObjects({"size": list(size), "counts": runs.tolist()}, height, width))
-    return _encode_planes(_pixels(runs, size)[None])[0]
-
-
-def _listed_runs(counts: list[Json], where: str) -> Runs:
-    if not all(type(run) is int and 0 <= run <= MAX_PIXELS for run in counts):
-        raise DataError(f"{where}: expected run lengths as integers from 0 to {MAX_PIXELS}, found another value")
-    return np.array(counts, dtype=np.int64)
-
-
 def _runs(counts: Json, where: str) -> Runs:
     """Return the run lengths that a COCO string writes, background first.
 
@@ -428,36 +297,18 @@ def _brief(value: Json) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-# --- files
+def checked_counts(counts: Json, size: Size, where: str) -> str:
+    """Return the one string that `encode` would write for `counts`, whose runs must cover exactly (H, W)."""
+    runs = _listed_runs(counts, where) if isinstance(counts, list) else _runs(counts, where)
+    height, width = size
+    if (total := int(runs.sum(dtype=np.float64))) != height * width:
+        raise DataError(f"{where}: expected runs that sum to {height} x {width} = {height * width}, found {total}")
+    if runs[1:].all():
+        return _text(coco.frPyObjects({"size": list(size), "counts": runs.tolist()}, height, width))
+    return _encode_planes(_pixels(runs, size)[None])[0]
 
 
-def _read_png(file: Path, where: str) -> NDArray[Any]:
-    try:
-        with Image.open(file) as image:
-            check_extent(image.size[::-1], f"{where}: {file.name}")
-            values = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: mask file {file.name} cannot be read as an image: {error}") from error
-    if values.ndim == 2:
-        return values
-    colours = values[..., : 3 if values.shape[-1] > 2 else 1]
-    if (colours != colours[..., :1]).any():
-        raise DataError(
-            f"{where}: {file.name}: expected one channel or equal ones, found {values.shape[-1]} that differ"
-        )
-    return values[..., 0]
-
-
-def _read_nifti(file: Path, where: str) -> NDArray[Any]:
-    try:
-        nibabel: Any = import_module("nibabel")  # heavy, optional, and only partly typed
-    except ImportError as error:
-        raise DataError(f"{where}: {file.name} needs nibabel; pip install 'medground[medical]'") from error
-    try:
-        image = nibabel.load(file)
-        if len(image.shape) != 3:
-            raise DataError(f"{where}: {file.name}: expected a volume with 3 axes, found shape {image.shape}")
-        check_extent(image.shape, f"{where}: {file.name}")
-        return np.asarray(nibabel.as_closest_canonical(image).dataobj).transpose(2, 1, 0)
-    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise DataError(f"{where}: mask file {file.name} cannot be read as NIfTI: {error}") from error
+def _listed_runs(counts: list[Json], where: str) -> Runs:
+    if not all(type(run) is int and 0 <= run <= MAX_PIXELS for run in counts):
+        raise DataError(f"{where}: expected run lengths as integers from 0 to {MAX_PIXELS}, found another value")
+    return np.array(counts, dtype=np.int64)

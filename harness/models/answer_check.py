@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 
 from harness.errors import DataError, ModelError
-from harness.imaging import crops, masks, soft_masks
+from harness.imaging import crops, mask_files, masks, soft_masks
 from harness.imaging.resampling import Resampling, resampling
 from harness.records import (
     Answer,
@@ -191,7 +191,7 @@ def _mask(mask: Any, size: Size, where: str, crop: Crop | None, way: Resampling 
     """Return the encoded mask; run lengths that the model made itself are verified."""
     try:
         encoded = (
-            masks.from_json(masks.to_json(mask), where=where)
+            mask_files.from_json(mask_files.to_json(mask), where=where)
             if isinstance(mask, Mask)
             else masks.encode(mask, where=where)
         )

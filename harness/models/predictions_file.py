@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from harness.errors import DataError, ModelError, nearest
-from harness.imaging import masks
+from harness.imaging import mask_files
 from harness.models import answer_check
 from harness.records import (
     Answer,
@@ -258,8 +258,8 @@ def _paths(value: Json) -> Iterator[Path]:
 
 def _mask(value: Json, where: str, folder: Path) -> Mask:
     if isinstance(value, dict) and "path" in value:
-        return masks.read_file(_below(folder, value["path"], where), value.get("label"), where)
-    return masks.from_json(value, where=where)
+        return mask_files.read_file(_below(folder, value["path"], where), value.get("label"), where)
+    return mask_files.from_json(value, where=where)
 
 
 def _below(folder: Path, path: Json, where: str) -> Path:

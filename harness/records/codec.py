@@ -112,7 +112,7 @@ def mask_to_json(mask: Mask) -> dict[str, Json]:
 
 
 def mask_from_json(value: Mapping[str, Json]) -> Mask:
-    """Return a mask that this program wrote; `harness.imaging.masks.from_json` reads and checks masks from outside."""
+    """Return a mask that this program wrote; masks from outside go through `harness.imaging.mask_files.from_json`."""
     slices = value.get("slices")
     return Mask(
         size=tuple(value["size"]),

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SpecError, nearest
-from harness.evaluation.planning import read_cells
 from harness.metrics.metric import Metric
 from harness.records import Json, Prediction, Request, Sample
 from harness.records.codec import request_from_json, sample_from_json, to_json
+from harness.runs.cells import read_cells
 from harness.runs.plan_file import PlannedRequest
 from harness.runs.store import CHECK_BYTES, LINE_CHECK, read_prediction, read_run
 from harness.scoring.score import score_files

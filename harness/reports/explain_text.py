@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from harness.data.roots import data_roots
 from harness.errors import SpecError
-from harness.evaluation.planning import Notice, data_roots, prepare_task
 from harness.imaging import crops, drawing, masks
 from harness.imaging.media_store import MediaStore
 from harness.records import Box, Mask, Points, VisualPrompt
 from harness.reports.explain import Explanation, Value
+from harness.tasks.prepare import Notice, prepare_task
 
 SIDE = 768
 """Most pixels of the longer edge of a picture."""

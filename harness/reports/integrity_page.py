@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from harness.data.integrity import FINDINGS, Finding, Integrity
 from harness.data.manifest import Prepared, read_report
+from harness.data.releases.files import replace_file
 from harness.data.releases.images import Album
-from harness.data.releases.reader import replace_file
 from harness.errors import DataError
 from harness.imaging.windowing import Window
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.evaluation.results import Failure, headline_row
 from harness.models.predictions_file import Problem
+from harness.records.atomic_files import write_atomically
 from harness.reports.examples import TaskExamples
-from harness.runs.store import write_atomically
+from harness.scoring.results import Failure, headline_row
 
 FAILURES_SHOWN = 200
 

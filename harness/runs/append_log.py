@@ -6,18 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import InterruptedRunError
+from harness.records.atomic_files import disk_error
 
 FSYNC_EVERY_SECONDS = 1.0
 BLOCK_BYTES = 1 << 16
-
-
-def disk_error(path: Path, error: OSError) -> InterruptedRunError:
-    """Return the error of a write that the disk refused."""
-    reason = error.strerror or str(error)
-    return InterruptedRunError(
-        f"{path}: cannot be written: {reason}. What is finished is kept; make room and run the same command again."
-    )
 
 
 @dataclass(slots=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import Sample
+from harness.records.atomic_files import disk_error
 from harness.records.codec import canonical, sample_from_json, sample_to_json
-from harness.runs.append_log import disk_error
 
 ROWS_PER_GROUP = 8192
 ASK_COLUMNS = ["size_class", "key", "request", "sample_id"]

@@ -20,8 +20,9 @@ from typing import Any, BinaryIO
 
 from harness.errors import DataError, SpecError
 from harness.records import Json, Prediction
+from harness.records.atomic_files import write_atomically, write_bytes_atomically
 from harness.records.codec import canonical, prediction_from_json
-from harness.runs.append_log import Journal, disk_error
+from harness.runs.append_log import Journal
 
 SCHEMA = 1
 STATUS_EVERY_SECONDS = 1.0
@@ -35,32 +36,6 @@ LINE_CHECK = b',"crc32":"%08x"}'
 """Every stored line ends so, with the checksum of what stands before it."""
 CHECK_BYTES = len(LINE_CHECK % 0)
 BLOB_TAIL = re.compile(rb',"masks_blob":"(?P<name>[0-9a-f]{64})","masks_blob_bytes":(?P<bytes>\d+)$')
-
-
-def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace `path` by `text` in one step: a reader sees the old or the new file, never half of one.
-
-    Args:
-        durable: Also against a loss of power, at the price of an fsync.
-
-    Raises:
-        InterruptedRunError: The disk refuses it; the old file stands.
-    """
-    _write_atomically(path, text.encode(), path.with_name(f".{path.name}.tmp"), durable=durable)
-
-
-def _write_atomically(path: Path, content: bytes, temporary: Path, *, durable: bool) -> None:
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise disk_error(path, error) from error
 
 
 @dataclass(slots=True)
@@ -194,7 +169,7 @@ class RunStore:
         if not path.is_file() or path.stat().st_size != len(packed):
             with contextlib.suppress(FileExistsError):
                 path.parent.mkdir()
-            _write_atomically(path, packed, path.with_suffix(".tmp"), durable=True)
+            write_bytes_atomically(path, packed, temporary=path.with_suffix(".tmp"), durable=True)
         value["masks_blob"] = name
         value["masks_blob_bytes"] = len(packed)
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

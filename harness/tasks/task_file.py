@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from string import Formatter
 from typing import TYPE_CHECKING, Literal, get_args
 
 from harness.errors import SpecError, nearest
@@ -20,6 +19,8 @@ from harness.tasks.yaml.nodes import Faults, Node, plain, read_mapping
 
 if TYPE_CHECKING:
     from harness.data.releases.reader import Reader
+
+from harness.tasks.prompt_template import ORACLE_NAMES, PROMPT_NAMES, template_faults
 
 KEYS = (
     *("include", "task", "dataset", "version", "title", "paper", "release", "asks", "continuation", "gives", "oracle"),
@@ -58,12 +59,6 @@ DECODING: Mapping[str, Callable[[Table, str], Json]] = {
     "repetition_penalty": lambda table, key: table.number(key, least=0.1, most=10),
 }
 DECODING_DEFAULTS: Mapping[str, Json] = {"max_new_tokens": 1024, "temperature": 0.0}
-
-PROMPT_NAMES = (
-    *("question", "options", "options_bracketed", "options_line", "option_list", "option_count"),
-    *("class", "modality"),
-)
-ORACLE_NAMES = ("answer", "letter", "option")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 STRATUM = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -312,25 +307,6 @@ def _template(table: Table, key: str, names: Sequence[str]) -> str:
     for message in template_faults(template, tuple(dict.fromkeys(names))):
         table.fault(key, message)
     return template
-
-
-def template_faults(template: str, names: Sequence[str]) -> list[str]:
-    """Return what is wrong with a template that may name only `names`, each as plain `{name}`."""
-    try:
-        parts = list(Formatter().parse(template))
-    except ValueError:
-        return ["unbalanced braces; write {name} for a placeholder, {{ and }} for braces themselves"]
-    found = [_placeholder_fault(name, bool(form or conversion), names) for _, name, form, conversion in parts]
-    return [message for message in found if message]
-
-
-def _placeholder_fault(name: str | None, formatted: bool, names: Sequence[str]) -> str | None:
-    if name is None or (name in names and not formatted):
-        return None
-    known = f"; known here: {', '.join(names)}"
-    if formatted or not re.fullmatch(r"\w+", name):
-        return f"placeholder '{{{name}}}' is not a plain name (no attribute, index, format or conversion){known}"
-    return f"unknown placeholder '{{{name}}}'{nearest(name, names) or known}"
 
 
 def _decoding(table: Table) -> dict[str, Json]:

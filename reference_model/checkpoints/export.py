@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.runs.store import write_atomically
+from harness.records.atomic_files import write_atomically
 from reference_model.checkpoints.checkpoint import load_model, save_model
 from reference_model.training.handover import finished_model, stage_folder
 from reference_model.training.log import LOG, STAGE, LoggedStep, read_log

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from harness.records import Json
-from reference_model.checkpoints.checkpoint import Progress, load_step, save_step
+from reference_model.checkpoints.training_state import Progress, load_step, save_step
 from reference_model.distributed.processes import Processes
 from reference_model.modeling.language import LanguageModel
 

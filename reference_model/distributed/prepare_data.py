@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.data.roots import DataRoots
 from harness.errors import HarnessError
-from harness.evaluation.planning import DataRoots, Notice
+from harness.tasks.prepare import Notice
 from reference_model.training.data import SetSpec, read_sets
 
 SLOW_SECONDS = 2.0

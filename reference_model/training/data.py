@@ -5,13 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.data.manifest import Prepared, read_manifest
+from harness.data.roots import DataRoots
 from harness.errors import DataError, SpecError
-from harness.evaluation.planning import DataRoots, Notice, prepare_task
 from harness.imaging import masks
 from harness.imaging.media_store import LocalMedia, MediaStore
 from harness.records import Capabilities, Mask, Request, Sample, VisualPrompt
-from harness.requests.build import build_request, visual_prompts
+from harness.requests.build import build_request
+from harness.requests.visual_prompts import visual_prompts
 from harness.tasks import catalog
+from harness.tasks.prepare import Notice, prepare_task
 from harness.tasks.spec import TaskSpec
 from reference_model.inputs.requests import question_of
 

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from harness.errors import DataError
 from harness.records import Json
-from harness.runs.store import write_atomically
+from harness.records.atomic_files import write_atomically
 
 SCHEMA = 1
 STAGE, LOG = "stage.json", "log.jsonl"

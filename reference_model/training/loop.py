@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from harness.errors import ModelError, SpecError
 from harness.records import Json
-from reference_model.checkpoints.checkpoint import Progress, last_step
+from reference_model.checkpoints.training_state import Progress, last_step
 from reference_model.distributed.fsdp import clip_gradients, is_sharded, load_whole, save_whole
 from reference_model.distributed.processes import Processes
 from reference_model.modeling.moe import Routing

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from harness.data.roots import PHANTOM, DataRoots, data_roots
 from harness.errors import SpecError
-from harness.evaluation.planning import PHANTOM, DataRoots, Notice, data_roots
-from reference_model.checkpoints.checkpoint import About, last_step, remove_steps, save_model
+from harness.tasks.prepare import Notice
+from reference_model.checkpoints.checkpoint import About, save_model
+from reference_model.checkpoints.training_state import last_step, remove_steps
 from reference_model.distributed.fsdp import gathered_copies, shard
 from reference_model.distributed.prepare_data import prepare_ahead
 from reference_model.distributed.processes import Processes, joined

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.imaging import masks
+from harness.imaging import mask_files, masks
 from harness.records import Sample
 from harness.runs import plan_file
 
@@ -85,7 +85,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 
 def perfect(sample: Sample) -> dict[str, Any]:
     found = [entity.mask for entity in sample.target.entities if entity.mask is not None]
-    return {"sample_id": sample.id, "masks": [masks.to_json(mask) for mask in found]}
+    return {"sample_id": sample.id, "masks": [mask_files.to_json(mask) for mask in found]}
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def faulty(samples: list[Sample], tmp_path: Path) -> tuple[Path, list[str]]:
     lines: list[Any] = [perfect(sample) for sample in samples]
     height, width = samples[1].media[0].size
     lines[0] = json.dumps(lines[0])[:-20]
-    lines[1]["masks"] = [masks.to_json(masks.full((width, height)))]
+    lines[1]["masks"] = [mask_files.to_json(masks.full((width, height)))]
     lines[2]["mask_scores"] = [float("nan")]
     lines[3]["mask"] = lines[3].pop("masks")
     lines += [lines[5], {"sample_id": "samed2d/all/nobody", "masks": []}]

@@ -10,11 +10,12 @@ import pytest
 
 from harness.data.manifest import read_manifest
 from harness.data.phantoms.defects.mimoseg import plant_mimoseg
-from harness.evaluation.planning import data_roots, prepare_task
+from harness.data.roots import data_roots
 from harness.paths import default_cache
 from harness.records import Sample
 from harness.records.codec import mask_to_json
 from harness.tasks.catalog import index
+from harness.tasks.prepare import prepare_task
 
 PERSPECTIVES = ["mimoseg_p1", "mimoseg_p2", "mimoseg_p2_box", "mimoseg_p2_point", "mimoseg_p3", "mimoseg_p4"]
 ZERO_SHOT = [f"mimo_zero_shot_{image}{box}" for image in ("xray", "fundus", "skin") for box in ("", "_box")]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.imaging import masks
+from harness.imaging import mask_files
 from harness.metrics.masks import overlap
 from harness.metrics.metric import Metric, sample_values
 from harness.records import Entity, Prediction, Sample, Target
@@ -23,7 +23,7 @@ RELEASED = [row for row in overlap.METRICS if row.protocol in COLUMNS]
 @pytest.mark.parametrize("row", RELEASED, ids=lambda row: f"{row.protocol}-{row.name}")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["note"])
 def test_released_value_is_met(row: Metric, case: dict[str, Any]) -> None:
-    target, predicted = (masks.from_json(case[side], where=case["note"]) for side in ("reference", "prediction"))
+    target, predicted = (mask_files.from_json(case[side], where=case["note"]) for side in ("reference", "prediction"))
     sample = Sample(id="golden", target=Target(entities=(Entity(name="target", mask=target),)))
     outcome = row.score(sample, Prediction(key="golden", status="ok", masks=(predicted,)))
     expected = case[f"{COLUMNS[row.protocol]}_{row.name}"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from harness.imaging import masks
+from harness.imaging import mask_files, masks
 from harness.imaging.target_size import target_size
 from harness.metrics.masks import overlap, surface
 from harness.metrics.metric import bind, sample_values
@@ -44,7 +44,7 @@ def spine(test_data: Path) -> Spine:
 
 def test_a_label_read_from_the_file_is_the_same_mask(spine: Spine, test_data: Path) -> None:
     label = int(np.unique(spine.reference)[1])
-    found = masks.read_file(test_data / "volumes" / "spine_reference.nii.gz", label, "spine")
+    found = mask_files.read_file(test_data / "volumes" / "spine_reference.nii.gz", label, "spine")
     assert found == masks.encode(spine.reference == label)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from harness.imaging import masks
+from harness.imaging import mask_files, masks
 from harness.records import Box
 
 Bools = NDArray[np.bool_]
@@ -33,9 +33,9 @@ def test_decode_undoes_encode(array: Bools) -> None:
 @given(DENSE)
 def test_checked_json_undoes_to_json(array: Bools) -> None:
     mask = masks.encode(array)
-    assert masks.from_json(masks.to_json(mask), where="x") == mask
-    assert masks.from_json(masks.to_json(mask), where="x", check=False) == mask
-    assert masks.from_json(array.astype(int).tolist(), where="x") == mask
+    assert mask_files.from_json(mask_files.to_json(mask), where="x") == mask
+    assert mask_files.from_json(mask_files.to_json(mask), where="x", check=False) == mask
+    assert mask_files.from_json(array.astype(int).tolist(), where="x") == mask
 
 
 @given(DENSE)
@@ -86,5 +86,5 @@ def test_run_lengths_with_zeros_inside_read_as_the_same_mask(height: int, width:
         if len(runs) > 60:
             runs.append(height * width - sum(runs))
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    mask = masks.from_json({"size": [height, width], "counts": runs}, where="x")
+    mask = mask_files.from_json({"size": [height, width], "counts": runs}, where="x")
     assert mask == masks.encode(flat.reshape(width, height).T)

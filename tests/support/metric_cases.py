@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from harness.cli.metric.input import read_pair
-from harness.imaging import masks
+from harness.imaging import mask_files
 from harness.metrics import Metric, Outcome, settle
 from harness.metrics.metric import LineKind, Pair
 from harness.metrics.retrieval import matrix_outcome
@@ -141,7 +141,7 @@ def _several_masks() -> list[Pair]:
     """Return pairs with two predicted and two target masks, which no line can hold."""
     pairs = []
     for seed in range(6):
-        one, two, three, four = (masks.from_json(mask, where="case") for mask in _blobs(seed, (6, 6), 4))
+        one, two, three, four = (mask_files.from_json(mask, where="case") for mask in _blobs(seed, (6, 6), 4))
         target = Target(entities=(Entity(name="one", mask=one), Entity(name="two", mask=two)))
         given = (three, four) if seed else ()
         pairs.append((Sample(id=f"several {seed}", target=target), Prediction(key="", status="ok", masks=given)))

@@ -23,6 +23,7 @@ ADAPTERS = {
         "harness.records",
         "harness.errors",
         "harness.imaging.masks",
+        "harness.imaging.mask_files",
         "harness.models.answer_check",
         "harness.records.codec",
     },
@@ -79,8 +80,9 @@ def test_imports_are_absolute() -> None:
     assert [name for name, source in SOURCES.items() if "." in {found for _, found in imported(source)}] == []
 
 
-def test_only_the_cluster_imports_ray() -> None:
-    assert importers("ray") == {"harness.runs.engine.cluster"}
+def test_only_the_ray_engine_imports_ray() -> None:
+    engine = "harness.runs.engine"
+    assert importers("ray") == {f"{engine}.cluster", f"{engine}.ray_actors", f"{engine}.ray_connection"}
 
 
 def test_the_harness_imports_neither_of_the_other_packages() -> None:

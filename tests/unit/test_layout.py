@@ -30,10 +30,7 @@ ALLOWED = frozenset(
     (
         "harness/data/manifest.py imports harness.tasks.plug_ins",
         "harness/data/manifest.py imports harness.tasks.spec",
-        "harness/exports/mmmu.py imports harness.evaluation.planning",
-        "harness/reports/explain.py imports harness.evaluation.planning",
-        "harness/reports/explain_text.py imports harness.evaluation.planning",
-        "harness/reports/run_page.py imports harness.evaluation.results",
+        "harness/scoring/results.py imports harness.runs.cells",
     )
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import DataError
-from harness.imaging import masks, soft_masks
+from harness.imaging import mask_files, masks, soft_masks
 from harness.metrics.metric import LineKind, Pair
 from harness.records import Box, Entity, Json, Mask, Media, PredictedEntity, Prediction, Sample, Target
 
@@ -121,8 +121,8 @@ def _numbers(value: Json, where: str, key: str) -> tuple[float, ...]:
 
 
 def _mask_pair(value: Line, where: str) -> Pair:
-    prediction = masks.from_json(_whole(value["prediction"]), where=f"{where}: prediction")
-    target = masks.from_json(_whole(value["target"]), where=f"{where}: target")
+    prediction = mask_files.from_json(_whole(value["prediction"]), where=f"{where}: prediction")
+    target = mask_files.from_json(_whole(value["target"]), where=f"{where}: target")
     return _same_size(value, where, prediction, target), Prediction(key="", status="ok", masks=(prediction,))
 
 
@@ -163,7 +163,7 @@ def _soft_mask_pair(value: Line, where: str) -> Pair:
         raise DataError(f"{where}: prediction: expected probabilities in [0, 1] or a binary mask, found other numbers")
     soft = soft_masks.exact(probabilities)
     binary = masks.encode(probabilities > 0.5)
-    sample = _same_size(value, where, binary, masks.from_json(_whole(target), where=f"{where}: target"))
+    sample = _same_size(value, where, binary, mask_files.from_json(_whole(target), where=f"{where}: target"))
     return sample, Prediction(key="", status="ok", masks=(binary,), soft_masks=(soft,))
 
 
@@ -202,7 +202,9 @@ def _mask_list(value: Line, where: str, key: str) -> tuple[Mask, ...]:
     items = value[key]
     if not isinstance(items, list):
         raise DataError(f"{where}: {key}: expected a list of masks, found {type(items).__name__}")
-    return tuple(masks.from_json(_whole(item), where=f"{where}: {key}[{place}]") for place, item in enumerate(items))
+    return tuple(
+        mask_files.from_json(_whole(item), where=f"{where}: {key}[{place}]") for place, item in enumerate(items)
+    )
 
 
 def _grounding(value: Line, where: str) -> Pair:
@@ -245,7 +247,7 @@ def _entity(item: Json, where: str) -> tuple[str, Mask | None]:
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
         raise DataError(f'{where}: expected an object with "name", a text, and "mask", found {item!r:.80}')
     mask = item.get("mask")
-    return item["name"], None if mask is None else masks.from_json(_whole(mask), where=f"{where}.mask")
+    return item["name"], None if mask is None else mask_files.from_json(_whole(mask), where=f"{where}.mask")
 
 
 def _boxes(value: Line, where: str) -> Pair:

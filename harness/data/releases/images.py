@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import ReleaseFiles
+from harness.data.releases.files import ReleaseFiles
 from harness.errors import DataError
 from harness.imaging.images import UPRIGHT, examine_image, read_image, read_mask
 from harness.imaging.masks import area, encode, merge

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import ReleaseRequest
 from harness.errors import DataError
 from harness.records import Media
 

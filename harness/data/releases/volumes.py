@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.images import MISSING, Picture, look_at_embedded, look_at_file
-from harness.data.releases.reader import ReleaseFiles
 from harness.errors import DataError
 from harness.imaging.dicom.headers import Header, read_header, read_picture
 from harness.imaging.dicom.series import read_voxels, stack

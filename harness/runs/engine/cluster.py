@@ -6,28 +6,19 @@ most the batches in flight.
 """
 
 import contextlib
-import importlib.util
-import os
-import platform
-import shutil
-import signal
 import sys
-import tempfile
-import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, TextIO
+from dataclasses import dataclass, field
+from typing import Any
 
-from harness.errors import HarnessError, InterruptedRunError, ModelError, SpecError
-from harness.imaging.volumes import packed
-from harness.records import Resources
+from harness.errors import InterruptedRunError, ModelError, SpecError
 from harness.runs.engine.progress import Ledger
+from harness.runs.engine.ray_actors import MediaLibrary, Node, versions
+from harness.runs.engine.ray_connection import ClusterOptions, connected, first_lines
 from harness.runs.engine.signals import Interruption
-from harness.runs.engine.worker import Finished, Worker, WorkerSetup
+from harness.runs.engine.worker import Finished, WorkerSetup
 from harness.runs.plan_file import Ask
 
 TRIES = 3
@@ -36,39 +27,6 @@ MOST_FRUITLESS = 6
 """Actors that may end with nothing answered between, besides TRIES for each worker."""
 MOST_SECONDS_OF_WAIT = 5.0
 SECONDS_TO_CLEAN_UP = 2.0
-NODE_ROOTS = "MEDGROUND_DATA_ROOT"
-"""Environment variable of a node: its own data roots, separated as PATH is."""
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_SCHEDULER_EVENTS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Without it Ray replaces 127.0.0.1 by the machine's own address and listens on all interfaces."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterOptions:
-    """Where and how wide to run.
-
-    Attributes:
-        address: `local`, or the address of a running cluster.
-        workers: Copies of the model.
-        resources: Of one copy.
-        timeout: Seconds a sample.
-        max_deaths: Actors that may die, or be killed for not returning, before the run stops.
-        log: File that takes what Ray prints.
-        batch_invariant: Whether a batch may be split when it is put back the first time.
-    """
-
-    address: str
-    workers: int
-    resources: Resources
-    timeout: float
-    max_deaths: int
-    log: Path
-    batch_invariant: bool
 
 
 @dataclass(slots=True)
@@ -93,68 +51,6 @@ class Flight:
     lease: Lease
     number: int
     deadline: float
-
-
-class _Library:
-    """The actor beside the driver that sends files of the release to nodes that have none."""
-
-    def __init__(self, roots: tuple[Path, ...]) -> None:
-        self.roots = [root.resolve() for root in roots]
-
-    def read(self, path: str) -> bytes | None:
-        """Return the bytes of a file below a root, of a folder of slices an archive; None where there is none."""
-        for root in self.roots:
-            file = (root / path).resolve()
-            if file.is_relative_to(root) and file.is_file():
-                return file.read_bytes()
-            if file.is_relative_to(root) and file.is_dir():
-                return packed(file)
-        return None
-
-
-class _Node:
-    """The actor: one worker in a process of its own.
-
-    Media are looked for below the node's own `MEDGROUND_DATA_ROOT`, then where the driver has them, then asked for.
-    """
-
-    def __init__(self, setup: WorkerSetup, library: Any) -> None:
-        import ray
-
-        own = [Path(root) for root in os.environ.get(NODE_ROOTS, "").split(os.pathsep) if root]
-        spool = Path(tempfile.gettempdir()) / f"medground-media-{uuid.uuid4().hex}"
-
-        def fetch(path: str) -> bytes | None:
-            content: bytes | None = ray.get(library.read.remote(path))
-            if content is not None:
-                spool.mkdir(mode=0o700, exist_ok=True)
-            return content
-
-        self.spool = spool
-        self.worker = Worker(replace(setup, roots=(*own, *setup.roots), spool=spool), fetch=fetch)
-
-    def load(self) -> dict[str, str]:
-        """Load the model; return the versions this process runs, or the message of the failure."""
-        try:
-            self.worker.load()
-        except HarnessError as error:
-            return {"error": str(error)}
-        return versions()
-
-    def answer(self, requests: list[str]) -> list[Finished]:
-        """Answer one batch."""
-        return self.worker.answer(requests)
-
-    def close(self) -> None:
-        """Remove the files that the driver sent."""
-        shutil.rmtree(self.spool, ignore_errors=True)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that must agree between driver and workers."""
-    from importlib import metadata
-
-    return {name: metadata.version(name) for name in ("medground", "ray")} | {"python": platform.python_version()}
 
 
 @dataclass(slots=True)
@@ -279,7 +175,7 @@ class Cluster:
         """Put the batch of a dead actor back and replace the actor."""
         lease = flight.lease
         lease.deaths += 1
-        self._lose(actor, f"{type(error).__name__}: {_first_lines(str(error))}")
+        self._lose(actor, f"{type(error).__name__}: {first_lines(str(error))}")
         keys = [ask.key for ask in lease.batch]
         self.ledger.store.event("died", batch=flight.number, keys=keys, error=self.last_end)
         splits = self.options.batch_invariant or lease.deaths == TRIES
@@ -355,7 +251,7 @@ class Cluster:
                 max_restarts=0,
                 max_task_retries=0,
                 scheduling_strategy="SPREAD",
-            )(_Node)
+            )(Node)
         return self.actor_class
 
     def _library_actor(self) -> Any:
@@ -365,7 +261,7 @@ class Cluster:
 
             here = NodeAffinitySchedulingStrategy(self.ray.get_runtime_context().get_node_id(), soft=False)
             options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": TRIES, "scheduling_strategy": here}
-            self.library = self.ray.remote(**options)(_Library).remote(self.setup.roots)
+            self.library = self.ray.remote(**options)(MediaLibrary).remote(self.setup.roots)
         return self.library
 
     def _take_loaded(self, reference: Any) -> None:
@@ -373,7 +269,7 @@ class Cluster:
         try:
             found = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
-            self._lose(actor, f"{type(error).__name__}: {_first_lines(str(error))}")
+            self._lose(actor, f"{type(error).__name__}: {first_lines(str(error))}")
             self.ledger.store.event("died", batch=None, keys=[], error=self.last_end)
             if not self.loaded and self.lost >= TRIES:
                 message = f"the model's process ended while it loaded, {self.lost} times, last with {self.last_end}"
@@ -387,91 +283,6 @@ class Cluster:
             raise SpecError(f"a worker runs {found}, the driver {versions()}; install the same versions on every node")
         self.loaded += 1
         self.idle.append(actor)
-
-
-def ray_is_installed() -> bool:
-    """Say whether ray can be imported, without importing it."""
-    return importlib.util.find_spec("ray") is not None
-
-
-def gpus_here() -> int:
-    """Return how many NVIDIA GPUs this machine shows, without loading a library."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
-    return sum(path.name.removeprefix("nvidia").isdigit() for path in Path("/dev").glob("nvidia*"))
-
-
-def _first_lines(text: str) -> str:
-    return " ".join(text.split())[:300]
-
-
-@contextlib.contextmanager
-def connected(options: ClusterOptions) -> Iterator[Any]:
-    """Yield the ray module, connected; everything Ray prints goes to the log.
-
-    Raises:
-        SpecError: ray is not installed, the cluster cannot be reached or lacks what is asked for.
-    """
-    for name, value in (QUIET | (LOOPBACK if options.address == "local" else {})).items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ImportError:
-        raise SpecError("--ray: ray is not installed; pip install 'medground[ray]', or use --ray off") from None
-    options.log.parent.mkdir(parents=True, exist_ok=True)
-    with options.log.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
-        if ray.is_initialized():
-            _check_resources(ray, options)
-            yield ray
-            return
-        with _sigterm_kept():
-            try:
-                _connect(ray, options, log)
-                _check_resources(ray, options)
-                yield ray
-            finally:
-                ray.shutdown()
-
-
-@contextlib.contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """Put the handler of SIGTERM back that Ray replaces by its own."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _connect(ray: Any, options: ClusterOptions, log: TextIO) -> None:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
-    try:
-        with contextlib.redirect_stderr(log):
-            if options.address == "local":
-                cpus = max(os.cpu_count() or 1, round(options.workers * options.resources.cpus))
-                ray.init(address="local", num_cpus=cpus, _node_ip_address="127.0.0.1", **quiet)
-            else:
-                del quiet["include_dashboard"]
-                ray.init(address=options.address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise SpecError(
-            f"--ray {options.address}: cannot connect: {_first_lines(str(error))}; see {options.log}"
-        ) from error
-
-
-def _check_resources(ray: Any, options: ClusterOptions) -> None:
-    cluster = ray.cluster_resources()
-    for name, each in (("GPU", options.resources.gpus), ("CPU", options.resources.cpus)):
-        wanted, available = each * options.workers, cluster.get(name, 0.0)
-        if wanted > available:
-            raise SpecError(
-                f"--workers {options.workers} with {each:g} {name}s each need {wanted:g} {name}s; the cluster has "
-                f"{available:g}. Lower --workers{' or --gpus-per-worker' if name == 'GPU' else ''}."
-            )
 
 
 def run_on_ray(setup: WorkerSetup, batches: Iterable[list[Ask]], ledger: Ledger, options: ClusterOptions) -> None:

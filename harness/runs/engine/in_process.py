@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from harness.runs.engine.progress import Ledger, Suspects, find_suspects
+from harness.runs.engine.progress import Ledger
 from harness.runs.engine.signals import Interruption
+from harness.runs.engine.suspects import Suspects, find_suspects
 from harness.runs.engine.worker import Worker, WorkerSetup, stdout_to_stderr
 from harness.runs.plan_file import Ask
 

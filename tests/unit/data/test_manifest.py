@@ -17,7 +17,8 @@ from harness.data.integrity import Integrity
 from harness.data.manifest import Prepared, prepare, read_manifest, read_report
 from harness.data.phantoms.writers.samed2d import write_samed2d
 from harness.data.releases import images
-from harness.data.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.records import Sample
 from harness.tasks.spec import PlugIn, Release

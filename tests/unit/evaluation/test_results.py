@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from harness.evaluation.results import Tally, headline_row
 from harness.reports.run_page import interval, number, table
+from harness.scoring.results import Tally, headline_row
 
 
 def _block(value: float | None, **changes: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_missing_numbers_are_dashes() -> None:
 
 
 def test_a_group_averages_its_members_headlines_or_says_none() -> None:
-    from harness.evaluation.results import combine_group
+    from harness.scoring.results import combine_group
     from harness.tasks.catalog import index
     from harness.tasks.spec import GroupSpec
 

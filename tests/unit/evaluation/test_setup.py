@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from harness.data.roots import data_roots
 from harness.errors import SpecError
-from harness.evaluation.evaluate import allowed_failures
-from harness.evaluation.planning import data_roots
+from harness.evaluation.outputs import allowed_failures
 from harness.evaluation.setup import RunSpec, Session, Watch, open_session
 from harness.paths import default_cache
 from harness.tasks.catalog import index

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError
-from harness.imaging import masks
+from harness.imaging import mask_files, masks
 from harness.records import Box, Mask
 
 SQUARE = np.zeros((4, 6), dtype=bool)
@@ -227,41 +227,43 @@ def test_mask_of_another_size_is_refused(size: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("check", [True, False])
 def test_json_brings_the_mask_back(array: np.ndarray[Any, Any], check: bool) -> None:
     mask = masks.encode(array)
-    stored = json.loads(json.dumps(masks.to_json(mask)))
-    assert masks.from_json(stored, where="x", check=check) == mask
+    stored = json.loads(json.dumps(mask_files.to_json(mask)))
+    assert mask_files.from_json(stored, where="x", check=check) == mask
 
 
 def test_json_is_the_documented_format() -> None:
-    assert masks.to_json(masks.encode(np.eye(2, dtype=bool))) == {"size": [2, 2], "counts": "0120"}
-    assert masks.to_json(masks.encode(np.eye(2, dtype=int)[None])) == {"size": [1, 2, 2], "slices": {"0": "0120"}}
+    assert mask_files.to_json(masks.encode(np.eye(2, dtype=bool))) == {"size": [2, 2], "counts": "0120"}
+    assert mask_files.to_json(masks.encode(np.eye(2, dtype=int)[None])) == {"size": [1, 2, 2], "slices": {"0": "0120"}}
 
 
 @pytest.mark.parametrize("array", [SQUARE, CUBE])
 def test_nested_lists_are_read(array: np.ndarray[Any, Any]) -> None:
-    assert masks.from_json(array.astype(int).tolist(), where="x") == masks.encode(array)
-    assert masks.from_json(array.tolist(), where="x") == masks.encode(array)
+    assert mask_files.from_json(array.astype(int).tolist(), where="x") == masks.encode(array)
+    assert mask_files.from_json(array.tolist(), where="x") == masks.encode(array)
 
 
 def test_uncompressed_run_lengths_are_read() -> None:
-    assert masks.from_json({"size": [2, 2], "counts": [0, 1, 2, 1]}, where="x") == masks.encode(np.eye(2, dtype=bool))
-    assert masks.from_json({"size": [2, 2], "counts": [0, 1, 0, 0, 2, 1]}, where="x") == masks.encode(
+    assert mask_files.from_json({"size": [2, 2], "counts": [0, 1, 2, 1]}, where="x") == masks.encode(
+        np.eye(2, dtype=bool)
+    )
+    assert mask_files.from_json({"size": [2, 2], "counts": [0, 1, 0, 0, 2, 1]}, where="x") == masks.encode(
         np.eye(2, dtype=bool)
     )
 
 
 def test_runs_of_length_zero_are_taken_out() -> None:
     # Runs 1 1 0 2: pycocotools would stop at the zeros when two such masks are merged.
-    mask = masks.from_json({"size": [2, 2], "counts": "1101"}, where="x")
+    mask = mask_files.from_json({"size": [2, 2], "counts": "1101"}, where="x")
     assert mask == masks.encode(np.array([[0, 1], [1, 1]]))
 
 
 def test_number_written_too_long_reads_as_the_same_mask() -> None:
-    assert masks.from_json({"size": [2, 2], "counts": "P0120"}, where="x").counts == "0120"
+    assert mask_files.from_json({"size": [2, 2], "counts": "P0120"}, where="x").counts == "0120"
 
 
 def test_slice_without_foreground_is_left_out() -> None:
     value = {"size": [3, 2, 2], "slices": {"2": "0120", "1": "4", "0": "0120"}}
-    assert masks.from_json(value, where="x").slices == ((0, "0120"), (2, "0120"))
+    assert mask_files.from_json(value, where="x").slices == ((0, "0120"), (2, "0120"))
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def test_slice_without_foreground_is_left_out() -> None:
 )
 def test_broken_json_is_refused_with_what_is_wrong(value: Any, message: str) -> None:
     with refusal(message):
-        masks.from_json(value, where="p:3")
+        mask_files.from_json(value, where="p:3")
 
 
 # --- files
@@ -355,43 +357,43 @@ def test_png_of_every_mode_gives_its_foreground(mode: str, tmp_path: Path) -> No
     else:
         image = image.convert(mode)
     image.save(tmp_path / "mask.png")
-    assert masks.read_file(tmp_path / "mask.png", None, "x") == masks.encode(SQUARE)
+    assert mask_files.read_file(tmp_path / "mask.png", None, "x") == masks.encode(SQUARE)
 
 
 def test_png_label_selects_one_value(tmp_path: Path) -> None:
     labels = np.zeros((4, 6), dtype=np.uint8)
     labels[0, :], labels[1:3, 2:5] = 1, 3
     Image.fromarray(labels).save(tmp_path / "mask.png")
-    assert masks.read_file(str(tmp_path / "mask.png"), 3, "x") == masks.encode(SQUARE)
-    assert masks.area(masks.read_file(tmp_path / "mask.png", None, "x")) == 12
+    assert mask_files.read_file(str(tmp_path / "mask.png"), 3, "x") == masks.encode(SQUARE)
+    assert masks.area(mask_files.read_file(tmp_path / "mask.png", None, "x")) == 12
 
 
 @pytest.mark.parametrize("label", [0, "1", 1.5, True])
 def test_label_must_be_a_positive_integer(label: Any, tmp_path: Path) -> None:
     Image.fromarray(SQUARE).save(tmp_path / "mask.png")
     with refusal(f"x: label: expected an integer >= 1, found {label!r}"):
-        masks.read_file(tmp_path / "mask.png", label, "x")
+        mask_files.read_file(tmp_path / "mask.png", label, "x")
 
 
 def test_coloured_png_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (6, 4), (9, 0, 0)).save(tmp_path / "mask.png")
     with refusal("x: mask.png: expected one channel or equal ones, found 3 that differ"):
-        masks.read_file(tmp_path / "mask.png", None, "x")
+        mask_files.read_file(tmp_path / "mask.png", None, "x")
 
 
 def test_missing_unknown_and_broken_files_are_refused(tmp_path: Path) -> None:
     with refusal(f"x: mask file mask.png is missing; expected it at {tmp_path / 'mask.png'}"):
-        masks.read_file(tmp_path / "mask.png", None, "x")
+        mask_files.read_file(tmp_path / "mask.png", None, "x")
     for name in ("mask.gif", "mask.png", "mask.nii.gz", "mask.nii"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n not really")
     with refusal("x: expected a mask file .png, .nii or .nii.gz, found mask.gif"):
-        masks.read_file(tmp_path / "mask.gif", None, "x")
+        mask_files.read_file(tmp_path / "mask.gif", None, "x")
     with pytest.raises(DataError, match=r"^x: mask file mask\.png cannot be read as an image: "):
-        masks.read_file(tmp_path / "mask.png", None, "x")
+        mask_files.read_file(tmp_path / "mask.png", None, "x")
     pytest.importorskip("nibabel")
     for name in ("mask.nii.gz", "mask.nii"):
         with pytest.raises(DataError, match=rf"^x: mask file {re.escape(name)} cannot be read as NIfTI: "):
-            masks.read_file(tmp_path / name, None, "x")
+            mask_files.read_file(tmp_path / name, None, "x")
 
 
 def test_truncated_png_is_refused(tmp_path: Path) -> None:
@@ -399,7 +401,7 @@ def test_truncated_png_is_refused(tmp_path: Path) -> None:
     content = (tmp_path / "mask.png").read_bytes()
     (tmp_path / "mask.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"^x: mask file mask\.png cannot be read as an image: "):
-        masks.read_file(tmp_path / "mask.png", None, "x")
+        mask_files.read_file(tmp_path / "mask.png", None, "x")
 
 
 def save_nifti(path: Path, values_xyz: np.ndarray[Any, Any], diagonal: tuple[float, ...] = (1, 1, 1, 1)) -> None:
@@ -410,26 +412,26 @@ def save_nifti(path: Path, values_xyz: np.ndarray[Any, Any], diagonal: tuple[flo
 @pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nii"])
 def test_nifti_is_held_as_z_y_x(name: str, tmp_path: Path) -> None:
     save_nifti(tmp_path / name, CUBE.transpose(2, 1, 0).astype(np.uint8) * 2)
-    assert masks.read_file(tmp_path / name, 2, "x") == masks.encode(CUBE)
-    assert masks.area(masks.read_file(tmp_path / name, 1, "x")) == 0
+    assert mask_files.read_file(tmp_path / name, 2, "x") == masks.encode(CUBE)
+    assert masks.area(mask_files.read_file(tmp_path / name, 1, "x")) == 0
 
 
 def test_nifti_is_flipped_to_ras(tmp_path: Path) -> None:
     save_nifti(tmp_path / "mask.nii.gz", CUBE.transpose(2, 1, 0).astype(np.float32), (-1, -1, 2, 1))
-    assert masks.read_file(tmp_path / "mask.nii.gz", None, "x") == masks.encode(CUBE[:, ::-1, ::-1])
+    assert mask_files.read_file(tmp_path / "mask.nii.gz", None, "x") == masks.encode(CUBE[:, ::-1, ::-1])
 
 
 def test_nifti_that_is_no_label_volume_is_refused(tmp_path: Path) -> None:
     save_nifti(tmp_path / "mask.nii", np.zeros((2, 2, 2, 3), dtype=np.uint8))
     with refusal("x: mask.nii: expected a volume with 3 axes, found shape (2, 2, 2, 3)"):
-        masks.read_file(tmp_path / "mask.nii", None, "x")
+        mask_files.read_file(tmp_path / "mask.nii", None, "x")
     save_nifti(tmp_path / "mask.nii", np.full((2, 2, 2), np.nan, dtype=np.float32))
     with refusal("x: mask.nii: expected labels, found NaN"):
-        masks.read_file(tmp_path / "mask.nii", None, "x")
+        mask_files.read_file(tmp_path / "mask.nii", None, "x")
 
 
 def test_nifti_without_nibabel_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mask.nii").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with refusal("x: mask.nii needs nibabel; pip install 'medground[medical]'"):
-        masks.read_file(tmp_path / "mask.nii", None, "x")
+        mask_files.read_file(tmp_path / "mask.nii", None, "x")

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError
-from harness.imaging import masks
+from harness.imaging import mask_files, masks
 from harness.models.predictions_file import HandIn, Problem, read
 from harness.records import Answer, Box, Media, MediaPart, PredictedEntity, Request, Turn
 
 FULL = masks.full((2, 3))
-RLE = masks.to_json(FULL)
+RLE = mask_files.to_json(FULL)
 
 
 def write(folder: Path, *lines: object) -> HandIn:
@@ -67,7 +67,7 @@ def test_every_field_reaches_the_answer(tmp_path: Path) -> None:
     )
     assert hand_in.problems == []
     found = answer(hand_in)
-    small = masks.from_json([[0, 1, 0], [0, 0, 0]], where="test")
+    small = mask_files.from_json([[0, 1, 0], [0, 0, 0]], where="test")
     assert found == Answer(
         text="left",
         choice="A",

@@ -25,7 +25,11 @@ from harness.records import (
     TextPart,
     Turn,
 )
-from harness.requests.build import build_request, fill, names, request_key, support, visual_prompts
+from harness.requests.build import build_request
+from harness.requests.key import request_key
+from harness.requests.support import support
+from harness.requests.template import fill, names
+from harness.requests.visual_prompts import visual_prompts
 from harness.tasks.spec import Headline, MetricUse, Release, TaskSpec
 
 IMAGE = Media(path="a.png", sha256="1" * 64, size=(100, 200))

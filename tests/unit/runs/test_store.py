@@ -14,10 +14,11 @@ import pytest
 
 from harness.errors import DataError, InterruptedRunError, SpecError
 from harness.records import Mask, Prediction, SoftMask
+from harness.records.atomic_files import write_atomically
 from harness.runs import store as store_module
 from harness.runs.append_log import BLOCK_BYTES, Journal
 from harness.runs.engine.worker import to_finished
-from harness.runs.store import RunStore, read_prediction, read_run, write_atomically
+from harness.runs.store import RunStore, read_prediction, read_run
 
 RUN = {"model": {"id": "scripted"}, "seed": 0, "tasks": ("a", "b")}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.imaging import masks
+from harness.imaging import mask_files, masks
 from harness.metrics import METRICS, Metric, Outcome, find
 from harness.records import Entity, Prediction, PredictionStatus, Sample, Target
 from harness.scoring.score import ScoreFile, read_scores, score, score_files
@@ -37,7 +37,7 @@ def scored(metric: Metric, sample: Sample, prediction: Prediction) -> tuple[str,
 
 @pytest.mark.parametrize("status", ["ok", "truncated"])
 def test_answers_are_scored_as_they_stand(status: PredictionStatus) -> None:
-    half = masks.from_json({"size": [4, 4], "counts": [0, 8, 8]}, where="test")
+    half = mask_files.from_json({"size": [4, 4], "counts": [0, 8, 8]}, where="test")
     row = score(DICE, PRESENT, 2, predicted(status, masks=(half,)))
     assert row is not None
     assert (row.status, row.values, row.failed) == ("ok", (16 / 24,), False)

@@ -12,7 +12,8 @@ from harness.imaging.windowing import Percentiles
 from harness.metrics.metric import Metric, Outcome
 from harness.tasks.catalog import check_file, index, task_folders
 from harness.tasks.plug_ins import load_metric, load_reader
-from harness.tasks.task_file import PROMPT_NAMES, load_task, template_faults
+from harness.tasks.prompt_template import PROMPT_NAMES, template_faults
+from harness.tasks.task_file import load_task
 
 
 def row(name: str, protocol: str, *suits: str) -> Metric:

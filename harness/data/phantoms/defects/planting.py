@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.data.phantoms.writers.samed2d import write_json, write_png
-from harness.data.releases.samed2d import mecovqa, reader
+from harness.data.releases.samed2d import mecovqa, mecovqa_record, reader
 from harness.data.releases.vqa import vqa_rad
 from harness.errors import SpecError, nearest
 
@@ -122,7 +122,7 @@ def _add_blank(soil: _Soil, number: int) -> Iterator[str]:
 
 def _misspell(soil: _Soil, number: int) -> Iterator[str]:
     def change(record: dict[str, Any]) -> None:
-        record[mecovqa.TURNS_MISSPELT] = record.pop(mecovqa.TURNS)
+        record[mecovqa_record.TURNS_MISSPELT] = record.pop(mecovqa_record.TURNS)
 
     yield from (soil.change(file, number, change) for file in (COMPLEX, REGION, GROUNDING))
 
@@ -190,7 +190,7 @@ def _write_number(soil: _Soil, number: int) -> Iterator[str]:
 
 
 def _turns(record: Mapping[str, Any]) -> str:
-    return mecovqa.TURNS if mecovqa.TURNS in record else mecovqa.TURNS_MISSPELT
+    return mecovqa_record.TURNS if mecovqa_record.TURNS in record else mecovqa_record.TURNS_MISSPELT
 
 
 def _first_number(file: str, answers: Sequence[str]) -> int:

@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.folders.images import folder_option, matcher, pattern_fault
-from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseFiles, ReleaseRequest
+from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseRequest
 from harness.errors import DataError
 from harness.records import Media, Sample
 

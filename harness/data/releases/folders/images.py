@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseFiles, ReleaseRequest, read_json
+from harness.data.releases.files import ReleaseFiles, read_json
+from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.records import Json, Sample
 

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.images import Picture, why_inverted
-from harness.data.releases.reader import UNKNOWN, ReleaseFiles, ReleaseRequest, Selection
+from harness.data.releases.reader import UNKNOWN, ReleaseRequest
+from harness.data.releases.selection import Selection
 from harness.data.releases.volumes import Labels, look_at_labels
 from harness.imaging.masks import area, decode, empty, full, merge
 from harness.imaging.target_size import target_size

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles, read_json
 from harness.data.releases.folders.images import MODALITIES, NAMES, TARGET, folder_option
-from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseFiles, ReleaseRequest, read_json
+from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseRequest
 from harness.errors import DataError
 from harness.records import Json, Sample
 

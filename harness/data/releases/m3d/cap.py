@@ -10,17 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.json_stream import stream_lists
 from harness.data.releases.m3d.scans import PREPARED, RAW, Scans, case_of, raw_path, without_suffix
 from harness.data.releases.m3d.wording import Questions, chosen, read_questions, report_of
-from harness.data.releases.reader import (
-    UNKNOWN,
-    Reader,
-    ReleaseAbsentError,
-    ReleaseFiles,
-    ReleaseRequest,
-    Selection,
-    stream_lists,
-)
+from harness.data.releases.reader import UNKNOWN, Reader, ReleaseAbsentError, ReleaseRequest
+from harness.data.releases.selection import Selection
 from harness.errors import DataError
 from harness.records import Sample, Target
 

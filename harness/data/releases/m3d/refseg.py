@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import UNKNOWN, Reader, ReleaseAbsentError, ReleaseFiles, ReleaseRequest, Selection
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import UNKNOWN, Reader, ReleaseAbsentError, ReleaseRequest
+from harness.data.releases.selection import Selection
 from harness.data.releases.tables import stream_csv
 from harness.imaging.target_size import target_size
 from harness.records import Entity, Json, Mask, Media, Sample, Target

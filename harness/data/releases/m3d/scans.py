@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import ReleaseFiles
+from harness.data.releases.files import ReleaseFiles
 from harness.records import Media
 
 if TYPE_CHECKING:

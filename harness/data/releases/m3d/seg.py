@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.m3d.seg_layout import (
     PREPARED,
     RAW,
@@ -24,7 +25,8 @@ from harness.data.releases.m3d.seg_layout import (
     read_terms,
 )
 from harness.data.releases.m3d.wording import AUTHORS, OURS, Asks, Kind, Wording, chosen, read_wording
-from harness.data.releases.reader import UNKNOWN, Reader, ReleaseFiles, ReleaseRequest, Selection
+from harness.data.releases.reader import UNKNOWN, Reader, ReleaseRequest
+from harness.data.releases.selection import Selection
 from harness.imaging.target_size import target_size
 from harness.records import Json, Media, Sample
 

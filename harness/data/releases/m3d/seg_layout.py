@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import UNKNOWN, ReleaseAbsentError, ReleaseFiles, read_json, stream_lists
+from harness.data.releases.files import ReleaseFiles, read_json
+from harness.data.releases.json_stream import stream_lists
+from harness.data.releases.reader import UNKNOWN, ReleaseAbsentError
 from harness.errors import DataError
 from harness.records import Json
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.images import MISSING, Outline
-from harness.data.releases.reader import ReleaseFiles
 from harness.errors import DataError
 from harness.imaging.masks import area, empty, encode
 from harness.imaging.volumes import VOXEL_CAP

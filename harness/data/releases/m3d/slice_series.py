@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.images import Picture
-from harness.data.releases.reader import ReleaseFiles
 from harness.data.releases.volumes import unreadable
 from harness.errors import DataError
 from harness.imaging.volumes import SliceFolder, read_slices

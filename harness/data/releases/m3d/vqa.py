@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.m3d.scans import Scans, case_of
-from harness.data.releases.reader import UNKNOWN, Reader, ReleaseAbsentError, ReleaseFiles, ReleaseRequest, Selection
+from harness.data.releases.reader import UNKNOWN, Reader, ReleaseAbsentError, ReleaseRequest
+from harness.data.releases.selection import Selection
 from harness.data.releases.tables import stream_csv
 from harness.records import Sample, Target
 

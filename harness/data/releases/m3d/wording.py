@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Literal, get_args
 
-from harness.data.releases.reader import ReleaseFiles
+from harness.data.releases.files import ReleaseFiles
 from harness.errors import DataError
 from harness.paths import packaged_folder
 from harness.records import Json

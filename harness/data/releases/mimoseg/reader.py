@@ -11,18 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.json_stream import stream_list
 from harness.data.releases.mimoseg.record import PERSPECTIVES, NamedMask, Record, outside, parse_record, touches
 from harness.data.releases.mimoseg.wording import AUTHORS, OURS, load_wording
-from harness.data.releases.reader import (
-    UNKNOWN,
-    Reader,
-    ReleaseAbsentError,
-    ReleaseFiles,
-    ReleaseRequest,
-    Selection,
-    stream_list,
-)
+from harness.data.releases.reader import UNKNOWN, Reader, ReleaseAbsentError, ReleaseRequest
 from harness.data.releases.samed2d import reader
+from harness.data.releases.selection import Selection
 from harness.errors import DataError
 from harness.imaging.target_size import target_size
 from harness.records import Entity, Json, Mask, Media, Sample, Size, Target
@@ -203,10 +198,10 @@ class _Reading:
     def _inline(self, runs: Mapping[str, Json], record: Record, size: Size) -> "Outline":
         """Return a mask that stands in the record."""
         from harness.data.releases.images import Outline
-        from harness.imaging import masks
+        from harness.imaging import mask_files, masks
 
         try:
-            mask = masks.from_json(runs, where=record.place)
+            mask = mask_files.from_json(runs, where=record.place)
         except DataError as error:
             self.integrity.find("unreadable_file", record.place, str(error).removeprefix(f"{record.place}: "))
             return Outline(defect="a mask of the record cannot be read")

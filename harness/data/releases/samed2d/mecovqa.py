@@ -11,22 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import (
-    UNKNOWN,
-    Reader,
-    ReleaseAbsentError,
-    ReleaseFiles,
-    ReleaseRequest,
-    Selection,
-    stream_list,
-)
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.json_stream import stream_list
+from harness.data.releases.reader import UNKNOWN, Reader, ReleaseAbsentError, ReleaseRequest
 from harness.data.releases.samed2d import reader
+from harness.data.releases.selection import Selection
 from harness.errors import SpecError
 from harness.imaging.target_size import target_size
 from harness.records import Entity, Json, Media, Region, Sample, Target
 
 if TYPE_CHECKING:
     from harness.data.releases.images import Outline, Picture
+
+from harness.data.releases.samed2d.mecovqa_record import IMAGE_MARK, REGION_MARK, MecoRecord, RecordParser
 
 FOLDER = "MeCoVQA"
 SPLITS = ("train", "test", "zeroshot")
@@ -43,39 +40,9 @@ FILES: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 """(split, subset) -> the files that hold it."""
 
-TURNS = "conversations"
-TURNS_MISSPELT = "conversatons"
-IMAGE_MARK = "<image>"
-REGION_MARK = "<region>"
-SEGMENT_MARK = "<SEG>"
-
 _REGION = re.compile(r"<region>(.*?)</region>", re.DOTALL)
 _MASK = re.compile(r"<mask>(.*?)</mask>", re.DOTALL)
 _MERGED = re.compile(r"masks_merged/(?P<key>(?P<stem>[^/]+)--(?P<class_id>\d{4}))_merged\.png")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
-    """One record after repairs.
-
-    Attributes:
-        place: File and number, for messages.
-        id: As released; still without its count.
-        image: Path below SA-Med2D's folder; None where the record names none.
-        question: First human turn, region paths removed.
-        answer: First reply, mask tags removed.
-        regions, masks: Paths below SA-Med2D's folder, in the order of the question and of the answer.
-        defect: Why the record cannot be asked; None where it can as far as its words tell.
-    """
-
-    place: str
-    id: str
-    image: str | None
-    question: str
-    answer: str
-    regions: tuple[str, ...]
-    masks: tuple[str, ...]
-    defect: str | None
 
 
 def splits(root: Path) -> tuple[str, ...]:
@@ -139,15 +106,15 @@ def _class_names(files: ReleaseFiles, integrity: Integrity) -> Mapping[str, Mapp
     return {}
 
 
-def _records(files: ReleaseFiles, paths: Sequence[str], subset: str, integrity: Integrity) -> Iterator[_Record]:
+def _records(files: ReleaseFiles, paths: Sequence[str], subset: str, integrity: Integrity) -> Iterator[MecoRecord]:
     for path in paths:
         for number, value in enumerate(stream_list(files, path)):
             yield _parse(value, f"{path}[{number}]", subset, integrity)
 
 
-def _parse(value: Json, place: str, subset: str, integrity: Integrity) -> _Record:
+def _parse(value: Json, place: str, subset: str, integrity: Integrity) -> MecoRecord:
     """Return a record with known defects repaired; what it lacks goes into the report."""
-    parser = _Parser(place, subset, integrity)
+    parser = RecordParser(place, subset, integrity)
     record = value if isinstance(value, dict) else {}
     image = parser.image(record)
     question, answer = parser.first_turn(record)
@@ -157,7 +124,7 @@ def _parse(value: Json, place: str, subset: str, integrity: Integrity) -> _Recor
         parser.lack("question")
     reply = _MASK.sub("", answer).strip()
     parser.check_answer(reply, regions, masks)
-    return _Record(
+    return MecoRecord(
         place=place,
         id=parser.id(record, image),
         image=image,
@@ -167,88 +134,6 @@ def _parse(value: Json, place: str, subset: str, integrity: Integrity) -> _Recor
         masks=masks,
         defect=parser.defect,
     )
-
-
-@dataclass(slots=True)
-class _Parser:
-    """Takes one record apart, and remembers the first reason why it cannot be asked."""
-
-    place: str
-    subset: str
-    integrity: Integrity
-    defect: str | None = None
-
-    def lack(self, name: str) -> None:
-        self.integrity.find("missing_value", self.place, name)
-        self.defect = self.defect or f"the record has no {name}"
-
-    def text(self, value: Json) -> str:
-        """Return a value as text; nothing where it is absent."""
-        if value is None or isinstance(value, str):
-            return value or ""
-        self.integrity.repair("value_cast_to_text", self.place)
-        return str(value)
-
-    def with_suffix(self, path: str, what: str) -> str:
-        if path.endswith(".png"):
-            return path
-        self.integrity.repair(f"{what}_suffix_added", self.place)
-        return f"{path}.png"
-
-    def image(self, record: Mapping[str, Json]) -> str | None:
-        path = self.text(record.get("image")).strip()
-        if not path:
-            self.lack("image")
-            return None
-        return self.with_suffix(path, "image")
-
-    def id(self, record: Mapping[str, Json], image: str | None) -> str:
-        """Return the record's id; its image's stem where it has none."""
-        found = self.text(record.get("id")).strip()
-        if found:
-            return found
-        self.integrity.repair("id_from_image", self.place)
-        return UNKNOWN if image is None else image.rpartition("/")[2].removesuffix(".png")
-
-    def first_turn(self, record: Mapping[str, Json]) -> tuple[str, str]:
-        """Return the words of the first question and of the reply to it; later questions are counted."""
-        turns = self._turns(record)
-        asked = [index for index, turn in enumerate(turns) if turn.get("from") == "human"]
-        for number in range(2, len(asked) + 1):
-            self.integrity.find("later_turn", f"{self.place}: question {number}")
-        if not asked:
-            return "", ""
-        end = asked[1] if len(asked) > 1 else len(turns)
-        replies = [turn.get("value") for turn in turns[asked[0] : end] if turn.get("from") == "gpt"]
-        return self.text(turns[asked[0]].get("value")), self.text(replies[0]) if replies else ""
-
-    def _turns(self, record: Mapping[str, Json]) -> list[Mapping[str, Json]]:
-        turns = record.get(TURNS)
-        if turns is None and TURNS_MISSPELT in record:
-            self.integrity.repair("conversations_spelling", self.place)
-            turns = record[TURNS_MISSPELT]
-        return [turn for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
-
-    def paths(self, tag: re.Pattern[str], text: str, what: str) -> tuple[str, ...]:
-        """Return the mask paths that stand between tags; more than one is a defect."""
-        found = [path.strip() for path in tag.findall(text)]
-        if len(found) > 1:
-            self.integrity.find("several_masks", self.place, f"{len(found)} {what}s")
-            self.defect = self.defect or f"the turn has {len(found)} {what}s, expected at most one"
-        return tuple(self.with_suffix(path, "mask") for path in found if path)
-
-    def check_answer(self, reply: str, regions: Sequence[str], masks: Sequence[str]) -> None:
-        """Report what the subset's records must have and this one lacks."""
-        if self.subset == "region" and not regions:
-            self.lack("region")
-        if self.subset == "grounding":
-            if not masks:
-                self.lack("mask")
-            if SEGMENT_MARK not in reply:
-                # Scored all the same: the mask says what is meant.
-                self.integrity.find("missing_value", self.place, SEGMENT_MARK)
-        elif not reply:
-            self.lack("answer")
 
 
 def _find_instances(files: ReleaseFiles, paths: Sequence[str], subset: str) -> dict[str, list[str]]:
@@ -276,7 +161,7 @@ def _add_instances(found: Mapping[str, list[str]], masks: Iterable[str], wanted:
             found[key].append(mask)
 
 
-def _used(record: _Record) -> tuple[str, ...]:
+def _used(record: MecoRecord) -> tuple[str, ...]:
     return (*record.regions[:1], *record.masks[:1])
 
 
@@ -316,7 +201,7 @@ class _Reading:
     images: set[str] = field(default_factory=set)
     pictures: "dict[str, Picture]" = field(default_factory=dict)
 
-    def sample(self, record: _Record, sample_id: str) -> Sample | None:
+    def sample(self, record: MecoRecord, sample_id: str) -> Sample | None:
         """Return the sample of a record; None where the selection does not keep it."""
         self.selection.before += 1
         name = None if record.image is None else reader.parse_image_name(record.image)
@@ -331,7 +216,7 @@ class _Reading:
             self.images.add(record.image)
         return sample
 
-    def _fields(self, name: reader.ImageName | None, record: _Record) -> dict[str, Json]:
+    def _fields(self, name: reader.ImageName | None, record: MecoRecord) -> dict[str, Json]:
         class_name = self._class_name(name, record).lower()
         if name is None:
             return dict.fromkeys(("modality", "submodality", "source", "case"), UNKNOWN) | {"class": class_name}
@@ -343,7 +228,7 @@ class _Reading:
             "class": class_name,
         }
 
-    def _class_name(self, name: reader.ImageName | None, record: _Record) -> str:
+    def _class_name(self, name: reader.ImageName | None, record: MecoRecord) -> str:
         used = _used(record)
         parsed = _parse_mask(used[0]) if used else None
         if name is None or parsed is None:
@@ -351,7 +236,7 @@ class _Reading:
         return self.names.get(name.source, {}).get(parsed[1], UNKNOWN)
 
     def _sample(
-        self, record: _Record, sample_id: str, name: reader.ImageName | None, fields: Mapping[str, Json]
+        self, record: MecoRecord, sample_id: str, name: reader.ImageName | None, fields: Mapping[str, Json]
     ) -> Sample:
         picture = self._picture(record)
         self._check_names(record, name)
@@ -376,7 +261,7 @@ class _Reading:
             defect=picture.defect or record.defect or _mask_defect(record, regions, outlines),
         )
 
-    def _picture(self, record: _Record) -> "Picture":
+    def _picture(self, record: MecoRecord) -> "Picture":
         from harness.data.releases.images import Picture, look_at_file  # numpy and Pillow load when a release is read
 
         if record.image is None:
@@ -388,7 +273,7 @@ class _Reading:
             self.pictures[path] = look_at_file(self.files, path, window=self.request.window, integrity=self.integrity)
         return self.pictures[path]
 
-    def _check_names(self, record: _Record, name: reader.ImageName | None) -> None:
+    def _check_names(self, record: MecoRecord, name: reader.ImageName | None) -> None:
         """Report masks whose name does not tell a class with a name, or tells another image."""
         for path in _used(record):
             where = f"{reader.FOLDER}/{path}"
@@ -436,7 +321,7 @@ def _cluster(media: Media, name: reader.ImageName | None) -> str:
     return media.path.rpartition("/")[2].removesuffix(".png")
 
 
-def _mask_defect(record: _Record, regions: "Sequence[Outline]", outlines: "Sequence[Outline]") -> str | None:
+def _mask_defect(record: MecoRecord, regions: "Sequence[Outline]", outlines: "Sequence[Outline]") -> str | None:
     """Return why the masks of a record cannot be used; an empty target is an answer, an empty region is no question."""
     if any(one.mask is not None and not one.area for one in regions):
         return f"region {reader.FOLDER}/{record.regions[0]} has no pixel"

@@ -10,16 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import (
-    ALL,
-    UNKNOWN,
-    Reader,
-    ReleaseFiles,
-    ReleaseRequest,
-    Selection,
-    read_json,
-    stream_object,
-)
+from harness.data.releases.files import ReleaseFiles, read_json
+from harness.data.releases.json_stream import stream_object
+from harness.data.releases.reader import ALL, UNKNOWN, Reader, ReleaseRequest
+from harness.data.releases.selection import Selection
 from harness.errors import DataError
 from harness.imaging.target_size import target_size
 from harness.records import Entity, Json, Sample, Target

@@ -13,7 +13,9 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import UNKNOWN, Reader, ReleaseFiles, ReleaseRequest, Selection, read_json
+from harness.data.releases.files import ReleaseFiles, read_json
+from harness.data.releases.reader import UNKNOWN, Reader, ReleaseRequest
+from harness.data.releases.selection import Selection
 from harness.data.releases.tables import stream_parquet
 from harness.data.releases.train_overlap import Gallery
 from harness.errors import DataError

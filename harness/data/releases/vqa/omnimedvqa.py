@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import ALL, UNKNOWN, Reader, ReleaseFiles, ReleaseRequest, Selection, stream_list
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.json_stream import stream_list
+from harness.data.releases.reader import ALL, UNKNOWN, Reader, ReleaseRequest
+from harness.data.releases.selection import Selection
 from harness.records import Json, Media, Sample, Target
 
 if TYPE_CHECKING:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import UNKNOWN, Reader, ReleaseFiles, ReleaseRequest, Selection
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import UNKNOWN, Reader, ReleaseRequest
+from harness.data.releases.selection import Selection
 from harness.data.releases.tables import stream_parquet
 from harness.data.releases.train_overlap import Gallery, digests_of, find_overlap
 from harness.data.releases.vqa.closed_options import YES_NO, with_options

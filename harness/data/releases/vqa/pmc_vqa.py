@@ -11,7 +11,9 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
-from harness.data.releases.reader import Reader, ReleaseFiles, ReleaseRequest, Selection
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import Reader, ReleaseRequest
+from harness.data.releases.selection import Selection
 from harness.data.releases.tables import stream_csv
 from harness.data.releases.train_overlap import Gallery, find_named_overlap
 from harness.records import Sample, Target

@@ -7,7 +7,7 @@ import pytest
 
 from harness.cli.metric.lines import run
 from harness.errors import SpecError
-from harness.imaging import masks
+from harness.imaging import mask_files, masks
 from harness.records import Box, Json
 
 
@@ -57,11 +57,11 @@ DEEP = [[[0, 0], [0, 0]], [[1, 1], [0, 0]]]
     [
         (FLAT, FLAT, 1.0),
         (FLAT, [[0, 1, 0], [0, 0, 0]], 2 / 3),
-        (masks.to_json(masks.from_json(FLAT, where="test")), FLAT, 1.0),
+        (mask_files.to_json(mask_files.from_json(FLAT, where="test")), FLAT, 1.0),
         ({"size": [2, 3], "counts": [2, 1, 1, 1, 1]}, FLAT, 1.0),
         (DEEP, DEEP, 1.0),
         ({"size": [2, 2, 2], "slices": {}}, DEEP, 0.0),
-        (masks.to_json(masks.from_box(Box(corners=(1, 0, 0, 2, 1, 2)), (2, 2, 2))), DEEP, 1.0),
+        (mask_files.to_json(masks.from_box(Box(corners=(1, 0, 0, 2, 1, 2)), (2, 2, 2))), DEEP, 1.0),
     ],
 )
 def test_masks_are_lists_or_run_lengths_in_two_and_three_axes(prediction: Json, target: Json, dice: float) -> None:

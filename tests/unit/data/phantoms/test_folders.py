@@ -11,7 +11,8 @@ from harness.data.phantoms.defects.folders import DEFECTS, plant_segmentation
 from harness.data.phantoms.writers.dicom import PRIVATE
 from harness.data.phantoms.writers.folders import write_dicom_folder, write_image_folder, write_nifti_folder
 from harness.data.releases import READERS
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import ReleaseRequest
 from harness.errors import SpecError
 
 pytest.importorskip("nibabel")

@@ -16,8 +16,9 @@ from harness.data.phantoms.defects.m3d_cap_vqa import CAP_DEFECTS, VQA_DEFECTS, 
 from harness.data.phantoms.patients.volumes import draw_volumes
 from harness.data.phantoms.writers.m3d_cap import series_of, write_m3d_cap_raw
 from harness.data.phantoms.writers.m3d_vqa import write_m3d_family
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.m3d import cap, vqa
-from harness.data.releases.reader import Reader, ReleaseFiles, ReleaseRequest
+from harness.data.releases.reader import Reader, ReleaseRequest
 from harness.errors import SpecError
 from harness.imaging.media_store import MediaStore
 from harness.records import Sample

@@ -15,7 +15,8 @@ from harness.data.phantoms.families import family_of
 from harness.data.phantoms.writers.medical_vqa import write_pathvqa, write_pmc_vqa, write_slake
 from harness.data.phantoms.writers.mmmu import write_mmmu
 from harness.data.releases import READERS
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import ReleaseRequest
 from harness.errors import SpecError
 from harness.records import Sample
 

@@ -18,8 +18,9 @@ from harness.data.phantoms.defects.mimoseg import DEFECTS, plant_mimoseg
 from harness.data.phantoms.drawing import LOOKS
 from harness.data.phantoms.patients.knowledge import KNOWLEDGE
 from harness.data.phantoms.writers.mimoseg import MODALITIES, write_mimoseg
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.mimoseg.reader import READER, SPLITS, SUBSETS, file_of
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.reader import ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.records import Sample
 from harness.tasks.spec import Release

@@ -20,7 +20,8 @@ from harness.data.phantoms.drawing.modality import scatter, with_article
 from harness.data.phantoms.families import write_releases
 from harness.data.phantoms.patients.images import TURNS, draw_patients, draw_picture
 from harness.data.phantoms.writers.samed2d import write_samed2d
-from harness.data.releases.reader import Reader, ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import Reader, ReleaseRequest
 from harness.data.releases.samed2d import mecovqa
 from harness.data.releases.samed2d import reader as samed2d
 from harness.data.releases.vqa import vqa_rad

@@ -10,21 +10,11 @@ from typing import Any
 import pytest
 
 from harness.data.integrity import Integrity
-from harness.data.releases import READERS
-from harness.data.releases import reader as reader_module
-from harness.data.releases.reader import (
-    Free,
-    Reader,
-    ReleaseAbsentError,
-    ReleaseFiles,
-    ReleaseRequest,
-    Selection,
-    read_json,
-    replace_file,
-    stream_list,
-    stream_lists,
-    stream_object,
-)
+from harness.data.releases import READERS, json_stream
+from harness.data.releases.files import ReleaseFiles, read_json, replace_file
+from harness.data.releases.json_stream import stream_list, stream_lists, stream_object
+from harness.data.releases.reader import Free, Reader, ReleaseAbsentError, ReleaseRequest
+from harness.data.releases.selection import Selection
 from harness.errors import DataError, SpecError
 
 
@@ -250,7 +240,7 @@ def test_json_that_is_not_there_or_not_json_is_named(tmp_path: Path) -> None:
 def test_a_large_object_is_streamed_whatever_the_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(reader_module, "_CHUNK", chunk)
+    monkeypatch.setattr(json_stream, "_CHUNK", chunk)
     value = {
         "bild/ä→😀.png": ["a", 'b\\"c'],
         "n": 12345,
@@ -292,7 +282,7 @@ def test_a_broken_object_is_named(tmp_path: Path, content: bytes, found: str) ->
 
 @pytest.mark.parametrize("chunk", [1, 2, 7, 1 << 20])
 def test_a_long_list_is_streamed_whatever_the_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(reader_module, "_CHUNK", chunk)
+    monkeypatch.setattr(json_stream, "_CHUNK", chunk)
     value = [{"id": "ä→😀", "turns": [{"x": 'b\\"c]'}]}, "text, ]", [], None, True, 6.25e3, -1e-7, 12345]
     for text in (json.dumps(value), json.dumps(value, indent=1, ensure_ascii=False), " \n" + json.dumps(value) + "\n"):
         (tmp_path / "a.json").write_text(text, encoding="utf-8")
@@ -303,7 +293,7 @@ def test_a_long_list_is_streamed_whatever_the_cut(tmp_path: Path, monkeypatch: p
 def test_lists_of_an_object_are_streamed_one_value_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(reader_module, "_CHUNK", chunk)
+    monkeypatch.setattr(json_stream, "_CHUNK", chunk)
     (tmp_path / "a.json").write_text(' {"train": [1, {"b": [2]}], "none": [], "test": ["x"]} ')
     assert list(stream_lists(files_of(tmp_path), "a.json")) == [("train", 1), ("train", {"b": [2]}), ("test", "x")]
     (tmp_path / "a.json").write_text("{}")

@@ -6,7 +6,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from harness.data.releases.reader import ReleaseFiles
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.tables import stream_csv, stream_parquet
 from harness.errors import DataError
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.data.integrity import Integrity
 from harness.data.phantoms.writers.dicom import PRIVATE, DrawnSeries, write_segmentation, write_slice
-from harness.data.releases.reader import ReleaseFiles
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.volumes import look_at_scan
 from harness.errors import DataError
 from harness.imaging.dicom.headers import discreet, group_series, read_header, read_picture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ModelError
-from harness.imaging import masks
+from harness.imaging import mask_files, masks
 from harness.metrics.grounding import glamm_bert
 from harness.metrics.metric import bind, sample_values
 from harness.records import Entity, PredictedEntity, Prediction, Sample, Target
@@ -65,7 +65,7 @@ def test_equal_names_count_and_the_model_is_described_without_its_folder(folder:
 
 def test_empty_sides_are_worth_what_the_row_says(folder: Path) -> None:
     row = bind(ROW, {"model": str(folder)}, "t")
-    mask = masks.from_json([[1, 0]], where="case")
+    mask = mask_files.from_json([[1, 0]], where="case")
     found = Prediction(key="k", status="ok", masks=(mask,), entities=(PredictedEntity(name="liver", mask=0),))
     nothing = Prediction(key="k", status="ok")
     liver = Sample(id="x", target=Target(entities=(Entity(name="liver", mask=mask),)))

@@ -9,16 +9,8 @@ import torch
 from torch import nn
 
 from harness.errors import DataError, SpecError
-from reference_model.checkpoints.checkpoint import (
-    About,
-    Progress,
-    last_step,
-    load_about,
-    load_model,
-    load_step,
-    save_model,
-    save_step,
-)
+from reference_model.checkpoints.checkpoint import About, load_about, load_model, save_model
+from reference_model.checkpoints.training_state import Progress, last_step, load_step, save_step
 from reference_model.config import ModelConfig
 from reference_model.modeling.build import build_model
 from reference_model.modeling.model import PixelGroundingModel

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.data.phantoms.families import write_releases
+from harness.data.roots import DataRoots
 from harness.errors import DataError
-from harness.evaluation.planning import DataRoots
 from reference_model.distributed import prepare_data
 from reference_model.distributed.prepare_data import prepare_ahead
 from reference_model.training.data import SetSpec, read_sets

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from harness.data.manifest import read_manifest
+from harness.data.roots import data_roots
 from harness.errors import DataError, SpecError
-from harness.evaluation.planning import data_roots, prepare_task
 from harness.imaging import masks
 from harness.records import MediaPart, Points, Region, Request, TextPart, Turn
 from harness.tasks import catalog
+from harness.tasks.prepare import prepare_task
 from reference_model.inputs.requests import question_of
 from reference_model.training.data import ExampleSet, SetSpec, read_sets
 from tests.unit.reference_model.small_training import Noted

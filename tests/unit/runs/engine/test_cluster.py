@@ -15,8 +15,10 @@ from harness.imaging.volumes import unpack
 from harness.models.resolve import ModelReference
 from harness.records import Prediction, Resources
 from harness.runs.engine import cluster as cluster_module
-from harness.runs.engine.cluster import QUIET, Cluster, ClusterOptions, _Library, connected, gpus_here, versions
+from harness.runs.engine.cluster import Cluster
 from harness.runs.engine.progress import Ledger
+from harness.runs.engine.ray_actors import MediaLibrary, versions
+from harness.runs.engine.ray_connection import QUIET, ClusterOptions, connected, gpus_here
 from harness.runs.engine.worker import Finished, WorkerSetup, to_finished
 from harness.runs.plan_file import Ask
 from harness.runs.store import RunStore
@@ -71,7 +73,7 @@ class PaperRay:
         return lambda kind: SimpleNamespace(remote=lambda *_: self._actor(kind))
 
     def _actor(self, kind: type) -> Any:
-        if kind is _Library:
+        if kind is MediaLibrary:
             return object()
         self.actors += 1
         return PaperActor(self.actors)
@@ -367,7 +369,7 @@ def test_the_library_sends_files_below_its_roots_only(tmp_path: Path) -> None:
     (root / "a.png").write_bytes(b"pixels")
     (tmp_path / "secret").write_text("no")
     (root / "link").symlink_to(tmp_path / "secret")
-    library = _Library((root,))
+    library = MediaLibrary((root,))
     assert library.read("a.png") == b"pixels"
     assert library.read("b.png") is None
     assert library.read("../secret") is None
@@ -378,7 +380,7 @@ def test_the_library_sends_files_below_its_roots_only(tmp_path: Path) -> None:
 def test_the_library_sends_a_folder_of_slices_as_an_archive(tmp_path: Path) -> None:
     (tmp_path / "root/series").mkdir(parents=True)
     (tmp_path / "root/series/1.png").write_bytes(b"pixels")
-    content = _Library((tmp_path / "root",)).read("series")
+    content = MediaLibrary((tmp_path / "root",)).read("series")
     assert content is not None
     assert unpack(content, tmp_path / "got")
     assert (tmp_path / "got/1.png").read_bytes() == b"pixels"

@@ -20,8 +20,9 @@ from harness.records import Answer, Capabilities, ErrorInfo, Media, MediaPart, P
 from harness.records.codec import canonical, prediction_from_json, to_json
 from harness.runs.engine import worker as worker_module
 from harness.runs.engine.in_process import Watchdog, run_in_process
-from harness.runs.engine.progress import Ledger, find_suspects
+from harness.runs.engine.progress import Ledger
 from harness.runs.engine.signals import Interruption, TerminatedError
+from harness.runs.engine.suspects import find_suspects
 from harness.runs.engine.worker import Worker, WorkerSetup, stdout_to_stderr, to_finished
 from harness.runs.plan_file import Ask
 from harness.runs.store import RunStore

@@ -9,8 +9,9 @@ import pytest
 
 from harness.data.integrity import Integrity
 from harness.data.phantoms.writers.dicom import PRIVATE, DrawnSeries, uid, write_segmentation, write_slice
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.folders.dicom import READER
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.reader import ReleaseRequest
 from harness.imaging.masks import decode
 from harness.imaging.volumes import read_volume
 from harness.records import Sample

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.folders.images import READER
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.reader import ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.imaging.masks import decode
 from harness.imaging.windowing import Percentiles

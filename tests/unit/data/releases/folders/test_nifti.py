@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.folders.nifti import READER, read_dataset
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.reader import ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.imaging.masks import decode
 from harness.records import Sample

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from harness.data.integrity import Finding, Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.m3d.cap import READER
 from harness.data.releases.m3d.wording import chosen, report_of
-from harness.data.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest
+from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.imaging.media_store import MediaStore
 from harness.records import Sample

@@ -10,9 +10,10 @@ import pytest
 from scipy import sparse
 
 from harness.data.integrity import Finding, Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.m3d.seg import READER
 from harness.data.releases.m3d.wording import filled, packaged_wording
-from harness.data.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest
+from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.imaging.masks import decode
 from harness.records import Box, Sample

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from harness.data.integrity import Finding, Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.m3d.vqa import COLUMNS, READER
-from harness.data.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest
+from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.errors import DataError
 from harness.records import Sample
 

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from harness.data.integrity import Finding, Integrity
+from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.mimoseg.reader import READER, file_of
 from harness.data.releases.mimoseg.wording import AUTHORS, OURS, listed, load_wording
-from harness.data.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest
+from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.imaging.masks import decode, encode
 from harness.records import Box, Points, Sample

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from harness.data.integrity import Finding, Integrity
-from harness.data.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.data.releases.samed2d.mecovqa import FILES, READER, ZERO_SHOT
 from harness.errors import DataError, SpecError
 from harness.imaging.masks import decode

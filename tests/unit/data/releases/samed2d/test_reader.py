@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from harness.data.integrity import Finding, Integrity
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import ReleaseRequest
 from harness.data.releases.samed2d.reader import READER, ImageName, parse_image_name
 from harness.errors import DataError, SpecError
 from harness.imaging.masks import decode

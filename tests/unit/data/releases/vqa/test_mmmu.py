@@ -10,7 +10,8 @@ from PIL import Image
 
 from harness.data.integrity import Integrity
 from harness.data.phantoms.writers.medical_vqa import write_hub
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import ReleaseRequest
 from harness.data.releases.vqa.mmmu import HEALTH, IMAGES, MOST_CHARACTERS, READER, parse_list
 from harness.errors import DataError
 from harness.records import Sample

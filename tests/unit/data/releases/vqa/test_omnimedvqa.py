@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from harness.data.integrity import Finding, Integrity
-from harness.data.releases.reader import ReleaseAbsentError, ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.data.releases.vqa.omnimedvqa import OPEN, READER, RESTRICTED
 from harness.errors import DataError, SpecError
 from harness.records import Sample

@@ -12,7 +12,8 @@ from PIL import Image
 
 from harness.data.integrity import Finding, Integrity
 from harness.data.phantoms.writers.medical_vqa import write_hub
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import ReleaseRequest
 from harness.data.releases.vqa import pathvqa
 from harness.data.releases.vqa.pathvqa import READER
 from harness.errors import DataError

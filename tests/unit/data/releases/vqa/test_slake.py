@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from harness.data.integrity import Finding, Integrity
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import ReleaseRequest
 from harness.data.releases.vqa.slake import READER
 from harness.errors import DataError, SpecError
 from harness.records import Sample

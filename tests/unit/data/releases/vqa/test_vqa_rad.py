@@ -14,7 +14,8 @@ from PIL import Image
 from pyarrow import parquet
 
 from harness.data.integrity import Finding, Integrity
-from harness.data.releases.reader import ReleaseFiles, ReleaseRequest
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.reader import ReleaseRequest
 from harness.data.releases.vqa.vqa_rad import READER
 from harness.errors import DataError, SpecError
 from harness.records import Sample

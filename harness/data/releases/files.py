@@ -1,0 +1,181 @@
+"""The files of a release below a data root, each noted as it is read."""
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Literal
+
+from harness.data.inspection_cache import Looked
+from harness.errors import DataError
+from harness.records import Json
+
+Base = Literal["root", "derived"]
+Noted = Callable[[Base, str, int, int], None]
+"""Told of each file consulted: below which folder, relative path, size in bytes, mtime in ns; -1, -1 where absent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseFiles:
+    """The files of a data root, read only, with a note of each that was consulted.
+
+    Attributes:
+        root: The data root.
+        derived: Folder for files that a reader must make; never below the root.
+        noted: Told of each file consulted, so that a later preparation can tell whether anything changed.
+        looked: What an interrupted preparation found out; None where nothing is kept.
+    """
+
+    root: Path
+    derived: Path
+    noted: Noted = lambda *_: None
+    looked: Looked | None = None
+
+    def once(self, what: Json, relative: str, make: Callable[[], Json]) -> Json:
+        """Return what `make` finds out about a file, or found out in a preparation of the same file that was cut short.
+
+        Args:
+            what: Tells apart what is asked of one file.
+            relative: The file; `make` reads it.
+            make: Returns JSON values, not None, that depend on the file's bytes and `what` alone.
+        Raises:
+            DataError: The path leaves the data root, or what `make` raises.
+        """
+        path = self.path(relative)
+        if self.looked is None:
+            return make()
+        size, mtime_ns = _state(path)
+        answer, repeated = self.looked.once([what, relative, size, mtime_ns], make)
+        if repeated:
+            self.noted("root", relative, size, mtime_ns)
+        return answer
+
+    def read(self, relative: str) -> bytes | None:
+        """Return a file's bytes; None where there is no such file.
+
+        Raises:
+            DataError: The path leaves the data root, or the file is there and cannot be read.
+        """
+        path = self.path(relative)
+        if not self._note("root", relative, path):
+            return None
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{relative}: cannot be read: {error.strerror}; check the file and its rights") from error
+
+    def open(self, relative: str) -> BinaryIO:
+        """Return a file opened for reading.
+
+        Raises:
+            DataError: The path leaves the data root, or the file is missing or cannot be opened.
+        """
+        path = self.path(relative)
+        self._note("root", relative, path)
+        try:
+            return path.open("rb")
+        except OSError as error:
+            raise DataError(f"{relative}: cannot be read: {error.strerror}; check the file and its rights") from error
+
+    def has(self, relative: str) -> bool:
+        """Say whether a file or folder of the release is there."""
+        return self._note("root", relative, self.path(relative))
+
+    def names(self, folder: str) -> Iterator[str]:
+        """Yield the names of the files in a folder, in no order; none where there is no such folder.
+
+        Raises:
+            DataError: The path leaves the data root, or the folder is there and cannot be listed.
+        """
+        yield from self._entries(folder, lambda entry: entry.is_file())
+
+    def _entries(self, folder: str, wanted: "Callable[[os.DirEntry[str]], bool]") -> Iterator[str]:
+        path = self.path(folder)
+        self._note("root", folder, path)
+        if not path.is_dir():
+            return
+        try:
+            with os.scandir(path) as entries:
+                yield from (entry.name for entry in entries if wanted(entry))
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be listed: {error.strerror}; check the folder and its rights") from error
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """Yield the paths of all files in a folder and below, sorted within each folder; links to folders are left out.
+
+        Raises:
+            DataError: As `names`.
+        """
+        yield from (f"{folder}/{name}" for name in sorted(self.names(folder)))
+        for name in sorted(self.folders(folder)):
+            yield from self.walk(f"{folder}/{name}")
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """Yield the names of the folders in a folder, in no order; links are left out.
+
+        Raises:
+            DataError: As `names`.
+        """
+        yield from self._entries(folder, lambda entry: entry.is_dir(follow_symlinks=False))
+
+    def derive(self, relative: str, content: bytes) -> None:
+        """Write a file that the release holds in another form below the derived folder, once."""
+        path = self.derived / relative
+        if not path.is_file() or path.stat().st_size != len(content):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, content)
+        self._note("derived", relative, path)
+
+    def path(self, relative: str) -> Path:
+        """Return where a file of the release is or would be.
+
+        Raises:
+            DataError: The path is absolute or climbs out of the data root.
+        """
+        parts = PurePosixPath(relative)
+        if parts.is_absolute() or ".." in parts.parts or "\0" in relative:
+            raise DataError(
+                f"{relative!r}: expected a path below the data root; the release may have been tampered with"
+            )
+        return self.root / parts
+
+    def _note(self, base: Base, relative: str, path: Path) -> bool:
+        size, mtime_ns = _state(path)
+        self.noted(base, relative, size, mtime_ns)
+        return size >= 0
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return size and time of change of a file or folder; -1 of one that is not there."""
+    try:
+        state = path.stat()
+    except OSError:
+        return -1, -1
+    return state.st_size, state.st_mtime_ns
+
+
+def read_json(files: ReleaseFiles, relative: str) -> Json:
+    """Return a JSON file of the release.
+
+    Raises:
+        DataError: Missing, or not JSON.
+    """
+    content = files.read(relative)
+    if content is None:
+        raise DataError(f"{relative}: expected a JSON file, found none; the download may be incomplete")
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise DataError(f"{relative}: expected JSON, found {error}; the download may be incomplete") from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that no reader ever sees half of it."""
+    temporary = path.with_name(f".partial-{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

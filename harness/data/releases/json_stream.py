@@ -1,0 +1,157 @@
+"""JSON files of any size, read value by value."""
+
+import codecs
+import json
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from harness.data.releases.files import ReleaseFiles
+from harness.errors import DataError
+from harness.records import Json
+
+_CHUNK = 1 << 20
+_BLANKS = " \t\r\n"
+
+
+def stream_object(files: ReleaseFiles, relative: str) -> Iterator[tuple[str, Json]]:
+    """Yield (key, value) of a JSON file that holds one object, in file order, without holding the file in memory.
+
+    Raises:
+        DataError: The file is missing, is not one JSON object, or ends early.
+    """
+    decoder = json.JSONDecoder()
+    with files.open(relative) as file:
+        buffer = _Buffer(file, relative, "object")
+        for key in buffer.keys(decoder):
+            yield key, buffer.value(decoder)
+        buffer.finish()
+
+
+def stream_list(files: ReleaseFiles, relative: str) -> Iterator[Json]:
+    """Yield the values of a JSON file that holds one list, in file order, without holding the file in memory.
+
+    Raises:
+        DataError: The file is missing, is not one JSON list, or ends early.
+    """
+    decoder = json.JSONDecoder()
+    with files.open(relative) as file:
+        buffer = _Buffer(file, relative, "list")
+        yield from buffer.values(decoder)
+        buffer.finish()
+
+
+def stream_lists(files: ReleaseFiles, relative: str, keys: Sequence[str] | None = None) -> Iterator[tuple[str, Json]]:
+    """Yield (key, value) for every value of every list of a JSON file that holds one object of lists, in file order.
+
+    One value is in memory at a time.
+
+    Args:
+        files: The release.
+        relative: The file.
+        keys: Those that are wanted; what stands under the others is passed over and need be no list. None for all.
+    Raises:
+        DataError: The file is missing, is not one JSON object of lists, or ends early.
+    """
+    decoder = json.JSONDecoder()
+    with files.open(relative) as file:
+        buffer = _Buffer(file, relative, "object of lists")
+        for key in buffer.keys(decoder):
+            if keys is not None and key not in keys:
+                buffer.value(decoder)
+                continue
+            for value in buffer.values(decoder):
+                yield key, value
+        buffer.finish()
+
+
+class _Buffer:
+    """The part of a JSON text that is not read yet."""
+
+    def __init__(self, file: BinaryIO, where: str, holds: str) -> None:
+        self._file = file
+        self._where = where
+        self._holds = holds
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")()
+        self._text = ""
+        self._at = 0
+
+    def broken(self, found: str) -> DataError:
+        return DataError(f"{self._where}: expected one JSON {self._holds}: {found}; the download may be incomplete")
+
+    def ahead(self, character: str) -> bool:
+        """Say whether the next character after blanks is this one."""
+        self._skip_blanks()
+        return self._text.startswith(character, self._at)
+
+    def expect(self, character: str) -> None:
+        if not self.ahead(character):
+            raise self.broken(f"expected {character!r}, found {self._text[self._at : self._at + 20]!r}")
+        self._at += 1
+
+    def finish(self) -> None:
+        """Check that nothing follows."""
+        self._skip_blanks()
+        if self._at < len(self._text):
+            raise self.broken(f"expected nothing more, found {self._text[self._at : self._at + 20]!r}")
+
+    def keys(self, decoder: json.JSONDecoder) -> Iterator[str]:
+        """Yield the keys of the next object; what follows a key is to be read before the next is asked for."""
+        self.expect("{")
+        more = not self.ahead("}")
+        if not more:
+            self.expect("}")
+        while more:
+            key = self.value(decoder)
+            if not isinstance(key, str):
+                raise self.broken(f"expected a key in quotes, found {key!r}")
+            self.expect(":")
+            yield key
+            more = self.ahead(",")
+            self.expect("," if more else "}")
+
+    def values(self, decoder: json.JSONDecoder) -> Iterator[Json]:
+        """Yield the values of the next list."""
+        self.expect("[")
+        more = not self.ahead("]")
+        if not more:
+            self.expect("]")
+        while more:
+            yield self.value(decoder)
+            more = self.ahead(",")
+            self.expect("," if more else "]")
+
+    def value(self, decoder: json.JSONDecoder) -> Json:
+        """Return the next value, reading on while what is there does not end in one."""
+        self._skip_blanks()
+        while True:
+            try:
+                value, end = decoder.raw_decode(self._text, self._at)
+            except ValueError as error:
+                if not self._more():
+                    raise self.broken(str(error)) from error
+                continue
+            length = end - self._at
+            if self._ends(value, end) or not self._more():
+                self._at += length
+                return value
+
+    def _ends(self, value: Json, end: int) -> bool:
+        """Say whether a value ends here: `12` of `12.5` and `12` of `123` are numbers too."""
+        return not isinstance(value, int | float) or self._text[end : end + 1] in (*_BLANKS, ",", "}", "]")
+
+    def _skip_blanks(self) -> None:
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in _BLANKS:
+                self._at += 1
+            if self._at < len(self._text) or not self._more():
+                return
+
+    def _more(self) -> bool:
+        chunk = self._file.read(_CHUNK)
+        try:
+            text = self._decode.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            raise self.broken(f"not UTF-8 text: {error.reason}") from error
+        self._text = self._text[self._at :] + text
+        self._at = 0
+        return bool(chunk)

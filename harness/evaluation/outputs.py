@@ -1,0 +1,118 @@
+"""The files that a run ends with, and what an evaluation returns."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.data.roots import PHANTOM, data_roots
+from harness.errors import SpecError
+from harness.evaluation.results import Scored
+from harness.evaluation.setup import Session, Watch
+from harness.models import predictions_file
+from harness.records import Json
+from harness.records.atomic_files import write_atomically
+from harness.reports.examples import Pictures, choose
+from harness.reports.run_page import write_report
+from harness.runs.performance import performance_of
+from harness.runs.store import RunStore, read_run
+from harness.scoring.results import Failure, write_results
+from harness.tasks.catalog import index
+from harness.tasks.prepare import prepare_task
+from harness.tasks.spec import TaskSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What an evaluation came to.
+
+    Attributes:
+        out: The run directory.
+        results: The content of `results.json`.
+        failures: Samples without a usable answer.
+        problems: What is wrong with a predictions file, line by line.
+        faults: Samples that `--max-failures` counts.
+        allowed: How many it allows.
+        notes: What a reader must know, such as a task that changed since the run.
+    """
+
+    out: Path
+    results: Mapping[str, Json]
+    failures: Sequence[Failure] = ()
+    problems: Sequence[predictions_file.Problem] = ()
+    faults: int = 0
+    allowed: int = 0
+    notes: Sequence[str] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 when more failed than allowed."""
+        return 3 if self.faults > self.allowed else 0
+
+
+def allowed_failures(text: str, wanted: int) -> int:
+    """Return how many of `wanted` samples may fail under `N` or `P%`.
+
+    Raises:
+        SpecError: The text is neither.
+    """
+    share = text.endswith("%")
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        number = -1.0
+    if number < 0 or (not share and number != int(number)):
+        raise SpecError(f"--max-failures {text}: expected a count such as 5, or a share such as 1%")
+    return int(wanted * number / 100) if share else int(number)
+
+
+def find_pictures(
+    out: Path, given_roots: Sequence[str], *, with_images: bool, task_paths: Sequence[Path], cache: Path, watch: Watch
+) -> Pictures:
+    """Return where the images of a run lie and what its report may show of them.
+
+    Args:
+        out: The run directory.
+        given_roots: As `--data-root` gives them.
+        with_images: Whatever the tasks' terms say, for a report that stays here.
+        task_paths: Folders with further task files.
+        cache: Where manifests and derived files are kept.
+        watch: Told of progress where the data are prepared first.
+    Raises:
+        SpecError: Images are asked for and no data root is given, or it is no run directory.
+        DataError: A release is not below the data roots.
+    """
+    run = read_run(out)
+    if with_images and not given_roots:
+        raise SpecError("--with-images: expected --data-root too: a run directory does not say where its images lie")
+    if not given_roots:
+        return Pictures(phantom=run["data"] == PHANTOM)
+    roots = data_roots(given_roots, cache)
+    tasks, _ = index(task_paths).resolve(list(run["tasks"]))
+    prepared = [prepare_task(task, roots, cache, watch.notice) for task in tasks]
+    found = dict.fromkeys(path for data in prepared for path in (data.root, data.derived))
+    return Pictures(roots=tuple(found), phantom=run["data"] == PHANTOM, asked=with_images)
+
+
+def images_of_session(session: Session) -> Pictures:
+    """Return what the report of a run may show: pixels only of drawn patients, and where a task's terms allow it."""
+    roots = dict.fromkeys(path for cell in session.cells for path in (cell.prepared.root, cell.prepared.derived))
+    return Pictures(roots=tuple(roots), phantom=session.roots.kind == PHANTOM)
+
+
+def write_outputs(
+    store: RunStore,
+    tasks: Sequence[TaskSpec],
+    scored: Scored,
+    problems: Sequence[predictions_file.Problem],
+    pictures: Pictures,
+) -> None:
+    if problems:
+        lines = "".join(json.dumps(asdict(problem)) + "\n" for problem in problems)
+        write_atomically(store.path / "problems.jsonl", lines)
+    write_results(store.path, scored.results)
+    performance = performance_of(store)
+    write_atomically(store.path / "performance.json", json.dumps(performance, indent=2) + "\n")
+    cells = [task for task in tasks if task.task in scored.results["tasks"]]
+    examples = choose(store.path, cells, store.prediction, pictures)
+    write_report(store.path, scored.results, scored.failures, performance, problems, examples)

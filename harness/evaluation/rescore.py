@@ -1,0 +1,71 @@
+"""Scoring a run directory again from what it holds."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from harness.data.roots import PHANTOM
+from harness.evaluation.outputs import Evaluation, allowed_failures, write_outputs
+from harness.evaluation.results import score_run
+from harness.models import predictions_file
+from harness.records import Json
+from harness.reports.examples import Pictures
+from harness.runs.store import RunStore, read_run
+from harness.tasks.catalog import index
+from harness.tasks.overrides import with_parameters, with_protocols
+
+
+def rescore(
+    out: Path,
+    *,
+    task_paths: Sequence[Path],
+    protocols: Sequence[str],
+    max_failures: str,
+    parameters: Mapping[str, Json] = MappingProxyType({}),
+    pictures: Pictures | None = None,
+) -> Evaluation:
+    """Score a run directory again from what it holds; nothing is asked of any model.
+
+    With `protocols` or `parameters` the numbers are returned and the run directory is left as it is. Without
+    `pictures` the report shows outlines on a plain ground: a run directory says nowhere where its images lie.
+
+    Raises:
+        SpecError: It is no run directory, or a task of the run is not there any more.
+    """
+    run = read_run(out)
+    tasks, groups = index(task_paths).resolve(run["requested"])
+    tasks = with_parameters(tasks, run["parameters"])
+    notes = [
+        f"{task.task}: the task file changed since the run; scored by what it says now (version {task.version})"
+        for task in tasks
+        if task.task in run["tasks"] and run["tasks"][task.task]["digest"] != task.digest
+    ]
+    store = RunStore(out)
+    try:
+        store.open(run)
+        if protocols or parameters:
+            with tempfile.TemporaryDirectory() as folder:
+                tasks = with_parameters([with_protocols(task, protocols) for task in tasks], parameters)
+                scored = score_run(store, run, tasks, groups, Path(folder))
+        else:
+            scored = score_run(store, run, tasks, groups, out)
+            pictures = pictures or Pictures(phantom=run["data"] == PHANTOM)
+            write_outputs(store, tasks, scored, _stored_problems(out), pictures)
+    finally:
+        store.close()
+    return Evaluation(
+        out=out,
+        results=scored.results,
+        failures=scored.failures,
+        faults=scored.faults,
+        allowed=allowed_failures(max_failures, scored.wanted),
+        notes=notes,
+    )
+
+
+def _stored_problems(out: Path) -> list[predictions_file.Problem]:
+    path = out / "problems.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [predictions_file.Problem(**json.loads(line)) for line in lines]

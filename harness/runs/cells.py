@@ -1,0 +1,106 @@
+"""The cells of a run, one per task, in memory and as `plan/cells.json`."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.data.manifest import Prepared
+from harness.errors import SpecError
+from harness.records import Json
+from harness.records.atomic_files import write_atomically
+from harness.tasks.spec import TaskSpec
+
+
+@dataclass(slots=True, kw_only=True)
+class Cell:
+    """One task of a run: what is asked of whom, or why it is not.
+
+    Attributes:
+        task: The task.
+        prepared: Its manifest.
+        samples: Samples that take part, after `--limit`.
+        fallbacks: The task's fallbacks that the model needs, as `name: value`.
+        unsupported: Why the model cannot be asked; None when it can.
+    """
+
+    task: TaskSpec
+    prepared: Prepared
+    samples: int = 0
+    fallbacks: tuple[str, ...] = ()
+    unsupported: str | None = None
+
+    @property
+    def wanted(self) -> int:
+        """Scores the cell should bring: samples times repetitions."""
+        return self.samples * self.task.repeats
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything a run will do.
+
+    Attributes:
+        folder: `plan/` of the run directory.
+        cells: In the order of the tasks.
+        unavailable: `{task, metric, reason, remedy}` of what cannot be run or scored here.
+    """
+
+    folder: Path
+    cells: list[Cell] = field(default_factory=list)
+    unavailable: list[dict[str, Json]] = field(default_factory=list)
+
+    @property
+    def supported(self) -> list[Cell]:
+        """Cells that the model can be asked."""
+        return [cell for cell in self.cells if cell.unsupported is None]
+
+    def file(self, task: str) -> Path:
+        """Return where the plan of one task stands."""
+        return self.folder / f"{task}.parquet"
+
+    @property
+    def files(self) -> list[Path]:
+        """Plans of the supported cells, in the order of the tasks."""
+        return [self.file(cell.task.task) for cell in self.supported]
+
+
+def write_cells(result: Plan) -> None:
+    """Write `plan/cells.json`, whose presence says that the plan is whole."""
+    cells = {
+        cell.task.task: {
+            "samples": cell.samples,
+            "fallbacks": list(cell.fallbacks),
+            "unsupported": cell.unsupported,
+            "data_digest": cell.prepared.digest,
+        }
+        for cell in result.cells
+    }
+    result.folder.mkdir(parents=True, exist_ok=True)
+    content = {"cells": cells, "unavailable": result.unavailable}
+    write_atomically(result.folder / "cells.json", json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCell:
+    """What a written plan says of one task."""
+
+    samples: int
+    fallbacks: tuple[str, ...]
+    unsupported: str | None
+    data_digest: str
+
+
+def read_cells(folder: Path) -> tuple[dict[str, StoredCell], list[dict[str, Json]]]:
+    """Return the cells of a written plan and what is unavailable.
+
+    Raises:
+        SpecError: The plan is not whole.
+    """
+    path = folder / "cells.json"
+    if not path.exists():
+        raise SpecError(f"{folder.parent}: has no complete plan; run `harness run` on it first")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    cells = {
+        name: StoredCell(**{**cell, "fallbacks": tuple(cell["fallbacks"])}) for name, cell in content["cells"].items()
+    }
+    return cells, content["unavailable"]

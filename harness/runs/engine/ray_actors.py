@@ -1,0 +1,79 @@
+"""The Ray actors: one worker a process, and the library that sends media to nodes without the files."""
+
+import os
+import platform
+import shutil
+import tempfile
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.imaging.volumes import packed
+from harness.runs.engine.worker import Finished, Worker, WorkerSetup
+
+NODE_ROOTS = "MEDGROUND_DATA_ROOT"
+"""Environment variable of a node: its own data roots, separated as PATH is."""
+
+
+class MediaLibrary:
+    """The actor beside the driver that sends files of the release to nodes that have none."""
+
+    def __init__(self, roots: tuple[Path, ...]) -> None:
+        self.roots = [root.resolve() for root in roots]
+
+    def read(self, path: str) -> bytes | None:
+        """Return the bytes of a file below a root, of a folder of slices an archive; None where there is none."""
+        for root in self.roots:
+            file = (root / path).resolve()
+            if file.is_relative_to(root) and file.is_file():
+                return file.read_bytes()
+            if file.is_relative_to(root) and file.is_dir():
+                return packed(file)
+        return None
+
+
+class Node:
+    """The actor: one worker in a process of its own.
+
+    Media are looked for below the node's own `MEDGROUND_DATA_ROOT`, then where the driver has them, then asked for.
+    """
+
+    def __init__(self, setup: WorkerSetup, library: Any) -> None:
+        import ray
+
+        own = [Path(root) for root in os.environ.get(NODE_ROOTS, "").split(os.pathsep) if root]
+        spool = Path(tempfile.gettempdir()) / f"medground-media-{uuid.uuid4().hex}"
+
+        def fetch(path: str) -> bytes | None:
+            content: bytes | None = ray.get(library.read.remote(path))
+            if content is not None:
+                spool.mkdir(mode=0o700, exist_ok=True)
+            return content
+
+        self.spool = spool
+        self.worker = Worker(replace(setup, roots=(*own, *setup.roots), spool=spool), fetch=fetch)
+
+    def load(self) -> dict[str, str]:
+        """Load the model; return the versions this process runs, or the message of the failure."""
+        try:
+            self.worker.load()
+        except HarnessError as error:
+            return {"error": str(error)}
+        return versions()
+
+    def answer(self, requests: list[str]) -> list[Finished]:
+        """Answer one batch."""
+        return self.worker.answer(requests)
+
+    def close(self) -> None:
+        """Remove the files that the driver sent."""
+        shutil.rmtree(self.spool, ignore_errors=True)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that must agree between driver and workers."""
+    from importlib import metadata
+
+    return {name: metadata.version(name) for name in ("medground", "ray")} | {"python": platform.python_version()}

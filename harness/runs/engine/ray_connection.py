@@ -1,0 +1,131 @@
+"""Connecting to Ray: its environment, its log, and what the cluster must have."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from harness.errors import SpecError
+from harness.records import Resources
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Without it Ray replaces 127.0.0.1 by the machine's own address and listens on all interfaces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """Where and how wide to run.
+
+    Attributes:
+        address: `local`, or the address of a running cluster.
+        workers: Copies of the model.
+        resources: Of one copy.
+        timeout: Seconds a sample.
+        max_deaths: Actors that may die, or be killed for not returning, before the run stops.
+        log: File that takes what Ray prints.
+        batch_invariant: Whether a batch may be split when it is put back the first time.
+    """
+
+    address: str
+    workers: int
+    resources: Resources
+    timeout: float
+    max_deaths: int
+    log: Path
+    batch_invariant: bool
+
+
+def ray_is_installed() -> bool:
+    """Say whether ray can be imported, without importing it."""
+    return importlib.util.find_spec("ray") is not None
+
+
+def gpus_here() -> int:
+    """Return how many NVIDIA GPUs this machine shows, without loading a library."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    return sum(path.name.removeprefix("nvidia").isdigit() for path in Path("/dev").glob("nvidia*"))
+
+
+def first_lines(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+@contextlib.contextmanager
+def connected(options: ClusterOptions) -> Iterator[Any]:
+    """Yield the ray module, connected; everything Ray prints goes to the log.
+
+    Raises:
+        SpecError: ray is not installed, the cluster cannot be reached or lacks what is asked for.
+    """
+    for name, value in (QUIET | (LOOPBACK if options.address == "local" else {})).items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError:
+        raise SpecError("--ray: ray is not installed; pip install 'medground[ray]', or use --ray off") from None
+    options.log.parent.mkdir(parents=True, exist_ok=True)
+    with options.log.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        if ray.is_initialized():
+            _check_resources(ray, options)
+            yield ray
+            return
+        with _sigterm_kept():
+            try:
+                _connect(ray, options, log)
+                _check_resources(ray, options)
+                yield ray
+            finally:
+                ray.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Put the handler of SIGTERM back that Ray replaces by its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _connect(ray: Any, options: ClusterOptions, log: TextIO) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+    try:
+        with contextlib.redirect_stderr(log):
+            if options.address == "local":
+                cpus = max(os.cpu_count() or 1, round(options.workers * options.resources.cpus))
+                ray.init(address="local", num_cpus=cpus, _node_ip_address="127.0.0.1", **quiet)
+            else:
+                del quiet["include_dashboard"]
+                ray.init(address=options.address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise SpecError(
+            f"--ray {options.address}: cannot connect: {first_lines(str(error))}; see {options.log}"
+        ) from error
+
+
+def _check_resources(ray: Any, options: ClusterOptions) -> None:
+    cluster = ray.cluster_resources()
+    for name, each in (("GPU", options.resources.gpus), ("CPU", options.resources.cpus)):
+        wanted, available = each * options.workers, cluster.get(name, 0.0)
+        if wanted > available:
+            raise SpecError(
+                f"--workers {options.workers} with {each:g} {name}s each need {wanted:g} {name}s; the cluster has "
+                f"{available:g}. Lower --workers{' or --gpus-per-worker' if name == 'GPU' else ''}."
+            )

@@ -1,0 +1,132 @@
+"""The blocks of `results.json`: tallies, rows, headlines and groups."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+from harness.metrics.metric import Metric
+from harness.records import PREDICTION_STATUSES, Json, Result, Score
+from harness.records.atomic_files import write_atomically
+from harness.runs.cells import StoredCell
+from harness.scoring.aggregate import aggregate
+from harness.tasks.spec import GroupSpec, TaskSpec
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A sample without a usable answer, for the report and the terminal."""
+
+    task: str
+    sample_id: str
+    status: str
+    message: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the samples of one cell.
+
+    Attributes:
+        counts: Predictions by status, and `not_run`.
+        unscored: Per metric and protocol, scores that are unjudged or raised.
+        failures: The first of those that failed.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    unscored: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+
+    def coverage(self, wanted: int) -> float:
+        """Return 1 - (data_error + not run + the worst metric's unjudged and scorer_error) / wanted."""
+        lost = self.counts["data_error"] + self.counts["not_run"] + max(self.unscored.values(), default=0)
+        return 1.0 - lost / wanted if wanted else 1.0
+
+
+def aggregate_metric(task: TaskSpec, metric: Metric, scores: Iterable[Score]) -> list[Result]:
+    headline = task.headline
+    return aggregate(
+        task.task,
+        metric,
+        scores,
+        strata=task.strata,
+        macro_over=headline.over,
+        pooled=headline.mean == "pooled",
+    )
+
+
+def task_block(
+    task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Mapping[str, Json]], wording: str | None
+) -> dict[str, Json]:
+    """Return a cell; `wording` stands in it where the task could have been asked in other words."""
+    wanted = cell.samples * task.repeats
+    order = [*PREDICTION_STATUSES, "not_run"]
+    return {
+        "version": task.version,
+        "task_digest": task.digest,
+        "data_digest": cell.data_digest,
+        "fallbacks": list(cell.fallbacks),
+        **({} if wording is None else {"wording": wording}),
+        "wanted": wanted,
+        "coverage": tally.coverage(wanted),
+        "counts": {status: tally.counts[status] for status in order if tally.counts[status]},
+        "headline": {
+            "metric": task.headline.metric,
+            "protocol": task.headline.protocol,
+            "mean": task.headline.mean,
+            "over": task.headline.over,
+        },
+        "metrics": [dict(row) for row in rows],
+    }
+
+
+def headline_row(block: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the row of `results.json` that stands for a task; None where its metric was not scored."""
+    headline = block["headline"]
+    for row in block["metrics"]:
+        same = (row["metric"], row["protocol"], row["mean"]) == (
+            headline["metric"],
+            headline["protocol"],
+            headline["mean"],
+        )
+        if same and row["stratum"] is None:
+            found: dict[str, Any] = row
+            return found
+    return None
+
+
+def combine_group(group: GroupSpec, tasks: Sequence[TaskSpec], blocks: Mapping[str, Any]) -> dict[str, Json]:
+    """Return a group's block; `macro` is the unweighted mean of its members' headlines, null where one is missing."""
+    result: dict[str, Json] = {"combine": group.combine, "members": list(group.members), "metrics": []}
+    if group.combine == "none":
+        return result
+    headlines = {(task.headline.metric, task.headline.protocol) for task in tasks if task.task in group.members}
+    for metric, protocol in sorted(headlines):
+        rows = [headline_row(blocks[name]) if name in blocks else None for name in group.members]
+        values = [
+            row["value"] for row in rows if row is not None and (row["metric"], row["protocol"]) == (metric, protocol)
+        ]
+        whole = len(values) == len(group.members) and all(value is not None for value in values)
+        result["metrics"].append(
+            {
+                "metric": metric,
+                "name": rows[0]["name"] if rows[0] is not None else metric,
+                "protocol": protocol,
+                "mean": "macro",
+                "value": fsum(values) / len(values) if whole else None,
+                "members_with_value": sum(value is not None for value in values),
+            }
+        )
+    return result
+
+
+def write_results(folder: Path, results: Mapping[str, Json]) -> Path:
+    """Write `results.json` and return its path."""
+    path = folder / "results.json"
+    write_atomically(path, json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return path

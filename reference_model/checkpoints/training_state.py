@@ -1,0 +1,107 @@
+"""The state of an unfinished training: step, optimizer and progress."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from harness.errors import SpecError
+from harness.records import Json
+from reference_model.checkpoints.atomic_folders import SCHEMA, read_json, whole, write_json
+from reference_model.checkpoints.checkpoint import check_names, read_tensors
+
+STATE, TRAINED, OPTIMIZER = "state.json", "trained.safetensors", "optimizer.safetensors"
+
+_STEP = re.compile(r"step-(\d{6,})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a stage is.
+
+    Attributes:
+        step: Steps done.
+        settings: All that decides what the next step does; one that resumes with others is refused.
+    """
+
+    step: int
+    settings: Mapping[str, Json]
+
+
+def save_step(
+    folder: Path, progress: Progress, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> None:
+    """Write the state of a stage below `folder`, then remove older ones."""
+    with whole(folder / f"step-{progress.step:06}") as partial:
+        save_file({name: parameter.detach().contiguous() for name, parameter in trained.items()}, partial / TRAINED)
+        save_file(_optimizer_tensors(trained, optimizer), partial / OPTIMIZER)
+        write_json(partial / STATE, {"schema": SCHEMA, "step": progress.step, "settings": dict(progress.settings)})
+    remove_steps(folder, before=progress.step)
+
+
+def remove_steps(folder: Path, *, before: float = inf) -> None:
+    """Remove the states of a stage, or those of fewer steps than `before`."""
+    for number, state in list(_steps(folder)):
+        if number < before:
+            shutil.rmtree(state)
+
+
+def last_step(folder: Path) -> Path | None:
+    """Return the latest state below a stage's folder; None where there is none."""
+    return max(_steps(folder), default=(0, None))[1]
+
+
+def load_step(
+    state: Path, settings: Mapping[str, Json], trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> int:
+    """Put a state into parameters and optimizer; return the steps done.
+
+    Args:
+        state: Of `last_step`.
+        settings: Those of the stage that goes on.
+        trained: The parameters that it trains, by name.
+        optimizer: Fresh, over the same parameters.
+    Raises:
+        SpecError: The state was left by a stage of other settings.
+        DataError: A file is missing or torn, or holds other parameters.
+    """
+    found = read_json(state / STATE)
+    _check_settings(state, found.get("settings", {}), settings)
+    weights = read_tensors(state / TRAINED)
+    check_names(weights, trained, state / TRAINED)
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(weights[name])
+    for key, value in read_tensors(state / OPTIMIZER).items():
+        name, _, quantity = key.rpartition("|")
+        optimizer.state[trained[name]][quantity] = value if quantity == "step" else value.to(trained[name].device)
+    return int(found["step"])
+
+
+def _check_settings(state: Path, found: Mapping[str, Json], wanted: Mapping[str, Json]) -> None:
+    changed = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    if changed:
+        raise SpecError(
+            f"{state}: was left by a training with another {' and '.join(changed)}; "
+            "go on with the same, or choose another --out"
+        )
+
+
+def _optimizer_tensors(trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}|{quantity}": value.detach().contiguous()
+        for name, parameter in trained.items()
+        for quantity, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _steps(folder: Path) -> Iterator[tuple[int, Path]]:
+    for path in folder.glob("step-*"):
+        if match := _STEP.fullmatch(path.name):
+            yield int(match[1]), path
