@@ -27,7 +27,7 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Pair:
+class MaskTimingPair:
     """A predicted and a target mask, dense and as the JSON text they are stored as."""
 
     prediction: Bools
@@ -53,7 +53,7 @@ def draw(row: float, column: float, radius: float, waves: NDArray[np.float64]) -
     return inside
 
 
-def pair(generator: np.random.Generator) -> Pair:
+def pair(generator: np.random.Generator) -> MaskTimingPair:
     """Return a target of one to three blobs, and the same blobs shifted and roughened as a model might draw them."""
     prediction, target = np.zeros((2, SIDE, SIDE), dtype=bool)
     for _ in range(generator.integers(1, 4)):
@@ -62,7 +62,7 @@ def pair(generator: np.random.Generator) -> Pair:
         shift = generator.normal(0, 4, size=2)
         prediction |= draw(row + shift[0], column + shift[1], radius, waves + generator.normal(0, 0.02, waves.shape))
     stored = [mask_files.to_json(masks.encode(array)) for array in (prediction, target)]
-    return Pair(prediction, target, json.dumps(stored))
+    return MaskTimingPair(prediction, target, json.dumps(stored))
 
 
 def from_stored(text: str) -> tuple[float | None, float | None]:

@@ -38,7 +38,7 @@ AGREEMENT = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 Layer = Callable[[Tensor], Tensor]
 
 
-class Case(NamedTuple):
+class MoeCase(NamedTuple):
     """Where, how precisely and at which widths a layer is timed."""
 
     device: str
@@ -73,7 +73,7 @@ class Contest:
         }
 
 
-def contest(case: Case, tokens: int) -> Contest:
+def contest(case: MoeCase, tokens: int) -> Contest:
     """Return the layers of a case with random weights, and random tokens."""
     torch.manual_seed(0)
     config = load_preset(case.preset)
@@ -165,7 +165,7 @@ def wait_for(x_BTD: Tensor) -> None:
         torch.cuda.synchronize(x_BTD.device)
 
 
-def table(case: Case, tokens: int, repeats: int) -> Iterator[str]:
+def table(case: MoeCase, tokens: int, repeats: int) -> Iterator[str]:
     """Yield the lines of a case."""
     found = contest(case, tokens)
     check_agreement(found)
@@ -180,12 +180,12 @@ def table(case: Case, tokens: int, repeats: int) -> Iterator[str]:
         yield f"  {name:<24}{1e3 * spent:>10.2f}{spent / dense:>8.2f}x"
 
 
-def cases(*, large: bool) -> list[Case]:
+def cases(*, large: bool) -> list[MoeCase]:
     """Return what is timed: a GPU at both widths, the CPU at the small ones unless `large`."""
     found = [("cpu", preset) for preset in (SMALL, *((LARGE,) if large else ()))]
     if torch.cuda.is_available():
         found += [("cuda", preset) for preset in (SMALL, LARGE)]
-    return [Case(device, dtype, preset) for device, preset in found for dtype in AGREEMENT]
+    return [MoeCase(device, dtype, preset) for device, preset in found for dtype in AGREEMENT]
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ RAY_TARGET_MS = 1.0
 
 
 @dataclass(frozen=True)
-class Case:
+class OverheadCase:
     """One way to run: its name, Ray option, batch size, workers and the most milliseconds a sample."""
 
     name: str
@@ -33,10 +33,10 @@ class Case:
 
 
 CASES = (
-    Case("in process, batches of 16", "off", 16, 1, IN_PROCESS_TARGET_MS),
-    Case("in process, batches of 64", "off", 64, 1, IN_PROCESS_TARGET_MS),
-    Case("Ray, 1 worker, batches of 64", "local", 64, 1, RAY_TARGET_MS),
-    Case("Ray, 2 workers, batches of 64", "local", 64, 2, RAY_TARGET_MS),
+    OverheadCase("in process, batches of 16", "off", 16, 1, IN_PROCESS_TARGET_MS),
+    OverheadCase("in process, batches of 64", "off", 64, 1, IN_PROCESS_TARGET_MS),
+    OverheadCase("Ray, 1 worker, batches of 64", "local", 64, 1, RAY_TARGET_MS),
+    OverheadCase("Ray, 2 workers, batches of 64", "local", 64, 2, RAY_TARGET_MS),
 )
 
 
@@ -76,7 +76,7 @@ def milliseconds(out: Path) -> float:
     return 1000 * float(finished[-1]["time"] - finished[0]["time"]) / later
 
 
-def measure(case: Case, root: Path) -> float:
+def measure(case: OverheadCase, root: Path) -> float:
     """Run one case into a folder of its own and return its milliseconds a sample."""
     from harness.evaluation.evaluate import evaluate
     from harness.evaluation.setup import RunSpec

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from harness.data.phantoms.drawing import LOOKS
-from harness.data.phantoms.families import SLICES, write_releases
-from harness.data.phantoms.patients.images import Picture, draw_picture
+from harness.data.phantoms.drawing import MODALITY_PHANTOMS
+from harness.data.phantoms.families import SLICES, write_phantoms
+from harness.data.phantoms.patients.images import PhantomImage, draw_image
 
 TARGET_IMAGES, TARGET_SECONDS = 2000, 60.0
 COLOURS = ((255, 70, 70), (70, 230, 90), (80, 160, 255), (255, 220, 40), (255, 90, 255), (60, 235, 235))
@@ -27,10 +27,10 @@ GREYS = 64
 def contact_sheet(seed: int) -> Image.Image:
     """Return a palette image: of every look one patient, as drawn and with the masks outlined in colour."""
     width, height = TILE[0] + GAP, TILE[1] + GAP + 2 * LINE
-    sheet = Image.new("RGB", (4 * width + GAP, (len(LOOKS) + 1) // 2 * height + GAP), (24, 26, 30))
+    sheet = Image.new("RGB", (4 * width + GAP, (len(MODALITY_PHANTOMS) + 1) // 2 * height + GAP), (24, 26, 30))
     lines = Image.new("L", sheet.size, 0)
-    for place, look in enumerate(LOOKS):
-        picture = max(_pictures(seed, place), key=_richness)
+    for place, look in enumerate(MODALITY_PHANTOMS):
+        picture = max(_image_sheet(seed, place), key=_richness)
         left, top = GAP + place % 2 * 2 * width, GAP + place // 2 * height
         words = ImageDraw.Draw(sheet)
         words.text((left, top), f"{look.modality}: {look.region}", (226, 230, 236))
@@ -39,7 +39,7 @@ def contact_sheet(seed: int) -> Image.Image:
         for column in range(2):
             corner = (left + column * width + (TILE[0] - tile.width) // 2, top + 2 * LINE)
             sheet.paste(tile, corner)
-        lines.paste(_outlines(picture, tile.size), corner)
+        lines.paste(_contours(picture, tile.size), corner)
         label = ImageDraw.Draw(lines)
         label.fontmode = "1"  # without soft edges, which would be other structures' numbers
         at = float(left)
@@ -49,18 +49,18 @@ def contact_sheet(seed: int) -> Image.Image:
     return _with_lines(sheet, np.asarray(lines))
 
 
-def _pictures(seed: int, place: int) -> list[Picture]:
+def _image_sheet(seed: int, place: int) -> list[PhantomImage]:
     """Return the first picture of the first patients of a look."""
-    patients = range(place, PATIENTS_SEEN, len(LOOKS))
-    return [draw_picture(seed=seed, patient=patient, index=0, slices=SLICES) for patient in patients]
+    patients = range(place, PATIENTS_SEEN, len(MODALITY_PHANTOMS))
+    return [draw_image(seed=seed, patient=patient, index=0, slices=SLICES) for patient in patients]
 
 
-def _richness(picture: Picture) -> tuple[int, int]:
+def _richness(picture: PhantomImage) -> tuple[int, int]:
     """Return how many structures a picture shows, and how many instances of them."""
     return sum(map(bool, picture.masks.values())), sum(map(len, picture.masks.values()))
 
 
-def _outlines(picture: Picture, size: tuple[int, int]) -> Image.Image:
+def _contours(picture: PhantomImage, size: tuple[int, int]) -> Image.Image:
     """Return an image of (width, height) that holds the number of a structure, from 1, along its outlines."""
     found = np.zeros((size[1], size[0]), dtype=np.uint8)
     for number, masks in enumerate(picture.masks.values(), 1):
@@ -104,7 +104,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         patients = max(1, arguments.images // SLICES)
-        write_releases(Path(folder), seed=arguments.seed, patients=patients, workers=arguments.workers)
+        write_phantoms(Path(folder), seed=arguments.seed, patients=patients, workers=arguments.workers)
         seconds = time.perf_counter() - began
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     images = patients * SLICES

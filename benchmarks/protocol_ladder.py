@@ -64,7 +64,7 @@ class Rungs(NamedTuple):
     def spread(self) -> float:
         return self.found[-1][0] - self.found[0][0]
 
-    def shown(self, place: int) -> str:
+    def table_cell(self, place: int) -> str:
         number, protocol, name = self.found[place]
         return f"{protocol} {number:.3f}" if name == self.metric else f"{protocol} ({name}) {number:.3f}"
 
@@ -209,7 +209,7 @@ def widest(ladders: Sequence[Ladder]) -> list[str]:
             if rungs.metric not in best or rungs.spread > best[rungs.metric][0].spread:
                 best[rungs.metric] = rungs, ladder.tasks[0]
     return [
-        f"| {rungs.metric} | {rungs.spread:.3f} | {rungs.shown(0)} | {rungs.shown(-1)} | {task} |"
+        f"| {rungs.metric} | {rungs.spread:.3f} | {rungs.table_cell(0)} | {rungs.table_cell(-1)} | {task} |"
         for rungs, task in sorted(best.values(), key=lambda entry: (-entry[0].spread, entry[0].metric))
     ]
 

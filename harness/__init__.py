@@ -6,17 +6,50 @@ The public names load on first use, so `import harness` stays light.
 from importlib import import_module
 from typing import Any
 
+# Name -> the module that defines it. What a submitter's model, a task's own metric or a reader has to import is here.
 _PUBLIC = {
-    "evaluate": "harness.api",
-    "score": "harness.api",
-    "load_run": "harness.api",
-    "Sample": "harness.records",
-    "Request": "harness.records",
+    "Adapter": "harness.records",
     "Answer": "harness.records",
+    "Box": "harness.records",
     "Capabilities": "harness.records",
+    "ErrorInfo": "harness.records",
+    "Grid": "harness.records",
+    "Mask": "harness.records",
+    "Metric": "harness.metrics.metric",
+    "Points": "harness.records",
+    "Prediction": "harness.records",
+    "Reader": "harness.data.releases.reader",
+    "Region": "harness.records",
+    "Request": "harness.records",
+    "Resources": "harness.records",
+    "Sample": "harness.records",
+    "evaluate": "harness.api",
+    "load_run": "harness.api",
+    "score": "harness.api",
+    "write_phantoms": "harness.data.phantoms.families",
 }
 
-__all__ = ["Answer", "Capabilities", "Request", "Sample", "evaluate", "load_run", "score"]
+__all__ = [
+    "Adapter",
+    "Answer",
+    "Box",
+    "Capabilities",
+    "ErrorInfo",
+    "Grid",
+    "Mask",
+    "Metric",
+    "Points",
+    "Prediction",
+    "Reader",
+    "Region",
+    "Request",
+    "Resources",
+    "Sample",
+    "evaluate",
+    "load_run",
+    "score",
+    "write_phantoms",
+]
 
 
 def __getattr__(name: str) -> Any:

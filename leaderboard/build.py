@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness.errors import SpecError
 from harness.records.atomic_files import write_atomically
-from leaderboard.cells import Cell, entry_cells, published_cells
-from leaderboard.entry_file import Entry, read_entries
+from leaderboard.cells import BoardCell, entry_cells, published_cells
+from leaderboard.entry_file import BoardEntry, read_entries
 from leaderboard.published.mapping import place_published
 from leaderboard.published.means import check_means, impossible_counts
 from leaderboard.published.printed import decimals, load_published
@@ -85,13 +85,13 @@ def build(entries: Sequence[Path], out: Path) -> Built:
     )
 
 
-def _stands(cell: Cell) -> bool:
+def _stands(cell: BoardCell) -> bool:
     return cell.row.model not in BOUNDS
 
 
-def _admit(entries: Sequence[Entry]) -> tuple[list[Entry], tuple[tuple[str, str], ...]]:
+def _admit(entries: Sequence[BoardEntry]) -> tuple[list[BoardEntry], tuple[tuple[str, str], ...]]:
     """Return the entries that the board shows, and (name, reason) of the others."""
-    kept: list[Entry] = []
+    kept: list[BoardEntry] = []
     left_out: list[tuple[str, str]] = []
     for entry in entries:
         if entry.limited:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from harness.metrics import METRICS
 from harness.scoring.intervals import wilson_interval
-from leaderboard.entry_file import Block, Data, Entry, Number
+from leaderboard.entry_file import BoardEntry, Data, EntryBlock, EntryNumber
 from leaderboard.published.mapping import Placed, Published
 from leaderboard.published.means import CountCheck, MeanCheck, digits_of
 
@@ -16,7 +16,7 @@ _UNITS: Mapping[str, str] = {metric.name: metric.unit for metric in METRICS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class BoardRow:
     """Who a number is of; cells of one table with equal rows stand in one line.
 
     Attributes:
@@ -35,7 +35,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class BoardCell:
     """One number with all that is known of it.
 
     Attributes:
@@ -53,7 +53,7 @@ class Cell:
         order: Cells that come first stand in earlier columns.
     """
 
-    row: Row
+    row: BoardRow
     data: Data
     place: str
     metric: str
@@ -87,11 +87,11 @@ def published_cells(
     decimals: Mapping[tuple[str, str], int],
     means: Sequence[MeanCheck],
     counts: Sequence[CountCheck],
-) -> list[Cell]:
+) -> list[BoardCell]:
     """Return every published cell that has a place, remarks of the checks included."""
     wrong_means = {check.printed.cell: check for check in means if not check.follows}
     no_counts = {check.placed.cell: check for check in counts}
-    cells: list[Cell] = []
+    cells: list[BoardCell] = []
     for item in published.cells:
         if item.place is None:
             continue
@@ -105,7 +105,7 @@ def published_cells(
     return cells
 
 
-def _published(item: Placed, digits: int, remark: tuple[str, str] | None, countable: bool) -> Cell:
+def _published(item: Placed, digits: int, remark: tuple[str, str] | None, countable: bool) -> BoardCell:
     cell, place = item.cell, item.place
     assert place is not None, "only cells with a place stand on the board"
     divisor = 100 if place.scale == "percent" else 1
@@ -114,8 +114,8 @@ def _published(item: Placed, digits: int, remark: tuple[str, str] | None, counta
     if value is not None and place.n is not None and place.counts_answers and countable:
         interval = wilson_interval(value * place.n, place.n)
     details = [text for text in (cell.params, place.setting) if text]
-    return Cell(
-        row=Row(
+    return BoardCell(
+        row=BoardRow(
             source="published",
             model=cell.model,
             run_by=place.run_by,
@@ -149,7 +149,7 @@ def table_name(table: str) -> str:
     return f"Table {table}" if table.isdecimal() else table.strip("-")
 
 
-def entry_cells(entry: Entry) -> list[Cell]:
+def entry_cells(entry: BoardEntry) -> list[BoardCell]:
     """Return every number of a run, and an empty cell for each task that it does not support."""
     cells = [
         _reproduced(entry, block, number, (1, number_is_not_headline(block, number), index))
@@ -159,21 +159,21 @@ def entry_cells(entry: Entry) -> list[Cell]:
     return cells + [_unsupported(entry, task, reason) for task, reason in entry.unsupported.items()]
 
 
-def number_is_not_headline(block: Block, number: Number) -> int:
+def number_is_not_headline(block: EntryBlock, number: EntryNumber) -> int:
     """Return 0 for the numbers that stand for the task, 1 for others: a column order."""
     return int(block.headline is not None and block.headline != (number.metric, number.protocol))
 
 
-def _row(entry: Entry, fallbacks: tuple[str, ...] = ()) -> Row:
+def _row(entry: BoardEntry, fallbacks: tuple[str, ...] = ()) -> BoardRow:
     used = tuple(f"fallback {fallback}" for fallback in fallbacks)
-    return Row(source="reproduced", model=entry.model, entry=entry.name, details=(*entry.arguments, *used))
+    return BoardRow(source="reproduced", model=entry.model, entry=entry.name, details=(*entry.arguments, *used))
 
 
-def _reproduced(entry: Entry, block: Block, number: Number, order: tuple[int, ...]) -> Cell:
+def _reproduced(entry: BoardEntry, block: EntryBlock, number: EntryNumber, order: tuple[int, ...]) -> BoardCell:
     unit: Unit = "share" if _UNITS.get(number.metric) == "share" else "points"
     version = () if number.protocol_version is None else (f"protocol version {number.protocol_version}",)
     better = number.higher_is_better
-    return Cell(
+    return BoardCell(
         row=_row(entry, block.fallbacks),
         data=entry.data,
         place=block.name,
@@ -201,9 +201,9 @@ def _reproduced(entry: Entry, block: Block, number: Number, order: tuple[int, ..
     )
 
 
-def _unsupported(entry: Entry, task: str, reason: str) -> Cell:
+def _unsupported(entry: BoardEntry, task: str, reason: str) -> BoardCell:
     """Return a cell without metric: the table of the task shows it in every column."""
-    return Cell(
+    return BoardCell(
         row=_row(entry),
         data=entry.data,
         place=task,

@@ -19,7 +19,7 @@ Data = Literal["real", "phantom"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
+class EntryNumber:
     """One row of `metrics` of results.json; values natural, `interval` and counts None where the row has none."""
 
     metric: str
@@ -41,7 +41,7 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class EntryBlock:
     """A task or a group of results.json.
 
     Attributes:
@@ -57,11 +57,11 @@ class Block:
     headline: tuple[str, str] | None
     over: str | None
     fallbacks: tuple[str, ...]
-    numbers: tuple[Number, ...]
+    numbers: tuple[EntryNumber, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class BoardEntry:
     """One run.
 
     Attributes:
@@ -76,7 +76,7 @@ class Entry:
     oracle: bool
     data: Data
     limited: bool
-    blocks: tuple[Block, ...]
+    blocks: tuple[EntryBlock, ...]
     unsupported: Mapping[str, str]
 
 
@@ -99,13 +99,13 @@ def find_entries(folder: Path) -> list[tuple[str, Path]]:
     return sorted(found.items())
 
 
-def read_entries(folder: Path) -> list[Entry]:
+def read_entries(folder: Path) -> list[BoardEntry]:
     """Return every run at or below `folder`, by name.
 
     Raises:
         DataError: A file is not a results.json of ours: a line for each thing that is wrong, with file and place.
     """
-    entries: list[Entry] = []
+    entries: list[BoardEntry] = []
     faults: list[str] = []
     for name, path in find_entries(folder):
         reader = _Reader(str(path))
@@ -189,7 +189,7 @@ def _kind(value: Any) -> str:
     return words[type(value)] if value != "" else "empty text"
 
 
-def _entry(reader: _Reader, name: str, content: Any) -> Entry:
+def _entry(reader: _Reader, name: str, content: Any) -> BoardEntry:
     results = {} if reader.faults else reader.mapping(content, "results")
     if not reader.faults and results.get("schema") != SCHEMA:
         reader.fault("schema", f"expected {SCHEMA}, the results of a run; is this another kind of file?")
@@ -201,7 +201,7 @@ def _entry(reader: _Reader, name: str, content: Any) -> Entry:
     blocks = {task: _task(reader, task, block) for task, block in tasks.items()}
     groups = reader.mapping(results.get("groups", {}), "groups")
     unsupported = reader.mapping(results.get("unsupported", {}), "unsupported")
-    return Entry(
+    return BoardEntry(
         name=name,
         model=reader.text(model.get("id"), "model.id"),
         arguments=tuple(f"{_plain(key)}={_plain(value)}" for key, value in arguments.items()),
@@ -221,7 +221,7 @@ def _plain(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-def _task(reader: _Reader, name: str, value: Any) -> Block:
+def _task(reader: _Reader, name: str, value: Any) -> EntryBlock:
     where = f"tasks.{name}"
     block = reader.mapping(value, where)
     headline = reader.mapping(block.get("headline") or {}, f"{where}.headline")
@@ -231,7 +231,7 @@ def _task(reader: _Reader, name: str, value: Any) -> Block:
     coverage = reader.number(block.get("coverage"), f"{where}.coverage")
     if not 0 <= coverage <= 1:
         reader.fault(f"{where}.coverage", f"expected a share of 0 to 1, got {coverage}")
-    return Block(
+    return EntryBlock(
         name=reader.text(name, where),
         basis=(f"version {version}", f"data {digest[:8]}"),
         coverage=coverage,
@@ -249,14 +249,14 @@ def _headline(reader: _Reader, headline: Mapping[str, Any], where: str) -> tuple
     return metric, protocol
 
 
-def _group(reader: _Reader, name: str, value: Any, tasks: Mapping[str, Block]) -> Block:
+def _group(reader: _Reader, name: str, value: Any, tasks: Mapping[str, EntryBlock]) -> EntryBlock:
     where = f"groups.{name}"
     block = reader.mapping(value, where)
     listed = reader.sequence(block.get("members", []), f"{where}.members")
     members = [reader.text(member, f"{where}.members") for member in listed]
     found = [tasks[member] for member in members if member in tasks]
     coverages = [member.coverage for member in found if member.coverage is not None]
-    return Block(
+    return EntryBlock(
         name=reader.text(name, where),
         basis=tuple(f"{member.name} {' '.join(member.basis)}" for member in found),
         coverage=min(coverages, default=None),
@@ -267,12 +267,12 @@ def _group(reader: _Reader, name: str, value: Any, tasks: Mapping[str, Block]) -
     )
 
 
-def _numbers(reader: _Reader, block: Mapping[str, Any], where: str) -> tuple[Number, ...]:
+def _numbers(reader: _Reader, block: Mapping[str, Any], where: str) -> tuple[EntryNumber, ...]:
     rows = reader.sequence(block.get("metrics"), f"{where}.metrics")
     return tuple(_number(reader, row, f"{where}.metrics[{index}]") for index, row in enumerate(rows))
 
 
-def _number(reader: _Reader, value: Any, where: str) -> Number:
+def _number(reader: _Reader, value: Any, where: str) -> EntryNumber:
     row = reader.mapping(value, where)
 
     def count(key: str) -> int | None:
@@ -282,7 +282,7 @@ def _number(reader: _Reader, value: Any, where: str) -> Number:
         return reader.text(row.get(key), f"{where}.{key}")
 
     better = row.get("higher_is_better")
-    return Number(
+    return EntryNumber(
         metric=text("metric"),
         name=text("name"),
         protocol=text("protocol"),

@@ -11,7 +11,7 @@ from harness.errors import DataError, HarnessError, SpecError
 from harness.records import Answer, Capabilities, ErrorInfo, Request
 
 if TYPE_CHECKING:
-    from reference_model.inference.predictor import Answering
+    from reference_model.inference.predictor import Predictor
 
 WEIGHTS = Path(__file__).parent / "weights"
 MAX_BATCH = 16
@@ -37,7 +37,7 @@ class Reference:
                 "`reference-model train` or `reference-model convert` makes one"
             )
         self.threshold = threshold
-        self._answering: Answering | None = None
+        self._answering: Predictor | None = None
 
     def capabilities(self) -> Capabilities:
         """Take one image and what points into it."""
@@ -50,9 +50,9 @@ class Reference:
 
     def load(self, device: str) -> None:
         """Read the weights."""
-        from reference_model.inference.predictor import Answering
+        from reference_model.inference.predictor import Predictor
 
-        self._answering = Answering.load(self.folder, device, threshold=self.threshold)
+        self._answering = Predictor.load(self.folder, device, threshold=self.threshold)
 
     def predict(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer a batch; requests that decode alike are written side by side."""

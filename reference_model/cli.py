@@ -84,11 +84,11 @@ def train(
         recipe = replace(recipe, seed=recipe.seed if seed is None else seed, data_roots=roots or recipe.data_roots)
         numbers = [stage.number for stage in recipe.stages] if stages == "all" else [_number(stages)]
         from reference_model.distributed.processes import choose_device, launch
-        from reference_model.training.stages import Run, run_stages
+        from reference_model.training.stages import StagedTraining, run_stages
 
         place = choose_device(device, processes or 1)
         make = partial(
-            Run,
+            StagedTraining,
             recipe=recipe,
             out=out,
             cache=default_cache(),

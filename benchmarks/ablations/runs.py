@@ -26,13 +26,13 @@ from harness.records import Json
 from harness.records.atomic_files import write_atomically
 from harness.records.codec import digest
 from harness.runs.provenance import session_record
-from reference_model.checkpoints.atomic_folders import whole, write_json
+from reference_model.checkpoints.atomic_folders import atomic_folder, write_json
 from reference_model.checkpoints.checkpoint import CONFIG
 from reference_model.config import ModelConfig
 from reference_model.training.handover import MODEL, stage_folder
 from reference_model.training.loop import Silent
 from reference_model.training.recipe import Recipe
-from reference_model.training.stages import Run
+from reference_model.training.stages import StagedTraining
 
 TASKS = ("vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g")
 SETTINGS, SESSIONS, FINISHED = "settings.json", "sessions.jsonl", "finished.jsonl"
@@ -226,7 +226,7 @@ def train_piece(piece: Piece) -> None:
     for number, giver in piece.needs.items():
         lend(giver.model, stage_folder(piece.folder, number) / MODEL, own.config)
     stages = tuple(own.stage if stage.number == own.stage.number else stage for stage in recipe.stages)
-    run = Run(
+    run = StagedTraining(
         recipe=replace(recipe, seed=piece.seed, config=own.config, stages=stages),
         out=piece.folder,
         cache=piece.ablations.cache,
@@ -244,7 +244,7 @@ def lend(model: Path, folder: Path, config: ModelConfig) -> None:
     """
     if folder.is_dir():
         return
-    with whole(folder) as partly:
+    with atomic_folder(folder) as partly:
         for path in model.iterdir():
             if path.name != CONFIG:
                 os.link(path, partly / path.name)

@@ -60,7 +60,7 @@ class Contestant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class TrainingOutcome:
     """What one contestant reached.
 
     Attributes:
@@ -95,11 +95,11 @@ def fine_tune(start: Path, data_root: str, out: Path, *, share: float) -> Path:
         HarnessError: The data are absent, or `out` holds another training.
     """
     from reference_model.training.progress_bar import TrainingBar
-    from reference_model.training.stages import Run
+    from reference_model.training.stages import StagedTraining
 
     recipe = replace(load_recipe(str(RECIPE)), data_roots=(data_root,))
     with TrainingBar() as bar:
-        run = Run(
+        run = StagedTraining(
             recipe=recipe,
             out=out,
             cache=default_cache(),
@@ -129,7 +129,7 @@ def ask(contestant: Contestant, data_root: str, out: Path) -> Path:
     return folder
 
 
-def outcomes(titles: Sequence[str], found: ClusterSums) -> list[Outcome]:
+def outcomes(titles: Sequence[str], found: ClusterSums) -> list[TrainingOutcome]:
     """Return what each contestant reached; the first is the one that the others are compared with."""
     values, counts = found.sums[:, :, 0, 0], found.sums[0, :, 0, 1]
     sums = np.column_stack([*values, counts])
@@ -138,7 +138,7 @@ def outcomes(titles: Sequence[str], found: ClusterSums) -> list[Outcome]:
     drawn = intervals(sums, estimators, seed=bootstrap_seed(TASK))
     total = sums.sum(axis=0)
     return [
-        Outcome(
+        TrainingOutcome(
             title=title,
             value=float(_mean(place)(total)),
             interval=drawn[place],
@@ -157,7 +157,7 @@ def _behind(place: int) -> Estimator:
     return lambda sums: (sums[..., 0] - sums[..., place]) / sums[..., -1]
 
 
-def table(found: Sequence[Outcome], samples: int, patients: int) -> str:
+def table(found: Sequence[TrainingOutcome], samples: int, patients: int) -> str:
     """Return the numbers in Markdown."""
     lines = [
         f"{samples} slices of {patients} patients; intervals of 95 % over patients.",

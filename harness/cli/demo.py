@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.cli.progress_bar import ProgressBar
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.outputs import Evaluation
-from harness.evaluation.setup import RunSpec, Watch
+from harness.evaluation.setup import Observer, RunSpec
 from harness.reports.run_page import table
 from harness.runs.engine.ray_connection import ray_is_installed
 
@@ -38,7 +38,7 @@ def run(out: Path, cache: Path, bar: ProgressBar) -> list[Evaluation]:
             workers=workers,
             cache=cache,
         )
-        runs.append(evaluate(spec, Watch(notice=bar.notice, progress=bar.show), command=("harness", "demo")))
+        runs.append(evaluate(spec, Observer(notice=bar.notice, progress=bar.show), command=("harness", "demo")))
     return runs
 
 

@@ -26,7 +26,7 @@ _MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class InstallationCheck:
     """One line.
 
     Attributes:
@@ -42,7 +42,7 @@ class Finding:
     remedy: str = ""
 
 
-def examine(cache_folder: Path) -> list[Finding]:
+def examine(cache_folder: Path) -> list[InstallationCheck]:
     """Return every line, in the order in which they are shown. Writes nothing."""
     return [
         _python(),
@@ -56,28 +56,28 @@ def examine(cache_folder: Path) -> list[Finding]:
     ]
 
 
-def is_sound(findings: Sequence[Finding]) -> bool:
+def is_sound(findings: Sequence[InstallationCheck]) -> bool:
     """Tell whether everything that is required is there."""
     return all(finding.status != "wrong" for finding in findings)
 
 
-def to_json(findings: Sequence[Finding]) -> list[dict[str, Json]]:
+def to_json(findings: Sequence[InstallationCheck]) -> list[dict[str, Json]]:
     """Return the lines as `harness doctor --json` writes them."""
     return [{"what": line.what, "status": line.status, "found": line.found, "remedy": line.remedy} for line in findings]
 
 
-def _python() -> Finding:
+def _python() -> InstallationCheck:
     found = f"{platform.python_version()} at {sys.executable}"
     if sys.version_info[:2] < _PYTHON:
-        return Finding(what="python", status="wrong", found=found, remedy="use Python 3.11 or newer")
-    return Finding(what="python", status="ok", found=found)
+        return InstallationCheck(what="python", status="wrong", found=found, remedy="use Python 3.11 or newer")
+    return InstallationCheck(what="python", status="ok", found=found)
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[InstallationCheck]:
     """Yield the harness and every package that it or one of its extras names; `all` and `dev` name no others."""
     from packaging.requirements import Requirement
 
-    yield Finding(what="medground", status="ok", found=metadata.version("medground"))
+    yield InstallationCheck(what="medground", status="ok", found=metadata.version("medground"))
     for line in metadata.requires("medground") or ():
         requirement = Requirement(line)
         extra = _extra(requirement)
@@ -93,7 +93,7 @@ def _extra(requirement: Any) -> str:
     return next((extra for extra in extras if requirement.marker.evaluate({"extra": extra})), "")
 
 
-def _package(requirement: Any, extra: str) -> Finding:
+def _package(requirement: Any, extra: str) -> InstallationCheck:
     """Return the line of one package: its version against what is asked for."""
     what = f"{requirement.name} [{extra}]" if extra else requirement.name
     absent: Status = "missing" if extra else "wrong"
@@ -101,63 +101,65 @@ def _package(requirement: Any, extra: str) -> Finding:
     try:
         version = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
-        return Finding(what=what, status=absent, found="", remedy=install)
+        return InstallationCheck(what=what, status=absent, found="", remedy=install)
     if not requirement.specifier.contains(version, prereleases=True):
         wanted = f"{install}: {requirement.specifier} is asked for"
-        return Finding(what=what, status="wrong", found=version, remedy=wanted)
-    return Finding(what=what, status="ok", found=version)
+        return InstallationCheck(what=what, status="wrong", found=version, remedy=wanted)
+    return InstallationCheck(what=what, status="ok", found=version)
 
 
-def _devices() -> Finding:
+def _devices() -> InstallationCheck:
     """Return what torch can compute on."""
     if importlib.util.find_spec("torch") is None:
-        return Finding(what="devices", status="missing", found="", remedy="pip install 'medground[models]'")
+        return InstallationCheck(what="devices", status="missing", found="", remedy="pip install 'medground[models]'")
     torch = importlib.import_module("torch")
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return Finding(what="devices", status="ok", found=", ".join([f"{os.cpu_count()} CPUs", *gpus]))
+    return InstallationCheck(what="devices", status="ok", found=", ".join([f"{os.cpu_count()} CPUs", *gpus]))
 
 
-def _java() -> Finding:
+def _java() -> InstallationCheck:
     """Return whether METEOR 1.5 can run: Java, and the archives of pycocoevalcap."""
     lacking = meteor_java.missing({})
     if lacking is not None:
-        return Finding(what="java, for METEOR 1.5", status="missing", found=lacking.reason, remedy=lacking.remedy)
-    return Finding(what="java, for METEOR 1.5", status="ok", found=meteor_java.java_version())
+        return InstallationCheck(
+            what="java, for METEOR 1.5", status="missing", found=lacking.reason, remedy=lacking.remedy
+        )
+    return InstallationCheck(what="java, for METEOR 1.5", status="ok", found=meteor_java.java_version())
 
 
-def _word_net(cache_folder: Path) -> Finding:
+def _word_net(cache_folder: Path) -> InstallationCheck:
     place = wordnet.find(cache_folder)
     if place is None:
         remedy = "harness doctor --fix; until then METEOR goes by stems alone"
-        return Finding(what="WordNet, for METEOR", status="missing", found="", remedy=remedy)
+        return InstallationCheck(what="WordNet, for METEOR", status="missing", found="", remedy=remedy)
     found = f"{wordnet.identity(place)['wordnet']} at {place.path} ({place.origin})"
-    return Finding(what="WordNet, for METEOR", status="ok", found=found)
+    return InstallationCheck(what="WordNet, for METEOR", status="ok", found=found)
 
 
-def _bert_score() -> Finding:
+def _bert_score() -> InstallationCheck:
     what = f"{bert_encoder.DEFAULT_MODEL}, for BERTScore"
     lacking = bert_encoder.missing({})
     if lacking is not None:
-        return Finding(what=what, status="missing", found="", remedy=lacking.remedy)
-    return Finding(what=what, status="ok", found="in the local hub cache")
+        return InstallationCheck(what=what, status="missing", found="", remedy=lacking.remedy)
+    return InstallationCheck(what=what, status="ok", found="in the local hub cache")
 
 
-def _cache(cache_folder: Path) -> Finding:
+def _cache(cache_folder: Path) -> InstallationCheck:
     """Return where the cache is and its size; a folder that cannot be written to is wrong."""
     standing = _nearest_folder(cache_folder)
     if not os.access(standing, os.W_OK):
         remedy = f"make {standing} writable, or name another folder in MEDGROUND_CACHE"
-        return Finding(what="cache", status="wrong", found=str(cache_folder), remedy=remedy)
+        return InstallationCheck(what="cache", status="wrong", found=str(cache_folder), remedy=remedy)
     size = sum(path.stat().st_size for path in cache_folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return Finding(what="cache", status="ok", found=f"{cache_folder}, {size / _MIB:.1f} MiB")
+    return InstallationCheck(what="cache", status="ok", found=f"{cache_folder}, {size / _MIB:.1f} MiB")
 
 
-def _disk(cache_folder: Path) -> Finding:
+def _disk(cache_folder: Path) -> InstallationCheck:
     free = shutil.disk_usage(_nearest_folder(cache_folder)).free
     found = f"{free / _GIB:.1f} GiB free at the cache"
     if free < _LEAST_FREE:
-        return Finding(what="disk", status="wrong", found=found, remedy="make room, or move MEDGROUND_CACHE")
-    return Finding(what="disk", status="ok", found=found)
+        return InstallationCheck(what="disk", status="wrong", found=found, remedy="make room, or move MEDGROUND_CACHE")
+    return InstallationCheck(what="disk", status="ok", found=found)
 
 
 def _nearest_folder(path: Path) -> Path:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from harness.runs.engine.progress import Ledger
+    from harness.runs.engine.progress import RunProgress
 
 PLAIN_EVERY_SECONDS = 30.0
 
@@ -49,14 +49,14 @@ class ProgressBar:
         """Print one line above the bar."""
         self.console.print(text, style="dim", highlight=False, markup=False)
 
-    def show(self, ledger: "Ledger") -> None:
-        """Show the ledger as it stands."""
+    def show(self, progress: "RunProgress") -> None:
+        """Show the progress as it stands."""
         if self.line is None:
-            self.began, self.first_done = time.monotonic(), ledger.done - 1
-            self.line = self.bar.add_task("predicting", total=ledger.total, rate="", news="")
-        rate = (ledger.done - self.first_done) / max(time.monotonic() - self.began, 1e-3)
-        news = f"{ledger.faults} failed, coverage {ledger.coverage:.1%}"
-        self.bar.update(self.line, completed=ledger.done, rate=f"{rate:.1f}/s", news=news)
+            self.began, self.first_done = time.monotonic(), progress.done - 1
+            self.line = self.bar.add_task("predicting", total=progress.total, rate="", news="")
+        rate = (progress.done - self.first_done) / max(time.monotonic() - self.began, 1e-3)
+        news = f"{progress.faults} failed, coverage {progress.coverage:.1%}"
+        self.bar.update(self.line, completed=progress.done, rate=f"{rate:.1f}/s", news=news)
         if not self.console.is_terminal and time.monotonic() - self.said > PLAIN_EVERY_SECONDS:
             self.said = time.monotonic()
-            self.notice(f"predicting: {ledger.done}/{ledger.total}, {rate:.1f}/s, {news}")
+            self.notice(f"predicting: {progress.done}/{progress.total}, {rate:.1f}/s, {news}")

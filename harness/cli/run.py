@@ -86,7 +86,7 @@ def run(
 ) -> None:
     """Evaluate a model on tasks; the same command on the same --out finishes what is missing."""
     from harness.evaluation import evaluate
-    from harness.evaluation.setup import RunSpec, Watch
+    from harness.evaluation.setup import Observer, RunSpec
     from harness.runs.engine.worker import stdout_to_stderr
     from harness.tasks.overrides import read_parameters
 
@@ -108,7 +108,7 @@ def run(
             max_failures=max_failures,
             parameters=read_parameters(params),
         )
-        watch = Watch(notice=bar.notice, progress=bar.show)
+        watch = Observer(notice=bar.notice, progress=bar.show)
         if dry_run:
             with stdout_to_stderr():
                 planned = evaluate.dry_run(spec, watch)

@@ -52,7 +52,7 @@ def score(
     """Score a run directory again, or predictions handed in as a file."""
     from harness.errors import SpecError
     from harness.evaluation import evaluate, rescore
-    from harness.evaluation.setup import Watch
+    from harness.evaluation.setup import Observer
     from harness.tasks.overrides import read_parameters
 
     with errors_as_exit_codes(debug), progress() as bar:
@@ -66,18 +66,18 @@ def score(
             )
         elif run_dir is None and predictions is not None and tasks is not None:
             spec = replace(
-                _hand_in_spec(tasks, predictions, data_roots, task_paths, out, max_failures),
+                _submitted_spec(tasks, predictions, data_roots, task_paths, out, max_failures),
                 protocols=protocols,
                 parameters=read_parameters(params),
             )
-            watch = Watch(notice=bar.notice, progress=bar.show)
+            watch = Observer(notice=bar.notice, progress=bar.show)
             result = evaluate.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
         else:
             raise SpecError("score: expected RUN_DIR, or --tasks with --predictions and --data-root")
     finish(result, as_json, max_failures)
 
 
-def _hand_in_spec(
+def _submitted_spec(
     tasks: str,
     predictions: Path,
     data_roots: tuple[str, ...],

@@ -76,19 +76,19 @@ def report(
 
     With a data root it shows images where the terms of the data allow it; without one, outlines on a plain ground.
     """
-    from harness.evaluation.outputs import find_pictures
+    from harness.evaluation.outputs import find_report_images
     from harness.evaluation.rescore import rescore
-    from harness.evaluation.setup import Watch
+    from harness.evaluation.setup import Observer
     from harness.paths import default_cache
 
     with errors_as_exit_codes(debug), progress() as bar:
-        pictures = find_pictures(
+        pictures = find_report_images(
             run_dir,
             data_roots,
             with_images=with_images,
             task_paths=task_paths,
             cache=default_cache(),
-            watch=Watch(notice=bar.notice),
+            watch=Observer(notice=bar.notice),
         )
         result = rescore(run_dir, task_paths=task_paths, protocols=(), max_failures="100%", pictures=pictures)
     page = result.out / "report.html"
@@ -135,7 +135,7 @@ def explain(
             click.echo("\n\n".join(explain_text.text(explanation) for explanation in found))
         if png is not None:
             drawn = found[0]
-            explain_text.write_picture(png, drawn, data_roots, default_cache(), bar.notice)
+            explain_text.write_image(png, drawn, data_roots, default_cache(), bar.notice)
             say(f"picture  {png} ({drawn.task.task})")
 
 

@@ -16,7 +16,7 @@ from harness.records import Json
 from harness.records.codec import canonical
 
 
-class Looked:
+class InspectionCache:
     """The answers of one preparation, in a file of JSON lines [question, answer].
 
     Args:
@@ -27,7 +27,7 @@ class Looked:
         self._file = file
         self._repeats = True
 
-    def once(self, question: Json, make: Callable[[], Json]) -> tuple[Json, bool]:
+    def get_or_compute(self, question: Json, make: Callable[[], Json]) -> tuple[Json, bool]:
         """Return the answer of an earlier, interrupted preparation, else what `make` returns, which is then kept.
 
         Args:
@@ -59,7 +59,7 @@ class Looked:
 
 
 @contextmanager
-def kept(path: Path) -> Iterator[Looked | None]:
+def open_inspection_cache(path: Path) -> Iterator[InspectionCache | None]:
     """Give the answers kept at `path`; they are removed once the block ends well, and stay when it does not.
 
     It is None while another process holds them.
@@ -70,7 +70,7 @@ def kept(path: Path) -> Iterator[Looked | None]:
         except BlockingIOError:
             yield None
             return
-        yield Looked(file)
+        yield InspectionCache(file)
         path.unlink()
 
 

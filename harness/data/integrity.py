@@ -87,7 +87,7 @@ class _Class:
     others: int = 0
 
     @property
-    def is_told_apart(self) -> bool:
+    def is_comparable(self) -> bool:
         """Whether enough masks of the class show that it does not always look so."""
         return len(self.inverted) <= INVERTED_SHARE_MOST * (len(self.inverted) + self.others)
 
@@ -135,7 +135,7 @@ class Integrity:
     def conclude(self) -> None:
         """Report what shows only when all is read: masks that look inverted in a class whose others do not."""
         for name, found in self._classes.items():
-            if found.inverted and found.is_told_apart:
+            if found.inverted and found.is_comparable:
                 self.findings += found.inverted.values()
             elif found.inverted:
                 share = f"{len(found.inverted)} of {len(found.inverted) + found.others}"

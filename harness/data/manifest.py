@@ -19,17 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from harness.data.inspection_cache import kept
+from harness.data.inspection_cache import open_inspection_cache
 from harness.data.integrity import SCHEMA as REPORT_SCHEMA
 from harness.data.integrity import Integrity
 from harness.data.releases.files import Base, ReleaseFiles, replace_file
 from harness.data.releases.reader import Reader, ReleaseRequest
 from harness.errors import DataError, SpecError
-from harness.imaging.windowing import Window
 from harness.records import Json, Sample
 from harness.records.codec import canonical, digest, sample_from_json, sample_to_json, sha256_file, to_json
-from harness.tasks.plug_ins import load_reader
-from harness.tasks.spec import Release
 
 SCHEMA = 1
 
@@ -61,44 +58,33 @@ class Prepared:
 
 
 def prepare(
-    release: Release,
+    reader: Reader,
+    request: ReleaseRequest,
     *,
-    dataset: str,
-    window: Window | None,
     roots: Sequence[Path],
     cache: Path,
+    plug_in: str | None = None,
     progress: Progress | None = None,
-    folder: Path | None = None,
 ) -> Prepared:
     """Read a release, check it, and write its manifest and integrity report; reuse them while no file changed.
 
     Args:
-        release: Which part of which release.
-        dataset: First part of every sample id.
-        window: Which grey values become 0 and 255 in images of more than 8 bits.
+        reader: The layout of the release.
+        request: Which part of it, and under which ids.
         roots: Data roots; the first that holds the release's folders is read, and never written to.
         cache: Folder for all that is written.
+        plug_in: The sha256 of the file that defines a reader of the task's own; None for one of ours.
         progress: Told after each sample, or once when a manifest is reused.
-        folder: Where a reader of the task's own is looked for: `TaskSpec.folder`.
     Raises:
         ReleaseAbsentError: No root holds the release, or its files do not hold the split.
         DataError: A listing cannot be read, an id occurs twice, nothing is selected, or the cache cannot be written.
-        SpecError: Unknown reader, subset, option or field, or the cache lies below the data root.
+        SpecError: Unknown subset, option or field, or the cache lies below the data root.
     """
-    reader = load_reader(release, folder or Path())
-    request = ReleaseRequest(
-        dataset=dataset,
-        split=release.split,
-        subset=release.subset,
-        where=release.where,
-        options=release.options,
-        window=window,
-    )
     reader.check(request)
     reader = reader.fitted(request)
     root = reader.find_root(roots).resolve()
     reader.check_split(root, request.split)
-    place = _Place(cache=cache.resolve(), root=root, key=_key(reader, request, root, release))
+    place = _CacheFiles(cache=cache.resolve(), root=root, key=_key(reader, request, root, plug_in))
     digest_samples = place.remembered()
     if digest_samples is None:
         digest_samples = _read_release(reader, request, place, progress)
@@ -155,7 +141,7 @@ def _check_header(line: str, path: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _CacheFiles:
     """Where one preparation reads and writes.
 
     Attributes:
@@ -181,7 +167,7 @@ class _Place:
         return self.cache / "prepared" / f"{self.key}.jsonl"
 
     @property
-    def looked(self) -> Path:
+    def inspections(self) -> Path:
         return self.cache / "prepared" / f"{self.key}.looked.jsonl"
 
     def partial(self, *, alone: bool) -> str:
@@ -225,9 +211,8 @@ class _Place:
         return (state.st_size, state.st_mtime_ns) == (size, mtime_ns)
 
 
-def _key(reader: Reader, request: ReleaseRequest, root: Path, release: Release) -> str:
+def _key(reader: Reader, request: ReleaseRequest, root: Path, plug_in: str | None) -> str:
     """Return what names the index entry: data root, reader's code as far as it is known, kind of report, request."""
-    plug_in = None if release.plug_in is None else release.plug_in.sha256
     return digest({"root": str(root), "plug_in": plug_in, "report": REPORT_SCHEMA, **_header(reader, request)})
 
 
@@ -246,7 +231,9 @@ def _header(reader: Reader, request: ReleaseRequest) -> dict[str, Json]:
     }
 
 
-def _read_release(reader: Reader, request: ReleaseRequest, place: _Place, progress: Progress | None) -> tuple[str, int]:
+def _read_release(
+    reader: Reader, request: ReleaseRequest, place: _CacheFiles, progress: Progress | None
+) -> tuple[str, int]:
     """Read the release and write manifest, report and index entry; return (digest, samples)."""
     _refuse_cache_in_root(place)
     integrity = Integrity()
@@ -254,12 +241,12 @@ def _read_release(reader: Reader, request: ReleaseRequest, place: _Place, progre
         for folder in (place.manifests, place.index.parent, place.derived):
             folder.mkdir(parents=True, exist_ok=True)
         with (
-            kept(place.looked) as looked,
-            tempfile.TemporaryDirectory(dir=place.cache, prefix=place.partial(alone=looked is not None)) as partial,
+            open_inspection_cache(place.inspections) as kept,
+            tempfile.TemporaryDirectory(dir=place.cache, prefix=place.partial(alone=kept is not None)) as partial,
         ):
             manifest, notes = Path(partial, "manifest.jsonl"), Path(partial, "notes.jsonl")
             with manifest.open("wb") as output, notes.open("w", encoding="utf-8") as noted:
-                files = ReleaseFiles(root=place.root, derived=place.derived, noted=_Notes(noted).add, looked=looked)
+                files = ReleaseFiles(root=place.root, derived=place.derived, noted=_Notes(noted).add, inspections=kept)
                 samples = _checked(reader.read(files, request, integrity), integrity, request, progress)
                 manifest_digest = _write_samples(_header(reader, request), samples, output)
             integrity.conclude()
@@ -271,7 +258,7 @@ def _read_release(reader: Reader, request: ReleaseRequest, place: _Place, progre
     return manifest_digest, integrity.samples
 
 
-def _refuse_cache_in_root(place: _Place) -> None:
+def _refuse_cache_in_root(place: _CacheFiles) -> None:
     if place.cache.is_relative_to(place.root):
         raise SpecError(
             f"{place.cache}: the cache lies below the data root {place.root}, where nothing may be written; "

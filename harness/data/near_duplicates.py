@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness.data.integrity import Integrity
 from harness.data.manifest import Prepared, read_manifest, read_report, write_report
-from harness.data.releases.images import Album
+from harness.data.releases.images import ImageFiles
 from harness.imaging.windowing import Window
 from harness.records import Sample
 
@@ -42,7 +42,7 @@ Sketch = Callable[[str], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Pair:
+class DuplicatePair:
     """Two files that show the same, `first` before `second` in the alphabet; `bits` of their hashes differ."""
 
     first: str
@@ -51,7 +51,7 @@ class Pair:
 
 
 @dataclass(slots=True)
-class Gallery:
+class ImageHashes:
     """The images looked at.
 
     Attributes:
@@ -73,16 +73,16 @@ def report_near_duplicates(prepared: Prepared, window: Window | None, progress: 
     Raises:
         DataError: An image is gone or changed since it was prepared, or the manifest or report cannot be read.
     """
-    album = Album(root=prepared.root, derived=prepared.derived, window=window)
+    album = ImageFiles(root=prepared.root, derived=prepared.derived, window=window)
     integrity = read_report(prepared.integrity)
-    gallery = look(read_manifest(prepared.manifest), album, progress)
+    gallery = hash_images(read_manifest(prepared.manifest), album, progress)
     integrity.findings = [finding for finding in integrity.findings if finding.kind != KIND]
     _report(pairs(gallery.hashes, sketches(album)), gallery.clusters, integrity)
     integrity.checked[KIND] = len(gallery.clusters)
     write_report(prepared.integrity, integrity)
 
 
-def _report(found: Iterable[Pair], clusters: Mapping[str, str], integrity: Integrity) -> None:
+def _report(found: Iterable[DuplicatePair], clusters: Mapping[str, str], integrity: Integrity) -> None:
     """Report pairs of different clusters; neighbouring slices of one patient are alike and are resampled together."""
     for pair in found:
         if clusters[pair.first] != clusters[pair.second]:
@@ -90,9 +90,9 @@ def _report(found: Iterable[Pair], clusters: Mapping[str, str], integrity: Integ
             integrity.find(KIND, pair.second, detail, image=pair.first)
 
 
-def look(samples: Iterator[Sample], album: Album, progress: Progress | None = None) -> Gallery:
+def hash_images(samples: Iterator[Sample], album: ImageFiles, progress: Progress | None = None) -> ImageHashes:
     """Hash each image of the samples once; those that cannot be read are findings of the preparation already."""
-    gallery = Gallery()
+    gallery = ImageHashes()
     for sample in samples:
         for media in sample.media:
             if media.kind != "image" or media.sha256 is None or media.path in gallery.clusters:
@@ -118,7 +118,7 @@ def difference_hash(pixels: NDArray[np.uint8]) -> int | None:
     return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes())
 
 
-def sketches(album: Album) -> Sketch:
+def sketches(album: ImageFiles) -> Sketch:
     """Return what gives the edges of an image of the album; the last few thousand are kept."""
 
     @lru_cache(maxsize=SKETCHES_KEPT)
@@ -141,7 +141,7 @@ def _shrunk(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.in
     return np.asarray(small, dtype=np.int16)
 
 
-def pairs(hashes: Mapping[str, int], sketch: Sketch) -> list[Pair]:
+def pairs(hashes: Mapping[str, int], sketch: Sketch) -> list[DuplicatePair]:
     """Return the files that show the same, sorted; of many copies each is paired with the first of its hash.
 
     Hashes are compared only within buckets of an index over five bands of bits, so the work stays far below the square
@@ -150,17 +150,17 @@ def pairs(hashes: Mapping[str, int], sketch: Sketch) -> list[Pair]:
     equal: dict[int, list[str]] = {}
     for path in sorted(hashes):
         equal.setdefault(hashes[path], []).append(path)
-    found: list[Pair] = []
+    found: list[DuplicatePair] = []
     firsts = {value: _firsts(paths, sketch, found) for value, paths in equal.items()}
     for first, second in sorted(_close(sorted(equal))):
         bits = (first ^ second).bit_count()
         for one, other in product(firsts[first], firsts[second]):
             if _alike(one, other, sketch):
-                found.append(Pair(first=min(one, other), second=max(one, other), bits=bits))
+                found.append(DuplicatePair(first=min(one, other), second=max(one, other), bits=bits))
     return sorted(found)
 
 
-def _firsts(paths: Sequence[str], sketch: Sketch, found: list[Pair]) -> list[str]:
+def _firsts(paths: Sequence[str], sketch: Sketch, found: list[DuplicatePair]) -> list[str]:
     """Return the files of one hash that show something new; each other one joins `found` with the one it shows."""
     firsts: list[str] = []
     for path in paths:
@@ -168,7 +168,7 @@ def _firsts(paths: Sequence[str], sketch: Sketch, found: list[Pair]) -> list[str
         if known is None:
             firsts.append(path)
         else:
-            found.append(Pair(first=known, second=path, bits=0))
+            found.append(DuplicatePair(first=known, second=path, bits=0))
     return firsts
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InterruptedRunError, SpecError
-from harness.evaluation.outputs import Evaluation, allowed_failures, images_of_session, write_outputs
+from harness.evaluation.outputs import Evaluation, allowed_failures, report_images_of_run, write_outputs
 from harness.evaluation.planning import write_plan
 from harness.evaluation.results import score_run
-from harness.evaluation.setup import RunSpec, Session, Watch, open_session
+from harness.evaluation.setup import Observer, PreparedRun, RunSpec, open_session
 from harness.models import predictions_file
 from harness.runs import plan_file
 from harness.runs.cells import Plan, read_cells
 from harness.runs.engine.cluster import run_on_ray
 from harness.runs.engine.in_process import run_in_process
-from harness.runs.engine.progress import Ledger
+from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.ray_connection import ClusterOptions, gpus_here, ray_is_installed
 from harness.runs.engine.suspects import find_suspects
 from harness.runs.engine.worker import WorkerSetup
@@ -25,14 +25,14 @@ from harness.runs.provenance import session_record
 from harness.runs.store import RunStore
 
 
-def evaluate(spec: RunSpec, watch: Watch | None = None, *, command: Sequence[str] = ()) -> Evaluation:
+def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[str] = ()) -> Evaluation:
     """Run an evaluation, or what is missing of it, and score it.
 
     Raises:
         HarnessError: It cannot begin, or cannot go on; what is finished is kept.
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
     """
-    watch = watch or Watch()
+    watch = watch or Observer()
     session = open_session(spec, watch)
     allowed_failures(spec.max_failures, 0)
     store = RunStore(session.out)
@@ -47,7 +47,7 @@ def evaluate(spec: RunSpec, watch: Watch | None = None, *, command: Sequence[str
         _predict(session, store, planned, watch)
         scored = score_run(store, run, session.tasks, session.groups, store.path)
         problems = _problems(session, planned)
-        write_outputs(store, session.tasks, scored, problems, images_of_session(session))
+        write_outputs(store, session.tasks, scored, problems, report_images_of_run(session))
         return Evaluation(
             out=store.path,
             results=scored.results,
@@ -60,7 +60,7 @@ def evaluate(spec: RunSpec, watch: Watch | None = None, *, command: Sequence[str
         store.close()
 
 
-def _plan(session: Session, store: RunStore, watch: Watch) -> Plan:
+def _plan(session: PreparedRun, store: RunStore, watch: Observer) -> Plan:
     """Write the plan, or take the one that is there."""
     result = Plan(folder=store.path / "plan", cells=session.cells, unavailable=session.unavailable)
     if (result.folder / "cells.json").exists():
@@ -82,41 +82,41 @@ def _plan(session: Session, store: RunStore, watch: Watch) -> Plan:
     return result
 
 
-def _predict(session: Session, store: RunStore, planned: Plan, watch: Watch) -> None:
+def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observer) -> None:
     """Ask for everything that is missing."""
     spec = session.spec
     suspects = find_suspects(store.read_events())
     total = len({bytes.fromhex(key) for path in planned.files for _, _, key in plan_file.read_keys(path) if key})
-    ledger = Ledger(store=store, total=total, counts=Counter(store.statuses), watch=watch.progress)
+    progress = RunProgress(store=store, total=total, counts=Counter(store.statuses), watch=watch.progress)
     batches = plan_file.due(
         plan_file.batches(planned.files, session.batch_size, store.is_done),
         store.is_done,
         batch_invariant=session.capabilities.batch_invariant,
         size=session.batch_size,
     )
-    if ledger.done == total:
+    if progress.done == total:
         return
     options = _cluster_options(session, store, planned)
     setup = _worker_setup(session, options)
-    store.event("session", runner="process" if options is None else "ray", done=ledger.done, total=total)
+    store.event("session", runner="process" if options is None else "ray", done=progress.done, total=total)
     state = "interrupted"
     try:
         if options is None:
             invariant = session.capabilities.batch_invariant
-            run_in_process(setup, batches, ledger, suspects, timeout=spec.timeout, batch_invariant=invariant)
+            run_in_process(setup, batches, progress, suspects, timeout=spec.timeout, batch_invariant=invariant)
         else:
-            run_on_ray(setup, batches, ledger, options)
+            run_on_ray(setup, batches, progress, options)
         state = "done"
     finally:
-        store.event("stopped", state=state, done=ledger.done)
-        store.status(ledger.status(state), at_once=True)
-    if ledger.done < total:
+        store.event("stopped", state=state, done=progress.done)
+        store.status(progress.status(state), at_once=True)
+    if progress.done < total:
         raise InterruptedRunError(
-            f"{total - ledger.done} of {total} requests are not finished; run the same command again"
+            f"{total - progress.done} of {total} requests are not finished; run the same command again"
         )
 
 
-def _worker_setup(session: Session, options: ClusterOptions | None) -> WorkerSetup:
+def _worker_setup(session: PreparedRun, options: ClusterOptions | None) -> WorkerSetup:
     roots = dict.fromkeys(path for cell in session.cells for path in (cell.prepared.root, cell.prepared.derived))
     resources = session.resources
     return WorkerSetup(
@@ -127,7 +127,7 @@ def _worker_setup(session: Session, options: ClusterOptions | None) -> WorkerSet
     )
 
 
-def _cluster_options(session: Session, store: RunStore, planned: Plan) -> ClusterOptions | None:
+def _cluster_options(session: PreparedRun, store: RunStore, planned: Plan) -> ClusterOptions | None:
     """Return how to run on Ray, or None to run in this process."""
     spec = session.spec
     resources = session.resources
@@ -153,7 +153,7 @@ def _cluster_options(session: Session, store: RunStore, planned: Plan) -> Cluste
     )
 
 
-def _problems(session: Session, planned: Plan) -> list[predictions_file.Problem]:
+def _problems(session: PreparedRun, planned: Plan) -> list[predictions_file.Problem]:
     """Return what is wrong with the lines of a predictions file; nothing for any other model."""
     if session.reference.target != "harness.models.predictions_file:Predictions":
         return []
@@ -163,7 +163,7 @@ def _problems(session: Session, planned: Plan) -> list[predictions_file.Problem]
     return sorted(problems, key=lambda problem: problem.line)
 
 
-def dry_run(spec: RunSpec, watch: Watch) -> dict[str, Any]:
+def dry_run(spec: RunSpec, watch: Observer) -> dict[str, Any]:
     """Return what a run would do, asking nothing and writing no run directory.
 
     Raises:

@@ -8,11 +8,11 @@ from pathlib import Path
 from harness.data.roots import PHANTOM, data_roots
 from harness.errors import SpecError
 from harness.evaluation.results import Scored
-from harness.evaluation.setup import Session, Watch
+from harness.evaluation.setup import Observer, PreparedRun
 from harness.models import predictions_file
 from harness.records import Json
 from harness.records.atomic_files import write_atomically
-from harness.reports.examples import Pictures, choose
+from harness.reports.examples import ReportImages, choose
 from harness.reports.run_page import write_report
 from harness.runs.performance import performance_of
 from harness.runs.store import RunStore, read_run
@@ -66,9 +66,15 @@ def allowed_failures(text: str, wanted: int) -> int:
     return int(wanted * number / 100) if share else int(number)
 
 
-def find_pictures(
-    out: Path, given_roots: Sequence[str], *, with_images: bool, task_paths: Sequence[Path], cache: Path, watch: Watch
-) -> Pictures:
+def find_report_images(
+    out: Path,
+    given_roots: Sequence[str],
+    *,
+    with_images: bool,
+    task_paths: Sequence[Path],
+    cache: Path,
+    watch: Observer,
+) -> ReportImages:
     """Return where the images of a run lie and what its report may show of them.
 
     Args:
@@ -86,18 +92,18 @@ def find_pictures(
     if with_images and not given_roots:
         raise SpecError("--with-images: expected --data-root too: a run directory does not say where its images lie")
     if not given_roots:
-        return Pictures(phantom=run["data"] == PHANTOM)
+        return ReportImages(phantom=run["data"] == PHANTOM)
     roots = data_roots(given_roots, cache)
     tasks, _ = index(task_paths).resolve(list(run["tasks"]))
     prepared = [prepare_task(task, roots, cache, watch.notice) for task in tasks]
     found = dict.fromkeys(path for data in prepared for path in (data.root, data.derived))
-    return Pictures(roots=tuple(found), phantom=run["data"] == PHANTOM, asked=with_images)
+    return ReportImages(roots=tuple(found), phantom=run["data"] == PHANTOM, asked=with_images)
 
 
-def images_of_session(session: Session) -> Pictures:
+def report_images_of_run(session: PreparedRun) -> ReportImages:
     """Return what the report of a run may show: pixels only of drawn patients, and where a task's terms allow it."""
     roots = dict.fromkeys(path for cell in session.cells for path in (cell.prepared.root, cell.prepared.derived))
-    return Pictures(roots=tuple(roots), phantom=session.roots.kind == PHANTOM)
+    return ReportImages(roots=tuple(roots), phantom=session.roots.kind == PHANTOM)
 
 
 def write_outputs(
@@ -105,7 +111,7 @@ def write_outputs(
     tasks: Sequence[TaskSpec],
     scored: Scored,
     problems: Sequence[predictions_file.Problem],
-    pictures: Pictures,
+    pictures: ReportImages,
 ) -> None:
     if problems:
         lines = "".join(json.dumps(asdict(problem)) + "\n" for problem in problems)

@@ -83,8 +83,8 @@ def write_plan(
         rows = _Rows(cell, cell.task.asked_of(roots.kind), capabilities, identity, seed, kept, prior)
         path = result.file(cell.task.task)
         plan_file.write(path, rows)
-        if rows.lacking:
-            reason, count = rows.lacking.most_common(1)[0]
+        if rows.missing:
+            reason, count = rows.missing.most_common(1)[0]
             cell.unsupported = f"{reason} ({count} of {cell.samples} samples)"
             path.unlink()
         cell.fallbacks = tuple(sorted(rows.fallbacks))
@@ -122,7 +122,7 @@ class _Rows:
     seed: int
     kept: frozenset[str] | None
     prior: TrainPrior | None
-    lacking: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
     fallbacks: set[str] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[plan_file.PlannedRequest]:
@@ -135,8 +135,8 @@ class _Rows:
         prompts, defect = _prompts(task, sample)
         found = support(task, prompts, sample, self.capabilities)
         if found.missing is not None:
-            self.lacking[found.missing] += 1
-        if self.lacking:
+            self.missing[found.missing] += 1
+        if self.missing:
             return
         self.fallbacks.update(found.fallbacks)
         prior = self.prior.for_sample(sample) if self.prior is not None else None

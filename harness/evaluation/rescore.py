@@ -11,7 +11,7 @@ from harness.evaluation.outputs import Evaluation, allowed_failures, write_outpu
 from harness.evaluation.results import score_run
 from harness.models import predictions_file
 from harness.records import Json
-from harness.reports.examples import Pictures
+from harness.reports.examples import ReportImages
 from harness.runs.store import RunStore, read_run
 from harness.tasks.catalog import index
 from harness.tasks.overrides import with_parameters, with_protocols
@@ -24,7 +24,7 @@ def rescore(
     protocols: Sequence[str],
     max_failures: str,
     parameters: Mapping[str, Json] = MappingProxyType({}),
-    pictures: Pictures | None = None,
+    pictures: ReportImages | None = None,
 ) -> Evaluation:
     """Score a run directory again from what it holds; nothing is asked of any model.
 
@@ -51,7 +51,7 @@ def rescore(
                 scored = score_run(store, run, tasks, groups, Path(folder))
         else:
             scored = score_run(store, run, tasks, groups, out)
-            pictures = pictures or Pictures(phantom=run["data"] == PHANTOM)
+            pictures = pictures or ReportImages(phantom=run["data"] == PHANTOM)
             write_outputs(store, tasks, scored, _stored_problems(out), pictures)
     finally:
         store.close()

@@ -16,8 +16,8 @@ from harness.runs import plan_file
 from harness.runs.cells import read_cells
 from harness.runs.store import RunStore
 from harness.scoring.aggregate import to_json as row_to_json
-from harness.scoring.availability import Lacking, Row, available_metrics
-from harness.scoring.floor_and_ceiling import Bounds, Spread
+from harness.scoring.availability import MissingMetric, UsableMetric, usable_metrics
+from harness.scoring.floor_and_ceiling import Bounds, BoundsSample
 from harness.scoring.parallel import Asked, score_all
 from harness.scoring.results import SCHEMA, Failure, Tally, aggregate_metric, combine_group, task_block
 from harness.scoring.score import ScoreFile, read_scores, readable, score_files
@@ -68,11 +68,19 @@ def score_run(
             cell = cells.get(task.task)
             if cell is None or cell.unsupported is not None:
                 continue
-            found = available_metrics(task)
-            unavailable += [_unavailable(task, lacking) for lacking in found.lacking]
+            found = usable_metrics(task)
+            unavailable += [_unavailable(task, missing) for missing in found.missing]
             count = cell.samples * task.repeats
             tally, numbers = _score_cell(store, task, found.rows, count, folder / "scores", every_failure)
-            blocks[task.task] = task_block(task, cell, tally, numbers, task.words_used(run["data"]))
+            blocks[task.task] = task_block(
+                task,
+                tally,
+                numbers,
+                samples=cell.samples,
+                fallbacks=cell.fallbacks,
+                data_digest=cell.data_digest,
+                wording=task.words_used(run["data"]),
+            )
             failures += tally.failures
             wanted += cell.samples * task.repeats
             faults += sum(tally.counts[status] for status in FAULTS)
@@ -89,12 +97,12 @@ def score_run(
     return Scored(results=results, failures=failures, wanted=wanted, faults=faults)
 
 
-def _unavailable(task: TaskSpec, lacking: Lacking) -> dict[str, Json]:
-    return {"task": task.task, "metric": lacking.metric, "reason": lacking.reason, "remedy": lacking.remedy}
+def _unavailable(task: TaskSpec, missing: MissingMetric) -> dict[str, Json]:
+    return {"task": task.task, "metric": missing.metric, "reason": missing.reason, "remedy": missing.remedy}
 
 
 def _score_cell(
-    store: RunStore, task: TaskSpec, found: Sequence[Row], count: int, folder: Path, every_failure: TextIO
+    store: RunStore, task: TaskSpec, found: Sequence[UsableMetric], count: int, folder: Path, every_failure: TextIO
 ) -> tuple[Tally, list[dict[str, Json]]]:
     """Score every prediction of a cell; return what became of its samples, and its rows of `results.json`."""
     folder.mkdir(exist_ok=True)
@@ -102,7 +110,7 @@ def _score_cell(
     metrics = [row.metric for row in rows]
     paths = score_files(folder, task.task, metrics)
     files = {key: ScoreFile(path) for key, path in paths.items()}
-    tally, spread = Tally(), Spread()
+    tally, spread = Tally(), BoundsSample()
     asked = _predictions(store, task, tally, every_failure)
     for (sample, _, _), scores in score_all(rows, asked, count, task.folder):
         spread.add(sample)
@@ -119,9 +127,9 @@ def _score_cell(
     return tally, numbers
 
 
-def _settled(row: Row, store: RunStore, task: TaskSpec) -> Row:
+def _settled(row: UsableMetric, store: RunStore, task: TaskSpec) -> UsableMetric:
     """Return the row ready to score; one that looked at the corpus stays in this process."""
-    return row if row.metric.prepare is None else Row(settle(row.metric, _answered(store, task)), None)
+    return row if row.metric.prepare is None else UsableMetric(settle(row.metric, _answered(store, task)), None)
 
 
 def _bounds(row: Result, metric: Metric, bounds: Bounds) -> dict[str, Json]:

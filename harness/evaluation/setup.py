@@ -12,7 +12,7 @@ from harness.paths import default_cache
 from harness.records import Capabilities, Json, Resources
 from harness.records.codec import digest
 from harness.runs.cells import Cell
-from harness.runs.engine.progress import Ledger
+from harness.runs.engine.progress import RunProgress
 from harness.tasks.catalog import index
 from harness.tasks.overrides import with_parameters, with_protocols
 from harness.tasks.prepare import Notice
@@ -67,20 +67,20 @@ class RunSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class Observer:
     """Where an evaluation says what it is doing.
 
     Attributes:
         notice: One line of news.
-        progress: Called with the ledger after every finished batch.
+        progress: Called with the progress after every finished batch.
     """
 
     notice: Notice = lambda _: None
-    progress: Callable[[Ledger], None] = lambda _: None
+    progress: Callable[[RunProgress], None] = lambda _: None
 
 
 @dataclass(slots=True)
-class Session:
+class PreparedRun:
     """An evaluation that is resolved and prepared, before anything is asked.
 
     Attributes:
@@ -142,7 +142,7 @@ class Session:
         return Path("runs") / f"{name}-{digest(self.run_record())[:12]}"
 
 
-def open_session(spec: RunSpec, watch: Watch) -> Session:
+def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
     """Resolve names, build the adapter and prepare the data.
 
     Raises:
@@ -156,7 +156,7 @@ def open_session(spec: RunSpec, watch: Watch) -> Session:
     capabilities = capabilities_of(reference, adapter)
     batch_size = _batch_size(spec, capabilities.max_batch)
     cells, unavailable = prepare_cells(tasks, groups, spec.tasks, roots, spec.cache, watch.notice)
-    return Session(
+    return PreparedRun(
         spec=spec,
         reference=reference,
         capabilities=capabilities,

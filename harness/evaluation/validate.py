@@ -18,7 +18,7 @@ from harness.records import Answer, Prediction, Request, Sample, Size
 from harness.records.codec import to_json as record_to_json
 from harness.requests.build import build_request
 from harness.requests.visual_prompts import visual_prompts
-from harness.scoring.availability import available_metrics
+from harness.scoring.availability import usable_metrics
 from harness.scoring.score import readable, score
 from harness.tasks.catalog import check_file, index
 from harness.tasks.prepare import prepare_task
@@ -126,7 +126,7 @@ def _check_metrics(task: TaskSpec, pairs: Sequence[tuple[Sample, Request]], repo
         [readable(sample, to_prediction(request, answer(request), 0.0), task.grammar) for sample, request in pairs]
         for answer in (oracle.answer, lambda _: Answer(text=""))
     )
-    for metric in available_metrics(task).metrics:
+    for metric in usable_metrics(task).metrics:
         name = f"{metric.name} ({metric.protocol})"
         means = {
             "oracle": _mean(metric, perfect),

@@ -118,7 +118,7 @@ def crop_target(target: Target, crop: Crop) -> Target:
     return replace(target, entities=tuple(entities), boxes=tuple(box for box in boxes if isinstance(box, Box)))
 
 
-def pointed_at(request: Request) -> tuple[VisualPrompt, ...]:
+def prompts_in_original(request: Request) -> tuple[VisualPrompt, ...]:
     """Return all that a request points at, in the frame of the original image: prompts, paint, and the crop as a box.
 
     For pictures that show the whole image, whatever the model was shown of it.

@@ -115,17 +115,17 @@ def draw_sample(
     target = masks.merge(targets) if targets else None
     prediction = masks.merge(predicted) if predicted else None
     if len(size) == 2:
-        pointed = [pointed_at(prompt, size) for prompt in prompts]
+        pointed = [prompt_mask(prompt, size) for prompt in prompts]
         png = draw(size, target=target, prediction=prediction, pointed=pointed, image=image, side=side)
         return Drawing(png=png, size=scaled_size(size, side))
-    shown = shown_slice(sample, predicted)
+    shown = slice_to_draw(sample, predicted)
     assert shown is not None
     flat = [plane(mask, shown) if mask is not None else None for mask in (target, prediction)]
     png = draw(size[1:], target=flat[0], prediction=flat[1], image=image, side=side)
     return Drawing(png=png, size=scaled_size(size[1:], side), slice=shown)
 
 
-def shown_slice(sample: Sample, predicted: Sequence[Mask]) -> int | None:
+def slice_to_draw(sample: Sample, predicted: Sequence[Mask]) -> int | None:
     """Return the slice of a volume that holds most of the target, else most of the prediction; None for an image.
 
     Raises:
@@ -139,7 +139,7 @@ def shown_slice(sample: Sample, predicted: Sequence[Mask]) -> int | None:
     return fullest_slice(next((mask for mask in sides if masks.area(mask)), masks.empty(sizes[0])))
 
 
-def pointed_at(prompt: VisualPrompt, size: Size) -> Mask:
+def prompt_mask(prompt: VisualPrompt, size: Size) -> Mask:
     """Return what a visual prompt of an image points at as a mask; a point becomes a small square.
 
     Args:

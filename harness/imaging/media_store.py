@@ -91,7 +91,7 @@ class MediaStore:
         path.write_bytes(content)
         return path
 
-    def shown_path(self, media: Media) -> Path:
+    def path_of(self, media: Media) -> Path:
         """Return a local file of what the media shows: that of the release, or a PNG of what was made of it.
 
         Raises:
@@ -136,7 +136,7 @@ class MediaStore:
             from harness.imaging import prompt_overlays
 
             stored = replace(media, crop=None, drawn=())
-            return self._once(media, lambda: prompt_overlays.shown(self.image(stored), media))
+            return self._once(media, lambda: prompt_overlays.apply_crop_and_overlays(self.image(stored), media))
         if media.slice is not None:
             return self._once(media, lambda: self._slice(media))
         from harness.imaging.images import read_image
@@ -199,7 +199,7 @@ class LocalMedia:
     @property
     def path(self) -> str:
         """A local file of what `image` or `volume` returns: the release's own, verified, or a PNG made of it."""
-        return str(self.store.shown_path(self.record))
+        return str(self.store.path_of(self.record))
 
     @property
     def size(self) -> Size:

@@ -13,7 +13,7 @@ Bools = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]
 
 
-def shown(stored: Pixels, media: Media) -> Pixels:
+def apply_crop_and_overlays(stored: Pixels, media: Media) -> Pixels:
     """Return the pixels that `media` shows of the stored image, as an array of their own.
 
     Args:
@@ -39,7 +39,7 @@ def painted(overlay: Overlay, size: Size) -> Bools:
         return _dots(overlay.prompt, overlay.width, size)
     mask = overlay.prompt.mask if isinstance(overlay.prompt, Region) else masks.from_box(overlay.prompt, size)
     dense = masks.decode(mask)
-    return dense if overlay.style == "fill" else _outline(dense, overlay.width)
+    return dense if overlay.style == "fill" else _contour(dense, overlay.width)
 
 
 def _blended(pixels: Pixels, overlay: Overlay) -> Pixels:
@@ -49,7 +49,7 @@ def _blended(pixels: Pixels, overlay: Overlay) -> Pixels:
     return ((pixels.astype(np.uint16) * (100 - share) + colour * share + 50) // 100).astype(np.uint8)
 
 
-def _outline(dense: Bools, width: int) -> Bools:
+def _contour(dense: Bools, width: int) -> Bools:
     from scipy.ndimage import distance_transform_edt
 
     line = np.zeros_like(dense)

@@ -187,8 +187,8 @@ def _pool_stats(pool: _Pool, query: str, protocol: str) -> dict[tuple[str, str],
         for place, vectors in enumerate(pool.vectors)
         if vectors is not None and len(vectors[1]) == usual
     ]
-    images = _Gallery.of([views for _, (views, _) in found])
-    texts = _Gallery.of([text[np.newaxis] for _, (_, text) in found])
+    images = _Candidates.of([views for _, (views, _) in found])
+    texts = _Candidates.of([text[np.newaxis] for _, (_, text) in found])
     queries, gallery = (images, texts) if query == "image" else (texts, images)
     captions = _same_caption([pool.captions[place] for place, _ in found]) if protocol == "standard" else None
     credit = _credits(queries, gallery, captions, _CREDITS[protocol])
@@ -203,7 +203,7 @@ def _same_caption(captions: Sequence[str | None]) -> Ints:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gallery:
+class _Candidates:
     """Things with one or several vectors each.
 
     Attributes:
@@ -215,20 +215,20 @@ class _Gallery:
     starts: Ints
 
     @classmethod
-    def of(cls, views: Sequence[Floats]) -> "_Gallery":
+    def of(cls, views: Sequence[Floats]) -> "_Candidates":
         counts = np.array([len(vectors) for vectors in views], dtype=np.int64)
         return cls(np.concatenate(views), np.cumsum(counts) - counts)
 
     def __len__(self) -> int:
         return len(self.starts)
 
-    def part(self, rows: Ints) -> "_Gallery":
+    def part(self, rows: Ints) -> "_Candidates":
         """Return the things of a range."""
         ends = np.append(self.starts, len(self.vectors))
         first = ends[rows[0]]
-        return _Gallery(self.vectors[first : ends[rows[-1] + 1]], self.starts[rows] - first)
+        return _Candidates(self.vectors[first : ends[rows[-1] + 1]], self.starts[rows] - first)
 
-    def similarity(self, other: "_Gallery") -> Floats:
+    def similarity(self, other: "_Candidates") -> Floats:
         """Return (own, other) cosines, the best of any two vectors where there are several, as `volume_scores`."""
         similarity = self.vectors @ other.vectors.T
         if len(self) < len(self.vectors):
@@ -236,7 +236,9 @@ class _Gallery:
         return similarity if len(other) == len(other.vectors) else np.maximum.reduceat(similarity, other.starts, axis=1)
 
 
-def _credits(queries: _Gallery, gallery: _Gallery, captions: Ints | None, credit: Callable[[Ranks], Floats]) -> Floats:
+def _credits(
+    queries: _Candidates, gallery: _Candidates, captions: Ints | None, credit: Callable[[Ranks], Floats]
+) -> Floats:
     """Return the credits of all queries; what shares a query's caption is as right as its target and never a rival.
 
     Similarities are compared at twelve decimals: equal vectors tie, in whatever order a machine adds up their products.

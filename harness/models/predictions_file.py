@@ -69,7 +69,7 @@ class Problem:
 
 
 @dataclass(slots=True)
-class HandIn:
+class SubmittedPredictions:
     """An indexed predictions file: where each sample's line is, and what is wrong with the others.
 
     Attributes:
@@ -112,7 +112,7 @@ class HandIn:
         return answer
 
 
-def read(path: Path) -> HandIn:
+def read(path: Path) -> SubmittedPredictions:
     """Return the index of a predictions file; what is wrong with it is listed, not raised.
 
     Raises:
@@ -120,7 +120,7 @@ def read(path: Path) -> HandIn:
     """
     if not path.is_file():
         raise DataError(f"--predictions {path}: no such file; expected JSON lines, see docs/hand-in-predictions.md")
-    result = HandIn(path)
+    result = SubmittedPredictions(path)
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -130,7 +130,7 @@ def read(path: Path) -> HandIn:
     return result
 
 
-def _index_line(hand_in: HandIn, number: int, offset: int, line: bytes) -> None:
+def _index_line(hand_in: SubmittedPredictions, number: int, offset: int, line: bytes) -> None:
     """Note where a sample's line is, or why the line cannot count."""
 
     def note(message: str, sample_id: str | None) -> None:
@@ -293,7 +293,7 @@ class Predictions:
 
     def __init__(self, file: str) -> None:
         self.path = Path(file).resolve()
-        self.hand_in: HandIn | None = None
+        self.hand_in: SubmittedPredictions | None = None
 
     @property
     def version(self) -> str:

@@ -36,7 +36,7 @@ ReadPrediction = Callable[[str], Prediction | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
+class ReportImages:
     """Whether a report may show the pixels of images, and where they are.
 
     Attributes:
@@ -110,7 +110,7 @@ class Rank(NamedTuple):
 
 
 def choose(
-    run_folder: Path, tasks: Sequence[TaskSpec], read: ReadPrediction, pictures: Pictures
+    run_folder: Path, tasks: Sequence[TaskSpec], read: ReadPrediction, pictures: ReportImages
 ) -> dict[str, TaskExamples]:
     """Return the examples of every task that has scores under its headline metric, by task name.
 
@@ -178,7 +178,7 @@ def _near(median: float, ranks: Iterable[Rank], worst: Sequence[Rank]) -> list[R
 class _Drawer:
     """Makes the examples of one task and keeps count of what its pixels weigh."""
 
-    def __init__(self, task: TaskSpec, read: ReadPrediction, pictures: Pictures, spent: int) -> None:
+    def __init__(self, task: TaskSpec, read: ReadPrediction, pictures: ReportImages, spent: int) -> None:
         self.spent = spent
         self.plain = pictures.refusal(task) if task.gives in PICTURED else None
         self._task = task
@@ -200,18 +200,18 @@ class _Drawer:
         )
         if self._task.gives not in PICTURED:
             return example
-        return self._with_picture(
+        return self._with_image(
             example,
             row.sample,
             prediction.masks if prediction is not None else (),
-            crops.pointed_at(request) if request is not None else (),
+            crops.prompts_in_original(request) if request is not None else (),
         )
 
-    def _with_picture(
+    def _with_image(
         self, example: Example, sample: Sample, predicted: Sequence[Mask], prompts: Sequence[VisualPrompt]
     ) -> Example:
         try:
-            image = self._pixels(sample.media[:1], drawing.shown_slice(sample, predicted))
+            image = self._pixels(sample.media[:1], drawing.slice_to_draw(sample, predicted))
             drawn = drawing.draw_sample(sample, predicted, prompts=prompts, image=image, side=SIDE)
             if drawn is None:
                 return example

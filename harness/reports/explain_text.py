@@ -61,9 +61,9 @@ def _request_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
         if media.record.crop is not None:
             yield "cropped to", f"box {_numbers(media.record.crop.corners)}"
         for overlay in media.record.drawn:
-            yield "painted", f"{overlay.style} of {_pointing(overlay.prompt)}"
+            yield "painted", f"{overlay.style} of {_visual_prompt(overlay.prompt)}"
     for prompt in request.visual_prompts:
-        yield "visual prompt", _pointing(prompt)
+        yield "visual prompt", _visual_prompt(prompt)
     for candidate in request.candidates:
         yield "candidate", candidate
     if explanation.task.repeats > 1:
@@ -71,7 +71,7 @@ def _request_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
     yield "key", explanation.row.key
 
 
-def _pointing(prompt: VisualPrompt) -> str:
+def _visual_prompt(prompt: VisualPrompt) -> str:
     if isinstance(prompt, Box):
         return f"box {_numbers(prompt.corners)}"
     if isinstance(prompt, Points):
@@ -154,9 +154,7 @@ def _named(values: Mapping[str, float | None], form: str) -> str:
     return ", ".join(f"{name} {'-' if value is None else format(value, form)}" for name, value in values.items())
 
 
-def write_picture(
-    path: Path, explanation: Explanation, given_roots: Sequence[str], cache: Path, notice: Notice
-) -> None:
+def write_image(path: Path, explanation: Explanation, given_roots: Sequence[str], cache: Path, notice: Notice) -> None:
     """Write the sample with its target and predicted masks as a PNG.
 
     Args:
@@ -172,7 +170,7 @@ def write_picture(
     """
     sample, request, prediction = explanation.row.sample, explanation.request, explanation.prediction
     predicted = prediction.masks if prediction is not None else ()
-    image, shown = None, drawing.shown_slice(sample, predicted)
+    image, shown = None, drawing.slice_to_draw(sample, predicted)
     if given_roots and sample.media and (sample.media[0].kind == "image" or shown is not None):
         prepared = prepare_task(explanation.task, data_roots(given_roots, cache), cache, notice)
         media = sample.media[0] if shown is None else replace(sample.media[0], kind="image", slice=shown)
@@ -180,7 +178,7 @@ def write_picture(
     drawn = drawing.draw_sample(
         sample,
         predicted,
-        prompts=crops.pointed_at(request) if request is not None else (),
+        prompts=crops.prompts_in_original(request) if request is not None else (),
         image=image,
         side=SIDE,
     )

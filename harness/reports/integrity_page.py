@@ -14,7 +14,7 @@ from scipy import ndimage
 from harness.data.integrity import FINDINGS, Finding, Integrity
 from harness.data.manifest import Prepared, read_report
 from harness.data.releases.files import replace_file
-from harness.data.releases.images import Album
+from harness.data.releases.images import ImageFiles
 from harness.errors import DataError
 from harness.imaging.windowing import Window
 
@@ -90,7 +90,7 @@ def write_page(prepared: Prepared, title: str, window: Window | None) -> Path:
         DataError: The report cannot be read, or the page cannot be written.
     """
     path = prepared.integrity.with_name(NAME)
-    album = Album(root=prepared.root, derived=prepared.derived, window=window)
+    album = ImageFiles(root=prepared.root, derived=prepared.derived, window=window)
     page = render(read_report(prepared.integrity), album, title, prepared.digest)
     try:
         replace_file(path, page.encode())
@@ -99,7 +99,7 @@ def write_page(prepared: Prepared, title: str, window: Window | None) -> Path:
     return path
 
 
-def render(integrity: Integrity, album: Album, title: str, digest: str) -> str:
+def render(integrity: Integrity, album: ImageFiles, title: str, digest: str) -> str:
     """Return the page of a report; `digest` is the manifest's."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -124,7 +124,7 @@ def render(integrity: Integrity, album: Album, title: str, digest: str) -> str:
     )
 
 
-def kinds_of(integrity: Integrity, album: Album) -> tuple[Kind, ...]:
+def kinds_of(integrity: Integrity, album: ImageFiles) -> tuple[Kind, ...]:
     """Return the kinds found, most frequent first, each with its first offenders; pictures are shared out evenly."""
     counts = integrity.counts
     firsts = _firsts(integrity.findings)
@@ -156,7 +156,7 @@ def _firsts(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
 class _Painter:
     """Opens offenders and draws them, `each` pictures a kind."""
 
-    album: Album
+    album: ImageFiles
     each: int = field(kw_only=True)
 
     def offenders(self, findings: Sequence[Finding]) -> tuple[Offender, ...]:

@@ -19,7 +19,7 @@ from harness.records import (
     Turn,
     VisualPrompt,
 )
-from harness.requests.support import is_wordless, prompts_as_shown, volumes_as_shown, wants
+from harness.requests.support import is_wordless, prompt_fallbacks, volume_fallbacks, wants
 from harness.requests.template import fill, names
 from harness.tasks.spec import TaskSpec
 from harness.text.choices.reading import lettered
@@ -43,16 +43,16 @@ def build_request(
         prompts: The sample's visual prompts as the task gives them.
         prior: What the train split says; handed on only to models that take it.
     """
-    pointing = prompts_as_shown(task, prompts, sample, capabilities)
+    pointing = prompt_fallbacks(task, prompts, sample, capabilities)
     template = "" if is_wordless(task, pointing) else _prompt(task, sample)
-    words = fill(template, _shown_names(task, sample), where=sample.id)
+    words = fill(template, _template_values(task, sample), where=sample.id)
     pointed = pointing.apply(words)
-    slicing = volumes_as_shown(task, pointed.media, capabilities)
+    slicing = volume_fallbacks(task, pointed.media, capabilities)
     text = "" if task.asks == "embed" else slicing.marked(pointed.text)
     request = Request(
         kind=task.asks,
         wants=wants(task),
-        messages=(Turn(role="user", parts=_parts(text, slicing.shown())),),
+        messages=(Turn(role="user", parts=_parts(text, slicing.media_asked())),),
         visual_prompts=pointed.native,
         candidates=(pointed.text,) if task.asks == "embed" else _candidates(task, sample),
         choices=_choices(task, sample),
@@ -67,25 +67,25 @@ def build_request(
     return replace(
         request,
         sample_id=sample.id,
-        prior=_prior_as_shown(prior, pointed.crop) if "prior" in capabilities.takes else None,
-        target=_target_as_shown(sample.target, pointed.crop) if oracle else None,
+        prior=_cropped_prior(prior, pointed.crop) if "prior" in capabilities.takes else None,
+        target=_cropped_target(sample.target, pointed.crop) if oracle else None,
         oracle=_oracle(task, sample) if oracle else None,
     )
 
 
-def _shown_names(task: TaskSpec, sample: Sample) -> dict[str, str]:
+def _template_values(task: TaskSpec, sample: Sample) -> dict[str, str]:
     """Return what the prompt may name; of a retrieval task also the caption, which is half of what it asks about."""
     found = names(sample)
     return {**found, "caption": sample.target.answers[0]} if task.asks == "embed" and sample.target.answers else found
 
 
-def _prior_as_shown(prior: Prior | None, crop: Crop | None) -> Prior | None:
+def _cropped_prior(prior: Prior | None, crop: Crop | None) -> Prior | None:
     if prior is None or prior.mask is None or crop is None:
         return prior
     return replace(prior, mask=crops.crop_mask(prior.mask, crop))
 
 
-def _target_as_shown(target: Target, crop: Crop | None) -> Target:
+def _cropped_target(target: Target, crop: Crop | None) -> Target:
     return target if crop is None else crops.crop_target(target, crop)
 
 

@@ -9,8 +9,8 @@ from harness.records import (
     Sample,
     VisualPrompt,
 )
-from harness.requests.visual_prompt_fallbacks import Pointing
-from harness.requests.volume_slices import Slicing
+from harness.requests.visual_prompt_fallbacks import VisualPromptFallbacks
+from harness.requests.volume_slices import VolumeFallbacks
 from harness.tasks.spec import TaskSpec
 
 LEFT_OUT = "text_left_out"
@@ -51,39 +51,43 @@ def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, cap
         prompts: The sample's visual prompts as the task gives them; see `visual_prompts`.
     """
     lacks = [f"gives {want}" for want in wants(task) if want not in capabilities.gives]
-    pointing = prompts_as_shown(task, prompts, sample, capabilities)
-    slicing = volumes_as_shown(task, sample.media, capabilities)
-    lacks += _lacks_for_media(sample, capabilities) if slicing.name is None else _lacks_for_slices(slicing, pointing)
+    pointing = prompt_fallbacks(task, prompts, sample, capabilities)
+    slicing = volume_fallbacks(task, sample.media, capabilities)
+    lacks += (
+        _missing_for_media(sample, capabilities) if slicing.name is None else _missing_for_slices(slicing, pointing)
+    )
     wordless = is_wordless(task, pointing)
     if task.prompt and "text" not in capabilities.takes and not wordless:
         lacks.append("takes text")
-    lacks += pointing.lacking()
+    lacks += pointing.missing()
     missing = f"the task needs a model that {' and '.join(dict.fromkeys(lacks))}" if lacks else None
     left_out = (f"{LEFT_OUT}: {task.fallbacks[LEFT_OUT]}",) if wordless else ()
     return Support(missing=missing, fallbacks=(*pointing.used(), *slicing.used(), *left_out))
 
 
-def is_wordless(task: TaskSpec, pointing: Pointing) -> bool:
+def is_wordless(task: TaskSpec, pointing: VisualPromptFallbacks) -> bool:
     """Say whether a model that takes no words is asked by what it is shown alone: prompts that it takes as they are."""
-    shown = bool(pointing.prompts) and not pointing.used() and not pointing.lacking()
+    shown = bool(pointing.prompts) and not pointing.used() and not pointing.missing()
     return LEFT_OUT in task.fallbacks and "text" not in pointing.takes and shown
 
 
-def prompts_as_shown(
+def prompt_fallbacks(
     task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, capabilities: Capabilities
-) -> Pointing:
-    return Pointing(prompts=prompts, media=sample.media, fallbacks=task.fallbacks, takes=capabilities.takes)
+) -> VisualPromptFallbacks:
+    return VisualPromptFallbacks(
+        prompts=prompts, media=sample.media, fallbacks=task.fallbacks, takes=capabilities.takes
+    )
 
 
-def volumes_as_shown(task: TaskSpec, media: tuple[Media, ...], capabilities: Capabilities) -> Slicing:
-    return Slicing(media=media, fallbacks=task.fallbacks, capabilities=capabilities, wants=wants(task))
+def volume_fallbacks(task: TaskSpec, media: tuple[Media, ...], capabilities: Capabilities) -> VolumeFallbacks:
+    return VolumeFallbacks(media=media, fallbacks=task.fallbacks, capabilities=capabilities, wants=wants(task))
 
 
-def _lacks_for_slices(slicing: Slicing, pointing: Pointing) -> list[str]:
-    return slicing.lacking(pointed=len(pointing.prompts) > len(pointing.used_in_words()))
+def _missing_for_slices(slicing: VolumeFallbacks, pointing: VisualPromptFallbacks) -> list[str]:
+    return slicing.missing(pointed=len(pointing.prompts) > len(pointing.used_in_words()))
 
 
-def _lacks_for_media(sample: Sample, capabilities: Capabilities) -> list[str]:
+def _missing_for_media(sample: Sample, capabilities: Capabilities) -> list[str]:
     """Return what the sample's images and volumes need and the model does not take; `images` includes one image."""
     images = sum(media.kind == "image" for media in sample.media)
     lacks = []

@@ -12,7 +12,7 @@ KINDS: Mapping[type, Kind] = {Box: "box", Points: "point", Region: "region"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pointed:
+class ShownRequest:
     """What a request shows and says once everything is pointed at.
 
     Attributes:
@@ -29,7 +29,7 @@ class Pointed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pointing:
+class VisualPromptFallbacks:
     """The visual prompts of one sample, and what a task does with those that a model does not take.
 
     Attributes:
@@ -44,7 +44,7 @@ class Pointing:
     fallbacks: Mapping[str, str | float]
     takes: frozenset[str]
 
-    def lacking(self) -> list[str]:
+    def missing(self) -> list[str]:
         """Return what the model would have to take, as `takes region`, with the reason where a fallback fails."""
         lacks = []
         for prompt in self.prompts:
@@ -65,7 +65,7 @@ class Pointing:
         """Return the prompts whose fallback is words: they stand whatever is shown."""
         return [prompt for _, prompt in self._by("text")]
 
-    def apply(self, text: str) -> Pointed:
+    def apply(self, text: str) -> ShownRequest:
         """Return words, images and prompts for a model from which nothing is `lacking`.
 
         Args:
@@ -93,7 +93,7 @@ class Pointing:
                 drawn.append(_overlay(inside, style, len(drawn), media[0].size))
         if drawn:
             media = (replace(media[0], drawn=tuple(drawn)), *media[1:])
-        return Pointed(text=text, media=media, native=tuple(native), crop=crop)
+        return ShownRequest(text=text, media=media, native=tuple(native), crop=crop)
 
     def _fallback(self, prompt: VisualPrompt) -> str | None:
         """Return the fallback that is used for a prompt; None where the model takes it, or the task names none."""

@@ -69,7 +69,7 @@ APART = frozenset({"nll", "embedding", "masks"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slicing:
+class VolumeFallbacks:
     """What a task does with the volumes of one sample for one model.
 
     Attributes:
@@ -101,7 +101,7 @@ class Slicing:
         """Return how many images are shown; of a volume that cannot be read as many as the task wants."""
         wanted = self.fallbacks[self.name or ""]
         unread = sum(media.kind == "volume" and not media.size for media in self.media)
-        return len(self.shown()) + unread * (0 if wanted == ALL_SLICES else int(wanted) - 1)
+        return len(self.media_asked()) + unread * (0 if wanted == ALL_SLICES else int(wanted) - 1)
 
     def used(self) -> tuple[str, ...]:
         """Return the fallback that is used with its rule and way, as `name: value (rule, way)`."""
@@ -110,7 +110,7 @@ class Slicing:
         way = "one by one" if self.one_by_one else "together"
         return (f"{self.name}: {self.fallbacks[self.name]} ({RULE}, {way})",)
 
-    def lacking(self, *, pointed: bool) -> list[str]:
+    def missing(self, *, pointed: bool) -> list[str]:
         """Return what the model would have to take where slices cannot stand for the volume, with the reason.
 
         Args:
@@ -134,7 +134,7 @@ class Slicing:
             return f"needs a model that takes {shown} images at once to answer in words (its max_images is {most})"
         return "asks about each slice of one volume, and there are more images" if len(self.media) > 1 else None
 
-    def shown(self) -> tuple[Media, ...]:
+    def media_asked(self) -> tuple[Media, ...]:
         """Return the media with each volume replaced by its slices; as they are where nothing is replaced."""
         if self.name is None:
             return self.media
@@ -143,7 +143,7 @@ class Slicing:
 
     def marked(self, text: str) -> str:
         """Return the words with the mark of a volume repeated for each of its slices."""
-        several = len(self.shown()) - len(self.media) + 1
+        several = len(self.media_asked()) - len(self.media) + 1
         return text.replace(MARK, MARK * several, 1) if self.name is not None else text
 
 

@@ -13,7 +13,7 @@ BLOCK_BYTES = 1 << 16
 
 
 @dataclass(slots=True)
-class Journal:
+class AppendLog:
     """Lines are written and flushed at once, and fsynced by a small time budget.
 
     A line is whole or absent: one that the disk refuses is taken back, one that a kill tore is cut off by `open`.

@@ -22,7 +22,7 @@ from harness.errors import DataError, SpecError
 from harness.records import Json, Prediction
 from harness.records.atomic_files import write_atomically, write_bytes_atomically
 from harness.records.codec import canonical, prediction_from_json
-from harness.runs.append_log import Journal
+from harness.runs.append_log import AppendLog
 
 SCHEMA = 1
 STATUS_EVERY_SECONDS = 1.0
@@ -51,8 +51,8 @@ class RunStore:
     """
 
     path: Path
-    predictions: Journal = field(init=False)
-    events: Journal = field(init=False)
+    predictions: AppendLog = field(init=False)
+    events: AppendLog = field(init=False)
     offsets: dict[bytes, int] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
     repairs: list[str] = field(default_factory=list)
@@ -61,8 +61,8 @@ class RunStore:
     _reader: BinaryIO | None = None
 
     def __post_init__(self) -> None:
-        self.predictions = Journal(self.path / "predictions" / "predictions.jsonl")
-        self.events = Journal(self.path / "events.jsonl")
+        self.predictions = AppendLog(self.path / "predictions" / "predictions.jsonl")
+        self.events = AppendLog(self.path / "events.jsonl")
 
     def open(self, run: Mapping[str, Json]) -> None:
         """Lock the directory, hold its `run.json` against `run`, and index what is finished.

@@ -9,7 +9,7 @@ from harness.tasks.spec import MetricUse, TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Lacking:
+class MissingMetric:
     """A metric of a task that needs something this machine does not have."""
 
     metric: str
@@ -18,7 +18,7 @@ class Lacking:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class UsableMetric:
     """A metric, and how another process finds it.
 
     Attributes:
@@ -31,16 +31,16 @@ class Row:
 
 
 @dataclass(slots=True)
-class Available:
+class UsableMetrics:
     """The metrics of a task that are computed, in the task's order.
 
     Attributes:
         rows: A protocol that stands in for another bears its own name.
-        lacking: What is missing for the others.
+        missing: What is missing for the others.
     """
 
-    rows: list[Row] = field(default_factory=list)
-    lacking: list[Lacking] = field(default_factory=list)
+    rows: list[UsableMetric] = field(default_factory=list)
+    missing: list[MissingMetric] = field(default_factory=list)
 
     @property
     def metrics(self) -> list[Metric]:
@@ -50,12 +50,12 @@ class Available:
     def add(self, metric: Metric, use: MetricUse) -> None:
         """Add a row, unless it stands there already in its own right or for another protocol."""
         if all((metric.name, metric.protocol) != (other.name, other.protocol) for other in self.metrics):
-            self.rows.append(Row(metric, use))
+            self.rows.append(UsableMetric(metric, use))
 
 
-def available_metrics(task: TaskSpec) -> Available:
+def usable_metrics(task: TaskSpec) -> UsableMetrics:
     """Return the task's metrics that can be computed here."""
-    found = Available()
+    found = UsableMetrics()
     for use in task.metrics:
         metric = load_metric(use, task.folder)
         missing = None if metric.resource is None else metric.resource.missing(metric.bound)
@@ -69,5 +69,5 @@ def available_metrics(task: TaskSpec) -> Available:
                 bind(find(metric.name, instead), {}, metric.name), MetricUse(metric=metric.name, protocol=instead)
             )
             reason += f"; scored by protocol {instead} instead"
-        found.lacking.append(Lacking(metric.name, reason, missing.remedy))
+        found.missing.append(MissingMetric(metric.name, reason, missing.remedy))
     return found

@@ -27,7 +27,7 @@ class Bounds:
 
 
 @dataclass(slots=True)
-class Spread:
+class BoundsSample:
     """At most MOST different samples of a task, those with the smallest sha256 of their id: the same in any order."""
 
     _kept: list[tuple[int, str]] = field(default_factory=list)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import Prediction, Sample, Score
-from harness.scoring.availability import Row
+from harness.scoring.availability import UsableMetric
 from harness.scoring.score import score
 from harness.tasks.plug_ins import load_metric
 from harness.tasks.spec import MetricUse
@@ -22,7 +22,7 @@ WORTH_SECONDS = 15.0
 
 
 def score_all(
-    rows: Sequence[Row], asked: Iterable[Asked], count: int, folder: Path, *, cores: int | None = None
+    rows: Sequence[UsableMetric], asked: Iterable[Asked], count: int, folder: Path, *, cores: int | None = None
 ) -> Iterator[tuple[Asked, list[Score | None]]]:
     """Yield every prediction, in the order given, with its score under every row; the scores do not depend on cores.
 
@@ -62,13 +62,13 @@ def _cores() -> int:
     return int(cpu_count())
 
 
-def _scored(rows: Sequence[Row], asked: Asked) -> list[Score | None]:
+def _scored(rows: Sequence[UsableMetric], asked: Asked) -> list[Score | None]:
     sample, repeat, prediction = asked
     return [score(row.metric, sample, repeat, prediction) for row in rows]
 
 
 def _on_all_cores(
-    rows: Sequence[Row], chunks: Iterable[list[Asked]], folder: Path, cores: int
+    rows: Sequence[UsableMetric], chunks: Iterable[list[Asked]], folder: Path, cores: int
 ) -> Iterator[tuple[Asked, list[Score | None]]]:
     from joblib import Parallel, delayed
 

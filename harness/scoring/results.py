@@ -11,7 +11,6 @@ from typing import Any
 from harness.metrics.metric import Metric
 from harness.records import PREDICTION_STATUSES, Json, Result, Score
 from harness.records.atomic_files import write_atomically
-from harness.runs.cells import StoredCell
 from harness.scoring.aggregate import aggregate
 from harness.tasks.spec import GroupSpec, TaskSpec
 
@@ -61,16 +60,33 @@ def aggregate_metric(task: TaskSpec, metric: Metric, scores: Iterable[Score]) ->
 
 
 def task_block(
-    task: TaskSpec, cell: StoredCell, tally: Tally, rows: Sequence[Mapping[str, Json]], wording: str | None
+    task: TaskSpec,
+    tally: Tally,
+    rows: Sequence[Mapping[str, Json]],
+    *,
+    samples: int,
+    fallbacks: Sequence[str],
+    data_digest: str,
+    wording: str | None,
 ) -> dict[str, Json]:
-    """Return a cell; `wording` stands in it where the task could have been asked in other words."""
-    wanted = cell.samples * task.repeats
+    """Return what `results.json` says of one task.
+
+    Args:
+        task: The task.
+        tally: What became of its samples.
+        rows: Its rows, one a number.
+        samples: How many take part.
+        fallbacks: Those that the model needed, as `name: value`.
+        data_digest: Of the manifest.
+        wording: Which words the task was asked in, where it could have been asked in others; else None.
+    """
+    wanted = samples * task.repeats
     order = [*PREDICTION_STATUSES, "not_run"]
     return {
         "version": task.version,
         "task_digest": task.digest,
-        "data_digest": cell.data_digest,
-        "fallbacks": list(cell.fallbacks),
+        "data_digest": data_digest,
+        "fallbacks": list(fallbacks),
         **({} if wording is None else {"wording": wording}),
         "wanted": wanted,
         "coverage": tally.coverage(wanted),

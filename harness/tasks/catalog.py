@@ -20,7 +20,7 @@ COMBINES: tuple[Literal["none", "macro"], ...] = ("none", "macro")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CatalogEntry:
     """A task as far as its file's head tells."""
 
     name: str
@@ -37,7 +37,7 @@ class Catalog:
         groups: By group name, in alphabetical order.
     """
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, CatalogEntry]
     groups: Mapping[str, GroupSpec]
 
     def load(self, name: str) -> TaskSpec:
@@ -101,7 +101,7 @@ def index(task_paths: Sequence[Path] = ()) -> Catalog:
     """
     faults = Faults()
     files = dict.fromkeys(file for folder in task_folders(task_paths) for file in sorted(folder.rglob("*.yaml")))
-    entries: dict[str, Entry] = {}
+    entries: dict[str, CatalogEntry] = {}
     for file in files:
         if file.name != GROUPS_FILE and not file.name.startswith("_"):
             _enter(file, entries, faults)
@@ -124,7 +124,7 @@ def check_file(path: Path) -> list[str]:
     return faults.lines()
 
 
-def _enter(file: Path, entries: dict[str, Entry], faults: Faults) -> None:
+def _enter(file: Path, entries: dict[str, CatalogEntry], faults: Faults) -> None:
     before = len(faults.found)
     heads = read_heads(file, frozenset({"task", "title"}), faults)
     if "task" not in heads:
@@ -139,7 +139,7 @@ def _enter(file: Path, entries: dict[str, Entry], faults: Faults) -> None:
             at.file, at.line, f"task: the name '{at.value}' is taken by {entries[at.value].file}; choose another"
         )
     else:
-        entries[at.value] = Entry(name=at.value, title=_title(file, heads, faults), file=file)
+        entries[at.value] = CatalogEntry(name=at.value, title=_title(file, heads, faults), file=file)
 
 
 def _title(file: Path, heads: Mapping[str, Node], faults: Faults) -> str:
@@ -170,7 +170,9 @@ def _read_groups(file: Path, faults: Faults) -> list[tuple[GroupSpec, Table]]:
     return found
 
 
-def _enter_groups(file: Path, entries: Mapping[str, Entry], groups: dict[str, GroupSpec], faults: Faults) -> None:
+def _enter_groups(
+    file: Path, entries: Mapping[str, CatalogEntry], groups: dict[str, GroupSpec], faults: Faults
+) -> None:
     for group, table in _read_groups(file, faults):
         at = table.node
         if group.name in entries:

@@ -93,7 +93,7 @@ def load_row(reference: str, folder: Path) -> tuple["Metric", PlugIn]:
 
     found, plug_in = load_object(reference, folder)
     if not isinstance(found, Metric):
-        raise SpecError(f"'{reference}': expected a harness.metrics.Metric, got {type(found).__name__}")
+        raise SpecError(f"'{reference}': expected a harness.Metric, got {type(found).__name__}")
     return found, plug_in
 
 
@@ -142,5 +142,5 @@ def find_reader(name: str, folder: Path) -> tuple["Reader", PlugIn | None]:
         return READERS[name], None
     found, plug_in = load_object(name, folder)
     if not isinstance(found, Reader):
-        raise SpecError(f"'{name}': expected a harness.data.releases.reader.Reader, got {type(found).__name__}")
+        raise SpecError(f"'{name}': expected a harness.Reader, got {type(found).__name__}")
     return found, plug_in

@@ -1,12 +1,15 @@
 """A task's data, prepared: its release read into a manifest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.data.manifest import Prepared, prepare
+from harness.data.manifest import Prepared, Progress, prepare
+from harness.data.releases.reader import ReleaseRequest
 from harness.data.roots import PHANTOM, DataRoots
-from harness.tasks.spec import TaskSpec
+from harness.imaging.windowing import Window
+from harness.tasks.plug_ins import load_reader
+from harness.tasks.spec import Release, TaskSpec
 
 Notice = Callable[[str], None]
 
@@ -22,7 +25,7 @@ def prepare_task(
         if samples % 10_000 == 0 and samples:
             notice(f"preparing {name}: {samples:,} samples")
 
-    prepared = prepare(
+    prepared = prepare_release(
         release,
         dataset=task.dataset,
         window=task.window,
@@ -35,3 +38,39 @@ def prepare_task(
     if expected not in (None, prepared.samples):
         notice(f"{task.task}: expected {expected:,} samples of the release, found {prepared.samples:,}")
     return prepared
+
+
+def prepare_release(
+    release: Release,
+    *,
+    dataset: str,
+    window: Window | None,
+    roots: Sequence[Path],
+    cache: Path,
+    progress: Progress | None = None,
+    folder: Path | None = None,
+) -> Prepared:
+    """Prepare the part of a release that a task file names.
+
+    Args:
+        release: The `release` section of a task.
+        dataset: First part of every sample id.
+        window: Which grey values become 0 and 255 in images of more than 8 bits.
+        roots: Data roots; the first that holds the release's folders is read, and never written to.
+        cache: Folder for all that is written.
+        progress: Told after each sample, or once when a manifest is reused.
+        folder: Where a reader of the task's own is looked for: `TaskSpec.folder`.
+    Raises:
+        SpecError: There is no such reader; otherwise as `harness.data.manifest.prepare`.
+    """
+    request = ReleaseRequest(
+        dataset=dataset,
+        split=release.split,
+        subset=release.subset,
+        where=release.where,
+        options=release.options,
+        window=window,
+    )
+    plug_in = None if release.plug_in is None else release.plug_in.sha256
+    reader = load_reader(release, folder or Path())
+    return prepare(reader, request, roots=roots, cache=cache, plug_in=plug_in, progress=progress)

@@ -30,7 +30,7 @@ _VERSION = re.compile(rb"WordNet (\d+(?:\.\d+)?) Copyright")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WordNetFolder:
     """A complete WordNet on this machine.
 
     Attributes:
@@ -59,24 +59,24 @@ class Place:
             return False
 
 
-def find(cache_folder: Path) -> Place | None:
+def find(cache_folder: Path) -> WordNetFolder | None:
     """Return the first complete WordNet: nltk's data path, then the cache, then Debian's; None where there is none."""
     return next((place for place in _places(cache_folder) if place.is_complete()), None)
 
 
-def _places(cache_folder: Path) -> Iterator[Place]:
+def _places(cache_folder: Path) -> Iterator[WordNetFolder]:
     import nltk.data
 
     for folder in nltk.data.path:
         corpora = Path(folder).expanduser() / "corpora"
-        yield Place("nltk data", corpora / FOLDER)
-        yield Place("nltk data", corpora / f"{FOLDER}.zip")
-    yield Place("cache", cache_folder / FOLDER)
-    yield Place("Debian", DEBIAN)
+        yield WordNetFolder("nltk data", corpora / FOLDER)
+        yield WordNetFolder("nltk data", corpora / f"{FOLDER}.zip")
+    yield WordNetFolder("cache", cache_folder / FOLDER)
+    yield WordNetFolder("Debian", DEBIAN)
 
 
 @cache
-def identity(place: Place) -> dict[str, str]:
+def identity(place: WordNetFolder) -> dict[str, str]:
     """Return what is written beside a number: the version WordNet states of itself and a digest of `FILES`.
 
     The digest is of names and bytes, so it is the same wherever the files lie.
@@ -109,7 +109,7 @@ class WordNet:
 
 
 @cache
-def open_word_net(place: Place) -> WordNet:
+def open_word_net(place: WordNetFolder) -> WordNet:
     """Return the WordNet at `place`; it is read once per process.
 
     Raises:
@@ -131,7 +131,7 @@ def open_word_net(place: Place) -> WordNet:
         ) from error
 
 
-def _reader(place: Place) -> Any:
+def _reader(place: WordNetFolder) -> Any:
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
     from nltk.data import ZipFilePathPointer
 

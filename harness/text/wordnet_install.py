@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.errors import DataError
 from harness.text import wordnet
-from harness.text.wordnet import Place
+from harness.text.wordnet import WordNetFolder
 
 PACKAGE = "wordnet-base"
 _SECONDS = 300
@@ -18,7 +18,7 @@ _KNOWN_SYNONYMS = ("tumor", "neoplasm")
 """A word and one of its synonyms, to see that the copy can be read."""
 
 
-def set_up(cache_folder: Path, say: Callable[[str], None]) -> Place:
+def set_up(cache_folder: Path, say: Callable[[str], None]) -> WordNetFolder:
     """Return the WordNet of this machine, brought into the cache if there is none yet; `say` hears what is done.
 
     Nothing is written but the folder `wordnet` of the cache, in one step, and no rights beyond the user's are needed.
@@ -47,25 +47,25 @@ def set_up(cache_folder: Path, say: Callable[[str], None]) -> Place:
     )
 
 
-def _from_nltk(folder: Path) -> Place:
+def _from_nltk(folder: Path) -> WordNetFolder:
     """Return what nltk's own downloader brings into `folder`."""
     from nltk.downloader import Downloader
 
     with redirect_stderr(io.StringIO()):  # it repeats there what it raises
         Downloader().download("wordnet", download_dir=str(folder), quiet=True, raise_on_error=True)
     corpora = folder / "corpora"
-    found = (Place("nltk data", path) for path in (corpora / wordnet.FOLDER, corpora / f"{wordnet.FOLDER}.zip"))
+    found = (WordNetFolder("nltk data", path) for path in (corpora / wordnet.FOLDER, corpora / f"{wordnet.FOLDER}.zip"))
     return _complete(next((place for place in found if place.path.exists()), None))
 
 
-def _from_debian(folder: Path) -> Place:
+def _from_debian(folder: Path) -> WordNetFolder:
     """Return what Debian's package holds, downloaded and unpacked below `folder`; nothing is installed."""
     _run("apt-get", "download", PACKAGE, folder=folder)
     archive = next(folder.glob("*.deb"), None)
     if archive is None:
         raise DataError("apt-get download brought no package")
     _run("dpkg-deb", "--extract", archive.name, "unpacked", folder=folder)
-    return _complete(Place("Debian", folder / "unpacked" / wordnet.DEBIAN.relative_to("/")))
+    return _complete(WordNetFolder("Debian", folder / "unpacked" / wordnet.DEBIAN.relative_to("/")))
 
 
 def _run(*words: str, folder: Path) -> None:
@@ -76,15 +76,15 @@ def _run(*words: str, folder: Path) -> None:
         )
 
 
-def _complete(place: Place | None) -> Place:
+def _complete(place: WordNetFolder | None) -> WordNetFolder:
     if place is None or not place.is_complete():
         raise DataError("nothing came, or not all of its files")
     return place
 
 
-def _keep(place: Place, cache_folder: Path) -> Place:
+def _keep(place: WordNetFolder, cache_folder: Path) -> WordNetFolder:
     """Return the copy of `place` in the cache, after a look into it."""
-    kept = Place("cache", cache_folder / wordnet.FOLDER)
+    kept = WordNetFolder("cache", cache_folder / wordnet.FOLDER)
     with tempfile.TemporaryDirectory(dir=cache_folder, prefix="wordnet-") as folder:
         copy = Path(folder) / wordnet.FOLDER
         copy.mkdir()

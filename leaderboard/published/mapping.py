@@ -26,7 +26,7 @@ SELECTOR_KEYS = ("where", "except", "unmapped", *TEXT_KEYS, "stratum", "n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PublishedPlace:
     """Where a published cell stands, in the words of results.json.
 
     Attributes:
@@ -65,7 +65,7 @@ class Placed:
     """A published cell with its place, or with the reason why it has none."""
 
     cell: PublishedCell
-    place: Place | None
+    place: PublishedPlace | None
     unmapped: str | None
 
 
@@ -85,7 +85,7 @@ class PrintedMean:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class PublishedFamily:
     """A heading of the board: its places in order, each with its title."""
 
     name: str
@@ -103,7 +103,7 @@ class Published:
         means: The printed means with their members.
     """
 
-    families: tuple[Family, ...]
+    families: tuple[PublishedFamily, ...]
     cells: tuple[Placed, ...]
     means: tuple[PrintedMean, ...]
 
@@ -142,7 +142,7 @@ class _Selector:
         said = {key: words.of(cell) for key, words in self.words.items()}
         word = {key: said[key] or "" for key in REQUIRED_KEYS}
         remark = None if self.words["setting"].field == "note" else cell.note
-        place = Place(
+        place = PublishedPlace(
             place=word["place"],
             metric=word["metric"],
             name=said["name"] or word["metric"],
@@ -203,8 +203,8 @@ def place_published(cells: Sequence[PublishedCell], path: Path = MAPPING) -> Pub
     return Published(families, placed, means)
 
 
-def _read_families(table: Table) -> tuple[Family, ...]:
-    families: list[Family] = []
+def _read_families(table: Table) -> tuple[PublishedFamily, ...]:
+    families: list[PublishedFamily] = []
     seen: set[str] = set()
     for item in table.tables("places", ("family", "about", "of")):
         titles = item.table("of", None)
@@ -213,7 +213,7 @@ def _read_families(table: Table) -> tuple[Family, ...]:
                 titles.fault(name, "stands in two families; keep one of them")
         seen |= set(titles.items)
         named = {name: titles.text(name) for name in titles.items}
-        families.append(Family(item.text("family"), item.text("about"), named))
+        families.append(PublishedFamily(item.text("family"), item.text("about"), named))
     return tuple(families)
 
 

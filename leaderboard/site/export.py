@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from leaderboard.cells import Cell
+from leaderboard.cells import BoardCell
 from leaderboard.published.mapping import Published
 from leaderboard.published.means import MeanCheck
 
@@ -20,7 +20,7 @@ COLUMNS = (
 )
 
 
-def record(cell: Cell) -> dict[str, Any]:
+def record(cell: BoardCell) -> dict[str, Any]:
     """Return one cell as flat JSON; values natural, as results.json has them."""
     low, high = cell.interval or (None, None)
     return {
@@ -57,7 +57,7 @@ def record(cell: Cell) -> dict[str, Any]:
     }
 
 
-def as_csv(cells: Sequence[Cell]) -> str:
+def as_csv(cells: Sequence[BoardCell]) -> str:
     """Return the cells as CSV; text that a spreadsheet would take for a formula begins with an apostrophe."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS)
@@ -73,7 +73,7 @@ def harmless(value: Any) -> Any:
 
 
 def as_json(
-    cells: Sequence[Cell], published: Published, means: Sequence[MeanCheck], left_out: Sequence[tuple[str, str]]
+    cells: Sequence[BoardCell], published: Published, means: Sequence[MeanCheck], left_out: Sequence[tuple[str, str]]
 ) -> str:
     """Return everything the pages are made of as one JSON document."""
     document = {

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from leaderboard.cells import Cell, table_name
+from leaderboard.cells import BoardCell, table_name
 from leaderboard.published.mapping import Placed, Published
 from leaderboard.published.means import CountCheck, MeanCheck
 from leaderboard.site.tables import BoardTable, Chapter, Column
@@ -127,7 +127,7 @@ def task_page(place: str, phantom: bool) -> str:
     return f"{TASK_FOLDER}/{slug(place)}{'.phantom' if phantom else ''}.html"
 
 
-def value_text(cell: Cell, digits: int) -> str:
+def value_text(cell: BoardCell, digits: int) -> str:
     """Return a value as the board shows it: percent for shares, padded so that the points of a column align."""
     if cell.value is None:
         return "–"
@@ -137,7 +137,7 @@ def value_text(cell: Cell, digits: int) -> str:
     return f"{value:.{cell.digits}f}{point}{FIGURE_SPACE * max(0, missing)}"
 
 
-def interval_text(cell: Cell) -> str:
+def interval_text(cell: BoardCell) -> str:
     """Return a 95 % interval in the unit of its value; empty where there is none."""
     if cell.interval is None:
         return ""
@@ -146,7 +146,7 @@ def interval_text(cell: Cell) -> str:
     return f"{low:.{digits}f}–{high:.{digits}f}"
 
 
-def strip(cell: Cell | None) -> Markup:
+def strip(cell: BoardCell | None) -> Markup:
     """Return a small picture of a share and its interval between 0 and 1; its numbers stand beside it in words."""
     if cell is None or cell.value is None or cell.unit != "share":
         return Markup("")

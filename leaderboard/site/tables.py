@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from leaderboard.cells import Cell, Row, Unit
-from leaderboard.published.mapping import Family
+from leaderboard.cells import BoardCell, BoardRow, Unit
+from leaderboard.published.mapping import PublishedFamily
 
 BOUNDS = {"baseline:oracle": "ceiling", "baseline:random": "random", "baseline:empty": "floor"}
 """Baselines that stand in a table's head instead of in a line of their own."""
@@ -44,11 +44,11 @@ class Column:
 class Line:
     """One line of a table: a row's cells, None where it has no number in a column."""
 
-    row: Row
-    cells: tuple[Cell | None, ...]
+    row: BoardRow
+    cells: tuple[BoardCell | None, ...]
 
     @property
-    def first(self) -> Cell | None:
+    def first(self) -> BoardCell | None:
         """The first cell with something in it."""
         return next((cell for cell in self.cells if cell is not None), None)
 
@@ -71,7 +71,7 @@ class BoardTable:
     place: str
     protocol: str
     columns: tuple[Column, ...]
-    bounds: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+    bounds: tuple[tuple[str, tuple[BoardCell | None, ...]], ...]
     lines: tuple[Line, ...]
 
     @property
@@ -85,7 +85,7 @@ class BoardTable:
         cells = [cell for line in self.lines for cell in line.cells if cell is not None]
         return any(cell.row.source == "reproduced" and cell.unsupported is None for cell in cells)
 
-    def lacks_n(self, column: int) -> bool:
+    def has_no_n(self, column: int) -> bool:
         """Return whether a column's published numbers have no known n while those of another column have one."""
         if self.columns[column].n is not None or all(other.n is None for other in self.columns):
             return False
@@ -102,7 +102,7 @@ class BoardTable:
         if not chosen:
             return None
 
-        def pick(cells: Sequence[Cell | None]) -> tuple[Cell | None, ...]:
+        def pick(cells: Sequence[BoardCell | None]) -> tuple[BoardCell | None, ...]:
             return tuple(cells[index] for index in chosen)
 
         lines = tuple(Line(line.row, cells) for line in self.lines if any(cells := pick(line.cells)))
@@ -144,7 +144,7 @@ class Section:
     place: str
     title: str
     tables: tuple[BoardTable, ...]
-    unsupported: tuple[Cell, ...]
+    unsupported: tuple[BoardCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Chapter:
     sections: tuple[Section, ...]
 
 
-def chapters(families: Sequence[Family], cells: Sequence[Cell]) -> list[Chapter]:
+def chapters(families: Sequence[PublishedFamily], cells: Sequence[BoardCell]) -> list[Chapter]:
     """Return the families that have cells, each with its tasks in order; the last family takes tasks of none.
 
     Args:
@@ -177,7 +177,7 @@ def chapters(families: Sequence[Family], cells: Sequence[Cell]) -> list[Chapter]
     return found
 
 
-def _section(place: str, title: str, cells: Sequence[Cell]) -> Section:
+def _section(place: str, title: str, cells: Sequence[BoardCell]) -> Section:
     chosen = [cell for cell in cells if cell.place == place]
     unsupported = tuple(cell for cell in chosen if not cell.protocol)
     numbers = sorted((cell for cell in chosen if cell.protocol), key=lambda cell: cell.order)
@@ -189,12 +189,12 @@ def _section(place: str, title: str, cells: Sequence[Cell]) -> Section:
     return Section(place, title, tables, unsupported)
 
 
-def _table(place: str, protocol: str, cells: Sequence[Cell], unsupported: Sequence[Cell]) -> BoardTable:
+def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: Sequence[BoardCell]) -> BoardTable:
     counts = {(_identity(cell), cell.n) for cell in cells if cell.row.source == "published" and cell.n}
     bases = {(cell.metric, cell.basis) for cell in cells if cell.basis}
     several = Counter(metric for metric, _ in bases)
 
-    def column(cell: Cell) -> Column:
+    def column(cell: BoardCell) -> Column:
         return Column(
             metric=cell.metric,
             name=cell.name,
@@ -208,11 +208,11 @@ def _table(place: str, protocol: str, cells: Sequence[Cell], unsupported: Sequen
 
     columns = tuple(dict.fromkeys(column(cell) for cell in cells))
     rows = dict.fromkeys(cell.row for cell in cells)
-    placed: dict[tuple[Row, Column], Cell] = {}
+    placed: dict[tuple[BoardRow, Column], BoardCell] = {}
     for cell in cells:
         placed.setdefault((cell.row, column(cell)), cell)
     lines: list[Line] = []
-    bounds: dict[str, tuple[Cell | None, ...]] = {}
+    bounds: dict[str, tuple[BoardCell | None, ...]] = {}
     for row in rows:
         found = tuple(placed.get((row, column)) for column in columns)
         if row.source == "reproduced" and row.model in BOUNDS:
@@ -244,16 +244,16 @@ def _merged(lines: Sequence[Line]) -> list[Line]:
     return joined
 
 
-def _same_run(row: Row, other: Row) -> bool:
+def _same_run(row: BoardRow, other: BoardRow) -> bool:
     return row.source == other.source == "published" and replace(row, printed_in=()) == replace(other, printed_in=())
 
 
-def _agree(cells: Sequence[Cell | None], others: Sequence[Cell | None]) -> bool:
+def _agree(cells: Sequence[BoardCell | None], others: Sequence[BoardCell | None]) -> bool:
     pairs = zip(cells, others, strict=True)
     return all(cell is None or other is None or cell.value == other.value for cell, other in pairs)
 
 
-def _identity(cell: Cell) -> tuple[object, ...]:
+def _identity(cell: BoardCell) -> tuple[object, ...]:
     return cell.metric, cell.name, cell.mean, cell.over, cell.stratum
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from harness.errors import DataError
 from harness.records import Json
-from reference_model.checkpoints.atomic_folders import SCHEMA, read_json, whole, write_json
+from reference_model.checkpoints.atomic_folders import SCHEMA, atomic_folder, read_json, write_json
 from reference_model.config import ModelConfig, read_config
 from reference_model.inputs.conversation import Tokenizer
 from reference_model.inputs.tokenizers import PretrainedTokenizer, SavedTokenizer, WordTokenizer
@@ -80,7 +80,7 @@ def save_model(folder: Path, model: PixelGroundingModel, about: About, *, half: 
         about: Goes beside the weights.
         half: Store numbers in 16 bits; routers stay in single precision.
     """
-    with whole(folder) as partial:
+    with atomic_folder(folder) as partial:
         save_file(_tensors(model, half=half), partial / WEIGHTS)
         write_about(partial, about)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.errors import SpecError
 from harness.records import Json
-from reference_model.checkpoints.atomic_folders import SCHEMA, read_json, whole, write_json
+from reference_model.checkpoints.atomic_folders import SCHEMA, atomic_folder, read_json, write_json
 from reference_model.checkpoints.checkpoint import check_names, read_tensors
 
 STATE, TRAINED, OPTIMIZER = "state.json", "trained.safetensors", "optimizer.safetensors"
@@ -38,7 +38,7 @@ def save_step(
     folder: Path, progress: Progress, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> None:
     """Write the state of a stage below `folder`, then remove older ones."""
-    with whole(folder / f"step-{progress.step:06}") as partial:
+    with atomic_folder(folder / f"step-{progress.step:06}") as partial:
         save_file({name: parameter.detach().contiguous() for name, parameter in trained.items()}, partial / TRAINED)
         save_file(_optimizer_tensors(trained, optimizer), partial / OPTIMIZER)
         write_json(partial / STATE, {"schema": SCHEMA, "step": progress.step, "settings": dict(progress.settings)})

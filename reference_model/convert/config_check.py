@@ -13,7 +13,7 @@ CONFIG = "config.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class ConfigNumber:
     """What a key should say, wherever it stands; a file without the key says nothing against it."""
 
     key: str
@@ -21,7 +21,7 @@ class Number:
     section: str = ""
 
 
-def language_numbers(config: ModelConfig) -> tuple[Number, ...]:
+def language_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
     """Return the numbers of LLaMA, at the top of a file or in the section of LLaVA's port for texts."""
     language = config.language
     numbers = {
@@ -37,27 +37,29 @@ def language_numbers(config: ModelConfig) -> tuple[Number, ...]:
         "mm_projector_type": "mlp2x_gelu",
         "projector_hidden_act": "gelu",
     }
-    return tuple(Number(key, value, section) for key, value in numbers.items() for section in ("", "text_config"))
+    return tuple(ConfigNumber(key, value, section) for key, value in numbers.items() for section in ("", "text_config"))
 
 
-def expert_numbers(config: ModelConfig) -> tuple[Number, ...]:
+def expert_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
     """Return the numbers of MedPLIB's experts."""
     moe, layers = config.moe, config.language.layers
     return (
-        Number("num_experts", [moe.experts] * layers, "moe"),
-        Number("top_k_experts", moe.top_k, "moe"),
-        Number("use_residual", False, "moe"),
-        Number("moe_layers_idx", list(range(layers)), "moe"),
+        ConfigNumber("num_experts", [moe.experts] * layers, "moe"),
+        ConfigNumber("top_k_experts", moe.top_k, "moe"),
+        ConfigNumber("use_residual", False, "moe"),
+        ConfigNumber("moe_layers_idx", list(range(layers)), "moe"),
     )
 
 
-def tower_numbers(config: ModelConfig) -> tuple[Number, ...]:
+def tower_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
     """Return the numbers of CLIP's tower for images: alone, or in a section beside that for texts."""
     numbers = {"num_attention_heads": config.vision.heads, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
-    return tuple(Number(key, value, section) for key, value in numbers.items() for section in ("", "vision_config"))
+    return tuple(
+        ConfigNumber(key, value, section) for key, value in numbers.items() for section in ("", "vision_config")
+    )
 
 
-def check_numbers(place: Path, numbers: Sequence[Number], preset: str) -> None:
+def check_numbers(place: Path, numbers: Sequence[ConfigNumber], preset: str) -> None:
     """Compare the `config.json` of a folder with a preset; a checkpoint without one is not compared.
 
     Raises:
@@ -70,7 +72,7 @@ def check_numbers(place: Path, numbers: Sequence[Number], preset: str) -> None:
         raise together(faults, DataError)
 
 
-def _faults(file: Path, document: Mapping[str, Json], numbers: Sequence[Number], preset: str) -> Iterator[str]:
+def _faults(file: Path, document: Mapping[str, Json], numbers: Sequence[ConfigNumber], preset: str) -> Iterator[str]:
     for number in numbers:
         section = document.get(number.section) if number.section else document
         if not isinstance(section, Mapping) or number.key not in section:

@@ -9,14 +9,14 @@ import torch
 
 from harness.errors import DataError, SpecError
 from harness.records import Json
-from reference_model.checkpoints.atomic_folders import whole
+from reference_model.checkpoints.atomic_folders import atomic_folder
 from reference_model.checkpoints.checkpoint import WEIGHTS, About, write_about
 from reference_model.config import ModelConfig
 from reference_model.convert import config_check, layouts
 from reference_model.convert.checkpoint_files import Checkpoint, open_checkpoint
-from reference_model.convert.tensor_map import Plan, Source, make_plan
+from reference_model.convert.tensor_map import Source, TensorMap, make_plan
 from reference_model.convert.tokenizer import FoundTokenizer, read_tokenizer
-from reference_model.convert.writing import Entry, Precision, Told, entries, write_tensors
+from reference_model.convert.writing import Precision, TensorEntry, Told, entries, write_tensors
 from reference_model.modeling.build import build_model, special_tokens
 
 NEW_PARTS = ("region.*", "projector.*")
@@ -57,8 +57,8 @@ class Conversion:
     """
 
     about: About
-    plan: Plan
-    written: tuple[Entry, ...]
+    plan: TensorMap
+    written: tuple[TensorEntry, ...]
     tokenizer: FoundTokenizer
 
     @property
@@ -77,7 +77,7 @@ class Conversion:
             DataError: A number does not fit its precision.
         """
         _check_room(out, self.size)
-        with whole(out) as partial:
+        with atomic_folder(out) as partial:
             write_tensors(partial / WEIGHTS, self.written, told)
             write_about(partial, self.about)
 
@@ -176,7 +176,7 @@ def _check_room(out: Path, size: int) -> None:
         raise SpecError(f"{out}: expected {size / 1e9:.1f} GB of free disk for the weights, found {free / 1e9:.1f} GB")
 
 
-def _origin(config: ModelConfig, sources: Collection[Source], plan: Plan) -> Mapping[str, Json]:
+def _origin(config: ModelConfig, sources: Collection[Source], plan: TensorMap) -> Mapping[str, Json]:
     """Return what the model folder tells of the files: names and bytes, not where they lay."""
     read = {
         source.option: {file.name: file.stat().st_size for file in _read_of(source.checkpoint)} for source in sources

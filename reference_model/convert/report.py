@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from reference_model.convert.conversion import Conversion
 from reference_model.convert.tensor_map import Move, alike
-from reference_model.convert.writing import Entry
+from reference_model.convert.writing import TensorEntry
 from reference_model.modeling.build import special_tokens
 
 DRAWN = "(drawn)"
@@ -18,7 +18,7 @@ def as_text(conversion: Conversion) -> str:
 
 
 def _table(conversion: Conversion) -> Iterator[str]:
-    rows: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    rows: dict[tuple[str, str], list[TensorEntry]] = defaultdict(list)
     for entry in conversion.written:
         rows[entry.made_of.option if isinstance(entry.made_of, Move) else DRAWN, entry.name.partition(".")[0]].append(
             entry
@@ -34,7 +34,7 @@ def _row(*cells: object) -> str:
     return f"{texts[0]:<12} {texts[1]:<14} {texts[2]:>8} {texts[3]:>16} {texts[4]:>16}"
 
 
-def _sums(found: list[Entry] | tuple[Entry, ...]) -> tuple[int, int, int]:
+def _sums(found: list[TensorEntry] | tuple[TensorEntry, ...]) -> tuple[int, int, int]:
     """Return tensors, parameters and bytes."""
     return len(found), sum(math.prod(entry.shape) for entry in found), sum(entry.size for entry in found)
 

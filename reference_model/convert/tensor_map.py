@@ -66,7 +66,7 @@ class Move:
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
+class TensorMap:
     """What a conversion does.
 
     Attributes:
@@ -80,7 +80,7 @@ class Plan:
     left: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
 
-def make_plan(model: nn.Module, sources: Sequence[Source], allowed: Collection[str]) -> Plan:
+def make_plan(model: nn.Module, sources: Sequence[Source], allowed: Collection[str]) -> TensorMap:
     """Return what is done with every tensor of some checkpoints.
 
     Args:
@@ -106,7 +106,7 @@ class _Planner:
     def __init__(self, wanted: Mapping[str, Shape], sources: Sequence[Source]) -> None:
         self.wanted = wanted
         self.owners = {part: source.option for source in sources for part in source.parts}
-        self.plan = Plan()
+        self.plan = TensorMap()
         self.faults: list[str] = []
 
     def add(self, source: Source) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import DataError, together
-from reference_model.convert.tensor_map import Move, Plan
+from reference_model.convert.tensor_map import Move, TensorMap
 from reference_model.modeling.moe import Router
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -24,7 +24,7 @@ Told = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class TensorEntry:
     """A tensor of the file that is written: its name, what it is made of, and its precision."""
 
     name: str
@@ -42,7 +42,7 @@ class Entry:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def entries(model: nn.Module, plan: Plan, precision: Precision | None) -> tuple[Entry, ...]:
+def entries(model: nn.Module, plan: TensorMap, precision: Precision | None) -> tuple[TensorEntry, ...]:
     """Return what is written, the widest numbers first, so that all lie at multiples of their width.
 
     Args:
@@ -58,7 +58,7 @@ def entries(model: nn.Module, plan: Plan, precision: Precision | None) -> tuple[
     made_of: dict[str, Move | Tensor] = {**plan.moves, **draw(model, plan.drawn)}
     exact = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Router)}
     chosen = {name: torch.float32 if name in exact else _precision(made_of[name], precision) for name in names}
-    found = (Entry(name=name, made_of=made_of[name], dtype=chosen[name]) for name in names)
+    found = (TensorEntry(name=name, made_of=made_of[name], dtype=chosen[name]) for name in names)
     return tuple(sorted(found, key=lambda entry: -entry.dtype.itemsize))
 
 
@@ -78,7 +78,7 @@ def draw(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
     return {name: model.get_parameter(name).detach() for name in names}
 
 
-def write_tensors(path: Path, written: Sequence[Entry], told: Told) -> None:
+def write_tensors(path: Path, written: Sequence[TensorEntry], told: Told) -> None:
     """Write a safetensors file.
 
     Args:
@@ -95,7 +95,7 @@ def write_tensors(path: Path, written: Sequence[Entry], told: Told) -> None:
             told(entry.size)
 
 
-def value_of(entry: Entry) -> Tensor:
+def value_of(entry: TensorEntry) -> Tensor:
     """Return the tensor of an entry, contiguous.
 
     Raises:
@@ -127,7 +127,7 @@ def _no_weights(name: str, move: Move) -> str:
     return f"{move.stored.file}: {name}: expected floating-point numbers of 16 or 32 bits, found {move.stored.dtype}"
 
 
-def _write_header(file: BinaryIO, written: Sequence[Entry]) -> None:
+def _write_header(file: BinaryIO, written: Sequence[TensorEntry]) -> None:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     start = 0
     for entry in written:

@@ -28,7 +28,7 @@ MAX_NEW_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answering:
+class Predictor:
     """A model with all that turns requests into answers.
 
     Attributes:
@@ -46,7 +46,7 @@ class Answering:
     device: str
 
     @classmethod
-    def load(cls, folder: Path, device: str, *, threshold: float | None = None) -> "Answering":
+    def load(cls, folder: Path, device: str, *, threshold: float | None = None) -> "Predictor":
         """Return the model in a folder, on a device.
 
         Raises:

@@ -133,7 +133,7 @@ class LanguageModel(nn.Module):
             cache: Of the K - T positions before; grows by T.
             drop_seed: Decides which tokens an expert drops that is full; give another one every step.
         """
-        sight_BTK = sight(valid_BK, length=x_BTD.shape[1], segment_BK=segment_BK)
+        sight_BTK = attention_mask(valid_BK, length=x_BTD.shape[1], segment_BK=segment_BK)
         rotary = self.rotary(x_BTD, sight_BTK.sum(dim=2) - 1)
         step = Step(
             sight_B1TK=_mask_or_none(sight_BTK),
@@ -169,7 +169,7 @@ class LanguageModel(nn.Module):
         return drawn_LBT.to(x_BTD.device).unbind(0)
 
 
-def attend_to_equals(model: LanguageModel, *, layers: int, share: float, strength: float) -> None:
+def init_matching_heads(model: LanguageModel, *, layers: int, share: float, strength: float) -> None:
     """Begin with heads that look for what is like themselves, drawn with torch's generator.
 
     Their queries are their keys, so that a word in a question attends to where it stands in the picture from the first
@@ -192,7 +192,7 @@ def attend_to_equals(model: LanguageModel, *, layers: int, share: float, strengt
             key_DD[:rows] = drawn_DD
 
 
-def sight(valid_BK: Tensor, *, length: int, segment_BK: Tensor | None = None) -> Tensor:
+def attention_mask(valid_BK: Tensor, *, length: int, segment_BK: Tensor | None = None) -> Tensor:
     """Return boolean (B, T, K): which positions each of the last `length` attends to.
 
     These are the valid ones up to itself, of its own segment and of segment 0. Padding sees itself, since a row of

@@ -26,13 +26,13 @@ from reference_model.inputs.images import mask_in_square
 from reference_model.inputs.regions import Bools
 from reference_model.inputs.requests import grid_of_prompt, grids
 from reference_model.modeling.build import build_model
-from reference_model.modeling.language import attend_to_equals
+from reference_model.modeling.language import init_matching_heads
 from reference_model.modeling.mask_decoder import PromptProjector, resized
 from reference_model.modeling.model import PixelGroundingModel
 from reference_model.modeling.region_encoder import sample_mean
-from reference_model.stage0.patch_captions import Shown, shown_in
-from reference_model.stage0.patch_text_head import TEMPERATURE, CellHead
-from reference_model.stage0.verbalised_images import reading_loss, tell
+from reference_model.stage0.patch_captions import PatchCaption, patch_captions
+from reference_model.stage0.patch_text_head import TEMPERATURE, PatchTextHead
+from reference_model.stage0.verbalised_images import reading_loss, verbalise
 from reference_model.training.collate import Collator
 from reference_model.training.losses import bce_loss, dice_loss
 from reference_model.training.mixing import Row
@@ -51,14 +51,14 @@ Wanted = tuple[Bools, str]
 """A mask, and the name of what it marks."""
 
 
-class ShownTwice(NamedTuple):
+class PatchCaptions(NamedTuple):
     """What the cells of a picture show, as the tower cuts it and as the pixel encoder does."""
 
-    tower: tuple[Shown, ...]
-    pixels: tuple[Shown, ...]
+    tower: tuple[PatchCaption, ...]
+    pixels: tuple[PatchCaption, ...]
 
 
-NOTHING = ShownTwice((), ())
+NOTHING = PatchCaptions((), ())
 
 
 class Heads(nn.Module):
@@ -72,22 +72,22 @@ class Heads(nn.Module):
         self.picture = nn.Linear(vision_width, vision_width)
         self.region = nn.Linear(vision_width, vision_width)
         self.text = nn.Linear(language_width, vision_width)
-        self.cells = CellHead(
-            channels=vision_width, language_width=language_width, width=vision_width, kinds=len(Shown._fields)
+        self.cells = PatchTextHead(
+            channels=vision_width, language_width=language_width, width=vision_width, kinds=len(PatchCaption._fields)
         )
-        self.pixels = CellHead(channels=channels, language_width=language_width, width=channels, kinds=1)
+        self.pixels = PatchTextHead(channels=channels, language_width=language_width, width=channels, kinds=1)
         self.prompt = PromptProjector(language_width=language_width, channels=channels)
         self.scale = nn.Parameter(torch.full((2,), -log(TEMPERATURE)))
 
 
-def unborn(config: ModelConfig) -> PixelGroundingModel:
+def build_untrained(config: ModelConfig) -> PixelGroundingModel:
     """Return a model of random weights, drawn with torch's generator, with the heads that stage 0 begins with."""
     model = build_model(config, experts=False)
-    attend_to_equals(model.language, layers=EQUAL_LAYERS, share=EQUAL_SHARE, strength=EQUAL_STRENGTH)
+    init_matching_heads(model.language, layers=EQUAL_LAYERS, share=EQUAL_SHARE, strength=EQUAL_STRENGTH)
     return model
 
 
-class Parents:
+class Stage0Objective:
     """The objective of stage 0."""
 
     def __init__(self, model: PixelGroundingModel, collator: Collator, weights: Mapping[str, float]) -> None:
@@ -95,7 +95,7 @@ class Parents:
         self.model = model
         self._collator = collator
         self._weights = weights
-        self._shown: dict[tuple[str, tuple[str, ...]], ShownTwice] = {}
+        self._shown: dict[tuple[str, tuple[str, ...]], PatchCaptions] = {}
         self.heads = Heads(collator.config)
 
     def modules_trained_beside(self) -> Mapping[str, nn.Module]:
@@ -109,11 +109,11 @@ class Parents:
         made = [self._collator.pictures.of(row[0]) for row in rows]
         vision_B3SS, pixels_B3SS = (torch.stack(pictures).to(device) for pictures in zip(*made, strict=True))
         features_BPC, class_BC = self.model.vision.whole(vision_B3SS)
-        shown = [self._shown_in(row) for row in rows]
+        shown = [self._patch_captions(row) for row in rows]
         found = [index for index, one in enumerate(shown) if one.tower]
         pixels_RKGG = self.model.pixel_encoder(pixels_B3SS[found]) if found else pixels_B3SS[:0]
         bce, dice = self._mask_losses([rows[index] for index in found], pixels_RKGG, random)
-        told = tell(rows[:READ], [one.tower for one in shown[:READ]], random, progress=progress)
+        told = verbalise(rows[:READ], [one.tower for one in shown[:READ]], random, progress=progress)
         losses = {
             "language": reading_loss(self.model.language, told, self._collator),
             "caption": self._caption_loss(rows, class_BC),
@@ -155,20 +155,20 @@ class Parents:
             for example in pointing
         ]
 
-    def _shown_in(self, row: Row) -> ShownTwice:
+    def _patch_captions(self, row: Row) -> PatchCaptions:
         """Return what the cells of a picture show, looked up where it was asked before; nothing without masks."""
         names = tuple(sorted(example.name for example in row if example.mask))
         if not names:
             return NOTHING
-        known, config = (row[0].picture, names), self._collator.config
+        known, config = (row[0].image_key, names), self._collator.config
         if known not in self._shown:
-            self._shown[known] = ShownTwice(
-                tower=shown_in(row, side=config.vision.image_size, cells=config.vision.cells),
-                pixels=shown_in(row, side=config.pixel_encoder.image_size, cells=config.pixel_encoder.cells),
+            self._shown[known] = PatchCaptions(
+                tower=patch_captions(row, side=config.vision.image_size, cells=config.vision.cells),
+                pixels=patch_captions(row, side=config.pixel_encoder.image_size, cells=config.pixel_encoder.cells),
             )
         return self._shown[known]
 
-    def _cell_loss(self, head: CellHead, features_RPC: Tensor, shown: Sequence[Sequence[Shown]]) -> Tensor:
+    def _cell_loss(self, head: PatchTextHead, features_RPC: Tensor, shown: Sequence[Sequence[PatchCaption]]) -> Tensor:
         if not shown:
             return features_RPC.sum() * 0.0
         loss: Tensor = head(features_RPC, shown, self._read)
@@ -248,7 +248,7 @@ class Parents:
         return prompt_UK[[unique.index(name) for _, name in wanted], None]
 
 
-PROMPTS = (Parents.points, Parents.boxes, Parents.names)
+PROMPTS = (Stage0Objective.points, Stage0Objective.boxes, Stage0Objective.names)
 """What a mask is asked for by."""
 PROMPT_SHARES = (0.25, 0.25, 0.5)
 """Of them; names are what later stages ask by."""

@@ -29,7 +29,7 @@ SPECK = 0.02
 """Share of the largest part below which a part is no part, but an edge that came loose."""
 
 
-class Shown(NamedTuple):
+class PatchCaption(NamedTuple):
     """One part of a structure, as words that may be empty.
 
     Attributes:
@@ -50,17 +50,17 @@ class Shown(NamedTuple):
         return " ".join(word for word in self if word)
 
 
-BACKGROUND = Shown("")
+BACKGROUND = PatchCaption("")
 """What a cell shows that no mask covers."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    shown: Shown
+class _CaptionedPart:
+    shown: PatchCaption
     mask_SS: Bools
 
 
-def shown_in(row: Row, *, side: int, cells: int) -> tuple[Shown, ...]:
+def patch_captions(row: Row, *, side: int, cells: int) -> tuple[PatchCaption, ...]:
     """Return what the P cells of a picture show, in reading order; of several parts in a cell the smallest.
 
     Args:
@@ -76,9 +76,9 @@ def shown_in(row: Row, *, side: int, cells: int) -> tuple[Shown, ...]:
     return tuple(shown)
 
 
-def structures(shown: Sequence[Shown]) -> dict[str, list[Shown]]:
+def structures(shown: Sequence[PatchCaption]) -> dict[str, list[PatchCaption]]:
     """Return the different parts of each structure that cells show, by name."""
-    found: dict[str, list[Shown]] = {}
+    found: dict[str, list[PatchCaption]] = {}
     for one in dict.fromkeys(shown):
         if one != BACKGROUND:
             found.setdefault(one.name, []).append(one)
@@ -92,7 +92,7 @@ def side_of(mask: Bools) -> str:
     return "" if abs(across) <= MIDDLE else SIDES[across > 0]
 
 
-def _parts(name: str, mask: Mask, side: int) -> Iterator[_Part]:
+def _parts(name: str, mask: Mask, side: int) -> Iterator[_CaptionedPart]:
     mask_HW = masks.decode(mask)
     labels_HW, count = label(mask_HW, structure=EIGHT_NEIGHBOURS)
     areas = np.asarray(sum_labels(mask_HW, labels_HW, range(1, count + 1)))
@@ -101,8 +101,10 @@ def _parts(name: str, mask: Mask, side: int) -> Iterator[_Part]:
         part_HW = labels_HW == number
         others = [areas[other - 1] for other in kept if other != number]
         larger = len(others) == 1 and areas[number - 1] >= LARGER * others[0]
-        shown = Shown(name, side_of(part_HW), COUNTS[min(len(kept), len(COUNTS)) - 1], "larger" if larger else "")
-        yield _Part(shown, mask_in_square(part_HW, side))
+        shown = PatchCaption(
+            name, side_of(part_HW), COUNTS[min(len(kept), len(COUNTS)) - 1], "larger" if larger else ""
+        )
+        yield _CaptionedPart(shown, mask_in_square(part_HW, side))
 
 
 def _covered(part_SS: Bools, cells: int) -> NDArray[np.intp]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from reference_model.stage0.patch_captions import BACKGROUND, Shown
+from reference_model.stage0.patch_captions import BACKGROUND, PatchCaption
 
 TEMPERATURE = 0.07
 """At which a comparison begins; CLIP's."""
@@ -18,7 +18,7 @@ BACKGROUND_WEIGHT = 2.0
 """Parts that the background of a picture counts for."""
 
 
-class CellHead(nn.Module):
+class PatchTextHead(nn.Module):
     """Finds for every cell the words of what it shows among those of all pictures and the background."""
 
     def __init__(self, *, channels: int, language_width: int, width: int, kinds: int) -> None:
@@ -38,7 +38,7 @@ class CellHead(nn.Module):
         self.scale = nn.Parameter(torch.full((kinds,), -log(TEMPERATURE)))
 
     def forward(
-        self, features_BPC: Tensor, shown: Sequence[Sequence[Shown]], read: Callable[[Sequence[str]], Tensor]
+        self, features_BPC: Tensor, shown: Sequence[Sequence[PatchCaption]], read: Callable[[Sequence[str]], Tensor]
     ) -> Tensor:
         """Return how badly the words are found, the mean over the kinds.
 
@@ -79,7 +79,7 @@ def cell_weights(target_P: Tensor) -> Tensor:
     return torch.where(target_P == 0, weight_P * BACKGROUND_WEIGHT, weight_P)
 
 
-def _numbers(shown: Sequence[Shown]) -> Tensor:
+def _numbers(shown: Sequence[PatchCaption]) -> Tensor:
     """Return a number (P,) for what each cell shows, 0 for the background."""
     number = {one: index for index, one in enumerate(dict.fromkeys((BACKGROUND, *shown)))}
     return torch.tensor([number[one] for one in shown])

@@ -14,7 +14,7 @@ from reference_model.inputs.batch import pad
 from reference_model.inputs.conversation import IGNORE, IMAGE, REGION, Encoded, Turn, encode_conversation
 from reference_model.inputs.regions import prompt_mask
 from reference_model.modeling.language import LanguageModel
-from reference_model.stage0.patch_captions import COUNTS, SIDES, Shown, side_of, structures
+from reference_model.stage0.patch_captions import COUNTS, SIDES, PatchCaption, side_of, structures
 from reference_model.training.collate import Collator, filled
 from reference_model.training.data import Example
 from reference_model.training.losses import language_loss
@@ -38,7 +38,7 @@ Asked = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class VerbalisedImage:
     """A picture in words, in reading order, with the questions about it, and words for every region in these."""
 
     words: tuple[str, ...]
@@ -46,7 +46,9 @@ class Told:
     regions: tuple[str, ...] = ()
 
 
-def tell(rows: Sequence[Row], shown: Sequence[Sequence[Shown]], random: Generator, *, progress: float) -> list[Told]:
+def verbalise(
+    rows: Sequence[Row], shown: Sequence[Sequence[PatchCaption]], random: Generator, *, progress: float
+) -> list[VerbalisedImage]:
     """Return the pictures of those rows that have masks, with some of the questions about them.
 
     A question for a mask is answered by the token that stands for one, so that the word is not new to later stages.
@@ -59,18 +61,20 @@ def tell(rows: Sequence[Row], shown: Sequence[Sequence[Shown]], random: Generato
     """
     names = sorted({name for cells in shown for name in structures(cells)})
     is_short = progress < FEW_UNTIL or random.random() < FEW_SHARE
-    found: list[Told] = []
+    found: list[VerbalisedImage] = []
     for row, cells in zip(rows, shown, strict=True):
         known = [example for example in row if len(example.prompts) <= 1]
         if cells and known:
             asked = tuple(known[place] for place in random.permutation(len(known))[:QUESTIONS])
-            made = tuple(_asked_of(row[0], *one) for one in looked_up(cells, names, random))
+            made = tuple(_asked_of(row[0], *one) for one in lookup_questions(cells, names, random))
             words = _words(cells, FEW if is_short else len(cells), random)
-            found.append(Told(words, asked + made, tuple(_pointed(one) for one in asked if one.prompts)))
+            found.append(
+                VerbalisedImage(words, asked + made, tuple(_region_question(one) for one in asked if one.prompts))
+            )
     return found
 
 
-def looked_up(shown: Sequence[Shown], names: Sequence[str], random: Generator) -> list[Asked]:
+def lookup_questions(shown: Sequence[PatchCaption], names: Sequence[str], random: Generator) -> list[Asked]:
     """Return up to `LOOKED_UP` questions that a look at the right cells answers, with their answers.
 
     Args:
@@ -85,7 +89,7 @@ def looked_up(shown: Sequence[Shown], names: Sequence[str], random: Generator) -
     return [asked[int(place)] for place in random.permutation(len(asked))[:LOOKED_UP]]
 
 
-def _about(name: str, parts: Sequence[Shown], random: Generator) -> Asked:
+def _about(name: str, parts: Sequence[PatchCaption], random: Generator) -> Asked:
     """Return a question about a structure that is there: its side, which part is larger, or how many there are."""
     larger = next((part.side for part in parts if part.size), "")
     lone = parts[0].side if parts[0].number == COUNTS[0] else ""
@@ -112,9 +116,9 @@ def _asked_of(example: Example, question: str, answer: str) -> Example:
     return replace(example, question=question, answer=answer, prompts=(), mask=None, name="")
 
 
-def _words(shown: Sequence[Shown], most: int, random: Generator) -> tuple[str, ...]:
+def _words(shown: Sequence[PatchCaption], most: int, random: Generator) -> tuple[str, ...]:
     """Return the words of up to `most` cells of every part and of the background."""
-    kept: dict[Shown, int] = {}
+    kept: dict[PatchCaption, int] = {}
     places: list[int] = []
     for place in map(int, random.permutation(len(shown))):
         kept[shown[place]] = kept.get(shown[place], 0) + 1
@@ -123,12 +127,12 @@ def _words(shown: Sequence[Shown], most: int, random: Generator) -> tuple[str, .
     return tuple(shown[place].words for place in sorted(places))
 
 
-def _pointed(example: Example) -> str:
+def _region_question(example: Example) -> str:
     """Return name and side of what is pointed at."""
     return f"{example.name} {side_of(prompt_mask(example.prompts[0], example.size))}".strip()
 
 
-def reading_loss(model: LanguageModel, told: Sequence[Told], collator: Collator) -> Tensor:
+def reading_loss(model: LanguageModel, told: Sequence[VerbalisedImage], collator: Collator) -> Tensor:
     """Return the loss of the answers about told pictures; 0 of none.
 
     In the place of a patch stands the mean embedding of the words for a cell, in that of a region the one of its words.

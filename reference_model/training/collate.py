@@ -36,7 +36,7 @@ CACHE_BYTES = 1 << 30
 
 
 @dataclass(slots=True)
-class Pictures:
+class EncoderImages:
     """Pictures as the two encoders want them, made once while they are kept."""
 
     config: ModelConfig
@@ -46,12 +46,12 @@ class Pictures:
 
     def of(self, example: Example) -> tuple[Tensor, Tensor]:
         """Return a picture for the image tower and for the pixel encoder, (3, S, S) each."""
-        found = self._kept.get(example.picture)
+        found = self._kept.get(example.image_key)
         if found is None:
             pixels = example.image.image()
             vision_3SS = for_vision_tower(pixels, self.config.vision.image_size)
             found = vision_3SS, for_pixel_encoder(pixels, self.config.pixel_encoder.image_size)
-            self._keep(example.picture, found)
+            self._keep(example.image_key, found)
         return found
 
     def _keep(self, picture: str, made: tuple[Tensor, Tensor]) -> None:
@@ -87,7 +87,7 @@ class Collator:
 
     config: ModelConfig
     tokenizer: Tokenizer
-    pictures: Pictures
+    pictures: EncoderImages
     answer_weight: float = 0.0
     region_parts: bool = False
 
@@ -135,13 +135,13 @@ class Collator:
             max_length=prompt.max_length,
         )
         found = [grid_of_prompt(one, example.size, self.config) for one in example.prompts]
-        regions = tuple(self._shown(grid, random) for grid in found[: encoded.ids.count(REGION)])
+        regions = tuple(self._visible_part(grid, random) for grid in found[: encoded.ids.count(REGION)])
         if not all(grid.any() for grid in regions):
             encoded = Encoded(encoded.ids, (IGNORE,) * len(encoded.ids))
         drawn = self.tokenizer.special.id(SEG) in encoded.ids and example.mask is not None
         return Question(encoded, regions, masks.decode(example.mask) if drawn and example.mask is not None else None)
 
-    def _shown(self, grid: Bools, random: Generator) -> Bools:
+    def _visible_part(self, grid: Bools, random: Generator) -> Bools:
         if not (self.region_parts and grid.any()):
             return grid
         return random_part(grid, smallest=self.config.region.smallest_part, random=random)

@@ -69,7 +69,7 @@ class Example:
         return height, width
 
     @property
-    def picture(self) -> str:
+    def image_key(self) -> str:
         """The same for all questions about one picture, whichever release shows it."""
         return str(self.image.record.sha256)
 

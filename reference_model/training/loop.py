@@ -147,7 +147,7 @@ def cut(rows: Sequence[Row], parts: int) -> list[Sequence[Row]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _BatchShare:
     """What a part of the rows gave, and its share of them."""
 
     share: float
@@ -178,14 +178,14 @@ def _step(
 
 def _measured(
     objective: Objective, rows: Sequence[Row], course: Course, step: int, processes: Processes, *, keep_casts: bool
-) -> list[_Part]:
+) -> list[_BatchShare]:
     """Measure this process's parts of the rows, and add up their gradients.
 
     The loss of a step is the mean over its parts, each with the weight of its rows; a part's losses are means over its
     own tokens and masks. The factor is there because gradients are averaged over the processes.
     """
     parts = cut(rows, parts_of_step(course.stage, processes.count))
-    found: list[_Part] = []
+    found: list[_BatchShare] = []
     objective.model.train()
     for number in processes.own(len(parts)):
         share = len(parts[number]) / len(rows)
@@ -196,7 +196,7 @@ def _measured(
             measured = objective.measure(parts[number], random, drop_seed=seed, progress=progress)
         if measured.total.requires_grad:  # rows may hold nothing of what this stage trains
             torch.autograd.backward(measured.total * (share * processes.count))
-        found.append(_Part(share, measured))
+        found.append(_BatchShare(share, measured))
     return found
 
 
@@ -207,7 +207,7 @@ def _passes(precision: Precision, device: torch.device, *, keep_casts: bool) -> 
     return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=keep_casts)
 
 
-def _together(found: Sequence[_Part], course: Course, step: int, processes: Processes) -> LoggedStep:
+def _together(found: Sequence[_BatchShare], course: Course, step: int, processes: Processes) -> LoggedStep:
     """Return what the parts of all processes gave.
 
     Raises:

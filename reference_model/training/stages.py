@@ -18,8 +18,8 @@ from reference_model.distributed.prepare_data import prepare_ahead
 from reference_model.distributed.processes import Processes, joined
 from reference_model.inputs.tokenizers import words_of
 from reference_model.modeling.model import PixelGroundingModel
-from reference_model.stage0.objective import Parents, unborn
-from reference_model.training.collate import Collator, Pictures
+from reference_model.stage0.objective import Stage0Objective, build_untrained
+from reference_model.training.collate import Collator, EncoderImages
 from reference_model.training.data import ExampleSet, SetSpec, read_sets
 from reference_model.training.handover import MODEL, choose_trained, hand_over, merge_lora, sources, stage_folder
 from reference_model.training.log import StageNote, write_note
@@ -35,7 +35,7 @@ FIRST, ORDER = 2**40, 2**40 + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class StagedTraining:
     """A recipe as it is run.
 
     Attributes:
@@ -210,7 +210,7 @@ class Run:
         if base is not None:
             model, about = hand_over(base, self.out, stage.start)
         elif stage.objective == "parents":
-            model = unborn(self.recipe.config)
+            model = build_untrained(self.recipe.config)
             about = About(config=self.recipe.config, words=self._words(), experts=False)
         else:
             raise SpecError(
@@ -230,15 +230,15 @@ class Run:
         collator = Collator(
             config=about.config,
             tokenizer=about.tokenizer(),
-            pictures=Pictures(about.config),
+            pictures=EncoderImages(about.config),
             answer_weight=stage.answer_weight,
             region_parts=stage.region_parts,
         )
-        kind = Parents if stage.objective == "parents" else Grounding
+        kind = Stage0Objective if stage.objective == "parents" else Grounding
         return kind(model, collator, stage.losses)
 
 
-def run_stages(make: Callable[..., Run], numbers: Sequence[int], device: str, count: int) -> None:
+def run_stages(make: Callable[..., StagedTraining], numbers: Sequence[int], device: str, count: int) -> None:
     """Run stages as one of `count` processes, the first of which shows how it goes.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.data.phantoms.families import write_releases
+from harness.data.phantoms.families import write_phantoms
 from tests.chaos.killable import LONGEST_SECONDS, wait_until
 
 STEPS = 8
@@ -98,7 +98,7 @@ class Training:
 @pytest.fixture
 def training(tmp_path: Path) -> Iterator[Callable[[str], Training]]:
     """A factory of trainings of two short stages on drawn patients; what they started is ended with the test."""
-    write_releases(tmp_path / "data", seed=3, patients=6, slices=1)
+    write_phantoms(tmp_path / "data", seed=3, patients=6, slices=1)
     for name, stage in STAGES.items():
         (tmp_path / name).write_text(stage + NUMBERS)
     recipe = tmp_path / "recipe.yaml"

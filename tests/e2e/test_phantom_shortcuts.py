@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import harness
-from harness.data.phantoms.families import write_releases
+from harness.data.phantoms.families import write_phantoms
 
 CHANCE, MARGIN = 0.5, 0.10
 DICE = 0.35
@@ -23,7 +23,7 @@ DICE = 0.35
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The releases as `--data-root phantom` draws them."""
     folder = tmp_path_factory.mktemp("phantom")
-    write_releases(folder, seed=0)
+    write_phantoms(folder, seed=0)
     return folder
 
 

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.manifest import Prepared, prepare, read_manifest
+from harness.data.manifest import Prepared, read_manifest
 from harness.records import Sample
+from harness.tasks.prepare import prepare_release
 from harness.tasks.spec import Release
 
 
 def prepared(root: Path, cache: Path, reader: str, split: str) -> Prepared:
     if not root.is_dir():
         pytest.skip(f"no real data at {root}")
-    return prepare(Release(reader=reader, split=split), dataset=reader, window=None, roots=[root], cache=cache)
+    return prepare_release(Release(reader=reader, split=split), dataset=reader, window=None, roots=[root], cache=cache)
 
 
 def samples_of(made: Prepared) -> list[Sample]:

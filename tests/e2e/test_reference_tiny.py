@@ -14,7 +14,7 @@ from harness.paths import default_cache
 from reference_model.training.log import read_log
 from reference_model.training.loop import Silent
 from reference_model.training.recipe_files import load_recipe
-from reference_model.training.stages import Run
+from reference_model.training.stages import StagedTraining
 
 RECORDED = Path(__file__).parents[1] / "golden" / "tiny_training.json"
 STEPS = 6
@@ -25,7 +25,7 @@ TOLERANCE = 0.05
 def losses_of_a_few_steps(out: Path, cache: Path) -> dict[str, dict[str, float]]:
     """Return the losses of the last of a few steps, by stage."""
     recipe = replace(load_recipe("medplib-tiny"), data_roots=("phantom:1001",))
-    run = Run(recipe=recipe, out=out, cache=cache, steps=STEPS, notice=lambda _: None, watcher=Silent())
+    run = StagedTraining(recipe=recipe, out=out, cache=cache, steps=STEPS, notice=lambda _: None, watcher=Silent())
     run.stages([stage.number for stage in recipe.stages])
     found = {}
     for stage in recipe.stages:

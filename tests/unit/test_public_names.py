@@ -7,7 +7,27 @@ from harness.cli import main
 
 
 def test_the_public_names_of_harness_are_frozen() -> None:
-    assert harness.__all__ == ["Answer", "Capabilities", "Request", "Sample", "evaluate", "load_run", "score"]
+    assert sorted(harness.__all__) == [
+        "Adapter",
+        "Answer",
+        "Box",
+        "Capabilities",
+        "ErrorInfo",
+        "Grid",
+        "Mask",
+        "Metric",
+        "Points",
+        "Prediction",
+        "Reader",
+        "Region",
+        "Request",
+        "Resources",
+        "Sample",
+        "evaluate",
+        "load_run",
+        "score",
+        "write_phantoms",
+    ]
     assert dir(harness) == sorted(harness.__all__)
     for name in harness.__all__:
         assert getattr(harness, name).__name__ == name

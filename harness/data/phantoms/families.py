@@ -14,7 +14,7 @@ from harness.data.phantoms.writers.medical_vqa import write_pathvqa, write_pmc_v
 from harness.data.phantoms.writers.mimoseg import write_mimoseg
 from harness.data.phantoms.writers.mmmu import write_mmmu
 from harness.data.phantoms.writers.omnimedvqa import write_omnimedvqa
-from harness.data.phantoms.writers.samed2d import write_pictures
+from harness.data.phantoms.writers.samed2d import write_samed2d_images
 from harness.data.phantoms.writers.vqa_rad import write_vqa_rad
 from harness.errors import SpecError
 
@@ -22,7 +22,7 @@ PATIENTS = 80
 SLICES = 2
 
 
-def write_releases(
+def write_phantoms(
     root: Path,
     *,
     seed: int,
@@ -51,18 +51,18 @@ def write_releases(
             f"defects: expected at least {PATIENTS_NEEDED} patients of 2 slices to plant them in, "
             f"found {patients} of {slices}"
         )
-    studies = write_pictures(root, draw_patients(seed=seed, patients=patients, slices=slices, workers=workers))
+    studies = write_samed2d_images(root, draw_patients(seed=seed, patients=patients, slices=slices, workers=workers))
     write_vqa_rad(root, studies, seed=seed)
     write_mecovqa(root, studies, seed=seed)
     return plant(root, defects)
 
 
-def _write_pictures(root: Path, seed: int) -> None:
-    write_releases(root, seed=seed)
+def _write_image_releases(root: Path, seed: int) -> None:
+    write_phantoms(root, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class PhantomFamily:
     """Releases that are drawn together.
 
     Attributes:
@@ -76,22 +76,22 @@ class Family:
     write: Callable[[Path, int], None]
 
 
-FAMILIES: tuple[Family, ...] = (
-    Family("pictures", ("samed2d", "vqa_rad", "mecovqa"), _write_pictures),
-    Family("omnimedvqa", ("omnimedvqa",), write_omnimedvqa),
-    Family("slake", ("slake",), write_slake),
-    Family("pathvqa", ("pathvqa",), write_pathvqa),
-    Family("pmc_vqa", ("pmc_vqa",), write_pmc_vqa),
-    Family("mmmu", ("mmmu",), write_mmmu),
-    Family("m3d_cap", ("m3d_cap", "m3d_vqa"), write_m3d_family),
-    Family("m3d_seg", ("m3d_seg", "m3d_refseg"), write_m3d_volumes),
-    Family("mimoseg", ("mimoseg",), write_mimoseg),
-    Family("segmentation", ("segmentation",), write_image_folder),
-    Family("nifti_seg", ("nifti_seg",), write_nifti_folder),
-    Family("dicom_seg", ("dicom_seg",), write_dicom_folder),
+FAMILIES: tuple[PhantomFamily, ...] = (
+    PhantomFamily("pictures", ("samed2d", "vqa_rad", "mecovqa"), _write_image_releases),
+    PhantomFamily("omnimedvqa", ("omnimedvqa",), write_omnimedvqa),
+    PhantomFamily("slake", ("slake",), write_slake),
+    PhantomFamily("pathvqa", ("pathvqa",), write_pathvqa),
+    PhantomFamily("pmc_vqa", ("pmc_vqa",), write_pmc_vqa),
+    PhantomFamily("mmmu", ("mmmu",), write_mmmu),
+    PhantomFamily("m3d_cap", ("m3d_cap", "m3d_vqa"), write_m3d_family),
+    PhantomFamily("m3d_seg", ("m3d_seg", "m3d_refseg"), write_m3d_volumes),
+    PhantomFamily("mimoseg", ("mimoseg",), write_mimoseg),
+    PhantomFamily("segmentation", ("segmentation",), write_image_folder),
+    PhantomFamily("nifti_seg", ("nifti_seg",), write_nifti_folder),
+    PhantomFamily("dicom_seg", ("dicom_seg",), write_dicom_folder),
 )
 
 
-def family_of(reader: str) -> Family:
+def family_of(reader: str) -> PhantomFamily:
     """Return the family that a reader reads; the first for a reader that none is drawn for."""
     return next((family for family in FAMILIES if reader in family.readers), FAMILIES[0])

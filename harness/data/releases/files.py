@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
-from harness.data.inspection_cache import Looked
+from harness.data.inspection_cache import InspectionCache
 from harness.errors import DataError
 from harness.records import Json
 
@@ -25,13 +25,13 @@ class ReleaseFiles:
         root: The data root.
         derived: Folder for files that a reader must make; never below the root.
         noted: Told of each file consulted, so that a later preparation can tell whether anything changed.
-        looked: What an interrupted preparation found out; None where nothing is kept.
+        inspections: What an interrupted preparation found out; None where nothing is kept.
     """
 
     root: Path
     derived: Path
     noted: Noted = lambda *_: None
-    looked: Looked | None = None
+    inspections: InspectionCache | None = None
 
     def once(self, what: Json, relative: str, make: Callable[[], Json]) -> Json:
         """Return what `make` finds out about a file, or found out in a preparation of the same file that was cut short.
@@ -44,10 +44,10 @@ class ReleaseFiles:
             DataError: The path leaves the data root, or what `make` raises.
         """
         path = self.path(relative)
-        if self.looked is None:
+        if self.inspections is None:
             return make()
         size, mtime_ns = _state(path)
-        answer, repeated = self.looked.once([what, relative, size, mtime_ns], make)
+        answer, repeated = self.inspections.get_or_compute([what, relative, size, mtime_ns], make)
         if repeated:
             self.noted("root", relative, size, mtime_ns)
         return answer

@@ -28,7 +28,7 @@ Of the 241 masks of the small real SA-Med2D none covers more than 1 corner, 3 % 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class ReleaseImage:
     """An image of a release.
 
     Attributes:
@@ -41,7 +41,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outline:
+class ReleaseMask:
     """What one or several mask files of an image cover together.
 
     Attributes:
@@ -56,7 +56,7 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Album:
+class ImageFiles:
     """The pictures of a prepared release, opened again by their paths.
 
     Attributes:
@@ -93,21 +93,21 @@ class Album:
         raise DataError(f"{path}: expected a file of the release, found none; run `harness prepare` again")
 
 
-def look_at_file(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> Picture:
+def inspect_file(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
     """Return the image at `path` below the data root; what is wrong with it goes into the report."""
 
-    def look() -> Json:
+    def inspect() -> Json:
         content = files.read(path)
         return MISSING if content is None else _image_facts(content, path, window)
 
     try:
-        found = files.once(["picture", to_json(window)], path, look)
+        found = files.once(["picture", to_json(window)], path, inspect)
     except DataError as error:
         return _unreadable(path, error, integrity)
     if found == MISSING:
         integrity.find("missing_file", path)
-        return Picture(media=Media(path=path, sha256=None), defect=f"image {path} is missing")
-    return _picture(found, path, integrity)
+        return ReleaseImage(media=Media(path=path, sha256=None), defect=f"image {path} is missing")
+    return _release_image(found, path, integrity)
 
 
 def _image_facts(content: bytes, path: str, window: Window | None) -> dict[str, Json]:
@@ -116,9 +116,9 @@ def _image_facts(content: bytes, path: str, window: Window | None) -> dict[str, 
     return {"sha256": hashlib.sha256(content).hexdigest(), **asdict(facts)}
 
 
-def look_at_embedded(
+def inspect_embedded(
     files: ReleaseFiles, content: bytes, folder: str, place: str, *, window: Window | None, integrity: Integrity
-) -> Picture:
+) -> ReleaseImage:
     """Return an image whose bytes stand in a table, written below the derived folder under its digest."""
     try:
         facts = _image_facts(content, place, window)
@@ -126,19 +126,19 @@ def look_at_embedded(
         return _unreadable(place, error, integrity)
     path = f"{folder}/{facts['sha256']}{facts['suffix']}"
     files.derive(path, content)
-    return _picture(facts, path, integrity)
+    return _release_image(facts, path, integrity)
 
 
-def look_at_bytes(content: bytes, path: str, *, window: Window | None, integrity: Integrity) -> Picture:
+def inspect_bytes(content: bytes, path: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
     """Return the image that these bytes are."""
     try:
         facts = _image_facts(content, path, window)
     except DataError as error:
         return _unreadable(path, error, integrity)
-    return _picture(facts, path, integrity)
+    return _release_image(facts, path, integrity)
 
 
-def _picture(facts: Mapping[str, Json], path: str, integrity: Integrity) -> Picture:
+def _release_image(facts: Mapping[str, Json], path: str, integrity: Integrity) -> ReleaseImage:
     if facts["orientation"] != UPRIGHT:
         integrity.find("exif_rotation", path, f"orientation {facts['orientation']}")
     media = Media(
@@ -147,16 +147,16 @@ def _picture(facts: Mapping[str, Json], path: str, integrity: Integrity) -> Pict
         size=tuple(facts["size"]),
         window=None if facts["window"] is None else (facts["window"][0], facts["window"][1]),
     )
-    return Picture(media=media)
+    return ReleaseImage(media=media)
 
 
-def _unreadable(path: str, error: DataError, integrity: Integrity) -> Picture:
+def _unreadable(path: str, error: DataError, integrity: Integrity) -> ReleaseImage:
     # The defect goes into the manifest, whose digest must not move with Pillow's wording.
     integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
-    return Picture(media=Media(path=path, sha256=None), defect=f"image {path} cannot be read")
+    return ReleaseImage(media=Media(path=path, sha256=None), defect=f"image {path} cannot be read")
 
 
-def look_at_masks(
+def inspect_masks(
     files: ReleaseFiles,
     paths: Sequence[str],
     size: Size,
@@ -164,7 +164,7 @@ def look_at_masks(
     integrity: Integrity,
     image: str = "",
     class_name: str = "",
-) -> Outline:
+) -> ReleaseMask:
     """Return the union of mask files; what is wrong with them goes into the report.
 
     Args:
@@ -178,18 +178,18 @@ def look_at_masks(
     defect = None
     usable: list[Mask] = []
     for path in paths:
-        found, problem = _mask_file(files, path, size, _Told(integrity, image, class_name))
+        found, problem = _mask_file(files, path, size, _MaskFindings(integrity, image, class_name))
         defect = defect or problem
         if found is not None:
             usable.append(found)
     if not usable or defect is not None:
-        return Outline(defect=defect)
+        return ReleaseMask(defect=defect)
     union = merge(usable)
-    return Outline(mask=union, area=area(union))
+    return ReleaseMask(mask=union, area=area(union))
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _MaskFindings:
     """Where findings on a mask go, and what is known of the mask."""
 
     integrity: Integrity
@@ -200,15 +200,15 @@ class _Told:
         self.integrity.find(kind, path, detail, image=self.image)
 
 
-def _mask_file(files: ReleaseFiles, path: str, size: Size, told: _Told) -> tuple[Mask | None, str | None]:
+def _mask_file(files: ReleaseFiles, path: str, size: Size, told: _MaskFindings) -> tuple[Mask | None, str | None]:
     """Return (what one mask file covers, why it cannot be used)."""
 
-    def look() -> Json:
+    def inspect() -> Json:
         content = files.read(path)
         return MISSING if content is None else _mask_facts(read_mask(content, where=path))
 
     try:
-        found = files.once("mask", path, look)
+        found = files.once("mask", path, inspect)
     except DataError as error:
         told.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
         return None, f"mask {path} cannot be read"
@@ -249,7 +249,7 @@ def why_inverted(pixels: NDArray[np.bool_]) -> str:
     return f"covers {share:.1%} of the image, all four corners and {along:.0%} of the border"
 
 
-def _size_defect(path: str, found: Size, size: Size, told: _Told) -> str:
+def _size_defect(path: str, found: Size, size: Size, told: _MaskFindings) -> str:
     """Return why a mask of another size cannot be used; an image that could not be read has no size to compare."""
     if not size:
         return f"mask {path} has no image to lie on"

@@ -12,11 +12,11 @@ from harness.errors import DataError
 from harness.records import Media
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
 
 
 @dataclass(slots=True)
-class Gallery:
+class SplitImages:
     """The images of the samples so far.
 
     Attributes:
@@ -27,20 +27,20 @@ class Gallery:
     request: ReleaseRequest
     integrity: Integrity
     embedded: str = ""
-    _pictures: "dict[str, Picture]" = field(default_factory=dict)
+    _images: "dict[str, ReleaseImage]" = field(default_factory=dict)
 
     @property
     def digests(self) -> dict[str, str]:
         """Path of each image that could be read, by digest."""
-        media = (picture.media for picture in self._pictures.values())
+        media = (picture.media for picture in self._images.values())
         return {item.sha256: item.path for item in media if item.sha256 is not None}
 
     @property
     def paths(self) -> tuple[str, ...]:
         """Paths of all images, those that could not be read too."""
-        return tuple(picture.media.path for picture in self._pictures.values())
+        return tuple(picture.media.path for picture in self._images.values())
 
-    def picture(self, place: str, path: str | None, content: bytes | None = None) -> "Picture":
+    def image(self, place: str, path: str | None, content: bytes | None = None) -> "ReleaseImage":
         """Return the image of a record; one that the record does not name is reported.
 
         Args:
@@ -48,23 +48,25 @@ class Gallery:
             path: Below the data root; None where the image is embedded or not named.
             content: Bytes of an embedded image.
         """
-        from harness.data.releases.images import Picture  # numpy and Pillow load when a release is read, not listed
+        from harness.data.releases.images import (
+            ReleaseImage,  # numpy and Pillow load when a release is read, not listed
+        )
 
         if path is None and content is None:
             self.integrity.find("missing_value", place, "image")
-            return Picture(media=Media(path=place, sha256=None), defect="the record names no image")
+            return ReleaseImage(media=Media(path=place, sha256=None), defect="the record names no image")
         key = path or digest_of(content)
-        if key not in self._pictures:
-            self._pictures[key] = self._look(place, path, content)
-        return self._pictures[key]
+        if key not in self._images:
+            self._images[key] = self._inspect(place, path, content)
+        return self._images[key]
 
-    def _look(self, place: str, path: str | None, content: bytes | None) -> "Picture":
-        from harness.data.releases.images import look_at_embedded, look_at_file
+    def _inspect(self, place: str, path: str | None, content: bytes | None) -> "ReleaseImage":
+        from harness.data.releases.images import inspect_embedded, inspect_file
 
         window = self.request.window
         if content is None:
-            return look_at_file(self.files, path or "", window=window, integrity=self.integrity)
-        return look_at_embedded(self.files, content, self.embedded, place, window=window, integrity=self.integrity)
+            return inspect_file(self.files, path or "", window=window, integrity=self.integrity)
+        return inspect_embedded(self.files, content, self.embedded, place, window=window, integrity=self.integrity)
 
 
 def digest_of(content: bytes | None) -> str:
@@ -100,19 +102,19 @@ def _file_digest(files: ReleaseFiles, path: str) -> str:
     return found
 
 
-def find_overlap(gallery: Gallery, train: Iterable[tuple[str, str]] | None, folder: str) -> None:
+def find_overlap(images: SplitImages, train: Iterable[tuple[str, str]] | None, folder: str) -> None:
     """Report the test images, by digest, whose bytes also occur in train.
 
     Args:
-        gallery: The images of test.
+        images: The images of test.
         train: (name, sha256) of the train images; None where there is no train split.
         folder: The release's, for the report.
     """
-    integrity = gallery.integrity
+    integrity = images.integrity
     if train is None:
         integrity.find("not_checked", folder, "no train split, so its overlap with test was not checked")
         return
-    test = gallery.digests
+    test = images.digests
     integrity.checked["train_test_overlap"] = len(test)
     known: dict[str, str] = {}
     for name, digest in train:
@@ -122,13 +124,13 @@ def find_overlap(gallery: Gallery, train: Iterable[tuple[str, str]] | None, fold
         integrity.find("train_test_overlap", test[digest], f"in train as {name}")
 
 
-def find_named_overlap(gallery: Gallery, train: Iterable[str] | None, folder: str) -> None:
+def find_named_overlap(images: SplitImages, train: Iterable[str] | None, folder: str) -> None:
     """As `find_overlap`, by the paths of the images where each has its own: no train image is opened."""
-    integrity = gallery.integrity
+    integrity = images.integrity
     if train is None:
         integrity.find("not_checked", folder, "no train split, so its overlap with test was not checked")
         return
-    test = set(gallery.paths)
+    test = set(images.paths)
     integrity.checked["train_test_overlap"] = len(test)
     for path in sorted(test & set(train)):
         integrity.find("train_test_overlap", path, "also in train")

@@ -14,9 +14,9 @@ from PIL import Image
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
-from harness.data.releases.images import MISSING, Picture, look_at_embedded, look_at_file
+from harness.data.releases.images import MISSING, ReleaseImage, inspect_embedded, inspect_file
 from harness.errors import DataError
-from harness.imaging.dicom.headers import Header, read_header, read_picture
+from harness.imaging.dicom.headers import Header, read_header, read_pixels
 from harness.imaging.dicom.series import read_voxels, stack
 from harness.imaging.images import read_labels, whole_labels
 from harness.imaging.masks import encode
@@ -53,19 +53,21 @@ def is_volume(path: str) -> bool:
     return path.endswith(SUFFIXES)
 
 
-def look_at_scan(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> Picture:
+def inspect_scan(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
     """Return the image, volume or DICOM file at `path`; what is wrong with it goes into the report."""
     if is_volume(path):
-        return look_at_volume(files, path, window=window, integrity=integrity)
+        return inspect_volume(files, path, window=window, integrity=integrity)
     if PurePosixPath(path).suffix.lower() == ".dcm":
-        return _look_at_dicom(files, path, window, integrity)
-    return look_at_file(files, path, window=window, integrity=integrity)
+        return _inspect_dicom(files, path, window, integrity)
+    return inspect_file(files, path, window=window, integrity=integrity)
 
 
-def look_at_volume(files: ReleaseFiles, path: str, *, integrity: Integrity, window: Window | None = None) -> Picture:
+def inspect_volume(
+    files: ReleaseFiles, path: str, *, integrity: Integrity, window: Window | None = None
+) -> ReleaseImage:
     """Return the NIfTI or npy volume at `path`; what is wrong with it goes into the report."""
 
-    def look() -> Json:
+    def inspect() -> Json:
         if not files.has(path):
             return MISSING
         found = read_volume(files.path(path))
@@ -74,12 +76,12 @@ def look_at_volume(files: ReleaseFiles, path: str, *, integrity: Integrity, wind
         return to_json({"sha256": sha256_file(files.path(path)), "window": shown, **facts})
 
     try:
-        facts = files.once(["volume", to_json(window)], path, look)
+        facts = files.once(["volume", to_json(window)], path, inspect)
     except DataError as error:
         return unreadable(path, error, integrity)
     if facts == MISSING:
         integrity.find("missing_file", path)
-        return Picture(media=Media(path=path, sha256=None, kind="volume"), defect=f"volume {path} is missing")
+        return ReleaseImage(media=Media(path=path, sha256=None, kind="volume"), defect=f"volume {path} is missing")
     media = Media(
         path=path,
         sha256=facts["sha256"],
@@ -89,36 +91,36 @@ def look_at_volume(files: ReleaseFiles, path: str, *, integrity: Integrity, wind
         affine=_tuple(facts["affine"]),
         window=None if facts["window"] is None else (facts["window"][0], facts["window"][1]),
     )
-    return Picture(media=media)
+    return ReleaseImage(media=media)
 
 
 def _tuple(value: Json) -> tuple[float, ...] | None:
     return None if value is None else tuple(value)
 
 
-def unreadable(path: str, error: DataError, integrity: Integrity) -> Picture:
+def unreadable(path: str, error: DataError, integrity: Integrity) -> ReleaseImage:
     """Report a volume that cannot be read, and return what stands for it."""
     name = PurePosixPath(path).name
     integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: ").removeprefix(f"{name}: "))
-    return Picture(media=Media(path=path, sha256=None, kind="volume"), defect=f"volume {path} cannot be read")
+    return ReleaseImage(media=Media(path=path, sha256=None, kind="volume"), defect=f"volume {path} cannot be read")
 
 
-def _look_at_dicom(files: ReleaseFiles, path: str, window: Window | None, integrity: Integrity) -> Picture:
+def _inspect_dicom(files: ReleaseFiles, path: str, window: Window | None, integrity: Integrity) -> ReleaseImage:
     """Return the image that one DICOM file holds, or its volume where it has several frames that lie in space."""
     try:
         if not files.has(path):
             integrity.find("missing_file", path)
-            return Picture(media=Media(path=path, sha256=None), defect=f"image {path} is missing")
+            return ReleaseImage(media=Media(path=path, sha256=None), defect=f"image {path} is missing")
         header = read_header(files.open(path), path)
         if header is None or header.is_seg:
             raise DataError(f"{path}: expected a DICOM image, found none")
         if len(header.frames) > 1 and header.frames[0].position is not None:
-            return volume_picture(files, _multi_frame(files, header), path, window=window)
-        content = _as_tiff(read_picture(files.open, header))
+            return derived_volume(files, _multi_frame(files, header), path, window=window)
+        content = _as_tiff(read_pixels(files.open, header))
     except DataError as error:
         integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
-        return Picture(media=Media(path=path, sha256=None), defect=f"image {path} cannot be read")
-    return look_at_embedded(files, content, DERIVED, path, window=window, integrity=integrity)
+        return ReleaseImage(media=Media(path=path, sha256=None), defect=f"image {path} cannot be read")
+    return inspect_embedded(files, content, DERIVED, path, window=window, integrity=integrity)
 
 
 def _multi_frame(files: ReleaseFiles, header: Header) -> Volume:
@@ -135,7 +137,7 @@ def _as_tiff(pixels: NDArray[Any]) -> bytes:
     return content.getvalue()
 
 
-def volume_picture(files: ReleaseFiles, volume: Volume, where: str, *, window: Window | None) -> Picture:
+def derived_volume(files: ReleaseFiles, volume: Volume, where: str, *, window: Window | None) -> ReleaseImage:
     """Return a volume that the release holds as DICOM, written as NIfTI below the derived folder."""
     content = to_nifti(volume)
     digest = hashlib.sha256(content).hexdigest()
@@ -150,10 +152,10 @@ def volume_picture(files: ReleaseFiles, volume: Volume, where: str, *, window: W
         affine=volume.affine,
         window=None if window is None else limits(window, volume.voxels, where),
     )
-    return Picture(media=media)
+    return ReleaseImage(media=media)
 
 
-def look_at_labels(files: ReleaseFiles, path: str, media: Media, *, integrity: Integrity) -> Labels | str:
+def inspect_labels(files: ReleaseFiles, path: str, media: Media, *, integrity: Integrity) -> Labels | str:
     """Return what a label image covers, or why it cannot be used; what is wrong with it goes into the report.
 
     Args:
@@ -163,11 +165,11 @@ def look_at_labels(files: ReleaseFiles, path: str, media: Media, *, integrity: I
         integrity: The report.
     """
 
-    def look() -> Json:
+    def inspect() -> Json:
         return _label_facts(files, path) if files.has(path) else MISSING
 
     try:
-        found = files.once("labels", path, look)
+        found = files.once("labels", path, inspect)
     except DataError as error:
         detail = str(error).removeprefix(f"{path}: ").removeprefix(f"{PurePosixPath(path).name}: ")
         integrity.find("unreadable_file", path, detail)

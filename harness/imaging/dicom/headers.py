@@ -253,7 +253,7 @@ def group_series(headers: Sequence[Header]) -> list[Series]:
     return sorted(ordered, key=lambda one: (-one.slices, one.first.number, min(head.where for head in one.headers)))
 
 
-def read_picture(open_file: Open, header: Header) -> NDArray[Any]:
+def read_pixels(open_file: Open, header: Header) -> NDArray[Any]:
     """Return the one image of a file: uint8 (H, W, 3) of colours, uint8 (H, W) of 8 bits, else float32 (H, W).
 
     Grey values are rescaled, MONOCHROME1 is inverted.

@@ -10,7 +10,7 @@ from harness.metrics.ratios import MISS, UNCOUNTED, ratio
 from harness.records import Prediction, Sample
 from harness.text.choices.medevalkit import medevalkit
 from harness.text.choices.mmmu import mmmu
-from harness.text.choices.reading import Reading, lettered
+from harness.text.choices.reading import ChoiceReading, lettered
 from harness.text.choices.similarity import huatuo, omnimedvqa
 from harness.text.choices.strict import exact, strict_letter
 from harness.text.choices.vlmevalkit import vlmevalkit
@@ -33,7 +33,7 @@ def first_letter_of_text(sample: Sample, letter: str) -> bool:
     return letter == next(other for other, option in _trimmed(sample).items() if option == text)
 
 
-def outcome(reading: Reading, *, right: bool) -> Outcome:
+def outcome(reading: ChoiceReading, *, right: bool) -> Outcome:
     """Return what a reading is worth: an unread reply is `unparsed`, a letter that no option has is just wrong."""
     detail = {"letter": reading.letter, "rule": reading.rule}
     if reading.letter is None:
@@ -45,7 +45,7 @@ def _trimmed(sample: Sample) -> dict[str, str]:
     return {letter: option.strip() for letter, option in lettered(sample.choices).items()}
 
 
-Read = Callable[[str, Sequence[str]], Reading]
+Read = Callable[[str, Sequence[str]], ChoiceReading]
 IsRight = Callable[[Sample, str], bool]
 Score = Callable[[Sample, Prediction], Outcome]
 
@@ -117,7 +117,9 @@ def prefix_score(sample: Sample, prediction: Prediction, normalise: str = "mean"
         return Outcome("undefined")
     losses = _losses(sample, prediction, normalise) if prediction.nll else {}
     letter = min(losses, key=losses.__getitem__, default=None)
-    return outcome(Reading(letter, f"lowest_{normalise}_nll"), right=letter is not None and same_text(sample, letter))
+    return outcome(
+        ChoiceReading(letter, f"lowest_{normalise}_nll"), right=letter is not None and same_text(sample, letter)
+    )
 
 
 def _losses(sample: Sample, prediction: Prediction, normalise: str) -> dict[str, float]:
@@ -144,11 +146,11 @@ def mmmu_prepare(pairs: Iterable[Pair]) -> Score:
     Source: eval_utils.py of github.com/MMMU-Benchmark/MMMU.
     """
     draws = Random(_MMMU_SEED)
-    drawn: dict[tuple[str, str], Reading] = {}
+    drawn: dict[tuple[str, str], ChoiceReading] = {}
     for sample, prediction in pairs:
         place = (sample.id, reply(prediction))
         if place not in drawn and _is_unread(sample, place[1]):
-            drawn[place] = Reading(draws.choice(list(lettered(sample.choices))), "drawn")
+            drawn[place] = ChoiceReading(draws.choice(list(lettered(sample.choices))), "drawn")
 
     def score(sample: Sample, prediction: Prediction) -> Outcome:
         reading = drawn.get((sample.id, reply(prediction)))

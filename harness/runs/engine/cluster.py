@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import InterruptedRunError, ModelError, SpecError
-from harness.runs.engine.progress import Ledger
+from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.ray_actors import MediaLibrary, Node, versions
 from harness.runs.engine.ray_connection import ClusterOptions, connected, first_lines
 from harness.runs.engine.signals import Interruption
@@ -69,7 +69,7 @@ class Cluster:
 
     setup: WorkerSetup
     options: ClusterOptions
-    ledger: Ledger
+    progress: RunProgress
     ray: Any
     interruption: Interruption = field(default_factory=Interruption)
     library: Any = None
@@ -136,7 +136,7 @@ class Cluster:
         return bool(self.flying) or self._has_more(work)
 
     def _send(self, actor: Any, lease: Lease) -> None:
-        number = self.ledger.start(lease.batch, worker=self.names[actor], attempt=lease.attempt)
+        number = self.progress.start(lease.batch, worker=self.names[actor], attempt=lease.attempt)
         reference = actor.answer.remote([ask.request for ask in lease.batch])
         deadline = time.monotonic() + self.options.timeout * len(lease.batch)
         self.flying[reference] = (actor, Flight(lease, number, deadline))
@@ -167,7 +167,7 @@ class Cluster:
             self._bury(actor, flight, error)
             return
         with self.interruption.held():
-            self.ledger.finish(flight.number, [Finished(*item) for item in finished])
+            self.progress.finish(flight.number, [Finished(*item) for item in finished])
         self.fruitless = 0
         self.idle.append(actor)
 
@@ -177,7 +177,7 @@ class Cluster:
         lease.deaths += 1
         self._lose(actor, f"{type(error).__name__}: {first_lines(str(error))}")
         keys = [ask.key for ask in lease.batch]
-        self.ledger.store.event("died", batch=flight.number, keys=keys, error=self.last_end)
+        self.progress.store.event("died", batch=flight.number, keys=keys, error=self.last_end)
         splits = self.options.batch_invariant or lease.deaths == TRIES
         if len(lease.batch) > 1 and splits:
             self._split(lease)
@@ -185,7 +185,7 @@ class Cluster:
             self._put_back(lease)
         else:
             message = f"the model's process ended {TRIES} times on this sample alone, last with {self.last_end}"
-            self.ledger.give_up(lease.batch[0], "model_error", message)
+            self.progress.give_up(lease.batch[0], "model_error", message)
         self._stop_if_hopeless("the model's process ended")
         self._spawn()
 
@@ -195,11 +195,11 @@ class Cluster:
         lease = flight.lease
         seconds = self.options.timeout * len(lease.batch)
         self._lose(actor, f"no answer within {seconds:g} s")
-        self.ledger.store.event("hung", batch=flight.number, keys=[ask.key for ask in lease.batch], seconds=seconds)
+        self.progress.store.event("hung", batch=flight.number, keys=[ask.key for ask in lease.batch], seconds=seconds)
         if len(lease.batch) > 1:
             self._split(lease)
         else:
-            self.ledger.give_up(lease.batch[0], "timeout", f"the model did not return within {seconds:g} s")
+            self.progress.give_up(lease.batch[0], "timeout", f"the model did not return within {seconds:g} s")
         self._stop_if_hopeless("the model had to be killed")
         self._spawn()
 
@@ -270,7 +270,7 @@ class Cluster:
             found = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
             self._lose(actor, f"{type(error).__name__}: {first_lines(str(error))}")
-            self.ledger.store.event("died", batch=None, keys=[], error=self.last_end)
+            self.progress.store.event("died", batch=None, keys=[], error=self.last_end)
             if not self.loaded and self.lost >= TRIES:
                 message = f"the model's process ended while it loaded, {self.lost} times, last with {self.last_end}"
                 raise ModelError(f"--model {self.setup.reference.text}: {message}") from error
@@ -285,8 +285,10 @@ class Cluster:
         self.idle.append(actor)
 
 
-def run_on_ray(setup: WorkerSetup, batches: Iterable[list[Ask]], ledger: Ledger, options: ClusterOptions) -> None:
+def run_on_ray(
+    setup: WorkerSetup, batches: Iterable[list[Ask]], progress: RunProgress, options: ClusterOptions
+) -> None:
     """Run the batches on Ray; see `Cluster.run` for what it raises."""
     sys.stdout.flush()
     with connected(options) as ray, Interruption() as interruption:
-        Cluster(setup=setup, options=options, ledger=ledger, ray=ray, interruption=interruption).run(batches)
+        Cluster(setup=setup, options=options, progress=progress, ray=ray, interruption=interruption).run(batches)

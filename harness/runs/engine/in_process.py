@@ -6,13 +6,11 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from harness.runs.engine.progress import Ledger
+from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.signals import Interruption
-from harness.runs.engine.suspects import Suspects, find_suspects
+from harness.runs.engine.suspects import Suspects
 from harness.runs.engine.worker import Worker, WorkerSetup, stdout_to_stderr
 from harness.runs.plan_file import Ask
-
-__all__ = ["Ledger", "Suspects", "WorkerSetup", "find_suspects", "run_in_process"]
 
 ENDS_BEFORE_GIVING_UP = 3
 """A sample alone in flight at so many ends in a row, with nothing finished between, is recorded as failed."""
@@ -27,7 +25,7 @@ NAMES_SHOWN = 3
 def run_in_process(
     setup: WorkerSetup,
     batches: Iterable[list[Ask]],
-    ledger: Ledger,
+    progress: RunProgress,
     suspects: Suspects,
     *,
     timeout: float,
@@ -46,20 +44,20 @@ def run_in_process(
     with Interruption() as interruption, stdout_to_stderr():
         worker = Worker(setup, interrupted=interruption.has_come)
         worker.load()
-        with Watchdog(ledger) as watchdog:
-            for batch in _with_suspects(batches, suspects, ledger, batch_invariant=batch_invariant):
+        with Watchdog(progress) as watchdog:
+            for batch in _with_suspects(batches, suspects, progress, batch_invariant=batch_invariant):
                 attempt = 1 + max(suspects.ends[ask.key] for ask in batch)
-                number = ledger.start(batch, worker="driver", attempt=attempt)
+                number = progress.start(batch, worker="driver", attempt=attempt)
                 watchdog.expect(timeout * len(batch), batch)
                 finished = worker.answer([ask.request for ask in batch])
                 watchdog.relax()
                 interruption.check()
                 with interruption.held():
-                    ledger.finish(number, finished)
+                    progress.finish(number, finished)
 
 
 def _with_suspects(
-    batches: Iterable[list[Ask]], suspects: Suspects, ledger: Ledger, *, batch_invariant: bool
+    batches: Iterable[list[Ask]], suspects: Suspects, progress: RunProgress, *, batch_invariant: bool
 ) -> Iterator[list[Ask]]:
     """Yield the batches, suspects alone, and give up on those that ended the process too often."""
     most = 1 if batch_invariant else ENDS_BEFORE_SPLITTING
@@ -70,7 +68,7 @@ def _with_suspects(
                 hang = suspects.causes.get(ask.key) == "hang"
                 what = "did not return within the timeout" if hang else "ended the process"
                 message = f"the model {what} {suspects.alone[ask.key]} times with only this sample in flight"
-                ledger.give_up(ask, "timeout" if hang else "model_error", message)
+                progress.give_up(ask, "timeout" if hang else "model_error", message)
             elif suspects.alone[ask.key] or suspects.ends[ask.key] >= most:
                 yield [ask]
             else:
@@ -86,8 +84,8 @@ class Watchdog:
     so on stderr and leaves with exit code 3.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, progress: RunProgress) -> None:
+        self.progress = progress
         self._deadline: float | None = None
         self._batch: Sequence[Ask] = ()
         self._seconds = 0.0
@@ -122,9 +120,9 @@ class Watchdog:
 
     def _end(self) -> None:
         try:
-            self.ledger.store.event("hung", keys=[ask.key for ask in self._batch], seconds=self._seconds)
-            self.ledger.store.status(self.ledger.status("hung"), at_once=True)
-            self.ledger.store.predictions.sync()
+            self.progress.store.event("hung", keys=[ask.key for ask in self._batch], seconds=self._seconds)
+            self.progress.store.status(self.progress.status("hung"), at_once=True)
+            self.progress.store.predictions.sync()
             names = ", ".join(ask.sample_id for ask in self._batch[:NAMES_SHOWN])
             more = " ..." if len(self._batch) > NAMES_SHOWN else ""
             sys.stderr.write(

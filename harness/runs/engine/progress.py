@@ -12,7 +12,7 @@ from harness.runs.store import RunStore
 
 
 @dataclass(slots=True)
-class Ledger:
+class RunProgress:
     """The books of a run, and the events that say what happened.
 
     Attributes:
@@ -26,7 +26,7 @@ class Ledger:
     store: RunStore
     total: int
     counts: Counter[str] = field(default_factory=Counter)
-    watch: "Callable[[Ledger], None] | None" = None
+    watch: "Callable[[RunProgress], None] | None" = None
     answered: int = 0
     _batches: int = 0
 
@@ -61,7 +61,7 @@ class Ledger:
                 keys.append(item.key)
         self.answered += len(keys)
         self.store.event("finished", batch=number, keys=keys)
-        self._tell()
+        self._report()
 
     def give_up(self, ask: Ask, status: PredictionStatus, message: str) -> None:
         """Store the failure of a request that no worker survives."""
@@ -71,9 +71,9 @@ class Ledger:
         if self.store.record(ask.key, to_finished(answer_check.failed(ask.key, status, error)).line):
             self.counts[status] += 1
         self.store.event("given_up", keys=[ask.key], status=status)
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self.store.status(self.status("running"))
         if self.watch is not None:
             self.watch(self)

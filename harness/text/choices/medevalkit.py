@@ -6,7 +6,7 @@ package mathruler.
 
 from collections.abc import Sequence
 
-from harness.text.choices.reading import Reading, lettered
+from harness.text.choices.reading import ChoiceReading, lettered
 from harness.text.choices.similarity import likeness
 
 _BOX = "\\boxed{"
@@ -61,7 +61,7 @@ def unwrapped(reply: str) -> str:
     return text
 
 
-def medevalkit(reply: str, options: Sequence[str]) -> Reading:
+def medevalkit(reply: str, options: Sequence[str]) -> ChoiceReading:
     """Read one option out of a reply, as MedEvalKit does for OmniMedVQA.
 
     1. `letter`: what is left of the unwrapped reply up to its first full stop and after its last colon is a letter. A
@@ -74,12 +74,12 @@ def medevalkit(reply: str, options: Sequence[str]) -> Reading:
     text = unwrapped(_deciding_paragraph(tagged(reply, "answer").lower(), named)).strip().lower().replace("\n", "")
     short = text.partition(".")[0].rpartition(":")[2]
     if short in named:
-        return Reading(short.upper(), "letter")
+        return ChoiceReading(short.upper(), "letter")
     ratios = likeness([f"{letter}. {option}" for letter, option in named.items()], text)
     best = max(ratios, default=None)
     if best is None:
-        return Reading(None, "none")
-    return Reading(list(named)[ratios.index(best)].upper(), "likeness" if best > 0 else "nothing_alike")
+        return ChoiceReading(None, "none")
+    return ChoiceReading(list(named)[ratios.index(best)].upper(), "likeness" if best > 0 else "nothing_alike")
 
 
 def _deciding_paragraph(text: str, named: dict[str, str]) -> str:

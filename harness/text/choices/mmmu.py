@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.text.choices.medevalkit import boxed, tagged
-from harness.text.choices.reading import Reading, lettered
+from harness.text.choices.reading import ChoiceReading, lettered
 
 _MARKS = (",", ".", "!", "?", ";", ":", "'")
 _FEW_WORDS = 5
@@ -21,7 +21,7 @@ _NUMBERS = (
 )
 
 
-def mmmu(reply: str, options: Sequence[str]) -> Reading:
+def mmmu(reply: str, options: Sequence[str]) -> ChoiceReading:
     """Read one option letter out of a reply; where several are found, the one whose last occurrence is last.
 
     1. `bracketed`: an option letter in round brackets.
@@ -35,12 +35,12 @@ def mmmu(reply: str, options: Sequence[str]) -> Reading:
     named = lettered(options)
     for rule, written in (("bracketed", "({})"), ("lone_letter", " {} ")):
         if found := _last(text, {letter: written.format(letter) for letter in named}):
-            return Reading(found, rule)
+            return ChoiceReading(found, rule)
     if len(text.split()) > _FEW_WORDS:
         found = _last(text.lower(), {letter: option.lower() for letter, option in named.items()})
         if found:
-            return Reading(found, "option_text")
-    return Reading(None, "none")
+            return ChoiceReading(found, "option_text")
+    return ChoiceReading(None, "none")
 
 
 def _unwrapped(reply: str) -> str:

@@ -6,7 +6,7 @@ from string import ascii_uppercase
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ChoiceReading:
     """What a rule reads out of a reply.
 
     Attributes:

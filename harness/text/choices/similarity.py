@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from harness.text.choices.reading import Reading, lettered
+from harness.text.choices.reading import ChoiceReading, lettered
 
 _LONE_LETTER = re.compile(r"(?:is |是|为|\W|^)(?![aA] )([a-nA-N])(?:\W|$)")
 
@@ -23,7 +23,7 @@ def likeness(options: Sequence[str], reply: str) -> list[float]:
     return ratios
 
 
-def omnimedvqa(reply: str, options: Sequence[str]) -> Reading:
+def omnimedvqa(reply: str, options: Sequence[str]) -> ChoiceReading:
     """Read the option most like the reply, case and all; of equals the first. Likeness 0 with all, as of "": no option.
 
     A reply that is a letter is not understood: it is like whichever option holds that character. Rules: `likeness`,
@@ -34,11 +34,11 @@ def omnimedvqa(reply: str, options: Sequence[str]) -> Reading:
     ratios = likeness(options, reply)
     best = max(ratios, default=0.0)
     if best == 0:
-        return Reading(None, "nothing_alike")
-    return Reading(list(lettered(options))[ratios.index(best)], "likeness")
+        return ChoiceReading(None, "nothing_alike")
+    return ChoiceReading(list(lettered(options))[ratios.index(best)], "likeness")
 
 
-def huatuo(reply: str, options: Sequence[str]) -> Reading:
+def huatuo(reply: str, options: Sequence[str]) -> ChoiceReading:
     """Read a reply as HuatuoGPT-Vision's matcher does when it is handed the options by letter, as it was meant to be.
 
     1. `lone_letter`: the first letter a to n, of either case, that stands alone and is not an article before a blank;
@@ -53,12 +53,12 @@ def huatuo(reply: str, options: Sequence[str]) -> Reading:
     """
     lone = _LONE_LETTER.search(reply)
     if lone:
-        return Reading(lone[1], "lone_letter")
+        return ChoiceReading(lone[1], "lone_letter")
     text = reply.lower()
     named = {letter: option.lower() for letter, option in lettered(options).items()}
     places = {letter: text.rfind(option) for letter, option in named.items()}
     if max(places.values(), default=-1) >= 0:
-        return Reading(max(places, key=places.__getitem__), "option_text")
+        return ChoiceReading(max(places, key=places.__getitem__), "option_text")
     ratios = likeness(list(named.values()), text)
     best = max(range(len(ratios)), key=lambda index: (ratios[index], index), default=None)
-    return Reading(None if best is None else list(named)[best], "likeness")
+    return ChoiceReading(None if best is None else list(named)[best], "likeness")

@@ -9,14 +9,14 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
-from harness.text.choices.reading import Reading, lettered
+from harness.text.choices.reading import ChoiceReading, lettered
 from harness.text.normalisers import standard_normalise
 
 _BETWEEN = r"\s*(?:[,/、&]|(?i:\b(?:or|and)\b)|或|和)\s*"
 """What stands between the letters of a reply that lists several."""
 
 
-def strict_letter(reply: str, options: Sequence[str]) -> Reading:
+def strict_letter(reply: str, options: Sequence[str]) -> ChoiceReading:
     """Read one option out of a reply, after NFKC.
 
     The steps, each with capital letters of existing options only:
@@ -34,10 +34,10 @@ def strict_letter(reply: str, options: Sequence[str]) -> Reading:
     for rule, find in _STEPS if named else ():
         if found := find(text, named):
             return _agreed(found, named, rule)
-    return Reading(None, "none")
+    return ChoiceReading(None, "none")
 
 
-def exact(reply: str, options: Sequence[str]) -> Reading:
+def exact(reply: str, options: Sequence[str]) -> ChoiceReading:
     """Read a reply that is, its ends trimmed, character for character one option's letter or one option's text.
 
     Steps: `letter`, then `option_text`; else `none`, as of an empty reply. A letter is read first where an option's
@@ -45,15 +45,15 @@ def exact(reply: str, options: Sequence[str]) -> Reading:
     """
     named, text = lettered(options), reply.strip()
     if text in named:
-        return Reading(text, "letter")
+        return ChoiceReading(text, "letter")
     found = [letter for letter, option in named.items() if option.strip() == text]
-    return Reading(found[0], "option_text") if found else Reading(None, "none")
+    return ChoiceReading(found[0], "option_text") if found else ChoiceReading(None, "none")
 
 
-def _agreed(found: Sequence[str], named: Mapping[str, str], rule: str) -> Reading:
+def _agreed(found: Sequence[str], named: Mapping[str, str], rule: str) -> ChoiceReading:
     """Return the first letter when all that were found stand for one text."""
     texts = {named[letter].strip() for letter in found}
-    return Reading(found[0] if len(texts) == 1 else None, rule)
+    return ChoiceReading(found[0] if len(texts) == 1 else None, rule)
 
 
 def _letter_alone(text: str, named: Mapping[str, str]) -> list[str]:

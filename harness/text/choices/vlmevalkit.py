@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.text.choices.reading import Reading, lettered
+from harness.text.choices.reading import ChoiceReading, lettered
 
 _TO_BLANKS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _STATED = re.compile(r"(?i)(?:correct\s+)?answer\s+is\s+\**([ABCD])\**")
@@ -18,7 +18,7 @@ _LAST_WORDS = 4
 _FAILED = "Z"
 
 
-def vlmevalkit(reply: str, options: Sequence[str]) -> Reading:
+def vlmevalkit(reply: str, options: Sequence[str]) -> ChoiceReading:
     """Read one option out of a reply.
 
     1. `refusal`: the reply holds one of four known refusals; no answer.
@@ -34,34 +34,34 @@ def vlmevalkit(reply: str, options: Sequence[str]) -> Reading:
     named, known = lettered(options), _known_replies()
     if known["failed_call"] not in reply:
         if any(refusal in reply for refusal in known["refusals"]):
-            return Reading(None, "refusal")
+            return ChoiceReading(None, "refusal")
         found = _lone_letter(reply, named) or _stated(reply, named)
         if found:
             return found
-    return _option_text(reply.lower(), named) or Reading(None, "none")
+    return _option_text(reply.lower(), named) or ChoiceReading(None, "none")
 
 
-def _lone_letter(reply: str, named: Mapping[str, str]) -> Reading | None:
+def _lone_letter(reply: str, named: Mapping[str, str]) -> ChoiceReading | None:
     words = reply.translate(_TO_BLANKS).split()
     letters = [letter for letter in named if letter in words]
     if not letters and _FAILED in words:
-        return Reading(None, "failed")
+        return ChoiceReading(None, "failed")
     if len(letters) == 1 and words.index(letters[0]) >= len(words) - _LAST_WORDS:
-        return Reading(letters[0], "lone_letter")
+        return ChoiceReading(letters[0], "lone_letter")
     return None
 
 
-def _stated(reply: str, named: Mapping[str, str]) -> Reading | None:
+def _stated(reply: str, named: Mapping[str, str]) -> ChoiceReading | None:
     match = _STATED.search(reply)
     letter = match[1].upper() if match else ""
-    return Reading(letter, "stated") if letter in named else None
+    return ChoiceReading(letter, "stated") if letter in named else None
 
 
-def _option_text(text: str, named: Mapping[str, str]) -> Reading | None:
+def _option_text(text: str, named: Mapping[str, str]) -> ChoiceReading | None:
     if len(text) > 2 * sum(map(len, named.values())):
         return None
     letters = [letter for letter, option in named.items() if option.lower() in text]
-    return Reading(letters[0], "option_text") if len(letters) == 1 else None
+    return ChoiceReading(letters[0], "option_text") if len(letters) == 1 else None
 
 
 @cache

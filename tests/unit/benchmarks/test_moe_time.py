@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from benchmarks import moe_time
-from benchmarks.moe_time import AGREEMENT, SMALL, Case, check_agreement, contest, fastest, table
+from benchmarks.moe_time import AGREEMENT, SMALL, MoeCase, check_agreement, contest, fastest, table
 
 
 @pytest.mark.parametrize("dtype", AGREEMENT)
 def test_all_ways_to_compute_the_layer_agree(dtype: torch.dtype) -> None:
     with torch.inference_mode():
-        found = contest(Case("cpu", dtype, SMALL), 64)
+        found = contest(MoeCase("cpu", dtype, SMALL), 64)
         assert found.dense(found.x_BTD).shape == found.x_BTD.shape
         check_agreement(found)
 
@@ -24,7 +24,7 @@ def test_a_way_that_computes_something_else_is_told(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(moe_time, "both_experts", wrong)
     with torch.inference_mode(), pytest.raises(AssertionError, match="not close"):
-        check_agreement(contest(Case("cpu", torch.float32, SMALL), 64))
+        check_agreement(contest(MoeCase("cpu", torch.float32, SMALL), 64))
 
 
 def test_every_layer_is_judged_by_its_fastest_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +36,7 @@ def test_every_layer_is_judged_by_its_fastest_repeat(monkeypatch: pytest.MonkeyP
 def test_the_table_holds_the_target_against_the_dense_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moe_time, "fastest", lambda layers, *_: [1.0, 1.2, 2.3, 3.2][: len(layers)])
     with torch.inference_mode():
-        lines = list(table(Case("cpu", torch.float32, SMALL), 8, 1))
+        lines = list(table(MoeCase("cpu", torch.float32, SMALL), 8, 1))
     assert lines[0] == "cpu, float32, width 192, inside 512"
     assert lines[2].endswith("1.20x  target 1.10x: MISSED")
     assert [line.split()[-1] for line in lines[3:]] == ["1.20x", "2.30x", "3.20x"]

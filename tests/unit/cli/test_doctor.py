@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import doctor, main
-from harness.cli.doctor import Finding, examine, is_sound
+from harness.cli.doctor import InstallationCheck, examine, is_sound
 from harness.errors import DataError
 from harness.metrics.metric import Missing
 from harness.text import wordnet_install
 
 
-def named(findings: list[Finding]) -> dict[str, Finding]:
+def named(findings: list[InstallationCheck]) -> dict[str, InstallationCheck]:
     return {finding.what: finding for finding in findings}
 
 
@@ -84,17 +84,17 @@ def test_a_cache_that_cannot_be_written_and_a_full_disk_are_wrong(
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+def few(monkeypatch: pytest.MonkeyPatch) -> list[InstallationCheck]:
     """What the command finds: two lines, both good."""
     lines = [
-        Finding(what="python", status="ok", found="3.11"),
-        Finding(what="java", status="missing", found="", remedy="install"),
+        InstallationCheck(what="python", status="ok", found="3.11"),
+        InstallationCheck(what="java", status="missing", found="", remedy="install"),
     ]
     monkeypatch.setattr(doctor, "examine", lambda _cache: lines)
     return lines
 
 
-def test_the_command_prints_a_table_or_json(few: list[Finding]) -> None:
+def test_the_command_prints_a_table_or_json(few: list[InstallationCheck]) -> None:
     table = CliRunner().invoke(main, ["doctor"])
     assert table.exit_code == 0
     assert [line.split() for line in table.stdout.splitlines()] == [
@@ -104,7 +104,7 @@ def test_the_command_prints_a_table_or_json(few: list[Finding]) -> None:
     ]
     found = CliRunner().invoke(main, ["doctor", "--json"])
     assert json.loads(found.stdout) == doctor.to_json(few)
-    few.append(Finding(what="numpy", status="wrong", found=""))
+    few.append(InstallationCheck(what="numpy", status="wrong", found=""))
     assert CliRunner().invoke(main, ["doctor"]).exit_code == 2
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from harness.cli.progress_bar import ProgressBar
-from harness.runs.engine.progress import Ledger
+from harness.runs.engine.progress import RunProgress
 from harness.runs.store import RunStore
 
 
-def _ledger(done: int) -> Ledger:
-    return Ledger(store=RunStore(Path("unused")), total=10, counts=Counter({"ok": done - 1, "model_error": 1}))
+def _ledger(done: int) -> RunProgress:
+    return RunProgress(store=RunStore(Path("unused")), total=10, counts=Counter({"ok": done - 1, "model_error": 1}))
 
 
 def test_on_a_pipe_a_line_is_written_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.inspection_cache import Looked, kept
+from harness.data.inspection_cache import InspectionCache, open_inspection_cache
 from harness.errors import DataError
 from harness.records import Json
 
@@ -22,14 +22,14 @@ def interrupted(path: Path, *lines: Json, torn: str = "") -> None:
 
 
 def answers(
-    looked: Looked | None, *questions: Json, make: Callable[[Json], Json] = str.upper
+    looked: InspectionCache | None, *questions: Json, make: Callable[[Json], Json] = str.upper
 ) -> list[tuple[Json, bool]]:
     assert looked is not None
-    return [looked.once(question, lambda asked=question: make(asked)) for question in questions]
+    return [looked.get_or_compute(question, lambda asked=question: make(asked)) for question in questions]
 
 
 def test_answers_are_kept_while_the_block_runs_and_where_it_is_cut_short(path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), kept(path) as looked:  # noqa: PT012 - the block is what is cut short
+    with pytest.raises(KeyboardInterrupt), open_inspection_cache(path) as looked:  # noqa: PT012 - the block is what is cut short
         assert answers(looked, "a", "b") == [("A", False), ("B", False)]
         raise KeyboardInterrupt
     assert [json.loads(line) for line in path.read_text().splitlines()] == [["a", "A"], ["b", "B"]]
@@ -37,7 +37,7 @@ def test_answers_are_kept_while_the_block_runs_and_where_it_is_cut_short(path: P
 
 def test_earlier_answers_come_first_and_new_ones_follow(path: Path) -> None:
     interrupted(path, ["a", "earlier"], ["b", "earlier"])
-    with kept(path) as looked:
+    with open_inspection_cache(path) as looked:
         assert answers(looked, "a", "b", "c") == [("earlier", True), ("earlier", True), ("C", False)]
         assert len(path.read_text().splitlines()) == 3
     assert not path.exists()
@@ -45,7 +45,7 @@ def test_earlier_answers_come_first_and_new_ones_follow(path: Path) -> None:
 
 def test_a_question_that_changed_ends_what_is_given_again(path: Path) -> None:
     interrupted(path, ["a", "earlier"], ["b", "earlier"], ["c", "earlier"])
-    with kept(path) as looked:
+    with open_inspection_cache(path) as looked:
         assert answers(looked, "a", "b2", "c") == [("earlier", True), ("B2", False), ("C", False)]
         assert [json.loads(line)[0] for line in path.read_text().splitlines()] == ["a", "b2", "c"]
 
@@ -53,7 +53,7 @@ def test_a_question_that_changed_ends_what_is_given_again(path: Path) -> None:
 @pytest.mark.parametrize("torn", ['["b", "earl', "[1]\n", "{}\n", "\\x00\n"])
 def test_a_torn_line_is_asked_again(path: Path, torn: str) -> None:
     interrupted(path, ["a", "earlier"], torn=torn)
-    with kept(path) as looked:
+    with open_inspection_cache(path) as looked:
         assert answers(looked, "a", "b") == [("earlier", True), ("B", False)]
         assert [json.loads(line) for line in path.read_text().splitlines()] == [["a", "earlier"], ["b", "B"]]
 
@@ -62,18 +62,18 @@ def test_what_could_not_be_read_is_asked_again_and_the_rest_is_not(path: Path) -
     def broken(_: Json) -> Json:
         raise DataError("a: cannot be read")
 
-    with pytest.raises(KeyboardInterrupt), kept(path) as looked:  # noqa: PT012 - the block is what is cut short
+    with pytest.raises(KeyboardInterrupt), open_inspection_cache(path) as looked:  # noqa: PT012 - the block is what is cut short
         with pytest.raises(DataError, match=r"^a: cannot be read$"):
             answers(looked, "a", make=broken)
         answers(looked, "b")
         raise KeyboardInterrupt
-    with kept(path) as looked:
+    with open_inspection_cache(path) as looked:
         assert answers(looked, "a", "b") == [("A", False), ("B", True)]
 
 
 def test_while_another_process_holds_them_nothing_is_kept(path: Path) -> None:
-    with kept(path) as looked:
+    with open_inspection_cache(path) as looked:
         answers(looked, "a")
-        with kept(path) as second:
+        with open_inspection_cache(path) as second:
             assert second is None
         assert path.exists()

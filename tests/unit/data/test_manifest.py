@@ -14,13 +14,14 @@ from PIL import Image
 
 from harness.data import manifest as manifest_module
 from harness.data.integrity import Integrity
-from harness.data.manifest import Prepared, prepare, read_manifest, read_report
+from harness.data.manifest import Prepared, read_manifest, read_report
 from harness.data.phantoms.writers.samed2d import write_samed2d
 from harness.data.releases import images
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.records import Sample
+from harness.tasks.prepare import prepare_release
 from harness.tasks.spec import PlugIn, Release
 
 LISTING = "SAMed2Dv1/SAMed2D_v1.json"
@@ -55,7 +56,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[ReleaseRequest]:
 
 
 def prepared(root: Path, cache: Path, release: Release = SAMED2D, **changes: Any) -> Prepared:
-    return prepare(release, **{"dataset": "demo", "window": None, "roots": [root], "cache": cache} | changes)
+    return prepare_release(release, **{"dataset": "demo", "window": None, "roots": [root], "cache": cache} | changes)
 
 
 def write_vqa_rad(root: Path, qids: list[int]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.data import near_duplicates
-from harness.data.near_duplicates import BANDS, MOST_BITS, Pair, difference_hash, edges, pairs
+from harness.data.near_duplicates import BANDS, MOST_BITS, DuplicatePair, difference_hash, edges, pairs
 
 Pixels = NDArray[np.uint8]
 
@@ -27,7 +27,7 @@ def copy_of(pixels: Pixels, side: int) -> Pixels:
     return np.clip(smaller + 3, 0, 255).astype(np.uint8)
 
 
-def found(pictures: Mapping[str, Pixels]) -> list[Pair]:
+def found(pictures: Mapping[str, Pixels]) -> list[DuplicatePair]:
     hashes = {path: value for path, pixels in pictures.items() if (value := difference_hash(pixels)) is not None}
     return pairs(hashes, lambda path: edges(pictures[path]))
 
@@ -48,7 +48,7 @@ def test_equal_hashes_of_different_pictures_are_no_pair() -> None:
     rgb = {"a.png": np.dstack([one] * 3), "b.png": np.dstack([other] * 3)}
     assert pairs({"a.png": 7, "b.png": 7}, lambda path: edges(rgb[path])) == []
     assert pairs({"a.png": 7, "b.png": 7}, lambda _: edges(rgb["a.png"])) == [
-        Pair(first="a.png", second="b.png", bits=0)
+        DuplicatePair(first="a.png", second="b.png", bits=0)
     ]
 
 
@@ -56,7 +56,7 @@ def test_many_copies_are_each_paired_with_the_first() -> None:
     same = picture(3)
     names = [f"{number}.png" for number in range(5)]
     listed = found(dict.fromkeys(names, same))
-    assert listed == [Pair(first="0.png", second=name, bits=0) for name in names[1:]]
+    assert listed == [DuplicatePair(first="0.png", second=name, bits=0) for name in names[1:]]
 
 
 def test_flat_pictures_are_not_compared() -> None:

@@ -8,19 +8,19 @@ import pytest
 from harness.data.roots import data_roots
 from harness.errors import SpecError
 from harness.evaluation.outputs import allowed_failures
-from harness.evaluation.setup import RunSpec, Session, Watch, open_session
+from harness.evaluation.setup import Observer, PreparedRun, RunSpec, open_session
 from harness.paths import default_cache
 from harness.tasks.catalog import index
 from harness.tasks.overrides import with_protocols
 
 
-def _session(**changes: Any) -> Session:
+def _session(**changes: Any) -> PreparedRun:
     stated: dict[str, Any] = {
         "tasks": ("samed2d_seg",),
         "model": "baseline:otsu",
         "data_roots": ("phantom",),
     }
-    return open_session(RunSpec(**{**stated, **changes}), Watch())
+    return open_session(RunSpec(**{**stated, **changes}), Observer())
 
 
 @pytest.mark.parametrize(("text", "wanted", "allowed"), [("1%", 451, 4), ("0", 9, 0), ("7", 3, 7), ("100%", 5, 5)])
@@ -61,7 +61,7 @@ def test_phantoms_are_drawn_once_a_seed(tmp_path: Path, monkeypatch: pytest.Monk
         drawn.append(seed)
         (root / "SAMed2Dv1").mkdir()
 
-    monkeypatch.setattr("harness.data.phantoms.families.write_releases", draw)
+    monkeypatch.setattr("harness.data.phantoms.families.write_phantoms", draw)
     first, again, other = (data_roots((name,), tmp_path) for name in ("phantom", "phantom:0", "phantom:1"))
     assert first == again
     assert first.kind == "phantom"

@@ -156,5 +156,5 @@ def test_a_picture_of_the_whole_image_shows_all_that_was_pointed_at() -> None:
         ),
     ):
         turn = Turn(role="user", parts=(MediaPart(media=media), TextPart(text="?")))
-        assert crops.pointed_at(Request(messages=(turn,), visual_prompts=(native,))) == expected
-    assert crops.pointed_at(Request()) == ()
+        assert crops.prompts_in_original(Request(messages=(turn,), visual_prompts=(native,))) == expected
+    assert crops.prompts_in_original(Request()) == ()

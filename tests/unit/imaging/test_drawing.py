@@ -109,11 +109,11 @@ def test_a_mask_of_another_size_is_refused() -> None:
 
 
 def test_every_kind_of_visual_prompt_has_a_place() -> None:
-    assert masks.area(drawing.pointed_at(Box(corners=(1, 2, 4, 6)), SIZE)) == 12
-    assert masks.area(drawing.pointed_at(Points(points=((30.0, 20.0), (60.0, 20.0)), labels=(1, 0)), SIZE)) == 50
-    assert masks.area(drawing.pointed_at(Points(points=(), labels=()), SIZE)) == 0
+    assert masks.area(drawing.prompt_mask(Box(corners=(1, 2, 4, 6)), SIZE)) == 12
+    assert masks.area(drawing.prompt_mask(Points(points=((30.0, 20.0), (60.0, 20.0)), labels=(1, 0)), SIZE)) == 50
+    assert masks.area(drawing.prompt_mask(Points(points=(), labels=()), SIZE)) == 0
     region = _block(3, 3, 5, 5)
-    assert drawing.pointed_at(Region(mask=region), SIZE) == region
+    assert drawing.prompt_mask(Region(mask=region), SIZE) == region
     drawn = drawing.draw_sample(_sample(_block(0, 0, 5, 5)), (), prompts=[Box(corners=(40, 20, 60, 40))], side=96)
     assert drawn is not None
     assert _is(drawn.png, drawing.POINTED)[20, 45]
@@ -140,9 +140,9 @@ def test_a_volume_without_target_is_shown_at_the_slice_of_the_prediction() -> No
     volume = np.zeros((5, *SIZE), dtype=np.bool_)
     volume[1, 10:30, 10:30] = True
     absent = _sample(masks.empty(volume.shape), volume.shape)
-    assert drawing.shown_slice(absent, [masks.encode(volume)]) == 1
-    assert drawing.shown_slice(absent, []) == 2
-    assert drawing.shown_slice(_sample(_block(0, 0, 5, 5)), []) is None
+    assert drawing.slice_to_draw(absent, [masks.encode(volume)]) == 1
+    assert drawing.slice_to_draw(absent, []) == 2
+    assert drawing.slice_to_draw(_sample(_block(0, 0, 5, 5)), []) is None
 
 
 def test_a_slice_of_a_volume_is_drawn_over_its_pixels() -> None:

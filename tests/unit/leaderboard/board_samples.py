@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from leaderboard.cells import Cell, Row
+from leaderboard.cells import BoardCell, BoardRow
 
 Write = Callable[..., Path]
 
@@ -62,12 +62,12 @@ def results(model: str = "my-model", **change: Any) -> dict[str, Any]:
     }
 
 
-def printed(model: str, value: float | None = 0.5, **change: Any) -> Cell:
+def printed(model: str, value: float | None = 0.5, **change: Any) -> BoardCell:
     """Return a published cell of the task samed2d_seg."""
     table = change.pop("table", "Table 1")
     details = change.pop("details", ())
     common: dict[str, Any] = {
-        "row": Row(source="published", model=model, run_by="P", printed_in=(("P", table),), details=details),
+        "row": BoardRow(source="published", model=model, run_by="P", printed_in=(("P", table),), details=details),
         "data": "real",
         "place": "samed2d_seg",
         "metric": "dice",
@@ -80,4 +80,4 @@ def printed(model: str, value: float | None = 0.5, **change: Any) -> Cell:
         "digits": 1,
         "order": (0, 0),
     }
-    return Cell(**{**common, "value": value, **change})
+    return BoardCell(**{**common, "value": value, **change})

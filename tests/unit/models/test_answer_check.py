@@ -58,7 +58,7 @@ def test_arrays_are_encoded_and_numpy_numbers_become_plain_ones() -> None:
     assert prediction.entities == (PredictedEntity(name="liver", span=(0, 3), mask=0),)
     assert canonical(to_json(prediction)) == (
         '{"boxes":[{"corners":[2.0,1.0,5.0,3.0]}],"entities":[{"mask":0,"name":"liver","span":[0,3]}],"key":"k",'
-        f'"mask_scores":[0.5],"masks":[{canonical(mask_files.to_json(mask_files.encode(found)))}],"seconds":0.25,'
+        f'"mask_scores":[0.5],"masks":[{canonical(mask_files.to_json(masks.encode(found)))}],"seconds":0.25,'
         '"status":"ok","text":"the <SEG>","usage":{"share":0.5,"tokens":7.0,"words":3}}'
     )
 

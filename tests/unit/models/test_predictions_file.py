@@ -10,14 +10,14 @@ from PIL import Image
 
 from harness.errors import DataError
 from harness.imaging import mask_files, masks
-from harness.models.predictions_file import HandIn, Problem, read
+from harness.models.predictions_file import Problem, SubmittedPredictions, read
 from harness.records import Answer, Box, Media, MediaPart, PredictedEntity, Request, Turn
 
 FULL = masks.full((2, 3))
 RLE = mask_files.to_json(FULL)
 
 
-def write(folder: Path, *lines: object) -> HandIn:
+def write(folder: Path, *lines: object) -> SubmittedPredictions:
     path = folder / "p.jsonl"
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
     path.write_text("\n".join(texts) + "\n", encoding="utf-8")
@@ -35,7 +35,7 @@ def request(sample_id: str = "s/1", repeat: int = 0) -> Request:
     )
 
 
-def answer(hand_in: HandIn, asked: Request | None = None) -> Answer:
+def answer(hand_in: SubmittedPredictions, asked: Request | None = None) -> Answer:
     with hand_in.path.open("rb") as file:
         return hand_in.answer(asked or request(), file)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data.phantoms.families import write_releases
+from harness.data.phantoms.families import write_phantoms
 from reference_model.config import ModelConfig, load_preset
 from reference_model.inputs import images
 from reference_model.inputs.batch import Batch, pad
@@ -135,5 +135,5 @@ def make(config: ModelConfig, tokenizer: WordTokenizer) -> Maker:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with the pictures of forty drawn patients."""
     root = tmp_path_factory.mktemp("drawn")
-    write_releases(root, seed=3, patients=40, slices=1)
+    write_phantoms(root, seed=3, patients=40, slices=1)
     return root

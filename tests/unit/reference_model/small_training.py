@@ -15,7 +15,7 @@ from reference_model.training.data import Example, ExampleSet
 from reference_model.training.loop import Silent
 from reference_model.training.recipe import Recipe, Stage
 from reference_model.training.recipe_files import load_recipe
-from reference_model.training.stages import Run
+from reference_model.training.stages import StagedTraining
 
 
 class Noise(LocalMedia):
@@ -68,7 +68,7 @@ def small_recipe(config: ModelConfig, root: Path, **changes: Any) -> Recipe:
     return replace(recipe, config=config, data_roots=(str(root),), stages=stages, precision="fp32")
 
 
-def small_run(recipe: Recipe, out: Path, cache: Path, **fields: Any) -> Run:
+def small_run(recipe: Recipe, out: Path, cache: Path, **fields: Any) -> StagedTraining:
     """Return a run of three steps a stage that shows nothing."""
     fields = {"steps": 3, "notice": Noted(), "watcher": Silent()} | fields
-    return Run(recipe=recipe, out=out, cache=cache, **fields)
+    return StagedTraining(recipe=recipe, out=out, cache=cache, **fields)

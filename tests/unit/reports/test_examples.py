@@ -8,7 +8,7 @@ import pytest
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
 from harness.reports import examples
-from harness.reports.examples import Pictures, Rank, choose
+from harness.reports.examples import Rank, ReportImages, choose
 from harness.runs.store import RunStore, read_run
 from harness.tasks.catalog import index
 from harness.tasks.spec import TaskSpec, Terms
@@ -40,11 +40,11 @@ def test_no_sample_is_shown_twice(count: int, shown: int) -> None:
 def test_pixels_are_shown_only_where_terms_or_the_user_allow_it(task: TaskSpec, tmp_path: Path) -> None:
     free = replace(task, terms=Terms(redistribute=True))
     forbidden = "the terms of these data do not allow to pass images on"
-    assert Pictures(roots=(tmp_path,)).refusal(task) == forbidden
-    assert Pictures(roots=(tmp_path,)).refusal(free) is None
-    assert Pictures(roots=(tmp_path,), asked=True).refusal(task) is None
-    assert Pictures(roots=(tmp_path,), phantom=True).refusal(task) is None
-    assert Pictures(phantom=True).refusal(free) == "the images are not at hand"
+    assert ReportImages(roots=(tmp_path,)).refusal(task) == forbidden
+    assert ReportImages(roots=(tmp_path,)).refusal(free) is None
+    assert ReportImages(roots=(tmp_path,), asked=True).refusal(task) is None
+    assert ReportImages(roots=(tmp_path,), phantom=True).refusal(task) is None
+    assert ReportImages(phantom=True).refusal(free) == "the images are not at hand"
 
 
 def test_images_that_are_gone_leave_outlines(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_images_that_are_gone_leave_outlines(tmp_path: Path) -> None:
     store.open(read_run(tmp_path))
     try:
         tasks, _ = index().resolve(["samed2d_seg"])
-        gone = choose(tmp_path, tasks, store.prediction, Pictures(roots=(tmp_path,), phantom=True))["samed2d_seg"]
-        plain = choose(tmp_path, tasks, store.prediction, Pictures(phantom=True))["samed2d_seg"]
+        gone = choose(tmp_path, tasks, store.prediction, ReportImages(roots=(tmp_path,), phantom=True))["samed2d_seg"]
+        plain = choose(tmp_path, tasks, store.prediction, ReportImages(phantom=True))["samed2d_seg"]
     finally:
         store.close()
     assert gone.plain == "an image is not where it was"
@@ -66,7 +66,7 @@ def test_images_that_are_gone_leave_outlines(tmp_path: Path) -> None:
 
 
 def test_a_task_without_scores_has_no_examples(tmp_path: Path, task: TaskSpec) -> None:
-    assert choose(tmp_path, [task], lambda _: None, Pictures()) == {}
+    assert choose(tmp_path, [task], lambda _: None, ReportImages()) == {}
 
 
 def test_a_long_text_is_cut() -> None:

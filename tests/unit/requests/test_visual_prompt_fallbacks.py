@@ -7,7 +7,7 @@ import pytest
 
 from harness.imaging import masks
 from harness.records import Box, Crop, Media, Overlay, Points, Region, VisualPrompt
-from harness.requests.visual_prompt_fallbacks import Pointed, Pointing
+from harness.requests.visual_prompt_fallbacks import ShownRequest, VisualPromptFallbacks
 from harness.tasks.fallbacks import COLOURS, FALLBACKS, PHRASES
 
 SIZE = (512, 1024)
@@ -23,15 +23,15 @@ GREEN, MAGENTA = COLOURS["green"], COLOURS["magenta"]
 
 def pointing(
     fallbacks: dict[str, str | float], *prompts: VisualPrompt, takes: str = "text image", media: Any = (IMAGE,)
-) -> Pointing:
-    return Pointing(prompts=prompts, media=media, fallbacks=fallbacks, takes=frozenset(takes.split()))
+) -> VisualPromptFallbacks:
+    return VisualPromptFallbacks(prompts=prompts, media=media, fallbacks=fallbacks, takes=frozenset(takes.split()))
 
 
 def applied(
     fallbacks: dict[str, str | float], *prompts: VisualPrompt, text: str = "What is <region>?", **more: Any
-) -> Pointed:
+) -> ShownRequest:
     asked = pointing(fallbacks, *prompts, **more)
-    assert asked.lacking() == []
+    assert asked.missing() == []
     return asked.apply(text)
 
 
@@ -106,8 +106,8 @@ def test_of_several_fallbacks_for_a_kind_the_first_is_used(order: tuple[str, ...
 
 def test_a_fallback_is_left_alone_where_the_model_takes_the_prompt() -> None:
     asked = pointing({"region_as_overlay": "outline"}, REGION, takes="text image region")
-    assert (asked.used(), asked.lacking()) == ((), [])
-    assert asked.apply("<region>?") == Pointed(text="<region>?", media=(IMAGE,), native=(REGION,), crop=None)
+    assert (asked.used(), asked.missing()) == ((), [])
+    assert asked.apply("<region>?") == ShownRequest(text="<region>?", media=(IMAGE,), native=(REGION,), crop=None)
 
 
 MANY = tuple(Box(corners=(x, 0, x + 1, 1)) for x in range(5))
@@ -151,7 +151,7 @@ def test_a_fallback_that_cannot_do_its_work_says_why(
     fallbacks: dict[str, str | float], prompts: tuple[VisualPrompt, ...], media: Media, expected: str
 ) -> None:
     takes = "text image volume" if expected.startswith("takes box") else "text image volume box"
-    lacks = pointing(fallbacks, *prompts, takes=takes, media=(media,)).lacking()
+    lacks = pointing(fallbacks, *prompts, takes=takes, media=(media,)).missing()
     assert dict.fromkeys(lacks) == {expected: None}
 
 

@@ -10,7 +10,7 @@ from harness.imaging import masks
 from harness.models.answer_check import to_prediction
 from harness.records import Answer, Capabilities, ErrorInfo, Media, MediaPart, Request, TextPart, Turn
 from harness.requests import volume_slices
-from harness.requests.volume_slices import Slicing, bin_centres, slices_of
+from harness.requests.volume_slices import VolumeFallbacks, bin_centres, slices_of
 
 VOLUME = Media(path="a.npy", sha256="1" * 64, kind="volume", size=(20, 6, 8), spacing_mm=(2.0, 1.0, 1.0))
 IMAGE = Media(path="a.png", sha256="2" * 64, size=(6, 8))
@@ -24,10 +24,10 @@ def asked(
     max_images: int = 1,
     media: tuple[Media, ...] = (VOLUME,),
     fallbacks: dict[str, str | float] | None = None,
-) -> Slicing:
+) -> VolumeFallbacks:
     capabilities = Capabilities(takes=frozenset(takes.split()), max_images=max_images)
     chosen = {"volume_as_slices": slices} if fallbacks is None else fallbacks
-    return Slicing(media=media, fallbacks=chosen, capabilities=capabilities, wants=tuple(wants.split()))
+    return VolumeFallbacks(media=media, fallbacks=chosen, capabilities=capabilities, wants=tuple(wants.split()))
 
 
 def request(wants: str, slices: int = 3, **more: Any) -> Request:
@@ -58,16 +58,16 @@ def test_all_slices_are_every_one_and_an_image_stands_for_itself() -> None:
         (asked("image", "masks", slices="all"), "volume_as_slices: all (bin_centres, one by one)"),
     ],
 )
-def test_the_cell_says_how_many_slices_by_which_rule_and_how(chosen: Slicing, used: str) -> None:
-    assert chosen.lacking(pointed=False) == []
+def test_the_cell_says_how_many_slices_by_which_rule_and_how(chosen: VolumeFallbacks, used: str) -> None:
+    assert chosen.missing(pointed=False) == []
     assert chosen.used() == (used,)
 
 
 @pytest.mark.parametrize(
     "chosen", [asked("text volume"), asked(media=(IMAGE,)), asked(fallbacks={})], ids=["volume", "image", "none"]
 )
-def test_nothing_is_sliced_where_it_need_not_or_may_not_be(chosen: Slicing) -> None:
-    assert (chosen.name, chosen.used(), chosen.shown()) == (None, (), chosen.media)
+def test_nothing_is_sliced_where_it_need_not_or_may_not_be(chosen: VolumeFallbacks) -> None:
+    assert (chosen.name, chosen.used(), chosen.media_asked()) == (None, (), chosen.media)
     assert chosen.marked("See <image>.") == "See <image>."
 
 
@@ -85,8 +85,10 @@ def test_nothing_is_sliced_where_it_need_not_or_may_not_be(chosen: Slicing) -> N
         (asked(media=(VOLUME, IMAGE)), False, "asks about each slice of one volume, and there are more images"),
     ],
 )
-def test_what_slices_cannot_do_is_said_before_the_model_is_asked(chosen: Slicing, pointed: bool, reason: str) -> None:
-    assert chosen.lacking(pointed=pointed) == [f"takes volume (volume_as_slices {reason})"]
+def test_what_slices_cannot_do_is_said_before_the_model_is_asked(
+    chosen: VolumeFallbacks, pointed: bool, reason: str
+) -> None:
+    assert chosen.missing(pointed=pointed) == [f"takes volume (volume_as_slices {reason})"]
 
 
 def test_a_volume_that_cannot_be_read_counts_as_many_slices_as_are_wanted() -> None:

@@ -16,7 +16,7 @@ from harness.errors import DataError, InterruptedRunError, SpecError
 from harness.records import Mask, Prediction, SoftMask
 from harness.records.atomic_files import write_atomically
 from harness.runs import store as store_module
-from harness.runs.append_log import BLOCK_BYTES, Journal
+from harness.runs.append_log import BLOCK_BYTES, AppendLog
 from harness.runs.engine.worker import to_finished
 from harness.runs.store import RunStore, read_prediction, read_run
 
@@ -118,7 +118,7 @@ def test_a_torn_last_line_is_cut_off_and_the_rest_stands(tmp_path: Path, left: i
 
 
 def test_a_torn_line_longer_than_a_block_is_cut_off(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "lines.jsonl")
+    journal = AppendLog(tmp_path / "lines.jsonl")
     journal.path.write_bytes(b"whole\n" + b"x" * (2 * BLOCK_BYTES + 5))
     assert journal.open() == 2 * BLOCK_BYTES + 5
     journal.close()
@@ -217,7 +217,7 @@ def test_lines_are_synced_by_the_budget_of_time(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "fsync", synced.append)
     now = [100.0]
     monkeypatch.setattr("harness.runs.append_log.time.monotonic", lambda: now[0])
-    journal = Journal(tmp_path / "lines")
+    journal = AppendLog(tmp_path / "lines")
     journal.open()
     for seconds in (0.2, 0.2, 0.7, 0.2):
         now[0] += seconds

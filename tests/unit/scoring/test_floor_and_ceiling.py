@@ -7,7 +7,7 @@ import pytest
 
 from harness.metrics import find
 from harness.records import Sample, Target
-from harness.scoring.floor_and_ceiling import Bounds, Spread
+from harness.scoring.floor_and_ceiling import Bounds, BoundsSample
 
 ROW = find("token_prf", "medplib")
 
@@ -17,7 +17,7 @@ def questions(answers: list[str]) -> list[Sample]:
 
 
 def bounds(samples: list[Sample]) -> Bounds:
-    spread = Spread()
+    spread = BoundsSample()
     for sample in samples:
         spread.add(sample)
     return spread.bounds(ROW)
@@ -29,7 +29,7 @@ def test_a_ceiling_below_one_is_shown_as_it_is() -> None:
 
 def test_without_a_reference_there_is_neither_floor_nor_ceiling() -> None:
     assert find("vqa_accuracy").ceiling(Sample(id="n")) is None
-    spread = Spread()
+    spread = BoundsSample()
     spread.add(Sample(id="n"))
     assert spread.bounds(find("vqa_accuracy")) == Bounds(None, None)
 

@@ -6,20 +6,20 @@ import pytest
 
 from harness.metrics import bind, find, settle
 from harness.scoring import parallel
-from harness.scoring.availability import Row
+from harness.scoring.availability import UsableMetric
 from harness.scoring.parallel import Asked, score_all
 from harness.tasks.spec import MetricUse
 from tests.support.metric_cases import pairs
 
 
-def rows() -> list[Row]:
+def rows() -> list[UsableMetric]:
     uses = [
         MetricUse(metric="token_prf"),
         MetricUse(metric="bleu", protocol="m3d"),
         MetricUse(metric="vqa_accuracy", protocol="medplib"),
     ]
-    found = [Row(bind(find(use.metric, use.protocol), use.parameters, "test"), use) for use in uses]
-    return [*found, Row(settle(find("cider"), pairs("text")), None)]
+    found = [UsableMetric(bind(find(use.metric, use.protocol), use.parameters, "test"), use) for use in uses]
+    return [*found, UsableMetric(settle(find("cider"), pairs("text")), None)]
 
 
 def asked(count: int) -> list[Asked]:

@@ -568,7 +568,7 @@ def test_the_reader_of_the_table_is_loaded_by_name(tmp_path: Path) -> None:
     ("reference", "fault"),
     [
         ("own.py:GONE", "'own.py:GONE': own.py has no 'GONE'"),
-        ("own.py:NUMBER", "'own.py:NUMBER': expected a harness.metrics.Metric, got int"),
+        ("own.py:NUMBER", "'own.py:NUMBER': expected a harness.Metric, got int"),
         ("gone.py:ROW", "'gone.py:ROW': expected a Python file at {folder}/gone.py"),
         ("broken.py:ROW", "'broken.py:ROW': cannot import broken.py: ZeroDivisionError: division by zero"),
         ("no_such_package.x:ROW", "'no_such_package.x:ROW': cannot import no_such_package.x: ModuleNotFoundError: "
@@ -593,9 +593,7 @@ def test_a_plug_in_has_one_protocol(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("own_code")
 def test_a_reader_that_is_none_is_a_fault(tmp_path: Path) -> None:
     path = write(tmp_path, changed("reader: plain", 'reader: "own.py:NUMBER"'))
-    assert faults(path) == [
-        "t.yaml:4: release.reader: 'own.py:NUMBER': expected a harness.data.releases.reader.Reader, got int"
-    ]
+    assert faults(path) == ["t.yaml:4: release.reader: 'own.py:NUMBER': expected a harness.Reader, got int"]
 
 
 # --- the catalogue ---

@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import DataError
 from harness.text import wordnet as places
-from harness.text.wordnet import FILES, Place, find, identity, open_word_net
+from harness.text.wordnet import FILES, WordNetFolder, find, identity, open_word_net
 from tests.support.tiny_word_net import write_tiny
 
 
@@ -28,16 +28,16 @@ def test_nothing_is_found_where_there_is_none(nowhere: Path) -> None:
 def test_places_are_tried_in_order_and_in_place(nowhere: Path) -> None:
     cache = nowhere / "cache"
     write_tiny(nowhere / "usr" / "share" / "wordnet")
-    assert find(cache) == Place("Debian", nowhere / "usr" / "share" / "wordnet")
+    assert find(cache) == WordNetFolder("Debian", nowhere / "usr" / "share" / "wordnet")
     write_tiny(cache / "wordnet")
-    assert find(cache) == Place("cache", cache / "wordnet")
+    assert find(cache) == WordNetFolder("cache", cache / "wordnet")
     archived(nowhere)
-    assert find(cache) == Place("nltk data", nowhere / "nltk_data" / "corpora" / "wordnet.zip")
+    assert find(cache) == WordNetFolder("nltk data", nowhere / "nltk_data" / "corpora" / "wordnet.zip")
     write_tiny(nowhere / "nltk_data" / "corpora" / "wordnet")
-    assert find(cache) == Place("nltk data", nowhere / "nltk_data" / "corpora" / "wordnet")
+    assert find(cache) == WordNetFolder("nltk data", nowhere / "nltk_data" / "corpora" / "wordnet")
 
 
-def archived(folder: Path) -> Place:
+def archived(folder: Path) -> WordNetFolder:
     """Return a tiny WordNet as nltk's download leaves it: an archive."""
     files = write_tiny(folder / "source")
     path = folder / "nltk_data" / "corpora" / "wordnet.zip"
@@ -45,7 +45,7 @@ def archived(folder: Path) -> Place:
     with zipfile.ZipFile(path, "w") as archive:
         for name in FILES:
             archive.write(files / name, f"wordnet/{name}")
-    return Place("nltk data", path)
+    return WordNetFolder("nltk data", path)
 
 
 def test_an_incomplete_or_torn_copy_is_passed_over(nowhere: Path) -> None:
@@ -58,7 +58,7 @@ def test_an_incomplete_or_torn_copy_is_passed_over(nowhere: Path) -> None:
 
 @pytest.mark.parametrize("archive", [False, True])
 def test_synonyms_are_one_word_lemmas_of_all_synsets(nowhere: Path, archive: bool) -> None:
-    place = archived(nowhere) if archive else Place("cache", write_tiny(nowhere / "cache" / "wordnet"))
+    place = archived(nowhere) if archive else WordNetFolder("cache", write_tiny(nowhere / "cache" / "wordnet"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = open_word_net(place)
@@ -70,16 +70,16 @@ def test_synonyms_are_one_word_lemmas_of_all_synsets(nowhere: Path, archive: boo
 
 
 def test_identity_is_of_the_bytes_wherever_they_lie(nowhere: Path) -> None:
-    folder, archive = Place("cache", write_tiny(nowhere / "one")), archived(nowhere)
+    folder, archive = WordNetFolder("cache", write_tiny(nowhere / "one")), archived(nowhere)
     assert identity(folder) == identity(archive)
     assert identity(folder)["wordnet"] == "3.0"
-    other = Place("cache", write_tiny(nowhere / "two"))
+    other = WordNetFolder("cache", write_tiny(nowhere / "two"))
     (other.path / "verb.exc").write_text("went go\n")
     assert identity(other)["digest"] != identity(folder)["digest"]
 
 
 def test_files_that_are_no_wordnet_are_told(nowhere: Path) -> None:
-    place = Place("cache", write_tiny(nowhere / "cache" / "wordnet"))
+    place = WordNetFolder("cache", write_tiny(nowhere / "cache" / "wordnet"))
     (place.path / "index.noun").write_text("tumor n many\n")
     with pytest.raises(
         DataError, match=r"expected the files of WordNet 3\.0, got WordNetError: .*put a whole copy there"

@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import DataError
 from harness.text import wordnet, wordnet_install
-from harness.text.wordnet import Place
+from harness.text.wordnet import WordNetFolder
 from tests.support.tiny_word_net import write_tiny
 
 
@@ -20,19 +20,19 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def refuse(folder: Path) -> Place:
+def refuse(folder: Path) -> WordNetFolder:
     raise DataError(f"no network from {folder.name[:8]}")
 
 
-def bring(folder: Path) -> Place:
-    return Place("Debian", write_tiny(folder / "unpacked"))
+def bring(folder: Path) -> WordNetFolder:
+    return WordNetFolder("Debian", write_tiny(folder / "unpacked"))
 
 
 def test_what_is_there_is_left_alone(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tiny(wordnet.DEBIAN)
     monkeypatch.setattr(wordnet_install, "_from_nltk", refuse)
     said: list[str] = []
-    assert wordnet_install.set_up(bare, said.append) == Place("Debian", wordnet.DEBIAN)
+    assert wordnet_install.set_up(bare, said.append) == WordNetFolder("Debian", wordnet.DEBIAN)
     assert said == [f"WordNet: is already at {wordnet.DEBIAN} (Debian); nothing done"]
     assert not bare.exists()
 
@@ -42,7 +42,7 @@ def test_the_second_source_is_asked_where_the_first_fails(bare: Path, monkeypatc
     monkeypatch.setattr(wordnet_install, "_from_debian", bring)
     said: list[str] = []
     place = wordnet_install.set_up(bare, said.append)
-    assert place == Place("cache", bare / "wordnet") == wordnet.find(bare)
+    assert place == WordNetFolder("cache", bare / "wordnet") == wordnet.find(bare)
     assert said == [f"WordNet: brought to {place.path} from Debian's package wordnet-base"]
     assert [path.name for path in bare.iterdir()] == ["wordnet"]
 
@@ -51,7 +51,7 @@ def test_an_incomplete_copy_is_replaced(bare: Path, monkeypatch: pytest.MonkeyPa
     (write_tiny(bare / "wordnet") / "data.noun").unlink()
     monkeypatch.setattr(wordnet_install, "_from_nltk", bring)
     wordnet_install.set_up(bare, lambda _text: None)
-    assert wordnet.find(bare) == Place("cache", bare / "wordnet")
+    assert wordnet.find(bare) == WordNetFolder("cache", bare / "wordnet")
 
 
 def test_every_source_that_fails_is_named(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def plant_mimoseg(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
         SpecError: There is no such defect.
     """
     check_names(defects, DEFECTS)
-    soil = _Soil(root)
+    soil = _Planter(root)
     # Each has a number of its own, wanted or not, so that one never moves another.
     return tuple(
         Planted(name, put(soil, number)) for number, (name, put) in enumerate(DEFECTS.items()) if name in defects
@@ -35,7 +35,7 @@ def plant_mimoseg(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Soil:
+class _Planter:
     """The test part of a drawn folder."""
 
     root: Path
@@ -70,38 +70,38 @@ class _Soil:
         return path
 
 
-def _remove_file(soil: _Soil, number: int) -> str:
+def _remove_file(soil: _Planter, number: int) -> str:
     (soil.root / soil.mask(number)).unlink()
     return soil.mask(number)
 
 
-def _tear_file(soil: _Soil, number: int) -> str:
+def _tear_file(soil: _Planter, number: int) -> str:
     path = soil.image(number)
     content = (soil.root / path).read_bytes()
     (soil.root / path).write_bytes(content[: len(content) // 3])
     return path
 
 
-def _shrink(soil: _Soil, number: int) -> str:
+def _shrink(soil: _Planter, number: int) -> str:
     return soil.redraw(number, lambda pixels: np.ascontiguousarray(pixels[::2, ::2]))
 
 
-def _clear(soil: _Soil, number: int) -> str:
+def _clear(soil: _Planter, number: int) -> str:
     return soil.redraw(number, np.zeros_like)
 
 
-def _fill(soil: _Soil, number: int) -> str:
+def _fill(soil: _Planter, number: int) -> str:
     return soil.redraw(number, lambda pixels: np.full_like(pixels, 255))
 
 
-def _invert(soil: _Soil, number: int) -> str:
+def _invert(soil: _Planter, number: int) -> str:
     return soil.redraw(number, lambda pixels: 255 - pixels)
 
 
 def _setting(file: str, key: str, value: Callable[[Any], Any]) -> "Plant":
     """Return what gives one field of a record another value."""
 
-    def put(soil: _Soil, number: int) -> str:
+    def put(soil: _Planter, number: int) -> str:
         def change(record: dict[str, Any]) -> None:
             record[key] = value(record[key])
 
@@ -115,7 +115,7 @@ def _dropping(file: str, key: str) -> "Plant":
     return lambda soil, number: soil.change(file, number, lambda record: record.pop(key))
 
 
-def _repeat_id(soil: _Soil, number: int) -> str:
+def _repeat_id(soil: _Planter, number: int) -> str:
     return soil.change(INSTRUCTED, number, lambda record: record.update(id="00000"))
 
 
@@ -127,14 +127,14 @@ def _point_beside(record: dict[str, Any]) -> None:
     record["prompt"] = {"points": [[0, 0]]}
 
 
-def _leak(soil: _Soil, number: int) -> str:
+def _leak(soil: _Planter, number: int) -> str:
     """Put a test record into train as well."""
     record, train = soil.records(EXPLAINED)[number], file_of("train", SUBSETS[2])
     write_json(soil.root / train, [*soil.records(train), record | {"id": "leaked"}])
     return f"{FOLDER}/{record['image']}"
 
 
-Plant = Callable[[_Soil, int], str]
+Plant = Callable[[_Planter, int], str]
 
 DEFECTS: Mapping[str, Plant] = {
     "missing_file": _remove_file,

@@ -20,7 +20,7 @@ def plant_omnimedvqa(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]
         SpecError: There is no such defect.
     """
     check_names(defects, DEFECTS)
-    soil = _Soil(root)
+    soil = _Planter(root)
     # Every defect takes its place whether it is wanted or not, so that one never moves another.
     places = {name: soil.take(defect.options) for name, defect in DEFECTS.items()}
     for name in sorted(defects):
@@ -30,7 +30,7 @@ def plant_omnimedvqa(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _PlantedRecord:
     """A record, and where it stands."""
 
     where: str
@@ -38,7 +38,7 @@ class _Place:
 
 
 @dataclass(slots=True)
-class _Soil:
+class _Planter:
     """The open-access part of a drawn release: where defects are put."""
 
     root: Path
@@ -49,13 +49,13 @@ class _Soil:
         for path in sorted((self.root / OPEN).glob("*.json")):
             self.files[f"{OPEN}/{path.name}"] = json.loads(path.read_text(encoding="utf-8"))
 
-    def take(self, options: int) -> _Place:
+    def take(self, options: int) -> _PlantedRecord:
         """Return the first record with so many options on an image that nobody has taken."""
         for file, records in self.files.items():
             for number, record in enumerate(records):
                 if record["image_path"] not in self.taken and sum(key in record for key in OPTION_KEYS) == options:
                     self.taken.add(record["image_path"])
-                    return _Place(f"{file}[{number}]", record)
+                    return _PlantedRecord(f"{file}[{number}]", record)
         raise SpecError(
             f"defects: expected a record with {options} options to plant one, found none; draw more patients"
         )
@@ -79,7 +79,7 @@ class _Defect:
         options: How many options the record must have.
     """
 
-    change: Callable[[_Soil, dict[str, Any]], None]
+    change: Callable[[_Planter, dict[str, Any]], None]
     options: int = 2
 
 
@@ -91,7 +91,7 @@ def _without(key: str) -> _Defect:
     return _Defect(lambda _, record: record.pop(key))
 
 
-def _rename_modality(_: _Soil, record: dict[str, Any]) -> None:
+def _rename_modality(_: _Planter, record: dict[str, Any]) -> None:
     record["modality"] = record.pop("modality_type")
 
 
@@ -99,42 +99,42 @@ def _wrong_options(record: Mapping[str, Any]) -> list[str]:
     return [key for key in OPTION_KEYS if key in record and record[key] != record["gt_answer"]]
 
 
-def _drop_option(_: _Soil, record: dict[str, Any]) -> None:
+def _drop_option(_: _Planter, record: dict[str, Any]) -> None:
     del record[min(_wrong_options(record))]
 
 
-def _repeat_option(_: _Soil, record: dict[str, Any]) -> None:
+def _repeat_option(_: _Planter, record: dict[str, Any]) -> None:
     record[_wrong_options(record)[-1]] = record["gt_answer"]
 
 
-def _leave_one(_: _Soil, record: dict[str, Any]) -> None:
+def _leave_one(_: _Planter, record: dict[str, Any]) -> None:
     for key in _wrong_options(record):
         del record[key]
 
 
-def _write_loosely(_: _Soil, record: dict[str, Any]) -> None:
+def _write_loosely(_: _Planter, record: dict[str, Any]) -> None:
     record["gt_answer"] = record["gt_answer"].swapcase()
 
 
-def _add_blanks(_: _Soil, record: dict[str, Any]) -> None:
+def _add_blanks(_: _Planter, record: dict[str, Any]) -> None:
     record["gt_answer"] += " "
 
 
-def _write_numbers(_: _Soil, record: dict[str, Any]) -> None:
+def _write_numbers(_: _Planter, record: dict[str, Any]) -> None:
     options = {key: number for number, key in enumerate(key for key in OPTION_KEYS if key in record)}
     right = next(key for key in options if record[key] == record["gt_answer"])
     record.update(options, gt_answer=options[right])
 
 
-def _repeat_id(soil: _Soil, record: dict[str, Any]) -> None:
+def _repeat_id(soil: _Planter, record: dict[str, Any]) -> None:
     record["question_id"] = soil.first["question_id"]
 
 
-def _remove_image(soil: _Soil, record: dict[str, Any]) -> None:
+def _remove_image(soil: _Planter, record: dict[str, Any]) -> None:
     (soil.root / FOLDER / record["image_path"]).unlink()
 
 
-def _tear_image(soil: _Soil, record: dict[str, Any]) -> None:
+def _tear_image(soil: _Planter, record: dict[str, Any]) -> None:
     path = soil.root / FOLDER / record["image_path"]
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 3])

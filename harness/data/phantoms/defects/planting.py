@@ -39,7 +39,7 @@ def plant(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
         SpecError: There is no such defect.
     """
     check_names(defects)
-    soil = _Soil(root)
+    soil = _Planter(root)
     # Every defect takes its place whether it is wanted or not, so that one never moves another.
     return tuple(
         Planted(name, where)
@@ -63,7 +63,7 @@ def check_names(defects: frozenset[str], known: Iterable[str] | None = None) -> 
             raise SpecError(f"defects: expected some of {', '.join(names)}, found '{defect}'{nearest(defect, names)}")
 
 
-class _Soil:
+class _Planter:
     """The test part of a drawn release: where defects are put, each on pictures of its own."""
 
     def __init__(self, root: Path) -> None:
@@ -104,14 +104,14 @@ class _Soil:
         return mask
 
 
-def _drop_suffix(soil: _Soil, number: int) -> Iterator[str]:
+def _drop_suffix(soil: _Planter, number: int) -> Iterator[str]:
     def change(record: dict[str, Any]) -> None:
         record["image"] = record["image"].removesuffix(".png")
 
     yield from (soil.change(file, number, change) for file in (COMPLEX, REGION, GROUNDING))
 
 
-def _add_blank(soil: _Soil, number: int) -> Iterator[str]:
+def _add_blank(soil: _Planter, number: int) -> Iterator[str]:
     closed = [place for place, record in enumerate(soil.records(QUESTIONS)) if record["answer_type"] == "CLOSED"]
 
     def change(record: dict[str, Any]) -> None:
@@ -120,49 +120,49 @@ def _add_blank(soil: _Soil, number: int) -> Iterator[str]:
     yield soil.change(QUESTIONS, closed[number], change)
 
 
-def _misspell(soil: _Soil, number: int) -> Iterator[str]:
+def _misspell(soil: _Planter, number: int) -> Iterator[str]:
     def change(record: dict[str, Any]) -> None:
         record[mecovqa_record.TURNS_MISSPELT] = record.pop(mecovqa_record.TURNS)
 
     yield from (soil.change(file, number, change) for file in (COMPLEX, REGION, GROUNDING))
 
 
-def _remove_file(soil: _Soil, number: int) -> Iterator[str]:
+def _remove_file(soil: _Planter, number: int) -> Iterator[str]:
     for path in (soil.mask(number), _question_image(soil, number)):
         (soil.root / path).unlink()
         yield path
 
 
-def _tear_file(soil: _Soil, number: int) -> Iterator[str]:
+def _tear_file(soil: _Planter, number: int) -> Iterator[str]:
     for path in (soil.image(number), _question_image(soil, number)):
         content = (soil.root / path).read_bytes()
         (soil.root / path).write_bytes(content[: len(content) // 3])
         yield path
 
 
-def _question_image(soil: _Soil, number: int) -> str:
+def _question_image(soil: _Planter, number: int) -> str:
     """Return the number-th image that VQA-RAD's test questions ask about."""
     names = list(dict.fromkeys(record["image_name"] for record in soil.records(QUESTIONS)))
     return f"{vqa_rad.IMAGES}/{names[number % len(names)]}"
 
 
-def _shrink(soil: _Soil, number: int) -> Iterator[str]:
+def _shrink(soil: _Planter, number: int) -> Iterator[str]:
     yield soil.redraw(soil.mask(number), lambda pixels: np.ascontiguousarray(pixels[::2, ::2]))
 
 
-def _clear(soil: _Soil, number: int) -> Iterator[str]:
+def _clear(soil: _Planter, number: int) -> Iterator[str]:
     yield soil.redraw(soil.mask(number), lambda pixels: np.zeros_like(pixels))
 
 
-def _fill(soil: _Soil, number: int) -> Iterator[str]:
+def _fill(soil: _Planter, number: int) -> Iterator[str]:
     yield soil.redraw(soil.mask(number), lambda pixels: np.full_like(pixels, 255))
 
 
-def _invert(soil: _Soil, number: int) -> Iterator[str]:
+def _invert(soil: _Planter, number: int) -> Iterator[str]:
     yield soil.redraw(soil.mask(number), lambda pixels: 255 - pixels)
 
 
-def _repeat_id(soil: _Soil, number: int) -> Iterator[str]:
+def _repeat_id(soil: _Planter, number: int) -> Iterator[str]:
     first = soil.records(QUESTIONS)[number]["qid"]
 
     def change(record: dict[str, Any]) -> None:
@@ -171,7 +171,7 @@ def _repeat_id(soil: _Soil, number: int) -> Iterator[str]:
     yield soil.change(QUESTIONS, number + 1, change)
 
 
-def _write_number(soil: _Soil, number: int) -> Iterator[str]:
+def _write_number(soil: _Planter, number: int) -> Iterator[str]:
     del number
     counted = _first_number(QUESTIONS, [record["answer"] for record in soil.records(QUESTIONS)])
 
@@ -200,7 +200,7 @@ def _first_number(file: str, answers: Sequence[str]) -> int:
     return found
 
 
-Plant = Callable[[_Soil, int], Iterator[str]]
+Plant = Callable[[_Planter, int], Iterator[str]]
 
 DEFECTS: Mapping[str, Plant] = {
     "missing_file": _remove_file,

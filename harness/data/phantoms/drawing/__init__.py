@@ -1,11 +1,11 @@
 """The ten looks, in the order in which patients take turns."""
 
-from harness.data.phantoms.drawing.modality import Look
+from harness.data.phantoms.drawing.modality import ModalityPhantom
 from harness.data.phantoms.drawing.photographs import DERMOSCOPY, ENDOSCOPY, FUNDUS, MICROSCOPY
 from harness.data.phantoms.drawing.radiology import CT, MR, PET, XRAY
 from harness.data.phantoms.drawing.ultrasound_oct import OCT, ULTRASOUND
 
-LOOKS: tuple[Look, ...] = (
+MODALITY_PHANTOMS: tuple[ModalityPhantom, ...] = (
     CT,
     ULTRASOUND,
     DERMOSCOPY,

@@ -20,7 +20,7 @@ def with_article(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class PhantomCase:
     """What is decided of a picture before it is drawn, so that answers can be balanced.
 
     Attributes:
@@ -72,7 +72,7 @@ class Structure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class ModalityPhantom:
     """One modality.
 
     Attributes:
@@ -99,7 +99,7 @@ class Look:
     organ: str
     view: str
     structures: tuple[Structure, ...]
-    draw: Callable[[Case], Canvas]
+    draw: Callable[[PhantomCase], Canvas]
 
     def class_id(self, name: str) -> int:
         """Return the number of a class, from 1."""

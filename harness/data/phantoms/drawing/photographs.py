@@ -5,12 +5,12 @@ from math import cos, pi, sin
 import numpy as np
 
 from harness.data.phantoms.drawing.canvas import Canvas, Floats, Point, blob, clouds, grid, softened, stretch, tube
-from harness.data.phantoms.drawing.modality import Case, Look, Structure, scatter
+from harness.data.phantoms.drawing.modality import ModalityPhantom, PhantomCase, Structure, scatter
 
 Colours = tuple[float, float, float]
 
 
-def _varied(case: Case, colour: Colours, spread: float) -> Colours:
+def _varied(case: PhantomCase, colour: Colours, spread: float) -> Colours:
     """Return a colour that the patient shifts a little."""
     red, green, blue = (level + case.anatomy.uniform(-spread, spread) for level in colour)
     return red, green, blue
@@ -22,7 +22,7 @@ def _away(shape: tuple[int, int], centre: Point) -> Floats:
     return np.sqrt((x - centre[0]) * (x - centre[0]) + (y - centre[1]) * (y - centre[1]))
 
 
-def _draw_dermoscopy(case: Case) -> Canvas:
+def _draw_dermoscopy(case: PhantomCase) -> Canvas:
     """Draw a close view of skin through a round lens: a brown lesion with a network, hairs, spots of blood."""
     canvas, random = Canvas.blank(192, 256, _varied(case, (222, 172, 150), 14)), case.anatomy
     shape = canvas.shape
@@ -77,7 +77,7 @@ def _draw_dermoscopy(case: Case) -> Canvas:
     return canvas
 
 
-def _draw_fundus(case: Case) -> Canvas:
+def _draw_fundus(case: PhantomCase) -> Canvas:
     """Draw the back of an eye: optic disc with its vessels, dark macula, bleedings and yellow exudates."""
     canvas, random = Canvas.blank(216, 244, _varied(case, (176, 84, 40), 12)), case.anatomy
     shape = canvas.shape
@@ -121,7 +121,7 @@ def _draw_fundus(case: Case) -> Canvas:
     return canvas
 
 
-def _grow_vessel(canvas: Canvas, case: Case, disc: Point, plan: tuple[int, int, float], colour: Colours) -> None:
+def _grow_vessel(canvas: Canvas, case: PhantomCase, disc: Point, plan: tuple[int, int, float], colour: Colours) -> None:
     """Draw one arcade from the disc with its side branches; (up, toward the macula or away, width) is the plan."""
     random = case.anatomy
     up, toward, width = plan
@@ -141,7 +141,7 @@ def _grow_vessel(canvas: Canvas, case: Case, disc: Point, plan: tuple[int, int, 
     canvas.paint(field, colour, within=tuple(canvas.masks), soft=1.6, strength=0.8)
 
 
-def _draw_endoscopy(case: Case) -> Canvas:
+def _draw_endoscopy(case: PhantomCase) -> Canvas:
     """Draw the inside of a colon: folds around a dark lumen, wet highlights, polyps and blood."""
     canvas, random = Canvas.blank(200, 248, _varied(case, (206, 116, 92), 12)), case.anatomy
     shape = canvas.shape
@@ -199,7 +199,7 @@ def _draw_endoscopy(case: Case) -> Canvas:
     return canvas
 
 
-def _draw_microscopy(case: Case) -> Canvas:
+def _draw_microscopy(case: PhantomCase) -> Canvas:
     """Draw a stained blood film: red cells, white cells with lobed nuclei, platelets, perhaps a parasite."""
     canvas, random = Canvas.blank(200, 264, _varied(case, (236, 228, 224), 6)), case.anatomy
     shape = canvas.shape
@@ -243,7 +243,7 @@ def _draw_microscopy(case: Case) -> Canvas:
     return canvas
 
 
-def _draw_parasite(canvas: Canvas, case: Case, cells: list[Point]) -> None:
+def _draw_parasite(canvas: Canvas, case: PhantomCase, cells: list[Point]) -> None:
     """Put a ring with a dark dot into one red cell on the asked side."""
     hosts = [at for at in cells if at[0] * case.side > 0.12]
     if not case.sign or not hosts:
@@ -258,7 +258,7 @@ def _draw_parasite(canvas: Canvas, case: Case, cells: list[Point]) -> None:
     canvas.paint(blob(random, canvas.shape, dot, (0.026, 0.026)), (126, 20, 92), within=("parasite",), soft=1.5)
 
 
-DERMOSCOPY = Look(
+DERMOSCOPY = ModalityPhantom(
     prefix="dermoscopy_00",
     code="derm",
     source="PhantomSkin",
@@ -275,7 +275,7 @@ DERMOSCOPY = Look(
     ),
     draw=_draw_dermoscopy,
 )
-FUNDUS = Look(
+FUNDUS = ModalityPhantom(
     prefix="fundus_photography",
     code="fundus",
     source="PhantomEye",
@@ -292,7 +292,7 @@ FUNDUS = Look(
     ),
     draw=_draw_fundus,
 )
-ENDOSCOPY = Look(
+ENDOSCOPY = ModalityPhantom(
     prefix="endoscopy_00",
     code="endo",
     source="PhantomColon",
@@ -309,7 +309,7 @@ ENDOSCOPY = Look(
     ),
     draw=_draw_endoscopy,
 )
-MICROSCOPY = Look(
+MICROSCOPY = ModalityPhantom(
     prefix="microscopy_00",
     code="micro",
     source="PhantomBloodFilm",

@@ -5,10 +5,10 @@ from math import pi
 import numpy as np
 
 from harness.data.phantoms.drawing.canvas import Canvas, blob, clouds, grid, softened, stretch, tube
-from harness.data.phantoms.drawing.modality import Case, Look, Structure, scatter
+from harness.data.phantoms.drawing.modality import ModalityPhantom, PhantomCase, Structure, scatter
 
 
-def _draw_ct(case: Case) -> Canvas:
+def _draw_ct(case: PhantomCase) -> Canvas:
     """Draw an axial slice of an abdomen in a soft-tissue window."""
     canvas, random = Canvas.blank(192, 240, 4.0), case.anatomy
     shape, shift = canvas.shape, case.anatomy.normal(0, 0.02, 8)
@@ -68,7 +68,7 @@ def _draw_ct(case: Case) -> Canvas:
     return canvas
 
 
-def _draw_bowel(canvas: Canvas, case: Case) -> None:
+def _draw_bowel(canvas: Canvas, case: PhantomCase) -> None:
     """Fill the belly with loops, and the stomach with fluid under gas."""
     random, shape = case.anatomy, canvas.shape
     for _ in range(13):
@@ -84,7 +84,7 @@ def _draw_bowel(canvas: Canvas, case: Case) -> None:
     canvas.paint(np.minimum(stomach - 0.03, level - grid(shape)[1]), 10)
 
 
-def _draw_spine(canvas: Canvas, case: Case) -> None:
+def _draw_spine(canvas: Canvas, case: PhantomCase) -> None:
     random, shape = case.anatomy, canvas.shape
     for side in (-1, 1):
         arch = stretch((side * 0.10, 0.52), (side * 0.2, 0.62), (side * 0.15, 0.6), 12)
@@ -97,7 +97,7 @@ def _draw_spine(canvas: Canvas, case: Case) -> None:
     canvas.paint(blob(random, shape, (0, 0.60), (0.07, 0.055), rough=0.03), 132)
 
 
-def _draw_mr(case: Case) -> Canvas:
+def _draw_mr(case: PhantomCase) -> Canvas:
     """Draw an axial FLAIR slice of a brain: dark ventricles, grey and white matter, bright lesions."""
     canvas, random = Canvas.blank(208, 176, 2.0), case.anatomy
     shape, size = canvas.shape, 1 - 0.06 * case.position - 0.12 * case.position**2
@@ -146,7 +146,7 @@ def _draw_mr(case: Case) -> Canvas:
     return canvas
 
 
-def _draw_xray(case: Case) -> Canvas:
+def _draw_xray(case: PhantomCase) -> Canvas:
     """Draw a chest film from the front: bone and fluid bright, air dark."""
     canvas, random = Canvas.blank(232, 208, 18.0), case.anatomy
     shape = canvas.shape
@@ -210,7 +210,7 @@ def _draw_xray(case: Case) -> Canvas:
     return canvas
 
 
-def _draw_pet(case: Case) -> Canvas:
+def _draw_pet(case: PhantomCase) -> Canvas:
     """Draw a projection of the whole body from the front: the more tracer, the darker."""
     canvas, random = Canvas.blank(264, 152, 3.0), case.anatomy
     shape = canvas.shape
@@ -264,7 +264,7 @@ def _draw_pet(case: Case) -> Canvas:
     return canvas
 
 
-CT = Look(
+CT = ModalityPhantom(
     prefix="ct_00",
     code="ct",
     source="PhantomAbdomen",
@@ -284,7 +284,7 @@ CT = Look(
     ),
     draw=_draw_ct,
 )
-MR = Look(
+MR = ModalityPhantom(
     prefix="mr_flair",
     code="mr",
     source="PhantomBrain",
@@ -301,7 +301,7 @@ MR = Look(
     ),
     draw=_draw_mr,
 )
-XRAY = Look(
+XRAY = ModalityPhantom(
     prefix="x_ray",
     code="xray",
     source="PhantomChest",
@@ -320,7 +320,7 @@ XRAY = Look(
     ),
     draw=_draw_xray,
 )
-PET = Look(
+PET = ModalityPhantom(
     prefix="pet_00",
     code="pet",
     source="PhantomWholeBody",

@@ -3,10 +3,10 @@
 import numpy as np
 
 from harness.data.phantoms.drawing.canvas import Canvas, blob, clouds, grid, softened, speckle
-from harness.data.phantoms.drawing.modality import Case, Look, Structure, scatter
+from harness.data.phantoms.drawing.modality import ModalityPhantom, PhantomCase, Structure, scatter
 
 
-def _draw_ultrasound(case: Case) -> Canvas:
+def _draw_ultrasound(case: PhantomCase) -> Canvas:
     """Draw a fan of speckled tissue: a gland with nodules under layers of muscle, shadows and a vessel."""
     canvas, random = Canvas.blank(200, 260, 84.0), case.anatomy
     shape = canvas.shape
@@ -51,7 +51,7 @@ def _draw_ultrasound(case: Case) -> Canvas:
     return canvas
 
 
-def _draw_oct(case: Case) -> Canvas:
+def _draw_oct(case: PhantomCase) -> Canvas:
     """Draw a section through the macula: layers of the retina, the choroid below, dark fluid, lifted epithelium."""
     canvas, random = Canvas.blank(184, 264, 14.0), case.anatomy
     shape = canvas.shape
@@ -96,7 +96,7 @@ def _draw_oct(case: Case) -> Canvas:
     return canvas
 
 
-ULTRASOUND = Look(
+ULTRASOUND = ModalityPhantom(
     prefix="ultrasound_00",
     code="us",
     source="PhantomThyroid",
@@ -113,7 +113,7 @@ ULTRASOUND = Look(
     ),
     draw=_draw_ultrasound,
 )
-OCT = Look(
+OCT = ModalityPhantom(
     prefix="oct_00",
     code="oct",
     source="PhantomMacula",

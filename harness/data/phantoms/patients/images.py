@@ -10,9 +10,9 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.phantoms.drawing import LOOKS
+from harness.data.phantoms.drawing import MODALITY_PHANTOMS
 from harness.data.phantoms.drawing.canvas import Bools
-from harness.data.phantoms.drawing.modality import Case, Look, Structure
+from harness.data.phantoms.drawing.modality import ModalityPhantom, PhantomCase, Structure
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -26,10 +26,10 @@ Card = TypeVar("Card")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class PhantomImage:
     """A drawn image with the masks of its parts, per structure in the order of drawing; no mask is empty."""
 
-    look: Look
+    look: ModalityPhantom
     patient: int
     index: int
     split: Split
@@ -43,7 +43,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class PhantomPart:
     """One instance of a structure.
 
     Attributes:
@@ -72,14 +72,14 @@ class Study:
         parts: What it shows, in the order of the class ids.
     """
 
-    look: Look
+    look: ModalityPhantom
     split: Split
     number: int
     stem: str
     pixels: int
-    parts: tuple[Part, ...]
+    parts: tuple[PhantomPart, ...]
 
-    def of(self, structure: Structure) -> tuple[Part, ...]:
+    def of(self, structure: Structure) -> tuple[PhantomPart, ...]:
         """Return the instances of a structure."""
         return tuple(part for part in self.parts if part.structure == structure)
 
@@ -93,7 +93,7 @@ class Study:
         )
 
 
-def draw_patients(*, seed: int, patients: int, slices: int, workers: int = 1) -> Iterator[Picture]:
+def draw_patients(*, seed: int, patients: int, slices: int, workers: int = 1) -> Iterator[PhantomImage]:
     """Yield the pictures of every patient in turn.
 
     The looks take turns over the patients. A patient's pictures depend on the seed, its number and `slices` only.
@@ -113,20 +113,20 @@ def draw_patients(*, seed: int, patients: int, slices: int, workers: int = 1) ->
         yield from pool.map(draw, places, chunksize=8)
 
 
-def _draw_place(place: tuple[int, int], *, seed: int, slices: int) -> Picture:
-    return draw_picture(seed=seed, patient=place[0], index=place[1], slices=slices)
+def _draw_place(place: tuple[int, int], *, seed: int, slices: int) -> PhantomImage:
+    return draw_image(seed=seed, patient=place[0], index=place[1], slices=slices)
 
 
-def draw_picture(*, seed: int, patient: int, index: int, slices: int) -> Picture:
+def draw_image(*, seed: int, patient: int, index: int, slices: int) -> PhantomImage:
     """Return one picture of a patient."""
-    turn, look_number = divmod(patient, len(LOOKS))
-    look, split = LOOKS[look_number], TURNS[turn % len(TURNS)]
+    turn, look_number = divmod(patient, len(MODALITY_PHANTOMS))
+    look, split = MODALITY_PHANTOMS[look_number], TURNS[turn % len(TURNS)]
     # Views of a native 2-D look differ as patients do; slices of a volume share their patient.
     own = index if look.native_2d else 0
     earlier = turn // len(TURNS) * TURNS.count(split) + TURNS[: turn % len(TURNS)].count(split)
     hand = earlier * slices + index if look.native_2d else earlier
     deck = [seed, look_number, SPLITS.index(split)]
-    case = Case(
+    case = PhantomCase(
         lesions=_card(LESIONS, hand, [*deck, 0]),
         sign=_card((False, True), hand, [*deck, 1]),
         side=_card((-1, 1), hand, [*deck, 2]),
@@ -138,7 +138,7 @@ def draw_picture(*, seed: int, patient: int, index: int, slices: int) -> Picture
     canvas = look.draw(case)
     named = ((structure.name, canvas.masks.get(structure.name, [])) for structure in look.structures)
     masks = {name: tuple(mask for mask in found if mask.any()) for name, found in named}
-    return Picture(look=look, patient=patient, index=index, split=split, pixels=canvas.finished(), masks=masks)
+    return PhantomImage(look=look, patient=patient, index=index, split=split, pixels=canvas.finished(), masks=masks)
 
 
 def _card(cards: Sequence[Card], hand: int, deck: Sequence[int]) -> Card:
@@ -148,7 +148,7 @@ def _card(cards: Sequence[Card], hand: int, deck: Sequence[int]) -> Card:
     return cards[int(order[place])]
 
 
-def study(picture: Picture, number: int) -> Study:
+def study(picture: PhantomImage, number: int) -> Study:
     """Return what is true of a picture, read off its masks."""
     parts = []
     for structure in picture.look.structures:
@@ -157,7 +157,7 @@ def study(picture: Picture, number: int) -> Study:
             columns = mask.sum(axis=0)
             centre = float((columns * (np.arange(columns.size) + 0.5)).sum() / columns.sum())
             parts.append(
-                Part(
+                PhantomPart(
                     structure=structure,
                     mask=f"masks/{picture.stem}--{class_id:04}_{instance:03}.png",
                     area=int(columns.sum()),

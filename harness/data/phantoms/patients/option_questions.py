@@ -10,19 +10,19 @@ from itertools import groupby
 
 from numpy.random import Generator
 
-from harness.data.phantoms.drawing import LOOKS
+from harness.data.phantoms.drawing import MODALITY_PHANTOMS
 from harness.data.phantoms.patients.images import Study
 
 OPTIONS = 4
 MOST_COUNTED = 3
 NUMBERS = tuple(str(number) for number in range(MOST_COUNTED + 1))
-MODALITIES = tuple(look.modality for look in LOOKS)
-ORGANS = tuple(dict.fromkeys(look.organ for look in LOOKS))
-REGIONS = {look.organ: look.region for look in LOOKS}
+MODALITIES = tuple(look.modality for look in MODALITY_PHANTOMS)
+ORGANS = tuple(dict.fromkeys(look.organ for look in MODALITY_PHANTOMS))
+REGIONS = {look.organ: look.region for look in MODALITY_PHANTOMS}
 """One region an organ: the eye and the macula of it would both be right."""
 FINDINGS = tuple(
     structure.name
-    for look in LOOKS
+    for look in MODALITY_PHANTOMS
     for structure in look.structures
     if structure.role != "organ" and not structure.normal
 )

@@ -10,9 +10,9 @@ from typing import Literal
 
 from numpy.random import Generator
 
-from harness.data.phantoms.drawing import LOOKS
+from harness.data.phantoms.drawing import MODALITY_PHANTOMS
 from harness.data.phantoms.drawing.modality import Structure, with_article
-from harness.data.phantoms.patients.images import Part, Study
+from harness.data.phantoms.patients.images import PhantomPart, Study
 
 QuestionType = Literal["PRES", "POS", "SIZE", "COUNT", "MODALITY", "ORGAN", "ABN"]
 YES_NO = ("no", "yes")
@@ -114,7 +114,7 @@ def _candidates(study: Study, random: Generator) -> Iterator[Candidate]:
             yield from ((study, topic, answer) for topic, answer in _sides(study, structure, parts[0]))
     if random.random() < ELSEWHERE_RATE:
         yield from _absent(study, random)
-    yield from _whole_picture(study, random)
+    yield from _whole_image(study, random)
 
 
 def _yes(value: bool) -> str:
@@ -132,7 +132,7 @@ def _absent(study: Study, random: Generator) -> Iterator[Candidate]:
     own = {structure.name for structure in study.look.structures}
     others = [name for name in ELSEWHERE if name not in own]
     name = others[int(random.integers(len(others)))]
-    yield study, _presence(next(one for look in LOOKS for one in look.structures if one.name == name)), "no"
+    yield study, _presence(next(one for look in MODALITY_PHANTOMS for one in look.structures if one.name == name)), "no"
 
 
 def _counts(structure: Structure, count: int) -> Iterator[tuple[Topic, str]]:
@@ -154,7 +154,7 @@ def _counts(structure: Structure, count: int) -> Iterator[tuple[Topic, str]]:
         yield Topic(key=f"count {name}", type="COUNT", wordings=amounts), str(count)
 
 
-def _sides(study: Study, structure: Structure, part: Part) -> Iterator[tuple[Topic, str]]:
+def _sides(study: Study, structure: Structure, part: PhantomPart) -> Iterator[tuple[Topic, str]]:
     """Yield on which side of the picture something lies, as a choice and as yes or no."""
     name, side = structure.name, SIDES[part.across > 0]
     key = f"{study.look.code} {name}"
@@ -168,7 +168,7 @@ def _sides(study: Study, structure: Structure, part: Part) -> Iterator[tuple[Top
         yield Topic(key=f"{key} {half}", type="POS", wordings=wordings, answers=YES_NO), _yes(side == half)
 
 
-def _sizes(structure: Structure, parts: tuple[Part, ...]) -> Iterator[tuple[Topic, str]]:
+def _sizes(structure: Structure, parts: tuple[PhantomPart, ...]) -> Iterator[tuple[Topic, str]]:
     """Yield which of two organs takes up more of the picture."""
     left, right = sorted(parts, key=lambda part: part.across)
     if max(left.area, right.area) < LARGER * min(left.area, right.area):
@@ -190,10 +190,10 @@ def _sizes(structure: Structure, parts: tuple[Part, ...]) -> Iterator[tuple[Topi
         )
 
 
-def _whole_picture(study: Study, random: Generator) -> Iterator[Candidate]:
+def _whole_image(study: Study, random: Generator) -> Iterator[Candidate]:
     """Yield what kind of picture it is, of what, and what is wrong with it."""
     look = study.look
-    others = [other for other in LOOKS if other.code != look.code]
+    others = [other for other in MODALITY_PHANTOMS if other.code != look.code]
     for answer, asked in (("yes", look), ("no", others[int(random.integers(len(others)))])):
         wordings = tuple(f"Is this {with_article(alias)}?" for alias in asked.aliases)
         topic = Topic(key=f"is {asked.code}", type="MODALITY", wordings=wordings, answers=YES_NO)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 
 from harness.data.phantoms.drawing.modality import Structure
-from harness.data.phantoms.patients.images import SPLITS, Part, Split, Study
+from harness.data.phantoms.patients.images import SPLITS, PhantomPart, Split, Study
 from harness.data.phantoms.patients.questions import OFF_CENTRE, balanced_questions
 from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.samed2d.mecovqa import FILES, FOLDER
@@ -143,14 +143,14 @@ def _finding(study: Study, structure: Structure) -> str:
     return f"There is {structure.with_article} {_place(parts[0])}."
 
 
-def _description(study: Study, part: Part) -> str:
+def _description(study: Study, part: PhantomPart) -> str:
     name = part.structure.with_article
     share = part.area * 100 / study.pixels
     extent = "small" if share < 1 else "medium-sized" if share <= 10 else "large"
     return f"{name[0].upper()}{name[1:]}, {extent}, {_place(part)}."
 
 
-def _place(part: Part) -> str:
+def _place(part: PhantomPart) -> str:
     if abs(part.across) <= OFF_CENTRE:
         return "near the middle of the image"
     return f"on the {'right' if part.across > 0 else 'left'} side of the image"

@@ -11,8 +11,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.data.phantoms.drawing import LOOKS
-from harness.data.phantoms.patients.images import SPLITS, TURNS, Picture, Split, Study, draw_picture, study
+from harness.data.phantoms.drawing import MODALITY_PHANTOMS
+from harness.data.phantoms.patients.images import SPLITS, TURNS, PhantomImage, Split, Study, draw_image, study
 from harness.data.phantoms.patients.option_questions import OptionQuestion, option_questions
 from harness.data.phantoms.patients.questions import YES_NO, Question, QuestionType, balanced_questions
 from harness.data.phantoms.writers.samed2d import write_json
@@ -41,9 +41,9 @@ REPEATED = 2
 PMC_LOOKS = ("us", "mr", "xray", "endo", "oct", "pet")
 
 
-def draw_looks(
+def draw_modalities(
     seed: int, codes: Sequence[str], turns: Sequence[int], *, slices: int = 1
-) -> Iterator[tuple[Picture, Study]]:
+) -> Iterator[tuple[PhantomImage, Study]]:
     """Yield the pictures of some looks, with what is true of them.
 
     Args:
@@ -52,10 +52,15 @@ def draw_looks(
         turns: Which patients of a look, by number; `patients.TURNS` tells the split of each.
         slices: Pictures per patient.
     """
-    patients = [turn * len(LOOKS) + place for turn in turns for place, look in enumerate(LOOKS) if look.code in codes]
+    patients = [
+        turn * len(MODALITY_PHANTOMS) + place
+        for turn in turns
+        for place, look in enumerate(MODALITY_PHANTOMS)
+        if look.code in codes
+    ]
     places = [(patient, index) for patient in patients for index in range(slices)]
     for number, (patient, index) in enumerate(places):
-        picture = draw_picture(seed=seed, patient=patient, index=index, slices=slices)
+        picture = draw_image(seed=seed, patient=patient, index=index, slices=slices)
         yield picture, study(picture, number)
 
 
@@ -70,7 +75,7 @@ def encoded(pixels: NDArray[np.uint8], kind: str = "JPEG") -> bytes:
 def write_slake(root: Path, seed: int) -> None:
     """Write `slake/` below `root`: three looks, questions in English and Chinese."""
     studies = []
-    for picture, found in draw_looks(seed, tuple(SLAKE_LOOKS), range(len(TURNS) + 2)):
+    for picture, found in draw_modalities(seed, tuple(SLAKE_LOOKS), range(len(TURNS) + 2)):
         studies.append(found)
         path = root / slake.IMAGES / _slake_image(found)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +154,7 @@ def _asked_in_chinese(found: Study, question: str, answer: str, answer_type: str
 
 def write_pathvqa(root: Path, seed: int) -> None:
     """Write `pathvqa/` below `root`: microscopy in the hub's layout and in the authors', which repeats questions."""
-    pictures = list(draw_looks(seed, PATH_LOOKS, range(len(TURNS)), slices=2))
+    pictures = list(draw_modalities(seed, PATH_LOOKS, range(len(TURNS)), slices=2))
     images = {found.number: encoded(picture.pixels) for picture, found in pictures}
     for split in SPLITS:
         random = np.random.default_rng([seed, SPLITS.index(split), 12])
@@ -207,7 +212,7 @@ def write_pmc_vqa(root: Path, seed: int) -> None:
     """Write `pmc_vqa/` below `root`: both versions, the first with a part that is checked by hand."""
     turns = [turn for turn, split in enumerate(TURNS) if split != "validation"]
     studies = []
-    for picture, found in draw_looks(seed, PMC_LOOKS, turns):
+    for picture, found in draw_modalities(seed, PMC_LOOKS, turns):
         studies.append(found)
         for folder in ("images", "figures"):
             path = root / pmc_vqa.FOLDER / folder / _figure(found)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from harness.data.phantoms.drawing import LOOKS
+from harness.data.phantoms.drawing import MODALITY_PHANTOMS
 from harness.data.phantoms.drawing.canvas import Bools
 from harness.data.phantoms.drawing.modality import Structure
-from harness.data.phantoms.patients.images import SPLITS, Picture, Split, draw_picture
+from harness.data.phantoms.patients.images import SPLITS, PhantomImage, Split, draw_image
 from harness.data.phantoms.patients.knowledge import KNOWLEDGE
 from harness.data.phantoms.writers.samed2d import write_json, write_png
 from harness.data.releases.mimoseg.reader import FOLDER, SUBSETS, file_of
@@ -40,10 +40,10 @@ Records = Iterator[dict[str, Json]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _NamedMasks:
     """A picture and all of each structure it shows, in the order of the class ids."""
 
-    picture: Picture
+    picture: PhantomImage
     unions: Mapping[str, Bools]
 
     @property
@@ -68,7 +68,7 @@ def write_mimoseg(folder: Path, seed: int, *, patients: int = PATIENTS) -> None:
         seed: Draws another set of patients.
         patients: Of each look, one picture each.
     """
-    pictures = [_shown(picture) for picture in _draw(seed, patients)]
+    pictures = [_named_masks(picture) for picture in _draw(seed, patients)]
     for name in ("images", "masks"):
         (folder / FOLDER / name).mkdir(parents=True, exist_ok=True)
     for shown in pictures:
@@ -83,19 +83,19 @@ def write_mimoseg(folder: Path, seed: int, *, patients: int = PATIENTS) -> None:
             write_json(folder / file_of(FOLDERS[split], subset), numbered)
 
 
-def _draw(seed: int, patients: int) -> Iterator[Picture]:
+def _draw(seed: int, patients: int) -> Iterator[PhantomImage]:
     for turn in range(patients):
-        for place, look in enumerate(LOOKS):
+        for place, look in enumerate(MODALITY_PHANTOMS):
             if look.code in MODALITIES:
-                yield draw_picture(seed=seed, patient=turn * len(LOOKS) + place, index=0, slices=1)
+                yield draw_image(seed=seed, patient=turn * len(MODALITY_PHANTOMS) + place, index=0, slices=1)
 
 
-def _shown(picture: Picture) -> _Shown:
+def _named_masks(picture: PhantomImage) -> _NamedMasks:
     named = ((structure.name, picture.masks[structure.name]) for structure in picture.look.structures)
-    return _Shown(picture, {name: np.any(masks, axis=0) for name, masks in named if masks})
+    return _NamedMasks(picture, {name: np.any(masks, axis=0) for name, masks in named if masks})
 
 
-def _instructed(pictures: Sequence[_Shown], random: Generator) -> Records:
+def _instructed(pictures: Sequence[_NamedMasks], random: Generator) -> Records:
     """Yield requests that name one structure or all, and some that name what is not there."""
     words = load_wording(OURS)
     asked = [(shown, shown.names) for shown in pictures if len(shown.names) > 1]
@@ -113,7 +113,7 @@ def _instructed(pictures: Sequence[_Shown], random: Generator) -> Records:
         yield _record(shown, instruction, answer, names)
 
 
-def _pointed(pictures: Sequence[_Shown], random: Generator) -> Records:
+def _prompted(pictures: Sequence[_NamedMasks], random: Generator) -> Records:
     """Yield for every picture a box and a point, whose instruction names nothing."""
     words = load_wording(OURS)
     for shown in pictures:
@@ -123,7 +123,7 @@ def _pointed(pictures: Sequence[_Shown], random: Generator) -> Records:
             yield _record(shown, instruction, answer, names, prompt)
 
 
-def _explained(pictures: Sequence[_Shown], random: Generator) -> Records:
+def _explained(pictures: Sequence[_NamedMasks], random: Generator) -> Records:
     """Yield questions that say what a structure does in the place of its name."""
     for shown in pictures:
         yield _record(shown, chosen(ALL_WORDINGS, _key(random)), _overview(shown), shown.names)
@@ -138,7 +138,7 @@ def _explained(pictures: Sequence[_Shown], random: Generator) -> Records:
             yield _record(shown, instruction, chosen(NOTHING, _key(random)), ())
 
 
-def _explained_here(pictures: Sequence[_Shown], random: Generator) -> Records:
+def _explained_here(pictures: Sequence[_NamedMasks], random: Generator) -> Records:
     """Yield for every picture a box and a point, and questions about what lies there."""
     for shown in pictures:
         for kind, names, prompt in _prompts(shown, random):
@@ -147,16 +147,16 @@ def _explained_here(pictures: Sequence[_Shown], random: Generator) -> Records:
             yield _record(shown, instruction, answer, names, prompt)
 
 
-_PERSPECTIVES: Sequence[Callable[[Sequence[_Shown], Generator], Records]] = (
+_PERSPECTIVES: Sequence[Callable[[Sequence[_NamedMasks], Generator], Records]] = (
     _instructed,
-    _pointed,
+    _prompted,
     _explained,
     _explained_here,
 )
 
 
 def _record(
-    shown: _Shown, instruction: str | None, answer: str | None, names: Sequence[str], prompt: Prompt | None = None
+    shown: _NamedMasks, instruction: str | None, answer: str | None, names: Sequence[str], prompt: Prompt | None = None
 ) -> dict[str, Json]:
     record: dict[str, Json] = {
         "image": f"images/{shown.picture.stem}.png",
@@ -172,15 +172,15 @@ def _key(random: Generator) -> str:
     return str(int(random.integers(2**40)))
 
 
-def _organ(shown: _Shown, random: Generator) -> str:
+def _organ(shown: _NamedMasks, random: Generator) -> str:
     """Return one of the structures that every picture of a look shows."""
     organs = [one.name for one in shown.picture.look.structures if one.role == "organ" and shown.has(one)]
     return organs[int(random.integers(len(organs)))]
 
 
-def _balanced(pictures: Sequence[_Shown], random: Generator) -> Iterator[tuple[_Shown, Structure, bool]]:
+def _balanced(pictures: Sequence[_NamedMasks], random: Generator) -> Iterator[tuple[_NamedMasks, Structure, bool]]:
     """Yield (picture, structure, whether it is there) of all that may be missing, as often there as not."""
-    for look in LOOKS:
+    for look in MODALITY_PHANTOMS:
         own = [shown for shown in pictures if shown.picture.look is look]
         for structure in (one for one in look.structures if one.role != "organ"):
             there = [shown for shown in own if shown.has(structure)]
@@ -190,7 +190,7 @@ def _balanced(pictures: Sequence[_Shown], random: Generator) -> Iterator[tuple[_
                     yield found[int(pick)], structure, found is there
 
 
-def _prompts(shown: _Shown, random: Generator) -> Iterator[tuple[str, list[str], Prompt]]:
+def _prompts(shown: _NamedMasks, random: Generator) -> Iterator[tuple[str, list[str], Prompt]]:
     """Yield (`box` or `point`, what lies there, the prompt)."""
     names, boxed = shown.names, shown.names[int(random.integers(len(shown.names)))]
     box = _jittered_box(shown.unions[boxed], random)
@@ -219,7 +219,7 @@ def _jittered_box(mask: Bools, random: Generator) -> list[int]:
     return [left, top, right, bottom]
 
 
-def _inside(shown: _Shown, box: Sequence[int]) -> list[str]:
+def _inside(shown: _NamedMasks, box: Sequence[int]) -> list[str]:
     left, top, right, bottom = box
     shares = {name: union[top:bottom, left:right].sum() / union.sum() for name, union in shown.unions.items()}
     return [name for name, share in shares.items() if share >= INSIDE]
@@ -237,7 +237,7 @@ def _tagged(name: str) -> str:
     return f"<p>{name}<SEG></p>"
 
 
-def _overview(shown: _Shown) -> str:
+def _overview(shown: _NamedMasks) -> str:
     """Return what a picture shows, and the largest of it."""
     largest = max(shown.unions, key=lambda name: int(shown.unions[name].sum()))
     return f"I see the {listed(list(map(_tagged, shown.names)))}. Most of the picture is taken up by the {largest}."

@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from harness.data.phantoms.patients.images import SPLITS, TURNS, Study
 from harness.data.phantoms.patients.option_questions import MOST_COUNTED, option_questions
-from harness.data.phantoms.writers.medical_vqa import draw_looks, encoded, write_hub
+from harness.data.phantoms.writers.medical_vqa import draw_modalities, encoded, write_hub
 from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.vqa.mmmu import FOLDER, HEALTH, IMAGES, KEY_FILE, UNTOLD
 from harness.records import Json
@@ -26,7 +26,7 @@ Record = dict[str, Json]
 
 def write_mmmu(root: Path, seed: int) -> None:
     """Write `mmmu/` below `root`: a parquet file per subject and split, and the test answers beside them."""
-    pictures = list(draw_looks(seed, tuple(LOOKS.values()), _turns()))
+    pictures = list(draw_modalities(seed, tuple(LOOKS.values()), _turns()))
     images = {found.number: encoded(picture.pixels, "PNG") for picture, found in pictures}
     key: dict[str, Json] = {}
     for split, name in DEALT.items():

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from harness.data.phantoms.drawing import LOOKS
-from harness.data.phantoms.patients.images import Picture, Study, draw_picture, study
+from harness.data.phantoms.drawing import MODALITY_PHANTOMS
+from harness.data.phantoms.patients.images import PhantomImage, Study, draw_image, study
 from harness.data.phantoms.patients.questions import Question, QuestionType, balanced_questions
 from harness.data.phantoms.writers.samed2d import write_json, write_png
 from harness.data.releases.vqa.omnimedvqa import FOLDER, IMAGES, OPEN, OPTION_KEYS, RESTRICTED
@@ -55,7 +55,7 @@ def write_omnimedvqa(root: Path, seed: int, *, patients: int = PATIENTS) -> None
         seed: Draws another set of patients; the same arguments give the same bytes.
         patients: Number of patients; a modality sees every tenth.
     """
-    pictures = list(_pictures(seed, patients))
+    pictures = list(_images(seed, patients))
     for picture in pictures:
         if picture.look.code in MODALITIES:
             path = root / FOLDER / _image(picture.look.source, picture.stem)
@@ -68,12 +68,12 @@ def write_omnimedvqa(root: Path, seed: int, *, patients: int = PATIENTS) -> None
         _write_part(root / folder, own, modalities, np.random.default_rng([seed, number, 7]))
 
 
-def _pictures(seed: int, patients: int) -> Iterator[Picture]:
+def _images(seed: int, patients: int) -> Iterator[PhantomImage]:
     drawn = {**MODALITIES, **RESTRICTED_MODALITIES}
     for patient in range(patients):
-        if LOOKS[patient % len(LOOKS)].code in drawn:
+        if MODALITY_PHANTOMS[patient % len(MODALITY_PHANTOMS)].code in drawn:
             for index in range(VIEWS):
-                yield draw_picture(seed=seed, patient=patient, index=index, slices=VIEWS)
+                yield draw_image(seed=seed, patient=patient, index=index, slices=VIEWS)
 
 
 def _write_part(folder: Path, studies: Sequence[Study], modalities: Mapping[str, str], random: Generator) -> None:

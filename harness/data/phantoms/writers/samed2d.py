@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.data.phantoms.drawing import LOOKS
-from harness.data.phantoms.patients.images import Picture, Study, draw_patients, study
+from harness.data.phantoms.drawing import MODALITY_PHANTOMS
+from harness.data.phantoms.patients.images import PhantomImage, Study, draw_patients, study
 from harness.data.releases.samed2d.reader import CLASSES, FOLDER, LISTING
 from harness.records import Json
 
@@ -26,10 +26,10 @@ def write_samed2d(folder: Path, *, seed: int, patients: int = 12, slices: int = 
         patients: Number of patients, at least 0.
         slices: Images per patient, at least 0.
     """
-    write_pictures(folder, draw_patients(seed=seed, patients=patients, slices=slices))
+    write_samed2d_images(folder, draw_patients(seed=seed, patients=patients, slices=slices))
 
 
-def write_pictures(folder: Path, pictures: Iterable[Picture]) -> list[Study]:
+def write_samed2d_images(folder: Path, pictures: Iterable[PhantomImage]) -> list[Study]:
     """Write `SAMed2Dv1/` with these pictures below `folder`; return what is true of them."""
     release = folder / FOLDER
     for name in ("images", "masks"):
@@ -49,7 +49,7 @@ def _write_listing(folder: Path, studies: Sequence[Study]) -> None:
     listing = {f"images/{found.stem}.png": [part.mask for part in found.parts] for found in studies}
     classes = {
         look.source: {structure.name: f"{look.class_id(structure.name):04}" for structure in look.structures}
-        for look in LOOKS
+        for look in MODALITY_PHANTOMS
     }
     write_json(folder / LISTING, listing)
     write_json(folder / CLASSES, classes)

@@ -20,7 +20,7 @@ from harness.records import Media, Sample
 
 if TYPE_CHECKING:
     from harness.data.releases.folders.labelled_cases import Part
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
     from harness.imaging.dicom.headers import Header, Series
     from harness.imaging.dicom.series import Stack
 
@@ -105,7 +105,7 @@ class _Reading:
     integrity: Integrity
     path: str
 
-    def series(self) -> "Iterator[tuple[str, str, Picture, list[Part]]]":
+    def series(self) -> "Iterator[tuple[str, str, ReleaseImage, list[Part]]]":
         """Yield (path, modality, volume, segments) of each series that a segmentation was drawn on."""
         from harness.imaging.dicom.headers import group_series
 
@@ -165,34 +165,36 @@ class _Reading:
             beside = ", ".join(map(_described, others))
             self.integrity.find("other_series", self.path, f"asked about {asked}; beside it {beside}")
 
-    def _volume(self, series: "Series | None", path: str) -> "tuple[Picture, Stack | None]":
+    def _volume(self, series: "Series | None", path: str) -> "tuple[ReleaseImage, Stack | None]":
         """Return the volume of a series and how its slices lie; what is wrong with it goes into the report."""
-        from harness.data.releases.images import Picture
+        from harness.data.releases.images import ReleaseImage
 
         if series is None:
             self.integrity.find("missing_file", path, "a segmentation without any series")
-            return Picture(media=_no_volume(path), defect=f"{path} holds no series that its segmentation lies on"), None
+            return ReleaseImage(
+                media=_no_volume(path), defect=f"{path} holds no series that its segmentation lies on"
+            ), None
         try:
             return self._opened(series, path)
         except DataError as error:
             self.integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
-            return Picture(media=_no_volume(path), defect=f"series {path} cannot be read"), None
+            return ReleaseImage(media=_no_volume(path), defect=f"series {path} cannot be read"), None
 
-    def _opened(self, series: "Series", path: str) -> "tuple[Picture, Stack | None]":
+    def _opened(self, series: "Series", path: str) -> "tuple[ReleaseImage, Stack | None]":
         import numpy as np
 
-        from harness.data.releases.images import Picture
-        from harness.data.releases.volumes import volume_picture
+        from harness.data.releases.images import ReleaseImage
+        from harness.data.releases.volumes import derived_volume
         from harness.imaging import volumes
         from harness.imaging.dicom.series import read_voxels, stack
 
         found = stack(series.headers, path)
         self._report_slices(found, path)
         if found.fault:
-            return Picture(media=_no_volume(path), defect=f"series {path}: {found.fault}"), None
+            return ReleaseImage(media=_no_volume(path), defect=f"series {path}: {found.fault}"), None
         volumes.check(found.shape, np.dtype(np.float32), path)
         volume = volumes.closest_canonical(read_voxels(found, self.files.open), found.affine)
-        return volume_picture(self.files, volume, path, window=self.request.window), found
+        return derived_volume(self.files, volume, path, window=self.request.window), found
 
     def _report_slices(self, found: "Stack", path: str) -> None:
         if found.fault:

@@ -240,9 +240,9 @@ class _Reading:
 
     def _case(self, path: str, parts: Mapping[str, str], wanted: Sequence[str], modality: str) -> "Case":
         from harness.data.releases.folders.labelled_cases import Case, parts_of
-        from harness.data.releases.volumes import look_at_scan
+        from harness.data.releases.volumes import inspect_scan
 
-        picture = look_at_scan(self.files, path, window=self.request.window, integrity=self.integrity)
+        picture = inspect_scan(self.files, path, window=self.request.window, integrity=self.integrity)
         values = [value for _, _, values in self.layout.labels for value in values or ()]
         by_file: dict[str, list[Named]] = {}
         for name, text, means in self.layout.labels:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
-from harness.data.releases.images import Picture, why_inverted
+from harness.data.releases.images import ReleaseImage, why_inverted
 from harness.data.releases.reader import UNKNOWN, ReleaseRequest
 from harness.data.releases.selection import Selection
-from harness.data.releases.volumes import Labels, look_at_labels
+from harness.data.releases.volumes import Labels, inspect_labels
 from harness.imaging.masks import area, decode, empty, full, merge
 from harness.imaging.target_size import target_size
 from harness.records import Entity, Mask, Sample, Target
@@ -45,7 +45,7 @@ class Case:
     path: str
     patient: str
     modality: str
-    picture: Picture
+    picture: ReleaseImage
     parts: Sequence[Part]
 
 
@@ -105,7 +105,7 @@ Named = tuple[str, tuple[int, ...] | None]
 def parts_of(
     files: ReleaseFiles,
     path: str,
-    picture: Picture,
+    picture: ReleaseImage,
     wanted: Sequence[Named],
     values: Sequence[int],
     integrity: Integrity,
@@ -120,7 +120,7 @@ def parts_of(
         values: All that the file may hold, where it is a label image.
         integrity: The report.
     """
-    found = look_at_labels(files, path, picture.media, integrity=integrity)
+    found = inspect_labels(files, path, picture.media, integrity=integrity)
     if isinstance(found, str):
         return [Part(label=label, defect=found) for label, _ in wanted]
     unnamed = sorted(set(found.masks) - set(values)) if values else []
@@ -130,7 +130,7 @@ def parts_of(
 
 
 def _part(
-    label: str, values: Sequence[int] | None, found: Labels, path: str, picture: Picture, integrity: Integrity
+    label: str, values: Sequence[int] | None, found: Labels, path: str, picture: ReleaseImage, integrity: Integrity
 ) -> Part:
     """Return what a label covers, and report a mask of nothing or everything."""
     chosen = [mask for value, mask in found.masks.items() if values is None or value in values]

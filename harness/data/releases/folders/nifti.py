@@ -167,13 +167,13 @@ def _samples(
     files: ReleaseFiles, pair: _Pair, dataset: Dataset, folder: str, questions: "Questions"
 ) -> Iterator[tuple[str, Sample]]:
     from harness.data.releases.folders.labelled_cases import Case, parts_of
-    from harness.data.releases.volumes import look_at_scan
+    from harness.data.releases.volumes import inspect_scan
 
     wanted = questions.admits(tuple(dataset.labels), patient="", modality=dataset.modality)
     if not wanted:
         return
     integrity = questions.integrity
-    picture = look_at_scan(files, pair.image, window=questions.request.window, integrity=integrity)
+    picture = inspect_scan(files, pair.image, window=questions.request.window, integrity=integrity)
     labels: Sequence[tuple[str, tuple[int, ...] | None]] = [(name, dataset.labels[name]) for name in wanted]
     parts = parts_of(files, pair.label, picture, labels, dataset.named, integrity)
     path = pair.image.removeprefix(f"{folder}/")

@@ -144,7 +144,7 @@ class _Reading:
     def sample(self, pair: _Pair, strata: Mapping[str, str]) -> Sample:
         if pair.split != "train":
             self.images.add(pair.image)
-        picture = self.scans.picture(pair.image)
+        picture = self.scans.image(pair.image)
         text = self._text(pair.text)
         name = f"{self.request.dataset}/{pair.split}/{without_suffix(pair.image)}"
         return Sample(

@@ -17,7 +17,7 @@ from harness.imaging.target_size import target_size
 from harness.records import Entity, Json, Mask, Media, Sample, Target
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
     from harness.data.releases.volumes import Labels
 
 PREPARED, RAW = "M3D_RefSeg_npy", "M3D_RefSeg"
@@ -178,7 +178,7 @@ class _Reading:
     integrity: Integrity
     selection: Selection
     regions: set[tuple[str, int]] = field(default_factory=set)
-    pictures: "dict[str, Picture]" = field(default_factory=dict)
+    pictures: "dict[str, ReleaseImage]" = field(default_factory=dict)
     labels: "dict[str, Labels | str]" = field(default_factory=dict)
 
     def sample(self, row: _Row) -> Sample | None:
@@ -187,7 +187,7 @@ class _Reading:
         fields: dict[str, Json] = {"modality": "ct", "case": row.case, "question_type": row.question_type}
         if not self.selection.admits(fields):
             return None
-        picture = self._picture(row)
+        picture = self._image(row)
         mask, defect = self._mask(row, picture.media)
         covered = 0 if mask is None else _area(mask)
         sized = None if mask is None or not covered else target_size(covered, mask.size, picture.media.spacing_mm)
@@ -211,26 +211,26 @@ class _Reading:
             defect=picture.defect or row.defect or defect,
         )
 
-    def _picture(self, row: _Row) -> "Picture":
-        from harness.data.releases.images import Picture  # numpy loads when a release is read, not listed
-        from harness.data.releases.volumes import look_at_scan
+    def _image(self, row: _Row) -> "ReleaseImage":
+        from harness.data.releases.images import ReleaseImage  # numpy loads when a release is read, not listed
+        from harness.data.releases.volumes import inspect_scan
 
         if not row.image:
-            return Picture(media=Media(path=row.place, sha256=None, kind="volume"), defect=row.defect)
+            return ReleaseImage(media=Media(path=row.place, sha256=None, kind="volume"), defect=row.defect)
         if row.image not in self.pictures:
-            found = look_at_scan(self.files, row.image, window=self.request.window, integrity=self.integrity)
+            found = inspect_scan(self.files, row.image, window=self.request.window, integrity=self.integrity)
             self.pictures[row.image] = found
         return self.pictures[row.image]
 
     def _mask(self, row: _Row, media: Media) -> tuple[Mask | None, str | None]:
         """Return (what the region covers, why that is not known)."""
-        from harness.data.releases.volumes import look_at_labels
+        from harness.data.releases.volumes import inspect_labels
         from harness.imaging.masks import empty
 
         if not row.mask or row.region is None:
             return None, row.defect
         if row.mask not in self.labels:
-            self.labels[row.mask] = look_at_labels(self.files, row.mask, media, integrity=self.integrity)
+            self.labels[row.mask] = inspect_labels(self.files, row.mask, media, integrity=self.integrity)
         found = self.labels[row.mask]
         if isinstance(found, str):
             return None, found

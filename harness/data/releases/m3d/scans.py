@@ -10,7 +10,7 @@ from harness.data.releases.files import ReleaseFiles
 from harness.records import Media
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
     from harness.imaging.windowing import Window
 
 RAW = "M3D_Cap"
@@ -39,30 +39,30 @@ class Scans:
     files: ReleaseFiles
     window: "Window | None"
     integrity: Integrity
-    _found: dict[str, "Picture"] = field(default_factory=dict)
+    _found: dict[str, "ReleaseImage"] = field(default_factory=dict)
 
-    def picture(self, image: str) -> "Picture":
+    def image(self, image: str) -> "ReleaseImage":
         """Return the volume that the release lists as `image`."""
         if image not in self._found:
             if len(self._found) == KEPT:
                 del self._found[next(iter(self._found))]
-            self._found[image] = self._look(image)
+            self._found[image] = self._inspect(image)
         return self._found[image]
 
-    def _look(self, image: str) -> "Picture":
-        from harness.data.releases.images import Picture  # numpy loads when a release is read, not listed
-        from harness.data.releases.m3d.slice_series import look_at_slices
-        from harness.data.releases.volumes import look_at_scan
+    def _inspect(self, image: str) -> "ReleaseImage":
+        from harness.data.releases.images import ReleaseImage  # numpy loads when a release is read, not listed
+        from harness.data.releases.m3d.slice_series import inspect_slices
+        from harness.data.releases.volumes import inspect_scan
 
         if not image:
-            return Picture(media=Media(path="", sha256=None, kind="volume"), defect="the record names no volume")
+            return ReleaseImage(media=Media(path="", sha256=None, kind="volume"), defect="the record names no volume")
         folder = raw_path(without_suffix(image))
         if folder is not None and not self.files.has(image):
             folder = folder if self.files.has(folder) else self._with_diacritics(folder)
             if folder is not None:
                 self.integrity.repair("volume_from_raw_slices", folder)
-                return look_at_slices(self.files, folder, window=self.window, integrity=self.integrity)
-        return look_at_scan(self.files, image, window=self.window, integrity=self.integrity)
+                return inspect_slices(self.files, folder, window=self.window, integrity=self.integrity)
+        return inspect_scan(self.files, image, window=self.window, integrity=self.integrity)
 
     def _with_diacritics(self, folder: str) -> str | None:
         """Return the folder whose name is the listed one but for its diacritics, which the prepared files lack."""

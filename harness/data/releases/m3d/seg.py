@@ -31,7 +31,7 @@ from harness.imaging.target_size import target_size
 from harness.records import Json, Media, Sample
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
     from harness.data.releases.m3d.seg_questions import Scene
 
 SPLITS = ("train", "test")
@@ -104,7 +104,7 @@ class _Reading:
     asks: Asks
     kinds: tuple[Kind, ...]
     selection: Selection
-    pictures: "dict[str, Picture]" = field(default_factory=dict)
+    pictures: "dict[str, ReleaseImage]" = field(default_factory=dict)
     undefined: set[str] = field(default_factory=set)
 
     def samples(self, code: str, names: Sequence[str]) -> Iterator[tuple[str, Sample]]:
@@ -122,11 +122,11 @@ class _Reading:
 
     def _scenes(self, entry: Entry, names: Sequence[str]) -> "Iterator[Scene]":
         """Yield the classes of a record: one of a prepared mask, all of a raw one."""
-        from harness.data.releases.images import Outline
-        from harness.data.releases.m3d.seg_masks import look_at_class  # numpy loads when a release is read, not listed
+        from harness.data.releases.images import ReleaseMask
+        from harness.data.releases.m3d.seg_masks import inspect_class  # numpy loads when a release is read, not listed
         from harness.data.releases.m3d.seg_questions import Scene
 
-        picture = self._picture(entry)
+        picture = self._image(entry)
         if not self.layout.prepared:
             yield from self._raw_scenes(entry, picture, names)
             return
@@ -137,40 +137,40 @@ class _Reading:
             self.integrity.find(kind, entry.label or entry.place)
             defect = defect or f"mask {entry.label} does not tell a class of dataset {entry.code}"
             stem = entry.label.rpartition("/")[2].removesuffix(".npy") or entry.place
-            yield Scene(entry=entry, picture=picture, index=-1, name=stem, outline=Outline(), defect=defect)
+            yield Scene(entry=entry, picture=picture, index=-1, name=stem, outline=ReleaseMask(), defect=defect)
             return
-        outline = look_at_class(self.files, entry.label, picture.media.size, self.integrity)
+        outline = inspect_class(self.files, entry.label, picture.media.size, self.integrity)
         defect = defect or outline.defect
         yield Scene(entry=entry, picture=picture, index=index, name=names[index], outline=outline, defect=defect)
 
-    def _raw_scenes(self, entry: Entry, picture: "Picture", names: Sequence[str]) -> "Iterator[Scene]":
-        from harness.data.releases.images import Outline
-        from harness.data.releases.m3d.seg_masks import look_at_sparse
+    def _raw_scenes(self, entry: Entry, picture: "ReleaseImage", names: Sequence[str]) -> "Iterator[Scene]":
+        from harness.data.releases.images import ReleaseMask
+        from harness.data.releases.m3d.seg_masks import inspect_sparse
         from harness.data.releases.m3d.seg_questions import Scene
 
         shape, defect = entry.dense_shape, picture.defect or entry.defect
-        found: tuple[Outline, ...] | str = f"the name of mask {entry.label} does not tell its shape"
+        found: tuple[ReleaseMask, ...] | str = f"the name of mask {entry.label} does not tell its shape"
         if entry.defect is None and shape is None:
             self.integrity.find("unparsable_name", entry.label)
         elif shape is not None:
-            found = look_at_sparse(self.files, entry.label, shape, picture.media.size, self.integrity)
+            found = inspect_sparse(self.files, entry.label, shape, picture.media.size, self.integrity)
         if shape is not None and shape[0] > len(names):
             self.integrity.find("unknown_class", entry.label, f"{shape[0]} classes, {len(names)} have names")
         for index, name in enumerate(names if shape is None else names[: shape[0]]):
-            outline = Outline(defect=found) if isinstance(found, str) else found[index]
+            outline = ReleaseMask(defect=found) if isinstance(found, str) else found[index]
             reason = defect or outline.defect
             yield Scene(entry=entry, picture=picture, index=index, name=name, outline=outline, defect=reason)
 
-    def _picture(self, entry: Entry) -> "Picture":
+    def _image(self, entry: Entry) -> "ReleaseImage":
         """Return the volume of a record; a raw one is stored as (x, y, z)."""
-        from harness.data.releases.images import Picture
-        from harness.data.releases.volumes import look_at_scan
+        from harness.data.releases.images import ReleaseImage
+        from harness.data.releases.volumes import inspect_scan
 
         if entry.image not in self.pictures:
             self.pictures.clear()  # the classes of a volume follow each other
             if not entry.image:
-                return Picture(media=Media(path=entry.place, sha256=None, kind="volume"), defect=entry.defect)
-            picture = look_at_scan(self.files, entry.image, window=self.request.window, integrity=self.integrity)
+                return ReleaseImage(media=Media(path=entry.place, sha256=None, kind="volume"), defect=entry.defect)
+            picture = inspect_scan(self.files, entry.image, window=self.request.window, integrity=self.integrity)
             if not self.layout.prepared:
                 media = replace(picture.media, size=picture.media.size[::-1], axes="xyz")
                 picture = replace(picture, media=media)

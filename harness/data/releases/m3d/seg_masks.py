@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
-from harness.data.releases.images import MISSING, Outline
+from harness.data.releases.images import MISSING, ReleaseMask
 from harness.errors import DataError
 from harness.imaging.masks import area, empty, encode
 from harness.imaging.volumes import VOXEL_CAP
@@ -25,7 +25,7 @@ _ABSENT = (1, 1, 1, 1)
 """Shape of the mask of a class that a prepared volume does not show."""
 
 
-def look_at_class(files: ReleaseFiles, path: str, size: Size, integrity: Integrity) -> Outline:
+def inspect_class(files: ReleaseFiles, path: str, size: Size, integrity: Integrity) -> ReleaseMask:
     """Return what a prepared mask covers; that of an absent class, one voxel of 0, covers nothing of the volume.
 
     Args:
@@ -34,17 +34,17 @@ def look_at_class(files: ReleaseFiles, path: str, size: Size, integrity: Integri
         size: (D, H, W) of the volume; empty where it could not be read.
         integrity: The report.
     """
-    found = _looked(files, "class_mask", path, lambda: _class_facts(files.path(path)), integrity)
+    found = _inspected(files, "class_mask", path, lambda: _class_facts(files.path(path)), integrity)
     if isinstance(found, str):
-        return Outline(defect=found)
+        return ReleaseMask(defect=found)
     if found["mask"] is None:
-        return _outline(empty(size) if size else None, path, size, integrity)
-    return _outline(mask_from_json(found["mask"]), path, size, integrity)
+        return _release_mask(empty(size) if size else None, path, size, integrity)
+    return _release_mask(mask_from_json(found["mask"]), path, size, integrity)
 
 
-def look_at_sparse(
+def inspect_sparse(
     files: ReleaseFiles, path: str, shape: tuple[int, int, int, int], size: Size, integrity: Integrity
-) -> tuple[Outline, ...] | str:
+) -> tuple[ReleaseMask, ...] | str:
     """Return what each class of a raw mask covers, by its index; why there is nothing where the file cannot be used.
 
     Args:
@@ -54,16 +54,16 @@ def look_at_sparse(
         size: (D, H, W) = (Z, Y, X) of the volume; empty where it could not be read.
         integrity: The report.
     """
-    found = _looked(
+    found = _inspected(
         files, ["sparse_mask", list(shape)], path, lambda: _sparse_facts(files.path(path), shape), integrity
     )
     if isinstance(found, str):
         return found
     masks = (mask_from_json(mask) for mask in found["masks"])
-    return tuple(_outline(mask, f"{path}: class {index}", size, integrity) for index, mask in enumerate(masks))
+    return tuple(_release_mask(mask, f"{path}: class {index}", size, integrity) for index, mask in enumerate(masks))
 
 
-def _looked(files: ReleaseFiles, what: Json, path: str, facts: Callable[[], Json], integrity: Integrity) -> Json:
+def _inspected(files: ReleaseFiles, what: Json, path: str, facts: Callable[[], Json], integrity: Integrity) -> Json:
     """Return what is found out about a file, or as a text why it cannot be used, which goes into the report."""
     try:
         found = files.once(what, path, lambda: facts() if files.has(path) else MISSING)
@@ -76,13 +76,13 @@ def _looked(files: ReleaseFiles, what: Json, path: str, facts: Callable[[], Json
     return found
 
 
-def _outline(mask: Mask | None, where: str, size: Size, integrity: Integrity) -> Outline:
+def _release_mask(mask: Mask | None, where: str, size: Size, integrity: Integrity) -> ReleaseMask:
     if mask is None or not size:
-        return Outline(defect=f"mask {where} has no volume to lie on")
+        return ReleaseMask(defect=f"mask {where} has no volume to lie on")
     if mask.size != size:
         integrity.find("size_mismatch", where, f"mask is {mask.size}, volume is {size} as (D, H, W)")
-        return Outline(defect=f"mask {where} is {mask.size}, its volume {size} as (D, H, W)")
-    return Outline(mask=mask, area=area(mask))
+        return ReleaseMask(defect=f"mask {where} is {mask.size}, its volume {size} as (D, H, W)")
+    return ReleaseMask(mask=mask, area=area(mask))
 
 
 def _class_facts(path: Path) -> Json:

@@ -10,7 +10,7 @@ from harness.records import Box, Entity, Target
 from harness.text.boxes import m3d_corners, m3d_text
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Outline, Picture
+    from harness.data.releases.images import ReleaseImage, ReleaseMask
 
 NOT_THERE = "no"
 """Answer where the name of something is asked for that is not there: a refusal in words holds it."""
@@ -30,10 +30,10 @@ class Scene:
     """
 
     entry: Entry
-    picture: "Picture"
+    picture: "ReleaseImage"
     index: int
     name: str
-    outline: "Outline"
+    outline: "ReleaseMask"
     defect: str | None
 
     @property

@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
-from harness.data.releases.images import Picture
+from harness.data.releases.images import ReleaseImage
 from harness.data.releases.volumes import unreadable
 from harness.errors import DataError
 from harness.imaging.volumes import SliceFolder, read_slices
@@ -15,20 +15,20 @@ from harness.records import Json, Media
 from harness.records.codec import sha256_folder, to_json
 
 
-def look_at_slices(files: ReleaseFiles, folder: str, *, window: Window | None, integrity: Integrity) -> Picture:
+def inspect_slices(files: ReleaseFiles, folder: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
     """Return the volume in a folder that is there; pictures that are no part of it go into the report."""
 
-    def look() -> Json:
+    def inspect() -> Json:
         return _facts(files.path(folder), folder, window) if files.has(folder) else None
 
     try:
-        found = files.once(["slices", to_json(window)], folder, look)
+        found = files.once(["slices", to_json(window)], folder, inspect)
     except DataError as error:
         return unreadable(folder, error, integrity)
     for name, reason in found["left_out"]:
         integrity.find("slice_left_out", f"{folder}/{name}", reason)
     shown = None if found["window"] is None else (found["window"][0], found["window"][1])
-    return Picture(
+    return ReleaseImage(
         media=Media(path=folder, sha256=found["sha256"], kind="volume", size=tuple(found["size"]), window=shown)
     )
 

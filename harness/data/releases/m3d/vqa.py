@@ -95,7 +95,7 @@ class _Reading:
         if self.request.split != "train":
             self.images.add(image)
         defect = self._defect(row, place)
-        picture = self.scans.picture(image)
+        picture = self.scans.image(image)
         choices = tuple(row[column] for column in CHOICES.values())
         return Sample(
             id=f"{self.request.dataset}/{self.request.split}/{image}#{number}",

@@ -23,7 +23,7 @@ from harness.imaging.target_size import target_size
 from harness.records import Entity, Json, Mask, Media, Sample, Size, Target
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Outline, Picture
+    from harness.data.releases.images import ReleaseImage, ReleaseMask
 
 FOLDER = "MIMOSeg"
 SPLITS = ("train", "val", "test")
@@ -111,7 +111,7 @@ class _Reading:
     subset: str
     selection: Selection
     wording: str
-    pictures: "dict[str, Picture]" = field(default_factory=dict)
+    pictures: "dict[str, ReleaseImage]" = field(default_factory=dict)
 
     def sample(self, record: Record) -> Sample | None:
         """Return the sample of a record; None where the selection does not keep it."""
@@ -134,23 +134,23 @@ class _Reading:
         kind = self.subset if self.subset == SUBSETS[0] else f"{self.subset}_{record.prompt_kind}"
         instruction = wording.instruction(kind, record.names, sample_id)
         if instruction is not None and (asked or not record.instruction):
-            self._tell("instruction", asked, record)
+            self._report("instruction", asked, record)
             record = replace(record, instruction=instruction, wording=wording.name)
         answer = wording.answer(kind, record.names, sample_id)
         if answer is not None and (asked or not record.answer):
-            self._tell("answer", asked, record)
+            self._report("answer", asked, record)
             record = replace(record, answer=answer)
         return record
 
-    def _tell(self, what: str, asked: str | None, record: Record) -> None:
+    def _report(self, what: str, asked: str | None, record: Record) -> None:
         """Report words that the record lacks; those that the task asks for are no repair."""
         if asked is None:
             self.integrity.repair(f"{what}_worded", record.place)
 
     def _sample(self, record: Record, sample_id: str, fields: Mapping[str, str]) -> Sample:
-        picture = self._picture(record)
+        picture = self._image(record)
         media = picture.media
-        outlines = [self._outline(entity, record, media) for entity in record.entities]
+        outlines = [self._release_mask(entity, record, media) for entity in record.entities]
         drawn = [one.mask for one in outlines if one.mask is not None]
         strata = {**fields, "target_size": _size(drawn)}
         misplaced = self._misplaced(record, media.size, drawn)
@@ -170,23 +170,26 @@ class _Reading:
             defect=picture.defect or record.defect or _first_defect(outlines) or misplaced,
         )
 
-    def _picture(self, record: Record) -> "Picture":
-        from harness.data.releases.images import Picture, look_at_file  # numpy and Pillow load when a release is read
+    def _image(self, record: Record) -> "ReleaseImage":
+        from harness.data.releases.images import (  # numpy and Pillow load when a release is read
+            ReleaseImage,
+            inspect_file,
+        )
 
         if record.image is None:
-            return Picture(media=Media(path=record.place, sha256=None), defect="the record has no image")
+            return ReleaseImage(media=Media(path=record.place, sha256=None), defect="the record has no image")
         if record.image not in self.pictures:
-            self.pictures[record.image] = look_at_file(
+            self.pictures[record.image] = inspect_file(
                 self.files, f"{FOLDER}/{record.image}", window=self.request.window, integrity=self.integrity
             )
         return self.pictures[record.image]
 
-    def _outline(self, entity: NamedMask, record: Record, image: Media) -> "Outline":
-        from harness.data.releases.images import look_at_masks
+    def _release_mask(self, entity: NamedMask, record: Record, image: Media) -> "ReleaseMask":
+        from harness.data.releases.images import inspect_masks
 
         if entity.runs is not None:
             return self._inline(entity.runs, record, image.size)
-        return look_at_masks(
+        return inspect_masks(
             self.files,
             [f"{FOLDER}/{path}" for path in entity.paths],
             image.size,
@@ -195,23 +198,23 @@ class _Reading:
             class_name=entity.name.lower(),
         )
 
-    def _inline(self, runs: Mapping[str, Json], record: Record, size: Size) -> "Outline":
+    def _inline(self, runs: Mapping[str, Json], record: Record, size: Size) -> "ReleaseMask":
         """Return a mask that stands in the record."""
-        from harness.data.releases.images import Outline
+        from harness.data.releases.images import ReleaseMask
         from harness.imaging import mask_files, masks
 
         try:
             mask = mask_files.from_json(runs, where=record.place)
         except DataError as error:
             self.integrity.find("unreadable_file", record.place, str(error).removeprefix(f"{record.place}: "))
-            return Outline(defect="a mask of the record cannot be read")
+            return ReleaseMask(defect="a mask of the record cannot be read")
         if size and mask.size != size:
             self.integrity.find("size_mismatch", record.place, f"mask is {mask.size}, image is {size} as (H, W)")
-            return Outline(defect=f"a mask of the record is {mask.size}, its image {size} as (H, W)")
+            return ReleaseMask(defect=f"a mask of the record is {mask.size}, its image {size} as (H, W)")
         area = masks.area(mask)
         if not area:
             self.integrity.find("empty_mask", record.place)
-        return Outline(mask=mask, area=area)
+        return ReleaseMask(mask=mask, area=area)
 
     def _misplaced(self, record: Record, size: Size, drawn: Sequence[Mask]) -> str | None:
         """Return why a visual prompt cannot be shown; one that lies beside all masks is only reported."""
@@ -257,7 +260,7 @@ def _size(drawn: Sequence[Mask]) -> str:
     return target_size(masks.area(masks.merge(drawn)), drawn[0].size)
 
 
-def _first_defect(outlines: "Sequence[Outline]") -> str | None:
+def _first_defect(outlines: "Sequence[ReleaseMask]") -> str | None:
     """Return why the masks of a record cannot be used: one of several is empty, or a file is at fault."""
     found = next((one.defect for one in outlines if one.defect is not None), None)
     empty = [number for number, one in enumerate(outlines, 1) if not one.area]

@@ -21,7 +21,7 @@ from harness.imaging.target_size import target_size
 from harness.records import Entity, Json, Media, Region, Sample, Target
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Outline, Picture
+    from harness.data.releases.images import ReleaseImage, ReleaseMask
 
 from harness.data.releases.samed2d.mecovqa_record import IMAGE_MARK, REGION_MARK, MecoRecord, RecordParser
 
@@ -199,7 +199,7 @@ class _Reading:
     instances: Mapping[str, Sequence[str]]
     selection: Selection
     images: set[str] = field(default_factory=set)
-    pictures: "dict[str, Picture]" = field(default_factory=dict)
+    pictures: "dict[str, ReleaseImage]" = field(default_factory=dict)
 
     def sample(self, record: MecoRecord, sample_id: str) -> Sample | None:
         """Return the sample of a record; None where the selection does not keep it."""
@@ -238,11 +238,11 @@ class _Reading:
     def _sample(
         self, record: MecoRecord, sample_id: str, name: reader.ImageName | None, fields: Mapping[str, Json]
     ) -> Sample:
-        picture = self._picture(record)
+        picture = self._image(record)
         self._check_names(record, name)
         class_name = str(fields["class"])
-        regions = [self._outline(path, picture.media, class_name) for path in record.regions[:1]]
-        masks = [self._outline(path, picture.media, class_name) for path in record.masks[:1]]
+        regions = [self._release_mask(path, picture.media, class_name) for path in record.regions[:1]]
+        masks = [self._release_mask(path, picture.media, class_name) for path in record.masks[:1]]
         outlines = [*regions, *masks]
         sized = (target_size(one.area, one.mask.size) for one in outlines if one.mask is not None)
         strata = {**fields, "target_size": next(sized, UNKNOWN)}
@@ -261,16 +261,19 @@ class _Reading:
             defect=picture.defect or record.defect or _mask_defect(record, regions, outlines),
         )
 
-    def _picture(self, record: MecoRecord) -> "Picture":
-        from harness.data.releases.images import Picture, look_at_file  # numpy and Pillow load when a release is read
+    def _image(self, record: MecoRecord) -> "ReleaseImage":
+        from harness.data.releases.images import (  # numpy and Pillow load when a release is read
+            ReleaseImage,
+            inspect_file,
+        )
 
         if record.image is None:
-            return Picture(media=Media(path=record.place, sha256=None), defect="the record has no image")
+            return ReleaseImage(media=Media(path=record.place, sha256=None), defect="the record has no image")
         path = f"{reader.FOLDER}/{record.image}"
         if path not in self.pictures:
             if reader.parse_image_name(path) is None:
                 self.integrity.find("unparsable_name", path)
-            self.pictures[path] = look_at_file(self.files, path, window=self.request.window, integrity=self.integrity)
+            self.pictures[path] = inspect_file(self.files, path, window=self.request.window, integrity=self.integrity)
         return self.pictures[path]
 
     def _check_names(self, record: MecoRecord, name: reader.ImageName | None) -> None:
@@ -287,13 +290,13 @@ class _Reading:
                 if self.names and class_id not in self.names.get(name.source, {}):
                     self.integrity.find("unknown_class", where, f"{class_id} of {name.source}")
 
-    def _outline(self, path: str, image: Media, class_name: str) -> "Outline":
+    def _release_mask(self, path: str, image: Media, class_name: str) -> "ReleaseMask":
         """Return what a mask covers; a merged mask that is not on disk is built of its instances."""
-        from harness.data.releases.images import look_at_masks
+        from harness.data.releases.images import inspect_masks
 
         match = _MERGED.fullmatch(path)
         parts = self.instances.get(match["key"], ()) if match else ()
-        outline = look_at_masks(
+        outline = inspect_masks(
             self.files,
             [f"{reader.FOLDER}/{part}" for part in parts or (path,)],
             image.size,
@@ -321,7 +324,7 @@ def _cluster(media: Media, name: reader.ImageName | None) -> str:
     return media.path.rpartition("/")[2].removesuffix(".png")
 
 
-def _mask_defect(record: MecoRecord, regions: "Sequence[Outline]", outlines: "Sequence[Outline]") -> str | None:
+def _mask_defect(record: MecoRecord, regions: "Sequence[ReleaseMask]", outlines: "Sequence[ReleaseMask]") -> str | None:
     """Return why the masks of a record cannot be used; an empty target is an answer, an empty region is no question."""
     if any(one.mask is not None and not one.area for one in regions):
         return f"region {reader.FOLDER}/{record.regions[0]} has no pixel"

@@ -19,7 +19,7 @@ from harness.imaging.target_size import target_size
 from harness.records import Entity, Json, Sample, Target
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
 
 FOLDER = "SAMed2Dv1"
 LISTING = f"{FOLDER}/SAMed2D_v1.json"
@@ -227,7 +227,7 @@ class _Reading:
             return
         if name is None:
             self.integrity.find("unparsable_name", path)
-        picture = self._picture(path)
+        picture = self._image(path)
         for part, fields in wanted:
             sample = self._sample(name, part, fields, picture)
             if self.selection.admits(sample.strata):
@@ -251,19 +251,19 @@ class _Reading:
             return None
         return self.names.get(name.source, {}).get(part.class_id)
 
-    def _picture(self, path: str) -> "Picture":
-        from harness.data.releases.images import (
-            look_at_file,  # numpy and Pillow load when a release is read, not listed
-        )
+    def _image(self, path: str) -> "ReleaseImage":
+        from harness.data.releases.images import inspect_file
 
-        return look_at_file(self.files, path, window=self.request.window, integrity=self.integrity)
+        return inspect_file(self.files, path, window=self.request.window, integrity=self.integrity)
 
-    def _sample(self, name: ImageName | None, part: _Part, fields: Mapping[str, Json], picture: "Picture") -> Sample:
-        from harness.data.releases.images import look_at_masks
+    def _sample(
+        self, name: ImageName | None, part: _Part, fields: Mapping[str, Json], picture: "ReleaseImage"
+    ) -> Sample:
+        from harness.data.releases.images import inspect_masks
 
         name_defect = self._name_defect(name, part, picture.media.path)
         class_name = self._class_name(name, part)
-        outline = look_at_masks(
+        outline = inspect_masks(
             self.files,
             [f"{FOLDER}/{mask}" for mask in part.masks],
             picture.media.size,

@@ -17,12 +17,12 @@ from harness.data.releases.files import ReleaseFiles, read_json
 from harness.data.releases.reader import UNKNOWN, Reader, ReleaseRequest
 from harness.data.releases.selection import Selection
 from harness.data.releases.tables import stream_parquet
-from harness.data.releases.train_overlap import Gallery
+from harness.data.releases.train_overlap import SplitImages
 from harness.errors import DataError
 from harness.records import Json, Sample, Target
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
 
 FOLDER = "mmmu"
 EMBEDDED = f"{FOLDER}/embedded"
@@ -72,7 +72,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """
     selection = Selection.of(request, (*COLUMNS, *READER.strata))
     key = _read_key(files, request.split)
-    gallery = Gallery(files, request, integrity, EMBEDDED)
+    images = SplitImages(files, request, integrity, EMBEDDED)
     untold = 0
     for place, record in _records(files, request):
         parser = _Parser(place, record, integrity)
@@ -80,7 +80,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         selection.before += 1
         if selection.admits({name: fields[name] for name in selection.where}):
             selection.after += 1
-            sample = parser.sample(f"{request.dataset}/{request.split}/{parser.id}", key, gallery.picture)
+            sample = parser.sample(f"{request.dataset}/{request.split}/{parser.id}", key, images.image)
             untold += sample.defect is None and not sample.target.answers
             yield place, sample
     if untold:
@@ -181,7 +181,7 @@ class _Parser:
         self.integrity.find("missing_value", self.place, name)
         self.defect = self.defect or f"the record has no {name}"
 
-    def sample(self, sample_id: str, key: Mapping[str, Json], look: "Callable[..., Picture]") -> Sample:
+    def sample(self, sample_id: str, key: Mapping[str, Json], look: "Callable[..., ReleaseImage]") -> Sample:
         """Return the record as a sample.
 
         Args:
@@ -193,7 +193,7 @@ class _Parser:
         if not question:
             self.lack("question")
         options = self._options() if self._text("question_type") == "multiple-choice" else ()
-        pictures, numbers = self._pictures(look)
+        pictures, numbers = self._images(look)
         words = self._renumbered([question, *options], numbers)
         faulty = [picture.defect for picture in pictures if picture.defect is not None]
         return Sample(
@@ -216,7 +216,7 @@ class _Parser:
             return ()
         return found
 
-    def _pictures(self, look: "Callable[..., Picture]") -> "tuple[list[Picture], dict[int, int]]":
+    def _images(self, look: "Callable[..., ReleaseImage]") -> "tuple[list[ReleaseImage], dict[int, int]]":
         """Return the images that are there and, by its number in the record, the place of each among them, from 1."""
         held = [number for number, name in enumerate(IMAGES, start=1) if self.record.get(name) is not None]
         if not held:

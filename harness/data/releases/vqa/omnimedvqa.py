@@ -17,7 +17,7 @@ from harness.data.releases.selection import Selection
 from harness.records import Json, Media, Sample, Target
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
 
 FOLDER = "OmniMedVQA"
 IMAGES = "Images"
@@ -108,13 +108,13 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """
     selection = Selection.of(request, READER.strata)
     for path in _listings(files, OPEN):
-        gallery = _Gallery(files, request, integrity)
+        images = _SourceImages(files, request, integrity)
         for number, value in enumerate(stream_list(files, path)):
             record = _parse(value, path, number, integrity)
             selection.before += 1
             if selection.admits(record.strata):
                 selection.after += 1
-                yield record.place, _sample(record, gallery.picture(record.image, record.place), request)
+                yield record.place, _sample(record, images.image(record.image, record.place), request)
     selection.report(integrity)
     for path in _listings(files, RESTRICTED):
         count = sum(1 for _ in stream_list(files, path))
@@ -122,26 +122,29 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
 
 @dataclass(slots=True)
-class _Gallery:
+class _SourceImages:
     """The images of one source, each looked at once."""
 
     files: ReleaseFiles
     request: ReleaseRequest
     integrity: Integrity
-    pictures: "dict[str, Picture]" = field(default_factory=dict)
+    images: "dict[str, ReleaseImage]" = field(default_factory=dict)
 
-    def picture(self, image: str | None, place: str) -> "Picture":
-        from harness.data.releases.images import Picture, look_at_file  # numpy and Pillow load when a release is read
+    def image(self, image: str | None, place: str) -> "ReleaseImage":
+        from harness.data.releases.images import (  # numpy and Pillow load when a release is read
+            ReleaseImage,
+            inspect_file,
+        )
 
         if image is None:
-            return Picture(media=Media(path=place, sha256=None), defect="the record has no image_path")
-        if image not in self.pictures:
+            return ReleaseImage(media=Media(path=place, sha256=None), defect="the record has no image_path")
+        if image not in self.images:
             path = f"{FOLDER}/{image}"
-            self.pictures[image] = look_at_file(self.files, path, window=self.request.window, integrity=self.integrity)
-        return self.pictures[image]
+            self.images[image] = inspect_file(self.files, path, window=self.request.window, integrity=self.integrity)
+        return self.images[image]
 
 
-def _sample(record: _Record, picture: "Picture", request: ReleaseRequest) -> Sample:
+def _sample(record: _Record, picture: "ReleaseImage", request: ReleaseRequest) -> Sample:
     return Sample(
         id=f"{request.dataset}/{request.split}/{record.id}",
         media=(picture.media,),

@@ -16,13 +16,13 @@ from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.reader import UNKNOWN, Reader, ReleaseRequest
 from harness.data.releases.selection import Selection
 from harness.data.releases.tables import stream_parquet
-from harness.data.releases.train_overlap import Gallery, digests_of, find_overlap
+from harness.data.releases.train_overlap import SplitImages, digests_of, find_overlap
 from harness.data.releases.vqa.closed_options import YES_NO, with_options
 from harness.errors import DataError
 from harness.records import Json, Sample, Target
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
 
 FOLDER = "pathvqa"
 EMBEDDED = f"{FOLDER}/embedded"
@@ -81,7 +81,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """
     layout = _choose_layout(files, request, integrity)
     selection = Selection.of(request, ("question", "answer", "answer_type"))
-    gallery = Gallery(files, request, integrity, EMBEDDED)
+    images = SplitImages(files, request, integrity, EMBEDDED)
     for row in layout.rows(files, request.split, integrity):
         fields = dict(row.fields)
         if "answer" in fields:
@@ -89,11 +89,11 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         selection.before += 1
         if selection.admits({key: fields.get(key, "") for key in selection.where}):
             selection.after += 1
-            picture = gallery.picture(row.place, row.image, row.content)
+            picture = images.image(row.place, row.image, row.content)
             yield row.place, _sample(row, fields, picture, request, integrity)
     selection.report(integrity)
     if request.split == "test":
-        find_overlap(gallery, _train_images(layout, files), FOLDER)
+        find_overlap(images, _train_images(layout, files), FOLDER)
 
 
 def _choose_layout(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> _Layout:
@@ -111,7 +111,7 @@ def _choose_layout(files: ReleaseFiles, request: ReleaseRequest, integrity: Inte
 
 
 def _sample(
-    row: _Row, fields: Mapping[str, str], picture: "Picture", request: ReleaseRequest, integrity: Integrity
+    row: _Row, fields: Mapping[str, str], picture: "ReleaseImage", request: ReleaseRequest, integrity: Integrity
 ) -> Sample:
     absent = [name for name in ("question", "answer") if name not in fields]
     for name in absent:

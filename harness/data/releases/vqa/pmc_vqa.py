@@ -15,11 +15,11 @@ from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.reader import Reader, ReleaseRequest
 from harness.data.releases.selection import Selection
 from harness.data.releases.tables import stream_csv
-from harness.data.releases.train_overlap import Gallery, find_named_overlap
+from harness.data.releases.train_overlap import SplitImages, find_named_overlap
 from harness.records import Sample, Target
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
 
 FOLDER = "pmc_vqa"
 FILES: Mapping[tuple[str, str], str] = {
@@ -62,18 +62,18 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     path = FILES.get((version, request.split), f"{FOLDER}/{request.split} of {version}")
     folder = next((folder for folder in IMAGES[version] if files.has(folder)), IMAGES[version][0])
     selection = Selection.of(request, (*WANTED, ANSWER, LABEL))
-    gallery = Gallery(files, request, integrity)
+    images = SplitImages(files, request, integrity)
     for number, record in enumerate(_records(files, path, integrity)):
         selection.before += 1
         if selection.admits({key: record.get(key, "") for key in selection.where}):
             selection.after += 1
             parser = _Parser(f"{path}[{number}]", record, integrity)
             name = record["Figure_path"].strip()
-            picture = gallery.picture(parser.place, f"{folder}/{name}" if name else None)
+            picture = images.image(parser.place, f"{folder}/{name}" if name else None)
             yield parser.place, parser.sample(f"{request.dataset}/{request.split}/{number}", picture)
     selection.report(integrity)
     if request.split != "train":
-        find_named_overlap(gallery, _train_images(files, version, folder), FOLDER)
+        find_named_overlap(images, _train_images(files, version, folder), FOLDER)
 
 
 def _records(files: ReleaseFiles, path: str, integrity: Integrity) -> Iterator[dict[str, str]]:
@@ -106,7 +106,7 @@ class _Parser:
         self.integrity.find("missing_value", self.place, name)
         self.defect = self.defect or f"the record has no {name}"
 
-    def sample(self, sample_id: str, picture: "Picture") -> Sample:
+    def sample(self, sample_id: str, picture: "ReleaseImage") -> Sample:
         """Return the record as a sample."""
         question = self.record["Question"].strip()
         if not question:

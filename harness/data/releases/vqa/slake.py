@@ -12,13 +12,13 @@ from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.json_stream import stream_list
 from harness.data.releases.reader import UNKNOWN, Reader, ReleaseRequest
 from harness.data.releases.selection import Selection
-from harness.data.releases.train_overlap import Gallery, find_named_overlap
+from harness.data.releases.train_overlap import SplitImages, find_named_overlap
 from harness.data.releases.vqa.closed_options import with_options
 from harness.errors import DataError
 from harness.records import Json, Sample, Target
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
 
 FOLDER = "slake"
 IMAGES = f"{FOLDER}/imgs"
@@ -60,17 +60,17 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         SpecError: `where` names no field of the records.
     """
     selection = Selection.of(request, (*RECORD_FIELDS, "language"))
-    gallery = Gallery(files, request, integrity)
+    images = SplitImages(files, request, integrity)
     for place, record in _records(files, request.split):
         fields = _repaired(record, place, integrity)
         selection.before += 1
         if selection.admits({key: fields.get(key, "") for key in selection.where}):
             selection.after += 1
-            picture = gallery.picture(place, fields.get("image"))
+            picture = images.image(place, fields.get("image"))
             yield place, _sample(place, fields, picture, request, integrity)
     selection.report(integrity)
     if request.split == "test":
-        find_named_overlap(gallery, _train_images(files), FOLDER)
+        find_named_overlap(images, _train_images(files), FOLDER)
 
 
 def _file(files: ReleaseFiles, split: str) -> str | None:
@@ -107,7 +107,7 @@ def _repaired(record: Mapping[str, Json], place: str, integrity: Integrity) -> d
 
 
 def _sample(
-    place: str, fields: Mapping[str, Json], picture: "Picture", request: ReleaseRequest, integrity: Integrity
+    place: str, fields: Mapping[str, Json], picture: "ReleaseImage", request: ReleaseRequest, integrity: Integrity
 ) -> Sample:
     absent = [name for name in ("question", "answer") if name not in fields]
     for name in absent:

@@ -15,13 +15,13 @@ from harness.data.releases.json_stream import stream_list
 from harness.data.releases.reader import UNKNOWN, Reader, ReleaseRequest
 from harness.data.releases.selection import Selection
 from harness.data.releases.tables import stream_parquet
-from harness.data.releases.train_overlap import Gallery, digests_of, find_overlap
+from harness.data.releases.train_overlap import SplitImages, digests_of, find_overlap
 from harness.data.releases.vqa.closed_options import YES_NO, with_options
 from harness.errors import DataError
 from harness.records import Json, Sample, Target
 
 if TYPE_CHECKING:
-    from harness.data.releases.images import Picture
+    from harness.data.releases.images import ReleaseImage
 
 FOLDER = "vqa_rad"
 OSF_FILE = f"{FOLDER}/VQA_RAD Dataset Public.json"
@@ -108,17 +108,17 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     name = _choose_layout(files, READER.option(request, "layout"), integrity)
     layout = LAYOUTS[name]
     selection = Selection.of(request, (*layout.fields, "organ", "answer_form"))
-    gallery = Gallery(files, request, integrity, EMBEDDED)
+    images = SplitImages(files, request, integrity, EMBEDDED)
     for row in layout.rows(files, request.split):
         fields = _repaired(row, integrity)
         selection.before += 1
         if selection.admits({key: fields.get(key, "") for key in selection.where}):
             selection.after += 1
-            picture = gallery.picture(row.place, row.image, row.content)
+            picture = images.image(row.place, row.image, row.content)
             yield row.place, _sample(row, fields, picture, request, integrity)
     selection.report(integrity)
     if request.split == "test":
-        find_overlap(gallery, _train_images(layout, files), FOLDER)
+        find_overlap(images, _train_images(layout, files), FOLDER)
 
 
 def _choose_layout(files: ReleaseFiles, asked: Json, integrity: Integrity) -> str:
@@ -132,7 +132,7 @@ def _choose_layout(files: ReleaseFiles, asked: Json, integrity: Integrity) -> st
 
 
 def _sample(
-    row: _Row, fields: Mapping[str, Json], picture: "Picture", request: ReleaseRequest, integrity: Integrity
+    row: _Row, fields: Mapping[str, Json], picture: "ReleaseImage", request: ReleaseRequest, integrity: Integrity
 ) -> Sample:
     absent = [name for name in ("question", "answer") if name not in fields]
     for name in absent:

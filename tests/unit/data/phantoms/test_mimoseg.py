@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from harness.data.integrity import Integrity
-from harness.data.manifest import prepare
 from harness.data.phantoms.defects.mimoseg import DEFECTS, plant_mimoseg
-from harness.data.phantoms.drawing import LOOKS
+from harness.data.phantoms.drawing import MODALITY_PHANTOMS
 from harness.data.phantoms.patients.knowledge import KNOWLEDGE
 from harness.data.phantoms.writers.mimoseg import MODALITIES, write_mimoseg
 from harness.data.releases.files import ReleaseFiles
@@ -23,6 +22,7 @@ from harness.data.releases.mimoseg.reader import READER, SPLITS, SUBSETS, file_o
 from harness.data.releases.reader import ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.records import Sample
+from harness.tasks.prepare import prepare_release
 from harness.tasks.spec import Release
 from harness.text.grounded_text import parse
 
@@ -104,7 +104,7 @@ def test_a_patient_is_in_one_split(root: Path) -> None:
 
 
 def test_what_may_be_missing_is_asked_about_as_often_where_it_is_missing(root: Path) -> None:
-    organs = {one.name for look in LOOKS for one in look.structures if one.role == "organ"}
+    organs = {one.name for look in MODALITY_PHANTOMS for one in look.structures if one.role == "organ"}
     clues = {knowledge.clue: name for name, knowledge in KNOWLEDGE.items()}
     for subset, split in ((SUBSETS[0], "train"), (SUBSETS[0], "test"), (SUBSETS[2], "train"), (SUBSETS[2], "test")):
         there: dict[str, Counter[bool]] = defaultdict(Counter)
@@ -158,7 +158,7 @@ def test_answers_wrap_each_entity_once_in_the_order_of_the_masks(root: Path) -> 
 
 
 def test_every_structure_that_is_drawn_has_something_to_be_known_of() -> None:
-    drawn = {one.name for look in LOOKS if look.code in MODALITIES for one in look.structures}
+    drawn = {one.name for look in MODALITY_PHANTOMS if look.code in MODALITIES for one in look.structures}
     assert set(KNOWLEDGE) == drawn
     texts = [text for knowledge in KNOWLEDGE.values() for text in (knowledge.clue, knowledge.fact)]
     assert len(set(texts)) == len(texts)
@@ -184,7 +184,7 @@ def test_an_id_that_stands_twice_ends_the_preparation(root: Path, tmp_path: Path
     spoilt = Path(shutil.copytree(root, tmp_path / "spoilt"))
     plant_mimoseg(spoilt, frozenset({"duplicate_id"}))
     with pytest.raises(DataError, match="mimoseg/test/perspective_1/00000"):
-        prepare(
+        prepare_release(
             Release(reader="mimoseg", subset="perspective_1"),
             dataset="mimoseg",
             window=None,

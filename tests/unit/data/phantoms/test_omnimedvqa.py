@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from harness.data.integrity import Integrity
-from harness.data.manifest import prepare, read_manifest, read_report
+from harness.data.manifest import read_manifest, read_report
 from harness.data.phantoms.defects.omnimedvqa import DEFECTS, plant_omnimedvqa
 from harness.data.phantoms.writers.omnimedvqa import RESTRICTED_MODALITIES, write_omnimedvqa
 from harness.data.releases.vqa.omnimedvqa import FOLDER, OPEN, OPTION_KEYS, RESTRICTED
 from harness.errors import DataError, SpecError
 from harness.records import Sample
+from harness.tasks.prepare import prepare_release
 from harness.tasks.spec import Release
 
 PATIENTS = 30
@@ -63,7 +64,7 @@ def options(record: dict[str, Any]) -> list[str]:
 
 
 def prepared(root: Path, cache: Path) -> tuple[list[Sample], Integrity]:
-    found = prepare(
+    found = prepare_release(
         Release(reader="omnimedvqa", split="all"), dataset="omnimedvqa", window=None, roots=[root], cache=cache
     )
     return list(read_manifest(found.manifest)), read_report(found.integrity)

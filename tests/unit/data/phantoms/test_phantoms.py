@@ -14,11 +14,11 @@ from PIL import Image
 
 from harness.data.integrity import Integrity
 from harness.data.phantoms.defects.planting import DEFECTS, plant
-from harness.data.phantoms.drawing import LOOKS
+from harness.data.phantoms.drawing import MODALITY_PHANTOMS
 from harness.data.phantoms.drawing.canvas import Canvas, blob, clouds, tube
 from harness.data.phantoms.drawing.modality import scatter, with_article
-from harness.data.phantoms.families import write_releases
-from harness.data.phantoms.patients.images import TURNS, draw_patients, draw_picture
+from harness.data.phantoms.families import write_phantoms
+from harness.data.phantoms.patients.images import TURNS, draw_image, draw_patients
 from harness.data.phantoms.writers.samed2d import write_samed2d
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.reader import Reader, ReleaseRequest
@@ -47,7 +47,7 @@ def read(root: Path, reader: Reader, **request: Any) -> tuple[list[Sample], Inte
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All releases of a few patients."""
     folder = tmp_path_factory.mktemp("phantom")
-    write_releases(folder, seed=0, patients=PATIENTS)
+    write_phantoms(folder, seed=0, patients=PATIENTS)
     return folder
 
 
@@ -66,7 +66,7 @@ def records(root: Path, file: str) -> list[dict[str, Any]]:
 
 def test_the_same_seed_draws_the_same_bytes(tmp_path: Path) -> None:
     for name in ("first", "again"):
-        write_releases(tmp_path / name, seed=4, patients=20, slices=1)
+        write_phantoms(tmp_path / name, seed=4, patients=20, slices=1)
     assert len(digests(tmp_path / "first")) > 40
     assert digests(tmp_path / "first") == digests(tmp_path / "again")
 
@@ -95,7 +95,7 @@ def test_more_patients_leave_the_first_ones_as_they_were(root: Path, tmp_path: P
 
 def test_the_pixels_are_those_of_every_machine() -> None:
     """Digests of pixels, not of files, which depend on the version of zlib; a change bumps `phantoms.VERSION`."""
-    drawn = (draw_picture(seed=0, patient=patient, index=1, slices=2) for patient in range(len(LOOKS)))
+    drawn = (draw_image(seed=0, patient=patient, index=1, slices=2) for patient in range(len(MODALITY_PHANTOMS)))
     found = {picture.look.code: hashlib.sha256(picture.pixels.tobytes()).hexdigest()[:12] for picture in drawn}
     assert found == PIXELS
 
@@ -130,8 +130,8 @@ def test_the_readers_find_nothing_wrong(root: Path, masks: tuple[list[Sample], I
 
 def test_every_look_and_class_is_asked_about(masks: tuple[list[Sample], Integrity]) -> None:
     samples, _ = masks
-    assert {sample.strata["modality"] for sample in samples} == {look.code for look in LOOKS}
-    structures = {structure.name for look in LOOKS for structure in look.structures}
+    assert {sample.strata["modality"] for sample in samples} == {look.code for look in MODALITY_PHANTOMS}
+    structures = {structure.name for look in MODALITY_PHANTOMS for structure in look.structures}
     assert {sample.strata["class"] for sample in samples} == structures
     assert {sample.strata["target_size"] for sample in samples} == {"small", "medium", "large"}
 
@@ -175,7 +175,9 @@ def test_instances_of_one_class_do_not_touch(root: Path) -> None:
     from scipy.ndimage import label
 
     listing = json.loads((root / samed2d.LISTING).read_text())
-    counted = {structure.name for look in LOOKS for structure in look.structures if structure.role == "lesion"}
+    counted = {
+        structure.name for look in MODALITY_PHANTOMS for structure in look.structures if structure.role == "lesion"
+    }
     classes = json.loads((root / samed2d.CLASSES).read_text())
     for paths in listing.values():
         groups = defaultdict(list)
@@ -345,13 +347,15 @@ def test_an_inverted_mask_is_the_complement_of_the_clean_one(
 
 
 def test_a_duplicate_id_ends_the_preparation(root: Path, tmp_path: Path) -> None:
-    from harness.data.manifest import prepare
+    from harness.tasks.prepare import prepare_release
     from harness.tasks.spec import Release
 
     [where] = planted(root, tmp_path / "data", "duplicate_id")["duplicate_id"]
     assert where.startswith("vqa_rad/testset.json[")
     with pytest.raises(DataError, match=r"expected every sample id once, found it at vqa_rad/testset\.json"):
-        prepare(Release(reader="vqa_rad"), dataset="demo", window=None, roots=[tmp_path / "data"], cache=tmp_path / "c")
+        prepare_release(
+            Release(reader="vqa_rad"), dataset="demo", window=None, roots=[tmp_path / "data"], cache=tmp_path / "c"
+        )
 
 
 def test_one_defect_stays_in_place_whatever_else_is_planted(
@@ -361,7 +365,7 @@ def test_one_defect_stays_in_place_whatever_else_is_planted(
 
 
 def test_defects_are_planted_while_the_releases_are_written(tmp_path: Path) -> None:
-    [one] = write_releases(tmp_path, seed=0, patients=20, defects=frozenset({"empty_mask"}))
+    [one] = write_phantoms(tmp_path, seed=0, patients=20, defects=frozenset({"empty_mask"}))
     [mask] = [path for path in (tmp_path / "SAMed2Dv1/masks").iterdir() if not np.asarray(Image.open(path)).any()]
     assert str(mask.relative_to(tmp_path)) == one.where
 
@@ -370,12 +374,12 @@ def test_an_unknown_defect_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(
         SpecError, match=r"expected some of missing_file, .*, found 'empty_masks' \(did you mean 'empty_"
     ):
-        write_releases(tmp_path, seed=0, patients=20, defects=frozenset({"empty_masks"}))
+        write_phantoms(tmp_path, seed=0, patients=20, defects=frozenset({"empty_masks"}))
 
 
 def test_too_few_patients_for_defects_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="expected at least 20 patients of 2 slices to plant them in, found 3 of 2"):
-        write_releases(tmp_path, seed=0, patients=3, defects=frozenset({"full_mask"}))
+        write_phantoms(tmp_path, seed=0, patients=3, defects=frozenset({"full_mask"}))
 
 
 # --- the drawing board

@@ -11,9 +11,9 @@ import pytest
 from harness.data.integrity import Integrity
 from harness.data.phantoms.writers.dicom import PRIVATE, DrawnSeries, write_segmentation, write_slice
 from harness.data.releases.files import ReleaseFiles
-from harness.data.releases.volumes import look_at_scan
+from harness.data.releases.volumes import inspect_scan
 from harness.errors import DataError
-from harness.imaging.dicom.headers import discreet, group_series, read_header, read_picture
+from harness.imaging.dicom.headers import discreet, group_series, read_header, read_pixels
 from harness.imaging.dicom.segmentations import read_labels, read_segments
 from harness.imaging.dicom.series import Stack, read_voxels, stack
 from harness.imaging.volumes import read_volume
@@ -262,7 +262,7 @@ def test_a_colour_image_is_a_picture_and_no_volume() -> None:
     path = bundled("ExplVR_BigEnd.dcm")
     header = read_header(path.open("rb"), path.name)
     assert header is not None
-    assert read_picture(lambda _: path.open("rb"), header).shape == (60, 80, 3)
+    assert read_pixels(lambda _: path.open("rb"), header).shape == (60, 80, 3)
     with pytest.raises(DataError, match="expected grey slices, found colours; ask about such images one by one"):
         read_volume(path)
 
@@ -271,7 +271,7 @@ def test_a_picture_of_8_bits_stays_so_and_others_are_rescaled(tmp_path: Path) ->
     write_slice(tmp_path / "a.dcm", SERIES, 1, (0, 0, 0), VOXELS[0])
     header = read_header((tmp_path / "a.dcm").open("rb"), "a.dcm")
     assert header is not None
-    found = read_picture(lambda name: (tmp_path / name).open("rb"), header)
+    found = read_pixels(lambda name: (tmp_path / name).open("rb"), header)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, VOXELS[0])
     grey = np.arange(30, dtype=np.uint8).reshape(5, 6)
@@ -279,7 +279,7 @@ def test_a_picture_of_8_bits_stays_so_and_others_are_rescaled(tmp_path: Path) ->
     change(tmp_path / "a.dcm", RescaleSlope=1, RescaleIntercept=0)
     header = read_header((tmp_path / "a.dcm").open("rb"), "a.dcm")
     assert header is not None
-    found = read_picture(lambda name: (tmp_path / name).open("rb"), header)
+    found = read_pixels(lambda name: (tmp_path / name).open("rb"), header)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, grey)
 
@@ -290,7 +290,7 @@ def test_several_frames_are_no_picture(tmp_path: Path) -> None:
     header = read_header((tmp_path / "a.dcm").open("rb"), "a.dcm")
     assert header is not None
     with pytest.raises(DataError, match=r"a\.dcm: expected one image, found 2 frames without a place in space"):
-        read_picture(lambda name: (tmp_path / name).open("rb"), header)
+        read_pixels(lambda name: (tmp_path / name).open("rb"), header)
 
 
 @pytest.mark.parametrize(
@@ -387,7 +387,7 @@ def test_a_multi_frame_file_among_images_is_a_volume_of_the_task(tmp_path: Path)
     integrity = Integrity()
     files = ReleaseFiles(root=tmp_path, derived=tmp_path / "derived")
     whole, gap, none = (
-        look_at_scan(files, f"{name}.dcm", window=(0, 1), integrity=integrity) for name in ("whole", "gap", "none")
+        inspect_scan(files, f"{name}.dcm", window=(0, 1), integrity=integrity) for name in ("whole", "gap", "none")
     )
     assert (whole.media.kind, whole.media.size, whole.media.window, whole.defect) == ("volume", (4, 5, 6), (0, 1), None)
     assert (gap.defect, none.defect) == ("image gap.dcm cannot be read", "image none.dcm is missing")

@@ -4,7 +4,7 @@ import pytest
 
 from harness.metrics import find
 from harness.tasks.catalog import index
-from leaderboard.published.mapping import Place, place_published
+from leaderboard.published.mapping import PublishedPlace, place_published
 from leaderboard.published.printed import load_published
 
 PLACES = list(dict.fromkeys(item.place for item in place_published(load_published()).cells if item.place is not None))
@@ -12,12 +12,12 @@ NEED_A_JUDGE = {("m3d_report_generation", "judge", "m3d")}
 CATALOG = index()
 
 
-def _name(place: Place) -> str:
+def _name(place: PublishedPlace) -> str:
     return f"{place.place}-{place.metric}-{place.name}-{place.protocol}-{place.mean}-{place.stratum}"
 
 
 @pytest.mark.parametrize("place", PLACES, ids=_name)
-def test_a_run_would_put_its_number_beside_the_published_one(place: Place) -> None:
+def test_a_run_would_put_its_number_beside_the_published_one(place: PublishedPlace) -> None:
     row = find(place.metric, place.protocol)
     assert place.name in row.values
     assert not (row.corpus and place.mean == "micro")

@@ -7,22 +7,22 @@ from typing import Any
 import pytest
 
 from harness.scoring.intervals import wilson_interval
-from leaderboard.cells import Cell, entry_cells, published_cells, table_name
+from leaderboard.cells import BoardCell, entry_cells, published_cells, table_name
 from leaderboard.entry_file import read_entries
-from leaderboard.published.mapping import Family, place_published
+from leaderboard.published.mapping import PublishedFamily, place_published
 from leaderboard.published.means import check_means, impossible_counts
 from leaderboard.published.printed import decimals, load_published
 from leaderboard.site.tables import BoardTable, chapters
 from tests.unit.leaderboard.board_samples import Write, block, number, printed, results
 
-FAMILIES = (Family("First", "about", {"samed2d_seg": "Masks"}), Family("Rest", "about", {}))
+FAMILIES = (PublishedFamily("First", "about", {"samed2d_seg": "Masks"}), PublishedFamily("Rest", "about", {}))
 
 
-def tables(cells: Sequence[Cell]) -> list[BoardTable]:
+def tables(cells: Sequence[BoardCell]) -> list[BoardTable]:
     return [table for chapter in chapters(FAMILIES, cells) for section in chapter.sections for table in section.tables]
 
 
-def run_cells(write: Write, *runs: dict[str, Any]) -> list[Cell]:
+def run_cells(write: Write, *runs: dict[str, Any]) -> list[BoardCell]:
     folder = Path()
     for index, run in enumerate(runs):
         folder = write(run, f"run{index}")
@@ -30,7 +30,7 @@ def run_cells(write: Write, *runs: dict[str, Any]) -> list[Cell]:
 
 
 @pytest.fixture(scope="module")
-def shipped() -> list[Cell]:
+def shipped() -> list[BoardCell]:
     cells = load_published()
     digits = decimals(cells)
     published = place_published(cells)
@@ -40,27 +40,27 @@ def shipped() -> list[Cell]:
 
 
 class TestPublishedCells:
-    def test_values_are_natural_whatever_the_paper_prints(self, shipped: list[Cell]) -> None:
+    def test_values_are_natural_whatever_the_paper_prints(self, shipped: list[BoardCell]) -> None:
         assert all(0 <= cell.value <= 1 for cell in shipped if cell.value is not None and cell.unit == "share")
         fraction = [c for c in shipped if c.place == "mimoseg_p1" and c.row.model == "MIMO" and c.metric == "miou"]
         assert [(cell.value, cell.printed, cell.digits) for cell in fraction] == [(0.639, "0.639", 1)]
 
-    def test_an_accuracy_with_a_known_count_has_wilsons_interval(self, shipped: list[Cell]) -> None:
+    def test_an_accuracy_with_a_known_count_has_wilsons_interval(self, shipped: list[BoardCell]) -> None:
         (cell,) = [c for c in shipped if c.place == "vqa_rad_closed" and c.row.model == "MIMO"]
         assert cell.method == "wilson"
         assert cell.interval == pytest.approx(wilson_interval(0.588 * 272, 272))
 
-    def test_an_accuracy_that_no_count_gives_has_none_and_a_remark(self, shipped: list[Cell]) -> None:
+    def test_an_accuracy_that_no_count_gives_has_none_and_a_remark(self, shipped: list[BoardCell]) -> None:
         (cell,) = [c for c in shipped if c.place == "vqa_rad_yes_no" and c.row.model == "LLaVA-v1.5-7B + PubMedVision"]
         assert cell.interval is None
         assert cell.remark is not None
         assert cell.remark[0] == "no count of 251"
 
-    def test_dice_and_means_have_no_interval(self, shipped: list[Cell]) -> None:
+    def test_dice_and_means_have_no_interval(self, shipped: list[BoardCell]) -> None:
         assert {cell.metric for cell in shipped if cell.interval} == {"choice_accuracy", "retrieval"}
         assert {cell.mean for cell in shipped if cell.interval} == {"micro"}
 
-    def test_a_mean_that_does_not_follow_says_what_its_row_gives(self, shipped: list[Cell]) -> None:
+    def test_a_mean_that_does_not_follow_says_what_its_row_gives(self, shipped: list[BoardCell]) -> None:
         found = {
             cell.row.model: cell.remark[0]
             for cell in shipped
@@ -68,7 +68,7 @@ class TestPublishedCells:
         }
         assert found == {"MedPLIB": "row gives 59.94", "LISA": "row gives 52.70"}
 
-    def test_a_cell_that_the_paper_leaves_out_is_unsupported(self, shipped: list[Cell]) -> None:
+    def test_a_cell_that_the_paper_leaves_out_is_unsupported(self, shipped: list[BoardCell]) -> None:
         left_out = [cell for cell in shipped if cell.unsupported is not None]
         assert len(left_out) == 42
         assert all(cell.value is None for cell in left_out)
@@ -79,7 +79,7 @@ class TestPublishedCells:
 
 
 class TestColumns:
-    def test_no_shipped_table_holds_two_protocols_or_two_counts_in_a_column(self, shipped: list[Cell]) -> None:
+    def test_no_shipped_table_holds_two_protocols_or_two_counts_in_a_column(self, shipped: list[BoardCell]) -> None:
         families = place_published(load_published()).families
         for chapter in chapters(families, shipped):
             for section in chapter.sections:
@@ -103,8 +103,8 @@ class TestColumns:
     def test_a_published_column_without_a_count_says_so_beside_one_that_has_it(self, write: Write) -> None:
         (table,) = tables([printed("a", n=251), printed("b"), *run_cells(write, results())])
         (without,) = tables([printed("a"), printed("b")])
-        assert [table.lacks_n(index) for index in range(2)] == [False, True]
-        assert not without.lacks_n(0)
+        assert [table.has_no_n(index) for index in range(2)] == [False, True]
+        assert not without.has_no_n(0)
 
     def test_a_run_joins_the_published_column_of_its_own_count_only(self, write: Write) -> None:
         run = run_cells(write, results())  # n = 20

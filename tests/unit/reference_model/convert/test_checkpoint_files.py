@@ -13,8 +13,14 @@ from torch import Tensor, nn
 from harness.errors import DataError
 from reference_model.config import load_preset
 from reference_model.convert.checkpoint_files import Stored, open_checkpoint
-from reference_model.convert.config_check import Number, check_numbers, expert_numbers, language_numbers, tower_numbers
-from reference_model.convert.tensor_map import Move, Plan
+from reference_model.convert.config_check import (
+    ConfigNumber,
+    check_numbers,
+    expert_numbers,
+    language_numbers,
+    tower_numbers,
+)
+from reference_model.convert.tensor_map import Move, TensorMap
 from reference_model.convert.writing import draw, entries, value_of, write_tensors
 from reference_model.modeling.moe import Router
 from tests.unit.reference_model.convert.convert_sources import write_shards
@@ -162,7 +168,7 @@ class Small(nn.Module):
         self.fresh = nn.Linear(3, 2)
 
 
-def small_plan(dtype: torch.dtype = torch.float16) -> tuple[nn.Module, Plan, dict[str, Tensor]]:
+def small_plan(dtype: torch.dtype = torch.float16) -> tuple[nn.Module, TensorMap, dict[str, Tensor]]:
     with torch.device("meta"):
         model = Small()
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -173,7 +179,7 @@ def small_plan(dtype: torch.dtype = torch.float16) -> tuple[nn.Module, Plan, dic
         return Stored(file=Path("a.bin"), shape=tuple(value.shape), dtype=value.dtype, read=lambda: value)
 
     moves = {name: Move(option="--llava", stored=stored(v), shape=tuple(v.shape)) for name, v in values.items()}
-    return model, Plan(moves=moves, drawn=drawn), values
+    return model, TensorMap(moves=moves, drawn=drawn), values
 
 
 def test_numbers_keep_their_precision_and_routers_have_32_bits(tmp_path: Path) -> None:
@@ -252,7 +258,7 @@ def test_a_draw_leaves_the_generator_of_others_alone() -> None:
 def test_numbers_that_shapes_do_not_tell_are_compared(
     tmp_path: Path, document: dict[str, object], message: str
 ) -> None:
-    numbers = (Number("heads", 8), Number("act", "silu", "text_config"), Number("scaling", None))
+    numbers = (ConfigNumber("heads", 8), ConfigNumber("act", "silu", "text_config"), ConfigNumber("scaling", None))
     check_numbers(tmp_path, numbers, "big")
     for fine in ({"heads": 8, "text_config": {"act": "silu"}, "scaling": None, "other": 1}, {"text_config": 3}):
         (tmp_path / "config.json").write_text(json.dumps(fine))
@@ -291,7 +297,11 @@ CLIP = {"num_attention_heads": 16, "hidden_act": "quick_gelu", "layer_norm_eps":
     ],
 )
 def test_published_configurations_fit_the_7b_preset_and_others_do_not(
-    tmp_path: Path, numbers: tuple[Number, ...], document: dict[str, object], wrong: dict[str, object], message: str
+    tmp_path: Path,
+    numbers: tuple[ConfigNumber, ...],
+    document: dict[str, object],
+    wrong: dict[str, object],
+    message: str,
 ) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps(document))

@@ -12,7 +12,7 @@ from reference_model.config import ModelConfig, load_preset
 from reference_model.convert import layouts
 from reference_model.convert.checkpoint_files import Checkpoint, Stored
 from reference_model.convert.layouts import Rule
-from reference_model.convert.tensor_map import Plan, Source, alike, make_plan
+from reference_model.convert.tensor_map import Source, TensorMap, alike, make_plan
 from reference_model.modeling.build import build_model
 from reference_model.modeling.model import PixelGroundingModel
 from tests.unit.reference_model.convert import convert_sources as published
@@ -69,7 +69,7 @@ def fault(config: ModelConfig, *changed: Source, allowed: tuple[str, ...] = NEW)
     return str(caught.value)
 
 
-def parameters(plan: Plan, *parts: str) -> int:
+def parameters(plan: TensorMap, *parts: str) -> int:
     return sum(prod(move.shape) for name, move in plan.moves.items() if name.startswith(parts))
 
 

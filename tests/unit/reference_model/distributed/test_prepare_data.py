@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.phantoms.families import write_releases
+from harness.data.phantoms.families import write_phantoms
 from harness.data.roots import DataRoots
 from harness.errors import DataError
 from reference_model.distributed import prepare_data
@@ -20,7 +20,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> list[DataRoots]:
     """Three data roots with other patients each."""
     folder = tmp_path_factory.mktemp("roots")
     for seed in range(3):
-        write_releases(folder / str(seed), seed=seed, patients=4, slices=1)
+        write_phantoms(folder / str(seed), seed=seed, patients=4, slices=1)
     return [DataRoots(roots=(folder / str(seed),), kind="real") for seed in range(3)]
 
 

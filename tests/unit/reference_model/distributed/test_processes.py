@@ -28,7 +28,7 @@ from reference_model.training.loop import Silent, Watcher, cut, parts_of_step
 from reference_model.training.recipe import Recipe
 from reference_model.training.recipe_files import load_recipe
 from reference_model.training.stage_fingerprint import stage_settings
-from reference_model.training.stages import Run
+from reference_model.training.stages import StagedTraining
 from tests.unit.reference_model.distributed import process_jobs
 from tests.unit.reference_model.small_training import Killed, small_recipe, small_run
 
@@ -65,10 +65,10 @@ def trained(config: ModelConfig, drawn: Path, tmp_path_factory: pytest.TempPathF
     for name in SEVERAL:
         shutil.copytree(outs["begun"], outs[name])
 
-    def going_on(name: str, watcher: Watcher, *, shard: bool) -> Callable[..., Run]:
+    def going_on(name: str, watcher: Watcher, *, shard: bool) -> Callable[..., StagedTraining]:
         chosen = replace(recipe, checkpointing=shard)  # a layer is then gathered once more to be computed again
         fields = {"recipe": chosen, "out": outs[name], "cache": cache, "steps": 3, "save_seconds": 0.0}
-        return partial(Run, **fields, watcher=watcher, shard=shard)
+        return partial(StagedTraining, **fields, watcher=watcher, shard=shard)
 
     cut_short = going_on("spread, then one", Killed(ADAPTION, 3), shard=True)
     makes = [going_on("two", Silent(), shard=False), going_on("spread", Silent(), shard=True), cut_short]

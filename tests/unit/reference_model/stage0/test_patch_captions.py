@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reference_model.config import ModelConfig
-from reference_model.stage0.patch_captions import BACKGROUND, COUNTS, Shown, shown_in, side_of, structures
+from reference_model.stage0.patch_captions import BACKGROUND, COUNTS, PatchCaption, patch_captions, side_of, structures
 from tests.unit.reference_model.small_training import example
 
 Bools = NDArray[np.bool_]
@@ -24,7 +24,7 @@ def cells_of(config: ModelConfig, **named: Bools) -> NDArray[np.object_]:
     row = tuple(example(0, size=(SIDE, SIDE), mask=mask, name=name) for name, mask in named.items())
     cells = config.vision.cells
     shown = np.empty(cells * cells, dtype=object)
-    shown[:] = shown_in(row, side=config.vision.image_size, cells=cells)
+    shown[:] = patch_captions(row, side=config.vision.image_size, cells=cells)
     return shown.reshape(cells, cells)
 
 
@@ -32,8 +32,8 @@ def test_every_part_of_a_structure_is_shown_with_its_own_side(config: ModelConfi
     quarter = SIDE // 4
     lungs = drawn((0, 0, quarter, SIDE), (3 * quarter, 0, SIDE, SIDE // 2))
     shown = cells_of(config, lung=lungs)
-    assert shown[0, 0] == Shown("lung", "left", "two", "larger")
-    assert shown[0, -1] == Shown("lung", "right", "two", "")
+    assert shown[0, 0] == PatchCaption("lung", "left", "two", "larger")
+    assert shown[0, -1] == PatchCaption("lung", "right", "two", "")
     assert shown[-1, -1] == BACKGROUND
 
 
@@ -41,7 +41,7 @@ def test_a_cell_shows_the_smallest_part_in_it(config: ModelConfig) -> None:
     half = SIDE // 2
     shown = cells_of(config, lesion=drawn((half, half, SIDE, SIDE)), liver=drawn((0, 0, SIDE, SIDE)))
     assert shown[-1, -1].name == "lesion"
-    assert shown[0, 0] == Shown("liver", "", "one", "")
+    assert shown[0, 0] == PatchCaption("liver", "", "one", "")
 
 
 def test_a_speck_takes_the_cell_that_has_most_of_it(config: ModelConfig) -> None:
@@ -53,7 +53,7 @@ def test_a_speck_takes_the_cell_that_has_most_of_it(config: ModelConfig) -> None
 
 def test_an_edge_that_came_loose_is_no_part(config: ModelConfig) -> None:
     shown = cells_of(config, liver=drawn((0, 0, SIDE // 2, SIDE // 2), (SIDE - 2, SIDE - 2, SIDE - 1, SIDE - 1)))
-    assert structures(shown.ravel().tolist()) == {"liver": [Shown("liver", "left", "one", "")]}
+    assert structures(shown.ravel().tolist()) == {"liver": [PatchCaption("liver", "left", "one", "")]}
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 4, 6])
@@ -70,5 +70,5 @@ def test_near_the_middle_is_on_neither_side() -> None:
 
 
 def test_words_stand_behind_one_another() -> None:
-    assert Shown("lung", "left", "two", "larger").words == "lung left two larger"
+    assert PatchCaption("lung", "left", "two", "larger").words == "lung left two larger"
     assert BACKGROUND.words == ""

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from reference_model.stage0.patch_captions import BACKGROUND, Shown
-from reference_model.stage0.patch_text_head import BACKGROUND_WEIGHT, CellHead, cell_weights
+from reference_model.stage0.patch_captions import BACKGROUND, PatchCaption
+from reference_model.stage0.patch_text_head import BACKGROUND_WEIGHT, PatchTextHead, cell_weights
 
-LIVER, LUNG = Shown("liver", "left", "one"), Shown("lung", "right", "two", "larger")
+LIVER, LUNG = PatchCaption("liver", "left", "one"), PatchCaption("lung", "right", "two", "larger")
 PICTURES = ((LIVER, BACKGROUND, LUNG, LUNG), (BACKGROUND,) * 4)
 WORDS = ("liver", "lung", "left", "right", "one", "two", "larger")
 
@@ -18,12 +18,12 @@ def read(texts: Sequence[str]) -> Tensor:
     return torch.eye(len(WORDS))[[WORDS.index(text) for text in texts]]
 
 
-def head(kinds: int) -> CellHead:
+def head(kinds: int) -> PatchTextHead:
     torch.manual_seed(0)
-    return CellHead(channels=3, language_width=len(WORDS), width=8, kinds=kinds)
+    return PatchTextHead(channels=3, language_width=len(WORDS), width=8, kinds=kinds)
 
 
-def features(pictures: Sequence[Sequence[Shown]]) -> Tensor:
+def features(pictures: Sequence[Sequence[PatchCaption]]) -> Tensor:
     kinds = (BACKGROUND, LIVER, LUNG)
     return torch.stack([torch.eye(3)[[kinds.index(cell) for cell in cells]] for cells in pictures])
 

@@ -12,19 +12,19 @@ from harness.records import Region
 from reference_model.config import ModelConfig
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.build import build_model
-from reference_model.stage0.objective import unborn
-from reference_model.stage0.patch_captions import BACKGROUND, SIDES, Shown, shown_in
+from reference_model.stage0.objective import build_untrained
+from reference_model.stage0.patch_captions import BACKGROUND, SIDES, PatchCaption, patch_captions
 from reference_model.stage0.verbalised_images import (
     FEW,
     FEW_UNTIL,
     LOOKED_UP,
     QUESTIONS,
-    Told,
-    looked_up,
+    VerbalisedImage,
+    lookup_questions,
     reading_loss,
-    tell,
+    verbalise,
 )
-from reference_model.training.collate import Collator, Pictures
+from reference_model.training.collate import Collator, EncoderImages
 from tests.unit.reference_model.small_training import example
 
 
@@ -43,10 +43,10 @@ def row_about(config: ModelConfig, questions: int) -> tuple:  # type: ignore[typ
     return (example(0, size=(side, side), mask=left, name="liver"), pointed, *asked)
 
 
-def told(config: ModelConfig, questions: int = 0, *, seed: int = 0, progress: float = 0.0) -> Told:
+def told(config: ModelConfig, questions: int = 0, *, seed: int = 0, progress: float = 0.0) -> VerbalisedImage:
     row, vision = row_about(config, questions), config.vision
-    shown = shown_in(row, side=vision.image_size, cells=vision.cells)
-    (found,) = tell([row], [shown], np.random.default_rng(seed), progress=progress)
+    shown = patch_captions(row, side=vision.image_size, cells=vision.cells)
+    (found,) = verbalise([row], [shown], np.random.default_rng(seed), progress=progress)
     return found
 
 
@@ -66,13 +66,15 @@ def test_a_few_cells_of_everything_are_told_at_first_and_all_of_them_later(confi
 
 def test_what_is_looked_up_follows_from_the_cells() -> None:
     shown = [
-        Shown("liver", "left", "one", ""),
-        Shown("lung", "left", "two", ""),
-        Shown("lung", "right", "two", "larger"),
-        *(Shown("polyp", side, "three", "") for side in SIDES),
+        PatchCaption("liver", "left", "one", ""),
+        PatchCaption("lung", "left", "two", ""),
+        PatchCaption("lung", "right", "two", "larger"),
+        *(PatchCaption("polyp", side, "three", "") for side in SIDES),
     ]
     found = {
-        asked for seed in range(200) for asked in looked_up(shown, ["liver", "spleen"], np.random.default_rng(seed))
+        asked
+        for seed in range(200)
+        for asked in lookup_questions(shown, ["liver", "spleen"], np.random.default_rng(seed))
     }
     assert dict(found) == {
         "Is the liver left or right?": "left",
@@ -95,7 +97,7 @@ def test_what_is_looked_up_follows_from_the_cells() -> None:
 
 
 def test_nothing_is_looked_up_where_nothing_is_shown() -> None:
-    assert looked_up([BACKGROUND], [], np.random.default_rng(0)) == []
+    assert lookup_questions([BACKGROUND], [], np.random.default_rng(0)) == []
 
 
 def test_not_too_many_questions_are_asked(config: ModelConfig) -> None:
@@ -114,30 +116,30 @@ def test_a_region_is_told_by_its_name_and_side(config: ModelConfig) -> None:
 
 def test_the_words_of_a_region_decide_what_it_is(config: ModelConfig, tokenizer: WordTokenizer) -> None:
     model = build_model(config, experts=False).language
-    collator = Collator(config=config, tokenizer=tokenizer, pictures=Pictures(config))
+    collator = Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config))
     one = told(config)
     other = replace(one, regions=("liver",))
     assert not torch.isclose(reading_loss(model, [one], collator), reading_loss(model, [other], collator))
 
 
 def test_a_picture_without_masks_is_not_told() -> None:
-    assert tell([(example(0),)], [()], np.random.default_rng(0), progress=0.0) == []
+    assert verbalise([(example(0),)], [()], np.random.default_rng(0), progress=0.0) == []
 
 
 def test_nothing_told_costs_nothing(config: ModelConfig, tokenizer: WordTokenizer) -> None:
     model, collator = (
         build_model(config, experts=False),
-        Collator(config=config, tokenizer=tokenizer, pictures=Pictures(config)),
+        Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config)),
     )
     assert float(reading_loss(model.language, [], collator).detach()) == 0.0
 
 
 def test_the_words_decide_what_is_answered(config: ModelConfig, tokenizer: WordTokenizer) -> None:
     torch.manual_seed(0)
-    model = unborn(config).language
-    collator = Collator(config=config, tokenizer=tokenizer, pictures=Pictures(config))
+    model = build_untrained(config).language
+    collator = Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config))
     pictures = [
-        Told(words, (example(0, question="is this the liver?", answer=answer),))
+        VerbalisedImage(words, (example(0, question="is this the liver?", answer=answer),))
         for words, answer in ((("liver", "spleen"), "yes"), (("spleen",), "no"))
     ]
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.003)
@@ -156,9 +158,9 @@ def test_every_word_stands_in_the_place_of_a_patch(count: int, config: ModelConf
     torch.manual_seed(0)
     model, collator = (
         build_model(config, experts=False).language,
-        Collator(config=config, tokenizer=tokenizer, pictures=Pictures(config)),
+        Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config)),
     )
     question = (example(0, question="what is this?", answer="the liver"),)
-    one = reading_loss(model, [Told(("liver",) * count, question)], collator)
-    other = reading_loss(model, [Told(("spleen",) * count, question)], collator)
+    one = reading_loss(model, [VerbalisedImage(("liver",) * count, question)], collator)
+    other = reading_loss(model, [VerbalisedImage(("spleen",) * count, question)], collator)
     assert not torch.isclose(one, other)

@@ -13,7 +13,7 @@ from reference_model.inputs.batch import Batch
 from reference_model.inputs.conversation import IGNORE, REGION
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.model import PixelGroundingModel
-from reference_model.training.collate import Collator, Pictures
+from reference_model.training.collate import Collator, EncoderImages
 from tests.unit.reference_model.small_training import example
 
 LEFT = np.zeros((20, 24), dtype=bool)
@@ -28,7 +28,7 @@ OTHER = example(1, size=(16, 16))
 
 @pytest.fixture
 def collator(config: ModelConfig, tokenizer: WordTokenizer) -> Collator:
-    return Collator(config=config, tokenizer=tokenizer, pictures=Pictures(config))
+    return Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config))
 
 
 def batch(collator: Collator, *rows: tuple) -> Batch:
@@ -92,10 +92,10 @@ def test_a_part_of_a_region_is_drawn_where_asked(collator: Collator, config: Mod
 
 
 def test_pictures_are_kept_up_to_a_limit(config: ModelConfig) -> None:
-    pictures = Pictures(config)
+    pictures = EncoderImages(config)
     first = pictures.of(PLAIN)
     assert pictures.of(ASKED)[0] is first[0]
-    small = Pictures(config, most_bytes=first[0].nbytes + first[1].nbytes)
+    small = EncoderImages(config, most_bytes=first[0].nbytes + first[1].nbytes)
     kept = small.of(PLAIN)
     small.of(OTHER)
     assert small.of(PLAIN)[0] is not kept[0]

@@ -45,7 +45,7 @@ def test_every_sample_of_the_train_splits_becomes_an_example(drawn: Path, tmp_pa
 
 def test_one_picture_in_two_releases_is_one(drawn: Path, tmp_path: Path) -> None:
     first, second = read(drawn, tmp_path, SetSpec(task="vqa_rad"), SetSpec(task="mecovqa_c"))
-    assert {one.picture for one in first.examples} <= {one.picture for one in second.examples}
+    assert {one.image_key for one in first.examples} <= {one.image_key for one in second.examples}
 
 
 def test_a_set_may_be_a_part_of_a_release_without_splits(drawn: Path, tmp_path: Path) -> None:

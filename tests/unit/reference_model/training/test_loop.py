@@ -22,8 +22,8 @@ from reference_model.cli import main
 from reference_model.config import ModelConfig
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.build import build_model
-from reference_model.stage0.objective import Parents
-from reference_model.training.collate import Collator, Pictures
+from reference_model.stage0.objective import Stage0Objective
+from reference_model.training.collate import Collator, EncoderImages
 from reference_model.training.data import Example
 from reference_model.training.handover import choose_trained
 from reference_model.training.loop import Course, Silent, train
@@ -173,8 +173,8 @@ def overfit(
     for parameter in model.language.parameters():
         parameter.data.mul_(10 if parameter.ndim > 1 else 1)
     trained = choose_trained(model, stage.trains, stage.lora)
-    collator = Collator(config=config, tokenizer=tokenizer, pictures=Pictures(config))
-    objective = (Parents if stage.objective == "parents" else Grounding)(model, collator, stage.losses)
+    collator = Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config))
+    objective = (Stage0Objective if stage.objective == "parents" else Grounding)(model, collator, stage.losses)
     for module in objective.modules_trained_beside().values():
         trained |= dict(module.named_parameters())
     mix = Same([example_set("x", eight(kind))], steps=1, rows=8, questions=1, seed=0)

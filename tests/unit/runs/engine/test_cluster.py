@@ -16,7 +16,7 @@ from harness.models.resolve import ModelReference
 from harness.records import Prediction, Resources
 from harness.runs.engine import cluster as cluster_module
 from harness.runs.engine.cluster import Cluster
-from harness.runs.engine.progress import Ledger
+from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.ray_actors import MediaLibrary, versions
 from harness.runs.engine.ray_connection import QUIET, ClusterOptions, connected, gpus_here
 from harness.runs.engine.worker import Finished, WorkerSetup, to_finished
@@ -119,8 +119,8 @@ def cluster(store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             log=tmp_path / "ray.log",
             batch_invariant=invariant,
         )
-        ledger = Ledger(store=store, total=9)
-        return Cluster(setup=SETUP, options=options, ledger=ledger, ray=ray)
+        progress = RunProgress(store=store, total=9)
+        return Cluster(setup=SETUP, options=options, progress=progress, ray=ray)
 
     monkeypatch.setattr(Cluster, "_library_actor", lambda self: self.library)
     return make

@@ -20,7 +20,7 @@ from harness.records import Answer, Capabilities, ErrorInfo, Media, MediaPart, P
 from harness.records.codec import canonical, prediction_from_json, to_json
 from harness.runs.engine import worker as worker_module
 from harness.runs.engine.in_process import Watchdog, run_in_process
-from harness.runs.engine.progress import Ledger
+from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.signals import Interruption, TerminatedError
 from harness.runs.engine.suspects import find_suspects
 from harness.runs.engine.worker import Worker, WorkerSetup, stdout_to_stderr, to_finished
@@ -260,21 +260,21 @@ def test_what_a_model_prints_goes_to_stderr_also_from_native_code(capfd: pytest.
     assert "from native code" in captured.err
 
 
-def in_process(store: RunStore, batches: Iterable[list[Ask]], total: int, *, invariant: bool = True) -> Ledger:
+def in_process(store: RunStore, batches: Iterable[list[Ask]], total: int, *, invariant: bool = True) -> RunProgress:
     """Run as a session that does not say that it stopped."""
     suspects = find_suspects(list(store.read_events()))
     store.event("session", runner="process")
-    ledger = Ledger(store=store, total=total)
-    run_in_process(SETUP, batches, ledger, suspects, timeout=60, batch_invariant=invariant)
-    return ledger
+    progress = RunProgress(store=store, total=total)
+    run_in_process(SETUP, batches, progress, suspects, timeout=60, batch_invariant=invariant)
+    return progress
 
 
 def test_a_run_stores_every_answer_and_keeps_its_books(use: Callable[[Model], Model], store: RunStore) -> None:
     use(Model(echo))
     told: list[int] = []
-    ledger = Ledger(store=store, total=3, watch=lambda books: told.append(books.done))
-    run_in_process(SETUP, [asks("ab"), asks("c")], ledger, find_suspects([]), timeout=60, batch_invariant=True)
-    assert (ledger.done, ledger.faults, ledger.coverage, ledger.answered, told) == (3, 0, 1.0, 3, [2, 3])
+    progress = RunProgress(store=store, total=3, watch=lambda books: told.append(books.done))
+    run_in_process(SETUP, [asks("ab"), asks("c")], progress, find_suspects([]), timeout=60, batch_invariant=True)
+    assert (progress.done, progress.faults, progress.coverage, progress.answered, told) == (3, 0, 1.0, 3, [2, 3])
     events = [(event["event"], event.get("attempt"), len(event["keys"])) for event in store.read_events()]
     assert events == [("started", 1, 2), ("finished", None, 2), ("started", 1, 1), ("finished", None, 1)]
 
@@ -447,7 +447,7 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
 
 
 def test_the_watchdog_leaves_those_alone_that_return_in_time(store: RunStore) -> None:
-    with Watchdog(Ledger(store=store, total=1)) as watchdog:
+    with Watchdog(RunProgress(store=store, total=1)) as watchdog:
         watchdog.expect(0.05, asks("a"))
         watchdog.relax()
         time.sleep(0.25)
@@ -458,13 +458,13 @@ def test_the_watchdog_ends_the_process_with_3_and_notes_what_hung(tmp_path: Path
     program = f"""
         import time
         from pathlib import Path
-        from harness.runs.engine.progress import Ledger
+        from harness.runs.engine.progress import RunProgress
         from harness.runs.plan_file import Ask
         from harness.runs.engine.in_process import Watchdog
         from harness.runs.store import RunStore
         store = RunStore(Path({str(tmp_path)!r}) / "run")
         store.open({{}})
-        with Watchdog(Ledger(store=store, total=9)) as watchdog:
+        with Watchdog(RunProgress(store=store, total=9)) as watchdog:
             watchdog.expect(0.1, [Ask("k%d" % n, "", "d/test/%d" % n) for n in range(5)])
             time.sleep(60)
     """

@@ -4,7 +4,7 @@ import pytest
 
 from harness.text.choices.medevalkit import boxed, medevalkit, tagged, unwrapped
 from harness.text.choices.mmmu import mmmu, mmmu_candidates, mmmu_forms, mmmu_match
-from harness.text.choices.reading import Reading
+from harness.text.choices.reading import ChoiceReading
 from harness.text.choices.similarity import huatuo, omnimedvqa
 from harness.text.choices.vlmevalkit import vlmevalkit
 
@@ -47,7 +47,7 @@ READERS = {"omnimedvqa": omnimedvqa, "huatuo": huatuo, "medevalkit": medevalkit,
     ],
 )
 def test_quirks(reader: str, reply: str, letter: str | None, rule: str) -> None:
-    assert READERS[reader](reply, ORGANS) == Reading(letter, rule)
+    assert READERS[reader](reply, ORGANS) == ChoiceReading(letter, rule)
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -2,23 +2,23 @@
 
 import pytest
 
-from harness.text.choices.reading import Reading, lettered
+from harness.text.choices.reading import ChoiceReading, lettered
 from harness.text.choices.strict import exact, strict_letter
 
 ORGANS = ("Liver", "Spleen", "Left kidney", "Right kidney")
-UNREAD = Reading(None, "none")
+UNREAD = ChoiceReading(None, "none")
 
 
 @pytest.mark.parametrize(
     "reply", ["B", " B\n", "(B)", "[B]", "*B*", "**B**", "B.", "B)", "B:", "(B).", "**B.**", "（Ｂ）"]
 )
 def test_a_reply_that_is_one_letter(reply: str) -> None:
-    assert strict_letter(reply, ORGANS) == Reading("B", "letter_alone")
+    assert strict_letter(reply, ORGANS) == ChoiceReading("B", "letter_alone")
 
 
 @pytest.mark.parametrize("reply", ["B. Spleen", "B) the spleen", "B: Spleen, not A", "B.\nIt is small."])
 def test_a_reply_that_begins_with_a_letter(reply: str) -> None:
-    assert strict_letter(reply, ORGANS) == Reading("B", "leading_letter")
+    assert strict_letter(reply, ORGANS) == ChoiceReading("B", "leading_letter")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_reply_that_begins_with_a_letter(reply: str) -> None:
     ],
 )
 def test_a_reply_that_names_a_letter(reply: str) -> None:
-    assert strict_letter(reply, ORGANS) == Reading("B", "named_letter")
+    assert strict_letter(reply, ORGANS) == ChoiceReading("B", "named_letter")
 
 
 @pytest.mark.parametrize("reply", ["Spleen", "spleen.", '"SPLEEN"', " the  spleen "])
@@ -58,7 +58,7 @@ def test_a_reply_that_is_an_option_text(reply: str) -> None:
     ],
 )
 def test_two_different_letters_of_the_step_that_fired_stay_unread(reply: str) -> None:
-    assert strict_letter(reply, ORGANS) == Reading(None, "named_letter")
+    assert strict_letter(reply, ORGANS) == ChoiceReading(None, "named_letter")
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_no_step_fires(reply: str) -> None:
 
 def test_options_with_one_text_are_one_answer() -> None:
     doubled = ("Stage 1", "Stage 1 ", "Stage 2")
-    assert strict_letter("stage 1", doubled) == Reading("A", "option_text")
-    assert strict_letter("The answer is A or B", doubled) == Reading("A", "named_letter")
+    assert strict_letter("stage 1", doubled) == ChoiceReading("A", "option_text")
+    assert strict_letter("The answer is A or B", doubled) == ChoiceReading("A", "named_letter")
     assert strict_letter("The answer is A or C", doubled).letter is None
 
 
 def test_a_text_that_two_options_share_after_normalising_stays_unread() -> None:
-    assert strict_letter("grade i", ("Grade I", "Grade I.", "Grade II")) == Reading(None, "option_text")
+    assert strict_letter("grade i", ("Grade I", "Grade I.", "Grade II")) == ChoiceReading(None, "option_text")
 
 
 def test_without_options_nothing_is_read() -> None:
@@ -103,9 +103,9 @@ def test_without_options_nothing_is_read() -> None:
 @pytest.mark.parametrize(
     ("reply", "reading"),
     [
-        ("B", Reading("B", "letter")),
-        (" B\n", Reading("B", "letter")),
-        ("Spleen", Reading("B", "option_text")),
+        ("B", ChoiceReading("B", "letter")),
+        (" B\n", ChoiceReading("B", "letter")),
+        ("Spleen", ChoiceReading("B", "option_text")),
         ("spleen", UNREAD),
         ("Spleen.", UNREAD),
         ("B.", UNREAD),
@@ -113,13 +113,13 @@ def test_without_options_nothing_is_read() -> None:
         ("E", UNREAD),
     ],
 )
-def test_exact_takes_a_letter_or_a_text_to_the_character(reply: str, reading: Reading) -> None:
+def test_exact_takes_a_letter_or_a_text_to_the_character(reply: str, reading: ChoiceReading) -> None:
     assert exact(reply, ORGANS) == reading
 
 
 def test_exact_reads_a_letter_before_a_text() -> None:
-    assert exact("B", ("B", "C")) == Reading("B", "letter")
-    assert exact("C", ("B", "C")) == Reading("B", "option_text")
+    assert exact("B", ("B", "C")) == ChoiceReading("B", "letter")
+    assert exact("C", ("B", "C")) == ChoiceReading("B", "option_text")
 
 
 def test_there_are_26_letters() -> None:
