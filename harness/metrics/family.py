@@ -1,0 +1,78 @@
+"""How the rows of a metric are written down: once what its protocols share, then each protocol.
+
+A `Protocol` is one row of the table, less what it has in common with its siblings; a `Family` holds what they share and
+gives the rows. Both have the fields of `Metric`, where each is described.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from harness.metrics.metric import EmptyCases, Floats, LineKind, Metric, Outcome, Parameter, Resource, Stats
+from harness.records import Prediction, Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fields:
+    """What protocol and family may both say of a row; None leaves it to the family, then to `Metric`'s default."""
+
+    values: tuple[str, ...] | None = None
+    stats: tuple[str, ...] | None = None
+    line: LineKind | None = None
+    suits: frozenset[str] | None = None
+    score: Callable[..., Outcome] | None = None
+    combine: Callable[[Floats], Floats] | None = None
+    worst: Callable[..., Stats] | None = None
+    ceiling: Callable[..., float | None] | None = None
+    each: Callable[[Floats], Floats] | None = None
+    corpus: bool | None = None
+    pool: Callable[[Sequence[Stats], Floats], Floats] | None = None
+    prepare: Callable[..., Callable[[Sample, Prediction], Outcome]] | None = None
+    parameters: tuple[Parameter, ...] | None = None
+    resource: Resource | None = None
+    higher_is_better: bool | None = None
+    unit: str | None = None
+    caveat: str | None = None
+    summary: str | None = None
+    formula: str | None = None
+    range: tuple[float, float | None] | None = None
+    empty: EmptyCases | None = None
+    source: str | None = None
+
+    def said(self) -> dict[str, Any]:
+        """Return the fields of `Metric` that are set here."""
+        found = ((field.name, getattr(self, field.name)) for field in fields(_Fields))
+        return {name: value for name, value in found if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol(_Fields):
+    """One row of the table.
+
+    Attributes:
+        name: `standard`, or the released code whose rules it follows.
+        version: Raised by any change that can move a score.
+    """
+
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family(_Fields):
+    """What all protocols of one metric share, and the protocols in the order of the table.
+
+    Attributes:
+        name: As in task files.
+        protocols: At least one.
+    """
+
+    name: str
+    protocols: tuple[Protocol, ...]
+
+    def rows(self) -> tuple[Metric, ...]:
+        """Return one `Metric` per protocol."""
+        return tuple(
+            Metric(name=self.name, protocol=protocol.name, version=protocol.version, **(self.said() | protocol.said()))
+            for protocol in self.protocols
+        )
