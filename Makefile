@@ -3,7 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-PYTHON ?= python3.11
+# The first Python from 3.11 on; PYTHON=... names another.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+  "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo "$$name" && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -16,8 +18,8 @@ help: ## list these targets
 setup: $(INSTALLED) ## make .venv with everything in it; does nothing when it is up to date
 
 $(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "make: '$(PYTHON)' is no Python 3.11 or newer; name one with PYTHON=..." >&2; exit 1; }
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || \
+	  { echo "make: expected Python 3.11 or newer, found $(or '$(PYTHON)',none); name one with PYTHON=..." >&2; exit 1; }
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
 	@if command -v uv > /dev/null; then \
 	  find_links="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}"; \

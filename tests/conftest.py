@@ -15,6 +15,8 @@ RAY_CPUS = 4
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before any test module, and with it Ray, is imported."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return  # inherited from the process that started the workers: they share one cache, so phantoms are made once
     scratch = tempfile.mkdtemp(prefix="medground-tests-")
     config.add_cleanup(lambda: shutil.rmtree(scratch, ignore_errors=True))
     os.environ.update(
@@ -24,6 +26,13 @@ def pytest_configure(config: pytest.Config) -> None:
         HF_HUB_OFFLINE="1",
     )
     os.environ.pop("RAY_ADDRESS", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together under pytest-xdist what shares something costly: one Ray, and the fixtures of a file."""
+    for item in items:
+        on_ray = item.get_closest_marker("ray") or "ray_local" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else str(item.path)))
 
 
 def without_package(package: str, needs: str) -> NoReturn:

@@ -34,7 +34,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_every_task(wheel: Path, 
         f"harness/task_files/{path.relative_to(repository / 'tasks').as_posix()}"
         for path in (repository / "tasks").rglob("*.yaml")
     }
-    assert {"harness/templates/report.html", "leaderboard/published/published.json"} <= packaged
+    assert {"harness/reports/templates/report.html", "leaderboard/published/published.json"} <= packaged
     assert "harness/task_files/groups.yaml" in tasks
     assert sorted((packaged | tasks) - names) == []
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {
