@@ -55,6 +55,46 @@ def breaks() -> list[str]:
     return found
 
 
+def reached(top: str) -> dict[str, set[str]]:
+    """Return which modules of harness each module of another package imports."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / top).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "harness":
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                found.setdefault(str(path.relative_to(ROOT)), set()).update(names)
+    return found
+
+
+def test_the_reference_model_imports_the_harness_up_to_requests() -> None:
+    allowed = ORDER[: ORDER.index("requests") + 1]
+    assert {
+        f"{path} imports {name}"
+        for path, names in reached("reference_model").items()
+        for name in names
+        if package(name) not in allowed
+    } == set()
+
+
+def test_the_leaderboard_imports_only_what_it_reads_runs_with() -> None:
+    allowed = (
+        "harness.errors.",
+        "harness.records.",
+        "harness.metrics.",
+        "harness.tasks.yaml.",
+        "harness.scoring.intervals.",
+        "harness.comparison.",
+        "harness.runs.directory.",
+        "harness.exports.",
+    )
+    assert {
+        f"{path} imports {name}"
+        for path, names in reached("leaderboard").items()
+        for name in names
+        if not name.startswith(allowed)
+    } == set()
+
+
 def test_packages_import_one_way() -> None:
     assert [found for found in breaks() if found not in ALLOWED] == []
     assert set(breaks()) >= ALLOWED, "take imports that are straightened out of ALLOWED"
