@@ -1,6 +1,5 @@
 """An evaluation from what was asked for to the results: what `harness run`, `harness score` and the Python API call."""
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +12,10 @@ from harness.evaluation.planning import write_plan
 from harness.evaluation.results import score_run
 from harness.evaluation.setup import Observer, PreparedRun, RunSpec, open_session
 from harness.models import predictions_file
+from harness.models.resolve import build, find_factory
 from harness.runs import plan_file
-from harness.runs.cells import Plan, read_cells
+from harness.runs.cells import Plan
+from harness.runs.directory import RunDirectory
 from harness.runs.engine.cluster import run_on_ray
 from harness.runs.engine.in_process import run_in_process
 from harness.runs.engine.progress import RunProgress
@@ -41,11 +42,10 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
         store.open(run)
         for repair in store.repairs:
             watch.notice(repair)
-        with store.path.joinpath("sessions.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(session_record(command, gpus=gpus_here())) + "\n")
+        store.add_session(session_record(command, gpus=gpus_here()))
         planned = _plan(session, store, watch)
         _predict(session, store, planned, watch)
-        scored = score_run(store, run, session.tasks, session.groups, store.path)
+        scored = score_run(store, run, session.tasks, session.groups, store.directory)
         problems = _problems(session, planned)
         write_outputs(store, session.tasks, scored, problems, report_images_of_run(session))
         return Evaluation(
@@ -62,9 +62,9 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
 
 def _plan(session: PreparedRun, store: RunStore, watch: Observer) -> Plan:
     """Write the plan, or take the one that is there."""
-    result = Plan(folder=store.path / "plan", cells=session.cells, unavailable=session.unavailable)
-    if (result.folder / "cells.json").exists():
-        stored, result.unavailable = read_cells(result.folder)
+    result = Plan(directory=store.directory, cells=session.cells, unavailable=session.unavailable)
+    if store.directory.cells_path.exists():
+        stored, result.unavailable = store.directory.read_cells()
         for cell in result.cells:
             kept = stored[cell.task.task]
             cell.samples, cell.fallbacks, cell.unsupported = kept.samples, kept.fallbacks, kept.unsupported
@@ -85,7 +85,7 @@ def _plan(session: PreparedRun, store: RunStore, watch: Observer) -> Plan:
 def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observer) -> None:
     """Ask for everything that is missing."""
     spec = session.spec
-    suspects = find_suspects(store.read_events())
+    suspects = find_suspects(store.directory.read_events())
     total = len({bytes.fromhex(key) for path in planned.files for _, _, key in plan_file.read_keys(path) if key})
     progress = RunProgress(store=store, total=total, counts=Counter(store.statuses), watch=watch.progress)
     batches = plan_file.due(
@@ -148,19 +148,20 @@ def _cluster_options(session: PreparedRun, store: RunStore, planned: Plan) -> Cl
         resources=resources,
         timeout=spec.timeout,
         max_deaths=10 + 4 * workers + 6 * allowed_failures(spec.max_failures, wanted),
-        log=store.path / "ray.log",
+        log=store.directory.ray_log_path,
         batch_invariant=session.capabilities.batch_invariant,
     )
 
 
 def _problems(session: PreparedRun, planned: Plan) -> list[predictions_file.Problem]:
-    """Return what is wrong with the lines of a predictions file; nothing for any other model."""
-    if session.reference.target != "harness.models.predictions_file:Predictions":
+    """Return what is wrong with the lines of a predictions file; nothing for a model that reads no such file."""
+    # The class is asked before an adapter is built, because building another model's adapter a second time may be dear.
+    if not hasattr(find_factory(session.reference), "submission_problems"):
         return []
-    hand_in = predictions_file.read(Path(session.reference.argument or str(session.reference.arguments["file"])))
     slots = {(sample_id, repeat) for path in planned.files for sample_id, repeat, _ in plan_file.read_keys(path)}
-    problems = [*hand_in.problems, *hand_in.unknown(slots)]
-    return sorted(problems, key=lambda problem: problem.line)
+    adapter: Any = build(session.reference)
+    problems: list[predictions_file.Problem] = adapter.submission_problems(slots)
+    return problems
 
 
 def dry_run(spec: RunSpec, watch: Observer) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def dry_run(spec: RunSpec, watch: Observer) -> dict[str, Any]:
     """
     session = open_session(spec, watch)
     with tempfile.TemporaryDirectory() as folder:
-        planned = Plan(folder=Path(folder), cells=session.cells, unavailable=session.unavailable)
+        planned = Plan(directory=RunDirectory(Path(folder)), cells=session.cells, unavailable=session.unavailable)
         write_plan(
             planned,
             session.capabilities,

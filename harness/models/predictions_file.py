@@ -1,4 +1,4 @@
-"""Predictions that somebody hands in as JSON lines: reading them, and naming every line that is not as it should be."""
+"""Submitted predictions as JSON lines: the adapter that answers from such a file, and a report of every faulty line."""
 
 import json
 import re
@@ -42,11 +42,10 @@ FIELDS = (
 )
 STATUSES = ("ok", "truncated", "refused", "empty", "model_error", "timeout")
 
+# Finds the sample that a line was meant for although the line is no JSON (a write that was cut off), to name it.
 READABLE_ID = re.compile(rb'"sample_id"\s*:\s*"([^"\\]+)"')
-"""Finds the sample a broken line was meant for, to name it."""
 
-Slot = tuple[str, int]
-"""Sample id and repetition."""
+Slot = tuple[str, int]  # sample id and repetition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +54,8 @@ class Problem:
 
     Attributes:
         line: 1-based.
-        sample_id: Where one could be read.
-        message: What is wrong and what it counts as.
+        sample_id: The sample that the line names, if it could be read.
+        message: What is wrong and how the line counts.
     """
 
     line: int
@@ -69,12 +68,14 @@ class Problem:
 
 
 @dataclass(slots=True)
-class SubmittedPredictions:
-    """An indexed predictions file: where each sample's line is, and what is wrong with the others.
+class PredictionsFile:
+    """The index of a predictions file: where each sample's line begins, and what is wrong with the others.
+
+    Answers stay in the file: a line is read again by its offset when its sample is asked for.
 
     Attributes:
         path: The file.
-        lines: (line number, byte offset) of the line that counts for each sample and repetition.
+        lines: (1-based line number, byte offset) of the line that counts for each sample and repetition.
         problems: Broken lines, duplicates, unknown fields, in file order.
     """
 
@@ -91,11 +92,11 @@ class SubmittedPredictions:
                 yield Problem(line=number, sample_id=sample_id, message=message)
 
     def answer(self, request: Request, file: BinaryIO) -> Answer:
-        """Return what the file answers to a request, or an answer whose error names the line.
+        """Return the file's answer to a request, or an answer whose error names the line.
 
         Args:
-            request: With its `sample_id`.
-            file: The open file.
+            request: A request that carries its `sample_id`.
+            file: The file at `path`, open for reading bytes.
         """
         slot = (request.sample_id or "", request.repeat)
         if slot not in self.lines:
@@ -112,15 +113,15 @@ class SubmittedPredictions:
         return answer
 
 
-def read(path: Path) -> SubmittedPredictions:
-    """Return the index of a predictions file; what is wrong with it is listed, not raised.
+def read(path: Path) -> PredictionsFile:
+    """Return the index of a predictions file; faulty lines are listed in `problems`, not raised.
 
     Raises:
         DataError: The file does not exist.
     """
     if not path.is_file():
         raise DataError(f"--predictions {path}: no such file; expected JSON lines, see docs/hand-in-predictions.md")
-    result = SubmittedPredictions(path)
+    result = PredictionsFile(path)
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -130,27 +131,39 @@ def read(path: Path) -> SubmittedPredictions:
     return result
 
 
-def _index_line(hand_in: SubmittedPredictions, number: int, offset: int, line: bytes) -> None:
-    """Note where a sample's line is, or why the line cannot count."""
+def _index_line(index: PredictionsFile, number: int, offset: int, line: bytes) -> None:
+    """Note where a sample's line begins, or why the line cannot count.
 
-    def note(message: str, sample_id: str | None) -> None:
-        hand_in.problems.append(Problem(line=number, sample_id=sample_id, message=message))
-
+    Args:
+        index: The index, which is extended.
+        number: 1-based.
+        offset: Of the line's first byte in the file.
+        line: The line's bytes.
+    """
     try:
-        value = _object(line)
-        slot = _slot(value)
+        value = _fields(line)
     except DataError as error:
         meant_for = READABLE_ID.search(line)
-        note(f"{error}; its sample counts as missing", meant_for and meant_for[1].decode(errors="replace"))
+        sample_id = meant_for and meant_for[1].decode(errors="replace")
+        message = f"{error}; its sample counts as missing"
+        index.problems.append(Problem(line=number, sample_id=sample_id, message=message))
         return
-    for unknown in [key for key in value if key not in FIELDS]:
-        note(f"unknown field '{unknown}'{nearest(unknown, FIELDS)}; the field is ignored", slot[0])
-    first, _ = hand_in.lines.setdefault(slot, (number, offset))
+    slot: Slot = (value["sample_id"], value.get("repeat", 0))
+    messages = [
+        f"unknown field '{name}'{nearest(name, FIELDS)}; the field is ignored" for name in value if name not in FIELDS
+    ]
+    first, _ = index.lines.setdefault(slot, (number, offset))
     if first != number:
-        note(f"answered before on line {first}, which counts; this line is ignored", slot[0])
+        messages.append(f"answered before on line {first}, which counts; this line is ignored")
+    index.problems.extend(Problem(line=number, sample_id=slot[0], message=message) for message in messages)
 
 
-def _object(line: bytes) -> dict[str, Json]:
+def _fields(line: bytes) -> dict[str, Json]:
+    """Return the object that a line holds.
+
+    Raises:
+        DataError: The line is no JSON object, or its sample id or repetition is missing or of the wrong type.
+    """
     try:
         value = json.loads(line.strip())
     except json.JSONDecodeError as error:
@@ -159,22 +172,18 @@ def _object(line: bytes) -> dict[str, Json]:
         raise DataError(f"cannot be read as JSON ({error})") from None
     if not isinstance(value, dict):
         raise DataError(f"expected a JSON object, found {type(value).__name__}")
-    return value
-
-
-def _slot(value: Mapping[str, Json]) -> Slot:
     if "sample_id" not in value:
         raise DataError("has no sample_id")
     sample_id, repeat = value["sample_id"], value.get("repeat", 0)
     if not isinstance(sample_id, str):
         raise DataError(f"sample_id: expected text, found {sample_id!r:.80}")
-    if type(repeat) is not int or repeat < 0:
+    if type(repeat) is not int or repeat < 0:  # JSON's true is an int in Python
         raise DataError(f"repeat: expected a whole number of at least 0, found {repeat!r:.80}")
-    return sample_id, repeat
+    return value
 
 
 def _answer(value: Mapping[str, Json], folder: Path) -> Answer:
-    """Return the answer of one line as records; `answers.checked` looks at what is in them.
+    """Return the answer of one line as records; `answer_check.checked` judges their content.
 
     Raises:
         DataError: A part has another shape than its record.
@@ -187,10 +196,16 @@ def _answer(value: Mapping[str, Json], folder: Path) -> Answer:
         return Answer(error=ErrorInfo(type=kind, message=f"handed in as {status}"))
     if status == "empty":
         return Answer()
+    # Masks before entities: an entity may bring its mask along, and that is appended to those of the line.
     found = [_mask(item, f"masks[{index}]", folder) for index, item in enumerate(_list(value, "masks"))]
     entities = tuple(
         _entity(item, f"entities[{index}]", found, folder) for index, item in enumerate(_list(value, "entities"))
     )
+    boxes = []
+    for index, item in enumerate(_list(value, "boxes")):
+        if not isinstance(item, list):
+            raise DataError(f"boxes[{index}]: expected a list of numbers, found {type(item).__name__}")
+        boxes.append(Box(corners=tuple(item)))
     return Answer(
         text=value.get("text"),
         choice=value.get("choice"),
@@ -198,7 +213,7 @@ def _answer(value: Mapping[str, Json], folder: Path) -> Answer:
         grid=_grid(value.get("grid")),
         mask_scores=_list(value, "mask_scores"),
         entities=entities,
-        boxes=tuple(_box(item, f"boxes[{index}]") for index, item in enumerate(_list(value, "boxes"))),
+        boxes=tuple(boxes),
         nll=_list(value, "nll"),
         nll_tokens=_list(value, "nll_tokens"),
         embedding=_list(value, "embedding"),
@@ -216,7 +231,7 @@ def _list(value: Mapping[str, Json], name: str) -> list[Json]:
 
 
 def _grid(value: Json) -> Grid | None:
-    """Return the grid that masks lie on; `answers.checked` looks at its numbers."""
+    """Return the grid that the masks lie on; `answer_check.checked` judges its numbers."""
     if value is None:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("size"), list) or set(value) - {"size", "affine"}:
@@ -225,14 +240,8 @@ def _grid(value: Json) -> Grid | None:
     return Grid(size=tuple(value["size"]), affine=tuple(affine) if isinstance(affine, list) else affine)
 
 
-def _box(value: Json, where: str) -> Box:
-    if not isinstance(value, list):
-        raise DataError(f"{where}: expected a list of numbers, found {type(value).__name__}")
-    return Box(corners=tuple(value))
-
-
 def mask_files_digest(path: Path) -> str | None:
-    """Return the digest of the names and bytes of all mask files that a predictions file names; None without any."""
+    """Return the sha256 of the names and bytes of all mask files that a predictions file names; None without any."""
     found: set[Path] = set()
     with path.open("rb") as file:
         for line in file:
@@ -244,7 +253,7 @@ def mask_files_digest(path: Path) -> str | None:
 
 
 def _paths(value: Json) -> Iterator[Path]:
-    """Yield every path below the predictions file's folder that stands in a line, at any depth."""
+    """Yield every path below the predictions file's folder that a line holds, at any depth."""
     if isinstance(value, list):
         for item in value:
             yield from _paths(item)
@@ -270,7 +279,7 @@ def _below(folder: Path, path: Json, where: str) -> Path:
 
 
 def _entity(value: Json, where: str, found: list[Mask], folder: Path) -> PredictedEntity:
-    """Return the named entity; a mask given in place is appended to `found`."""
+    """Return the named entity; a mask that is given in place of an index is appended to `found`."""
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise DataError(f'{where}: expected {{"name": text, "mask": index, mask or null}}, found {value!r:.80}')
     mask = value.get("mask")
@@ -285,19 +294,19 @@ def _refuse(message: str) -> Answer:
 
 
 class Predictions:
-    """Answers each sample with its line of a predictions file.
+    """Adapter that answers each request with its sample's line of a predictions file.
 
     Args:
-        file: JSON lines, one object a sample.
+        file: JSON lines, one object per sample and repetition.
     """
 
     def __init__(self, file: str) -> None:
         self.path = Path(file).resolve()
-        self.hand_in: SubmittedPredictions | None = None
+        self.file: PredictionsFile | None = None
 
     @property
     def version(self) -> str:
-        """The adapter's version and, where the file names mask files, the digest of their names and bytes."""
+        """The adapter's version and, if the file names mask files, the digest of their names and bytes."""
         masks = mask_files_digest(self.path) if self.path.is_file() else None
         return "1" if masks is None else f"1+{masks}"
 
@@ -315,10 +324,23 @@ class Predictions:
 
     def load(self, device: str) -> None:  # noqa: ARG002 - there is nothing to place on a device
         """Index the file."""
-        self.hand_in = read(self.path)
+        self.file = read(self.path)
 
     def predict(self, requests: Sequence[Request]) -> list[Answer]:
         """Look each sample up."""
-        assert self.hand_in is not None
+        assert self.file is not None
         with self.path.open("rb") as file:
-            return [self.hand_in.answer(request, file) for request in requests]
+            return [self.file.answer(request, file) for request in requests]
+
+    def submission_problems(self, slots: Container[Slot]) -> list[Problem]:
+        """Return what is wrong with the file's lines, by line number; `load` need not have been called.
+
+        An adapter that has this method has its problems reported beside the results of a run.
+
+        Args:
+            slots: The samples and repetitions of the run; a line for any other is a problem.
+        Raises:
+            DataError: The file does not exist.
+        """
+        submitted = self.file or read(self.path)
+        return sorted([*submitted.problems, *submitted.unknown(slots)], key=lambda problem: problem.line)

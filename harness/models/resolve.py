@@ -89,7 +89,7 @@ def build(reference: ModelReference) -> Adapter:
         SpecError: The module, class or an argument does not exist.
         ModelError: The class does not follow the Protocol, or its module or constructor fails.
     """
-    factory = _import(reference)
+    factory = find_factory(reference)
     positional = [] if reference.argument is None else [reference.argument]
     _check_arguments(reference, factory, positional)
     try:
@@ -125,8 +125,13 @@ def _check_arguments(reference: ModelReference, factory: Any, positional: list[s
         ) from error
 
 
-def _import(reference: ModelReference) -> Any:
-    """Return the class or function that the reference names."""
+def find_factory(reference: ModelReference) -> Any:
+    """Return the class or function that the reference names, not called yet.
+
+    Raises:
+        SpecError: The module, class or function does not exist.
+        ModelError: Importing the module fails.
+    """
     place, _, attribute = reference.target.rpartition(":")
     module = _module(reference, place)
     found = getattr(module, attribute, None)

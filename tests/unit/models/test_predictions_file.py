@@ -1,4 +1,4 @@
-"""Reading of predictions that are handed in: every line that is not as it should be is named."""
+"""Reading of submitted predictions: every faulty line is named; the adapter that answers from the file."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,14 @@ from PIL import Image
 
 from harness.errors import DataError
 from harness.imaging import mask_files, masks
-from harness.models.predictions_file import Problem, SubmittedPredictions, read
+from harness.models.predictions_file import Predictions, PredictionsFile, Problem, read
 from harness.records import Answer, Box, Media, MediaPart, PredictedEntity, Request, Turn
 
 FULL = masks.full((2, 3))
 RLE = mask_files.to_json(FULL)
 
 
-def write(folder: Path, *lines: object) -> SubmittedPredictions:
+def write(folder: Path, *lines: object) -> PredictionsFile:
     path = folder / "p.jsonl"
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
     path.write_text("\n".join(texts) + "\n", encoding="utf-8")
@@ -35,7 +35,7 @@ def request(sample_id: str = "s/1", repeat: int = 0) -> Request:
     )
 
 
-def answer(hand_in: SubmittedPredictions, asked: Request | None = None) -> Answer:
+def answer(hand_in: PredictionsFile, asked: Request | None = None) -> Answer:
     with hand_in.path.open("rb") as file:
         return hand_in.answer(asked or request(), file)
 
@@ -225,3 +225,69 @@ def test_an_answer_handed_in_as_empty_holds_nothing(tmp_path: Path) -> None:
 def test_a_missing_file_says_what_was_expected() -> None:
     with pytest.raises(DataError, match=r"--predictions nowhere\.jsonl: no such file; expected JSON lines, see docs/"):
         read(Path("nowhere.jsonl"))
+
+
+# --- the adapter
+
+
+def test_each_request_gets_its_line_and_a_missing_one_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text('{"sample_id": "s/1", "text": "one"}\n{"sample_id": "s/2", "repeat": 1, "text": "two"}\n')
+    model = Predictions(str(file))
+    model.load("cpu")
+    answers = model.predict([Request(sample_id="s/2", repeat=1), Request(sample_id="s/1"), Request(sample_id="s/3")])
+    assert [answer.text for answer in answers] == ["two", "one", None]
+    assert answers[2].error is not None
+    assert answers[2].error.message == "p.jsonl: no line answers this sample"
+
+
+def test_it_is_told_apart_by_the_files_bytes_and_asked_by_sample(tmp_path: Path) -> None:
+    capabilities = Predictions(str(tmp_path / "p.jsonl")).capabilities()
+    assert capabilities.weights == (str(tmp_path / "p.jsonl"),)
+    assert capabilities.per_sample
+    assert capabilities.batch_invariant
+    assert capabilities.gives == {"text", "masks", "boxes", "nll", "embedding"}
+
+
+def test_an_edited_mask_file_makes_another_model(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a.png").write_bytes(b"one")
+    file = tmp_path / "p.jsonl"
+    file.write_text(
+        '{"sample_id": "s/1", "masks": [{"path": "masks/a.png"}]}\n'
+        '{"sample_id": "s/2", "entities": [{"name": "liver", "mask": {"path": "masks/absent.png"}}]}\n'
+        '{"sample_id": "s/3", "masks": [{"path": "../outside.png"}]}\n'
+        '{"path": broken\n'
+    )
+    before = Predictions(str(file)).version
+    assert before.startswith("1+")
+    assert Predictions(str(file)).version == before
+    (tmp_path / "masks" / "a.png").write_bytes(b"two")
+    assert Predictions(str(file)).version != before
+
+
+def test_without_mask_files_the_version_is_the_adapters(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text('{"sample_id": "s/1", "text": "yes"}\n')
+    assert Predictions(str(file)).version == "1"
+    assert Predictions(str(tmp_path / "absent.jsonl")).version == "1"
+
+
+def test_the_adapter_reports_faulty_and_unasked_lines_by_number_loaded_or_not(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text('{"sample_id": "s/9"}\n[]\n{"sample_id": "s/1"}\n{"sample_id": "s/1", "repeat": 2}\n')
+    model = Predictions(str(file))
+    before = model.submission_problems({("s/1", 0)})
+    assert [str(problem) for problem in before] == [
+        "line 1: s/9: no task of this run has this sample_id; the line is ignored",
+        "line 2: expected a JSON object, found list; its sample counts as missing",
+        "line 4: s/1: no task of this run has repeat 2 of this sample; the line is ignored",
+    ]
+    model.load("cpu")
+    assert model.submission_problems({("s/1", 0)}) == before
+    assert [problem.line for problem in model.submission_problems({("s/1", 0), ("s/1", 2), ("s/9", 0)})] == [2]
+
+
+def test_the_adapter_of_a_file_that_is_gone_has_no_problems_to_report(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.jsonl: no such file"):
+        Predictions(str(tmp_path / "absent.jsonl")).submission_problems(set())
