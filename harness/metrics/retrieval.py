@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Pair, Parameter, Stats
 from harness.metrics.ratios import ratio
 from harness.records import Prediction, Sample
@@ -289,49 +290,54 @@ def _ceiling(_sample: Sample) -> float | None:
     return 1.0
 
 
-def _row(protocol: str, summary: str, *, formula: str, note: str, source: str) -> Metric:
-    return Metric(
-        name="retrieval",
-        protocol=protocol,
-        version=1,
-        values=_VALUES,
-        stats=_STATS,
-        line="retrieval",
-        suits=frozenset({"retrieval"}),
-        score=_alone(protocol),
-        combine=ratio,
-        worst=_worst,
-        ceiling=_ceiling,
-        prepare=_prepare(protocol),
-        parameters=(
-            Parameter(
-                name="query",
-                default="image",
-                choices=("image", "text"),
-                summary="What asks for the other: an image for its text, or a text for its image.",
-            ),
+RETRIEVAL = Family(
+    name="retrieval",
+    values=_VALUES,
+    stats=_STATS,
+    line="retrieval",
+    suits=frozenset({"retrieval"}),
+    combine=ratio,
+    worst=_worst,
+    ceiling=_ceiling,
+    parameters=(
+        Parameter(
+            name="query",
+            default="image",
+            choices=("image", "text"),
+            summary="What asks for the other: an image for its text, or a text for its image.",
         ),
-        summary=summary,
-        formula=formula,
-        empty=EmptyCases(prediction="unparsed", note=f"Empty: no embedding. {note}"),
-        source=source,
-    )
-
-
-METRICS: tuple[Metric, ...] = (
-    _row(
-        "standard",
-        "Share of queries whose target is among the 1, 5 or 10 nearest, and mean reciprocal rank; ties count fairly.",
-        formula="R@k: clip((k - better) / tied, 0, 1), tied with the target itself; MRR: mean of 1 / rank over "
-        "the ranks better + 1 to better + tied. What shares the target's caption is no rival.",
-        note="In a matrix a target whose similarity is no number earns nothing.",
-        source="ours",
     ),
-    _row(
-        "m3d",
-        "As released with M3D: of ties the lowest index comes first, and a text that occurs twice is right only once.",
-        formula="R@k: 1 if rank is at most k; MRR: 1 / rank; rank = 1 + better + those tied before it.",
-        note="In a matrix a target whose similarity is no number ranks first.",
-        source="Bench/eval/eval_itr.py of M3D, arXiv:2404.00578; the order of ties is fixed here",
+    protocols=(
+        Protocol(
+            name="standard",
+            version=1,
+            score=_alone("standard"),
+            prepare=_prepare("standard"),
+            summary="Share of queries whose target is among the 1, 5 or 10 nearest, and mean reciprocal rank; ties "
+            "count fairly.",
+            formula="R@k: clip((k - better) / tied, 0, 1), tied with the target itself; MRR: mean of 1 / rank over "
+            "the ranks better + 1 to better + tied. What shares the target's caption is no rival.",
+            empty=EmptyCases(
+                prediction="unparsed",
+                note="Empty: no embedding. In a matrix a target whose similarity is no number earns nothing.",
+            ),
+            source="ours",
+        ),
+        Protocol(
+            name="m3d",
+            version=1,
+            score=_alone("m3d"),
+            prepare=_prepare("m3d"),
+            summary="As released with M3D: of ties the lowest index comes first, and a text that occurs twice is right "
+            "only once.",
+            formula="R@k: 1 if rank is at most k; MRR: 1 / rank; rank = 1 + better + those tied before it.",
+            empty=EmptyCases(
+                prediction="unparsed",
+                note="Empty: no embedding. In a matrix a target whose similarity is no number ranks first.",
+            ),
+            source="Bench/eval/eval_itr.py of M3D, arXiv:2404.00578; the order of ties is fixed here",
+        ),
     ),
 )
+
+METRICS: tuple[Metric, ...] = RETRIEVAL.rows()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Metric, Outcome, Pair, Parameter, Resource, Stats
 from harness.metrics.ratios import ratio
 from harness.metrics.reports.bert_encoder import DEFAULT_MODEL, Texts, describe, find_model, load, missing
@@ -48,38 +49,43 @@ def _ceiling(sample: Sample) -> float | None:
     return 1.0 if any(answer.strip() for answer in sample.target.answers) else 0.0
 
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        name="bertscore",
-        protocol="standard",
-        version=1,
-        values=("f1", "precision", "recall"),
-        stats=("f1", "precision", "recall", "samples"),
-        line="text",
-        suits=frozenset({"text"}),
-        score=_score,
-        combine=ratio,
-        worst=_worst,
-        ceiling=_ceiling,
-        prepare=prepare,
-        parameters=(
-            Parameter(
-                name="model",
-                default=DEFAULT_MODEL,
-                summary="A folder, or a hub name that is in the local cache; nothing is downloaded.",
+BERTSCORE = Family(
+    name="bertscore",
+    values=("f1", "precision", "recall"),
+    stats=("f1", "precision", "recall", "samples"),
+    line="text",
+    suits=frozenset({"text"}),
+    combine=ratio,
+    protocols=(
+        Protocol(
+            name="standard",
+            version=1,
+            score=_score,
+            worst=_worst,
+            ceiling=_ceiling,
+            prepare=prepare,
+            parameters=(
+                Parameter(
+                    name="model",
+                    default=DEFAULT_MODEL,
+                    summary="A folder, or a hub name that is in the local cache; nothing is downloaded.",
+                ),
+                Parameter(
+                    name="num_layers",
+                    default=0,
+                    summary="Layer whose embeddings are compared, 1 or more; 0: the one bert-score names for a hub "
+                    "name.",
+                ),
             ),
-            Parameter(
-                name="num_layers",
-                default=0,
-                summary="Layer whose embeddings are compared, 1 or more; 0: the one bert-score names for a hub name.",
-            ),
+            resource=Resource(name="bert-score model", missing=missing, describe=describe),
+            summary="BERTScore of bert-score: cosine of contextual embeddings, matched greedily; no idf, no rescaling.",
+            formula="P = mean over the reply's tokens of the largest cosine with a token of the answer, R the reverse, "
+            "F1 = 2 P R / (P + R). The best answer counts, for each value on its own.",
+            range=(-1.0, 1.0),
+            empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
+            source="Zhang et al., arXiv:1904.09675; bert-score with the options of M3D, arXiv:2404.00578",
         ),
-        resource=Resource(name="bert-score model", missing=missing, describe=describe),
-        summary="BERTScore of bert-score: cosine of contextual embeddings, matched greedily; no idf, no rescaling.",
-        formula="P = mean over the reply's tokens of the largest cosine with a token of the answer, R the reverse, "
-        "F1 = 2 P R / (P + R). The best answer counts, for each value on its own.",
-        range=(-1.0, 1.0),
-        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
-        source="Zhang et al., arXiv:1904.09675; bert-score with the options of M3D, arXiv:2404.00578",
     ),
 )
+
+METRICS: tuple[Metric, ...] = BERTSCORE.rows()

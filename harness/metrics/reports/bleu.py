@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Prediction, Sample
 from harness.text.ptb_tokenizer import caption_line
@@ -160,74 +161,58 @@ def _caption_words(text: str) -> Tokens:
 _standard_score = _score(tokens_13a_by_character, closest_length)
 
 
-def _row(
-    protocol: str,
-    tokenize: Tokenizer,
-    reference_length: ReferenceLength,
-    combine: Callable[[Floats], Floats],
-    summary: str,
-    *,
-    formula: str,
-    source: str,
-    note: str = "",
-    values: tuple[str, ...] = ("bleu4", "bleu1", "bleu2", "bleu3"),
-    score: Callable[[Sample, Prediction], Outcome] | None = None,
-    each: Callable[[Floats], Floats] | None = None,
-    corpus: bool = True,
-) -> Metric:
-    return Metric(
-        name="bleu",
-        protocol=protocol,
-        version=1,
-        values=values,
-        stats=_STATS,
-        line="text",
-        suits=frozenset({"text", "grounded_text"}),
-        score=score or _score(tokenize, reference_length),
-        combine=combine,
-        worst=_worst(tokenize, reference_length),
-        ceiling=_ceiling(tokenize, each or combine),
-        each=each,
-        corpus=corpus,
-        summary=summary,
-        formula=formula,
-        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0, note=note),
-        source=source,
-    )
-
-
-METRICS: tuple[Metric, ...] = (
-    _row(
-        "standard",
-        tokens_13a_by_character,
-        closest_length,
-        _bleu4_first(_unsmoothed),
-        "Corpus BLEU-4 of 13a tokens, CJK by character, no smoothing; single samples count 0.1 for no match.",
-        formula=f"{_FORMULA}, from summed counts; reference words: of the answer closest in length.",
-        source="Papineni et al., ACL 2002; single samples: Chen and Cherry, WMT 2014, smoothing 1",
-        score=_smoothed_score,
-        each=_bleu4_first(_smoothed),
-    ),
-    _row(
-        "m3d",
-        tokens_13a,
-        _shortest_length,
-        _unsmoothed,
-        "Mean BLEU-1 of single samples, 13a tokens, no smoothing, as M3D's scripts compute it with HF evaluate.",
-        formula=f"{_FORMULA}; reference words: of the shortest answer.",
-        note="The released code raises where a side is empty.",
-        source="Bench/eval of M3D, arXiv:2404.00578; bleu of HF evaluate with max_order 1",
-        values=("bleu1", "bleu2", "bleu3", "bleu4"),
-        corpus=False,
-    ),
-    _row(
-        "mimo",
-        _caption_words,
-        closest_length,
-        _bleu4_first(_coco),
-        "Corpus BLEU-4 of the COCO caption code on Treebank tokens without punctuation and grounding tags.",
-        formula=f"{_FORMULA}, with 1e-15 added above and 1e-9 below every ratio; from summed counts.",
-        note="0 is not quite reached: below 1e-6.",
-        source="bleu_scorer.py of pycocoevalcap 1.2; MIMO names no tool, COCO's is assumed",
+BLEU = Family(
+    name="bleu",
+    values=("bleu4", "bleu1", "bleu2", "bleu3"),
+    stats=_STATS,
+    line="text",
+    suits=frozenset({"text", "grounded_text"}),
+    corpus=True,
+    empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
+    protocols=(
+        Protocol(
+            name="standard",
+            version=1,
+            score=_smoothed_score,
+            combine=_bleu4_first(_unsmoothed),
+            each=_bleu4_first(_smoothed),
+            worst=_worst(tokens_13a_by_character, closest_length),
+            ceiling=_ceiling(tokens_13a_by_character, _bleu4_first(_smoothed)),
+            summary="Corpus BLEU-4 of 13a tokens, CJK by character, no smoothing; single samples count 0.1 for no "
+            "match.",
+            formula=f"{_FORMULA}, from summed counts; reference words: of the answer closest in length.",
+            source="Papineni et al., ACL 2002; single samples: Chen and Cherry, WMT 2014, smoothing 1",
+        ),
+        Protocol(
+            name="m3d",
+            version=1,
+            values=("bleu1", "bleu2", "bleu3", "bleu4"),
+            score=_score(tokens_13a, _shortest_length),
+            combine=_unsmoothed,
+            worst=_worst(tokens_13a, _shortest_length),
+            ceiling=_ceiling(tokens_13a, _unsmoothed),
+            corpus=False,
+            summary="Mean BLEU-1 of single samples, 13a tokens, no smoothing, as M3D's scripts compute it with HF "
+            "evaluate.",
+            formula=f"{_FORMULA}; reference words: of the shortest answer.",
+            empty=EmptyCases(
+                prediction=0.0, target=0.0, both=0.0, note="The released code raises where a side is empty."
+            ),
+            source="Bench/eval of M3D, arXiv:2404.00578; bleu of HF evaluate with max_order 1",
+        ),
+        Protocol(
+            name="mimo",
+            version=1,
+            score=_score(_caption_words, closest_length),
+            combine=_bleu4_first(_coco),
+            worst=_worst(_caption_words, closest_length),
+            ceiling=_ceiling(_caption_words, _bleu4_first(_coco)),
+            summary="Corpus BLEU-4 of the COCO caption code on Treebank tokens without punctuation and grounding tags.",
+            formula=f"{_FORMULA}, with 1e-15 added above and 1e-9 below every ratio; from summed counts.",
+            empty=EmptyCases(prediction=0.0, target=0.0, both=0.0, note="0 is not quite reached: below 1e-6."),
+            source="bleu_scorer.py of pycocoevalcap 1.2; MIMO names no tool, COCO's is assumed",
+        ),
     ),
 )
+
+METRICS: tuple[Metric, ...] = BLEU.rows()

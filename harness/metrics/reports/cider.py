@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, fsum, log, sqrt
 
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Metric, Outcome, Pair
 from harness.metrics.ratios import miss_if_answered, ratio
 from harness.metrics.reports.bleu import ORDERS, ngrams
@@ -112,29 +113,33 @@ def _ceiling(sample: Sample) -> float | None:
     return _SCALE * min(max(lengths), len(ORDERS)) / len(ORDERS) if lengths else None
 
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        name="cider",
-        protocol="standard",
-        version=1,
-        values=("cider",),
-        stats=("cider_sum", "samples"),
-        line="text",
-        suits=frozenset({"text"}),
-        score=_alone,
-        combine=ratio,
-        worst=miss_if_answered,
-        ceiling=_ceiling,
-        prepare=_prepare,
-        unit="points",
-        caveat="rare n-grams are those of this task's references: values of other tasks or subsets do not compare",
-        summary="CIDEr-D in 0..10 as pycocoevalcap computes it, on Treebank tokens without punctuation.",
-        formula="10 x mean over the answers and over 1- to 4-grams of the clipped tf-idf cosine, "
-        "x exp(-(difference of lengths)^2 / 72).",
-        range=(0.0, _SCALE),
-        empty=EmptyCases(
-            prediction=0.0, target=0.0, both=0.0, note="In a corpus of one sample every reply is worth 0."
+CIDER = Family(
+    name="cider",
+    values=("cider",),
+    stats=("cider_sum", "samples"),
+    line="text",
+    suits=frozenset({"text"}),
+    combine=ratio,
+    worst=miss_if_answered,
+    unit="points",
+    range=(0.0, _SCALE),
+    protocols=(
+        Protocol(
+            name="standard",
+            version=1,
+            score=_alone,
+            ceiling=_ceiling,
+            prepare=_prepare,
+            caveat="rare n-grams are those of this task's references: values of other tasks or subsets do not compare",
+            summary="CIDEr-D in 0..10 as pycocoevalcap computes it, on Treebank tokens without punctuation.",
+            formula="10 x mean over the answers and over 1- to 4-grams of the clipped tf-idf cosine, "
+            "x exp(-(difference of lengths)^2 / 72).",
+            empty=EmptyCases(
+                prediction=0.0, target=0.0, both=0.0, note="In a corpus of one sample every reply is worth 0."
+            ),
+            source="Vedantam et al., arXiv:1411.5726; cider_scorer.py of pycocoevalcap 1.2, its name there CIDEr",
         ),
-        source="Vedantam et al., arXiv:1411.5726; cider_scorer.py of pycocoevalcap 1.2, its name there CIDEr",
     ),
 )
+
+METRICS: tuple[Metric, ...] = CIDER.rows()

@@ -7,6 +7,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from harness.errors import DataError
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Floats, Metric, Missing, Outcome, Parameter, Resource, Stats
 from harness.metrics.ratios import f1_precision_recall
 from harness.records import Json, Prediction, Sample
@@ -142,34 +143,38 @@ def _describe(parameters: Mapping[str, Json]) -> Mapping[str, Json]:
     return {"terms": path.name, "entities": len(set(read_terms(path).names.values())), "digest": sha256_file(path)}
 
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        name="clinical_entity_f1",
-        protocol="standard",
-        version=1,
-        values=("f1", "precision", "recall"),
-        stats=("shared", "found", "wanted"),
-        line="text",
-        suits=frozenset({"text"}),
-        score=_score,
-        combine=_combine,
-        worst=_worst,
-        ceiling=_ceiling,
-        parameters=(
-            Parameter(
-                name="terms",
-                default="",
-                summary="A file of one's own with one term a line; empty: the class names of M3D-Seg.",
+CLINICAL_ENTITY_F1 = Family(
+    name="clinical_entity_f1",
+    values=("f1", "precision", "recall"),
+    stats=("shared", "found", "wanted"),
+    line="text",
+    suits=frozenset({"text"}),
+    combine=_combine,
+    protocols=(
+        Protocol(
+            name="standard",
+            version=1,
+            score=_score,
+            worst=_worst,
+            ceiling=_ceiling,
+            parameters=(
+                Parameter(
+                    name="terms",
+                    default="",
+                    summary="A file of one's own with one term a line; empty: the class names of M3D-Seg.",
+                ),
             ),
+            resource=Resource(name="term list", missing=_missing, describe=_describe),
+            caveat="Counts names as words: a name that the report denies counts like one that it affirms.",
+            summary="Names of a term list that reply and reference share, each counted once a report.",
+            formula="c = entities that both texts name; precision = c / those of the reply, recall = c / those of the "
+            "first answer, F1 = 2 c / (both).",
+            empty=EmptyCases(
+                prediction=0.0, target=0.0, both="undefined", note="Empty: a text that names no entity of the list."
+            ),
+            source="ours; entity F1 as in Miura et al., arXiv:2010.10042, with a term list in place of a tagger",
         ),
-        resource=Resource(name="term list", missing=_missing, describe=_describe),
-        caveat="Counts names as words: a name that the report denies counts like one that it affirms.",
-        summary="Names of a term list that reply and reference share, each counted once a report.",
-        formula="c = entities that both texts name; precision = c / those of the reply, recall = c / those of the "
-        "first answer, F1 = 2 c / (both).",
-        empty=EmptyCases(
-            prediction=0.0, target=0.0, both="undefined", note="Empty: a text that names no entity of the list."
-        ),
-        source="ours; entity F1 as in Miura et al., arXiv:2010.10042, with a term list in place of a tagger",
     ),
 )
+
+METRICS: tuple[Metric, ...] = CLINICAL_ENTITY_F1.rows()

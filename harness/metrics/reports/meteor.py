@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from itertools import pairwise
 
 from harness.errors import DataError
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Metric, Missing, Outcome, Resource
 from harness.metrics.ratios import miss_if_answered, ratio
 from harness.paths import default_cache
@@ -174,57 +175,46 @@ def _describe(_parameters: Mapping[str, Json]) -> Mapping[str, Json]:
 _WORD_NET = Resource(name="wordnet", missing=_missing, describe=_describe, stand_in="nltk-stem")
 
 
-def _row(
-    protocol: str,
-    cut: Callable[[str], list[str]],
-    summary: str,
-    *,
-    source: str,
-    resource: Resource | None = None,
-    caveat: str | None = None,
-) -> Metric:
-    return Metric(
-        name="meteor",
-        protocol=protocol,
-        version=1,
-        values=("meteor",),
-        stats=("meteor", "samples"),
-        line="text",
-        suits=frozenset({"text", "grounded_text"}),
-        score=_score(cut, _no_synonyms if resource is None else _synonyms),
-        combine=ratio,
-        worst=miss_if_answered,
-        ceiling=_ceiling(cut),
-        resource=resource,
-        caveat=caveat,
-        summary=summary,
-        formula="P R / (0.9 P + 0.1 R) x (1 - 0.5 (chunks / m)^3), P = m / reply words, R = m / answer words, m words "
-        "aligned in chunks of neighbours. The best answer counts; a right answer of one word is worth 0.5.",
-        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
-        source=source,
-    )
-
-
-METRICS: tuple[Metric, ...] = (
-    _row(
-        "nltk",
-        nltk_words,
-        "METEOR of nltk: words, Porter stems and WordNet synonyms, the text taken as one line.",
-        source="Lavie and Agarwal, WMT 2007; meteor_score of nltk",
-        resource=_WORD_NET,
-    ),
-    _row(
-        "m3d",
-        _words_by_sentence,
-        "METEOR of nltk with sentences split first, as M3D's evaluation does; ours are split by rule.",
-        source="Bench/eval of M3D, arXiv:2404.00578; meteor of HF evaluate, which is that of nltk",
-        resource=_WORD_NET,
-    ),
-    _row(
-        "nltk-stem",
-        nltk_words,
-        "METEOR of nltk without WordNet: words and Porter stems only. Another metric, and lower.",
-        source="Lavie and Agarwal, WMT 2007; meteor_score of nltk with an empty word net",
-        caveat="Without synonyms: not comparable with METEOR that uses WordNet.",
+METEOR = Family(
+    name="meteor",
+    values=("meteor",),
+    stats=("meteor", "samples"),
+    line="text",
+    suits=frozenset({"text", "grounded_text"}),
+    combine=ratio,
+    worst=miss_if_answered,
+    formula="P R / (0.9 P + 0.1 R) x (1 - 0.5 (chunks / m)^3), P = m / reply words, R = m / answer words, m words "
+    "aligned in chunks of neighbours. The best answer counts; a right answer of one word is worth 0.5.",
+    empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
+    protocols=(
+        Protocol(
+            name="nltk",
+            version=1,
+            score=_score(nltk_words, _synonyms),
+            ceiling=_ceiling(nltk_words),
+            resource=_WORD_NET,
+            summary="METEOR of nltk: words, Porter stems and WordNet synonyms, the text taken as one line.",
+            source="Lavie and Agarwal, WMT 2007; meteor_score of nltk",
+        ),
+        Protocol(
+            name="m3d",
+            version=1,
+            score=_score(_words_by_sentence, _synonyms),
+            ceiling=_ceiling(_words_by_sentence),
+            resource=_WORD_NET,
+            summary="METEOR of nltk with sentences split first, as M3D's evaluation does; ours are split by rule.",
+            source="Bench/eval of M3D, arXiv:2404.00578; meteor of HF evaluate, which is that of nltk",
+        ),
+        Protocol(
+            name="nltk-stem",
+            version=1,
+            score=_score(nltk_words, _no_synonyms),
+            ceiling=_ceiling(nltk_words),
+            caveat="Without synonyms: not comparable with METEOR that uses WordNet.",
+            summary="METEOR of nltk without WordNet: words and Porter stems only. Another metric, and lower.",
+            source="Lavie and Agarwal, WMT 2007; meteor_score of nltk with an empty word net",
+        ),
     ),
 )
+
+METRICS: tuple[Metric, ...] = METEOR.rows()

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import DataError
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Floats, Metric, Missing, Outcome, Pair, Resource, Stats
 from harness.metrics.ratios import shares
 from harness.records import Json, Prediction, Sample
@@ -239,26 +240,30 @@ def java_version() -> str:
 _JAVA = Resource(name="java", missing=missing, describe=_describe)
 
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        name="meteor",
-        protocol="meteor-1.5",
-        version=1,
-        values=("meteor", "sentence_mean"),
-        stats=_STATS,
-        line="text",
-        suits=frozenset({"text", "grounded_text"}),
-        score=_score,
-        combine=combine,
-        worst=_worst,
-        ceiling=_ceiling,
-        prepare=prepare,
-        corpus=True,
-        resource=_JAVA,
-        summary="METEOR 1.5 on COCO's tokens as pycocoevalcap prints it for a corpus, and its mean over sentences.",
-        formula="1 / (0.15 / P + 0.85 / R) x (1 - 0.6 (chunks / matches)^0.2), from summed counts; matches weighted 1, "
-        "0.6, 0.8, 0.6 as exact, stem, synonym, paraphrase, and 0.75 or 0.25 as content or function words.",
-        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
-        source="Denkowski and Lavie, WMT 2014; meteor-1.5.jar -l en -norm, as in pycocoevalcap 1.2",
+METEOR_JAVA = Family(
+    name="meteor",
+    line="text",
+    suits=frozenset({"text", "grounded_text"}),
+    protocols=(
+        Protocol(
+            name="meteor-1.5",
+            version=1,
+            values=("meteor", "sentence_mean"),
+            stats=_STATS,
+            score=_score,
+            combine=combine,
+            worst=_worst,
+            ceiling=_ceiling,
+            prepare=prepare,
+            corpus=True,
+            resource=_JAVA,
+            summary="METEOR 1.5 on COCO's tokens as pycocoevalcap prints it for a corpus, and its mean over sentences.",
+            formula="1 / (0.15 / P + 0.85 / R) x (1 - 0.6 (chunks / matches)^0.2), from summed counts; matches "
+            "weighted 1, 0.6, 0.8, 0.6 as exact, stem, synonym, paraphrase, and 0.75 or 0.25 as content or function words.",
+            empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
+            source="Denkowski and Lavie, WMT 2014; meteor-1.5.jar -l en -norm, as in pycocoevalcap 1.2",
+        ),
     ),
 )
+
+METRICS: tuple[Metric, ...] = METEOR_JAVA.rows()

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Metric, Outcome, Stats
-from harness.metrics.ratios import ratio
+from harness.metrics.ratios import miss_if_answered, ratio
 from harness.metrics.reports.bleu import clipped_matches
 from harness.records import Prediction, Sample
 from harness.text.ptb_tokenizer import caption_line
@@ -13,7 +14,7 @@ from harness.text.tokenizers import Tokens, rouge_tokens, unicode_words, without
 _BETA = 1.2  # pycocoevalcap, rouge.py
 
 Tokenizer = Callable[[str], Tokens]
-Pairwise = Callable[[str, str], Stats]
+Compare = Callable[[Sample, str], tuple[float, ...]]
 
 
 def _rows(first: Sequence[str], second: Sequence[str]) -> list[int]:
@@ -107,7 +108,7 @@ def _f1_scores(predicted: str, reference: str, tokenize: Tokenizer) -> dict[str,
     return scores
 
 
-def _best_f1(tokenize: Tokenizer, names: Sequence[str]) -> Callable[[Sample, str], tuple[float, ...]]:
+def _best_f1(tokenize: Tokenizer, names: Sequence[str]) -> Compare:
     def best(sample: Sample, text: str) -> tuple[float, ...]:
         """Return the highest F1 over the answers, each value on its own, as rouge_score's `score_multi`."""
         scores = [_f1_scores(text, answer, tokenize) for answer in sample.target.answers]
@@ -136,79 +137,80 @@ def _coco(sample: Sample, text: str) -> tuple[float, ...]:
     return ((1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision),)
 
 
-def _row(
-    protocol: str,
-    values: tuple[str, ...],
-    compare: Callable[[Sample, str], tuple[float, ...]],
-    summary: str,
-    *,
-    formula: str,
-    both: float,
-    source: str,
-) -> Metric:
+def _score(compare: Compare) -> Callable[[Sample, Prediction], Outcome]:
     def score(sample: Sample, prediction: Prediction) -> Outcome:
         """Compare the reply with the answers; a side without words scores 0 and is `ok`."""
         if not sample.target.answers:
             return Outcome("undefined")
         return Outcome("ok", (*compare(sample, prediction.text or ""), 1.0))
 
+    return score
+
+
+def _worst(values: Sequence[str]) -> Callable[[Sample], Stats]:
+    return lambda sample: (*(0.0,) * len(values), 1.0 if sample.target.answers else 0.0)
+
+
+def _ceiling(compare: Compare) -> Callable[[Sample], float | None]:
     def ceiling(sample: Sample) -> float | None:
         """Return the best value that one of the answers reaches as a reply: 0 where none of them has words."""
         return max((compare(sample, answer)[0] for answer in sample.target.answers), default=None)
 
-    return Metric(
-        name="rouge",
-        protocol=protocol,
-        version=1,
-        values=values,
-        stats=(*values, "samples"),
-        line="text",
-        suits=frozenset({"text", "grounded_text"}),
-        score=score,
-        combine=ratio,
-        worst=lambda sample: (*(0.0,) * len(values), 1.0 if sample.target.answers else 0.0),
-        ceiling=ceiling,
-        summary=summary,
-        formula=formula,
-        empty=EmptyCases(prediction=0.0, target=0.0, both=both),
-        source=source,
-    )
+    return ceiling
 
 
-_FORMULA = (
-    "2 P R / (P + R), P = c / reply words, R = c / answer words; c: clipped 1- or 2-gram matches, the longest common "
-    "subsequence (L), or its union over lines (Lsum). The best answer counts, for each value on its own."
-)
 _STANDARD = ("rougeL", "rouge1", "rouge2", "rougeLsum")
 _M3D = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
-METRICS: tuple[Metric, ...] = (
-    _row(
-        "standard",
-        _STANDARD,
-        _best_f1(unicode_words, _STANDARD),
-        "F1 of the longest common subsequence of Unicode words (CJK by character), no stemming; mean over samples.",
-        formula=_FORMULA,
-        both=0.0,
-        source="Lin, 2004; rouge_score 0.1.2 with another tokenizer",
-    ),
-    _row(
-        "m3d",
-        _M3D,
-        _best_f1(rouge_tokens, _M3D),
-        "F1 of words of a-z and 0-9, no stemming, as M3D's scripts compute it with HF evaluate; other scripts score 0.",
-        formula=_FORMULA,
-        both=0.0,
-        source="Bench/eval of M3D, arXiv:2404.00578; rouge of HF evaluate, which is rouge_score",
-    ),
-    _row(
-        "mimo",
-        ("rougeL",),
-        _coco,
-        "ROUGE-L of the COCO caption code, beta 1.2, on Treebank tokens without punctuation and grounding tags.",
-        formula="(1 + b^2) P R / (R + b^2 P), b = 1.2, P and R of the longest common subsequence, each the best over "
-        "the answers.",
-        both=1.0,
-        source="Lin, 2004; rouge.py of pycocoevalcap 1.2; MIMO names no tool, COCO's is assumed",
+ROUGE = Family(
+    name="rouge",
+    line="text",
+    suits=frozenset({"text", "grounded_text"}),
+    combine=ratio,
+    formula="2 P R / (P + R), P = c / reply words, R = c / answer words; c: clipped 1- or 2-gram matches, the longest "
+    "common subsequence (L), or its union over lines (Lsum). The best answer counts, for each value on its own.",
+    empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
+    protocols=(
+        Protocol(
+            name="standard",
+            version=1,
+            values=_STANDARD,
+            stats=(*_STANDARD, "samples"),
+            score=_score(_best_f1(unicode_words, _STANDARD)),
+            worst=_worst(_STANDARD),
+            ceiling=_ceiling(_best_f1(unicode_words, _STANDARD)),
+            summary="F1 of the longest common subsequence of Unicode words (CJK by character), no stemming; mean over "
+            "samples.",
+            source="Lin, 2004; rouge_score 0.1.2 with another tokenizer",
+        ),
+        Protocol(
+            name="m3d",
+            version=1,
+            values=_M3D,
+            stats=(*_M3D, "samples"),
+            score=_score(_best_f1(rouge_tokens, _M3D)),
+            worst=_worst(_M3D),
+            ceiling=_ceiling(_best_f1(rouge_tokens, _M3D)),
+            summary="F1 of words of a-z and 0-9, no stemming, as M3D's scripts compute it with HF evaluate; other "
+            "scripts score 0.",
+            source="Bench/eval of M3D, arXiv:2404.00578; rouge of HF evaluate, which is rouge_score",
+        ),
+        Protocol(
+            name="mimo",
+            version=1,
+            values=("rougeL",),
+            stats=("rougeL", "samples"),
+            score=_score(_coco),
+            worst=miss_if_answered,
+            ceiling=_ceiling(_coco),
+            summary="ROUGE-L of the COCO caption code, beta 1.2, on Treebank tokens without punctuation and grounding "
+            "tags.",
+            formula="(1 + b^2) P R / (R + b^2 P), b = 1.2, P and R of the longest common subsequence, each the best "
+            "over the answers.",
+            empty=EmptyCases(prediction=0.0, target=0.0, both=1.0),
+            source="Lin, 2004; rouge.py of pycocoevalcap 1.2; MIMO names no tool, COCO's is assumed",
+        ),
     ),
 )
+
+METRICS: tuple[Metric, ...] = ROUGE.rows()
