@@ -27,10 +27,10 @@ def plant_mimoseg(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
         SpecError: There is no such defect.
     """
     check_names(defects, DEFECTS)
-    soil = _Planter(root)
+    planter = _Planter(root)
     # Each has a number of its own, wanted or not, so that one never moves another.
     return tuple(
-        Planted(name, put(soil, number)) for number, (name, put) in enumerate(DEFECTS.items()) if name in defects
+        Planted(name, put(planter, number)) for number, (name, put) in enumerate(DEFECTS.items()) if name in defects
     )
 
 
@@ -70,53 +70,53 @@ class _Planter:
         return path
 
 
-def _remove_file(soil: _Planter, number: int) -> str:
-    (soil.root / soil.mask(number)).unlink()
-    return soil.mask(number)
+def _remove_file(planter: _Planter, number: int) -> str:
+    (planter.root / planter.mask(number)).unlink()
+    return planter.mask(number)
 
 
-def _tear_file(soil: _Planter, number: int) -> str:
-    path = soil.image(number)
-    content = (soil.root / path).read_bytes()
-    (soil.root / path).write_bytes(content[: len(content) // 3])
+def _tear_file(planter: _Planter, number: int) -> str:
+    path = planter.image(number)
+    content = (planter.root / path).read_bytes()
+    (planter.root / path).write_bytes(content[: len(content) // 3])
     return path
 
 
-def _shrink(soil: _Planter, number: int) -> str:
-    return soil.redraw(number, lambda pixels: np.ascontiguousarray(pixels[::2, ::2]))
+def _shrink(planter: _Planter, number: int) -> str:
+    return planter.redraw(number, lambda pixels: np.ascontiguousarray(pixels[::2, ::2]))
 
 
-def _clear(soil: _Planter, number: int) -> str:
-    return soil.redraw(number, np.zeros_like)
+def _clear(planter: _Planter, number: int) -> str:
+    return planter.redraw(number, np.zeros_like)
 
 
-def _fill(soil: _Planter, number: int) -> str:
-    return soil.redraw(number, lambda pixels: np.full_like(pixels, 255))
+def _fill(planter: _Planter, number: int) -> str:
+    return planter.redraw(number, lambda pixels: np.full_like(pixels, 255))
 
 
-def _invert(soil: _Planter, number: int) -> str:
-    return soil.redraw(number, lambda pixels: 255 - pixels)
+def _invert(planter: _Planter, number: int) -> str:
+    return planter.redraw(number, lambda pixels: 255 - pixels)
 
 
 def _setting(file: str, key: str, value: Callable[[Any], Any]) -> "Plant":
     """Return what gives one field of a record another value."""
 
-    def put(soil: _Planter, number: int) -> str:
+    def put(planter: _Planter, number: int) -> str:
         def change(record: dict[str, Any]) -> None:
             record[key] = value(record[key])
 
-        return soil.change(file, number, change)
+        return planter.change(file, number, change)
 
     return put
 
 
 def _dropping(file: str, key: str) -> "Plant":
     """Return what takes a field out of a record."""
-    return lambda soil, number: soil.change(file, number, lambda record: record.pop(key))
+    return lambda planter, number: planter.change(file, number, lambda record: record.pop(key))
 
 
-def _repeat_id(soil: _Planter, number: int) -> str:
-    return soil.change(INSTRUCTED, number, lambda record: record.update(id="00000"))
+def _repeat_id(planter: _Planter, number: int) -> str:
+    return planter.change(INSTRUCTED, number, lambda record: record.update(id="00000"))
 
 
 def _shift_box(record: dict[str, Any]) -> None:
@@ -127,10 +127,10 @@ def _point_beside(record: dict[str, Any]) -> None:
     record["prompt"] = {"points": [[0, 0]]}
 
 
-def _leak(soil: _Planter, number: int) -> str:
+def _leak(planter: _Planter, number: int) -> str:
     """Put a test record into train as well."""
-    record, train = soil.records(EXPLAINED)[number], file_of("train", SUBSETS[2])
-    write_json(soil.root / train, [*soil.records(train), record | {"id": "leaked"}])
+    record, train = planter.records(EXPLAINED)[number], file_of("train", SUBSETS[2])
+    write_json(planter.root / train, [*planter.records(train), record | {"id": "leaked"}])
     return f"{FOLDER}/{record['image']}"
 
 
@@ -149,8 +149,8 @@ DEFECTS: Mapping[str, Plant] = {
     "other_name": _setting(EXPLAINED, "answer", lambda text: text.replace("<p>", "<p>not the ")),
     "missing_words": _dropping(POINTED, "instruction"),
     "missing_prompt": _dropping(POINTED, "prompt"),
-    "prompt_outside": lambda soil, number: soil.change(POINTED, number, _shift_box),
-    "prompt_beside": lambda soil, number: soil.change(POINTED, number, _point_beside),
+    "prompt_outside": lambda planter, number: planter.change(POINTED, number, _shift_box),
+    "prompt_beside": lambda planter, number: planter.change(POINTED, number, _point_beside),
     "missing_entities": _dropping(EXPLAINED, "entities"),
     "broken_runs": _setting(INSTRUCTED, "entities", lambda found: [found[0] | {"mask": {"size": [4], "counts": "0"}}]),
     "duplicate_id": _repeat_id,

@@ -20,12 +20,12 @@ def plant_omnimedvqa(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]
         SpecError: There is no such defect.
     """
     check_names(defects, DEFECTS)
-    soil = _Planter(root)
+    planter = _Planter(root)
     # Every defect takes its place whether it is wanted or not, so that one never moves another.
-    places = {name: soil.take(defect.options) for name, defect in DEFECTS.items()}
+    places = {name: planter.take(defect.options) for name, defect in DEFECTS.items()}
     for name in sorted(defects):
-        DEFECTS[name].change(soil, places[name].record)
-    soil.write()
+        DEFECTS[name].change(planter, places[name].record)
+    planter.write()
     return tuple(Planted(name, places[name].where) for name in DEFECTS if name in defects)
 
 
@@ -126,16 +126,16 @@ def _write_numbers(_: _Planter, record: dict[str, Any]) -> None:
     record.update(options, gt_answer=options[right])
 
 
-def _repeat_id(soil: _Planter, record: dict[str, Any]) -> None:
-    record["question_id"] = soil.first["question_id"]
+def _repeat_id(planter: _Planter, record: dict[str, Any]) -> None:
+    record["question_id"] = planter.first["question_id"]
 
 
-def _remove_image(soil: _Planter, record: dict[str, Any]) -> None:
-    (soil.root / FOLDER / record["image_path"]).unlink()
+def _remove_image(planter: _Planter, record: dict[str, Any]) -> None:
+    (planter.root / FOLDER / record["image_path"]).unlink()
 
 
-def _tear_image(soil: _Planter, record: dict[str, Any]) -> None:
-    path = soil.root / FOLDER / record["image_path"]
+def _tear_image(planter: _Planter, record: dict[str, Any]) -> None:
+    path = planter.root / FOLDER / record["image_path"]
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 3])
 

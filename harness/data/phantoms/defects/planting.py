@@ -39,12 +39,12 @@ def plant(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
         SpecError: There is no such defect.
     """
     check_names(defects)
-    soil = _Planter(root)
+    planter = _Planter(root)
     # Every defect takes its place whether it is wanted or not, so that one never moves another.
     return tuple(
         Planted(name, where)
         for number, (name, put) in enumerate(DEFECTS.items())
-        for where in (put(soil, number) if name in defects else ())
+        for where in (put(planter, number) if name in defects else ())
     )
 
 
@@ -104,89 +104,89 @@ class _Planter:
         return mask
 
 
-def _drop_suffix(soil: _Planter, number: int) -> Iterator[str]:
+def _drop_suffix(planter: _Planter, number: int) -> Iterator[str]:
     def change(record: dict[str, Any]) -> None:
         record["image"] = record["image"].removesuffix(".png")
 
-    yield from (soil.change(file, number, change) for file in (COMPLEX, REGION, GROUNDING))
+    yield from (planter.change(file, number, change) for file in (COMPLEX, REGION, GROUNDING))
 
 
-def _add_blank(soil: _Planter, number: int) -> Iterator[str]:
-    closed = [place for place, record in enumerate(soil.records(QUESTIONS)) if record["answer_type"] == "CLOSED"]
+def _add_blank(planter: _Planter, number: int) -> Iterator[str]:
+    closed = [place for place, record in enumerate(planter.records(QUESTIONS)) if record["answer_type"] == "CLOSED"]
 
     def change(record: dict[str, Any]) -> None:
         record["answer_type"] = "CLOSED "
 
-    yield soil.change(QUESTIONS, closed[number], change)
+    yield planter.change(QUESTIONS, closed[number], change)
 
 
-def _misspell(soil: _Planter, number: int) -> Iterator[str]:
+def _misspell(planter: _Planter, number: int) -> Iterator[str]:
     def change(record: dict[str, Any]) -> None:
         record[mecovqa_record.TURNS_MISSPELT] = record.pop(mecovqa_record.TURNS)
 
-    yield from (soil.change(file, number, change) for file in (COMPLEX, REGION, GROUNDING))
+    yield from (planter.change(file, number, change) for file in (COMPLEX, REGION, GROUNDING))
 
 
-def _remove_file(soil: _Planter, number: int) -> Iterator[str]:
-    for path in (soil.mask(number), _question_image(soil, number)):
-        (soil.root / path).unlink()
+def _remove_file(planter: _Planter, number: int) -> Iterator[str]:
+    for path in (planter.mask(number), _question_image(planter, number)):
+        (planter.root / path).unlink()
         yield path
 
 
-def _tear_file(soil: _Planter, number: int) -> Iterator[str]:
-    for path in (soil.image(number), _question_image(soil, number)):
-        content = (soil.root / path).read_bytes()
-        (soil.root / path).write_bytes(content[: len(content) // 3])
+def _tear_file(planter: _Planter, number: int) -> Iterator[str]:
+    for path in (planter.image(number), _question_image(planter, number)):
+        content = (planter.root / path).read_bytes()
+        (planter.root / path).write_bytes(content[: len(content) // 3])
         yield path
 
 
-def _question_image(soil: _Planter, number: int) -> str:
+def _question_image(planter: _Planter, number: int) -> str:
     """Return the number-th image that VQA-RAD's test questions ask about."""
-    names = list(dict.fromkeys(record["image_name"] for record in soil.records(QUESTIONS)))
+    names = list(dict.fromkeys(record["image_name"] for record in planter.records(QUESTIONS)))
     return f"{vqa_rad.IMAGES}/{names[number % len(names)]}"
 
 
-def _shrink(soil: _Planter, number: int) -> Iterator[str]:
-    yield soil.redraw(soil.mask(number), lambda pixels: np.ascontiguousarray(pixels[::2, ::2]))
+def _shrink(planter: _Planter, number: int) -> Iterator[str]:
+    yield planter.redraw(planter.mask(number), lambda pixels: np.ascontiguousarray(pixels[::2, ::2]))
 
 
-def _clear(soil: _Planter, number: int) -> Iterator[str]:
-    yield soil.redraw(soil.mask(number), lambda pixels: np.zeros_like(pixels))
+def _clear(planter: _Planter, number: int) -> Iterator[str]:
+    yield planter.redraw(planter.mask(number), lambda pixels: np.zeros_like(pixels))
 
 
-def _fill(soil: _Planter, number: int) -> Iterator[str]:
-    yield soil.redraw(soil.mask(number), lambda pixels: np.full_like(pixels, 255))
+def _fill(planter: _Planter, number: int) -> Iterator[str]:
+    yield planter.redraw(planter.mask(number), lambda pixels: np.full_like(pixels, 255))
 
 
-def _invert(soil: _Planter, number: int) -> Iterator[str]:
-    yield soil.redraw(soil.mask(number), lambda pixels: 255 - pixels)
+def _invert(planter: _Planter, number: int) -> Iterator[str]:
+    yield planter.redraw(planter.mask(number), lambda pixels: 255 - pixels)
 
 
-def _repeat_id(soil: _Planter, number: int) -> Iterator[str]:
-    first = soil.records(QUESTIONS)[number]["qid"]
+def _repeat_id(planter: _Planter, number: int) -> Iterator[str]:
+    first = planter.records(QUESTIONS)[number]["qid"]
 
     def change(record: dict[str, Any]) -> None:
         record["qid"] = first
 
-    yield soil.change(QUESTIONS, number + 1, change)
+    yield planter.change(QUESTIONS, number + 1, change)
 
 
-def _write_number(soil: _Planter, number: int) -> Iterator[str]:
+def _write_number(planter: _Planter, number: int) -> Iterator[str]:
     del number
-    counted = _first_number(QUESTIONS, [record["answer"] for record in soil.records(QUESTIONS)])
+    counted = _first_number(QUESTIONS, [record["answer"] for record in planter.records(QUESTIONS)])
 
     def change(record: dict[str, Any]) -> None:
         record["answer"] = int(record["answer"])
 
-    yield soil.change(QUESTIONS, counted, change)
-    replies = [record[_turns(record)][1]["value"] for record in soil.records(COMPLEX)]
+    yield planter.change(QUESTIONS, counted, change)
+    replies = [record[_turns(record)][1]["value"] for record in planter.records(COMPLEX)]
     counted = _first_number(COMPLEX, replies)
 
     def change_turn(record: dict[str, Any]) -> None:
         reply = record[_turns(record)][1]
         reply["value"] = int(reply["value"])
 
-    yield soil.change(COMPLEX, counted, change_turn)
+    yield planter.change(COMPLEX, counted, change_turn)
 
 
 def _turns(record: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ Card = TypeVar("Card")
 class PhantomImage:
     """A drawn image with the masks of its parts, per structure in the order of drawing; no mask is empty."""
 
-    look: ModalityPhantom
+    modality_phantom: ModalityPhantom
     patient: int
     index: int
     split: Split
@@ -39,7 +39,7 @@ class PhantomImage:
     @property
     def stem(self) -> str:
         """Name of its files without suffix."""
-        return self.look.stem(self.patient, self.index)
+        return self.modality_phantom.stem(self.patient, self.index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Study:
         parts: What it shows, in the order of the class ids.
     """
 
-    look: ModalityPhantom
+    modality_phantom: ModalityPhantom
     split: Split
     number: int
     stem: str
@@ -88,7 +88,7 @@ class Study:
         """Structures in the picture that a healthy patient would not have."""
         return tuple(
             structure
-            for structure in self.look.structures
+            for structure in self.modality_phantom.structures
             if structure.role != "organ" and not structure.normal and self.of(structure)
         )
 
@@ -119,13 +119,13 @@ def _draw_place(place: tuple[int, int], *, seed: int, slices: int) -> PhantomIma
 
 def draw_image(*, seed: int, patient: int, index: int, slices: int) -> PhantomImage:
     """Return one picture of a patient."""
-    turn, look_number = divmod(patient, len(MODALITY_PHANTOMS))
-    look, split = MODALITY_PHANTOMS[look_number], TURNS[turn % len(TURNS)]
+    turn, modality_number = divmod(patient, len(MODALITY_PHANTOMS))
+    phantom, split = MODALITY_PHANTOMS[modality_number], TURNS[turn % len(TURNS)]
     # Views of a native 2-D look differ as patients do; slices of a volume share their patient.
-    own = index if look.native_2d else 0
+    own = index if phantom.native_2d else 0
     earlier = turn // len(TURNS) * TURNS.count(split) + TURNS[: turn % len(TURNS)].count(split)
-    hand = earlier * slices + index if look.native_2d else earlier
-    deck = [seed, look_number, SPLITS.index(split)]
+    hand = earlier * slices + index if phantom.native_2d else earlier
+    deck = [seed, modality_number, SPLITS.index(split)]
     case = PhantomCase(
         lesions=_card(LESIONS, hand, [*deck, 0]),
         sign=_card((False, True), hand, [*deck, 1]),
@@ -135,10 +135,12 @@ def draw_image(*, seed: int, patient: int, index: int, slices: int) -> PhantomIm
         anatomy=np.random.default_rng([seed, patient, own]),
         grain=np.random.default_rng([seed, patient, index, 1]),
     )
-    canvas = look.draw(case)
-    named = ((structure.name, canvas.masks.get(structure.name, [])) for structure in look.structures)
+    canvas = phantom.draw(case)
+    named = ((structure.name, canvas.masks.get(structure.name, [])) for structure in phantom.structures)
     masks = {name: tuple(mask for mask in found if mask.any()) for name, found in named}
-    return PhantomImage(look=look, patient=patient, index=index, split=split, pixels=canvas.finished(), masks=masks)
+    return PhantomImage(
+        modality_phantom=phantom, patient=patient, index=index, split=split, pixels=canvas.finished(), masks=masks
+    )
 
 
 def _card(cards: Sequence[Card], hand: int, deck: Sequence[int]) -> Card:
@@ -148,27 +150,27 @@ def _card(cards: Sequence[Card], hand: int, deck: Sequence[int]) -> Card:
     return cards[int(order[place])]
 
 
-def study(picture: PhantomImage, number: int) -> Study:
+def study(image: PhantomImage, number: int) -> Study:
     """Return what is true of a picture, read off its masks."""
     parts = []
-    for structure in picture.look.structures:
-        class_id = picture.look.class_id(structure.name)
-        for instance, mask in enumerate(picture.masks[structure.name]):
+    for structure in image.modality_phantom.structures:
+        class_id = image.modality_phantom.class_id(structure.name)
+        for instance, mask in enumerate(image.masks[structure.name]):
             columns = mask.sum(axis=0)
             centre = float((columns * (np.arange(columns.size) + 0.5)).sum() / columns.sum())
             parts.append(
                 PhantomPart(
                     structure=structure,
-                    mask=f"masks/{picture.stem}--{class_id:04}_{instance:03}.png",
+                    mask=f"masks/{image.stem}--{class_id:04}_{instance:03}.png",
                     area=int(columns.sum()),
                     across=2 * centre / columns.size - 1,
                 )
             )
     return Study(
-        look=picture.look,
-        split=picture.split,
+        modality_phantom=image.modality_phantom,
+        split=image.split,
         number=number,
-        stem=picture.stem,
-        pixels=picture.pixels.shape[0] * picture.pixels.shape[1],
+        stem=image.stem,
+        pixels=image.pixels.shape[0] * image.pixels.shape[1],
         parts=tuple(parts),
     )

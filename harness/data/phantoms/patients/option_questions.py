@@ -16,14 +16,14 @@ from harness.data.phantoms.patients.images import Study
 OPTIONS = 4
 MOST_COUNTED = 3
 NUMBERS = tuple(str(number) for number in range(MOST_COUNTED + 1))
-MODALITIES = tuple(look.modality for look in MODALITY_PHANTOMS)
-ORGANS = tuple(dict.fromkeys(look.organ for look in MODALITY_PHANTOMS))
-REGIONS = {look.organ: look.region for look in MODALITY_PHANTOMS}
+MODALITIES = tuple(phantom.modality for phantom in MODALITY_PHANTOMS)
+ORGANS = tuple(dict.fromkeys(phantom.organ for phantom in MODALITY_PHANTOMS))
+REGIONS = {phantom.organ: phantom.region for phantom in MODALITY_PHANTOMS}
 """One region an organ: the eye and the macula of it would both be right."""
 FINDINGS = tuple(
     structure.name
-    for look in MODALITY_PHANTOMS
-    for structure in look.structures
+    for phantom in MODALITY_PHANTOMS
+    for structure in phantom.structures
     if structure.role != "organ" and not structure.normal
 )
 
@@ -77,16 +77,16 @@ def option_questions(studies: Sequence[Study], random: Generator) -> list[Option
 
 
 def _candidates(study: Study) -> Iterator[_Asked]:
-    look = study.look
+    phantom = study.modality_phantom
     ways = ("Which imaging technique made this picture?", "By which of these methods was the image taken?")
-    yield _Asked(study=study, kind="modality", wordings=ways, answer=look.modality, pool=MODALITIES)
+    yield _Asked(study=study, kind="modality", wordings=ways, answer=phantom.modality, pool=MODALITIES)
     ways = ("Which part of the body does the figure show?", "What was imaged here?")
     regions = tuple(REGIONS[organ] for organ in ORGANS)
-    yield _Asked(study=study, kind="region", wordings=ways, answer=REGIONS[look.organ], pool=regions)
+    yield _Asked(study=study, kind="region", wordings=ways, answer=REGIONS[phantom.organ], pool=regions)
     if len(study.abnormal) == 1:
         ways = ("Which abnormal finding can be seen?", "What is abnormal in this figure?")
         yield _Asked(study=study, kind="finding", wordings=ways, answer=study.abnormal[0].name, pool=FINDINGS)
-    for structure in look.structures:
+    for structure in phantom.structures:
         count = len(study.of(structure))
         if structure.role == "lesion" and count <= MOST_COUNTED:
             ways = (f"How many {structure.plural} does the figure show?", f"Count the {structure.plural}.")

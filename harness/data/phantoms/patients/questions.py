@@ -102,7 +102,7 @@ def _balanced(by_answer: dict[str, list[Candidate]], random: Generator) -> Itera
 
 def _candidates(study: Study, random: Generator) -> Iterator[Candidate]:
     """Yield (picture, topic, answer) of all that can be asked of a picture."""
-    for structure in study.look.structures:
+    for structure in study.modality_phantom.structures:
         parts = study.of(structure)
         if structure.role != "organ":
             yield study, _presence(structure), _yes(bool(parts))
@@ -129,10 +129,14 @@ def _presence(structure: Structure) -> Topic:
 
 def _absent(study: Study, random: Generator) -> Iterator[Candidate]:
     """Yield a question about something that only another look shows."""
-    own = {structure.name for structure in study.look.structures}
+    own = {structure.name for structure in study.modality_phantom.structures}
     others = [name for name in ELSEWHERE if name not in own]
     name = others[int(random.integers(len(others)))]
-    yield study, _presence(next(one for look in MODALITY_PHANTOMS for one in look.structures if one.name == name)), "no"
+    yield (
+        study,
+        _presence(next(one for phantom in MODALITY_PHANTOMS for one in phantom.structures if one.name == name)),
+        "no",
+    )
 
 
 def _counts(structure: Structure, count: int) -> Iterator[tuple[Topic, str]]:
@@ -157,7 +161,7 @@ def _counts(structure: Structure, count: int) -> Iterator[tuple[Topic, str]]:
 def _sides(study: Study, structure: Structure, part: PhantomPart) -> Iterator[tuple[Topic, str]]:
     """Yield on which side of the picture something lies, as a choice and as yes or no."""
     name, side = structure.name, SIDES[part.across > 0]
-    key = f"{study.look.code} {name}"
+    key = f"{study.modality_phantom.code} {name}"
     wordings = (
         f"On which side of the image is the {name}, left or right?",
         f"Is the {name} left or right of the image's middle?",
@@ -192,17 +196,17 @@ def _sizes(structure: Structure, parts: tuple[PhantomPart, ...]) -> Iterator[tup
 
 def _whole_image(study: Study, random: Generator) -> Iterator[Candidate]:
     """Yield what kind of picture it is, of what, and what is wrong with it."""
-    look = study.look
-    others = [other for other in MODALITY_PHANTOMS if other.code != look.code]
-    for answer, asked in (("yes", look), ("no", others[int(random.integers(len(others)))])):
+    phantom = study.modality_phantom
+    others = [other for other in MODALITY_PHANTOMS if other.code != phantom.code]
+    for answer, asked in (("yes", phantom), ("no", others[int(random.integers(len(others)))])):
         wordings = tuple(f"Is this {with_article(alias)}?" for alias in asked.aliases)
         topic = Topic(key=f"is {asked.code}", type="MODALITY", wordings=wordings, answers=YES_NO)
         yield study, topic, answer
     wordings = ("Which imaging modality is this?", "How was this image taken?", "Name the imaging technique.")
-    yield study, Topic(key="modality", type="MODALITY", wordings=wordings), look.modality
+    yield study, Topic(key="modality", type="MODALITY", wordings=wordings), phantom.modality
     wordings = ("Which part of the body is shown?", "What has been imaged here?", "Name the region in view.")
-    yield study, Topic(key="region", type="ORGAN", wordings=wordings), look.region
+    yield study, Topic(key="region", type="ORGAN", wordings=wordings), phantom.region
     if len(study.abnormal) == 1:
         wordings = ("What is abnormal in this image?", "Which abnormal finding does the image show?")
-        key = f"abnormal {look.code}"
+        key = f"abnormal {phantom.code}"
         yield study, Topic(key=key, type="ABN", wordings=wordings), study.abnormal[0].name

@@ -61,10 +61,10 @@ def write_mecovqa(folder: Path, studies: Sequence[Study], *, seed: int) -> None:
         own = [study for study in studies if study.split == split]
         for number, (subset, ask) in enumerate(_SUBSETS.items()):
             random = np.random.default_rng([seed, SPLITS.index(split), 3 + number])
-            asked = [study for study in own if subset != "grounding" or study.look.code not in UNSEEN]
+            asked = [study for study in own if subset != "grounding" or study.modality_phantom.code not in UNSEEN]
             write_json(folder / _file(split, subset), list(ask(asked, random)))
     for number, (code, name) in enumerate(UNSEEN.items()):
-        unseen = [study for study in studies if study.split == "test" and study.look.code == code]
+        unseen = [study for study in studies if study.split == "test" and study.modality_phantom.code == code]
         records = list(_grounding(unseen, np.random.default_rng([seed, number, 6])))
         write_json(folder / FOLDER / f"zeroshot4grounding/{name}.json", records)
 
@@ -89,7 +89,7 @@ def _complex(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, 
 def _region(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, Json]]:
     """Yield for one instance of every structure what it is, or that and where it lies."""
     for study in studies:
-        for structure in study.look.structures:
+        for structure in study.modality_phantom.structures:
             parts = study.of(structure)
             if not parts:
                 continue
@@ -103,10 +103,10 @@ def _region(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, J
 def _grounding(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, Json]]:
     """Yield for every structure in every picture a request for its mask, all instances in one."""
     for study in studies:
-        for structure in study.look.structures:
+        for structure in study.modality_phantom.structures:
             if study.of(structure):
                 text = GROUNDING_WORDINGS[int(random.integers(len(GROUNDING_WORDINGS)))].format(name=structure.name)
-                merged = f"masks_merged/{study.stem}--{study.look.class_id(structure.name):04}_merged.png"
+                merged = f"masks_merged/{study.stem}--{study.modality_phantom.class_id(structure.name):04}_merged.png"
                 yield _record(study, text, f"<SEG><mask>{merged}</mask>")
 
 
@@ -126,8 +126,8 @@ def _record(study: Study, question: str, answer: str) -> dict[str, Json]:
 
 def _report(study: Study) -> str:
     """Return what a picture shows, and of what could be abnormal what it does not show."""
-    sentences = [f"{study.look.view}."]
-    for structure in study.look.structures:
+    sentences = [f"{study.modality_phantom.view}."]
+    for structure in study.modality_phantom.structures:
         if structure.role != "organ":
             sentences.append(_finding(study, structure))
     sentences.append("The image is abnormal." if study.abnormal else "Nothing abnormal is seen.")

@@ -19,7 +19,7 @@ from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.vqa import pathvqa, pmc_vqa, slake
 from harness.records import Json
 
-SLAKE_LOOKS: Mapping[str, str] = {"ct": "CT", "mr": "MRI", "xray": "X-Ray"}
+SLAKE_MODALITIES: Mapping[str, str] = {"ct": "CT", "mr": "MRI", "xray": "X-Ray"}
 """Modality code -> as SLAKE writes it."""
 SLAKE_LOCATIONS: Mapping[str, str] = {"ct": "Abdomen", "mr": "Brain", "xray": "Lung"}
 SLAKE_FILES: Mapping[Split, str] = {split: slake.FILES[split][0] for split in SPLITS}
@@ -34,11 +34,11 @@ CONTENT: Mapping[QuestionType, str] = {
 }
 CHINESE_MODALITIES: Mapping[str, str] = {"ct": "CT", "mr": "核磁共振", "xray": "X光"}
 
-PATH_LOOKS = ("micro",)
+PATHVQA_MODALITIES = ("micro",)
 REPEATED = 2
 """Questions that the authors' PathVQA has twice and the hub's does not."""
 
-PMC_LOOKS = ("us", "mr", "xray", "endo", "oct", "pet")
+PMC_VQA_MODALITIES = ("us", "mr", "xray", "endo", "oct", "pet")
 
 
 def draw_modalities(
@@ -55,13 +55,13 @@ def draw_modalities(
     patients = [
         turn * len(MODALITY_PHANTOMS) + place
         for turn in turns
-        for place, look in enumerate(MODALITY_PHANTOMS)
-        if look.code in codes
+        for place, phantom in enumerate(MODALITY_PHANTOMS)
+        if phantom.code in codes
     ]
     places = [(patient, index) for patient in patients for index in range(slices)]
     for number, (patient, index) in enumerate(places):
-        picture = draw_image(seed=seed, patient=patient, index=index, slices=slices)
-        yield picture, study(picture, number)
+        image = draw_image(seed=seed, patient=patient, index=index, slices=slices)
+        yield image, study(image, number)
 
 
 def encoded(pixels: NDArray[np.uint8], kind: str = "JPEG") -> bytes:
@@ -75,11 +75,11 @@ def encoded(pixels: NDArray[np.uint8], kind: str = "JPEG") -> bytes:
 def write_slake(root: Path, seed: int) -> None:
     """Write `slake/` below `root`: three looks, questions in English and Chinese."""
     studies = []
-    for picture, found in draw_modalities(seed, tuple(SLAKE_LOOKS), range(len(TURNS) + 2)):
+    for image, found in draw_modalities(seed, tuple(SLAKE_MODALITIES), range(len(TURNS) + 2)):
         studies.append(found)
         path = root / slake.IMAGES / _slake_image(found)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded(picture.pixels))
+        path.write_bytes(encoded(image.pixels))
     number = 0
     for split in SPLITS:
         random = np.random.default_rng([seed, SPLITS.index(split), 11])
@@ -95,12 +95,12 @@ def _slake_image(found: Study) -> str:
 
 
 def _slake_record(found: Study, **own: Json) -> dict[str, Json]:
-    code = found.look.code
+    code = found.modality_phantom.code
     return {
         "img_id": found.number,
         "img_name": _slake_image(found),
         "location": SLAKE_LOCATIONS[code],
-        "modality": SLAKE_LOOKS[code],
+        "modality": SLAKE_MODALITIES[code],
         "base_type": "vqa",
         "triple": ["vhead", "_", "_"],
         **own,
@@ -121,10 +121,10 @@ def _english(question: Question) -> dict[str, Json]:
 
 def _chinese(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, Json]]:
     """Yield questions in Chinese on modality, openly and closed, and on whether anything is abnormal."""
-    codes = list(SLAKE_LOOKS)
+    codes = list(SLAKE_MODALITIES)
     turn = int(random.integers(2))
     for place, found in enumerate(studies):
-        code = found.look.code
+        code = found.modality_phantom.code
         open_question = ("这张图像是用什么方式拍摄的?", "请说出成像方式。")[place % 2]
         yield _asked_in_chinese(found, open_question, CHINESE_MODALITIES[code], "OPEN", "Modality")
         is_right = (place + turn) % 2 == 0
@@ -154,11 +154,11 @@ def _asked_in_chinese(found: Study, question: str, answer: str, answer_type: str
 
 def write_pathvqa(root: Path, seed: int) -> None:
     """Write `pathvqa/` below `root`: microscopy in the hub's layout and in the authors', which repeats questions."""
-    pictures = list(draw_modalities(seed, PATH_LOOKS, range(len(TURNS)), slices=2))
-    images = {found.number: encoded(picture.pixels) for picture, found in pictures}
+    drawn = list(draw_modalities(seed, PATHVQA_MODALITIES, range(len(TURNS)), slices=2))
+    images = {found.number: encoded(image.pixels) for image, found in drawn}
     for split in SPLITS:
         random = np.random.default_rng([seed, SPLITS.index(split), 12])
-        questions = balanced_questions([found for _, found in pictures if found.split == split], random)
+        questions = balanced_questions([found for _, found in drawn if found.split == split], random)
         rows = [{"image": images[one.study.number], "question": one.text, "answer": one.answer} for one in questions]
         write_hub(root / pathvqa.HUB_FOLDER / f"{split}-00000-of-00001.parquet", rows, images=("image",))
         _write_authors(root / pathvqa.FOLDER, split, questions, images)
@@ -212,12 +212,12 @@ def write_pmc_vqa(root: Path, seed: int) -> None:
     """Write `pmc_vqa/` below `root`: both versions, the first with a part that is checked by hand."""
     turns = [turn for turn, split in enumerate(TURNS) if split != "validation"]
     studies = []
-    for picture, found in draw_modalities(seed, PMC_LOOKS, turns):
+    for image, found in draw_modalities(seed, PMC_VQA_MODALITIES, turns):
         studies.append(found)
         for folder in ("images", "figures"):
             path = root / pmc_vqa.FOLDER / folder / _figure(found)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encoded(picture.pixels))
+            path.write_bytes(encoded(image.pixels))
     for version in pmc_vqa.SUBSETS:
         for split in ("train", "test"):
             random = np.random.default_rng([seed, SPLITS.index(split), 13 + pmc_vqa.SUBSETS.index(version)])
@@ -236,7 +236,7 @@ def _figure_row(question: OptionQuestion, version: str, place: int, split: str) 
     """Return a row as its version writes it: the first puts letters before options and says the answer in words."""
     plain = dict(zip(pmc_vqa.OPTIONS, question.options, strict=True))
     if version == "v2":
-        caption = f"{question.study.look.view} (Figure {place + 1})."
+        caption = f"{question.study.modality_phantom.view} (Figure {place + 1})."
         head = {"index": str(place), "Figure_path": _figure(question.study), "Caption": caption}
         return {**head, "Question": question.text, **plain, "Answer": question.letter, "split": split}
     marked = {name: f" {name[-1]}:{text} " for name, text in plain.items()}

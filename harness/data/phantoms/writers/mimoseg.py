@@ -43,7 +43,7 @@ Records = Iterator[dict[str, Json]]
 class _NamedMasks:
     """A picture and all of each structure it shows, in the order of the class ids."""
 
-    picture: PhantomImage
+    image: PhantomImage
     unions: Mapping[str, Bools]
 
     @property
@@ -57,7 +57,7 @@ class _NamedMasks:
         return [{"name": name, "mask": self.mask(name)} for name in names]
 
     def mask(self, name: str) -> str:
-        return f"masks/{self.picture.stem}--{self.picture.look.class_id(name):04}.png"
+        return f"masks/{self.image.stem}--{self.image.modality_phantom.class_id(name):04}.png"
 
 
 def write_mimoseg(folder: Path, seed: int, *, patients: int = PATIENTS) -> None:
@@ -68,15 +68,15 @@ def write_mimoseg(folder: Path, seed: int, *, patients: int = PATIENTS) -> None:
         seed: Draws another set of patients.
         patients: Of each look, one picture each.
     """
-    pictures = [_named_masks(picture) for picture in _draw(seed, patients)]
+    images = [_named_masks(image) for image in _draw(seed, patients)]
     for name in ("images", "masks"):
         (folder / FOLDER / name).mkdir(parents=True, exist_ok=True)
-    for shown in pictures:
-        write_png(folder / FOLDER / f"images/{shown.picture.stem}.png", shown.picture.pixels)
+    for shown in images:
+        write_png(folder / FOLDER / f"images/{shown.image.stem}.png", shown.image.pixels)
         for name, union in shown.unions.items():
             write_png(folder / FOLDER / shown.mask(name), union.astype(np.uint8) * 255)
     for split in SPLITS:
-        own = [shown for shown in pictures if shown.picture.split == split]
+        own = [shown for shown in images if shown.image.split == split]
         for number, (subset, ask) in enumerate(zip(SUBSETS, _PERSPECTIVES, strict=True)):
             records = ask(own, np.random.default_rng([seed, SPLITS.index(split), number]))
             numbered = [{"id": f"{place:05}"} | record for place, record in enumerate(records)]
@@ -85,22 +85,22 @@ def write_mimoseg(folder: Path, seed: int, *, patients: int = PATIENTS) -> None:
 
 def _draw(seed: int, patients: int) -> Iterator[PhantomImage]:
     for turn in range(patients):
-        for place, look in enumerate(MODALITY_PHANTOMS):
-            if look.code in MODALITIES:
+        for place, phantom in enumerate(MODALITY_PHANTOMS):
+            if phantom.code in MODALITIES:
                 yield draw_image(seed=seed, patient=turn * len(MODALITY_PHANTOMS) + place, index=0, slices=1)
 
 
-def _named_masks(picture: PhantomImage) -> _NamedMasks:
-    named = ((structure.name, picture.masks[structure.name]) for structure in picture.look.structures)
-    return _NamedMasks(picture, {name: np.any(masks, axis=0) for name, masks in named if masks})
+def _named_masks(image: PhantomImage) -> _NamedMasks:
+    named = ((structure.name, image.masks[structure.name]) for structure in image.modality_phantom.structures)
+    return _NamedMasks(image, {name: np.any(masks, axis=0) for name, masks in named if masks})
 
 
-def _instructed(pictures: Sequence[_NamedMasks], random: Generator) -> Records:
+def _instructed(images: Sequence[_NamedMasks], random: Generator) -> Records:
     """Yield requests that name one structure or all, and some that name what is not there."""
     words = load_wording(OURS)
-    asked = [(shown, shown.names) for shown in pictures if len(shown.names) > 1]
-    asked += [(shown, [_organ(shown, random)]) for shown in pictures]
-    for shown, structure, present in _balanced(pictures, random):
+    asked = [(shown, shown.names) for shown in images if len(shown.names) > 1]
+    asked += [(shown, [_organ(shown, random)]) for shown in images]
+    for shown, structure, present in _balanced(images, random):
         if present:
             asked.append((shown, [structure.name]))
         else:
@@ -113,23 +113,23 @@ def _instructed(pictures: Sequence[_NamedMasks], random: Generator) -> Records:
         yield _record(shown, instruction, answer, names)
 
 
-def _prompted(pictures: Sequence[_NamedMasks], random: Generator) -> Records:
+def _prompted(images: Sequence[_NamedMasks], random: Generator) -> Records:
     """Yield for every picture a box and a point, whose instruction names nothing."""
     words = load_wording(OURS)
-    for shown in pictures:
+    for shown in images:
         for kind, names, prompt in _prompts(shown, random):
             key, subset = _key(random), f"{SUBSETS[1]}_{kind}"
             instruction, answer = words.instruction(subset, names, key), words.answer(subset, names, key)
             yield _record(shown, instruction, answer, names, prompt)
 
 
-def _explained(pictures: Sequence[_NamedMasks], random: Generator) -> Records:
+def _explained(images: Sequence[_NamedMasks], random: Generator) -> Records:
     """Yield questions that say what a structure does in the place of its name."""
-    for shown in pictures:
+    for shown in images:
         yield _record(shown, chosen(ALL_WORDINGS, _key(random)), _overview(shown), shown.names)
         organ = _organ(shown, random)
         yield _record(shown, _clued(PART_WORDINGS, organ, random), f"That is {_statement(organ)}", [organ])
-    for shown, structure, present in _balanced(pictures, random):
+    for shown, structure, present in _balanced(images, random):
         name = structure.name
         instruction = _clued(ANY_WORDINGS, name, random)
         if present:
@@ -138,9 +138,9 @@ def _explained(pictures: Sequence[_NamedMasks], random: Generator) -> Records:
             yield _record(shown, instruction, chosen(NOTHING, _key(random)), ())
 
 
-def _explained_here(pictures: Sequence[_NamedMasks], random: Generator) -> Records:
+def _explained_here(images: Sequence[_NamedMasks], random: Generator) -> Records:
     """Yield for every picture a box and a point, and questions about what lies there."""
-    for shown in pictures:
+    for shown in images:
         for kind, names, prompt in _prompts(shown, random):
             instruction = chosen(BOX_WORDINGS if kind == "box" else POINT_WORDINGS, _key(random))
             answer = " ".join(f"Here is {_statement(name)}" for name in names)
@@ -159,7 +159,7 @@ def _record(
     shown: _NamedMasks, instruction: str | None, answer: str | None, names: Sequence[str], prompt: Prompt | None = None
 ) -> dict[str, Json]:
     record: dict[str, Json] = {
-        "image": f"images/{shown.picture.stem}.png",
+        "image": f"images/{shown.image.stem}.png",
         "instruction": instruction,
         "wording": OURS,
         "answer": answer,
@@ -174,15 +174,15 @@ def _key(random: Generator) -> str:
 
 def _organ(shown: _NamedMasks, random: Generator) -> str:
     """Return one of the structures that every picture of a look shows."""
-    organs = [one.name for one in shown.picture.look.structures if one.role == "organ" and shown.has(one)]
+    organs = [one.name for one in shown.image.modality_phantom.structures if one.role == "organ" and shown.has(one)]
     return organs[int(random.integers(len(organs)))]
 
 
-def _balanced(pictures: Sequence[_NamedMasks], random: Generator) -> Iterator[tuple[_NamedMasks, Structure, bool]]:
+def _balanced(images: Sequence[_NamedMasks], random: Generator) -> Iterator[tuple[_NamedMasks, Structure, bool]]:
     """Yield (picture, structure, whether it is there) of all that may be missing, as often there as not."""
-    for look in MODALITY_PHANTOMS:
-        own = [shown for shown in pictures if shown.picture.look is look]
-        for structure in (one for one in look.structures if one.role != "organ"):
+    for phantom in MODALITY_PHANTOMS:
+        own = [shown for shown in images if shown.image.modality_phantom is phantom]
+        for structure in (one for one in phantom.structures if one.role != "organ"):
             there = [shown for shown in own if shown.has(structure)]
             missing = [shown for shown in own if not shown.has(structure)]
             for found in (there, missing):

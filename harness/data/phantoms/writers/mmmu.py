@@ -13,11 +13,11 @@ from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.vqa.mmmu import FOLDER, HEALTH, IMAGES, KEY_FILE, UNTOLD
 from harness.records import Json
 
-LOOKS: Mapping[str, str] = dict(zip(HEALTH, ("micro", "endo", "mr", "pet", "us"), strict=True))
+MODALITY_OF_SUBJECT: Mapping[str, str] = dict(zip(HEALTH, ("micro", "endo", "mr", "pet", "us"), strict=True))
 """Subject -> the look its questions are about."""
 DEALT: Mapping[str, str] = {"train": "dev", "validation": "validation", "test": "test"}
 """Split of a patient -> of the questions on it."""
-PICTURES = 3
+IMAGES_EACH = 3
 """Of a subject in validation and in test; one in dev."""
 DIFFICULTIES = ("Easy", "Medium", "Hard")
 
@@ -26,15 +26,15 @@ Record = dict[str, Json]
 
 def write_mmmu(root: Path, seed: int) -> None:
     """Write `mmmu/` below `root`: a parquet file per subject and split, and the test answers beside them."""
-    pictures = list(draw_modalities(seed, tuple(LOOKS.values()), _turns()))
-    images = {found.number: encoded(picture.pixels, "PNG") for picture, found in pictures}
+    drawn = list(draw_modalities(seed, tuple(MODALITY_OF_SUBJECT.values()), _turns()))
+    images = {found.number: encoded(image.pixels, "PNG") for image, found in drawn}
     key: dict[str, Json] = {}
     for split, name in DEALT.items():
         random = np.random.default_rng([seed, SPLITS.index(split), 15])
-        own = [found for _, found in pictures if found.split == split]
+        own = [found for _, found in drawn if found.split == split]
         asked = [*_single(own, random), *_pairs(own, random), *_open(own, random)]
-        for subject, code in LOOKS.items():
-            records = [record for look, record in asked if look == code]
+        for subject, code in MODALITY_OF_SUBJECT.items():
+            records = [record for phantom, record in asked if phantom == code]
             rows = [_row(record, f"{name}_{subject}_{place}", images) for place, record in enumerate(records, start=1)]
             if name == "test":
                 key |= {str(row["id"]): _taken_out(row) for row in rows}
@@ -44,7 +44,7 @@ def write_mmmu(root: Path, seed: int) -> None:
 
 def _turns() -> list[int]:
     """Return the patients of each look: enough of every split."""
-    wanted = {"train": 1, "validation": PICTURES, "test": PICTURES}
+    wanted = {"train": 1, "validation": IMAGES_EACH, "test": IMAGES_EACH}
     turns: list[int] = []
     turn = 0
     while any(wanted.values()):
@@ -67,7 +67,7 @@ def _single(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, 
     """Yield (look, question with four options on one picture)."""
     for place, question in enumerate(option_questions(studies, random)):
         text = f"<image 1> {question.text}" if place % 2 else f"{question.text}\n<image 1>"
-        yield question.study.look.code, _lettered(text, question.options, question.letter, [question.study])
+        yield question.study.modality_phantom.code, _lettered(text, question.options, question.letter, [question.study])
 
 
 def _pairs(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, Record]]:
@@ -75,9 +75,9 @@ def _pairs(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, R
 
     Each picture that shows the most lesions of three is right once; its place among them is drawn.
     """
-    for code in LOOKS.values():
-        own = [one for one in studies if one.look.code == code]
-        lesion = next(structure for structure in own[0].look.structures if structure.role == "lesion")
+    for code in MODALITY_OF_SUBJECT.values():
+        own = [one for one in studies if one.modality_phantom.code == code]
+        lesion = next(structure for structure in own[0].modality_phantom.structures if structure.role == "lesion")
         counts = {one.number: len(one.of(lesion)) for one in own}
         most = max(counts.values())
         if len(own) < 2 or list(counts.values()).count(most) > 1:
@@ -93,15 +93,15 @@ def _pairs(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, R
 
 def _open(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, Record]]:
     """Yield (look, open question): a number for one picture of each look, a name for another."""
-    for code in LOOKS.values():
-        own = [one for one in studies if one.look.code == code]
+    for code in MODALITY_OF_SUBJECT.values():
+        own = [one for one in studies if one.modality_phantom.code == code]
         first, *others = [own[int(pick)] for pick in random.permutation(len(own))]
-        lesion = next(structure for structure in first.look.structures if structure.role == "lesion")
+        lesion = next(structure for structure in first.modality_phantom.structures if structure.role == "lesion")
         count = len(first.of(lesion))
         if count <= MOST_COUNTED:
             yield code, _record(f"How many {lesion.plural} does <image 1> show?", str(count), [first])
         for one in others[:1]:
-            accepted = [one.look.modality, one.look.aliases[0]]
+            accepted = [one.modality_phantom.modality, one.modality_phantom.aliases[0]]
             yield code, _record("By which technique was <image 1> made?", repr(accepted), [one])
 
 
@@ -116,7 +116,7 @@ def _record(text: str, answer: str, shown: Sequence[Study]) -> Record:
         "answer": answer,
         "question_type": "open",
         "shown": [one.number for one in shown],
-        "subfield": shown[0].look.region.capitalize(),
+        "subfield": shown[0].modality_phantom.region.capitalize(),
     }
 
 

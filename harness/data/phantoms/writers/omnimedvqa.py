@@ -55,16 +55,16 @@ def write_omnimedvqa(root: Path, seed: int, *, patients: int = PATIENTS) -> None
         seed: Draws another set of patients; the same arguments give the same bytes.
         patients: Number of patients; a modality sees every tenth.
     """
-    pictures = list(_images(seed, patients))
-    for picture in pictures:
-        if picture.look.code in MODALITIES:
-            path = root / FOLDER / _image(picture.look.source, picture.stem)
+    images = list(_images(seed, patients))
+    for image in images:
+        if image.modality_phantom.code in MODALITIES:
+            path = root / FOLDER / _image(image.modality_phantom.source, image.stem)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_png(path, picture.pixels)
-    studies = [study(picture, number) for number, picture in enumerate(pictures)]
+            write_png(path, image.pixels)
+    studies = [study(image, number) for number, image in enumerate(images)]
     parts = ((OPEN, MODALITIES), (RESTRICTED, RESTRICTED_MODALITIES))
     for number, (folder, modalities) in enumerate(parts):
-        own = [one for one in studies if one.look.code in modalities]
+        own = [one for one in studies if one.modality_phantom.code in modalities]
         _write_part(root / folder, own, modalities, np.random.default_rng([seed, number, 7]))
 
 
@@ -78,11 +78,11 @@ def _images(seed: int, patients: int) -> Iterator[PhantomImage]:
 
 def _write_part(folder: Path, studies: Sequence[Study], modalities: Mapping[str, str], random: Generator) -> None:
     questions = [question for question in balanced_questions(studies, random) if _is_asked(question)]
-    records: dict[str, list[dict[str, Json]]] = {one.look.source: [] for one in studies}
+    records: dict[str, list[dict[str, Json]]] = {one.modality_phantom.source: [] for one in studies}
     for question, options in with_options(questions, random):
-        look = question.study.look
-        own = records[look.source]
-        own.append(_record(question, options, len(own) + 1, modalities[look.code]))
+        phantom = question.study.modality_phantom
+        own = records[phantom.source]
+        own.append(_record(question, options, len(own) + 1, modalities[phantom.code]))
     for source, found in records.items():
         write_json(folder / f"{source}.json", found)
 
@@ -107,7 +107,7 @@ def with_options(questions: Sequence[Question], random: Generator) -> Iterator[t
 
 def _alike(asked: Iterable[Question]) -> dict[str, set[str]]:
     """Return for each region those of the same organ, which would be as right."""
-    regions = {question.answer: question.study.look.organ for question in asked}
+    regions = {question.answer: question.study.modality_phantom.organ for question in asked}
     return {one: {other for other, organ in regions.items() if organ == regions[one]} for one in regions}
 
 
@@ -123,14 +123,14 @@ def _placed(
 
 
 def _record(question: Question, options: Sequence[str], number: int, modality: str) -> dict[str, Json]:
-    look = question.study.look
+    phantom = question.study.modality_phantom
     return {
-        "dataset": look.source,
-        "question_id": f"{look.source}_{number:04}",
+        "dataset": phantom.source,
+        "question_id": f"{phantom.source}_{number:04}",
         "question_type": QUESTION_TYPES[question.topic.type],
         "question": question.text,
         "gt_answer": question.answer,
-        "image_path": _image(look.source, question.study.stem),
+        "image_path": _image(phantom.source, question.study.stem),
         **dict(zip(OPTION_KEYS, options, strict=False)),
         "modality_type": modality,
     }

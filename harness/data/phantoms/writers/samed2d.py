@@ -29,16 +29,16 @@ def write_samed2d(folder: Path, *, seed: int, patients: int = 12, slices: int = 
     write_samed2d_images(folder, draw_patients(seed=seed, patients=patients, slices=slices))
 
 
-def write_samed2d_images(folder: Path, pictures: Iterable[PhantomImage]) -> list[Study]:
+def write_samed2d_images(folder: Path, images: Iterable[PhantomImage]) -> list[Study]:
     """Write `SAMed2Dv1/` with these pictures below `folder`; return what is true of them."""
     release = folder / FOLDER
     for name in ("images", "masks"):
         (release / name).mkdir(parents=True, exist_ok=True)
     studies = []
-    for number, picture in enumerate(pictures):
-        studies.append(study(picture, number))
-        write_png(release / f"images/{picture.stem}.png", picture.pixels)
-        drawn = (mask for masks in picture.masks.values() for mask in masks)
+    for number, image in enumerate(images):
+        studies.append(study(image, number))
+        write_png(release / f"images/{image.stem}.png", image.pixels)
+        drawn = (mask for masks in image.masks.values() for mask in masks)
         for part, mask in zip(studies[-1].parts, drawn, strict=True):
             write_png(release / part.mask, mask.astype(np.uint8) * 255)
     _write_listing(folder, studies)
@@ -48,8 +48,8 @@ def write_samed2d_images(folder: Path, pictures: Iterable[PhantomImage]) -> list
 def _write_listing(folder: Path, studies: Sequence[Study]) -> None:
     listing = {f"images/{found.stem}.png": [part.mask for part in found.parts] for found in studies}
     classes = {
-        look.source: {structure.name: f"{look.class_id(structure.name):04}" for structure in look.structures}
-        for look in MODALITY_PHANTOMS
+        phantom.source: {structure.name: f"{phantom.class_id(structure.name):04}" for structure in phantom.structures}
+        for phantom in MODALITY_PHANTOMS
     }
     write_json(folder / LISTING, listing)
     write_json(folder / CLASSES, classes)

@@ -43,7 +43,7 @@ def _record(question: Question, number: int) -> dict[str, Json]:
     return {
         "qid": number,
         "image_name": _image_name(question.study),
-        "image_organ": question.study.look.organ,
+        "image_organ": question.study.modality_phantom.organ,
         "answer": question.answer,
         "answer_type": "CLOSED" if question.topic.closed else "OPEN",
         "question_type": question.topic.type,

@@ -104,12 +104,12 @@ def test_a_patient_is_in_one_split(root: Path) -> None:
 
 
 def test_what_may_be_missing_is_asked_about_as_often_where_it_is_missing(root: Path) -> None:
-    organs = {one.name for look in MODALITY_PHANTOMS for one in look.structures if one.role == "organ"}
+    organs = {one.name for phantom in MODALITY_PHANTOMS for one in phantom.structures if one.role == "organ"}
     clues = {knowledge.clue: name for name, knowledge in KNOWLEDGE.items()}
     for subset, split in ((SUBSETS[0], "train"), (SUBSETS[0], "test"), (SUBSETS[2], "train"), (SUBSETS[2], "test")):
         there: dict[str, Counter[bool]] = defaultdict(Counter)
         for record in records(root, split, subset):
-            look = record["image"].split("--")[1]
+            phantom = record["image"].split("--")[1]
             if subset == SUBSETS[0] and len(record["entities"]) < 2:
                 named = [name for name in KNOWLEDGE if name in record["instruction"]]
                 name = max(named, key=len)
@@ -118,7 +118,7 @@ def test_what_may_be_missing_is_asked_about_as_often_where_it_is_missing(root: P
             else:
                 continue
             if name not in organs:
-                there[f"{look} {name}"][bool(record["entities"])] += 1
+                there[f"{phantom} {name}"][bool(record["entities"])] += 1
         assert len(there) > 5
         assert all(counts[True] == counts[False] for counts in there.values()), there
 
@@ -158,7 +158,7 @@ def test_answers_wrap_each_entity_once_in_the_order_of_the_masks(root: Path) -> 
 
 
 def test_every_structure_that_is_drawn_has_something_to_be_known_of() -> None:
-    drawn = {one.name for look in MODALITY_PHANTOMS if look.code in MODALITIES for one in look.structures}
+    drawn = {one.name for phantom in MODALITY_PHANTOMS if phantom.code in MODALITIES for one in phantom.structures}
     assert set(KNOWLEDGE) == drawn
     texts = [text for knowledge in KNOWLEDGE.values() for text in (knowledge.clue, knowledge.fact)]
     assert len(set(texts)) == len(texts)

@@ -96,7 +96,7 @@ def test_more_patients_leave_the_first_ones_as_they_were(root: Path, tmp_path: P
 def test_the_pixels_are_those_of_every_machine() -> None:
     """Digests of pixels, not of files, which depend on the version of zlib; a change bumps `phantoms.VERSION`."""
     drawn = (draw_image(seed=0, patient=patient, index=1, slices=2) for patient in range(len(MODALITY_PHANTOMS)))
-    found = {picture.look.code: hashlib.sha256(picture.pixels.tobytes()).hexdigest()[:12] for picture in drawn}
+    found = {image.modality_phantom.code: hashlib.sha256(image.pixels.tobytes()).hexdigest()[:12] for image in drawn}
     assert found == PIXELS
 
 
@@ -130,8 +130,8 @@ def test_the_readers_find_nothing_wrong(root: Path, masks: tuple[list[Sample], I
 
 def test_every_look_and_class_is_asked_about(masks: tuple[list[Sample], Integrity]) -> None:
     samples, _ = masks
-    assert {sample.strata["modality"] for sample in samples} == {look.code for look in MODALITY_PHANTOMS}
-    structures = {structure.name for look in MODALITY_PHANTOMS for structure in look.structures}
+    assert {sample.strata["modality"] for sample in samples} == {phantom.code for phantom in MODALITY_PHANTOMS}
+    structures = {structure.name for phantom in MODALITY_PHANTOMS for structure in phantom.structures}
     assert {sample.strata["class"] for sample in samples} == structures
     assert {sample.strata["target_size"] for sample in samples} == {"small", "medium", "large"}
 
@@ -176,7 +176,10 @@ def test_instances_of_one_class_do_not_touch(root: Path) -> None:
 
     listing = json.loads((root / samed2d.LISTING).read_text())
     counted = {
-        structure.name for look in MODALITY_PHANTOMS for structure in look.structures if structure.role == "lesion"
+        structure.name
+        for phantom in MODALITY_PHANTOMS
+        for structure in phantom.structures
+        if structure.role == "lesion"
     }
     classes = json.loads((root / samed2d.CLASSES).read_text())
     for paths in listing.values():
