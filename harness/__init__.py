@@ -6,7 +6,8 @@ The public names load on first use, so `import harness` stays light.
 from importlib import import_module
 from typing import Any
 
-# Name -> the module that defines it. What a submitter's model, a task's own metric or a reader has to import is here.
+# Name -> the module it is imported from. Everything that a submitter's model, a task's own metric or a reader has to
+# import stands here, so that other modules can move.
 _PUBLIC = {
     "Adapter": "harness.records",
     "Answer": "harness.records",

@@ -1,15 +1,14 @@
 """The Python API: the same evaluations as the command line, for notebooks and scripts."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import SpecError
 from harness.evaluation import evaluate as evaluation
 from harness.evaluation import rescore
 from harness.evaluation.outputs import Evaluation
 from harness.evaluation.setup import RunSpec
+from harness.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,12 +28,24 @@ def evaluate(
     task_paths: Sequence[str | Path] = (),
     max_failures: str = "1%",
 ) -> Evaluation:
-    """Evaluate a model, or finish what is missing of an evaluation; as `harness run`.
+    """Evaluate a model on tasks, or resume an evaluation that was interrupted; the same as `harness run`.
 
+    Args:
+        tasks: Names of tasks or groups of tasks.
+        model: Model reference: a name, `path/file.py:Class` or `package.module:Class`.
+        data_roots: Folders that hold releases, or `phantom[:SEED]` for synthetic patients.
+        model_args: Keyword arguments of the model's `__init__`.
+        out: The run directory; None means `runs/<model>-<digest>`.
+        limit: The most samples per task, where smaller limits nest in larger ones; None evaluates all.
+        seed: Seed of the run.
+        workers: Number of model copies; None means one per GPU, else 1.
+        ray: `auto`, `local`, `off` or the address of a cluster.
+        task_paths: Folders with further task files.
+        max_failures: `N` or `P%` of the wanted scores that may fail before the evaluation counts as failed.
     Returns:
         The run directory, the content of `results.json`, and what failed.
     Raises:
-        HarnessError: It cannot begin, or cannot go on; what is finished is kept.
+        HarnessError: The evaluation cannot begin or cannot go on; finished predictions are kept.
     """
     spec = RunSpec(
         tasks=tuple(tasks),
@@ -53,27 +64,33 @@ def evaluate(
 
 
 def score(run: str | Path, *, protocols: Sequence[str] = (), task_paths: Sequence[str | Path] = ()) -> Evaluation:
-    """Score a run directory again; as `harness score RUN_DIR`.
+    """Score the stored predictions of a run again; the same as `harness score RUN_DIR`.
 
+    Args:
+        run: The run directory.
+        protocols: Score by these protocols only, and leave the run directory as it is; empty means the tasks' own.
+        task_paths: Folders with further task files.
+    Returns:
+        The run directory, the new results, and what failed.
     Raises:
-        SpecError: It is no run directory.
+        SpecError: `run` is not a run directory.
     """
     paths = tuple(Path(path) for path in task_paths)
     return rescore.rescore(Path(run), task_paths=paths, protocols=protocols, max_failures="100%")
 
 
 def load_run(run: str | Path) -> "pd.DataFrame":
-    """Return the numbers of a run: one row per row of `results.json`, with its task and the stratum as `key=value`.
+    """Return the numbers of a run as a table.
 
+    Returns:
+        One row per number of `results.json`, with its task; `stratum` is `key=value` or None, `ci_low` and `ci_high`
+        are the ends of the confidence interval.
     Raises:
         SpecError: The run has no results.
     """
     import pandas as pd
 
-    path = Path(run) / "results.json"
-    if not path.is_file():
-        raise SpecError(f"{run}: has no results.json; expected a finished run directory")
-    results = json.loads(path.read_text(encoding="utf-8"))
+    results = RunDirectory(Path(run)).read_results()
     rows = []
     for task, block in results["tasks"].items():
         for row in block["metrics"]:

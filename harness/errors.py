@@ -1,31 +1,31 @@
-"""The exceptions a user of the harness can meet.
+"""The exceptions that a user of the harness can meet.
 
 HarnessError
-├── SpecError             what was asked for is wrong: a task file, an option, a model reference, another run's folder
-├── DataError             what was read is wrong: a release, a manifest, a mask, a predictions file
-│   └── ReleaseAbsentError    no data root holds the release; stands in `harness.data.releases.reader`
-├── ModelError            an adapter or its weights do not do what the Protocol asks
+├── SpecError             the request is wrong: a task file, an option, a model reference, the folder of another run
+├── DataError             the data are wrong: a release, a manifest, a mask, a predictions file
+│   └── ReleaseAbsentError    no data root holds the release; defined in `harness.data.releases.reader`
+├── ModelError            an adapter or its weights break the `Adapter` protocol
 ├── JudgeError            a judge cannot be reached or does not answer in its format
-└── InterruptedRunError   a run ends before its plan does; the same command goes on
+└── InterruptedRunError   a run ended before its plan was done; the same command resumes it
 """
 
 from collections.abc import Sequence
 
 
 class HarnessError(Exception):
-    """Base of all: shown to users as one message without a traceback."""
+    """Base class of all; the command line shows its message without a traceback unless `--debug` is given."""
 
 
 class SpecError(HarnessError):
-    """Raised when a task file, an option or a run directory asks for something that cannot be."""
+    """Raised when a task file, an option or a run directory asks for something impossible."""
 
 
 class DataError(HarnessError):
-    """Raised when a file of a release, a mask, a manifest or a predictions file does not hold what it should."""
+    """Raised when a file of a release, a mask, a manifest or a predictions file does not hold what it must."""
 
 
 class ModelError(HarnessError):
-    """Raised when an adapter cannot be loaded or its answer breaks the Protocol."""
+    """Raised when an adapter cannot be loaded or its answer breaks the `Adapter` protocol."""
 
 
 class JudgeError(HarnessError):
@@ -33,17 +33,17 @@ class JudgeError(HarnessError):
 
 
 class InterruptedRunError(HarnessError):
-    """Raised when a run ends before its plan does; what is finished is kept and the same command goes on."""
+    """Raised when a run ends before its plan is done; finished predictions are kept, and the same command resumes."""
 
 
 def together(errors: Sequence[str], kind: type[HarnessError] = SpecError) -> HarnessError:
-    """Return one error of `kind` whose message holds every line of `errors`, in order."""
+    """Return one exception of `kind` with all messages of `errors`, one per line, in order."""
     return kind("\n".join(errors))
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """Return ` (did you mean 'x'?)` for the known word closest to `word`, or the empty string."""
-    import difflib  # only a failing command pays for it
+    """Return ` (did you mean 'x'?)` for the known word closest to `word`; empty if none is close."""
+    import difflib  # imported here, so that only a failing command pays for it
 
     close = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""

@@ -1,7 +1,25 @@
-"""The records that travel through an evaluation, from a release's sample to a score.
+"""The records that travel through an evaluation, from a sample of a release to its score.
 
-All are frozen. Arrays are (H, W) or (D, H, W); points are (x, y); boxes are half-open xyxy in pixels of the original
-image (3-D: z1 y1 x1 z2 y2 x2). Masks are run-length encoded everywhere; see `harness.imaging.masks`.
+Read them in the order in which they come up:
+
+1. `media.py`, `masks.py` and `visual_prompts.py`: images, volumes, masks, and what a user points with.
+2. `sample.py`: a question of a release with its target.
+3. `request.py`: what a model is asked.
+4. `adapter.py` and `answer.py`: the interface a submitter implements, and what it returns.
+5. `prediction.py`: the answer once the harness has checked it.
+6. `score.py`: what the prediction is worth.
+
+All records are frozen and share these conventions, axis by axis:
+
+- Arrays are (H, W) for an image and (D, H, W) = (z, y, x) for a volume, which is held in the orientation closest to
+  RAS+. Sizes follow the same order.
+- Points are (x, y) or (x, y, z). Pixel i covers [i, i + 1), and a point names a pixel, not its centre.
+- Boxes are half-open: x1 y1 x2 y2, or z1 y1 x1 z2 y2 x2 in 3-D. A box around one pixel is (x, y, x + 1, y + 1).
+- Coordinates are pixels or voxels of the original image or volume unless a field says otherwise. Lengths are
+  millimetres.
+- Masks are run-length encoded everywhere; `harness.imaging.masks` encodes and decodes them.
+
+Field names, order and defaults are the stored format: see `codec.py` before you change one.
 """
 
 from harness.records.adapter import Adapter, Capabilities, Resources

@@ -1,4 +1,4 @@
-"""What a model declares of itself, and the interface that a submitter implements."""
+"""The interface that a submitter implements, and what a model declares about itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from harness.records.request import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What one copy of a model needs."""
+    """The CPUs and GPUs that one copy of a model needs; fractions share a device."""
 
     cpus: float = 1.0
     gpus: float = 0.0
@@ -18,18 +18,23 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a model takes and gives; decided before any weight is loaded.
+    """What a model takes and gives. The harness asks for it before any weight is loaded.
+
+    A task that needs more than a model takes or gives becomes an `unsupported` cell with its reason, before the run.
 
     Attributes:
-        takes: Of text, image, images, volume, point, box, region; `prior` and `target` only with `per_sample`.
-        gives: Of text, nll, masks, boxes, embedding.
-        max_images: Most images in one request.
-        max_batch: Most requests in one call of `predict`.
-        batch_invariant: An answer does not depend on what else is in the batch, to the byte.
-        per_sample: Requests also carry `sample_id`, and `prior` or `target` where `takes` names them.
-        execution_only: Model arguments that cannot change an answer (device, sleep); left out of the key.
-        weights: Files or folders whose bytes belong to the model's identity.
-        resources: CPUs and GPUs of one copy.
+        takes: Any of `text`, `image`, `images` (several at once), `volume`, `point`, `box` and `region`. `prior` and
+            `target` are for baselines and need `per_sample`.
+        gives: Any of `text`, `nll`, `masks`, `boxes` and `embedding`.
+        max_images: The most images that one request may hold.
+        max_batch: The most requests that one call of `predict` may get.
+        batch_invariant: Promises that an answer is the same to the byte whatever else is in the batch. Only then does
+            a run end in the same bytes with any number of workers and interruptions.
+        per_sample: Requests also carry `sample_id`, and `prior` or `target` if `takes` names them.
+        execution_only: Names of model arguments that cannot change an answer, such as a device. They stay out of the
+            model's identity and hence out of every request's key.
+        weights: Files or folders whose bytes are part of the model's identity.
+        resources: CPUs and GPUs of one copy of the model.
     """
 
     takes: frozenset[str] = frozenset({"text", "image"})
@@ -44,16 +49,25 @@ class Capabilities:
 
 
 class Adapter(Protocol):
-    """The only thing a submitter writes. Arguments of `--model-args` come to `__init__` by keyword."""
+    """The one class that a submitter writes; there is nothing to subclass or to register.
+
+    `__init__` receives the arguments of `--model-args` by keyword. The harness then calls `capabilities`, `load` and
+    `predict`, in this order. It catches what `predict` raises and halves the batch until the failing request stands
+    alone, so an adapter need not guard against single bad samples.
+    """
 
     def capabilities(self) -> Capabilities:
-        """Say what the model takes and gives; cheap: no weights, no heavy import."""
+        """Return what the model takes and gives; this must be cheap, without weights or heavy imports."""
         ...
 
     def load(self, device: str) -> None:
-        """Bring the model to `device` (`cpu`, `cuda:0`, ...); called once per process."""
+        """Load the model onto `device` (`cpu`, `cuda:0`, ...); called once per process, before `predict`."""
         ...
 
     def predict(self, requests: Sequence[Request]) -> Sequence[Answer]:
-        """Answer a batch: one `Answer` per request, in the same order."""
+        """Answer a batch of at most `max_batch` requests.
+
+        Returns:
+            One `Answer` per request, in the same order.
+        """
         ...

@@ -1,4 +1,4 @@
-"""What an adapter returns for a request, before the harness has checked it."""
+"""The answer that an adapter returns for a request, before the harness has checked it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,13 @@ AnswerStatus = Literal["ok", "truncated", "refused"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorInfo:
-    """What went wrong, as data."""
+    """An error as data, so that it can be stored with the prediction.
+
+    Attributes:
+        type: Name of the exception, or any short name of your own; `Timeout` is stored with the status `timeout`.
+        message: One message for people to read.
+        traceback: The traceback, if there is one.
+    """
 
     type: str
     message: str
@@ -21,12 +27,12 @@ class ErrorInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedEntity:
-    """A named thing in a model's answer.
+    """A named thing in a model's answer, and the mask it is grounded in.
 
     Attributes:
-        name: As the model wrote it.
-        span: (start, end) of the name in the answer's text.
-        mask: Index into the answer's masks; None when the model grounds it nowhere.
+        name: The name as the model wrote it.
+        span: (start, end) of the name in the answer's text, in characters, half-open.
+        mask: Index into the answer's masks; None if the model grounds the entity nowhere.
     """
 
     name: str
@@ -36,12 +42,12 @@ class PredictedEntity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """The grid of a model's own space, on which it gives its masks.
+    """The grid on which a model gives its masks, if that is not the grid of the image or volume it was given.
 
     Attributes:
-        size: (H, W) or (D, H, W).
-        affine: Row-major 4 x 4 matrix from (x, y, z) voxels of the grid to millimetres, as `Media.affine`; None where
-            the whole image or volume, as it was shown, was resized to `size`.
+        size: (H, W) or (D, H, W) of the grid.
+        affine: Row-major 4 x 4 matrix from (x, y, z) voxels of the grid to millimetres, as in `Media.affine`. None
+            means that the whole image or volume was resized to `size`.
     """
 
     size: Size
@@ -50,26 +56,32 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What an adapter returns for one request.
+    """What an adapter returns for one request. Fill the fields that the request's `wants` names.
+
+    Masks and boxes lie in the frame of the first image or volume of the request as its handle returns it, that is after
+    cropping; the harness brings them to the original image. A model that finds nothing says so with a mask without
+    foreground: an answer that holds nothing of what the request wants is stored as `empty`, which scores the worst
+    value unless there is nothing to find.
 
     Attributes:
-        text: The reply, decoded.
+        text: The reply, decoded, without special tokens.
         choice: A letter, for models that answer multiple choice without text.
-        masks: Boolean arrays (H, W) or (D, H, W), or `Mask`, in the frame of the first image or volume as shown.
-        soft_masks: Probabilities as float arrays of the same size; one per mask, or alone, which makes the pixels above
-            0.5 the masks.
-        grid: Where the masks lie on a grid of the model's own; they are brought to the frame by nearest neighbour.
-        mask_scores: One confidence per mask.
-        boxes: In the frame of the first image or volume as shown.
-        entities: Names bound to masks.
-        nll: Mean negative log likelihood per candidate.
-        nll_tokens: How many tokens each mean in `nll` is over.
-        embedding: One image vector and one text vector; the harness itself puts several image vectors first, one per
-            slice of a volume.
-        rendered: What was finally sent to the model, after chat template and special tokens.
-        usage: Counts such as prompt and answer tokens.
-        status: `truncated` when the model stopped at its token limit, `refused` when its interface says so.
-        error: Set when this request failed; the others of the batch stand.
+        masks: Boolean arrays (H, W) or (D, H, W), or `Mask` records.
+        soft_masks: Probabilities in [0, 1] as float arrays of the same shape. Give one per mask, or give them alone:
+            the masks are then the pixels above 0.5.
+        grid: The grid of all masks and soft masks, if they lie on one of the model's own. They are brought to the
+            image or volume by nearest neighbour.
+        mask_scores: One confidence per mask; higher is more confident.
+        boxes: Half-open boxes in pixels, x1 y1 x2 y2 (3-D: z1 y1 x1 z2 y2 x2).
+        entities: Names that are bound to masks.
+        nll: Mean negative log likelihood per token of each of the request's candidates, in their order.
+        nll_tokens: The number of tokens behind each mean in `nll`.
+        embedding: One image vector and one text vector. When the harness itself asks slice by slice, it puts together
+            several image vectors, one per slice, before the text vector.
+        rendered: The prompt that finally went into the model, after chat template and special tokens.
+        usage: Counts such as the tokens of prompt and answer.
+        status: `truncated` if the model stopped at its token limit, `refused` if its interface reports a refusal.
+        error: Set this if only this request failed; the other answers of the batch stand.
     """
 
     text: str | None = None

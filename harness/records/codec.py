@@ -1,6 +1,8 @@
 """Records to JSON and back, and the canonical text under every digest.
 
-Fields that hold their empty default are left out, so a record grows without moving the digest of older ones.
+Fields that hold their default are left out, so that a new field does not move the digest of older records. The readers
+are written by hand because each field has a form of its own in JSON: masks (objects keyed by slice), visual prompts
+(three kinds without a tag), and integers where the type says float, which must come back as integers to keep a digest.
 """
 
 import hashlib
@@ -22,7 +24,6 @@ from harness.records import (
     Media,
     MediaPart,
     Overlay,
-    Part,
     Points,
     PredictedEntity,
     Prediction,
@@ -41,7 +42,11 @@ _JSON_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def canonical(value: Json) -> str:
-    """Return compact JSON with sorted keys; NaN and infinity are refused with ValueError."""
+    """Return compact JSON with sorted keys.
+
+    Raises:
+        ValueError: The value holds NaN or infinity, which JSON has no form for.
+    """
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -56,20 +61,21 @@ def sha256_text(text: str) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the sha256 of the file's bytes, in hexadecimal, reading a block at a time."""
+    """Return the sha256 of the file's bytes, in hexadecimal; the file is read block by block."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_folder(folder: Path) -> str:
-    """Return the digest of the names and bytes of a folder's files; folders in it do not count."""
+    """Return a digest of the names and bytes of a folder's files, in hexadecimal; subfolders are ignored."""
     return digest([[path.name, sha256_file(path)] for path in sorted(folder.iterdir()) if path.is_file()])
 
 
 def to_json(record: Any) -> Json:
-    """Return a record, or a tuple or mapping of them, as JSON values.
+    """Return a record, or a tuple, list, set or mapping of them, as JSON values.
 
-    Masks take the form of `spec/standard.md`; a visual prompt is told apart by its own field's name.
+    Masks take the form of `mask_to_json`. Visual prompts and parts of a turn carry no type: the names of their fields
+    tell them apart. Sets are sorted.
     """
     kind: type = type(record)
     if kind in _JSON_SCALARS:
@@ -77,7 +83,14 @@ def to_json(record: Any) -> Json:
     if kind is Mask:
         return mask_to_json(record)
     if is_dataclass(kind):
-        return _record_to_json(record, kind)
+        result = {}
+        for name, default in _fields_and_defaults(kind):
+            value = getattr(record, name)
+            # Identity first: most fields hold the very default, and comparing large tuples is slow.
+            if value is default or (default is not MISSING and value == default):
+                continue
+            result[name] = to_json(value)
+        return result
     if isinstance(record, Mapping):
         return {str(key): to_json(value) for key, value in record.items()}
     if isinstance(record, tuple | list | frozenset):
@@ -85,19 +98,10 @@ def to_json(record: Any) -> Json:
     return record
 
 
-def _record_to_json(record: Any, kind: type) -> dict[str, Json]:
-    result = {}
-    for name, default in _fields_and_defaults(kind):
-        value = getattr(record, name)
-        if value is default or (default is not MISSING and value == default):
-            continue
-        result[name] = to_json(value)
-    return result
-
-
 @cache
 def _fields_and_defaults(kind: type) -> tuple[tuple[str, Any], ...]:
-    """Return name and default of each field, MISSING where it has none; asking dataclasses each time is slow."""
+    """Return the name and the default of each field, MISSING if it has none."""
+    # Cached, because `dataclasses.fields` and the factories would otherwise run for every record of a release.
     return tuple(
         (item.name, item.default if item.default_factory is MISSING else item.default_factory())
         for item in fields(kind)
@@ -105,14 +109,17 @@ def _fields_and_defaults(kind: type) -> tuple[tuple[str, Any], ...]:
 
 
 def mask_to_json(mask: Mask) -> dict[str, Json]:
-    """Return `{"size", "counts"}` in 2-D, `{"size", "slices"}` in 3-D."""
+    """Return `{"size": [H, W], "counts": str}`, or `{"size": [D, H, W], "slices": {"17": str, ...}}` in 3-D."""
     if mask.slices is None:
         return {"size": list(mask.size), "counts": mask.counts}
     return {"size": list(mask.size), "slices": {str(index): counts for index, counts in mask.slices}}
 
 
 def mask_from_json(value: Mapping[str, Json]) -> Mask:
-    """Return a mask that this program wrote; masks from outside go through `harness.imaging.mask_files.from_json`."""
+    """Return the mask written by `mask_to_json`, unchecked.
+
+    Masks from outside the harness must go through `harness.imaging.mask_files.from_json`, which checks them.
+    """
     slices = value.get("slices")
     return Mask(
         size=tuple(value["size"]),
@@ -123,6 +130,7 @@ def mask_from_json(value: Mapping[str, Json]) -> Mask:
 
 def media_from_json(value: Mapping[str, Json]) -> Media:
     """Return the media record written by `to_json`."""
+    crop = value.get("crop")
     return Media(
         path=value["path"],
         sha256=value["sha256"],
@@ -131,24 +139,18 @@ def media_from_json(value: Mapping[str, Json]) -> Media:
         spacing_mm=_optional_tuple(value.get("spacing_mm")),
         affine=_optional_tuple(value.get("affine")),
         window=None if value.get("window") is None else (value["window"][0], value["window"][1]),
-        crop=_crop_from_json(value["crop"]) if "crop" in value else None,
+        crop=None if crop is None else Crop(corners=tuple(crop["corners"]), original=tuple(crop["original"])),
         drawn=tuple(_overlay_from_json(item) for item in value.get("drawn", ())),
         axes=value.get("axes", "zyx"),
         slice=value.get("slice"),
     )
 
 
-def _crop_from_json(value: Mapping[str, Json]) -> Crop:
-    x1, y1, x2, y2 = value["corners"]
-    return Crop(corners=(x1, y1, x2, y2), original=tuple(value["original"]))
-
-
 def _overlay_from_json(value: Mapping[str, Json]) -> Overlay:
-    red, green, blue = value["colour"]
     return Overlay(
         prompt=visual_prompt_from_json(value["prompt"]),
         style=value["style"],
-        colour=(red, green, blue),
+        colour=tuple(value["colour"]),
         width=value["width"],
         opacity=value["opacity"],
     )
@@ -172,15 +174,14 @@ def target_from_json(value: Mapping[str, Json]) -> Target:
     return Target(
         answers=tuple(value.get("answers", ())),
         choice=value.get("choice"),
-        entities=tuple(_entity_from_json(item) for item in value.get("entities", ())),
+        entities=tuple(
+            Entity(name=item["name"], mask=mask_from_json(item["mask"]) if "mask" in item else None)
+            for item in value.get("entities", ())
+        ),
         boxes=tuple(Box(corners=tuple(item["corners"])) for item in value.get("boxes", ())),
         caption_id=value.get("caption_id"),
         absent=value.get("absent", False),
     )
-
-
-def _entity_from_json(value: Mapping[str, Json]) -> Entity:
-    return Entity(name=value["name"], mask=mask_from_json(value["mask"]) if "mask" in value else None)
 
 
 def sample_from_json(value: Mapping[str, Json]) -> Sample:
@@ -205,12 +206,21 @@ def sample_to_json(sample: Sample) -> dict[str, Json]:
 
 
 def request_from_json(value: Mapping[str, Json]) -> Request:
-    """Return the request written by `to_json`, its media as records."""
+    """Return the request written by `to_json`; its media are records, not handles."""
     prior = value.get("prior")
     return Request(
         kind=value.get("kind", "generate"),
         wants=tuple(value.get("wants", ("text",))),
-        messages=tuple(_turn_from_json(item) for item in value.get("messages", ())),
+        messages=tuple(
+            Turn(
+                role=turn["role"],
+                parts=tuple(
+                    TextPart(text=part["text"]) if "text" in part else MediaPart(media=media_from_json(part["media"]))
+                    for part in turn["parts"]
+                ),
+            )
+            for turn in value.get("messages", ())
+        ),
         visual_prompts=tuple(visual_prompt_from_json(item) for item in value.get("visual_prompts", ())),
         candidates=tuple(value.get("candidates", ())),
         choices=tuple(value.get("choices", ())),
@@ -226,14 +236,6 @@ def request_from_json(value: Mapping[str, Json]) -> Request:
     )
 
 
-def _turn_from_json(value: Mapping[str, Json]) -> Turn:
-    return Turn(role=value["role"], parts=tuple(_part_from_json(item) for item in value["parts"]))
-
-
-def _part_from_json(value: Mapping[str, Json]) -> Part:
-    return TextPart(text=value["text"]) if "text" in value else MediaPart(media=media_from_json(value["media"]))
-
-
 def _prior_from_json(value: Mapping[str, Json]) -> Prior:
     mask = value.get("mask")
     return Prior(
@@ -247,15 +249,18 @@ def _prior_from_json(value: Mapping[str, Json]) -> Prior:
 
 def prediction_from_json(value: Mapping[str, Json]) -> Prediction:
     """Return the prediction written by `to_json`."""
-    error = value.get("error")
+    error, grid = value.get("error"), value.get("grid")
     return Prediction(
         key=value["key"],
         status=value["status"],
         text=value.get("text"),
         choice=value.get("choice"),
         masks=tuple(mask_from_json(item) for item in value.get("masks", ())),
-        soft_masks=tuple(_soft_mask_from_json(item) for item in value.get("soft_masks", ())),
-        grid=_grid_from_json(value["grid"]) if "grid" in value else None,
+        soft_masks=tuple(
+            SoftMask(size=tuple(item["size"]), levels=tuple(item.get("levels", ())), data=item["data"])
+            for item in value.get("soft_masks", ())
+        ),
+        grid=None if grid is None else Grid(size=tuple(grid["size"]), affine=_optional_tuple(grid.get("affine"))),
         mask_scores=tuple(value.get("mask_scores", ())),
         boxes=tuple(Box(corners=tuple(item["corners"])) for item in value.get("boxes", ())),
         entities=tuple(predicted_entity_from_json(item) for item in value.get("entities", ())),
@@ -267,14 +272,6 @@ def prediction_from_json(value: Mapping[str, Json]) -> Prediction:
         usage=value.get("usage", {}),
         error=None if error is None else ErrorInfo(**error),
     )
-
-
-def _grid_from_json(value: Mapping[str, Json]) -> Grid:
-    return Grid(size=tuple(value["size"]), affine=_optional_tuple(value.get("affine")))
-
-
-def _soft_mask_from_json(value: Mapping[str, Json]) -> SoftMask:
-    return SoftMask(size=tuple(value["size"]), levels=tuple(value.get("levels", ())), data=value["data"])
 
 
 def predicted_entity_from_json(value: Mapping[str, Json]) -> PredictedEntity:

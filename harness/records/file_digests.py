@@ -1,4 +1,4 @@
-"""Digests of a model's files: by their bytes, remembered as long as path, size, time and inode stay what they were."""
+"""Digests of model weights, remembered as long as a file's path, size, modification time and inode stay the same."""
 
 import json
 import os
@@ -11,16 +11,17 @@ from harness.errors import SpecError
 from harness.records import Json
 from harness.records.codec import digest, sha256_file, sha256_text
 
+# Nanoseconds. The digest of a younger file is not remembered: the file could change again within one tick of the file
+# system's clock (2 s on FAT) and keep its modification time.
 SETTLED_NS = 2_000_000_000
-"""A file younger than this is not remembered: it could change again within one tick of the file system's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsDigests:
-    """Digests files and folders.
+    """Digests of files and folders, with a memory on disk, because hashing tens of gigabytes takes minutes.
 
     Attributes:
-        memory: Folder in which digests of files are remembered; None remembers nothing.
+        memory: Folder in which the digests of files are kept; None keeps none.
     """
 
     memory: Path | None = None
@@ -59,7 +60,7 @@ def _state(path: Path) -> dict[str, Json]:
 
 
 def _read(entry: Path) -> dict[str, Json] | None:
-    """Return what is remembered; None where nothing is, or nothing that can be read."""
+    """Return the remembered entry; None if there is none or it cannot be read."""
     try:
         value = json.loads(entry.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -68,7 +69,8 @@ def _read(entry: Path) -> dict[str, Json] | None:
 
 
 def _write(entry: Path, value: Json) -> None:
-    """Replace the entry in one step: another process may be reading it."""
+    # Replaced in one step, because another process may be reading it; without an fsync, because a lost entry only
+    # costs reading the weights again.
     entry.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=entry.parent, suffix=".tmp")
     with os.fdopen(handle, "w", encoding="utf-8") as file:

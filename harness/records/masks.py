@@ -9,8 +9,10 @@ from harness.records.values import Size
 class Mask:
     """A binary mask as COCO run lengths, of one image or of each non-empty slice of a volume.
 
+    `harness.imaging.masks.encode` makes one of a boolean array, and `decode` gives the array back.
+
     Attributes:
-        size: (H, W) or (D, H, W) of the frame the mask lies in.
+        size: (H, W) or (D, H, W) of the frame in which the mask lies.
         counts: The COCO run-length string of a 2-D mask; None in 3-D.
         slices: (slice index, run-length string) of every non-empty slice, by ascending index; None in 2-D.
     """
@@ -22,11 +24,11 @@ class Mask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftMask:
-    """A probability for every pixel or voxel, one code each; see `harness.imaging.soft_masks`.
+    """A probability for every pixel or voxel; `harness.imaging.soft_masks` encodes and decodes it.
 
     Attributes:
-        size: (H, W) or (D, H, W) of the frame it lies in.
-        levels: What each 8-bit code stands for, ascending; empty where `data` holds the float64 numbers themselves.
+        size: (H, W) or (D, H, W) of the frame in which the mask lies.
+        levels: The probability that each 8-bit code stands for, ascending; empty if `data` holds float64 numbers.
         data: The codes or numbers in C order, compressed by zlib, as base64.
     """
 

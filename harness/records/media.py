@@ -1,4 +1,4 @@
-"""Images and volumes of a release, and how they are shown: cropped, painted over, as one slice."""
+"""The images and volumes of a release, and how they are shown to a model: cropped, painted over, or as one slice."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -9,20 +9,20 @@ from harness.records.visual_prompts import VisualPrompt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """One image or volume of a release, and how it is shown.
+    """One image or volume of a release, and how it is shown to a model.
 
     Attributes:
-        path: Relative to the data root, POSIX.
-        sha256: Digest of the file's bytes; None where the release lacks the file or it cannot be read.
+        path: Path of the file relative to the data root, with forward slashes.
+        sha256: Digest of the file's bytes; None if the release lacks the file or it cannot be read.
         kind: `image` or `volume`.
-        size: (H, W) or (D, H, W) as shown, which without a crop is as stored; empty where the file cannot be read.
-        spacing_mm: Pixel size per array axis in millimetres.
-        affine: Row-major 4 x 4 voxel-to-world matrix of a volume.
-        window: (low, high) grey values that become 0 and 255 where 8-bit pixels are made of deeper ones.
-        crop: The part of the image that is shown in its place.
-        drawn: What is painted over the pixels, in this order, after the crop.
-        axes: Order of the axes in a volume's file; `xyz` is turned round when it is read.
-        slice: Which slice of a volume is shown as the image; None where all of the file is.
+        size: (H, W) or (D, H, W) as shown, which without a crop is as stored; empty if the file cannot be read.
+        spacing_mm: Pixel or voxel size in millimetres, in the order of `size`.
+        affine: Row-major 4 x 4 matrix of a volume, from (x, y, z) voxels to millimetres in RAS+.
+        window: (low, high) grey values that become 0 and 255 when deeper pixels are converted to 8 bits.
+        crop: The part of the image that is shown in place of the whole.
+        drawn: What is painted over the pixels after the crop, in this order.
+        axes: Order of the axes in the volume's file; `xyz` is transposed to `zyx` on reading.
+        slice: Index of the slice of a volume that is shown as an image; None if the whole file is shown.
     """
 
     path: str
@@ -39,7 +39,7 @@ class Media:
 
     @property
     def record(self) -> "Media":
-        """The record itself, as a `MediaHandle` has it too."""
+        """The record itself, so that a record and a `MediaHandle` can be asked in the same way."""
         return self
 
 
@@ -49,7 +49,7 @@ class Crop:
 
     Attributes:
         corners: x1 y1 x2 y2 of the window in whole pixels of the original image, half-open.
-        original: (H, W) of that image.
+        original: (H, W) of the original image.
     """
 
     corners: tuple[int, int, int, int]
@@ -58,14 +58,14 @@ class Crop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay:
-    """Paint over an image that points at something.
+    """A visual prompt that is painted over the image.
 
     Attributes:
-        prompt: What is pointed at, in the frame of the image as shown.
+        prompt: The box, points or region to paint, in the frame of the image as shown.
         style: `outline` of a region or box, `fill` of a region, `dot` on each point.
-        colour: Red, green, blue.
-        width: Pixels of the line, or of the dot's radius; 0 for a fill.
-        opacity: Percent of the colour in a painted pixel.
+        colour: Red, green and blue, 0 to 255.
+        width: Width of the line, or radius of the dot, in pixels; 0 for a fill.
+        opacity: Share of the colour in a painted pixel, in percent.
     """
 
     prompt: VisualPrompt
@@ -76,14 +76,22 @@ class Overlay:
 
 
 class MediaHandle(Protocol):
-    """What an adapter holds for each image or volume of a request; see `harness.imaging.media_store.LocalMedia`."""
+    """The handle through which an adapter opens an image or volume; see `harness.imaging.media_store.LocalMedia`."""
 
     @property
-    def record(self) -> Media: ...
+    def record(self) -> Media:
+        """The record of the image or volume, with its spacing and affine."""
+        ...
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """A local file with the same content as `image` or `volume`."""
+        ...
 
-    def image(self) -> Any: ...
+    def image(self) -> Any:
+        """Return uint8 (H, W, 3) RGB, read-only."""
+        ...
 
-    def volume(self) -> Any: ...
+    def volume(self) -> Any:
+        """Return float32 (D, H, W), read-only."""
+        ...

@@ -1,4 +1,4 @@
-"""A finished request, checked and encoded, and the statuses it may have."""
+"""The prediction: an answer that the harness has checked and encoded, with its status."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,17 +19,25 @@ PREDICTION_STATUSES: tuple[PredictionStatus, ...] = (
     "timeout",
     "data_error",
 )
+# These score the worst value and stay in the denominator, so that a model gains nothing by not answering (but `empty`
+# is a valid answer if there is nothing to find). `data_error` is left out: a broken file is not the model's fault.
 FAILED: frozenset[str] = frozenset({"empty", "refused", "model_error", "timeout"})
-"""Prediction statuses that score the worst value and stay in the denominator."""
+# These count against `--max-failures`, because something broke; an empty or refused answer is the model's answer.
 FAULTS: frozenset[str] = frozenset({"model_error", "timeout", "data_error"})
-"""Prediction statuses that `--max-failures` counts: something broke, as against a model that answered badly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One finished request: an `Answer` after the harness has checked and encoded it. Stored by key.
+    """One finished request: an `Answer` that the harness has checked and encoded, stored under the request's key.
 
-    Its masks are in the frame of the original image; `grid` says where the model gave them on another.
+    The fields are those of `Answer`, except that masks and boxes lie in the frame of the original image or volume.
+
+    Attributes:
+        key: The key of the request.
+        status: One of `PREDICTION_STATUSES`.
+        grid: The model's own grid, if the masks were given on one and brought to the image.
+        seconds: Time the model took for this request, in seconds.
+        error: What went wrong, if `status` is `model_error`, `timeout` or `data_error`.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""What a model is asked: everything it may see of a sample, and no target."""
+"""The request: everything that a model may see of a sample."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ RequestKind = Literal["generate", "nll", "embed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPart:
-    """Words of a turn."""
+    """The text of a turn, or a piece of it between two images."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaPart:
-    """An image or volume of a turn: a record in the plan, a handle at the model's door."""
+    """An image or volume of a turn: a record in the plan, a handle that can open it once the request is at an adapter."""
 
     media: Media | MediaHandle
 
@@ -32,7 +32,7 @@ Part = TextPart | MediaPart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One turn of the conversation that is put to the model."""
+    """One turn of the conversation."""
 
     role: Literal["system", "user", "assistant"]
     parts: tuple[Part, ...]
@@ -40,13 +40,13 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
-    """What the train split says of a target, for baselines that take `prior`.
+    """What the train split alone suggests as the answer, for baselines that take `prior`.
 
     Attributes:
-        answer: The most frequent train answer.
-        answer_to_question: The most frequent train answer to this very question; None when train never asks it.
-        choice: Of this request's options, the letter that is right most often in train.
-        choice_to_question: The letter of the option that is `answer_to_question`; None when none is.
+        answer: The most frequent answer in the train split.
+        answer_to_question: The most frequent train answer to this very question; None if train never asks it.
+        choice: Letter of the option, among those of this request, that is most often right in train.
+        choice_to_question: Letter of the option that equals `answer_to_question`; None if no option does.
         mask: Pixels that are foreground in at least half of the train masks, in the frame of this request's image.
     """
 
@@ -59,22 +59,28 @@ class Prior:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Everything a model may see of a sample, and no target.
+    """Everything that a model may see of a sample. The target is not part of it, except for oracles.
+
+    Most adapters need only `prompt`, `images` or `volumes`, and `visual_prompts`.
 
     Attributes:
         kind: `generate`, `nll` (score each candidate as a continuation) or `embed`.
-        wants: Which of text, masks, boxes, nll, embedding the task asks for.
-        messages: The conversation; `<region>` and `<box>` stand in the text where a visual prompt is meant.
+        wants: What the task asks for: any of `text`, `masks`, `boxes`, `nll` and `embedding`.
+        messages: The conversation. `<box>`, `<point>` and `<region>` mark the places in its text where a visual prompt
+            is meant.
         visual_prompts: In the order of their marks, in the frame of the first image or volume as it is shown.
-        candidates: Continuations (nll) or texts (embed).
-        choices: For each option, in letter order, the reply that chooses it, where the task gives a choice in words.
-        one_by_one: The images are slices of a volume that an adapter is handed each in a request of its own; its
-            answers are put together by `harness.requests.volume_slices`.
+        candidates: The continuations to score (`nll`) or the texts to embed (`embed`).
+        choices: The reply that chooses each option, in letter order, if the task wants a choice in words.
+        one_by_one: The images are slices of a volume, and the adapter gets each of them in a request of its own;
+            `harness.requests.volume_slices` puts the answers together.
         decoding: Generation settings of the task.
         repeat: 0-based number of the repetition.
-        seed: Seed of the run, for models that draw.
-        key: sha256 of the request and of the model's identity; the cache and resume key.
-        sample_id, prior, target, oracle: Only for adapters that declare `per_sample` and take them.
+        seed: Seed of the run, for models that sample.
+        key: sha256 of the request and of the model's identity, under which the prediction is cached and stored.
+        sample_id: Identifier of the sample, for adapters that declare `per_sample`.
+        prior: For adapters that declare `per_sample` and take `prior`.
+        target: For adapters that declare `per_sample` and take `target`: oracles.
+        oracle: What the task's oracle answers with, for the same adapters.
     """
 
     kind: RequestKind = "generate"
@@ -95,22 +101,22 @@ class Request:
 
     @property
     def media(self) -> tuple[Media | MediaHandle, ...]:
-        """Images and volumes of all turns, in order."""
+        """The images and volumes of all turns, in order."""
         return tuple(part.media for turn in self.messages for part in turn.parts if isinstance(part, MediaPart))
 
     @property
     def images(self) -> tuple[Any, ...]:
-        """Handles of the images, each with `.path`, `.size` and `.image()`."""
+        """Handles of the images; `.image()` returns uint8 (H, W, 3) RGB, `.size` its (H, W), `.path` a local file."""
         return tuple(media for media in self.media if media.record.kind == "image")
 
     @property
     def volumes(self) -> tuple[Any, ...]:
-        """Handles of the volumes, each with `.path`, `.size` and `.volume()`."""
+        """Handles of the volumes; `.volume()` returns float32 (D, H, W), `.size` its shape, `.path` a local file."""
         return tuple(media for media in self.media if media.record.kind == "volume")
 
     @property
     def prompt(self) -> str:
-        """The words of the last user turn, without its images."""
+        """The text of the last user turn, without its images; empty if there is no such turn."""
         for turn in reversed(self.messages):
             if turn.role == "user":
                 return "".join(part.text for part in turn.parts if isinstance(part, TextPart))

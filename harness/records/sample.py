@@ -1,4 +1,4 @@
-"""A question of a release and its target."""
+"""The sample: one question of a release, with its target."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from harness.records.visual_prompts import Box, VisualPrompt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """A named thing and where it is; `mask` is None when the release names it without a mask."""
+    """A named thing and where it lies; `mask` is None if the release names it without a mask."""
 
     name: str
     mask: Mask | None = None
@@ -21,12 +21,12 @@ class Target:
     """What a perfect model would answer.
 
     Attributes:
-        answers: Accepted texts, the first being the reference.
+        answers: Accepted answers; the first is the reference.
         choice: Letter of the right option.
-        entities: Named masks.
-        boxes: Reference boxes.
+        entities: Named masks in the frame of the sample's first image or volume.
+        boxes: Reference boxes in the same frame.
         caption_id: Identity of the matching text in a retrieval pool.
-        absent: There is nothing to find: no mask is the right answer.
+        absent: The thing asked for is not in the image, so that no mask is the right answer.
     """
 
     answers: tuple[str, ...] = ()
@@ -39,18 +39,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One question of a release, with its target.
+    """One question of a release, with its target. Readers yield samples; models never see one.
 
     Attributes:
-        id: `<dataset>/<split>/<source id>`.
-        media: Images or volumes in the order the question means them.
-        question: The release's own words; empty where the task's template asks.
-        choices: Option texts in letter order.
-        visual_prompts: What the release points at.
+        id: `<dataset>/<split>/<source id>`, unique in its release.
+        media: Images or volumes, in the order in which the question refers to them.
+        question: The release's own words; empty if the task's template asks the question.
+        choices: Option texts, in letter order.
+        visual_prompts: The boxes, points or regions that the release points at.
         target: What a perfect model would answer.
-        strata: Lower-case value per stratum key.
-        cluster: Patient, else study, else image: what is resampled together.
-        defect: Why the sample cannot be asked (a missing or unreadable file); it becomes a `data_error`.
+        strata: The sample's stratum for each key (modality, organ, ...), in lower case.
+        cluster: The unit that the bootstrap resamples as a whole: the patient, else the study, else the image.
+        defect: Why the sample cannot be asked, such as a missing or unreadable file; its prediction then has the status
+            `data_error`.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What a prediction is worth by one metric and protocol."""
+"""Scores of single samples, and the numbers of `results.json` that are made from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,13 +11,21 @@ ScoreStatus = Literal["ok", "undefined", "unparsed", "unjudged", "scorer_error"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One sample under one metric and protocol.
+    """The score of one sample by one metric under one protocol.
 
     Attributes:
-        values: One number per name of the metric's table row; empty unless `status` is ok or unparsed.
-        stats: The short tuple of floats that the metric's table row names; sums of it give pooled values.
-        failed: The worst value stands in for a prediction that failed.
-        detail: What the metric says of this sample beyond its numbers: the rule that fired, or what it raised.
+        sample_id: The sample.
+        repeat: 0-based number of the repetition.
+        metric: Name of the metric.
+        protocol: Name of the protocol, which fixes every detail of the metric.
+        status: `undefined` if the metric has no value here, `unparsed` if the reply could not be read, `unjudged` if a
+            judge did not answer, `scorer_error` if the metric raised.
+        values: One number per named value of the metric; empty unless `status` is `ok` or `unparsed`.
+        stats: The sufficient statistics that the metric names; pooled values are computed from their sums.
+        failed: The prediction failed, and the worst value stands in for it.
+        detail: Details for people to read: the rule that decided, or the error that the metric raised.
+        cluster: Cluster of the sample.
+        strata: Strata of the sample.
     """
 
     sample_id: str
@@ -38,17 +46,22 @@ class Result:
     """One number of `results.json`.
 
     Attributes:
-        metric, protocol, protocol_version: The table row it comes from.
-        name: The metric's named value (`recall` of `token_prf`).
-        stratum: One key and its lower-case value; None for the whole task.
-        mean: `micro` (mean over samples), `macro` (unweighted mean over strata) or `pooled` (from summed stats).
-        value: Natural, never percent; None when no number exists.
-        ci: 95 % interval; None with fewer than 5 clusters.
+        metric: Name of the metric.
+        name: Which of the metric's values this is (`recall` of `token_prf`).
+        protocol: Name of the protocol.
+        protocol_version: Version of the protocol.
+        higher_is_better: Direction of the value.
+        stratum: One stratum key with its value, in lower case; None for the whole task.
+        mean: `micro` (mean over samples), `macro` (unweighted mean over strata) or `pooled` (from summed statistics).
+        value: The number in the metric's own unit, never in percent; None if there is none.
+        ci: (low, high) of the 95 % confidence interval; None with fewer than 5 clusters.
         ci_method: `bca`, `percentile`, `delta` or `none`.
-        n: Samples in the mean, failed ones included.
-        clusters: Clusters that were resampled.
-        undefined, failed, unparsed: Samples so counted.
-        note: Why `value` is None, or what a reader must know.
+        n: Number of samples in the mean, failed ones included.
+        clusters: Number of clusters that were resampled.
+        undefined: Number of samples without a value.
+        failed: Number of samples whose prediction failed.
+        unparsed: Number of samples whose reply could not be read.
+        note: Why `value` is None, or what a reader must know about it.
     """
 
     metric: str
