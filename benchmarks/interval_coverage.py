@@ -26,8 +26,8 @@ from harness.scoring.intervals import Interval, bootstrap_seed, intervals, weigh
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# Patients of the population whose value is the truth.
 POPULATION = 200_000
-"""Patients of the population whose value is the truth."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from harness.metrics.metric import EmptyCase, Parameter
 
 MARK = "table"
 
+# The metrics by what they score, in the order of the page.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "Options": ("choice_accuracy",),
     "Short answers": ("vqa_accuracy", "token_prf", "mmmu_open"),
@@ -28,7 +29,6 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "Retrieval": ("retrieval",),
     "Judges": ("judge",),
 }
-"""The metrics by what they score, in the order of the page."""
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _REPOSITORY = re.compile(r"\b(github\.com/[\w.-]+/[\w-]+)")
@@ -37,33 +37,29 @@ _MARKUP = str.maketrans({"<": "&lt;", "*": "\\*"})
 
 def markdown() -> str:
     """Return what stands between the marks: the kinds of lines, the contents, and every metric by family."""
-    sections = [_lines_table(), _contents()]
+    kinds = (f"| {kind} | `{example}` |" for kind, example in EXAMPLES.items())
+    # GitHub makes the anchor of a one-word heading from the word without its dots.
+    anchors = {name: name.replace(".", "") for names in FAMILIES.values() for name in names}
+    links = (
+        f"- {family}: {', '.join(f'[{name}](#{anchors[name]})' for name in names)}"
+        for family, names in FAMILIES.items()
+    )
+    sections = [
+        "\n".join(["| kind | a line |", "| --- | --- |", *kinds]),
+        "\n".join(["## Contents", "", *links]),
+    ]
     for family, names in FAMILIES.items():
         sections += [f"## {family}", *(_section(name) for name in names)]
     return "\n\n".join(sections)
 
 
-def _lines_table() -> str:
-    rows = (f"| {kind} | `{example}` |" for kind, example in EXAMPLES.items())
-    return "\n".join(["| kind | a line |", "| --- | --- |", *rows])
-
-
-def _contents() -> str:
-    linked = {family: ", ".join(f"[{name}](#{_anchor(name)})" for name in names) for family, names in FAMILIES.items()}
-    return "\n".join(["## Contents", "", *(f"- {family}: {links}" for family, links in linked.items())])
-
-
-def _anchor(heading: str) -> str:
-    """Return the anchor that GitHub gives a heading of one word."""
-    return heading.replace(".", "")
-
-
 def _section(name: str) -> str:
     rows = [metric for metric in METRICS if metric.name == name]
-    protocols = (
-        f"| `{row.protocol}` | {_cell(row.summary)} | {_cell(row.formula)} | {_linked(_cell(row.source))} |"
-        for row in rows
-    )
+    protocols = []
+    for row in rows:
+        source = _ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", _cell(row.source))
+        source = _REPOSITORY.sub(r"[\1](https://\1)", source)
+        protocols.append(f"| `{row.protocol}` | {_cell(row.summary)} | {_cell(row.formula)} | {source} |")
     facts = (f"| {fact} | {text} |" for fact, read in _FACTS.items() if (text := _said(rows, read)))
     first = ["| protocol | what it does | formula | source |", "| --- | --- | --- | --- |", *protocols]
     second = ["| fact | of all protocols, or by protocol |", "| --- | --- |", *facts]
@@ -85,11 +81,6 @@ def _cell(text: str) -> str:
     parts = text.replace("|", "\\|").split("`")
     shown = "`".join(part if place % 2 else part.translate(_MARKUP) for place, part in enumerate(parts))
     return shown.replace("\n", "<br>")
-
-
-def _linked(text: str) -> str:
-    text = _ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
-    return _REPOSITORY.sub(r"[\1](https://\1)", text)
 
 
 # --- the facts
@@ -115,16 +106,8 @@ def _range(metric: Metric) -> str:
     return f"{bounds}, {metric.unit}, {'higher' if metric.higher_is_better else 'lower'} is better"
 
 
-def _mean(metric: Metric) -> str:
-    return "`pooled` only" if metric.corpus else "`micro`, or what the task asks for"
-
-
 def _case(case: EmptyCase) -> str:
     return f"{case:g}" if isinstance(case, float) else _CASES[case]
-
-
-def _parameters(metric: Metric) -> str:
-    return "\n".join(_parameter(parameter) for parameter in metric.parameters)
 
 
 def _parameter(parameter: Parameter) -> str:
@@ -140,27 +123,23 @@ def _needs(metric: Metric) -> str:
     return f"{metric.resource.name}{stand_in}"
 
 
-def _stats(metric: Metric) -> str:
-    return f"{_code(metric.stats)}{', ...' if metric.pool is not None else ''}"
-
-
+# What the second table of a metric says, by the name of its row.
 _FACTS: Mapping[str, Callable[[Metric], str]] = {
     "values": lambda metric: _code(metric.values),
     "range": _range,
-    "mean": _mean,
+    "mean": lambda metric: "`pooled` only" if metric.corpus else "`micro`, or what the task asks for",
     "empty prediction": lambda metric: _case(metric.empty.prediction),
     "empty target": lambda metric: _case(metric.empty.target),
     "both empty": lambda metric: _case(metric.empty.both),
     "on empty sides": lambda metric: metric.empty.note,
     "caveat": lambda metric: metric.caveat or "",
-    "parameters": _parameters,
+    "parameters": lambda metric: "\n".join(map(_parameter, metric.parameters)),
     "needs": _needs,
     "suits": lambda metric: _code(sorted(metric.suits)),
     "line": lambda metric: metric.line,
-    "stats": _stats,
+    "stats": lambda metric: f"{_code(metric.stats)}{', ...' if metric.pool is not None else ''}",
     "version": lambda metric: str(metric.version),
 }
-"""What the second table of a metric says, by the name of its row."""
 
 
 def write(path: Path) -> None:

@@ -30,10 +30,10 @@ from reference_model.modeling.moe import MoeFeedForward, choose, upcycle
 SMALL, LARGE = "medplib-tiny", "medplib-7b"
 TOKENS = 4096
 TARGET = 1.10
+# Repeats of the layers that are there for comparison only.
 OTHER_REPEATS = 5
-"""Repeats of the layers that are there for comparison only."""
+# How far two ways to compute a layer may lie apart, as a share of its largest output.
 AGREEMENT = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
-"""How far two ways to compute a layer may lie apart, as a share of its largest output."""
 
 Layer = Callable[[Tensor], Tensor]
 

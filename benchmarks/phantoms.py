@@ -17,11 +17,11 @@ from harness.data.phantoms.patients.images import PhantomImage, draw_image
 
 TARGET_IMAGES, TARGET_SECONDS = 2000, 60.0
 COLOURS = ((255, 70, 70), (70, 230, 90), (80, 160, 255), (255, 220, 40), (255, 90, 255), (60, 235, 235))
+# Width and height of a picture, space between two, height of a line of words; pixels.
 TILE, GAP, LINE = (196, 160), 6, 15
-"""Width and height of a picture, space between two, height of a line of words; pixels."""
 PATIENTS_SEEN = 80
+# Colours of the sheet's palette that are set aside for grey pictures.
 GREYS = 64
-"""Colours of the sheet's palette that are set aside for grey pictures."""
 
 
 def contact_sheet(seed: int) -> Image.Image:

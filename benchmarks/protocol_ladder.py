@@ -48,8 +48,8 @@ FADE = 100.0  # the standard deviation of the blur is this part of the image
 
 WIDEST = "| metric | widest max - min | lowest | highest | on |\n| --- | --- | --- | --- | --- |"
 HEAD = "| metric | max - min | protocols, lowest first |\n| --- | --- | --- |"
+# Protocols that read no reply but likelihoods, which another request gives: not the same answers.
 OTHER_QUESTIONS = ("omnimedvqa-prefix",)
-"""Protocols that read no reply but likelihoods, which another request gives: not the same answers."""
 
 Bools = NDArray[np.bool_]
 

@@ -89,6 +89,7 @@ def published_cells(
     counts: Sequence[CountCheck],
 ) -> list[BoardCell]:
     """Return every published cell that has a place, remarks of the checks included."""
+    # A cell has room for one remark; a mean that does not follow says more than a count that does not fit.
     wrong_means = {check.printed.cell: check for check in means if not check.follows}
     no_counts = {check.placed.cell: check for check in counts}
     cells: list[BoardCell] = []

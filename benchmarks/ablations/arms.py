@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from reference_model.config import ModelConfig
 from reference_model.training.recipe import Recipe, Stage, Start
 
+# Stage that makes what the published model begins with; every arm has it.
 PARENTS = 0
-"""Stage that makes what the published model begins with; every arm has it."""
+# What patterns and losses of a stage speak of that a model without experts lacks.
 ROUTER, BALANCE = "router", "balance"
-"""What patterns and losses of a stage speak of that a model without experts lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,12 @@ from harness.errors import SpecError
 from reference_model.training.recipe import Recipe, Stage
 
 LOG = "log.jsonl"
+# Of the whole recipe with all cores; only where no log says how long a step takes.
 RECIPE_MINUTES = 18.0
-"""Of the whole recipe with all cores; only where no log says how long a step takes."""
+# Before the first step of a training: data and weights.
 READING_SECONDS = 8.0
-"""Before the first step of a training: data and weights."""
+# Of one arm's questions, 862 on `phantom:0`, to a trained model on one core.
 EVALUATION_SECONDS = 25.0
-"""Of one arm's questions, 862 on `phantom:0`, to a trained model on one core."""
 
 
 def plan(ablations: Ablations, timings: Path | None) -> str:

@@ -17,6 +17,7 @@ from harness.metrics.metric import Floats
 from harness.scoring.intervals import FEWEST_CLUSTERS, LEVEL, bootstrap_seed, resampled_sums
 
 PATIENTS, IMAGES = "patients", "images"
+# What is drawn, and what is measured on it, in the order of the paper's columns.
 NUMBERS: tuple[tuple[str, Number], ...] = (
     (
         PATIENTS,
@@ -42,7 +43,6 @@ NUMBERS: tuple[tuple[str, Number], ...] = (
         Number(title="MeCoVQA-G", task="mecovqa_g", metric="dice", protocol="medplib", name="dice", over="modality"),
     ),
 )
-"""What is drawn, and what is measured on it, in the order of the paper's columns."""
 
 Bounds = tuple[float, float] | None
 

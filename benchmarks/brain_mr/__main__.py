@@ -32,8 +32,8 @@ RECIPE, TASK_PATH = HERE / "recipe.yaml", HERE / "tasks"
 TASK = "samed2d_brain_mr"
 DICE = Number(title="mDice", task=TASK, metric="dice", protocol="standard", name="dice")
 ADAPTER = "reference_model.adapter:Reference"
+# The weights that come with the package.
 TINY = "tiny"
-"""The weights that come with the package."""
 OURS = "fine-tuned"
 MARK = "brain-mr"
 EXIT_BAD_INPUT = 2

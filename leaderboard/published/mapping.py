@@ -18,8 +18,8 @@ MAPPING = PUBLISHED_FOLDER / "mapping.yaml"
 MEANS = ("micro", "macro", "pooled")
 Scale = Literal["percent", "fraction", "points"]
 SCALES: tuple[Scale, ...] = ("percent", "fraction", "points")
+# Metrics whose micro mean is a count of samples over n.
 SHARES_OF_RIGHT_ANSWERS = frozenset({"choice_accuracy", "vqa_accuracy", "retrieval"})
-"""Metrics whose micro mean is a count of samples over n."""
 REQUIRED_KEYS = ("place", "metric", "protocol", "mean", "scale")
 TEXT_KEYS = (*REQUIRED_KEYS, "name", "over", "run_by", "setting", "note")
 SELECTOR_KEYS = ("where", "except", "unmapped", *TEXT_KEYS, "stratum", "n")
@@ -154,13 +154,15 @@ class _Selector:
             n=self.n.of(cell),
             run_by=said["run_by"] or cell.paper,
             setting=said["setting"],
-            note=" ".join(_sentence(note) for note in (said["note"], remark) if note) or None,
+            # Footnotes of the mapping and of the paper become sentences, so that they can stand one after the other.
+            note=" ".join(
+                note[:1].upper() + note[1:] + ("" if note.endswith(".") else ".")
+                for note in (said["note"], remark)
+                if note
+            )
+            or None,
         )
         return Placed(cell, place, None)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from leaderboard.published.mapping import Placed, PrintedMean
 from leaderboard.published.printed import PublishedCell
 
 Decimals = Mapping[tuple[str, str], int]
+# A number rounded to one digit more first (63.745 -> 63.75 -> 63.8) is off by up to a tenth of half a unit more.
 SECOND_ROUNDING = Decimal("0.1")
-"""A number rounded to one digit more first (63.745 -> 63.75 -> 63.8) is off by up to a tenth of half a unit more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from harness.errors import DataError, together
 PUBLISHED_FOLDER = Path(__file__).parent
 REQUIRED = ("paper", "table", "model", "benchmark", "subset", "metric")
 OPTIONAL = ("params", "note")
+# The fields that a selector of mapping.yaml may speak of.
 FIELDS = (*REQUIRED, *OPTIONAL)
-"""The fields that a selector of mapping.yaml may speak of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

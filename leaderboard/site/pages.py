@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +15,10 @@ from leaderboard.published.means import CountCheck, MeanCheck
 from leaderboard.site.tables import BoardTable, Chapter, Column
 
 TASK_FOLDER = "tasks"
+# As wide as a digit: values with fewer decimals are padded with it, so that the points of a column align.
 FIGURE_SPACE = "\u2007"
+# Strata that stand side by side; a table with more is turned when it has fewer lines than that.
 WIDEST = 8
-"""Strata that stand side by side; a table with more is turned when it has fewer lines than that."""
 MODALITIES = {
     "ct": "CT",
     "mr": "MR",
@@ -56,16 +56,19 @@ class Site:
 def render(site: Site) -> dict[str, str]:
     """Return the pages, path below the site -> HTML."""
     environment = _environment()
-    unplaced = _by_reason([item for item in site.published.cells if item.unmapped is not None])
-    total = len(site.published.cells)
+    # Cells without a place by the reason why, in the order of published.json.
+    unplaced: dict[str, list[Placed]] = {}
+    for item in site.published.cells:
+        if item.unmapped is not None:
+            unplaced.setdefault(item.unmapped, []).append(item)
     top: dict[str, dict[str, Any]] = {
         "index.html": {"template": "board.html", "chapters": site.real, "phantom": False, "left_out": site.left_out},
         "phantom.html": {"template": "board.html", "chapters": site.phantom, "phantom": True, "left_out": ()},
         "checks.html": {"template": "checks.html", "means": site.means, "counts": site.counts},
         "unplaced.html": {
             "template": "unplaced.html",
-            "groups": unplaced,
-            "total": total,
+            "groups": list(unplaced.items()),
+            "total": len(site.published.cells),
         },
     }
     pages = {
@@ -90,6 +93,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     assert environment.loader is not None, "given above"
+    # The style is written into each page, so that a page opens from the file system and asks nobody for anything; its
+    # digest stands in the Content-Security-Policy, which forbids any other style.
     style = environment.loader.get_source(environment, "style.css")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment.globals.update(
@@ -108,16 +113,11 @@ def _environment() -> Environment:
     return environment
 
 
-def _by_reason(items: Sequence[Placed]) -> list[tuple[str, list[Placed]]]:
-    """Return cells without a place by the reason why, in the order of published.json."""
-    reasons = dict.fromkeys(item.unmapped or "" for item in items)
-    return [(reason, [item for item in items if item.unmapped == reason]) for reason in reasons]
-
-
 def slug(name: str) -> str:
     """Return a file name and anchor for a task: the name itself where it is plain, else one with a digest."""
     if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,79}", name):
         return name
+    # Names from other people's task files may be anything; the digest keeps apart two that become equal below.
     plain = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-")[:60]
     return f"{plain}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 

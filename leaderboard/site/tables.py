@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from leaderboard.cells import BoardCell, BoardRow, Unit
 from leaderboard.published.mapping import PublishedFamily
 
+# Baselines that stand in a table's head instead of in a line of their own.
 BOUNDS = {"baseline:oracle": "ceiling", "baseline:random": "random", "baseline:empty": "floor"}
-"""Baselines that stand in a table's head instead of in a line of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,8 +206,10 @@ def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: S
             basis=cell.basis if several[cell.metric] > 1 else (),
         )
 
+    # A dict keeps the order of the cells, which is the order of the columns: published.json first, then headlines.
     columns = tuple(dict.fromkeys(column(cell) for cell in cells))
     rows = dict.fromkeys(cell.row for cell in cells)
+    # Of two cells of one row and column, the first counts: a paper may print a number in two tables.
     placed: dict[tuple[BoardRow, Column], BoardCell] = {}
     for cell in cells:
         placed.setdefault((cell.row, column(cell)), cell)
@@ -234,7 +236,10 @@ def _merged(lines: Sequence[Line]) -> list[Line]:
     joined: list[Line] = []
     for line in lines:
         for index, earlier in enumerate(joined):
-            if _same_run(earlier.row, line.row) and _agree(earlier.cells, line.cells):
+            published = earlier.row.source == line.row.source == "published"
+            same_run = published and replace(earlier.row, printed_in=()) == replace(line.row, printed_in=())
+            pairs = [(old, new) for old, new in zip(earlier.cells, line.cells, strict=True) if old and new]
+            if same_run and all(old.value == new.value for old, new in pairs):
                 row = replace(earlier.row, printed_in=(*earlier.row.printed_in, *line.row.printed_in))
                 cells = tuple(old or new for old, new in zip(earlier.cells, line.cells, strict=True))
                 joined[index] = Line(row, cells)
@@ -242,15 +247,6 @@ def _merged(lines: Sequence[Line]) -> list[Line]:
         else:
             joined.append(line)
     return joined
-
-
-def _same_run(row: BoardRow, other: BoardRow) -> bool:
-    return row.source == other.source == "published" and replace(row, printed_in=()) == replace(other, printed_in=())
-
-
-def _agree(cells: Sequence[BoardCell | None], others: Sequence[BoardCell | None]) -> bool:
-    pairs = zip(cells, others, strict=True)
-    return all(cell is None or other is None or cell.value == other.value for cell, other in pairs)
 
 
 def _identity(cell: BoardCell) -> tuple[object, ...]:
