@@ -5,7 +5,7 @@ gives the rows. Both have the fields of `Metric`, where each is described.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from harness.metrics.metric import EmptyCases, Floats, LineKind, Metric, Outcome, Parameter, Resource, Stats
@@ -39,13 +39,13 @@ class _Fields:
     empty: EmptyCases | None = None
     source: str | None = None
 
-    def said(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """Return the fields of `Metric` that are set here."""
         found = ((field.name, getattr(self, field.name)) for field in fields(_Fields))
         return {name: value for name, value in found if value is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Protocol(_Fields):
     """One row of the table.
 
@@ -55,7 +55,7 @@ class Protocol(_Fields):
     """
 
     name: str
-    version: int
+    version: int = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Family(_Fields):
     """What all protocols of one metric share, and the protocols in the order of the table.
 
     Attributes:
-        name: As in task files.
+        name: As in task files; also the name of the only value, unless `values` says otherwise.
         protocols: At least one.
     """
 
@@ -72,7 +72,9 @@ class Family(_Fields):
 
     def rows(self) -> tuple[Metric, ...]:
         """Return one `Metric` per protocol."""
-        return tuple(
-            Metric(name=self.name, protocol=protocol.name, version=protocol.version, **(self.said() | protocol.said()))
-            for protocol in self.protocols
-        )
+        return tuple(self.row(protocol) for protocol in self.protocols)
+
+    def row(self, protocol: Protocol) -> Metric:
+        """Return the row of one protocol, which need not be among `protocols`: another module may add its own."""
+        fields_of_row = {"values": (self.name,)} | self.given() | protocol.given()
+        return Metric(name=self.name, protocol=protocol.name, version=protocol.version, **fields_of_row)

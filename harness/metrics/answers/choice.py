@@ -1,11 +1,13 @@
 """Accuracy on questions with options: one row per rule of reading the chosen option out of a prediction."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from random import Random
 
 from harness.errors import DataError
 from harness.metrics.answers.closed import mmmu_open, mmmu_open_ceiling
-from harness.metrics.metric import EmptyCase, EmptyCases, Metric, Outcome, Pair, Parameter
+from harness.metrics.family import Family, Protocol
+from harness.metrics.metric import EmptyCases, Metric, Outcome, Pair, Parameter, Stats
 from harness.metrics.ratios import MISS, UNCOUNTED, ratio
 from harness.records import Prediction, Sample
 from harness.text.choices.medevalkit import medevalkit
@@ -51,6 +53,7 @@ Score = Callable[[Sample, Prediction], Outcome]
 
 _MMMU_SEED = 42  # MMMU, eval_utils.py
 _EMPTY_TARGET = "An empty target: no option is the right one."
+_EMPTY = EmptyCases(prediction="unparsed", target="undefined", both="undefined", note=_EMPTY_TARGET)
 _MMMU_READING = (
     "Read by the first of: a letter in round brackets; one between blanks; an option's text in a reply of more than "
     "five words. Of several the last counts. Without options: as mmmu_open."
@@ -178,65 +181,29 @@ def _is_open(sample: Sample) -> bool:
     return not sample.choices and bool(sample.target.answers)
 
 
-def _has_text_or_is_open(sample: Sample) -> bool:
-    return _is_open(sample) or _has_text(sample)
-
-
-def _mmmu_best(sample: Sample) -> float:
-    return mmmu_open_ceiling(sample) if _is_open(sample) else 1.0
-
-
 def _is_unread(sample: Sample, text: str) -> bool:
     return right_text(sample) is not None and mmmu(text, sample.choices).letter is None
 
 
-def _has_text(sample: Sample) -> bool:
-    return right_text(sample) is not None
+def _ceiling(sample: Sample) -> float | None:
+    return None if right_text(sample) is None else 1.0
 
 
-def _has_text_or_answer(sample: Sample) -> bool:
-    return bool(sample.target.answers) or _has_text(sample)
+def _mmmu_ceiling(sample: Sample) -> float | None:
+    return mmmu_open_ceiling(sample) if _is_open(sample) else _ceiling(sample)
 
 
-def _has_letter(sample: Sample) -> bool:
-    return sample.target.choice is not None
+def _medplib_ceiling(sample: Sample) -> float | None:
+    return 1.0 if sample.target.answers else _ceiling(sample)
 
 
-def _row(
-    protocol: str,
-    score: Callable[..., Outcome],
-    summary: str,
-    *,
-    formula: str,
-    empty: EmptyCase,
-    source: str,
-    note: str = "",
-    is_defined: Callable[[Sample], bool] = _has_text,
-    best: Callable[[Sample], float] = lambda _: 1.0,
-    parameters: tuple[Parameter, ...] = (),
-    prepare: Callable[[Iterable[Pair]], Score] | None = None,
-) -> Metric:
-    return Metric(
-        name="choice_accuracy",
-        protocol=protocol,
-        version=1,
-        values=("choice_accuracy",),
-        stats=("hits", "samples"),
-        line="choice",
-        suits=frozenset({"choice"}),
-        score=score,
-        combine=ratio,
-        worst=lambda sample: MISS if is_defined(sample) else UNCOUNTED,
-        ceiling=lambda sample: best(sample) if is_defined(sample) else None,
-        prepare=prepare,
-        parameters=parameters,
-        summary=summary,
-        formula=formula,
-        empty=EmptyCases(
-            prediction=empty, target="undefined", both="undefined", note=f"{_EMPTY_TARGET} {note}".strip()
-        ),
-        source=source,
-    )
+def _m3d_ceiling(sample: Sample) -> float | None:
+    return None if sample.target.choice is None else 1.0
+
+
+def _worst_below(ceiling: Callable[[Sample], float | None]) -> Callable[[Sample], Stats]:
+    """Return the `worst` of a protocol: a miss, unless its ceiling says that no reply to the sample has a value."""
+    return lambda sample: UNCOUNTED if ceiling(sample) is None else MISS
 
 
 _NORMALISE = Parameter(
@@ -246,113 +213,146 @@ _NORMALISE = Parameter(
     choices=("mean", "sum"),
 )
 
-METRICS: tuple[Metric, ...] = (
-    _row(
-        "strict-letter",
-        _by_reading(strict_letter, same_text),
-        "Share of right options: letters that exist and option texts only, never a guess; compared by option text.",
-        formula="1 if the option read has the right option's text. Read by the first of: the whole reply is a letter; "
-        "it begins with one and a mark; answer or option, then a letter; it equals one option's text.",
-        empty="unparsed",
-        source="ours",
-    ),
-    _row(
-        "exact",
-        _by_reading(exact, same_text),
-        "Share of right options; a reply is an option's letter or text to the character, or it is not read.",
-        formula="1 if the option whose letter or text the trimmed reply equals has the right option's text.",
-        empty="unparsed",
-        source="ours",
-    ),
-    _row(
-        "medplib",
-        medplib_score,
-        "Share of replies equal to the right option's text after MedPLIB's normaliser; letters are wrong.",
-        formula="1 if reply and right option's text are equal, each normalised once.",
-        empty=0.0,
-        note="A text that normalises to nothing, such as an article, equals the empty reply.",
-        source="cal_metric_omniMedVQA of MedPLIB, arXiv:2412.09278",
-        is_defined=_has_text_or_answer,
-    ),
-    _row(
-        "omnimedvqa-qa",
-        _by_reading(omnimedvqa, same_text),
-        "Share of replies most like the right option by difflib, as OmniMedVQA's question-answering score.",
-        formula="1 if the option of the largest difflib ratio with the reply, of equals the first, has the right text.",
-        empty="unparsed",
-        source="question-answering score of OmniMedVQA, arXiv:2402.09181; github.com/OpenGVLab/Multi-Modality-Arena",
-    ),
-    _row(
-        "omnimedvqa-prefix",
-        prefix_score,
-        "Share of samples whose right option has the lowest NLL as a continuation, as OmniMedVQA's prefix score.",
-        formula="1 if the option of the least NLL, of equals the first, has the right option's text.",
-        empty="unparsed",
-        note="Empty: no likelihoods.",
-        source="prefix-based score of OmniMedVQA, arXiv:2402.09181; github.com/OpenGVLab/Multi-Modality-Arena",
-        parameters=(_NORMALISE,),
-    ),
-    _row(
-        "huatuo",
-        _by_reading(huatuo, first_letter_of_text),
-        "Share of right letters as HuatuoGPT-Vision's matcher reads them: the first lone a-n, option text, likeness.",
-        formula="1 if the letter read, in its case, is that of the first option with the right text. Read by the "
-        "first of: a lone letter a to n; the option text that occurs last; the option most alike, of equals the last.",
-        empty="varies",
-        note="An empty reply is read as the last option.",
-        source="scorer.py of github.com/FreedomIntelligence/HuatuoGPT-Vision (2025-01), handed the options",
-    ),
-    _row(
-        "medevalkit",
-        _by_reading(medevalkit, same_letter),
-        "Share of right letters as MedEvalKit reads them for OmniMedVQA: unwrapped letter, else likeness.",
-        formula="1 if the letter read is the right one. Read by the first of: what is left of the unwrapped reply is a "
-        "letter; the option, written as a. text, that is most like it, of equals the first.",
-        empty="varies",
-        note="An empty reply is read as the first option.",
-        source="utils/utils.py of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b)",
-    ),
-    _row(
-        "vlmevalkit",
-        _by_reading(vlmevalkit, same_letter),
-        "Share of right letters as VLMEvalKit reads them without a judge.",
-        formula="1 if the letter read is the right one. Read by the first of: the only option letter, among the last "
-        "four words; a letter behind answer is; the only option text in a short reply.",
-        empty="unparsed",
-        source="vlmeval/utils/matching_util.py of github.com/open-compass/VLMEvalKit (e8e78f0)",
-    ),
-    _row(
-        "mmmu",
-        mmmu_score,
-        "Share of right letters as MMMU reads them, unread replies drawn at random with its seed 42 in sample order.",
-        formula=f"1 if the letter read, or for an unread reply the one drawn, is the right one. {_MMMU_READING}",
-        empty="varies",
-        note="An empty reply is given an option by the draw.",
-        source=_MMMU_SOURCE,
-        is_defined=_has_text_or_is_open,
-        best=_mmmu_best,
-        prepare=mmmu_prepare,
-    ),
-    _row(
-        "mmmu-no-random",
-        _mmmu_no_random,
-        "Share of right letters as MMMU reads them, unread replies wrong in place of drawn at random.",
-        formula=f"1 if the letter read is the right one. {_MMMU_READING}",
-        empty="unparsed",
-        source=_MMMU_SOURCE,
-        is_defined=_has_text_or_is_open,
-        best=_mmmu_best,
-    ),
-    _row(
-        "m3d",
-        m3d_score,
-        "Share of replies that hold the right letter and a full stop, as M3D scores closed questions.",
-        formula="1 if the right letter and a full stop stand anywhere in the reply, case and all.",
-        empty=0.0,
-        source="Bench/eval/eval_vqa.py of M3D, arXiv:2404.00578",
-        is_defined=_has_letter,
+CHOICE_ACCURACY = Family(
+    name="choice_accuracy",
+    stats=("hits", "samples"),
+    line="choice",
+    suits=frozenset({"choice"}),
+    combine=ratio,
+    worst=_worst_below(_ceiling),
+    ceiling=_ceiling,
+    empty=_EMPTY,
+    protocols=(
+        Protocol(
+            "strict-letter",
+            version=1,
+            score=_by_reading(strict_letter, same_text),
+            summary="Share of right options: letters that exist and option texts only, never a guess; compared by "
+            "option text.",
+            formula="1 if the option read has the right option's text. Read by the first of: the whole reply is a "
+            "letter; it begins with one and a mark; answer or option, then a letter; it equals one option's text.",
+            source="ours",
+        ),
+        Protocol(
+            "exact",
+            version=1,
+            score=_by_reading(exact, same_text),
+            summary="Share of right options; a reply is an option's letter or text to the character, or it is not "
+            "read.",
+            formula="1 if the option whose letter or text the trimmed reply equals has the right option's text.",
+            source="ours",
+        ),
+        Protocol(
+            "medplib",
+            version=1,
+            score=medplib_score,
+            worst=_worst_below(_medplib_ceiling),
+            ceiling=_medplib_ceiling,
+            summary="Share of replies equal to the right option's text after MedPLIB's normaliser; letters are wrong.",
+            formula="1 if reply and right option's text are equal, each normalised once.",
+            empty=replace(
+                _EMPTY,
+                prediction=0.0,
+                note=f"{_EMPTY_TARGET} A text that normalises to nothing, such as an article, equals the empty reply.",
+            ),
+            source="cal_metric_omniMedVQA of MedPLIB, arXiv:2412.09278",
+        ),
+        Protocol(
+            "omnimedvqa-qa",
+            version=1,
+            score=_by_reading(omnimedvqa, same_text),
+            summary="Share of replies most like the right option by difflib, as OmniMedVQA's question-answering score.",
+            formula="1 if the option of the largest difflib ratio with the reply, of equals the first, has the right "
+            "text.",
+            source="question-answering score of OmniMedVQA, arXiv:2402.09181; "
+            "github.com/OpenGVLab/Multi-Modality-Arena",
+        ),
+        Protocol(
+            "omnimedvqa-prefix",
+            version=1,
+            score=prefix_score,
+            parameters=(_NORMALISE,),
+            summary="Share of samples whose right option has the lowest NLL as a continuation, as OmniMedVQA's prefix "
+            "score.",
+            formula="1 if the option of the least NLL, of equals the first, has the right option's text.",
+            empty=replace(_EMPTY, note=f"{_EMPTY_TARGET} Empty: no likelihoods."),
+            source="prefix-based score of OmniMedVQA, arXiv:2402.09181; github.com/OpenGVLab/Multi-Modality-Arena",
+        ),
+        Protocol(
+            "huatuo",
+            version=1,
+            score=_by_reading(huatuo, first_letter_of_text),
+            summary="Share of right letters as HuatuoGPT-Vision's matcher reads them: the first lone a-n, option text, "
+            "likeness.",
+            formula="1 if the letter read, in its case, is that of the first option with the right text. Read by the "
+            "first of: a lone letter a to n; the option text that occurs last; the option most alike, of equals the "
+            "last.",
+            empty=replace(
+                _EMPTY, prediction="varies", note=f"{_EMPTY_TARGET} An empty reply is read as the last option."
+            ),
+            source="scorer.py of github.com/FreedomIntelligence/HuatuoGPT-Vision (2025-01), handed the options",
+        ),
+        Protocol(
+            "medevalkit",
+            version=1,
+            score=_by_reading(medevalkit, same_letter),
+            summary="Share of right letters as MedEvalKit reads them for OmniMedVQA: unwrapped letter, else likeness.",
+            formula="1 if the letter read is the right one. Read by the first of: what is left of the unwrapped reply "
+            "is a letter; the option, written as a. text, that is most like it, of equals the first.",
+            empty=replace(
+                _EMPTY, prediction="varies", note=f"{_EMPTY_TARGET} An empty reply is read as the first option."
+            ),
+            source="utils/utils.py of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b)",
+        ),
+        Protocol(
+            "vlmevalkit",
+            version=1,
+            score=_by_reading(vlmevalkit, same_letter),
+            summary="Share of right letters as VLMEvalKit reads them without a judge.",
+            formula="1 if the letter read is the right one. Read by the first of: the only option letter, among the "
+            "last four words; a letter behind answer is; the only option text in a short reply.",
+            source="vlmeval/utils/matching_util.py of github.com/open-compass/VLMEvalKit (e8e78f0)",
+        ),
+        Protocol(
+            "mmmu",
+            version=1,
+            score=mmmu_score,
+            prepare=mmmu_prepare,
+            worst=_worst_below(_mmmu_ceiling),
+            ceiling=_mmmu_ceiling,
+            summary="Share of right letters as MMMU reads them, unread replies drawn at random with its seed 42 in "
+            "sample order.",
+            formula=f"1 if the letter read, or for an unread reply the one drawn, is the right one. {_MMMU_READING}",
+            empty=replace(
+                _EMPTY, prediction="varies", note=f"{_EMPTY_TARGET} An empty reply is given an option by the draw."
+            ),
+            source=_MMMU_SOURCE,
+        ),
+        Protocol(
+            "mmmu-no-random",
+            version=1,
+            score=_mmmu_no_random,
+            worst=_worst_below(_mmmu_ceiling),
+            ceiling=_mmmu_ceiling,
+            summary="Share of right letters as MMMU reads them, unread replies wrong in place of drawn at random.",
+            formula=f"1 if the letter read is the right one. {_MMMU_READING}",
+            source=_MMMU_SOURCE,
+        ),
+        Protocol(
+            "m3d",
+            version=1,
+            score=m3d_score,
+            worst=_worst_below(_m3d_ceiling),
+            ceiling=_m3d_ceiling,
+            summary="Share of replies that hold the right letter and a full stop, as M3D scores closed questions.",
+            formula="1 if the right letter and a full stop stand anywhere in the reply, case and all.",
+            empty=replace(_EMPTY, prediction=0.0),
+            source="Bench/eval/eval_vqa.py of M3D, arXiv:2404.00578",
+        ),
     ),
 )
+
+METRICS: tuple[Metric, ...] = CHOICE_ACCURACY.rows()
 
 
 def reply(prediction: Prediction) -> str:

@@ -1,7 +1,9 @@
 """Short answers as released code compares them: MedEvalKit's closed questions, MMMU's open ones."""
 
-from collections.abc import Callable
+from dataclasses import replace
 
+from harness.metrics.answers.short_answer import VQA_ACCURACY, VQA_EMPTY
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Metric, Outcome
 from harness.metrics.ratios import miss_if_answered, ratio
 from harness.records import Prediction, Sample
@@ -37,72 +39,54 @@ def mmmu_open(sample: Sample, prediction: Prediction) -> Outcome:
     return Outcome("ok", (float(found is not None), 1.0), {"rule": rule, "candidates": list(map(str, candidates))})
 
 
-def _closed_ceiling(sample: Sample) -> float:
-    return float(not set(sample.target.answers[0]) & {".", "\n"})
+def _closed_ceiling(sample: Sample) -> float | None:
+    return float(not set(sample.target.answers[0]) & {".", "\n"}) if sample.target.answers else None
 
 
-def mmmu_open_ceiling(sample: Sample) -> float:
-    """Return 0 where no reply can be right: after a key, such as the "is " of "stenosis left", too little is left."""
+def mmmu_open_ceiling(sample: Sample) -> float | None:
+    """Return 1, or 0 where no reply can be right: after a key, as "is " in "stenosis left", too little is left.
+
+    None if there is no answer to compare with.
+    """
     answers = sample.target.answers
+    if not answers:
+        return None
     replies = (form for answer in answers for form in (answer, f"is {answer}\n."))
     return float(any(mmmu_match(mmmu_candidates(reply), answers) is not None for reply in replies))
 
 
-def _row(
-    name: str,
-    protocol: str,
-    score: Callable[[Sample, Prediction], Outcome],
-    ceiling: Callable[[Sample], float],
-    summary: str,
-    *,
-    formula: str,
-    empty: EmptyCases,
-    source: str,
-) -> Metric:
-    return Metric(
-        name=name,
-        protocol=protocol,
-        version=1,
-        values=(name,),
-        stats=("hits", "samples"),
-        line="text",
-        suits=frozenset({"text"}),
-        score=score,
-        combine=ratio,
-        worst=miss_if_answered,
-        ceiling=lambda sample: ceiling(sample) if sample.target.answers else None,
-        summary=summary,
-        formula=formula,
-        empty=empty,
-        source=source,
-    )
+_MEDEVALKIT_CLOSED = Protocol(
+    "medevalkit-closed",
+    version=1,
+    score=medevalkit_closed,
+    ceiling=_closed_ceiling,
+    summary="Share of replies equal to the first answer once MedEvalKit has taken them out of their wrapping.",
+    formula="1 if the unwrapped reply, without line ends and full stops, equals the first answer in lower case.",
+    empty=replace(VQA_EMPTY, note="An answer that holds a full stop is never met."),
+    source="judge_close_end_vqa of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b)",
+)
 
-
-METRICS: tuple[Metric, ...] = (
-    _row(
-        "vqa_accuracy",
-        "medevalkit-closed",
-        medevalkit_closed,
-        _closed_ceiling,
-        "Share of replies equal to the first answer once MedEvalKit has taken them out of their wrapping.",
-        formula="1 if the unwrapped reply, without line ends and full stops, equals the first answer in lower case.",
-        empty=EmptyCases(
-            prediction=0.0,
-            target=0.0,
-            both=1.0,
-            note="An answer that holds a full stop is never met.",
+MMMU_OPEN = Family(
+    name="mmmu_open",
+    stats=("hits", "samples"),
+    line="text",
+    suits=frozenset({"text"}),
+    combine=ratio,
+    worst=miss_if_answered,
+    protocols=(
+        Protocol(
+            "mmmu",
+            version=1,
+            score=mmmu_open,
+            ceiling=mmmu_open_ceiling,
+            summary="Share of open replies whose key parts hold an answer's text or equal its number, as MMMU scores "
+            "them.",
+            formula="1 if a key part of the reply holds an answer's text, or a number in it equals an answer's to two "
+            "decimals.",
+            empty=EmptyCases(prediction=0.0, target=1.0, both=1.0, note="Every text holds an empty answer."),
+            source="parse_open_response and eval_open of github.com/MMMU-Benchmark/MMMU",
         ),
-        source="judge_close_end_vqa of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b)",
-    ),
-    _row(
-        "mmmu_open",
-        "mmmu",
-        mmmu_open,
-        mmmu_open_ceiling,
-        "Share of open replies whose key parts hold an answer's text or equal its number, as MMMU scores them.",
-        formula="1 if a key part of the reply holds an answer's text, or a number in it equals an answer's to two "
-        "decimals.",
-        empty=EmptyCases(prediction=0.0, target=1.0, both=1.0, note="Every text holds an empty answer."),
-        source="parse_open_response and eval_open of github.com/MMMU-Benchmark/MMMU",
     ),
 )
+
+METRICS: tuple[Metric, ...] = (VQA_ACCURACY.row(_MEDEVALKIT_CLOSED), *MMMU_OPEN.rows())

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Metric, Outcome
 from harness.metrics.ratios import MISS, ratio
 from harness.records import Prediction, Sample
@@ -50,54 +51,36 @@ def _by_points(points: Callable[[str], float | None], rule: str) -> Callable[[Sa
     return score
 
 
-def _row(
-    protocol: str,
-    points: Callable[[str], float | None],
-    rule: str,
-    summary: str,
-    *,
-    formula: str,
-    most: float | None,
-    source: str,
-) -> Metric:
-    return Metric(
-        name="judge",
-        protocol=protocol,
-        version=1,
-        values=("judge",),
-        stats=("points", "samples"),
-        line="judge",
-        suits=frozenset({"text"}),
-        score=_by_points(points, rule),
-        combine=ratio,
-        worst=lambda _: MISS,
-        ceiling=lambda _: _BEST,
-        unit="points",
-        summary=summary,
-        formula=formula,
-        range=(0.0, most),
-        empty=EmptyCases(prediction="unjudged", note="Empty: the judge's reply."),
-        source=source,
-    )
-
-
-METRICS: tuple[Metric, ...] = (
-    _row(
-        "standard",
-        standard_points,
-        "first_number_after_score",
-        "Mean of a judge's scores from 0 to 100: the first number after the word score.",
-        formula="The first whole number or decimal after the word score, case aside, clamped to 0..100.",
-        most=_BEST,
-        source="ours",
-    ),
-    _row(
-        "m3d",
-        m3d_points,
-        "score_and_decimal",
-        "Mean of a judge's scores as M3D reads them: whole numbers are not read and leave the mean.",
-        formula="The decimal of the first `Score: ` that has one, as written; a whole number is none.",
-        most=None,
-        source="Bench/eval/eval_with_llm.py of M3D, arXiv:2404.00578",
+JUDGE = Family(
+    name="judge",
+    stats=("points", "samples"),
+    line="judge",
+    suits=frozenset({"text"}),
+    combine=ratio,
+    worst=lambda _: MISS,
+    ceiling=lambda _: _BEST,
+    unit="points",
+    empty=EmptyCases(prediction="unjudged", note="Empty: the judge's reply."),
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            score=_by_points(standard_points, "first_number_after_score"),
+            summary="Mean of a judge's scores from 0 to 100: the first number after the word score.",
+            formula="The first whole number or decimal after the word score, case aside, clamped to 0..100.",
+            range=(0.0, _BEST),
+            source="ours",
+        ),
+        Protocol(
+            "m3d",
+            version=1,
+            score=_by_points(m3d_points, "score_and_decimal"),
+            summary="Mean of a judge's scores as M3D reads them: whole numbers are not read and leave the mean.",
+            formula="The decimal of the first `Score: ` that has one, as written; a whole number is none.",
+            range=(0.0, None),
+            source="Bench/eval/eval_with_llm.py of M3D, arXiv:2404.00578",
+        ),
     ),
 )
+
+METRICS: tuple[Metric, ...] = JUDGE.rows()

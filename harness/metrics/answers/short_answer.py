@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.metrics.ratios import MISS, f1_precision_recall, miss_if_answered, ratio, shares
 from harness.records import Prediction, Sample
@@ -110,88 +112,86 @@ def _medplib_tokens_ceiling(sample: Sample) -> float | None:
     return 1.0 if _medplib_words(_reference(sample)) else 0.0
 
 
-def _accuracy(
-    protocol: str, score: Callable[[Sample, Prediction], Outcome], summary: str, *, formula: str, note: str, source: str
-) -> Metric:
-    return Metric(
-        name="vqa_accuracy",
-        protocol=protocol,
-        version=1,
-        values=("vqa_accuracy",),
-        stats=("hits", "samples"),
-        line="text",
-        suits=frozenset({"text"}),
-        score=score,
-        combine=ratio,
-        worst=miss_if_answered,
-        ceiling=_accuracy_ceiling,
-        summary=summary,
-        formula=formula,
-        empty=EmptyCases(prediction=0.0, target=0.0, both=1.0, note=note),
-        source=source,
-    )
+VQA_EMPTY = EmptyCases(prediction=0.0, target=0.0, both=1.0)
+_NORMALISED_TO_NOTHING = replace(VQA_EMPTY, note="What normalises to nothing, such as an article, is empty.")
 
-
-METRICS: tuple[Metric, ...] = (
-    _accuracy(
-        "standard",
-        _standard_accuracy,
-        "Share of right answers: yes or no read from the reply's words, other answers equal after normalising.",
-        formula="First answer yes or no: 1 if the reply's words hold exactly one of the two and an answer is the same; "
-        "both or neither: unparsed. Else 1 if the normalised reply equals a normalised answer.",
-        note="Against yes or no an empty reply is unparsed.",
-        source="ours",
-    ),
-    _accuracy(
-        "vqa-v2",
-        _equality(vqa_v2_normalise),
-        "Share of replies equal to the first answer after the VQA v2 normaliser.",
-        formula="1 if reply and first answer are equal, each normalised once.",
-        note="What normalises to nothing, such as an article, is empty.",
-        source="Goyal et al., arXiv:1612.00837, evaluation code; one answer in place of ten",
-    ),
-    _accuracy(
-        "medplib",
-        _equality(medplib_normalise),
-        "Share of replies equal to the first answer after MedPLIB's normaliser, as released.",
-        formula="1 if reply and first answer are equal, each normalised once.",
-        note="What normalises to nothing, such as an article, is empty.",
-        source="VQA metrics of MedPLIB, arXiv:2412.09278",
-    ),
-    Metric(
-        name="token_prf",
-        protocol="standard",
-        version=1,
-        values=("f1", "precision", "recall"),
-        stats=("overlap", "predicted", "target"),
-        line="text",
-        suits=frozenset({"text"}),
-        score=_standard_tokens,
-        combine=_standard_tokens_combine,
-        worst=_standard_tokens_worst,
-        ceiling=_standard_tokens_ceiling,
-        summary="Words in common with the first answer, each counted as often as both sides have it.",
-        formula="c = shared words, each the lesser of its two counts; precision = c / words of the reply, "
-        "recall = c / words of the answer, F1 = 2 c / (words of both).",
-        empty=EmptyCases(prediction=0.0, target=0.0, both="undefined"),
-        source="ours; token F1 as in Rajpurkar et al., arXiv:1606.05250, with our normaliser",
-    ),
-    Metric(
-        name="token_prf",
-        protocol="medplib",
-        version=1,
-        values=("f1", "precision", "recall"),
-        stats=("tp", "fp", "fn"),
-        line="text",
-        suits=frozenset({"text"}),
-        score=_medplib_tokens,
-        combine=_medplib_tokens_combine,
-        worst=_medplib_tokens_worst,
-        ceiling=_medplib_tokens_ceiling,
-        summary="Words in common with the first answer as MedPLIB counts them: no clipping.",
-        formula="tp = words of the reply that the answer has, fp = its others, fn = words of the answer that the "
-        "reply lacks; P = tp / (tp + fp), R = tp / (tp + fn), F1 = 2 P R / (P + R). Both texts are normalised twice.",
-        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
-        source="open-ended metrics of MedPLIB, arXiv:2412.09278",
+VQA_ACCURACY = Family(
+    name="vqa_accuracy",
+    stats=("hits", "samples"),
+    line="text",
+    suits=frozenset({"text"}),
+    combine=ratio,
+    worst=miss_if_answered,
+    ceiling=_accuracy_ceiling,
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            score=_standard_accuracy,
+            summary="Share of right answers: yes or no read from the reply's words, other answers equal after "
+            "normalising.",
+            formula="First answer yes or no: 1 if the reply's words hold exactly one of the two and an answer is the "
+            "same; both or neither: unparsed. Else 1 if the normalised reply equals a normalised answer.",
+            empty=replace(VQA_EMPTY, note="Against yes or no an empty reply is unparsed."),
+            source="ours",
+        ),
+        Protocol(
+            "vqa-v2",
+            version=1,
+            score=_equality(vqa_v2_normalise),
+            summary="Share of replies equal to the first answer after the VQA v2 normaliser.",
+            formula="1 if reply and first answer are equal, each normalised once.",
+            empty=_NORMALISED_TO_NOTHING,
+            source="Goyal et al., arXiv:1612.00837, evaluation code; one answer in place of ten",
+        ),
+        Protocol(
+            "medplib",
+            version=1,
+            score=_equality(medplib_normalise),
+            summary="Share of replies equal to the first answer after MedPLIB's normaliser, as released.",
+            formula="1 if reply and first answer are equal, each normalised once.",
+            empty=_NORMALISED_TO_NOTHING,
+            source="VQA metrics of MedPLIB, arXiv:2412.09278",
+        ),
     ),
 )
+
+TOKEN_PRF = Family(
+    name="token_prf",
+    values=("f1", "precision", "recall"),
+    line="text",
+    suits=frozenset({"text"}),
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            stats=("overlap", "predicted", "target"),
+            score=_standard_tokens,
+            combine=_standard_tokens_combine,
+            worst=_standard_tokens_worst,
+            ceiling=_standard_tokens_ceiling,
+            summary="Words in common with the first answer, each counted as often as both sides have it.",
+            formula="c = shared words, each the lesser of its two counts; precision = c / words of the reply, "
+            "recall = c / words of the answer, F1 = 2 c / (words of both).",
+            empty=EmptyCases(prediction=0.0, target=0.0, both="undefined"),
+            source="ours; token F1 as in Rajpurkar et al., arXiv:1606.05250, with our normaliser",
+        ),
+        Protocol(
+            "medplib",
+            version=1,
+            stats=("tp", "fp", "fn"),
+            score=_medplib_tokens,
+            combine=_medplib_tokens_combine,
+            worst=_medplib_tokens_worst,
+            ceiling=_medplib_tokens_ceiling,
+            summary="Words in common with the first answer as MedPLIB counts them: no clipping.",
+            formula="tp = words of the reply that the answer has, fp = its others, fn = words of the answer that the "
+            "reply lacks; P = tp / (tp + fp), R = tp / (tp + fn), F1 = 2 P R / (P + R). Both texts are normalised "
+            "twice.",
+            empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
+            source="open-ended metrics of MedPLIB, arXiv:2412.09278",
+        ),
+    ),
+)
+
+METRICS: tuple[Metric, ...] = (*VQA_ACCURACY.rows(), *TOKEN_PRF.rows())

@@ -9,14 +9,8 @@ from typing import Any
 import numpy as np
 
 from harness.errors import ModelError
-from harness.metrics.grounding.mask_to_entity import (
-    RECALL_EMPTY,
-    RECALL_FORMULA,
-    glamm_recall,
-    recall_ceiling,
-    recall_combine,
-    recall_worst,
-)
+from harness.metrics.family import Protocol
+from harness.metrics.grounding.mask_to_entity import GLAMM_RECALL, glamm_recall
 from harness.metrics.metric import Floats, Metric, Missing, Outcome, Parameter, Resource
 from harness.metrics.reports import bert_encoder
 from harness.records import Json, Prediction, Sample
@@ -95,31 +89,20 @@ def describe(parameters: Mapping[str, Json]) -> Mapping[str, Json]:
     return {name: found[name] for name in ("model", "digest", "transformers") if name in found}
 
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        name="glamm_recall",
-        protocol="bert",
-        version=1,
-        values=("glamm_recall",),
-        stats=("matches", "targets"),
-        line="grounding",
-        suits=frozenset({"grounded_text"}),
-        score=_score,
-        combine=recall_combine,
-        worst=recall_worst,
-        ceiling=recall_ceiling,
-        corpus=True,
-        parameters=(
-            Parameter(
-                name="model",
-                default=DEFAULT_MODEL,
-                summary="A folder, or a hub name that is in the local cache; nothing is downloaded.",
-            ),
+_BERT = Protocol(
+    "bert",
+    version=1,
+    score=_score,
+    parameters=(
+        Parameter(
+            name="model",
+            default=DEFAULT_MODEL,
+            summary="A folder, or a hub name that is in the local cache; nothing is downloaded.",
         ),
-        resource=Resource(name="phrase model", missing=missing, describe=describe),
-        summary="GLaMM's recall as released: IoU 0.5 and a BERT cosine of 0.5; the search stops early.",
-        formula=RECALL_FORMULA,
-        empty=RECALL_EMPTY,
-        source="eval/gcg/evaluate.py of github.com/mbzuai-oryx/groundingLMM",
     ),
+    resource=Resource(name="phrase model", missing=missing, describe=describe),
+    summary="GLaMM's recall as released: IoU 0.5 and a BERT cosine of 0.5; the search stops early.",
+    source="eval/gcg/evaluate.py of github.com/mbzuai-oryx/groundingLMM",
 )
+
+METRICS: tuple[Metric, ...] = (GLAMM_RECALL.row(_BERT),)

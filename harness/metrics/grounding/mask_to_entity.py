@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.imaging import masks
+from harness.metrics.family import Family, Protocol
 from harness.metrics.instances.matching import best_matching, iou_table, target_entities, target_masks
 from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Parameter, Stats
 from harness.metrics.ratios import f1_precision_recall, ratio, shares
@@ -18,8 +19,6 @@ from harness.text.grounded_text import normalise_name
 
 _SUITS = frozenset({"grounded_text"})
 _HALF = 0.5
-RECALL_FORMULA = "pairs of IoU 0.5 or more and like names, largest IoU first until one fails / target names."
-RECALL_EMPTY = EmptyCases(prediction=0.0, target=0.0, both=0.0, note="Empty: no entity.")
 
 Similarity = Callable[[str, str], float]
 """How alike a target's name and a predicted one are; GLaMM asks for 0.5."""
@@ -198,96 +197,101 @@ def _hallucination_ceiling(sample: Sample) -> float | None:
 # --- the table
 
 
-def _entity_row(protocol: str, *, inclusive: bool, summary: str, source: str) -> Metric:
-    return Metric(
-        name="mask_to_entity_f1",
-        protocol=protocol,
-        version=1,
-        values=(
-            "f1",
-            "precision",
-            "recall",
-            "n_correct",
-            "n_predicted",
-            "n_target",
-            "micro_f1",
-            "micro_precision",
-            "micro_recall",
+MASK_TO_ENTITY_F1 = Family(
+    name="mask_to_entity_f1",
+    values=(
+        "f1",
+        "precision",
+        "recall",
+        "n_correct",
+        "n_predicted",
+        "n_target",
+        "micro_f1",
+        "micro_precision",
+        "micro_recall",
+    ),
+    stats=("n_correct", "n_predicted", "n_target", "f1", "precision", "recall", "samples"),
+    line="grounding",
+    suits=_SUITS,
+    combine=_entity_combine,
+    worst=_entity_worst,
+    ceiling=_entity_ceiling,
+    corpus=True,
+    parameters=(
+        Parameter(
+            name="mode",
+            default="all",
+            choices=("all", "loc"),
+            summary="all: every entity counts; loc: only entities whose name stands on both sides.",
         ),
-        stats=("n_correct", "n_predicted", "n_target", "f1", "precision", "recall", "samples"),
-        line="grounding",
-        suits=_SUITS,
-        score=_entity_f1(inclusive=inclusive),
-        combine=_entity_combine,
-        worst=_entity_worst,
-        ceiling=_entity_ceiling,
-        corpus=True,
-        parameters=(
-            Parameter(
-                name="mode",
-                default="all",
-                choices=("all", "loc"),
-                summary="all: every entity counts; loc: only entities whose name stands on both sides.",
-            ),
-            Parameter(
-                name="count_stray", default=False, summary="Whether a mask at no entity counts as a prediction (all)."
-            ),
+        Parameter(
+            name="count_stray", default=False, summary="Whether a mask at no entity counts as a prediction (all)."
         ),
-        summary=summary,
-        formula="c = pairs of equal normalised name and IoU 0.5, matched one to one; P = c / predicted entities, "
-        "R = c / target entities, F1 = 2 P R / (P + R); means over samples, and micro_ from summed counts.",
-        empty=EmptyCases(prediction=0.0, target=0.0, both="undefined", note="Empty: no entity."),
-        source=source,
-    )
-
-
-METRICS: tuple[Metric, ...] = (
-    _entity_row(
-        "mimo",
-        inclusive=True,
-        summary="F1 of entities whose name is equal and whose mask reaches IoU 0.5: mean over samples, and over all.",
-        source="MIMO, arXiv:2510.10011, appendix D.1; threshold, names and matching are ours where it is silent",
     ),
-    _entity_row(
-        "strict",
-        inclusive=False,
-        summary="As `mimo`, but a mask must lie above IoU 0.5, as in Grounded Video Description.",
-        source="as `mimo`; threshold of Zhou et al., arXiv:1812.06587",
-    ),
-    Metric(
-        name="glamm_recall",
-        protocol="exact-name",
-        version=1,
-        values=("glamm_recall",),
-        stats=("matches", "targets"),
-        line="grounding",
-        suits=_SUITS,
-        score=_exact_recall,
-        combine=recall_combine,
-        worst=recall_worst,
-        ceiling=recall_ceiling,
-        corpus=True,
-        summary="GLaMM's recall as released, its text similarity replaced by equal names; the search stops early.",
-        formula=RECALL_FORMULA,
-        empty=RECALL_EMPTY,
-        source="eval/gcg/evaluate.py of github.com/mbzuai-oryx/groundingLMM, names compared as ours",
-    ),
-    Metric(
-        name="hallucination",
-        protocol="standard",
-        version=1,
-        values=("hallucination",),
-        stats=("hallucinated", "entities"),
-        line="grounding",
-        suits=_SUITS,
-        score=_hallucination,
-        combine=ratio,
-        worst=_hallucination_worst,
-        ceiling=_hallucination_ceiling,
-        higher_is_better=False,
-        summary="Share of predicted entities that are grounded though the target does not name them.",
-        formula="predicted entities with a mask and a name that no target entity has / predicted entities.",
-        empty=EmptyCases(prediction="undefined", target=1.0, both="undefined", note="Empty: no entity."),
-        source="ours",
+    formula="c = pairs of equal normalised name and IoU 0.5, matched one to one; P = c / predicted entities, "
+    "R = c / target entities, F1 = 2 P R / (P + R); means over samples, and micro_ from summed counts.",
+    empty=EmptyCases(prediction=0.0, target=0.0, both="undefined", note="Empty: no entity."),
+    protocols=(
+        Protocol(
+            "mimo",
+            version=1,
+            score=_entity_f1(inclusive=True),
+            summary="F1 of entities whose name is equal and whose mask reaches IoU 0.5: mean over samples, and over "
+            "all.",
+            source="MIMO, arXiv:2510.10011, appendix D.1; threshold, names and matching are ours where it is silent",
+        ),
+        Protocol(
+            "strict",
+            version=1,
+            score=_entity_f1(inclusive=False),
+            summary="As `mimo`, but a mask must lie above IoU 0.5, as in Grounded Video Description.",
+            source="as `mimo`; threshold of Zhou et al., arXiv:1812.06587",
+        ),
     ),
 )
+
+GLAMM_RECALL = Family(
+    name="glamm_recall",
+    stats=("matches", "targets"),
+    line="grounding",
+    suits=_SUITS,
+    combine=recall_combine,
+    worst=recall_worst,
+    ceiling=recall_ceiling,
+    corpus=True,
+    formula="pairs of IoU 0.5 or more and like names, largest IoU first until one fails / target names.",
+    empty=EmptyCases(prediction=0.0, target=0.0, both=0.0, note="Empty: no entity."),
+    protocols=(
+        Protocol(
+            "exact-name",
+            version=1,
+            score=_exact_recall,
+            summary="GLaMM's recall as released, its text similarity replaced by equal names; the search stops early.",
+            source="eval/gcg/evaluate.py of github.com/mbzuai-oryx/groundingLMM, names compared as ours",
+        ),
+    ),
+)
+
+HALLUCINATION = Family(
+    name="hallucination",
+    line="grounding",
+    suits=_SUITS,
+    higher_is_better=False,
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            stats=("hallucinated", "entities"),
+            score=_hallucination,
+            combine=ratio,
+            worst=_hallucination_worst,
+            ceiling=_hallucination_ceiling,
+            summary="Share of predicted entities that are grounded though the target does not name them.",
+            formula="predicted entities with a mask and a name that no target entity has / predicted entities.",
+            empty=EmptyCases(prediction="undefined", target=1.0, both="undefined", note="Empty: no entity."),
+            source="ours",
+        ),
+    ),
+)
+
+METRICS: tuple[Metric, ...] = (*MASK_TO_ENTITY_F1.rows(), *GLAMM_RECALL.rows(), *HALLUCINATION.rows())

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.imaging import masks, soft_masks
+from harness.metrics.family import Family, Protocol
 from harness.metrics.instances.matching import target_entities, target_masks
 from harness.metrics.metric import EmptyCases, Metric, Outcome, Stats
 from harness.metrics.ratios import ratio
@@ -92,22 +93,25 @@ def _pointing_ceiling(sample: Sample) -> float | None:
     return 1.0 if any(masks.area(mask) for mask in target_masks(sample)) else None
 
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        name="phrase_grounding_pointing_game",
-        protocol="standard",
-        version=1,
-        values=("phrase_grounding_pointing_game",),
-        stats=("hits", "targets"),
-        line="grounding",
-        suits=frozenset({"grounded_text", "masks", "boxes"}),
-        score=_pointing_game,
-        combine=ratio,
-        worst=_pointing_worst,
-        ceiling=_pointing_ceiling,
-        summary="Share of targets whose mask holds the place that the answer points at.",
-        formula="targets whose mask holds the most probable pixel, the central pixel or the box centre / targets.",
-        empty=EmptyCases(prediction=0.0, target="undefined", both="undefined"),
-        source="Zhang et al., arXiv:1608.00507, without its margin of 15 pixels",
+POINTING_GAME = Family(
+    name="phrase_grounding_pointing_game",
+    line="grounding",
+    suits=frozenset({"grounded_text", "masks", "boxes"}),
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            stats=("hits", "targets"),
+            score=_pointing_game,
+            combine=ratio,
+            worst=_pointing_worst,
+            ceiling=_pointing_ceiling,
+            summary="Share of targets whose mask holds the place that the answer points at.",
+            formula="targets whose mask holds the most probable pixel, the central pixel or the box centre / targets.",
+            empty=EmptyCases(prediction=0.0, target="undefined", both="undefined"),
+            source="Zhang et al., arXiv:1608.00507, without its margin of 15 pixels",
+        ),
     ),
 )
+
+METRICS: tuple[Metric, ...] = POINTING_GAME.rows()

@@ -5,11 +5,12 @@ an image or of a volume.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import isfinite, prod
-from typing import Any
 
 from harness.errors import DataError
 from harness.imaging.frames import Frame, box_from_frame
+from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Metric, Outcome, Parameter, Stats
 from harness.metrics.ratios import ratio
 from harness.records import Prediction, Sample
@@ -196,72 +197,72 @@ _TEXT_FRAME = Parameter(
 )
 
 
-def _row(name: str, protocol: str, summary: str, **fields: Any) -> Metric:
-    return Metric(
-        name=name,
-        protocol=protocol,
-        version=1,
-        values=(name,),
-        line="boxes",
-        suits=frozenset({"boxes"}),
-        combine=ratio,
-        summary=summary,
-        **fields,
-    )
-
-
-METRICS: tuple[Metric, ...] = (
-    _row(
-        "rec_accuracy",
-        "standard",
-        "Share of boxes whose IoU with the target lies above the threshold.",
-        formula="1 if `rec_iou` lies above the threshold.",
-        empty=_EMPTY,
-        source="Kazemzadeh et al., EMNLP 2014; threshold of M3D, arXiv:2404.00578",
-        stats=("hits", "samples"),
-        score=_standard(_hit),
-        worst=_worst(0.0),
-        ceiling=_standard_ceiling(_hit),
-        parameters=(_THRESHOLD, _TEXT_FRAME),
-    ),
-    _row(
-        "rec_accuracy",
-        "m3d",
-        "Share of boxes in the reply's text whose intersection over enclosing box lies above the threshold.",
-        formula="1 if `rec_iou` lies above the threshold.",
-        empty=EmptyCases(prediction="unparsed", target=0.0, both=0.0, note=_EMPTY.note),
-        source=_M3D_SOURCE,
-        stats=("hits", "samples"),
-        score=_m3d(_hit),
-        worst=_worst(0.0),
-        ceiling=_m3d_ceiling(_hit),
-        parameters=(_THRESHOLD,),
-    ),
-    _row(
-        "rec_iou",
-        "standard",
-        "IoU of the predicted box with the target's, in 2-D or 3-D.",
-        formula="|P and T| / |P or T| of half-open boxes.",
-        empty=_EMPTY,
-        source="Jaccard, New Phytologist 11 (1912) 37",
-        stats=("iou", "samples"),
-        score=_standard(_iou_itself),
-        worst=_worst(0.0),
-        ceiling=_standard_ceiling(_iou_itself),
-        parameters=(_TEXT_FRAME,),
-    ),
-    _row(
-        "rec_iou",
-        "m3d",
-        "Intersection over enclosing box of the boxes in two texts, as released with M3D.",
-        formula="|P and T| / (volume of the smallest box around both + 1e-6).",
-        range=(_NO_BOX, 1.0),
-        empty=EmptyCases(prediction="unparsed", target=_NO_BOX, both=_NO_BOX, note=_EMPTY.note),
-        source=_M3D_SOURCE,
-        stats=("iou", "samples"),
-        score=_m3d(_iou_itself),
-        worst=_worst(_NO_BOX),
-        ceiling=_m3d_ceiling(_iou_itself),
-        caveat="A text without a box counts as -1.",
+REC_ACCURACY = Family(
+    name="rec_accuracy",
+    stats=("hits", "samples"),
+    line="boxes",
+    suits=frozenset({"boxes"}),
+    combine=ratio,
+    worst=_worst(0.0),
+    formula="1 if `rec_iou` lies above the threshold.",
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            score=_standard(_hit),
+            ceiling=_standard_ceiling(_hit),
+            parameters=(_THRESHOLD, _TEXT_FRAME),
+            summary="Share of boxes whose IoU with the target lies above the threshold.",
+            empty=_EMPTY,
+            source="Kazemzadeh et al., EMNLP 2014; threshold of M3D, arXiv:2404.00578",
+        ),
+        Protocol(
+            "m3d",
+            version=1,
+            score=_m3d(_hit),
+            ceiling=_m3d_ceiling(_hit),
+            parameters=(_THRESHOLD,),
+            summary="Share of boxes in the reply's text whose intersection over enclosing box lies above the "
+            "threshold.",
+            empty=replace(_EMPTY, both=0.0),
+            source=_M3D_SOURCE,
+        ),
     ),
 )
+
+REC_IOU = Family(
+    name="rec_iou",
+    stats=("iou", "samples"),
+    line="boxes",
+    suits=frozenset({"boxes"}),
+    combine=ratio,
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            score=_standard(_iou_itself),
+            worst=_worst(0.0),
+            ceiling=_standard_ceiling(_iou_itself),
+            parameters=(_TEXT_FRAME,),
+            summary="IoU of the predicted box with the target's, in 2-D or 3-D.",
+            formula="|P and T| / |P or T| of half-open boxes.",
+            empty=_EMPTY,
+            source="Jaccard, New Phytologist 11 (1912) 37",
+        ),
+        Protocol(
+            "m3d",
+            version=1,
+            score=_m3d(_iou_itself),
+            worst=_worst(_NO_BOX),
+            ceiling=_m3d_ceiling(_iou_itself),
+            caveat="A text without a box counts as -1.",
+            summary="Intersection over enclosing box of the boxes in two texts, as released with M3D.",
+            formula="|P and T| / (volume of the smallest box around both + 1e-6).",
+            range=(_NO_BOX, 1.0),
+            empty=replace(_EMPTY, target=_NO_BOX, both=_NO_BOX),
+            source=_M3D_SOURCE,
+        ),
+    ),
+)
+
+METRICS: tuple[Metric, ...] = (*REC_ACCURACY.rows(), *REC_IOU.rows())

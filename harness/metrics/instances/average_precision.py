@@ -5,10 +5,12 @@ the masks in the order of the answer.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from harness.errors import DataError
+from harness.metrics.family import Family, Protocol
 from harness.metrics.instances.matching import filled, iou_table, target_masks
 from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Mask, Prediction, Sample
@@ -145,47 +147,51 @@ def _ceiling_with_targets(sample: Sample) -> float | None:
     return average_precision(np.ones(len(filled(targets))), len(targets))
 
 
-def _precision_row(name: str, thresholds: Sequence[float], summary: str, formula: str) -> Metric:
-    return Metric(
-        name=name,
-        protocol="glamm",
-        version=1,
-        values=(name,),
-        stats=("targets",),
-        line="instances",
-        suits=frozenset({"masks", "grounded_text"}),
-        score=_detection_score(thresholds),
-        combine=_combine_detections(len(thresholds)),
-        worst=_no_detection,
-        ceiling=_ceiling_with_targets,
-        corpus=True,
-        pool=_pool_detections(len(thresholds)),
-        caveat="Masks without scores tie, and the order of samples and masks then decides the value; in simulation the "
-        "95 % interval of AP50 then held the truth in 91 to 92 % of small cohorts (docs/statistics.md).",
-        summary=summary,
-        formula=formula,
-        empty=EmptyCases(
-            prediction=0.0,
-            target="undefined",
-            both="undefined",
-            note="Of an image alone. In a corpus its masks count as false, and without any mask the value is 0.",
-        ),
-        source="Lin et al., arXiv:1405.0312; eval/gcg of github.com/mbzuai-oryx/groundingLMM; pycocotools 2.0",
-    )
-
-
-METRICS: tuple[Metric, ...] = (
-    _precision_row(
-        "ap50",
-        COCO_THRESHOLDS[:1],
-        "Average precision of all masks of a corpus at IoU 0.5, as pycocotools counts one category.",
-        "Mean over recall 0, 0.01, ... 1 of the best precision at that recall or above; best-ranked masks first, each "
-        "takes the free target it overlaps most if their IoU is 0.5 or more.",
+AP50 = Family(
+    name="ap50",
+    stats=("targets",),
+    line="instances",
+    suits=frozenset({"masks", "grounded_text"}),
+    worst=_no_detection,
+    ceiling=_ceiling_with_targets,
+    corpus=True,
+    caveat="Masks without scores tie, and the order of samples and masks then decides the value; in simulation the "
+    "95 % interval of AP50 then held the truth in 91 to 92 % of small cohorts (docs/statistics.md).",
+    empty=EmptyCases(
+        prediction=0.0,
+        target="undefined",
+        both="undefined",
+        note="Of an image alone. In a corpus its masks count as false, and without any mask the value is 0.",
     ),
-    _precision_row(
-        "ap",
-        COCO_THRESHOLDS,
-        "Mean of the average precision at IoU 0.5, 0.55, ... 0.95, as pycocotools.",
-        "Mean of `ap50` over ten thresholds in place of 0.5.",
+    source="Lin et al., arXiv:1405.0312; eval/gcg of github.com/mbzuai-oryx/groundingLMM; pycocotools 2.0",
+    protocols=(
+        Protocol(
+            "glamm",
+            version=1,
+            score=_detection_score(COCO_THRESHOLDS[:1]),
+            combine=_combine_detections(1),
+            pool=_pool_detections(1),
+            summary="Average precision of all masks of a corpus at IoU 0.5, as pycocotools counts one category.",
+            formula="Mean over recall 0, 0.01, ... 1 of the best precision at that recall or above; best-ranked masks "
+            "first, each takes the free target it overlaps most if their IoU is 0.5 or more.",
+        ),
     ),
 )
+
+AP = replace(
+    AP50,
+    name="ap",
+    protocols=(
+        Protocol(
+            "glamm",
+            version=1,
+            score=_detection_score(COCO_THRESHOLDS),
+            combine=_combine_detections(len(COCO_THRESHOLDS)),
+            pool=_pool_detections(len(COCO_THRESHOLDS)),
+            summary="Mean of the average precision at IoU 0.5, 0.55, ... 0.95, as pycocotools.",
+            formula="Mean of `ap50` over ten thresholds in place of 0.5.",
+        ),
+    ),
+)
+
+METRICS: tuple[Metric, ...] = (*AP50.rows(), *AP.rows())

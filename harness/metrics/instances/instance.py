@@ -4,13 +4,13 @@
 instance, on either side. Where the target is `absent` there is no instance to find.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.imaging import masks
 from harness.imaging.target_size import TargetSize, target_size
+from harness.metrics.family import Family, Protocol
 from harness.metrics.instances.matching import (
     best_matching,
     filled,
@@ -168,100 +168,115 @@ def _missed_image(_sample: Sample) -> Stats:
     return MISS
 
 
-def _instance_row(
-    name: str,
-    protocol: str,
-    score: Callable[[Sample, Prediction], Outcome],
-    summary: str,
-    *,
-    formula: str,
-    source: str,
-    empty: EmptyCases = _EMPTY,
-    values: tuple[str, ...] = (),
-    stats: tuple[str, ...],
-    combine: Callable[[Floats], Floats] = ratio,
-    worst: Callable[[Sample], Stats] = _missed_targets,
-    ceiling: Callable[[Sample], float | None] = _ceiling_if_filled,
-    corpus: bool = False,
-) -> Metric:
-    return Metric(
-        name=name,
-        protocol=protocol,
-        version=1,
-        values=values or (name,),
-        stats=stats,
-        line="instances",
-        suits=_SUITS,
-        score=score,
-        combine=combine,
-        worst=worst,
-        ceiling=ceiling,
-        corpus=corpus,
-        summary=summary,
-        formula=formula,
-        empty=empty,
-        source=source,
-    )
+MIOU = Family(
+    name="miou",
+    line="instances",
+    suits=_SUITS,
+    combine=ratio,
+    protocols=(
+        Protocol(
+            "glamm",
+            version=1,
+            stats=("iou", "images"),
+            score=_glamm_miou,
+            worst=_missed_image,
+            ceiling=_glamm_miou_ceiling,
+            summary="Mean IoU of greedily matched pairs, as released with GLaMM: missed targets and spurious masks "
+            "cost nothing.",
+            formula="Mean IoU of the pairs found by taking the largest IoU above 0 again and again.",
+            empty=EmptyCases(
+                prediction=0.0, target=0.0, both=0.0, note="An empty mask on both sides ends the search at once."
+            ),
+            source="eval/gcg of github.com/mbzuai-oryx/groundingLMM",
+        ),
+        Protocol(
+            "standard",
+            version=1,
+            stats=("iou", "targets"),
+            score=_standard_miou,
+            worst=_missed_targets,
+            ceiling=_ceiling_if_filled,
+            summary="Mean over targets of the IoU of the mask matched to each, one to one for the largest sum; a "
+            "missed one is 0.",
+            formula="sum of IoU of the one-to-one matching of the largest sum / targets.",
+            empty=_EMPTY,
+            source="ours; matching by Kuhn, Naval Research Logistics Quarterly 2 (1955) 83",
+        ),
+    ),
+)
 
+PRECISION_AT_HALF = Family(
+    name="precision_at_0.5",
+    line="instances",
+    suits=_SUITS,
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            stats=("hits", "samples"),
+            score=_precision_at_half,
+            combine=ratio,
+            worst=_missed_image,
+            ceiling=_ceiling_if_filled,
+            summary="Share of samples whose masks together reach IoU 0.5 with the target's together.",
+            formula="1 if |P and T| / |P or T| is 0.5 or more, P and T the unions of the masks.",
+            empty=_EMPTY,
+            source="Hu et al., arXiv:1603.06180",
+        ),
+    ),
+)
+
+PANOPTIC_QUALITY = Family(
+    name="panoptic_quality",
+    values=("pq", "sq", "rq"),
+    line="instances",
+    suits=_SUITS,
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            stats=("iou", "tp", "fp", "fn"),
+            score=_panoptic,
+            combine=_panoptic_combine,
+            worst=_panoptic_worst,
+            ceiling=_ceiling_if_filled,
+            corpus=True,
+            summary="Panoptic quality of masks matched above IoU 0.5, with its parts segmentation and recognition "
+            "quality.",
+            formula="PQ = SQ x RQ = sum of IoU / (tp + fp / 2 + fn / 2), SQ = sum of IoU / tp, matched above IoU 0.5; "
+            "from summed counts.",
+            empty=_EMPTY,
+            source="Kirillov et al., arXiv:1801.00868",
+        ),
+    ),
+)
+
+DETECTION_F1 = Family(
+    name="detection_f1",
+    values=("f1", "precision", "recall", *(f"recall_{size}" for size in SIZES)),
+    line="instances",
+    suits=_SUITS,
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            stats=("tp", "fp", "fn", *(f"{part}_{size}" for size in SIZES for part in ("found", "targets"))),
+            score=_detection,
+            combine=_detection_combine,
+            worst=_detection_worst,
+            ceiling=_ceiling_if_filled,
+            summary="F1 of masks matched one to one at IoU 0.5, and the share of small, medium and large targets "
+            "found.",
+            formula="F1 = 2 tp / (2 tp + fp + fn) of as many pairs of IoU 0.5 or more as can be matched one to one.",
+            empty=_EMPTY,
+            source="ours; Maier-Hein et al., arXiv:2206.01653, object detection",
+        ),
+    ),
+)
 
 METRICS: tuple[Metric, ...] = (
-    _instance_row(
-        "miou",
-        "glamm",
-        _glamm_miou,
-        "Mean IoU of greedily matched pairs, as released with GLaMM: missed targets and spurious masks cost nothing.",
-        formula="Mean IoU of the pairs found by taking the largest IoU above 0 again and again.",
-        source="eval/gcg of github.com/mbzuai-oryx/groundingLMM",
-        empty=EmptyCases(
-            prediction=0.0, target=0.0, both=0.0, note="An empty mask on both sides ends the search at once."
-        ),
-        stats=("iou", "images"),
-        worst=_missed_image,
-        ceiling=_glamm_miou_ceiling,
-    ),
-    _instance_row(
-        "miou",
-        "standard",
-        _standard_miou,
-        "Mean over targets of the IoU of the mask matched to each, one to one for the largest sum; a missed one is 0.",
-        formula="sum of IoU of the one-to-one matching of the largest sum / targets.",
-        source="ours; matching by Kuhn, Naval Research Logistics Quarterly 2 (1955) 83",
-        stats=("iou", "targets"),
-    ),
-    _instance_row(
-        "precision_at_0.5",
-        "standard",
-        _precision_at_half,
-        "Share of samples whose masks together reach IoU 0.5 with the target's together.",
-        formula="1 if |P and T| / |P or T| is 0.5 or more, P and T the unions of the masks.",
-        source="Hu et al., arXiv:1603.06180",
-        stats=("hits", "samples"),
-        worst=_missed_image,
-    ),
-    _instance_row(
-        "panoptic_quality",
-        "standard",
-        _panoptic,
-        "Panoptic quality of masks matched above IoU 0.5, with its parts segmentation and recognition quality.",
-        formula="PQ = SQ x RQ = sum of IoU / (tp + fp / 2 + fn / 2), SQ = sum of IoU / tp, matched above IoU 0.5; from "
-        "summed counts.",
-        source="Kirillov et al., arXiv:1801.00868",
-        values=("pq", "sq", "rq"),
-        stats=("iou", "tp", "fp", "fn"),
-        combine=_panoptic_combine,
-        worst=_panoptic_worst,
-        corpus=True,
-    ),
-    _instance_row(
-        "detection_f1",
-        "standard",
-        _detection,
-        "F1 of masks matched one to one at IoU 0.5, and the share of small, medium and large targets found.",
-        formula="F1 = 2 tp / (2 tp + fp + fn) of as many pairs of IoU 0.5 or more as can be matched one to one.",
-        source="ours; Maier-Hein et al., arXiv:2206.01653, object detection",
-        values=("f1", "precision", "recall", *(f"recall_{size}" for size in SIZES)),
-        stats=("tp", "fp", "fn", *(f"{part}_{size}" for size in SIZES for part in ("found", "targets"))),
-        combine=_detection_combine,
-        worst=_detection_worst,
-    ),
+    *MIOU.rows(),
+    *PRECISION_AT_HALF.rows(),
+    *PANOPTIC_QUALITY.rows(),
+    *DETECTION_F1.rows(),
 )

@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from harness.metrics.family import Family, Protocol
 from harness.metrics.masks.mask_pairs import (
     DICE_STATS,
     EMPTY_EITHER,
@@ -22,7 +23,7 @@ from harness.metrics.masks.mask_pairs import (
     spacing_mm,
     targets,
 )
-from harness.metrics.masks.overlap_released import METRICS as RELEASED
+from harness.metrics.masks.overlap_released import DICE_RELEASED, IOU_RELEASED
 from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.metrics.ratios import ratio
 from harness.records import Prediction, Sample
@@ -114,98 +115,116 @@ def _volume_ceiling(sample: Sample) -> float | None:
     return 0.0 if area(targets(sample)) else None
 
 
-_DICE = Metric(
+DICE = Family(
     name="dice",
-    protocol="standard",
-    version=1,
-    values=("dice",),
     stats=DICE_STATS,
     line="masks",
     suits=SUITS,
-    score=dice,
     combine=ratio,
     worst=miss_all,
     ceiling=ceiling_all,
-    summary="Dice of all predicted masks together against all target masks together; both empty is undefined.",
-    formula="2 |P and T| / (|P| + |T|), P and T the unions of the predicted and of the target masks.",
     empty=EMPTY_EITHER,
-    source="Dice, Ecology 26 (1945) 297",
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            score=dice,
+            summary="Dice of all predicted masks together against all target masks together; both empty is undefined.",
+            formula="2 |P and T| / (|P| + |T|), P and T the unions of the predicted and of the target masks.",
+            source="Dice, Ecology 26 (1945) 297",
+        ),
+        *DICE_RELEASED,
+    ),
 )
-_IOU = Metric(
+
+IOU = Family(
     name="iou",
-    protocol="standard",
-    version=1,
-    values=("iou",),
     stats=IOU_STATS,
     line="masks",
     suits=SUITS,
-    score=iou,
     combine=ratio,
     worst=miss_all,
     ceiling=ceiling_all,
-    summary="IoU of all predicted masks together against all target masks together; both empty is undefined.",
-    formula="|P and T| / |P or T|, P and T the unions of the predicted and of the target masks.",
     empty=EMPTY_EITHER,
-    source="Jaccard, New Phytologist 11 (1912) 37",
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            score=iou,
+            summary="IoU of all predicted masks together against all target masks together; both empty is undefined.",
+            formula="|P and T| / |P or T|, P and T the unions of the predicted and of the target masks.",
+            source="Jaccard, New Phytologist 11 (1912) 37",
+        ),
+        *IOU_RELEASED,
+    ),
+)
+
+CIOU = replace(
+    IOU,
+    name="ciou",
+    corpus=True,
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            score=iou,
+            summary="Intersections of all samples together divided by their unions together.",
+            formula="sum of |P and T| / sum of |P or T| over the samples: large targets weigh more.",
+            empty=replace(EMPTY_EITHER, note="What is predicted on a sample without a target is added below."),
+            source="Hu et al., arXiv:1603.06180",
+        ),
+    ),
+)
+
+NO_TARGET_ACCURACY = Family(
+    name="no_target_accuracy",
+    line="masks",
+    suits=SUITS,
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            stats=("right", "samples"),
+            score=no_target_accuracy,
+            combine=ratio,
+            worst=_no_target_worst,
+            ceiling=_no_target_ceiling,
+            summary="Share of the samples with nothing to find for which no mask, or an empty one, was predicted.",
+            formula="1 if no predicted mask has a pixel, of samples whose target has none.",
+            empty=EmptyCases(prediction="undefined", target=0.0, both=1.0),
+            source="Liu et al., arXiv:2306.00968, N-acc",
+        ),
+    ),
+)
+
+VOLUME_ERROR = Family(
+    name="volume_error",
+    values=("volume_error", "signed_error_ml"),
+    line="masks",
+    suits=SUITS,
+    higher_is_better=False,
+    range=(0.0, None),
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            stats=("relative_error", "samples", "signed_ml", "samples_in_ml"),
+            score=volume_error,
+            combine=_volume_combine,
+            worst=_volume_worst,
+            ceiling=_volume_ceiling,
+            summary="Relative error of the volume or area, and its signed error in ml where the spacing is known.",
+            formula="| |P| - |T| | / |T|; signed: (|P| - |T|) x volume of a voxel.",
+            empty=EmptyCases(prediction=1.0, target="undefined", both="undefined"),
+            source="Heimann et al., IEEE Transactions on Medical Imaging 28 (2009) 1251",
+        ),
+    ),
 )
 
 METRICS: tuple[Metric, ...] = (
-    _DICE,
-    *(row for row in RELEASED if row.name == "dice"),
-    _IOU,
-    *(row for row in RELEASED if row.name == "iou"),
-    Metric(
-        name="ciou",
-        protocol="standard",
-        version=1,
-        values=("ciou",),
-        stats=IOU_STATS,
-        line="masks",
-        suits=SUITS,
-        score=iou,
-        combine=ratio,
-        worst=miss_all,
-        ceiling=ceiling_all,
-        corpus=True,
-        summary="Intersections of all samples together divided by their unions together.",
-        formula="sum of |P and T| / sum of |P or T| over the samples: large targets weigh more.",
-        empty=replace(EMPTY_EITHER, note="What is predicted on a sample without a target is added below."),
-        source="Hu et al., arXiv:1603.06180",
-    ),
-    Metric(
-        name="no_target_accuracy",
-        protocol="standard",
-        version=1,
-        values=("no_target_accuracy",),
-        stats=("right", "samples"),
-        line="masks",
-        suits=SUITS,
-        score=no_target_accuracy,
-        combine=ratio,
-        worst=_no_target_worst,
-        ceiling=_no_target_ceiling,
-        summary="Share of the samples with nothing to find for which no mask, or an empty one, was predicted.",
-        formula="1 if no predicted mask has a pixel, of samples whose target has none.",
-        empty=EmptyCases(prediction="undefined", target=0.0, both=1.0),
-        source="Liu et al., arXiv:2306.00968, N-acc",
-    ),
-    Metric(
-        name="volume_error",
-        protocol="standard",
-        version=1,
-        values=("volume_error", "signed_error_ml"),
-        stats=("relative_error", "samples", "signed_ml", "samples_in_ml"),
-        line="masks",
-        suits=SUITS,
-        score=volume_error,
-        combine=_volume_combine,
-        worst=_volume_worst,
-        ceiling=_volume_ceiling,
-        higher_is_better=False,
-        summary="Relative error of the volume or area, and its signed error in ml where the spacing is known.",
-        formula="| |P| - |T| | / |T|; signed: (|P| - |T|) x volume of a voxel.",
-        range=(0.0, None),
-        empty=EmptyCases(prediction=1.0, target="undefined", both="undefined"),
-        source="Heimann et al., IEEE Transactions on Medical Imaging 28 (2009) 1251",
-    ),
+    *DICE.rows(),
+    *IOU.rows(),
+    *CIOU.rows(),
+    *NO_TARGET_ACCURACY.rows(),
+    *VOLUME_ERROR.rows(),
 )

@@ -11,22 +11,19 @@ from typing import Any
 import numpy as np
 
 from harness.imaging import masks, soft_masks
+from harness.metrics.family import Protocol
 from harness.metrics.masks.mask_pairs import (
-    DICE_STATS,
     EMPTY_EITHER,
     IOU_STATS,
-    SUITS,
     all_masks,
     area,
-    ceiling_all,
     compare,
     dice_stats,
     first_masks,
     iou_stats,
-    miss_all,
     targets,
 )
-from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
+from harness.metrics.metric import EmptyCases, Floats, Outcome, Stats
 from harness.metrics.ratios import ratio
 from harness.records import Prediction, Sample
 
@@ -150,163 +147,122 @@ def _ceiling_smoothed(_sample: Sample) -> float | None:
     return 1.0
 
 
-def _medplib_row(name: str, combine: Callable[[Floats], Floats], summary: str, formula: str) -> Metric:
-    return Metric(
-        name=name,
-        protocol="medplib",
+_MEDPLIB_EMPTY = replace(EMPTY_EITHER, note="Of two empty masks the released code raises.")
+_MEDPLIB_SOURCE = "model/eval/vqa_infer.py of MedPLIB, arXiv:2412.09278"
+_SAM_MED2D_EMPTY = EmptyCases(prediction=0.0, target=0.0, both=1.0, note="0 is not quite reached: below 1e-6.")
+_SAM_MED2D_SOURCE = "metrics.py of SAM-Med2D, arXiv:2308.16184"
+_PLUS_ONE_STATS = ("twice_intersection", "area_sum_plus_one")
+_PLUS_ONE_EMPTY = EmptyCases(prediction=0.0, target=0.0, both=0.0)
+_MONAI_EMPTY = EmptyCases(prediction=0.0, target="undefined", both="undefined")
+_MONAI_SOURCE = "DiceMetric and MeanIoU of MONAI with ignore_empty, their default"
+
+DICE_RELEASED: tuple[Protocol, ...] = (
+    Protocol(
+        "medplib",
         version=1,
-        values=(name,),
         stats=IOU_STATS,
         line="soft_masks",
-        suits=SUITS,
         score=_medplib,
-        combine=combine,
+        combine=_dice_of_single_precision_iou,
         worst=_miss_first,
         ceiling=_ceiling_first,
-        summary=summary,
-        formula=formula,
-        empty=replace(EMPTY_EITHER, note="Of two empty masks the released code raises."),
-        source="model/eval/vqa_infer.py of MedPLIB, arXiv:2412.09278",
-    )
-
-
-def _sam_med2d_row(
-    name: str, score: Callable[..., Outcome], stats: tuple[str, ...], summary: str, formula: str
-) -> Metric:
-    return Metric(
-        name=name,
-        protocol="sam-med2d",
+        summary="2 IoU / (1 + IoU) of the first predicted mask against the first target mask, as MedPLIB's code does.",
+        formula="2 IoU / (1 + IoU), IoU = |P and T| / |P or T| in float32; probabilities are cut at 0.1.",
+        empty=_MEDPLIB_EMPTY,
+        source=_MEDPLIB_SOURCE,
+    ),
+    Protocol(
+        "sam-med2d",
         version=1,
-        values=(name,),
-        stats=stats,
-        line="masks",
-        suits=SUITS,
-        score=score,
+        score=_sam_med2d_dice,
         combine=_smoothed_ratio,
         worst=_miss_first,
         ceiling=_ceiling_smoothed,
-        summary=summary,
-        formula=formula,
-        empty=EmptyCases(prediction=0.0, target=0.0, both=1.0, note="0 is not quite reached: below 1e-6."),
-        source="metrics.py of SAM-Med2D, arXiv:2308.16184",
-    )
-
-
-def _plus_one_row(
-    protocol: str, score: Callable[..., Outcome], summary: str, *, formula: str, note: str = "", source: str
-) -> Metric:
-    return Metric(
-        name="dice",
-        protocol=protocol,
+        summary="Dice of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
+        formula="(2 |P and T| + 1e-7) / (|P| + |T| + 1e-7), in float32.",
+        empty=_SAM_MED2D_EMPTY,
+        source=_SAM_MED2D_SOURCE,
+    ),
+    Protocol(
+        "m3d",
         version=1,
-        values=("dice",),
-        stats=("twice_intersection", "area_sum_plus_one"),
+        stats=_PLUS_ONE_STATS,
         line="soft_masks",
-        suits=SUITS,
-        score=score,
-        combine=ratio,
+        score=_m3d,
         worst=_worst_plus_one,
         ceiling=_ceiling_plus_one,
-        summary=summary,
-        formula=formula,
-        empty=EmptyCases(prediction=0.0, target=0.0, both=0.0, note=note),
-        source=source,
-    )
-
-
-def _monai_row(
-    name: str, counts: Callable[[masks.Overlap], Stats], stats: tuple[str, ...], summary: str, formula: str
-) -> Metric:
-    return Metric(
-        name=name,
-        protocol="monai-ignore-empty",
-        version=1,
-        values=(name,),
-        stats=stats,
-        line="masks",
-        suits=SUITS,
-        score=_ignoring_empty(counts),
-        combine=ratio,
-        worst=_miss_ignoring_empty,
-        ceiling=ceiling_all,
-        summary=summary,
-        formula=formula,
-        empty=EmptyCases(prediction=0.0, target="undefined", both="undefined"),
-        source="DiceMetric and MeanIoU of MONAI with ignore_empty, their default",
-    )
-
-
-METRICS: tuple[Metric, ...] = (
-    _medplib_row(
-        "dice",
-        _dice_of_single_precision_iou,
-        "2 IoU / (1 + IoU) of the first predicted mask against the first target mask, as MedPLIB's code does.",
-        "2 IoU / (1 + IoU), IoU = |P and T| / |P or T| in float32; probabilities are cut at 0.1.",
-    ),
-    _sam_med2d_row(
-        "dice",
-        _sam_med2d_dice,
-        DICE_STATS,
-        "Dice of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
-        "(2 |P and T| + 1e-7) / (|P| + |T| + 1e-7), in float32.",
-    ),
-    _plus_one_row(
-        "m3d",
-        _m3d,
-        "Soft Dice of the first masks with 1 added below, as M3D's code does; a perfect answer stays under 1.",
+        summary="Soft Dice of the first masks with 1 added below, as M3D's code does; a perfect answer stays under 1.",
         formula="2 sum(p t) / (sum(p) + sum(t) + 1), p the probabilities, 0 and 1 where only a mask is given.",
-        note="A class that is absent is worth 0 even where it is rightly refused.",
+        empty=replace(_PLUS_ONE_EMPTY, note="A class that is absent is worth 0 even where it is rightly refused."),
         source="Bench/eval/metrics.py of M3D, arXiv:2404.00578",
     ),
-    _plus_one_row(
+    Protocol(
         "segvol",
-        _segvol,
-        "Dice of the first masks with 1 added below, as SegVol's code does; a perfect answer stays under 1.",
+        version=1,
+        stats=_PLUS_ONE_STATS,
+        line="soft_masks",
+        score=_segvol,
+        worst=_worst_plus_one,
+        ceiling=_ceiling_plus_one,
+        summary="Dice of the first masks with 1 added below, as SegVol's code does; a perfect answer stays under 1.",
         formula="2 |P and T| / (|P| + |T| + 1), probabilities cut at 0.5.",
+        empty=_PLUS_ONE_EMPTY,
         source="inference_demo.py of SegVol, arXiv:2311.13385",
     ),
-    _monai_row(
-        "dice",
-        dice_stats,
-        DICE_STATS,
-        "Dice of all masks together; an empty target is undefined, as in MONAI's DiceMetric with ignore_empty.",
-        "2 |P and T| / (|P| + |T|).",
-    ),
-    Metric(
-        name="dice",
-        protocol="surface-distance",
+    Protocol(
+        "monai-ignore-empty",
         version=1,
-        values=("dice",),
-        stats=DICE_STATS,
-        line="masks",
-        suits=SUITS,
+        score=_ignoring_empty(dice_stats),
+        worst=_miss_ignoring_empty,
+        summary="Dice of all masks together; an empty target is undefined, as in MONAI's DiceMetric with ignore_empty.",
+        formula="2 |P and T| / (|P| + |T|).",
+        empty=_MONAI_EMPTY,
+        source=_MONAI_SOURCE,
+    ),
+    Protocol(
+        "surface-distance",
+        version=1,
         score=_surface_distance,
-        combine=ratio,
-        worst=miss_all,
-        ceiling=ceiling_all,
         summary="Dice of all masks together as the surface-distance package computes it; both empty is undefined.",
         formula="2 |P and T| / (|P| + |T|).",
-        empty=EMPTY_EITHER,
         source="compute_dice_coefficient of github.com/google-deepmind/surface-distance",
     ),
-    _medplib_row(
-        "iou",
-        _single_precision_iou,
-        "Float32 IoU of the first predicted mask against the first target mask, as MedPLIB's code does.",
-        "|P and T| / |P or T| in float32; probabilities are cut at 0.1.",
+)
+
+IOU_RELEASED: tuple[Protocol, ...] = (
+    Protocol(
+        "medplib",
+        version=1,
+        line="soft_masks",
+        score=_medplib,
+        combine=_single_precision_iou,
+        worst=_miss_first,
+        ceiling=_ceiling_first,
+        summary="Float32 IoU of the first predicted mask against the first target mask, as MedPLIB's code does.",
+        formula="|P and T| / |P or T| in float32; probabilities are cut at 0.1.",
+        empty=_MEDPLIB_EMPTY,
+        source=_MEDPLIB_SOURCE,
     ),
-    _sam_med2d_row(
-        "iou",
-        _sam_med2d_iou,
-        IOU_STATS,
-        "IoU of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
-        "(|P and T| + 1e-7) / (|P or T| + 1e-7), in float32.",
+    Protocol(
+        "sam-med2d",
+        version=1,
+        score=_sam_med2d_iou,
+        combine=_smoothed_ratio,
+        worst=_miss_first,
+        ceiling=_ceiling_smoothed,
+        summary="IoU of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
+        formula="(|P and T| + 1e-7) / (|P or T| + 1e-7), in float32.",
+        empty=_SAM_MED2D_EMPTY,
+        source=_SAM_MED2D_SOURCE,
     ),
-    _monai_row(
-        "iou",
-        iou_stats,
-        IOU_STATS,
-        "IoU of all masks together; an empty target is undefined, as in MONAI's MeanIoU with ignore_empty.",
-        "|P and T| / |P or T|.",
+    Protocol(
+        "monai-ignore-empty",
+        version=1,
+        score=_ignoring_empty(iou_stats),
+        worst=_miss_ignoring_empty,
+        summary="IoU of all masks together; an empty target is undefined, as in MONAI's MeanIoU with ignore_empty.",
+        formula="|P and T| / |P or T|.",
+        empty=_MONAI_EMPTY,
+        source=_MONAI_SOURCE,
     ),
 )

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.imaging import masks
+from harness.metrics.family import Family, Protocol
 from harness.metrics.masks.mask_pairs import EMPTY_EITHER, SUITS, ceiling_all, checked, spacing_mm, targets
 from harness.metrics.masks.surface_elements import Boundary, Spacing, boundary_pixels, cropped, surface_elements
 from harness.metrics.metric import EmptyCases, Metric, Outcome, Parameter, Stats
@@ -144,89 +145,84 @@ def _hd95_ceiling(sample: Sample) -> float | None:
     return None if ceiling_all(sample) is None else 0.0
 
 
-_TOLERANCE = Parameter(
-    name="tolerance_mm", default=1.0, summary="Largest distance in mm that still counts as agreement.", above=0.0
-)
-
-
-def _nsd_row(protocol: str, rule: Rule, stats: tuple[str, ...], summary: str, *, formula: str, source: str) -> Metric:
-    return Metric(
-        name="nsd",
-        protocol=protocol,
-        version=1,
-        values=("nsd",),
-        stats=stats,
-        line="masks",
-        suits=SUITS,
-        score=partial(nsd, rule=rule),
-        combine=ratio,
-        worst=partial(_nsd_worst, rule=rule),
-        ceiling=ceiling_all,
-        parameters=(_TOLERANCE,),
-        summary=summary,
-        formula=formula,
-        empty=replace(EMPTY_EITHER, note="Without spacing a pixel counts as 1 mm, and the detail says so."),
-        source=source,
-    )
-
-
-def _hd95_row(protocol: str, rule: Rule, summary: str, *, formula: str, source: str) -> Metric:
-    return Metric(
-        name="hd95",
-        protocol=protocol,
-        version=1,
-        values=("hd95",),
-        stats=("distance_mm", "samples"),
-        line="masks",
-        suits=SUITS,
-        score=partial(hd95, rule=rule),
-        combine=ratio,
-        worst=_hd95_worst,
-        ceiling=_hd95_ceiling,
-        higher_is_better=False,
-        unit="mm",
-        summary=summary,
-        formula=formula,
-        range=(0.0, None),
-        empty=EmptyCases(
-            prediction="worst",
-            target="worst",
-            both="undefined",
-            note="The worst value is the diagonal of the image. Without spacing a pixel counts as 1 mm.",
+NSD = Family(
+    name="nsd",
+    line="masks",
+    suits=SUITS,
+    combine=ratio,
+    ceiling=ceiling_all,
+    parameters=(
+        Parameter(
+            name="tolerance_mm",
+            default=1.0,
+            summary="Largest distance in mm that still counts as agreement.",
+            above=0.0,
         ),
-        source=source,
-    )
-
-
-METRICS: tuple[Metric, ...] = (
-    _nsd_row(
-        "standard",
-        PIXELS,
-        ("within", "boundary_pixels"),
-        "Share of the boundary pixels of both sides within the tolerance of the other boundary, centre to centre.",
-        formula="boundary pixels of P and T at most the tolerance away from the other boundary / all of them.",
-        source="Nikolov et al., arXiv:1809.04430, on pixels as in Maier-Hein et al., arXiv:2206.01653",
     ),
-    _nsd_row(
-        "surface-distance",
-        ELEMENTS,
-        ("within", "boundary_measure"),
-        "Share of both surfaces, by length or area, within the tolerance, as the surface-distance package computes it.",
-        formula="length or area of both surfaces at most the tolerance away from the other surface / all of it.",
-        source="Nikolov et al., arXiv:1809.04430; github.com/google-deepmind/surface-distance",
-    ),
-    _hd95_row(
-        "standard",
-        PIXELS,
-        "Larger of the two 95th percentiles of the distances between boundary pixels; worst: diagonal.",
-        formula="max over both directions of the 95th percentile of the distances to the other boundary, interpolated.",
-        source="Huttenlocher et al., IEEE PAMI 15 (1993) 850, with a percentile in place of the maximum",
-    ),
-    _hd95_row(
-        "surface-distance",
-        ELEMENTS,
-        "Larger of the two 95th percentiles, weighted by length or area, as the surface-distance package computes it.",
-        formula="max over both directions of the distance at which 95 % of the length or area is first reached.",
-        source="compute_robust_hausdorff of github.com/google-deepmind/surface-distance",
+    empty=replace(EMPTY_EITHER, note="Without spacing a pixel counts as 1 mm, and the detail says so."),
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            stats=("within", "boundary_pixels"),
+            score=partial(nsd, rule=PIXELS),
+            worst=partial(_nsd_worst, rule=PIXELS),
+            summary="Share of the boundary pixels of both sides within the tolerance of the other boundary, centre to "
+            "centre.",
+            formula="boundary pixels of P and T at most the tolerance away from the other boundary / all of them.",
+            source="Nikolov et al., arXiv:1809.04430, on pixels as in Maier-Hein et al., arXiv:2206.01653",
+        ),
+        Protocol(
+            "surface-distance",
+            version=1,
+            stats=("within", "boundary_measure"),
+            score=partial(nsd, rule=ELEMENTS),
+            worst=partial(_nsd_worst, rule=ELEMENTS),
+            summary="Share of both surfaces, by length or area, within the tolerance, as the surface-distance package "
+            "computes it.",
+            formula="length or area of both surfaces at most the tolerance away from the other surface / all of it.",
+            source="Nikolov et al., arXiv:1809.04430; github.com/google-deepmind/surface-distance",
+        ),
     ),
 )
+
+HD95 = Family(
+    name="hd95",
+    stats=("distance_mm", "samples"),
+    line="masks",
+    suits=SUITS,
+    combine=ratio,
+    worst=_hd95_worst,
+    ceiling=_hd95_ceiling,
+    higher_is_better=False,
+    unit="mm",
+    range=(0.0, None),
+    empty=EmptyCases(
+        prediction="worst",
+        target="worst",
+        both="undefined",
+        note="The worst value is the diagonal of the image. Without spacing a pixel counts as 1 mm.",
+    ),
+    protocols=(
+        Protocol(
+            "standard",
+            version=1,
+            score=partial(hd95, rule=PIXELS),
+            summary="Larger of the two 95th percentiles of the distances between boundary pixels; worst: diagonal.",
+            formula="max over both directions of the 95th percentile of the distances to the other boundary, "
+            "interpolated.",
+            source="Huttenlocher et al., IEEE PAMI 15 (1993) 850, with a percentile in place of the maximum",
+        ),
+        Protocol(
+            "surface-distance",
+            version=1,
+            score=partial(hd95, rule=ELEMENTS),
+            summary="Larger of the two 95th percentiles, weighted by length or area, as the surface-distance package "
+            "computes it.",
+            formula="max over both directions of the distance at which 95 % of the length or area is first reached.",
+            source="compute_robust_hausdorff of github.com/google-deepmind/surface-distance",
+        ),
+    ),
+)
+
+METRICS: tuple[Metric, ...] = (*NSD.rows(), *HD95.rows())
