@@ -70,8 +70,9 @@ def write_release(root: Path, samples: int) -> list[str]:
 
 def milliseconds(out: Path) -> float:
     """Return the time a sample between the first and the last stored batch of a run."""
-    events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
-    finished = [event for event in events if event["event"] == "finished"]
+    from harness.runs.directory import RunDirectory
+
+    finished = [event for event in RunDirectory(out).read_events() if event["event"] == "finished"]
     later = sum(len(event["keys"]) for event in finished[1:])
     return 1000 * float(finished[-1]["time"] - finished[0]["time"]) / later
 

@@ -10,11 +10,11 @@ from harness import metrics
 from harness.errors import DataError
 from harness.metrics.metric import Floats
 from harness.records import Score
+from harness.runs.directory import RunDirectory
 from harness.scoring.score import read_scores, score_files
 
-SCORES = "scores"
+# Stands for all samples where no mean is taken over strata.
 WHOLE = ""
-"""Stands for all samples where no mean is taken over strata."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +61,16 @@ def read_sums(runs: Sequence[Path], number: Number) -> ClusterSums:
     for run, table in zip(runs, tables, strict=True):
         if table.keys() != tables[0].keys():
             raise DataError(f"{run}: {number.task}: expected the {len(tables[0])} samples of {runs[0]}, found others")
-    places = [(score.cluster, _stratum(score, number)) for score in tables[0].values()]
+    places = [
+        (score.cluster, WHOLE if number.over is None else score.strata[number.over]) for score in tables[0].values()
+    ]
     clusters, strata = (sorted(set(names)) for names in zip(*places, strict=True))
+    value_at = metrics.find(number.metric, number.protocol).values.index(number.name)
     sums = np.zeros((len(runs), len(clusters), len(strata), 2))
     for at, table in enumerate(tables):
         for sample, (cluster, stratum) in zip(tables[0], places, strict=True):
-            value = _value(table[sample], number)
+            values = table[sample].values
+            value = values[value_at] if values else None
             if value is not None:
                 sums[at, clusters.index(cluster), strata.index(stratum)] += (value, 1.0)
     return ClusterSums(clusters=tuple(clusters), sums=sums)
@@ -85,24 +89,15 @@ def means(sums: Floats) -> Floats:
 def _read(run: Path, number: Number) -> dict[str, Score]:
     """Return the scores that count towards a number, by sample id in order."""
     row = metrics.find(number.metric, number.protocol)
-    path = score_files(run / SCORES, number.task, [row])[row.name, row.protocol]
+    path = score_files(RunDirectory(run).scores_folder, number.task, [row])[row.name, row.protocol]
     if not path.is_file():
         raise DataError(f"{path}: expected the scores of a finished run; evaluate {number.task} first")
     scores = sorted(read_scores(path, row), key=lambda score: score.sample_id)
-    found = {score.sample_id: score for score in scores if _counts(score, number)}
+    found = {
+        score.sample_id: score
+        for score in scores
+        if number.only is None or score.strata.get(number.only[0]) == number.only[1]
+    }
     if not found:
         raise DataError(f"{path}: expected samples with {number.only}, found none; raise --limit")
     return found
-
-
-def _counts(score: Score, number: Number) -> bool:
-    return number.only is None or score.strata.get(number.only[0]) == number.only[1]
-
-
-def _stratum(score: Score, number: Number) -> str:
-    return WHOLE if number.over is None else score.strata[number.over]
-
-
-def _value(score: Score, number: Number) -> float | None:
-    names = metrics.find(number.metric, number.protocol).values
-    return score.values[names.index(number.name)] if score.values else None

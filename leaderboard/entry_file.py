@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, cast
 
 from harness.errors import DataError, together
+from harness.runs.directory import RESULTS, RunDirectory
 
 SCHEMA = 1
 MOST_BYTES = 64 * 2**20
@@ -89,12 +90,13 @@ def find_entries(folder: Path) -> list[tuple[str, Path]]:
         DataError: There is no such folder.
     """
     if folder.is_file():
-        return [(folder.parent.name if folder.name == "results.json" else folder.stem, folder)]
+        return [(folder.parent.name if folder.name == RESULTS else folder.stem, folder)]
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a run directory, a results.json, or a folder that holds some")
-    if (folder / "results.json").is_file():
-        return [(folder.resolve().name, folder / "results.json")]
-    found = {path.parent.relative_to(folder).as_posix(): path for path in folder.rglob("results.json")}
+    results = RunDirectory(folder).results_path
+    if results.is_file():
+        return [(folder.resolve().name, results)]
+    found = {path.parent.relative_to(folder).as_posix(): path for path in folder.rglob(RESULTS)}
     found.update({path.stem: path for path in folder.glob("*.json")})
     return sorted(found.items())
 

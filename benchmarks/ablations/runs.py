@@ -25,6 +25,7 @@ from harness.evaluation.setup import RunSpec
 from harness.records import Json
 from harness.records.atomic_files import write_atomically
 from harness.records.codec import digest
+from harness.runs.directory import RunDirectory
 from harness.runs.provenance import session_record
 from reference_model.checkpoints.atomic_folders import atomic_folder, write_json
 from reference_model.checkpoints.checkpoint import CONFIG
@@ -36,10 +37,10 @@ from reference_model.training.stages import StagedTraining
 
 TASKS = ("vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g")
 SETTINGS, SESSIONS, FINISHED = "settings.json", "sessions.jsonl", "finished.jsonl"
-RUN, RESULTS = "run", "results.json"
+RUN = "run"
 ADAPTER = "reference_model.adapter:Reference"
+# An arm that answers nothing is a finding, and its samples count as the worst.
 MAX_FAILURES = "100%"
-"""An arm that answers nothing is a finding, and its samples count as the worst."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ class Piece:
 
     @property
     def is_finished(self) -> bool:
-        return self.model.is_dir() if self.job.arm is None else (self.folder / RUN / RESULTS).is_file()
+        return self.model.is_dir() if self.job.arm is None else RunDirectory(self.folder / RUN).results_path.is_file()
 
     @property
     def needs(self) -> dict[int, "Piece"]:

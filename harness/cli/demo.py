@@ -9,6 +9,7 @@ from harness.evaluation.evaluate import evaluate
 from harness.evaluation.outputs import Evaluation
 from harness.evaluation.setup import Observer, RunSpec
 from harness.reports.run_page import table
+from harness.runs.directory import RunDirectory
 from harness.runs.engine.ray_connection import ray_is_installed
 
 BASELINES = ("baseline:majority", "baseline:center-box", "baseline:otsu")
@@ -44,5 +45,5 @@ def run(out: Path, cache: Path, bar: ProgressBar) -> list[Evaluation]:
 
 def text(runs: Sequence[Evaluation]) -> str:
     """Return the tables and where the reports lie."""
-    parts = [f"{table(run.results)}\nreport: {(run.out / 'report.html').resolve()}" for run in runs]
+    parts = [f"{table(run.results)}\nreport: {RunDirectory(run.out).report_path.resolve()}" for run in runs]
     return "\n\n".join(parts)

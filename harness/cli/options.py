@@ -13,10 +13,12 @@ import click
 if TYPE_CHECKING:
     from harness.cli.progress_bar import ProgressBar
     from harness.evaluation.outputs import Evaluation
+    from harness.runs.directory import RunDirectory
 
 EXIT_BAD_INPUT = 2
 EXIT_RESUMABLE = 3
 EXIT_CTRL_C = 130
+MOST_LINES = 20
 
 TASK_PATH = click.option(
     "--task-path",
@@ -94,33 +96,36 @@ def progress() -> "Iterator[ProgressBar]":
 def finish(result: "Evaluation", as_json: bool, max_failures: str) -> None:
     """Print the numbers, what went wrong, and where everything lies; leave with the right code."""
     from harness.reports.run_page import table
+    from harness.runs.directory import RunDirectory
 
+    directory = RunDirectory(result.out)
     for note in result.notes:
         say(f"note: {note}")
-    for line in _what_failed(result):
+    for line in _what_failed(result, directory):
         say(line)
     if as_json:
         write_json(result.results)
     else:
         click.echo(table(result.results))
-    say(f"results  {result.out / 'results.json'}\nreport   {result.out / 'report.html'}")
+    say(f"results  {directory.results_path}\nreport   {directory.report_path}")
     if result.exit_code:
         say(f"harness: {result.faults} samples failed; --max-failures {max_failures} allows {result.allowed}")
     sys.exit(result.exit_code)
 
 
-MOST_LINES = 20
-
-
-def _what_failed(result: "Evaluation") -> list[str]:
+def _what_failed(result: "Evaluation", directory: "RunDirectory") -> list[str]:
+    """Return a line per problem and per failure, at most MOST_LINES of each."""
     problems = [str(problem) for problem in result.problems]
     broken = [
         failure for failure in result.failures if failure.status in ("model_error", "timeout", "data_error", "not_run")
     ]
     failures = [f"{failure.sample_id}: {failure.status}: {failure.message}" for failure in broken]
     lines = []
-    for name, items, place in (("problems", problems, "problems.jsonl"), ("failures", failures, "failures.jsonl")):
+    for name, items, path in (
+        ("problems", problems, directory.problems_path),
+        ("failures", failures, directory.failures_path),
+    ):
         lines += [f"{name.removesuffix('s')}: {item}" for item in items[:MOST_LINES]]
         if len(items) > MOST_LINES:
-            lines.append(f"... and {len(items) - MOST_LINES} more {name}; see {result.out / place}")
+            lines.append(f"... and {len(items) - MOST_LINES} more {name}; see {path}")
     return lines

@@ -80,6 +80,7 @@ def report(
     from harness.evaluation.rescore import rescore
     from harness.evaluation.setup import Observer
     from harness.paths import default_cache
+    from harness.runs.directory import RunDirectory
 
     with errors_as_exit_codes(debug), progress() as bar:
         pictures = find_report_images(
@@ -91,7 +92,7 @@ def report(
             watch=Observer(notice=bar.notice),
         )
         result = rescore(run_dir, task_paths=task_paths, protocols=(), max_failures="100%", pictures=pictures)
-    page = result.out / "report.html"
+    page = RunDirectory(result.out).report_path
     if as_json:
         write_json({"report": str(page)})
     else:

@@ -1,8 +1,7 @@
 """The files that a run ends with, and what an evaluation returns."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.data.roots import PHANTOM, data_roots
@@ -11,12 +10,12 @@ from harness.evaluation.results import Scored
 from harness.evaluation.setup import Observer, PreparedRun
 from harness.models import predictions_file
 from harness.records import Json
-from harness.records.atomic_files import write_atomically
 from harness.reports.examples import ReportImages, choose
 from harness.reports.run_page import write_report
+from harness.runs.directory import RunDirectory
 from harness.runs.performance import performance_of
-from harness.runs.store import RunStore, read_run
-from harness.scoring.results import Failure, write_results
+from harness.runs.store import RunStore
+from harness.scoring.results import Failure
 from harness.tasks.catalog import index
 from harness.tasks.prepare import prepare_task
 from harness.tasks.spec import TaskSpec
@@ -88,7 +87,7 @@ def find_report_images(
         SpecError: Images are asked for and no data root is given, or it is no run directory.
         DataError: A release is not below the data roots.
     """
-    run = read_run(out)
+    run = RunDirectory(out).read_run()
     if with_images and not given_roots:
         raise SpecError("--with-images: expected --data-root too: a run directory does not say where its images lie")
     if not given_roots:
@@ -114,11 +113,10 @@ def write_outputs(
     pictures: ReportImages,
 ) -> None:
     if problems:
-        lines = "".join(json.dumps(asdict(problem)) + "\n" for problem in problems)
-        write_atomically(store.path / "problems.jsonl", lines)
-    write_results(store.path, scored.results)
-    performance = performance_of(store)
-    write_atomically(store.path / "performance.json", json.dumps(performance, indent=2) + "\n")
+        store.write_problems(problems)
+    store.write_results(scored.results)
+    performance = performance_of(store.directory)
+    store.write_performance(performance)
     cells = [task for task in tasks if task.task in scored.results["tasks"]]
-    examples = choose(store.path, cells, store.prediction, pictures)
-    write_report(store.path, scored.results, scored.failures, performance, problems, examples)
+    examples = choose(store.directory, cells, store.prediction, pictures)
+    write_report(store.directory.report_path, scored.results, scored.failures, performance, problems, examples)

@@ -1,6 +1,5 @@
 """Scoring a run directory again from what it holds."""
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,8 @@ from harness.evaluation.results import score_run
 from harness.models import predictions_file
 from harness.records import Json
 from harness.reports.examples import ReportImages
-from harness.runs.store import RunStore, read_run
+from harness.runs.directory import RunDirectory
+from harness.runs.store import RunStore
 from harness.tasks.catalog import index
 from harness.tasks.overrides import with_parameters, with_protocols
 
@@ -34,7 +34,7 @@ def rescore(
     Raises:
         SpecError: It is no run directory, or a task of the run is not there any more.
     """
-    run = read_run(out)
+    run = RunDirectory(out).read_run()
     tasks, groups = index(task_paths).resolve(run["requested"])
     tasks = with_parameters(tasks, run["parameters"])
     notes = [
@@ -48,11 +48,12 @@ def rescore(
         if protocols or parameters:
             with tempfile.TemporaryDirectory() as folder:
                 tasks = with_parameters([with_protocols(task, protocols) for task in tasks], parameters)
-                scored = score_run(store, run, tasks, groups, Path(folder))
+                scored = score_run(store, run, tasks, groups, RunDirectory(Path(folder)))
         else:
-            scored = score_run(store, run, tasks, groups, out)
+            scored = score_run(store, run, tasks, groups, store.directory)
             pictures = pictures or ReportImages(phantom=run["data"] == PHANTOM)
-            write_outputs(store, tasks, scored, _stored_problems(out), pictures)
+            problems = [predictions_file.Problem(**problem) for problem in store.directory.read_problems()]
+            write_outputs(store, tasks, scored, problems, pictures)
     finally:
         store.close()
     return Evaluation(
@@ -63,9 +64,3 @@ def rescore(
         allowed=allowed_failures(max_failures, scored.wanted),
         notes=notes,
     )
-
-
-def _stored_problems(out: Path) -> list[predictions_file.Problem]:
-    path = out / "problems.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [predictions_file.Problem(**json.loads(line)) for line in lines]

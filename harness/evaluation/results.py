@@ -13,7 +13,7 @@ from harness.metrics.metric import Metric, Pair, settle
 from harness.records import FAULTS, Json, Prediction, Result
 from harness.records.codec import canonical, to_json
 from harness.runs import plan_file
-from harness.runs.cells import read_cells
+from harness.runs.directory import RunDirectory
 from harness.runs.store import RunStore
 from harness.scoring.aggregate import to_json as row_to_json
 from harness.scoring.availability import MissingMetric, UsableMetric, usable_metrics
@@ -45,25 +45,25 @@ class Scored:
 
 
 def score_run(
-    store: RunStore, run: Mapping[str, Json], tasks: Sequence[TaskSpec], groups: Sequence[GroupSpec], folder: Path
+    store: RunStore, run: Mapping[str, Json], tasks: Sequence[TaskSpec], groups: Sequence[GroupSpec], out: RunDirectory
 ) -> Scored:
     """Score every stored prediction under every metric of its task and return the results.
 
-    Below `folder` it leaves `scores/`, one parquet file a task, metric and protocol, and `failures.jsonl` with every
-    sample that has no usable answer.
+    In `out` it leaves `scores/`, one parquet file per task, metric and protocol, and `failures.jsonl` with every sample
+    that has no usable answer.
 
     Args:
         store: The run directory.
         run: The content of `run.json`.
         tasks: The tasks of the run, with the metrics that are wanted.
         groups: The groups of the run.
-        folder: The run directory, or another folder to leave the run as it is.
+        out: The run directory, or another folder to leave the run as it is.
     """
-    cells, unavailable = read_cells(store.path / "plan")
+    cells, unavailable = store.directory.read_cells()
     blocks: dict[str, Json] = {}
     failures: list[Failure] = []
     wanted = faults = 0
-    with (folder / "failures.jsonl").open("w", encoding="utf-8") as every_failure:
+    with out.failures_path.open("w", encoding="utf-8") as every_failure:
         for task in tasks:
             cell = cells.get(task.task)
             if cell is None or cell.unsupported is not None:
@@ -71,7 +71,7 @@ def score_run(
             found = usable_metrics(task)
             unavailable += [_unavailable(task, missing) for missing in found.missing]
             count = cell.samples * task.repeats
-            tally, numbers = _score_cell(store, task, found.rows, count, folder / "scores", every_failure)
+            tally, numbers = _score_cell(store, task, found.rows, count, out.scores_folder, every_failure)
             blocks[task.task] = task_block(
                 task,
                 tally,
@@ -149,7 +149,7 @@ def _pedigree(metric: Metric) -> dict[str, Json]:
 
 def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
     """Yield the pairs of a cell that have a prediction, for metrics that look at all of them first."""
-    for row in plan_file.read(store.path / "plan" / f"{task.task}.parquet"):
+    for row in plan_file.read(store.directory.plan_path(task.task)):
         prediction = _prediction(store, row)
         if prediction is not None and prediction.status != "data_error":
             yield readable(row.sample, prediction, task.grammar)
@@ -157,7 +157,7 @@ def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
 
 def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: TextIO) -> Iterator[Asked]:
     """Yield every sample of a cell with its prediction, counting statuses and noting failures."""
-    for row in plan_file.read(store.path / "plan" / f"{task.task}.parquet"):
+    for row in plan_file.read(store.directory.plan_path(task.task)):
         prediction = _prediction(store, row)
         status = "not_run" if prediction is None else prediction.status
         tally.counts[status] += 1

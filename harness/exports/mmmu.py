@@ -9,8 +9,8 @@ from harness.errors import SpecError
 from harness.metrics.answers.choice import reply
 from harness.records import Prediction, Sample
 from harness.runs import plan_file
-from harness.runs.cells import read_cells
-from harness.runs.store import RunStore, read_run
+from harness.runs.directory import RunDirectory
+from harness.runs.store import RunStore
 from harness.tasks.catalog import index
 from harness.text.choices.mmmu import mmmu
 
@@ -38,9 +38,10 @@ def submission(run_folder: Path, task_paths: Sequence[Path] = ()) -> Submission:
     Raises:
         SpecError: It is no run directory, another process holds it, or none of its tasks reads MMMU.
     """
-    run = read_run(run_folder)
+    directory = RunDirectory(run_folder)
+    run = directory.read_run()
     tasks, _ = index(task_paths).resolve(run["requested"])
-    cells, _ = read_cells(run_folder / "plan")
+    cells, _ = directory.read_cells()
     asked = [task.task for task in tasks if task.release.reader == READER and task.task in cells]
     names = [name for name in asked if cells[name].unsupported is None]
     if not names:
@@ -69,7 +70,7 @@ def write_submission(path: Path, found: Submission) -> None:
 
 
 def _pairs(store: RunStore, task: str) -> Iterator[tuple[Sample, Prediction | None]]:
-    for row in plan_file.read(store.path / "plan" / f"{task}.parquet"):
+    for row in plan_file.read(store.directory.plan_path(task)):
         if not row.repeat:
             yield row.sample, store.prediction(row.key) if row.key else None
 

@@ -16,7 +16,7 @@ from harness.imaging.media_store import MediaStore
 from harness.metrics.metric import Metric
 from harness.records import Mask, Media, Prediction, Sample, VisualPrompt
 from harness.records.codec import request_from_json, sha256_text
-from harness.reports.explain import planned
+from harness.runs.directory import RunDirectory
 from harness.runs.plan_file import PlannedRequest
 from harness.scoring.score import score_files
 from harness.tasks.plug_ins import load_metric
@@ -110,12 +110,12 @@ class Rank(NamedTuple):
 
 
 def choose(
-    run_folder: Path, tasks: Sequence[TaskSpec], read: ReadPrediction, pictures: ReportImages
+    run: RunDirectory, tasks: Sequence[TaskSpec], read: ReadPrediction, pictures: ReportImages
 ) -> dict[str, TaskExamples]:
     """Return the examples of every task that has scores under its headline metric, by task name.
 
     Args:
-        run_folder: The run directory, with its plan and scores.
+        run: The run directory, with its plan and scores.
         tasks: Those of the run.
         read: Returns the prediction with a key.
         pictures: Whether pixels may be shown.
@@ -124,7 +124,7 @@ def choose(
     spent = 0
     for task in tasks:
         metric = _headline_metric(task)
-        if metric is None or not (path := _scores(run_folder, task, metric)).is_file():
+        if metric is None or not (path := _scores(run, task, metric)).is_file():
             continue
         goodness = array("d", (rank.goodness for rank in _ranks(path, metric)))
         if not goodness:
@@ -133,7 +133,7 @@ def choose(
         median = _near(statistics.median(goodness), _ranks(path, metric), worst)
         drawer = _Drawer(task, read, pictures, spent)
         ids = [rank.sample_id for rank in (*worst, *median)]
-        rows = {(row.sample.id, row.repeat): row for row in planned(run_folder, task.task, ids)}
+        rows = {(row.sample.id, row.repeat): row for row in run.read_planned(task.task, ids)}
         found[task.task] = TaskExamples(
             value_name=metric.values[0],
             protocol=task.headline.protocol,
@@ -153,8 +153,8 @@ def _headline_metric(task: TaskSpec) -> Metric | None:
     return next((load_metric(use, task.folder) for use in uses), None)
 
 
-def _scores(run_folder: Path, task: TaskSpec, metric: Metric) -> Path:
-    return score_files(run_folder / "scores", task.task, [metric])[metric.name, metric.protocol]
+def _scores(run: RunDirectory, task: TaskSpec, metric: Metric) -> Path:
+    return score_files(run.scores_folder, task.task, [metric])[metric.name, metric.protocol]
 
 
 def _ranks(path: Path, metric: Metric) -> Iterator[Rank]:

@@ -4,7 +4,6 @@ Only reads: it takes no lock, so it may look into a run that is still going on.
 """
 
 import json
-import zlib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,10 +13,9 @@ from typing import Any
 from harness.errors import SpecError, nearest
 from harness.metrics.metric import Metric
 from harness.records import Json, Prediction, Request, Sample
-from harness.records.codec import request_from_json, sample_from_json, to_json
-from harness.runs.cells import read_cells
+from harness.records.codec import request_from_json, to_json
+from harness.runs.directory import RunDirectory
 from harness.runs.plan_file import PlannedRequest
-from harness.runs.store import CHECK_BYTES, LINE_CHECK, read_prediction, read_run
 from harness.scoring.score import score_files
 from harness.tasks.catalog import index
 from harness.tasks.plug_ins import load_metric
@@ -94,76 +92,41 @@ def explain(
         SpecError: No run directory, or the run has no such task or sample.
         DataError: The stored prediction is damaged.
     """
-    run = read_run(run_folder)
-    cells, _ = read_cells(run_folder / "plan")
+    directory = RunDirectory(run_folder)
+    run = directory.read_run()
+    cells, _ = directory.read_cells()
     if task is not None and task not in cells:
         raise SpecError(f"--task {task}: expected one of {', '.join(cells)}{nearest(task, list(cells))}")
     names = [name for name, cell in cells.items() if cell.unsupported is None and task in (None, name)]
-    found = {name: planned(run_folder, name, [sample_id]) for name in names}
+    found = {name: directory.read_planned(name, [sample_id]) for name in names}
     if not any(found.values()):
-        raise _unknown(run_folder, sample_id, names)
+        raise _unknown(directory, sample_id, names)
     specs, _ = index(task_paths).resolve([name for name in names if found[name]])
-    return [_explanation(run_folder, run, spec, row) for spec in specs for row in found[spec.task]]
+    return [_explanation(directory, run, spec, row) for spec in specs for row in found[spec.task]]
 
 
-def planned(run_folder: Path, task: str, sample_ids: Sequence[str]) -> list[PlannedRequest]:
-    """Return the rows of a task's plan that belong to these samples, in the order of the plan."""
-    import pyarrow.parquet as pq
-
-    columns = ["repeat", "key", "size_class", "request", "defect", "sample"]
-    path = run_folder / "plan" / f"{task}.parquet"
-    table = pq.read_table(path, columns=columns, filters=[("sample_id", "in", list(sample_ids))])
-    rows = table.to_pylist()
-    return [PlannedRequest(**{**row, "sample": sample_from_json(json.loads(row["sample"]))}) for row in rows]
-
-
-def stored_prediction(run_folder: Path, key: str) -> Prediction | None:
-    """Return the finished prediction with this key, read past the lock; None where there is none.
-
-    Raises:
-        DataError: Its masks are damaged.
-    """
-    path = run_folder / "predictions" / "predictions.jsonl"
-    if not key or not path.is_file():
-        return None
-    head = b'{"key":"%s"' % key.encode()
-    with path.open("rb") as file:
-        for line in file:
-            if line.startswith(head) and _is_whole(line):
-                return read_prediction(line, run_folder)
-    return None
-
-
-def _is_whole(line: bytes) -> bool:
-    """Say whether a line has the checksum it was written with; a torn or damaged one is asked again by the run."""
-    body, check = line[: -CHECK_BYTES - 1], line[-CHECK_BYTES - 1 : -1]
-    return check == LINE_CHECK % zlib.crc32(body)
-
-
-def _unknown(run_folder: Path, sample_id: str, tasks: Sequence[str]) -> SpecError:
+def _unknown(directory: RunDirectory, sample_id: str, tasks: Sequence[str]) -> SpecError:
     """Return the error for a sample that no task has, with the id that was probably meant."""
-    import pyarrow.parquet as pq
-
     known: set[str] = set()
     for task in tasks:
-        known.update(pq.read_table(run_folder / "plan" / f"{task}.parquet", columns=["sample_id"])[0].to_pylist())
+        known |= directory.read_sample_ids(task)
     if not known:
-        return SpecError(f"{run_folder}: has no samples; `harness report` says which tasks were not run and why")
+        return SpecError(f"{directory.path}: has no samples; `harness report` says which tasks were not run and why")
     listed = sorted(known)
     holding = [item for item in listed if sample_id and sample_id in item]
     place = bisect_left(listed, sample_id)
     close = [*holding[:1], *listed[max(0, place - NEIGHBOURS) : place + NEIGHBOURS]]
     meant = f" (did you mean '{holding[0]}'?)" if holding else nearest(sample_id, close)
     return SpecError(
-        f"{run_folder}: expected the id of a sample of {', '.join(tasks)}, such as '{listed[0]}', "
+        f"{directory.path}: expected the id of a sample of {', '.join(tasks)}, such as '{listed[0]}', "
         f"got '{sample_id}'{meant}"
     )
 
 
-def _explanation(run_folder: Path, run: Mapping[str, Any], task: TaskSpec, row: PlannedRequest) -> Explanation:
-    prediction = stored_prediction(run_folder, row.key)
+def _explanation(directory: RunDirectory, run: Mapping[str, Any], task: TaskSpec, row: PlannedRequest) -> Explanation:
+    prediction = directory.find_prediction(row.key)
     metrics = [load_metric(use, task.folder) for use in task.metrics]
-    paths = score_files(run_folder / "scores", task.task, metrics)
+    paths = score_files(directory.scores_folder, task.task, metrics)
     return Explanation(
         model=str(run["model"]["id"]),
         data=str(run["data"]),

@@ -66,17 +66,17 @@ def interval(ci: Sequence[float] | None) -> str:
 
 
 def write_report(
-    folder: Path,
+    path: Path,
     results: Mapping[str, Any],
     failures: Sequence[Failure],
     performance: Mapping[str, Any],
     problems: Sequence[Problem],
     examples: Mapping[str, TaskExamples],
-) -> Path:
+) -> None:
     """Write `report.html`: one page that opens from the file system and asks nothing of any server.
 
     Args:
-        folder: Where to.
+        path: The file to write.
         results: The content of `results.json`.
         failures: Samples without a usable answer.
         performance: The content of `performance.json`.
@@ -103,9 +103,7 @@ def write_report(
         performance=performance,
         examples=examples,
     )
-    path = folder / "report.html"
     write_atomically(path, page)
-    return path
 
 
 def _cell(task: str, block: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.data.manifest import Prepared
-from harness.errors import SpecError
 from harness.records import Json
 from harness.records.atomic_files import write_atomically
+from harness.runs.directory import RunDirectory
 from harness.tasks.spec import TaskSpec
 
 
@@ -40,12 +40,12 @@ class Plan:
     """Everything a run will do.
 
     Attributes:
-        folder: `plan/` of the run directory.
+        directory: The run directory, or another folder if the run is only tried out.
         cells: In the order of the tasks.
         unavailable: `{task, metric, reason, remedy}` of what cannot be run or scored here.
     """
 
-    folder: Path
+    directory: RunDirectory
     cells: list[Cell] = field(default_factory=list)
     unavailable: list[dict[str, Json]] = field(default_factory=list)
 
@@ -56,7 +56,7 @@ class Plan:
 
     def file(self, task: str) -> Path:
         """Return where the plan of one task stands."""
-        return self.folder / f"{task}.parquet"
+        return self.directory.plan_path(task)
 
     @property
     def files(self) -> list[Path]:
@@ -75,32 +75,7 @@ def write_cells(result: Plan) -> None:
         }
         for cell in result.cells
     }
-    result.folder.mkdir(parents=True, exist_ok=True)
+    path = result.directory.cells_path
+    path.parent.mkdir(parents=True, exist_ok=True)
     content = {"cells": cells, "unavailable": result.unavailable}
-    write_atomically(result.folder / "cells.json", json.dumps(content, indent=2, sort_keys=True) + "\n")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredCell:
-    """What a written plan says of one task."""
-
-    samples: int
-    fallbacks: tuple[str, ...]
-    unsupported: str | None
-    data_digest: str
-
-
-def read_cells(folder: Path) -> tuple[dict[str, StoredCell], list[dict[str, Json]]]:
-    """Return the cells of a written plan and what is unavailable.
-
-    Raises:
-        SpecError: The plan is not whole.
-    """
-    path = folder / "cells.json"
-    if not path.exists():
-        raise SpecError(f"{folder.parent}: has no complete plan; run `harness run` on it first")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    cells = {
-        name: StoredCell(**{**cell, "fallbacks": tuple(cell["fallbacks"])}) for name, cell in content["cells"].items()
-    }
-    return cells, content["unavailable"]
+    write_atomically(path, json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -1,16 +1,15 @@
 """How fast a run was; nothing of it enters the results."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.records import Json
-from harness.runs.store import RunStore
+from harness.runs.directory import RunDirectory
 
 
-def performance_of(store: RunStore) -> dict[str, Json]:
+def performance_of(directory: RunDirectory) -> dict[str, Json]:
     """Return the content of `performance.json`.
 
     `seconds` runs from the first request to the last answer of each session, summed over sessions; `model_seconds` is
@@ -19,11 +18,11 @@ def performance_of(store: RunStore) -> dict[str, Json]:
     model_seconds = 0.0
     usage: Counter[str] = Counter()
     requests = 0
-    for prediction in _stored(store):
+    for prediction in directory.read_values():
         requests += 1
         model_seconds += prediction.get("seconds", 0.0)
         usage.update(prediction.get("usage", {}))
-    spans = list(_spans(store.read_events()))
+    spans = list(_spans(directory.read_events()))
     seconds = sum(span.finished - span.started for span in spans)
     return {
         "schema": 1,
@@ -35,16 +34,6 @@ def performance_of(store: RunStore) -> dict[str, Json]:
         "workers_lost": sum(span.lost for span in spans),
         "usage": dict(sorted(usage.items())),
     }
-
-
-def _stored(store: RunStore) -> Iterator[Mapping[str, Any]]:
-    """Yield the stored predictions as they stand, masks undecoded; a damaged line is passed over."""
-    with store.predictions.path.open("rb") as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue
 
 
 @dataclass(slots=True)

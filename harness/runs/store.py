@@ -9,33 +9,29 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from harness.errors import DataError, SpecError
+from harness.errors import SpecError
+from harness.models.predictions_file import Problem
 from harness.records import Json, Prediction
 from harness.records.atomic_files import write_atomically, write_bytes_atomically
-from harness.records.codec import canonical, prediction_from_json
+from harness.records.codec import canonical
 from harness.runs.append_log import AppendLog
+from harness.runs.directory import LINE_CHECK, RunDirectory
 
-SCHEMA = 1
+# Often enough for a person who watches, and rare beside the answers of a fast model.
 STATUS_EVERY_SECONDS = 1.0
+# A line with longer masks would make every later read of the file slow; only masks are known to grow so large.
 BLOB_ABOVE_BYTES = 256 * 1024
+# What moves to a blob; a blob with nothing but masks is a list of them.
 MASK_FIELDS = ("masks", "soft_masks")
-"""What moves to a blob; a blob with nothing but masks is a list of them."""
 LINES_NAMED = 5
-LINE_HEAD = re.compile(rb'\{"key":"(?P<key>[0-9a-f]{64})","status":"(?P<status>\w+)"')
-"""Every stored line begins so: an index is built without parsing the rest."""
-LINE_CHECK = b',"crc32":"%08x"}'
-"""Every stored line ends so, with the checksum of what stands before it."""
-CHECK_BYTES = len(LINE_CHECK % 0)
-BLOB_TAIL = re.compile(rb',"masks_blob":"(?P<name>[0-9a-f]{64})","masks_blob_bytes":(?P<bytes>\d+)$')
 
 
 @dataclass(slots=True)
@@ -44,13 +40,15 @@ class RunStore:
 
     Attributes:
         path: The directory.
-        predictions, events: Its journals.
+        directory: Its files, for reading.
+        predictions, events: Its append-only logs.
         offsets: Where the line of each finished request begins, by the bytes of its key.
         statuses: Finished requests by status.
         repairs: What `open` found damaged, in words for the user.
     """
 
     path: Path
+    directory: RunDirectory = field(init=False)
     predictions: AppendLog = field(init=False)
     events: AppendLog = field(init=False)
     offsets: dict[bytes, int] = field(default_factory=dict)
@@ -61,21 +59,23 @@ class RunStore:
     _reader: BinaryIO | None = None
 
     def __post_init__(self) -> None:
-        self.predictions = AppendLog(self.path / "predictions" / "predictions.jsonl")
-        self.events = AppendLog(self.path / "events.jsonl")
+        self.directory = RunDirectory(self.path)
+        self.predictions = AppendLog(self.directory.predictions_path)
+        self.events = AppendLog(self.directory.events_path)
 
     def open(self, run: Mapping[str, Json]) -> None:
-        """Lock the directory, hold its `run.json` against `run`, and index what is finished.
+        """Lock the directory, compare its `run.json` with `run`, and index what is finished.
 
         Raises:
             SpecError: Another process holds it, it belongs to another run, it is no run directory, or it cannot be
                 written.
             InterruptedRunError: The disk is full.
         """
-        _check_is_run_directory(self.path)
+        self.directory.check_is_free_or_ours()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = _take_lock(self.path / "lock")
+            # Before anything is read: of two processes that are started together one must not repair under the other.
+            self._lock = _take_lock(self.directory.lock_path)
         except OSError as error:
             reason = error.strerror or str(error)
             raise SpecError(f"--out {self.path}: cannot be written: {reason}; name a folder that can") from error
@@ -86,13 +86,26 @@ class RunStore:
             raise
 
     def _open_locked(self, run: Mapping[str, Json]) -> None:
-        record = self.path / "run.json"
-        if record.exists():
-            _check_same(read_run(self.path), json.loads(json.dumps(run)), self.path)
+        if self.directory.run_path.exists():
+            # Through JSON, so that a tuple equals the list that it was stored as.
+            differences = list(_differences(self.directory.read_run(), json.loads(json.dumps(run)), ""))
+            if differences:
+                lines = "\n".join(f"  {difference}" for difference in differences)
+                raise SpecError(
+                    f"--out {self.path}: holds another run; name another folder or repeat its command. "
+                    f"It differs in:\n{lines}"
+                )
         else:
-            write_atomically(record, json.dumps(run, indent=2, sort_keys=True) + "\n")
+            write_atomically(self.directory.run_path, json.dumps(run, indent=2, sort_keys=True) + "\n")
+        # Torn ends are cut off before lines are indexed, so a torn line is not reported as damaged, too.
         torn, torn_events = self.predictions.open(), self.events.open()
-        damaged = self._index()
+        damaged = []
+        for number, line in enumerate(self.directory.read_lines(), 1):
+            if line.key is None:
+                damaged.append(number)
+            elif line.key not in self.offsets:  # of two lines with one key the first counts, as in `record`
+                self.offsets[line.key] = line.offset
+                self.statuses[line.status] += 1
         if torn or torn_events or damaged:
             self.event("repaired", torn_bytes=torn, torn_event_bytes=torn_events, damaged_lines=damaged)
         if torn:
@@ -101,35 +114,6 @@ class RunStore:
             shown = ", ".join(str(number) for number in damaged[:LINES_NAMED])
             more = f" and {len(damaged) - LINES_NAMED} more" if len(damaged) > LINES_NAMED else ""
             self.repairs.append(f"{self.predictions.path}: damaged, so passed over and asked again: line {shown}{more}")
-
-    def _index(self) -> list[int]:
-        """Remember where each finished prediction begins; return the numbers of lines that are damaged."""
-        damaged, offset = [], 0
-        with self.predictions.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                head = LINE_HEAD.match(line)
-                if head is not None and self._is_whole(line):
-                    key = bytes.fromhex(head["key"].decode())
-                    if key not in self.offsets:
-                        self.offsets[key] = offset
-                        self.statuses[head["status"].decode()] += 1
-                else:
-                    damaged.append(number)
-                offset += len(line)
-        return damaged
-
-    def _is_whole(self, line: bytes) -> bool:
-        """Say whether a line has the checksum it was written with, and its blob the size."""
-        body, check = line[: -CHECK_BYTES - 1], line[-CHECK_BYTES - 1 : -1]
-        if check != LINE_CHECK % zlib.crc32(body):
-            return False
-        if b'"masks_blob_bytes":' not in body[-40:] or (blob := BLOB_TAIL.search(body)) is None:
-            return True
-        path = self._blob_path(blob["name"].decode())
-        return path.is_file() and path.stat().st_size == int(blob["bytes"])
-
-    def _blob_path(self, name: str) -> Path:
-        return self.path / "blobs" / f"{name}.json.zst"
 
     def is_done(self, key: str) -> bool:
         """Say whether the request with this key is finished."""
@@ -164,7 +148,7 @@ class RunStore:
             return line
         content = canonical(moved["masks"] if list(moved) == ["masks"] else moved).encode()
         name = hashlib.sha256(content).hexdigest()
-        path = self._blob_path(name)
+        path = self.directory.blob_path(name)
         packed = zstandard.compress(content)
         if not path.is_file() or path.stat().st_size != len(packed):
             with contextlib.suppress(FileExistsError):
@@ -186,7 +170,7 @@ class RunStore:
         if self._reader is None:
             self._reader = self.predictions.path.open("rb")
         self._reader.seek(offset)
-        return read_prediction(self._reader.readline(), self.path)
+        return self.directory.read_prediction(self._reader.readline())
 
     def event(self, name: str, **fields: Json) -> None:
         """Append one event with the time it happened.
@@ -197,19 +181,6 @@ class RunStore:
         record = {"event": name, "time": round(time.time(), 3), **fields}
         self.events.append(json.dumps(record, ensure_ascii=False).encode(errors="replace"))
 
-    def read_events(self) -> Iterator[dict[str, Any]]:
-        """Yield the events so far, oldest first; a damaged line is passed over."""
-        if not self.events.path.exists():
-            return
-        with self.events.path.open("rb") as file:
-            for line in file:
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(event, dict) and "event" in event:
-                    yield event
-
     def status(self, status: Mapping[str, Json], *, at_once: bool = False) -> None:
         """Write `status.json`, at most once a second unless `at_once`.
 
@@ -218,8 +189,40 @@ class RunStore:
         """
         now = time.monotonic()
         if at_once or now - self._status_written > STATUS_EVERY_SECONDS:
-            write_atomically(self.path / "status.json", json.dumps(status, indent=2) + "\n", durable=at_once)
+            write_atomically(self.directory.status_path, json.dumps(status, indent=2) + "\n", durable=at_once)
             self._status_written = now
+
+    def add_session(self, record: Mapping[str, Json]) -> None:
+        """Append one session to `sessions.jsonl`."""
+        with self.directory.sessions_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def write_problems(self, problems: Iterable[Problem]) -> None:
+        """Write `problems.jsonl`.
+
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
+        write_atomically(
+            self.directory.problems_path, "".join(json.dumps(asdict(problem)) + "\n" for problem in problems)
+        )
+
+    def write_results(self, results: Mapping[str, Json]) -> None:
+        """Write `results.json`.
+
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
+        text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(self.directory.results_path, text + "\n")
+
+    def write_performance(self, performance: Mapping[str, Json]) -> None:
+        """Write `performance.json`.
+
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
+        write_atomically(self.directory.performance_path, json.dumps(performance, indent=2) + "\n")
 
     def close(self) -> None:
         """Sync everything and give the lock back.
@@ -234,68 +237,6 @@ class RunStore:
             self._lock = self._reader = None
             stack.callback(self.events.close)
             stack.callback(self.predictions.close)
-
-
-def read_prediction(line: bytes, run: Path) -> Prediction:
-    """Return the prediction of one stored line, its masks fetched from `blobs/` where they stand there.
-
-    Raises:
-        DataError: The line or its blob is damaged.
-    """
-    blob: Path | None = None
-    try:
-        value = json.loads(line)
-        if "masks_blob" in value:
-            import zstandard
-
-            blob = run / "blobs" / f"{value['masks_blob']}.json.zst"
-            content = zstandard.decompress(blob.read_bytes())
-            if hashlib.sha256(content).hexdigest() != value["masks_blob"]:
-                raise ValueError("its bytes are not those that were stored")
-            moved = json.loads(content)
-            value.update(moved if isinstance(moved, dict) else {"masks": moved})
-        return prediction_from_json(value)
-    except (ValueError, KeyError, TypeError, OSError, _zstandard_error()) as error:
-        place = blob or run / "predictions" / "predictions.jsonl"
-        remedy = "delete that file and" if blob is not None else "then"
-        raise DataError(
-            f"{place}: a stored prediction is damaged ({type(error).__name__}: {error}); {remedy} run the same "
-            "`harness run` command again: it is asked again"
-        ) from error
-
-
-def _zstandard_error() -> type[Exception]:
-    import zstandard
-
-    return zstandard.ZstdError
-
-
-def read_run(path: Path) -> dict[str, Json]:
-    """Return the content of a run directory's `run.json`.
-
-    Raises:
-        SpecError: It is not there or not the JSON object that was written.
-    """
-    record = path / "run.json"
-    try:
-        run = json.loads(record.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SpecError(f"{path}: is no run directory (no run.json); expected what `harness run --out` wrote") from None
-    except (ValueError, OSError) as error:
-        raise SpecError(f"{record}: cannot be read ({error}); restore it, or name another folder by --out") from error
-    if not isinstance(run, dict):
-        raise SpecError(
-            f"{record}: expected a JSON object, found {type(run).__name__}; restore it, or use another --out"
-        )
-    return run
-
-
-def _check_is_run_directory(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise SpecError(f"--out {path}: is a file; expected a folder")
-    ours = {"lock", ".run.json.tmp"}  # all that a run killed in its first moment leaves
-    if path.is_dir() and not (path / "run.json").exists() and any(item.name not in ours for item in path.iterdir()):
-        raise SpecError(f"--out {path}: holds other files and no run.json; name an empty or a new folder")
 
 
 def _take_lock(path: Path) -> BinaryIO:
@@ -323,15 +264,6 @@ def _take_lock(path: Path) -> BinaryIO:
     file.write(f"{os.getpid()}\n".encode())
     file.flush()
     return file
-
-
-def _check_same(stored: Mapping[str, Json], wanted: Mapping[str, Json], path: Path) -> None:
-    differences = list(_differences(stored, wanted, ""))
-    if differences:
-        lines = "\n".join(f"  {difference}" for difference in differences)
-        raise SpecError(
-            f"--out {path}: holds another run; name another folder or repeat its command. It differs in:\n{lines}"
-        )
 
 
 def _differences(stored: Json, wanted: Json, where: str) -> Iterator[str]:

@@ -1,16 +1,13 @@
 """The blocks of `results.json`: tallies, rows, headlines and groups."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
-from pathlib import Path
 from typing import Any
 
 from harness.metrics.metric import Metric
 from harness.records import PREDICTION_STATUSES, Json, Result, Score
-from harness.records.atomic_files import write_atomically
 from harness.scoring.aggregate import aggregate
 from harness.tasks.spec import GroupSpec, TaskSpec
 
@@ -139,10 +136,3 @@ def combine_group(group: GroupSpec, tasks: Sequence[TaskSpec], blocks: Mapping[s
             }
         )
     return result
-
-
-def write_results(folder: Path, results: Mapping[str, Json]) -> Path:
-    """Write `results.json` and return its path."""
-    path = folder / "results.json"
-    write_atomically(path, json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    return path

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.paired_scores import SCORES, Number
+from benchmarks.paired_scores import Number
 from harness import metrics
 from harness.records import Score
+from harness.runs.directory import RunDirectory
 from harness.scoring.score import ScoreFile, score_files
 
 
@@ -19,8 +20,9 @@ def write_scores(run: Path, number: Number, values: Mapping[str, float | None], 
         strata: Of every sample; a `{}` stands for the sample's cluster.
     """
     row = metrics.find(number.metric, number.protocol)
-    (run / SCORES).mkdir(parents=True, exist_ok=True)
-    file = ScoreFile(score_files(run / SCORES, number.task, [row])[row.name, row.protocol])
+    folder = RunDirectory(run).scores_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    file = ScoreFile(score_files(folder, number.task, [row])[row.name, row.protocol])
     for sample, value in values.items():
         cluster = sample.partition("/")[0]
         numbers = tuple(value or 0.0 if name == number.name else 0.0 for name in row.values)

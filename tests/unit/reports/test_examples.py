@@ -9,7 +9,8 @@ from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
 from harness.reports import examples
 from harness.reports.examples import Rank, ReportImages, choose
-from harness.runs.store import RunStore, read_run
+from harness.runs.directory import RunDirectory
+from harness.runs.store import RunStore
 from harness.tasks.catalog import index
 from harness.tasks.spec import TaskSpec, Terms
 
@@ -53,11 +54,13 @@ def test_images_that_are_gone_leave_outlines(tmp_path: Path) -> None:
     )
     evaluate(spec)
     store = RunStore(tmp_path)
-    store.open(read_run(tmp_path))
+    store.open(store.directory.read_run())
     try:
         tasks, _ = index().resolve(["samed2d_seg"])
-        gone = choose(tmp_path, tasks, store.prediction, ReportImages(roots=(tmp_path,), phantom=True))["samed2d_seg"]
-        plain = choose(tmp_path, tasks, store.prediction, ReportImages(phantom=True))["samed2d_seg"]
+        gone = choose(store.directory, tasks, store.prediction, ReportImages(roots=(tmp_path,), phantom=True))[
+            "samed2d_seg"
+        ]
+        plain = choose(store.directory, tasks, store.prediction, ReportImages(phantom=True))["samed2d_seg"]
     finally:
         store.close()
     assert gone.plain == "an image is not where it was"
@@ -66,7 +69,7 @@ def test_images_that_are_gone_leave_outlines(tmp_path: Path) -> None:
 
 
 def test_a_task_without_scores_has_no_examples(tmp_path: Path, task: TaskSpec) -> None:
-    assert choose(tmp_path, [task], lambda _: None, ReportImages()) == {}
+    assert choose(RunDirectory(tmp_path), [task], lambda _: None, ReportImages()) == {}
 
 
 def test_a_long_text_is_cut() -> None:

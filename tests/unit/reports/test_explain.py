@@ -1,8 +1,6 @@
 """What is told of one sample: read past the lock and past damage, with everything a person asks for."""
 
-import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +28,13 @@ from harness.records import (
     TextPart,
     Turn,
 )
-from harness.reports.explain import Explanation, Value, as_json, explain, stored_prediction
+from harness.reports.explain import Explanation, Value, as_json, explain
 from harness.reports.explain_text import text
 from harness.runs.plan_file import PlannedRequest
-from harness.runs.store import RunStore
 from harness.tasks.catalog import index
 from tests.support.tiny_vqa_rad import write_release
 
 SIZE = (10, 20)
-
-
-def _key(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
-def _line(name: str, words: str) -> str:
-    return json.dumps({"key": _key(name), "status": "ok", "text": words}, separators=(",", ":"))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    """A run directory that this process holds, with two predictions."""
-    held = RunStore(tmp_path / "run")
-    held.open({"schema": 1})
-    held.record(_key("a"), _line("a", "first"))
-    held.record(_key("b"), _line("b", "second"))
-    yield held
-    held.close()
 
 
 @pytest.fixture(scope="module")
@@ -103,35 +81,6 @@ def _explanation(**changes: Any) -> Explanation:
         "scores": (),
     }
     return Explanation(**{**made, **changes})
-
-
-def test_a_prediction_is_read_while_the_run_is_locked(store: RunStore) -> None:
-    found = stored_prediction(store.path, _key("b"))
-    assert found is not None
-    assert found.text == "second"
-    assert stored_prediction(store.path, _key("c")) is None
-    assert stored_prediction(store.path, "") is None
-
-
-def test_a_damaged_line_is_passed_over_for_a_whole_one(store: RunStore) -> None:
-    path = store.path / "predictions" / "predictions.jsonl"
-    whole = path.read_bytes()
-    path.write_bytes(whole.replace(b"first", b"worst"))
-    assert stored_prediction(store.path, _key("a")) is None
-    path.write_bytes(path.read_bytes() + whole)
-    found = stored_prediction(store.path, _key("a"))
-    assert found is not None
-    assert found.text == "first"
-
-
-def test_a_torn_last_line_is_not_there_yet(store: RunStore) -> None:
-    path = store.path / "predictions" / "predictions.jsonl"
-    path.write_bytes(path.read_bytes()[:-3])
-    assert stored_prediction(store.path, _key("b")) is None
-
-
-def test_a_run_without_predictions_has_none(tmp_path: Path) -> None:
-    assert stored_prediction(tmp_path, _key("a")) is None
 
 
 def test_a_failed_sample_is_told_with_its_error_and_its_worst_value(run: Path) -> None:

@@ -30,7 +30,7 @@ def test_seconds_run_from_the_first_request_to_the_last_answer_of_each_session(t
         {"key": "a", "seconds": 0.5, "usage": {"tokens": 3}},
         {"key": "b", "seconds": 1.5, "usage": {"tokens": 4}},
     ]
-    performance = performance_of(_run(tmp_path, events, predictions))
+    performance = performance_of(_run(tmp_path, events, predictions).directory)
     assert performance["seconds"] == 5.0
     assert performance["requests_per_second"] == 0.4
     assert performance["model_seconds"] == 2.0
@@ -40,7 +40,7 @@ def test_seconds_run_from_the_first_request_to_the_last_answer_of_each_session(t
 
 
 def test_a_session_that_asked_nothing_counts_for_nothing(tmp_path: Path) -> None:
-    performance = performance_of(_run(tmp_path, [{"event": "session", "time": 1.0}], []))
+    performance = performance_of(_run(tmp_path, [{"event": "session", "time": 1.0}], []).directory)
     assert performance["sessions"] == 0
     assert performance["requests_per_second"] is None
 
@@ -49,4 +49,4 @@ def test_a_damaged_line_is_passed_over(tmp_path: Path) -> None:
     store = _run(tmp_path, [], [{"key": "a", "seconds": 0.5}])
     with store.predictions.path.open("a") as file:
         file.write('{"key": "b", "sec')
-    assert performance_of(store)["requests"] == 1
+    assert performance_of(store.directory)["requests"] == 1

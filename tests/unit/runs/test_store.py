@@ -18,7 +18,7 @@ from harness.records.atomic_files import write_atomically
 from harness.runs import store as store_module
 from harness.runs.append_log import BLOCK_BYTES, AppendLog
 from harness.runs.engine.worker import to_finished
-from harness.runs.store import RunStore, read_prediction, read_run
+from harness.runs.store import RunStore
 
 RUN = {"model": {"id": "scripted"}, "seed": 0, "tasks": ("a", "b")}
 
@@ -138,7 +138,7 @@ def test_a_damaged_line_is_reported_and_asked_again(tmp_path: Path, old: bytes, 
     assert [store.is_done(key(name)) for name in "abc"] == [True, False, True]
     assert store.statuses == {"ok": 2}
     assert store.repairs == [f"{predictions}: damaged, so passed over and asked again: line 2"]
-    (event,) = store.read_events()
+    (event,) = store.directory.read_events()
     assert (event["event"], event["damaged_lines"]) == ("repaired", [2])
     assert store.record(key("b"), line("b"))
     store.close()
@@ -157,12 +157,8 @@ def test_a_damaged_event_is_passed_over(tmp_path: Path) -> None:
     store.events.append(b'{"event": "tor')
     store.events.append(b"3")
     store.event("two")
-    assert [event["event"] for event in store.read_events()] == ["one", "two"]
+    assert [event["event"] for event in store.directory.read_events()] == ["one", "two"]
     store.close()
-
-
-def test_a_run_without_events_has_none(tmp_path: Path) -> None:
-    assert list(RunStore(tmp_path).read_events()) == []
 
 
 @pytest.mark.parametrize("room", [0, 30])
@@ -268,21 +264,6 @@ def test_large_soft_masks_move_to_a_blob_and_come_back(
     store.close()
 
 
-def test_a_blob_with_other_bytes_than_its_name_says_is_damaged(tmp_path: Path) -> None:
-    import zstandard
-
-    (tmp_path / "blobs").mkdir()
-    (tmp_path / "blobs" / f"{key('x')}.json.zst").write_bytes(zstandard.compress(b"[]"))
-    stored = json.dumps({"key": key("a"), "status": "ok", "masks_blob": key("x")}).encode()
-    with pytest.raises(DataError, match="ValueError: its bytes are not those that were stored"):
-        read_prediction(stored, tmp_path)
-
-
-def test_a_stored_line_damaged_after_opening_is_an_error_that_says_how_to_go_on(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"predictions\.jsonl: a stored prediction is damaged .*run the same"):
-        read_prediction(b'{"key": ', tmp_path)
-
-
 def test_a_second_writer_is_refused_with_the_process_that_holds_the_run(tmp_path: Path) -> None:
     store = opened(tmp_path)
     with pytest.raises(SpecError, match=f"--out {tmp_path}: process {os.getpid()} is writing this run; wait for it"):
@@ -335,23 +316,8 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_run_killed_before_its_first_file_can_begin_again(tmp_path: Path) -> None:
     (tmp_path / "lock").touch()
     (tmp_path / ".run.json.tmp").write_text('{"mod')
-    opened(tmp_path).close()
-    assert read_run(tmp_path) == {**RUN, "tasks": ["a", "b"]}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, r"is no run directory \(no run.json\); expected what `harness run --out` wrote"),
-        ('{"mod', r"run\.json: cannot be read \(.*restore it, or name another folder by --out"),
-        ("[]", r"run\.json: expected a JSON object, found list; restore it"),
-    ],
-)
-def test_a_record_that_cannot_be_read_says_what_to_do(tmp_path: Path, content: str | None, message: str) -> None:
-    if content is not None:
-        (tmp_path / "run.json").write_text(content)
-    with pytest.raises(SpecError, match=message):
-        read_run(tmp_path)
+    store = opened(tmp_path)
+    assert store.directory.read_run() == {**RUN, "tasks": ["a", "b"]}
 
 
 def test_a_refused_replacement_leaves_the_old_file_and_no_other(

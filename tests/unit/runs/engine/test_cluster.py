@@ -132,7 +132,11 @@ def dies_on(name: str) -> Behaviour:
 
 def flights(store: RunStore, kind: str = "started") -> list[str]:
     names = {key(name): name for name in "abcdefgh"} | {key("hang"): "hang"}
-    return ["".join(names[one] for one in event["keys"]) for event in store.read_events() if event["event"] == kind]
+    return [
+        "".join(names[one] for one in event["keys"])
+        for event in store.directory.read_events()
+        if event["event"] == kind
+    ]
 
 
 def test_every_batch_is_answered_and_all_actors_are_dismissed(cluster: Callable[..., Cluster], store: RunStore) -> None:
@@ -156,7 +160,7 @@ def test_the_batch_of_a_dead_actor_goes_back_one_sample_at_a_time(
     running = cluster(PaperRay(dies_on("b")))
     running.run(iter([asks("abc"), asks("de")]))
     assert flights(store) == ["abc", "a", "b", "c", "b", "b", "de"]
-    attempts = [event["attempt"] for event in store.read_events() if event["event"] == "started"]
+    attempts = [event["attempt"] for event in store.directory.read_events() if event["event"] == "started"]
     assert attempts == [1, 2, 2, 2, 3, 4, 1]
     assert flights(store, "given_up") == ["b"]
     prediction = store.prediction(key("b"))
@@ -200,7 +204,7 @@ def test_an_actor_that_does_not_return_is_killed_and_its_sample_a_timeout(
     assert prediction.status == "timeout"
     assert prediction.error is not None
     assert prediction.error.message == "d/test/hang: the model did not return within 60 s"
-    assert [event["seconds"] for event in store.read_events() if event["event"] == "hung"] == [120.0, 60.0]
+    assert [event["seconds"] for event in store.directory.read_events() if event["event"] == "hung"] == [120.0, 60.0]
     assert ray.actors == 3
 
 
@@ -235,7 +239,7 @@ def test_a_model_whose_process_ends_while_it_loads_stops_at_the_third(
     expected = "--model scripted: the model's process ended while it loaded, 3 times, last with RayError: out of memory"
     with pytest.raises(ModelError, match=expected):
         cluster(ray).run(iter([asks("a")]))
-    assert [event["event"] for event in store.read_events()] == ["died"] * 3
+    assert [event["event"] for event in store.directory.read_events()] == ["died"] * 3
 
 
 def test_an_actor_that_dies_while_it_loads_is_replaced(cluster: Callable[..., Cluster], store: RunStore) -> None:

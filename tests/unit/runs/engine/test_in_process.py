@@ -18,6 +18,7 @@ from harness.errors import DataError, ModelError, SpecError
 from harness.models.resolve import ModelReference
 from harness.records import Answer, Capabilities, ErrorInfo, Media, MediaPart, Prediction, Request, TextPart, Turn
 from harness.records.codec import canonical, prediction_from_json, to_json
+from harness.runs.directory import RunDirectory
 from harness.runs.engine import worker as worker_module
 from harness.runs.engine.in_process import Watchdog, run_in_process
 from harness.runs.engine.progress import RunProgress
@@ -262,7 +263,7 @@ def test_what_a_model_prints_goes_to_stderr_also_from_native_code(capfd: pytest.
 
 def in_process(store: RunStore, batches: Iterable[list[Ask]], total: int, *, invariant: bool = True) -> RunProgress:
     """Run as a session that does not say that it stopped."""
-    suspects = find_suspects(list(store.read_events()))
+    suspects = find_suspects(list(store.directory.read_events()))
     store.event("session", runner="process")
     progress = RunProgress(store=store, total=total)
     run_in_process(SETUP, batches, progress, suspects, timeout=60, batch_invariant=invariant)
@@ -275,7 +276,7 @@ def test_a_run_stores_every_answer_and_keeps_its_books(use: Callable[[Model], Mo
     progress = RunProgress(store=store, total=3, watch=lambda books: told.append(books.done))
     run_in_process(SETUP, [asks("ab"), asks("c")], progress, find_suspects([]), timeout=60, batch_invariant=True)
     assert (progress.done, progress.faults, progress.coverage, progress.answered, told) == (3, 0, 1.0, 3, [2, 3])
-    events = [(event["event"], event.get("attempt"), len(event["keys"])) for event in store.read_events()]
+    events = [(event["event"], event.get("attempt"), len(event["keys"])) for event in store.directory.read_events()]
     assert events == [("started", 1, 2), ("finished", None, 2), ("started", 1, 1), ("finished", None, 1)]
 
 
@@ -426,7 +427,7 @@ def test_a_signal_waits_while_the_books_are_written(
     monkeypatch.setattr(RunStore, "record", interrupted)
     with pytest.raises(KeyboardInterrupt):
         in_process(store, [asks("ab"), asks("c")], 3)
-    assert [event["event"] for event in store.read_events()] == ["session", "started", "finished"]
+    assert [event["event"] for event in store.directory.read_events()] == ["session", "started", "finished"]
     assert len(store.offsets) == 2
 
 
@@ -451,7 +452,7 @@ def test_the_watchdog_leaves_those_alone_that_return_in_time(store: RunStore) ->
         watchdog.expect(0.05, asks("a"))
         watchdog.relax()
         time.sleep(0.25)
-    assert list(store.read_events()) == []
+    assert list(store.directory.read_events()) == []
 
 
 def test_the_watchdog_ends_the_process_with_3_and_notes_what_hung(tmp_path: Path) -> None:
@@ -473,6 +474,6 @@ def test_the_watchdog_ends_the_process_with_3_and_notes_what_hung(tmp_path: Path
     )
     assert done.returncode == 3
     assert "did not return within 0.1 s on d/test/0, d/test/1, d/test/2 .... What is finished is kept" in done.stderr
-    (event,) = RunStore(tmp_path / "run").read_events()
+    (event,) = RunDirectory(tmp_path / "run").read_events()
     assert (event["event"], event["keys"]) == ("hung", ["k0", "k1", "k2", "k3", "k4"])
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "hung"

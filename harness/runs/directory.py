@@ -1,0 +1,343 @@
+"""The run directory: the name of every file in it, the format of every line, and how each is read.
+
+Everything here only reads and takes no lock, so it may look into a run that is still going on. `RunStore` writes.
+
+    run.json                        what must not change while the run is resumed
+    lock                            held by the process that writes
+    plan/cells.json                 the tasks, and why some are not asked; its presence says that the plan is whole
+    plan/<task>.parquet             what is asked, one row per sample and repetition
+    sessions.jsonl                  command, versions and hardware of every session
+    events.jsonl                    what happened, one event a line
+    predictions/predictions.jsonl   what came back, one prediction a line
+    blobs/<sha256>.json.zst         masks that are too large for a line
+    status.json                     how far the run is
+    scores/<task>.<metric>.<protocol>.parquet, failures.jsonl, problems.jsonl
+    results.json, performance.json, report.html
+    ray.log                         what Ray prints
+"""
+
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.errors import DataError, SpecError
+from harness.records import Json, Prediction
+from harness.records.codec import prediction_from_json, sample_from_json
+from harness.runs.plan_file import PlannedRequest
+
+# Also the name by which the leaderboard looks for runs in a folder.
+RESULTS = "results.json"
+
+# A line begins with its key and status, so a run is opened without parsing what may be megabytes of masks.
+LINE_HEAD = re.compile(rb'\{"key":"(?P<key>[0-9a-f]{64})","status":"(?P<status>\w+)"')
+# A line ends with the CRC-32 of everything before it: a kill or a bad disk is noticed when the run is opened again.
+LINE_CHECK = b',"crc32":"%08x"}'
+CHECK_BYTES = len(LINE_CHECK % 0)
+# The name and the packed size of a blob stand last before the checksum, where they are found without parsing.
+BLOB_TAIL = re.compile(rb',"masks_blob":"(?P<name>[0-9a-f]{64})","masks_blob_bytes":(?P<bytes>\d+)$')
+# So far from the end of such a line the field's name begins at the latest, for sizes of up to 21 digits.
+BLOB_TAIL_BYTES = 40
+
+
+class StoredLine(NamedTuple):
+    """A line of the predictions, by where it begins.
+
+    Attributes:
+        offset: In bytes.
+        key: Of the request, as bytes; None if the line is damaged.
+        status: Of the prediction; empty if the line is damaged.
+    """
+
+    offset: int
+    key: bytes | None
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCell:
+    """A task as a written plan describes it.
+
+    Attributes:
+        samples: How many take part, after `--limit`.
+        fallbacks: The task's fallbacks that the model needs, as `name: value`.
+        unsupported: Why the model cannot be asked; None if it can.
+        data_digest: Of the manifest.
+    """
+
+    samples: int
+    fallbacks: tuple[str, ...]
+    unsupported: str | None
+    data_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The files of one run.
+
+    Attributes:
+        path: The directory; it need not exist.
+    """
+
+    path: Path
+
+    @property
+    def run_path(self) -> Path:
+        """What must not change while the run is resumed."""
+        return self.path / "run.json"
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that the writing process locks; it holds the process's number."""
+        return self.path / "lock"
+
+    @property
+    def cells_path(self) -> Path:
+        """The cells of the plan; it is written last, so its presence says that the plan is whole."""
+        return self.path / "plan" / "cells.json"
+
+    def plan_path(self, task: str) -> Path:
+        """Return the plan of one task, in the format of `harness.runs.plan_file`."""
+        return self.path / "plan" / f"{task}.parquet"
+
+    @property
+    def sessions_path(self) -> Path:
+        """One line per session: command, versions and hardware."""
+        return self.path / "sessions.jsonl"
+
+    @property
+    def events_path(self) -> Path:
+        """One line per event, oldest first."""
+        return self.path / "events.jsonl"
+
+    @property
+    def predictions_path(self) -> Path:
+        """One line per finished request, in the order in which they finished."""
+        return self.path / "predictions" / "predictions.jsonl"
+
+    def blob_path(self, name: str) -> Path:
+        """Return the file of masks with this SHA-256 of their unpacked bytes."""
+        return self.path / "blobs" / f"{name}.json.zst"
+
+    @property
+    def status_path(self) -> Path:
+        """How far the run is; it is replaced while the run goes on."""
+        return self.path / "status.json"
+
+    @property
+    def scores_folder(self) -> Path:
+        """One parquet file per task, metric and protocol, in the format of `harness.scoring.score`."""
+        return self.path / "scores"
+
+    @property
+    def failures_path(self) -> Path:
+        """One line per sample without a usable answer."""
+        return self.path / "failures.jsonl"
+
+    @property
+    def problems_path(self) -> Path:
+        """One line per problem of a predictions file; absent if there is none."""
+        return self.path / "problems.jsonl"
+
+    @property
+    def results_path(self) -> Path:
+        """The numbers, a pure function of predictions, task versions and installed packages."""
+        return self.path / RESULTS
+
+    @property
+    def performance_path(self) -> Path:
+        """How fast the run was."""
+        return self.path / "performance.json"
+
+    @property
+    def report_path(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    @property
+    def ray_log_path(self) -> Path:
+        """What Ray prints."""
+        return self.path / "ray.log"
+
+    def check_is_free_or_ours(self) -> None:
+        """Check that a run may be begun or resumed here.
+
+        Raises:
+            SpecError: The path is a file, or a folder with other files and no run.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise SpecError(f"--out {self.path}: is a file; expected a folder")
+        # A run that was killed in its first moment leaves these two and nothing else.
+        ours = {self.lock_path.name, f".{self.run_path.name}.tmp"}
+        if self.path.is_dir() and not self.run_path.exists() and any(it.name not in ours for it in self.path.iterdir()):
+            raise SpecError(f"--out {self.path}: holds other files and no run.json; name an empty or a new folder")
+
+    def read_run(self) -> dict[str, Json]:
+        """Return the content of `run.json`.
+
+        Raises:
+            SpecError: It is absent, or not the JSON object that was written.
+        """
+        record = self.run_path
+        try:
+            run = json.loads(record.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise SpecError(
+                f"{self.path}: is no run directory (no run.json); expected what `harness run --out` wrote"
+            ) from None
+        except (ValueError, OSError) as error:
+            raise SpecError(
+                f"{record}: cannot be read ({error}); restore it, or name another folder by --out"
+            ) from error
+        if not isinstance(run, dict):
+            raise SpecError(
+                f"{record}: expected a JSON object, found {type(run).__name__}; restore it, or use another --out"
+            )
+        return run
+
+    def read_cells(self) -> tuple[dict[str, StoredCell], list[dict[str, Json]]]:
+        """Return the cells of the plan by task, and `{task, metric, reason, remedy}` of everything unavailable.
+
+        Raises:
+            SpecError: The plan is not whole.
+        """
+        if not self.cells_path.exists():
+            raise SpecError(f"{self.path}: has no complete plan; run `harness run` on it first")
+        content = json.loads(self.cells_path.read_text(encoding="utf-8"))
+        cells = {
+            name: StoredCell(**{**cell, "fallbacks": tuple(cell["fallbacks"])})
+            for name, cell in content["cells"].items()
+        }
+        return cells, content["unavailable"]
+
+    def read_sample_ids(self, task: str) -> set[str]:
+        """Return the ids of all samples in a task's plan."""
+        import pyarrow.parquet as pq
+
+        return set(pq.read_table(self.plan_path(task), columns=["sample_id"])[0].to_pylist())
+
+    def read_planned(self, task: str, sample_ids: Sequence[str]) -> list[PlannedRequest]:
+        """Return the rows of a task's plan that belong to these samples, in the order of the plan."""
+        import pyarrow.parquet as pq
+
+        columns = ["repeat", "key", "size_class", "request", "defect", "sample"]
+        # The filter is pushed down to the file: a few rows of a million are read without decoding the others' requests.
+        table = pq.read_table(self.plan_path(task), columns=columns, filters=[("sample_id", "in", list(sample_ids))])
+        rows = table.to_pylist()
+        return [PlannedRequest(**{**row, "sample": sample_from_json(json.loads(row["sample"]))}) for row in rows]
+
+    def read_lines(self) -> Iterator[StoredLine]:
+        """Yield every line of the predictions in order; a line is damaged, too, if its blob is absent or truncated."""
+        offset = 0
+        with self.predictions_path.open("rb") as file:
+            for line in file:
+                head = LINE_HEAD.match(line)
+                if head is not None and is_whole(line) and self._has_blob(line):
+                    yield StoredLine(offset, bytes.fromhex(head["key"].decode()), head["status"].decode())
+                else:
+                    yield StoredLine(offset, None, "")
+                offset += len(line)
+
+    def _has_blob(self, line: bytes) -> bool:
+        """Say whether the blob that a whole line names is there with its size; reading it checks its digest, too."""
+        body = line[: -CHECK_BYTES - 1]
+        # The plain search first: most lines have no blob, and the pattern would walk through the whole line.
+        if b'"masks_blob_bytes":' not in body[-BLOB_TAIL_BYTES:] or (blob := BLOB_TAIL.search(body)) is None:
+            return True
+        path = self.blob_path(blob["name"].decode())
+        return path.is_file() and path.stat().st_size == int(blob["bytes"])
+
+    def find_prediction(self, key: str) -> Prediction | None:
+        """Return the finished prediction with this key, read past the lock; None if it is not there.
+
+        A torn or damaged line counts as absent: the run asks again.
+
+        Args:
+            key: Of the request; empty for a sample that cannot be asked.
+
+        Raises:
+            DataError: Its masks are damaged.
+        """
+        if not key or not self.predictions_path.is_file():
+            return None
+        head = b'{"key":"%s"' % key.encode()
+        with self.predictions_path.open("rb") as file:
+            for line in file:
+                if line.startswith(head) and is_whole(line):
+                    return self.read_prediction(line)
+        return None
+
+    def read_prediction(self, line: bytes) -> Prediction:
+        """Return the prediction of one stored line, its masks fetched from their blob if they lie in one.
+
+        Raises:
+            DataError: The line or its blob is damaged.
+        """
+        import zstandard
+
+        place, remedy = self.predictions_path, "then"
+        try:
+            value = json.loads(line)
+            if "masks_blob" in value:
+                place, remedy = self.blob_path(value["masks_blob"]), "delete that file and"
+                content = zstandard.decompress(place.read_bytes())
+                if hashlib.sha256(content).hexdigest() != value["masks_blob"]:
+                    raise ValueError("its bytes are not those that were stored")
+                moved = json.loads(content)
+                # A list is the hard masks alone: the form of blobs from before there were soft ones.
+                value.update(moved if isinstance(moved, dict) else {"masks": moved})
+            return prediction_from_json(value)
+        except (ValueError, KeyError, TypeError, OSError, zstandard.ZstdError) as error:
+            raise DataError(
+                f"{place}: a stored prediction is damaged ({type(error).__name__}: {error}); {remedy} run the same "
+                "`harness run` command again: it is asked again"
+            ) from error
+
+    def read_values(self) -> Iterator[dict[str, Any]]:
+        """Yield the stored predictions as JSON values, their blobs unread; a damaged line is passed over."""
+        with self.predictions_path.open("rb") as file:
+            for line in file:
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    continue
+
+    def read_events(self) -> Iterator[dict[str, Any]]:
+        """Yield the events so far, oldest first; a damaged line is passed over."""
+        if not self.events_path.exists():
+            return
+        with self.events_path.open("rb") as file:
+            for line in file:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(event, dict) and "event" in event:
+                    yield event
+
+    def read_problems(self) -> list[dict[str, Any]]:
+        """Return the problems of a predictions file as JSON values, in the order of its lines."""
+        path = self.problems_path
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def read_results(self) -> dict[str, Any]:
+        """Return the content of `results.json`.
+
+        Raises:
+            SpecError: The run is not finished.
+        """
+        if not self.results_path.is_file():
+            raise SpecError(f"{self.path}: has no results.json; expected a finished run directory")
+        results: dict[str, Any] = json.loads(self.results_path.read_text(encoding="utf-8"))
+        return results
+
+
+def is_whole(line: bytes) -> bool:
+    """Say whether a stored line, newline included, has the checksum with which it was written."""
+    body, check = line[: -CHECK_BYTES - 1], line[-CHECK_BYTES - 1 : -1]
+    return check == LINE_CHECK % zlib.crc32(body)
