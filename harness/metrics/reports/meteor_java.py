@@ -259,7 +259,8 @@ METEOR_JAVA = Family(
             resource=_JAVA,
             summary="METEOR 1.5 on COCO's tokens as pycocoevalcap prints it for a corpus, and its mean over sentences.",
             formula="1 / (0.15 / P + 0.85 / R) x (1 - 0.6 (chunks / matches)^0.2), from summed counts; matches "
-            "weighted 1, 0.6, 0.8, 0.6 as exact, stem, synonym, paraphrase, and 0.75 or 0.25 as content or function words.",
+            "weighted 1, 0.6, 0.8, 0.6 as exact, stem, synonym, paraphrase, and 0.75 or 0.25 as content or "
+            "function words.",
             empty=EmptyCases(prediction=0.0, target=0.0, both=0.0),
             source="Denkowski and Lavie, WMT 2014; meteor-1.5.jar -l en -norm, as in pycocoevalcap 1.2",
         ),
