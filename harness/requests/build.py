@@ -1,4 +1,4 @@
-"""Sample + task + capabilities -> request: templates, visual prompts, fallbacks and the key."""
+"""Sample + task + capabilities -> request: templates, visual prompts, fallbacks and the order of words and images."""
 
 import re
 from collections.abc import Sequence
@@ -14,13 +14,14 @@ from harness.records import (
     Prior,
     Request,
     Sample,
-    Target,
     TextPart,
     Turn,
     VisualPrompt,
 )
-from harness.requests.support import is_wordless, prompt_fallbacks, volume_fallbacks, wants
+from harness.requests.support import is_wordless, wants
 from harness.requests.template import fill, names
+from harness.requests.visual_prompt_fallbacks import VisualPromptFallbacks
+from harness.requests.volume_slices import VolumeFallbacks
 from harness.tasks.spec import TaskSpec
 from harness.text.choices.reading import lettered
 
@@ -40,116 +41,113 @@ def build_request(
     """Return the request of one repetition of a sample, still without its key.
 
     Args:
+        task: The task.
+        sample: The sample.
         prompts: The sample's visual prompts as the task gives them.
-        prior: What the train split says; handed on only to models that take it.
+        capabilities: Of the model, which has all that `support` asks of it.
+        seed: Of the run.
+        repeat: 0-based number of the repetition.
+        prior: Statistics of the train split; only a model that takes `prior` gets them.
+    Raises:
+        DataError: A template names a value that the sample does not have.
     """
-    pointing = prompt_fallbacks(task, prompts, sample, capabilities)
-    template = "" if is_wordless(task, pointing) else _prompt(task, sample)
-    words = fill(template, _template_values(task, sample), where=sample.id)
-    pointed = pointing.apply(words)
-    slicing = volume_fallbacks(task, pointed.media, capabilities)
-    text = "" if task.asks == "embed" else slicing.marked(pointed.text)
+    values, wanted, embeds = names(sample), wants(task), task.asks == "embed"
+    pointing = VisualPromptFallbacks(
+        prompts=prompts, media=sample.media, fallbacks=task.fallbacks, takes=capabilities.takes
+    )
+    template = task.open_prompt if task.open_prompt and not sample.choices else task.prompt
+    # A retrieval task asks about the caption itself; in any other prompt it would be the answer.
+    captioned = {**values, "caption": sample.target.answers[0]} if embeds and sample.target.answers else values
+    pointed = pointing.apply(fill("" if is_wordless(task, pointing) else template, captioned, where=sample.id))
+    text, media = pointed.text, pointed.media
+    # Slices after crops and paint: they are those of the volume as it is shown.
+    slicing = VolumeFallbacks(media=media, fallbacks=task.fallbacks, capabilities=capabilities, wants=wanted)
+    if slicing.name is not None:
+        text, media = slicing.marked(text), slicing.media_asked()
+    candidates: tuple[str, ...] = (pointed.text,) if embeds else ()
+    if task.continuation is not None and not embeds:
+        candidates = tuple(fill(task.continuation, {"option": option}, where=sample.id) for option in sample.choices)
+    choices: tuple[str, ...] = ()
+    if task.gives == "choice" and task.asks == "generate":
+        # The reply for each option in turn, whichever is right: this gives nothing of the target away.
+        choices = tuple(
+            fill(task.oracle, values | {"answer": option, "letter": letter, "option": option}, where=sample.id)
+            for letter, option in lettered(sample.choices).items()
+        )
     request = Request(
         kind=task.asks,
-        wants=wants(task),
-        messages=(Turn(role="user", parts=_parts(text, slicing.media_asked())),),
+        wants=wanted,
+        messages=(Turn(role="user", parts=_parts("" if embeds else text, media)),),
         visual_prompts=pointed.native,
-        candidates=(pointed.text,) if task.asks == "embed" else _candidates(task, sample),
-        choices=_choices(task, sample),
+        candidates=candidates,
+        choices=choices,
         one_by_one=slicing.name is not None and slicing.one_by_one,
         decoding=task.decoding,
         repeat=repeat,
         seed=seed,
     )
-    if not capabilities.per_sample:
-        return request
-    oracle = "target" in capabilities.takes
-    return replace(
-        request,
-        sample_id=sample.id,
-        prior=_cropped_prior(prior, pointed.crop) if "prior" in capabilities.takes else None,
-        target=_cropped_target(sample.target, pointed.crop) if oracle else None,
-        oracle=_oracle(task, sample) if oracle else None,
+    return (
+        _with_sample(request, task, sample, capabilities, prior, pointed.crop) if capabilities.per_sample else request
     )
 
 
-def _template_values(task: TaskSpec, sample: Sample) -> dict[str, str]:
-    """Return what the prompt may name; of a retrieval task also the caption, which is half of what it asks about."""
-    found = names(sample)
-    return {**found, "caption": sample.target.answers[0]} if task.asks == "embed" and sample.target.answers else found
-
-
-def _cropped_prior(prior: Prior | None, crop: Crop | None) -> Prior | None:
-    if prior is None or prior.mask is None or crop is None:
-        return prior
-    return replace(prior, mask=crops.crop_mask(prior.mask, crop))
-
-
-def _cropped_target(target: Target, crop: Crop | None) -> Target:
-    return target if crop is None else crops.crop_target(target, crop)
-
-
-def _candidates(task: TaskSpec, sample: Sample) -> tuple[str, ...]:
-    if task.continuation is None:
-        return ()
-    return tuple(fill(task.continuation, {"option": option}, where=sample.id) for option in sample.choices)
-
-
-def _choices(task: TaskSpec, sample: Sample) -> tuple[str, ...]:
-    """Return what a perfect model would say were each of the options the right one; it tells nothing of the target."""
-    if task.gives != "choice" or task.asks != "generate":
-        return ()
-    shared = names(sample)
-    return tuple(
-        fill(task.oracle, shared | {"answer": option, "letter": letter, "option": option}, where=sample.id)
-        for letter, option in lettered(sample.choices).items()
-    )
-
-
-def _prompt(task: TaskSpec, sample: Sample) -> str:
-    return task.open_prompt if task.open_prompt and not sample.choices else task.prompt
-
-
-def _oracle(task: TaskSpec, sample: Sample) -> str | None:
-    template = task.open_oracle if task.open_oracle and not sample.choices else task.oracle
-    return fill(template, names(sample, with_target=True), where=sample.id) if template else None
+def _with_sample(
+    request: Request, task: TaskSpec, sample: Sample, capabilities: Capabilities, prior: Prior | None, crop: Crop | None
+) -> Request:
+    """Return the request with the sample's id and, if the model takes them, prior and target in the frame of `crop`."""
+    request = replace(request, sample_id=sample.id)
+    if "prior" in capabilities.takes:
+        if prior is not None and prior.mask is not None and crop is not None:
+            prior = replace(prior, mask=crops.crop_mask(prior.mask, crop))
+        request = replace(request, prior=prior)
+    if "target" in capabilities.takes:
+        template = task.open_oracle if task.open_oracle and not sample.choices else task.oracle
+        request = replace(
+            request,
+            target=sample.target if crop is None else crops.crop_target(sample.target, crop),
+            oracle=fill(template, names(sample, with_target=True), where=sample.id) if template else None,
+        )
+    return request
 
 
 def _parts(text: str, media: Sequence[Media]) -> tuple[Part, ...]:
-    """Return text and media in reading order: media where `<image>` stands, the rest before the words.
+    """Return text and media in reading order: media at the marks `<image>`, the remaining ones before the words.
 
-    Marks with numbers, `<image 2>`, name the media by their place instead.
+    Numbered marks, `<image 2>`, name the media by their place instead.
     """
     if _NUMBERED.search(text):
         return _numbered_parts(text, media)
     pieces = text.split("<image>")
-    marked = len(pieces) - 1
-    leading = max(0, len(media) - marked)
+    # With fewer marks than media the last media take the marks, and the first stand before the words.
+    leading = max(0, len(media) - (len(pieces) - 1))
     parts: list[Part] = [MediaPart(media=item) for item in media[:leading]]
     for index, piece in enumerate(pieces):
         if index and leading + index - 1 < len(media):
             parts.append(MediaPart(media=media[leading + index - 1]))
-        parts += _words(piece)
+        if piece.strip():
+            parts.append(TextPart(text=piece.strip("\n")))
     return tuple(parts)
 
 
 def _numbered_parts(text: str, media: Sequence[Media]) -> tuple[Part, ...]:
-    """Return text and media in reading order: the k-th where `<image k>` first stands, those never named at the front.
+    """Return text and media in reading order: the k-th medium at the first `<image k>`, unnamed ones at the front.
 
-    Where it stands again, or there is no k-th, it becomes the words `image k`.
+    A further mark of the same medium, or of one that does not exist, becomes the words `image k`.
     """
     words, *marked = _NUMBERED.split(text)
     unseen = dict(enumerate(media, start=1))
-    parts: list[Part] = []
+    pieces: list[str | Media] = []
     for number, following in zip(marked[::2], marked[1::2], strict=True):
         shown = unseen.pop(int(number), None)
         if shown is None:
             words += f"image {number}{following}"
         else:
-            parts += [*_words(words), MediaPart(media=shown)]
+            pieces += [words, shown]
             words = following
-    return (*(MediaPart(media=item) for item in unseen.values()), *parts, *_words(words))
-
-
-def _words(piece: str) -> tuple[Part, ...]:
-    return (TextPart(text=piece.strip("\n")),) if piece.strip() else ()
+    parts: list[Part] = [MediaPart(media=item) for item in unseen.values()]
+    for piece in (*pieces, words):
+        if isinstance(piece, Media):
+            parts.append(MediaPart(media=piece))
+        elif piece.strip():
+            parts.append(TextPart(text=piece.strip("\n")))
+    return tuple(parts)

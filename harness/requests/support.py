@@ -3,18 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.records import (
-    Capabilities,
-    Media,
-    Sample,
-    VisualPrompt,
-)
+from harness.records import Capabilities, Sample, VisualPrompt
 from harness.requests.visual_prompt_fallbacks import VisualPromptFallbacks
 from harness.requests.volume_slices import VolumeFallbacks
 from harness.tasks.spec import TaskSpec
 
-LEFT_OUT = "text_left_out"
-"""The fallback for a model that takes no words."""
+LEFT_OUT = "text_left_out"  # the fallback for a model that takes no words
 
 WANTS: Mapping[str, tuple[str, ...]] = {
     "text": ("text",),
@@ -31,7 +25,7 @@ class Support:
     """Whether a model can be asked one sample.
 
     Attributes:
-        missing: What the model lacks, in words; None when it can be asked.
+        missing: The capabilities that the model lacks, in words; None if it can be asked.
         fallbacks: The task's fallbacks that are used, as `name: value`.
     """
 
@@ -48,16 +42,29 @@ def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, cap
     """Return whether a model with `capabilities` can be asked `sample`, and by which of the task's fallbacks.
 
     Args:
+        task: The task.
         prompts: The sample's visual prompts as the task gives them; see `visual_prompts`.
+        sample: The sample.
+        capabilities: Of the model.
     """
-    lacks = [f"gives {want}" for want in wants(task) if want not in capabilities.gives]
-    pointing = prompt_fallbacks(task, prompts, sample, capabilities)
-    slicing = volume_fallbacks(task, sample.media, capabilities)
-    lacks += (
-        _missing_for_media(sample, capabilities) if slicing.name is None else _missing_for_slices(slicing, pointing)
-    )
+    wanted, takes = wants(task), capabilities.takes
+    lacks = [f"gives {want}" for want in wanted if want not in capabilities.gives]
+    pointing = VisualPromptFallbacks(prompts=prompts, media=sample.media, fallbacks=task.fallbacks, takes=takes)
+    slicing = VolumeFallbacks(media=sample.media, fallbacks=task.fallbacks, capabilities=capabilities, wants=wanted)
+    if slicing.name is not None:
+        lacks += slicing.missing(pointed=len(prompts) > len(pointing.used_in_words()))
+    else:
+        images = sum(media.kind == "image" for media in sample.media)
+        if images < len(sample.media) and "volume" not in takes:
+            lacks.append("takes volume")
+        if images == 1 and not takes & {"image", "images"}:  # a model that takes several takes one
+            lacks.append("takes image")
+        if images > 1 and "images" not in takes:
+            lacks.append("takes images")
+        elif images > 1 and images > capabilities.max_images:
+            lacks.append(f"takes {images} images at once (its max_images is {capabilities.max_images})")
     wordless = is_wordless(task, pointing)
-    if task.prompt and "text" not in capabilities.takes and not wordless:
+    if task.prompt and "text" not in takes and not wordless:
         lacks.append("takes text")
     lacks += pointing.missing()
     missing = f"the task needs a model that {' and '.join(dict.fromkeys(lacks))}" if lacks else None
@@ -66,37 +73,12 @@ def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, cap
 
 
 def is_wordless(task: TaskSpec, pointing: VisualPromptFallbacks) -> bool:
-    """Say whether a model that takes no words is asked by what it is shown alone: prompts that it takes as they are."""
-    shown = bool(pointing.prompts) and not pointing.used() and not pointing.missing()
-    return LEFT_OUT in task.fallbacks and "text" not in pointing.takes and shown
+    """Return whether a model that takes no words is asked by visual prompts alone, all of which it takes as they are.
 
-
-def prompt_fallbacks(
-    task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, capabilities: Capabilities
-) -> VisualPromptFallbacks:
-    return VisualPromptFallbacks(
-        prompts=prompts, media=sample.media, fallbacks=task.fallbacks, takes=capabilities.takes
-    )
-
-
-def volume_fallbacks(task: TaskSpec, media: tuple[Media, ...], capabilities: Capabilities) -> VolumeFallbacks:
-    return VolumeFallbacks(media=media, fallbacks=task.fallbacks, capabilities=capabilities, wants=wants(task))
-
-
-def _missing_for_slices(slicing: VolumeFallbacks, pointing: VisualPromptFallbacks) -> list[str]:
-    return slicing.missing(pointed=len(pointing.prompts) > len(pointing.used_in_words()))
-
-
-def _missing_for_media(sample: Sample, capabilities: Capabilities) -> list[str]:
-    """Return what the sample's images and volumes need and the model does not take; `images` includes one image."""
-    images = sum(media.kind == "image" for media in sample.media)
-    lacks = []
-    if images < len(sample.media) and "volume" not in capabilities.takes:
-        lacks.append("takes volume")
-    if images == 1 and not capabilities.takes & {"image", "images"}:
-        lacks.append("takes image")
-    if images > 1 and "images" not in capabilities.takes:
-        lacks.append("takes images")
-    elif images > 1 and images > capabilities.max_images:
-        lacks.append(f"takes {images} images at once (its max_images is {capabilities.max_images})")
-    return lacks
+    Args:
+        task: The task, which must allow it by the fallback `text_left_out`.
+        pointing: The visual prompts of the sample, for this model.
+    """
+    if LEFT_OUT not in task.fallbacks or "text" in pointing.takes or not pointing.prompts:
+        return False
+    return not pointing.used() and not pointing.missing()

@@ -1,4 +1,4 @@
-"""How a request points at things: by the prompts that a model takes, else in words, in paint or by a crop."""
+"""How a request shows a visual prompt: natively if the model takes it, else in words, as paint or by a crop."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ KINDS: Mapping[type, Kind] = {Box: "box", Points: "point", Region: "region"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownRequest:
-    """What a request shows and says once everything is pointed at.
+    """The words, images and prompts of a request after all fallbacks.
 
     Attributes:
         text: The words.
-        media: As they are shown.
-        native: Prompts that the model takes, in the frame of the first image as shown.
-        crop: Of the first image; None where all of it is shown.
+        media: The media as they are shown.
+        native: The prompts that the model takes, in the frame of the first image as it is shown.
+        crop: The crop of the first image; None if all of it is shown.
     """
 
     text: str
@@ -30,12 +30,12 @@ class ShownRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisualPromptFallbacks:
-    """The visual prompts of one sample, and what a task does with those that a model does not take.
+    """The visual prompts of one sample, with a task's fallbacks for those that a model does not take.
 
     Attributes:
-        prompts: As the task gives them, in the frame of the first of `media`.
+        prompts: The prompts as the task gives them, in the frame of the first of `media`.
         media: Of the sample.
-        fallbacks: Of the task; of several for one kind of prompt the first is used.
+        fallbacks: Of the task, name -> value; of several for one kind of prompt the first is used.
         takes: Of the model's capabilities.
     """
 
@@ -45,7 +45,7 @@ class VisualPromptFallbacks:
     takes: frozenset[str]
 
     def missing(self) -> list[str]:
-        """Return what the model would have to take, as `takes region`, with the reason where a fallback fails."""
+        """Return what the model would have to take, as `takes region`, with the reason if a fallback fails."""
         lacks = []
         for prompt in self.prompts:
             kind, name = KINDS[type(prompt)], self._fallback(prompt)
@@ -62,17 +62,17 @@ class VisualPromptFallbacks:
         return tuple(dict.fromkeys(f"{name}: {self.fallbacks[name]}" for name in names))
 
     def used_in_words(self) -> list[VisualPrompt]:
-        """Return the prompts whose fallback is words: they stand whatever is shown."""
+        """Return the prompts whose fallback is words, which hold whichever slices or images are shown."""
         return [prompt for _, prompt in self._by("text")]
 
     def apply(self, text: str) -> ShownRequest:
-        """Return words, images and prompts for a model from which nothing is `lacking`.
+        """Return words, images and prompts for a model that has nothing `missing`.
 
         Args:
-            text: The words with their marks; what finds no mark stands after them.
+            text: The words with their marks; a prompt without a mark is named after them.
         """
-        crop = self._crop()
-        media = self.media
+        crop, media = self._crop(), self.media
+        # The crop first: paint and coordinates of the other prompts are those of the image as it is shown.
         if crop is not None:
             media = (crops.crop_media(media[0], crop), *media[1:])
         native: list[VisualPrompt] = []
@@ -84,19 +84,22 @@ class VisualPromptFallbacks:
             if name is None:
                 native.append(inside)
             elif FALLBACKS[name].way == "text":
-                text = _with_words(text, prompt, _coordinates(inside, media[0].size, str(self.fallbacks[name])))
+                frame = frames.Frame.parse(str(self.fallbacks[name]), "fallbacks")
+                text = _with_words(text, prompt, frames.box_text(_box(inside), media[0].size, frame))
             elif FALLBACKS[name].way == "crop":
                 text = _with_words(text, prompt, CROPPED)
             else:
-                style = str(self.fallbacks[name])
-                text = _with_words(text, prompt, _phrase(inside, style, len(drawn)))
-                drawn.append(_overlay(inside, style, len(drawn), media[0].size))
+                style, colour = str(self.fallbacks[name]), list(COLOURS)[len(drawn)]
+                dots = "dots" if isinstance(inside, Points) and len(inside.points) > 1 else "dot"
+                phrase = PHRASES[KINDS[type(inside)], style].format(colour=colour, dots=dots)
+                text = _with_words(text, prompt, phrase)
+                drawn.append(_overlay(inside, style, COLOURS[colour], media[0].size))
         if drawn:
             media = (replace(media[0], drawn=tuple(drawn)), *media[1:])
         return ShownRequest(text=text, media=media, native=tuple(native), crop=crop)
 
     def _fallback(self, prompt: VisualPrompt) -> str | None:
-        """Return the fallback that is used for a prompt; None where the model takes it, or the task names none."""
+        """Return the fallback that is used for a prompt; None if the model takes it, or the task names none."""
         kind = KINDS[type(prompt)]
         return None if kind in self.takes else first_of(self.fallbacks, kind)
 
@@ -106,33 +109,33 @@ class VisualPromptFallbacks:
         return [(name, prompt) for name, prompt in found if name is not None and FALLBACKS[name].way == way]
 
     def _refusal(self, name: str, prompt: VisualPrompt) -> str | None:
-        """Return why a fallback cannot do its work for this sample; None where it can."""
-        if FALLBACKS[name].way == "text":
+        """Return why a fallback cannot stand in for a prompt of this sample; None if it can."""
+        way = FALLBACKS[name].way
+        if way == "text":
             return None
         if not self.media or self.media[0].kind != "image":
             return "works on images only"
-        return self._crop_refusal() if FALLBACKS[name].way == "crop" else self._overlay_refusal(prompt)
-
-    def _overlay_refusal(self, prompt: VisualPrompt) -> str | None:
+        if way == "crop":
+            if len(self._by("crop")) > 1:
+                return "can show one thing only"
+            crop = self._crop()
+            assert crop is not None
+            outside = [KINDS[type(other)] for other in self.prompts if crops.crop_prompt(other, crop) is None]
+            return f"would cut off a {outside[0]} that is pointed at too" if outside else None
         drawn = len(self._by("overlay"))
         if drawn > len(COLOURS):
             return f"has {len(COLOURS)} colours, and {drawn} things are pointed at"
+        # The words call every dot "the green dot" alike, so a point that means "not here" would be read as "here".
         if isinstance(prompt, Points) and not all(prompt.labels):
             return "cannot show background points"
         return None
 
-    def _crop_refusal(self) -> str | None:
-        if len(self._by("crop")) > 1:
-            return "can show one thing only"
-        crop = self._crop()
-        assert crop is not None
-        outside = [KINDS[type(other)] for other in self.prompts if crops.crop_prompt(other, crop) is None]
-        return f"would cut off a {outside[0]} that is pointed at too" if outside else None
-
     def _crop(self) -> Crop | None:
-        """Return the window around the prompt whose fallback is a crop."""
-        for name, prompt in self._by("crop"):
-            return crops.around(_box(prompt), self.media[0].size, float(self.fallbacks[name]))
+        """Return the window around the first prompt whose fallback is a crop."""
+        for prompt in self.prompts:
+            name = self._fallback(prompt)
+            if name is not None and FALLBACKS[name].way == "crop":
+                return crops.around(_box(prompt), self.media[0].size, float(self.fallbacks[name]))
         return None
 
 
@@ -142,19 +145,15 @@ def _box(prompt: VisualPrompt) -> Box:
     return box
 
 
-def _coordinates(prompt: VisualPrompt, size: Size, frame: str) -> str:
-    return frames.box_text(_box(prompt), size, frames.Frame.parse(frame, "fallbacks"))
+def _overlay(prompt: VisualPrompt, style: str, colour: tuple[int, int, int], size: Size) -> Overlay:
+    """Return the paint of one prompt.
 
-
-def _phrase(prompt: VisualPrompt, style: str, index: int) -> str:
-    """Return how the words call what is painted in the colour that is next."""
-    many = isinstance(prompt, Points) and len(prompt.points) > 1
-    return PHRASES[KINDS[type(prompt)], style].format(colour=list(COLOURS)[index], dots="dots" if many else "dot")
-
-
-def _overlay(prompt: VisualPrompt, style: str, index: int, size: Size) -> Overlay:
-    """Return the paint of one prompt, in the colour that is next."""
-    colour = list(COLOURS.values())[index]
+    Args:
+        prompt: In the frame of the image.
+        style: `fill`, `dot` or `outline`.
+        colour: RGB, 0 to 255.
+        size: (H, W) of the image in pixels, of which the line is LINE_SHARE's part.
+    """
     line = max(1, (max(size) + LINE_SHARE // 2) // LINE_SHARE)
     if style == "fill":
         return Overlay(prompt=prompt, style="fill", colour=colour, width=0, opacity=FILL_OPACITY)
@@ -164,6 +163,6 @@ def _overlay(prompt: VisualPrompt, style: str, index: int, size: Size) -> Overla
 
 
 def _with_words(text: str, prompt: VisualPrompt, words: str) -> str:
-    """Return the text with the words at the first mark of the prompt's kind, else after it."""
+    """Return the text with the words in place of the first mark of the prompt's kind, or after it without a mark."""
     mark = MARKS[type(prompt)]
     return text.replace(mark, words, 1) if mark in text else f"{text} {words}"

@@ -1,28 +1,19 @@
 """The boxes, points and regions that a task shows the model."""
 
-from collections.abc import Sequence
-
 from harness.errors import DataError
 from harness.imaging import frames, masks
-from harness.records import (
-    Box,
-    Mask,
-    Points,
-    Region,
-    Sample,
-    Size,
-    VisualPrompt,
-)
+from harness.records import Box, Mask, Points, Region, Sample, Size, VisualPrompt
 from harness.tasks.spec import TaskSpec
 
 
 def visual_prompts(task: TaskSpec, sample: Sample) -> tuple[VisualPrompt, ...]:
-    """Return the boxes, points or regions that the task shows the model.
+    """Return the boxes, points or regions that the task shows the model, in the frame of the first image or volume.
 
-    `box`, `points` and `region` are drawn from the target: the tight box, the pixel deepest inside, the mask itself.
+    `box`, `points` and `region` are derived from the target: the tight box, the pixel deepest inside, the mask itself.
+    A task without visual prompts has none.
 
     Raises:
-        DataError: There is nothing to draw them from, or what the release points at is not in its image.
+        DataError: The target's mask is empty, or a prompt of the release lies outside its image.
     """
     if task.visual_prompt == "none":
         return ()
@@ -44,7 +35,13 @@ def visual_prompts(task: TaskSpec, sample: Sample) -> tuple[VisualPrompt, ...]:
 
 
 def _check_prompt(prompt: VisualPrompt, size: Size, where: str) -> None:
-    """Raise a DataError unless what the release points at is in its image; `size` is empty where it is unknown."""
+    """Raise a DataError unless a prompt of the release lies in its image.
+
+    Args:
+        prompt: Of the release.
+        size: (H, W) or (D, H, W) of the image; empty if it is unknown, because the file cannot be read.
+        where: The sample's id.
+    """
     if isinstance(prompt, Region):
         if not masks.area(prompt.mask):
             raise DataError(f"{where}: the region that the release points at has no pixel")
@@ -56,21 +53,20 @@ def _check_prompt(prompt: VisualPrompt, size: Size, where: str) -> None:
     elif size and isinstance(prompt, Box):
         frames.check_box(prompt, size, where)
     elif isinstance(prompt, Points) and size:
-        outside = [point for point in prompt.points if not _is_inside(point, size)]
-        if outside:
-            raise DataError(f"{where}: the point {outside[0]} that the release points at is outside its image {size}")
-
-
-def _is_inside(point: Sequence[float], size: Size) -> bool:
-    """Say whether a point (x, y) or (x, y, z) names a pixel of an image or volume of `size`."""
-    return len(point) == len(size) and all(0 <= value < length for value, length in zip(point, size[::-1], strict=True))
+        extent = size[::-1]  # points are (x, y) or (x, y, z), sizes (H, W) or (D, H, W)
+        for point in prompt.points:
+            if len(point) != len(extent) or not all(
+                0 <= place < most for place, most in zip(point, extent, strict=True)
+            ):
+                raise DataError(f"{where}: the point {point} that the release points at is outside its image {size}")
 
 
 def _deepest_pixel(mask: Mask) -> tuple[float, ...]:
-    """Return the (x, y) or (x, y, z) of the pixel farthest from the outside; the first in scan order of equals."""
+    """Return the (x, y) or (x, y, z) of the pixel farthest from the outside; of equals the first in scan order."""
     import numpy as np
     from scipy.ndimage import distance_transform_edt
 
+    # One pixel of padding: beyond the image's edge is outside too, so a mask that fills the image has its middle.
     depth = distance_transform_edt(np.pad(masks.decode(mask), 1))
     index = np.unravel_index(int(np.argmax(depth)), depth.shape)
     return tuple(float(position) - 1 for position in reversed(index))

@@ -1,11 +1,7 @@
-"""How a volume is shown to a model that takes none: as some of its slices, together or each in a call of its own.
-
-Slices are the middles of equal parts of the volume, by `bin_centres`: M3D compares with 2-D models on "10
-equally spaced slices" and publishes no rule.
-"""
+"""Volumes for models that take none: some of their slices, all in one request or each in a call of its own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import fsum
 
 import numpy as np
@@ -15,7 +11,6 @@ from harness.imaging import masks, soft_masks
 from harness.models.answer_check import to_prediction
 from harness.records import (
     Answer,
-    AnswerStatus,
     Capabilities,
     Mask,
     Media,
@@ -23,20 +18,19 @@ from harness.records import (
     Request,
     Size,
     TextPart,
-    Turn,
 )
 from harness.records.codec import digest
 from harness.tasks.fallbacks import ALL_SLICES, first_of
 
 
 def every_nth(depth: int, wanted: int) -> list[int]:
-    """Return every (depth // wanted)-th slice from 0 on, all where there are no more than wanted.
+    """Return every (depth // wanted)-th slice from 0 on; all slices if there are no more than `wanted`.
 
-    It can be up to 2 * wanted - 1 slices, and it leans to the front.
+    These can be up to 2 * wanted - 1 slices, and they lean to the front.
 
     Args:
-        depth: Slices there are, >= 1.
-        wanted: Slices to show, >= 1.
+        depth: Number of slices of the volume, >= 1.
+        wanted: Number of slices to show, >= 1.
     Source: M3D's scripts for GPT-4V, which want 10 for captions and 5 for questions.
     """
     return list(range(depth)) if depth <= wanted else list(range(0, depth, depth // wanted))
@@ -45,8 +39,8 @@ def every_nth(depth: int, wanted: int) -> list[int]:
 def evenly_spaced(depth: int, wanted: int) -> list[int]:
     """Return slices equally spaced from the first to the last, rounded half to even; every slice at most once.
 
-    One wanted slice is the first. Arguments as in `every_nth`; one reading of "equally spaced" in arXiv:2404.00578,
-    whose rule is not published.
+    A single wanted slice is the first. The arguments are those of `every_nth`. This is one reading of "equally spaced"
+    in arXiv:2404.00578, whose rule is not published.
     """
     if wanted == 1:
         return [0]
@@ -57,85 +51,86 @@ def evenly_spaced(depth: int, wanted: int) -> list[int]:
 def bin_centres(depth: int, wanted: int) -> list[int]:
     """Return the middle slice of each of `wanted` equal parts of the volume; every slice at most once.
 
-    Arguments as in `every_nth`. It shows neither end, where volumes are often empty.
+    The arguments are those of `every_nth`. Neither end is shown, where volumes are often empty.
     """
     return sorted({(2 * place + 1) * depth // (2 * wanted) for place in range(wanted)})
 
 
+# M3D compares with 2-D models on "10 equally spaced slices" and publishes no rule; ours is named in every result.
 RULE = "bin_centres"
 MARK = "<image>"
+# What can be put together from answers to single slices; the words of ten calls cannot become one reply.
 APART = frozenset({"nll", "embedding", "masks"})
-"""What can be put together from answers to single slices; words of ten calls cannot become one reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeFallbacks:
-    """What a task does with the volumes of one sample for one model.
+    """How the volumes of one sample are shown to one model.
 
     Attributes:
         media: Of the sample, as they are shown.
-        fallbacks: Of the task.
+        fallbacks: Of the task, name -> value.
         capabilities: Of the model.
-        wants: What the task asks for.
+        wants: What the task asks for, as in `Request.wants`.
+        name: The fallback that is used; None if the model takes volumes, the sample has none, or the task names none.
     """
 
     media: tuple[Media, ...]
     fallbacks: Mapping[str, str | float]
     capabilities: Capabilities
     wants: tuple[str, ...]
+    name: str | None = field(init=False)
 
-    @property
-    def name(self) -> str | None:
-        """The fallback that is used; None where the model takes volumes, there is none, or the task names none."""
-        volumes = any(media.kind == "volume" for media in self.media)
-        return first_of(self.fallbacks, "volume") if volumes and "volume" not in self.capabilities.takes else None
+    def __post_init__(self) -> None:
+        """Decide the fallback once: every question to the object begins with it."""
+        sliced = "volume" not in self.capabilities.takes and any(media.kind == "volume" for media in self.media)
+        object.__setattr__(self, "name", first_of(self.fallbacks, "volume") if sliced else None)
 
     @property
     def one_by_one(self) -> bool:
-        """Whether each slice is a call of its own: always for masks and embeddings, else where the model takes few."""
+        """Whether each slice is a call of its own: always for masks and embeddings, else if the model takes too few."""
         if {*self.wants} & {"masks", "embedding"}:
             return True
         return "images" not in self.capabilities.takes or self._count() > self.capabilities.max_images
 
     def _count(self) -> int:
-        """Return how many images are shown; of a volume that cannot be read as many as the task wants."""
+        """Return how many images are shown; a volume that cannot be read counts as many slices as the task wants."""
         wanted = self.fallbacks[self.name or ""]
         unread = sum(media.kind == "volume" and not media.size for media in self.media)
         return len(self.media_asked()) + unread * (0 if wanted == ALL_SLICES else int(wanted) - 1)
 
     def used(self) -> tuple[str, ...]:
-        """Return the fallback that is used with its rule and way, as `name: value (rule, way)`."""
+        """Return the fallback that is used as `name: value (rule, way)`; nothing if none is."""
         if self.name is None:
             return ()
         way = "one by one" if self.one_by_one else "together"
         return (f"{self.name}: {self.fallbacks[self.name]} ({RULE}, {way})",)
 
     def missing(self, *, pointed: bool) -> list[str]:
-        """Return what the model would have to take where slices cannot stand for the volume, with the reason.
+        """Return what the model would have to take if slices cannot stand for the volume, with the reason.
 
         Args:
-            pointed: The request points at something otherwise than in words.
+            pointed: Whether the request points at something otherwise than in words.
         """
-        reason = self._refusal(pointed) if self.name is not None else None
-        return [] if reason is None else [f"takes volume ({self.name} {reason})"]
-
-    def _refusal(self, pointed: bool) -> str | None:
-        takes = self.capabilities.takes
-        if not takes & {"image", "images"}:
-            return "needs a model that takes image"
-        if pointed:
-            return "cannot show what is pointed at in a volume"
-        if "boxes" in self.wants:
-            return "cannot place a box along the slices"
-        if not self.one_by_one:
-            return None
-        if not {*self.wants} <= APART:
+        if self.name is None:
+            return []
+        if not self.capabilities.takes & {"image", "images"}:
+            reason = "needs a model that takes image"
+        elif pointed:
+            reason = "cannot show what is pointed at in a volume"
+        elif "boxes" in self.wants:
+            reason = "cannot place a box along the slices"
+        elif self.one_by_one and not {*self.wants} <= APART:
             shown, most = self._count(), self.capabilities.max_images
-            return f"needs a model that takes {shown} images at once to answer in words (its max_images is {most})"
-        return "asks about each slice of one volume, and there are more images" if len(self.media) > 1 else None
+            reason = f"needs a model that takes {shown} images at once to answer in words (its max_images is {most})"
+        elif self.one_by_one and len(self.media) > 1:
+            reason = "asks about each slice of one volume, and there are more images"
+        else:
+            return []
+        return [f"takes volume ({self.name} {reason})"]
 
     def media_asked(self) -> tuple[Media, ...]:
-        """Return the media with each volume replaced by its slices; as they are where nothing is replaced."""
+        """Return the media with each volume replaced by its slices; as they are if no fallback is used."""
         if self.name is None:
             return self.media
         wanted = self.fallbacks[self.name]
@@ -152,7 +147,7 @@ def slices_of(media: Media, wanted: str | float) -> tuple[Media, ...]:
 
     Args:
         media: A volume of known size, or an image.
-        wanted: How many, or `all`.
+        wanted: The number of slices, or `all`.
     """
     if media.kind != "volume" or not media.size:
         return (media,)
@@ -165,71 +160,52 @@ def slices_of(media: Media, wanted: str | float) -> tuple[Media, ...]:
 
 def apart(request: Request) -> list[Request]:
     """Return one request per image of a request that is put one by one, each with a key of its own."""
-    return [
-        replace(
-            request,
-            messages=tuple(_only(turn, place, request) for turn in request.messages),
-            one_by_one=False,
-            key=digest([request.key, place]),
+    single = []
+    for place, kept in enumerate(request.media):
+        messages = tuple(
+            replace(turn, parts=tuple(part for part in turn.parts if isinstance(part, TextPart) or part.media is kept))
+            for turn in request.messages
         )
-        for place in range(len(request.media))
-    ]
-
-
-def _only(turn: Turn, place: int, request: Request) -> Turn:
-    """Return the turn with the `place`-th image of the request and no other."""
-    kept = request.media[place]
-    return replace(turn, parts=tuple(part for part in turn.parts if isinstance(part, TextPart) or part.media is kept))
+        single.append(replace(request, messages=messages, one_by_one=False, key=digest([request.key, place])))
+    return single
 
 
 def together(request: Request, ask: Callable[[Sequence[Request]], Sequence[object]]) -> Answer:
     """Return the answer to a request that is put one by one.
 
     Embeddings: every slice's image vector, then the text's; the metric takes the best slice. NLL: the mean over the
-    slices. Masks: of each slice the union, stacked into the volume. The first fault of a slice is that of the request.
+    slices. Masks: the union within each slice, stacked into the volume. If a slice fails, its error is the answer.
 
     Args:
-        request: With a slice per image.
-        ask: Puts requests of one image to the model and returns as many answers, in order.
+        request: A request with one image per slice.
+        ask: Puts requests of one image each to the model and returns as many answers, in order.
     """
     single = apart(request)
     found = [to_prediction(one, answer, 0.0) for one, answer in zip(single, ask(single), strict=True)]
     for prediction in found:
         if prediction.error is not None:
             return Answer(error=prediction.error)
-    nll = _mean_nll(found)
+    embedding: tuple[tuple[float, ...], ...] = ()
+    if all(prediction.embedding for prediction in found):
+        embedding = (*(prediction.embedding[0] for prediction in found), found[0].embedding[-1])
+    nll: tuple[float, ...] = ()
+    if all(prediction.nll for prediction in found):
+        nll = tuple(fsum(values) / len(found) for values in zip(*(each.nll for each in found), strict=True))
+    statuses = {prediction.status for prediction in found}
     return Answer(
-        embedding=_embedding(found),
+        embedding=embedding,
         nll=nll,
         nll_tokens=found[0].nll_tokens if nll else (),
         masks=_stacked(found, request),
         soft_masks=_stacked_soft(found, request),
         rendered=found[0].rendered,
         usage={name: fsum(each.usage.get(name, 0) for each in found) for name in found[0].usage},
-        status=_status(found),
+        status="refused" if "refused" in statuses else "truncated" if "truncated" in statuses else "ok",
     )
 
 
-def _status(found: Sequence[Prediction]) -> AnswerStatus:
-    statuses = {prediction.status for prediction in found}
-    return "refused" if "refused" in statuses else "truncated" if "truncated" in statuses else "ok"
-
-
-def _embedding(found: Sequence[Prediction]) -> tuple[tuple[float, ...], ...]:
-    """Return the image vectors and the text vector; nothing where a slice has none."""
-    if not all(prediction.embedding for prediction in found):
-        return ()
-    return (*(prediction.embedding[0] for prediction in found), found[0].embedding[-1])
-
-
-def _mean_nll(found: Sequence[Prediction]) -> tuple[float, ...]:
-    if not all(prediction.nll for prediction in found):
-        return ()
-    return tuple(fsum(values) / len(found) for values in zip(*(each.nll for each in found), strict=True))
-
-
 def _stacked(found: Sequence[Prediction], request: Request) -> tuple[Mask, ...]:
-    """Return what is masked in any slice as one mask of the volume; nothing where no slice has a mask."""
+    """Return the pixels that any mask of a slice marks as one mask of the volume; nothing if no slice has a mask."""
     merged = [masks.merge(prediction.masks) if prediction.masks else None for prediction in found]
     if not any(merged):
         return ()
@@ -238,7 +214,7 @@ def _stacked(found: Sequence[Prediction], request: Request) -> tuple[Mask, ...]:
 
 
 def _stacked_soft(found: Sequence[Prediction], request: Request) -> tuple[NDArray[np.float64], ...]:
-    """Return the highest probability at each voxel; nothing where no slice has any."""
+    """Return the highest probability at each voxel as float64 (D, H, W); nothing if no slice has any."""
     if not any(prediction.soft_masks for prediction in found):
         return ()
     volume = np.zeros(_size(request))
