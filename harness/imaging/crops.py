@@ -1,6 +1,6 @@
-"""Crops of images: the window around something, and the way of masks, boxes and points into it and back.
+"""Crops of 2-D images: the window around a box, and the conversion of masks, boxes and points into it and back.
 
-Only of 2-D images. Into a crop everything is cut at its edge; on the way back the rest of the image is background.
+On the way into a crop everything is cut at its edge; on the way back the rest of the image is background.
 """
 
 from collections.abc import Iterable
@@ -13,18 +13,20 @@ from harness.errors import DataError
 from harness.imaging import frames, masks
 from harness.records import Box, Crop, Mask, Media, Points, Region, Request, Size, Target, VisualPrompt
 
+# Least length of a crop's shorter side in pixels, if the image is that long: two patches of a common vision tower, so
+# that a lesion of three pixels is still shown with some context.
 LEAST_SIDE = 32
-"""Pixels of a crop's shorter side, where the image has as many: two patches of a usual vision tower, so that a lesion
-of three pixels still comes with something around it."""
 
 
 def around(box: Box, size: Size, margin: float) -> Crop:
-    """Return the window of whole pixels around `box`.
+    """Return the window of whole pixels around `box`, cut at the border of the image.
 
     Args:
         box: In pixels of the original image.
-        size: (H, W) of that image.
-        margin: Added on all four sides, as a share of the box's longer side; cut where the image ends.
+        size: (H, W) of the original image.
+        margin: Margin on all four sides, as a share of the box's longer side.
+    Returns:
+        A crop with sides of at least LEAST_SIDE pixels, if the image is that long.
     """
     x1, y1, x2, y2 = box.corners
     extra = margin * max(x2 - x1, y2 - y1)
@@ -34,7 +36,7 @@ def around(box: Box, size: Size, margin: float) -> Crop:
 
 
 def _span(start: float, end: float, length: int) -> tuple[int, int]:
-    """Return whole first and last + 1 within an axis of `length`, at least LEAST_SIDE apart where it is that long."""
+    """Return (first, last + 1) as whole pixels of an axis of `length`, at least LEAST_SIDE apart if it is that long."""
     first, last = max(0, floor(start)), min(length, ceil(end))
     lacking = min(LEAST_SIDE, length) - (last - first)
     if lacking > 0:
@@ -44,24 +46,28 @@ def _span(start: float, end: float, length: int) -> tuple[int, int]:
 
 
 def crop_size(crop: Crop) -> Size:
-    """Return the (H, W) of a crop."""
+    """Return the (H, W) of a crop in pixels."""
     x1, y1, x2, y2 = crop.corners
     return y2 - y1, x2 - x1
 
 
 def crop_media(media: Media, crop: Crop) -> Media:
-    """Return the record of the image with only the crop shown."""
+    """Return the record of the image as it is shown when cropped."""
     return replace(media, size=crop_size(crop), crop=crop)
 
 
 def crop_mask(mask: Mask, crop: Crop) -> Mask:
-    """Return what of a mask lies in the crop, in the crop's frame."""
+    """Return the part of a mask inside the crop, in the frame of the crop."""
     return masks.encode(masks.decode(mask)[_slices(crop)])
 
 
 def uncrop_mask(mask: Mask, crop: Crop, *, where: str) -> Mask:
     """Return a mask of the crop in the frame of the original image, empty outside the crop.
 
+    Args:
+        mask: In the frame of the crop.
+        crop: The crop.
+        where: The sample or field, for the message.
     Raises:
         DataError: The mask does not have the size of the crop.
     """
@@ -83,10 +89,10 @@ def uncrop_box(box: Box, crop: Crop) -> Box:
 
 
 def crop_prompt(prompt: VisualPrompt, crop: Crop) -> VisualPrompt | None:
-    """Return what a visual prompt points at in the crop's frame, cut at its edge.
+    """Return a visual prompt in the frame of the crop, cut at its edge.
 
     Returns:
-        None where nothing of a region or box, or not every point, lies in the crop.
+        None if a region or box lies outside the crop altogether, or if one of the points does.
     """
     x1, y1, x2, y2 = crop.corners
     if isinstance(prompt, Region):
@@ -100,7 +106,7 @@ def crop_prompt(prompt: VisualPrompt, crop: Crop) -> VisualPrompt | None:
 
 
 def uncrop_prompt(prompt: VisualPrompt, crop: Crop) -> VisualPrompt:
-    """Return what a visual prompt of the crop points at in the original image."""
+    """Return a visual prompt of the crop in the frame of the original image."""
     if isinstance(prompt, Region):
         return Region(mask=uncrop_mask(prompt.mask, crop, where="region"))
     if isinstance(prompt, Box):
@@ -109,7 +115,7 @@ def uncrop_prompt(prompt: VisualPrompt, crop: Crop) -> VisualPrompt:
 
 
 def crop_target(target: Target, crop: Crop) -> Target:
-    """Return the target as a perfect model that sees only the crop could answer it: masks and boxes cut at its edge."""
+    """Return the target that a perfect model could give of the crop alone: masks and boxes are cut at its edge."""
     entities = (
         replace(entity, mask=None if entity.mask is None else crop_mask(entity.mask, crop))
         for entity in target.entities
@@ -119,9 +125,12 @@ def crop_target(target: Target, crop: Crop) -> Target:
 
 
 def prompts_in_original(request: Request) -> tuple[VisualPrompt, ...]:
-    """Return all that a request points at, in the frame of the original image: prompts, paint, and the crop as a box.
+    """Return everything that a request points at, in the frame of the original image.
 
-    For pictures that show the whole image, whatever the model was shown of it.
+    Reports draw it over the whole image, whatever part of it the model was shown.
+
+    Returns:
+        The crop as a box, if there is one, then the visual prompts, then the prompts painted over the image.
     """
     media = [item.record for item in request.media[:1]]
     crop = media[0].crop if media else None

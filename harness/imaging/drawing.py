@@ -1,8 +1,7 @@
-"""An image with its masks as outlines, as a small PNG.
+"""Small PNGs of an image with the outlines of its masks, for reports.
 
-The target has a solid blue outline, the prediction a dashed orange one drawn over it, so that blue shows between the
-dashes where both run together; a thin white line marks what the prompt points at. Blue and orange are told apart with
-any colour vision (Okabe and Ito, 2008).
+The target has a solid blue outline. The prediction has a dashed orange one, drawn over it, so that blue shows between
+the dashes where both coincide. A thin white line marks the visual prompts.
 """
 
 import io
@@ -17,15 +16,15 @@ from PIL import Image, ImageFilter
 from harness.imaging import masks
 from harness.records import Box, Mask, Points, Region, Sample, Size, VisualPrompt
 
-SHADE, TARGET, PREDICTION, POINTED = (0, 0, 0), (86, 180, 233), (240, 165, 0), (255, 255, 255)
-GROUND = (58, 66, 75)
-"""What stands where there are no pixels."""
-IMAGE_COLOURS = 60
-"""Colours kept of an image: enough for a thumbnail, at a third of the bytes."""
+# Red, green and blue of each layer. Sky blue and orange can be distinguished with any colour vision (Okabe and Ito,
+# 2008), and the dashes also without colour; the dark shade around every line keeps it visible on bright tissue.
+SHADE, TARGET, PREDICTION, PROMPT = (0, 0, 0), (86, 180, 233), (240, 165, 0), (255, 255, 255)
+GROUND = (58, 66, 75)  # drawn in place of an image whose pixels may not be shown
+IMAGE_COLOURS = 60  # enough for a thumbnail, at a third of the bytes
 MOST_ENLARGED = 2.0
-DASH = 6
-SMOOTH = 3
-POINT_RADIUS = 2
+DASH = 6  # pixels
+SMOOTH = 3  # pixels; the outline of a blurred mask has a steady direction, by which dashes are counted
+POINT_RADIUS = 2  # pixels
 
 Bools = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]
@@ -33,12 +32,12 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """One sample as a picture.
+    """The drawing of one sample.
 
     Attributes:
-        png: The file's bytes.
-        size: (H, W) of the picture.
-        slice: Of a volume; None for an image.
+        png: Bytes of the PNG file.
+        size: (H, W) of the drawing in pixels.
+        slice: Index of the slice that is shown of a volume; None for an image.
     """
 
     png: bytes
@@ -51,36 +50,52 @@ def draw(
     *,
     target: Mask | None = None,
     prediction: Mask | None = None,
-    pointed: Sequence[Mask] = (),
+    prompts: Sequence[Mask] = (),
     image: Pixels | None = None,
     side: int = 256,
 ) -> bytes:
-    """Return a PNG of the outlines, over the image or on a plain ground.
+    """Return the bytes of a PNG with the outlines, over the image or on a plain ground.
 
     Args:
         size: (H, W) of the original image, in whose frame all masks lie.
-        target: Drawn solid; None where there is none.
-        prediction: Drawn dashed, over the target; None where there is none.
-        pointed: What the visual prompts point at, drawn thin.
-        image: uint8 (H, W, 3); None where its pixels may not be shown or are not here.
-        side: Most pixels of the longer edge; a small image is enlarged at most MOST_ENLARGED times.
+        target: Drawn solid, if given.
+        prediction: Drawn dashed over the target, if given.
+        prompts: The visual prompts as masks, drawn thin.
+        image: uint8 (H, W, 3) RGB; None if its pixels may not be shown or are not available.
+        side: Largest length of the longer edge in pixels. A small image is enlarged at most MOST_ENLARGED times.
     Raises:
-        DataError: A mask has another size.
+        DataError: A mask does not have `size`.
     """
-    for mask in (target, prediction, *pointed):
+    for mask in (target, prediction, *prompts):
         if mask is not None:
             masks.check_size(mask, size, "overlay", what="mask")
     shape = scaled_size(size, side)
-    canvas, palette = _ground(shape) if image is None else _reduced(image, shape)
-    first = len(palette)
-    layers = _layers(shape, target, prediction, pointed)
-    for index, layer in enumerate(layers):
-        canvas[layer] = first + index
-    return _png(canvas, [*palette, SHADE, POINTED, TARGET, PREDICTION])
+    palette: list[tuple[int, ...]]
+    if image is None:
+        canvas, palette = np.zeros(shape, dtype=np.uint8), [GROUND]
+    else:
+        canvas, palette = _reduced(image, shape)
+    thin = np.zeros(shape, dtype=np.bool_)
+    for mask in prompts:
+        thin |= _edge(_scaled(mask, shape), 1)
+    solid = _edge(_scaled(target, shape), 2)
+    predicted = _scaled(prediction, shape)
+    line = _edge(predicted, 2)
+    shade = ~_eroded(~(solid | line | thin))
+    # From the bottom up: each layer is painted over those before it.
+    layers = ((shade, SHADE), (thin, PROMPT), (solid, TARGET), (line & _dashed(predicted), PREDICTION))
+    for layer, colour in layers:
+        canvas[layer] = len(palette)
+        palette.append(colour)
+    indexed = Image.fromarray(canvas)
+    indexed.putpalette([value for colour in palette for value in colour])
+    buffer = io.BytesIO()
+    indexed.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def scaled_size(size: Size, side: int) -> tuple[int, int]:
-    """Return (H, W) of the picture that `draw` makes of an image of `size`."""
+    """Return the (H, W) in pixels that `draw` gives an image whose (H, W) is `size`."""
     scale = min(side / max(size), MOST_ENLARGED)
     height, width = (max(1, round(length * scale)) for length in size)
     return height, width
@@ -94,18 +109,20 @@ def draw_sample(
     image: Pixels | None = None,
     side: int = 256,
 ) -> Drawing | None:
-    """Return one sample with the union of its target masks and of the predicted ones; None where its size is unknown.
+    """Return the drawing of one sample, with the union of its target masks and the union of the predicted ones.
 
-    Of a volume it is the slice that `shown_slice` names, without what is pointed at.
+    A volume is shown as the slice that `slice_to_draw` selects, without visual prompts.
 
     Args:
-        sample: With its target.
+        sample: The sample, with its target.
         predicted: Masks in the frame of the sample's first image or volume.
-        prompts: What is pointed at there.
-        image: uint8 (H, W, 3) of that image or of that slice, where its pixels may be shown.
-        side: Most pixels of the longer edge.
+        prompts: Visual prompts in the same frame.
+        image: uint8 (H, W, 3) RGB of that image or slice, if its pixels may be shown.
+        side: Largest length of the longer edge in pixels.
+    Returns:
+        None if the sample has neither an image of known size nor a mask.
     Raises:
-        DataError: A mask has another size than its image.
+        DataError: A mask and its image differ in size.
     """
     targets = [entity.mask for entity in sample.target.entities if entity.mask is not None]
     sizes = [media.size for media in sample.media[:1] if media.size] or [mask.size for mask in [*targets, *predicted]]
@@ -115,21 +132,23 @@ def draw_sample(
     target = masks.merge(targets) if targets else None
     prediction = masks.merge(predicted) if predicted else None
     if len(size) == 2:
-        pointed = [prompt_mask(prompt, size) for prompt in prompts]
-        png = draw(size, target=target, prediction=prediction, pointed=pointed, image=image, side=side)
+        prompt_masks = [prompt_mask(prompt, size) for prompt in prompts]
+        png = draw(size, target=target, prediction=prediction, prompts=prompt_masks, image=image, side=side)
         return Drawing(png=png, size=scaled_size(size, side))
-    shown = slice_to_draw(sample, predicted)
-    assert shown is not None
-    flat = [plane(mask, shown) if mask is not None else None for mask in (target, prediction)]
+    index = slice_to_draw(sample, predicted)
+    assert index is not None
+    flat = [plane(mask, index) if mask is not None else None for mask in (target, prediction)]
     png = draw(size[1:], target=flat[0], prediction=flat[1], image=image, side=side)
-    return Drawing(png=png, size=scaled_size(size[1:], side), slice=shown)
+    return Drawing(png=png, size=scaled_size(size[1:], side), slice=index)
 
 
 def slice_to_draw(sample: Sample, predicted: Sequence[Mask]) -> int | None:
-    """Return the slice of a volume that holds most of the target, else most of the prediction; None for an image.
+    """Return the index of the slice that holds most of the target, or of the prediction if there is no target.
 
+    Returns:
+        The middle slice if all masks are empty; None for an image.
     Raises:
-        DataError: The masks of one side differ in size.
+        DataError: The target masks, or the predicted ones, differ in size.
     """
     targets = [entity.mask for entity in sample.target.entities if entity.mask is not None]
     sizes = [media.size for media in sample.media[:1] if media.size] or [mask.size for mask in [*targets, *predicted]]
@@ -140,68 +159,55 @@ def slice_to_draw(sample: Sample, predicted: Sequence[Mask]) -> int | None:
 
 
 def prompt_mask(prompt: VisualPrompt, size: Size) -> Mask:
-    """Return what a visual prompt of an image points at as a mask; a point becomes a small square.
+    """Return a visual prompt of an image as a mask; a point becomes a square of 2 * POINT_RADIUS + 1 pixels.
 
     Args:
         prompt: In the frame of the original image.
-        size: (H, W) of that image.
+        size: (H, W) of the original image.
+    Returns:
+        A mask of `size`; empty if there are no points.
     """
     if isinstance(prompt, Region):
         return prompt.mask
     if isinstance(prompt, Box):
         return masks.from_box(prompt, size)
     assert isinstance(prompt, Points)
-    squares = [masks.from_box(_around(*point[:2]), size) for point in prompt.points]
+    squares = []
+    for point in prompt.points:
+        x, y = floor(point[0]), floor(point[1])
+        corners = (x - POINT_RADIUS, y - POINT_RADIUS, x + POINT_RADIUS + 1, y + POINT_RADIUS + 1)
+        squares.append(masks.from_box(Box(corners=corners), size))
     return masks.merge(squares) if squares else masks.empty(size)
 
 
 def fullest_slice(mask: Mask) -> int:
-    """Return the slice of a 3-D mask that has the most foreground; the middle one where all are empty."""
+    """Return the index of the slice of a 3-D mask with the most foreground; the middle one if the mask is empty."""
     assert mask.slices is not None
     areas = {index: masks.area(plane(mask, index)) for index, _ in mask.slices}
+    # Of slices with equal areas the first wins.
     return max(areas, key=lambda index: (areas[index], -index), default=mask.size[0] // 2)
 
 
 def plane(mask: Mask, index: int) -> Mask:
-    """Return one slice of a 3-D mask as a mask of its own."""
+    """Return one slice of a (D, H, W) mask as a mask (H, W)."""
     assert mask.slices is not None
     counts = dict(mask.slices).get(index)
     return masks.empty(mask.size[1:]) if counts is None else Mask(size=mask.size[1:], counts=counts)
 
 
-def _around(x: float, y: float) -> Box:
-    x, y = floor(x), floor(y)
-    return Box(corners=(x - POINT_RADIUS, y - POINT_RADIUS, x + POINT_RADIUS + 1, y + POINT_RADIUS + 1))
-
-
-def _ground(shape: tuple[int, int]) -> tuple[Pixels, list[tuple[int, ...]]]:
-    return np.zeros(shape, dtype=np.uint8), [GROUND]
-
-
 def _reduced(image: Pixels, shape: tuple[int, int]) -> tuple[Pixels, list[tuple[int, ...]]]:
-    """Return the scaled image as palette indices (H, W), and the palette."""
+    """Return the scaled image as palette indices, uint8 (H, W), and the palette."""
+    # Without dithering, because flat areas then stay flat and compress well.
     small = Image.fromarray(image).resize(shape[::-1], Image.Resampling.BOX)
     found = small.quantize(IMAGE_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     flat = (found.getpalette() or [])[: 3 * IMAGE_COLOURS]
     return np.array(found, dtype=np.uint8), [tuple(flat[start : start + 3]) for start in range(0, len(flat), 3)]
 
 
-def _layers(
-    shape: tuple[int, int], target: Mask | None, prediction: Mask | None, pointed: Sequence[Mask]
-) -> tuple[Bools, Bools, Bools, Bools]:
-    """Return where to draw, from the bottom up: shade, what is pointed at, target, dashes of the prediction."""
-    thin = np.zeros(shape, dtype=np.bool_)
-    for mask in pointed:
-        thin |= _edge(_scaled(mask, shape), 1)
-    solid = _edge(_scaled(target, shape), 2)
-    predicted = _scaled(prediction, shape)
-    line = _edge(predicted, 2)
-    shade = ~_eroded(~(solid | line | thin))
-    return shade, thin, solid, line & _dashed(predicted)
-
-
 def _dashed(dense: Bools) -> Bools:
-    """Return where the outline of the foreground is drawn: by row where it runs steeply, by column elsewhere."""
+    """Return the pixels at which the outline of the foreground is drawn rather than left out."""
+    # Dashes are counted along rows where the outline runs steeply and along columns elsewhere: along one axis alone an
+    # outline parallel to the other axis would be all dash or all gap.
     soft = Image.fromarray(dense.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(SMOOTH))
     down, right = np.gradient(np.pad(np.asarray(soft, dtype=np.float64), 1))
     steep = np.abs(right) > np.abs(down)
@@ -212,16 +218,17 @@ def _dashed(dense: Bools) -> Bools:
 
 
 def _scaled(mask: Mask | None, shape: tuple[int, int]) -> Bools:
-    """Return the mask in the frame of the picture; however small, something of it stays."""
+    """Return the mask in the frame of the drawing; empty if there is no mask."""
     if mask is None:
         return np.zeros(shape, dtype=np.bool_)
     grey = Image.fromarray(masks.decode(mask).astype(np.uint8) * 255)
     share = np.asarray(grey.resize(shape[::-1], Image.Resampling.BOX))
+    # A lesion of a few pixels covers less than half of a pixel of the thumbnail; it must not vanish.
     return share >= 128 if (share >= 128).any() else share > 0
 
 
 def _edge(dense: Bools, thickness: int) -> Bools:
-    """Return the outermost pixels of the foreground; the border of the picture is an edge too."""
+    """Return the outermost pixels of the foreground; the border of the drawing counts as an edge."""
     inner = dense
     for _ in range(thickness):
         inner = _eroded(inner, outside=False)
@@ -229,15 +236,7 @@ def _edge(dense: Bools, thickness: int) -> Bools:
 
 
 def _eroded(dense: Bools, *, outside: bool = True) -> Bools:
-    """Return the pixels whose four neighbours are foreground too; `outside` is what lies beyond the picture."""
+    """Return the foreground pixels whose four neighbours are foreground; `outside` is the value beyond the border."""
     padded = np.pad(dense, 1, constant_values=outside)
     inner: Bools = dense & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return inner
-
-
-def _png(indices: Pixels, palette: Sequence[tuple[int, ...]]) -> bytes:
-    picture = Image.fromarray(indices)
-    picture.putpalette([value for colour in palette for value in colour])
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()

@@ -22,7 +22,7 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaPart:
-    """An image or volume of a turn: a record in the plan, a handle that can open it once the request is at an adapter."""
+    """An image or volume of a turn: a record in the plan, a handle that opens it when an adapter gets the request."""
 
     media: Media | MediaHandle
 

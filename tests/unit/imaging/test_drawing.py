@@ -19,8 +19,8 @@ def _block(top: int, left: int, bottom: int, right: int) -> Mask:
 
 
 def _pixels(png: bytes) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(png)) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _is(png: bytes, colour: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -116,7 +116,7 @@ def test_every_kind_of_visual_prompt_has_a_place() -> None:
     assert drawing.prompt_mask(Region(mask=region), SIZE) == region
     drawn = drawing.draw_sample(_sample(_block(0, 0, 5, 5)), (), prompts=[Box(corners=(40, 20, 60, 40))], side=96)
     assert drawn is not None
-    assert _is(drawn.png, drawing.POINTED)[20, 45]
+    assert _is(drawn.png, drawing.PROMPT)[20, 45]
 
 
 def test_several_masks_are_drawn_as_one() -> None:
