@@ -18,35 +18,6 @@ from harness.text.choices.strict import exact, strict_letter
 from harness.text.choices.vlmevalkit import vlmevalkit
 from harness.text.normalisers import medplib_normalise
 
-
-def same_text(sample: Sample, letter: str) -> bool:
-    """Return whether the option of that letter has the right option's text, ends trimmed: of doubles any is right."""
-    return _trimmed(sample).get(letter) == right_text(sample)
-
-
-def same_letter(sample: Sample, letter: str) -> bool:
-    """Return whether it is the right letter, case and all."""
-    return letter == sample.target.choice
-
-
-def first_letter_of_text(sample: Sample, letter: str) -> bool:
-    """Return whether it is the letter of the first option with the right option's text: the only one that counts."""
-    text = right_text(sample)
-    return letter == next(other for other, option in _trimmed(sample).items() if option == text)
-
-
-def outcome(reading: ChoiceReading, *, right: bool) -> Outcome:
-    """Return what a reading is worth: an unread reply is `unparsed`, a letter that no option has is just wrong."""
-    detail = {"letter": reading.letter, "rule": reading.rule}
-    if reading.letter is None:
-        return Outcome("unparsed", MISS, detail)
-    return Outcome("ok", (float(right), 1.0), detail)
-
-
-def _trimmed(sample: Sample) -> dict[str, str]:
-    return {letter: option.strip() for letter, option in lettered(sample.choices).items()}
-
-
 Read = Callable[[str, Sequence[str]], ChoiceReading]
 IsRight = Callable[[Sample, str], bool]
 Score = Callable[[Sample, Prediction], Outcome]
@@ -64,6 +35,54 @@ _MMMU_SOURCE = (
 )
 
 
+def reply(prediction: Prediction) -> str:
+    """Return the text of the reply, or the chosen letter if the model gave a letter and no text."""
+    text = prediction.text or ""
+    return text if text.strip() else prediction.choice or text
+
+
+def right_text(sample: Sample) -> str | None:
+    """Return the text of the right option, ends trimmed; None if no option has the right letter."""
+    return _trimmed(sample).get(sample.target.choice or "")
+
+
+def _trimmed(sample: Sample) -> dict[str, str]:
+    return {letter: option.strip() for letter, option in lettered(sample.choices).items()}
+
+
+def same_text(sample: Sample, letter: str) -> bool:
+    """Return whether the option of this letter has the text of the right option, ends trimmed.
+
+    If several options share that text, each of them is right.
+    """
+    return _trimmed(sample).get(letter) == right_text(sample)
+
+
+def same_letter(sample: Sample, letter: str) -> bool:
+    """Return whether this is the right letter; case matters."""
+    return letter == sample.target.choice
+
+
+def first_letter_of_text(sample: Sample, letter: str) -> bool:
+    """Return whether this is the letter of the first option with the text of the right option.
+
+    If several options share that text, only the first counts.
+    """
+    text = right_text(sample)
+    return letter == next(other for other, option in _trimmed(sample).items() if option == text)
+
+
+def outcome(reading: ChoiceReading, *, right: bool) -> Outcome:
+    """Return the outcome of a reading: an unread reply is `unparsed`, a letter that no option has is just wrong."""
+    detail = {"letter": reading.letter, "rule": reading.rule}
+    if reading.letter is None:
+        return Outcome("unparsed", MISS, detail)
+    return Outcome("ok", (float(right), 1.0), detail)
+
+
+# --- scores
+
+
 def _by_reading(read: Read, is_right: IsRight) -> Score:
     """Return a score that reads a letter out of the reply; a sample without a right option is undefined."""
 
@@ -77,10 +96,11 @@ def _by_reading(read: Read, is_right: IsRight) -> Score:
 
 
 def medplib_score(sample: Sample, prediction: Prediction) -> Outcome:
-    """Compare the reply with the right option's text, both as MedPLIB's normaliser leaves them.
+    """Compare the reply with the text of the right option, both as MedPLIB's normaliser leaves them.
 
-    0 or 1. Letters are not read: "B" is wrong, and a right option "A" normalises to nothing, as does an empty reply.
-    The right text is the target's first answer, else that of the right letter; without either the score is undefined.
+    The score is 0 or 1. Letters are not read: "B" is wrong, and a right option "A" normalises to nothing, as does an
+    empty reply. The right text is the target's first answer, else that of the right letter; without either the score
+    is undefined.
 
     Source: MedPLIB's cal_metric_omniMedVQA.
     """
@@ -92,10 +112,10 @@ def medplib_score(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def m3d_score(sample: Sample, prediction: Prediction) -> Outcome:
-    """Look for the right letter and a full stop anywhere in the reply, case and all.
+    """Search the reply for the right letter followed by a full stop; case matters.
 
-    0 or 1, an empty reply 0. Nothing else is read, so a reply that lists all options is right. Without a right letter
-    the score is undefined.
+    The score is 0 or 1, and 0 for an empty reply. Nothing else is read, so a reply that lists all options is right.
+    Without a right letter the score is undefined.
 
     Source: M3D's Bench/eval/eval_vqa.py.
     """
@@ -107,10 +127,10 @@ def m3d_score(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def prefix_score(sample: Sample, prediction: Prediction, normalise: str = "mean") -> Outcome:
-    """Take the option whose continuation has the lowest negative log likelihood, of equals the first.
+    """Take the option whose continuation has the lowest negative log likelihood, the first if several tie.
 
-    0 or 1. The released score takes the largest of softmax(1 / mean NLL), which is the lowest mean. `normalise: sum`
-    multiplies each mean by its number of tokens. No likelihoods at all: `unparsed`; no right option: undefined.
+    The score is 0 or 1. `normalise: sum` multiplies each mean by its number of tokens. A prediction without likelihoods
+    is `unparsed`; a sample without a right option is undefined.
 
     Raises:
         DataError: There is not one number per option, or `sum` lacks the token counts.
@@ -118,15 +138,9 @@ def prefix_score(sample: Sample, prediction: Prediction, normalise: str = "mean"
     """
     if right_text(sample) is None:
         return Outcome("undefined")
-    losses = _losses(sample, prediction, normalise) if prediction.nll else {}
-    letter = min(losses, key=losses.__getitem__, default=None)
-    return outcome(
-        ChoiceReading(letter, f"lowest_{normalise}_nll"), right=letter is not None and same_text(sample, letter)
-    )
-
-
-def _losses(sample: Sample, prediction: Prediction, normalise: str) -> dict[str, float]:
-    """Return the loss of each option, by letter."""
+    rule = f"lowest_{normalise}_nll"
+    if not prediction.nll:
+        return outcome(ChoiceReading(None, rule), right=False)
     options = len(sample.choices)
     if len(prediction.nll) != options:
         raise DataError(f"{sample.id}: nll: expected one number per option ({options}), found {len(prediction.nll)}")
@@ -136,24 +150,28 @@ def _losses(sample: Sample, prediction: Prediction, normalise: str) -> dict[str,
             f"{sample.id}: nll_tokens: expected one per option ({options}), as 'normalise: sum' multiplies by them, "
             f"found {len(counts)}; let the model answer with nll_tokens or use 'normalise: mean'"
         )
-    losses = (mean * count for mean, count in zip(prediction.nll, counts, strict=True))
-    return dict(zip(lettered(sample.choices), losses, strict=False))
+    # The released score takes the largest of softmax(1 / mean NLL), which belongs to the lowest mean.
+    losses = [mean * count for mean, count in zip(prediction.nll, counts, strict=True)]
+    letter = min(zip(lettered(sample.choices), losses, strict=False), key=lambda pair: pair[1])[0]
+    return outcome(ChoiceReading(letter, rule), right=same_text(sample, letter))
 
 
 def mmmu_prepare(pairs: Iterable[Pair]) -> Score:
-    """Return MMMU's score with the draws of a corpus: its n-th unread reply gets the n-th draw of seed 42.
+    """Return MMMU's score with the random draws of a corpus: its n-th unread reply gets the n-th draw of seed 42.
 
-    As released: the generator is seeded once and drawn from in the order of the file, for unread replies only, empty
-    ones too. A reply given again to the same sample keeps its draw. Each score is 0 or 1; no right option: undefined.
+    As in the released code, the generator is seeded once and drawn from in file order, for unread replies only, empty
+    ones included. Each score is 0 or 1; without a right option it is undefined.
 
     Source: eval_utils.py of github.com/MMMU-Benchmark/MMMU.
     """
     draws = Random(_MMMU_SEED)
     drawn: dict[tuple[str, str], ChoiceReading] = {}
     for sample, prediction in pairs:
-        place = (sample.id, reply(prediction))
-        if place not in drawn and _is_unread(sample, place[1]):
-            drawn[place] = ChoiceReading(draws.choice(list(lettered(sample.choices))), "drawn")
+        text = reply(prediction)
+        # A reply that recurs for a sample keeps its draw; drawing again would shift the draws of all later replies.
+        if (sample.id, text) in drawn or right_text(sample) is None or mmmu(text, sample.choices).letter is not None:
+            continue
+        drawn[sample.id, text] = ChoiceReading(draws.choice(list(lettered(sample.choices))), "drawn")
 
     def score(sample: Sample, prediction: Prediction) -> Outcome:
         reading = drawn.get((sample.id, reply(prediction)))
@@ -165,7 +183,7 @@ def mmmu_prepare(pairs: Iterable[Pair]) -> Score:
 
 
 def mmmu_score(sample: Sample, prediction: Prediction) -> Outcome:
-    """Score a reply as MMMU does in a corpus that holds no other."""
+    """Score a reply as MMMU does in a corpus that holds no other reply."""
     return mmmu_prepare([(sample, prediction)])(sample, prediction)
 
 
@@ -173,7 +191,7 @@ _mmmu_letter = _by_reading(mmmu, same_letter)
 
 
 def _mmmu_no_random(sample: Sample, prediction: Prediction) -> Outcome:
-    """Score a reply as MMMU does: a letter where there are options, else by its rule for open questions."""
+    """Score a reply as MMMU does: by its letter if there are options, else by the rule for open questions."""
     return mmmu_open(sample, prediction) if _is_open(sample) else _mmmu_letter(sample, prediction)
 
 
@@ -181,8 +199,7 @@ def _is_open(sample: Sample) -> bool:
     return not sample.choices and bool(sample.target.answers)
 
 
-def _is_unread(sample: Sample, text: str) -> bool:
-    return right_text(sample) is not None and mmmu(text, sample.choices).letter is None
+# --- ceilings, and the stats of the worst reply
 
 
 def _ceiling(sample: Sample) -> float | None:
@@ -205,6 +222,8 @@ def _worst_below(ceiling: Callable[[Sample], float | None]) -> Callable[[Sample]
     """Return the `worst` of a protocol: a miss, unless its ceiling says that no reply to the sample has a value."""
     return lambda sample: UNCOUNTED if ceiling(sample) is None else MISS
 
+
+# --- the table
 
 _NORMALISE = Parameter(
     name="normalise",
@@ -353,14 +372,3 @@ CHOICE_ACCURACY = Family(
 )
 
 METRICS: tuple[Metric, ...] = CHOICE_ACCURACY.rows()
-
-
-def reply(prediction: Prediction) -> str:
-    """Return the reply's text; where the model gave a letter and no text, the letter."""
-    text = prediction.text or ""
-    return text if text.strip() else prediction.choice or text
-
-
-def right_text(sample: Sample) -> str | None:
-    """Return the text of the right option, ends trimmed; None where no option has the right letter."""
-    return _trimmed(sample).get(sample.target.choice or "")

@@ -1,4 +1,4 @@
-"""Short answers as released code compares them: MedEvalKit's closed questions, MMMU's open ones."""
+"""Short answers as released code compares them: the closed questions of MedEvalKit and the open ones of MMMU."""
 
 from dataclasses import replace
 
@@ -14,22 +14,26 @@ from harness.text.choices.mmmu import mmmu_candidates, mmmu_match
 def medevalkit_closed(sample: Sample, prediction: Prediction) -> Outcome:
     """Compare the unwrapped reply without line ends and full stops with the first answer, both in lower case.
 
-    0 or 1; no answer to compare with: undefined. An answer that holds a full stop is never met, as released. Source:
-    `judge_close_end_vqa` of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b), which scores closed questions of
-    SLAKE, VQA-RAD and PathVQA whose answer is not yes or no.
+    The score is 0 or 1; without an answer to compare with it is undefined. As in the released code, an answer that
+    holds a full stop is never met. An empty reply scores 0 against every answer but the empty one.
+
+    Source: `judge_close_end_vqa` of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b), which scores the closed
+    questions of SLAKE, VQA-RAD and PathVQA whose answer is not yes or no.
     """
     if not sample.target.answers:
         return Outcome("undefined")
+    # The full stops go from the reply only: the released code leaves the answer as it is.
     text = unwrapped(prediction.text or "").replace("\n", "").replace(".", "")
     return Outcome("ok", (float(text == sample.target.answers[0].lower()), 1.0), {"rule": "equal_text"})
 
 
 def mmmu_open(sample: Sample, prediction: Prediction) -> Outcome:
-    """Look for any answer among the texts and numbers that an open reply may mean.
+    """Search the texts and numbers that an open reply may mean for any of the answers.
 
-    0 or 1: a text counts when it holds an answer's text, a number when it equals an answer's to two decimals. No
-    answer to compare with: undefined. Source: `parse_open_response` and `eval_open` of
-    github.com/MMMU-Benchmark/MMMU.
+    The score is 0 or 1: a text counts if it holds an answer's text, a number if it equals an answer's to two decimals.
+    Without an answer to compare with it is undefined.
+
+    Source: `parse_open_response` and `eval_open` of github.com/MMMU-Benchmark/MMMU.
     """
     if not sample.target.answers:
         return Outcome("undefined")
@@ -39,14 +43,10 @@ def mmmu_open(sample: Sample, prediction: Prediction) -> Outcome:
     return Outcome("ok", (float(found is not None), 1.0), {"rule": rule, "candidates": list(map(str, candidates))})
 
 
-def _closed_ceiling(sample: Sample) -> float | None:
-    return float(not set(sample.target.answers[0]) & {".", "\n"}) if sample.target.answers else None
-
-
 def mmmu_open_ceiling(sample: Sample) -> float | None:
-    """Return 1, or 0 where no reply can be right: after a key, as "is " in "stenosis left", too little is left.
+    """Return 1, or 0 if no reply can be right; None if there is no answer to compare with.
 
-    None if there is no answer to compare with.
+    No reply can be right if too little of the answer is left behind a key: "stenosis left" holds the key "is ".
     """
     answers = sample.target.answers
     if not answers:
@@ -59,7 +59,8 @@ _MEDEVALKIT_CLOSED = Protocol(
     "medevalkit-closed",
     version=1,
     score=medevalkit_closed,
-    ceiling=_closed_ceiling,
+    # What is taken out of the reply can never be met in the answer.
+    ceiling=lambda sample: float(not set(sample.target.answers[0]) & {".", "\n"}) if sample.target.answers else None,
     summary="Share of replies equal to the first answer once MedEvalKit has taken them out of their wrapping.",
     formula="1 if the unwrapped reply, without line ends and full stops, equals the first answer in lower case.",
     empty=replace(VQA_EMPTY, note="An answer that holds a full stop is never met."),

@@ -1,4 +1,4 @@
-"""The score that a judge writes in its reply, by two rules of reading it; calling the judge is not done here."""
+"""The score that an LLM judge writes in its reply, read by two rules. This module does not call the judge."""
 
 import math
 import re
@@ -9,17 +9,18 @@ from harness.metrics.metric import EmptyCases, Metric, Outcome
 from harness.metrics.ratios import MISS, ratio
 from harness.records import Prediction, Sample
 
-_BEST = 100.0
+_BEST = 100.0  # the judge's prompt asks for a score from 0 to 100
 _SCORE = re.compile("score", re.IGNORECASE)
+# A hyphen is a minus sign only behind a blank, a colon or a bracket: "GPT-4" and "80-90" hold no negative number.
 _NUMBER = re.compile(r"(?:(?<=[\s:(])-)?\d+(?:\.\d+)?")
-_M3D = re.compile(r"Score: (\d+\.\d+)")
+_M3D = re.compile(r"Score: (\d+\.\d+)")  # M3D, Bench/eval/eval_with_llm.py
 
 
 def standard_points(reply: str) -> float | None:
-    """Return the first integer or decimal after the word "score", case aside, clamped to 0..100.
+    """Return the first integer or decimal after the word "score" in any case, clamped to 0..100.
 
-    None without one, as for an empty reply. A hyphen is a minus sign where it stands right before a digit and after a
-    blank, a colon or a bracket.
+    Returns None if there is no such number, as in an empty reply. A hyphen is a minus sign if it stands right before a
+    digit and after a blank, a colon or a bracket.
     """
     word = _SCORE.search(reply)
     number = _NUMBER.search(reply, word.end()) if word else None
@@ -27,20 +28,20 @@ def standard_points(reply: str) -> float | None:
 
 
 def m3d_points(reply: str) -> float | None:
-    """Return the decimal of the first "Score: " that has one, as written; None without one, as for "Score: 75.".
+    """Return the decimal after the first "Score: " that is followed by one; None if there is none, as in "Score: 75.".
 
-    At least 0, without a bound above; an empty reply has none. The prompt asks for whole numbers in just that form,
-    which the released expression does not match.
+    The number is at least 0 and has no upper bound; an empty reply holds none. The prompt asks for whole numbers in
+    this very form, which the released expression does not match.
 
     Source: M3D's Bench/eval/eval_with_llm.py.
     """
     match = _M3D.search(reply)
-    points = float(match[1]) if match else math.inf
+    points = float(match[1]) if match else math.inf  # more digits than a float holds are infinite as well
     return points if math.isfinite(points) else None
 
 
 def _by_points(points: Callable[[str], float | None], rule: str) -> Callable[[Sample, Prediction], Outcome]:
-    """Return a score of the judge's reply, which is the prediction's text; `unjudged` where it holds none."""
+    """Return a `score` that reads the judge's reply, the prediction's text; a reply without a score is `unjudged`."""
 
     def score(sample: Sample, prediction: Prediction) -> Outcome:  # noqa: ARG001 - the judge has seen the sample
         found = points(prediction.text or "")

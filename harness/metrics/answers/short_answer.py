@@ -12,6 +12,7 @@ from harness.metrics.ratios import MISS, f1_precision_recall, miss_if_answered, 
 from harness.records import Prediction, Sample
 from harness.text.normalisers import medplib_normalise, standard_normalise, vqa_v2_normalise, words, yes_no
 
+# 是 and 否 are yes and no in Chinese; SLAKE asks in both languages.
 _YES_NO_ANSWERS = frozenset({"yes", "no", "是", "否"})
 
 
@@ -28,7 +29,11 @@ def _hit(right: bool, rule: str) -> Outcome:
 
 
 def _standard_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
-    """Compare as protocol `standard`: by yes or no where the reference is one, else by equal text."""
+    """Compare by yes or no if the first answer is one of them, else by equal text after normalising.
+
+    The score is 0 or 1. A reply that holds both or neither of yes and no is `unparsed`, an empty one included; without
+    an answer to compare with the score is undefined.
+    """
     if not sample.target.answers:
         return Outcome("undefined")
     accepted = {standard_normalise(answer) for answer in sample.target.answers}
@@ -51,12 +56,11 @@ def _equality(normalise: Callable[[str], str]) -> Callable[[Sample, Prediction],
     return score
 
 
-def _accuracy_ceiling(sample: Sample) -> float | None:
-    return 1.0 if sample.target.answers else None
-
-
 def _standard_tokens(sample: Sample, prediction: Prediction) -> Outcome:
-    """Count words in common, each as often as both sides have it."""
+    """Return (words in common, words of the reply, words of the first answer), repeated words counted.
+
+    A word is in common as often as both sides have it. No word on either side is undefined.
+    """
     if not sample.target.answers:
         return Outcome("undefined")
     predicted, target = Counter(words(_reply(prediction))), Counter(words(_reference(sample)))
@@ -65,26 +69,17 @@ def _standard_tokens(sample: Sample, prediction: Prediction) -> Outcome:
     return Outcome("ok", (float((predicted & target).total()), float(predicted.total()), float(target.total())))
 
 
-def _standard_tokens_combine(sums: Floats) -> Floats:
-    return f1_precision_recall(sums[..., 0], sums[..., 1], sums[..., 2])
-
-
-def _standard_tokens_worst(sample: Sample) -> Stats:
-    """Return the stats of an empty reply."""
-    return (0.0, 0.0, float(len(words(_reference(sample)))) if sample.target.answers else 0.0)
-
-
-def _standard_tokens_ceiling(sample: Sample) -> float | None:
-    return 1.0 if sample.target.answers and words(_reference(sample)) else None
-
-
 def _medplib_words(text: str) -> Counter[str]:
-    """Return the words as MedPLIB's open-ended metrics count them: its normaliser runs twice."""
+    """Return the words and how often each occurs, as MedPLIB's open-ended metrics count them."""
+    # As released, a text goes through the normaliser twice, and the second pass can change it again.
     return Counter(medplib_normalise(medplib_normalise(text)).split())
 
 
 def _medplib_tokens(sample: Sample, prediction: Prediction) -> Outcome:
-    """Count as released: tp and fp in the reply's counts, fn in the reference's, nothing clipped."""
+    """Return (tp, fp, fn) as released: tp and fp in the reply's counts, fn in the reference's.
+
+    Nothing is clipped: a word that the reply repeats counts each time, though the reference has it once.
+    """
     if not sample.target.answers:
         return Outcome("undefined")
     predicted, target = _medplib_words(_reply(prediction)), _medplib_words(_reference(sample))
@@ -94,6 +89,11 @@ def _medplib_tokens(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _medplib_tokens_combine(sums: Floats) -> Floats:
+    """Return F1, precision and recall, shape (..., 3) -> (..., 3) float64; a share of nothing is 0.
+
+    `f1_precision_recall` does not fit here: tp is counted in the reply and fn in the reference, so F1 is not
+    2 tp / (2 tp + fp + fn).
+    """
     tp, fp, fn = sums[..., 0], sums[..., 1], sums[..., 2]
     precision, recall = shares(tp, tp + fp, 0.0), shares(tp, tp + fn, 0.0)
     f1 = shares(2 * precision * recall, precision + recall, 0.0)
@@ -103,13 +103,6 @@ def _medplib_tokens_combine(sums: Floats) -> Floats:
 def _medplib_tokens_worst(sample: Sample) -> Stats:
     """Return the stats of an empty reply."""
     return (0.0, 0.0, float(_medplib_words(_reference(sample)).total()) if sample.target.answers else 0.0)
-
-
-def _medplib_tokens_ceiling(sample: Sample) -> float | None:
-    """Return 1; 0 where no word of the reference survives, which the released code scores 0 whatever the reply."""
-    if not sample.target.answers:
-        return None
-    return 1.0 if _medplib_words(_reference(sample)) else 0.0
 
 
 VQA_EMPTY = EmptyCases(prediction=0.0, target=0.0, both=1.0)
@@ -122,7 +115,7 @@ VQA_ACCURACY = Family(
     suits=frozenset({"text"}),
     combine=ratio,
     worst=miss_if_answered,
-    ceiling=_accuracy_ceiling,
+    ceiling=lambda sample: 1.0 if sample.target.answers else None,
     protocols=(
         Protocol(
             "standard",
@@ -167,9 +160,9 @@ TOKEN_PRF = Family(
             version=1,
             stats=("overlap", "predicted", "target"),
             score=_standard_tokens,
-            combine=_standard_tokens_combine,
-            worst=_standard_tokens_worst,
-            ceiling=_standard_tokens_ceiling,
+            combine=lambda sums: f1_precision_recall(sums[..., 0], sums[..., 1], sums[..., 2]),
+            worst=lambda sample: (0.0, 0.0, float(len(words(_reference(sample)))) if sample.target.answers else 0.0),
+            ceiling=lambda sample: 1.0 if sample.target.answers and words(_reference(sample)) else None,
             summary="Words in common with the first answer, each counted as often as both sides have it.",
             formula="c = shared words, each the lesser of its two counts; precision = c / words of the reply, "
             "recall = c / words of the answer, F1 = 2 c / (words of both).",
@@ -183,7 +176,8 @@ TOKEN_PRF = Family(
             score=_medplib_tokens,
             combine=_medplib_tokens_combine,
             worst=_medplib_tokens_worst,
-            ceiling=_medplib_tokens_ceiling,
+            # If no word of the reference survives, the released code gives 0 to every reply.
+            ceiling=lambda sample: float(bool(_medplib_words(_reference(sample)))) if sample.target.answers else None,
             summary="Words in common with the first answer as MedPLIB counts them: no clipping.",
             formula="tp = words of the reply that the answer has, fp = its others, fn = words of the answer that the "
             "reply lacks; P = tp / (tp + fp), R = tp / (tp + fn), F1 = 2 P R / (P + R). Both texts are normalised "
