@@ -1,4 +1,4 @@
-"""What a model answered, checked and encoded: an `Answer` becomes a `Prediction` or a named model error."""
+"""Check and encoding of a model's answers: an `Answer` becomes a `Prediction` or a named model error."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -35,74 +35,100 @@ def to_prediction(request: Request, answer: object, seconds: float) -> Predictio
     An answer that breaks the Protocol becomes a `model_error` whose message says what was expected and what was found.
 
     Args:
-        request: As the model had it.
-        answer: What `predict` returned for it.
-        seconds: Time the model took for this request.
+        request: The request as the model got it.
+        answer: The object that `predict` returned for it.
+        seconds: Time that the model took for this request, in seconds.
     """
     if isinstance(answer, Answer) and answer.error is not None:
-        return _from_error(request, answer.error, seconds)
+        error: object = answer.error  # submitted code fills this in: the annotation may not hold
+        if not isinstance(error, ErrorInfo):
+            error = ErrorInfo(type="ModelError", message=f"error: expected ErrorInfo, found {error!r}")
+        return failed(request.key, "timeout" if error.type == "Timeout" else "model_error", error, seconds)
     try:
         return checked(request, answer, seconds)
-    except (DataError, ModelError) as error:
-        info = ErrorInfo(type=type(error).__name__, message=str(error))
+    except (DataError, ModelError) as fault:
+        info = ErrorInfo(type=type(fault).__name__, message=str(fault))
         return failed(request.key, "model_error", info, seconds)
 
 
 def failed(key: str, status: PredictionStatus, error: ErrorInfo, seconds: float = 0.0) -> Prediction:
-    """Return the prediction of a request that has no answer; what cannot be written as UTF-8 is escaped."""
-    plain = ErrorInfo(type=_escaped(error.type), message=_escaped(error.message), traceback=_escaped(error.traceback))
+    """Return the prediction of a request that has no answer.
+
+    Args:
+        key: Of the request.
+        status: `model_error`, `timeout` or `data_error`.
+        error: The reason; characters that cannot be written as UTF-8 are escaped.
+        seconds: Time that the model took for this request, in seconds.
+    """
+    # Half of a surrogate pair, as in the name of a file that is not UTF-8, would end the run when it is written down.
+    kind, message, traceback = (
+        str(text).encode("utf-8", "backslashreplace").decode() for text in (error.type, error.message, error.traceback)
+    )
+    plain = ErrorInfo(type=kind, message=message, traceback=traceback)
     return Prediction(key=key, status=status, error=plain, seconds=seconds)
 
 
 def batch_length_error(expected: int, answers: Sequence[object]) -> ErrorInfo:
-    """Return the error of a batch that came back with another number of answers."""
+    """Return the error of a batch that came back with a number of answers other than `expected`."""
     message = f"predict() returned {len(answers)} answers for {expected} requests; expected one per request, in order"
     return ErrorInfo(type="ModelError", message=message)
 
 
 def checked(request: Request, answer: object, seconds: float = 0.0) -> Prediction:
-    """Return the prediction that a whole answer makes: masks encoded, every number finite, every index in range.
+    """Return the prediction of an answer: masks encoded, every number finite, every index in range.
 
-    Masks on a grid of the model's own are brought to the image; those and boxes of a crop to the original one.
+    Masks on a grid of the model's own are resampled to the image; masks and boxes of a crop are placed in the original.
 
+    Args:
+        request: The request as the model got it.
+        answer: The object that `predict` returned for it.
+        seconds: Time that the model took for this request, in seconds.
     Raises:
         ModelError: The answer breaks the Protocol.
-        DataError: A mask is not one, or lies in another frame than the request's first image or volume as shown.
+        DataError: A mask is none, or lies in another frame than the request's first image or volume as it is shown.
     """
     if not isinstance(answer, Answer):
         raise ModelError(f"predict() returned {type(answer).__name__} for a request, expected Answer")
     media = request.media
     size, crop = (media[0].record.size, media[0].record.crop) if media else ((), None)
-    if request.one_by_one:
+    if request.one_by_one:  # the images are the slices of one volume, and the answers are put together already
         size = (len(media), *size)
     way = None if answer.grid is None or not media else resampling(answer.grid, media[0].record, size)
     found = _each(answer.masks, "masks", lambda mask, where: _mask(mask, size, where, crop, way))
     soft = _each(answer.soft_masks, "soft_masks", lambda mask, where: _soft_mask(mask, size, where, crop, way))
-    found = _masks_of(found, soft)
+    if found and soft and len(found) != len(soft):
+        raise ModelError(f"soft_masks: expected one per mask ({len(found)}) or no masks, found {len(soft)}")
+    found = found or tuple(soft_masks.cut(mask, soft_masks.HALF) for mask in soft)
     text, choice = _text(answer.text, "text"), _text(answer.choice, "choice")
     boxes = _each(answer.boxes, "boxes", lambda box, where: _box(box, size, where, crop))
-    nll = _counted(answer.nll, "nll", len(request.candidates), "candidate")
+    nll = _counted(answer.nll, "nll", _number, len(request.candidates), "candidate")
     embedding = _embedding(answer.embedding, images=len(media) if request.one_by_one else 1)
+    said = bool((text or "").strip())
     given = {
-        "text": bool((text or "").strip() or choice),
+        "text": said or bool(choice),
         "masks": bool(found),
-        "boxes": bool(boxes or (text or "").strip()),  # a box may be given in words; the metrics read them
+        "boxes": bool(boxes) or said,  # a box may be given in words; the metrics read them
         "nll": bool(nll),
         "embedding": bool(embedding),
     }
+    status = next((known for known in STATUSES if answer.status == known), None)
+    if status is None:
+        raise ModelError(f"status: expected {', '.join(STATUSES[:-1])} or {STATUSES[-1]}, found {answer.status!r}")
+    # A refusal needs no content; any other answer without something that was asked for is `empty`.
+    something = status == "refused" or any(given[want] for want in request.wants)
     return Prediction(
         key=request.key,
-        status=_status(answer.status, something=any(given[want] for want in request.wants)),
+        status=status if something else "empty",
         text=text,
         choice=choice,
         masks=found,
         soft_masks=soft,
         grid=None if way is None else way.grid,
-        mask_scores=_counted(answer.mask_scores, "mask_scores", len(found), "mask"),
+        mask_scores=_counted(answer.mask_scores, "mask_scores", _number, len(found), "mask"),
         boxes=boxes,
         entities=_each(answer.entities, "entities", lambda entity, where: _entity(entity, len(found), where)),
         nll=nll,
-        nll_tokens=_token_counts(answer.nll_tokens, len(nll)),
+        nll_tokens=_counted(answer.nll_tokens, "nll_tokens", _token_count, len(nll), "number in nll"),
         embedding=embedding,
         rendered=_text(answer.rendered, "rendered"),
         seconds=seconds,
@@ -110,26 +136,8 @@ def checked(request: Request, answer: object, seconds: float = 0.0) -> Predictio
     )
 
 
-def _from_error(request: Request, error: object, seconds: float) -> Prediction:
-    if not isinstance(error, ErrorInfo):
-        error = ErrorInfo(type="ModelError", message=f"error: expected ErrorInfo, found {error!r}")
-    return failed(request.key, "timeout" if error.type == "Timeout" else "model_error", error, seconds)
-
-
-def _escaped(text: object) -> str:
-    return str(text).encode("utf-8", "backslashreplace").decode()
-
-
-def _status(declared: object, *, something: bool) -> PredictionStatus:
-    """Return `refused` and `truncated` as declared; `empty` when nothing that was asked for is there."""
-    for status in STATUSES:
-        if declared == status:
-            return status if something or status == "refused" else "empty"
-    raise ModelError(f"status: expected {', '.join(STATUSES[:-1])} or {STATUSES[-1]}, found {declared!r}")
-
-
 def _each(items: Any, name: str, check: Callable[[Any, str], Item]) -> tuple[Item, ...]:
-    """Return every item as `check` returns it; its messages begin with the name and the index."""
+    """Return every item as `check` returns it; messages begin with the name and the index."""
     if type(items) is tuple and not items:
         return ()
     try:
@@ -139,20 +147,12 @@ def _each(items: Any, name: str, check: Callable[[Any, str], Item]) -> tuple[Ite
     return tuple(check(item, f"{name}[{index}]") for index, item in enumerate(listed))
 
 
-def _counted(items: Any, name: str, expected: int, owner: str) -> tuple[float, ...]:
-    """Return numbers of which there is one per `owner`, or none at all."""
-    numbers = _each(items, name, _number)
+def _counted(items: Any, name: str, check: Callable[[Any, str], Item], expected: int, owner: str) -> tuple[Item, ...]:
+    """Return the checked numbers, of which there must be one per `owner` or none at all."""
+    numbers = _each(items, name, check)
     if numbers and len(numbers) != expected:
         raise ModelError(f"{name}: expected one per {owner} ({expected}), found {len(numbers)}")
     return numbers
-
-
-def _token_counts(items: Any, expected: int) -> tuple[int, ...]:
-    """Return the token count of each number in `nll`, or none at all."""
-    counts = _each(items, "nll_tokens", _token_count)
-    if counts and len(counts) != expected:
-        raise ModelError(f"nll_tokens: expected one per number in nll ({expected}), found {len(counts)}")
-    return counts
 
 
 def _token_count(value: Any, where: str) -> int:
@@ -163,6 +163,7 @@ def _token_count(value: Any, where: str) -> int:
 
 
 def _number(value: Any, where: str) -> float:
+    # `float` would take "1", b"1" and True as well, which are more likely mistakes than numbers.
     if not isinstance(value, str | bytes | bool):
         try:
             number = float(value)
@@ -188,7 +189,15 @@ def _text(text: Any, name: str) -> str | None:
 
 
 def _mask(mask: Any, size: Size, where: str, crop: Crop | None, way: Resampling | None) -> Mask:
-    """Return the encoded mask; run lengths that the model made itself are verified."""
+    """Return the encoded mask in the frame of the original image; run lengths from the model are verified.
+
+    Args:
+        mask: Array (H, W) or (D, H, W) of bool or 0/1 integers, or a `Mask`.
+        size: (H, W) or (D, H, W) of the image or volume as it was shown; empty if there is none.
+        where: Place in the answer, for errors.
+        crop: Of the first image, if it was cropped.
+        way: From the model's own grid to the image as it was shown, if the answer has a grid.
+    """
     try:
         encoded = (
             mask_files.from_json(mask_files.to_json(mask), where=where)
@@ -208,7 +217,7 @@ def _mask(mask: Any, size: Size, where: str, crop: Crop | None, way: Resampling 
 
 
 def _soft_mask(mask: Any, size: Size, where: str, crop: Crop | None, way: Resampling | None) -> SoftMask:
-    """Return the encoded probabilities; outside of what was shown they are 0."""
+    """Return the encoded probabilities; outside of a crop they are 0. The arguments are those of `_mask`."""
     try:
         encoded = soft_masks.encode(mask, where=where)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -224,13 +233,6 @@ def _soft_mask(mask: Any, size: Size, where: str, crop: Crop | None, way: Resamp
     whole = np.zeros(crop.original)
     whole[y1:y2, x1:x2] = shown
     return soft_masks.encode(whole, where=where)
-
-
-def _masks_of(found: tuple[Mask, ...], soft: tuple[SoftMask, ...]) -> tuple[Mask, ...]:
-    """Return the masks; those of the probabilities above 0.5 where the model gave nothing but these."""
-    if found and soft and len(found) != len(soft):
-        raise ModelError(f"soft_masks: expected one per mask ({len(found)}) or no masks, found {len(soft)}")
-    return found or tuple(soft_masks.cut(mask, soft_masks.HALF) for mask in soft)
 
 
 def _box(box: Any, size: Size, where: str, crop: Crop | None) -> Box:
@@ -255,7 +257,7 @@ def _entity(entity: Any, masks_given: int, where: str) -> PredictedEntity:
 
 
 def _index(value: Any) -> int:
-    """Return a whole number as int, of numpy or not; -1 for anything else."""
+    """Return a whole number, of Python or NumPy, as int; -1 for anything else, which no index or count can be."""
     try:
         return -1 if isinstance(value, bool) else int(value.__index__())
     except (AttributeError, TypeError):

@@ -13,7 +13,7 @@ DECODER = json.JSONDecoder(parse_constant=lambda constant: constant)  # NaN and 
 
 
 def parse_arguments(text: str) -> dict[str, Json]:
-    """Return the arguments by name; a value is read as JSON where it parses, else it is text up to the next comma.
+    """Return the arguments by name; a value is read as JSON if it parses, else as text up to the next comma.
 
     Commas inside JSON, such as a list or a quoted text, belong to the value.
 
@@ -39,7 +39,7 @@ def parse_arguments(text: str) -> dict[str, Json]:
 
 
 def _value(text: str, start: int) -> tuple[Json, int]:
-    """Return the value that begins at `start`, and where the next argument begins."""
+    """Return the value that begins at `start`, and the position of the next argument."""
     try:
         value, end = DECODER.raw_decode(text, start)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The baselines: what an answer is worth that took no learning."""
+"""Baselines: adapters whose answers need no learning and give a metric its floor, its ceiling or a yardstick."""
 
 import hashlib
 import math
@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import SpecError, nearest
 from harness.imaging import masks
@@ -17,12 +16,11 @@ from harness.records import Adapter, Answer, Box, Capabilities, Points, Predicte
 ANYTHING = frozenset({"text", "image", "images", "volume", "point", "box", "region"})
 GIVES_ALL = frozenset({"text", "masks", "boxes", "nll", "embedding"})
 
-DIMENSIONS = 64
-"""Length of the vectors that a baseline embeds with."""
+DIMENSIONS = 64  # length of the vectors that a baseline embeds with; one bit of a sample's hash each
 
 
 class _Baseline(ABC):
-    """Shared shape of the baselines: nothing to load, one answer per request, no randomness but the key."""
+    """Base of the baselines: nothing to load, one answer per request, no source of chance but the request's key."""
 
     version = "1"
     gives: frozenset[str] = GIVES_ALL
@@ -30,7 +28,7 @@ class _Baseline(ABC):
     per_sample = False
 
     def capabilities(self) -> Capabilities:
-        """Take anything a task may show; identical whatever the batch."""
+        """Take anything that a task may show; an answer does not depend on the batch."""
         return Capabilities(
             takes=self.takes,
             gives=self.gives,
@@ -61,7 +59,7 @@ class Empty(_Baseline):
 
 
 class Oracle(_Baseline):
-    """Answers with the target: the ceiling, and a check of the task itself. Enters no board."""
+    """Answers with the target: the ceiling, and a check of the task itself. It is kept off leaderboards."""
 
     takes = ANYTHING | {"target"}
     per_sample = True
@@ -72,6 +70,11 @@ class Oracle(_Baseline):
         assert target is not None
         found = [] if target.absent else [entity for entity in target.entities if entity.mask is not None]
         nll = _nll_of_choice(target.choice, len(request.candidates))
+        embedding: tuple[tuple[float, ...], ...] = ()
+        if "embedding" in request.wants:
+            # Image and text vector are equal, and their signs are bits of the id's hash: near to no other sample's.
+            bits = int.from_bytes(hashlib.sha256((request.sample_id or "").encode()).digest()[: DIMENSIONS // 8], "big")
+            embedding = (tuple(1.0 if bits >> place & 1 else -1.0 for place in range(DIMENSIONS)),) * 2
         return Answer(
             text=request.oracle,
             choice=target.choice,
@@ -81,7 +84,7 @@ class Oracle(_Baseline):
             boxes=target.boxes,
             nll=nll,
             nll_tokens=(1,) * len(nll),
-            embedding=_own_direction(request.sample_id or "") if "embedding" in request.wants else (),
+            embedding=embedding,
         )
 
 
@@ -89,7 +92,7 @@ class Majority(_Baseline):
     """Answers with the train split's most frequent answer or letter, or with the pixels most train masks share.
 
     Args:
-        by: `question` answers with the most frequent train answer to the same question, where train asks it.
+        by: `question` answers with the most frequent train answer to the same question, if the train split has it.
     """
 
     gives = frozenset({"text", "masks", "nll"})
@@ -137,10 +140,13 @@ class Random(_Baseline):
         answer = Answer(text=text, nll=nll, nll_tokens=(1,) * len(nll))
         if not {"masks", "boxes"} & set(request.wants):
             return answer
-        box = _random_box(draw, _size(request))
+        size = _size(request)
+        low = [int(draw.integers(length)) for length in size]
+        high = [int(draw.integers(start, length)) + 1 for start, length in zip(low, size, strict=True)]
+        box = _corners(low, high)
         if "boxes" in request.wants:
             return replace(answer, boxes=(box,))
-        return replace(answer, masks=(masks.from_box(box, _size(request)),))
+        return replace(answer, masks=(masks.from_box(box, size),))
 
 
 class CenterBox(_Baseline):
@@ -151,25 +157,41 @@ class CenterBox(_Baseline):
     def answer(self, request: Request) -> Answer:
         """Return one box, filled where a mask is wanted."""
         size = _size(request)
-        box = _prompted_box(request) or _central_box(size)
+        low = [length // 4 for length in size]
+        high = [start + max(1, length // 2) for start, length in zip(low, size, strict=True)]
+        box = _prompted_box(request) or _corners(low, high)
         if "boxes" in request.wants:
             return Answer(boxes=(box,))
         return Answer(masks=(masks.from_box(box, size),), mask_scores=(1.0,))
 
 
 class Otsu(_Baseline):
-    """Splits grey values at Otsu's threshold and marks the smaller side, inside the prompted box where there is one."""
+    """Splits grey values at Otsu's threshold and marks the side with fewer pixels, inside the prompted box if any."""
 
     gives = frozenset({"masks"})
     takes = frozenset({"text", "image", "volume", "point", "box", "region"})
 
     def answer(self, request: Request) -> Answer:
         """Return one mask segmented from the pixels or voxels."""
-        shown: Any = request.media[0]  # a handle, at the model's door
-        grey = shown.volume() if shown.record.kind == "volume" else _grey(shown.image())
+        from skimage.filters import threshold_otsu
+
+        shown: Any = request.media[0]  # the adapter gets handles in place of media records
+        if shown.record.kind == "volume":
+            grey = shown.volume()
+        else:
+            luma = shown.image().astype(np.float64) @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+            grey = np.rint(luma).astype(np.uint8)
         mask = np.zeros(grey.shape, dtype=bool)
-        window = _window(_prompted_box(request), grey.shape)
-        mask[window] = _smaller_side(grey[window])
+        window: tuple[slice, ...] = (slice(None),) * grey.ndim
+        box = _prompted_box(request)
+        if box is not None:
+            low, high = box.corners[: grey.ndim], box.corners[grey.ndim :]
+            spans = [slice(max(0, math.floor(a)), max(0, math.ceil(b))) for a, b in zip(low, high, strict=True)]
+            window = tuple(spans if grey.ndim == 3 else spans[::-1])  # 3-D boxes are z y x, 2-D boxes x y
+        inside = grey[window]
+        if inside.size and inside.min() != inside.max():  # Otsu's threshold needs two different values
+            bright = inside > float(threshold_otsu(inside))
+            mask[window] = ~bright if 2 * int(bright.sum()) > bright.size else bright
         return Answer(masks=(mask,), mask_scores=(1.0,))
 
 
@@ -210,21 +232,14 @@ def _nll_of_choice(letter: str | None, candidates: int) -> tuple[float, ...]:
     return tuple(float(chr(ord("A") + index) != letter) for index in range(candidates))
 
 
-def _own_direction(sample_id: str) -> tuple[tuple[float, ...], ...]:
-    """Return an image and a text vector that are equal and unlike those of every other sample."""
-    bits = int.from_bytes(hashlib.sha256(sample_id.encode()).digest()[: DIMENSIONS // 8], "big")
-    vector = tuple(1.0 if bits >> place & 1 else -1.0 for place in range(DIMENSIONS))
-    return vector, vector
-
-
 def _size(request: Request) -> Size:
-    """Return the frame the answer's masks lie in: that of the first image or volume."""
+    """Return (H, W) or (D, H, W) of the first image or volume, the frame of the answer's masks."""
     size: Size = request.media[0].record.size
     return size
 
 
 def _prompted_box(request: Request) -> Box | None:
-    """Return the first visual prompt as a box; a point has none."""
+    """Return the first visual prompt that is a box or a region, as a box; None if there is none, or it is empty."""
     for prompt in request.visual_prompts:
         if isinstance(prompt, Box):
             return prompt
@@ -234,47 +249,8 @@ def _prompted_box(request: Request) -> Box | None:
     return None
 
 
-def _central_box(size: Size) -> Box:
-    """Return the box of half the extent along each axis; a volume keeps the axis order z y x."""
-    low = [length // 4 for length in size]
-    high = [start + max(1, length // 2) for start, length in zip(low, size, strict=True)]
-    return _corners(low, high)
-
-
-def _random_box(draw: np.random.Generator, size: Size) -> Box:
-    low = [int(draw.integers(length)) for length in size]
-    high = [int(draw.integers(start, length)) + 1 for start, length in zip(low, size, strict=True)]
-    return _corners(low, high)
-
-
 def _corners(low: Sequence[int], high: Sequence[int]) -> Box:
     """Return a box from array-axis starts and ends: xyxy in 2-D, z1 y1 x1 z2 y2 x2 in 3-D."""
     if len(low) == 2:
         return Box(corners=(low[1], low[0], high[1], high[0]))
     return Box(corners=(*low, *high))
-
-
-def _window(box: Box | None, size: Size) -> tuple[slice, ...]:
-    """Return the rows and columns, of a volume the slices too, that a box covers; everything without one."""
-    if box is None:
-        return tuple(slice(0, length) for length in size)
-    axes = len(size)
-    low, high = box.corners[:axes], box.corners[axes:]
-    spans = [slice(max(0, math.floor(start)), max(0, math.ceil(end))) for start, end in zip(low, high, strict=True)]
-    return tuple(spans if axes == 3 else spans[::-1])
-
-
-def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return ITU-R 601 luma, uint8 (H, W)."""
-    luma: NDArray[np.float64] = pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-    return np.rint(luma).astype(np.uint8)
-
-
-def _smaller_side(grey: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the side of Otsu's threshold with fewer pixels; nothing where all pixels are equal."""
-    from skimage.filters import threshold_otsu
-
-    if grey.size == 0 or grey.min() == grey.max():
-        return np.zeros(grey.shape, dtype=bool)
-    bright: NDArray[np.bool_] = grey > float(threshold_otsu(grey))
-    return ~bright if 2 * int(bright.sum()) > bright.size else bright

@@ -35,8 +35,8 @@ class ModelReference:
     Attributes:
         text: The reference as given.
         target: `module:attribute`, or `file:attribute` when `source` is set.
-        argument: What stands behind the name of a named model (`otsu`).
-        arguments: Of `--model-args`.
+        argument: The text behind the name of a named model (`otsu` of `baseline:otsu`).
+        arguments: The values of `--model-args`.
         source: The text of the adapter's file, shipped with the reference so every worker runs the same bytes.
     """
 
@@ -136,17 +136,15 @@ def find_factory(reference: ModelReference) -> Any:
     module = _module(reference, place)
     found = getattr(module, attribute, None)
     if not callable(found):
-        here = [name for name, value in vars(module).items() if _is_own_class(value, module)]
+        classes = {name: value for name, value in vars(module).items() if inspect.isclass(value)}
+        own = {name: value for name, value in classes.items() if value.__module__ == module.__name__}
+        here = [name for name, value in own.items() if not value.__name__.startswith("_")]
         has = f"it has {', '.join(here)}" if here else "it has no class"
         where = reference.text.rpartition(":")[0] if reference.source is not None else place
         raise SpecError(
             f"--model {reference.text}: {where} has no class '{attribute}'{nearest(attribute, here)}; {has}"
         )
     return found
-
-
-def _is_own_class(value: object, module: ModuleType) -> bool:
-    return inspect.isclass(value) and value.__module__ == module.__name__ and not value.__name__.startswith("_")
 
 
 def _module(reference: ModelReference, place: str) -> ModuleType:
@@ -163,7 +161,8 @@ def _module(reference: ModelReference, place: str) -> ModuleType:
 
 
 def _module_from_source(path: Path, source: str) -> ModuleType:
-    """Run the shipped source as a module of its own; files beside it can be imported where they exist."""
+    """Run the shipped source as a module of its own; it can import the files beside it if they are on this machine."""
+    # Named by the digest of its text: an edited adapter is another module, and every worker names it alike.
     name = f"medground_adapter_{sha256_text(source)[:12]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -174,7 +173,7 @@ def _module_from_source(path: Path, source: str) -> ModuleType:
     sys.modules[name] = module
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
-    except BaseException:
+    except BaseException:  # also Ctrl-C: half a module must not be found by the next import
         del sys.modules[name]
         raise
     return module
@@ -184,7 +183,7 @@ def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities
     """Return the adapter's capabilities after checking them.
 
     Raises:
-        ModelError: They cannot be had, are not `Capabilities`, or declare something the harness does not know.
+        ModelError: `capabilities()` fails, returns no `Capabilities`, or declares something the harness does not know.
     """
     try:
         declared = adapter.capabilities()
@@ -199,7 +198,7 @@ def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities
 
 
 def _capabilities_fault(declared: object) -> str | None:
-    """Return what is wrong with what `capabilities()` returned; None when nothing is."""
+    """Return what is wrong with the result of `capabilities()`; None if nothing is."""
     if not isinstance(declared, Capabilities):
         return f" returned {type(declared).__name__}, expected Capabilities"
     for name, known in (("takes", TAKES), ("gives", GIVES)):
@@ -227,18 +226,18 @@ def _capabilities_fault(declared: object) -> str | None:
 def identity(
     reference: ModelReference, adapter: Adapter, capabilities: Capabilities, *, memory: Path | None = None
 ) -> dict[str, Json]:
-    """Return what decides a model's answers: part of every request key and of `run.json`.
+    """Return everything that decides a model's answers: part of every request key and of `run.json`.
 
     Execution-only arguments are left out. A file counts by its bytes, not by its path: an argument that names a file
     of `weights` is replaced by the file's digest.
 
     Args:
         reference: The model as the command line names it.
-        adapter: Built from it.
-        capabilities: Its own, checked.
+        adapter: The adapter built from it.
+        capabilities: The adapter's, checked.
         memory: Folder in which digests of weights are remembered; None digests them anew.
     Raises:
-        SpecError: The model names weights that are not there.
+        SpecError: The model names weights that do not exist.
     """
     digests = WeightsDigests(memory)
     weights = {Path(weight).resolve(): digests.of(Path(weight)) for weight in capabilities.weights}
@@ -256,7 +255,7 @@ def identity(
 
 
 def _public_name(reference: ModelReference, weights: Mapping[Path, str]) -> str:
-    """Return the reference without a path: of an adapter's file the stem, of a file it names nothing."""
+    """Return the reference without a path: the stem of an adapter's file, and nothing of a file of weights."""
     place, _, attribute = reference.target.rpartition(":")
     if reference.source is not None:
         return f"{Path(place).stem}:{attribute}"

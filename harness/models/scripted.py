@@ -1,4 +1,4 @@
-"""The scripted model: fixed replies, and on request the faults a real model shows."""
+"""The scripted model: fixed replies and, if asked, the faults that real models show."""
 
 import hashlib
 import json
@@ -10,16 +10,16 @@ from pathlib import Path
 from harness.errors import SpecError
 from harness.records import Answer, Capabilities, ErrorInfo, Json, Request
 
-HANG_SECONDS = 10**6
-CRASH_EXIT_CODE = 70
+HANG_SECONDS = 10**6  # eleven days: any time limit of a sample is over before
+CRASH_EXIT_CODE = 70  # tests tell a planned crash from any other by it
 
 
 class Scripted:
     """Replies with one text, or with the text of a JSON lines file by sample id.
 
     Args:
-        text: The reply to every request; what is not text replies as JSON writes it.
-        file: JSON lines `{"sample_id": ..., "text": ...}`; a sample that is not there gets `text`.
+        text: The reply to every request; a value other than text is replied as JSON writes it.
+        file: JSON lines `{"sample_id": ..., "text": ...}`; a sample without a line gets `text`.
         sleep: Seconds to wait per sample.
         fail_every: About one sample in N raises, chosen by the hash of its id, so that the choice depends on neither
             order nor workers.
@@ -52,7 +52,7 @@ class Scripted:
         self.replies: Mapping[str, str] = {}
 
     def capabilities(self) -> Capabilities:
-        """Take anything, give text; identical whatever the batch."""
+        """Take anything, give text; a reply does not depend on the batch."""
         return Capabilities(
             takes=frozenset({"text", "image", "images", "volume", "point", "box", "region"}),
             gives=frozenset({"text"}),
@@ -77,20 +77,19 @@ class Scripted:
         if self.sleep:
             time.sleep(self.sleep)
         if sample_id == self.crash_on:
-            os._exit(CRASH_EXIT_CODE)
+            os._exit(CRASH_EXIT_CODE)  # at once, as a killed process ends: no handler, no flush
         if sample_id == self.hang_on:
             time.sleep(HANG_SECONDS)
-        if self.fail_every and _is_chosen(sample_id, self.fail_every):
-            return Answer(error=ErrorInfo(type="ScriptedFailure", message=f"{sample_id}: told to fail by fail_every"))
+        if self.fail_every:
+            number = int.from_bytes(hashlib.sha256(sample_id.encode()).digest()[:8], "big")
+            if number % self.fail_every == 0:
+                message = f"{sample_id}: told to fail by fail_every"
+                return Answer(error=ErrorInfo(type="ScriptedFailure", message=message))
         return Answer(text=self.replies.get(sample_id, self.text))
 
 
-def _is_chosen(sample_id: str, one_in: int) -> bool:
-    return int.from_bytes(hashlib.sha256(sample_id.encode()).digest()[:8], "big") % one_in == 0
-
-
 def _words(value: Json) -> str:
-    """Return a text as it is; the command line reads `text=3` and `text=true` as JSON, the reply is what was typed."""
+    """Return a text as it is and other values as JSON: the command line reads `text=3` and `text=true` as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
