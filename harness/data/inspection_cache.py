@@ -1,7 +1,7 @@
-"""What a preparation found out about each file, kept until it is whole: one that was cut short does not look again.
+"""The facts a preparation found in each file, kept until it has finished, so that it can be interrupted and resumed.
 
-A release is read in the same order every time, so the answers are kept and given again in that order, one in memory at
-a time. The first question that differs, because a file changed or the reading went on, ends what can be given again.
+A release is read in the same order every time, so the answers are kept and replayed in that order, one in memory at a
+time. The first question that differs, because a file changed or the earlier reading ended there, ends the replay.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ class InspectionCache:
     """The answers of one preparation, in a file of JSON lines [question, answer].
 
     Args:
-        file: Opened for reading and writing, at its beginning.
+        file: Binary file opened for reading and writing, at its beginning.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -32,16 +32,24 @@ class InspectionCache:
 
         Args:
             question: What the answer depends on, as JSON values: the file's path, size and time.
-            make: Looks at the file, returns anything but None. Where it raises a DataError the next preparation asks
-                again: a file that could not be read may be readable by then.
+            make: Inspects the file and returns anything but None. If it raises a DataError, the next preparation asks
+                again, because a file that could not be read may be readable by then.
         Returns:
-            The answer, and whether it is an earlier one.
+            The answer, and whether it is that of an earlier preparation.
+        Raises:
+            DataError: `make` raises it.
         """
         if self._repeats:
             begin = self._file.tell()
-            line = _parsed(self._file.readline())
-            if line is not None and line[0] == question:
-                return (make(), False) if line[1] is None else (line[1], True)
+            line = self._file.readline()
+            try:
+                # A line without its end was torn by a kill.
+                found: Json = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                found = None
+            if isinstance(found, list) and len(found) == 2 and found[0] == question:
+                return (make(), False) if found[1] is None else (found[1], True)
+            # What follows belongs to another reading: it is cut off, and new answers are written in its place.
             self._file.seek(begin)
             self._file.truncate()
             self._repeats = False
@@ -55,15 +63,16 @@ class InspectionCache:
 
     def _keep(self, line: list[Json]) -> None:
         self._file.write(canonical(line).encode() + b"\n")
-        self._file.flush()
+        self._file.flush()  # so that a kill loses at most the line being written
 
 
 @contextmanager
 def open_inspection_cache(path: Path) -> Iterator[InspectionCache | None]:
-    """Give the answers kept at `path`; they are removed once the block ends well, and stay when it does not.
+    """Open the answers kept at `path`; the file is removed when the block ends well, and stays if it raises.
 
-    It is None while another process holds them.
+    The cache is None while another process holds the file.
     """
+    # Opened twice: "a+b" makes the file without emptying it, but would write at its end wherever the cache seeks to.
     with path.open("a+b") as made, path.open("r+b") as file:
         try:
             fcntl.flock(made, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,12 +81,3 @@ def open_inspection_cache(path: Path) -> Iterator[InspectionCache | None]:
             return
         yield InspectionCache(file)
         path.unlink()
-
-
-def _parsed(line: bytes) -> list[Json] | None:
-    """Return a whole line's question and answer; None of one that was torn by a kill, or is none."""
-    try:
-        found: Json = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return found if isinstance(found, list) and len(found) == 2 else None

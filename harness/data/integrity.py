@@ -1,4 +1,4 @@
-"""The integrity report of a release: what is wrong with its files, and what was repaired by rule."""
+"""The integrity report of a release: the faults of its files, and the repairs made by rule."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,11 +7,12 @@ from string import ascii_uppercase
 
 from harness.records import Json, Sample
 
-SCHEMA = 2
-EXAMPLES = 3
+SCHEMA = 2  # of the report's JSON; a change of it makes every release be prepared again
+EXAMPLES = 3  # places that the report keeps for each kind of repair
+# If more than this share of a class's masks seem inverted, the class may simply fill its images, so none is reported.
 INVERTED_SHARE_MOST = 0.9
-"""Where more than this share of a class's masks look inverted, that may be what the class looks like."""
 
+# The meaning of each kind of finding, as the report prints it. A duplicate id is no finding: it ends the preparation.
 FINDINGS: Mapping[str, str] = {
     "missing_file": "listed by the release, not on disk",
     "unreadable_file": "cannot be read",
@@ -54,18 +55,17 @@ FINDINGS: Mapping[str, str] = {
     "label_mismatch": "right letter and right answer that mean different options",
     "no_answer": "questions whose right answer the release does not tell: asked, not scored",
 }
-"""What each kind of finding means; a duplicate id is no finding but ends the preparation."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing that is wrong.
+    """One fault of a release.
 
     Attributes:
         kind: A key of `FINDINGS`.
-        where: File below the data root, POSIX, or file and record.
-        detail: What was expected and found; empty where `kind` says it all.
-        image: Image that a mask lies on, or that `where` is compared with; empty where there is none.
+        where: Path of the file below the data root with forward slashes, or file and record.
+        detail: What was expected and found; empty if `kind` says it all.
+        image: The image that a mask belongs to, or that `where` is compared with; empty if there is none.
     """
 
     kind: str
@@ -74,33 +74,28 @@ class Finding:
     image: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the finding as JSON values, `image` only where there is one."""
+        """Return the finding as JSON values, with `image` only if there is one."""
         named = {"kind": self.kind, "where": self.where, "detail": self.detail}
         return named | {"image": self.image} if self.image else named
 
 
 @dataclass(slots=True)
 class _Class:
-    """The masks of one class: those that look inverted, each with its finding, and the number of the others."""
+    """The masks of one class: the findings on those that seem inverted, by file, and the number of the others."""
 
     inverted: dict[str, Finding] = field(default_factory=dict)
     others: int = 0
 
-    @property
-    def is_comparable(self) -> bool:
-        """Whether enough masks of the class show that it does not always look so."""
-        return len(self.inverted) <= INVERTED_SHARE_MOST * (len(self.inverted) + self.others)
-
 
 @dataclass(slots=True)
 class Integrity:
-    """Collects what a reader meets; two readings of the same bytes give the same report, whatever the machine.
+    """Collects findings and repairs; two readings of the same bytes give the same report on every machine.
 
     Attributes:
         findings: What is wrong, in the order met.
-        checked: Per kind of finding, how many things were looked at, where that number means something.
-        selected: (before, after) numbers of samples of a `where` selection; None without one.
-        samples, defective: Samples in the manifest, and those of them that cannot be asked.
+        checked: How many files or samples were checked, for the kinds of finding for which that number means something.
+        selected: Numbers of samples before and after a `where` selection; None without one.
+        samples, defective: Number of samples in the manifest, and of those that cannot be asked.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -123,8 +118,8 @@ class Integrity:
         Args:
             name: The class; masks of one name are compared whatever dataset they come from.
             where: The mask's file.
-            inverted: What makes it look inverted; empty where it does not.
-            image: The image it lies on.
+            inverted: Why it seems inverted; empty if it does not.
+            image: The image that it belongs to.
         """
         found = self._classes.setdefault(name, _Class())
         if inverted:
@@ -133,25 +128,26 @@ class Integrity:
             found.others += 1
 
     def conclude(self) -> None:
-        """Report what shows only when all is read: masks that look inverted in a class whose others do not."""
+        """Report what shows only after everything has been read: inverted masks in a class whose others are not."""
         for name, found in self._classes.items():
-            if found.inverted and found.is_comparable:
+            masks = len(found.inverted) + found.others
+            if len(found.inverted) <= INVERTED_SHARE_MOST * masks:
                 self.findings += found.inverted.values()
-            elif found.inverted:
-                share = f"{len(found.inverted)} of {len(found.inverted) + found.others}"
+            else:
+                share = f"{len(found.inverted)} of {masks}"
                 words = f"{share} masks of {name or 'the release'} look inverted, too many to tell"
                 self.find("not_checked", min(found.inverted), words)
         self._classes.clear()
 
     def repair(self, name: str, where: str) -> None:
-        """Count a repair by rule under its name, keeping the first places as examples."""
+        """Count a repair by rule under its name, and keep the first places as examples."""
         self._repairs[name] += 1
         examples = self._examples.setdefault(name, [])
         if len(examples) < EXAMPLES:
             examples.append(where)
 
     def count(self, sample: Sample) -> None:
-        """Count a sample of the manifest, and report it where its options lack its answer or repeat one another."""
+        """Count a sample of the manifest, and report it if its options lack its answer or repeat one another."""
         self.samples += 1
         self.defective += sample.defect is not None
         problem = _options_problem(sample)
@@ -164,7 +160,7 @@ class Integrity:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of findings per kind, most frequent first, then by name."""
+        """Number of findings per kind, most frequent first, and by name among equals."""
         counts = Counter(finding.kind for finding in self.findings)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
@@ -174,7 +170,8 @@ class Integrity:
         return dict(sorted(self._repairs.items()))
 
     def to_json(self) -> dict[str, Json]:
-        """Return the report as JSON values: no times, no absolute paths, findings sorted."""
+        """Return the report as JSON values, with sorted findings and without times or absolute paths."""
+        # Sorted, because readers may meet files in the order of a directory, which differs between machines.
         return {
             "schema": SCHEMA,
             "samples": self.samples,
@@ -190,10 +187,10 @@ class Integrity:
 
     @classmethod
     def from_json(cls, report: Mapping[str, Json]) -> "Integrity":
-        """Return what `to_json` wrote.
+        """Return the report that `to_json` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError: The report has another schema or is none.
+            ValueError, KeyError, TypeError: The report has another schema, or the JSON is not a report.
         """
         if report["schema"] != SCHEMA:
             raise ValueError(f"expected schema {SCHEMA}, found {report['schema']}")
@@ -214,24 +211,22 @@ class Integrity:
         return self._examples
 
     def summary(self) -> str:
-        """Return a few lines for a person: the samples, then one line per kind of finding and per repair."""
+        """Return the report for a person: a line on the samples, then one per kind of finding and per repair."""
         lines = [f"{self.samples:,} samples, {self.defective:,} of them cannot be asked"]
         if self.selected is not None:
             lines.append(f"selected {self.selected[1]:,} of {self.selected[0]:,} by the task's `where`")
-        lines += [self._line(kind, count) for kind, count in self.counts.items()]
+        for kind, count in self.counts.items():
+            of = f" of {self.checked[kind]:,}" if kind in self.checked else ""
+            first = min(finding for finding in self.findings if finding.kind == kind)
+            lines.append(f"{kind}: {count:,}{of} ({FINDINGS[kind]}; e.g. {first.where})")
         lines += [
             f"repaired {name}: {count:,} (e.g. {self._examples[name][0]})" for name, count in self.repairs.items()
         ]
         return "\n".join(lines)
 
-    def _line(self, kind: str, count: int) -> str:
-        of = f" of {self.checked[kind]:,}" if kind in self.checked else ""
-        first = min(finding for finding in self.findings if finding.kind == kind)
-        return f"{kind}: {count:,}{of} ({FINDINGS[kind]}; e.g. {first.where})"
-
 
 def _options_problem(sample: Sample) -> str:
-    """Return why the options of a sample cannot hold its answer; nothing where they do or there are none."""
+    """Return why the options of a sample cannot hold its answer; an empty string if they do or there are none."""
     if not sample.choices:
         return ""
     choice, answers = sample.target.choice, sample.target.answers

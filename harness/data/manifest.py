@@ -1,11 +1,11 @@
-"""Manifests: the samples of a release with digests of their files, written once and found again while nothing changed.
+"""Manifests: the samples of a release with digests of their files, written once and reused until a file changes.
 
 Below the cache folder:
 
-    manifests/<digest>/manifest.jsonl   a header line, then one sample a line
-    manifests/<digest>/integrity.json   what is wrong with the files, what was repaired
+    manifests/<digest>/manifest.jsonl   a header line, then one sample per line
+    manifests/<digest>/integrity.json   the integrity report
     prepared/<key>.jsonl                per data root and request: the digest, then size and mtime of the files read
-    prepared/<key>.looked.jsonl         what a preparation that was cut short found out about each file
+    prepared/<key>.looked.jsonl         the facts that an interrupted preparation found in each file
     derived/                            files that a release holds in another form, such as embedded images
 """
 
@@ -16,8 +16,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 from harness.data.inspection_cache import open_inspection_cache
 from harness.data.integrity import SCHEMA as REPORT_SCHEMA
@@ -28,10 +29,9 @@ from harness.errors import DataError, SpecError
 from harness.records import Json, Sample
 from harness.records.codec import canonical, digest, sample_from_json, sample_to_json, sha256_file, to_json
 
-SCHEMA = 1
+SCHEMA = 1  # of a manifest's lines; it is part of the header, and so of every manifest's digest
 
-Progress = Callable[[int], None]
-"""Told of the number of samples prepared so far."""
+Progress = Callable[[int], None]  # called with the number of samples prepared so far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +39,13 @@ class Prepared:
     """A prepared release.
 
     Attributes:
-        reader: Who read it.
-        manifest: The manifest's path.
-        digest: The sha256 of the manifest's bytes: the same wherever the same files are prepared.
+        reader: The reader, with the folders and splits of the request.
+        manifest: Path of the manifest.
+        digest: The sha256 of the manifest's bytes, which is the same wherever the same files are prepared.
         integrity: Path of the integrity report.
-        samples: Number of samples, those that cannot be asked included.
-        root: The data root that held the release.
-        derived: Where files lie that the release holds in another form; media are looked for below both.
+        samples: Number of samples, including those that cannot be asked.
+        root: The data root that holds the release.
+        derived: Folder of the files that the release holds in another form; media lie below `root` or below it.
     """
 
     reader: Reader
@@ -66,25 +66,28 @@ def prepare(
     plug_in: str | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
-    """Read a release, check it, and write its manifest and integrity report; reuse them while no file changed.
+    """Read a release, check it, and write its manifest and integrity report, or reuse them if no file has changed.
 
     Args:
-        reader: The layout of the release.
-        request: Which part of it, and under which ids.
+        reader: The reader of the release's layout.
+        request: The part of the release to read, and its ids.
         roots: Data roots; the first that holds the release's folders is read, and never written to.
-        cache: Folder for all that is written.
-        plug_in: The sha256 of the file that defines a reader of the task's own; None for one of ours.
-        progress: Told after each sample, or once when a manifest is reused.
+        cache: Folder for all files that are written.
+        plug_in: The sha256 of the file that defines a reader of the task's own; None for a reader of the harness.
+        progress: Called after each sample, or once if a manifest is reused.
     Raises:
         ReleaseAbsentError: No root holds the release, or its files do not hold the split.
         DataError: A listing cannot be read, an id occurs twice, nothing is selected, or the cache cannot be written.
-        SpecError: Unknown subset, option or field, or the cache lies below the data root.
+        SpecError: The subset, an option or a field is unknown, or the cache lies below the data root.
     """
     reader.check(request)
     reader = reader.fitted(request)
     root = reader.find_root(roots).resolve()
     reader.check_split(root, request.split)
-    place = _CacheFiles(cache=cache.resolve(), root=root, key=_key(reader, request, root, plug_in))
+    # All that can alter manifest or report apart from the release's files. A reader's code counts by its version, a
+    # plug-in's by its digest.
+    key = {"root": str(root), "plug_in": plug_in, "report": REPORT_SCHEMA, **_header(reader, request)}
+    place = _CacheFiles(cache=cache.resolve(), root=root, key=digest(key))
     digest_samples = place.remembered()
     if digest_samples is None:
         digest_samples = _read_release(reader, request, place, progress)
@@ -94,10 +97,10 @@ def prepare(
 
 
 def read_manifest(path: Path) -> Iterator[Sample]:
-    """Yield the samples of a manifest in its order, one in memory at a time.
+    """Yield the samples of a manifest in its order, with one in memory at a time.
 
     Raises:
-        DataError: No such file, another schema, or a line that holds no sample.
+        DataError: There is no such file, it has another schema, or a line does not hold a sample.
     """
     try:
         file = path.open(encoding="utf-8")
@@ -116,10 +119,10 @@ def read_manifest(path: Path) -> Iterator[Sample]:
 
 
 def read_report(path: Path) -> Integrity:
-    """Return an integrity report.
+    """Return the integrity report at a path.
 
     Raises:
-        DataError: No such file, or it holds no report of this schema.
+        DataError: There is no such file, or it does not hold a report of this schema.
     """
     try:
         return Integrity.from_json(json.loads(path.read_bytes()))
@@ -142,12 +145,12 @@ def _check_header(line: str, path: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CacheFiles:
-    """Where one preparation reads and writes.
+    """The paths that one preparation reads and writes.
 
     Attributes:
         cache: The cache folder.
-        root: The data root, without links.
-        key: Names the index entry.
+        root: The data root, with links resolved.
+        key: Name of the index entry.
     """
 
     cache: Path
@@ -171,10 +174,10 @@ class _CacheFiles:
         return self.cache / "prepared" / f"{self.key}.looked.jsonl"
 
     def partial(self, *, alone: bool) -> str:
-        """Return how folders of unfinished work begin; where no other process prepares the same, remove old ones."""
+        """Return the prefix of folders of unfinished work, and remove old ones if `alone` with the key."""
         prefix = f".partial-{self.key[:16]}-"
         if not alone:
-            return ".partial-"
+            return ".partial-"  # without the key, so that the process that holds the lock never removes it
         for left in self.cache.glob(f"{prefix}*"):
             shutil.rmtree(left, ignore_errors=True)
         return prefix
@@ -192,12 +195,13 @@ class _CacheFiles:
         )
 
     def remembered(self) -> tuple[str, int] | None:
-        """Return (digest, samples) of an earlier preparation; None when there is none or anything moved since."""
+        """Return (digest, samples) of an earlier preparation; None if there is none or a file has changed since."""
         try:
             with self.index.open(encoding="utf-8") as file:
                 header = json.loads(file.readline())
                 found = header["digest"], header["samples"]
                 folder = self.manifests / found[0]
+                # The manifest is read whole: a torn or edited one must not be scored under the digest of another.
                 whole = (folder / "integrity.json").is_file() and sha256_file(folder / "manifest.jsonl") == found[0]
                 return found if whole and all(self._unchanged(*json.loads(line)) for line in file) else None
         except (OSError, ValueError, KeyError, TypeError):
@@ -211,13 +215,9 @@ class _CacheFiles:
         return (state.st_size, state.st_mtime_ns) == (size, mtime_ns)
 
 
-def _key(reader: Reader, request: ReleaseRequest, root: Path, plug_in: str | None) -> str:
-    """Return what names the index entry: data root, reader's code as far as it is known, kind of report, request."""
-    return digest({"root": str(root), "plug_in": plug_in, "report": REPORT_SCHEMA, **_header(reader, request)})
-
-
 def _header(reader: Reader, request: ReleaseRequest) -> dict[str, Json]:
-    """Return a manifest's first line: what was asked for, defaults written out."""
+    """Return a manifest's first line: the request, with defaults written out."""
+    # Sorted and complete, so that two task files that mean the same request share a manifest.
     return {
         "schema": SCHEMA,
         "reader": reader.name,
@@ -235,7 +235,11 @@ def _read_release(
     reader: Reader, request: ReleaseRequest, place: _CacheFiles, progress: Progress | None
 ) -> tuple[str, int]:
     """Read the release and write manifest, report and index entry; return (digest, samples)."""
-    _refuse_cache_in_root(place)
+    if place.cache.is_relative_to(place.root):
+        raise SpecError(
+            f"{place.cache}: the cache lies below the data root {place.root}, where nothing may be written; "
+            "set MEDGROUND_CACHE to another folder"
+        )
     integrity = Integrity()
     with _cache_faults(place.cache):
         for folder in (place.manifests, place.index.parent, place.derived):
@@ -246,29 +250,27 @@ def _read_release(
         ):
             manifest, notes = Path(partial, "manifest.jsonl"), Path(partial, "notes.jsonl")
             with manifest.open("wb") as output, notes.open("w", encoding="utf-8") as noted:
-                files = ReleaseFiles(root=place.root, derived=place.derived, noted=_Notes(noted).add, inspections=kept)
+
+                def note(base: Base, relative: str, size: int, mtime_ns: int) -> None:
+                    noted.write(json.dumps([base, relative, size, mtime_ns]) + "\n")
+
+                # Notes go to a file: a release may have millions of files.
+                files = ReleaseFiles(root=place.root, derived=place.derived, noted=note, inspections=kept)
                 samples = _checked(reader.read(files, request, integrity), integrity, request, progress)
                 manifest_digest = _write_samples(_header(reader, request), samples, output)
             integrity.conclude()
             folder = place.manifests / manifest_digest
             folder.mkdir(exist_ok=True)
+            # The index goes last: it is what declares the other two files whole.
             write_report(folder / "integrity.json", integrity)
             manifest.replace(folder / "manifest.jsonl")
             _write_index(place.index, {"digest": manifest_digest, "samples": integrity.samples}, notes)
     return manifest_digest, integrity.samples
 
 
-def _refuse_cache_in_root(place: _CacheFiles) -> None:
-    if place.cache.is_relative_to(place.root):
-        raise SpecError(
-            f"{place.cache}: the cache lies below the data root {place.root}, where nothing may be written; "
-            "set MEDGROUND_CACHE to another folder"
-        )
-
-
 @contextmanager
 def _cache_faults(cache: Path) -> Iterator[None]:
-    """Name the cache where it cannot be written; faults of the release's own files are DataErrors already."""
+    """Name the cache if it cannot be written; faults of the release's own files are DataErrors already."""
     try:
         yield
     except OSError as error:
@@ -277,23 +279,14 @@ def _cache_faults(cache: Path) -> Iterator[None]:
         ) from error
 
 
-class _Notes:
-    """Writes the index lines of the files consulted."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def add(self, base: Base, relative: str, size: int, mtime_ns: int) -> None:
-        self._file.write(json.dumps([base, relative, size, mtime_ns]) + "\n")
-
-
 def _checked(
     samples: Iterator[tuple[str, Sample]], integrity: Integrity, request: ReleaseRequest, progress: Progress | None
 ) -> Iterator[Sample]:
-    """Yield the samples, counted; refuse an id that occurs twice and an empty manifest."""
+    """Yield the samples and count them; refuse an id that occurs twice and an empty manifest."""
     places: dict[str, str] = {}
     for place, sample in samples:
         first = places.setdefault(sample.id, place)
+        # Before the sample is counted, an id seen for the first time makes one more place than samples.
         if len(places) == integrity.samples:
             raise DataError(
                 f"{sample.id}: expected every sample id once, found it at {first} and again at {place}; "
@@ -311,26 +304,21 @@ def _checked(
 def _write_samples(header: Mapping[str, Json], samples: Iterator[Sample], output: BinaryIO) -> str:
     """Write a manifest and return the sha256 of its bytes."""
     seen = hashlib.sha256()
-    for line in _lines(header, samples):
-        content = line.encode()
+    for value in chain((header,), map(sample_to_json, samples)):
+        content = f"{canonical(value)}\n".encode()
         seen.update(content)
         output.write(content)
     return seen.hexdigest()
 
 
-def _lines(header: Mapping[str, Json], samples: Iterator[Sample]) -> Iterator[str]:
-    yield canonical(header) + "\n"
-    for sample in samples:
-        yield canonical(sample_to_json(sample)) + "\n"
-
-
 def write_report(path: Path, integrity: Integrity) -> None:
-    """Write an integrity report, all at once."""
+    """Write an integrity report so that no other process sees half of it."""
     replace_file(path, (json.dumps(integrity.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _write_index(index: Path, header: Mapping[str, Json], notes: Path) -> None:
-    """Put the header before the notes, all at once."""
+    """Put the header before the notes, and move the file to its place at once."""
+    # The header is known only after the release has been read, so the notes are copied behind it.
     complete = notes.with_name("index.jsonl")
     with complete.open("wb") as output, notes.open("rb") as lines:
         output.write(canonical(header).encode() + b"\n")

@@ -1,9 +1,9 @@
-"""Images of a prepared release that look alike: a difference hash proposes pairs, a closer look confirms them.
+"""Near-duplicate images of a prepared release: a difference hash proposes pairs, a comparison of edges confirms them.
 
-The hash alone cannot tell two eyes, or neighbouring slices, photographed the same way; their edges differ all the same.
+The hash alone cannot distinguish two eyes, or neighbouring slices, taken in the same way; their edges do differ.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations, product
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.data.integrity import Integrity
 from harness.data.manifest import Prepared, read_manifest, read_report, write_report
 from harness.data.releases.images import ImageFiles
 from harness.imaging.windowing import Window
@@ -22,28 +21,26 @@ KIND = "near_duplicate"
 
 ROWS, COLUMNS = 8, 8
 BITS = ROWS * COLUMNS
-MOST_BITS = 4
-"""The hash proposes two images when it differs in at most this many bits."""
+MOST_BITS = 4  # two images are proposed if their hashes differ in at most this many bits
 BANDS = MOST_BITS + 1  # hashes that differ in 4 bits are equal in at least one of 5 bands
+# Grey levels between the darkest and the lightest cell; flatter images all have the same hash and are not compared.
 LEAST_CONTRAST = 8
-"""Grey levels between the darkest and the lightest cell; flatter images all have the same hash and are not compared."""
 
 SKETCH = 32
+# Correlation of the edges of two images, shrunk to 32 x 32, from which on they count as the same. On the 224 images of
+# the small real SA-Med2D, copies at three quarters of the size and JPEG quality 60 reach 0.996; the 157 pairs that the
+# hash proposes, neighbouring slices among them, reach at most 0.953.
 LEAST_CORRELATION = 0.97
-"""Correlation of the edges of two images, shrunk to 32 x 32, from which on they are one.
+SKETCHES_KEPT = 4096  # of 1,984 float64 each, 62 MiB together
 
-On the 224 images of the small real SA-Med2D, copies at three quarters of the size and JPEG quality 60 reach 0.996, the
-157 pairs that the hash proposes, neighbouring slices among them, at most 0.953."""
-SKETCHES_KEPT = 4096
-
-Progress = Callable[[int], None]
+Progress = Callable[[int], None]  # called with the number of images hashed so far
+# Returns the edges of the image at a path: float64, one-dimensional, of length 1, any number of cells.
 Sketch = Callable[[str], NDArray[np.float64]]
-"""Returns the edges of the image at a path: its differences between neighbouring cells, any length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class DuplicatePair:
-    """Two files that show the same, `first` before `second` in the alphabet; `bits` of their hashes differ."""
+    """Two files that show the same image, in alphabetical order; `bits` of their hashes differ."""
 
     first: str
     second: str
@@ -52,11 +49,11 @@ class DuplicatePair:
 
 @dataclass(slots=True)
 class ImageHashes:
-    """The images looked at.
+    """The hashes of a release's images.
 
     Attributes:
-        clusters: Path -> cluster of its first sample.
-        hashes: Path -> hash, of those with enough contrast to compare.
+        clusters: The cluster of each image's first sample, by the image's path.
+        hashes: The hash of each image that has enough contrast to be compared, by its path.
     """
 
     clusters: dict[str, str] = field(default_factory=dict)
@@ -64,53 +61,55 @@ class ImageHashes:
 
 
 def report_near_duplicates(prepared: Prepared, window: Window | None, progress: Progress | None = None) -> None:
-    """Look for images that look alike and put them into the integrity report; the manifest stays as it is.
+    """Find near-duplicate images and put them into the integrity report; the manifest stays as it is.
 
     Args:
-        prepared: The release; its report is written anew, in place of what an earlier search found.
-        window: As it was prepared with.
-        progress: Told of the number of images looked at so far.
+        prepared: The release; the findings of an earlier search are replaced in its report.
+        window: The window that it was prepared with.
+        progress: Called with the number of images hashed so far.
     Raises:
         DataError: An image is gone or changed since it was prepared, or the manifest or report cannot be read.
     """
-    album = ImageFiles(root=prepared.root, derived=prepared.derived, window=window)
+    images = ImageFiles(root=prepared.root, derived=prepared.derived, window=window)
     integrity = read_report(prepared.integrity)
-    gallery = hash_images(read_manifest(prepared.manifest), album, progress)
+    hashed = hash_images(read_manifest(prepared.manifest), images, progress)
     integrity.findings = [finding for finding in integrity.findings if finding.kind != KIND]
-    _report(pairs(gallery.hashes, sketches(album)), gallery.clusters, integrity)
-    integrity.checked[KIND] = len(gallery.clusters)
+    for pair in pairs(hashed.hashes, sketches(images)):
+        # Neighbouring slices of one patient are alike too, but intervals resample them together.
+        if hashed.clusters[pair.first] != hashed.clusters[pair.second]:
+            detail = f"like {pair.first}, of another cluster; {pair.bits} of {BITS} bits differ"
+            integrity.find(KIND, pair.second, detail, image=pair.first)
+    integrity.checked[KIND] = len(hashed.clusters)
     write_report(prepared.integrity, integrity)
 
 
-def _report(found: Iterable[DuplicatePair], clusters: Mapping[str, str], integrity: Integrity) -> None:
-    """Report pairs of different clusters; neighbouring slices of one patient are alike and are resampled together."""
-    for pair in found:
-        if clusters[pair.first] != clusters[pair.second]:
-            detail = f"like {pair.first}, of another cluster; {pair.bits} of {BITS} bits differ"
-            integrity.find(KIND, pair.second, detail, image=pair.first)
+def hash_images(samples: Iterator[Sample], images: ImageFiles, progress: Progress | None = None) -> ImageHashes:
+    """Hash each image of the samples once.
 
+    Volumes are left out, and so are images that cannot be read, which the preparation has reported.
 
-def hash_images(samples: Iterator[Sample], album: ImageFiles, progress: Progress | None = None) -> ImageHashes:
-    """Hash each image of the samples once; those that cannot be read are findings of the preparation already."""
-    gallery = ImageHashes()
+    Raises:
+        DataError: An image is gone or changed since it was prepared.
+    """
+    hashed = ImageHashes()
     for sample in samples:
         for media in sample.media:
-            if media.kind != "image" or media.sha256 is None or media.path in gallery.clusters:
+            if media.kind != "image" or media.sha256 is None or media.path in hashed.clusters:
                 continue
-            gallery.clusters[media.path] = sample.cluster
-            found = difference_hash(album.image(media.path))
+            hashed.clusters[media.path] = sample.cluster
+            found = difference_hash(images.image(media.path))
             if found is not None:
-                gallery.hashes[media.path] = found
+                hashed.hashes[media.path] = found
             if progress is not None:
-                progress(len(gallery.clusters))
-    return gallery
+                progress(len(hashed.clusters))
+    return hashed
 
 
 def difference_hash(pixels: NDArray[np.uint8]) -> int | None:
-    """Return 64 bits that tell where an image gets lighter from left to right; None where it is flat.
+    """Return 64 bits that say where an image gets lighter from left to right, or None if it is flat.
 
     Args:
-        pixels: (H, W, 3); shrunk to grey (8, 9), each cell the mean of its part of the image.
+        pixels: uint8 (H, W, 3); shrunk to grey (8, 9), each cell the mean of its part of the image.
     """
     cells = _shrunk(pixels, COLUMNS + 1, ROWS)
     if int(cells.max() - cells.min()) < LEAST_CONTRAST:
@@ -118,21 +117,28 @@ def difference_hash(pixels: NDArray[np.uint8]) -> int | None:
     return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes())
 
 
-def sketches(album: ImageFiles) -> Sketch:
-    """Return what gives the edges of an image of the album; the last few thousand are kept."""
+def sketches(images: ImageFiles) -> Sketch:
+    """Return a function that returns the edges of an image by its path, and keeps those of the last few thousand."""
 
     @lru_cache(maxsize=SKETCHES_KEPT)
     def sketch(path: str) -> NDArray[np.float64]:
-        return edges(album.image(path))
+        return edges(images.image(path))
 
     return sketch
 
 
 def edges(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the differences between neighbouring cells of an image shrunk to 32 x 32, as a vector of length 1."""
+    """Return the differences between neighbouring cells of an image that is shrunk to 32 x 32.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+    Returns:
+        float64 (1984,) with mean 0 and length 1, so that a dot product is a correlation; all 0 for a flat image.
+    """
     cells = _shrunk(pixels, SKETCH, SKETCH)
     steps = np.concatenate([np.diff(cells, axis=0).ravel(), np.diff(cells, axis=1).ravel()]).astype(np.float64)
     steps -= steps.mean()
+    # A flat image has length 0, which must not divide.
     return steps / max(float(np.linalg.norm(steps)), 1.0)
 
 
@@ -142,10 +148,14 @@ def _shrunk(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.in
 
 
 def pairs(hashes: Mapping[str, int], sketch: Sketch) -> list[DuplicatePair]:
-    """Return the files that show the same, sorted; of many copies each is paired with the first of its hash.
+    """Return the pairs of files that show the same image, sorted.
 
-    Hashes are compared only within buckets of an index over five bands of bits, so the work stays far below the square
-    of their number.
+    Of many copies, each is paired with the first of its hash. Hashes are compared only within buckets of an index over
+    five bands of bits, so the work stays far below the square of their number.
+
+    Args:
+        hashes: The hash of each image, by its path.
+        sketch: Returns the edges of the image at a path.
     """
     equal: dict[int, list[str]] = {}
     for path in sorted(hashes):
@@ -161,7 +171,7 @@ def pairs(hashes: Mapping[str, int], sketch: Sketch) -> list[DuplicatePair]:
 
 
 def _firsts(paths: Sequence[str], sketch: Sketch, found: list[DuplicatePair]) -> list[str]:
-    """Return the files of one hash that show something new; each other one joins `found` with the one it shows."""
+    """Return the first file of each distinct image among files of one hash; pair the others with it in `found`."""
     firsts: list[str] = []
     for path in paths:
         known = next((first for first in firsts if _alike(first, path, sketch)), None)
@@ -194,5 +204,6 @@ def _close(hashes: Sequence[int]) -> set[tuple[int, int]]:
 
 
 def _band(number: int) -> int:
-    """Return every fifth bit: neighbouring cells of a dark margin, alike in all images, go to different bands."""
+    """Return a mask of every fifth bit."""
+    # Runs of bits would fill a band with a dark margin, alike in all images, whose cells every fifth bit spreads out.
     return sum(1 << bit for bit in range(number, BITS, BANDS))

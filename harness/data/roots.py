@@ -1,4 +1,4 @@
-"""Data roots: where releases are looked for, real or synthetic."""
+"""Data roots: the folders in which releases are searched for, real or synthetic."""
 
 import contextlib
 import tempfile
@@ -13,13 +13,13 @@ PHANTOM = "phantom"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataRoots:
-    """Where releases are looked for, and whether they are real.
+    """The folders in which releases are searched for, and whether the data are real.
 
     Attributes:
-        roots: In the order given; a reader takes the first that holds its folders. Of drawn patients the folder below
-            which each family of releases has a root of its own.
+        roots: The folders in the order given; a reader takes the first that holds its release. For synthetic patients,
+            the one folder below which each family of releases has a root of its own.
         kind: `real` or `phantom`.
-        seed: Of the drawn patients.
+        seed: Seed of the synthetic patients.
     """
 
     roots: tuple[Path, ...]
@@ -27,17 +27,34 @@ class DataRoots:
     seed: int = 0
 
     def of(self, reader: str) -> tuple[Path, ...]:
-        """Return where a reader looks; the releases of drawn patients are drawn on first use."""
+        """Return the data roots of a reader; synthetic patients are written in its layout on first use."""
         if self.kind != PHANTOM:
             return self.roots
-        return (_phantom_root(self.roots[0], self.seed, reader),)
+        from harness.data import phantoms  # needs numpy and the writers, which real data do without
+        from harness.data.phantoms.families import family_of
+
+        family = family_of(reader)
+        folder = self.roots[0]
+        # A new version of the phantoms gets a new folder, so that old patients are never mistaken for new ones.
+        root = folder / f"v{phantoms.VERSION}-seed{self.seed}-{family.name}"
+        if not root.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            # Written beside it and renamed, because half-written patients must never be read.
+            unfinished = Path(tempfile.mkdtemp(dir=folder))
+            family.write(unfinished, self.seed)
+            with contextlib.suppress(OSError):
+                unfinished.rename(root)  # another process may have written the same patients meanwhile
+        return (root,)
 
 
 def data_roots(given: Sequence[str], cache: Path) -> DataRoots:
-    """Return the data roots; `phantom` and `phantom:SEED` are drawn below the cache on first use.
+    """Return the data roots of a command line.
 
+    Args:
+        given: Folders, or `phantom` or `phantom:SEED` alone.
+        cache: The cache folder, below which synthetic patients are written.
     Raises:
-        SpecError: None was given, a folder does not exist, or real and phantom data are mixed.
+        SpecError: None was given, a folder does not exist, the seed is no number, or real and phantom data are mixed.
     """
     if not given:
         raise SpecError(
@@ -55,19 +72,3 @@ def data_roots(given: Sequence[str], cache: Path) -> DataRoots:
     if seed and not seed.isdigit():
         raise SpecError(f"--data-root {phantoms[0]}: expected phantom:SEED with a whole number, found '{seed}'")
     return DataRoots(roots=(cache / "phantoms",), kind=PHANTOM, seed=int(seed or 0))
-
-
-def _phantom_root(folder: Path, seed: int, reader: str) -> Path:
-    """Return the data root with the patients drawn from `seed` in the layout of `reader`, drawing them on first use."""
-    from harness.data import phantoms
-    from harness.data.phantoms.families import family_of
-
-    family = family_of(reader)
-    root = folder / f"v{phantoms.VERSION}-seed{seed}-{family.name}"
-    if not root.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        drawing = Path(tempfile.mkdtemp(dir=folder))
-        family.write(drawing, seed)
-        with contextlib.suppress(OSError):
-            drawing.rename(root)  # another process may have drawn the same patients meanwhile
-    return root

@@ -1,4 +1,4 @@
-"""What a train split says before a model has seen anything: the answers and masks that the majority baseline gives."""
+"""The prior of a train split: the most frequent answers and the mean mask, which the majority baseline answers with."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,13 +12,12 @@ from harness.records import Mask, Prior, Sample, Size
 from harness.text.choices.reading import lettered
 from harness.text.normalisers import standard_normalise
 
-GRID = 128
-"""Train masks of all sizes are averaged on a grid of GRID x GRID cells over the image."""
+GRID = 128  # masks of all sizes are averaged on GRID x GRID cells over the image, because images differ in size
 
 
 @dataclass(slots=True)
 class _Answers:
-    """How often an answer was given, counted without regard to case, and how it is mostly written."""
+    """The number of times each normalised answer was given, and the spellings it was given in."""
 
     counts: Counter[str] = field(default_factory=Counter)
     written: dict[str, Counter[str]] = field(default_factory=dict)
@@ -29,7 +28,7 @@ class _Answers:
         self.written.setdefault(normal, Counter())[answer] += 1
 
     def most_frequent(self) -> str | None:
-        """Return the most frequent answer; the first in alphabetical order of equals."""
+        """Return the most frequent answer in its most frequent spelling; among equals, the first in the alphabet."""
         if not self.counts:
             return None
         return _most_frequent(self.written[_most_frequent(self.counts)])
@@ -41,13 +40,13 @@ def _most_frequent(counts: Counter[str]) -> str:
 
 @dataclass(slots=True)
 class TrainPrior:
-    """What a train split says.
+    """The most frequent answers and the mean mask of a train split.
 
     Attributes:
-        answer: The most frequent answer; None where train has none.
-        by_question: The most frequent answer to each question, by its normalised words.
-        letters: How often each letter is the right one.
-        likely: (GRID, GRID), true where at least half of the train masks are foreground; None where train has none.
+        answer: The most frequent answer; None if train has no answers.
+        by_question: The most frequent answer to each question, by the question's normalised words.
+        letters: The number of times that each letter is the right one.
+        likely: Boolean (GRID, GRID), true where at least half of the train masks are foreground; None without masks.
     """
 
     answer: str | None
@@ -58,7 +57,7 @@ class TrainPrior:
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> "TrainPrior":
-        """Return what `samples` say; those that cannot be asked are left out, and so are masks of volumes."""
+        """Return the prior of samples, leaving out those that cannot be asked and the masks of volumes."""
         answers = _Answers()
         by_question: dict[str, _Answers] = {}
         letters: Counter[str] = Counter()
@@ -73,7 +72,10 @@ class TrainPrior:
                 letters[sample.target.choice] += 1
             found = [entity.mask for entity in sample.target.entities if entity.mask is not None]
             if found and len(found[0].size) == 2:
-                foreground += _on_grid(masks.decode(masks.merge(found)))
+                mask = masks.decode(masks.merge(found))
+                # The mask is sampled at the centre of every cell of the grid.
+                rows, columns = ((np.arange(GRID) * 2 + 1) * length // (2 * GRID) for length in mask.shape)
+                foreground += mask[np.ix_(rows, columns)]
                 seen += 1
         return cls(
             answer=answers.most_frequent(),
@@ -83,40 +85,32 @@ class TrainPrior:
         )
 
     def for_sample(self, sample: Sample) -> Prior:
-        """Return what the train split says of one sample, its mask in the frame of the sample's image."""
+        """Return the prior of one sample, with a mask in the frame of the sample's image."""
         size = sample.media[0].size if sample.media else ()
         to_question = self.by_question.get(standard_normalise(sample.question))
+        # The letter that is right most often; `max` takes the first of equals, so that it depends on no order of train.
+        letters = lettered(sample.choices) if self.letters else {}
         return Prior(
             answer=self.answer,
             answer_to_question=to_question,
-            choice=self._letter(sample.choices),
+            choice=max(letters, key=lambda letter: self.letters.get(letter, 0), default=None),
             choice_to_question=_letter_of(to_question, sample.choices),
             mask=self._mask(size) if len(size) == 2 else None,
         )
-
-    def _letter(self, choices: Sequence[str]) -> str | None:
-        """Return which of the options' letters is right most often, the first of equals; None where train has none."""
-        own = lettered(choices) if self.letters else {}
-        return max(own, key=lambda letter: self.letters.get(letter, 0), default=None)
 
     def _mask(self, size: Size) -> Mask | None:
         if self.likely is None:
             return None
         if size not in self._masks:
             rows, columns = (np.arange(length) * GRID // length for length in size)
+            # Kept, because a release has many images of few sizes.
             self._masks[size] = masks.encode(self.likely[np.ix_(rows, columns)])
         return self._masks[size]
 
 
 def _letter_of(answer: str | None, choices: Sequence[str]) -> str | None:
-    """Return the letter of the first option that is this answer; None where none is."""
+    """Return the letter of the first option that is this answer, or None if no option is."""
     if answer is None:
         return None
     wanted = standard_normalise(answer)
     return next((letter for letter, option in lettered(choices).items() if standard_normalise(option) == wanted), None)
-
-
-def _on_grid(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the mask sampled at the centre of every grid cell."""
-    rows, columns = ((np.arange(GRID) * 2 + 1) * length // (2 * GRID) for length in mask.shape)
-    return mask[np.ix_(rows, columns)]

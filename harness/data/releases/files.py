@@ -1,4 +1,4 @@
-"""The files of a release below a data root, each noted as it is read."""
+"""The files of a release below a data root; every file consulted is noted."""
 
 import json
 import os
@@ -13,19 +13,20 @@ from harness.errors import DataError
 from harness.records import Json
 
 Base = Literal["root", "derived"]
+# Called for each file consulted with the folder it is relative to, its relative path, size in bytes and mtime in ns;
+# a file that is absent has size and mtime -1, so that a later preparation notices when it appears.
 Noted = Callable[[Base, str, int, int], None]
-"""Told of each file consulted: below which folder, relative path, size in bytes, mtime in ns; -1, -1 where absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseFiles:
-    """The files of a data root, read only, with a note of each that was consulted.
+    """Read-only access to the files of a data root, with a note of each file consulted.
 
     Attributes:
         root: The data root.
         derived: Folder for files that a reader must make; never below the root.
-        noted: Told of each file consulted, so that a later preparation can tell whether anything changed.
-        inspections: What an interrupted preparation found out; None where nothing is kept.
+        noted: Called for each file consulted, so that a later preparation can detect changes.
+        inspections: Results of an interrupted preparation; None if none are kept.
     """
 
     root: Path
@@ -34,14 +35,14 @@ class ReleaseFiles:
     inspections: InspectionCache | None = None
 
     def once(self, what: Json, relative: str, make: Callable[[], Json]) -> Json:
-        """Return what `make` finds out about a file, or found out in a preparation of the same file that was cut short.
+        """Return what `make` returns, or returned for the same file in a preparation that was interrupted.
 
         Args:
-            what: Tells apart what is asked of one file.
-            relative: The file; `make` reads it.
-            make: Returns JSON values, not None, that depend on the file's bytes and `what` alone.
+            what: Names the inspection, because one file may be inspected in several ways.
+            relative: The file that `make` reads.
+            make: Returns JSON values other than None that depend only on the file's bytes and on `what`.
         Raises:
-            DataError: The path leaves the data root, or what `make` raises.
+            DataError: The path leaves the data root, or `make` raises it.
         """
         path = self.path(relative)
         if self.inspections is None:
@@ -49,11 +50,12 @@ class ReleaseFiles:
         size, mtime_ns = _state(path)
         answer, repeated = self.inspections.get_or_compute([what, relative, size, mtime_ns], make)
         if repeated:
+            # `make` would have noted the file; the index must name it even though nobody read it this time.
             self.noted("root", relative, size, mtime_ns)
         return answer
 
     def read(self, relative: str) -> bytes | None:
-        """Return a file's bytes; None where there is no such file.
+        """Return a file's bytes, or None if there is no such file.
 
         Raises:
             DataError: The path leaves the data root, or the file is there and cannot be read.
@@ -67,7 +69,7 @@ class ReleaseFiles:
             raise DataError(f"{relative}: cannot be read: {error.strerror}; check the file and its rights") from error
 
     def open(self, relative: str) -> BinaryIO:
-        """Return a file opened for reading.
+        """Return a file opened for reading in binary mode.
 
         Raises:
             DataError: The path leaves the data root, or the file is missing or cannot be opened.
@@ -80,11 +82,15 @@ class ReleaseFiles:
             raise DataError(f"{relative}: cannot be read: {error.strerror}; check the file and its rights") from error
 
     def has(self, relative: str) -> bool:
-        """Say whether a file or folder of the release is there."""
+        """Say whether a file or folder of the release exists.
+
+        Raises:
+            DataError: The path leaves the data root.
+        """
         return self._note("root", relative, self.path(relative))
 
     def names(self, folder: str) -> Iterator[str]:
-        """Yield the names of the files in a folder, in no order; none where there is no such folder.
+        """Yield the names of the files in a folder, in no particular order; none if there is no such folder.
 
         Raises:
             DataError: The path leaves the data root, or the folder is there and cannot be listed.
@@ -103,7 +109,9 @@ class ReleaseFiles:
             raise DataError(f"{folder}: cannot be listed: {error.strerror}; check the folder and its rights") from error
 
     def walk(self, folder: str) -> Iterator[str]:
-        """Yield the paths of all files in a folder and below, sorted within each folder; links to folders are left out.
+        """Yield the paths of all files in a folder and below, sorted within each folder.
+
+        Links to folders are not followed, because they may lead in a circle.
 
         Raises:
             DataError: As `names`.
@@ -113,7 +121,7 @@ class ReleaseFiles:
             yield from self.walk(f"{folder}/{name}")
 
     def folders(self, folder: str) -> Iterator[str]:
-        """Yield the names of the folders in a folder, in no order; links are left out.
+        """Yield the names of the folders in a folder, in no particular order, without links to folders.
 
         Raises:
             DataError: As `names`.
@@ -121,19 +129,21 @@ class ReleaseFiles:
         yield from self._entries(folder, lambda entry: entry.is_dir(follow_symlinks=False))
 
     def derive(self, relative: str, content: bytes) -> None:
-        """Write a file that the release holds in another form below the derived folder, once."""
+        """Write a file that the release holds in another form below the derived folder, unless it is there already."""
         path = self.derived / relative
+        # Names hold the digest of the content, so a file of the same size is the same file.
         if not path.is_file() or path.stat().st_size != len(content):
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, content)
         self._note("derived", relative, path)
 
     def path(self, relative: str) -> Path:
-        """Return where a file of the release is or would be.
+        """Return the path of a file of the release, whether or not it exists.
 
         Raises:
             DataError: The path is absolute or climbs out of the data root.
         """
+        # Paths come from the release's own listings, which nobody has checked.
         parts = PurePosixPath(relative)
         if parts.is_absolute() or ".." in parts.parts or "\0" in relative:
             raise DataError(
@@ -148,7 +158,7 @@ class ReleaseFiles:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    """Return size and time of change of a file or folder; -1 of one that is not there."""
+    """Return size in bytes and mtime in ns of a file or folder, or (-1, -1) if it does not exist."""
     try:
         state = path.stat()
     except OSError:
@@ -157,10 +167,10 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 def read_json(files: ReleaseFiles, relative: str) -> Json:
-    """Return a JSON file of the release.
+    """Return the content of a JSON file of the release.
 
     Raises:
-        DataError: Missing, or not JSON.
+        DataError: The file is missing or is not JSON.
     """
     content = files.read(relative)
     if content is None:
@@ -172,7 +182,8 @@ def read_json(files: ReleaseFiles, relative: str) -> Json:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that no reader ever sees half of it."""
+    """Write a file so that no other process ever sees half of it."""
+    # The random name keeps two processes that write the same file apart.
     temporary = path.with_name(f".partial-{uuid.uuid4().hex}")
     try:
         temporary.write_bytes(content)

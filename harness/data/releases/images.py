@@ -1,4 +1,4 @@
-"""Opening of a release's images and masks while it is read: each is read, digested and decoded once."""
+"""Inspection of a release's images and masks while it is read: each file is read, digested and decoded once."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,13 @@ from harness.imaging.windowing import Window
 from harness.records import Json, Mask, Media, Size
 from harness.records.codec import mask_from_json, mask_to_json, to_json
 
-MISSING = "missing"
-"""What is found out about a file that is not there."""
+MISSING = "missing"  # the result of an inspection of a file that does not exist
 
+# A mask looks inverted if it covers more than this share of its image, all four corners and at least this share of the
+# border. Of the 241 masks of the small real SA-Med2D none covers more than 1 corner, 3 % of the border or 32 % of its
+# image; the optic-disc masks of one of its fundus sets (ADAM) are known to be inverted.
 INVERTED_AREA = 0.5
 INVERTED_BORDER = 0.75
-"""A mask looks inverted above this share of its image and from this share of the border on, corners included.
-
-Of the 241 masks of the small real SA-Med2D none covers more than 1 corner, 3 % of the border or 32 % of its image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +31,8 @@ class ReleaseImage:
     """An image of a release.
 
     Attributes:
-        media: Its record; without digest and size where it cannot be read.
-        defect: Why a question on it cannot be asked; None where it can.
+        media: Its record, without digest and size if it cannot be read.
+        defect: Why a question on it cannot be asked; None if it can.
     """
 
     media: Media
@@ -42,12 +41,12 @@ class ReleaseImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseMask:
-    """What one or several mask files of an image cover together.
+    """The union of one or several mask files of an image.
 
     Attributes:
-        mask: None where one of the files cannot be used.
-        area: Foreground pixels of `mask`; 0 without one.
-        defect: Why there is no mask; None where there is one.
+        mask: The union; None if one of the files cannot be used.
+        area: Number of foreground pixels of `mask`; 0 without a mask.
+        defect: Why there is no mask; None if there is one.
     """
 
     mask: Mask | None = None
@@ -57,12 +56,12 @@ class ReleaseMask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFiles:
-    """The pictures of a prepared release, opened again by their paths.
+    """The images and masks of a prepared release, opened by the paths in its manifest.
 
     Attributes:
         root: The data root.
-        derived: Where files lie that the release holds in another form.
-        window: Which grey values become 0 and 255 in images of more than 8 bits.
+        derived: Folder of the files that the release holds in another form.
+        window: The grey values that become 0 and 255 in images of more than 8 bits.
     """
 
     root: Path
@@ -70,7 +69,7 @@ class ImageFiles:
     window: Window | None = None
 
     def image(self, path: str) -> NDArray[np.uint8]:
-        """Return uint8 (H, W, 3).
+        """Return the image at a path as uint8 (H, W, 3) in RGB.
 
         Raises:
             DataError: The path leaves both folders, there is no such file, or it cannot be read as an image.
@@ -78,7 +77,7 @@ class ImageFiles:
         return read_image(self._content(path), window=self.window, where=path)
 
     def mask(self, path: str) -> NDArray[np.bool_]:
-        """Return boolean (H, W).
+        """Return the mask at a path as boolean (H, W).
 
         Raises:
             DataError: As `image`.
@@ -94,13 +93,14 @@ class ImageFiles:
 
 
 def inspect_file(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
-    """Return the image at `path` below the data root; what is wrong with it goes into the report."""
+    """Return the image at `path` below the data root, and report what is wrong with it."""
 
     def inspect() -> Json:
         content = files.read(path)
         return MISSING if content is None else _image_facts(content, path, window)
 
     try:
+        # The facts depend on the window too, so it is part of the question.
         found = files.once(["picture", to_json(window)], path, inspect)
     except DataError as error:
         return _unreadable(path, error, integrity)
@@ -111,7 +111,7 @@ def inspect_file(files: ReleaseFiles, path: str, *, window: Window | None, integ
 
 
 def _image_facts(content: bytes, path: str, window: Window | None) -> dict[str, Json]:
-    """Return what there is to know of an image as JSON values; a DataError where it cannot be read."""
+    """Return digest, size, orientation and so on of an image as JSON values; DataError if it cannot be read."""
     facts = examine_image(content, window=window, where=path)
     return {"sha256": hashlib.sha256(content).hexdigest(), **asdict(facts)}
 
@@ -119,7 +119,16 @@ def _image_facts(content: bytes, path: str, window: Window | None) -> dict[str, 
 def inspect_embedded(
     files: ReleaseFiles, content: bytes, folder: str, place: str, *, window: Window | None, integrity: Integrity
 ) -> ReleaseImage:
-    """Return an image whose bytes stand in a table, written below the derived folder under its digest."""
+    """Return an image that is embedded in a table, and write it below the derived folder under its digest.
+
+    Args:
+        files: The release.
+        content: Bytes of the image file.
+        folder: Folder below the derived one.
+        place: The record that holds the image, for the report.
+        window: The grey values that become 0 and 255 if it has more than 8 bits.
+        integrity: The report.
+    """
     try:
         facts = _image_facts(content, place, window)
     except DataError as error:
@@ -130,7 +139,7 @@ def inspect_embedded(
 
 
 def inspect_bytes(content: bytes, path: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
-    """Return the image that these bytes are."""
+    """Return the image of a file whose bytes are at hand, and report what is wrong with it."""
     try:
         facts = _image_facts(content, path, window)
     except DataError as error:
@@ -151,7 +160,7 @@ def _release_image(facts: Mapping[str, Json], path: str, integrity: Integrity) -
 
 
 def _unreadable(path: str, error: DataError, integrity: Integrity) -> ReleaseImage:
-    # The defect goes into the manifest, whose digest must not move with Pillow's wording.
+    # The defect goes into the manifest, whose digest must not change with Pillow's wording.
     integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
     return ReleaseImage(media=Media(path=path, sha256=None), defect=f"image {path} cannot be read")
 
@@ -165,15 +174,15 @@ def inspect_masks(
     image: str = "",
     class_name: str = "",
 ) -> ReleaseMask:
-    """Return the union of mask files; what is wrong with them goes into the report.
+    """Return the union of mask files, and report what is wrong with them.
 
     Args:
         files: The release.
-        paths: Mask files below the data root, at least one. All are looked at, whatever is wrong with one of them.
-        size: (H, W) of their image; empty where it could not be read.
+        paths: Mask files below the data root, at least one. All are inspected even if one of them is at fault.
+        size: (H, W) of their image in pixels; empty if it could not be read.
         integrity: The report.
-        image: Their image below the data root, for the report; empty where the reader does not tell it.
-        class_name: Masks of one class are compared with each other; without a class, with all that have none.
+        image: Path of their image below the data root, for the report; empty if the reader does not know it.
+        class_name: Class whose masks are compared with each other; masks without a class form a class of their own.
     """
     defect = None
     usable: list[Mask] = []
@@ -190,7 +199,7 @@ def inspect_masks(
 
 @dataclass(frozen=True, slots=True)
 class _MaskFindings:
-    """Where findings on a mask go, and what is known of the mask."""
+    """The report that findings on a mask go to, with the mask's image and class."""
 
     integrity: Integrity
     image: str
@@ -200,46 +209,48 @@ class _MaskFindings:
         self.integrity.find(kind, path, detail, image=self.image)
 
 
-def _mask_file(files: ReleaseFiles, path: str, size: Size, told: _MaskFindings) -> tuple[Mask | None, str | None]:
-    """Return (what one mask file covers, why it cannot be used)."""
+def _mask_file(files: ReleaseFiles, path: str, size: Size, findings: _MaskFindings) -> tuple[Mask | None, str | None]:
+    """Return (mask, why it cannot be used) of one mask file; one of the two is None."""
 
     def inspect() -> Json:
         content = files.read(path)
-        return MISSING if content is None else _mask_facts(read_mask(content, where=path))
+        if content is None:
+            return MISSING
+        pixels = read_mask(content, where=path)
+        fault = "" if pixels.any() and not pixels.all() else "full_mask" if pixels.any() else "empty_mask"
+        inverted = "" if fault else why_inverted(pixels)
+        return {"mask": mask_to_json(encode(pixels)), "fault": fault, "inverted": inverted}
 
     try:
         found = files.once("mask", path, inspect)
     except DataError as error:
-        told.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
+        findings.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
         return None, f"mask {path} cannot be read"
     if found == MISSING:
-        told.find("missing_file", path)
+        findings.find("missing_file", path)
         return None, f"mask {path} is missing"
     if found["fault"]:
-        told.find(found["fault"], path)
+        findings.find(found["fault"], path)
     else:
-        told.integrity.compare(told.class_name, path, found["inverted"], image=told.image)
+        findings.integrity.compare(findings.class_name, path, found["inverted"], image=findings.image)
     mask = mask_from_json(found["mask"])
-    if mask.size != size:
-        return None, _size_defect(path, mask.size, size, told)
-    return mask, None
-
-
-def _mask_facts(pixels: NDArray[np.bool_]) -> dict[str, Json]:
-    """Return what there is to know of a mask as JSON values."""
-    fault = "" if pixels.any() and not pixels.all() else "full_mask" if pixels.any() else "empty_mask"
-    inverted = "" if fault else why_inverted(pixels)
-    return {"mask": mask_to_json(encode(pixels)), "fault": fault, "inverted": inverted}
+    if mask.size == size:
+        return mask, None
+    if not size:
+        # An image that could not be read has no size to compare, and is reported already.
+        return None, f"mask {path} has no image to lie on"
+    findings.find("size_mismatch", path, f"mask is {mask.size}, image is {size} as (H, W)")
+    return None, f"mask {path} is {mask.size}, its image {size} as (H, W)"
 
 
 def why_inverted(pixels: NDArray[np.bool_]) -> str:
-    """Return what makes a mask look like the surroundings of its structure; nothing where it does not.
+    """Return why a mask seems to cover the surroundings of its structure, or an empty string if it does not.
 
-    It covers all four corners, most of the border and more than half of the image. Structures that fill an image, such
-    as a large lesion, leave a corner free; whether the whole class looks so is asked later, by `Integrity.conclude`.
+    Such a mask covers all four corners, most of the border and more than half of the image. Structures that fill an
+    image, such as a large lesion, leave a corner free. `Integrity.conclude` later compares the masks of a class.
 
     Args:
-        pixels: (H, W), neither empty nor full.
+        pixels: Boolean (H, W), neither empty nor full.
     """
     border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
     corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
@@ -247,11 +258,3 @@ def why_inverted(pixels: NDArray[np.bool_]) -> str:
     if not corners.all() or share <= INVERTED_AREA or along < INVERTED_BORDER:
         return ""
     return f"covers {share:.1%} of the image, all four corners and {along:.0%} of the border"
-
-
-def _size_defect(path: str, found: Size, size: Size, told: _MaskFindings) -> str:
-    """Return why a mask of another size cannot be used; an image that could not be read has no size to compare."""
-    if not size:
-        return f"mask {path} has no image to lie on"
-    told.find("size_mismatch", path, f"mask is {found}, image is {size} as (H, W)")
-    return f"mask {path} is {found}, its image {size} as (H, W)"

@@ -9,7 +9,12 @@ from harness.data.releases.files import ReleaseFiles
 from harness.errors import DataError
 from harness.records import Json
 
+# ijson would not do in place of this module: its C parser refuses integers above 64 bits, overflowing numbers, NaN and
+# a byte-order mark, all of which `json` reads, and it cannot quote the text that stands where a file breaks off.
+
+# 1 MiB: far more than any record, so that almost every value is decoded at the first try.
 _CHUNK = 1 << 20
+# What JSON calls white space (RFC 8259, section 2); `str.isspace` would take more.
 _BLANKS = " \t\r\n"
 
 
@@ -48,7 +53,7 @@ def stream_lists(files: ReleaseFiles, relative: str, keys: Sequence[str] | None 
     Args:
         files: The release.
         relative: The file.
-        keys: Those that are wanted; what stands under the others is passed over and need be no list. None for all.
+        keys: The wanted keys, or None for all. The values of other keys are skipped and need not be lists.
     Raises:
         DataError: The file is missing, is not one JSON object of lists, or ends early.
     """
@@ -65,12 +70,13 @@ def stream_lists(files: ReleaseFiles, relative: str, keys: Sequence[str] | None 
 
 
 class _Buffer:
-    """The part of a JSON text that is not read yet."""
+    """The part of a JSON text that has not been read yet."""
 
     def __init__(self, file: BinaryIO, where: str, holds: str) -> None:
         self._file = file
         self._where = where
         self._holds = holds
+        # A chunk may end within a character, so bytes are decoded incrementally; `-sig` drops a byte-order mark.
         self._decode = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
         self._at = 0
@@ -95,7 +101,7 @@ class _Buffer:
             raise self.broken(f"expected nothing more, found {self._text[self._at : self._at + 20]!r}")
 
     def keys(self, decoder: json.JSONDecoder) -> Iterator[str]:
-        """Yield the keys of the next object; what follows a key is to be read before the next is asked for."""
+        """Yield the keys of the next object; the caller reads the value of a key before it asks for the next key."""
         self.expect("{")
         more = not self.ahead("}")
         if not more:
@@ -121,23 +127,22 @@ class _Buffer:
             self.expect("," if more else "]")
 
     def value(self, decoder: json.JSONDecoder) -> Json:
-        """Return the next value, reading on while what is there does not end in one."""
+        """Return the next value, reading more of the file until the text holds all of it."""
         self._skip_blanks()
         while True:
             try:
                 value, end = decoder.raw_decode(self._text, self._at)
             except ValueError as error:
+                # An error may only mean that the value goes on in the next chunk.
                 if not self._more():
                     raise self.broken(str(error)) from error
                 continue
             length = end - self._at
-            if self._ends(value, end) or not self._more():
+            # A number has ended only at a separator: the `12` of `12.5` or of `123` would decode too.
+            ended = not isinstance(value, int | float) or self._text[end : end + 1] in (*_BLANKS, ",", "}", "]")
+            if ended or not self._more():
                 self._at += length
                 return value
-
-    def _ends(self, value: Json, end: int) -> bool:
-        """Say whether a value ends here: `12` of `12.5` and `12` of `123` are numbers too."""
-        return not isinstance(value, int | float) or self._text[end : end + 1] in (*_BLANKS, ",", "}", "]")
 
     def _skip_blanks(self) -> None:
         while True:
@@ -147,6 +152,7 @@ class _Buffer:
                 return
 
     def _more(self) -> bool:
+        """Drop what has been read, append the next chunk, and say whether there was one."""
         chunk = self._file.read(_CHUNK)
         try:
             text = self._decode.decode(chunk, final=not chunk)

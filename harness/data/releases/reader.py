@@ -1,4 +1,4 @@
-"""What a reader of a published dataset is, and what it is handed: the request, the files, the selection."""
+"""The reader of a published dataset, and the request that it answers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,28 +10,26 @@ from harness.errors import DataError, SpecError, nearest
 from harness.imaging.windowing import Window
 from harness.records import Json, Sample
 
-ALL = "all"
-"""The one split of a release that has none."""
+ALL = "all"  # the only split of a release that is not divided into splits
 
-UNKNOWN = "unknown"
-"""Value of a stratum that the release does not tell."""
+UNKNOWN = "unknown"  # value of a stratum that the release does not state
 
 
 class ReleaseAbsentError(DataError):
-    """Raised when no data root holds the folders of a release, or the asked split of it."""
+    """Raised when no data root holds the folders of a release, or its requested split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRequest:
-    """Which part of a release to read, and under which name.
+    """The part of a release to read, and the name to read it under.
 
     Attributes:
         dataset: First part of every sample id.
         split: One of the reader's splits.
-        subset: One of the reader's subsets; None where it has none.
-        where: Per record field, the values to keep; compared without case and outer blanks.
-        options: Choices of the reader.
-        window: Which grey values become 0 and 255 in images of more than 8 bits.
+        subset: One of the reader's subsets; None if it has none.
+        where: The values to keep of each record field, compared without regard to case and outer blanks.
+        options: Values of the reader's options.
+        window: The grey values that become 0 and 255 in images of more than 8 bits.
     """
 
     dataset: str
@@ -42,17 +40,17 @@ class ReleaseRequest:
     window: Window | None = None
 
 
+# Yields (place in the release, sample) in the order of the release; the place is for messages.
 Read = Callable[[ReleaseFiles, ReleaseRequest, Integrity], Iterator[tuple[str, Sample]]]
-"""Yields (place in the release, sample) in the order of the release; the place is for messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Free:
-    """An option whose value the task writes itself, as against one of a list.
+    """An option that takes any value that passes a check, instead of one from a list.
 
     Attributes:
-        default: Where the task is silent.
-        fault: Value -> `expected ..., found ...`; nothing where the value is right.
+        default: The value if the task sets none.
+        fault: Returns `expected ..., found ...` for a wrong value and an empty string for a right one.
     """
 
     default: Json
@@ -64,19 +62,19 @@ Options = Mapping[str, tuple[Json, ...] | Free]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """One published dataset layout.
+    """The reader of one published dataset layout.
 
     Attributes:
-        name: As in task files.
-        version: Raised by any change that can move a manifest.
-        folders: What it looks for below a data root; all must be there, of `one|other` either.
-        strata: Keys it fills in every sample, `unknown` where the release does not tell.
-        splits: Splits that a data root's files hold.
-        read: See `Read`.
-        obtain: One sentence: how to get the data.
-        subsets: Values of `release.subset`; empty where it takes none.
-        options: Per key of `release.options` its values, the default first, or what checks a value of the task's own.
-        fit: Where folders or splits follow from a request's options: returns the reader with those of the request.
+        name: The name that task files use.
+        version: Raised by every change that can alter a manifest.
+        folders: Folders that must exist below a data root; of `one|other`, either is enough.
+        strata: Keys that every sample has in its strata, with the value `unknown` if the release does not state it.
+        splits: Returns the splits that the files below a data root hold.
+        read: Yields the samples, see `Read`.
+        obtain: One sentence on how to get the data.
+        subsets: Values of `release.subset`; empty if it takes none.
+        options: The values of each key of `release.options`, the default first, or a `Free` option.
+        fit: Returns the reader with the folders and splits that a request's options name; None if they are fixed.
     """
 
     name: str
@@ -91,12 +89,12 @@ class Reader:
     fit: "Callable[[ReleaseRequest], Reader] | None" = None
 
     def option(self, request: ReleaseRequest, name: str) -> Json:
-        """Return the value of an option, its default where the request is silent."""
+        """Return the value of an option, or its default if the request does not set it."""
         return request.options.get(name, self.defaults[name])
 
     @property
     def defaults(self) -> dict[str, Json]:
-        """Value of each option where a request is silent."""
+        """The value of each option that a request does not set."""
         return {key: known.default if isinstance(known, Free) else known[0] for key, known in self.options.items()}
 
     def fitted(self, request: ReleaseRequest) -> "Reader":
@@ -107,7 +105,7 @@ class Reader:
         """Return the first data root that holds all folders of this release.
 
         Raises:
-            ReleaseAbsentError: None does; the message says what was looked for where, and how to get it.
+            ReleaseAbsentError: None does; the message names the folders, the roots searched, and how to get the data.
         """
         for root in roots:
             if all(any((root / name).is_dir() for name in folder.split("|")) for folder in self.folders):
@@ -119,11 +117,12 @@ class Reader:
         )
 
     def check(self, request: ReleaseRequest) -> None:
-        """Check what does not depend on the files.
+        """Check the parts of a request that do not depend on the files.
 
         Raises:
-            SpecError: An unknown subset, option or value of an option.
+            SpecError: The subset, an option or the value of an option is unknown.
         """
+        # A reader without subsets takes None and nothing else.
         if request.subset not in (self.subsets or (None,)):
             expected = " or ".join(map(repr, self.subsets)) or "none"
             raise SpecError(f"release.subset: reader {self.name} expects {expected}, found {request.subset!r}")
@@ -140,7 +139,7 @@ class Reader:
         """Check that the files below `root` hold the split.
 
         Raises:
-            ReleaseAbsentError: They do not; the message lists those they hold.
+            ReleaseAbsentError: They do not; the message lists the splits that they hold.
         """
         known = self.splits(root)
         if split not in known:
@@ -151,7 +150,7 @@ class Reader:
 
 
 def option_fault(known: tuple[Json, ...] | Free, value: Json) -> str:
-    """Return what is wrong with the value of an option; nothing where it is right."""
+    """Return what is wrong with the value of an option, or an empty string if it is right."""
     if isinstance(known, Free):
         return known.fault(value)
     return "" if value in known else f"expected {' or '.join(map(repr, known))}, found {value!r}"

@@ -1,4 +1,4 @@
-"""Subsets of a release by `release.where`."""
+"""Selection of a release's samples by `release.where`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,15 @@ from harness.records import Json
 
 @dataclass(slots=True)
 class Selection:
-    """The samples that `release.where` keeps, counted.
+    """Decides which samples `release.where` keeps, and counts them.
 
-    A reader asks `admits` as soon as it knows a record's fields, and again when it knows more of them.
+    A reader calls `admits` as soon as it knows some of a record's fields, and again when it knows more of them, so that
+    no file is opened for a record that is left out by its name.
+
+    Attributes:
+        where: The values to keep of each field, casefolded.
+        before: Number of samples before the selection; the reader counts.
+        after: Number of samples that it kept; the reader counts.
     """
 
     where: Mapping[str, frozenset[str]]
@@ -25,7 +31,7 @@ class Selection:
         """Return the selection of a request over records with these fields.
 
         Raises:
-            SpecError: The request names another field.
+            SpecError: The request names a field that the records do not have.
         """
         for key in request.where:
             if key not in fields:
@@ -35,11 +41,11 @@ class Selection:
         return cls({key: frozenset(map(_folded, values)) for key, values in request.where.items()})
 
     def admits(self, fields: Mapping[str, Json]) -> bool:
-        """Say whether the known fields agree with the selection; fields that are not known yet do not count."""
+        """Say whether the fields known so far agree with the selection; fields not yet known do not count."""
         return all(_folded(fields[key]) in kept for key, kept in self.where.items() if key in fields)
 
     def report(self, integrity: Integrity) -> None:
-        """Write the numbers before and after into the report; nothing where nothing was asked."""
+        """Write the counts before and after into the report if the request selects at all."""
         if self.where:
             integrity.selected = (self.before, self.after)
 

@@ -1,4 +1,4 @@
-"""Tables of a release, parquet and CSV, read a few rows at a time."""
+"""Parquet and CSV tables of a release, read a few rows at a time."""
 
 import csv
 import io
@@ -9,23 +9,24 @@ from harness.data.releases.files import ReleaseFiles
 from harness.errors import DataError
 from harness.records import Json
 
+# Rows in memory at a time, with the images embedded in them: few, because a figure may be large.
 ROWS = 64
-"""Rows, with the images that stand in them, that are in memory at a time."""
 
 
 def stream_parquet(
     files: ReleaseFiles, relative: str, *, images: Sequence[str] = (), columns: Sequence[str] = ()
 ) -> Iterator[dict[str, Json]]:
-    """Yield the rows of a parquet file; an image is the bytes of its file, or None where the row has none.
+    """Yield the rows of a parquet file; an image is the bytes of its file, or None if the row has none.
 
     Args:
         files: The release.
         relative: The file.
-        images: Columns of embedded images: structs that begin with the bytes of an image file.
+        images: Columns of embedded images, which are structs that begin with the bytes of an image file.
         columns: The other columns to read.
     Raises:
-        DataError: The file is missing, is no parquet, or lacks a column.
+        DataError: The file is missing, is not parquet, or lacks a column.
     """
+    # Loaded here, so that the table of readers can be listed without it.
     import pyarrow
     from pyarrow import parquet
 
@@ -42,6 +43,7 @@ def stream_parquet(
 
 def _check_columns(schema: Any, images: Sequence[str], columns: Sequence[str], relative: str) -> None:
     found = {item.name: str(item.type) for item in schema}
+    # A column without any image has the type null.
     are_images = all(found.get(name, "").startswith(("struct<bytes: binary", "null")) for name in images)
     if are_images and found.keys() >= set(columns):
         return
@@ -51,7 +53,7 @@ def _check_columns(schema: Any, images: Sequence[str], columns: Sequence[str], r
 
 
 def stream_csv(files: ReleaseFiles, relative: str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV file by their header's names, ends trimmed; values are texts, empty where there is none.
+    """Yield the rows of a CSV file as mappings from the trimmed names of its header to text, empty if a row is short.
 
     Raises:
         DataError: The file is missing, is not UTF-8 CSV, or its header lacks one of `columns`.
@@ -66,6 +68,7 @@ def stream_csv(files: ReleaseFiles, relative: str, columns: Sequence[str]) -> It
                     "is it another file?"
                 )
             for row in rows:
+                # `csv.DictReader` would give None for a short row and a list for a long one.
                 padded = [*row, *("" for _ in header[len(row) :])]
                 yield dict(zip(header, padded, strict=False))
         except (csv.Error, UnicodeDecodeError) as error:

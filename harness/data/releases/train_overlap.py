@@ -1,4 +1,4 @@
-"""The images of one reading of a release: each is looked at once, and those of test are sought in train."""
+"""The images of one reading of a release: each is inspected once, and test images are looked up in train."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class SplitImages:
-    """The images of the samples so far.
+    """The images of the samples read so far, each inspected once.
 
     Attributes:
-        embedded: Folder, below the derived one, of images that stand in a table.
+        files: The release.
+        request: The part of it that is read.
+        integrity: The report.
+        embedded: Folder below the derived one for images that are embedded in a table.
     """
 
     files: ReleaseFiles
@@ -31,53 +34,50 @@ class SplitImages:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Path of each image that could be read, by digest."""
-        media = (picture.media for picture in self._images.values())
+        """The path of each readable image, by its sha256."""
+        media = (image.media for image in self._images.values())
         return {item.sha256: item.path for item in media if item.sha256 is not None}
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Paths of all images, those that could not be read too."""
-        return tuple(picture.media.path for picture in self._images.values())
+        """The paths of all images, including those that could not be read."""
+        return tuple(image.media.path for image in self._images.values())
 
     def image(self, place: str, path: str | None, content: bytes | None = None) -> "ReleaseImage":
-        """Return the image of a record; one that the record does not name is reported.
+        """Return the image of a record; a record without an image is reported.
 
         Args:
             place: The record, for messages.
-            path: Below the data root; None where the image is embedded or not named.
+            path: Path below the data root; None if the image is embedded or not named.
             content: Bytes of an embedded image.
         """
-        from harness.data.releases.images import (
-            ReleaseImage,  # numpy and Pillow load when a release is read, not listed
-        )
+        # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.
+        from harness.data.releases.images import ReleaseImage, inspect_embedded, inspect_file
 
         if path is None and content is None:
             self.integrity.find("missing_value", place, "image")
             return ReleaseImage(media=Media(path=place, sha256=None), defect="the record names no image")
         key = path or digest_of(content)
-        if key not in self._images:
-            self._images[key] = self._inspect(place, path, content)
-        return self._images[key]
-
-    def _inspect(self, place: str, path: str | None, content: bytes | None) -> "ReleaseImage":
-        from harness.data.releases.images import inspect_embedded, inspect_file
-
+        if key in self._images:
+            return self._images[key]
         window = self.request.window
         if content is None:
-            return inspect_file(self.files, path or "", window=window, integrity=self.integrity)
-        return inspect_embedded(self.files, content, self.embedded, place, window=window, integrity=self.integrity)
+            found = inspect_file(self.files, path or "", window=window, integrity=self.integrity)
+        else:
+            found = inspect_embedded(self.files, content, self.embedded, place, window=window, integrity=self.integrity)
+        self._images[key] = found
+        return found
 
 
 def digest_of(content: bytes | None) -> str:
-    """Return the sha256 of an image's bytes; nothing where there is none."""
+    """Return the sha256 of an image's bytes, or an empty string for None."""
     return "" if content is None else hashlib.sha256(content).hexdigest()
 
 
 def digests_of(
     files: ReleaseFiles, images: Iterable[tuple[str, str | None, bytes | None]]
 ) -> Iterator[tuple[str, str]]:
-    """Yield (name, sha256) of each image that can be read, once a name.
+    """Yield (name, sha256) of each readable image, once per name.
 
     Args:
         files: The release.
@@ -94,7 +94,7 @@ def digests_of(
 
 
 def _file_digest(files: ReleaseFiles, path: str) -> str:
-    """Return the sha256 of a file; nothing where it cannot be read, which is a finding of its own split."""
+    """Return the sha256 of a file, or an empty string if it cannot be read, which its own split reports."""
     try:
         found: str = files.once("digest", path, lambda: digest_of(files.read(path)))
     except DataError:
@@ -103,12 +103,12 @@ def _file_digest(files: ReleaseFiles, path: str) -> str:
 
 
 def find_overlap(images: SplitImages, train: Iterable[tuple[str, str]] | None, folder: str) -> None:
-    """Report the test images, by digest, whose bytes also occur in train.
+    """Report the test images whose bytes also occur in train, compared by digest.
 
     Args:
         images: The images of test.
-        train: (name, sha256) of the train images; None where there is no train split.
-        folder: The release's, for the report.
+        train: (name, sha256) of the train images; None if there is no train split.
+        folder: Folder of the release, for the report.
     """
     integrity = images.integrity
     if train is None:
@@ -125,7 +125,13 @@ def find_overlap(images: SplitImages, train: Iterable[tuple[str, str]] | None, f
 
 
 def find_named_overlap(images: SplitImages, train: Iterable[str] | None, folder: str) -> None:
-    """As `find_overlap`, by the paths of the images where each has its own: no train image is opened."""
+    """Report the test images that train names too, compared by path, so that no train image is opened.
+
+    Args:
+        images: The images of test, in a release that gives every image a path of its own.
+        train: Paths of the train images below the data root; None if there is no train split.
+        folder: Folder of the release, for the report.
+    """
     integrity = images.integrity
     if train is None:
         integrity.find("not_checked", folder, "no train split, so its overlap with test was not checked")

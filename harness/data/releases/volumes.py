@@ -1,12 +1,11 @@
-"""Opening of images and volumes of any kind, and of the labels that lie on them, while a folder of them is read."""
+"""Inspection of images and volumes in any file format, and of the label images on them, while a release is read."""
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.images import MISSING, ReleaseImage, inspect_embedded, inspect_file
 from harness.errors import DataError
-from harness.imaging.dicom.headers import Header, read_header, read_pixels
+from harness.imaging.dicom.headers import read_header, read_pixels
 from harness.imaging.dicom.series import read_voxels, stack
 from harness.imaging.images import read_labels, whole_labels
 from harness.imaging.masks import encode
@@ -25,22 +24,23 @@ from harness.imaging.windowing import Window, limits
 from harness.records import Json, Mask, Media, Size
 from harness.records.codec import mask_from_json, mask_to_json, sha256_file, to_json
 
+# Folder below the derived one for copies of DICOM images that hold the pixels and nothing that identifies a patient.
 DERIVED = "dicom"
-"""Where copies of DICOM images lie below the derived folder, without anything that tells whom they show."""
 
+# A label image with more values than this is taken for a photograph or a scan.
 LABELS_MOST = 1024
-"""Most values of one label image; more of them mean that it is a picture."""
+# Share of the smallest voxel side by which the corners of a mask may be displaced from those of its volume: NIfTI keeps
+# affines in float32, so files of one series differ in the last digits.
 _SHIFT = 0.1
-"""Share of the smallest voxel side by which a mask's corners may lie beside those of its volume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """What a label image covers, per value from 1 on.
+    """The masks of a label image, one for each value from 1 on.
 
     Attributes:
         size, affine: As in `Media`.
-        masks: Value -> what has it.
+        masks: The mask of each value that occurs.
     """
 
     size: Size
@@ -49,12 +49,12 @@ class Labels:
 
 
 def is_volume(path: str) -> bool:
-    """Say whether a file is a volume by its name."""
+    """Say whether a file is a NIfTI or npy volume by its name."""
     return path.endswith(SUFFIXES)
 
 
 def inspect_scan(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
-    """Return the image, volume or DICOM file at `path`; what is wrong with it goes into the report."""
+    """Return the image, volume or DICOM file at `path`, and report what is wrong with it."""
     if is_volume(path):
         return inspect_volume(files, path, window=window, integrity=integrity)
     if PurePosixPath(path).suffix.lower() == ".dcm":
@@ -65,15 +65,15 @@ def inspect_scan(files: ReleaseFiles, path: str, *, window: Window | None, integ
 def inspect_volume(
     files: ReleaseFiles, path: str, *, integrity: Integrity, window: Window | None = None
 ) -> ReleaseImage:
-    """Return the NIfTI or npy volume at `path`; what is wrong with it goes into the report."""
+    """Return the NIfTI or npy volume at `path`, and report what is wrong with it."""
 
     def inspect() -> Json:
         if not files.has(path):
             return MISSING
         found = read_volume(files.path(path))
         facts = {"size": found.voxels.shape, "spacing_mm": found.spacing_mm, "affine": found.affine}
-        shown = None if window is None else limits(window, found.voxels, path)
-        return to_json({"sha256": sha256_file(files.path(path)), "window": shown, **facts})
+        window_limits = None if window is None else limits(window, found.voxels, path)
+        return to_json({"sha256": sha256_file(files.path(path)), "window": window_limits, **facts})
 
     try:
         facts = files.once(["volume", to_json(window)], path, inspect)
@@ -99,14 +99,15 @@ def _tuple(value: Json) -> tuple[float, ...] | None:
 
 
 def unreadable(path: str, error: DataError, integrity: Integrity) -> ReleaseImage:
-    """Report a volume that cannot be read, and return what stands for it."""
+    """Report a volume that cannot be read, and return a record of it without digest and size."""
+    # Errors of the volume reader begin with the file's name, others with its path; the finding has a place of its own.
     name = PurePosixPath(path).name
     integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: ").removeprefix(f"{name}: "))
     return ReleaseImage(media=Media(path=path, sha256=None, kind="volume"), defect=f"volume {path} cannot be read")
 
 
 def _inspect_dicom(files: ReleaseFiles, path: str, window: Window | None, integrity: Integrity) -> ReleaseImage:
-    """Return the image that one DICOM file holds, or its volume where it has several frames that lie in space."""
+    """Return the image of one DICOM file, or its volume if it has several frames with positions in space."""
     try:
         if not files.has(path):
             integrity.find("missing_file", path)
@@ -115,30 +116,31 @@ def _inspect_dicom(files: ReleaseFiles, path: str, window: Window | None, integr
         if header is None or header.is_seg:
             raise DataError(f"{path}: expected a DICOM image, found none")
         if len(header.frames) > 1 and header.frames[0].position is not None:
-            return derived_volume(files, _multi_frame(files, header), path, window=window)
-        content = _as_tiff(read_pixels(files.open, header))
+            frames = stack([header], header.where)
+            if frames.fault:
+                raise DataError(f"{header.where}: {frames.fault}")
+            volume = closest_canonical(read_voxels(frames, files.open), frames.affine)
+            return derived_volume(files, volume, path, window=window)
+        content = io.BytesIO()
+        # Uncompressed TIFF: its bytes depend on the pixels alone, where PNG's depend on the version of zlib.
+        Image.fromarray(read_pixels(files.open, header)).save(content, "TIFF")
     except DataError as error:
         integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
         return ReleaseImage(media=Media(path=path, sha256=None), defect=f"image {path} cannot be read")
-    return inspect_embedded(files, content, DERIVED, path, window=window, integrity=integrity)
-
-
-def _multi_frame(files: ReleaseFiles, header: Header) -> Volume:
-    found = stack([header], header.where)
-    if found.fault:
-        raise DataError(f"{header.where}: {found.fault}")
-    return closest_canonical(read_voxels(found, files.open), found.affine)
-
-
-def _as_tiff(pixels: NDArray[Any]) -> bytes:
-    """Return an image as an uncompressed TIFF file, which nothing but the pixels decides on."""
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "TIFF")
-    return content.getvalue()
+    return inspect_embedded(files, content.getvalue(), DERIVED, path, window=window, integrity=integrity)
 
 
 def derived_volume(files: ReleaseFiles, volume: Volume, where: str, *, window: Window | None) -> ReleaseImage:
-    """Return a volume that the release holds as DICOM, written as NIfTI below the derived folder."""
+    """Return a volume that the release holds as DICOM, and write it as NIfTI below the derived folder.
+
+    Args:
+        files: The release.
+        volume: Its voxels (D, H, W), with spacing and affine in mm.
+        where: The files it is made of, for messages.
+        window: The grey values that become 0 and 255; None if none is given.
+    Raises:
+        SpecError: The window's low end is not below its high end.
+    """
     content = to_nifti(volume)
     digest = hashlib.sha256(content).hexdigest()
     path = f"{DERIVED}/{digest}.nii"
@@ -156,17 +158,25 @@ def derived_volume(files: ReleaseFiles, volume: Volume, where: str, *, window: W
 
 
 def inspect_labels(files: ReleaseFiles, path: str, media: Media, *, integrity: Integrity) -> Labels | str:
-    """Return what a label image covers, or why it cannot be used; what is wrong with it goes into the report.
+    """Return the masks of a label image, or why it cannot be used, and report what is wrong with it.
 
     Args:
         files: The release.
-        path: An image or volume whose values are labels, 0 being none.
-        media: What it lies on.
+        path: An image or volume whose values are labels; 0 is background.
+        media: The image or volume that the labels belong to.
         integrity: The report.
     """
 
     def inspect() -> Json:
-        return _label_facts(files, path) if files.has(path) else MISSING
+        if not files.has(path):
+            return MISSING
+        affine: tuple[float, ...] | None = None
+        if is_volume(path):
+            volume = read_volume(files.path(path))
+            values, affine = whole_labels(volume.voxels, path), volume.affine
+        else:
+            values = read_labels(files.read(path) or b"", where=path)
+        return {"size": list(values.shape), "affine": to_json(affine), "masks": _masks(values, path)}
 
     try:
         found = files.once("labels", path, inspect)
@@ -182,17 +192,9 @@ def inspect_labels(files: ReleaseFiles, path: str, media: Media, *, integrity: I
     return _misfit(labels, path, media, integrity) or labels
 
 
-def _label_facts(files: ReleaseFiles, path: str) -> dict[str, Json]:
-    affine: tuple[float, ...] | None = None
-    if is_volume(path):
-        volume = read_volume(files.path(path))
-        values, affine = whole_labels(volume.voxels, path), volume.affine
-    else:
-        values = read_labels(files.read(path) or b"", where=path)
-    return {"size": list(values.shape), "affine": to_json(affine), "masks": _masks(values, path)}
-
-
 def _masks(values: NDArray[np.int64], path: str) -> dict[str, Json]:
+    """Return the mask of each value of a label image (H, W) or volume (D, H, W), as JSON values."""
+    # `bincount` allocates as many cells as the largest value, so that is bounded first.
     if values.max(initial=0) > np.iinfo(np.uint16).max:
         raise DataError(f"{path}: expected labels of at most {np.iinfo(np.uint16).max}, found {values.max()}")
     present = np.flatnonzero(np.bincount(values.ravel()))
@@ -202,7 +204,7 @@ def _masks(values: NDArray[np.int64], path: str) -> dict[str, Json]:
 
 
 def _misfit(labels: Labels, path: str, media: Media, integrity: Integrity) -> str:
-    """Return why labels do not lie on their image; nothing where they do. An image that cannot be read fits all."""
+    """Return why labels do not fit their image, or an empty string if they do; all fit one that cannot be read."""
     if not media.size:
         return ""
     if labels.size != media.size:
@@ -211,15 +213,13 @@ def _misfit(labels: Labels, path: str, media: Media, integrity: Integrity) -> st
             "size_mismatch", path, f"mask is {labels.size}, image is {media.size} as {axes}", image=media.path
         )
         return f"mask {path} is {labels.size}, its image {media.size} as {axes}"
-    off = 0.0 if labels.affine is None or media.affine is None else _distance(labels.affine, media.affine, media.size)
+    off = 0.0
+    if labels.affine is not None and media.affine is not None:
+        # The largest distance of two affines over a volume lies at one of its corners, (x, y, z) of (D, H, W).
+        corners = [(*corner, 1) for corner in product(*((0, length - 1) for length in reversed(media.size)))]
+        difference = (np.array(labels.affine) - np.array(media.affine)).reshape(4, 4)
+        off = float(np.linalg.norm(np.array(corners) @ difference.T, axis=1).max())
     if off > _SHIFT * min(media.spacing_mm or (1.0,)):
         integrity.find("frame_mismatch", path, f"corners lie up to {off:.3g} mm apart", image=media.path)
         return f"mask {path} lies up to {off:.3g} mm beside its volume"
     return ""
-
-
-def _distance(first: Sequence[float], second: Sequence[float], size: Size) -> float:
-    """Return how far apart two affines put a corner of a volume of (D, H, W), at most."""
-    corners = np.array([(*corner, 1) for corner in product(*((0, length - 1) for length in reversed(size)))])
-    difference = (np.array(first) - np.array(second)).reshape(4, 4)
-    return float(np.linalg.norm(corners @ difference.T, axis=1).max())

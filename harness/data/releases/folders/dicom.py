@@ -83,13 +83,13 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         if case.parts.get("split", request.split) != request.split:
             continue
         reading = _Reading(files, request, integrity, case.path)
-        for path, modality, picture, parts in reading.series():
+        for path, modality, image, parts in reading.series():
             yield from questions.samples(
                 Case(
                     path=path.removeprefix(f"{folder}/"),
                     patient=case.parts.get("patient", ""),
                     modality=modality,
-                    picture=picture,
+                    image=image,
                     parts=parts,
                 )
             )
@@ -121,9 +121,9 @@ class _Reading:
         for path, (place, segmentations) in zip(paths, chosen, strict=True):
             found = None if place is None else series[place]
             named = path if found is None or paths.count(path) == 1 else f"{path}#{found.first.number}"
-            picture, stack = self._volume(found, named)
+            image, stack = self._volume(found, named)
             modality = UNKNOWN if found is None else found.first.modality
-            yield named, modality, picture, self._parts(segmentations, stack)
+            yield named, modality, image, self._parts(segmentations, stack)
 
     def _content(self) -> _Content:
         """Return the DICOM images and segmentations of the case; what else lies there is reported."""

@@ -242,7 +242,7 @@ class _Reading:
         from harness.data.releases.folders.labelled_cases import Case, parts_of
         from harness.data.releases.volumes import inspect_scan
 
-        picture = inspect_scan(self.files, path, window=self.request.window, integrity=self.integrity)
+        image = inspect_scan(self.files, path, window=self.request.window, integrity=self.integrity)
         values = [value for _, _, values in self.layout.labels for value in values or ()]
         by_file: dict[str, list[Named]] = {}
         for name, text, means in self.layout.labels:
@@ -252,11 +252,11 @@ class _Reading:
             path=path.removeprefix(f"{self.layout.folder}/"),
             patient=parts.get("patient", ""),
             modality=modality,
-            picture=picture,
+            image=image,
             parts=[
                 part
                 for mask, inside in by_file.items()
-                for part in parts_of(self.files, mask, picture, inside, values, self.integrity)
+                for part in parts_of(self.files, mask, image, inside, values, self.integrity)
             ],
         )
 

@@ -45,7 +45,7 @@ class Case:
     path: str
     patient: str
     modality: str
-    picture: ReleaseImage
+    image: ReleaseImage
     parts: Sequence[Part]
 
 
@@ -80,7 +80,7 @@ class Questions:
                 yield case.path, sample
 
     def _sample(self, case: Case, part: Part) -> Sample:
-        mask, media = part.mask, case.picture.media
+        mask, media = part.mask, case.image.media
         covered = None if mask is None else area(mask)
         strata: dict[str, str] = {
             "modality": case.modality,
@@ -94,7 +94,7 @@ class Questions:
             target=Target(entities=(Entity(name=part.label, mask=mask),), absent=covered == 0),
             strata=strata,
             cluster=case.patient or case.path,
-            defect=case.picture.defect or part.defect,
+            defect=case.image.defect or part.defect,
         )
 
 
@@ -105,7 +105,7 @@ Named = tuple[str, tuple[int, ...] | None]
 def parts_of(
     files: ReleaseFiles,
     path: str,
-    picture: ReleaseImage,
+    image: ReleaseImage,
     wanted: Sequence[Named],
     values: Sequence[int],
     integrity: Integrity,
@@ -120,25 +120,25 @@ def parts_of(
         values: All that the file may hold, where it is a label image.
         integrity: The report.
     """
-    found = inspect_labels(files, path, picture.media, integrity=integrity)
+    found = inspect_labels(files, path, image.media, integrity=integrity)
     if isinstance(found, str):
         return [Part(label=label, defect=found) for label, _ in wanted]
     unnamed = sorted(set(found.masks) - set(values)) if values else []
     if unnamed:
         integrity.find("unknown_label", path, ", ".join(map(str, unnamed[:10])))
-    return [_part(label, means, found, path, picture, integrity) for label, means in wanted]
+    return [_part(label, means, found, path, image, integrity) for label, means in wanted]
 
 
 def _part(
-    label: str, values: Sequence[int] | None, found: Labels, path: str, picture: ReleaseImage, integrity: Integrity
+    label: str, values: Sequence[int] | None, found: Labels, path: str, image: ReleaseImage, integrity: Integrity
 ) -> Part:
     """Return what a label covers, and report a mask of nothing or everything."""
     chosen = [mask for value, mask in found.masks.items() if values is None or value in values]
     mask = merge(chosen) if chosen else empty(found.size)
     if values is None and not chosen:
-        integrity.find("empty_mask", path, image=picture.media.path)
+        integrity.find("empty_mask", path, image=image.media.path)
     elif mask == full(mask.size):
-        integrity.find("full_mask", path, "" if values is None else label, image=picture.media.path)
+        integrity.find("full_mask", path, "" if values is None else label, image=image.media.path)
     elif values is None and len(mask.size) == 2:
-        integrity.compare(label, path, why_inverted(decode(mask)), image=picture.media.path)
+        integrity.compare(label, path, why_inverted(decode(mask)), image=image.media.path)
     return Part(label=label, mask=mask)

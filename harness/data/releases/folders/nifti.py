@@ -173,11 +173,11 @@ def _samples(
     if not wanted:
         return
     integrity = questions.integrity
-    picture = inspect_scan(files, pair.image, window=questions.request.window, integrity=integrity)
+    image = inspect_scan(files, pair.image, window=questions.request.window, integrity=integrity)
     labels: Sequence[tuple[str, tuple[int, ...] | None]] = [(name, dataset.labels[name]) for name in wanted]
-    parts = parts_of(files, pair.label, picture, labels, dataset.named, integrity)
+    parts = parts_of(files, pair.label, image, labels, dataset.named, integrity)
     path = pair.image.removeprefix(f"{folder}/")
-    yield from questions.samples(Case(path=path, patient="", modality=dataset.modality, picture=picture, parts=parts))
+    yield from questions.samples(Case(path=path, patient="", modality=dataset.modality, image=image, parts=parts))
 
 
 def _channel_fault(value: Json) -> str:

@@ -144,12 +144,12 @@ class _Reading:
     def sample(self, pair: _Pair, strata: Mapping[str, str]) -> Sample:
         if pair.split != "train":
             self.images.add(pair.image)
-        picture = self.scans.image(pair.image)
+        volume = self.scans.image(pair.image)
         text = self._text(pair.text)
         name = f"{self.request.dataset}/{pair.split}/{without_suffix(pair.image)}"
         return Sample(
             id=name,
-            media=(picture.media,),
+            media=(volume.media,),
             question=chosen(self.questions.wordings, name, "report_generation"),
             target=Target(
                 answers=(text,) if text else (),
@@ -157,7 +157,7 @@ class _Reading:
             ),
             strata={**strata, "wording": self.questions.name},
             cluster=case_of(pair.image),
-            defect=picture.defect or (None if text else f"text {pair.text or 'of the entry'} is missing"),
+            defect=volume.defect or (None if text else f"text {pair.text or 'of the entry'} is missing"),
         )
 
     def _text(self, path: str) -> str:

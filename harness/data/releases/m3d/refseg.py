@@ -178,7 +178,7 @@ class _Reading:
     integrity: Integrity
     selection: Selection
     regions: set[tuple[str, int]] = field(default_factory=set)
-    pictures: "dict[str, ReleaseImage]" = field(default_factory=dict)
+    volumes: "dict[str, ReleaseImage]" = field(default_factory=dict)
     labels: "dict[str, Labels | str]" = field(default_factory=dict)
 
     def sample(self, row: _Row) -> Sample | None:
@@ -187,10 +187,10 @@ class _Reading:
         fields: dict[str, Json] = {"modality": "ct", "case": row.case, "question_type": row.question_type}
         if not self.selection.admits(fields):
             return None
-        picture = self._image(row)
-        mask, defect = self._mask(row, picture.media)
+        volume = self._image(row)
+        mask, defect = self._mask(row, volume.media)
         covered = 0 if mask is None else _area(mask)
-        sized = None if mask is None or not covered else target_size(covered, mask.size, picture.media.spacing_mm)
+        sized = None if mask is None or not covered else target_size(covered, mask.size, volume.media.spacing_mm)
         fields["target_size"] = sized or UNKNOWN
         if not self.selection.admits(fields):
             return None
@@ -199,7 +199,7 @@ class _Reading:
             self.regions.add((row.mask, row.region))
         return Sample(
             id=f"{self.request.dataset}/{self.request.split}/{row.case}/{row.region or 0}#{row.number}",
-            media=(picture.media,),
+            media=(volume.media,),
             question=row.question,
             target=Target(
                 answers=(row.answer,) if row.answer else (),
@@ -208,7 +208,7 @@ class _Reading:
             ),
             strata={key: str(fields[key]) for key in READER.strata},
             cluster=row.case,
-            defect=picture.defect or row.defect or defect,
+            defect=volume.defect or row.defect or defect,
         )
 
     def _image(self, row: _Row) -> "ReleaseImage":
@@ -217,10 +217,10 @@ class _Reading:
 
         if not row.image:
             return ReleaseImage(media=Media(path=row.place, sha256=None, kind="volume"), defect=row.defect)
-        if row.image not in self.pictures:
+        if row.image not in self.volumes:
             found = inspect_scan(self.files, row.image, window=self.request.window, integrity=self.integrity)
-            self.pictures[row.image] = found
-        return self.pictures[row.image]
+            self.volumes[row.image] = found
+        return self.volumes[row.image]
 
     def _mask(self, row: _Row, media: Media) -> tuple[Mask | None, str | None]:
         """Return (what the region covers, why that is not known)."""

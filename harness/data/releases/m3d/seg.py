@@ -104,7 +104,7 @@ class _Reading:
     asks: Asks
     kinds: tuple[Kind, ...]
     selection: Selection
-    pictures: "dict[str, ReleaseImage]" = field(default_factory=dict)
+    volumes: "dict[str, ReleaseImage]" = field(default_factory=dict)
     undefined: set[str] = field(default_factory=set)
 
     def samples(self, code: str, names: Sequence[str]) -> Iterator[tuple[str, Sample]]:
@@ -126,56 +126,58 @@ class _Reading:
         from harness.data.releases.m3d.seg_masks import inspect_class  # numpy loads when a release is read, not listed
         from harness.data.releases.m3d.seg_questions import Scene
 
-        picture = self._image(entry)
+        volume = self._image(entry)
         if not self.layout.prepared:
-            yield from self._raw_scenes(entry, picture, names)
+            yield from self._raw_scenes(entry, volume, names)
             return
         index = entry.class_index
-        defect = picture.defect or entry.defect
+        defect = volume.defect or entry.defect
         if index is None or index >= len(names):
             kind = "unparsable_name" if index is None else "unknown_class"
             self.integrity.find(kind, entry.label or entry.place)
             defect = defect or f"mask {entry.label} does not tell a class of dataset {entry.code}"
             stem = entry.label.rpartition("/")[2].removesuffix(".npy") or entry.place
-            yield Scene(entry=entry, picture=picture, index=-1, name=stem, outline=ReleaseMask(), defect=defect)
+            yield Scene(entry=entry, volume=volume, index=-1, name=stem, release_mask=ReleaseMask(), defect=defect)
             return
-        outline = inspect_class(self.files, entry.label, picture.media.size, self.integrity)
-        defect = defect or outline.defect
-        yield Scene(entry=entry, picture=picture, index=index, name=names[index], outline=outline, defect=defect)
+        release_mask = inspect_class(self.files, entry.label, volume.media.size, self.integrity)
+        defect = defect or release_mask.defect
+        yield Scene(
+            entry=entry, volume=volume, index=index, name=names[index], release_mask=release_mask, defect=defect
+        )
 
-    def _raw_scenes(self, entry: Entry, picture: "ReleaseImage", names: Sequence[str]) -> "Iterator[Scene]":
+    def _raw_scenes(self, entry: Entry, volume: "ReleaseImage", names: Sequence[str]) -> "Iterator[Scene]":
         from harness.data.releases.images import ReleaseMask
         from harness.data.releases.m3d.seg_masks import inspect_sparse
         from harness.data.releases.m3d.seg_questions import Scene
 
-        shape, defect = entry.dense_shape, picture.defect or entry.defect
+        shape, defect = entry.dense_shape, volume.defect or entry.defect
         found: tuple[ReleaseMask, ...] | str = f"the name of mask {entry.label} does not tell its shape"
         if entry.defect is None and shape is None:
             self.integrity.find("unparsable_name", entry.label)
         elif shape is not None:
-            found = inspect_sparse(self.files, entry.label, shape, picture.media.size, self.integrity)
+            found = inspect_sparse(self.files, entry.label, shape, volume.media.size, self.integrity)
         if shape is not None and shape[0] > len(names):
             self.integrity.find("unknown_class", entry.label, f"{shape[0]} classes, {len(names)} have names")
         for index, name in enumerate(names if shape is None else names[: shape[0]]):
-            outline = ReleaseMask(defect=found) if isinstance(found, str) else found[index]
-            reason = defect or outline.defect
-            yield Scene(entry=entry, picture=picture, index=index, name=name, outline=outline, defect=reason)
+            release_mask = ReleaseMask(defect=found) if isinstance(found, str) else found[index]
+            reason = defect or release_mask.defect
+            yield Scene(entry=entry, volume=volume, index=index, name=name, release_mask=release_mask, defect=reason)
 
     def _image(self, entry: Entry) -> "ReleaseImage":
         """Return the volume of a record; a raw one is stored as (x, y, z)."""
         from harness.data.releases.images import ReleaseImage
         from harness.data.releases.volumes import inspect_scan
 
-        if entry.image not in self.pictures:
-            self.pictures.clear()  # the classes of a volume follow each other
+        if entry.image not in self.volumes:
+            self.volumes.clear()  # the classes of a volume follow each other
             if not entry.image:
                 return ReleaseImage(media=Media(path=entry.place, sha256=None, kind="volume"), defect=entry.defect)
-            picture = inspect_scan(self.files, entry.image, window=self.request.window, integrity=self.integrity)
+            volume = inspect_scan(self.files, entry.image, window=self.request.window, integrity=self.integrity)
             if not self.layout.prepared:
-                media = replace(picture.media, size=picture.media.size[::-1], axes="xyz")
-                picture = replace(picture, media=media)
-            self.pictures[entry.image] = picture
-        return self.pictures[entry.image]
+                media = replace(volume.media, size=volume.media.size[::-1], axes="xyz")
+                volume = replace(volume, media=media)
+            self.volumes[entry.image] = volume
+        return self.volumes[entry.image]
 
     def _sample(self, scene: "Scene", kind: Kind) -> Sample | None:
         """Return one question; None where the selection does not keep it."""
@@ -201,7 +203,7 @@ class _Reading:
         )
         return Sample(
             id=sample_id,
-            media=(scene.picture.media,),
+            media=(scene.volume.media,),
             question=questioner.question(scene),
             visual_prompts=(scene.box,) if self.asks == "reg" and scene.box is not None else (),
             target=questioner.target(scene),
@@ -211,7 +213,7 @@ class _Reading:
         )
 
     def _fields(self, scene: "Scene", kind: Kind) -> dict[str, Json]:
-        mask, area = scene.outline.mask, scene.outline.area
+        mask, area = scene.release_mask.mask, scene.release_mask.area
         return {
             **_dataset_fields(scene.entry.code),
             "case": scene.entry.case,

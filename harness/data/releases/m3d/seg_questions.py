@@ -30,21 +30,21 @@ class Scene:
     """
 
     entry: Entry
-    picture: "ReleaseImage"
+    volume: "ReleaseImage"
     index: int
     name: str
-    outline: "ReleaseMask"
+    release_mask: "ReleaseMask"
     defect: str | None
 
     @property
     def box(self) -> Box | None:
         """The tight half-open box; None where there is nothing."""
-        return None if self.outline.mask is None else bounding_box(self.outline.mask)
+        return None if self.release_mask.mask is None else bounding_box(self.release_mask.mask)
 
     @property
     def absent(self) -> bool:
         """Whether the volume is known not to show the class."""
-        return self.outline.mask is not None and not self.outline.area
+        return self.release_mask.mask is not None and not self.release_mask.area
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class Questioner:
 
     def target(self, scene: Scene) -> Target:
         """Return what a perfect model would answer; the box in its words lies in M3D's frame."""
-        masked = scene.outline.mask if self.asks == "segmentation" else None
+        masked = scene.release_mask.mask if self.asks == "segmentation" else None
         return Target(
             answers=(self._answer(scene),),
             entities=(Entity(name=scene.name, mask=masked),),
@@ -87,13 +87,13 @@ class Questioner:
     def _answer(self, scene: Scene) -> str:
         if self.named:
             return NOT_THERE if scene.absent else scene.name
-        if scene.box is None or scene.outline.mask is None:
+        if scene.box is None or scene.release_mask.mask is None:
             return self._words(self.asks, "no_answers", scene.name)
         name = () if self.kind == "category" else (scene.name,)
         if self.asks == "segmentation":
             return self._words("segmentation", "answers", *name)
         if self.asks == "rec":
-            box = self.wording.boxed(m3d_text(m3d_corners(scene.outline.mask)))
+            box = self.wording.boxed(m3d_text(m3d_corners(scene.release_mask.mask)))
             return self._words("rec", "answers", *name, box)
         return self._words("reg", "answers", scene.name, *((self.definition,) if name else ()))
 

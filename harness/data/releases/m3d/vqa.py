@@ -95,17 +95,17 @@ class _Reading:
         if self.request.split != "train":
             self.images.add(image)
         defect = self._defect(row, place)
-        picture = self.scans.image(image)
+        volume = self.scans.image(image)
         choices = tuple(row[column] for column in CHOICES.values())
         return Sample(
             id=f"{self.request.dataset}/{self.request.split}/{image}#{number}",
-            media=(picture.media,),
+            media=(volume.media,),
             question=row[QUESTION],
             choices=choices,
             target=Target(answers=(row[ANSWER],) if row[ANSWER] else (), choice=row[LETTER] or None),
             strata=strata,
             cluster=case_of(image),
-            defect=defect or picture.defect,
+            defect=defect or volume.defect,
         )
 
     def _defect(self, row: Mapping[str, str], place: str) -> str | None:

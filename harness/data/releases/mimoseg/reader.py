@@ -76,7 +76,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
             yield record.place, sample
     selection.report(integrity)
     if request.split != "train":
-        _find_overlap(files, reading.pictures.keys(), integrity)
+        _find_overlap(files, reading.images.keys(), integrity)
 
 
 def _find_overlap(files: ReleaseFiles, images: Set[str], integrity: Integrity) -> None:
@@ -111,7 +111,7 @@ class _Reading:
     subset: str
     selection: Selection
     wording: str
-    pictures: "dict[str, ReleaseImage]" = field(default_factory=dict)
+    images: "dict[str, ReleaseImage]" = field(default_factory=dict)
 
     def sample(self, record: Record) -> Sample | None:
         """Return the sample of a record; None where the selection does not keep it."""
@@ -148,13 +148,13 @@ class _Reading:
             self.integrity.repair(f"{what}_worded", record.place)
 
     def _sample(self, record: Record, sample_id: str, fields: Mapping[str, str]) -> Sample:
-        picture = self._image(record)
-        media = picture.media
-        outlines = [self._release_mask(entity, record, media) for entity in record.entities]
-        drawn = [one.mask for one in outlines if one.mask is not None]
-        strata = {**fields, "target_size": _size(drawn)}
-        misplaced = self._misplaced(record, media.size, drawn)
-        named = zip(record.names, outlines, strict=True)
+        image = self._image(record)
+        media = image.media
+        release_masks = [self._release_mask(entity, record, media) for entity in record.entities]
+        target_masks = [one.mask for one in release_masks if one.mask is not None]
+        strata = {**fields, "target_size": _size(target_masks)}
+        misplaced = self._misplaced(record, media.size, target_masks)
+        named = zip(record.names, release_masks, strict=True)
         return Sample(
             id=sample_id,
             media=(media,),
@@ -162,12 +162,12 @@ class _Reading:
             visual_prompts=() if record.prompt is None else (record.prompt,),
             target=Target(
                 answers=(record.answer,) if record.answer else (),
-                entities=tuple(Entity(name=name, mask=outline.mask) for name, outline in named),
-                absent=not any(one.area or one.mask is None for one in outlines),
+                entities=tuple(Entity(name=name, mask=release_mask.mask) for name, release_mask in named),
+                absent=not any(one.area or one.mask is None for one in release_masks),
             ),
             strata={key: strata[key] for key in STRATA},
             cluster=_cluster(fields, media),
-            defect=picture.defect or record.defect or _first_defect(outlines) or misplaced,
+            defect=image.defect or record.defect or _first_defect(release_masks) or misplaced,
         )
 
     def _image(self, record: Record) -> "ReleaseImage":
@@ -178,11 +178,11 @@ class _Reading:
 
         if record.image is None:
             return ReleaseImage(media=Media(path=record.place, sha256=None), defect="the record has no image")
-        if record.image not in self.pictures:
-            self.pictures[record.image] = inspect_file(
+        if record.image not in self.images:
+            self.images[record.image] = inspect_file(
                 self.files, f"{FOLDER}/{record.image}", window=self.request.window, integrity=self.integrity
             )
-        return self.pictures[record.image]
+        return self.images[record.image]
 
     def _release_mask(self, entity: NamedMask, record: Record, image: Media) -> "ReleaseMask":
         from harness.data.releases.images import inspect_masks
@@ -216,7 +216,7 @@ class _Reading:
             self.integrity.find("empty_mask", record.place)
         return ReleaseMask(mask=mask, area=area)
 
-    def _misplaced(self, record: Record, size: Size, drawn: Sequence[Mask]) -> str | None:
+    def _misplaced(self, record: Record, size: Size, target_masks: Sequence[Mask]) -> str | None:
         """Return why a visual prompt cannot be shown; one that lies beside all masks is only reported."""
         if record.prompt is None or not size:
             return None
@@ -224,7 +224,7 @@ class _Reading:
         if fault is not None:
             self.integrity.find("misplaced_prompt", record.place, fault)
             return f"the record points outside of its image: {fault}"
-        if drawn and not touches(record.prompt, drawn):
+        if target_masks and not touches(record.prompt, target_masks):
             self.integrity.find("misplaced_prompt", record.place, f"the {record.prompt_kind} touches no mask")
         return None
 
@@ -232,12 +232,12 @@ class _Reading:
 def _fields(record: Record) -> dict[str, str]:
     """Return what is known of a sample before its files are opened; an SA-Med2D name tells what the record does not."""
     name = None if record.image is None else reader.parse_image_name(record.image)
-    modality = record.told.get("modality", "").lower()
+    modality = record.facts.get("modality", "").lower()
     known = modality if modality in CODES else SPELLINGS.get(modality, "other" if modality else UNKNOWN)
     return {
         "modality": known if modality or name is None else name.modality,
-        "source": (record.told.get("source") or (UNKNOWN if name is None else name.source)).lower(),
-        "case": record.told.get("case") or (UNKNOWN if name is None else name.case),
+        "source": (record.facts.get("source") or (UNKNOWN if name is None else name.source)).lower(),
+        "case": record.facts.get("case") or (UNKNOWN if name is None else name.case),
         "prompt": record.prompt_kind,
         "entities": record.amount,
         "wording": record.wording,
@@ -251,21 +251,21 @@ def _cluster(fields: Mapping[str, str], media: Media) -> str:
     return f"{fields['source']}--{fields['case']}"
 
 
-def _size(drawn: Sequence[Mask]) -> str:
+def _size(target_masks: Sequence[Mask]) -> str:
     """Return how large all targets of a sample are together."""
     from harness.imaging import masks
 
-    if not drawn or len({mask.size for mask in drawn}) > 1:
+    if not target_masks or len({mask.size for mask in target_masks}) > 1:
         return UNKNOWN
-    return target_size(masks.area(masks.merge(drawn)), drawn[0].size)
+    return target_size(masks.area(masks.merge(target_masks)), target_masks[0].size)
 
 
-def _first_defect(outlines: "Sequence[ReleaseMask]") -> str | None:
+def _first_defect(release_masks: "Sequence[ReleaseMask]") -> str | None:
     """Return why the masks of a record cannot be used: one of several is empty, or a file is at fault."""
-    found = next((one.defect for one in outlines if one.defect is not None), None)
-    empty = [number for number, one in enumerate(outlines, 1) if not one.area]
-    if found is None and 0 < len(empty) < len(outlines):
-        return f"the mask of entity {empty[0]} of {len(outlines)} is empty, so no answer is right"
+    found = next((one.defect for one in release_masks if one.defect is not None), None)
+    empty = [number for number, one in enumerate(release_masks, 1) if not one.area]
+    if found is None and 0 < len(empty) < len(release_masks):
+        return f"the mask of entity {empty[0]} of {len(release_masks)} is empty, so no answer is right"
     return found
 
 

@@ -57,7 +57,7 @@ class Record:
     place: str
     id: str
     image: str | None
-    told: Mapping[str, str]
+    facts: Mapping[str, str]
     instruction: str
     answer: str
     entities: tuple[NamedMask, ...]
@@ -85,7 +85,7 @@ def parse_record(value: Json, place: str, number: int, perspective: str, integri
     """Return a record with known defects repaired; what it lacks goes into the report."""
     parser = _Parser(place, integrity)
     record = value if isinstance(value, dict) else {}
-    told = {key: parser.text(record.get(key)) for key in ("modality", "source", "case") if record.get(key)}
+    facts = {key: parser.text(record.get(key)) for key in ("modality", "source", "case") if record.get(key)}
     image = parser.image(record.get("image"))
     entities = parser.entities(record)
     instruction, answer = parser.text(record.get("instruction")), parser.answer(record)
@@ -98,7 +98,7 @@ def parse_record(value: Json, place: str, number: int, perspective: str, integri
         place=place,
         id=parser.id(record.get("id"), number),
         image=image,
-        told=told,
+        facts=facts,
         instruction=instruction,
         answer=answer,
         entities=entities,
@@ -232,12 +232,12 @@ def outside(prompt: Box | Points, size: Size) -> str | None:
     return f"point {found[0]} of an image {size} as (H, W)" if found else None
 
 
-def touches(prompt: Box | Points, drawn: Sequence[Mask]) -> bool:
+def touches(prompt: Box | Points, masks_: Sequence[Mask]) -> bool:
     """Say whether a box or a foreground point has a pixel in common with any of the masks."""
     from harness.imaging import masks  # numpy loads when a release is read, not listed
 
     boxes = [prompt] if isinstance(prompt, Box) else _pixels(prompt)
-    return any(masks.intersection(masks.from_box(box, mask.size), mask) for box in boxes for mask in drawn)
+    return any(masks.intersection(masks.from_box(box, mask.size), mask) for box in boxes for mask in masks_)
 
 
 def _pixels(points: Points) -> list[Box]:

@@ -199,7 +199,7 @@ class _Reading:
     instances: Mapping[str, Sequence[str]]
     selection: Selection
     images: set[str] = field(default_factory=set)
-    pictures: "dict[str, ReleaseImage]" = field(default_factory=dict)
+    opened: "dict[str, ReleaseImage]" = field(default_factory=dict)
 
     def sample(self, record: MecoRecord, sample_id: str) -> Sample | None:
         """Return the sample of a record; None where the selection does not keep it."""
@@ -238,17 +238,17 @@ class _Reading:
     def _sample(
         self, record: MecoRecord, sample_id: str, name: reader.ImageName | None, fields: Mapping[str, Json]
     ) -> Sample:
-        picture = self._image(record)
+        image = self._image(record)
         self._check_names(record, name)
         class_name = str(fields["class"])
-        regions = [self._release_mask(path, picture.media, class_name) for path in record.regions[:1]]
-        masks = [self._release_mask(path, picture.media, class_name) for path in record.masks[:1]]
-        outlines = [*regions, *masks]
-        sized = (target_size(one.area, one.mask.size) for one in outlines if one.mask is not None)
+        regions = [self._release_mask(path, image.media, class_name) for path in record.regions[:1]]
+        masks = [self._release_mask(path, image.media, class_name) for path in record.masks[:1]]
+        release_masks = [*regions, *masks]
+        sized = (target_size(one.area, one.mask.size) for one in release_masks if one.mask is not None)
         strata = {**fields, "target_size": next(sized, UNKNOWN)}
         return Sample(
             id=sample_id,
-            media=(picture.media,),
+            media=(image.media,),
             question=record.question,
             visual_prompts=tuple(Region(mask=one.mask) for one in regions if one.mask is not None),
             target=Target(
@@ -257,8 +257,8 @@ class _Reading:
                 absent=any(one.mask is not None and not one.area for one in masks),
             ),
             strata={key: strata[key] for key in READER.strata},
-            cluster=_cluster(picture.media, name),
-            defect=picture.defect or record.defect or _mask_defect(record, regions, outlines),
+            cluster=_cluster(image.media, name),
+            defect=image.defect or record.defect or _mask_defect(record, regions, release_masks),
         )
 
     def _image(self, record: MecoRecord) -> "ReleaseImage":
@@ -270,11 +270,11 @@ class _Reading:
         if record.image is None:
             return ReleaseImage(media=Media(path=record.place, sha256=None), defect="the record has no image")
         path = f"{reader.FOLDER}/{record.image}"
-        if path not in self.pictures:
+        if path not in self.opened:
             if reader.parse_image_name(path) is None:
                 self.integrity.find("unparsable_name", path)
-            self.pictures[path] = inspect_file(self.files, path, window=self.request.window, integrity=self.integrity)
-        return self.pictures[path]
+            self.opened[path] = inspect_file(self.files, path, window=self.request.window, integrity=self.integrity)
+        return self.opened[path]
 
     def _check_names(self, record: MecoRecord, name: reader.ImageName | None) -> None:
         """Report masks whose name does not tell a class with a name, or tells another image."""
@@ -296,7 +296,7 @@ class _Reading:
 
         match = _MERGED.fullmatch(path)
         parts = self.instances.get(match["key"], ()) if match else ()
-        outline = inspect_masks(
+        release_mask = inspect_masks(
             self.files,
             [f"{reader.FOLDER}/{part}" for part in parts or (path,)],
             image.size,
@@ -304,9 +304,9 @@ class _Reading:
             image=image.path,
             class_name=class_name,
         )
-        if parts and outline.mask is not None:
+        if parts and release_mask.mask is not None:
             self.integrity.repair("masks_merged_built", f"{reader.FOLDER}/{path}")
-        return outline
+        return release_mask
 
 
 def _parse_mask(path: str) -> tuple[str, str] | None:
@@ -324,11 +324,13 @@ def _cluster(media: Media, name: reader.ImageName | None) -> str:
     return media.path.rpartition("/")[2].removesuffix(".png")
 
 
-def _mask_defect(record: MecoRecord, regions: "Sequence[ReleaseMask]", outlines: "Sequence[ReleaseMask]") -> str | None:
+def _mask_defect(
+    record: MecoRecord, regions: "Sequence[ReleaseMask]", release_masks: "Sequence[ReleaseMask]"
+) -> str | None:
     """Return why the masks of a record cannot be used; an empty target is an answer, an empty region is no question."""
     if any(one.mask is not None and not one.area for one in regions):
         return f"region {reader.FOLDER}/{record.regions[0]} has no pixel"
-    return next((one.defect for one in outlines if one.defect is not None), None)
+    return next((one.defect for one in release_masks if one.defect is not None), None)
 
 
 READER = Reader(

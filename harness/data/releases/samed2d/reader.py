@@ -227,9 +227,9 @@ class _Reading:
             return
         if name is None:
             self.integrity.find("unparsable_name", path)
-        picture = self._image(path)
+        opened = self._image(path)
         for part, fields in wanted:
-            sample = self._sample(name, part, fields, picture)
+            sample = self._sample(name, part, fields, opened)
             if self.selection.admits(sample.strata):
                 self.selection.after += 1
                 yield f"{LISTING}: {part.masks[0]}", sample
@@ -257,31 +257,31 @@ class _Reading:
         return inspect_file(self.files, path, window=self.request.window, integrity=self.integrity)
 
     def _sample(
-        self, name: ImageName | None, part: _Part, fields: Mapping[str, Json], picture: "ReleaseImage"
+        self, name: ImageName | None, part: _Part, fields: Mapping[str, Json], opened: "ReleaseImage"
     ) -> Sample:
         from harness.data.releases.images import inspect_masks
 
-        name_defect = self._name_defect(name, part, picture.media.path)
+        name_defect = self._name_defect(name, part, opened.media.path)
         class_name = self._class_name(name, part)
-        outline = inspect_masks(
+        release_mask = inspect_masks(
             self.files,
             [f"{FOLDER}/{mask}" for mask in part.masks],
-            picture.media.size,
+            opened.media.size,
             integrity=self.integrity,
-            image=picture.media.path,
+            image=opened.media.path,
             class_name=(class_name or "").lower(),
         )
-        mask = outline.mask
-        sized = UNKNOWN if mask is None else target_size(outline.area, mask.size)
-        absent = mask is not None and outline.area == 0
+        mask = release_mask.mask
+        sized = UNKNOWN if mask is None else target_size(release_mask.area, mask.size)
+        absent = mask is not None and release_mask.area == 0
         strata = {key: sized if key == "target_size" else fields[key] for key in READER.strata}
         return Sample(
             id=f"{self.request.dataset}/{ALL}/{part.key}",
-            media=(picture.media,),
+            media=(opened.media,),
             target=Target(entities=(Entity(name=class_name or UNKNOWN, mask=mask),), absent=absent),
             strata=strata,
-            cluster=_stem(picture.media.path) if name is None else f"{name.source}--{name.case}",
-            defect=picture.defect or name_defect or outline.defect,
+            cluster=_stem(opened.media.path) if name is None else f"{name.source}--{name.case}",
+            defect=opened.defect or name_defect or release_mask.defect,
         )
 
     def _name_defect(self, name: ImageName | None, part: _Part, image: str) -> str | None:

@@ -73,7 +73,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     selection = Selection.of(request, (*COLUMNS, *READER.strata))
     key = _read_key(files, request.split)
     images = SplitImages(files, request, integrity, EMBEDDED)
-    untold = 0
+    unanswered = 0
     for place, record in _records(files, request):
         parser = _Parser(place, record, integrity)
         fields = {**record, **parser.strata()}
@@ -81,10 +81,10 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         if selection.admits({name: fields[name] for name in selection.where}):
             selection.after += 1
             sample = parser.sample(f"{request.dataset}/{request.split}/{parser.id}", key, images.image)
-            untold += sample.defect is None and not sample.target.answers
+            unanswered += sample.defect is None and not sample.target.answers
             yield place, sample
-    if untold:
-        integrity.find("no_answer", FOLDER, f"{untold:,} questions of {request.split}")
+    if unanswered:
+        integrity.find("no_answer", FOLDER, f"{unanswered:,} questions of {request.split}")
     selection.report(integrity)
 
 
@@ -168,20 +168,20 @@ class _Parser:
     def strata(self) -> dict[str, str]:
         """Return what the release tells of a question, lower case; several kinds of image are one value."""
         kinds = parse_list(self._text("img_type")) or ()
-        told = {
+        values = {
             "subject": str(self.record["subject"]),
             "question_type": self._text("question_type"),
             "difficulty": self._text("topic_difficulty"),
             "subfield": self._text("subfield"),
             "image_type": ", ".join(sorted(kinds)),
         }
-        return {name: value.lower() or UNKNOWN for name, value in told.items()}
+        return {name: value.lower() or UNKNOWN for name, value in values.items()}
 
     def lack(self, name: str) -> None:
         self.integrity.find("missing_value", self.place, name)
         self.defect = self.defect or f"the record has no {name}"
 
-    def sample(self, sample_id: str, key: Mapping[str, Json], look: "Callable[..., ReleaseImage]") -> Sample:
+    def sample(self, sample_id: str, key: Mapping[str, Json], open_image: "Callable[..., ReleaseImage]") -> Sample:
         """Return the record as a sample.
 
         Args:
@@ -193,17 +193,17 @@ class _Parser:
         if not question:
             self.lack("question")
         options = self._options() if self._text("question_type") == "multiple-choice" else ()
-        pictures, numbers = self._images(look)
+        images, numbers = self._images(open_image)
         words = self._renumbered([question, *options], numbers)
-        faulty = [picture.defect for picture in pictures if picture.defect is not None]
+        faulty = [image.defect for image in images if image.defect is not None]
         return Sample(
             id=sample_id,
-            media=tuple(picture.media for picture in pictures),
+            media=tuple(image.media for image in images),
             question=words[0],
             choices=words[1:],
             target=self._target(words[1:], key.get(self.id, self.record.get("answer"))),
             strata=self.strata(),
-            cluster=pictures[0].media.path.rpartition("/")[2],
+            cluster=images[0].media.path.rpartition("/")[2],
             defect=next(iter(faulty), None) or self.defect,
         )
 
@@ -216,13 +216,13 @@ class _Parser:
             return ()
         return found
 
-    def _images(self, look: "Callable[..., ReleaseImage]") -> "tuple[list[ReleaseImage], dict[int, int]]":
+    def _images(self, open_image: "Callable[..., ReleaseImage]") -> "tuple[list[ReleaseImage], dict[int, int]]":
         """Return the images that are there and, by its number in the record, the place of each among them, from 1."""
         held = [number for number, name in enumerate(IMAGES, start=1) if self.record.get(name) is not None]
         if not held:
-            return [look(self.place, None)], {}
-        pictures = [look(f"{self.place}.image_{number}", None, self.record[f"image_{number}"]) for number in held]
-        return pictures, {number: place for place, number in enumerate(held, start=1)}
+            return [open_image(self.place, None)], {}
+        images = [open_image(f"{self.place}.image_{number}", None, self.record[f"image_{number}"]) for number in held]
+        return images, {number: place for place, number in enumerate(held, start=1)}
 
     def _renumbered(self, texts: Sequence[str], numbers: Mapping[int, int]) -> tuple[str, ...]:
         """Return texts whose marks count the images that are there; a mark without its image is a defect."""

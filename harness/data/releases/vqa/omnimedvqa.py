@@ -144,16 +144,16 @@ class _SourceImages:
         return self.images[image]
 
 
-def _sample(record: _Record, picture: "ReleaseImage", request: ReleaseRequest) -> Sample:
+def _sample(record: _Record, image: "ReleaseImage", request: ReleaseRequest) -> Sample:
     return Sample(
         id=f"{request.dataset}/{request.split}/{record.id}",
-        media=(picture.media,),
+        media=(image.media,),
         question=record.question,
         choices=record.options,
         target=Target(answers=() if record.answer is None else (record.answer,), choice=record.choice),
         strata=record.strata,
         cluster=record.place if record.image is None else record.image.removeprefix(f"{IMAGES}/"),
-        defect=picture.defect or record.defect,
+        defect=image.defect or record.defect,
     )
 
 

@@ -89,8 +89,8 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         selection.before += 1
         if selection.admits({key: fields.get(key, "") for key in selection.where}):
             selection.after += 1
-            picture = images.image(row.place, row.image, row.content)
-            yield row.place, _sample(row, fields, picture, request, integrity)
+            image = images.image(row.place, row.image, row.content)
+            yield row.place, _sample(row, fields, image, request, integrity)
     selection.report(integrity)
     if request.split == "test":
         find_overlap(images, _train_images(layout, files), FOLDER)
@@ -111,19 +111,19 @@ def _choose_layout(files: ReleaseFiles, request: ReleaseRequest, integrity: Inte
 
 
 def _sample(
-    row: _Row, fields: Mapping[str, str], picture: "ReleaseImage", request: ReleaseRequest, integrity: Integrity
+    row: _Row, fields: Mapping[str, str], image: "ReleaseImage", request: ReleaseRequest, integrity: Integrity
 ) -> Sample:
     absent = [name for name in ("question", "answer") if name not in fields]
     for name in absent:
         integrity.find("missing_value", row.place, name)
     sample = Sample(
         id=f"{request.dataset}/{request.split}/{row.number}",
-        media=(picture.media,),
+        media=(image.media,),
         question=fields.get("question", ""),
         target=Target(answers=(fields["answer"],) if "answer" in fields else ()),
         strata={"answer_type": fields.get("answer_type", UNKNOWN)},
-        cluster=picture.media.path.rpartition("/")[2],
-        defect=picture.defect or (f"the record has no {absent[0]}" if absent else None),
+        cluster=image.media.path.rpartition("/")[2],
+        defect=image.defect or (f"the record has no {absent[0]}" if absent else None),
     )
     lettered = READER.option(request, "choices") == "closed" and fields.get("answer_type") == "closed" and not absent
     return with_options(sample, row.place, integrity) if lettered else sample

@@ -69,8 +69,8 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
             selection.after += 1
             parser = _Parser(f"{path}[{number}]", record, integrity)
             name = record["Figure_path"].strip()
-            picture = images.image(parser.place, f"{folder}/{name}" if name else None)
-            yield parser.place, parser.sample(f"{request.dataset}/{request.split}/{number}", picture)
+            image = images.image(parser.place, f"{folder}/{name}" if name else None)
+            yield parser.place, parser.sample(f"{request.dataset}/{request.split}/{number}", image)
     selection.report(integrity)
     if request.split != "train":
         find_named_overlap(images, _train_images(files, version, folder), FOLDER)
@@ -106,7 +106,7 @@ class _Parser:
         self.integrity.find("missing_value", self.place, name)
         self.defect = self.defect or f"the record has no {name}"
 
-    def sample(self, sample_id: str, picture: "ReleaseImage") -> Sample:
+    def sample(self, sample_id: str, image: "ReleaseImage") -> Sample:
         """Return the record as a sample."""
         question = self.record["Question"].strip()
         if not question:
@@ -116,12 +116,12 @@ class _Parser:
         right = options[ascii_uppercase.index(letter)] if letter else ""
         return Sample(
             id=sample_id,
-            media=(picture.media,),
+            media=(image.media,),
             question=question,
             choices=options,
             target=Target(answers=(right,) if right else (), choice=letter or None),
-            cluster=picture.media.path.rpartition("/")[2],
-            defect=picture.defect or self.defect,
+            cluster=image.media.path.rpartition("/")[2],
+            defect=image.defect or self.defect,
         )
 
     def _options(self) -> tuple[str, ...]:

@@ -66,8 +66,8 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         selection.before += 1
         if selection.admits({key: fields.get(key, "") for key in selection.where}):
             selection.after += 1
-            picture = images.image(place, fields.get("image"))
-            yield place, _sample(place, fields, picture, request, integrity)
+            image = images.image(place, fields.get("image"))
+            yield place, _sample(place, fields, image, request, integrity)
     selection.report(integrity)
     if request.split == "test":
         find_named_overlap(images, _train_images(files), FOLDER)
@@ -107,19 +107,19 @@ def _repaired(record: Mapping[str, Json], place: str, integrity: Integrity) -> d
 
 
 def _sample(
-    place: str, fields: Mapping[str, Json], picture: "ReleaseImage", request: ReleaseRequest, integrity: Integrity
+    place: str, fields: Mapping[str, Json], image: "ReleaseImage", request: ReleaseRequest, integrity: Integrity
 ) -> Sample:
     absent = [name for name in ("question", "answer") if name not in fields]
     for name in absent:
         integrity.find("missing_value", place, name)
     sample = Sample(
         id=f"{request.dataset}/{request.split}/{fields['qid']}",
-        media=(picture.media,),
+        media=(image.media,),
         question=fields.get("question", ""),
         target=Target(answers=(fields["answer"],) if "answer" in fields else ()),
         strata={key: fields.get(key, UNKNOWN) for key in READER.strata},
-        cluster=_cluster(picture.media.path),
-        defect=picture.defect or (f"the record has no {absent[0]}" if absent else None),
+        cluster=_cluster(image.media.path),
+        defect=image.defect or (f"the record has no {absent[0]}" if absent else None),
     )
     closed = (fields.get("language"), fields.get("answer_type")) == ("en", "closed")  # the rule reads English
     lettered = READER.option(request, "choices") == "closed" and closed and not absent
