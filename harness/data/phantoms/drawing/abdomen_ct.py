@@ -1,6 +1,6 @@
-"""A drawn abdomen in three dimensions: organs as fields in millimetres, grey values near those of a CT.
+"""A synthetic abdomen in three dimensions: organs as fields in millimetres, grey values near those of a CT.
 
-As on the drawing board of the pictures, values come from additions, multiplications, divisions and square roots of
+As on the drawing board of the images, values come from additions, multiplications, divisions and square roots of
 doubles, whose results IEEE 754 fixes, and from NumPy's generators.
 """
 
@@ -19,14 +19,17 @@ Plane = Literal["axial", "coronal", "sagittal"]
 Phase = Literal["non contrast", "arterial", "portal venous", "delayed"]
 Triple = tuple[float, float, float]
 
+# (D, H, W) of every volume: as many slices as M3D prepares, (32, 256, 256), of a quarter of its height and width.
 SHAPE = (32, 64, 64)
-"""(D, H, W) of every volume."""
+# Millimetres that a volume covers: along H and W; along D; and along D of a sagittal one, which must reach from side to
+# side of a body that is up to about 330 mm wide.
 WIDE, DEEP, DEEP_FROM_SIDE = 360.0, 256.0, 336.0
-"""Millimetres that a volume covers along H and W; along D, and along D of a sagittal one."""
 
+# Width of an edge in millimetres: about a pixel, as the partial volume effect of a scanner blurs it.
 SOFTNESS = 5.0
-"""Width of an edge in millimetres: about a pixel, as the partial volume of a scanner."""
 
+# Grey values in Hounsfield units of all that takes up contrast medium. The phases can be told apart as in life: an
+# arterial aorta is brightest, the liver enhances in the portal venous phase, urine is bright only when delayed.
 ENHANCEMENT: Mapping[str, Mapping[Phase, float]] = {
     "liver": {"non contrast": 56, "arterial": 72, "portal venous": 112, "delayed": 92},
     "spleen": {"non contrast": 48, "arterial": 128, "portal venous": 120, "delayed": 94},
@@ -38,12 +41,11 @@ ENHANCEMENT: Mapping[str, Mapping[Phase, float]] = {
     "cyst": {"non contrast": 4, "arterial": 5, "portal venous": 6, "delayed": 5},
     "bladder": {"non contrast": 8, "arterial": 8, "portal venous": 10, "delayed": 240},
 }
-"""Grey value of what contrast medium changes, in Hounsfield units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordered:
-    """A lesion that is wanted: `count` of a kind in an organ."""
+    """An order for `count` lesions of one kind in one organ."""
 
     organ: str
     kind: Literal["cyst", "tumor"]
@@ -52,7 +54,15 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnLesion:
-    """A lesion as drawn; its centre (x to the left, y to the back, z up) in millimetres."""
+    """A lesion as it was drawn.
+
+    Attributes:
+        organ: The organ it lies in.
+        kind: `cyst` or `tumor`.
+        centre: (x, y, z) in mm, as in `coordinates`.
+        radius_mm: Its radius.
+        mask: Boolean (D, H, W); parts beyond the organ's edge are left out.
+    """
 
     organ: str
     kind: str
@@ -62,10 +72,11 @@ class DrawnLesion:
 
 
 def coordinates(plane: Plane) -> tuple[Floats, Floats, Floats]:
-    """Return (x, y, z) of the voxel centres in mm, each with two axes of length 1.
+    """Return x, y and z of the voxel centres in mm, float64, each (D, H, W) with two axes of length 1.
 
-    x grows to the patient's left, y to the back, z to the head. A slice is seen as a radiologist sees it: the patient's
-    right side on the left of an axial or coronal one, the front on the left of a sagittal one.
+    x grows to the patient's left, y to the back, z to the head, with 0 in the middle of the volume. Slices lie as a
+    radiologist sees them: the patient's right side on the left of an axial or coronal slice, the front on the left of a
+    sagittal one.
     """
     deep = DEEP_FROM_SIDE if plane == "sagittal" else DEEP
     along = [
@@ -81,7 +92,7 @@ def coordinates(plane: Plane) -> tuple[Floats, Floats, Floats]:
 
 
 def spacing_mm(plane: Plane) -> Triple:
-    """Return the voxel size along (D, H, W)."""
+    """Return the voxel size in mm along (D, H, W)."""
     deep = DEEP_FROM_SIDE if plane == "sagittal" else DEEP
     return deep / SHAPE[0], WIDE / SHAPE[1], WIDE / SHAPE[2]
 
@@ -91,12 +102,13 @@ class Abdomen:
     """An abdomen in the making.
 
     Attributes:
-        random: Draws where everything lies and how large it is.
-        plane, phase: How it is scanned.
-        absent: Organs that were never there or were removed.
-        grey: float64 (D, H, W).
-        organs: Mask per organ that was drawn, in the order of drawing.
-        lesions: What was drawn into them.
+        random: Draws the place and the size of everything.
+        plane: How the slices lie.
+        phase: When the contrast medium is seen.
+        absent: Organs that the patient lacks.
+        grey: float64 (D, H, W) in Hounsfield units; air at first.
+        organs: Boolean (D, H, W) mask of each organ, in the order of drawing.
+        lesions: The lesions drawn so far.
     """
 
     random: Generator
@@ -109,7 +121,10 @@ class Abdomen:
     _fields: dict[str, Floats] = field(default_factory=dict)
 
     def draw(self, ordered: tuple[Ordered, ...]) -> None:
-        """Draw everything, and the wanted lesions where their organs have room for them."""
+        """Draw the whole abdomen, with the ordered lesions as far as their organs have room for them.
+
+        Each step draws from the same generator, so their order is part of every volume's bytes.
+        """
         waves = _clouds(self.random, 5)
         self._draw_wall(waves)
         self._draw_bowel(waves)
@@ -118,16 +133,24 @@ class Abdomen:
         for order in ordered:
             for _ in range(order.count):
                 self._draw_lesion(order)
+        # Texture in tissue only: neither lungs nor the air outside have any.
         self.grey += 5 * _clouds(self.random, 14) * (self.grey > -300)
         self.grey += 9 * self.random.standard_normal(SHAPE)
 
     @property
     def voxels(self) -> NDArray[np.float32]:
-        """The finished volume in Hounsfield units."""
+        """The finished volume, float32 (D, H, W), in whole Hounsfield units."""
         return np.rint(self.grey).astype(np.float32)
 
     def _ball(self, centre: Triple, radii: Triple, waves: Floats | None = None, rough: float = 0.0) -> Floats:
-        """Return the field of an ellipsoid: about the distance to its surface in mm, positive inside."""
+        """Return the field of an ellipsoid, float64 (D, H, W): the distance to its surface in mm, positive inside.
+
+        Args:
+            centre: (x, y, z) in mm.
+            radii: Half axes along x, y and z in mm.
+            waves: Smooth noise (D, H, W) of unit height that makes the surface uneven.
+            rough: Relative height of the waves.
+        """
         distance = sum(
             ((axis - middle) / radius) * ((axis - middle) / radius)
             for axis, middle, radius in zip(coordinates(self.plane), centre, radii, strict=True)
@@ -137,13 +160,13 @@ class Abdomen:
         return found
 
     def _rod(self, x: float, y: float, radii: tuple[float, float]) -> Floats:
-        """Return the field of an elliptic cylinder from head to foot."""
+        """Return the field in mm of an elliptic cylinder from head to foot, float64 (D, H, W)."""
         axes = coordinates(self.plane)
         across, down = (axes[0] - x) / radii[0], (axes[1] - y) / radii[1]
         return np.broadcast_to((1.0 - np.sqrt(across * across + down * down)) * min(radii), SHAPE)
 
     def _paint(self, shape: Floats, value: float, name: str | None = None) -> None:
-        """Fill a shape with a grey value; what has a name is cut out of the organs drawn before it."""
+        """Fill a shape with a grey value; a named one becomes an organ and is cut out of those drawn before it."""
         self.grey += (value - self.grey) * np.clip(shape / SOFTNESS + 0.5, 0.0, 1.0)
         inside = shape > 0
         if name is not None and inside.any():
@@ -153,13 +176,14 @@ class Abdomen:
             self._fields[name] = shape
 
     def _place(self, centre: Triple, radii: Triple) -> tuple[Triple, Triple]:
-        """Return where and how large an organ is in this patient."""
+        """Return centre and half axes of an organ in this patient, in mm, given the usual ones."""
         shift, scale = self.random.normal(0, 5, 3), self.random.uniform(0.86, 1.12, 3)
         moved = tuple(float(middle + by) for middle, by in zip(centre, shift, strict=True))
         sized = tuple(float(radius * by) for radius, by in zip(radii, scale, strict=True))
         return (moved[0], moved[1], moved[2]), (sized[0], sized[1], sized[2])
 
     def _organ(self, name: str, value: float, centre: Triple, radii: Triple, waves: Floats, rough: float = 0.1) -> None:
+        # Drawn for an absent organ too, so that its absence moves no other organ.
         place, size = self._place(centre, radii)
         if name not in self.absent:
             self._paint(np.minimum(self._ball(place, size, waves, rough), self._fields["wall"] - 4), value, name)
@@ -209,7 +233,7 @@ class Abdomen:
             self._paint(np.minimum(wing, self._fields["wall"] + 3), bone)
 
     def _draw_lesion(self, order: Ordered) -> None:
-        """Draw one lesion at a random place deep enough inside its organ and away from the others."""
+        """Draw one lesion at a random place, deep inside its organ and at least 8 mm from the others."""
         if order.organ not in self.organs:
             return
         radius = float(self.random.uniform(11, 19))
@@ -229,7 +253,10 @@ class Abdomen:
 
 
 def _clouds(random: Generator, cells: float) -> Floats:
-    """Return smooth noise (D, H, W) of about unit height, `cells` bumps along H and W (quadratic B-splines)."""
+    """Return smooth noise, float64 (D, H, W), of about unit height with `cells` bumps along H and W.
+
+    As `canvas.clouds`, with bumps half as many voxels long along D, where voxels are larger.
+    """
     pitch = SHAPE[1] / cells
     pitches = (pitch / 2, pitch, pitch)
     values = (

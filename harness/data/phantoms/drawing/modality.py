@@ -1,4 +1,4 @@
-"""What a modality look is: its structures, its words and the function that draws a case."""
+"""A modality of the phantoms: its structures, its words and the function that draws a case."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ Role = Literal["organ", "lesion", "sign"]
 
 
 def with_article(name: str) -> str:
-    """Return "a liver", "an MRI": an abbreviation goes by how its first letter is said."""
+    """Return the name with its indefinite article: "a liver", "an MRI"."""
+    # An abbreviation goes by its first letter's name: the twelve here begin with a vowel when said.
     spelled = len(name) > 1 and name.partition(" ")[0].isupper()
     vowel = name[0] in ("AEFHILMNORSX" if spelled else "aeiou")
     return f"{'an' if vowel else 'a'} {name}"
@@ -21,16 +22,16 @@ def with_article(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhantomCase:
-    """What is decided of a picture before it is drawn, so that answers can be balanced.
+    """Everything that is decided about an image before it is drawn, so that answers can be balanced.
 
     Attributes:
         lesions: How many lesions to draw, 0 to 3.
-        sign: Whether to draw the other abnormality of the look.
-        side: Where that lies: -1 left of the picture's middle, 1 right of it.
-        lean: Which of paired organs is the larger: -1 the left one in the picture, 1 the right one.
-        position: Where the slice lies in the patient, in (-1, 1).
-        anatomy: Random numbers of the patient.
-        grain: Random numbers of this picture.
+        sign: Whether to draw the other abnormality of the modality.
+        side: Side of the sign: -1 left of the image's middle, 1 right of it.
+        lean: Which of paired organs is the larger: -1 the left one in the image, 1 the right one.
+        position: Position of the slice in the patient, in (-1, 1).
+        anatomy: Random numbers of the patient; slices of a volume repeat them, so that they show the same anatomy.
+        grain: Random numbers of this image: noise, exposure.
     """
 
     lesions: int
@@ -42,20 +43,20 @@ class PhantomCase:
     grain: Generator
 
     def pair(self, side: int, spread: float) -> float:
-        """Return the relative size of the organ on one side, the larger one by `spread` above 1."""
+        """Return the relative size of the organ on one side (-1 or 1): 1 plus or minus half of `spread`."""
         return 1 + spread / 2 * self.lean * side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
-    """Something a look may show.
+    """A structure that a modality may show.
 
     Attributes:
         name, plural: As a question would say them.
         role: `organ` is always there, `lesion` is counted, `sign` is there or not and has a side.
-        mass: No article and no plural: "fresh blood".
-        normal: A healthy patient may have it too.
-        paired: Two of them, one on each side.
+        mass: Whether it takes neither article nor plural: "fresh blood".
+        normal: Whether a healthy patient may have it too.
+        paired: Whether there are two of them, one on each side.
     """
 
     name: str
@@ -73,17 +74,17 @@ class Structure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModalityPhantom:
-    """One modality.
+    """One modality, and the part of the body that it images.
 
     Attributes:
-        prefix: First part of a file name.
+        prefix: First part of a file name, as SA-Med2D-20M spells its modalities.
         code: Modality code of the harness.
-        source: The made-up dataset.
-        native_2d: Images are no slices of a volume.
-        modality: As an answer would say it: "CT scan".
+        source: Name of the made-up dataset.
+        native_2d: Whether an image stands alone and is not a slice of a volume.
+        modality: Its name as an answer would say it: "CT".
         aliases: Other words for it, each of which a question may use.
         region: Part of the body, as an answer would say it.
-        organ: The same as VQA-RAD's `image_organ` would.
+        organ: Part of the body, as VQA-RAD's `image_organ` would write it.
         view: Opening words of a description.
         structures: In the order of their class ids.
         draw: Draws a case.
@@ -102,29 +103,41 @@ class ModalityPhantom:
     draw: Callable[[PhantomCase], Canvas]
 
     def class_id(self, name: str) -> int:
-        """Return the number of a class, from 1."""
+        """Return the number of a class, from 1.
+
+        Raises:
+            ValueError: The modality has no structure of that name.
+        """
         return [structure.name for structure in self.structures].index(name) + 1
 
     def stem(self, patient: int, index: int) -> str:
-        """Return the name of an image without its suffix; a native 2-D image is a case of its own."""
+        """Return the file name of an image without its suffix; a native 2-D image is a case of its own.
+
+        The parts between double hyphens are those of SA-Med2D-20M: modality, dataset, case, slice.
+        """
         case = f"case_{patient:04}"
         view = f"--{case}_{index}--2d_none" if self.native_2d else f"--{case}--z_{index:04}"
         return f"{self.prefix}--{self.source}{view}"
 
 
 def scatter(random: Generator, host: Floats, count: int, *, gap: float, middle: float | None = None) -> list[Point]:
-    """Return up to `count` points where `host` is positive, no two nearer than `gap`.
+    """Return up to `count` points (x, y) at which `host` is positive, no two nearer than `gap`.
 
     Args:
-        host: Field (H, W) of where a point may lie.
-        count: Wanted number; fewer come back where no room is left.
-        gap: In the unit of `grid`.
-        middle: Half width of a strip around the picture's middle that stays free; None for none.
+        random: Draws the points.
+        host: Field (H, W), positive where a point may lie.
+        count: Wanted number; fewer points are returned if there is no room for them.
+        gap: Least distance of two points, in the unit of `grid`.
+        middle: Half width of a strip around the image's middle that stays free, so that left and right are beyond
+            doubt; None for no strip.
+    Returns:
+        Points in the unit of `grid`; empty if `host` is positive nowhere.
     """
     x, y = grid((host.shape[0], host.shape[1]))
     allowed = host > 0 if middle is None else (host > 0) & (np.abs(x) > middle)
     rows, columns = np.nonzero(allowed)
     found: list[Point] = []
+    # Points are drawn until they keep their distance; 200 draws end the search in a host that is too small.
     for _ in range(200 if rows.size else 0):
         if len(found) == count:
             break

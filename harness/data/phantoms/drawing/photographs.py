@@ -1,4 +1,4 @@
-"""Looks taken with visible light: dermoscopy, fundus photography, endoscopy, microscopy of a blood film."""
+"""Modalities of visible light: dermoscopy, fundus photography, endoscopy, microscopy of a blood film."""
 
 from math import cos, pi, sin
 
@@ -11,13 +11,13 @@ Colours = tuple[float, float, float]
 
 
 def _varied(case: PhantomCase, colour: Colours, spread: float) -> Colours:
-    """Return a colour that the patient shifts a little."""
+    """Return an RGB colour, each channel shifted by at most `spread` as the patient's random numbers will."""
     red, green, blue = (level + case.anatomy.uniform(-spread, spread) for level in colour)
     return red, green, blue
 
 
 def _away(shape: tuple[int, int], centre: Point) -> Floats:
-    """Return the distance of every pixel from a point."""
+    """Return the distance of every pixel from a point (x, y), float64 (H, W), in the unit of `grid`."""
     x, y = grid(shape)
     return np.sqrt((x - centre[0]) * (x - centre[0]) + (y - centre[1]) * (y - centre[1]))
 
@@ -45,14 +45,15 @@ def _draw_dermoscopy(case: PhantomCase) -> Canvas:
         spot = (centre[0] + random.normal(0, long * 0.4), centre[1] + random.normal(0, long * 0.35))
         dark = blob(random, shape, spot, (long * 0.4, long * 0.3), rough=0.35)
         canvas.paint(np.minimum(dark, lesion), brown * random.uniform(0.62, 0.85), soft=7, strength=0.7)
-        canvas.masks["skin lesion"][:] = [lesion > 0]
+    # The pigment network: dark lines where smooth noise passes through zero.
     mesh = np.abs(clouds(random, shape, 24))
     canvas.add((-30 * np.clip(lesion * 8, 0, 1) / (1 + 25 * mesh * mesh))[:, :, np.newaxis] * np.array([0.9, 1, 0.9]))
     if case.sign:
         at = (centre[0] + case.side * (0.10 + 0.42 * long), centre[1] + random.normal(0, 0.05))
         scar = blob(random, shape, at, (0.15, 0.20), rough=0.2)
         canvas.paint(scar, (228, 206, 204), name="white scar", within=("skin lesion",), soft=3, strength=0.85)
-    room = np.minimum(lesion - 0.10, 2.0)
+    room = lesion - 0.10
+    # A blood spot that touched the scar would cut its mask.
     for mask in canvas.masks.get("white scar", []):
         room = np.where(softened(mask.astype(np.float64), 8) > 0.01, -1.0, room)
     for spot in scatter(random, room, case.lesions, gap=0.20):
@@ -67,6 +68,7 @@ def _draw_dermoscopy(case: PhantomCase) -> Canvas:
         end = (start[0] + 0.9 * cos(turn), start[1] + 0.9 * sin(turn))
         bend = (start[0] + 0.5 * cos(turn + 0.5), start[1] + 0.5 * sin(turn + 0.5))
         hair = tube(shape, stretch(start, end, bend, 120), list(np.linspace(0.011, 0.004, 121)))
+        # Hair lies over every structure and hides none: it is a part of all, and cut out of no mask.
         canvas.paint(hair, (54, 38, 32), within=tuple(canvas.masks), soft=1.2)
     canvas.add(4 * softened(case.grain.standard_normal(canvas.pixels.shape), 1))
     rim = np.sqrt(x * x + y * y)
@@ -83,6 +85,7 @@ def _draw_fundus(case: PhantomCase) -> Canvas:
     shape = canvas.shape
     canvas.add(12 * clouds(random, shape, 4)[:, :, np.newaxis] * np.array([1.0, 0.8, 0.5]))
     canvas.add(5 * clouds(random, shape, 26)[:, :, np.newaxis] * np.array([1.0, 0.8, 0.3]))
+    # A right eye or a left one: the optic disc lies towards the nose, the macula away from it.
     eye = case.lean
     disc = (eye * random.uniform(0.40, 0.52), random.uniform(-0.10, 0.10))
     macula = (disc[0] - eye * 0.62, disc[1] + 0.06)
@@ -93,6 +96,7 @@ def _draw_fundus(case: PhantomCase) -> Canvas:
     canvas.paint(field, (238, 188, 116), name="optic disc", soft=2.5)
     cup = blob(random, shape, (disc[0] + 0.01, disc[1]), (0.065, 0.075), rough=0.05)
     canvas.paint(cup, (250, 226, 174), within=("optic disc",), soft=3)
+    # Where no bleeding may lie: disc, macula and, below, exudates.
     taken = np.maximum(field + 0.09, 0.13 - away)
     if case.sign:
         at = (case.side * random.uniform(0.22, 0.5), random.choice([-1, 1]) * random.uniform(0.32, 0.5))
@@ -122,7 +126,15 @@ def _draw_fundus(case: PhantomCase) -> Canvas:
 
 
 def _grow_vessel(canvas: Canvas, case: PhantomCase, disc: Point, plan: tuple[int, int, float], colour: Colours) -> None:
-    """Draw one arcade from the disc with its side branches; (up, toward the macula or away, width) is the plan."""
+    """Draw one arcade from the disc with four side branches.
+
+    Args:
+        canvas: The fundus, its disc painted.
+        case: Source of the random numbers.
+        disc: Centre of the optic disc, (x, y) in the unit of `grid`.
+        plan: -1 for an upper arcade or 1 for a lower one; -1 or 1 for left or right; half width at the disc.
+        colour: RGB.
+    """
     random = case.anatomy
     up, toward, width = plan
     reach = random.uniform(0.95, 1.15) if toward * disc[0] < 0 else random.uniform(0.3, 0.5)
@@ -167,9 +179,9 @@ def _draw_endoscopy(case: PhantomCase) -> Canvas:
     canvas.paint(hole + 0.05, (92, 34, 26), soft=8, strength=0.7)
     canvas.paint(hole, (34, 9, 8), name="lumen", soft=4)
     rim = np.sqrt(x * x * 0.78 + y * y)
-    room = np.minimum(np.minimum(away - 0.42, 0.72 - rim), 2.0)
+    room = np.minimum(away - 0.42, 0.72 - rim)
     if case.sign:
-        side = np.minimum(np.minimum(case.side * x - 0.12, room), 2.0)
+        side = np.minimum(case.side * x - 0.12, room)
         for at in scatter(random, side, 1, gap=0.1):
             pool = blob(random, shape, at, (0.19, 0.13), angle=random.uniform(0, pi), rough=0.35)
             canvas.paint(pool, (124, 8, 14), name="fresh blood", soft=2.5, strength=0.9)
@@ -204,11 +216,11 @@ def _draw_microscopy(case: PhantomCase) -> Canvas:
     canvas, random = Canvas.blank(200, 264, _varied(case, (236, 228, 224), 6)), case.anatomy
     shape = canvas.shape
     canvas.add(4 * clouds(random, shape, 3))
-    everywhere = np.ones(shape)
     x, y = grid(shape)
     inner = np.minimum(1.05 - np.abs(x), 0.72 - np.abs(y))
+    # One more than the dealt number: no blood film is without a white cell.
     whites = scatter(random, inner, case.lesions + 1, gap=0.62)
-    free = everywhere
+    free = np.ones(shape)
     for at in whites:
         free = np.minimum(free, _away(shape, at) - 0.36)
     cells = scatter(random, free, 34, gap=0.235)
@@ -230,6 +242,7 @@ def _draw_microscopy(case: PhantomCase) -> Canvas:
             canvas.paint(nucleus, (104, 62, 140), within=("white cell",), soft=1.8)
     canvas.add(np.clip(canvas.pixels[:, :, 1] * -0.10 + 16, 0, 10) * clouds(random, shape, 36))
     _draw_parasite(canvas, case, [at for at in cells if abs(at[0]) < 1.1 and abs(at[1]) < 0.8])
+    # Platelets last: they lie in the gaps that white and red cells leave.
     clear = free
     for at in cells:
         clear = np.minimum(clear, _away(shape, at) - 0.15)
@@ -244,7 +257,10 @@ def _draw_microscopy(case: PhantomCase) -> Canvas:
 
 
 def _draw_parasite(canvas: Canvas, case: PhantomCase, cells: list[Point]) -> None:
-    """Put a ring with a dark dot into one red cell on the asked side."""
+    """Draw a ring with a dark dot into one red cell on the side that the case asks for.
+
+    Without a cell there the image has no parasite; answers are read off the masks and stay right.
+    """
     hosts = [at for at in cells if at[0] * case.side > 0.12]
     if not case.sign or not hosts:
         return

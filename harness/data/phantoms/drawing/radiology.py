@@ -1,4 +1,4 @@
-"""Looks of radiology and nuclear medicine: CT of the abdomen, MR of the brain, chest X-ray, whole-body PET."""
+"""Modalities of radiology and nuclear medicine: CT of the abdomen, MR of the brain, chest X-ray, whole-body PET."""
 
 from math import pi
 
@@ -9,7 +9,10 @@ from harness.data.phantoms.drawing.modality import ModalityPhantom, PhantomCase,
 
 
 def _draw_ct(case: PhantomCase) -> Canvas:
-    """Draw an axial slice of an abdomen in a soft-tissue window."""
+    """Draw an axial slice of an abdomen in a soft-tissue window, the patient's right on the image's left.
+
+    The order of painting matters: a structure covers what was painted before it, and is cut out of its mask.
+    """
     canvas, random = Canvas.blank(192, 240, 4.0), case.anatomy
     shape, shift = canvas.shape, case.anatomy.normal(0, 0.02, 8)
     size = 1 - 0.08 * case.position - 0.15 * case.position**2
@@ -49,6 +52,7 @@ def _draw_ct(case: PhantomCase) -> Canvas:
     _draw_spine(canvas, case)
     canvas.paint(blob(random, shape, (0.09 + shift[6], 0.25), (0.066, 0.066), rough=0.02), 200, name="aorta")
     canvas.paint(blob(random, shape, (-0.11 + shift[7], 0.24), (0.075, 0.055), rough=0.05), 176)
+    # Blurred, the mask falls below 0.93 near the edge of the liver that is still seen, so that lesions lie inside it.
     room = softened(canvas.masks["liver"][0].astype(np.float64), 40) - 0.93
     for spot in scatter(random, room, case.lesions, gap=0.27):
         radius = random.uniform(0.055, 0.105) * (0.85 + 0.15 * size)
@@ -85,6 +89,7 @@ def _draw_bowel(canvas: Canvas, case: PhantomCase) -> None:
 
 
 def _draw_spine(canvas: Canvas, case: PhantomCase) -> None:
+    """Draw a vertebra: arch, spinous process, body, and the canal last, which is cut out of the bone."""
     random, shape = case.anatomy, canvas.shape
     for side in (-1, 1):
         arch = stretch((side * 0.10, 0.52), (side * 0.2, 0.62), (side * 0.15, 0.6), 12)
@@ -120,7 +125,7 @@ def _draw_mr(case: PhantomCase) -> Canvas:
         radii = (0.072 * case.pair(side, 0.34), 0.26 * size * case.pair(side, 0.14))
         bent = (side * 0.115, -0.04)
         canvas.paint(blob(random, shape, bent, radii, angle=side * 0.22, rough=0.1), 24, name="ventricle")
-    free = np.minimum(brain - 0.16, 2.0)
+    free = brain - 0.16
     if case.sign:
         centre = (case.side * random.uniform(0.30, 0.38), random.uniform(-0.36, 0.36))
         radius = random.uniform(0.12, 0.19) * size
@@ -131,9 +136,9 @@ def _draw_mr(case: PhantomCase) -> Canvas:
         canvas.paint(blob(random, shape, centre, (radius * 0.45, radius * 0.35), rough=0.2), 122, within=("tumor",))
         across, down = (axis - at for axis, at in zip(grid(shape), centre, strict=True))
         free = np.minimum(free, np.sqrt(across * across + down * down) - 1.6 * radius)
-    for masks in (canvas.masks["ventricle"],):
-        for mask in masks:
-            free = np.where(softened(mask.astype(np.float64), 10) > 0.01, -1.0, free)
+    # A lesion that touched a ventricle would cut its mask.
+    for mask in canvas.masks["ventricle"]:
+        free = np.where(softened(mask.astype(np.float64), 10) > 0.01, -1.0, free)
     for spot in scatter(random, free, case.lesions, gap=0.18):
         radius = random.uniform(0.035, 0.055)
         lesion = blob(random, shape, spot, (radius, radius * random.uniform(0.7, 1)), rough=0.15)
@@ -141,13 +146,14 @@ def _draw_mr(case: PhantomCase) -> Canvas:
     canvas.multiply(1 + 0.10 * clouds(random, shape, 3))
     canvas.add(3 * clouds(random, shape, 40) * (brain > 0))
     canvas.expose(case.grain.uniform(52, 70))
+    # Rician noise: an MR image is the length of a complex signal with normal noise in both parts.
     real, imaginary = (5 * case.grain.standard_normal(shape)[:, :, np.newaxis] for _ in range(2))
     canvas.pixels = np.sqrt((canvas.pixels + real) * (canvas.pixels + real) + imaginary * imaginary)
     return canvas
 
 
 def _draw_xray(case: PhantomCase) -> Canvas:
-    """Draw a chest film from the front: bone and fluid bright, air dark."""
+    """Draw a chest film from the front: bone and fluid bright, air dark, the heart on the image's right."""
     canvas, random = Canvas.blank(232, 208, 18.0), case.anatomy
     shape = canvas.shape
     x, y = grid(shape)
@@ -205,6 +211,7 @@ def _draw_xray(case: PhantomCase) -> Canvas:
     canvas.pixels = softened(canvas.pixels, 1)
     canvas.add(5 * clouds(random, shape, 5))
     canvas.expose(case.grain.uniform(104, 128))
+    # Counting noise: its deviation is the root of the count.
     quanta = np.sqrt(np.clip(canvas.pixels[:, :, 0], 0, 255)) * 0.42
     canvas.add(quanta * case.grain.standard_normal(shape))
     return canvas
@@ -215,6 +222,7 @@ def _draw_pet(case: PhantomCase) -> Canvas:
     canvas, random = Canvas.blank(264, 152, 3.0), case.anatomy
     shape = canvas.shape
     x, y = grid(shape)
+    # Tracer is painted on a board of its own: noise depends on its amount, and the film is its negative.
     uptake = Canvas.blank(264, 152, 0.0)
     body = blob(random, shape, (0, -0.78), (0.14, 0.17), rough=0.02)
     body = np.maximum(body, tube(shape, stretch((0, -0.75), (0, -0.5), (0, -0.6), 10), [0.07] * 11))
@@ -247,6 +255,7 @@ def _draw_pet(case: PhantomCase) -> Canvas:
         uptake.paint(vein, 96, soft=3, strength=0.8)
         site = blob(random, shape, centre, (0.035, random.uniform(0.045, 0.065)), rough=0.1)
         uptake.paint(site, 200, name="injection site", soft=2.5)
+    # A lesion that touched bladder or liver would cut their masks.
     for mask in (*uptake.masks["bladder"], *uptake.masks["liver"]):
         free = np.where(softened(mask.astype(np.float64), 12) > 0.01, -1.0, free)
     for spot in scatter(random, free, case.lesions, gap=0.17, middle=0.02):
@@ -256,6 +265,7 @@ def _draw_pet(case: PhantomCase) -> Canvas:
     signal = softened(uptake.pixels, 3)[:, :, 0]
     signal = signal * (1 + 0.08 * clouds(random, shape, 18))
     noise = softened(case.grain.standard_normal(shape), 2)
+    # Counting noise again, blurred as reconstruction blurs it.
     signal = signal + 2.4 * np.sqrt(np.maximum(signal, 0) + 3) * noise
     canvas.pixels = (np.clip(signal, 0, None) * case.grain.uniform(0.95, 1.1))[:, :, np.newaxis]
     canvas.expose(case.grain.uniform(24, 34))

@@ -1,4 +1,4 @@
-"""Looks made of echoes: ultrasound of the thyroid, optical coherence tomography of the retina."""
+"""Modalities made of echoes: ultrasound of the thyroid, optical coherence tomography of the retina."""
 
 import numpy as np
 
@@ -21,6 +21,7 @@ def _draw_ultrasound(case: PhantomCase) -> Canvas:
     canvas.paint(gland, 150, name="thyroid gland", soft=2)
     canvas.paint(0.012 - np.abs(gland), 168, soft=2, strength=0.6)
     room = gland - 0.13
+    # Beams meet 1.9 above the image's middle; enhancement, shadows and the edges of the fan below all point there.
     factor = np.ones(shape)
     if case.sign:
         centre = (case.side * random.uniform(0.62, 0.72), random.uniform(0.12, 0.26))
@@ -35,6 +36,7 @@ def _draw_ultrasound(case: PhantomCase) -> Canvas:
         canvas.paint(nodule + 0.02, 158, soft=2, strength=0.6)
         canvas.paint(nodule, random.uniform(38, 58), name="nodule", within=("thyroid gland",))
         beam = x - spot[0] * (y + 1.9) / (spot[1] + 1.9)
+        # Fluid absorbs little, so tissue behind a nodule is brighter.
         behind = np.clip((radius * 0.8 - np.abs(beam)) * 12, 0, 1) * np.clip((y - spot[1] - radius) * 8, 0, 1)
         factor += 0.35 * behind
     for _ in range(int(random.integers(1, 3))):
@@ -43,6 +45,7 @@ def _draw_ultrasound(case: PhantomCase) -> Canvas:
     canvas.multiply(factor)
     canvas.multiply(1 + 0.12 * clouds(random, shape, 14))
     canvas.multiply((0.28 + 0.72 * speckle(case.grain, shape, 2)) * (1.15 - 0.22 * (y + 1)))
+    # In place of the scanner's logarithm, which is not the same to the last bit on every machine.
     canvas.pixels = 15.5 * np.sqrt(np.maximum(canvas.pixels, 0))
     distance = np.sqrt(x * x + (y + 1.9) * (y + 1.9))
     fan = (np.abs(x) < 0.60 * (y + 1.9)) & (distance > 1.0) & (distance < 2.84)
@@ -58,6 +61,7 @@ def _draw_oct(case: PhantomCase) -> Canvas:
     x, y = grid(shape)
     tilt, bow = random.uniform(-0.06, 0.06), random.uniform(0.02, 0.10)
     base = random.uniform(0.10, 0.22) + tilt * x + bow * x * x + 0.012 * clouds(random, shape, 3)[:1]
+    # The foveal pit: a rational bump in place of a Gaussian, which would need an exponential.
     near = (x - random.uniform(-0.15, 0.15)) / 0.34
     pit = 1 / (1 + near * near * (1 + 0.5 * near * near))
     lift = np.zeros(shape)
@@ -72,6 +76,7 @@ def _draw_oct(case: PhantomCase) -> Canvas:
     canvas.add(26 * clouds(random, shape, 18) * np.clip(choroid * 8, 0, 1))
     canvas.paint(retina, 104, name="retina", soft=1.5)
     depth = (y - top) / np.maximum(bottom - top, 0.05)
+    # (start, end, grey value): layers by their share of the retina's thickness, from the vitreous to the epithelium.
     layers = ((0.0, 0.12, 178), (0.28, 0.36, 84), (0.36, 0.48, 130), (0.52, 0.72, 62), (0.78, 0.81, 158))
     for start, end, grey in layers:
         layer = np.minimum(depth - start, end - depth) * 0.5
@@ -82,6 +87,7 @@ def _draw_oct(case: PhantomCase) -> Canvas:
         canvas.paint(inside, 44, name="epithelial detachment", within=("retina",), soft=1.5)
         canvas.paint(0.008 - np.abs(y - base), 128, within=("retina", "epithelial detachment"), soft=1.5, strength=0.7)
     room = np.minimum(np.minimum(depth - 0.30, 0.72 - depth) * 0.5, 1.1 - np.abs(x))
+    # Not above a detachment, where the retina is thinner.
     for spot in scatter(random, np.where(lift > 0.02, -1.0, room), case.lesions, gap=0.34):
         radii = (random.uniform(0.09, 0.13), random.uniform(0.07, 0.09))
         cyst = blob(random, shape, spot, radii, rough=0.1)
