@@ -1,4 +1,4 @@
-"""Patients in the making: who has what, in which split, and what is then true of every picture."""
+"""Synthetic patients with images: what each of them has, its split, and what is then true of every image."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,18 +16,28 @@ from harness.data.phantoms.drawing.modality import ModalityPhantom, PhantomCase,
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+# Splits of the first, second, ... patient of a modality, over and over: half train, three in eight test. Any prefix is
+# near these shares, so that few patients fill all splits too.
 TURNS: tuple[Split, ...] = ("train", "test", "train", "validation", "test", "train", "train", "test")
-"""Splits of the first, second, ... patient of a look, over and over: half train, three in eight test."""
 
+# Lesions of an image: half of the images have none, and one, two and three are equally frequent.
 LESIONS = (0, 1, 0, 2, 0, 3)
-"""Lesions of a picture: half of the pictures have none, and one, two and three are equally frequent."""
 
 Card = TypeVar("Card")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhantomImage:
-    """A drawn image with the masks of its parts, per structure in the order of drawing; no mask is empty."""
+    """A phantom image with the masks of its parts.
+
+    Attributes:
+        modality_phantom: Its modality.
+        patient: Number of its patient, from 0.
+        index: Number of the image among its patient's, from 0.
+        split: Split of its patient.
+        pixels: uint8 (H, W), or (H, W, 3) in colour.
+        masks: Boolean (H, W) masks of the instances of every structure, in the order of drawing; no mask is empty.
+    """
 
     modality_phantom: ModalityPhantom
     patient: int
@@ -47,10 +57,10 @@ class PhantomPart:
     """One instance of a structure.
 
     Attributes:
-        structure: What it is.
+        structure: The structure.
         mask: Path of its mask below the release's folder.
-        area: Pixels.
-        across: Where its centre lies: -1 at the left edge of the picture, 1 at the right one.
+        area: Number of its pixels.
+        across: Position of its centre: -1 at the left edge of the image, 1 at the right one.
     """
 
     structure: Structure
@@ -61,15 +71,15 @@ class PhantomPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What is true of a picture: all that questions and answers are made of.
+    """Everything that is true of an image, from which questions and answers are made.
 
     Attributes:
-        look: Its modality.
+        modality_phantom: Its modality.
         split: Split of its patient.
-        number: Of the picture among all.
+        number: Number of the image among all images of the release.
         stem: Name of its files without suffix.
-        pixels: How many it has.
-        parts: What it shows, in the order of the class ids.
+        pixels: Number of its pixels.
+        parts: The instances that it shows, in the order of their class ids.
     """
 
     modality_phantom: ModalityPhantom
@@ -85,7 +95,7 @@ class Study:
 
     @property
     def abnormal(self) -> tuple[Structure, ...]:
-        """Structures in the picture that a healthy patient would not have."""
+        """Structures in the image that a healthy patient would not have."""
         return tuple(
             structure
             for structure in self.modality_phantom.structures
@@ -94,43 +104,51 @@ class Study:
 
 
 def draw_patients(*, seed: int, patients: int, slices: int, workers: int = 1) -> Iterator[PhantomImage]:
-    """Yield the pictures of every patient in turn.
+    """Yield the images of every patient in turn.
 
-    The looks take turns over the patients. A patient's pictures depend on the seed, its number and `slices` only.
+    The modalities take turns over the patients. A patient's images depend on the seed, its number and `slices` only, so
+    that more patients leave the first ones as they were.
 
     Args:
-        seed: Draws another set of patients.
+        seed: Number of the set of patients, at least 0; another seed gives other patients.
         patients: Number of patients, at least 0.
-        slices: Pictures per patient, at least 0.
-        workers: Processes that draw; the pictures are the same whatever their number.
+        slices: Images per patient, at least 0.
+        workers: Processes that draw; the images and their order are the same whatever their number.
     """
-    places = [(patient, index) for patient in range(patients) for index in range(slices)]
-    draw = partial(_draw_place, seed=seed, slices=slices)
+    numbers = [patient for patient in range(patients) for _ in range(slices)]
+    indices = list(range(slices)) * patients
+    draw = partial(draw_image, seed=seed, slices=slices)
     if workers == 1:
-        yield from map(draw, places)
+        yield from map(draw, numbers, indices)
         return
+    # Spawned, not forked: a fork would copy the locks of a caller's threads in whatever state they are.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(draw, places, chunksize=8)
+        yield from pool.map(draw, numbers, indices, chunksize=8)
 
 
-def _draw_place(place: tuple[int, int], *, seed: int, slices: int) -> PhantomImage:
-    return draw_image(seed=seed, patient=place[0], index=place[1], slices=slices)
+def draw_image(patient: int, index: int, *, seed: int, slices: int) -> PhantomImage:
+    """Return one image of a patient.
 
-
-def draw_image(*, seed: int, patient: int, index: int, slices: int) -> PhantomImage:
-    """Return one picture of a patient."""
+    Args:
+        patient: Number of the patient, from 0.
+        index: Number of the image among the patient's, from 0 to `slices` - 1.
+        seed: Number of the set of patients.
+        slices: Images per patient.
+    """
     turn, modality_number = divmod(patient, len(MODALITY_PHANTOMS))
     phantom, split = MODALITY_PHANTOMS[modality_number], TURNS[turn % len(TURNS)]
-    # Views of a native 2-D look differ as patients do; slices of a volume share their patient.
+    # Images of a native 2-D modality differ as patients do; slices of a volume share their patient.
     own = index if phantom.native_2d else 0
     earlier = turn // len(TURNS) * TURNS.count(split) + TURNS[: turn % len(TURNS)].count(split)
     hand = earlier * slices + index if phantom.native_2d else earlier
+    # A hand is the place of the image, or of the volume, in its split. Each split has decks of its own, and lesions,
+    # signs and sides are dealt from different ones, so that every value is as frequent and none goes with another.
     deck = [seed, modality_number, SPLITS.index(split)]
     case = PhantomCase(
-        lesions=_card(LESIONS, hand, [*deck, 0]),
-        sign=_card((False, True), hand, [*deck, 1]),
-        side=_card((-1, 1), hand, [*deck, 2]),
-        lean=_card((-1, 1), hand, [*deck, 3]),
+        lesions=dealt(LESIONS, hand, [*deck, 0]),
+        sign=dealt((False, True), hand, [*deck, 1]),
+        side=dealt((-1, 1), hand, [*deck, 2]),
+        lean=dealt((-1, 1), hand, [*deck, 3]),
         position=(2 * index + 1) / slices - 1,
         anatomy=np.random.default_rng([seed, patient, own]),
         grain=np.random.default_rng([seed, patient, index, 1]),
@@ -143,15 +161,24 @@ def draw_image(*, seed: int, patient: int, index: int, slices: int) -> PhantomIm
     )
 
 
-def _card(cards: Sequence[Card], hand: int, deck: Sequence[int]) -> Card:
-    """Return what the `hand`-th player is dealt when the same cards are shuffled and dealt out again and again."""
+def dealt(cards: Sequence[Card], hand: int, deck: Sequence[int]) -> Card:
+    """Return the card of the `hand`-th player if the same cards are shuffled and dealt out again and again.
+
+    In every len(cards) successive hands each card is dealt once.
+
+    Args:
+        cards: At least one.
+        hand: Number of the player, from 0.
+        deck: Seed of the shuffling.
+    """
+    # Each round is seeded by its number, so that a hand is known without dealing those before it.
     round_number, place = divmod(hand, len(cards))
     order = np.random.default_rng([*deck, round_number]).permutation(len(cards))
     return cards[int(order[place])]
 
 
 def study(image: PhantomImage, number: int) -> Study:
-    """Return what is true of a picture, read off its masks."""
+    """Return what is true of an image, read off its masks; `number` is its number among all images of the release."""
     parts = []
     for structure in image.modality_phantom.structures:
         class_id = image.modality_phantom.class_id(structure.name)

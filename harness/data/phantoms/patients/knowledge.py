@@ -1,4 +1,4 @@
-"""What the questions of MIMOSeg's third and fourth perspective ask about each structure, in our own words."""
+"""Knowledge about each structure for MIMOSeg's third and fourth perspective, in our own words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Two things that are true of a structure, both verb phrases.
+    """Two verb phrases that are true of a structure.
 
     Attributes:
-        clue: What a question says in the place of its name.
-        fact: What the answer adds.
+        clue: Stands in a question in place of the structure's name.
+        fact: Is added to the answer.
     """
 
     clue: str
     fact: str
 
 
+# By the name of the structure. The wording is ours, since phantoms never use a benchmark's own.
 KNOWLEDGE: Mapping[str, Knowledge] = {
     "aorta": Knowledge("carries blood from the heart to all other organs", "widens in an aneurysm, which may tear"),
     "bladder": Knowledge("stores urine", "is bright here because the tracer leaves the body with the urine"),
@@ -57,4 +58,3 @@ KNOWLEDGE: Mapping[str, Knowledge] = {
     ),
     "white scar": Knowledge("is a patch that has lost its pigment", "is where the tissue has shrunk and healed"),
 }
-"""By the name of the structure."""

@@ -1,7 +1,7 @@
-"""Questions with four options about drawn pictures: the right one stands at every letter alike.
+"""Questions with four options about phantom images: the right option stands at every letter equally often.
 
-Wrong options are drawn among what is right of other pictures, and of each kind of question every answer is right
-equally often, so neither a letter nor an option's words give the answer away.
+Wrong options are drawn from the right answers to other images, and within each kind of question every answer is right
+equally often, so that neither a letter nor the words of an option give the answer away.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ MOST_COUNTED = 3
 NUMBERS = tuple(str(number) for number in range(MOST_COUNTED + 1))
 MODALITIES = tuple(phantom.modality for phantom in MODALITY_PHANTOMS)
 ORGANS = tuple(dict.fromkeys(phantom.organ for phantom in MODALITY_PHANTOMS))
+# One region per organ: eye and macula are both of the eye, and as two options both would be right.
 REGIONS = {phantom.organ: phantom.region for phantom in MODALITY_PHANTOMS}
-"""One region an organ: the eye and the macula of it would both be right."""
 FINDINGS = tuple(
     structure.name
     for phantom in MODALITY_PHANTOMS
@@ -30,11 +30,13 @@ FINDINGS = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionQuestion:
-    """A question on a picture with its options.
+    """A question about an image with its options.
 
     Attributes:
-        options: In letter order.
-        right: Place of the right one.
+        study: The image.
+        text: The question.
+        options: Four options in letter order.
+        right: Index of the right option.
     """
 
     study: Study
@@ -50,11 +52,14 @@ class OptionQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """What may be asked of a picture.
+    """A question that may be asked about an image.
 
     Attributes:
+        study: The image.
         kind: Questions of one kind are balanced together.
-        pool: What the wrong options are drawn from.
+        wordings: Ways to ask it.
+        answer: The right option.
+        pool: Options from which the wrong ones are drawn.
     """
 
     study: Study
@@ -65,7 +70,8 @@ class _Asked:
 
 
 def option_questions(studies: Sequence[Study], random: Generator) -> list[OptionQuestion]:
-    """Return questions on pictures of one split, by picture."""
+    """Return balanced questions about images of one split, in the order of the images."""
+    # Sorted by image number within each answer, so that the draws below do not depend on the order of `studies`.
     asked = sorted(
         (one for study in studies for one in _candidates(study)),
         key=lambda one: (one.kind, one.answer, one.study.number),
@@ -94,23 +100,19 @@ def _candidates(study: Study) -> Iterator[_Asked]:
 
 
 def _balanced(asked: Sequence[_Asked], random: Generator) -> Iterator[OptionQuestion]:
-    """Yield questions of one kind: as many with each answer, the right option at each letter in turn."""
+    """Yield questions of one kind: equally many with each answer, the right option at each letter in turn."""
     groups = [list(group) for _, group in groupby(asked, key=lambda one: one.answer)]
     rounds = min(len(group) for group in groups)
     at = int(random.integers(OPTIONS))
     for group in groups:
         for number, pick in enumerate(random.permutation(len(group))[:rounds]):
-            one = group[int(pick)]
+            one, right = group[int(pick)], at % OPTIONS
+            others = [text for text in one.pool if text != one.answer]
+            wrong = [others[int(place)] for place in random.permutation(len(others))[: OPTIONS - 1]]
             yield OptionQuestion(
                 study=one.study,
                 text=one.wordings[number % len(one.wordings)],
-                options=_options(one, at % OPTIONS, random),
-                right=at % OPTIONS,
+                options=(*wrong[:right], one.answer, *wrong[right:]),
+                right=right,
             )
             at += 1
-
-
-def _options(one: _Asked, right: int, random: Generator) -> tuple[str, ...]:
-    others = [text for text in one.pool if text != one.answer]
-    wrong = [others[int(pick)] for pick in random.permutation(len(others))[: OPTIONS - 1]]
-    return (*wrong[:right], one.answer, *wrong[right:])

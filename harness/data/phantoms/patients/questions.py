@@ -1,7 +1,7 @@
-"""Questions about drawn pictures: every answer is read off the masks, and no answer is likelier than another.
+"""Questions about phantom images: every answer is read off the masks, and no answer is likelier than another.
 
-A topic is one thing that can be asked. Of each topic as many pictures are taken per answer, and each wording of it is
-used as often with every answer, so that neither the question nor its words give the answer away.
+A topic is one thing that can be asked. Each topic takes equally many images per answer, and each of its wordings is
+used equally often with every answer, so that neither the question nor its words give the answer away.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,10 +19,11 @@ YES_NO = ("no", "yes")
 SIDES = ("left", "right")
 MOST_COUNTED = 3
 
+# A part nearer to the middle than this share of half the width lies on no side: a reader could argue either way.
 OFF_CENTRE = 0.10
-"""A part nearer to the middle than this share of half the width lies on no side."""
+# Ratio of areas from which one of two organs is the larger; a smaller difference is not asked about.
 LARGER = 1.10
-"""Ratio of areas from which one of two organs is the larger."""
+# Structures that no other modality can show, so that "no" is right about any image of another one.
 ELSEWHERE = (
     "kidney cyst",
     "white matter lesion",
@@ -31,7 +32,7 @@ ELSEWHERE = (
     "parasite",
     "epithelial detachment",
 )
-"""Structures that no other look can show, so that they may be asked about on any picture."""
+# Share of images that get such a question.
 ELSEWHERE_RATE = 0.25
 
 
@@ -40,10 +41,10 @@ class Topic:
     """One thing that can be asked.
 
     Attributes:
-        key: What is asked of which look; topics with one key are one topic.
+        key: Its name; candidates of one key are balanced together, those of several modalities included.
         type: Kind of question, in the words of VQA-RAD.
         wordings: Ways to ask it.
-        answers: All that must occur for it to be asked; empty where any will do.
+        answers: Answers that must all occur for it to be asked; empty if any will do.
     """
 
     key: str
@@ -59,7 +60,14 @@ class Topic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A topic asked of a picture in certain words."""
+    """A topic, asked about one image in one of its wordings.
+
+    Attributes:
+        study: The image.
+        topic: The topic.
+        text: The question.
+        answer: The right answer.
+    """
 
     study: Study
     topic: Topic
@@ -67,11 +75,20 @@ class Question:
     answer: str
 
 
+# (image, topic, answer): a question that may be asked.
 Candidate = tuple[Study, Topic, str]
 
 
 def balanced_questions(studies: Iterable[Study], random: Generator) -> list[Question]:
-    """Return questions on pictures of one split, each answer of a topic as often as the others, by picture."""
+    """Return questions about images of one split, in the order of the images.
+
+    Within a topic each answer is right equally often. A topic of which a wanted answer never occurs, or only one, is
+    left out. Empty if there are no images.
+
+    Args:
+        studies: Images of one split.
+        random: Source of the random numbers; their order, and so the questions, depend on the order of `studies`.
+    """
     topics: dict[str, dict[str, list[Candidate]]] = {}
     for study in studies:
         for candidate in _candidates(study, random):
@@ -83,7 +100,7 @@ def balanced_questions(studies: Iterable[Study], random: Generator) -> list[Ques
 
 
 def _balanced(by_answer: dict[str, list[Candidate]], random: Generator) -> Iterator[Question]:
-    """Yield questions of one topic: as many with each answer, each wording with each answer alike."""
+    """Yield questions of one topic: equally many with each answer, each wording equally often with each answer."""
     topic = next(iter(by_answer.values()))[0][1]
     if any(answer not in by_answer for answer in topic.answers):
         return
@@ -91,6 +108,7 @@ def _balanced(by_answer: dict[str, list[Candidate]], random: Generator) -> Itera
     if len(wanted) < 2:
         return
     rounds = min(len(by_answer[answer]) for answer in wanted)
+    # All answers begin with the same wording, so that their wordings stay in step; which one is drawn per topic.
     first = int(random.integers(len(topic.wordings)))
     for answer in wanted:
         order = random.permutation(len(by_answer[answer]))[:rounds]
@@ -101,7 +119,7 @@ def _balanced(by_answer: dict[str, list[Candidate]], random: Generator) -> Itera
 
 
 def _candidates(study: Study, random: Generator) -> Iterator[Candidate]:
-    """Yield (picture, topic, answer) of all that can be asked of a picture."""
+    """Yield everything that can be asked about an image."""
     for structure in study.modality_phantom.structures:
         parts = study.of(structure)
         if structure.role != "organ":
@@ -128,15 +146,12 @@ def _presence(structure: Structure) -> Topic:
 
 
 def _absent(study: Study, random: Generator) -> Iterator[Candidate]:
-    """Yield a question about something that only another look shows."""
+    """Yield a question about a structure that only another modality shows."""
     own = {structure.name for structure in study.modality_phantom.structures}
     others = [name for name in ELSEWHERE if name not in own]
     name = others[int(random.integers(len(others)))]
-    yield (
-        study,
-        _presence(next(one for phantom in MODALITY_PHANTOMS for one in phantom.structures if one.name == name)),
-        "no",
-    )
+    structure = next(one for phantom in MODALITY_PHANTOMS for one in phantom.structures if one.name == name)
+    yield study, _presence(structure), "no"
 
 
 def _counts(structure: Structure, count: int) -> Iterator[tuple[Topic, str]]:
@@ -159,7 +174,7 @@ def _counts(structure: Structure, count: int) -> Iterator[tuple[Topic, str]]:
 
 
 def _sides(study: Study, structure: Structure, part: PhantomPart) -> Iterator[tuple[Topic, str]]:
-    """Yield on which side of the picture something lies, as a choice and as yes or no."""
+    """Yield on which side of the image a part lies, as a choice and as yes or no."""
     name, side = structure.name, SIDES[part.across > 0]
     key = f"{study.modality_phantom.code} {name}"
     wordings = (
@@ -173,7 +188,7 @@ def _sides(study: Study, structure: Structure, part: PhantomPart) -> Iterator[tu
 
 
 def _sizes(structure: Structure, parts: tuple[PhantomPart, ...]) -> Iterator[tuple[Topic, str]]:
-    """Yield which of two organs takes up more of the picture."""
+    """Yield which of two organs takes up more of the image, as a choice and as yes or no."""
     left, right = sorted(parts, key=lambda part: part.across)
     if max(left.area, right.area) < LARGER * min(left.area, right.area):
         return
@@ -195,7 +210,7 @@ def _sizes(structure: Structure, parts: tuple[PhantomPart, ...]) -> Iterator[tup
 
 
 def _whole_image(study: Study, random: Generator) -> Iterator[Candidate]:
-    """Yield what kind of picture it is, of what, and what is wrong with it."""
+    """Yield the modality of an image, the part of the body that it shows, and its only abnormality."""
     phantom = study.modality_phantom
     others = [other for other in MODALITY_PHANTOMS if other.code != phantom.code]
     for answer, asked in (("yes", phantom), ("no", others[int(random.integers(len(others)))])):

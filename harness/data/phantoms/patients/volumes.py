@@ -1,8 +1,7 @@
-"""Patients with a CT of the abdomen: who has what, in which split, and the report on it."""
+"""Synthetic patients with a CT of the abdomen: what each of them has, its split, and the report on it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -10,26 +9,27 @@ from numpy.typing import NDArray
 
 from harness.data.phantoms.drawing.abdomen_ct import Abdomen, DrawnLesion, Ordered, Phase, Plane, Triple, spacing_mm
 from harness.data.phantoms.drawing.canvas import Bools
-from harness.data.phantoms.patients.images import SPLITS, TURNS, Split
+from harness.data.phantoms.patients.images import SPLITS, TURNS, Split, dealt
 
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 PHASES: tuple[Phase, ...] = ("non contrast", "arterial", "portal venous", "delayed")
+# All organs that may be drawn, in the order of drawing.
 ORGANS = (
     *("lungs", "liver", "stomach", "spleen", "pancreas", "gallbladder", "right kidney", "left kidney", "bladder"),
     *("aorta", "spine"),
 )
-"""All that may be drawn, in the order of drawing."""
+# Organs that a patient may lack.
 REMOVABLE = ("gallbladder", "spleen", "right kidney", "left kidney")
-"""Organs that a patient may lack."""
+# Organs that may have lesions.
 HOSTS = ("liver", "spleen", "right kidney", "left kidney")
-"""Organs that may have lesions."""
 LESION_NAMES = ("cyst", "tumor")
 
+# What a patient lacks: half of the patients lack nothing, and the rest each organ alike.
 ABSENT: tuple[frozenset[str], ...] = (
     *(frozenset({name}) for name in REMOVABLE),
     *(frozenset[str]() for _ in range(4)),
 )
-"""What a patient lacks: half of them lack nothing, and the rest each organ alike."""
+# Lesions of a patient: each kind in each organ, several together, or none in five of sixteen.
 LESIONS: tuple[tuple[Ordered, ...], ...] = (
     *((Ordered(organ=organ, kind="cyst"),) for organ in HOSTS),
     *((Ordered(organ=organ, kind="tumor"),) for organ in HOSTS),
@@ -38,14 +38,11 @@ LESIONS: tuple[tuple[Ordered, ...], ...] = (
     (Ordered(organ="spleen", kind="tumor"), Ordered(organ="right kidney", kind="cyst")),
     *(() for _ in range(5)),
 )
-"""What a patient has: each kind in each organ, several together, or nothing in five of sixteen."""
-
-Card = TypeVar("Card")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organ:
-    """A named organ and its voxels, boolean (D, H, W), lesions included; never empty."""
+    """An organ by its name, and its mask, boolean (D, H, W) with lesions included; never empty."""
 
     name: str
     mask: Bools
@@ -53,13 +50,13 @@ class Organ:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesion:
-    """Something in an organ that should not be there.
+    """A lesion of an organ.
 
     Attributes:
         name: `cyst` or `tumor`.
         organ: The organ it lies in.
         side: Side of the patient: `left` or `right`.
-        size_mm: Diameter in whole millimetres.
+        size_mm: Diameter, rounded to whole millimetres.
         mask: Boolean (D, H, W), never empty.
     """
 
@@ -72,19 +69,19 @@ class Lesion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeStudy:
-    """One drawn CT of the abdomen, and all that is true of it.
+    """The synthetic CT of one patient's abdomen, and everything that is true of it.
 
     Attributes:
-        number: Of the patient among all, from 0.
+        number: Number of the patient among all, from 0.
         split: Split of the patient.
         plane: How the slices lie.
         phase: When the contrast medium was seen.
         voxels: float32 (D, H, W) in Hounsfield units; rows run down the screen, columns to the right.
-        spacing_mm: Voxel size along (D, H, W).
-        organs: What is seen, in the order of `ORGANS`.
-        absent: Organs that the patient lacks.
-        lesions: What is abnormal, the largest first.
-        report: What a radiologist might write, findings that are not there included.
+        spacing_mm: Voxel size along (D, H, W) in mm.
+        organs: The organs that are seen, in the order of `ORGANS`.
+        absent: Organs that the patient lacks, in alphabetical order.
+        lesions: The lesions, the largest first.
+        report: A report as a radiologist might write it; it also names findings that are absent.
     """
 
     number: int
@@ -99,23 +96,23 @@ class VolumeStudy:
     report: str
 
     def organ(self, name: str) -> Organ | None:
-        """Return an organ by its name; None where it is not seen."""
+        """Return an organ by its name; None if it is not seen."""
         return next((organ for organ in self.organs if organ.name == name), None)
 
     def lesions_in(self, organ: str, name: str | None = None) -> tuple[Lesion, ...]:
-        """Return the lesions of an organ, all or those of one name."""
+        """Return the lesions of an organ: those called `name`, or all if it is None."""
         return tuple(one for one in self.lesions if one.organ == organ and name in (None, one.name))
 
 
 def draw_volumes(*, seed: int, patients: int, planes: Sequence[Plane] = PLANES) -> Iterator[VolumeStudy]:
-    """Yield one study per patient; what a patient has depends on the seed, its number and `planes` only.
+    """Yield one study per patient, which depends on the seed, the patient's number and `planes` only.
 
     Planes, phases, lesions and missing organs are dealt out within each split, so that none of them goes with another.
 
     Args:
-        seed: Draws another set of patients.
+        seed: Number of the set of patients, at least 0; another seed gives other patients.
         patients: Number of patients, at least 0; half of them train and three in eight test.
-        planes: How slices may lie.
+        planes: Planes of slices that are dealt out.
     """
     for number in range(patients):
         yield _draw(seed, number, planes)
@@ -126,9 +123,10 @@ def _draw(seed: int, number: int, planes: Sequence[Plane]) -> VolumeStudy:
     hand = number // len(TURNS) * TURNS.count(split) + TURNS[: number % len(TURNS)].count(split)
     deck = [seed, 7, SPLITS.index(split)]
     random = np.random.default_rng([seed, number, 7])
-    ordered = _card(LESIONS, hand, [*deck, 0])
-    absent = _card(ABSENT, hand, [*deck, 1]) - {order.organ for order in ordered}
-    plane, phase = _card(planes, hand, [*deck, 2]), _card(PHASES, hand, [*deck, 3])
+    ordered = dealt(LESIONS, hand, [*deck, 0])
+    # An organ that is to have a lesion is there.
+    absent = dealt(ABSENT, hand, [*deck, 1]) - {order.organ for order in ordered}
+    plane, phase = dealt(planes, hand, [*deck, 2]), dealt(PHASES, hand, [*deck, 3])
     abdomen = Abdomen(random=random, plane=plane, phase=phase, absent=absent)
     abdomen.draw(ordered)
     organs = tuple(Organ(name=name, mask=mask) for name, mask in abdomen.organs.items() if mask.any())
@@ -149,13 +147,6 @@ def _draw(seed: int, number: int, planes: Sequence[Plane]) -> VolumeStudy:
     )
 
 
-def _card(cards: Sequence[Card], hand: int, deck: Sequence[int]) -> Card:
-    """Return what the `hand`-th patient is dealt when the same cards are shuffled and dealt out again and again."""
-    round_number, place = divmod(hand, len(cards))
-    order = np.random.default_rng([*deck, round_number]).permutation(len(cards))
-    return cards[int(order[place])]
-
-
 def _lesion(drawn: DrawnLesion) -> Lesion:
     return Lesion(
         name=drawn.kind,
@@ -167,7 +158,8 @@ def _lesion(drawn: DrawnLesion) -> Lesion:
 
 
 def _height(mask: Bools, plane: Plane, spacing: Triple) -> int:
-    """Return how far a mask reaches from head to foot, in whole millimetres."""
+    """Return how far a mask, boolean (D, H, W), reaches from head to foot, in whole millimetres."""
+    # Head to foot is the stack of an axial volume, and the rows of the others.
     axis = 0 if plane == "axial" else 1
     others = tuple(number for number in range(3) if number != axis)
     rows = np.flatnonzero(mask.any(axis=others))
@@ -182,7 +174,11 @@ def _report(
     lesions: Sequence[Lesion],
     random: Generator,
 ) -> str:
-    """Return a report: how the scan was made, then what is seen and not seen, organ by organ."""
+    """Return a report: how the scan was made, then the findings and absent findings, organ by organ.
+
+    Args:
+        heights: Organ -> its extent from head to foot in mm.
+    """
     opening = (
         f"{plane.capitalize()} CT of the abdomen, {phase} phase.",
         f"CT of the abdomen in {plane} slices, {phase} phase.",
@@ -192,10 +188,8 @@ def _report(
     for organ in HOSTS:
         own = [lesion for lesion in lesions if lesion.organ == organ]
         sentences.append(_organ_sentence(organ, organ in absent, heights.get(organ), own, random))
-    if "gallbladder" in absent:
-        sentences.append("The gallbladder has been removed.")
-    else:
-        sentences.append("The gallbladder is in place, without stones.")
+    missing = "gallbladder" in absent
+    sentences.append(f"The gallbladder {'has been removed' if missing else 'is in place, without stones'}.")
     if not lesions:
         sentences.append("No abnormal lesion is seen.")
     return " ".join(sentences)
