@@ -9,9 +9,10 @@ import pytest
 
 from harness.metrics.metric import sample_values
 from harness.metrics.reports import meteor_java
-from harness.metrics.reports.meteor import METRICS, align, meteor
+from harness.metrics.reports.meteor import METRICS, meteor
 from harness.records import Prediction, Sample, Target
 from harness.text.sentence_splitter import sentences
+from tests.support.meteor_alignment import align
 
 ROWS = {metric.protocol: metric for metric in METRICS}
 GOLDEN: dict[str, Any] = json.loads(Path(__file__).with_name("meteor.json").read_text(encoding="utf-8"))

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from harness.metrics.metric import sample_values
 from harness.metrics.reports.clinical_entities import METRICS as CLINICAL
-from harness.metrics.reports.meteor import METRICS, align, meteor
+from harness.metrics.reports.meteor import METRICS, meteor
 from harness.records import Prediction, Sample, Target
 from harness.text.nltk_tokenizer import nltk_words
 from harness.text.sentence_splitter import sentences
+from tests.support.meteor_alignment import align
 
 TEXT = st.text(st.sampled_from("abA .,;'\"()?!-3\n\té肺") | st.characters(codec="utf-8"), max_size=40)
 WORDS = st.lists(st.sampled_from(["tumour", "neoplasm", "nodule", "nodules", "the", "a", "big", "large"]), max_size=12)

@@ -11,9 +11,10 @@ from nltk.translate.meteor_score import meteor_score
 from harness.errors import DataError
 from harness.metrics.metric import Metric, sample_values
 from harness.metrics.reports import meteor as module
-from harness.metrics.reports.meteor import METRICS, align, meteor
+from harness.metrics.reports.meteor import METRICS, meteor
 from harness.records import Prediction, Sample, Target
 from harness.text import nltk_tokenizer
+from tests.support.meteor_alignment import align
 
 ROWS = {metric.protocol: metric for metric in METRICS}
 STEMS = ROWS["nltk-stem"]
@@ -75,7 +76,7 @@ def test_words_are_taken_from_the_end() -> None:
 
 def test_protocol_m3d_splits_sentences_first() -> None:
     texts = "No nodes. Heart normal.", "Heart normal. No nodes."
-    assert module._words_by_sentence(texts[0]) == ["No", "nodes", ".", "Heart", "normal", "."]
+    assert module.words_by_sentence(texts[0]) == ["No", "nodes", ".", "Heart", "normal", "."]
     assert nltk_tokenizer.nltk_words(texts[0]) == ["No", "nodes.", "Heart", "normal", "."]
 
 
