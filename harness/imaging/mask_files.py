@@ -1,4 +1,4 @@
-"""Masks from JSON, PNG and NIfTI, and back to JSON."""
+"""Reading of masks from JSON, PNG and NIfTI, and writing to JSON. This is where masks from outside are checked."""
 
 import zlib
 from collections.abc import Mapping
@@ -13,29 +13,37 @@ from PIL import Image
 from harness.errors import DataError
 from harness.imaging.masks import area, check_extent, checked_counts, encode
 from harness.records import Json, Mask, Size
+from harness.records.codec import mask_to_json
 
 
 def to_json(mask: Mask) -> dict[str, Json]:
     """Return `{"size": [H, W], "counts": str}` or `{"size": [D, H, W], "slices": {"17": str, ...}}`."""
-    if mask.slices is None:
-        return {"size": list(mask.size), "counts": mask.counts}
-    return {"size": list(mask.size), "slices": {str(index): counts for index, counts in mask.slices}}
+    return mask_to_json(mask)
 
 
 def from_json(value: Json, *, where: str, check: bool = True) -> Mask:
     """Return the mask that a JSON value holds.
 
     Args:
-        value: What `to_json` writes, the same with run lengths as lists, or nested lists of 0 and 1 (2-D or 3-D).
+        value: An object as `to_json` writes it, the same with run lengths as lists, or nested lists of 0 and 1 as
+            (H, W) or (D, H, W).
         where: File and line, or sample; begins every message.
-        check: Verify every run length. False only for what `to_json` wrote and the harness itself stored.
+        check: Whether to verify every run length; False only for masks that the harness itself wrote.
     Raises:
-        DataError: The value is none of these (`{"path": ...}` is for `read_file`), or its runs do not fit its size.
+        DataError: The value has another form (`{"path": ...}` is for `read_file`), or its runs do not fit its size.
     """
     if not check:
-        return _stored(value)
+        size = tuple(value["size"])
+        if "counts" in value:
+            return Mask(size=size, counts=value["counts"])
+        return Mask(size=size, slices=tuple(sorted((int(index), counts) for index, counts in value["slices"].items())))
     if isinstance(value, list):
-        return encode(_nested(value, where), where=where)
+        try:
+            nested = np.array(value)
+        except ValueError:
+            message = f"{where}: expected nested lists with rows of one length, found rows that differ"
+            raise DataError(message) from None
+        return encode(nested, where=where)
     if not isinstance(value, dict):
         raise DataError(f"{where}: expected a mask as an object or as nested lists, found {type(value).__name__}")
     kinds = [key for key in ("counts", "slices", "path") if key in value]
@@ -44,20 +52,24 @@ def from_json(value: Json, *, where: str, check: bool = True) -> Mask:
         raise DataError(f"{where}: expected a mask with one of 'counts', 'slices' and 'path', found {found}")
     if kinds == ["path"]:
         raise DataError(f"{where}: expected run lengths, found a mask in a file of its own, {value['path']!r}")
-    return _from_counts(value, where) if kinds == ["counts"] else _from_slices(value, where)
+    if kinds == ["slices"]:
+        return _from_slices(value, where)
+    size = _json_size(value, 2, where)
+    return Mask(size=size, counts=checked_counts(value["counts"], size, f"{where}: counts"))
 
 
 def read_file(path: Path | str, label: int | None, where: str) -> Mask:
     """Return the mask that an image or volume file holds.
 
     Args:
-        path: `.png` with one channel, a palette or equal channels, in its stored frame; or `.nii`, `.nii.gz`, which is
-            brought to the closest RAS+ orientation by flips and permutations and held as (z, y, x).
+        path: A `.png` with one channel, a palette or equal channels, which gives (H, W) in its stored frame; or a
+            `.nii` or `.nii.gz`, which is brought to the closest RAS+ orientation by flips and permutations and gives
+            (D, H, W) = (z, y, x).
         label: The value >= 1 that is foreground; None means every value >= 1.
-        where: Begins every message.
+        where: File and line, or sample; begins every message.
     Raises:
-        DataError: The file is missing, unreadable, too large or not a mask, the label is no integer >= 1, or nibabel
-            is not installed.
+        DataError: The file is missing, unreadable, too large or not a mask, the label is not an integer >= 1, or
+            nibabel is not installed.
     """
     if label is not None and (type(label) is not int or label < 1):
         raise DataError(f"{where}: label: expected an integer >= 1, found {label!r}")
@@ -78,33 +90,17 @@ def read_file(path: Path | str, label: int | None, where: str) -> Mask:
 # --- JSON
 
 
-def _stored(value: Mapping[str, Json]) -> Mask:
-    size = tuple(value["size"])
-    if "counts" in value:
-        return Mask(size=size, counts=value["counts"])
-    return Mask(size=size, slices=tuple(sorted((int(index), counts) for index, counts in value["slices"].items())))
-
-
-def _nested(value: Json, where: str) -> NDArray[Any]:
-    try:
-        return np.array(value)
-    except ValueError:
-        raise DataError(f"{where}: expected nested lists with rows of one length, found rows that differ") from None
-
-
-def _from_counts(value: Mapping[str, Json], where: str) -> Mask:
-    size = _json_size(value, 2, where)
-    return Mask(size=size, counts=checked_counts(value["counts"], size, f"{where}: counts"))
-
-
 def _from_slices(value: Mapping[str, Json], where: str) -> Mask:
     size = _json_size(value, 3, where)
     if not isinstance(value["slices"], dict):
         raise DataError(f"{where}: slices: expected an object, found {type(value['slices']).__name__}")
-    planes = {
-        _slice_index(key, size[0], where): checked_counts(counts, size[1:], f"{where}: slices['{key}']")
-        for key, counts in value["slices"].items()
-    }
+    planes = {}
+    for key, counts in value["slices"].items():
+        # Also refuses `01`, which would name slice 1 a second time.
+        if not (key.isascii() and key.isdigit() and len(key) < 10 and str(int(key)) == key and int(key) < size[0]):
+            raise DataError(f"{where}: slices: expected indices '0' to '{size[0] - 1}', found '{key}'")
+        planes[int(key)] = checked_counts(counts, size[1:], f"{where}: slices['{key}']")
+    # Empty slices are left out, so that one mask has one form and equal masks compare equal.
     filled = ((index, counts) for index, counts in sorted(planes.items()) if area(Mask(size=size[1:], counts=counts)))
     return Mask(size=size, slices=tuple(filled))
 
@@ -118,19 +114,14 @@ def _json_size(value: Mapping[str, Json], axes: int, where: str) -> Size:
     return tuple(size)
 
 
-def _slice_index(key: str, depth: int, where: str) -> int:
-    """Return the index a key names; `01` is refused, since it would name slice 1 a second time."""
-    if not (key.isascii() and key.isdigit() and len(key) < 10 and str(int(key)) == key and int(key) < depth):
-        raise DataError(f"{where}: slices: expected indices '0' to '{depth - 1}', found '{key}'")
-    return int(key)
-
-
 # --- files
 
 
 def _read_png(file: Path, where: str) -> NDArray[Any]:
+    """Return the stored values of a PNG as (H, W); alpha is dropped."""
     try:
         with Image.open(file) as image:
+            # The header is read before the pixels, so that a file that claims a huge size is refused cheaply.
             check_extent(image.size[::-1], f"{where}: {file.name}")
             values = np.asarray(image)
     except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
@@ -146,6 +137,7 @@ def _read_png(file: Path, where: str) -> NDArray[Any]:
 
 
 def _read_nifti(file: Path, where: str) -> NDArray[Any]:
+    """Return the values of a NIfTI file as (z, y, x) in the orientation closest to RAS+."""
     try:
         nibabel: Any = import_module("nibabel")  # heavy, optional, and only partly typed
     except ImportError as error:

@@ -1,7 +1,8 @@
 """The only mask codec: COCO run lengths of an image, or of each non-empty slice of a volume.
 
-Areas, intersections and unions are taken on the run lengths and never decode to arrays. pycocotools does the work, but
-it answers wrongly without a word where sizes differ or a run inside a mask has length 0; neither gets past this module.
+Areas, intersections and unions are computed on the run lengths, without decoding them to arrays. pycocotools does the
+work, but it gives wrong results silently if sizes differ or a run inside a mask has length 0; this module admits
+neither.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,14 +16,12 @@ from pycocotools import mask as coco
 from harness.errors import DataError
 from harness.records import Box, Json, Mask, Size, SoftMask
 
-MAX_PIXELS = 2**28
-"""Most pixels of a 2-D mask or of one slice: 16,384 x 16,384."""
-MAX_VOXELS = 2**31
-"""Most voxels of a 3-D mask: 2 GiB once decoded."""
+MAX_PIXELS = 2**28  # of a 2-D mask or of one slice: 16,384 x 16,384
+MAX_VOXELS = 2**31  # of a 3-D mask: 2 GiB when decoded
 
 _FIRST_SYMBOL = ord("0")
-_MOST_AREAS = 255  # pycocotools counts the masks it is given in 8 bits
-_MOST_SYMBOLS = 7  # seven groups of 5 bits hold every 32-bit run length
+_MOST_AREAS = 255  # pycocotools counts the masks of one call in 8 bits
+_MOST_SYMBOLS = 7  # seven groups of 5 bits hold any 32-bit run length
 
 Bools = NDArray[np.bool_]
 Runs = NDArray[np.int64]
@@ -30,7 +29,7 @@ _Planes = dict[int, dict[str, Any]]
 
 
 class Overlap(NamedTuple):
-    """Pixel counts of two masks: of each, and of what both cover."""
+    """The number of pixels (or voxels) of each of two masks, and of their intersection."""
 
     first: int
     second: int
@@ -38,7 +37,7 @@ class Overlap(NamedTuple):
 
     @property
     def union(self) -> int:
-        """Pixels that at least one of the two covers."""
+        """Number of pixels that at least one of the two masks covers."""
         return self.first + self.second - self.intersection
 
 
@@ -46,10 +45,11 @@ def encode(array: Any, *, where: str = "mask") -> Mask:
     """Return the run lengths of an array.
 
     Args:
-        array: (H, W) or (D, H, W), boolean or integers 0 and 1, every axis at least 1 long.
-        where: What the messages call it.
+        array: (H, W) or (D, H, W), boolean or integers 0 and 1, with every axis at least 1 long.
+        where: Name of the mask, for messages.
     Raises:
-        DataError: Another number of axes, another dtype (soft masks must be thresholded), other values, or too large.
+        DataError: The array has another number of axes, another dtype (threshold soft masks first) or other values, or
+            is larger than MAX_PIXELS or MAX_VOXELS.
     """
     found = np.asarray(array)
     if found.ndim not in (2, 3):
@@ -63,7 +63,7 @@ def encode(array: Any, *, where: str = "mask") -> Mask:
 
 
 def decode(mask: Mask) -> Bools:
-    """Return the boolean array (H, W) or (D, H, W) of a mask, C-contiguous and writable."""
+    """Return a mask as a boolean array (H, W) or (D, H, W), C-contiguous and writable."""
     dense = np.zeros(mask.size, dtype=np.bool_)
     planes = dense if dense.ndim == 3 else dense[None]
     for index, rle in _planes(mask).items():
@@ -72,12 +72,12 @@ def decode(mask: Mask) -> Bools:
 
 
 def empty(size: Size) -> Mask:
-    """Return the mask of `size` that covers nothing."""
+    """Return the mask of `size`, (H, W) or (D, H, W), that covers nothing."""
     return from_box(Box(corners=(0.0,) * (2 * len(size))), size)
 
 
 def full(size: Size) -> Mask:
-    """Return the mask of `size` that covers everything."""
+    """Return the mask of `size`, (H, W) or (D, H, W), that covers everything."""
     ends = size[::-1] if len(size) == 2 else size
     return from_box(Box(corners=(*(0.0 for _ in size), *map(float, ends))), size)
 
@@ -86,10 +86,10 @@ def from_box(box: Box, size: Size) -> Mask:
     """Return the filled box, its edges rounded half up to whole pixels and clipped to the image.
 
     Args:
-        box: Half-open, in original pixels; one without extent gives an empty mask.
-        size: (H, W) or (D, H, W).
+        box: Half-open, in original pixels or voxels; a box without extent gives an empty mask.
+        size: (H, W) or (D, H, W) of the mask.
     Raises:
-        DataError: The box does not have two finite numbers per axis, or `size` is not one of a mask.
+        DataError: The box does not have two finite numbers per axis, or no mask can have `size`.
     """
     axes = len(size)
     if axes not in (2, 3) or len(box.corners) != 2 * axes:
@@ -112,15 +112,15 @@ def from_box(box: Box, size: Size) -> Mask:
 
 
 def area(mask: Mask) -> int:
-    """Return how many pixels or voxels the mask covers."""
+    """Return the number of pixels or voxels that the mask covers."""
     return sum(_areas(list(_planes(mask).values())))
 
 
 def overlap(first: Mask, second: Mask) -> Overlap:
-    """Return both areas and the intersection in one pass over the run lengths.
+    """Return both areas and the intersection, in pixels or voxels, in one pass over the run lengths.
 
     Raises:
-        DataError: The sizes differ.
+        DataError: The masks differ in size.
     """
     _check_same_size((first, second))
     if first.slices is None:  # the bulk of all scoring: two calls into C
@@ -132,20 +132,28 @@ def overlap(first: Mask, second: Mask) -> Overlap:
 
 
 def intersection(first: Mask, second: Mask) -> int:
-    """Return how many pixels both masks cover; a DataError when their sizes differ."""
+    """Return the number of pixels that both masks cover.
+
+    Raises:
+        DataError: The masks differ in size.
+    """
     return overlap(first, second).intersection
 
 
 def union(first: Mask, second: Mask) -> int:
-    """Return how many pixels at least one of the masks covers; a DataError when their sizes differ."""
+    """Return the number of pixels that at least one of the masks covers.
+
+    Raises:
+        DataError: The masks differ in size.
+    """
     return overlap(first, second).union
 
 
 def merge(masks: Sequence[Mask]) -> Mask:
-    """Return the mask that covers what any of `masks` covers; a single mask comes back as it is.
+    """Return the union of `masks`; a single mask is returned as it is.
 
     Raises:
-        DataError: The sizes differ, or there is no mask and hence no size.
+        DataError: The masks differ in size, or there is none, so that the union has no size.
     """
     if not masks:
         raise DataError("merge: expected at least one mask, found none; use masks.empty for a size without any")
@@ -162,7 +170,7 @@ def merge(masks: Sequence[Mask]) -> Mask:
 
 
 def bounding_box(mask: Mask) -> Box | None:
-    """Return the tight half-open box x1 y1 x2 y2 (3-D: z1 y1 x1 z2 y2 x2); None for an empty mask."""
+    """Return the tight half-open box x1 y1 x2 y2 (3-D: z1 y1 x1 z2 y2 x2) in pixels; None for an empty mask."""
     planes = _planes(mask)
     if not area(mask):
         return None
@@ -175,13 +183,15 @@ def bounding_box(mask: Mask) -> Box | None:
 
 
 def check_size(mask: Mask | SoftMask, size: Size, where: str, *, what: str = "predicted mask") -> None:
-    """Raise a DataError unless `mask` has the (H, W) or (D, H, W) of the image it belongs to.
+    """Check that `mask` has the size of the image or volume it belongs to.
 
     Args:
-        mask: The mask in question.
-        size: What it should be.
+        mask: The mask.
+        size: (H, W) of the image or (D, H, W) of the volume.
         where: The sample, or file and line.
-        what: How the message calls the mask.
+        what: Name of the mask in the message.
+    Raises:
+        DataError: The sizes differ. The message says so if the axes seem to be swapped.
     """
     wanted = tuple(size)
     if mask.size == wanted:
@@ -211,7 +221,11 @@ def _binary(found: NDArray[Any], where: str) -> Bools:
 
 
 def check_extent(size: Size, where: str) -> None:
-    """Raise a DataError where an axis has length 0 or the size is beyond `MAX_PIXELS` and `MAX_VOXELS`."""
+    """Check that a mask may have `size`, (H, W) or (D, H, W).
+
+    Raises:
+        DataError: An axis has length 0, or the size exceeds `MAX_PIXELS` per slice or `MAX_VOXELS`.
+    """
     if min(size) < 1:
         raise DataError(f"{where}: expected every axis to be at least 1 long, found {tuple(size)}")
     if prod(size[-2:]) > MAX_PIXELS or prod(size) > MAX_VOXELS:
@@ -232,7 +246,8 @@ def _check_same_size(masks: Sequence[Mask]) -> None:
 
 
 def _encode_planes(planes: Bools) -> list[str]:
-    """Return the run-length string of each plane of (N, H, W)."""
+    """Return the run-length string of each plane of a boolean array (N, H, W)."""
+    # pycocotools wants (H, W, N) in Fortran order; runs go down the columns.
     columns = np.asfortranarray(planes.view(np.uint8).transpose(1, 2, 0))
     return [_text(rle) for rle in coco.encode(columns)]
 
@@ -247,7 +262,7 @@ def _rle(size: Size, counts: str | None) -> dict[str, Any]:
 
 
 def _planes(mask: Mask) -> _Planes:
-    """Return what pycocotools reads, by slice index; an image is slice 0."""
+    """Return the run lengths in the form of pycocotools, by slice index; an image is slice 0."""
     if mask.slices is None:
         return {0: _rle(mask.size, mask.counts)}
     return {index: _rle(mask.size, counts) for index, counts in mask.slices}
@@ -259,11 +274,12 @@ def _areas(rles: list[dict[str, Any]]) -> list[int]:
 
 
 def _runs(counts: Json, where: str) -> Runs:
-    """Return the run lengths that a COCO string writes, background first.
+    """Return the run lengths that a COCO string encodes, background first.
 
-    A symbol is 5 bits of a number, low bits first, and a sixth that says whether more follow; the last group carries
-    the sign. From the fourth run on the number is the difference to the run before the previous one.
+    A symbol holds 5 bits of a number, low bits first, and a sixth bit that is set if more follow; the last group
+    carries the sign. From the fourth run on, the number is the difference to the run before the previous one.
     """
+    # Our own decoder, because pycocotools reads past the end of a string that was cut inside a number.
     if not isinstance(counts, str) or not counts or not counts.isascii():
         raise DataError(f"{where}: expected a COCO run-length string, found {_brief(counts)}")
     symbols = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - _FIRST_SYMBOL
@@ -287,7 +303,7 @@ def _runs(counts: Json, where: str) -> Runs:
 
 
 def _pixels(runs: Runs, size: Size) -> Bools:
-    """Return the plane (H, W) that the runs cover, column by column."""
+    """Return the plane that the runs cover, boolean (H, W); runs go down the columns."""
     height, width = size
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
@@ -298,17 +314,26 @@ def _brief(value: Json) -> str:
 
 
 def checked_counts(counts: Json, size: Size, where: str) -> str:
-    """Return the one string that `encode` would write for `counts`, whose runs must cover exactly (H, W)."""
-    runs = _listed_runs(counts, where) if isinstance(counts, list) else _runs(counts, where)
+    """Return the string that `encode` would write for the same mask.
+
+    Args:
+        counts: A COCO run-length string, or run lengths as a list of integers, background first.
+        size: (H, W) of the mask.
+        where: Name of the field, for messages.
+    Raises:
+        DataError: The run lengths are damaged or do not cover exactly `size`.
+    """
+    if isinstance(counts, list):
+        if not all(type(run) is int and 0 <= run <= MAX_PIXELS for run in counts):
+            raise DataError(f"{where}: expected run lengths as integers from 0 to {MAX_PIXELS}, found another value")
+        runs = np.array(counts, dtype=np.int64)
+    else:
+        runs = _runs(counts, where)
     height, width = size
+    # Summed as float64, which cannot wrap around as int64 does; sums up to MAX_PIXELS are exact.
     if (total := int(runs.sum(dtype=np.float64))) != height * width:
         raise DataError(f"{where}: expected runs that sum to {height} x {width} = {height * width}, found {total}")
     if runs[1:].all():
         return _text(coco.frPyObjects({"size": list(size), "counts": runs.tolist()}, height, width))
+    # A run of length 0 inside the mask is legal in COCO but splits one run into two; pycocotools would count wrongly.
     return _encode_planes(_pixels(runs, size)[None])[0]
-
-
-def _listed_runs(counts: list[Json], where: str) -> Runs:
-    if not all(type(run) is int and 0 <= run <= MAX_PIXELS for run in counts):
-        raise DataError(f"{where}: expected run lengths as integers from 0 to {MAX_PIXELS}, found another value")
-    return np.array(counts, dtype=np.int64)

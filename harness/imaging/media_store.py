@@ -1,4 +1,4 @@
-"""Media at the model's door: a verified local file, decoded on demand."""
+"""The images and volumes of a release on this node: found, verified against their digests, and decoded on demand."""
 
 import hashlib
 import os
@@ -12,36 +12,41 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
 from harness.imaging.windowing import Percentiles, limits, windowed
-from harness.records import Crop, Media, MediaPart, Overlay, Part, Request, Size, Turn
+from harness.records import Crop, Media, MediaPart, Overlay, Request, Size
 from harness.records.codec import digest, sha256_file, sha256_folder, to_json
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# Everything that decoded pixels depend on, and what was made of them: the key of the cache.
 Decoded = tuple[str, tuple[float, float] | None, Crop | None, tuple[Overlay, ...], str, int | None, str]
-"""What decides on decoded pixels, and what was made of them."""
 
+# Grey values of a volume that become 0 and 255 in its slices if its task names no window: the range that M3D's
+# preparation of volumes takes.
 SLICE_PERCENTILES = Percentiles((0.5, 99.5))
-"""Grey values of a volume that become 0 and 255 in its slices where its task names no window: those that M3D's
-preparation of volumes takes as their range."""
+# The percentiles of a larger volume are taken of every n-th voxel, because sorting hundreds of millions is slow.
 SLICE_VOXELS = 1 << 22
-"""Most voxels that the percentiles are of; of a larger volume every n-th voxel counts."""
 
+# Asks the driver for the bytes of a file of the release by its relative path; None if the driver has it neither.
 Fetch = Callable[[str], bytes | None]
-"""Asks the driver for the bytes of a file of the release by relative path; None when it has none either."""
 
+# Decoded pixels kept per process; a small cache is enough, since the samples of one image usually follow each other.
 CACHE_BYTES = 256 * 1024 * 1024
-"""Decoded pixels kept per process: the samples of one image usually follow each other."""
 
 
 @dataclass(slots=True, weakref_slot=True)
 class MediaStore:
     """Finds, verifies and decodes the media of a release on this node.
 
-    A file is looked for below each root in turn and must have the digest of its record. Where no root holds it,
-    `fetch` is asked and the bytes are kept below `spool`. Cropped and painted images are written there too where an
-    adapter asks for their path; without a spool into a temporary folder that goes with the store.
+    A file is searched below each root in turn and must have the digest of its record. If no root holds it, `fetch` asks
+    the driver, and the bytes are kept in `spool`. Cropped and painted images are written there, too, when an adapter
+    asks for their path; without a spool they go to a temporary folder that is removed with the store.
+
+    Attributes:
+        roots: Data roots on this node.
+        spool: Folder for fetched and derived files.
+        fetch: Asks the driver for a file.
     """
 
     roots: Sequence[Path]
@@ -54,7 +59,7 @@ class MediaStore:
         """Return the verified local file of `media`.
 
         Raises:
-            DataError: No root holds the file, or its bytes are not those that were prepared.
+            DataError: No root holds the file, or its bytes are not the ones that were prepared.
         """
         if media.sha256 is None:
             raise DataError(f"{media.path}: the release lacks this file or it cannot be read; see integrity.json")
@@ -67,11 +72,21 @@ class MediaStore:
         for path in found:
             if (sha256_folder(path) if path.is_dir() else sha256_file(path)) == sha256:
                 return path
-        content = self.fetch(media.path) if self.fetch is not None and self.spool is not None else None
-        if content is not None and hashlib.sha256(content).hexdigest() == sha256:
-            return self._keep(content, f"{sha256}{Path(media.path).suffix}")
-        if content is not None and (folder := self._kept_folder(content, sha256)) is not None:
-            return folder
+        content = None
+        if self.fetch is not None and self.spool is not None:
+            content = self.fetch(media.path)
+            if content is not None and hashlib.sha256(content).hexdigest() == sha256:
+                # The suffix stays, because some libraries tell formats apart by it.
+                path = self.spool / f"{sha256}{Path(media.path).suffix}"
+                path.write_bytes(content)
+                return path
+            if content is not None:
+                from harness.imaging.volumes import unpack
+
+                # A volume that is a folder of slices travels as an archive.
+                folder = self.spool / sha256
+                if unpack(content, folder) and sha256_folder(folder) == sha256:
+                    return folder
         if found or content is not None:
             raise DataError(f"{media.path}: its bytes changed since it was prepared; run `harness prepare` again")
         asked = ", and the driver has it neither" if self.fetch is not None else ""
@@ -92,28 +107,25 @@ class MediaStore:
         return path
 
     def path_of(self, media: Media) -> Path:
-        """Return a local file of what the media shows: that of the release, or a PNG of what was made of it.
+        """Return a local file of what the media shows: the release's own, or a PNG of the crop, overlay or slice.
 
         Raises:
-            DataError: As `locate` and `image`, or the PNG cannot be written.
+            DataError: As for `locate` and `image`, or the PNG cannot be written.
         """
         stored = self.locate(media)
         if media.crop is None and not media.drawn and media.slice is None:
             return stored
-        path = self._own_folder() / f"{digest(to_json(replace(media, path='')))}.png"
+        if self.spool is None:
+            self.spool = Path(tempfile.mkdtemp(prefix="medground-media-"))
+            weakref.finalize(self, shutil.rmtree, self.spool, ignore_errors=True)
+        # Named by content: equal images under two paths share one file.
+        path = self.spool / f"{digest(to_json(replace(media, path='')))}.png"
         if not path.exists():
             self._write(path, media)
         return path
 
-    def _own_folder(self) -> Path:
-        """Return the spool; without one a temporary folder becomes it, which goes with this store."""
-        if self.spool is None:
-            self.spool = Path(tempfile.mkdtemp(prefix="medground-media-"))
-            weakref.finalize(self, shutil.rmtree, self.spool, ignore_errors=True)
-        return self.spool
-
     def _write(self, path: Path, media: Media) -> None:
-        """Write the pixels under another name first, so that whoever sees the file sees all of it."""
+        """Write the pixels as PNG, under another name first, so that other processes see the file whole or not at all."""
         from PIL import Image
 
         image = Image.fromarray(self.image(media))
@@ -131,31 +143,36 @@ class MediaStore:
             ) from error
 
     def image(self, media: Media) -> "NDArray[np.uint8]":
-        """Return what is shown of the image as uint8 (H, W, 3) RGB, read-only; made once while in the cache."""
+        """Return the image as it is shown: uint8 (H, W, 3) RGB, read-only, decoded once while it stays in the cache.
+
+        Raises:
+            DataError: As for `locate`, or the file cannot be read.
+        """
         if media.crop is not None or media.drawn:
             from harness.imaging import prompt_overlays
 
             stored = replace(media, crop=None, drawn=())
             return self._once(media, lambda: prompt_overlays.apply_crop_and_overlays(self.image(stored), media))
         if media.slice is not None:
-            return self._once(media, lambda: self._slice(media))
+            return self._once(media, lambda: self._slice_of_volume(media))
         from harness.imaging.images import read_image
 
         return self._once(
             media, lambda: read_image(self.locate(media).read_bytes(), window=media.window, where=media.path)
         )
 
-    def _slice(self, media: Media) -> "NDArray[np.uint8]":
+    def _slice_of_volume(self, media: Media) -> "NDArray[np.uint8]":
         """Return one slice of a volume as uint8 (H, W, 3)."""
         import numpy as np
 
         assert media.slice is not None
         whole = replace(media, kind="volume", slice=None)
-        grey = self._once(whole, lambda: self._grey(whole), "grey")
+        # The whole volume is cached in 8 bits, because a request usually shows several of its slices.
+        grey = self._once(whole, lambda: self._grey_volume(whole), "grey")
         return np.repeat(grey[media.slice, :, :, np.newaxis], 3, axis=2)
 
-    def _grey(self, media: Media) -> "NDArray[np.uint8]":
-        """Return a volume as uint8 (D, H, W), windowed as its record says, else from percentile to percentile."""
+    def _grey_volume(self, media: Media) -> "NDArray[np.uint8]":
+        """Return a volume as uint8 (D, H, W), by the window of its record, else by SLICE_PERCENTILES."""
         import numpy as np
 
         voxels = self._read_volume(media)
@@ -164,7 +181,11 @@ class MediaStore:
         return np.stack([windowed(pixels, window) for pixels in voxels])
 
     def volume(self, media: Media) -> "NDArray[np.float32]":
-        """Return the volume as float32 (D, H, W), read-only; decoded once while it stays in the cache."""
+        """Return the volume as float32 (D, H, W), read-only, decoded once while it stays in the cache.
+
+        Raises:
+            DataError: As for `locate`, or the file cannot be read.
+        """
         return self._once(media, lambda: self._read_volume(media))
 
     def _read_volume(self, media: Media) -> "NDArray[np.float32]":
@@ -174,31 +195,28 @@ class MediaStore:
         return voxels.T.copy() if media.axes == "xyz" else voxels
 
     def _once(self, media: Media, decode: "Callable[[], NDArray[Any]]", what: str = "") -> "NDArray[Any]":
+        """Return the cached pixels, or decode and cache them; the pixels cached first are dropped first."""
         key = (media.sha256 or "", media.window, media.crop, media.drawn, media.axes, media.slice, what)
         if key not in self._decoded:
             pixels = decode()
             pixels.setflags(write=False)
-            self._make_room(pixels.nbytes)
-            self._decoded[key] = pixels
+            held = sum(kept.nbytes for kept in self._decoded.values())
+            while self._decoded and held + pixels.nbytes > CACHE_BYTES:
+                held -= self._decoded.pop(next(iter(self._decoded))).nbytes
+            self._decoded[key] = pixels  # even if larger than the cache, which then holds nothing else
         return self._decoded[key]
-
-    def _make_room(self, wanted: int) -> None:
-        """Drop what was decoded first until `wanted` bytes fit; what is larger than the cache stands in it alone."""
-        held = sum(pixels.nbytes for pixels in self._decoded.values())
-        while self._decoded and held + wanted > CACHE_BYTES:
-            held -= self._decoded.pop(next(iter(self._decoded))).nbytes
 
 
 @dataclass(frozen=True, slots=True)
 class LocalMedia:
-    """The handle an adapter holds: a media record and the store that can open it."""
+    """The handle that an adapter gets for an image or volume: its record, and the store that can open it."""
 
     record: Media
     store: MediaStore
 
     @property
     def path(self) -> str:
-        """A local file of what `image` or `volume` returns: the release's own, verified, or a PNG made of it."""
+        """A local file with the content of `image` or `volume`: the release's own, verified, or a PNG made from it."""
         return str(self.store.path_of(self.record))
 
     @property
@@ -207,20 +225,20 @@ class LocalMedia:
         return self.record.size
 
     def image(self) -> "NDArray[np.uint8]":
-        """Return uint8 (H, W, 3) RGB, read-only: cropped and painted where the record says so.
+        """Return the image as it is shown, cropped and painted: uint8 (H, W, 3) RGB, read-only.
 
         Raises:
-            DataError: The media is a volume, or the file cannot be read.
+            DataError: This is a volume, or the file cannot be read.
         """
         if self.record.kind != "image":
             raise DataError(f"{self.record.path}: is a volume, not an image; ask for .volume()")
         return self.store.image(self.record)
 
     def volume(self) -> "NDArray[np.float32]":
-        """Return float32 (D, H, W), read-only; spacing and affine stand in `record`.
+        """Return the volume as float32 (D, H, W), read-only; `record` holds its spacing and affine.
 
         Raises:
-            DataError: The media is an image, or the file cannot be read.
+            DataError: This is an image, or the file cannot be read.
         """
         if self.record.kind != "volume":
             raise DataError(f"{self.record.path}: is an image, not a volume; ask for .image()")
@@ -228,7 +246,7 @@ class LocalMedia:
 
 
 def with_handles(request: Request, store: MediaStore) -> Request:
-    """Return the request with every media record replaced by a handle of `store`, each file found and verified.
+    """Return the request with every media record replaced by a handle of `store`; each file is found and verified.
 
     Raises:
         DataError: A file is missing or its bytes changed.
@@ -238,12 +256,11 @@ def with_handles(request: Request, store: MediaStore) -> Request:
         return request
     for media in found:
         store.locate(media.record)
-    return replace(request, messages=tuple(_turn_with_handles(turn, store) for turn in request.messages))
-
-
-def _turn_with_handles(turn: Turn, store: MediaStore) -> Turn:
-    return replace(turn, parts=tuple(_part_with_handle(part, store) for part in turn.parts))
-
-
-def _part_with_handle(part: Part, store: MediaStore) -> Part:
-    return MediaPart(media=LocalMedia(part.media.record, store)) if isinstance(part, MediaPart) else part
+    turns = []
+    for turn in request.messages:
+        parts = (
+            MediaPart(media=LocalMedia(part.media.record, store)) if isinstance(part, MediaPart) else part
+            for part in turn.parts
+        )
+        turns.append(replace(turn, parts=tuple(parts)))
+    return replace(request, messages=tuple(turns))
