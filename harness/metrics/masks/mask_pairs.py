@@ -1,6 +1,7 @@
-"""What every metric of masks asks of a sample and a prediction: which masks count, their pixel counts, their spacing.
+"""What the metrics of masks share: which masks count, their pixel counts, and the spacing of the grid.
 
-No predicted mask is an empty prediction. All counts come from run lengths; nothing is decoded.
+A prediction without a mask is an empty prediction. All counts come from run lengths, without decoding a mask
+(docs/log.md compares the time with dense arrays).
 """
 
 from functools import lru_cache
@@ -13,17 +14,17 @@ from harness.records import Mask, Prediction, Sample
 SUITS = frozenset({"masks", "grounded_text"})
 DICE_STATS = ("twice_intersection", "area_sum")
 IOU_STATS = ("intersection", "union")
+# Our own protocols: nothing against nothing says nothing about a model, so it has no value.
 EMPTY_EITHER = EmptyCases(prediction=0.0, target=0.0, both="undefined")
-"""What our own protocols make of empty masks."""
 
 
 def targets(sample: Sample) -> tuple[Mask, ...]:
-    """Return the target masks; none where the sample names entities without a mask, or nothing."""
+    """Return the masks of the target's entities; an entity that is only named has none."""
     return tuple(entity.mask for entity in sample.target.entities if entity.mask is not None)
 
 
 def checked(sample: Sample, predicted: tuple[Mask, ...], target: tuple[Mask, ...]) -> tuple[Mask, ...]:
-    """Return `predicted`.
+    """Return `predicted` once its masks are known to have the size of the target.
 
     Raises:
         DataError: A predicted mask has another size than the target; the message names the sample.
@@ -34,7 +35,7 @@ def checked(sample: Sample, predicted: tuple[Mask, ...], target: tuple[Mask, ...
     return predicted
 
 
-# The rows of one sample ask for the same counts one after the other.
+# All rows score one sample before the next comes, and most of them need the same counts.
 @lru_cache(maxsize=16)
 def _overlap(predicted: tuple[Mask, ...], target: tuple[Mask, ...]) -> Overlap:
     if predicted and target:
@@ -64,12 +65,12 @@ def first_masks(sample: Sample, prediction: Prediction) -> Overlap:
 
 
 def area(target: tuple[Mask, ...]) -> int:
-    """Return how many pixels the union of the masks covers; 0 without any."""
+    """Return the number of pixels that the union of the masks covers; 0 if there is no mask."""
     return _overlap((), target).second
 
 
 def spacing_mm(sample: Sample, size: tuple[int, ...]) -> tuple[float, ...] | None:
-    """Return the pixel size per array axis of the image or volume that has this size; None where it is unknown."""
+    """Return the spacing of the image or volume of this size, in mm per array axis; None if it is unknown."""
     for media in sample.media:
         if tuple(media.size) == tuple(size) and media.spacing_mm is not None and len(media.spacing_mm) == len(size):
             return media.spacing_mm
@@ -77,20 +78,21 @@ def spacing_mm(sample: Sample, size: tuple[int, ...]) -> tuple[float, ...] | Non
 
 
 def dice_stats(overlap: Overlap) -> Stats:
-    """Return 2 |P and T| and |P| + |T|."""
+    """Return the stats of Dice: 2 |P and T| and |P| + |T|, in pixels."""
     return 2.0 * overlap.intersection, float(overlap.first + overlap.second)
 
 
 def iou_stats(overlap: Overlap) -> Stats:
-    """Return |P and T| and |P or T|."""
+    """Return the stats of IoU: |P and T| and |P or T|, in pixels."""
     return float(overlap.intersection), float(overlap.union)
 
 
 def miss_all(sample: Sample) -> Stats:
     """Return the stats of an answer that finds nothing; the target keeps its weight in pooled values."""
+    # At least 1: a failed prediction counts as 0 even if there is nothing to find.
     return 0.0, float(max(area(targets(sample)), 1))
 
 
 def ceiling_all(sample: Sample) -> float | None:
-    """Return 1; None where no target mask has a pixel."""
+    """Return 1, which a copy of the target reaches; None if no target mask has a pixel."""
     return 1.0 if area(targets(sample)) else None

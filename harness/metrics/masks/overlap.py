@@ -1,6 +1,6 @@
-"""Overlap of masks under our `standard` rules: Dice, IoU, cIoU, volume error, and whether nothing was rightly found.
+"""Overlap of masks: Dice, IoU, cIoU, volume error, and accuracy where there is nothing to find.
 
-The same under the rules of released code stands in `overlap_released`.
+The functions here follow our `standard` rules; those of released code are in `overlap_released`.
 """
 
 from dataclasses import replace
@@ -24,46 +24,47 @@ from harness.metrics.masks.mask_pairs import (
     targets,
 )
 from harness.metrics.masks.overlap_released import DICE_RELEASED, IOU_RELEASED
-from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
+from harness.metrics.metric import EmptyCases, Metric, Outcome, Stats
 from harness.metrics.ratios import ratio
 from harness.records import Prediction, Sample
 
 _MM3_PER_ML = 1000.0
 
 
-def _unless_both_empty(stats: Stats) -> Outcome:
-    return Outcome("ok", stats) if stats[1] else Outcome("undefined")
-
-
 def dice(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return the counts of 2 |P and T| / (|P| + |T|), in [0, 1].
+    """Return the counts of Dice, 2 |P and T| / (|P| + |T|), in [0, 1].
 
     P is the union of the predicted masks, T that of the target masks. Both empty: undefined. One empty: 0.
 
+    Raises:
+        DataError: A predicted mask has another size than the target.
+
     Source: Dice, Ecology 26 (1945) 297.
     """
-    return _unless_both_empty(dice_stats(all_masks(sample, prediction)))
+    stats = dice_stats(all_masks(sample, prediction))
+    return Outcome("ok", stats) if stats[1] else Outcome("undefined")
 
 
 def iou(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return the counts of |P and T| / |P or T|, in [0, 1]; P, T and the empty cases as for `dice`.
+    """Return the counts of IoU, |P and T| / |P or T|, in [0, 1]; P, T, the empty cases and errors as for `dice`.
 
-    As `ciou` the same counts are summed over all samples before they are divided, so large targets weigh more; a
+    For `ciou` the same counts are summed over all samples before they are divided, so large targets weigh more; a
     sample without a target weighs as much as what is predicted on it.
 
     Source: Jaccard, New Phytologist 11 (1912) 37; summed over all samples, Hu et al., arXiv:1603.06180.
     """
-    return _unless_both_empty(iou_stats(all_masks(sample, prediction)))
+    stats = iou_stats(all_masks(sample, prediction))
+    return Outcome("ok", stats) if stats[1] else Outcome("undefined")
 
 
 def no_target_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return 1 where there is nothing to find and no mask has a pixel, 0 where one has.
+    """Return whether no mask has a pixel, of a sample with nothing to find: 1 if none has, 0 if one has.
 
     Samples with something to find are undefined.
 
     Source: Liu et al., arXiv:2306.00968, N-acc.
     """
-    overlap = all_masks(sample, prediction)
+    overlap = all_masks(sample, prediction)  # first of all, as it refuses masks of another size
     if not _nothing_to_find(sample):
         return Outcome("undefined")
     return Outcome("ok", (float(overlap.first == 0), 1.0))
@@ -73,19 +74,11 @@ def _nothing_to_find(sample: Sample) -> bool:
     return sample.target.absent or (bool(targets(sample)) and not area(targets(sample)))
 
 
-def _no_target_worst(sample: Sample) -> Stats:
-    return 0.0, float(_nothing_to_find(sample))
-
-
-def _no_target_ceiling(sample: Sample) -> float | None:
-    return 1.0 if _nothing_to_find(sample) else None
-
-
 def volume_error(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return | |P| - |T| | / |T|, at least 0, and for volumes of known spacing (|P| - |T|) in ml.
+    """Return the relative error | |P| - |T| | / |T|, at least 0, and for volumes of known spacing |P| - |T| in ml.
 
-    P and T as for `dice`; of images it is the error of the area. An empty target: undefined. An empty prediction: 1,
-    which a prediction that is too large can exceed.
+    P, T and the errors are those of `dice`; of an image it is the error of the area. An empty target: undefined. An
+    empty prediction: 1, which a prediction that is too large can exceed.
 
     Source: relative volume difference, Heimann et al., IEEE Transactions on Medical Imaging 28 (2009) 1251.
     """
@@ -94,25 +87,17 @@ def volume_error(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _volume_stats(sample: Sample, predicted: int) -> Stats:
+    """Return both errors of a prediction of so many pixels, each with its weight; all 0 if the target is empty."""
     target = targets(sample)
-    difference = predicted - area(target)
+    wanted = area(target)
+    if not wanted:
+        return 0.0, 0.0, 0.0, 0.0
+    difference = predicted - wanted
     spacing = spacing_mm(sample, target[0].size)
     if spacing is None or len(spacing) != 3:
-        return abs(difference) / area(target), 1.0, 0.0, 0.0
-    return abs(difference) / area(target), 1.0, difference * prod(spacing) / _MM3_PER_ML, 1.0
-
-
-def _volume_combine(stats: Floats) -> Floats:
-    return np.concatenate([ratio(stats[..., :2]), ratio(stats[..., 2:])], axis=-1)
-
-
-def _volume_worst(sample: Sample) -> Stats:
-    """Return the stats of an empty prediction; undefined where the target is empty too."""
-    return _volume_stats(sample, 0) if area(targets(sample)) else (0.0, 0.0, 0.0, 0.0)
-
-
-def _volume_ceiling(sample: Sample) -> float | None:
-    return 0.0 if area(targets(sample)) else None
+        # The weight 0 keeps the sample out of the mean in ml; its relative error needs no spacing.
+        return abs(difference) / wanted, 1.0, 0.0, 0.0
+    return abs(difference) / wanted, 1.0, difference * prod(spacing) / _MM3_PER_ML, 1.0
 
 
 DICE = Family(
@@ -187,8 +172,8 @@ NO_TARGET_ACCURACY = Family(
             stats=("right", "samples"),
             score=no_target_accuracy,
             combine=ratio,
-            worst=_no_target_worst,
-            ceiling=_no_target_ceiling,
+            worst=lambda sample: (0.0, float(_nothing_to_find(sample))),
+            ceiling=lambda sample: 1.0 if _nothing_to_find(sample) else None,
             summary="Share of the samples with nothing to find for which no mask, or an empty one, was predicted.",
             formula="1 if no predicted mask has a pixel, of samples whose target has none.",
             empty=EmptyCases(prediction="undefined", target=0.0, both=1.0),
@@ -210,9 +195,9 @@ VOLUME_ERROR = Family(
             version=1,
             stats=("relative_error", "samples", "signed_ml", "samples_in_ml"),
             score=volume_error,
-            combine=_volume_combine,
-            worst=_volume_worst,
-            ceiling=_volume_ceiling,
+            combine=lambda stats: np.concatenate([ratio(stats[..., :2]), ratio(stats[..., 2:])], axis=-1),
+            worst=lambda sample: _volume_stats(sample, 0),  # of an empty prediction
+            ceiling=lambda sample: 0.0 if area(targets(sample)) else None,
             summary="Relative error of the volume or area, and its signed error in ml where the spacing is known.",
             formula="| |P| - |T| | / |T|; signed: (|P| - |T|) x volume of a voxel.",
             empty=EmptyCases(prediction=1.0, target="undefined", both="undefined"),

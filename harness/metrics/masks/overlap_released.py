@@ -1,7 +1,7 @@
 """Dice and IoU as released code computes them: MedPLIB, SAM-Med2D, M3D, SegVol, MONAI, surface-distance.
 
-The models' protocols compare the first predicted mask with the first target mask, as their code does; the libraries'
-compare all with all, as in the label map that they are given.
+The protocols of the models compare the first predicted mask with the first target mask, as their code does. Those of
+the libraries compare all masks with all masks, as in the label map that a library gets.
 """
 
 from collections.abc import Callable
@@ -35,10 +35,11 @@ def _unless_empty(stats: Stats, **detail: Any) -> Outcome:
 
 
 def _medplib(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return IoU's counts of the first masks; probabilities are cut at 0.1. The released code raises on two empties.
+    """Return the counts of IoU of the first masks, probabilities cut at 0.1; undefined if both masks are empty.
 
     Source: MedPLIB, model/eval/vqa_infer.py.
     """
+    # On two empty masks the released code raises AttributeError, so there is no value to reproduce.
     if not prediction.soft_masks:
         return _unless_empty(iou_stats(first_masks(sample, prediction)))
     predicted = soft_masks.cut(prediction.soft_masks[0], soft_masks.MEDPLIB_CUT)
@@ -47,26 +48,21 @@ def _medplib(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _single_precision_iou(stats: Floats) -> Floats:
-    """MedPLIB divides pixel counts in float32."""
+    """Return IoU as MedPLIB divides pixel counts, in float32; shape (..., 2) -> (..., 1) float64."""
     return ratio(stats.astype(np.float32)).astype(np.float64)
 
 
 def _dice_of_single_precision_iou(stats: Floats) -> Floats:
-    """MedPLIB derives Dice from the IoU, in Python floats."""
+    """Return Dice as MedPLIB derives it from that IoU, in Python floats; shape (..., 2) -> (..., 1) float64."""
     iou = _single_precision_iou(stats)
     return 2 * iou / (1 + iou)
 
 
-def _sam_med2d_dice(sample: Sample, prediction: Prediction) -> Outcome:
-    return Outcome("ok", dice_stats(first_masks(sample, prediction)))
-
-
-def _sam_med2d_iou(sample: Sample, prediction: Prediction) -> Outcome:
-    return Outcome("ok", iou_stats(first_masks(sample, prediction)))
-
-
 def _smoothed_ratio(stats: Floats) -> Floats:
-    """SAM-Med2D adds epsilon above and below, in float32, so that nothing against nothing is 1."""
+    """Return the ratio with 1e-7 added above and below in float32, as SAM-Med2D; (..., 2) -> (..., 1) float64.
+
+    Nothing against nothing is therefore 1.
+    """
     smoothed = stats.astype(np.float32) + np.float32(_EPSILON)
     return (smoothed[..., :1] / smoothed[..., 1:]).astype(np.float64)
 
@@ -74,6 +70,10 @@ def _smoothed_ratio(stats: Floats) -> Floats:
 def _m3d(sample: Sample, prediction: Prediction) -> Outcome:
     """Return the counts of soft Dice, 2 sum(p t) / (sum(p) + sum(t) + 1), in [0, 1); an empty target always gives 0.
 
+    If the model gave no probabilities they are taken as 0 and 1.
+
+    Raises:
+        DataError: The predicted mask has another size than the target.
     Source: M3D, Bench/eval/metrics.py.
     """
     if not prediction.soft_masks:
@@ -88,7 +88,9 @@ def _m3d(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _segvol(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return the counts of 2 |P and T| / (|P| + |T| + 1), in [0, 1); an empty target always gives 0.
+    """Return the counts of Dice with 1 added below, 2 |P and T| / (|P| + |T| + 1), in [0, 1).
+
+    An empty target always gives 0.
 
     Source: SegVol, inference_demo.py, where the prediction is cut at 0.5.
     """
@@ -96,11 +98,8 @@ def _segvol(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _plus_one(stats: Stats) -> Stats:
+    # M3D and SegVol smooth the denominator only; hence a perfect answer stays below 1 and a refusal is worth 0.
     return stats[0], stats[1] + 1.0
-
-
-def _worst_plus_one(sample: Sample) -> Stats:
-    return 0.0, area(targets(sample)[:1]) + 1.0
 
 
 def _ceiling_plus_one(sample: Sample) -> float | None:
@@ -109,7 +108,7 @@ def _ceiling_plus_one(sample: Sample) -> float | None:
 
 
 def _ignoring_empty(stats: Callable[[masks.Overlap], Stats]) -> Callable[[Sample, Prediction], Outcome]:
-    """Return a score that is undefined for an empty target, whatever is predicted.
+    """Return a `score` that is undefined if the target is empty, whatever is predicted.
 
     Source: MONAI, DiceMetric and MeanIoU with ignore_empty, their default.
     """
@@ -122,12 +121,12 @@ def _ignoring_empty(stats: Callable[[masks.Overlap], Stats]) -> Callable[[Sample
 
 
 def _miss_ignoring_empty(sample: Sample) -> Stats:
-    """Return the stats of an answer that finds nothing; undefined where there is nothing to find."""
+    """Return the stats of an answer that finds nothing; undefined if there is nothing to find."""
     return 0.0, float(area(targets(sample)))
 
 
 def _surface_distance(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return Dice's counts; both empty is NaN, hence undefined.
+    """Return the counts of Dice; the package gives NaN for two empty masks, hence undefined.
 
     Source: surface-distance, metrics.py, compute_dice_coefficient.
     """
@@ -135,16 +134,12 @@ def _surface_distance(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _miss_first(sample: Sample) -> Stats:
-    """As `miss_all`, for protocols that look at the first target mask only."""
+    """Return the same as `miss_all`, for protocols that read only the first target mask."""
     return 0.0, float(max(area(targets(sample)[:1]), 1))
 
 
 def _ceiling_first(sample: Sample) -> float | None:
     return 1.0 if area(targets(sample)[:1]) else None
-
-
-def _ceiling_smoothed(_sample: Sample) -> float | None:
-    return 1.0
 
 
 _MEDPLIB_EMPTY = replace(EMPTY_EITHER, note="Of two empty masks the released code raises.")
@@ -174,10 +169,10 @@ DICE_RELEASED: tuple[Protocol, ...] = (
     Protocol(
         "sam-med2d",
         version=1,
-        score=_sam_med2d_dice,
+        score=lambda sample, prediction: Outcome("ok", dice_stats(first_masks(sample, prediction))),
         combine=_smoothed_ratio,
         worst=_miss_first,
-        ceiling=_ceiling_smoothed,
+        ceiling=lambda _: 1.0,
         summary="Dice of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
         formula="(2 |P and T| + 1e-7) / (|P| + |T| + 1e-7), in float32.",
         empty=_SAM_MED2D_EMPTY,
@@ -189,7 +184,7 @@ DICE_RELEASED: tuple[Protocol, ...] = (
         stats=_PLUS_ONE_STATS,
         line="soft_masks",
         score=_m3d,
-        worst=_worst_plus_one,
+        worst=lambda sample: (0.0, area(targets(sample)[:1]) + 1.0),
         ceiling=_ceiling_plus_one,
         summary="Soft Dice of the first masks with 1 added below, as M3D's code does; a perfect answer stays under 1.",
         formula="2 sum(p t) / (sum(p) + sum(t) + 1), p the probabilities, 0 and 1 where only a mask is given.",
@@ -202,7 +197,7 @@ DICE_RELEASED: tuple[Protocol, ...] = (
         stats=_PLUS_ONE_STATS,
         line="soft_masks",
         score=_segvol,
-        worst=_worst_plus_one,
+        worst=lambda sample: (0.0, area(targets(sample)[:1]) + 1.0),
         ceiling=_ceiling_plus_one,
         summary="Dice of the first masks with 1 added below, as SegVol's code does; a perfect answer stays under 1.",
         formula="2 |P and T| / (|P| + |T| + 1), probabilities cut at 0.5.",
@@ -246,10 +241,10 @@ IOU_RELEASED: tuple[Protocol, ...] = (
     Protocol(
         "sam-med2d",
         version=1,
-        score=_sam_med2d_iou,
+        score=lambda sample, prediction: Outcome("ok", iou_stats(first_masks(sample, prediction))),
         combine=_smoothed_ratio,
         worst=_miss_first,
-        ceiling=_ceiling_smoothed,
+        ceiling=lambda _: 1.0,
         summary="IoU of the first masks with 1e-7 added above and below, as SAM-Med2D's code does; both empty is 1.",
         formula="(|P and T| + 1e-7) / (|P or T| + 1e-7), in float32.",
         empty=_SAM_MED2D_EMPTY,

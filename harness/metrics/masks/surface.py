@@ -1,8 +1,8 @@
 """How far apart the boundaries of two masks lie: NSD, the share within a tolerance, and HD95, in millimetres.
 
-The predicted masks together are compared with the target masks together. `standard` measures between the centres of
-boundary pixels; `surface-distance`, as DeepMind's package, between the elements of a contour or surface laid through
-the corners of the pixels, each weighted by its length or area.
+All predicted masks together are compared with all target masks together. `standard` measures between the centres of
+boundary pixels. `surface-distance` measures as DeepMind's package does, between the elements of a contour or surface
+laid through the corners of the pixels, each weighted by its length or area.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from harness.metrics.metric import EmptyCases, Metric, Outcome, Parameter, Stats
 from harness.metrics.ratios import ratio
 from harness.records import Mask, Prediction, Sample
 
-_PERCENT = 95.0
+_PERCENT = 95.0  # of HD95; the maximum would depend on a single stray pixel
 
 
-# NSD and HD95 of a sample ask for the same distances one after the other.
+# NSD and HD95 of a sample need the same distances, one after the other, and these are what takes the time.
 @lru_cache(maxsize=4)
 def _pixels(predicted: Mask | None, target: Mask | None, spacing: Spacing) -> tuple[Boundary, Boundary]:
     return boundary_pixels(*cropped(predicted, target), spacing)
@@ -35,7 +35,12 @@ def _elements(predicted: Mask | None, target: Mask | None, spacing: Spacing) -> 
 
 
 class _Setting(NamedTuple):
-    """Two masks, None where there is none, and the grid they lie on."""
+    """The union of the masks of each side, None if it is empty, and the grid they lie on.
+
+    Attributes:
+        size: Of the image or volume, per array axis; empty if it is unknown.
+        spacing: Pixel size per array axis, in mm if `known`, else 1 per axis.
+    """
 
     predicted: Mask | None
     target: Mask | None
@@ -49,7 +54,7 @@ class _Setting(NamedTuple):
 
     @property
     def diagonal(self) -> float:
-        """The longest distance in the image, in mm; 0 where there is no image."""
+        """The longest distance in the image, in the unit of `spacing`; 0 if its size is unknown."""
         return float(np.linalg.norm(np.multiply(self.size, self.spacing)))
 
 
@@ -57,6 +62,7 @@ def _setting(sample: Sample, predicted: tuple[Mask, ...]) -> _Setting:
     target = targets(sample)
     checked(sample, predicted, target)
     found = [masks.merge(side) if side else None for side in (predicted, target)]
+    # The size of the target comes first; without any mask it is that of the image.
     size = next((mask.size for mask in reversed(found) if mask is not None), None)
     if size is None:
         size = tuple(sample.media[0].size) if sample.media else ()
@@ -65,11 +71,8 @@ def _setting(sample: Sample, predicted: tuple[Mask, ...]) -> _Setting:
     return _Setting(first, second, size, spacing or (1.0,) * len(size), spacing is not None)
 
 
-def _percentile(side: Boundary) -> float:
-    return float(np.percentile(side.distances, _PERCENT))
-
-
 def _weighted_percentile(side: Boundary) -> float:
+    """Return the distance of the first element at which 95 % of the length or area is reached."""
     order = np.lexsort((side.weights, side.distances))
     shares = np.cumsum(side.weights[order]) / side.weights.sum()
     place = min(int(np.searchsorted(shares, _PERCENT / 100)), len(order) - 1)
@@ -77,12 +80,12 @@ def _weighted_percentile(side: Boundary) -> float:
 
 
 class Rule(NamedTuple):
-    """What tells the protocols apart.
+    """How a protocol measures.
 
     Attributes:
-        measure: Two masks, None for an empty one, and the spacing -> their boundaries.
-        percentile: The 95th percentile of the distances of one boundary.
-        rounding: Relative excess over the tolerance that is taken for rounding.
+        measure: (predicted, target, spacing) -> their boundaries; a mask is None if it is empty.
+        percentile: A boundary -> the 95th percentile of its distances.
+        rounding: Relative excess over the tolerance that passes for a rounding error.
     """
 
     measure: Callable[[Mask | None, Mask | None, Spacing], tuple[Boundary, Boundary]]
@@ -90,15 +93,18 @@ class Rule(NamedTuple):
     rounding: float
 
 
-PIXELS = Rule(_pixels, _percentile, 1e-9)  # a distance of exactly the tolerance counts, whatever its last bit says
-ELEMENTS = Rule(_elements, _weighted_percentile, 0.0)
+# A distance of exactly the tolerance counts, whatever its last bit says.
+PIXELS = Rule(_pixels, lambda side: float(np.percentile(side.distances, _PERCENT)), 1e-9)
+ELEMENTS = Rule(_elements, _weighted_percentile, 0.0)  # the package compares without a margin
 
 
 def nsd(sample: Sample, prediction: Prediction, tolerance_mm: float = 1.0, *, rule: Rule = PIXELS) -> Outcome:
-    """Return the counts of the share of both boundaries within `tolerance_mm` of each other, in [0, 1].
+    """Return the counts of NSD, the share of both boundaries within `tolerance_mm` of each other, in [0, 1].
 
     Both empty: undefined. One empty: 0. Without spacing a pixel counts as 1 mm, and the detail says so.
 
+    Raises:
+        DataError: A predicted mask has another size than the target.
     Source: Nikolov et al., arXiv:1809.04430; the measures as in `boundary_pixels` and `surface_elements`.
     """
     found = _setting(sample, prediction.masks)
@@ -119,11 +125,14 @@ def _nsd_worst(sample: Sample, rule: Rule) -> Stats:
 
 
 def hd95(sample: Sample, prediction: Prediction, *, rule: Rule = PIXELS) -> Outcome:
-    """Return the larger of the two 95th percentiles of the distances from one boundary to the other, in mm.
+    """Return HD95, the larger of the two 95th percentiles of the distances from one boundary to the other, in mm.
 
     Both empty: undefined. One empty: the diagonal of the image, which no distance exceeds. `standard` interpolates
-    between pixels; `surface-distance` takes the first element at which 95 % of the length or area is reached.
+    between pixels; `surface-distance` takes the first element at which 95 % of the length or area is reached. Without
+    spacing a pixel counts as 1 mm, and the detail says so.
 
+    Raises:
+        DataError: A predicted mask has another size than the target.
     Source: Huttenlocher et al., IEEE PAMI 15 (1993) 850, with a percentile in place of the maximum.
     """
     found = _setting(sample, prediction.masks)
@@ -136,13 +145,9 @@ def hd95(sample: Sample, prediction: Prediction, *, rule: Rule = PIXELS) -> Outc
 
 
 def _hd95_worst(sample: Sample) -> Stats:
-    """Return the diagonal of the image; undefined where its size is unknown."""
+    """Return the stats of the diagonal of the image; undefined if its size is unknown."""
     diagonal = _setting(sample, ()).diagonal
     return (diagonal, 1.0) if diagonal else (0.0, 0.0)
-
-
-def _hd95_ceiling(sample: Sample) -> float | None:
-    return None if ceiling_all(sample) is None else 0.0
 
 
 NSD = Family(
@@ -193,7 +198,7 @@ HD95 = Family(
     suits=SUITS,
     combine=ratio,
     worst=_hd95_worst,
-    ceiling=_hd95_ceiling,
+    ceiling=lambda sample: None if ceiling_all(sample) is None else 0.0,
     higher_is_better=False,
     unit="mm",
     range=(0.0, None),

@@ -1,6 +1,7 @@
-"""The boundaries of two masks and how far each of their elements lies from the other.
+"""The boundaries of two masks, and how far each element of a boundary lies from the other boundary.
 
-Two kinds of elements: boundary pixels, and pieces of a contour or surface laid through the corners where pixels meet.
+There are two kinds of elements: boundary pixels, and pieces of a contour or surface laid through the corners where
+pixels meet.
 """
 
 from functools import cache, lru_cache
@@ -24,8 +25,8 @@ class Boundary(NamedTuple):
     """The boundary elements of one mask.
 
     Attributes:
-        distances: Of each element to the nearest of the other mask, in mm; infinite where the other is empty.
-        weights: 1 for a boundary pixel; length in mm or area in square mm of a contour or surface element.
+        distances: Of each element to the nearest of the other mask, in mm, (N,) float64; infinite if there is none.
+        weights: 1 for a boundary pixel; length in mm or area in square mm of another element; (N,) float64.
     """
 
     distances: Floats
@@ -33,46 +34,43 @@ class Boundary(NamedTuple):
 
 
 def boundary_pixels(prediction: Bools, target: Bools, spacing: Spacing) -> tuple[Boundary, Boundary]:
-    """Return the boundary pixels of both masks, prediction first, with the distances between their centres.
+    """Return the boundary pixels of both masks, prediction first, with the distances between their centres in mm.
 
-    A boundary pixel belongs to the mask and shares an edge (in 3-D a face) with one that does not; outside of the array
-    there is no mask.
+    A boundary pixel belongs to the mask and shares an edge (in 3-D a face) with a pixel that does not. Pixels outside
+    of the array belong to no mask.
 
     Args:
-        prediction: (H, W) or (D, H, W).
-        target: Same shape.
-        spacing: Pixel size per array axis.
+        prediction: Boolean (H, W) or (D, H, W).
+        target: Boolean, same shape.
+        spacing: Pixel size in mm per array axis.
     Source: MONAI's surface Dice and Hausdorff distance; Maier-Hein et al., arXiv:2206.01653, boundary metrics.
     """
     from scipy import ndimage
 
-    edges = [mask & ~ndimage.binary_erosion(mask) for mask in (prediction, target)]
-    distances = _distances(edges[0], edges[1], spacing)
+    first, second = (mask & ~ndimage.binary_erosion(mask) for mask in (prediction, target))
+    distances = _to_nearest(first, second, spacing), _to_nearest(second, first, spacing)
     return Boundary(distances[0], np.ones(len(distances[0]))), Boundary(distances[1], np.ones(len(distances[1])))
 
 
 def surface_elements(prediction: Bools, target: Bools, spacing: Spacing) -> tuple[Boundary, Boundary]:
-    """Return the contour or surface elements of both masks, prediction first, with the distances between them.
+    """Return the contour or surface elements of both masks, prediction first, with the distances between them in mm.
 
     An element sits where pixels meet: at a corner of which some of the 4 (in 3-D 8) pixels around belong to the mask
     and some do not. Its weight is the length (area) of the surface that marching squares (cubes) lays through these.
-    Args as for `boundary_pixels`.
+    The arguments are those of `boundary_pixels`.
 
     Source: Nikolov et al., arXiv:1809.04430, and its package surface-distance.
     """
     weights = element_weights(spacing)
     codes = [_corner_codes(mask) for mask in (prediction, target)]
-    edges = [(code > 0) & (code < len(weights) - 1) for code in codes]
-    distances = _distances(edges[0], edges[1], spacing)
-    return Boundary(distances[0], weights[codes[0][edges[0]]]), Boundary(distances[1], weights[codes[1][edges[1]]])
-
-
-def _distances(first: Bools, second: Bools, spacing: Spacing) -> tuple[Floats, Floats]:
-    """Return for each element of either side its distance to the nearest of the other."""
-    return _to_nearest(first, second, spacing), _to_nearest(second, first, spacing)
+    # Code 0 lies outside of the mask and the last code inside; neither is on its surface.
+    first, second = ((code > 0) & (code < len(weights) - 1) for code in codes)
+    distances = _to_nearest(first, second, spacing), _to_nearest(second, first, spacing)
+    return Boundary(distances[0], weights[codes[0][first]]), Boundary(distances[1], weights[codes[1][second]])
 
 
 def _to_nearest(elements: Bools, others: Bools, spacing: Spacing) -> Floats:
+    """Return the distance of each element to the nearest of the others, infinite if there are none."""
     from scipy import ndimage
 
     if not elements.any():
@@ -95,7 +93,13 @@ def _corner_codes(mask: Bools) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=64)
 def element_weights(spacing: Spacing) -> Floats:
-    """Return the length in mm (2-D) or area in square mm (3-D) of the element of each code of `_corner_codes`."""
+    """Return the length in mm (2-D) or area in square mm (3-D) of the element of each code of `_corner_codes`.
+
+    Args:
+        spacing: Pixel size in mm per array axis, 2 or 3 of them.
+    Returns:
+        (16,) or (256,) float64; codes without a surface have 0.
+    """
     if len(spacing) == 2:
         return np.array([_contour_length(code, spacing) for code in range(16)])
     depth, height, width = spacing
@@ -110,6 +114,7 @@ def _contour_length(code: int, spacing: Spacing) -> float:
     diagonal = 0.5 * float(np.linalg.norm(spacing))
     if len(inside) != 2:
         return diagonal
+    # Two diagonal pixels are cut off one by one; two neighbours are parted by a straight line along their axis.
     rows, columns = np.ptp(np.array(inside), axis=0)
     return 2 * diagonal if rows and columns else spacing[1] if columns else spacing[0]
 
@@ -118,7 +123,8 @@ def _contour_length(code: int, spacing: Spacing) -> float:
 def _surface_normals() -> tuple[Floats, ...]:
     """Return for each code of 8 corners the normals of its triangles, as long as their area, in a cube of side 1.
 
-    The triangles are those of Lorensen's marching cubes. The package gives a cube and its complement the same surface.
+    The triangles are those of Lorensen's marching cubes. As in the surface-distance package, a cube and its complement
+    have the same surface.
     """
     from skimage.measure import marching_cubes
 
@@ -137,9 +143,13 @@ def _surface_normals() -> tuple[Floats, ...]:
 
 
 def cropped(predicted: Mask | None, target: Mask | None) -> tuple[Bools, Bools]:
-    """Return both masks inside the box around them; None is an empty mask, and one of the two has a pixel.
+    """Return both masks inside the box around them, boolean (h, w) or (d, h, w) of one shape.
 
-    All boundaries lie in that box, so distances between them are those of the whole image.
+    All boundaries lie in that box, so the distances between them are those of the whole image.
+
+    Args:
+        predicted: None if it is empty.
+        target: None if it is empty; at least one of the two has a pixel.
     """
     boxes = [box for mask in (predicted, target) if mask is not None and (box := masks.bounding_box(mask)) is not None]
     corners = np.array([box.corners for box in boxes])
