@@ -113,4 +113,4 @@ def _command_line(pid: int) -> str:
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
     """Return the processes that hold a model for this driver."""
-    return sorted(pid for pid, line in children_of(process.pid).items() if line.startswith("ray::_Node"))
+    return sorted(pid for pid, line in children_of(process.pid).items() if line.startswith("ray::Node"))

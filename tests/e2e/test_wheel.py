@@ -57,6 +57,7 @@ def _install(wheel: Path, repository: Path, place: Path) -> Path:
     return binaries
 
 
+@pytest.mark.slow  # installs the core from a registry: 48 s on idle cores
 def test_a_bare_environment_lists_tasks_and_scores_predictions(wheel: Path, repository: Path, tmp_path: Path) -> None:
     binaries = _install(wheel, repository, tmp_path / "environment")
     empty = tmp_path / "elsewhere"
