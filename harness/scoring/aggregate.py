@@ -1,8 +1,8 @@
-"""Scores -> Results: micro, macro and pooled means with intervals and counts, one row per number of `results.json`."""
+"""Scores -> results: micro, macro and pooled means with intervals and counts, one row per number of `results.json`."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -34,16 +34,16 @@ def aggregate(
 ) -> list[Result]:
     """Return every row of one metric and protocol; the order of `scores` changes nothing, to the byte.
 
-    For each named value: the row of the whole task, the macro row and the pooled row where asked, then one row per
-    stratum, sorted by key and value. The rows are means over samples (`micro`), those of a metric of a whole corpus
-    `pooled`. `undefined`, `unjudged` and `scorer_error` are out of the mean, the first is counted. A value that is None
-    in an `ok` score is undefined for its name only. `failed` counts samples in the mean whose prediction failed or
-    could not be read, `unparsed` the latter. With repeats, each repeat is one row of the mean and `n` counts them; they
-    share their sample's cluster, so the interval holds.
+    Each named value has the row of the whole task, the macro row and the pooled row if asked for, then one row per
+    stratum, sorted by key and value. The rows are means over samples (`micro`); those of a metric of a whole corpus are
+    `pooled`. Scores that are `undefined`, `unjudged` or `scorer_error` are out of the mean, and the first are counted.
+    A value that is None in an `ok` score is undefined for its name only. `failed` counts samples in the mean whose
+    prediction failed or could not be read, `unparsed` only the latter. With repeats, each repeat is one row of the mean
+    and `n` counts them; they share their sample's cluster, so the interval holds.
 
     Args:
         task_name: Seeds the draws, so all metrics of a task share them.
-        metric: The table row all `scores` come from.
+        metric: The metric that all `scores` come from.
         scores: Read once and not kept.
         strata: Keys with a row per value; a sample without the key has the value `none`.
         macro_over: Key of the macro mean; None: no macro row.
@@ -53,8 +53,14 @@ def aggregate(
     table = read_columns(metric, scores, keys, with_stats=pooled or metric.corpus)
     mean = _pooled if metric.corpus else _micro
     whole = mean(task_name, metric, table, np.arange(len(table.cluster)), None)
-    parts = {key: _by_stratum(mean, task_name, metric, table, key) for key in keys}
+    parts: dict[str, list[list[Result]]] = {}
     for key in keys:
+        names, index = table.strata[key]
+        members = rows_by_stratum(index, len(names))
+        # Each stratum has a seed of its own and draws among its own clusters.
+        parts[key] = [
+            mean(task_name, metric, table, rows, (key, name)) for name, rows in zip(names, members, strict=True)
+        ]
         _assert_counts_add_up(whole, parts[key])
     rows = [whole]
     if macro_over:
@@ -66,7 +72,7 @@ def aggregate(
 
 
 def to_json(result: Result) -> dict[str, Json]:
-    """Return the row as `results.json` holds it; `note` only where there is one."""
+    """Return the row as `results.json` holds it; `note` only if there is one."""
     numbers = [number for number in (result.value, *(result.ci or ())) if number is not None]
     assert all(math.isfinite(number) for number in numbers), f"{result.metric}: results.json holds finite numbers only"
     row: dict[str, Json] = {
@@ -95,35 +101,32 @@ def _micro(
     """Return the mean over the samples of `rows`, one Result per named value."""
     values, names = table.values[rows], range(len(metric.values))
     sums = _cluster_sums(table.cluster[rows], _with_counts(values))
-    estimators = [_mean_estimator(name, len(metric.values)) for name in names]
+    estimators = [_mean_estimator(name, len(names)) for name in names]
     found = intervals(sums, estimators, seed=bootstrap_seed(task_name, stratum))
     results = []
     for name in names:
-        value = _mean(values[:, name])
+        counted = ~np.isnan(values[:, name])
+        defined = values[counted, name]
+        # fsum rounds once, at the end, so the mean does not depend on the order of the samples.
+        value = math.fsum(defined.tolist()) / len(defined) if len(defined) else None
         results.append(
             _result(
                 metric,
                 name,
                 "micro",
+                table,
+                rows,
                 value=value,
-                interval=_supported(found[name], sums[:, len(metric.values) + name]),
+                interval=found[name],
+                support=sums[:, len(names) + name],
                 stratum=stratum,
                 clusters=len(sums),
-                counts=_counts(table, rows, ~np.isnan(values[:, name]), table.undefined[rows, name]),
+                counted=counted,
+                undefined=table.undefined[rows, name],
                 note=_NO_VALUE if value is None else None,
             )
         )
     return results
-
-
-Mean = Callable[[str, Metric, ScoreTable, Ints, tuple[str, str] | None], list[Result]]
-
-
-def _by_stratum(mean: Mean, task_name: str, metric: Metric, table: ScoreTable, key: str) -> list[list[Result]]:
-    """Return the rows of each value of a stratum key, by value; a stratum draws among its own clusters."""
-    names, index = table.strata[key]
-    parts = rows_by_stratum(index, len(names))
-    return [mean(task_name, metric, table, rows, (key, name)) for name, rows in zip(names, parts, strict=True)]
 
 
 def _macro(
@@ -134,65 +137,70 @@ def _macro(
     whole: Sequence[Result],
     parts: Sequence[Sequence[Result]],
 ) -> list[Result]:
-    """Return the unweighted mean over the strata of `key`, one Result per named value."""
+    """Return the unweighted mean over the strata of `key`, one Result per named value, with the counts of `whole`."""
     results = []
     for name, total in enumerate(whole):
         means = [part[name].value for part in parts]
+        missing = [f"'{stratum}'" for stratum, mean in zip(table.strata[key][0], means, strict=True) if mean is None]
         defined = [mean for mean in means if mean is not None]
-        complete = bool(means) and len(defined) == len(means)
-        value = math.fsum(defined) / len(means) if complete else None
-        interval, note = NO_INTERVAL, _missing_strata(key, table.strata[key][0], means)
-        if value is not None:
+        value, interval = None, NO_INTERVAL
+        note: str | None = f"no defined value in {key} {', '.join(missing)}" if missing else _NO_VALUE
+        if defined and not missing:
+            value = math.fsum(defined) / len(defined)
             interval, note = _macro_interval(task_name, metric, table, key, name)
-        counts = _Counts(n=total.n, undefined=total.undefined, failed=total.failed, unparsed=total.unparsed)
         results.append(
-            _result(
-                metric,
-                name,
-                "macro",
+            replace(
+                total,
+                mean="macro",
                 value=value,
-                interval=interval,
-                stratum=None,
-                clusters=total.clusters,
-                counts=counts,
-                note=note,
+                ci=interval.bounds,
+                ci_method=interval.method,
+                note=metric.caveat if note is None else note,
             )
         )
     return results
 
 
-def _missing_strata(key: str, names: Sequence[str], means: Sequence[float | None]) -> str | None:
-    missing = [f"'{name}'" for name, mean in zip(names, means, strict=True) if mean is None]
-    return f"no defined value in {key} {', '.join(missing)}" if missing else _NO_VALUE
-
-
 def _macro_interval(
     task_name: str, metric: Metric, table: ScoreTable, key: str, name: int
 ) -> tuple[Interval, str | None]:
-    """Draw inside each stratum when no cluster spans strata, else over the whole task."""
+    """Return the interval of a macro mean and, if there is none for a reason of its own, the reason.
+
+    Clusters are drawn inside each stratum if none spans strata, else over the whole task.
+    """
     names, index = table.strata[key]
     strata = clusters_by_stratum(table, key)
     if not strata.spans and len(names) > 1 and strata.sizes.min() < 2:
         return NO_INTERVAL, f"no interval: {key} '{names[int(strata.sizes.argmin())]}' has one cluster"
     groups = None if strata.spans else [int(size) for size in strata.sizes]
+    seed, has_value = bootstrap_seed(task_name), table.scored
     if metric.pool is not None:
-        estimator = _macro_of_pools(metric, table, rows_by_stratum(index, len(names)), name)
-        found = weight_intervals(strata.place, estimator, seed=bootstrap_seed(task_name), groups=groups)
-        return _supported(found[0], np.bincount(strata.place, table.scored)), None
-    columns = table.stats if metric.corpus else _with_counts(table.values[:, [name]])
-    width, clusters = columns.shape[1], int(strata.place.max()) + 1
-    sums = np.zeros((clusters, len(names) * width))
-    for offset, column in enumerate(columns.T):
-        flat = np.bincount(strata.place * len(names) + index, column, minlength=clusters * len(names))
-        sums[:, offset::width] = flat.reshape(clusters, len(names))
-    of_sums = _combine_estimator(metric.combine, name) if metric.corpus else _mean_estimator(0, 1)
-    found = intervals(sums, [_macro_estimator(of_sums, len(names))], seed=bootstrap_seed(task_name), groups=groups)
-    counted = np.bincount(strata.place, table.scored if metric.corpus else columns[:, 1], minlength=clusters)
-    return _supported(found[0], counted), None
+        pools = _macro_of_pools(metric, table, rows_by_stratum(index, len(names)), name)
+        found = weight_intervals(strata.place, pools, seed=seed, groups=groups)
+    else:
+        columns = table.stats if metric.corpus else _with_counts(table.values[:, [name]])
+        width, clusters = columns.shape[1], int(strata.place.max()) + 1
+        # The sums of a cluster in each stratum stand side by side, so that one row can be drawn as a whole.
+        sums = np.zeros((clusters, len(names) * width))
+        for offset, column in enumerate(columns.T):
+            flat = np.bincount(strata.place * len(names) + index, column, minlength=clusters * len(names))
+            sums[:, offset::width] = flat.reshape(clusters, len(names))
+        of_sums = _combine_estimator(metric.combine, name) if metric.corpus else _mean_estimator(0, 1)
+        found = intervals(sums, [_macro_estimator(of_sums, len(names))], seed=seed, groups=groups)
+        has_value = has_value if metric.corpus else ~np.isnan(table.values[:, name])
+    support = np.count_nonzero(np.bincount(strata.place, has_value))
+    return (found[0] if support >= FEWEST_CLUSTERS else NO_INTERVAL), None
 
 
 def _macro_of_pools(metric: Metric, table: ScoreTable, parts: Sequence[Ints], name: int) -> Callable[[Floats], Floats]:
-    """Return (weights of all rows -> the mean over the parts of one pooled value, as the one number of an axis)."""
+    """Return an estimator: weights (..., rows) -> (..., 1), the mean over the parts of one pooled value.
+
+    Args:
+        metric: A metric with a pool.
+        table: Its scores.
+        parts: The rows of each stratum, int64 each.
+        name: Which of the metric's values.
+    """
     pools = [(rows, _pool_of(metric, table, rows)) for rows in parts]
 
     def estimate(weights: Floats) -> Floats:
@@ -203,7 +211,7 @@ def _macro_of_pools(metric: Metric, table: ScoreTable, parts: Sequence[Ints], na
 
 
 def _pool_of(metric: Metric, table: ScoreTable, rows: Ints) -> Callable[[Floats], Floats]:
-    """Return (weights of `rows` -> pooled values of those that are in the mean)."""
+    """Return an estimator: weights (..., rows) of `rows` -> (..., names), pooled over those that are in the mean."""
     assert metric.pool is not None
     pool, scored = metric.pool, table.scored[rows]
     stats = [table.lists[row] for row in rows[scored]]
@@ -235,48 +243,56 @@ def _pooled(
                 metric,
                 name,
                 "pooled",
+                table,
+                rows,
                 value=float(value) if defined else None,
-                interval=_supported(found[name], counted),
+                interval=found[name],
+                support=counted,
                 stratum=stratum,
                 clusters=len(present),
-                counts=_counts(table, rows, scored, table.undefined[rows].all(axis=1) & ~scored),
+                counted=scored,
+                undefined=table.undefined[rows].all(axis=1) & ~scored,
                 note=None if defined else "the summed stats define no value",
             )
         )
     return results
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Counts:
-    n: int
-    undefined: int
-    failed: int
-    unparsed: int
-
-
-def _counts(table: ScoreTable, rows: Ints, counted: Flags, undefined: Flags) -> _Counts:
-    """Count `rows`: those `counted` are in the mean, and `failed` and `unparsed` are counted among them."""
-    return _Counts(
-        n=int(counted.sum()),
-        undefined=int(undefined.sum()),
-        failed=int((table.failed[rows] & counted).sum()),
-        unparsed=int((table.unparsed[rows] & counted).sum()),
-    )
-
-
 def _result(
     metric: Metric,
     name: int,
-    mean: Literal["micro", "macro", "pooled"],
+    mean: Literal["micro", "pooled"],
+    table: ScoreTable,
+    rows: Ints,
     *,
     value: float | None,
     interval: Interval,
+    support: Floats | Ints,
     stratum: tuple[str, str] | None,
     clusters: int,
-    counts: _Counts,
+    counted: Flags,
+    undefined: Flags,
     note: str | None,
 ) -> Result:
-    shown = NO_INTERVAL if value is None else interval
+    """Return the Result of `rows`: those `counted` are in the mean, and `failed` and `unparsed` count among them.
+
+    Args:
+        metric: The metric.
+        name: Which of its values.
+        mean: Which mean `value` is.
+        table: The scores.
+        rows: int64, rows of the table.
+        value: The mean; None if it is undefined.
+        interval: Of the value.
+        support: (clusters,), how many rows of each cluster have a value.
+        stratum: Key and value; None for the whole task.
+        clusters: How many clusters have a row.
+        counted: bool, one per row of `rows`.
+        undefined: bool, one per row of `rows`.
+        note: In place of the metric's caveat.
+    """
+    # Clusters without a value add no evidence, however many there are.
+    shown = interval if value is not None and np.count_nonzero(support) >= FEWEST_CLUSTERS else NO_INTERVAL
     return Result(
         metric=metric.name,
         name=metric.values[name],
@@ -288,47 +304,42 @@ def _result(
         value=value,
         ci=shown.bounds,
         ci_method=shown.method,
-        n=counts.n,
+        n=int(counted.sum()),
         clusters=clusters,
-        undefined=counts.undefined,
-        failed=counts.failed,
-        unparsed=counts.unparsed,
+        undefined=int(undefined.sum()),
+        failed=int((table.failed[rows] & counted).sum()),
+        unparsed=int((table.unparsed[rows] & counted).sum()),
         note=metric.caveat if note is None else note,
     )
 
 
-def _mean(values: Floats) -> float | None:
-    """Return the mean of what is defined, exactly rounded and so free of order; None where nothing is."""
-    defined = values[~np.isnan(values)]
-    return math.fsum(defined.tolist()) / len(defined) if len(defined) else None
-
-
 def _with_counts(values: Floats) -> Floats:
-    """Return (rows, 2 x names): the values with 0 for undefined, then 1 where they are defined."""
+    """Return float64 (rows, 2 x names) of (rows, names): the values with 0 for undefined, then 1 for defined ones."""
     defined = ~np.isnan(values)
     return np.hstack([np.where(defined, values, 0.0), defined])
 
 
 def _cluster_sums(cluster: Ints, columns: Floats) -> Floats:
-    """Return the column sums of each cluster that occurs, by ascending cluster."""
+    """Return float64 (clusters, columns): the column sums of each cluster that occurs, by ascending cluster.
+
+    Args:
+        cluster: int64 (rows,).
+        columns: float64 (rows, columns).
+    """
     present, row_of = np.unique(cluster, return_inverse=True)
     summed = [np.bincount(row_of, column, minlength=len(present)) for column in columns.T]
     return np.stack(summed, axis=1) if len(present) else np.zeros((0, columns.shape[1]))
 
 
-def _supported(interval: Interval, counts: Floats | Ints) -> Interval:
-    """Return `interval`, or none where fewer than 5 clusters have a value: empty ones add no evidence."""
-    return interval if np.count_nonzero(counts) >= FEWEST_CLUSTERS else NO_INTERVAL
-
-
-def _ratio(parts: Floats, wholes: Floats) -> Floats:
-    """Return parts / wholes, NaN where the whole is 0."""
-    ratio: Floats = np.divide(parts, wholes, out=np.full(np.shape(parts), np.nan), where=wholes > 0)
-    return ratio
-
-
 def _mean_estimator(name: int, names: int) -> Estimator:
-    return lambda sums: _ratio(sums[..., name], sums[..., names + name])
+    """Return an estimator of a mean from sums of values and, `names` columns later, sums of counts; NaN without any."""
+
+    def estimate(sums: Floats) -> Floats:
+        parts, wholes = sums[..., name], sums[..., names + name]
+        mean: Floats = np.divide(parts, wholes, out=np.full(np.shape(parts), np.nan), where=wholes > 0)
+        return mean
+
+    return estimate
 
 
 def _macro_estimator(of_sums: Estimator, strata: int) -> Estimator:

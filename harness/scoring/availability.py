@@ -1,4 +1,4 @@
-"""Which of a task's metrics can be computed on this machine, and which stands in for one that cannot."""
+"""The metrics of a task that can be computed on this machine, and stand-ins for those that cannot."""
 
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ class UsableMetric:
 
     Attributes:
         metric: The row of the table, or the task's own.
-        use: As a task names it; None for one that looked at the corpus and can only be scored where it did.
+        use: As a task names it; None for a metric with statistics of the corpus, which only this process has.
     """
 
     metric: Metric
@@ -35,8 +35,8 @@ class UsableMetrics:
     """The metrics of a task that are computed, in the task's order.
 
     Attributes:
-        rows: A protocol that stands in for another bears its own name.
-        missing: What is missing for the others.
+        rows: The metrics; a protocol that stands in for another bears its own name.
+        missing: What the others need.
     """
 
     rows: list[UsableMetric] = field(default_factory=list)
@@ -48,7 +48,7 @@ class UsableMetrics:
         return [row.metric for row in self.rows]
 
     def add(self, metric: Metric, use: MetricUse) -> None:
-        """Add a row, unless it stands there already in its own right or for another protocol."""
+        """Add a row, unless it is there already in its own right or in place of another protocol."""
         if all((metric.name, metric.protocol) != (other.name, other.protocol) for other in self.metrics):
             self.rows.append(UsableMetric(metric, use))
 

@@ -1,25 +1,23 @@
-"""What the worst and the perfect answer of a task reach under a metric: the floor and the ceiling beside its number."""
+"""The floor and the ceiling of a metric on a task: the means that the worst and the perfect answers reach."""
 
 import hashlib
 import heapq
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import fsum
 
 from harness.metrics.metric import Metric
 from harness.records import Sample
 
-MOST = 1000
-"""Samples that floor and ceiling are means of; a ceiling can cost as much as a score."""
+MOST = 1000  # samples in the means of floor and ceiling; a ceiling can cost as much as a score
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Means over samples of the row's first value.
+    """Means over samples of the metric's first value.
 
     Attributes:
-        floor: Of the worst answers; None where even those are undefined.
-        ceiling: Of perfect answers; it is below 1 where a protocol never gives 1.
+        floor: Mean of the worst answers; None if even those are undefined.
+        ceiling: Mean of perfect answers; below 1 if the protocol never gives 1.
     """
 
     floor: float | None
@@ -28,15 +26,16 @@ class Bounds:
 
 @dataclass(slots=True)
 class BoundsSample:
-    """At most MOST different samples of a task, those with the smallest sha256 of their id: the same in any order."""
+    """At most MOST different samples of a task: those with the smallest sha256 of their id, the same in any order."""
 
     _kept: list[tuple[int, str]] = field(default_factory=list)
     _samples: dict[str, Sample] = field(default_factory=dict)
 
     def add(self, sample: Sample) -> None:
-        """Take one sample; one that is there already changes nothing."""
+        """Take one sample; a repetition of one that is there already changes nothing."""
         if sample.id in self._samples:
             return
+        # Negated, so that the heap's first is the largest hash: the next to give way.
         place = (-int.from_bytes(hashlib.sha256(sample.id.encode()).digest()), sample.id)
         if len(self._kept) < MOST:
             heapq.heappush(self._kept, place)
@@ -48,11 +47,8 @@ class BoundsSample:
     def bounds(self, metric: Metric) -> Bounds:
         """Return the floor and the ceiling of `metric` over the samples."""
         samples = [self._samples[name] for _, name in sorted(self._kept)]
-        return Bounds(
-            _mean(metric.floor(sample) for sample in samples), _mean(metric.ceiling(sample) for sample in samples)
-        )
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return fsum(found) / len(found) if found else None
+        means = []
+        for bound in (metric.floor, metric.ceiling):
+            values = [value for value in map(bound, samples) if value is not None]
+            means.append(fsum(values) / len(values) if values else None)
+        return Bounds(*means)

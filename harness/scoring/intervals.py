@@ -1,6 +1,6 @@
 """Intervals for means over clustered samples: cluster bootstrap for small tasks, delta method for large ones.
 
-A cluster (patient, study or image) is what is resampled. Everything works on per-cluster sums, (clusters, k), and on
+Clusters (patients, studies or images) are resampled. Everything works on per-cluster sums, (clusters, k), and on
 estimators that turn summed columns, (..., k), into numbers, (...); so micro, macro and pooled means share one code.
 """
 
@@ -17,14 +17,13 @@ from scipy.special import ndtr, ndtri
 from harness.errors import DataError
 
 Floats = NDArray[np.float64]
-Estimator = Callable[[Floats], Floats]
-"""Summed columns, shape (..., k), -> estimates, shape (...); NaN where the estimate is undefined."""
+Estimator = Callable[[Floats], Floats]  # summed columns, (..., k), -> estimates, (...); NaN if undefined
 
 DRAWS = 2000
 LEVEL = 0.95
-FEWEST_CLUSTERS = 5
-MOST_CLUSTERS_BCA = 2_000
-MOST_CLUSTERS_PERCENTILE = 20_000
+FEWEST_CLUSTERS = 5  # fewer say nothing about their spread
+MOST_CLUSTERS_BCA = 2_000  # beyond, BCa's correction is smaller than the noise of the draws
+MOST_CLUSTERS_PERCENTILE = 20_000  # beyond, the delta method agrees with the bootstrap without its cost
 
 _TAIL = (1 - LEVEL) / 2
 _CHUNK_BYTES = 2**20  # the counts of one chunk of draws stay in a core's cache
@@ -35,7 +34,7 @@ class Interval:
     """A 95 % interval.
 
     Attributes:
-        bounds: (low, high); None where there is no interval.
+        bounds: (low, high); None if there is no interval.
         method: `bca`, `percentile`, `delta` or `none`.
     """
 
@@ -49,7 +48,7 @@ NO_INTERVAL = Interval(None, "none")
 def bootstrap_seed(task: str, stratum: tuple[str, str] | None = None) -> int:
     """Return the seed that all metrics of a task share, or that of the rows of one (key, value) stratum.
 
-    sha256 of the JSON list [task, "bootstrap"], with the stratum's key and value appended where there is one.
+    The seed is the sha256 of the JSON list [task, "bootstrap"], with the key and value of a stratum appended.
     """
     parts = [task, "bootstrap", *(stratum or ())]
     return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest(), "big")
@@ -63,7 +62,8 @@ def intervals(
     BCa up to 2,000 clusters, percentile up to 20,000, the cluster-robust delta method above; none with fewer than 5.
 
     Args:
-        sums: One row per cluster, (clusters, k), by ascending cluster name so that draws do not depend on file order.
+        sums: float64 (clusters, k), one row per cluster, by ascending cluster name so that draws do not depend on file
+            order.
         estimators: Each sees all k columns.
         seed: From `bootstrap_seed`.
         groups: Sizes of runs of rows that are drawn within themselves (strata); None: all rows are one group.
@@ -94,7 +94,7 @@ def weight_intervals(
     BCa up to 2,000 clusters, the percentile method above, none with fewer than 5; the draws are those of `intervals`.
 
     Args:
-        cluster: Of each sample, its cluster from 0, clusters by ascending name.
+        cluster: int64 (samples,), each sample's cluster from 0, clusters by ascending name.
         estimator: Weights of the samples, shape (..., samples), -> numbers, shape (..., numbers); NaN is undefined.
         seed: From `bootstrap_seed`.
         groups: Sizes of runs of clusters that are drawn within themselves (strata); None: all are one group.
@@ -124,10 +124,17 @@ def weight_intervals(
 def resampled_sums(
     sums: Floats, *, seed: int, sizes: NDArray[np.int64], draws: int = DRAWS, chunk_bytes: int = _CHUNK_BYTES
 ) -> Floats:
-    """Return the column sums of `draws` resamples with replacement, (draws, k).
+    """Return the column sums of `draws` resamples with replacement, float64 (draws, k).
 
-    Each draw takes as many clusters as there are, group by group of `sizes`. The memory it needs beside its result
-    is about 4 x `chunk_bytes` (one draw at least); which clusters are drawn does not depend on it.
+    Each draw takes as many clusters as there are, group by group of `sizes`.
+
+    Args:
+        sums: float64 (clusters, k).
+        seed: From `bootstrap_seed`.
+        sizes: int64 (groups,), clusters per group.
+        draws: Number of resamples.
+        chunk_bytes: About a quarter of the memory needed beside the result, one draw at least; the clusters drawn do
+            not depend on it.
     """
     columns = np.ascontiguousarray(sums.T, dtype=np.float64)
     # einsum without BLAS: the order of additions, and so the last bit, is the same for any number of threads
@@ -139,7 +146,7 @@ def resampled_sums(
 
 
 def _cluster_counts(sizes: NDArray[np.int64], seed: int, draws: int, chunk_bytes: int) -> Iterator[Floats]:
-    """Yield how often each cluster is drawn, (draws of this chunk, clusters)."""
+    """Yield how often each cluster is drawn, float64 (draws of this chunk, clusters). Arguments as `resampled_sums`."""
     generator = np.random.Generator(np.random.PCG64(seed))
     clusters = int(sizes.sum())
     ends = np.cumsum(sizes)
@@ -157,7 +164,7 @@ def _cluster_counts(sizes: NDArray[np.int64], seed: int, draws: int, chunk_bytes
 
 
 def _percentile(draws: Floats, low: float = _TAIL, high: float = 1 - _TAIL, method: str = "percentile") -> Interval:
-    """Return two quantiles of the draws that are defined; none where fewer than half are."""
+    """Return two quantiles of the draws that are defined; none if fewer than half are."""
     defined = draws[np.isfinite(draws)]
     if 2 * len(defined) < len(draws):
         return NO_INTERVAL
@@ -166,15 +173,16 @@ def _percentile(draws: Floats, low: float = _TAIL, high: float = 1 - _TAIL, meth
 
 
 def _bca(estimate: float, draws: Floats, without: Floats, sizes: NDArray[np.int64]) -> Interval:
-    """Return the bias-corrected and accelerated interval; the percentile one where its correction does not exist.
+    """Return the bias-corrected and accelerated interval; the percentile one if its correction does not exist.
 
-    That is where all draws lie on one side of the estimate or none differs from it, or where no cluster moves it.
+    The correction does not exist if all draws lie on one side of the estimate, none differs from it, or no cluster
+    moves it.
 
     Args:
         estimate: From all clusters.
-        draws: The estimate of each resample.
-        without: The estimate without each cluster.
-        sizes: Clusters per group.
+        draws: float64 (draws,), the estimate of each resample.
+        without: float64 (clusters,), the estimate without each cluster.
+        sizes: int64 (groups,), clusters per group.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 14.
     """
     defined = draws[np.isfinite(draws)]
@@ -192,7 +200,7 @@ def _bca(estimate: float, draws: Floats, without: Floats, sizes: NDArray[np.int6
 
 
 def _acceleration(without: Floats, sizes: NDArray[np.int64]) -> float | None:
-    """Return BCa's acceleration from the estimates that leave out one cluster; None where they do not differ.
+    """Return BCa's acceleration from the estimates that leave out one cluster; None if they do not differ.
 
     With several groups it is the several-sample form of Efron and Tibshirani, weighted by group size. A cluster
     without which the estimate is undefined does not count.
@@ -207,7 +215,7 @@ def _acceleration(without: Floats, sizes: NDArray[np.int64]) -> float | None:
     largest = float(np.max(np.abs(influence)))
     if largest <= 1e-14 * float(np.max(np.abs(centre))):  # no more than rounding
         return None
-    influence = influence / largest
+    influence = influence / largest  # the ratio below is free of scale, and cubes of tiny numbers would underflow
     return float(np.sum(influence**3) / (6 * np.sum(influence**2) ** 1.5))
 
 
@@ -215,7 +223,10 @@ def _delta(sums: Floats, estimator: Estimator, sizes: NDArray[np.int64]) -> Inte
     """Return the normal interval with the cluster-robust standard error of the linearised estimator."""
     totals = sums.sum(axis=0)
     estimate = float(estimator(totals))
-    gradient = _gradient(totals, estimator)
+    # Central differences; a step of the cube root of epsilon balances their truncation and rounding errors.
+    steps = np.cbrt(np.finfo(np.float64).eps) * np.maximum(np.abs(totals), 1.0)
+    moves = np.diag(steps)
+    gradient = np.asarray((estimator(totals + moves) - estimator(totals - moves)) / (2 * steps), dtype=np.float64)
     if not math.isfinite(estimate) or not np.all(np.isfinite(gradient)):
         return NO_INTERVAL
     influence = np.einsum("ck,k->c", sums, gradient)
@@ -227,19 +238,12 @@ def _delta(sums: Floats, estimator: Estimator, sizes: NDArray[np.int64]) -> Inte
     return Interval((estimate - margin, estimate + margin), "delta")
 
 
-def _gradient(totals: Floats, estimator: Estimator) -> Floats:
-    """Return the central differences of the estimator at `totals`, shape (k,)."""
-    steps = np.cbrt(np.finfo(np.float64).eps) * np.maximum(np.abs(totals), 1.0)
-    moves = np.diag(steps)
-    return np.asarray((estimator(totals + moves) - estimator(totals - moves)) / (2 * steps), dtype=np.float64)
-
-
 def wilson_interval(successes: float, n: float) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a share, for published accuracies without per-sample scores.
 
     Args:
-        successes: How many of `n` were right, 0 <= successes <= n; a printed accuracy times n need not be whole.
-        n: Samples, > 0.
+        successes: Number of right answers, 0 <= successes <= n; a printed accuracy times n need not be whole.
+        n: Number of samples, > 0.
     Raises:
         DataError: The two do not describe a share.
     Source: Wilson, JASA 22 (1927) 209.

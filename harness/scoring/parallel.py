@@ -1,4 +1,4 @@
-"""Scores many predictions under many metrics: in this process, or on all cores where that is worth starting them."""
+"""Scoring of many predictions under many metrics: in this process, or on all cores if that saves time."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,13 +12,10 @@ from harness.scoring.score import score
 from harness.tasks.plug_ins import load_metric
 from harness.tasks.spec import MetricUse
 
-Asked = tuple[Sample, int, Prediction]
-"""A sample, the number of its repetition and the prediction."""
+Asked = tuple[Sample, int, Prediction]  # a sample, the 0-based number of its repetition, the prediction
 
-CHUNK = 128
-"""Predictions that are scored in one go."""
-WORTH_SECONDS = 15.0
-"""Work that is left from which on other processes are started; they need some two seconds to begin."""
+CHUNK = 128  # predictions that are scored in one go
+WORTH_SECONDS = 15.0  # work left from which on other processes are started; they need some two seconds to begin
 
 
 def score_all(
@@ -26,49 +23,35 @@ def score_all(
 ) -> Iterator[tuple[Asked, list[Score | None]]]:
     """Yield every prediction, in the order given, with its score under every row; the scores do not depend on cores.
 
-    The first chunk is scored here and timed; what is left goes to a pool where it would take longer than
-    `WORTH_SECONDS`.
+    The first chunk is scored here and timed; the rest goes to a pool if it would take longer than `WORTH_SECONDS`.
 
     Args:
         rows: The metrics.
         asked: Read as it is needed.
         count: How many there are.
-        folder: Of the task, for its own metrics.
-        cores: Processes; None: as many as this one may use.
+        folder: Folder of the task, for its own metrics.
+        cores: Number of processes; None: as many as this process may use.
     """
-    chunks = _chunks(asked)
-    first = next(chunks, [])
+    remaining = iter(asked)
+    first = list(islice(remaining, CHUNK))
     started = time.perf_counter()
-    scored = [_scored(rows, one) for one in first]
+    scored = [[score(row.metric, *one) for row in rows] for one in first]
     spent = time.perf_counter() - started
     yield from zip(first, scored, strict=True)
     left = spent / max(1, len(first)) * (count - len(first))
-    cores = cores or (_cores() if left >= WORTH_SECONDS else 1)
-    if cores > 1 and left >= WORTH_SECONDS:
-        yield from _on_all_cores(rows, chunks, folder, cores)
+    if left >= WORTH_SECONDS and not cores:
+        from joblib import cpu_count
+
+        cores = int(cpu_count())  # what this process may use: it knows of affinity and of containers' limits
+    if left >= WORTH_SECONDS and cores and cores > 1:
+        yield from _on_all_cores(rows, remaining, folder, cores)
     else:
-        yield from ((one, _scored(rows, one)) for chunk in chunks for one in chunk)
-
-
-def _chunks(asked: Iterable[Asked]) -> Iterator[list[Asked]]:
-    remaining = iter(asked)
-    while chunk := list(islice(remaining, CHUNK)):
-        yield chunk
-
-
-def _cores() -> int:
-    from joblib import cpu_count
-
-    return int(cpu_count())
-
-
-def _scored(rows: Sequence[UsableMetric], asked: Asked) -> list[Score | None]:
-    sample, repeat, prediction = asked
-    return [score(row.metric, sample, repeat, prediction) for row in rows]
+        for one in remaining:
+            yield one, [score(row.metric, *one) for row in rows]
 
 
 def _on_all_cores(
-    rows: Sequence[UsableMetric], chunks: Iterable[list[Asked]], folder: Path, cores: int
+    rows: Sequence[UsableMetric], remaining: Iterator[Asked], folder: Path, cores: int
 ) -> Iterator[tuple[Asked, list[Score | None]]]:
     from joblib import Parallel, delayed
 
@@ -76,10 +59,11 @@ def _on_all_cores(
     sent: list[list[Asked]] = []
 
     def jobs() -> Iterator[Any]:
-        for chunk in chunks:
+        while chunk := list(islice(remaining, CHUNK)):
             sent.append(chunk)
             yield delayed(_score_chunk)(uses, folder, chunk)
 
+    # Results come in the order sent, and only three chunks per process are read ahead: a cell need not fit in memory.
     parallel: Callable[..., Iterator[list[list[Score | None]]]] = Parallel(
         n_jobs=cores, return_as="generator", pre_dispatch="3*n_jobs", batch_size=1
     )

@@ -26,12 +26,12 @@ class Failure:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the samples of one cell.
+    """Counts of what became of the samples of one cell.
 
     Attributes:
         counts: Predictions by status, and `not_run`.
-        unscored: Per metric and protocol, scores that are unjudged or raised.
-        failures: The first of those that failed.
+        unscored: Per metric and protocol, the number of scores that are `unjudged` or `scorer_error`.
+        failures: The first of the samples that failed.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -45,6 +45,7 @@ class Tally:
 
 
 def aggregate_metric(task: TaskSpec, metric: Metric, scores: Iterable[Score]) -> list[Result]:
+    """Return the rows of one metric of a task, with the means and strata that the task asks for."""
     headline = task.headline
     return aggregate(
         task.task,
@@ -66,16 +67,16 @@ def task_block(
     data_digest: str,
     wording: str | None,
 ) -> dict[str, Json]:
-    """Return what `results.json` says of one task.
+    """Return the block of one task in `results.json`.
 
     Args:
         task: The task.
         tally: What became of its samples.
-        rows: Its rows, one a number.
-        samples: How many take part.
-        fallbacks: Those that the model needed, as `name: value`.
-        data_digest: Of the manifest.
-        wording: Which words the task was asked in, where it could have been asked in others; else None.
+        rows: Its rows, one per number.
+        samples: Number of samples that take part.
+        fallbacks: The fallbacks that the model needed, as `name: value`.
+        data_digest: sha256 of the manifest.
+        wording: Name of the words that the task was asked in; None if it has only one wording.
     """
     wanted = samples * task.repeats
     order = [*PREDICTION_STATUSES, "not_run"]
@@ -99,7 +100,7 @@ def task_block(
 
 
 def headline_row(block: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the row of `results.json` that stands for a task; None where its metric was not scored."""
+    """Return the row of a task's block that is its headline; None if that metric was not scored."""
     headline = block["headline"]
     for row in block["metrics"]:
         same = (row["metric"], row["protocol"], row["mean"]) == (
@@ -114,7 +115,7 @@ def headline_row(block: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def combine_group(group: GroupSpec, tasks: Sequence[TaskSpec], blocks: Mapping[str, Any]) -> dict[str, Json]:
-    """Return a group's block; `macro` is the unweighted mean of its members' headlines, null where one is missing."""
+    """Return a group's block; `macro` is the unweighted mean of its members' headlines, null if one is missing."""
     result: dict[str, Json] = {"combine": group.combine, "members": list(group.members), "metrics": []}
     if group.combine == "none":
         return result

@@ -9,13 +9,15 @@ from harness.metrics.metric import Metric, Outcome, Pair, sample_values
 from harness.records import FAILED, Prediction, Sample, Score
 from harness.text.grounded_text import fill_entities, plain_text
 
-ROWS_PER_GROUP = 65536
+ROWS_PER_GROUP = 65536  # scores that are kept in memory before they are written
 
 
 def readable(sample: Sample, prediction: Prediction, grammar: str) -> Pair:
-    """Return the pair as it is scored: tags read into entities where the model hands over none, and out of all words.
+    """Return the pair as it is scored: tags become entities if the model gave none, and are taken out of all words.
 
     Args:
+        sample: The sample.
+        prediction: The model's prediction for it.
         grammar: Of the task; with `none` the pair is returned as it is.
     """
     if grammar == "none":
@@ -27,48 +29,45 @@ def readable(sample: Sample, prediction: Prediction, grammar: str) -> Pair:
 
 
 def score(metric: Metric, sample: Sample, repeat: int, prediction: Prediction) -> Score | None:
-    """Return one sample's score under one metric, or None where the release itself is at fault.
+    """Return one sample's score under one metric, or None if the release itself is at fault.
 
-    A prediction that failed gets the metric's worst value, with two exceptions. Where there is nothing to find, an
-    empty prediction is an answer like any other. Where the metric has no value for a perfect answer either, as for a
-    sample without a reference, the score is `undefined`; but a crash is never the right way to find nothing.
+    A prediction that failed gets the metric's worst value, with two exceptions. If there is nothing to find, an empty
+    prediction is an answer like any other. If the metric has no value for a perfect answer either, as for a sample
+    without a reference, the score is `undefined`; but a crash is never the right way to find nothing.
+
+    Args:
+        metric: The metric, with its parameters bound.
+        sample: The sample with its target.
+        repeat: 0-based number of the repetition.
+        prediction: The model's prediction, as `readable` returns it.
     """
     if prediction.status == "data_error":
         return None
-    nothing_to_find = sample.target.absent
+    nothing_to_find, failed = sample.target.absent, False
     if prediction.status in FAILED and not (nothing_to_find and prediction.status == "empty"):
-        if not nothing_to_find and metric.ceiling(sample) is None:
-            return _score(metric, sample, repeat, Outcome("undefined"))
-        return _worst(metric, sample, repeat, Outcome("ok", metric.worst(sample)))
-    if metric.line == "judge":
-        return _score(metric, sample, repeat, Outcome("unjudged", detail={"reason": "no judge was asked"}))
-    try:
-        outcome = metric.score(sample, prediction)
-    except Exception as error:  # noqa: BLE001 - a metric may be a task's own code; one sample must not end a run
-        return _score(
-            metric, sample, repeat, Outcome("scorer_error", detail={"error": f"{type(error).__name__}: {error}"})
-        )
-    if outcome.status == "unparsed":
-        return _worst(metric, sample, repeat, replace(outcome, stats=outcome.stats or metric.worst(sample)))
-    return _score(metric, sample, repeat, outcome)
-
-
-def _worst(metric: Metric, sample: Sample, repeat: int, outcome: Outcome) -> Score:
-    """Return the score of a prediction that failed; `undefined` where even the worst answer has no value."""
-    if sample_values(metric, outcome.stats)[0] is None:
-        return _score(metric, sample, repeat, replace(outcome, status="undefined"))
-    return _score(metric, sample, repeat, outcome, failed=True)
-
-
-def _score(metric: Metric, sample: Sample, repeat: int, outcome: Outcome, *, failed: bool = False) -> Score:
+        failed = nothing_to_find or metric.ceiling(sample) is not None
+        outcome = Outcome("ok", metric.worst(sample)) if failed else Outcome("undefined")
+    elif metric.line == "judge":
+        outcome = Outcome("unjudged", detail={"reason": "no judge was asked"})
+    else:
+        try:
+            outcome = metric.score(sample, prediction)
+        except Exception as error:  # noqa: BLE001 - a metric may be a task's own code; one sample must not end a run
+            outcome = Outcome("scorer_error", detail={"error": f"{type(error).__name__}: {error}"})
+        if outcome.status == "unparsed":
+            failed = True
+            outcome = replace(outcome, stats=outcome.stats or metric.worst(sample))
     counted = outcome.status in ("ok", "unparsed")
+    values = sample_values(metric, outcome.stats) if counted else ()
+    if failed and values[0] is None:  # even the worst answer has no value
+        outcome, counted, failed = replace(outcome, status="undefined"), False, False
     return Score(
         sample_id=sample.id,
         repeat=repeat,
         metric=metric.name,
         protocol=metric.protocol,
         status=outcome.status,
-        values=sample_values(metric, outcome.stats) if counted else (),
+        values=values if counted else (),
         stats=outcome.stats if counted else (),
         failed=failed,
         detail=outcome.detail,
@@ -145,5 +144,5 @@ def read_scores(path: Path, metric: Metric) -> Iterator[Score]:
 
 
 def score_files(folder: Path, task: str, metrics: Iterable[Metric]) -> dict[tuple[str, str], Path]:
-    """Return where the scores of each metric and protocol of a task stand."""
+    """Return the path of the scores of each metric and protocol of a task."""
     return {(row.name, row.protocol): folder / f"{task}.{row.name}.{row.protocol}.parquet" for row in metrics}

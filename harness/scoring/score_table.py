@@ -1,8 +1,8 @@
-"""The scores of one metric as columns, and how their clusters lie in the strata."""
+"""The scores of one metric as columns, and the place of their clusters in the strata."""
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +14,7 @@ from harness.records import Score
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-NO_STRATUM = "none"
-"""Stratum value of a sample that lacks the key."""
+NO_STRATUM = "none"  # stratum value of a sample without the key
 
 _IN_THE_MEAN = frozenset({"ok", "unparsed"})
 
@@ -25,15 +24,15 @@ class ScoreTable:
     """The scores as columns, one row each, sorted so that sums do not depend on the order they came in.
 
     Attributes:
-        cluster: Rank of the row's cluster by name.
-        values: (rows, names); NaN where the row is not in that name's mean.
-        stats: (rows, stats); 0 where the row is not in the mean; no columns where no sums are pooled.
+        cluster: int64 (rows,), rank of the row's cluster by name.
+        values: float64 (rows, names); NaN if the row is not in that name's mean.
+        stats: float64 (rows, stats); 0 if the row is not in the mean; no columns if no sums are pooled.
         lists: Each row's stats for a metric that pools them as they are, empty for a row that is not in the mean; the
-            rows then stand in the order of their sample ids.
-        scored: The row's status is ok or unparsed.
-        undefined: (rows, names).
-        failed, unparsed: (rows,).
-        strata: Key -> (values, sorted; each row's index into them).
+            rows are then in the order of their sample ids.
+        scored: bool (rows,), the row's status is ok or unparsed.
+        undefined: bool (rows, names).
+        failed, unparsed: bool (rows,).
+        strata: Key -> (values, sorted; int64 (rows,), each row's index into them).
     """
 
     cluster: Ints
@@ -49,16 +48,13 @@ class ScoreTable:
 
 @dataclass(slots=True)
 class _Codes:
-    """Names met so far and the code of each row's name, in the order they came."""
+    """The names that have come so far with a code each, and the code of each row, in the order they came."""
 
     known: dict[str, int] = field(default_factory=dict)
     codes: "array[int]" = field(default_factory=lambda: array("l"))
 
-    def add(self, name: str) -> None:
-        self.codes.append(self.known.setdefault(name, len(self.known)))
-
     def sorted(self) -> tuple[list[str], Ints]:
-        """Return the names in order and each row's index into them."""
+        """Return the names in order, and int64 (rows,) with each row's index into them."""
         names = sorted(self.known)
         rank = np.empty(len(names), dtype=np.int64)
         rank[[self.known[name] for name in names]] = np.arange(len(names))
@@ -66,65 +62,74 @@ class _Codes:
 
 
 def read_columns(metric: Metric, scores: Iterable[Score], keys: Sequence[str], *, with_stats: bool) -> ScoreTable:
-    """Return the columns of `scores`, which are read once."""
-    cluster, strata = _Codes(), {key: _Codes() for key in keys}
+    """Return the columns of `scores`, which are read once and not kept.
+
+    Args:
+        metric: The metric that all `scores` come from.
+        scores: In any order.
+        keys: Stratum keys that become columns.
+        with_stats: Keep the stats too, for pooled means.
+    """
+    labels = [_Codes() for _ in range(1 + len(keys))]
+    # array.array grows like a list and takes 8 bytes a number, where a list of floats takes 32.
     values, stats, flags = array("d"), array("d"), array("b")
     as_lists, with_sums = metric.pool is not None, with_stats and metric.pool is None
     lists: list[Stats] = []
     places: list[tuple[str, int]] = []
-    no_values = (math.nan,) * len(metric.values)
-    no_stats = (0.0,) * len(metric.stats)
+    no_values, no_stats = (math.nan,) * len(metric.values), (0.0,) * len(metric.stats)
     for score in scores:
         assert (score.metric, score.protocol) == (metric.name, metric.protocol), "scores of another metric"
-        scored = score.status in _IN_THE_MEAN
-        cluster.add(score.cluster)
-        for key, codes in strata.items():
-            codes.add(score.strata.get(key, NO_STRATUM))
-        values.extend(_numbers(score, no_values) if scored else no_values)
+        named = (score.cluster, *[score.strata.get(key, NO_STRATUM) for key in keys])
+        for column, name in zip(labels, named, strict=True):
+            column.codes.append(column.known.setdefault(name, len(column.known)))
+        scored, unparsed = score.status in _IN_THE_MEAN, score.status == "unparsed"
+        flags.extend((scored, score.status == "undefined", score.failed or unparsed, unparsed))
+        if scored:
+            expected = len(no_values)
+            assert len(score.values) == expected, f"{score.sample_id}: {score.metric} has {expected} values"
+        values.extend([math.nan if value is None else value for value in score.values] if scored else no_values)
         if with_sums:
-            stats.extend(_stats(score, no_stats) if scored else no_stats)
+            given = score.stats if scored else no_stats
+            assert len(given) == len(no_stats), f"{score.sample_id}: {score.metric} has {len(no_stats)} stats"
+            stats.extend(given)
         if as_lists:
             lists.append(score.stats if scored else ())
             places.append((score.sample_id, score.repeat))
-        unparsed = score.status == "unparsed"
-        flags.extend((scored, score.status == "undefined", score.failed or unparsed, unparsed))
-    width = len(metric.stats) if with_sums else 0
-    return _table(
-        cluster=cluster,
-        values=np.asarray(values, dtype=np.float64).reshape(-1, len(metric.values)),
-        stats=np.asarray(stats, dtype=np.float64).reshape(len(cluster.codes), width),
+    return _sorted_table(
+        labels,
+        keys,
+        values=np.asarray(values, dtype=np.float64).reshape(-1, len(no_values)),
+        stats=np.asarray(stats, dtype=np.float64).reshape(len(labels[0].codes), len(no_stats) if with_sums else 0),
         lists=lists,
         order=np.asarray(sorted(range(len(places)), key=places.__getitem__), dtype=np.int64) if as_lists else None,
         flags=np.asarray(flags, dtype=np.bool_).reshape(-1, 4),
-        strata=strata,
     )
 
 
-def _numbers(score: Score, like: tuple[float, ...]) -> Iterator[float]:
-    assert len(score.values) == len(like), f"{score.sample_id}: {score.metric} has {len(like)} values"
-    return (math.nan if value is None else value for value in score.values)
-
-
-def _stats(score: Score, like: tuple[float, ...]) -> tuple[float, ...]:
-    assert len(score.stats) == len(like), f"{score.sample_id}: {score.metric} has {len(like)} stats"
-    return score.stats
-
-
-def _table(
+def _sorted_table(
+    labels: Sequence[_Codes],
+    keys: Sequence[str],
     *,
-    cluster: _Codes,
     values: Floats,
     stats: Floats,
     lists: Sequence[Stats],
     order: Ints | None,
     flags: Flags,
-    strata: Mapping[str, _Codes],
 ) -> ScoreTable:
-    """Sort the rows by `order`, else by cluster and every number that is summed: what ties is interchangeable in sums.
+    """Sort the rows by `order`, else by cluster and then by every number that is summed.
 
-    `flags` are the columns scored, undefined, failed, unparsed.
+    Rows that tie in all of these are interchangeable in sums.
+
+    Args:
+        labels: The clusters, then one column per key.
+        keys: Stratum keys.
+        values: float64 (rows, names), NaN if undefined.
+        stats: float64 (rows, stats).
+        lists: Stats of each row, or nothing.
+        order: int64 (rows,), or None.
+        flags: bool (rows, 4): scored, undefined, failed, unparsed.
     """
-    ranks = cluster.sorted()[1]
+    (_, ranks), *strata = [column.sorted() for column in labels]
     if order is None:
         order = np.lexsort((*stats.T, *values.T, ranks))
     values, flags = values[order], flags[order]
@@ -138,24 +143,30 @@ def _table(
         undefined=undefined[:, np.newaxis] | (scored[:, np.newaxis] & np.isnan(values)),
         failed=failed,
         unparsed=unparsed,
-        strata={key: (names, index[order]) for key, (names, index) in ((k, c.sorted()) for k, c in strata.items())},
+        strata={key: (names, index[order]) for key, (names, index) in zip(keys, strata, strict=True)},
     )
 
 
 def rows_by_stratum(index: Ints, strata: int) -> list[Ints]:
-    """Return the rows of each stratum; `index` is each row's place in the list of strata."""
+    """Return the rows of each stratum, ascending.
+
+    Args:
+        index: int64 (rows,), each row's place in the list of strata.
+        strata: Number of strata.
+    """
     order = np.argsort(index, kind="stable")
     return np.split(order, np.searchsorted(index[order], np.arange(1, strata))) if strata else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strata:
-    """How the clusters of a task lie in the strata of a key.
+    """The place of a task's clusters in the strata of a key.
 
     Attributes:
         spans: A cluster has samples in several strata, so whole clusters are drawn over the whole task.
-        place: Of each row, its cluster, or where none spans strata its (stratum, cluster) pair, strata in order.
-        sizes: Clusters per stratum, where none spans strata.
+        place: int64 (rows,), each row's cluster or, if no cluster spans strata, the number of its (stratum, cluster)
+            pair, strata in order.
+        sizes: int64 (strata,), clusters per stratum; of use only if no cluster spans strata.
     """
 
     spans: bool
@@ -164,7 +175,7 @@ class Strata:
 
 
 def clusters_by_stratum(table: ScoreTable, key: str) -> Strata:
-    """Return where the clusters lie in the strata of `key`."""
+    """Return the place of the clusters in the strata of `key`, one of the table's."""
     names, index = table.strata[key]
     clusters = int(table.cluster.max()) + 1
     pair, row_of = np.unique(index * clusters + table.cluster, return_inverse=True)
