@@ -1,4 +1,4 @@
-"""GLaMM's recall with the text similarity it was released with: the cosine of two mean BERT embeddings."""
+"""GLaMM's recall with the text similarity of its released code: the cosine of two mean BERT embeddings."""
 
 import importlib
 from collections.abc import Mapping
@@ -16,25 +16,30 @@ from harness.metrics.reports import bert_encoder
 from harness.records import Json, Prediction, Sample
 
 DEFAULT_MODEL = "bert-base-uncased"
-_MOST_TOKENS = 512
+_MOST_TOKENS = 512  # BERT has no more positions
 _ANY_LAYER = 1  # every model has it; what is compared is the last one
 
 
 def phrase_similarity(folder: Path, first: str, second: str) -> float:
     """Return the cosine of the two texts' mean last hidden states, CLS and SEP included, in single precision.
 
+    The value lies in [-1, 1]; a text has similarity 1 to itself.
+
     Args:
         folder: A BERT model with its tokenizer.
-        first, second: Names. A text has similarity 1 to itself.
+        first, second: Names of entities.
+    Raises:
+        ModelError: The folder holds no such model.
     Source: mbzuai-oryx/groundingLMM, eval/gcg/evaluate.py.
     """
     ours, theirs = _embedding(folder, first), _embedding(folder, second)
     return float(ours @ theirs)
 
 
-# A release names a few hundred things, over and over.
+# The entities of a release have a few hundred names, which recur from sample to sample.
 @lru_cache(maxsize=65_536)
 def _embedding(folder: Path, text: str) -> Floats:
+    """Return the mean of the last hidden states, scaled to length 1, shape (hidden size,)."""
     torch = importlib.import_module("torch")
     tokenizer, model = _load(folder)
     inputs = tokenizer(text, return_tensors="pt", max_length=_MOST_TOKENS, truncation=True)
@@ -58,15 +63,15 @@ def _load(folder: Path) -> tuple[Any, Any]:
     return tokenizer, model
 
 
-def _score(sample: Sample, prediction: Prediction, *, model: str = DEFAULT_MODEL) -> Outcome:
-    """Return (matches, target names) of one image, names being alike from a cosine of 0.5 on."""
-    folder = _folder(model)
-    return glamm_recall(lambda target, name: phrase_similarity(folder, target, name), sample, prediction)
-
-
-@cache
+@cache  # the hub's cache would otherwise be searched once per sample
 def _folder(model: str) -> Path:
     return bert_encoder.find_model(model, _ANY_LAYER)[0]
+
+
+def _score(sample: Sample, prediction: Prediction, *, model: str = DEFAULT_MODEL) -> Outcome:
+    """Return (matches, target names) of one image; names are alike from a cosine of 0.5 on."""
+    folder = _folder(model)
+    return glamm_recall(lambda target, name: phrase_similarity(folder, target, name), sample, prediction)
 
 
 def _parameters(parameters: Mapping[str, Json]) -> dict[str, Json]:
@@ -74,7 +79,7 @@ def _parameters(parameters: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def missing(parameters: Mapping[str, Json]) -> Missing | None:
-    """Return what keeps the model from being used; nothing is loaded and no network is asked."""
+    """Return the reason why the model cannot be used, None if it can; nothing is loaded or downloaded."""
     wanted = _parameters(parameters)
     lacking = bert_encoder.missing(wanted)
     if lacking is None:
@@ -84,7 +89,7 @@ def missing(parameters: Mapping[str, Json]) -> Missing | None:
 
 
 def describe(parameters: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return the model, the digest of its files and the version that computes the similarity."""
+    """Return the name of the model, the digest of its files and the version of transformers."""
     found = bert_encoder.describe(_parameters(parameters))
     return {name: found[name] for name in ("model", "digest", "transformers") if name in found}
 

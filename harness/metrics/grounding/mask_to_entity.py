@@ -1,10 +1,11 @@
 """Names with masks: mask-to-entity F1, GLaMM's recall and hallucination.
 
-An entity of a prediction is a name and, where the model grounded it, a mask. `harness.text.grounded_text` reads both
-out of a reply that only has tags. Where the target is `absent` there is no entity to find.
+An entity of a prediction is a name and, if the model grounded it, a mask. `harness.text.grounded_text` reads both out
+of a reply that only has tags. If the target is `absent` there is no entity to find.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,13 @@ from harness.records import Mask, Prediction, Sample
 from harness.text.grounded_text import normalise_name
 
 _SUITS = frozenset({"grounded_text"})
-_HALF = 0.5
+_HALF = 0.5  # MIMO prints no threshold; GLaMM and the scorers that MIMO cites use 0.5
 
-Similarity = Callable[[str, str], float]
-"""How alike a target's name and a predicted one are; GLaMM asks for 0.5."""
-
-
-def _predicted_mask(prediction: Prediction, index: int | None) -> Mask | None:
-    return None if index is None else prediction.masks[index]
+Similarity = Callable[[str, str], float]  # (target's name, predicted name) -> how alike; GLaMM requires 0.5
 
 
 def _sided_iou(sample: Sample, rows: Sequence[Mask | None], columns: Sequence[Mask | None]) -> Floats:
-    """Return the IoU of every pair; 0 where a side has no mask, and for two empty ones."""
+    """Return the IoU of every pair, (rows, columns) float64; 0 if a side has no mask or both masks are empty."""
     table = np.zeros((len(rows), len(columns)))
     row_places = [place for place, mask in enumerate(rows) if mask is not None]
     column_places = [place for place, mask in enumerate(columns) if mask is not None]
@@ -42,6 +38,8 @@ def _sided_iou(sample: Sample, rows: Sequence[Mask | None], columns: Sequence[Ma
 
 
 def _entity_f1(*, inclusive: bool) -> Callable[..., Outcome]:
+    """Return the `score` of a protocol, for which an IoU of exactly 0.5 is enough if `inclusive`."""
+
     def score(sample: Sample, prediction: Prediction, mode: str = "all", count_stray: bool = False) -> Outcome:
         """Count the entities, and the pairs of equal name and of IoU 0.5 that a one-to-one matching finds."""
         targets, found = target_entities(sample), prediction.entities
@@ -49,13 +47,12 @@ def _entity_f1(*, inclusive: bool) -> Callable[..., Outcome]:
         names = [normalise_name(entity.name) for entity in found]
         same = np.asarray([[name == other for other in target_names] for name in names], dtype=np.bool_)
         same = same.reshape(len(names), len(target_names))
-        iou = _sided_iou(
-            sample, [_predicted_mask(prediction, entity.mask) for entity in found], [entity.mask for entity in targets]
-        )
+        predicted_masks = [None if entity.mask is None else prediction.masks[entity.mask] for entity in found]
+        iou = _sided_iou(sample, predicted_masks, [entity.mask for entity in targets])
         correct = len(best_matching(iou, same & (iou >= _HALF if inclusive else iou > _HALF)))
         stray = len(set(range(len(prediction.masks))) - {entity.mask for entity in found})
         predicted, wanted = len(names) + count_stray * stray, len(target_names)
-        if mode == "loc":
+        if mode == "loc":  # Grounded Video Description: only words that are named on both sides count
             predicted, wanted = int(same.any(axis=1).sum()), int(same.any(axis=0).sum())
         detail = {"n_stray": stray}
         if not predicted and not wanted:
@@ -69,7 +66,7 @@ def entity_stats(correct: int, predicted: int, wanted: int) -> Stats:
     """Return the counts of a sample, the F1, precision and recall they make, and that it is one.
 
     F1 = 2 correct / (predicted + wanted), precision = correct / predicted, recall = correct / wanted, each in [0, 1]; a
-    share of nothing is 0. Where there is nothing on either side the score is undefined and does not come here.
+    share of nothing is 0. With nothing on either side the score is undefined, which is left to the caller.
 
     Source: MIMO, arXiv:2510.10011, appendix D.1.
     """
@@ -81,18 +78,15 @@ def entity_stats(correct: int, predicted: int, wanted: int) -> Stats:
 def _entity_combine(sums: Floats) -> Floats:
     """Return the means of the samples' F1, precision and recall, the summed counts, and what those make: micro F1.
 
-    n_correct / n_predicted is precision, n_correct / n_target recall, 2 n_correct / (n_predicted + n_target) F1.
+    n_correct / n_predicted is precision, n_correct / n_target recall, 2 n_correct / (n_predicted + n_target) F1. Shape
+    (..., 7) -> (..., 9) float64.
     """
     counts, means = sums[..., :3], ratio(sums[..., 3:])
     return np.concatenate([means, counts, f1_precision_recall(counts[..., 0], counts[..., 1], counts[..., 2])], axis=-1)
 
 
-def _entity_worst(sample: Sample) -> Stats:
-    return entity_stats(0, 0, len(target_entities(sample)))
-
-
 def _entity_ceiling(sample: Sample) -> float | None:
-    """Return the F1 of naming exactly the entities that have a mask to be found by."""
+    """Return the F1 of an answer that names exactly the entities whose mask has a pixel."""
     wanted = len(target_entities(sample))
     possible = sum(masks.area(mask) > 0 for mask in target_masks(sample))
     return 2 * possible / (possible + wanted) if wanted else None
@@ -102,17 +96,17 @@ def _entity_ceiling(sample: Sample) -> float | None:
 
 
 def glamm_matches(iou: Floats, similarity: Callable[[int, int], float]) -> int:
-    """Return how many pairs the released search finds before it stops.
+    """Return the number of pairs that the released search finds before it stops.
 
-    It takes the pair of the largest IoU of all targets (rows) and masks (columns), and stops for good where that IoU is
-    less than 0.5 or the names at the same two places are less than 0.5 alike, even if a good pair is left. A value that
-    is not a number, from two empty masks, counts as the largest and as enough.
+    The search takes the pair with the largest IoU of all targets (rows) and masks (columns). It stops for good if that
+    IoU is less than 0.5 or the names at the same two places are less than 0.5 alike, even if a good pair is left. A
+    value that is not a number, from two empty masks, counts as the largest and as enough.
 
     Args:
-        iou: (target masks, predicted masks).
-        similarity: Of the target's name and the predicted name at two places.
+        iou: (target masks, predicted masks) float64.
+        similarity: (row, column) -> similarity of the target's name and the predicted name at these places.
     Raises:
-        IndexError: As the released code where a mask has no name at its place; the image then counts no match.
+        IndexError: A mask has no name at its place. The released code raises as well and counts no match of the image.
     Source: mbzuai-oryx/groundingLMM, eval/gcg/evaluate.py.
     """
     left, found = np.array(iou), 0
@@ -127,10 +121,13 @@ def glamm_matches(iou: Floats, similarity: Callable[[int, int], float]) -> int:
 
 
 def glamm_recall(similarity: Similarity, sample: Sample, prediction: Prediction) -> Outcome:
-    """Return (matches, target names) of one image, whose quotient lies in [0, 1]; for matches see `glamm_matches`.
+    """Return (matches, target names) of one image, whose quotient lies in [0, 1]; `glamm_matches` counts the matches.
 
-    The k-th name belongs to the k-th mask, as released. No prediction: no match; no target name: 0 of 0, which counts
-    as 0.
+    As in the released code, the k-th name belongs to the k-th mask. No prediction: no match. No target name: 0 of 0,
+    which counts as 0.
+
+    Raises:
+        DataError: The masks differ in size.
 
     Source: mbzuai-oryx/groundingLMM, eval/gcg/evaluate.py.
     """
@@ -145,26 +142,8 @@ def glamm_recall(similarity: Similarity, sample: Sample, prediction: Prediction)
     return Outcome("ok", (float(found), float(len(wanted))))
 
 
-def _exact(target: str, predicted: str) -> float:
-    return float(target == predicted)
-
-
-def _exact_recall(sample: Sample, prediction: Prediction) -> Outcome:
-    return glamm_recall(_exact, sample, prediction)
-
-
-def recall_combine(sums: Floats) -> Floats:
-    """Return matches / target names; without a target name 0, as released."""
-    return shares(sums[..., :1], sums[..., 1:], 0.0)
-
-
-def recall_worst(sample: Sample) -> Stats:
-    """Return the stats of an answer without masks."""
-    return (0.0, float(len(target_entities(sample))))
-
-
-def recall_ceiling(sample: Sample) -> float | None:
-    """Return 1 where every name has a mask, less where some have none; None without a name."""
+def _recall_ceiling(sample: Sample) -> float | None:
+    """Return 1 if every name has a mask, less if some have none; None without a name."""
     names = len(target_entities(sample))
     return len(target_masks(sample)) / names if names else None
 
@@ -173,7 +152,10 @@ def recall_ceiling(sample: Sample) -> float | None:
 
 
 def _hallucination(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return (entities grounded though the target does not name them, entities)."""
+    """Return (entities grounded though the target does not name them, entities); undefined without an entity.
+
+    A name without a mask, or with an empty one, does not count as grounded.
+    """
     if not prediction.entities:
         return Outcome("undefined")
     present = {normalise_name(entity.name) for entity in target_entities(sample)}
@@ -184,14 +166,6 @@ def _hallucination(sample: Sample, prediction: Prediction) -> Outcome:
     ]
     absent = [name for name in grounded if name not in present]
     return Outcome("ok", (float(len(absent)), float(len(prediction.entities))), {"hallucinated": absent})
-
-
-def _hallucination_worst(_sample: Sample) -> Stats:
-    return (1.0, 1.0)
-
-
-def _hallucination_ceiling(sample: Sample) -> float | None:
-    return 0.0 if target_entities(sample) else None
 
 
 # --- the table
@@ -214,7 +188,7 @@ MASK_TO_ENTITY_F1 = Family(
     line="grounding",
     suits=_SUITS,
     combine=_entity_combine,
-    worst=_entity_worst,
+    worst=lambda sample: entity_stats(0, 0, len(target_entities(sample))),
     ceiling=_entity_ceiling,
     corpus=True,
     parameters=(
@@ -255,9 +229,9 @@ GLAMM_RECALL = Family(
     stats=("matches", "targets"),
     line="grounding",
     suits=_SUITS,
-    combine=recall_combine,
-    worst=recall_worst,
-    ceiling=recall_ceiling,
+    combine=lambda sums: shares(sums[..., :1], sums[..., 1:], 0.0),  # 0 without a target name, as released
+    worst=lambda sample: (0.0, float(len(target_entities(sample)))),  # of an answer without masks
+    ceiling=_recall_ceiling,
     corpus=True,
     formula="pairs of IoU 0.5 or more and like names, largest IoU first until one fails / target names.",
     empty=EmptyCases(prediction=0.0, target=0.0, both=0.0, note="Empty: no entity."),
@@ -265,7 +239,7 @@ GLAMM_RECALL = Family(
         Protocol(
             "exact-name",
             version=1,
-            score=_exact_recall,
+            score=partial(glamm_recall, lambda target, predicted: float(target == predicted)),
             summary="GLaMM's recall as released, its text similarity replaced by equal names; the search stops early.",
             source="eval/gcg/evaluate.py of github.com/mbzuai-oryx/groundingLMM, names compared as ours",
         ),
@@ -284,8 +258,8 @@ HALLUCINATION = Family(
             stats=("hallucinated", "entities"),
             score=_hallucination,
             combine=ratio,
-            worst=_hallucination_worst,
-            ceiling=_hallucination_ceiling,
+            worst=lambda _: (1.0, 1.0),
+            ceiling=lambda sample: 0.0 if target_entities(sample) else None,
             summary="Share of predicted entities that are grounded though the target does not name them.",
             formula="predicted entities with a mask and a name that no target entity has / predicted entities.",
             empty=EmptyCases(prediction="undefined", target=1.0, both="undefined", note="Empty: no entity."),

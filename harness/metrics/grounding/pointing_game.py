@@ -1,4 +1,4 @@
-"""The pointing game: does the place that an answer points at lie inside the target's mask?
+"""The pointing game: whether the place that an answer points at lies inside the mask of the target.
 
 Source: Zhang et al., arXiv:1608.00507, without its margin of 15 pixels.
 """
@@ -18,11 +18,15 @@ from harness.text.grounded_text import normalise_name
 
 
 def _pointing_game(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return (targets whose mask is hit, targets): does the place that the answer points at lie inside?
+    """Return (targets whose mask is hit, targets); a mask is hit if it holds the place that the answer points at.
 
-    An entity's mask points at its most probable pixel where there are probabilities, else at its own pixel nearest to
-    its centre; a box points at its centre. Targets are met by name, each predicted entity used once; an answer without
-    entities gives its masks, or its boxes, in the order of the targets.
+    A predicted mask points at its most probable pixel if there are probabilities, else at its own pixel nearest to its
+    centre; a box points at its centre. Targets are met by name, and each predicted entity is used once; an answer
+    without entities gives its masks, or its boxes, in the order of the targets. Without a target that has a pixel the
+    score is undefined.
+
+    Raises:
+        DataError: A predicted mask has another size than the target.
     """
     targets = [entity for entity in target_entities(sample) if entity.mask is not None and masks.area(entity.mask)]
     if not targets:
@@ -47,7 +51,13 @@ def _places(targets: Sequence[Entity], prediction: Prediction, sample: Sample) -
     if prediction.masks:
         places = [_mask_place(prediction, index, sample) for index in range(len(prediction.masks))]
     else:
-        places = [_box_place(box.corners) for box in prediction.boxes]
+        places = []
+        for box in prediction.boxes:
+            half = len(box.corners) // 2
+            ends = zip(box.corners[:half], box.corners[half:], strict=True)
+            centre = [int(np.floor((start + end) / 2)) for start, end in ends]
+            # Corners of an image are (x, y), pixels (row, column); those of a volume have the order of the array.
+            places.append(tuple(centre[::-1] if half == 2 else centre))
     return [*places, *(None for _ in targets)][: len(targets)]
 
 
@@ -59,23 +69,21 @@ def _mask_place(prediction: Prediction, index: int | None, sample: Sample) -> tu
         masks.check_size(mask, target.size, sample.id)
     if len(prediction.soft_masks) == len(prediction.masks):
         probabilities = soft_masks.decode(prediction.soft_masks[index])
-        return _central(probabilities == probabilities.max())
+        return _central(probabilities == probabilities.max())  # several pixels may share the maximum
     return _central(masks.decode(mask))
 
 
 def _central(pixels: NDArray[np.bool_]) -> tuple[int, ...] | None:
-    """Return the pixel of a mask that is nearest to its centre of mass, the first of several; None without a pixel."""
+    """Return the pixel of a mask nearest to its centre of mass, the first if several tie; None without a pixel.
+
+    The centre itself would not do: that of a ring lies outside of it.
+    """
     indices = np.argwhere(pixels)
     if not len(indices):
         return None
     distances = ((indices - indices.mean(axis=0)) ** 2).sum(axis=1)
+    # Rounded, so that equal distances tie whatever their last bit says and the first pixel wins on every machine.
     return tuple(int(value) for value in indices[int(np.argmin(np.round(distances, 9)))])
-
-
-def _box_place(corners: Sequence[float]) -> tuple[int, ...]:
-    half = len(corners) // 2
-    centre = [(start + end) / 2 for start, end in zip(corners[:half], corners[half:], strict=True)]
-    return tuple(int(np.floor(value)) for value in (centre[::-1] if half == 2 else centre))
 
 
 def _inside(mask: Mask | None, place: tuple[int, ...] | None) -> bool:
@@ -85,12 +93,9 @@ def _inside(mask: Mask | None, place: tuple[int, ...] | None) -> bool:
     return within and bool(masks.decode(mask)[place])
 
 
-def _pointing_worst(sample: Sample) -> Stats:
+def _worst(sample: Sample) -> Stats:
+    # At least 1: a failed prediction counts as 0 even if there is nothing to find.
     return (0.0, float(max(sum(masks.area(mask) > 0 for mask in target_masks(sample)), 1)))
-
-
-def _pointing_ceiling(sample: Sample) -> float | None:
-    return 1.0 if any(masks.area(mask) for mask in target_masks(sample)) else None
 
 
 POINTING_GAME = Family(
@@ -104,8 +109,8 @@ POINTING_GAME = Family(
             stats=("hits", "targets"),
             score=_pointing_game,
             combine=ratio,
-            worst=_pointing_worst,
-            ceiling=_pointing_ceiling,
+            worst=_worst,
+            ceiling=lambda sample: 1.0 if any(masks.area(mask) for mask in target_masks(sample)) else None,
             summary="Share of targets whose mask holds the place that the answer points at.",
             formula="targets whose mask holds the most probable pixel, the central pixel or the box centre / targets.",
             empty=EmptyCases(prediction=0.0, target="undefined", both="undefined"),

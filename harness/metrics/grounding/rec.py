@@ -1,7 +1,7 @@
 """Referring expression comprehension: the predicted box against the target's, by IoU and by share above a threshold.
 
-Of several boxes the first counts. A box is numbers, or a text that holds it. Corners are all starts, then all ends, of
-an image or of a volume.
+If there are several boxes the first counts. A box is given as numbers, or as a text that holds it. Corners are all
+starts, then all ends, of an image or of a volume, in pixels.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from math import isfinite, prod
 from harness.errors import DataError
 from harness.imaging.frames import Frame, box_from_frame
 from harness.metrics.family import Family, Protocol
-from harness.metrics.metric import EmptyCases, Metric, Outcome, Parameter, Stats
+from harness.metrics.metric import EmptyCases, Metric, Outcome, Parameter
 from harness.metrics.ratios import ratio
 from harness.records import Prediction, Sample
 from harness.text import boxes
 from harness.text.boxes import Corners
 
-_M3D_EPSILON = 1e-6
-_NO_BOX = -1.0  # what M3D's script writes
+_M3D_EPSILON = 1e-6  # M3D, eval_pos.py; added below
+_NO_BOX = -1.0  # M3D, eval_pos.py, writes this if either text has no box, for a correct refusal too
 _M3D_THRESHOLD = 0.2  # arXiv:2404.00578, section 5.4
 
 Sides = tuple[Corners | None, Corners | None]
@@ -27,7 +27,8 @@ Sides = tuple[Corners | None, Corners | None]
 def true_iou(first: Corners, second: Corners) -> float:
     """Return intersection over union of two half-open boxes, range [0, 1].
 
-    A box whose end lies at or before its start on some axis is empty; where the union is empty the value is 0.
+    A box whose end lies at or before its start on some axis is empty; if the union is empty the value is 0.
+
     Source: Jaccard, New Phytologist 11 (1912) 37.
     """
     shared = _volume(_intersection(first, second))
@@ -38,8 +39,9 @@ def true_iou(first: Corners, second: Corners) -> float:
 def m3d_iou(first: Corners, second: Corners) -> float:
     """Return intersection / (volume of the smallest box around both + 1e-6), range [0, 1).
 
-    Never more than the true IoU: the denominator also counts what lies between the boxes. An empty or inverted box
-    gives 0.
+    The value never exceeds the true IoU, because the denominator also counts what lies between the boxes. An empty or
+    inverted box gives 0.
+
     Source: M3D, eval_pos.py.
     """
     shared = _volume(_intersection(first, second))
@@ -64,7 +66,11 @@ def _volume(corners: Corners) -> float:
 
 
 def _standard_sides(sample: Sample, prediction: Prediction, text_frame: str) -> Sides:
-    """Return the predicted and the target box; numbers come before text, and text is brought to original pixels."""
+    """Return the predicted and the target box; numbers come before text, and text is brought to original pixels.
+
+    Raises:
+        DataError: A box in `text_frame` needs the size of the image, and the sample has none of as many axes.
+    """
     target = _standard_target(sample, text_frame)
     if prediction.boxes:
         return prediction.boxes[0].corners, target
@@ -80,7 +86,7 @@ def _standard_target(sample: Sample, text_frame: str = "original") -> Corners | 
 
 
 def _from_text(corners: Corners, sample: Sample, text_frame: str) -> Corners:
-    """Return a box that a text gave in `text_frame` in original pixels."""
+    """Return in original pixels a box that a text gives in `text_frame`."""
     if text_frame == "original":
         return corners
     size = sample.media[0].size if sample.media else ()
@@ -95,7 +101,10 @@ def _from_text(corners: Corners, sample: Sample, text_frame: str) -> Corners:
 
 
 def _m3d_sides(sample: Sample, prediction: Prediction) -> Sides:
-    """Return the boxes in the two texts, as M3D compares them; a side without a text gives its numbers."""
+    """Return the boxes in the two texts, as M3D compares them; a side without a text gives its numbers.
+
+    A text is compared with the target's text if it has one, numbers with the target's numbers if it has them.
+    """
     answers, targets = sample.target.answers, sample.target.boxes
     numbers = targets[0].corners if targets else None
     if prediction.text is None:
@@ -112,7 +121,7 @@ def _m3d_target(sample: Sample) -> Corners | None:
 
 
 def _readable(predicted: Corners | None, target: Corners | None) -> Corners | None:
-    """Return the predicted box unless it cannot be compared: other axes than the target's, or no finite numbers."""
+    """Return the predicted box, or None if it cannot be compared: not finite, or of other axes than the target."""
     if predicted is None or not all(map(isfinite, predicted)):
         return None
     return predicted if target is None or len(predicted) == len(target) else None
@@ -122,10 +131,12 @@ def _readable(predicted: Corners | None, target: Corners | None) -> Corners | No
 
 
 def _standard(worth: Callable[[float, float], float]) -> Callable[..., Outcome]:
+    """Return a `score` by true IoU; `worth` makes the value from (IoU, threshold)."""
+
     def score(
         sample: Sample, prediction: Prediction, threshold: float = _M3D_THRESHOLD, text_frame: str = "original"
     ) -> Outcome:
-        """Compare by true IoU. A box where there is none to find is worth 0; none on either side is undefined."""
+        """Compare by true IoU. A box is worth 0 if there is none to find; no box on either side is undefined."""
         found, target = _standard_sides(sample, prediction, text_frame)
         found = _readable(found, target)
         if target is None:
@@ -139,6 +150,8 @@ def _standard(worth: Callable[[float, float], float]) -> Callable[..., Outcome]:
 
 
 def _m3d(worth: Callable[[float, float], float]) -> Callable[..., Outcome]:
+    """Return a `score` by the quotient of M3D; `worth` makes the value from (quotient, threshold)."""
+
     def score(sample: Sample, prediction: Prediction, threshold: float = _M3D_THRESHOLD) -> Outcome:
         """Compare by the released quotient; a side without a box gives -1, a correct refusal too."""
         found, target = _m3d_sides(sample, prediction)
@@ -162,7 +175,7 @@ def _hit(iou: float, threshold: float) -> float:
 
 def _standard_ceiling(worth: Callable[[float, float], float]) -> Callable[[Sample], float | None]:
     def ceiling(sample: Sample) -> float | None:
-        """Return what the target box itself reaches: 0 where it has no extent."""
+        """Return what the target box itself reaches, which is 0 if it has no extent; None without a box."""
         target = _standard_target(sample)
         return None if target is None else worth(true_iou(target, target), _M3D_THRESHOLD)
 
@@ -171,15 +184,11 @@ def _standard_ceiling(worth: Callable[[float, float], float]) -> Callable[[Sampl
 
 def _m3d_ceiling(worth: Callable[[float, float], float]) -> Callable[[Sample], float | None]:
     def ceiling(sample: Sample) -> float | None:
-        """Return what the target box itself reaches: less than 1, and -1 where there is nothing to find."""
+        """Return what the target box itself reaches: less than 1, and -1 if there is nothing to find."""
         target = _m3d_target(sample)
         return worth(_NO_BOX if target is None else m3d_iou(target, target), _M3D_THRESHOLD)
 
     return ceiling
-
-
-def _worst(value: float) -> Callable[[Sample], Stats]:
-    return lambda _sample: (value, 1.0)
 
 
 # --- the table
@@ -203,7 +212,7 @@ REC_ACCURACY = Family(
     line="boxes",
     suits=frozenset({"boxes"}),
     combine=ratio,
-    worst=_worst(0.0),
+    worst=lambda _: (0.0, 1.0),
     formula="1 if `rec_iou` lies above the threshold.",
     protocols=(
         Protocol(
@@ -241,7 +250,7 @@ REC_IOU = Family(
             "standard",
             version=1,
             score=_standard(_iou_itself),
-            worst=_worst(0.0),
+            worst=lambda _: (0.0, 1.0),
             ceiling=_standard_ceiling(_iou_itself),
             parameters=(_TEXT_FRAME,),
             summary="IoU of the predicted box with the target's, in 2-D or 3-D.",
@@ -253,7 +262,7 @@ REC_IOU = Family(
             "m3d",
             version=1,
             score=_m3d(_iou_itself),
-            worst=_worst(_NO_BOX),
+            worst=lambda _: (_NO_BOX, 1.0),
             ceiling=_m3d_ceiling(_iou_itself),
             caveat="A text without a box counts as -1.",
             summary="Intersection over enclosing box of the boxes in two texts, as released with M3D.",

@@ -1,7 +1,7 @@
-"""Average precision of the masks of a corpus, whatever their names, as pycocotools counts them.
+"""Average precision of all masks of a corpus, whatever their names, as pycocotools counts them.
 
-The released GLaMM script gives every mask the score 1.0. Then all tie, and the order decides: samples by id, within one
-the masks in the order of the answer.
+The released GLaMM script gives every mask the score 1.0. All masks then tie and their order decides: samples by id, and
+within a sample the masks in the order of the answer.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,14 +15,16 @@ from harness.metrics.instances.matching import filled, iou_table, target_masks
 from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Mask, Prediction, Sample
 
+# The IoU that a detection must reach and the recalls at which precision is read: Params of pycocotools, made by the
+# same calls, because a threshold that differs in its last bit decides a mask of exactly that IoU differently.
 COCO_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
-"""IoU a detection must reach, .50 to .95: COCO's ten."""
 _COCO_RECALLS = np.linspace(0.0, 1.0, 101)
-_MOST_DETECTIONS = 100  # of one image; COCOeval's last maxDets
+_MOST_DETECTIONS = 100  # per image; the last of COCOeval's maxDets
+_BELOW_ONE = 1 - 1e-10  # COCOeval caps every threshold here
 
 
 def _detections(sample: Sample, prediction: Prediction) -> tuple[list[Mask], list[float]]:
-    """Return the masks and their scores, best first, of equal scores in the order of the answer; at most 100."""
+    """Return at most 100 masks and their scores, best first; equal scores keep the order of the answer."""
     scores = prediction.mask_scores or (1.0,) * len(prediction.masks)
     if len(scores) != len(prediction.masks):
         raise DataError(f"{sample.id}: mask_scores: expected {len(prediction.masks)} numbers, found {len(scores)}")
@@ -31,16 +33,14 @@ def _detections(sample: Sample, prediction: Prediction) -> tuple[list[Mask], lis
 
 
 def _hits(iou: Floats, threshold: float) -> list[float]:
-    """Return 1 for each detection (row) that takes the best target still free and reaches the threshold, else 0.
-
-    Of targets it overlaps equally the last is taken, as COCOeval does.
-    """
+    """Return 1 for each detection (row) that takes the best target still free and reaches the threshold, else 0."""
     free = np.ones(iou.shape[1], dtype=np.bool_)
     hits = []
     for row in iou:
         worth = np.where(free, row, -1.0)
+        # Of targets with the same IoU the last is taken: COCOeval lets a later one replace an equal one.
         best = len(worth) - 1 - int(np.argmax(worth[::-1])) if len(worth) else -1
-        hit = best >= 0 and worth[best] >= min(threshold, 1 - 1e-10)
+        hit = best >= 0 and worth[best] >= min(threshold, _BELOW_ONE)
         if hit:
             free[best] = False
         hits.append(float(hit))
@@ -48,8 +48,10 @@ def _hits(iou: Floats, threshold: float) -> list[float]:
 
 
 def _detection_score(thresholds: Sequence[float]) -> Callable[[Sample, Prediction], Outcome]:
+    """Return the `score` of a row that averages over these thresholds."""
+
     def score(sample: Sample, prediction: Prediction) -> Outcome:
-        """Return the number of targets, then of each detection its score and its hit at every threshold."""
+        """Return the number of targets, then for each detection its score and its hit at every threshold."""
         targets = target_masks(sample)
         found, scores = _detections(sample, prediction)
         iou = iou_table(found, targets, sample.id)
@@ -64,17 +66,19 @@ def _detection_score(thresholds: Sequence[float]) -> Callable[[Sample, Predictio
 def average_precision(hits: Floats, targets: float) -> float:
     """Return the 101-point interpolated average precision of ranked detections, as pycocotools 2.0 computes it.
 
-    Precision at each recall 0, .01, ... 1 is the best that is reached at that recall or above, 0 where none is.
+    The precision at each recall 0, .01, ... 1 is the best that is reached at that recall or above, or 0 if that recall
+    is not reached.
 
     Args:
-        hits: 1 or 0 per detection, best first.
-        targets: How many there are to find.
+        hits: (N,) float64, 1 or 0 per detection, best first.
+        targets: Number of targets to find.
     Returns:
-        Share in [0, 1]; no detection: 0; no target: NaN.
+        Share in [0, 1]. No detection: 0. No target: NaN.
     Source: Lin et al., arXiv:1405.0312; cocodataset/cocoapi, COCOeval.accumulate.
     """
     if targets <= 0:
         return float("nan")
+    # pycocotools adds np.spacing(1) against 0 / 0; left out, a precision could differ in its last bit.
     true, false = np.cumsum(hits), np.cumsum(1.0 - hits)
     precision = np.maximum.accumulate((true / (true + false + np.spacing(1)))[::-1])[::-1]
     places = np.searchsorted(true / targets, _COCO_RECALLS, side="left")
@@ -85,9 +89,9 @@ class _Ranked:
     """The detections of a corpus, best first, in runs of one image and one score.
 
     Attributes:
-        targets: Of each image.
-        hits: (thresholds, detections).
-        image, starts, lengths: Of each run, where it lies in `hits`.
+        targets: (images,), number of targets per image.
+        hits: (thresholds, detections), 1 or 0.
+        image, starts, lengths: (runs,): the image of a run, and where in `hits` it lies.
     """
 
     def __init__(self, images: Sequence[Stats], thresholds: int) -> None:
@@ -95,7 +99,7 @@ class _Ranked:
         parts = [np.asarray(stats[1:]).reshape(-1, 1 + thresholds) for stats in images]
         table = np.concatenate(parts) if parts else np.zeros((0, 1 + thresholds))
         image = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        order = np.argsort(-table[:, 0], kind="stable")
+        order = np.argsort(-table[:, 0], kind="stable")  # ties keep the order of samples and masks
         image, score = image[order], table[order, 0]
         self.hits = table[order, 1:].T
         first = np.ones(len(order), dtype=np.bool_)
@@ -105,9 +109,12 @@ class _Ranked:
         self.lengths = np.diff(np.append(self.starts, len(order)))
 
     def mean(self, copies: Floats) -> float:
-        """Return the mean over the thresholds of average precision when image i stands in the corpus `copies[i]` times.
+        """Return the mean over the thresholds of the average precision of a corpus with `copies[i]` copies of image i.
 
-        Copies of an image follow each other, as in a corpus that holds it under neighbouring ids.
+        Copies of an image follow each other, as in a corpus that holds them under neighbouring ids.
+
+        Args:
+            copies: (images,) float64, whole numbers.
         """
         times = copies.astype(np.int64)
         assert np.array_equal(times, copies), "an image is drawn a whole number of times"
@@ -120,8 +127,13 @@ class _Ranked:
 
 
 def _pool_detections(thresholds: int) -> Callable[[Sequence[Stats], Floats], Floats]:
+    """Return the `pool` of a row that averages over so many thresholds."""
+
     def pool(images: Sequence[Stats], weights: Floats) -> Floats:
-        """Return the average precision of all images together, shape (..., 1); weights are whole numbers of copies."""
+        """Return the average precision of all images together, shape (..., images) -> (..., 1) float64.
+
+        The weights are whole numbers: copies of the image in the corpus.
+        """
         ranked = _Ranked(images, thresholds)
         copies = np.asarray(weights, dtype=np.float64)
         flat = [ranked.mean(row) for row in copies.reshape(-1, copies.shape[-1])]
@@ -131,16 +143,13 @@ def _pool_detections(thresholds: int) -> Callable[[Sequence[Stats], Floats], Flo
 
 
 def _combine_detections(thresholds: int) -> Callable[[Floats], Floats]:
+    """Return the `combine` of such a row, which sees one image only."""
     pool = _pool_detections(thresholds)
     return lambda stats: pool([tuple(stats.tolist())], np.ones(1))
 
 
-def _no_detection(sample: Sample) -> Stats:
-    return (float(len(target_masks(sample))),)
-
-
 def _ceiling_with_targets(sample: Sample) -> float | None:
-    """Return what the sample's masks, copied, reach: an empty one is never found; None where there is no target."""
+    """Return what a copy of the target's masks reaches, None if there is no target; an empty mask is never found."""
     targets = target_masks(sample)
     if not targets:
         return None
@@ -152,7 +161,7 @@ AP50 = Family(
     stats=("targets",),
     line="instances",
     suits=frozenset({"masks", "grounded_text"}),
-    worst=_no_detection,
+    worst=lambda sample: (float(len(target_masks(sample))),),  # the targets, and no detection
     ceiling=_ceiling_with_targets,
     corpus=True,
     caveat="Masks without scores tie, and the order of samples and masks then decides the value; in simulation the "

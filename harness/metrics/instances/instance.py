@@ -1,7 +1,7 @@
-"""Masks against masks, whatever their names: mIoU, precision at 0.5, panoptic quality and detection F1.
+"""Several masks against several, whatever their names: mIoU, precision at 0.5, panoptic quality and detection F1.
 
-`glamm` counts masks as its released script does, empty ones included. Under `standard` a mask without a pixel is no
-instance, on either side. Where the target is `absent` there is no instance to find.
+`glamm` counts masks as its released script does, empty ones included. Under `standard` a mask without a pixel is not an
+instance, on either side. If the target is `absent` there is no instance to find.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from harness.metrics.ratios import MISS, f1_precision_recall, ratio, shares
 from harness.records import Mask, Prediction, Sample
 
 _SUITS = frozenset({"masks", "grounded_text"})
-_HALF = 0.5
+_HALF = 0.5  # each metric says whether an IoU of exactly this counts: its source decides
 _EMPTY = EmptyCases(
     prediction=0.0, target=0.0, both="undefined", note="A mask without a pixel is no mask, on either side."
 )
@@ -51,19 +51,19 @@ class _Matched(NamedTuple):
 
 
 def _glamm_miou(sample: Sample, prediction: Prediction) -> Outcome:
-    """Mean IoU of the greedily matched pairs only; no pair, or an empty mask on both sides: 0."""
+    """Return the mean IoU of the greedily matched pairs only; 0 without a pair or with an empty mask on both sides."""
+    # Two empty masks are worth NaN as in the released code, where that ends the search.
     iou = iou_table(prediction.masks, target_masks(sample), sample.id, nothing=float("nan"))
     pairs = greedy_matching(iou)
     mean = float(np.mean([iou[pair] for pair in pairs])) if pairs else 0.0
     return Outcome("ok", (mean, 1.0), {"pairs": len(pairs)})
 
 
-def _glamm_miou_ceiling(sample: Sample) -> float | None:
-    return 1.0 if filled(target_masks(sample)) else 0.0
-
-
 def _standard_miou(sample: Sample, prediction: Prediction) -> Outcome:
-    """Mean over the targets of the IoU of the mask that the matching with the largest sum gives each; missed: 0."""
+    """Return the mean over the targets of the IoU of the mask matched to each; a missed target counts as 0.
+
+    The matching is the one-to-one matching with the largest sum. Nothing on either side is undefined.
+    """
     targets, found = filled(target_masks(sample)), filled(prediction.masks)
     if not targets and not found:
         return Outcome("undefined")
@@ -73,6 +73,7 @@ def _standard_miou(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _missed_targets(sample: Sample) -> Stats:
+    # At least 1: a failed prediction counts as 0 even if there is nothing to find.
     return (0.0, float(max(len(filled(target_masks(sample))), 1)))
 
 
@@ -84,7 +85,7 @@ def _ceiling_if_filled(sample: Sample) -> float | None:
 
 
 def _precision_at_half(sample: Sample, prediction: Prediction) -> Outcome:
-    """Whether the union of the predicted masks reaches IoU 0.5, inclusive, with the union of the target's."""
+    """Return whether the union of the predicted masks reaches IoU 0.5, inclusive, with the union of the target's."""
     targets, found = filled(target_masks(sample)), filled(prediction.masks)
     if not targets or not found:
         return Outcome("ok", (0.0, 1.0)) if targets or found else Outcome("undefined")
@@ -96,7 +97,11 @@ def _precision_at_half(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _matched(sample: Sample, prediction: Prediction, *, inclusive: bool) -> _Matched:
-    """Match predicted masks and targets of IoU 0.5 (or above it) one to one: as many as can be, then the best."""
+    """Match predicted masks and targets above IoU 0.5 one to one: as many pairs as possible, then the best ones.
+
+    Segments that do not overlap have at most one partner above 0.5 (Kirillov et al.). Masks here may overlap, and
+    `inclusive` admits pairs of exactly 0.5, so the matching has to choose.
+    """
     targets, found = filled(target_masks(sample)), filled(prediction.masks)
     iou = iou_table(found, targets, sample.id)
     pairs = best_matching(iou, iou >= _HALF if inclusive else iou > _HALF)
@@ -115,7 +120,8 @@ def _panoptic(sample: Sample, prediction: Prediction) -> Outcome:
 def _panoptic_combine(sums: Floats) -> Floats:
     """Return PQ = sum of IoU / (tp + fp / 2 + fn / 2), SQ = sum of IoU / tp and RQ = tp / (tp + fp / 2 + fn / 2).
 
-    Without a match all three are 0; with nothing to match and nothing predicted they are undefined.
+    Without a match all three are 0; with nothing to match and nothing predicted they are undefined. Shape
+    (..., 4) -> (..., 3) float64.
     Source: Kirillov et al., arXiv:1801.00868.
     """
     iou, tp, fp, fn = (sums[..., column] for column in range(4))
@@ -124,12 +130,8 @@ def _panoptic_combine(sums: Floats) -> Floats:
     return np.where(whole[..., np.newaxis] > 0, values, np.nan)
 
 
-def _panoptic_worst(sample: Sample) -> Stats:
-    return (0.0, 0.0, 0.0, _missed_targets(sample)[1])
-
-
 def _detection(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return (tp, fp, fn), then of each size (targets found, targets), matched at IoU 0.5 and above."""
+    """Return (tp, fp, fn), then for each size (targets found, targets), matched at IoU 0.5 and above."""
     found = _matched(sample, prediction, inclusive=True)
     if not found.targets and not found.predicted:
         return Outcome("undefined")
@@ -139,6 +141,7 @@ def _detection(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _by_size(sample: Sample, found: _Matched) -> tuple[float, ...]:
+    """Return for each size the number of targets found and of all targets."""
     spacing = sample.media[0].spacing_mm if sample.media else None
     sizes = [target_size(masks.area(mask), mask.size, spacing) for mask in found.targets]
     hits = [sizes[place] for place in found.hits]
@@ -149,7 +152,7 @@ def _detection_combine(sums: Floats) -> Floats:
     """Return F1 = 2 tp / (2 tp + fp + fn), precision, recall, and the recall of small, medium and large targets.
 
     Without a match F1, precision and recall are 0; with nothing to find and nothing predicted they are undefined. The
-    recall of a size that no target has is undefined.
+    recall of a size that no target has is undefined. Shape (..., 9) -> (..., 6) float64.
     """
     tp, fp, fn = (sums[..., column] for column in range(3))
     recalls = shares(sums[..., 3::2], sums[..., 4::2], np.nan)
@@ -164,10 +167,6 @@ def _detection_worst(sample: Sample) -> Stats:
 # --- the table
 
 
-def _missed_image(_sample: Sample) -> Stats:
-    return MISS
-
-
 MIOU = Family(
     name="miou",
     line="instances",
@@ -179,8 +178,8 @@ MIOU = Family(
             version=1,
             stats=("iou", "images"),
             score=_glamm_miou,
-            worst=_missed_image,
-            ceiling=_glamm_miou_ceiling,
+            worst=lambda _: MISS,
+            ceiling=lambda sample: 1.0 if filled(target_masks(sample)) else 0.0,
             summary="Mean IoU of greedily matched pairs, as released with GLaMM: missed targets and spurious masks "
             "cost nothing.",
             formula="Mean IoU of the pairs found by taking the largest IoU above 0 again and again.",
@@ -216,7 +215,7 @@ PRECISION_AT_HALF = Family(
             stats=("hits", "samples"),
             score=_precision_at_half,
             combine=ratio,
-            worst=_missed_image,
+            worst=lambda _: MISS,
             ceiling=_ceiling_if_filled,
             summary="Share of samples whose masks together reach IoU 0.5 with the target's together.",
             formula="1 if |P and T| / |P or T| is 0.5 or more, P and T the unions of the masks.",
@@ -238,7 +237,7 @@ PANOPTIC_QUALITY = Family(
             stats=("iou", "tp", "fp", "fn"),
             score=_panoptic,
             combine=_panoptic_combine,
-            worst=_panoptic_worst,
+            worst=lambda sample: (0.0, 0.0, 0.0, _missed_targets(sample)[1]),
             ceiling=_ceiling_if_filled,
             corpus=True,
             summary="Panoptic quality of masks matched above IoU 0.5, with its parts segmentation and recognition "
