@@ -1,4 +1,4 @@
-"""The metrics: one constant table, one row per metric and protocol."""
+"""The table of metrics: one row per metric and protocol."""
 
 from harness.errors import SpecError, nearest
 from harness.metrics.answers.choice import METRICS as CHOICE
@@ -23,6 +23,7 @@ from harness.metrics.reports.meteor_java import METRICS as METEOR_JAVA
 from harness.metrics.reports.rouge import METRICS as ROUGE
 from harness.metrics.retrieval import METRICS as RETRIEVAL
 
+# The order is that of `harness list metrics`, and of the protocols on the page docs/metrics.md.
 METRICS: tuple[Metric, ...] = (
     *CHOICE,
     *TEXT,
@@ -60,10 +61,13 @@ def protocols(name: str) -> list[str]:
 
 
 def find(name: str, protocol: str | None = None) -> Metric:
-    """Return the row of `name` under `protocol`; without one `standard`, else the first of its rows.
+    """Return the row of a metric under a protocol.
 
+    Args:
+        name: As in task files.
+        protocol: None means `standard`, or the first protocol of the metric if it has no `standard`.
     Raises:
-        SpecError: The metric or the protocol does not exist; the message lists what does.
+        SpecError: The metric or the protocol does not exist; the message lists those that do.
     """
     known = protocols(name)
     if not known:

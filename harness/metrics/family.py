@@ -1,7 +1,7 @@
-"""How the rows of a metric are written down: once what its protocols share, then each protocol.
+"""The rows of a metric, written as a family: the fields that all protocols share, then each protocol.
 
-A `Protocol` is one row of the table, less what it has in common with its siblings; a `Family` holds what they share and
-gives the rows. Both have the fields of `Metric`, where each is described.
+A `Protocol` is one row of the table without the fields that it shares with its siblings; a `Family` holds those and
+makes the rows. Both have the fields of `Metric`, where each is described.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,12 @@ from harness.records import Prediction, Sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fields:
-    """What protocol and family may both say of a row; None leaves it to the family, then to `Metric`'s default."""
+    """The fields that a protocol and a family may both set.
+
+    None leaves a field to the family, then to the default of `Metric`.
+    """
+
+    # None can mean "not set" because it is the default of every field of `Metric` that may be None.
 
     values: tuple[str, ...] | None = None
     stats: tuple[str, ...] | None = None

@@ -22,13 +22,13 @@ LineKind = Literal["text", "choice", "masks", "soft_masks", "grounding", "instan
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one sample is worth before it is combined.
+    """The score of one sample before it is combined with others.
 
     Attributes:
-        status: `ok`, `undefined` (no number exists) `unparsed` (no answer could be read; scores the worst value) or
+        status: `ok`, `undefined` (no number exists), `unparsed` (no answer could be read; scores the worst value) or
             `unjudged` (the judge's reply holds no score; out of the mean).
-        stats: The floats that the row's `stats` names; empty when undefined or unjudged.
-        detail: What a person wants to know of this sample: the rule that fired, a threshold.
+        stats: The floats that the row's `stats` names; empty if undefined or unjudged.
+        detail: Facts about this sample for a reader: the rule that fired, a threshold.
     """
 
     status: ScoreStatus
@@ -45,10 +45,10 @@ class Parameter:
 
     Attributes:
         name: As in `--param name=value`.
-        default: Its value where nothing is said; its type is the type that is expected.
+        default: The value if none is given; a given value must have the same type.
         summary: One sentence with unit and range.
-        choices: The values there are; empty where any value of the type will do.
-        above: The value must be greater than this; None where any number will do.
+        choices: The admissible values; empty if every value of the type is admissible.
+        above: The value must be greater than this; None if every number is admissible.
     """
 
     name: str
@@ -58,11 +58,15 @@ class Parameter:
     above: float | None = None
 
     def read(self, value: Json, where: str) -> str | float | bool:
-        """Return `value` if the parameter can have it.
+        """Return `value` if the parameter can have it; a whole number becomes a float if a float is expected.
 
+        Args:
+            value: As read from a task file or `--param`.
+            where: Begins the message of an error.
         Raises:
-            SpecError: It is of another type, not among the choices or out of range.
+            SpecError: The value is of another type, not among the choices or out of range.
         """
+        # `type`, not `isinstance`: True is an int and would otherwise pass for a number.
         value = float(value) if type(self.default) is float and type(value) is int else value
         if not isinstance(value, str | int | float) or type(value) is not type(self.default):
             raise SpecError(f"{where}: {self.name}: expected {_KINDS[type(self.default)]}, got {value!r}")
@@ -75,7 +79,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Why a row cannot be computed on this machine, and what to do about it."""
+    """The reason why a row cannot be computed on this machine, and the remedy."""
 
     reason: str
     remedy: str
@@ -83,13 +87,14 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """Something outside the package that a row needs: a word net, a model, a program.
+    """A thing outside the package that a row needs: a word net, a model, a program.
 
     Attributes:
         name: `wordnet`, `bert-score model`, `java`.
-        missing: Parameters -> what is missing; None when it is there. Cheap: it loads nothing.
-        describe: Parameters -> what is written beside the number: version, digest, layers.
-        stand_in: Protocol of the same metric that is scored, and named, in its place; None: the metric is unavailable.
+        missing: Parameters -> what is missing; None if nothing is. It must be cheap and load nothing.
+        describe: Parameters -> the facts written beside the number: version, digest, layers.
+        stand_in: Protocol of the same metric that is scored, and named, in its place if it is missing; None if the
+            metric is then unavailable.
     """
 
     name: str
@@ -100,17 +105,17 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class EmptyCases:
-    """What `values[0]` is where a side of one sample is empty: no text, no option chosen, no mask with a pixel, no box.
+    """The headline value `values[0]` if a side of one sample is empty: no text, option, mask with a pixel, or box.
 
-    A number is that value. `undefined`: it has none. `unparsed`: nothing could be read, so it is the worst value.
-    `unjudged`: out of the mean. `worst`: the worst value, which the sample decides. `varies`: see the note. None: this
-    cannot happen.
+    A number is that value. `undefined`: there is no value. `unparsed`: nothing could be read, so it is the worst value.
+    `unjudged`: the sample is out of the mean. `worst`: the worst value, which depends on the sample. `varies`: see the
+    note. None: the case cannot occur.
 
     Attributes:
         prediction: The prediction is empty and the target is not.
         target: The target is empty and the prediction is not.
-        both: Neither has anything.
-        note: What a reader must know beside these three.
+        both: Both sides are empty.
+        note: A remark for the reader of these three.
     """
 
     prediction: EmptyCase = None
@@ -128,31 +133,31 @@ class Metric:
         protocol: `standard`, or the released code whose rules it follows.
         version: Raised by any change that can move a score.
         values: Names of its values; the first is its headline.
-        stats: Names of the floats `score` returns per sample; where `pool` is set, a sample's list may go on.
-        line: Which kind of `harness metric` line it reads.
+        stats: Names of the floats that `score` returns per sample; if `pool` is set, the list may be longer.
+        line: Kind of `harness metric` line that it reads.
         suits: Values of a task's `gives` that it can score.
-        score: (sample, prediction, **parameters) -> Outcome. Pure. Of a judge's metric the prediction's text is the
-            judge's reply.
+        score: (sample, prediction, **parameters) -> Outcome. Pure. For a judge's metric the text of the prediction is
+            the judge's reply.
         combine: Sums of stats, shape (..., len(stats)) -> values, shape (..., len(values)); NaN is undefined. For
             one sample it gives the sample's values, for summed stats the pooled values.
         worst: Stats of a sample whose prediction failed; it may take parameters by name.
-        ceiling: The value of `values[0]` that a perfect answer to the sample reaches; None where it is undefined. It
-            may take parameters by name.
-        each: As `combine`, for one sample's own values, where they differ from those of a corpus of one.
-        corpus: The number belongs to all samples together: rows are pooled, never means of samples.
+        ceiling: The value of `values[0]` that a perfect answer to the sample reaches; None if it is undefined. It may
+            take parameters by name.
+        each: As `combine`, for the values of one sample, if they differ from those of a corpus of one.
+        corpus: Whether the number belongs to all samples together, which are pooled and never averaged.
         pool: For numbers that sums of stats cannot give: (stats of every sample in id order, weights of the samples,
             shape (..., samples)) -> values, shape (..., len(values)). `combine` then sees one sample only.
         prepare: For scores that depend on the other samples: reads all pairs once and returns `score`.
-        parameters: What a task may set.
+        parameters: The settings that a task may change.
         bound: Their values in this row.
-        resource: What the row needs from outside; None: nothing.
-        higher_is_better: Direction.
+        resource: The thing outside the package that the row needs; None if it needs nothing.
+        higher_is_better: Direction of the headline value.
         unit: `share` for [0, 1], `mm`, `ml`, `points`.
-        caveat: What must stand beside every number of the row; None: nothing.
+        caveat: A warning that must stand beside every number of the row; None if there is none.
         summary: One sentence for `harness list metrics`.
         formula: How the value follows from prediction and target, in a line or two.
-        range: Least and greatest value of `values[0]`, None where there is no bound.
-        empty: What an empty prediction, an empty target and both are worth.
+        range: Least and greatest value of `values[0]`; None if there is no upper bound.
+        empty: The values of an empty prediction, an empty target, and both.
         source: The paper or repository that defines it.
     """
 
@@ -184,15 +189,19 @@ class Metric:
     source: str = ""
 
     def floor(self, sample: Sample) -> float | None:
-        """Return the value of `values[0]` of the worst answer; None where even that is undefined."""
+        """Return the headline value of the worst answer to a sample; None if it is undefined."""
         return sample_values(self, self.worst(sample))[0]
 
 
 def bind(metric: Metric, values: Mapping[str, Json], where: str) -> Metric:
-    """Return the row with its parameters set, those that `values` does not name to their defaults.
+    """Return the row with its parameters set; those that `values` does not name get their defaults.
 
+    Args:
+        metric: A row of the table.
+        values: Parameters by name.
+        where: Begins the message of an error.
     Raises:
-        SpecError: The row has no such parameter, or not this value of it.
+        SpecError: The row has no such parameter, or the parameter cannot have this value.
     """
     known = {parameter.name: parameter for parameter in metric.parameters}
     for name in values:
@@ -213,17 +222,18 @@ def bind(metric: Metric, values: Mapping[str, Json], where: str) -> Metric:
 
 
 def _with_named(function: Callable[..., Any], bound: Mapping[str, Json]) -> Callable[..., Any]:
-    """Return a function of a sample with those of the parameters set that it takes; many take none."""
+    """Return a function of a sample with those parameters set that it takes; most take none."""
+    # `worst` and `ceiling` of most rows do not depend on parameters, so they need not accept all of them.
     taken = signature(function).parameters
     return partial(function, **{name: value for name, value in bound.items() if name in taken})
 
 
 def settle(metric: Metric, pairs: Iterable[Pair]) -> Metric:
-    """Return the row ready to score a corpus; `pairs` is read, once, only by rows whose scores depend on it."""
+    """Return the row ready to score a corpus; only rows whose scores depend on other samples read `pairs`, once."""
     return metric if metric.prepare is None else replace(metric, score=metric.prepare(pairs), prepare=None)
 
 
 def sample_values(metric: Metric, stats: Stats) -> tuple[float | None, ...]:
-    """Return one sample's values, None where a value is undefined."""
+    """Return the values of one sample from its stats; an undefined value is None."""
     values = (metric.each or metric.combine)(np.asarray(stats, dtype=np.float64))
     return tuple(None if np.isnan(value) else float(value) for value in values)

@@ -5,10 +5,8 @@ import numpy as np
 from harness.metrics.metric import Floats, Stats
 from harness.records import Sample
 
-MISS: Stats = (0.0, 1.0)
-"""A sample that counts and is worth nothing."""
-UNCOUNTED: Stats = (0.0, 0.0)
-"""A sample that no answer could be right on."""
+MISS: Stats = (0.0, 1.0)  # a sample that counts, with the value 0
+UNCOUNTED: Stats = (0.0, 0.0)  # a sample to which no answer could be right; it leaves the mean
 
 
 def shares(parts: Floats, wholes: Floats, empty: float) -> Floats:
