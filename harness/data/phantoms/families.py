@@ -1,4 +1,4 @@
-"""Releases of drawn patients: families that are drawn together, each below a data root of its own."""
+"""Families of phantom releases: the releases of one family are written together, below a data root of their own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from harness.data.phantoms.writers.samed2d import write_samed2d_images
 from harness.data.phantoms.writers.vqa_rad import write_vqa_rad
 from harness.errors import SpecError
 
+# Eight patients per modality, which fills one round of `patients.images.TURNS`.
 PATIENTS = 80
 SLICES = 2
 
@@ -31,17 +32,18 @@ def write_phantoms(
     defects: frozenset[str] = frozenset(),
     workers: int = 1,
 ) -> tuple[Planted, ...]:
-    """Write `SAMed2Dv1/`, `vqa_rad/` and `MeCoVQA/` below `root`; the same arguments give the same pictures and words.
+    """Write `SAMed2Dv1/`, `vqa_rad/` and `MeCoVQA/` below `root`; the same arguments give the same images and words.
 
     Args:
-        root: Made where it is missing.
-        seed: Draws another set of patients.
-        patients: Number of patients; a look sees every tenth, and of its patients half train and three in eight test.
-        slices: Pictures per patient.
-        defects: Names of `defects.DEFECTS`; each is planted into the test part, wherever the real release has it.
-        workers: Processes that draw; what is written is the same whatever their number.
+        root: The data root; made if it is missing.
+        seed: Number of the set of patients, at least 0; another seed gives other patients.
+        patients: Number of patients; each modality has every tenth, half of them for training and three in eight for
+            testing.
+        slices: Images per patient.
+        defects: Names from `defects.planting.DEFECTS`; each is planted into the test part of every release that has it.
+        workers: Processes that draw; the files are the same whatever their number.
     Returns:
-        What was planted, and where.
+        The planted defects and their places; empty without `defects`.
     Raises:
         SpecError: There is no such defect, or there are too few patients to plant it.
     """
@@ -63,12 +65,12 @@ def _write_image_releases(root: Path, seed: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PhantomFamily:
-    """Releases that are drawn together.
+    """Releases that are written together.
 
     Attributes:
         name: Part of the name of their data root.
-        readers: Which read them.
-        write: (data root, seed) -> the releases below it; the same patients and words for the same seed.
+        readers: Names of the readers that read them.
+        write: Takes (data root, seed) and writes the releases below the root; the same seed gives the same bytes.
     """
 
     name: str
@@ -76,6 +78,8 @@ class PhantomFamily:
     write: Callable[[Path, int], None]
 
 
+# Each family is drawn on its first use, so that a task waits only for the releases that it reads. Names are parts of
+# folder names in caches: another name would draw the family again.
 FAMILIES: tuple[PhantomFamily, ...] = (
     PhantomFamily("pictures", ("samed2d", "vqa_rad", "mecovqa"), _write_image_releases),
     PhantomFamily("omnimedvqa", ("omnimedvqa",), write_omnimedvqa),
@@ -93,5 +97,5 @@ FAMILIES: tuple[PhantomFamily, ...] = (
 
 
 def family_of(reader: str) -> PhantomFamily:
-    """Return the family that a reader reads; the first for a reader that none is drawn for."""
+    """Return the family of a reader, by its name; the first family if there is none for it."""
     return next((family for family in FAMILIES if reader in family.readers), FAMILIES[0])

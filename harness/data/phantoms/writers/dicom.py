@@ -1,4 +1,4 @@
-"""Writing of DICOM: slices of a series and segmentations, with names and dates that no reader may let out."""
+"""Writing of DICOM: slices of a series and segmentations, with names and dates that no reader may reveal."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from harness.errors import DataError
 from harness.imaging.dicom.headers import Vector
 
+# SOP classes and the transfer syntax, by their identifiers in DICOM PS3.6.
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
+# Elements that stand in every file, for tests that look for them in everything that a reader or a report writes.
 PRIVATE: Mapping[str, str] = {
     "PatientName": "Drawn^Nobody",
     "PatientID": "ID-4711-SECRET",
@@ -27,23 +29,22 @@ PRIVATE: Mapping[str, str] = {
     "ReferringPhysicianName": "Doctor^Invented",
     "SeriesDescription": "series of Nobody",
 }
-"""Elements that stand in every file, for tests that look for them everywhere else."""
 
 AXIAL: Vector = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnSeries:
-    """What all files of a series share.
+    """The properties that all files of a synthetic series share.
 
     Attributes:
-        name: Tells apart patient and series; identifiers are made of it.
-        number: Of the series.
-        modality: As DICOM writes it.
-        orientation: Along a row, then down a column.
+        name: Identifies patient and series; the DICOM identifiers are made from it.
+        number: Number of the series.
+        modality: Modality as DICOM writes it.
+        orientation: Direction cosines along a row, then down a column.
         spacing: Millimetres between rows, then between columns.
-        slope, intercept: Stored value to grey value.
-        inverted: Stored as MONOCHROME1.
+        slope, intercept: Grey value = slope * stored value + intercept.
+        inverted: Whether it is stored as MONOCHROME1, in which large values are dark.
     """
 
     name: str
@@ -57,12 +58,21 @@ class DrawnSeries:
 
 
 def uid(name: str) -> str:
-    """Return the identifier that a name always has."""
+    """Return the DICOM identifier of a name, always the same."""
+    # Root 2.25 is open to anyone for numbers below 2**128 (PS3.5 B.2); a hash makes it reproducible, as no UUID is.
     return f"2.25.{int.from_bytes(sha256(name.encode()).digest()[:15], 'big')}"
 
 
 def write_slice(path: Path, series: DrawnSeries, number: int, position: Sequence[float], grey: NDArray[Any]) -> None:
-    """Write one slice; `grey` is (rows, columns) of grey values, as far as slope and intercept can hold them."""
+    """Write one slice as a CT image.
+
+    Args:
+        path: The file; its folder is made if it is missing.
+        series: The series of the slice.
+        number: Instance number.
+        position: (x, y, z) of the first pixel's centre in mm.
+        grey: (rows, columns) of grey values; what 12 bits cannot hold under slope and intercept is clipped.
+    """
     data = _dataset(CT_IMAGE, f"{series.name}/{series.number}/{number}")
     stored = np.clip(np.rint((grey - series.intercept) / series.slope), 0, 2**12 - 1).astype(np.uint16)
     data.Modality = series.modality
@@ -88,13 +98,13 @@ def write_segmentation(
     *,
     referenced: bool = True,
 ) -> None:
-    """Write a binary DICOM SEG: a frame for each slice that a segment covers, the last slice first.
+    """Write a binary DICOM SEG with a frame for each slice that a segment covers.
 
     Args:
-        path: Of the file.
-        series: That it is drawn on.
+        path: The file; its folder is made if it is missing.
+        series: The series that is segmented.
         segments: Label -> boolean (slices, rows, columns).
-        positions: Of the slices.
+        positions: (x, y, z) of each slice's first pixel in mm.
         referenced: Whether the file names its series.
     """
     data = _dataset(SEGMENTATION, f"{series.name}/{series.number}/segmentation/{path.name}")
@@ -108,6 +118,7 @@ def write_segmentation(
     data.SharedFunctionalGroupsSequence = [
         _item(PlaneOrientationSequence=[orientation], PixelMeasuresSequence=[measures])
     ]
+    # The last slice first: a reader must go by positions, never by the order of frames.
     frames = [
         (at, slice_number, mask[slice_number])
         for at, mask in enumerate(segments.values(), 1)
@@ -124,6 +135,7 @@ def write_segmentation(
     data.Rows, data.Columns, data.NumberOfFrames = rows, columns, len(frames)
     data.SamplesPerPixel, data.BitsAllocated, data.BitsStored, data.HighBit = 1, 1, 1, 0
     data.PixelRepresentation, data.PhotometricInterpretation = 0, "MONOCHROME2"
+    # Frames follow each other bit by bit, without padding between them; the whole has an even number of bytes.
     packed = np.packbits(np.stack([mask for _, _, mask in frames]).ravel(), bitorder="little").tobytes()
     data.PixelData = packed + b"\0" * (len(packed) % 2)
     _save(data, path)

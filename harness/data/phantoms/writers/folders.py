@@ -1,4 +1,4 @@
-"""Drawn patients as a hospital would hand them over: a folder of images, nnU-Net's folders, and DICOM."""
+"""Synthetic patients as a hospital would deliver them: a folder of images, nnU-Net's folders, and DICOM."""
 
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -19,21 +19,25 @@ from harness.data.releases.folders.nifti import PARTS
 from harness.errors import DataError
 from harness.imaging.windowing import windowed
 
+# Organs that are asked about. Up to half of the patients lack one of them, so that targets may be absent.
 ORGANS = ("liver", "spleen", "right kidney", "left kidney", "gallbladder")
-"""What is asked about; half of the patients lack one of them."""
 LESION = "lesion"
 LABELS = {name: value for value, name in enumerate((*ORGANS, LESION), 1)}
+# Soft tissue window of the image folder's slices, in Hounsfield units.
 WINDOW = (-160.0, 240.0)
 
 IMAGE_PATIENTS, IMAGES_EACH = 10, 2
 NIFTI_PATIENTS = 16
 DICOM_PATIENTS = 5
+# Every second slice of a volume is written, which keeps the number of files small.
 DICOM_STEP = 2
-"""Every so many slices of a drawn volume are written, which keeps the number of files small."""
 
 
 def write_image_folder(root: Path, seed: int) -> None:
-    """Write `segmentation/` with `images/`, `masks/` and `labels.json`: slices with a label image each."""
+    """Write `segmentation/` with `images/`, `masks/` and `labels.json`: slices with a label image each.
+
+    The same seed gives the same bytes.
+    """
     folder = root / IMAGES
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -49,7 +53,10 @@ def write_image_folder(root: Path, seed: int) -> None:
 def write_nifti_folder(root: Path, seed: int) -> None:
     """Write `nifti_seg/` as nnU-Net has it: `dataset.json`, images and labels of train and test.
 
-    Volumes are stored in several orientations, as they are in practice.
+    Volumes are stored in two orientations, since real folders mix them and a reader must undo that.
+
+    Raises:
+        DataError: nibabel is not installed.
     """
     folder = root / NIFTI
     for study in _studies(seed, NIFTI_PATIENTS):
@@ -64,7 +71,11 @@ def write_nifti_folder(root: Path, seed: int) -> None:
 
 
 def write_dicom_folder(root: Path, seed: int) -> None:
-    """Write `dicom_seg/` with a folder per patient: a CT series, whose file names tell no order, and a DICOM SEG."""
+    """Write `dicom_seg/` with a folder per patient: a CT series and a DICOM SEG.
+
+    Raises:
+        DataError: pydicom is not installed.
+    """
     for study in _studies(seed, DICOM_PATIENTS):
         folder = root / DICOM / f"patient_{study.number:03}"
         series = DrawnSeries(
@@ -72,6 +83,7 @@ def write_dicom_folder(root: Path, seed: int) -> None:
         )
         places = range(0, len(study.voxels), DICOM_STEP)
         positions = [(-20.0, -30.0, 100.0 + place * study.spacing_mm[0]) for place in places]
+        # File names and instance numbers run against the positions, which alone give the order of slices.
         names = np.random.default_rng([seed, study.number, 9]).permutation(len(places))
         for at, place in enumerate(places):
             path = folder / "ct" / f"IM{names[at]:04}.dcm"
@@ -86,7 +98,8 @@ def _studies(seed: int, patients: int) -> Iterator[VolumeStudy]:
 
 
 def label_volume(study: VolumeStudy) -> NDArray[np.uint8]:
-    """Return uint8 (D, H, W): the value of each voxel's label, 0 elsewhere; a lesion goes before its organ."""
+    """Return the value of each voxel's label, uint8 (D, H, W), 0 for background."""
+    # Lesions come last: each lies in an organ, and a voxel has one label.
     labels = np.zeros(study.voxels.shape, dtype=np.uint8)
     for organ in study.organs:
         if organ.name in LABELS:
@@ -97,7 +110,7 @@ def label_volume(study: VolumeStudy) -> NDArray[np.uint8]:
 
 
 def _fullest(labels: NDArray[np.uint8], wanted: int) -> Sequence[int]:
-    """Return the slices with most labels, far from each other, in order."""
+    """Return the numbers of the `wanted` slices with most labels, an eighth of the volume apart at least, in order."""
     counts = [len(np.unique(plane)) for plane in labels]
     found: list[int] = []
     for place in sorted(range(len(counts)), key=lambda place: (-counts[place], place)):
@@ -107,16 +120,20 @@ def _fullest(labels: NDArray[np.uint8], wanted: int) -> Sequence[int]:
 
 
 def _save(path: Path, voxels: NDArray[Any], study: VolumeStudy, *, turned: bool) -> None:
-    """Write a NIfTI file; the voxels are (z, y, x), x to the patient's left and y to the back.
+    """Write a NIfTI file of voxels (z, y, x), with x to the patient's left and y to the back.
 
     Args:
-        turned: Store x to the right instead, and z first.
+        path: The file; its folder is made if it is missing.
+        voxels: Float grey values or an unsigned label volume.
+        study: Source of the voxel size.
+        turned: Whether to store x to the right instead, and z first.
     """
     try:
         nibabel: Any = import_module("nibabel")  # heavy, optional, and only partly typed
     except ImportError:
         raise DataError("drawing NIfTI files needs nibabel; pip install 'medground[medical]'") from None
     depth, height, width = study.spacing_mm
+    # NIfTI's world runs to the right, the front and the head, so that x and y of a voxel step against it.
     stored, affine = voxels.transpose(2, 1, 0), np.diag([-width, -height, depth, 1.0])
     if turned:
         affine[:3, 3] = affine[:3, :3] @ [stored.shape[0] - 1, 0, 0]

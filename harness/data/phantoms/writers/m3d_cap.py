@@ -1,4 +1,4 @@
-"""Drawn CT volumes as M3D-Cap: prepared arrays or raw slices, a report per patient, and the listing with its pools."""
+"""Synthetic CT volumes as M3D-Cap: prepared arrays or raw slices, reports, and the listing with its pools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,14 @@ from harness.data.releases.m3d.cap import LISTING, POOLS
 from harness.data.releases.m3d.scans import PREPARED, RAW
 from harness.data.releases.m3d.wording import FINDINGS_MARK, WORDING, packaged_questions
 
+# Hounsfield units that become 0 and 1, since the release's slices are windowed images.
 SOFT_TISSUE = (-160.0, 240.0)
-"""Hounsfield units that become 0 and 1: the release's slices are windowed pictures."""
+# Each third patient of a split has a second series with the same report, made of the first one's slices, sheared. The
+# volumes of the release share texts, too: 120,092 have 42,496.
 OBLIQUE_EVERY = 3
-"""Each third patient of a split has a second series with the same report: the first one's slices, sheared."""
+# Slices of a sheared series for one row that they are moved.
 SHEAR = 2
-"""Rows by which a slice of a sheared series is moved against the one before, in halves."""
+# The two parts of the release, by the names of their folders.
 PARTS = ("ct_case", "ct_quizze")
 
 
@@ -29,8 +31,8 @@ class Series:
 
     Attributes:
         study: The patient.
-        plane: How its slices lie; `oblique` beside the planes of a study.
-        voxels: float32 (D, H, W) in 0..1.
+        plane: How its slices lie: a plane of a study, or `oblique`.
+        voxels: float32 (D, H, W), 0 to 1.
     """
 
     study: VolumeStudy
@@ -44,7 +46,7 @@ class Series:
 
     @property
     def name(self) -> str:
-        """The name of its file or folder, which tells plane and phase."""
+        """The name of its file or folder: plane and phase, as `Axial_C__portal_venous_phase`."""
         phase = self.study.phase.replace(" ", "_")
         return f"{self.plane.capitalize()}_{phase if phase == 'non_contrast' else f'C__{phase}_phase'}"
 
@@ -60,25 +62,20 @@ class Series:
 
 
 def series_of(studies: Sequence[VolumeStudy]) -> list[Series]:
-    """Return the series of the patients: one each, and a second one of every third of a split."""
+    """Return the series of the patients, split by split: one each, and a second one of every third patient."""
+    low, high = SOFT_TISSUE
     found: list[Series] = []
     for split in SPLITS:
         for place, study in enumerate(one for one in studies if one.split == split):
-            voxels = _windowed(study.voxels)
+            voxels = np.clip((study.voxels - low) / (high - low), 0.0, 1.0).astype(np.float32)
             found.append(Series(study=study, plane=study.plane, voxels=voxels))
             if place % OBLIQUE_EVERY == 0:
                 found.append(Series(study=study, plane="oblique", voxels=_sheared(voxels)))
     return found
 
 
-def _windowed(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
-    low, high = SOFT_TISSUE
-    windowed: NDArray[np.float32] = np.clip((voxels - low) / (high - low), 0.0, 1.0).astype(np.float32)
-    return windowed
-
-
 def _sheared(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the volume with each slice moved down a little against the one before it, air coming in."""
+    """Return a volume, float32 (D, H, W), with every second slice moved down one row more; zeros fill the gap."""
     result = np.zeros_like(voxels)
     for place, pixels in enumerate(voxels):
         moved = (place - len(voxels) // 2) // SHEAR
@@ -105,28 +102,21 @@ def write_m3d_cap_raw(root: Path, series: Sequence[Series], *, seed: int) -> Non
         folder.mkdir(parents=True, exist_ok=True)
         for number, pixels in enumerate(one.voxels, start=1):
             write_png(folder / f"{number}.png", np.rint(pixels * 255).astype(np.uint8))
-        (folder.parent / "text.txt").write_text(_whole_text(one.study), encoding="utf-8")
+        # As in the raw release, only what follows the mark is the report, and line breaks fall anywhere.
+        sentences = one.study.report.replace(". ", ".\n")
+        text = f"Patient {one.study.number}\nplane: {one.study.plane}\n{FINDINGS_MARK}\n{sentences}\n"
+        (folder.parent / "text.txt").write_text(text, encoding="utf-8")
     write_json(root / RAW / LISTING, _listing(series, seed))
     (root / RAW / WORDING).write_bytes(packaged_questions("ours"))
 
 
-def _whole_text(study: VolumeStudy) -> str:
-    """Return a text as the raw release has it, of which only the findings are the report."""
-    shown = f"Patient {study.number}\nplane: {study.plane}\n"
-    sentences = study.report.replace(". ", ".\n")
-    return f"{shown}{FINDINGS_MARK}\n{sentences}\n"
-
-
 def _listing(series: Sequence[Series], seed: int) -> dict[str, list[dict[str, str]]]:
-    """Return the lists; each pool is a part of the next larger one, in an order of its own."""
+    """Return the lists of splits and pools; each pool is a prefix of the next larger one, in an order of its own."""
     listing: dict[str, list[dict[str, str]]] = {}
-    listing |= {split: [_entry(one) for one in series if one.study.split == split] for split in SPLITS}
+    for split in SPLITS:
+        listing[split] = [{"image": one.image, "text": one.text} for one in series if one.study.split == split]
     random = np.random.default_rng([seed, 8])
     mixed = [listing["test"][int(place)] for place in random.permutation(len(listing["test"]))]
     for number, pool in enumerate(name for name in POOLS if name not in SPLITS):
         listing[pool] = mixed[: (number + 1) * len(mixed) // len(POOLS)]
     return listing
-
-
-def _entry(series: Series) -> dict[str, str]:
-    return {"image": series.image, "text": series.text}

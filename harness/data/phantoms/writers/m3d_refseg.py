@@ -1,4 +1,4 @@
-"""Drawn volumes as an M3D-RefSeg folder: regions that are described, or asked for in a roundabout way."""
+"""Synthetic volumes as an M3D-RefSeg folder: regions that are named, or asked for in a roundabout way."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from harness.data.phantoms.drawing.abdomen_ct import SHAPE
 from harness.data.phantoms.drawing.canvas import Bools
-from harness.data.phantoms.patients.volumes import HOSTS, Lesion, VolumeStudy, draw_volumes
+from harness.data.phantoms.patients.volumes import HOSTS, VolumeStudy, draw_volumes
 from harness.data.phantoms.writers.m3d_seg import normalised, save, write_m3d_seg
 from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.m3d.refseg import COLUMNS, PREPARED, RAW, TABLES
 
 PATIENTS = 32
+# Healthy organs per patient that are asked for, beside all lesions.
 ORGANS_ASKED = 2
 
+# Organ -> its function, by which a riddle asks for it; each is true of one organ only.
 DOES: Mapping[str, str] = {
     "liver": "makes bile",
     "spleen": "takes old blood cells out of the blood",
@@ -29,7 +31,6 @@ DOES: Mapping[str, str] = {
     "stomach": "takes in food first",
     "pancreas": "makes insulin",
 }
-"""Organ -> what it does."""
 CLUES: Mapping[str, str] = {"cyst": "A pocket of fluid", "tumor": "A solid growth"}
 LESION_WORDINGS = (
     "Please mark the {size} mm {name} in the {organ}.",
@@ -47,11 +48,12 @@ ANSWERS = ("Here is the mask: [SEG].", "It is marked as [SEG].", "[SEG]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Region:
-    """Something that is asked for.
+    """A region that is asked for.
 
     Attributes:
-        description: What `text.json` says of it.
-        questions: By `Question_Type`: a description, a riddle.
+        mask: Boolean (D, H, W).
+        description: Its text in `text.json`.
+        questions: In the order of `Question_Type`: a direct request, a riddle.
     """
 
     mask: Bools
@@ -60,13 +62,14 @@ class _Region:
 
 
 def write_m3d_volumes(root: Path, seed: int, *, patients: int = PATIENTS, prepared: bool = True) -> None:
-    """Write M3D-Seg and M3D-RefSeg of the same drawn patients below `root`; the same arguments give the same bytes.
+    """Write M3D-Seg and M3D-RefSeg of the same patients below `root`; the same arguments give the same bytes.
 
     Args:
-        root: The data root; made where it is missing.
-        seed: Draws another set of patients.
-        patients: Half of them train, three in eight test; those of validation are in neither release.
-        prepared: As arrays, as M3D's scripts prepare them; else raw, for which nibabel is needed.
+        root: The data root; made if it is missing.
+        seed: Number of the set of patients, at least 0.
+        patients: Number of patients; half of them train, three in eight test, and those of validation are in neither
+            release.
+        prepared: Whether to write arrays, as M3D's scripts prepare them; else the raw layout, which needs nibabel.
     """
     studies = list(draw_volumes(seed=seed, patients=patients, planes=("axial",)))
     write_m3d_seg(root, studies, prepared=prepared)
@@ -76,8 +79,13 @@ def write_m3d_volumes(root: Path, seed: int, *, patients: int = PATIENTS, prepar
 def write_m3d_refseg(root: Path, studies: Iterable[VolumeStudy], *, seed: int, prepared: bool = True) -> None:
     """Write `M3D_RefSeg_npy/`, or `M3D_RefSeg/` with NIfTI volumes, below `root`.
 
-    Ours is split by patient; the release's own split, by row, lets test ask for regions of train.
+    Args:
+        root: The data root.
+        studies: Patients with axial slices; those of validation are left out.
+        seed: Number of the set of questions, at least 0.
+        prepared: As in `write_m3d_volumes`.
     """
+    # Split by patient. The release is split by row, so that its test set asks for regions of its training set.
     folder = root / (PREPARED if prepared else RAW)
     rows: dict[str, list[Sequence[str]]] = {"train": [], "test": []}
     for study in studies:
@@ -89,7 +97,10 @@ def write_m3d_refseg(root: Path, studies: Iterable[VolumeStudy], *, seed: int, p
         labels = np.zeros(SHAPE, dtype=np.float32)
         for value, region in enumerate(regions, start=1):
             labels[region.mask] = value
-            rows[study.split] += _rows(case, value, region, random)
+            # The tables name NIfTI files whatever the layout, as the release's do.
+            names = (f"{case}/ct.nii.gz", f"{case}/mask.nii.gz", str(value))
+            for question_type, question in enumerate(region.questions):
+                rows[study.split].append((*names, str(question_type), question, _one(ANSWERS, random)))
         _write_volume(folder / case, study, labels, prepared=prepared)
         write_json(folder / case / "text.json", {str(value): one.description for value, one in enumerate(regions, 1)})
     for split, table in (*rows.items(), ("all", [*rows["train"], *rows["test"]])):
@@ -97,30 +108,27 @@ def write_m3d_refseg(root: Path, studies: Iterable[VolumeStudy], *, seed: int, p
 
 
 def _lesions(study: VolumeStudy, random: Generator) -> Iterator[_Region]:
-    """Yield the lesions that their words tell from the others."""
+    """Yield the lesions that name, organ and size tell from all others."""
     said = [(one.name, one.organ, one.size_mm) for one in study.lesions]
     for lesion in study.lesions:
-        if said.count((lesion.name, lesion.organ, lesion.size_mm)) == 1:
-            yield _lesion(lesion, random)
-
-
-def _lesion(lesion: Lesion, random: Generator) -> _Region:
-    clue = CLUES[lesion.name]
-    words = {
-        "name": lesion.name,
-        "organ": lesion.organ,
-        "size": lesion.size_mm,
-        "does": DOES[lesion.organ],
-        "clue": clue,
-        "clue_small": clue[0].lower() + clue[1:],
-    }
-    questions = tuple(_one(wordings, random).format(**words) for wordings in (LESION_WORDINGS, LESION_RIDDLES))
-    description = f"{lesion.size_mm} mm {lesion.name} in the {lesion.organ}."
-    return _Region(mask=lesion.mask, description=description, questions=(questions[0], questions[1]))
+        if said.count((lesion.name, lesion.organ, lesion.size_mm)) > 1:
+            continue
+        clue = CLUES[lesion.name]
+        words = {
+            "name": lesion.name,
+            "organ": lesion.organ,
+            "size": lesion.size_mm,
+            "does": DOES[lesion.organ],
+            "clue": clue,
+            "clue_small": clue[0].lower() + clue[1:],
+        }
+        questions = tuple(_one(wordings, random).format(**words) for wordings in (LESION_WORDINGS, LESION_RIDDLES))
+        description = f"{lesion.size_mm} mm {lesion.name} in the {lesion.organ}."
+        yield _Region(mask=lesion.mask, description=description, questions=(questions[0], questions[1]))
 
 
 def _organs(study: VolumeStudy, random: Generator) -> Iterator[_Region]:
-    """Yield some organs without lesions, those that may have them first among equals."""
+    """Yield up to `ORGANS_ASKED` organs without lesions, drawn at random."""
     healthy = [organ for organ in study.organs if organ.name in DOES and not study.lesions_in(organ.name)]
     for pick in random.permutation(len(healthy))[:ORGANS_ASKED]:
         organ = healthy[int(pick)]
@@ -133,13 +141,6 @@ def _organs(study: VolumeStudy, random: Generator) -> Iterator[_Region]:
 
 def _one(wordings: Sequence[str], random: Generator) -> str:
     return wordings[int(random.integers(len(wordings)))]
-
-
-def _rows(case: str, value: int, region: _Region, random: Generator) -> Iterator[Sequence[str]]:
-    """Yield the questions about a region; the tables name NIfTI files whatever the layout, as the release's do."""
-    for question_type, question in enumerate(region.questions):
-        names = (f"{case}/ct.nii.gz", f"{case}/mask.nii.gz")
-        yield (*names, str(value), str(question_type), question, _one(ANSWERS, random))
 
 
 def _write_volume(folder: Path, study: VolumeStudy, labels: NDArray[np.float32], *, prepared: bool) -> None:
@@ -157,7 +158,7 @@ def _write_volume(folder: Path, study: VolumeStudy, labels: NDArray[np.float32],
 
 
 def write_table(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    """Write a table of the release, its header first."""
+    """Write a CSV file of the release: its header, then `rows` in the order of its columns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

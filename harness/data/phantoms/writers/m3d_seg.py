@@ -1,4 +1,4 @@
-"""Drawn volumes as an M3D-Seg folder, prepared or raw: three datasets with classes and definitions in our own words."""
+"""Synthetic volumes as an M3D-Seg folder, prepared or raw: three datasets, with definitions in our own words."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +16,8 @@ from harness.data.releases.m3d.wording import FILE, OURS, packaged_wording
 from harness.records import Json
 
 KIDNEYS = ("right kidney", "left kidney")
+# Code -> class -> organs or lesions that it joins. The codes are those that the paper scores: AbdomenCT-1K,
+# TotalSegmentator and CT-ORG.
 DATASETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "0003": {"liver": ("liver",), "kidney": KIDNEYS, "spleen": ("spleen",), "pancreas": ("pancreas",)},
     "0011": {
@@ -37,8 +39,8 @@ DATASETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "gallbladder": ("gallbladder",),
     },
 }
-"""Code -> class -> organs or lesions that it joins; the codes are those that the paper scores."""
 
+# Class -> definitions of it. The release's dictionary, too, has several for each of its terms.
 DEFINITIONS: Mapping[str, tuple[str, ...]] = {
     "liver": (
         "The largest solid organ of the belly, below the right lung; it makes bile.",
@@ -101,7 +103,6 @@ DEFINITIONS: Mapping[str, tuple[str, ...]] = {
         "The brightest tissue of all, of which the spine is made.",
     ),
 }
-"""Class -> definitions of it."""
 
 
 def write_m3d_seg(root: Path, studies: Iterable[VolumeStudy], *, prepared: bool = True) -> None:
@@ -110,9 +111,9 @@ def write_m3d_seg(root: Path, studies: Iterable[VolumeStudy], *, prepared: bool 
     The release has no validation split; those patients are left out. The datasets take turns within each split.
 
     Args:
-        root: The data root; made where it is missing.
+        root: The data root; made if it is missing.
         studies: Patients with axial slices.
-        prepared: A mask file per class; else one sparse matrix a volume.
+        prepared: Whether to write a mask file per class; else one sparse matrix per volume, as the raw release does.
     """
     folder = root / (PREPARED if prepared else RAW)
     listings: dict[str, dict[str, list[Json]]] = {code: {"train": [], "test": []} for code in DATASETS}
@@ -132,7 +133,7 @@ def write_m3d_seg(root: Path, studies: Iterable[VolumeStudy], *, prepared: bool 
 
 
 def class_mask(study: VolumeStudy, parts: Sequence[str]) -> Bools:
-    """Return what the organs and lesions of these names fill, boolean (D, H, W)."""
+    """Return the union of the organs and lesions of these names, boolean (D, H, W); empty if none is seen."""
     named = [*((organ.name, organ.mask) for organ in study.organs), *((one.name, one.mask) for one in study.lesions)]
     found = np.zeros(SHAPE, dtype=np.bool_)
     for name, mask in named:
@@ -142,25 +143,29 @@ def class_mask(study: VolumeStudy, parts: Sequence[str]) -> Bools:
 
 
 def normalised(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return grey values brought to 0 to 1, with the leading axis of the prepared files."""
+    """Return grey values (D, H, W) scaled to 0 to 1, float32 (1, D, H, W), as M3D's scripts prepare them."""
     low, high = float(voxels.min()), float(voxels.max())
     return ((voxels - low) / (high - low)).astype(np.float32)[np.newaxis]
 
 
 def save(path: Path, array: NDArray[np.generic]) -> None:
-    """Write an npy file, and its folder where it is missing."""
+    """Write an npy file, and its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, array)
 
 
 def _write_prepared(folder: Path, case: str, study: VolumeStudy, classes: Mapping[str, tuple[str, ...]]) -> list[Json]:
-    """Write one volume and a mask per class; what train does not show is not listed, as in the release."""
+    """Write one volume and a mask per class; return the entries of its listing.
+
+    As in the release, a class that a volume does not show is left out of train, and has an empty mask in test.
+    """
     save(folder / case / "image.npy", normalised(study.voxels))
     listed: list[Json] = []
     for index, parts in enumerate(classes.values()):
         mask = class_mask(study, parts)
         if not mask.any() and study.split == "train":
             continue
+        # An absent class is a single voxel in the release, whatever the size of the volume.
         label = f"{case}/masks/mask_{index}.npy"
         save(folder / label, mask[np.newaxis] if mask.any() else np.zeros((1, 1, 1, 1), dtype=np.bool_))
         listed.append({"image": f"{case}/image.npy", "label": label})
@@ -171,6 +176,7 @@ def _write_raw(folder: Path, case: str, study: VolumeStudy, classes: Mapping[str
     """Write one volume as (1, x, y, z) with its classes as the rows of a sparse matrix."""
     from scipy import sparse
 
+    # The release's raw volumes are z-scored, and their mask files carry the dense shape in their names.
     scaled = (study.voxels - study.voxels.mean()) / study.voxels.std()
     save(folder / case / "image.npy", scaled.T[np.newaxis].astype(np.float32))
     rows = np.stack([class_mask(study, parts).T.ravel() for parts in classes.values()])

@@ -1,8 +1,9 @@
-"""Questions about drawn CT volumes as M3D-VQA: five types, four options, every answer and letter equally frequent."""
+"""Questions about synthetic CT volumes as M3D-VQA: five types, four options, each answer and letter equally often."""
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,9 @@ from numpy.random import Generator
 from harness.data.phantoms.patients.images import SPLITS
 from harness.data.phantoms.patients.volumes import (
     HOSTS,
-    LESION_NAMES,
     PHASES,
     PLANES,
     REMOVABLE,
-    Lesion,
-    VolumeStudy,
     draw_volumes,
 )
 from harness.data.phantoms.writers.m3d_cap import Series, series_of, write_m3d_cap
@@ -31,9 +29,10 @@ PARTS = (
     "lower half of the last slices",
 )
 STATES = ("a cyst", "a tumor", "nothing abnormal", "not seen at all")
+# Organs that may be healthy, have either lesion, or be absent: only of these are all four states possible.
 LOSABLE_HOSTS = tuple(organ for organ in HOSTS if organ in REMOVABLE)
-"""Organs that may be healthy, have either lesion, or be absent."""
 
+# Kind of question -> its wordings. The wording is ours, since phantoms never use a benchmark's own.
 WORDINGS: Mapping[str, tuple[str, ...]] = {
     "plane": (
         "Along which plane were these slices taken?",
@@ -65,6 +64,7 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "Where in the stack of slices is the {subject}?",
     ),
 }
+# Kind of question -> the release's number of its type; two of our kinds are of type `organ`.
 TYPE_OF: Mapping[str, str] = {
     **{kind: code for code, kind in TYPES.items()},
     "missing organ": next(code for code, kind in TYPES.items() if kind == "organ"),
@@ -78,9 +78,9 @@ class Asked:
     Attributes:
         series: The volume it is about.
         kind: A key of `WORDINGS`.
-        subject: What stands in the question; empty where it has no place for it.
+        subject: Organ or lesion that the question names; empty if it names none.
         answer: One of `options`.
-        options: All answers that are possible, four.
+        options: All four possible answers.
     """
 
     series: Series
@@ -91,14 +91,14 @@ class Asked:
 
 
 def write_m3d_family(root: Path, seed: int, patients: int = PATIENTS) -> None:
-    """Write `M3D_Cap_npy/` and `M3D_VQA/` below `root`."""
+    """Write `M3D_Cap_npy/` and `M3D_VQA/` of the same patients below `root`; the same arguments give the same bytes."""
     series = series_of(list(draw_volumes(seed=seed, patients=patients)))
     write_m3d_cap(root, series, seed=seed)
     write_m3d_vqa(root, series, seed=seed)
 
 
 def write_m3d_vqa(root: Path, series: Sequence[Series], *, seed: int) -> None:
-    """Write the tables of `M3D_VQA/` below `root`; of the test questions the smaller table has every second."""
+    """Write the tables of `M3D_VQA/` below `root`; the smaller test table has every second question of the other."""
     for number, split in enumerate(SPLITS):
         random = np.random.default_rng([seed, number, 9])
         rows = list(_rows([one for one in series if one.study.split == split], random))
@@ -108,7 +108,7 @@ def write_m3d_vqa(root: Path, series: Sequence[Series], *, seed: int) -> None:
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write a table with the release's columns."""
+    """Write a CSV file with the release's columns, and its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
@@ -117,24 +117,26 @@ def write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table."""
+    """Return the rows of a CSV file, each by column."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def _rows(series: Sequence[Series], random: Generator) -> Iterator[dict[str, str]]:
     """Yield the questions of one split, those of one volume together."""
+    asked_of_all = [one for each in series for one in _candidates(each)]
     found: list[tuple[Asked, str]] = []
     for kind in WORDINGS:
-        found += _worded([one for each in series for one in _MAKERS[kind](each)], random)
+        found += _worded([one for one in asked_of_all if one.kind == kind], random)
     places = {id(one): place for place, one in enumerate(series)}
+    # Letters are dealt kind by kind: over all kinds together, one kind could still prefer a letter.
     letters: dict[str, Iterator[str]] = {kind: _dealt(random) for kind in WORDINGS}
     for asked, question in sorted(found, key=lambda pair: places[id(pair[0].series)]):
         yield _row(asked, question, next(letters[asked.kind]), random)
 
 
 def _worded(asked: Sequence[Asked], random: Generator) -> Iterator[tuple[Asked, str]]:
-    """Yield as many questions with each answer, each wording with each answer alike."""
+    """Yield questions of one kind with their words: each answer and, with each answer, each wording equally often."""
     by_answer: dict[str, list[Asked]] = {}
     for one in asked:
         by_answer.setdefault(one.answer, []).append(one)
@@ -147,7 +149,7 @@ def _worded(asked: Sequence[Asked], random: Generator) -> Iterator[tuple[Asked, 
 
 
 def _dealt(random: Generator) -> Iterator[str]:
-    """Yield letters without end, every one once in each four."""
+    """Yield letters without end, each of them once in every four."""
     letters = list(CHOICES)
     while True:
         yield from (letters[int(place)] for place in random.permutation(len(letters)))
@@ -168,68 +170,27 @@ def _row(asked: Asked, question: str, letter: str, random: Generator) -> dict[st
     }
 
 
-def _plane(series: Series) -> Iterator[Asked]:
-    yield Asked(series=series, kind="plane", subject="", answer=series.plane, options=(*PLANES, "oblique"))
-
-
-def _phase(series: Series) -> Iterator[Asked]:
-    yield Asked(series=series, kind="phase", subject="", answer=series.study.phase, options=PHASES)
-
-
-def _organ(series: Series) -> Iterator[Asked]:
-    for lesion in _alone(series.study):
-        yield Asked(series=series, kind="organ", subject=lesion.name, answer=lesion.organ, options=HOSTS)
-
-
-def _missing_organ(series: Series) -> Iterator[Asked]:
-    for organ in series.study.absent:
-        if len(series.study.absent) == 1:
-            yield Asked(series=series, kind="missing organ", subject="", answer=organ, options=REMOVABLE)
-
-
-def _abnormality(series: Series) -> Iterator[Asked]:
+def _candidates(series: Series) -> Iterator[Asked]:
+    """Yield every question that can be asked about a volume."""
+    study, ask = series.study, partial(Asked, series=series)
+    yield ask(kind="plane", subject="", answer=series.plane, options=(*PLANES, "oblique"))
+    yield ask(kind="phase", subject="", answer=study.phase, options=PHASES)
+    for lesion in study.lesions:
+        # With a second lesion of its name, "the cyst" would lie in two organs.
+        if sum(other.name == lesion.name for other in study.lesions) == 1:
+            yield ask(kind="organ", subject=lesion.name, answer=lesion.organ, options=HOSTS)
+    if len(study.absent) == 1:
+        yield ask(kind="missing organ", subject="", answer=study.absent[0], options=REMOVABLE)
     for organ in LOSABLE_HOSTS:
-        yield Asked(
-            series=series,
-            kind="abnormality",
-            subject=organ,
-            answer=_state(series.study, organ),
-            options=STATES,
-        )
-
-
-def _state(study: VolumeStudy, organ: str) -> str:
-    if study.organ(organ) is None:
-        return "not seen at all"
-    found = study.lesions_in(organ)
-    return f"a {found[0].name}" if found else "nothing abnormal"
-
-
-def _location(series: Series) -> Iterator[Asked]:
-    if series.plane == "oblique":
-        return
-    for lesion in series.study.lesions:
-        if len(series.study.lesions_in(lesion.organ, lesion.name)) > 1:
-            continue
-        slices, rows = (float(places.mean()) for places in np.nonzero(lesion.mask)[:2])
-        depth, height = lesion.mask.shape[:2]
-        half, end = ("upper" if rows < height / 2 else "lower", "first" if slices < depth / 2 else "last")
-        answer = f"{half} half of the {end} slices"
-        subject = f"{lesion.name} of the {lesion.organ}"
-        yield Asked(series=series, kind="location", subject=subject, answer=answer, options=PARTS)
-
-
-def _alone(study: VolumeStudy) -> list[Lesion]:
-    """Return the lesions that are the only one of their name."""
-    counts = {name: sum(lesion.name == name for lesion in study.lesions) for name in LESION_NAMES}
-    return [lesion for lesion in study.lesions if counts[lesion.name] == 1]
-
-
-_MAKERS: Mapping[str, Callable[[Series], Iterator[Asked]]] = {
-    "plane": _plane,
-    "phase": _phase,
-    "organ": _organ,
-    "missing organ": _missing_organ,
-    "abnormality": _abnormality,
-    "location": _location,
-}
+        found = study.lesions_in(organ)
+        state = f"a {found[0].name}" if found else "nothing abnormal"
+        answer = state if study.organ(organ) is not None else "not seen at all"
+        yield ask(kind="abnormality", subject=organ, answer=answer, options=STATES)
+    # The masks are those of the study's own slices; in a sheared series they lie elsewhere.
+    for lesion in study.lesions if series.plane != "oblique" else ():
+        if len(study.lesions_in(lesion.organ, lesion.name)) == 1:
+            slices, rows = (float(places.mean()) for places in np.nonzero(lesion.mask)[:2])
+            depth, height = lesion.mask.shape[:2]
+            half, end = ("upper" if rows < height / 2 else "lower", "first" if slices < depth / 2 else "last")
+            subject = f"{lesion.name} of the {lesion.organ}"
+            yield ask(kind="location", subject=subject, answer=f"{half} half of the {end} slices", options=PARTS)

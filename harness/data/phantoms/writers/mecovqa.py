@@ -1,4 +1,4 @@
-"""Drawn patients as a MeCoVQA folder: complex, region and grounding questions on the SA-Med2D images beside it."""
+"""Synthetic patients as a MeCoVQA folder: complex, region and grounding questions on the SA-Med2D images beside it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from harness.data.phantoms.drawing.modality import Structure
-from harness.data.phantoms.patients.images import SPLITS, PhantomPart, Split, Study
+from harness.data.phantoms.patients.images import SPLITS, PhantomPart, Study
 from harness.data.phantoms.patients.questions import OFF_CENTRE, balanced_questions
 from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.samed2d.mecovqa import FILES, FOLDER
 from harness.records import Json
 
+# Modality code -> file of zero-shot grounding. As in the release, other modalities train and test grounding.
 UNSEEN: Mapping[str, str] = {
     "endo": "endoscopy",
     "fundus": "fundus",
@@ -21,7 +21,6 @@ UNSEEN: Mapping[str, str] = {
     "us": "ultrasound",
     "xray": "xray",
 }
-"""Modality code -> file of zero-shot grounding; grounding is trained and tested on the other looks."""
 
 COMPLEX_WORDINGS = (
     "What does this image show, and is anything abnormal?",
@@ -53,31 +52,32 @@ Ask = Callable[[Sequence[Study], Generator], Iterator[dict[str, Json]]]
 
 
 def write_mecovqa(folder: Path, studies: Sequence[Study], *, seed: int) -> None:
-    """Write `MeCoVQA/` below `folder`, whose `SAMed2Dv1/` holds the pictures.
+    """Write `MeCoVQA/` below `folder`, whose `SAMed2Dv1/` holds the images.
 
-    As in the release, the merged masks that grounding answers name are not written.
+    As in the release, the merged masks that grounding answers name are not written; preparation builds them.
+
+    Args:
+        folder: The data root.
+        studies: Every image.
+        seed: Number of the set of questions, at least 0.
     """
     for split in SPLITS:
         own = [study for study in studies if study.split == split]
         for number, (subset, ask) in enumerate(_SUBSETS.items()):
             random = np.random.default_rng([seed, SPLITS.index(split), 3 + number])
             asked = [study for study in own if subset != "grounding" or study.modality_phantom.code not in UNSEEN]
-            write_json(folder / _file(split, subset), list(ask(asked, random)))
+            # The release has no validation questions; ours have a folder of their own, which its reader leaves alone.
+            validation = f"{FOLDER}/validation/MeCoVQA-{subset.capitalize()}.json"
+            file = validation if split == "validation" else FILES[split, subset][0]
+            write_json(folder / file, list(ask(asked, random)))
     for number, (code, name) in enumerate(UNSEEN.items()):
         unseen = [study for study in studies if study.split == "test" and study.modality_phantom.code == code]
         records = list(_grounding(unseen, np.random.default_rng([seed, number, 6])))
         write_json(folder / FOLDER / f"zeroshot4grounding/{name}.json", records)
 
 
-def _file(split: Split, subset: str) -> str:
-    """Return where a subset goes; the release has no validation questions, so ours have a folder of their own."""
-    if split == "validation":
-        return f"{FOLDER}/validation/MeCoVQA-{subset.capitalize()}.json"
-    return FILES[split, subset][0]
-
-
 def _complex(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, Json]]:
-    """Yield a report on every picture, and how many there are of what is counted."""
+    """Yield a report on every image, and the number of its lesions as a question by itself."""
     first = int(random.integers(len(COMPLEX_WORDINGS)))
     for number, study in enumerate(studies, first):
         yield _record(study, COMPLEX_WORDINGS[number % len(COMPLEX_WORDINGS)], _report(study))
@@ -87,7 +87,7 @@ def _complex(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, 
 
 
 def _region(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, Json]]:
-    """Yield for one instance of every structure what it is, or that and where it lies."""
+    """Yield a question about one instance of every structure: its name, or its name, size and place."""
     for study in studies:
         for structure in study.modality_phantom.structures:
             parts = study.of(structure)
@@ -101,7 +101,7 @@ def _region(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, J
 
 
 def _grounding(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, Json]]:
-    """Yield for every structure in every picture a request for its mask, all instances in one."""
+    """Yield a request for the mask of every structure in every image, all instances in one mask."""
     for study in studies:
         for structure in study.modality_phantom.structures:
             if study.of(structure):
@@ -125,26 +125,24 @@ def _record(study: Study, question: str, answer: str) -> dict[str, Json]:
 
 
 def _report(study: Study) -> str:
-    """Return what a picture shows, and of what could be abnormal what it does not show."""
+    """Return a report: the view, then each possible finding, present or absent, then a verdict."""
     sentences = [f"{study.modality_phantom.view}."]
     for structure in study.modality_phantom.structures:
         if structure.role != "organ":
-            sentences.append(_finding(study, structure))
+            parts = study.of(structure)
+            if not parts:
+                sentences.append(f"There is no {structure.name}.")
+            elif len(parts) > 1:
+                sentences.append(f"There are {NUMBERS[len(parts)]} {structure.plural}.")
+            else:
+                sentences.append(f"There is {structure.with_article} {_place(parts[0])}.")
     sentences.append("The image is abnormal." if study.abnormal else "Nothing abnormal is seen.")
     return " ".join(sentences)
 
 
-def _finding(study: Study, structure: Structure) -> str:
-    parts = study.of(structure)
-    if not parts:
-        return f"There is no {structure.name}."
-    if len(parts) > 1:
-        return f"There are {NUMBERS[len(parts)]} {structure.plural}."
-    return f"There is {structure.with_article} {_place(parts[0])}."
-
-
 def _description(study: Study, part: PhantomPart) -> str:
     name = part.structure.with_article
+    # In percent; the bounds are those of the stratum `target_size`, so that words and strata agree.
     share = part.area * 100 / study.pixels
     extent = "small" if share < 1 else "medium-sized" if share <= 10 else "large"
     return f"{name[0].upper()}{name[1:]}, {extent}, {_place(part)}."

@@ -1,4 +1,4 @@
-"""Drawn patients as SLAKE, PathVQA and PMC-VQA folders, each in its release's own layout and in our own words."""
+"""Synthetic patients as SLAKE, PathVQA and PMC-VQA folders, each in its release's own layout and in our own words."""
 
 import csv
 import io
@@ -19,10 +19,11 @@ from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.vqa import pathvqa, pmc_vqa, slake
 from harness.records import Json
 
+# Modality code -> name that SLAKE writes; it has these three modalities.
 SLAKE_MODALITIES: Mapping[str, str] = {"ct": "CT", "mr": "MRI", "xray": "X-Ray"}
-"""Modality code -> as SLAKE writes it."""
 SLAKE_LOCATIONS: Mapping[str, str] = {"ct": "Abdomen", "mr": "Brain", "xray": "Lung"}
 SLAKE_FILES: Mapping[Split, str] = {split: slake.FILES[split][0] for split in SPLITS}
+# Kind of question in VQA-RAD's words -> SLAKE's `content_type`.
 CONTENT: Mapping[QuestionType, str] = {
     "PRES": "Abnormality",
     "ABN": "Abnormality",
@@ -35,8 +36,8 @@ CONTENT: Mapping[QuestionType, str] = {
 CHINESE_MODALITIES: Mapping[str, str] = {"ct": "CT", "mr": "核磁共振", "xray": "X光"}
 
 PATHVQA_MODALITIES = ("micro",)
+# Questions that the authors' PathVQA has twice and the hub's has once.
 REPEATED = 2
-"""Questions that the authors' PathVQA has twice and the hub's does not."""
 
 PMC_VQA_MODALITIES = ("us", "mr", "xray", "endo", "oct", "pet")
 
@@ -44,13 +45,13 @@ PMC_VQA_MODALITIES = ("us", "mr", "xray", "endo", "oct", "pet")
 def draw_modalities(
     seed: int, codes: Sequence[str], turns: Sequence[int], *, slices: int = 1
 ) -> Iterator[tuple[PhantomImage, Study]]:
-    """Yield the pictures of some looks, with what is true of them.
+    """Yield the images of some modalities, each with its study; studies are numbered from 0.
 
     Args:
-        seed: Draws another set of patients.
-        codes: The looks.
-        turns: Which patients of a look, by number; `patients.TURNS` tells the split of each.
-        slices: Pictures per patient.
+        seed: Number of the set of patients, at least 0.
+        codes: Codes of the modalities.
+        turns: Numbers of the patients of each modality; `images.TURNS` has the split of each.
+        slices: Images per patient.
     """
     patients = [
         turn * len(MODALITY_PHANTOMS) + place
@@ -65,7 +66,7 @@ def draw_modalities(
 
 
 def encoded(pixels: NDArray[np.uint8], kind: str = "JPEG") -> bytes:
-    """Return the bytes of an image file."""
+    """Return the bytes of a JPEG or PNG file of uint8 pixels, (H, W) or (H, W, 3)."""
     buffer = io.BytesIO()
     options = {"quality": 92} if kind == "JPEG" else {"compress_level": 3}
     Image.fromarray(pixels).save(buffer, kind, **options)
@@ -73,7 +74,10 @@ def encoded(pixels: NDArray[np.uint8], kind: str = "JPEG") -> bytes:
 
 
 def write_slake(root: Path, seed: int) -> None:
-    """Write `slake/` below `root`: three looks, questions in English and Chinese."""
+    """Write `slake/` below `root`: three modalities, questions in English and Chinese.
+
+    The same seed gives the same bytes.
+    """
     studies = []
     for image, found in draw_modalities(seed, tuple(SLAKE_MODALITIES), range(len(TURNS) + 2)):
         studies.append(found)
@@ -122,6 +126,7 @@ def _english(question: Question) -> dict[str, Json]:
 def _chinese(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, Json]]:
     """Yield questions in Chinese on modality, openly and closed, and on whether anything is abnormal."""
     codes = list(SLAKE_MODALITIES)
+    # Every second closed question is right; which half begins is drawn.
     turn = int(random.integers(2))
     for place, found in enumerate(studies):
         code = found.modality_phantom.code
@@ -138,7 +143,7 @@ def _chinese(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, 
 
 
 def _halves(studies: Sequence[Study], random: Generator) -> Iterator[Study]:
-    """Yield as many pictures with something abnormal as without."""
+    """Yield equally many images with and without an abnormality."""
     ill = [one for one in studies if one.abnormal]
     well = [one for one in studies if not one.abnormal]
     rounds = min(len(ill), len(well))
@@ -153,7 +158,10 @@ def _asked_in_chinese(found: Study, question: str, answer: str, answer_type: str
 
 
 def write_pathvqa(root: Path, seed: int) -> None:
-    """Write `pathvqa/` below `root`: microscopy in the hub's layout and in the authors', which repeats questions."""
+    """Write `pathvqa/` below `root`: microscopy in the hub's layout and in the authors', which repeats questions.
+
+    The same seed gives the same bytes.
+    """
     drawn = list(draw_modalities(seed, PATHVQA_MODALITIES, range(len(TURNS)), slices=2))
     images = {found.number: encoded(image.pixels) for image, found in drawn}
     for split in SPLITS:
@@ -166,8 +174,11 @@ def write_pathvqa(root: Path, seed: int) -> None:
 
 def _write_authors(folder: Path, split: Split, questions: Sequence[Question], images: Mapping[int, bytes]) -> None:
     name = pathvqa.AUTHORS_SPLITS[split]
+    # The answers of repeated questions take turns, no, yes, no, ..., so that repeating favours neither.
+    by_answer = [[one for one in questions if one.answer == answer] for answer in YES_NO]
+    closed = [one for pair in zip(*by_answer, strict=False) for one in pair]
     records = []
-    for question in [*questions, *_closed(questions)[:REPEATED]]:
+    for question in [*questions, *closed[:REPEATED]]:
         stem = f"{name}_{question.study.number:04}"
         records.append({"image": stem, "question": question.text, "answer": question.answer})
         path = folder / "images" / name / f"{stem}.jpg"
@@ -178,20 +189,15 @@ def _write_authors(folder: Path, split: Split, questions: Sequence[Question], im
     path.write_bytes(pickle.dumps(records, protocol=4))
 
 
-def _closed(questions: Sequence[Question]) -> list[Question]:
-    """Return questions with the answers no, yes, no, ... in turn, so that repeating some favours neither."""
-    by_answer = [[one for one in questions if one.answer == answer] for answer in YES_NO]
-    return [one for pair in zip(*by_answer, strict=False) for one in pair]
-
-
 def write_hub(path: Path, rows: Sequence[Mapping[str, Json]], *, images: Sequence[str]) -> None:
-    """Write a parquet file as the hub has them: an image is a struct of its file's bytes and name.
+    """Write a parquet file as the Hugging Face hub stores data sets: an image is a struct of its file's bytes and name.
 
     Args:
-        path: The file; its folder is made where it is missing.
-        rows: At least one; an image is bytes, or None.
-        images: Columns that hold images.
+        path: The file; its folder is made if it is missing.
+        rows: At least one row; an image is bytes, or None.
+        images: Names of the columns that hold images; all others hold text.
     """
+    # Imported here, since pyarrow is heavy and only these layouts need it.
     import pyarrow
     from pyarrow import parquet
 
@@ -209,7 +215,10 @@ def write_hub(path: Path, rows: Sequence[Mapping[str, Json]], *, images: Sequenc
 
 
 def write_pmc_vqa(root: Path, seed: int) -> None:
-    """Write `pmc_vqa/` below `root`: both versions, the first with a part that is checked by hand."""
+    """Write `pmc_vqa/` below `root`: both versions, the first with a part that is checked by hand.
+
+    Images lie in `images/` and in `figures/`, the folders of the two versions. The same seed gives the same bytes.
+    """
     turns = [turn for turn, split in enumerate(TURNS) if split != "validation"]
     studies = []
     for image, found in draw_modalities(seed, PMC_VQA_MODALITIES, turns):
@@ -233,7 +242,7 @@ def _figure(found: Study) -> str:
 
 
 def _figure_row(question: OptionQuestion, version: str, place: int, split: str) -> dict[str, str]:
-    """Return a row as its version writes it: the first puts letters before options and says the answer in words."""
+    """Return a row as its version writes it: only the first puts letters before options and spells the answer out."""
     plain = dict(zip(pmc_vqa.OPTIONS, question.options, strict=True))
     if version == "v2":
         caption = f"{question.study.modality_phantom.view} (Figure {place + 1})."
@@ -250,7 +259,7 @@ def _figure_row(question: OptionQuestion, version: str, place: int, split: str) 
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write a CSV file with a header; at least one row."""
+    """Write a CSV file with a header; `rows` has at least one row, whose keys are the columns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")

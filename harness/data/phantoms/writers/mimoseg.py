@@ -1,4 +1,4 @@
-"""Drawn patients as a MIMOSeg folder: questions from four perspectives, answered in words that are bound to masks."""
+"""Synthetic patients as a MIMOSeg folder: questions from four perspectives, answers whose words are tied to masks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from harness.data.releases.mimoseg.reader import FOLDER, SUBSETS, file_of
 from harness.data.releases.mimoseg.wording import OURS, chosen, listed, load_wording
 from harness.records import Json
 
+# The eight modalities that the paper names; OCT and microscopy are not among them.
 MODALITIES = ("ct", "us", "derm", "mr", "xray", "fundus", "endo", "pet")
-"""The eight modalities that the paper names; of our looks OCT and microscopy are none of them."""
+# Patients of each modality: four to train, three to test, one to validate.
 PATIENTS = 8
-"""Patients of each look: four to train, three to test, one to validate."""
 FOLDERS: Mapping[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 
+# A box is larger than its structure by up to this share of the structure's width and height, on each side.
 MOST_JITTER = 0.1
-"""A box is up to this share of its width and height larger than what it is drawn around, on each side."""
+# A structure lies in a box if this share of its pixels does.
 INSIDE = 0.9
-"""What has this share of its pixels in a box lies in it."""
 
 PART_WORDINGS = ("Which part of this picture {clue}? Show it.", "Mark what {clue}, and tell me more about it.")
 ANY_WORDINGS = ("Is there anything here that {clue}? If so, show it.", "Do you see something that {clue}? Mark it.")
@@ -41,7 +41,7 @@ Records = Iterator[dict[str, Json]]
 
 @dataclass(frozen=True, slots=True)
 class _NamedMasks:
-    """A picture and all of each structure it shows, in the order of the class ids."""
+    """An image and the union of all instances of each structure, boolean (H, W), in the order of the class ids."""
 
     image: PhantomImage
     unions: Mapping[str, Bools]
@@ -61,14 +61,14 @@ class _NamedMasks:
 
 
 def write_mimoseg(folder: Path, seed: int, *, patients: int = PATIENTS) -> None:
-    """Write `MIMOSeg/` below `folder`; the same arguments give the same pictures and words.
+    """Write `MIMOSeg/` below `folder`; the same arguments give the same bytes.
 
     Args:
-        folder: The data root; made where it is missing.
-        seed: Draws another set of patients.
-        patients: Of each look, one picture each.
+        folder: The data root; made if it is missing.
+        seed: Number of the set of patients, at least 0.
+        patients: Number of patients of each modality, with one image each.
     """
-    images = [_named_masks(image) for image in _draw(seed, patients)]
+    images = list(_draw(seed, patients))
     for name in ("images", "masks"):
         (folder / FOLDER / name).mkdir(parents=True, exist_ok=True)
     for shown in images:
@@ -83,20 +83,17 @@ def write_mimoseg(folder: Path, seed: int, *, patients: int = PATIENTS) -> None:
             write_json(folder / file_of(FOLDERS[split], subset), numbered)
 
 
-def _draw(seed: int, patients: int) -> Iterator[PhantomImage]:
+def _draw(seed: int, patients: int) -> Iterator[_NamedMasks]:
     for turn in range(patients):
         for place, phantom in enumerate(MODALITY_PHANTOMS):
             if phantom.code in MODALITIES:
-                yield draw_image(seed=seed, patient=turn * len(MODALITY_PHANTOMS) + place, index=0, slices=1)
-
-
-def _named_masks(image: PhantomImage) -> _NamedMasks:
-    named = ((structure.name, image.masks[structure.name]) for structure in image.modality_phantom.structures)
-    return _NamedMasks(image, {name: np.any(masks, axis=0) for name, masks in named if masks})
+                image = draw_image(seed=seed, patient=turn * len(MODALITY_PHANTOMS) + place, index=0, slices=1)
+                named = ((structure.name, image.masks[structure.name]) for structure in phantom.structures)
+                yield _NamedMasks(image, {name: np.any(masks, axis=0) for name, masks in named if masks})
 
 
 def _instructed(images: Sequence[_NamedMasks], random: Generator) -> Records:
-    """Yield requests that name one structure or all, and some that name what is not there."""
+    """Yield requests that name one structure or all, and some that name an absent structure."""
     words = load_wording(OURS)
     asked = [(shown, shown.names) for shown in images if len(shown.names) > 1]
     asked += [(shown, [_organ(shown, random)]) for shown in images]
@@ -114,7 +111,7 @@ def _instructed(images: Sequence[_NamedMasks], random: Generator) -> Records:
 
 
 def _prompted(images: Sequence[_NamedMasks], random: Generator) -> Records:
-    """Yield for every picture a box and a point, whose instruction names nothing."""
+    """Yield a box and a point in every image, with instructions that name nothing."""
     words = load_wording(OURS)
     for shown in images:
         for kind, names, prompt in _prompts(shown, random):
@@ -124,9 +121,12 @@ def _prompted(images: Sequence[_NamedMasks], random: Generator) -> Records:
 
 
 def _explained(images: Sequence[_NamedMasks], random: Generator) -> Records:
-    """Yield questions that say what a structure does in the place of its name."""
+    """Yield questions that describe a structure by its function in place of its name."""
     for shown in images:
-        yield _record(shown, chosen(ALL_WORDINGS, _key(random)), _overview(shown), shown.names)
+        largest = max(shown.unions, key=lambda name: int(shown.unions[name].sum()))
+        names = listed(list(map(_tagged, shown.names)))
+        overview = f"I see the {names}. Most of the picture is taken up by the {largest}."
+        yield _record(shown, chosen(ALL_WORDINGS, _key(random)), overview, shown.names)
         organ = _organ(shown, random)
         yield _record(shown, _clued(PART_WORDINGS, organ, random), f"That is {_statement(organ)}", [organ])
     for shown, structure, present in _balanced(images, random):
@@ -139,7 +139,7 @@ def _explained(images: Sequence[_NamedMasks], random: Generator) -> Records:
 
 
 def _explained_here(images: Sequence[_NamedMasks], random: Generator) -> Records:
-    """Yield for every picture a box and a point, and questions about what lies there."""
+    """Yield a box and a point in every image, with questions about the structures that lie there."""
     for shown in images:
         for kind, names, prompt in _prompts(shown, random):
             instruction = chosen(BOX_WORDINGS if kind == "box" else POINT_WORDINGS, _key(random))
@@ -173,13 +173,13 @@ def _key(random: Generator) -> str:
 
 
 def _organ(shown: _NamedMasks, random: Generator) -> str:
-    """Return one of the structures that every picture of a look shows."""
+    """Return the name of one of the organs in an image, drawn at random."""
     organs = [one.name for one in shown.image.modality_phantom.structures if one.role == "organ" and shown.has(one)]
     return organs[int(random.integers(len(organs)))]
 
 
 def _balanced(images: Sequence[_NamedMasks], random: Generator) -> Iterator[tuple[_NamedMasks, Structure, bool]]:
-    """Yield (picture, structure, whether it is there) of all that may be missing, as often there as not."""
+    """Yield (image, structure, whether it is there) for all structures that may be absent, equally often each way."""
     for phantom in MODALITY_PHANTOMS:
         own = [shown for shown in images if shown.image.modality_phantom is phantom]
         for structure in (one for one in phantom.structures if one.role != "organ"):
@@ -191,10 +191,12 @@ def _balanced(images: Sequence[_NamedMasks], random: Generator) -> Iterator[tupl
 
 
 def _prompts(shown: _NamedMasks, random: Generator) -> Iterator[tuple[str, list[str], Prompt]]:
-    """Yield (`box` or `point`, what lies there, the prompt)."""
+    """Yield (`box` or `point`, names of the structures that lie there, the prompt)."""
     names, boxed = shown.names, shown.names[int(random.integers(len(shown.names)))]
-    box = _jittered_box(shown.unions[boxed], random)
-    yield "box", _inside(shown, box), {"box": box}
+    left, top, right, bottom = box = _jittered_box(shown.unions[boxed], random)
+    shares = {name: union[top:bottom, left:right].sum() / union.sum() for name, union in shown.unions.items()}
+    yield "box", [name for name, share in shares.items() if share >= INSIDE], {"box": box}
+    # A point on two structures would have two right answers, so it lies on one alone.
     for pick in random.permutation(len(names)):
         name = names[int(pick)]
         others = [union for other, union in shown.unions.items() if other != name]
@@ -207,7 +209,7 @@ def _prompts(shown: _NamedMasks, random: Generator) -> Iterator[tuple[str, list[
 
 
 def _jittered_box(mask: Bools, random: Generator) -> list[int]:
-    """Return x1 y1 x2 y2 around a mask, each side a little further out."""
+    """Return x1 y1 x2 y2 around a mask, boolean (H, W), each side moved outwards at random; the ends are exclusive."""
     corners: list[tuple[int, int]] = []
     for axis in (0, 1):
         taken = np.flatnonzero(mask.any(axis=axis))
@@ -217,12 +219,6 @@ def _jittered_box(mask: Bools, random: Generator) -> list[int]:
         corners.append((max(0, start - low), min(mask.shape[1 - axis], end + high)))
     (left, right), (top, bottom) = corners
     return [left, top, right, bottom]
-
-
-def _inside(shown: _NamedMasks, box: Sequence[int]) -> list[str]:
-    left, top, right, bottom = box
-    shares = {name: union[top:bottom, left:right].sum() / union.sum() for name, union in shown.unions.items()}
-    return [name for name, share in shares.items() if share >= INSIDE]
 
 
 def _clued(wordings: Sequence[str], name: str, random: Generator) -> str:
@@ -235,9 +231,3 @@ def _statement(name: str) -> str:
 
 def _tagged(name: str) -> str:
     return f"<p>{name}<SEG></p>"
-
-
-def _overview(shown: _NamedMasks) -> str:
-    """Return what a picture shows, and the largest of it."""
-    largest = max(shown.unions, key=lambda name: int(shown.unions[name].sum()))
-    return f"I see the {listed(list(map(_tagged, shown.names)))}. Most of the picture is taken up by the {largest}."

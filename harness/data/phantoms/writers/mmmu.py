@@ -1,4 +1,4 @@
-"""Drawn patients as an MMMU folder: five subjects, options with and without images, open questions, a key for test."""
+"""Synthetic patients as an MMMU folder: five subjects, options in words and images, open questions, a key for test."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,37 +13,49 @@ from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.vqa.mmmu import FOLDER, HEALTH, IMAGES, KEY_FILE, UNTOLD
 from harness.records import Json
 
+# Subject -> code of the modality that its questions are about.
 MODALITY_OF_SUBJECT: Mapping[str, str] = dict(zip(HEALTH, ("micro", "endo", "mr", "pet", "us"), strict=True))
-"""Subject -> the look its questions are about."""
+# Split of a patient -> split of the questions about it.
 DEALT: Mapping[str, str] = {"train": "dev", "validation": "validation", "test": "test"}
-"""Split of a patient -> of the questions on it."""
+# Images of a subject in validation and in test; dev has one.
 IMAGES_EACH = 3
-"""Of a subject in validation and in test; one in dev."""
 DIFFICULTIES = ("Easy", "Medium", "Hard")
 
 Record = dict[str, Json]
 
 
 def write_mmmu(root: Path, seed: int) -> None:
-    """Write `mmmu/` below `root`: a parquet file per subject and split, and the test answers beside them."""
+    """Write `mmmu/` below `root`: a parquet file per subject and split, and the test answers beside them.
+
+    The same seed gives the same bytes.
+    """
     drawn = list(draw_modalities(seed, tuple(MODALITY_OF_SUBJECT.values()), _turns()))
     images = {found.number: encoded(image.pixels, "PNG") for image, found in drawn}
     key: dict[str, Json] = {}
     for split, name in DEALT.items():
         random = np.random.default_rng([seed, SPLITS.index(split), 15])
         own = [found for _, found in drawn if found.split == split]
-        asked = [*_single(own, random), *_pairs(own, random), *_open(own, random)]
+        # (modality code, record); the three draw from one generator, so their order is part of the bytes.
+        asked: list[tuple[str, Record]] = []
+        for place, question in enumerate(option_questions(own, random)):
+            text = f"<image 1> {question.text}" if place % 2 else f"{question.text}\n<image 1>"
+            record = _lettered(text, question.options, question.letter, [question.study])
+            asked.append((question.study.modality_phantom.code, record))
+        asked += [*_pairs(own, random), *_open(own, random)]
         for subject, code in MODALITY_OF_SUBJECT.items():
-            records = [record for phantom, record in asked if phantom == code]
+            records = [record for modality, record in asked if modality == code]
             rows = [_row(record, f"{name}_{subject}_{place}", images) for place, record in enumerate(records, start=1)]
             if name == "test":
-                key |= {str(row["id"]): _taken_out(row) for row in rows}
+                # As in the release, a test question has `?` for its answer, which stands in the key file only.
+                for row in rows:
+                    key[str(row["id"])] = {"question_type": row["question_type"], "ground_truth": row["answer"]}
+                    row["answer"] = UNTOLD
             write_hub(root / FOLDER / subject / f"{name}-00000-of-00001.parquet", rows, images=IMAGES)
     write_json(root / KEY_FILE, key)
 
 
 def _turns() -> list[int]:
-    """Return the patients of each look: enough of every split."""
+    """Return the numbers of the patients of each modality: the first ones that fill every split."""
     wanted = {"train": 1, "validation": IMAGES_EACH, "test": IMAGES_EACH}
     turns: list[int] = []
     turn = 0
@@ -56,24 +68,11 @@ def _turns() -> list[int]:
     return turns
 
 
-def _taken_out(row: Record) -> Record:
-    """Return the entry of the key, and leave the answer of a test question untold."""
-    entry = {"question_type": row["question_type"], "ground_truth": row["answer"]}
-    row["answer"] = UNTOLD
-    return entry
-
-
-def _single(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, Record]]:
-    """Yield (look, question with four options on one picture)."""
-    for place, question in enumerate(option_questions(studies, random)):
-        text = f"<image 1> {question.text}" if place % 2 else f"{question.text}\n<image 1>"
-        yield question.study.modality_phantom.code, _lettered(text, question.options, question.letter, [question.study])
-
-
 def _pairs(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, Record]]:
-    """Yield (look, question on which of several pictures), the pictures themselves being the options.
+    """Yield (modality code, question which of several images shows the most lesions).
 
-    Each picture that shows the most lesions of three is right once; its place among them is drawn.
+    The images themselves are the options, once by their marks and once in words; the place of the right one is drawn. A
+    modality in which no image has the most alone is left out.
     """
     for code in MODALITY_OF_SUBJECT.values():
         own = [one for one in studies if one.modality_phantom.code == code]
@@ -92,7 +91,7 @@ def _pairs(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, R
 
 
 def _open(studies: Sequence[Study], random: Generator) -> Iterator[tuple[str, Record]]:
-    """Yield (look, open question): a number for one picture of each look, a name for another."""
+    """Yield (modality code, open question): a number for one image of each modality, a name for another."""
     for code in MODALITY_OF_SUBJECT.values():
         own = [one for one in studies if one.modality_phantom.code == code]
         first, *others = [own[int(pick)] for pick in random.permutation(len(own))]
@@ -121,7 +120,7 @@ def _record(text: str, answer: str, shown: Sequence[Study]) -> Record:
 
 
 def _row(record: Record, source_id: str, images: Mapping[int, bytes]) -> Record:
-    """Return a record as the hub's table has it."""
+    """Return a record as a row of the hub's table; `images` holds the PNG bytes of each image by its number."""
     held = [images[number] for number in record["shown"]]
     return {
         "id": source_id,

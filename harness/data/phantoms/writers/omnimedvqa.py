@@ -1,7 +1,7 @@
-"""Drawn patients as an OmniMedVQA folder: multiple choice with two to four options, a JSON file per source.
+"""Synthetic patients as an OmniMedVQA folder: multiple choice with two to four options, a JSON file per source.
 
-Of every question as many records have each answer, each answer stands at every letter alike, and wrong options are
-drawn among the right ones of other pictures: neither a letter nor an option's words give the answer away.
+Equally many records of a question have each answer, each answer stands at every letter equally often, and wrong options
+are drawn from the right ones of other images: neither a letter nor the words of an option give the answer away.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +21,7 @@ from harness.records import Json
 PATIENTS = 30
 VIEWS = 2
 
+# Modality code -> name in the release's open-access part, with its typing errors: `oct` lacks the closing bracket.
 MODALITIES: Mapping[str, str] = {
     "ct": "CT(Computed Tomography)",
     "us": "ultrasound",
@@ -31,11 +32,10 @@ MODALITIES: Mapping[str, str] = {
     "oct": "OCT (Optical Coherence Tomography",
     "micro": "Microscopy Images",
 }
-"""Modality code -> as the release writes it in its open-access part, typing errors included."""
-
+# Modalities whose images the release does not pass on: it lists their questions without images.
 RESTRICTED_MODALITIES: Mapping[str, str] = {"endo": "Endoscopy"}
-"""Modalities whose images the release does not hand on."""
 
+# Kind of question in VQA-RAD's words -> the release's `question_type`.
 QUESTION_TYPES: Mapping[QuestionType, str] = {
     "MODALITY": "Modality Recognition",
     "ORGAN": "Anatomy Identification",
@@ -48,12 +48,12 @@ QUESTION_TYPES: Mapping[QuestionType, str] = {
 
 
 def write_omnimedvqa(root: Path, seed: int, *, patients: int = PATIENTS) -> None:
-    """Write `OmniMedVQA/` below `root`: questions of both parts, and the images of the open-access one.
+    """Write `OmniMedVQA/` below `root`: questions of both parts, and the images of the open-access part.
 
     Args:
-        root: Made where it is missing.
-        seed: Draws another set of patients; the same arguments give the same bytes.
-        patients: Number of patients; a modality sees every tenth.
+        root: The data root; made if it is missing.
+        seed: Number of the set of patients, at least 0; the same arguments give the same bytes.
+        patients: Number of patients; each modality has every tenth.
     """
     images = list(_images(seed, patients))
     for image in images:
@@ -77,7 +77,12 @@ def _images(seed: int, patients: int) -> Iterator[PhantomImage]:
 
 
 def _write_part(folder: Path, studies: Sequence[Study], modalities: Mapping[str, str], random: Generator) -> None:
-    questions = [question for question in balanced_questions(studies, random) if _is_asked(question)]
+    # On side and modality, the questions that name their answers are enough; those answered by yes or no are left out.
+    questions = [
+        question
+        for question in balanced_questions(studies, random)
+        if question.topic.type not in ("POS", "MODALITY") or question.answer not in ("no", "yes")
+    ]
     records: dict[str, list[dict[str, Json]]] = {one.modality_phantom.source: [] for one in studies}
     for question, options in with_options(questions, random):
         phantom = question.study.modality_phantom
@@ -87,17 +92,21 @@ def _write_part(folder: Path, studies: Sequence[Study], modalities: Mapping[str,
         write_json(folder / f"{source}.json", found)
 
 
-def _is_asked(question: Question) -> bool:
-    """Say whether to ask it: of questions on place and modality those that name their answers are enough."""
-    return question.topic.type not in ("POS", "MODALITY") or question.answer not in ("no", "yes")
-
-
 def with_options(questions: Sequence[Question], random: Generator) -> Iterator[tuple[Question, tuple[str, ...]]]:
-    """Yield each question with its options, at most four, topic by topic."""
+    """Yield each question with its two to four options, topic by topic.
+
+    Args:
+        questions: Balanced questions.
+        random: Draws the letter at which each topic begins, and the wrong options.
+    """
     by_topic = sorted(questions, key=lambda question: (question.topic.key, question.answer))
     for _, topic in groupby(by_topic, key=lambda question: question.topic.key):
         asked = list(topic)
-        as_right = _alike(asked) if asked[0].topic.type == "ORGAN" else {}
+        # Regions of one organ, as eye and macula, would both be right, so neither is a wrong option beside the other.
+        as_right: dict[str, set[str]] = {}
+        if asked[0].topic.type == "ORGAN":
+            regions = {question.answer: question.study.modality_phantom.organ for question in asked}
+            as_right = {one: {other for other, organ in regions.items() if organ == regions[one]} for one in regions}
         known = sorted({question.answer for question in asked})
         start = int(random.integers(len(known)))
         for first, (answer, group) in enumerate(groupby(asked, key=lambda question: question.answer), start):
@@ -105,16 +114,10 @@ def with_options(questions: Sequence[Question], random: Generator) -> Iterator[t
             yield from _placed(group, answer, others, first, random)
 
 
-def _alike(asked: Iterable[Question]) -> dict[str, set[str]]:
-    """Return for each region those of the same organ, which would be as right."""
-    regions = {question.answer: question.study.modality_phantom.organ for question in asked}
-    return {one: {other for other, organ in regions.items() if organ == regions[one]} for one in regions}
-
-
 def _placed(
     group: Iterable[Question], answer: str, others: Sequence[str], first: int, random: Generator
 ) -> Iterator[tuple[Question, tuple[str, ...]]]:
-    """Yield questions with one answer, the right option at each letter in turn, beginning with the `first`."""
+    """Yield questions with one answer, the right option at each letter in turn, beginning with number `first`."""
     wrong = min(len(others), len(OPTION_KEYS) - 1)
     for number, question in enumerate(group, first):
         options = [others[int(pick)] for pick in random.permutation(len(others))[:wrong]]

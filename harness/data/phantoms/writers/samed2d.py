@@ -1,4 +1,4 @@
-"""Drawn patients as an SA-Med2D-20M folder: images, masks and both JSON files."""
+"""Synthetic patients as an SA-Med2D-20M folder: images, masks and both JSON files."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,12 +17,12 @@ from harness.records import Json
 def write_samed2d(folder: Path, *, seed: int, patients: int = 12, slices: int = 2) -> None:
     """Write `SAMed2Dv1/` with images, masks and both JSON files below `folder`.
 
-    The looks take turns over the patients. Pictures of a native 2-D look are cases of their own, as in the release.
-    The same arguments give the same bytes.
+    The modalities take turns over the patients. Images of a native 2-D modality are cases of their own, as in the
+    release. The same arguments give the same bytes.
 
     Args:
-        folder: The data root; made where it is missing.
-        seed: Draws another set of patients.
+        folder: The data root; made if it is missing.
+        seed: Number of the set of patients, at least 0.
         patients: Number of patients, at least 0.
         slices: Images per patient, at least 0.
     """
@@ -30,7 +30,7 @@ def write_samed2d(folder: Path, *, seed: int, patients: int = 12, slices: int = 
 
 
 def write_samed2d_images(folder: Path, images: Iterable[PhantomImage]) -> list[Study]:
-    """Write `SAMed2Dv1/` with these pictures below `folder`; return what is true of them."""
+    """Write `SAMed2Dv1/` with these images below `folder`; return a study of each, in the same order."""
     release = folder / FOLDER
     for name in ("images", "masks"):
         (release / name).mkdir(parents=True, exist_ok=True)
@@ -41,11 +41,6 @@ def write_samed2d_images(folder: Path, images: Iterable[PhantomImage]) -> list[S
         drawn = (mask for masks in image.masks.values() for mask in masks)
         for part, mask in zip(studies[-1].parts, drawn, strict=True):
             write_png(release / part.mask, mask.astype(np.uint8) * 255)
-    _write_listing(folder, studies)
-    return studies
-
-
-def _write_listing(folder: Path, studies: Sequence[Study]) -> None:
     listing = {f"images/{found.stem}.png": [part.mask for part in found.parts] for found in studies}
     classes = {
         phantom.source: {structure.name: f"{phantom.class_id(structure.name):04}" for structure in phantom.structures}
@@ -53,14 +48,16 @@ def _write_listing(folder: Path, studies: Sequence[Study]) -> None:
     }
     write_json(folder / LISTING, listing)
     write_json(folder / CLASSES, classes)
+    return studies
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write an image, grey (H, W) or RGB (H, W, 3)."""
+    """Write a PNG file of uint8 pixels, grey (H, W) or RGB (H, W, 3); its folder must exist."""
+    # A stated level: the bytes then depend on nothing but the compressor of the pinned Pillow.
     Image.fromarray(pixels).save(path, format="PNG", compress_level=3)
 
 
 def write_json(path: Path, value: Mapping[str, Json] | Sequence[Json]) -> None:
-    """Write a JSON file as the releases have them."""
+    """Write a JSON file, and its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

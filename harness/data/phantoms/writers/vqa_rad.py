@@ -1,4 +1,4 @@
-"""Drawn patients as a VQA-RAD folder in the MEVF layout: closed and open questions in words."""
+"""Synthetic patients as a VQA-RAD folder in the MEVF layout: closed and open questions in words."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,19 +13,26 @@ from harness.data.releases.samed2d import reader
 from harness.data.releases.vqa.vqa_rad import FOLDER, IMAGES, MEVF_FILES
 from harness.records import Json
 
+# The release has no validation questions; ours stand in a file of their own, which its reader leaves alone.
 FILES: Mapping[Split, str] = {
     "train": MEVF_FILES["train"],
     "validation": f"{FOLDER}/validationset.json",
     "test": MEVF_FILES["test"],
 }
-"""The release has no validation questions; ours stand in a file of their own, which its reader leaves alone."""
 
 
 def write_vqa_rad(folder: Path, studies: Sequence[Study], *, seed: int) -> None:
-    """Write `vqa_rad/` below `folder`, whose `SAMed2Dv1/` holds the pictures."""
+    """Write `vqa_rad/` below `folder`, whose `SAMed2Dv1/` holds the images.
+
+    Args:
+        folder: The data root.
+        studies: Every image, in the order of their numbers.
+        seed: Number of the set of questions, at least 0.
+    """
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     for study in studies:
         shutil.copyfile(folder / reader.FOLDER / f"images/{study.stem}.png", folder / IMAGES / _image_name(study))
+    # Questions are numbered on across the splits, since the release's ids are unique in all its files.
     number = 0
     for split in SPLITS:
         random = np.random.default_rng([seed, SPLITS.index(split), 2])
