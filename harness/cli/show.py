@@ -83,7 +83,7 @@ def report(
     from harness.runs.directory import RunDirectory
 
     with errors_as_exit_codes(debug), progress() as bar:
-        pictures = find_report_images(
+        images = find_report_images(
             run_dir,
             data_roots,
             with_images=with_images,
@@ -91,7 +91,7 @@ def report(
             cache=default_cache(),
             watch=Observer(notice=bar.notice),
         )
-        result = rescore(run_dir, task_paths=task_paths, protocols=(), max_failures="100%", pictures=pictures)
+        result = rescore(run_dir, task_paths=task_paths, protocols=(), max_failures="100%", images=images)
     page = RunDirectory(result.out).report_path
     if as_json:
         write_json({"report": str(page)})

@@ -35,7 +35,7 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
     """
     watch = watch or Observer()
     session = open_session(spec, watch)
-    allowed_failures(spec.max_failures, 0)
+    allowed_failures(spec.max_failures, 0)  # a wrong option is reported now, not after hours of predicting
     store = RunStore(session.out)
     run = session.run_record()
     try:
@@ -61,7 +61,7 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
 
 
 def _plan(session: PreparedRun, store: RunStore, watch: Observer) -> Plan:
-    """Write the plan, or take the one that is there."""
+    """Write the plan, or take the one on disk, which a resumed run must not cut anew."""
     result = Plan(directory=store.directory, cells=session.cells, unavailable=session.unavailable)
     if store.directory.cells_path.exists():
         stored, result.unavailable = store.directory.read_cells()
@@ -83,9 +83,15 @@ def _plan(session: PreparedRun, store: RunStore, watch: Observer) -> Plan:
 
 
 def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observer) -> None:
-    """Ask for everything that is missing."""
+    """Ask for everything that is missing.
+
+    Raises:
+        HarnessError: The model cannot be loaded, the workers keep ending, or something is not finished after all.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
+    """
     spec = session.spec
     suspects = find_suspects(store.directory.read_events())
+    # By distinct key: tasks that ask the same of the same image share the answer.
     total = len({bytes.fromhex(key) for path in planned.files for _, _, key in plan_file.read_keys(path) if key})
     progress = RunProgress(store=store, total=total, counts=Counter(store.statuses), watch=watch.progress)
     batches = plan_file.due(
@@ -94,10 +100,18 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
         batch_invariant=session.capabilities.batch_invariant,
         size=session.batch_size,
     )
-    if progress.done == total:
+    if progress.done == total:  # before a model is loaded: a finished run is scored again in seconds
         return
     options = _cluster_options(session, store, planned)
-    setup = _worker_setup(session, options)
+    resources = session.resources
+    setup = WorkerSetup(
+        reference=session.reference,
+        roots=tuple(path.resolve() for path in session.media_roots),
+        # On Ray the GPUs are dealt out by what each copy asks for: one that asks for none must not take another's.
+        device="cuda:0" if resources.gpus or (options is None and gpus_here()) else "cpu",
+        # The same number in both runners: sums in another order would differ in their last bits.
+        threads=max(1, int(resources.cpus)),
+    )
     store.event("session", runner="process" if options is None else "ray", done=progress.done, total=total)
     state = "interrupted"
     try:
@@ -114,17 +128,6 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
         raise InterruptedRunError(
             f"{total - progress.done} of {total} requests are not finished; run the same command again"
         )
-
-
-def _worker_setup(session: PreparedRun, options: ClusterOptions | None) -> WorkerSetup:
-    roots = dict.fromkeys(path for cell in session.cells for path in (cell.prepared.root, cell.prepared.derived))
-    resources = session.resources
-    return WorkerSetup(
-        reference=session.reference,
-        roots=tuple(path.resolve() for path in roots),
-        device="cuda:0" if resources.gpus or (options is None and gpus_here()) else "cpu",
-        threads=max(1, int(resources.cpus)),
-    )
 
 
 def _cluster_options(session: PreparedRun, store: RunStore, planned: Plan) -> ClusterOptions | None:
@@ -147,6 +150,7 @@ def _cluster_options(session: PreparedRun, store: RunStore, planned: Plan) -> Cl
         workers=workers,
         resources=resources,
         timeout=spec.timeout,
+        # A sample that no actor survives costs TRIES actors, and up to as many again before it is alone in its batch.
         max_deaths=10 + 4 * workers + 6 * allowed_failures(spec.max_failures, wanted),
         log=store.directory.ray_log_path,
         batch_invariant=session.capabilities.batch_invariant,

@@ -1,4 +1,4 @@
-"""The files that a run ends with, and what an evaluation returns."""
+"""The files that a run ends with, and the value that an evaluation returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from harness.tasks.spec import TaskSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What an evaluation came to.
+    """The outcome of an evaluation.
 
     Attributes:
         out: The run directory.
@@ -79,10 +79,10 @@ def find_report_images(
     Args:
         out: The run directory.
         given_roots: As `--data-root` gives them.
-        with_images: Whatever the tasks' terms say, for a report that stays here.
+        with_images: Show images whatever the tasks' terms say, in a report that stays here.
         task_paths: Folders with further task files.
         cache: Where manifests and derived files are kept.
-        watch: Told of progress where the data are prepared first.
+        watch: Takes news while the data are prepared, if they are not prepared yet.
     Raises:
         SpecError: Images are asked for and no data root is given, or it is no run directory.
         DataError: A release is not below the data roots.
@@ -100,9 +100,8 @@ def find_report_images(
 
 
 def report_images_of_run(session: PreparedRun) -> ReportImages:
-    """Return what the report of a run may show: pixels only of drawn patients, and where a task's terms allow it."""
-    roots = dict.fromkeys(path for cell in session.cells for path in (cell.prepared.root, cell.prepared.derived))
-    return ReportImages(roots=tuple(roots), phantom=session.roots.kind == PHANTOM)
+    """Return what the report of a run may show: pixels of phantoms, and of data whose terms allow to pass them on."""
+    return ReportImages(roots=session.media_roots, phantom=session.roots.kind == PHANTOM)
 
 
 def write_outputs(
@@ -110,13 +109,24 @@ def write_outputs(
     tasks: Sequence[TaskSpec],
     scored: Scored,
     problems: Sequence[predictions_file.Problem],
-    pictures: ReportImages,
+    images: ReportImages,
 ) -> None:
+    """Write everything that a run ends with: problems, results, performance and the report.
+
+    Args:
+        store: The run directory, its predictions scored.
+        tasks: Those of the run.
+        scored: The numbers.
+        problems: Those of a predictions file.
+        images: Which images the report may show.
+    Raises:
+        InterruptedRunError: The disk refuses it.
+    """
     if problems:
         store.write_problems(problems)
-    store.write_results(scored.results)
+    store.write_results(scored.results)  # before the report: a fault of a page must not cost the numbers
     performance = performance_of(store.directory)
     store.write_performance(performance)
     cells = [task for task in tasks if task.task in scored.results["tasks"]]
-    examples = choose(store.directory, cells, store.prediction, pictures)
+    examples = choose(store.directory, cells, store.prediction, images)
     write_report(store.directory.report_path, scored.results, scored.failures, performance, problems, examples)

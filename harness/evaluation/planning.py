@@ -12,7 +12,7 @@ from harness.data.releases.reader import ReleaseAbsentError
 from harness.data.roots import DataRoots
 from harness.data.train_prior import TrainPrior
 from harness.errors import DataError
-from harness.records import Capabilities, Json, Prior, Sample, VisualPrompt
+from harness.records import Capabilities, Json, VisualPrompt
 from harness.records.codec import canonical, to_json
 from harness.requests.build import build_request
 from harness.requests.key import request_key
@@ -47,17 +47,14 @@ def prepare_cells(
             if task.task in named or task.task not in members:
                 raise
             remedy = "put the release below a --data-root; its family's README says how to obtain it"
-            reason = _without_roots(str(error), roots).rstrip(".")
+            reason = str(error)
+            # Results hold no path of a machine. Longest first: one root may lie inside another.
+            paths = {str(path) for root in roots.roots for path in (root, root.resolve())}
+            for path in sorted(paths, key=len, reverse=True):
+                reason = reason.replace(path, "DATA")
+            reason = reason.rstrip(".")
             unavailable.append({"task": task.task, "metric": None, "reason": reason, "remedy": remedy})
     return cells, unavailable
-
-
-def _without_roots(text: str, roots: DataRoots) -> str:
-    """Return the text with every data root called DATA: results hold no path of a machine."""
-    paths = {str(path) for root in roots.roots for path in (root, root.resolve())}
-    for path in sorted(paths, key=len, reverse=True):
-        text = text.replace(path, "DATA")
-    return text
 
 
 def write_plan(
@@ -73,29 +70,32 @@ def write_plan(
 ) -> None:
     """Write `plan/` for every cell, and decide which cells the model can be asked."""
     for cell in result.cells:
-        cell.samples, kept = _chosen(cell.prepared, limit, seed)
+        cell.samples, kept = _choose(cell.prepared, limit, seed)
         prior = None
         if "prior" in capabilities.takes:
-            prior = _train_prior(cell.task, roots, cache, notice)
-            if prior is None:
+            try:
+                train = prepare_task(cell.task, roots, cache, notice, split="train")
+            except ReleaseAbsentError:
                 cell.unsupported = "the model answers from the train split, and the release has none"
                 continue
+            prior = TrainPrior.of(read_manifest(train.manifest))
         rows = _Rows(cell, cell.task.asked_of(roots.kind), capabilities, identity, seed, kept, prior)
         path = result.file(cell.task.task)
         plan_file.write(path, rows)
         if rows.missing:
             reason, count = rows.missing.most_common(1)[0]
             cell.unsupported = f"{reason} ({count} of {cell.samples} samples)"
-            path.unlink()
+            path.unlink()  # it holds the rows before the first sample that cannot be asked
         cell.fallbacks = tuple(sorted(rows.fallbacks))
-    write_cells(result)
+    write_cells(result)  # last: its presence says that the plan is whole
 
 
-def _chosen(prepared: Prepared, limit: int | None, seed: int) -> tuple[int, frozenset[str] | None]:
-    """Return how many samples take part and, under a limit, which: those with the smallest sha256 of seed and id."""
+def _choose(prepared: Prepared, limit: int | None, seed: int) -> tuple[int, frozenset[str] | None]:
+    """Return how many samples take part and, under a limit, which."""
     if limit is None:
         return prepared.samples, None
 
+    # By digest, not at random: a smaller limit picks a subset of a larger one, so a longer run keeps its answers.
     def rank(sample_id: str) -> bytes:
         return hashlib.sha256(canonical([seed, sample_id]).encode()).digest()
 
@@ -103,17 +103,20 @@ def _chosen(prepared: Prepared, limit: int | None, seed: int) -> tuple[int, froz
     return len(kept), kept
 
 
-def _train_prior(task: TaskSpec, roots: DataRoots, cache: Path, notice: Notice) -> TrainPrior | None:
-    try:
-        prepared = prepare_task(task, roots, cache, notice, split="train")
-    except ReleaseAbsentError:
-        return None
-    return TrainPrior.of(read_manifest(prepared.manifest))
-
-
 @dataclass(slots=True)
 class _Rows:
-    """The rows of one cell's plan; notes on the way what the model lacks and which fallbacks it needs."""
+    """The rows of one cell's plan; collects on the way what the model lacks and which fallbacks it needs.
+
+    Attributes:
+        cell: The task with its data.
+        task: The task in the words that these data are asked with.
+        capabilities, identity: The model.
+        seed: Of the run.
+        kept: Ids of the samples that take part; None for all.
+        prior: What the train split says, for a model that asks for it.
+        missing: Samples that the model cannot be asked, by the reason.
+        fallbacks: Those that were needed, as `name: value`.
+    """
 
     cell: Cell
     task: TaskSpec
@@ -126,45 +129,38 @@ class _Rows:
     fallbacks: set[str] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[plan_file.PlannedRequest]:
-        for sample in read_manifest(self.cell.prepared.manifest):
-            if self.kept is None or sample.id in self.kept:
-                yield from self._rows(sample)
-
-    def _rows(self, sample: Sample) -> Iterator[plan_file.PlannedRequest]:
+        """Yield the rows in the order of the manifest, none after the first sample that the model cannot be asked."""
         task = self.task
-        prompts, defect = _prompts(task, sample)
-        found = support(task, prompts, sample, self.capabilities)
-        if found.missing is not None:
-            self.missing[found.missing] += 1
-        if self.missing:
-            return
-        self.fallbacks.update(found.fallbacks)
-        prior = self.prior.for_sample(sample) if self.prior is not None else None
-        for repeat in range(task.repeats):
-            if defect is not None:
-                yield plan_file.PlannedRequest(sample=sample, repeat=repeat, defect=defect)
-            else:
-                yield self._row(sample, prompts, repeat, prior)
-
-    def _row(
-        self, sample: Sample, prompts: Sequence[VisualPrompt], repeat: int, prior: Prior | None
-    ) -> plan_file.PlannedRequest:
-        request = build_request(
-            self.task, sample, prompts, self.capabilities, seed=self.seed, repeat=repeat, prior=prior
-        )
-        request = replace(request, key=request_key(request, self.identity))
-        text = canonical(to_json(request))
-        size_class = plan_file.size_class(sample)
-        return plan_file.PlannedRequest(
-            sample=sample, repeat=repeat, key=request.key, size_class=size_class, request=text
-        )
-
-
-def _prompts(task: TaskSpec, sample: Sample) -> tuple[tuple[VisualPrompt, ...], str | None]:
-    """Return the sample's visual prompts, and why it cannot be asked."""
-    if sample.defect is not None:
-        return (), sample.defect
-    try:
-        return visual_prompts(task, sample), None
-    except DataError as error:
-        return (), str(error)
+        for sample in read_manifest(self.cell.prepared.manifest):
+            if self.kept is not None and sample.id not in self.kept:
+                continue
+            prompts: Sequence[VisualPrompt] = ()
+            defect = sample.defect
+            if defect is None:
+                try:
+                    prompts = visual_prompts(task, sample)
+                except DataError as error:
+                    defect = str(error)
+            found = support(task, prompts, sample, self.capabilities)
+            if found.missing is not None:
+                self.missing[found.missing] += 1
+            # One sample too many makes the cell unsupported: the rest is only counted, for the message.
+            if self.missing:
+                continue
+            self.fallbacks.update(found.fallbacks)
+            prior = self.prior.for_sample(sample) if self.prior is not None else None
+            for repeat in range(task.repeats):
+                if defect is not None:
+                    yield plan_file.PlannedRequest(sample=sample, repeat=repeat, defect=defect)
+                    continue
+                request = build_request(
+                    task, sample, prompts, self.capabilities, seed=self.seed, repeat=repeat, prior=prior
+                )
+                request = replace(request, key=request_key(request, self.identity))
+                yield plan_file.PlannedRequest(
+                    sample=sample,
+                    repeat=repeat,
+                    key=request.key,
+                    size_class=plan_file.size_class(sample),
+                    request=canonical(to_json(request)),
+                )

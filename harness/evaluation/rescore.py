@@ -1,4 +1,4 @@
-"""Scoring a run directory again from what it holds."""
+"""Scoring a run directory again, without asking any model."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,15 +24,22 @@ def rescore(
     protocols: Sequence[str],
     max_failures: str,
     parameters: Mapping[str, Json] = MappingProxyType({}),
-    pictures: ReportImages | None = None,
+    images: ReportImages | None = None,
 ) -> Evaluation:
-    """Score a run directory again from what it holds; nothing is asked of any model.
+    """Score the stored predictions of a run again.
 
-    With `protocols` or `parameters` the numbers are returned and the run directory is left as it is. Without
-    `pictures` the report shows outlines on a plain ground: a run directory says nowhere where its images lie.
-
+    Args:
+        out: The run directory.
+        task_paths: Folders with further task files.
+        protocols: Score by these only; empty: as the tasks say.
+        max_failures: `N` or `P%` of the wanted scores.
+        parameters: Settings of the tasks' metrics, by `metric.parameter`.
+        images: Which images the report shows; None: outlines on a plain ground, since a run directory does not say
+            where its images lie.
+    Returns:
+        The numbers. With `protocols` or `parameters` the run directory keeps its own and is left as it is.
     Raises:
-        SpecError: It is no run directory, or a task of the run is not there any more.
+        SpecError: It is no run directory, or a task of the run no longer exists.
     """
     run = RunDirectory(out).read_run()
     tasks, groups = index(task_paths).resolve(run["requested"])
@@ -51,9 +58,9 @@ def rescore(
                 scored = score_run(store, run, tasks, groups, RunDirectory(Path(folder)))
         else:
             scored = score_run(store, run, tasks, groups, store.directory)
-            pictures = pictures or ReportImages(phantom=run["data"] == PHANTOM)
+            images = images or ReportImages(phantom=run["data"] == PHANTOM)
             problems = [predictions_file.Problem(**problem) for problem in store.directory.read_problems()]
-            write_outputs(store, tasks, scored, problems, pictures)
+            write_outputs(store, tasks, scored, problems, images)
     finally:
         store.close()
     return Evaluation(

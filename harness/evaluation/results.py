@@ -9,22 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from harness.metrics.metric import Metric, Pair, settle
-from harness.records import FAULTS, Json, Prediction, Result
+from harness.metrics.metric import Pair, settle
+from harness.records import FAULTS, Json, Prediction
 from harness.records.codec import canonical, to_json
 from harness.runs import plan_file
 from harness.runs.directory import RunDirectory
 from harness.runs.store import RunStore
 from harness.scoring.aggregate import to_json as row_to_json
-from harness.scoring.availability import MissingMetric, UsableMetric, usable_metrics
-from harness.scoring.floor_and_ceiling import Bounds, BoundsSample
+from harness.scoring.availability import UsableMetric, usable_metrics
+from harness.scoring.floor_and_ceiling import BoundsSample
 from harness.scoring.parallel import Asked, score_all
 from harness.scoring.results import SCHEMA, Failure, Tally, aggregate_metric, combine_group, task_block
 from harness.scoring.score import ScoreFile, read_scores, readable, score_files
 from harness.tasks.spec import GroupSpec, TaskSpec
 
+# Failures of a cell that are kept for the report; a model that fails on a million samples must not fill the memory.
+# `failures.jsonl` holds all of them.
 FAILURES_KEPT = 1000
-"""Failures of a cell that the report may show; `failures.jsonl` holds all of them."""
 
 
 @dataclass(slots=True)
@@ -69,7 +70,10 @@ def score_run(
             if cell is None or cell.unsupported is not None:
                 continue
             found = usable_metrics(task)
-            unavailable += [_unavailable(task, missing) for missing in found.missing]
+            unavailable += [
+                {"task": task.task, "metric": missing.metric, "reason": missing.reason, "remedy": missing.remedy}
+                for missing in found.missing
+            ]
             count = cell.samples * task.repeats
             tally, numbers = _score_cell(store, task, found.rows, count, out.scores_folder, every_failure)
             blocks[task.task] = task_block(
@@ -86,7 +90,7 @@ def score_run(
             faults += sum(tally.counts[status] for status in FAULTS)
     results = {
         "schema": SCHEMA,
-        "model": json.loads(canonical(run["model"])),  # the same order of keys, fresh or read back
+        "model": json.loads(canonical(run["model"])),  # the same order of keys in a fresh run and a resumed one
         "data": run["data"],
         "limited": run["limit"] is not None,
         "tasks": blocks,
@@ -97,16 +101,16 @@ def score_run(
     return Scored(results=results, failures=failures, wanted=wanted, faults=faults)
 
 
-def _unavailable(task: TaskSpec, missing: MissingMetric) -> dict[str, Json]:
-    return {"task": task.task, "metric": missing.metric, "reason": missing.reason, "remedy": missing.remedy}
-
-
 def _score_cell(
     store: RunStore, task: TaskSpec, found: Sequence[UsableMetric], count: int, folder: Path, every_failure: TextIO
 ) -> tuple[Tally, list[dict[str, Json]]]:
     """Score every prediction of a cell; return what became of its samples, and its rows of `results.json`."""
     folder.mkdir(exist_ok=True)
-    rows = [_settled(row, store, task) for row in found]
+    # A metric that reads the whole corpus first is scored in this process: another could only load it by its name.
+    rows = [
+        row if row.metric.prepare is None else UsableMetric(settle(row.metric, _answered(store, task)), None)
+        for row in found
+    ]
     metrics = [row.metric for row in rows]
     paths = score_files(folder, task.task, metrics)
     files = {key: ScoreFile(path) for key, path in paths.items()}
@@ -119,38 +123,27 @@ def _score_cell(
             tally.unscored[score.metric, score.protocol] += score.status in ("unjudged", "scorer_error")
     for file in files.values():
         file.close()
-    numbers = [
-        {**row_to_json(row), **_pedigree(metric), **_bounds(row, metric, bounds)}
-        for metric, bounds in ((metric, spread.bounds(metric)) for metric in metrics)
-        for row in aggregate_metric(task, metric, read_scores(paths[metric.name, metric.protocol], metric))
-    ]
+    numbers: list[dict[str, Json]] = []
+    for metric in metrics:
+        bounds = spread.bounds(metric)
+        # What a number depends on beside its protocol: the metric's parameters and the resource that it used.
+        pedigree: dict[str, Json] = {"parameters": dict(metric.bound)} if metric.bound else {}
+        if metric.resource is not None:
+            pedigree["resource"] = dict(metric.resource.describe(metric.bound))
+        # Read back from the files, not kept: of a million samples one metric at a time fits into memory.
+        for row in aggregate_metric(task, metric, read_scores(paths[metric.name, metric.protocol], metric)):
+            number = {**row_to_json(row), **pedigree}
+            # Floor and ceiling are about the metric's first value over the whole task.
+            if row.stratum is None and row.name == metric.values[0]:
+                number |= {"floor": bounds.floor, "ceiling": bounds.ceiling}
+            numbers.append(number)
     return tally, numbers
-
-
-def _settled(row: UsableMetric, store: RunStore, task: TaskSpec) -> UsableMetric:
-    """Return the row ready to score; one that looked at the corpus stays in this process."""
-    return row if row.metric.prepare is None else UsableMetric(settle(row.metric, _answered(store, task)), None)
-
-
-def _bounds(row: Result, metric: Metric, bounds: Bounds) -> dict[str, Json]:
-    """Return floor and ceiling for the rows of the whole task of the metric's first value, which they are about."""
-    if row.stratum is not None or row.name != metric.values[0]:
-        return {}
-    return {"floor": bounds.floor, "ceiling": bounds.ceiling}
-
-
-def _pedigree(metric: Metric) -> dict[str, Json]:
-    """Return what a number depends on beside its protocol: the row's parameters and the resource it used."""
-    pedigree: dict[str, Json] = {"parameters": dict(metric.bound)} if metric.bound else {}
-    if metric.resource is not None:
-        pedigree["resource"] = dict(metric.resource.describe(metric.bound))
-    return pedigree
 
 
 def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
     """Yield the pairs of a cell that have a prediction, for metrics that look at all of them first."""
     for row in plan_file.read(store.directory.plan_path(task.task)):
-        prediction = _prediction(store, row)
+        prediction = store.prediction(row.key) if row.defect is None else None
         if prediction is not None and prediction.status != "data_error":
             yield readable(row.sample, prediction, task.grammar)
 
@@ -158,28 +151,20 @@ def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
 def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: TextIO) -> Iterator[Asked]:
     """Yield every sample of a cell with its prediction, counting statuses and noting failures."""
     for row in plan_file.read(store.directory.plan_path(task.task)):
-        prediction = _prediction(store, row)
+        failed = Prediction(key=row.key, status="data_error")
+        prediction = store.prediction(row.key) if row.defect is None else failed
         status = "not_run" if prediction is None else prediction.status
         tally.counts[status] += 1
+        # A truncated answer is still scored as it stands.
         if status not in ("ok", "truncated"):
-            failure = _failure(task.task, row, prediction)
+            message = "not asked yet"
+            if prediction is not None:
+                error = prediction.error
+                message = row.defect or (f"{error.type}: {error.message}" if error is not None else "")
+            failure = Failure(task=task.task, sample_id=row.sample.id, status=status, message=message)
             every_failure.write(canonical(to_json(failure)) + "\n")
             if len(tally.failures) < FAILURES_KEPT:
                 tally.failures.append(failure)
         if prediction is not None:
             sample, prediction = readable(row.sample, prediction, task.grammar)
             yield sample, row.repeat, prediction
-
-
-def _prediction(store: RunStore, row: plan_file.PlannedRequest) -> Prediction | None:
-    if row.defect is not None:
-        return Prediction(key=row.key, status="data_error")
-    return store.prediction(row.key)
-
-
-def _failure(task: str, row: plan_file.PlannedRequest, prediction: Prediction | None) -> Failure:
-    if prediction is None:
-        return Failure(task=task, sample_id=row.sample.id, status="not_run", message="not asked yet")
-    error = prediction.error
-    message = row.defect or (f"{error.type}: {error.message}" if error is not None else "")
-    return Failure(task=task, sample_id=row.sample.id, status=prediction.status, message=message)

@@ -1,4 +1,4 @@
-"""An evaluation before anything is asked: what was stated, resolved to tasks, a model, and prepared data."""
+"""An evaluation before anything is asked: its names resolved to tasks and a model, and its data prepared."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,9 @@ from harness.tasks.overrides import with_parameters, with_protocols
 from harness.tasks.prepare import Notice
 from harness.tasks.spec import GroupSpec, TaskSpec
 
+# Requests per batch, or the model's most if that is less.
 DEFAULT_BATCH = 16
+# Seconds per sample.
 DEFAULT_TIMEOUT = 600.0
 DEFAULT_MAX_FAILURES = "1%"
 
@@ -34,13 +36,13 @@ class RunSpec:
         data_roots: Folders, or `phantom[:SEED]`.
         out: Run directory; None: `runs/<model>-<digest>`.
         task_paths: Folders with further task files.
-        limit: Samples a task; None for all.
+        limit: Samples per task; None for all.
         seed: Of the run.
         workers: Copies of the model; None: one per GPU, else 1.
-        gpus_per_worker: None: what the model asks for.
+        gpus_per_worker: GPUs of one copy; None: as many as the model asks for.
         batch_size: Requests a batch; `auto`: the model's most; None: 16 at most.
         ray: `auto`, `local`, `off` or an address.
-        timeout: Seconds a sample.
+        timeout: Seconds per sample.
         max_failures: `N` or `P%` of the wanted scores.
         cache: Where manifests and derived files are kept.
         protocols: Score by these only; empty: as the tasks say.
@@ -68,7 +70,7 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:
-    """Where an evaluation says what it is doing.
+    """Callables to which an evaluation reports what it is doing.
 
     Attributes:
         notice: One line of news.
@@ -81,14 +83,14 @@ class Observer:
 
 @dataclass(slots=True)
 class PreparedRun:
-    """An evaluation that is resolved and prepared, before anything is asked.
+    """An evaluation whose names are resolved and whose data are prepared; nothing has been asked yet.
 
     Attributes:
         spec: What was asked for.
         reference, capabilities, identity: The model.
-        tasks, groups: What the names mean.
+        tasks, groups: Those that the names stand for.
         roots: Where the data lie.
-        cells, unavailable: The prepared tasks, and group members that are not here.
+        cells, unavailable: The prepared tasks, and group members whose files are absent.
         batch_size: Requests a batch.
     """
 
@@ -121,14 +123,21 @@ class PreparedRun:
             },
             "seed": self.spec.seed,
             "limit": self.spec.limit,
+            # Batches that cannot change an answer may be cut otherwise when the run is resumed.
             "batch_size": None if self.capabilities.batch_invariant else self.batch_size,
             "parameters": dict(self.spec.parameters),
+            # What two runs of the same record agree in: every byte, or the numbers within their intervals.
             "promise": "bytes" if self.capabilities.batch_invariant or self.spec.batch_size != "auto" else "interval",
         }
 
     @property
+    def media_roots(self) -> tuple[Path, ...]:
+        """Folders in which the media of the tasks lie: the releases, and what was derived from them."""
+        return tuple(dict.fromkeys(path for cell in self.cells for path in (cell.prepared.root, cell.prepared.derived)))
+
+    @property
     def resources(self) -> Resources:
-        """What one copy of the model needs; `--gpus-per-worker` overrides what it asks for."""
+        """The resources of one copy of the model; `--gpus-per-worker` overrides those that it asks for."""
         asked = self.capabilities.resources
         gpus = self.spec.gpus_per_worker
         return asked if gpus is None else replace(asked, gpus=gpus)
@@ -154,6 +163,7 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
     reference = parse(spec.model, spec.model_args)
     adapter = build(reference)
     capabilities = capabilities_of(reference, adapter)
+    # Before the data are prepared, which may take an hour.
     batch_size = _batch_size(spec, capabilities.max_batch)
     cells, unavailable = prepare_cells(tasks, groups, spec.tasks, roots, spec.cache, watch.notice)
     return PreparedRun(

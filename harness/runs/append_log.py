@@ -8,15 +8,20 @@ from typing import BinaryIO
 
 from harness.records.atomic_files import disk_error
 
+# A kill loses nothing that was written; a loss of power loses at most so much. An fsync per line would cost more than a
+# fast model.
 FSYNC_EVERY_SECONDS = 1.0
 BLOCK_BYTES = 1 << 16
 
 
 @dataclass(slots=True)
 class AppendLog:
-    """Lines are written and flushed at once, and fsynced by a small time budget.
+    """A file to which whole lines are appended, written at once and fsynced by a small time budget.
 
-    A line is whole or absent: one that the disk refuses is taken back, one that a kill tore is cut off by `open`.
+    A line that the disk refuses is taken back; a line that a kill tore is cut off by `open`.
+
+    Attributes:
+        path: The file.
     """
 
     path: Path
@@ -25,14 +30,14 @@ class AppendLog:
     _synced: float = 0.0
 
     def open(self) -> int:
-        """Open for appending after cutting a torn last line; return how many bytes were cut.
+        """Open for appending, a torn last line cut off; return how many bytes were cut.
 
         Raises:
             InterruptedRunError: The file cannot be opened or cut.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = self.path.open("ab+", buffering=0)
+            file = self.path.open("ab+", buffering=0)  # unbuffered: a line is with the system before it counts as done
             end = file.seek(0, os.SEEK_END)
             torn = _torn_bytes(file, end)
             if torn:
@@ -51,11 +56,11 @@ class AppendLog:
         assert self._file is not None
         data = line + b"\n"
         try:
-            written = self._file.write(data)
+            written = self._file.write(data)  # an unbuffered write may take only a part
             while written < len(data):
                 written += self._file.write(data[written:])
         except OSError as error:
-            self._file.truncate(self._end)
+            self._file.truncate(self._end)  # else the next line would follow half of this one
             raise disk_error(self.path, error) from error
         offset, self._end = self._end, self._end + len(data)
         if time.monotonic() - self._synced > FSYNC_EVERY_SECONDS:
@@ -93,7 +98,7 @@ class AppendLog:
 
 
 def _torn_bytes(file: BinaryIO, end: int) -> int:
-    """Return how many bytes follow the last newline of a file of `end` bytes."""
+    """Return how many bytes follow the last newline of a file of `end` bytes, read backwards in blocks."""
     torn = 0
     while torn < end:
         start = max(0, end - torn - BLOCK_BYTES)

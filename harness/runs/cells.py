@@ -13,14 +13,14 @@ from harness.tasks.spec import TaskSpec
 
 @dataclass(slots=True, kw_only=True)
 class Cell:
-    """One task of a run: what is asked of whom, or why it is not.
+    """One task of a run with one model.
 
     Attributes:
         task: The task.
         prepared: Its manifest.
         samples: Samples that take part, after `--limit`.
         fallbacks: The task's fallbacks that the model needs, as `name: value`.
-        unsupported: Why the model cannot be asked; None when it can.
+        unsupported: Why the model cannot be asked; None if it can.
     """
 
     task: TaskSpec
@@ -31,7 +31,7 @@ class Cell:
 
     @property
     def wanted(self) -> int:
-        """Scores the cell should bring: samples times repetitions."""
+        """Number of scores that the cell should bring: samples times repetitions."""
         return self.samples * self.task.repeats
 
 
@@ -42,7 +42,7 @@ class Plan:
     Attributes:
         directory: The run directory, or another folder if the run is only tried out.
         cells: In the order of the tasks.
-        unavailable: `{task, metric, reason, remedy}` of what cannot be run or scored here.
+        unavailable: `{task, metric, reason, remedy}` of everything that cannot be run or scored here.
     """
 
     directory: RunDirectory

@@ -1,4 +1,4 @@
-"""How fast a run was; nothing of it enters the results."""
+"""The speed of a run; nothing of it enters the results."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,7 +38,13 @@ def performance_of(directory: RunDirectory) -> dict[str, Json]:
 
 @dataclass(slots=True)
 class _Span:
-    """One session: when its first request started, when its last answer was stored, how many workers it lost."""
+    """One session.
+
+    Attributes:
+        started: When its first request started, in seconds since the epoch; 0 if it asked nothing.
+        finished: When its last answer was stored.
+        lost: Number of workers that died or hung.
+    """
 
     started: float = 0.0
     finished: float = 0.0
@@ -46,7 +52,7 @@ class _Span:
 
 
 def _spans(events: Iterable[Mapping[str, Any]]) -> Iterator[_Span]:
-    """Yield the sessions that asked something."""
+    """Yield the sessions that asked something, the time of loading the model left out."""
     span = _Span()
     for event in events:
         name = event["event"]

@@ -9,6 +9,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from harness.records import Sample
 from harness.records.atomic_files import disk_error
 from harness.records.codec import canonical, sample_from_json, sample_to_json
 
+# A row group is what is held in memory at a time, and what batches are cut from: another number would cut the batches of
+# a run that is resumed otherwise, and ask a model whose answers depend on their batch another question.
 ROWS_PER_GROUP = 8192
 ASK_COLUMNS = ["size_class", "key", "request", "sample_id"]
 
@@ -26,11 +29,11 @@ class PlannedRequest:
 
     Attributes:
         sample: With its target, for scoring.
-        repeat: 0-based repetition.
-        key: Of the request; empty where the sample cannot be asked.
-        size_class: Alike for requests that fit one batch: the bit length of their pixel count.
-        request: Canonical JSON of the request, its key included; empty where the sample cannot be asked.
-        defect: Why the sample cannot be asked.
+        repeat: 0-based number of the repetition.
+        key: Of the request; empty if the sample cannot be asked.
+        size_class: Bit length of the pixel count; requests of one class share batches.
+        request: Canonical JSON of the request, its key included; empty if the sample cannot be asked.
+        defect: Why the sample cannot be asked; None if it can.
     """
 
     sample: Sample
@@ -43,7 +46,7 @@ class PlannedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a worker needs of one planned request."""
+    """The part of a planned request that a runner needs: its key, its canonical JSON, and the sample's id for messages."""
 
     key: str
     request: str
@@ -51,7 +54,10 @@ class Ask:
 
 
 def size_class(sample: Sample) -> int:
-    """Return the bit length of the sample's pixel count: images of alike size share a class."""
+    """Return the bit length of the sample's count of pixels and voxels, so that a class holds sizes within a factor of 2.
+
+    Media of unknown size count nothing; a sample without media is in class 0.
+    """
     pixels = 0
     for media in sample.media:
         count = 1 if media.size else 0
@@ -82,11 +88,20 @@ def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
         ]
     )
     temporary = path.with_suffix(".tmp")
+    remaining = iter(rows)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for group in _groups(rows):
-                columns = {name: [row[name] for row in group] for name in schema.names}
+            while group := list(islice(remaining, ROWS_PER_GROUP)):
+                columns = {
+                    "sample_id": [row.sample.id for row in group],
+                    "repeat": [row.repeat for row in group],
+                    "key": [row.key for row in group],
+                    "size_class": [row.size_class for row in group],
+                    "defect": [row.defect for row in group],
+                    "request": [row.request for row in group],
+                    "sample": [canonical(sample_to_json(row.sample)) for row in group],
+                }
                 writer.write_table(pa.table(columns, schema=schema))
         temporary.replace(path)
     except OSError as error:
@@ -95,30 +110,10 @@ def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
         raise disk_error(path, error) from error
 
 
-def _groups(rows: Iterable[PlannedRequest]) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
-    for row in rows:
-        group.append(
-            {
-                "sample_id": row.sample.id,
-                "repeat": row.repeat,
-                "key": row.key,
-                "size_class": row.size_class,
-                "defect": row.defect,
-                "request": row.request,
-                "sample": canonical(sample_to_json(row.sample)),
-            }
-        )
-        if len(group) == ROWS_PER_GROUP:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
 def read(path: Path) -> Iterator[PlannedRequest]:
     """Yield the rows of one task's plan in the order of the release."""
-    for columns in _read_groups(path, ["repeat", "key", "size_class", "defect", "request", "sample"]):
+    for read_columns in _groups_of(path):
+        columns = read_columns(["repeat", "key", "size_class", "defect", "request", "sample"])
         for repeat, key, kind, defect, request, sample in zip(*columns, strict=True):
             yield PlannedRequest(
                 sample=sample_from_json(json.loads(sample)),
@@ -131,14 +126,9 @@ def read(path: Path) -> Iterator[PlannedRequest]:
 
 
 def read_keys(path: Path) -> Iterator[tuple[str, int, str]]:
-    """Yield (sample id, repeat, key) of every row."""
-    for columns in _read_groups(path, ["sample_id", "repeat", "key"]):
-        yield from zip(*columns, strict=True)
-
-
-def _read_groups(path: Path, columns: list[str]) -> Iterator[list[list[Any]]]:
-    for read in _groups_of(path):
-        yield read(columns)
+    """Yield (sample id, repeat, key) of every row in the order of the release; an empty key cannot be asked."""
+    for read_columns in _groups_of(path):
+        yield from zip(*read_columns(["sample_id", "repeat", "key"]), strict=True)
 
 
 def _groups_of(path: Path) -> Iterator[Callable[[list[str]], list[list[Any]]]]:
@@ -160,19 +150,23 @@ def batches(paths: Sequence[Path], size: int, done: Callable[[str], bool] = lamb
 
     Args:
         paths: Plans of the tasks, in their order.
-        size: Requests a batch.
-        done: Says whether a key is finished: where a whole row group is, its batches are left out unread.
+        size: Requests per batch.
+        done: Says whether a key is finished; the batches of a row group that is finished as a whole are left out.
     """
     seen: set[bytes] = set()
     for path in paths:
-        for read in _groups_of(path):
-            (keys,) = read(["key"])
+        for read_columns in _groups_of(path):
+            # The keys first: the requests of a group that is finished stay packed.
+            (keys,) = read_columns(["key"])
             names = [bytes.fromhex(key) for key in keys]
             new = [bool(name) and name not in seen for name in names]
             seen.update(names)
             if all(done(key) for key, is_new in zip(keys, new, strict=True) if is_new):
                 continue
-            rows = [row for row, is_new in zip(zip(*read(ASK_COLUMNS), strict=True), new, strict=True) if is_new]
+            rows = [
+                row for row, is_new in zip(zip(*read_columns(ASK_COLUMNS), strict=True), new, strict=True) if is_new
+            ]
+            # By key, the first of two rows counts; by size class, then key, the order depends on nothing but the requests.
             rows = sorted({row[1]: row for row in reversed(rows)}.values(), key=lambda row: row[:2])
             for start in range(0, len(rows), size):
                 yield [Ask(key, request, sample_id) for _, key, request, sample_id in rows[start : start + size]]
@@ -181,15 +175,16 @@ def batches(paths: Sequence[Path], size: int, done: Callable[[str], bool] = lamb
 def due(
     whole: Iterable[list[Ask]], done: Callable[[str], bool], *, batch_invariant: bool, size: int
 ) -> Iterator[list[Ask]]:
-    """Yield what is still to be asked.
+    """Yield the batches that are still to be asked.
 
-    A model whose answers do not depend on their batch gets full batches of what is missing. For any other a batch stays
-    as it was cut: it is asked again whole while one of its requests is missing.
+    A model whose answers do not depend on their batch gets full batches of the missing requests. For any other model a
+    batch stays as it was cut: it is asked again whole while one of its requests is missing.
 
     Args:
         whole: The batches of the whole plan.
-        done: Callable that says whether a key is finished.
-        size: Requests a batch.
+        done: Says whether a key is finished.
+        batch_invariant: The answers do not depend on their batch.
+        size: Requests per batch.
     """
     if not batch_invariant:
         yield from (batch for batch in whole if not all(done(ask.key) for ask in batch))

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: the command, the versions and the hardware of each session."""
+"""The provenance of a run's numbers: the command, the versions and the hardware of each session."""
 
 import os
 import platform
@@ -10,7 +10,9 @@ from pathlib import Path
 
 from harness.records import Json
 
+# Parts of the names of arguments whose values are keys to something, such as `api_key`.
 SECRET_WORDS = ("key", "token", "secret", "password")
+# Packages whose version may move a number or the speed of a run.
 PACKAGES = (
     "medground",
     "numpy",
@@ -26,7 +28,12 @@ PACKAGES = (
 
 
 def session_record(command: Sequence[str], *, gpus: int) -> dict[str, Json]:
-    """Return one line of `sessions.jsonl`: the command, versions and hardware; no user, host or secret."""
+    """Return one line of `sessions.jsonl`: the command, versions and hardware, without user, host and secrets.
+
+    Args:
+        command: The words of the command line.
+        gpus: GPUs of this machine.
+    """
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": [_without_secret(word) for word in command],
@@ -48,7 +55,7 @@ def _without_secret(word: str) -> str:
 
 
 def _git_commit() -> str | None:
-    """Return the commit of the harness's own checkout, `-dirty` added; None when it is installed from a wheel."""
+    """Return the commit of the harness's own checkout, `-dirty` added if it was changed; None if installed from a wheel."""
     here = Path(__file__).parents[1]
 
     def git(*words: str) -> str:
@@ -56,6 +63,7 @@ def _git_commit() -> str | None:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:
+        # Not of the working folder: the harness may be run inside a repository of the user's.
         commit = git("rev-parse", "HEAD")
         return (commit + ("-dirty" if git("status", "--porcelain", "--", str(here)) else "")) or None
     except (OSError, subprocess.TimeoutExpired):

@@ -1,8 +1,9 @@
 """The same plan on Ray: plain actors that hold one model each, leased work, and a driver loop over `ray.wait`.
 
-The only module that imports ray. One batch is in flight per actor. A dead actor is replaced and its batch put back
-one sample at a time; a sample that no actor survives is recorded. Nothing is queued inside Ray, so a kill wastes at
-most the batches in flight.
+One batch is in flight per actor, and nothing is queued inside Ray: a kill wastes at most the batches in flight, and an
+actor's death is charged to the batch that it had, where Ray's own retries would run queued calls again and use up their
+retries, too. Only this module, `ray_actors` and
+`ray_connection` import ray.
 """
 
 import contextlib
@@ -21,22 +22,25 @@ from harness.runs.engine.signals import Interruption
 from harness.runs.engine.worker import Finished, WorkerSetup
 from harness.runs.plan_file import Ask
 
+# A sample that is alone on an actor when it dies, so often, is recorded as `model_error`. A death may have another
+# reason, such as a node that ran out of memory. Also how often an actor may die in loading before any has loaded.
 TRIES = 3
-"""A sample that is alone on an actor when it dies, so often, is recorded as `model_error`."""
+# Actors that may end with nothing answered between, besides TRIES for each worker: a broken model should end the run in
+# minutes, not after every sample has had its tries.
 MOST_FRUITLESS = 6
-"""Actors that may end with nothing answered between, besides TRIES for each worker."""
+# Longest wait of the driver's loop if no deadline comes earlier.
 MOST_SECONDS_OF_WAIT = 5.0
 SECONDS_TO_CLEAN_UP = 2.0
 
 
 @dataclass(slots=True)
 class Lease:
-    """A batch on its way through the cluster.
+    """A batch that the driver has lent to an actor, or will, and takes back if the actor ends.
 
     Attributes:
-        batch: What is asked.
+        batch: The requests.
         attempt: 1-based number of its flight.
-        deaths: Actors that died with exactly this batch in flight.
+        deaths: Number of actors that died with exactly this batch in flight.
     """
 
     batch: list[Ask]
@@ -46,7 +50,13 @@ class Lease:
 
 @dataclass(slots=True)
 class Flight:
-    """A lease in flight on one actor."""
+    """A lease in flight on one actor.
+
+    Attributes:
+        lease: The batch.
+        number: Under which the events know the flight.
+        deadline: On the monotonic clock, in seconds; later the actor counts as hung.
+    """
 
     lease: Lease
     number: int
@@ -57,14 +67,30 @@ class Flight:
 class Cluster:
     """A connection to Ray and the actors of one run.
 
+    An actor loads, then waits for a batch, then flies with it, and waits again. It leaves this circle in two ways:
+
+    - It dies. Its batch goes back whole up to TRIES times if its answers depend on each other, else at once one sample
+      at a time; a single sample is given up on after TRIES deaths.
+    - It misses its deadline of `timeout` seconds per sample and is killed. Its batch goes back one sample at a time; a
+      single sample is recorded as a timeout at once, since nothing else can have hung.
+
+    Either way another actor takes its place, until so many have ended that the run stops, resumably.
+
     Attributes:
-        loading: Actors that load the model, by what they will return.
+        setup, options, progress: As given to `run_on_ray`.
+        ray: The module.
+        interruption: Keeps signals back while answers are stored.
+        library: The actor that sends media; None until an actor is started.
+        actor_class: `Node` as a remote class; None until an actor is started.
+        loading: Actors that load the model, by the reference of what they will return.
         idle: Actors that wait for a batch.
-        flying: Actors at work and what on, by what they will return.
-        back: Leases that an actor's end put back.
+        flying: Actors at work with their flights, by the reference of what they will return.
+        back: Leases that were put back when an actor ended.
         names: Of the living actors, for the events.
-        lost: Actors that died or were killed for not returning, in this session.
+        spawned, loaded: Number of actors that were started, and that have loaded the model.
+        lost: Number of actors that died or were killed for not returning, in this session.
         fruitless: Those of them since the last answer.
+        last_end: How the last of them ended, in words.
     """
 
     setup: WorkerSetup
@@ -105,7 +131,7 @@ class Cluster:
             self._dismiss()
 
     def _dismiss(self) -> None:
-        """Let idle actors clean up, then end all."""
+        """Let idle actors clean up, then end all actors."""
         with contextlib.suppress(self.ray.exceptions.RayError):
             closing = [actor.close.remote() for actor in self.idle]
             if closing:
@@ -114,7 +140,7 @@ class Cluster:
                 self.ray.kill(actor)
 
     def _next(self, work: Iterator[list[Ask]]) -> Lease | None:
-        """Return what was put back first, then what was never asked."""
+        """Return the next lease, those that were put back before new ones; None if nothing is left."""
         if self.back:
             return self.back.popleft()
         batch = next(work, None)
@@ -147,6 +173,7 @@ class Cluster:
         rest = min(deadlines, default=time.monotonic() + MOST_SECONDS_OF_WAIT) - time.monotonic()
         timeout = max(0.0, min(rest, MOST_SECONDS_OF_WAIT))
         waited = [*self.flying, *self.loading]
+        # All that is ready in one go; with num_returns=1 Ray names a single one.
         ready, _ = self.ray.wait(waited, num_returns=len(waited), timeout=0)
         if not ready:
             ready, _ = self.ray.wait(waited, num_returns=1, timeout=timeout)
@@ -178,11 +205,13 @@ class Cluster:
         self._lose(actor, f"{type(error).__name__}: {first_lines(str(error))}")
         keys = [ask.key for ask in lease.batch]
         self.progress.store.event("died", batch=flight.number, keys=keys, error=self.last_end)
+        # A batch whose answers depend on each other goes back whole: split, it could be answered otherwise.
         splits = self.options.batch_invariant or lease.deaths == TRIES
         if len(lease.batch) > 1 and splits:
             self._split(lease)
         elif len(lease.batch) > 1 or lease.deaths < TRIES:
-            self._put_back(lease)
+            lease.attempt += 1
+            self.back.append(lease)
         else:
             message = f"the model's process ended {TRIES} times on this sample alone, last with {self.last_end}"
             self.progress.give_up(lease.batch[0], "model_error", message)
@@ -214,10 +243,6 @@ class Cluster:
     def _split(self, lease: Lease) -> None:
         self.back.extend(Lease([ask], attempt=lease.attempt + 1) for ask in lease.batch)
 
-    def _put_back(self, lease: Lease) -> None:
-        lease.attempt += 1
-        self.back.append(lease)
-
     def _stop_if_hopeless(self, what: str) -> None:
         """Stop a run whose actors keep ending.
 
@@ -248,6 +273,7 @@ class Cluster:
             self.actor_class = self.ray.remote(
                 num_cpus=resources.cpus,
                 num_gpus=resources.gpus,
+                # Deaths are dealt with here: Ray would ask again behind our back, out of order and without an event.
                 max_restarts=0,
                 max_task_retries=0,
                 scheduling_strategy="SPREAD",
@@ -255,7 +281,7 @@ class Cluster:
         return self.actor_class
 
     def _library_actor(self) -> Any:
-        """Return the actor on the driver's node that sends media; it holds nothing, so Ray may restart it."""
+        """Return the actor on the driver's node that sends media; it has no state, so Ray may restart it."""
         if self.library is None:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -271,6 +297,7 @@ class Cluster:
         except self.ray.exceptions.RayError as error:
             self._lose(actor, f"{type(error).__name__}: {first_lines(str(error))}")
             self.progress.store.event("died", batch=None, keys=[], error=self.last_end)
+            # No actor has ever loaded: the model itself is at fault, and one clear message beats many respawns.
             if not self.loaded and self.lost >= TRIES:
                 message = f"the model's process ended while it loaded, {self.lost} times, last with {self.last_end}"
                 raise ModelError(f"--model {self.setup.reference.text}: {message}") from error
@@ -288,7 +315,7 @@ class Cluster:
 def run_on_ray(
     setup: WorkerSetup, batches: Iterable[list[Ask]], progress: RunProgress, options: ClusterOptions
 ) -> None:
-    """Run the batches on Ray; see `Cluster.run` for what it raises."""
-    sys.stdout.flush()
+    """Run the batches on Ray; see `Cluster.run` for the errors."""
+    sys.stdout.flush()  # `connected` sends stdout to a log; what was printed before belongs on the terminal
     with connected(options) as ray, Interruption() as interruption:
         Cluster(setup=setup, options=options, progress=progress, ray=ray, interruption=interruption).run(batches)

@@ -1,4 +1,4 @@
-"""Plan -> predict -> store in this process: the reference semantics that `harness.runs.engine.cluster` keeps on Ray."""
+"""Plan -> predict -> store in this process: the reference for the behaviour of `harness.runs.engine.cluster` on Ray."""
 
 import os
 import sys
@@ -12,12 +12,16 @@ from harness.runs.engine.suspects import Suspects
 from harness.runs.engine.worker import Worker, WorkerSetup, stdout_to_stderr
 from harness.runs.plan_file import Ask
 
+# A sample alone in flight at so many ends in a row, with nothing finished between, is recorded as failed. An end may
+# have another reason, such as a machine that was switched off, so one or two say nothing yet.
 ENDS_BEFORE_GIVING_UP = 3
-"""A sample alone in flight at so many ends in a row, with nothing finished between, is recorded as failed."""
+# A batch whose answers depend on each other is asked whole until it was in flight at so many ends: split, its answers
+# would be others than those of a run without an end.
 ENDS_BEFORE_SPLITTING = 3
-"""A batch whose answers depend on each other is asked whole until it was in flight at so many ends."""
+# As `harness.cli.options` has it for every run that the same command can finish.
 EXIT_RESUMABLE = 3
 WATCH_EVERY_SECONDS = 0.1
+# The progress bar hides the cursor, and `os._exit` skips the code that would show it again.
 SHOW_CURSOR = "\x1b[?25h"
 NAMES_SHOWN = 3
 
@@ -33,10 +37,17 @@ def run_in_process(
 ) -> None:
     """Run the batches in this process.
 
-    A model that ends the process ends the run; one that hangs longer than `timeout` seconds a sample has the watchdog
-    end it. Both are resumable: what was in flight is asked again, each sample alone, and given up on after the third
-    end at which it was alone.
+    A model that ends the process ends the run; if it hangs longer than allowed, the watchdog ends the process. Either
+    way the run can be resumed: each sample that was in flight is asked again alone, and given up on after the third end
+    at which it was alone.
 
+    Args:
+        setup: The model and where its media lie.
+        batches: What is to be asked.
+        progress: Stores the answers.
+        suspects: What was in flight when earlier sessions ended.
+        timeout: Seconds per sample; a batch gets as many times as long as it has samples.
+        batch_invariant: An answer does not depend on the rest of its batch, so suspects may be asked alone at once.
     Raises:
         HarnessError: The model cannot be loaded, or the disk refuses what is written.
         KeyboardInterrupt: Ctrl-C, or SIGTERM as TerminatedError.
@@ -47,11 +58,12 @@ def run_in_process(
         with Watchdog(progress) as watchdog:
             for batch in _with_suspects(batches, suspects, progress, batch_invariant=batch_invariant):
                 attempt = 1 + max(suspects.ends[ask.key] for ask in batch)
+                # On disk before the model is asked: after a crash this event is all that is known.
                 number = progress.start(batch, worker="driver", attempt=attempt)
                 watchdog.expect(timeout * len(batch), batch)
                 finished = worker.answer([ask.request for ask in batch])
                 watchdog.relax()
-                interruption.check()
+                interruption.check()  # an adapter may have swallowed the KeyboardInterrupt
                 with interruption.held():
                     progress.finish(number, finished)
 
@@ -59,7 +71,7 @@ def run_in_process(
 def _with_suspects(
     batches: Iterable[list[Ask]], suspects: Suspects, progress: RunProgress, *, batch_invariant: bool
 ) -> Iterator[list[Ask]]:
-    """Yield the batches, suspects alone, and give up on those that ended the process too often."""
+    """Yield the batches with suspects alone, and give up on suspects that ended the process too often."""
     most = 1 if batch_invariant else ENDS_BEFORE_SPLITTING
     for batch in batches:
         innocent = []
@@ -108,7 +120,7 @@ class Watchdog:
             self._deadline = time.monotonic() + seconds
 
     def relax(self) -> None:
-        """Stop expecting; where time is up already, this does not return."""
+        """Stop expecting; if time is up already, this does not return."""
         with self._turn:
             self._deadline = None
 
@@ -122,7 +134,7 @@ class Watchdog:
         try:
             self.progress.store.event("hung", keys=[ask.key for ask in self._batch], seconds=self._seconds)
             self.progress.store.status(self.progress.status("hung"), at_once=True)
-            self.progress.store.predictions.sync()
+            self.progress.store.predictions.sync()  # `os._exit` closes nothing
             names = ", ".join(ask.sample_id for ask in self._batch[:NAMES_SHOWN])
             more = " ..." if len(self._batch) > NAMES_SHOWN else ""
             sys.stderr.write(
@@ -132,4 +144,4 @@ class Watchdog:
             )
             sys.stderr.flush()
         finally:
-            os._exit(EXIT_RESUMABLE)
+            os._exit(EXIT_RESUMABLE)  # sys.exit would only end this thread

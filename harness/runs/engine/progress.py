@@ -1,4 +1,4 @@
-"""The books of a run: what is in flight, what is finished, what failed, and what earlier sessions left behind."""
+"""The progress of a run: what is in flight, what is finished and what failed, on disk before it counts."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,13 +13,13 @@ from harness.runs.store import RunStore
 
 @dataclass(slots=True)
 class RunProgress:
-    """The books of a run, and the events that say what happened.
+    """Counts what is finished, stores it, and notes in the events what happened.
 
     Attributes:
         store: The run directory.
         total: Requests of the whole plan.
         counts: Finished requests by status, those of earlier sessions included.
-        watch: Called after every change, for a progress bar.
+        watch: Called after every change, for a progress bar; None if nobody watches.
         answered: Requests a model has answered in this session.
     """
 
@@ -46,25 +46,42 @@ class RunProgress:
         return 1.0 - self.counts["data_error"] / self.done if self.done else 1.0
 
     def start(self, batch: Sequence[Ask], *, worker: str, attempt: int) -> int:
-        """Write down that `batch` is about to be in flight; return its number."""
+        """Note that `batch` is about to be in flight; return its number.
+
+        Args:
+            batch: The requests.
+            worker: Name of the worker, for the events.
+            attempt: 1-based number of the batch's flight.
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
         self._batches += 1
         keys = [ask.key for ask in batch]
         self.store.event("started", batch=self._batches, worker=worker, attempt=attempt, keys=keys)
         return self._batches
 
     def finish(self, number: int, finished: Iterable[Finished]) -> None:
-        """Store what a batch brought; a request that was finished before keeps its first answer."""
+        """Store the answers to a batch; a request that was finished before keeps its first answer.
+
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
         keys = []
         for item in finished:
             if self.store.record(item.key, item.line):
                 self.counts[item.status] += 1
                 keys.append(item.key)
         self.answered += len(keys)
+        # After the lines: an event without its lines would clear suspects that are still to be asked.
         self.store.event("finished", batch=number, keys=keys)
         self._report()
 
     def give_up(self, ask: Ask, status: PredictionStatus, message: str) -> None:
-        """Store the failure of a request that no worker survives."""
+        """Store the failure of a request that no worker survives.
+
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
         error = ErrorInfo(
             type="Timeout" if status == "timeout" else "WorkerDied", message=f"{ask.sample_id}: {message}"
         )

@@ -13,8 +13,8 @@ from harness.errors import HarnessError
 from harness.imaging.volumes import packed
 from harness.runs.engine.worker import Finished, Worker, WorkerSetup
 
+# Environment variable of a node with data roots of its own, separated as in PATH.
 NODE_ROOTS = "MEDGROUND_DATA_ROOT"
-"""Environment variable of a node: its own data roots, separated as PATH is."""
 
 
 class MediaLibrary:
@@ -24,9 +24,9 @@ class MediaLibrary:
         self.roots = [root.resolve() for root in roots]
 
     def read(self, path: str) -> bytes | None:
-        """Return the bytes of a file below a root, of a folder of slices an archive; None where there is none."""
+        """Return the bytes of a file below a root, or an archive of a folder of slices; None if there is neither."""
         for root in self.roots:
-            file = (root / path).resolve()
+            file = (root / path).resolve()  # a path from another process must not leave the root
             if file.is_relative_to(root) and file.is_file():
                 return file.read_bytes()
             if file.is_relative_to(root) and file.is_dir():
@@ -37,7 +37,8 @@ class MediaLibrary:
 class Node:
     """The actor: one worker in a process of its own.
 
-    Media are looked for below the node's own `MEDGROUND_DATA_ROOT`, then where the driver has them, then asked for.
+    Media are looked for below the node's own `MEDGROUND_DATA_ROOT`, then where the driver has them, which may be a
+    shared file system, and last asked for from the driver's library.
     """
 
     def __init__(self, setup: WorkerSetup, library: Any) -> None:
@@ -56,7 +57,10 @@ class Node:
         self.worker = Worker(replace(setup, roots=(*own, *setup.roots), spool=spool), fetch=fetch)
 
     def load(self) -> dict[str, str]:
-        """Load the model; return the versions this process runs, or the message of the failure."""
+        """Load the model; return the versions that this process runs, or the failure's message as `error`.
+
+        The failure is returned, not raised: an exception whose class cannot be pickled would arrive as another one.
+        """
         try:
             self.worker.load()
         except HarnessError as error:
@@ -73,7 +77,7 @@ class Node:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that must agree between driver and workers."""
+    """Return the versions that must agree between driver and workers, by name."""
     from importlib import metadata
 
     return {name: metadata.version(name) for name in ("medground", "ray")} | {"python": platform.python_version()}

@@ -13,14 +13,18 @@ from typing import Any, TextIO
 from harness.errors import SpecError
 from harness.records import Resources
 
+# Read by Ray when it is imported.
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Under `uv run` Ray would copy the working folder and restart the workers in it: relative paths break.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # Lines about scheduling, which Ray prints on stdout after ten seconds of waiting.
     "RAY_SCHEDULER_EVENTS": "0",
+    # Leave CUDA_VISIBLE_DEVICES as it is for actors without GPUs; Ray warns that this will be its default.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+# Without it Ray replaces 127.0.0.1 by the machine's own address and listens on all interfaces.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Without it Ray replaces 127.0.0.1 by the machine's own address and listens on all interfaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +34,8 @@ class ClusterOptions:
     Attributes:
         address: `local`, or the address of a running cluster.
         workers: Copies of the model.
-        resources: Of one copy.
-        timeout: Seconds a sample.
+        resources: CPUs and GPUs of one copy.
+        timeout: Seconds per sample.
         max_deaths: Actors that may die, or be killed for not returning, before the run stops.
         log: File that takes what Ray prints.
         batch_invariant: Whether a batch may be split when it is put back the first time.
@@ -52,7 +56,7 @@ def ray_is_installed() -> bool:
 
 
 def gpus_here() -> int:
-    """Return how many NVIDIA GPUs this machine shows, without loading a library."""
+    """Return how many NVIDIA GPUs this machine shows, without loading a library: importing torch takes seconds."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
@@ -60,6 +64,7 @@ def gpus_here() -> int:
 
 
 def first_lines(text: str) -> str:
+    """Return the beginning of a text as one line; Ray's messages run over many."""
     return " ".join(text.split())[:300]
 
 
@@ -77,10 +82,11 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
     except ImportError:
         raise SpecError("--ray: ray is not installed; pip install 'medground[ray]', or use --ray off") from None
     options.log.parent.mkdir(parents=True, exist_ok=True)
+    # Ray's thread for errors of workers prints on sys.stdout whatever its options say; results go there, too.
     with options.log.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         if ray.is_initialized():
             _check_resources(ray, options)
-            yield ray
+            yield ray  # somebody else's connection stays open
             return
         with _sigterm_kept():
             try:
@@ -93,7 +99,7 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """Put the handler of SIGTERM back that Ray replaces by its own."""
+    """Put back the handler of SIGTERM, which Ray replaces by its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -110,6 +116,7 @@ def _connect(ray: Any, options: ClusterOptions, log: TextIO) -> None:
         with contextlib.redirect_stderr(log):
             if options.address == "local":
                 cpus = max(os.cpu_count() or 1, round(options.workers * options.resources.cpus))
+                # Without the address Ray would attach to any cluster that already runs on this machine.
                 ray.init(address="local", num_cpus=cpus, _node_ip_address="127.0.0.1", **quiet)
             else:
                 del quiet["include_dashboard"]
@@ -121,6 +128,7 @@ def _connect(ray: Any, options: ClusterOptions, log: TextIO) -> None:
 
 
 def _check_resources(ray: Any, options: ClusterOptions) -> None:
+    # Asked first, because an actor that no node can hold stays pending for ever.
     cluster = ray.cluster_resources()
     for name, each in (("GPU", options.resources.gpus), ("CPU", options.resources.cpus)):
         wanted, available = each * options.workers, cluster.get(name, 0.0)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a model works: noted when they come, and kept back while the books are written."""
+"""Ctrl-C and SIGTERM while a model works: noted when they come, and kept back while answers are stored."""
 
 import contextlib
 import signal
@@ -9,15 +9,16 @@ from typing import Any
 
 
 class TerminatedError(KeyboardInterrupt):
-    """Raised when the process is told to end by SIGTERM: as Ctrl-C does, it leaves a run that can go on."""
+    """Raised when SIGTERM asks the process to end: as after Ctrl-C, the run can be resumed."""
 
-    exit_code = 143
+    exit_code = 143  # 128 + 15, as a shell reports a process that SIGTERM ended
 
 
 class Interruption:
     """Turns SIGINT into KeyboardInterrupt and SIGTERM into TerminatedError, in the main thread of the process.
 
-    Inside `held()` a signal waits until the block ends, so that what is being written is written whole.
+    Only there can Python handle signals; in another thread this does nothing. Inside `held()` a signal waits until the
+    block ends, so that what is being written is written whole.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,7 @@ class Interruption:
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
+            # None stands for a handler that was not set from Python and cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is Python's

@@ -8,12 +8,12 @@ from typing import Any
 
 @dataclass(slots=True)
 class Suspects:
-    """What earlier sessions in process left in flight when they ended without a word, nothing having finished since.
+    """The requests that earlier sessions in process left in flight when they ended without a word.
 
     Attributes:
-        ends: At how many such ends a request was in flight.
-        alone: At how many of the last such ends, in a row, it was the only one in flight.
-        causes: Of the last such end: `hang` or `crash`.
+        ends: Number of such ends, since anything finished, at which a request was in flight.
+        alone: Number of the last such ends, in a row, at which it was the only one in flight.
+        causes: The cause of the last such end: `hang` or `crash`.
     """
 
     ends: Counter[str] = field(default_factory=Counter)
@@ -28,19 +28,22 @@ class Suspects:
 
 
 def find_suspects(events: Iterable[Mapping[str, Any]]) -> Suspects:
-    """Return what the events of earlier sessions say about requests that ended the process or hung.
+    """Return the requests that may have ended the process or hung, by the events of earlier sessions.
 
-    An end counts when the session ran in process and did not say that it stopped (Ctrl-C and a full disk do say so).
-    On Ray the driver's end says nothing about a sample: the model has processes of its own.
+    An end counts if the session ran in process and did not note that it stopped, as it does after Ctrl-C or a full
+    disk. On Ray the driver's end says nothing about a sample, because the model has processes of its own.
     """
     suspects = Suspects()
     session = _Session()
     for event in events:
-        keys = _keys(event)
+        # Events are read back from a file that a user may have touched, so nothing is taken for granted.
+        found = event.get("keys")
+        keys = [str(key) for key in found] if isinstance(found, list) else []
         if event["event"] == "session":
             session.end(suspects)
             session = _Session(runner=str(event.get("runner", "process")), open=True)
         elif event["event"] in ("finished", "given_up") and keys:
+            # The run got on, so the ends so far were no sample's fault, or that of a sample that is done with.
             suspects = Suspects()
         session.take(str(event["event"]), event.get("batch"), keys)
     session.end(suspects)
@@ -49,7 +52,15 @@ def find_suspects(events: Iterable[Mapping[str, Any]]) -> Suspects:
 
 @dataclass(slots=True)
 class _Session:
-    """One session as its events tell it."""
+    """One session, rebuilt from its events.
+
+    Attributes:
+        runner: `process` or `ray`.
+        open: It has begun and has not noted that it stopped.
+        asked: A batch was started.
+        cause: `hang` if the watchdog ended it, else `crash`.
+        flying: Keys of the batches in flight, by the batch's number.
+    """
 
     runner: str = "process"
     open: bool = False
@@ -64,7 +75,7 @@ class _Session:
             self.flying[batch] = keys
         elif event == "stopped":
             self.open = False
-        elif event == "hung" and batch is None:
+        elif event == "hung" and batch is None:  # the watchdog's event; one about a Ray actor names its batch
             self.cause = "hang"
         elif event in ("finished", "died", "hung"):
             self.flying.pop(batch, None)
@@ -73,8 +84,3 @@ class _Session:
         """Note the end if it came without a word; a session that asked nothing says nothing."""
         if self.open and self.asked and self.runner == "process":
             suspects.note_end([key for keys in self.flying.values() for key in keys], self.cause)
-
-
-def _keys(event: Mapping[str, Any]) -> list[str]:
-    keys = event.get("keys")
-    return [str(key) for key in keys] if isinstance(keys, list) else []

@@ -21,19 +21,20 @@ from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Re
 from harness.records.codec import request_from_json, to_json
 from harness.requests import volume_slices
 
+# The frames in the adapter's own code are the last ones; those of this module say nothing.
 TRACEBACK_FRAMES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSetup:
-    """All that a process needs to hold one copy of the model.
+    """Everything that a process needs to hold one copy of the model; it travels to Ray actors.
 
     Attributes:
         reference: The model, with the text of its file.
-        roots: Where the media of the release lie, and what was derived from it.
-        device: Handed to the adapter's `load`.
+        roots: Folders in which the media of the releases lie, and the media derived from them.
+        device: Passed to the adapter's `load`.
         threads: For torch, the same in every runner.
-        spool: Where media that the driver sends are kept.
+        spool: Folder for media that the driver sends; None if this process sees the driver's files.
     """
 
     reference: ModelReference
@@ -52,7 +53,12 @@ class Finished(NamedTuple):
 
 
 class _Item(NamedTuple):
-    """One request of a batch: what is checked against, and the JSON from which the adapter gets a copy of its own."""
+    """One request of a batch.
+
+    Attributes:
+        request: The one that the answer is checked against.
+        text: Its JSON, from which the adapter gets a copy of its own.
+    """
 
     request: Request
     text: str
@@ -61,11 +67,16 @@ class _Item(NamedTuple):
 class Worker:
     """One loaded model.
 
+    Every request of a batch comes back as one stored line: an exception, a wrong number of answers or an answer that
+    cannot be stored becomes a record of the sample at fault, and the other samples of the batch are answered all the
+    same. Only the user's interruption and the end of the process get past a worker; `harness.runs.engine` deals with
+    both.
+
     Args:
         setup: The model and where its media lie.
         fetch: Asks the driver for a file that is not on this node.
-        interrupted: Says whether the user has stopped the run, so that an adapter that swallows or raises the
-            interruption on its own account is told apart.
+        interrupted: Says whether the user has stopped the run. An adapter may swallow the interruption, or raise a
+            KeyboardInterrupt of its own.
     """
 
     def __init__(
@@ -92,16 +103,18 @@ class Worker:
             detail = traceback.format_exc(limit=-4)
             name = self.setup.reference.text
             raise ModelError(f"--model {name}: load() failed: {type(error).__name__}: {error}\n{detail}") from error
+        # After `load`, since torch is only there if the adapter imported it, and it may have set the number itself.
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(self.setup.threads)
 
     def answer(self, requests: Sequence[str]) -> list[Finished]:
-        """Answer one batch of requests, given as their JSON; every request comes back."""
+        """Answer one batch of requests, given as their JSON; every request comes back, in any order."""
         finished: list[Finished] = []
         ready: list[_Item] = []
         for text in requests:
             request = request_from_json(json.loads(text))
             try:
+                # Before the model is asked: a file that is missing is a fault of the data, not of the model.
                 ready.append(_Item(with_handles(request, self.media), text))
             except DataError as error:
                 finished.append(to_finished(answer_check.failed(request.key, "data_error", _info(error))))
@@ -112,6 +125,7 @@ class Worker:
         assert self.adapter is not None
         if not batch:
             return []
+        # Built anew from the JSON at every try: an adapter that changes its requests changes copies of its own.
         requests = [with_handles(request_from_json(json.loads(item.text)), self.media) for item in batch]
         began = time.perf_counter()
         try:
@@ -126,21 +140,31 @@ class Worker:
             return [to_finished(answer_check.failed(batch[0].request.key, status, _info(error), seconds))]
         seconds = round((time.perf_counter() - began) / len(batch), 6)
         if len(replies) != len(batch):
+            # Which answer belongs to which request is anybody's guess, so none of them counts.
             wrong = answer_check.batch_length_error(len(batch), replies)
             return [to_finished(answer_check.failed(item.request.key, "model_error", wrong, seconds)) for item in batch]
-        return [_checked(item.request, reply, seconds) for item, reply in zip(batch, replies, strict=True)]
+        finished = []
+        for (request, _), reply in zip(batch, replies, strict=True):
+            try:
+                finished.append(to_finished(answer_check.to_prediction(request, reply, seconds)))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one answer, the others stand
+                message = f"the answer cannot be stored: {type(error).__name__}: {error}"
+                info = ErrorInfo(type="ModelError", message=message)
+                finished.append(to_finished(answer_check.failed(request.key, "model_error", info, seconds)))
+        return finished
 
     def _ask(self, requests: Sequence[Request]) -> Sequence[object]:
         """Return the adapter's answers; a request that is put one by one is a batch of its own."""
         assert self.adapter is not None
         if not any(request.one_by_one for request in requests):
             return _listed(self.adapter.predict(requests), most=len(requests) + 1)
-        return [reply for request in requests for reply in self._ask_alone(request)]
-
-    def _ask_alone(self, request: Request) -> Sequence[object]:
-        if not request.one_by_one:
-            return self._ask([request])
-        return [volume_slices.together(request, self._ask_in_batches)]
+        replies: list[object] = []
+        for request in requests:
+            if request.one_by_one:
+                replies.append(volume_slices.together(request, self._ask_in_batches))
+            else:
+                replies += self._ask([request])
+        return replies
 
     def _ask_in_batches(self, requests: Sequence[Request]) -> Sequence[object]:
         """Return the adapter's answers to any number of requests.
@@ -170,26 +194,16 @@ class Worker:
 
 
 def _listed(replies: object, most: int) -> Sequence[object]:
-    """Return what `predict` returned as a sequence; of a generator at most `most` answers.
+    """Return the adapter's answers as a sequence, of a generator at most `most`: it may never end.
 
     Raises:
-        ModelError: It is nothing that can be gone through.
+        ModelError: They are not iterable, or text or a mapping, which iterate over something else.
     """
     if isinstance(replies, list | tuple):
         return replies
     if not isinstance(replies, Iterable) or isinstance(replies, str | bytes | dict):
         raise ModelError(f"predict() returned {type(replies).__name__}, expected one Answer per request, in order")
     return list(islice(replies, most))
-
-
-def _checked(request: Request, reply: object, seconds: float) -> Finished:
-    """Return the reply as it is stored, or a named model error when it cannot be."""
-    try:
-        return to_finished(answer_check.to_prediction(request, reply, seconds))
-    except Exception as error:  # noqa: BLE001 - whatever stands in an answer, the other answers stand
-        message = f"the answer cannot be stored: {type(error).__name__}: {error}"
-        info = ErrorInfo(type="ModelError", message=message)
-        return to_finished(answer_check.failed(request.key, "model_error", info, seconds))
 
 
 def _info(error: BaseException) -> ErrorInfo:
@@ -204,22 +218,19 @@ def to_finished(prediction: Prediction) -> Finished:
         ValueError: It holds NaN, or text that is not Unicode (half a surrogate pair).
         TypeError: It holds something that JSON has no form for.
     """
-    if prediction.error is not None:
-        prediction = replace(prediction, error=_storable(prediction.error))
+    if (error := prediction.error) is not None:
+        # An error must be storable whatever the adapter put into it, or the fault itself would be lost.
+        texts = [str(text).encode(errors="replace").decode() for text in (error.type, error.message, error.traceback)]
+        plain = ErrorInfo(type=texts[0], message=texts[1], traceback=texts[2])
+        prediction = replace(prediction, error=plain)
     line = json.dumps(to_json(prediction), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    line.encode()
+    line.encode()  # json.dumps lets half a surrogate pair pass; found here it costs one answer, in the driver the run
     return Finished(prediction.key, prediction.status, line)
-
-
-def _storable(error: ErrorInfo) -> ErrorInfo:
-    """Return the error as plain Unicode text, whatever the adapter put there."""
-    texts = [str(text).encode(errors="replace").decode() for text in (error.type, error.message, error.traceback)]
-    return ErrorInfo(type=texts[0], message=texts[1], traceback=texts[2])
 
 
 @contextlib.contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Send to stderr what the model's code writes to stdout, native code included: stdout is for results only."""
+    """Send to stderr whatever the model's code writes to stdout, native code included: stdout is for results only."""
     sys.stdout.flush()
     try:
         kept = os.dup(1)
@@ -231,6 +242,7 @@ def stdout_to_stderr() -> Iterator[None]:
             yield
     finally:
         if kept is not None:
+            # C libraries buffer on their own: what they flush after descriptor 1 is back would mix with the results.
             ctypes.CDLL(None).fflush(None)
             os.dup2(kept, 1)
             os.close(kept)
