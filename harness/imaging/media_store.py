@@ -25,7 +25,7 @@ Decoded = tuple[str, tuple[float, float] | None, Crop | None, tuple[Overlay, ...
 # Grey values of a volume that become 0 and 255 in its slices if its task names no window: the range that M3D's
 # preparation of volumes takes.
 SLICE_PERCENTILES = Percentiles((0.5, 99.5))
-# The percentiles of a larger volume are taken of every n-th voxel, because sorting hundreds of millions is slow.
+# The percentiles of a larger volume are taken of every n-th voxel, because those of all voxels would be slow.
 SLICE_VOXELS = 1 << 22
 
 # Asks the driver for the bytes of a file of the release by its relative path; None if the driver has it neither.
@@ -76,7 +76,7 @@ class MediaStore:
         if self.fetch is not None and self.spool is not None:
             content = self.fetch(media.path)
             if content is not None and hashlib.sha256(content).hexdigest() == sha256:
-                # The suffix stays, because some libraries tell formats apart by it.
+                # The suffix stays, because `read_volume` goes by it.
                 path = self.spool / f"{sha256}{Path(media.path).suffix}"
                 path.write_bytes(content)
                 return path
@@ -125,7 +125,7 @@ class MediaStore:
         return path
 
     def _write(self, path: Path, media: Media) -> None:
-        """Write the pixels as PNG, under another name first, so that other processes see the file whole or not at all."""
+        """Write the pixels as PNG, by way of another name, so that other processes see the file whole or not at all."""
         from PIL import Image
 
         image = Image.fromarray(self.image(media))

@@ -1,4 +1,4 @@
-"""Masks that a model gives on a grid of its own, brought to the image or volume they are scored on."""
+"""Resampling of masks from a model's own grid to the image or volume on which they are scored."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,13 @@ from harness.records import Grid, Mask, Media, Size, SoftMask
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """Which cell of a grid lies under each pixel of an image, by nearest neighbour.
+    """The map from each pixel of an image or volume to the nearest cell of a model's grid.
 
     Attributes:
-        grid: The model's.
+        grid: The model's grid.
         size: (H, W) or (D, H, W) of the image or volume.
-        to_grid: 4 x 4 from (x, y, z) voxels of the volume to those of the grid; None where the whole is resized.
+        to_grid: float64 (4, 4) from (x, y, z) voxels of the volume to voxels of the grid; None if the grid covers the
+            whole image or volume.
     """
 
     grid: Grid
@@ -26,7 +27,7 @@ class Resampling:
     to_grid: NDArray[np.float64] | None
 
     def mask(self, mask: Mask, where: str) -> Mask:
-        """Return a mask on the grid as one of the image.
+        """Return a mask on the grid as a mask of the image or volume; what lies outside the grid is background.
 
         Raises:
             ModelError: The mask does not have the size of the grid.
@@ -35,7 +36,7 @@ class Resampling:
         return masks.encode(self._apply(masks.decode(mask)))
 
     def soft_mask(self, mask: SoftMask, where: str) -> SoftMask:
-        """Return a soft mask on the grid as one of the image; 0 outside of the grid.
+        """Return a soft mask on the grid as a soft mask of the image or volume, 0 outside the grid.
 
         Raises:
             ModelError: The mask does not have the size of the grid.
@@ -48,39 +49,45 @@ class Resampling:
             raise ModelError(f"{where}: predicted mask is {size}, the grid that the answer names is {self.grid.size}")
 
     def _apply(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array on the grid, (H, W) or (D, H, W), as an array of `size` and the same dtype."""
         if self.to_grid is None:
-            return array[np.ix_(*map(_nearest, self.size, self.grid.size))]
+            # The cell under the centre of each pixel, in whole numbers: exact for any size.
+            cells = (
+                (2 * np.arange(length) + 1) * count // (2 * length)
+                for length, count in zip(self.size, self.grid.size, strict=True)
+            )
+            return array[np.ix_(*cells)]
         result = np.zeros(self.size, dtype=array.dtype)
         y, x = np.meshgrid(*(np.arange(length) for length in self.size[1:]), indexing="ij")
-        for z in range(self.size[0]):  # slice by slice, so that the places of all voxels are never in memory at once
+        for z in range(self.size[0]):  # slice by slice, because the positions of all voxels would not fit in memory
             result[z] = self._slice(array, x, y, z)
         return result
 
     def _slice(self, array: NDArray[Any], x: NDArray[np.intp], y: NDArray[np.intp], z: int) -> NDArray[Any]:
+        """Return slice `z` of the volume, (H, W); `x` and `y` are the indices of its columns and rows, (H, W)."""
         assert self.to_grid is not None
         matrix = self.to_grid
-        places = (
+        index = tuple(
             np.rint(matrix[axis, 0] * x + matrix[axis, 1] * y + matrix[axis, 2] * z + matrix[axis, 3]).astype(np.int64)
             for axis in (2, 1, 0)
         )
-        index = tuple(places)
         inside = np.logical_and.reduce(
-            [(place >= 0) & (place < length) for place, length in zip(index, array.shape, strict=True)]
+            [(along >= 0) & (along < length) for along, length in zip(index, array.shape, strict=True)]
         )
-        clipped = tuple(np.clip(place, 0, length - 1) for place, length in zip(index, array.shape, strict=True))
+        clipped = tuple(np.clip(along, 0, length - 1) for along, length in zip(index, array.shape, strict=True))
         return np.where(inside, array[clipped], np.zeros((), dtype=array.dtype))
 
 
-def _nearest(length: int, cells: int) -> NDArray[np.intp]:
-    """Return the cell under the centre of each of `length` pixels that share `cells` cells."""
-    return (2 * np.arange(length) + 1) * cells // (2 * length)
-
-
 def resampling(grid: object, media: Media, shown: Size) -> Resampling:
-    """Return the way from a model's grid to the image or volume as it is shown, of size `shown`.
+    """Return the resampling from a model's grid to the image or volume as it is shown.
 
+    Args:
+        grid: The `grid` of a model's answer, unchecked.
+        media: Record of the image or volume.
+        shown: (H, W) or (D, H, W) of the image or volume as it is shown.
     Raises:
-        ModelError: It is no grid, has other axes than the image, or an affine that leads nowhere.
+        ModelError: `grid` is not a `Grid`, has another number of axes than the image, or has an affine that cannot be
+            inverted or that the image has no counterpart of.
     """
     if not isinstance(grid, Grid):
         raise ModelError(f"grid: expected Grid(size=...), found {type(grid).__name__}")
@@ -100,6 +107,7 @@ def _matrix(affine: object) -> NDArray[np.float64]:
         matrix = np.array(affine, dtype=np.float64).reshape(4, 4)
     except (TypeError, ValueError):
         matrix = np.zeros((4, 4))
+    # Below this determinant a voxel has practically no extent along some direction.
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
         raise ModelError(f"grid.affine: expected 16 numbers of a 4 x 4 matrix with an inverse, found {affine!r:.80}")
     return matrix

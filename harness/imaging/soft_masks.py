@@ -1,8 +1,9 @@
-"""Masks of probabilities: 8 bits a pixel, precise enough for soft Dice, and cut where released code cuts.
+"""Masks of probabilities in 8 bits per pixel: precise enough for soft Dice, and exact at the usual thresholds.
 
-A probability is put into one of 254 bins of equal width of its logit between -12 and 12, with one more for what lies
-beyond on either side; what is stored for a bin is the mean of its members. So the sum of all probabilities is kept, and
-a mask with few different values is kept as it is. The cuts at 0.1, 0.5 and 0.9 fall between two bins.
+A probability is put into one of 254 bins by its logit: bins of equal width from -12 to 12, and one on either side for
+what lies beyond. The value stored for a bin is the mean of its members, which preserves the sum of all probabilities
+and, as they are, masks with few distinct values. The thresholds 0.1, 0.5 and 0.9 fall between two bins, so that
+thresholding the stored mask gives the same pixels.
 """
 
 import base64
@@ -19,15 +20,14 @@ from harness.errors import DataError
 from harness.imaging import masks
 from harness.records import Mask, SoftMask
 
-MEDPLIB_CUT = 0.1
-"""Probability above which MedPLIB's released evaluation takes a pixel for foreground."""
+MEDPLIB_CUT = 0.1  # MedPLIB's released evaluation takes pixels above this probability for foreground
 HALF = 0.5
 
-_LARGEST_LOGIT = 12.0
-_BINS_PER_CUT = 23
+_LARGEST_LOGIT = 12.0  # beyond it a probability is within 7e-6 of 0 or 1
+_BINS_PER_CUT = 23  # bins between 0.1 and 0.5; with 24 the bins up to the largest logit would not fit into 8 bits
 _LOGIT_STEP = float(np.log(9.0)) / _BINS_PER_CUT  # the logits of 0.1, 0.5 and 0.9 are -ln 9, 0 and ln 9
 _MOST_LEVELS = 256
-_CHUNK = 2**20
+_CHUNK = 2**20  # values at a time, which bounds the memory that a large volume takes
 
 Probabilities = NDArray[np.float64]
 
@@ -35,14 +35,15 @@ Probabilities = NDArray[np.float64]
 def encode(array: Any, *, where: str = "soft mask") -> SoftMask:
     """Return the probabilities in 8 bits each.
 
-    A probability is off by at most 0.024, their sum is not, and neither is a mask of a few different values. Soft Dice
-    of masks as models draw them is off by less than 0.002.
+    A probability may be off by 0.024; their sum is exact, and so is a mask with few distinct values. The soft Dice of
+    typical predicted masks is off by less than 0.002.
 
     Args:
-        array: (H, W) or (D, H, W), floating point, every value in [0, 1]; compared in single precision.
-        where: What the messages call it.
+        array: (H, W) or (D, H, W), floating point, with every value in [0, 1]; binned in single precision.
+        where: Name of the mask, for messages.
     Raises:
-        DataError: Another number of axes, another dtype, NaN, a value outside [0, 1], or too large.
+        DataError: The array has another number of axes or another dtype, holds NaN or a value outside [0, 1], or is too
+            large for a mask.
     """
     found = _checked(array, where)
     codes, levels = _coded(found.reshape(-1))
@@ -50,7 +51,7 @@ def encode(array: Any, *, where: str = "soft mask") -> SoftMask:
 
 
 def _coded(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.uint8], tuple[float, ...]]:
-    """Return the code of each value, and the mean of the values of each code."""
+    """Return the code of each value, uint8 of the same shape (N,), and the mean of the values of each code."""
     bins = np.empty(values.shape, dtype=np.uint8)
     counts, sums = np.zeros(_MOST_LEVELS), np.zeros(_MOST_LEVELS)
     for start in range(0, values.size, _CHUNK):
@@ -66,22 +67,25 @@ def _coded(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.uint8], tuple[
 
 
 def exact(array: Any, *, where: str = "soft mask") -> SoftMask:
-    """Return the probabilities as they are, in 64 bits each: for a few pairs, not for a run.
+    """Return the probabilities without loss, in 64 bits each; for single pairs, since a run would be too large.
 
+    Args:
+        array: As for `encode`.
+        where: Name of the mask, for messages.
     Raises:
-        DataError: As `encode`.
+        DataError: As for `encode`.
     """
     found = _checked(array, where)
     return SoftMask(size=found.shape, data=_packed(found.astype("<f8")))
 
 
-# The rows of one sample ask for the same mask one after the other.
+# Cached, because all metrics of a sample decode the same mask one after the other.
 @lru_cache(maxsize=2)
 def decode(soft: SoftMask) -> Probabilities:
-    """Return the probabilities as a read-only array (H, W) or (D, H, W).
+    """Return the probabilities as a read-only float64 array (H, W) or (D, H, W).
 
     Raises:
-        DataError: The stored text is damaged or does not fit the size.
+        DataError: The stored data are damaged or do not fit the size.
     """
     raw = _unpacked(soft, 1 if soft.levels else 8)
     if soft.levels:
@@ -96,18 +100,22 @@ def decode(soft: SoftMask) -> Probabilities:
 
 
 def cut(soft: SoftMask, threshold: float) -> Mask:
-    """Return the mask of the pixels whose probability is above `threshold`, compared in single precision."""
+    """Return the mask of the pixels whose probability exceeds `threshold`, compared in single precision."""
     return masks.encode(above(decode(soft), threshold))
 
 
 def above(probabilities: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.bool_]:
-    """Return where a probability is above `threshold`, both in single precision, as released code compares them."""
+    """Return which probabilities exceed `threshold`: boolean, same shape.
+
+    Both are compared in single precision, as released code does: 0.1 in float32 is not 0.1 in float64.
+    """
     return probabilities.astype(np.float32) > np.float32(threshold)
 
 
 def probabilities(logits: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Return the sigmoid of logits in single precision; -inf gives 0 and inf 1."""
+    """Return the sigmoid of logits as float32 of the same shape; -inf gives 0 and inf gives 1."""
     single = np.asarray(logits, dtype=np.float32)
+    # exp of a negative number cannot overflow.
     small = np.exp(-np.abs(single))
     return (np.where(single >= 0, np.float32(1), small) / (np.float32(1) + small)).astype(np.float32)
 
@@ -130,13 +138,13 @@ def _checked(array: Any, where: str) -> NDArray[np.floating[Any]]:
 
 @cache
 def _edges() -> NDArray[np.float32]:
-    """Return the upper ends of the bins but the last, each belonging to its bin."""
+    """Return the upper ends of all bins but the last, float32 (253,); an end belongs to its bin."""
     most = int(_LARGEST_LOGIT / _LOGIT_STEP)
     logits = np.concatenate(([-_LARGEST_LOGIT], np.arange(-most, most + 1) * _LOGIT_STEP, [_LARGEST_LOGIT]))
     edges = (1 / (1 + np.exp(-logits))).astype(np.float32)
     middle = len(edges) // 2
     for offset, probability in ((-_BINS_PER_CUT, 0.1), (0, 0.5), (_BINS_PER_CUT, 0.9)):
-        edges[middle + offset] = probability  # not a rounding error beside it
+        edges[middle + offset] = probability  # exactly, since a rounding error would move pixels across the threshold
     return edges
 
 
@@ -145,8 +153,10 @@ def _packed(values: NDArray[Any]) -> str:
 
 
 def _unpacked(soft: SoftMask, width: int) -> bytes:
+    """Return the raw bytes of a mask with `width` bytes per pixel."""
     expected = prod(soft.size) * width
     try:
+        # At most one byte more than expected is inflated, so that damaged data cannot fill the memory.
         inflater = zlib.decompressobj()
         raw = inflater.decompress(base64.b64decode(soft.data, validate=True), expected + 1)
     except (binascii.Error, ValueError, zlib.error) as error:

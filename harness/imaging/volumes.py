@@ -1,4 +1,7 @@
-"""Opening of volumes: NIfTI, npy and DICOM, brought to the closest RAS+ orientation, never resampled."""
+"""Reading of volumes from NIfTI, npy, DICOM and folders of slices.
+
+Volumes are brought to the closest RAS+ orientation by flips and permutations and are never resampled.
+"""
 
 import io
 import zipfile
@@ -19,11 +22,13 @@ from harness.imaging.dicom.headers import group_series, read_header
 from harness.imaging.dicom.series import read_voxels, stack
 from harness.imaging.images import read_image
 
-VOXEL_CAP = 2**30
-"""Most voxels of one volume: 4 GiB once read."""
+VOXEL_CAP = 2**30  # 4 GiB as float32
 
-SUFFIXES = (".nii", ".nii.gz", ".npy")
-"""How the names of volume files end; a DICOM file may hold a volume too."""
+SUFFIXES = (".nii", ".nii.gz", ".npy")  # a DICOM file may hold a volume, too, but most hold one slice
+
+SLICE_SUFFIXES = (".jpeg", ".jpg", ".png")
+# Weights of red, green and blue in a grey value, in parts of 65,536: ITU-R BT.601, as Pillow rounds them.
+LUMA = (19595, 38470, 7471)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,8 @@ class Volume:
 
     Attributes:
         voxels: float32 (D, H, W) = (z, y, x), read-only.
-        spacing_mm: Per array axis, z first; None where the file does not say.
-        affine: Row-major 4 x 4 matrix from (x, y, z) voxels to millimetres; None where the file does not say.
+        spacing_mm: Voxel size in millimetres in the order (z, y, x); None if the file does not say.
+        affine: Row-major 4 x 4 matrix from (x, y, z) voxels to millimetres in RAS+; None if the file does not say.
     """
 
     voxels: NDArray[np.float32]
@@ -42,22 +47,24 @@ class Volume:
 
 
 def read_volume(path: Path) -> Volume:
-    """Return the volume of a `.nii`, `.nii.gz` or `.npy` file, of a DICOM file, or of the one series in a DICOM folder.
+    """Return the volume of a file or folder.
 
-    A folder of JPEG or PNG files holds one slice in each, by their numbers, as grey values from 0 to 255.
-    An `.npy` array is (D, H, W) as it stands. Axes of length 1 before these three, and behind those of NIfTI, are
-    dropped. What is wrong with a DICOM series is not told here; `harness.data.releases.folders.dicom` reports it.
-
+    Args:
+        path: A `.nii`, `.nii.gz`, `.npy` or `.dcm` file, a folder with a DICOM series, or a folder of numbered JPEG or
+            PNG files, one per slice, whose grey values range from 0 to 255. An `.npy` array is taken as (D, H, W).
+            Leading axes of length 1 of npy and trailing ones of NIfTI are dropped.
     Raises:
-        DataError: The suffix is another, a package is missing, or the file does not hold numbers on three axes, or more
-            than `VOXEL_CAP` of them.
+        DataError: The suffix is unknown, a package is missing, the file cannot be read, does not hold numbers on three
+            axes, or holds more than `VOXEL_CAP` of them.
     """
     if path.name.endswith((".nii", ".nii.gz")):
         return _read_nifti(path)
     if path.suffix == ".npy":
         return Volume(_read_npy(path), None, None)
     if path.is_dir() and slice_names(path):
-        return Volume(_stacked(path), None, None)
+        slices = read_slices(path, where=path.name).slices
+        check((len(slices), *slices[0].shape), np.dtype(np.float32), path.name)
+        return Volume(_frozen(np.stack(slices).astype(np.float32)), None, None)
     if path.is_dir() or path.suffix == ".dcm":
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         return read_dicom([file for file in files if file.is_file()], path.name)
@@ -65,10 +72,15 @@ def read_volume(path: Path) -> Volume:
 
 
 def read_dicom(paths: Sequence[Path], where: str) -> Volume:
-    """Return the volume of the DICOM series with most slices among these files.
+    """Return the volume of the DICOM series with the most slices among these files.
 
+    Slices that were left out are not reported here; `harness.data.releases.folders.dicom` does that.
+
+    Args:
+        paths: DICOM files; others among them are ignored.
+        where: Name of the folder or file, for messages.
     Raises:
-        DataError: None of them holds a slice, slices are missing, or they cannot be decoded.
+        DataError: No file holds a slice, slices are missing, or a file cannot be decoded.
     """
     headers = [read_header(path.open("rb"), path.name) for path in paths]
     series = group_series([header for header in headers if header is not None])
@@ -87,8 +99,8 @@ def closest_canonical(voxels: NDArray[Any], affine: Sequence[Sequence[float]]) -
     """Return a volume with its axes flipped and permuted to the closest RAS+ orientation.
 
     Args:
-        voxels: (slices, rows, columns), the reverse of the order in which `affine` counts them.
-        affine: 4 x 4, from (column, row, slice) to millimetres in RAS+.
+        voxels: Numbers as (slices, rows, columns); converted to float32.
+        affine: 4 x 4 matrix from (column, row, slice) to millimetres in RAS+.
     Raises:
         DataError: nibabel is missing.
     """
@@ -98,9 +110,14 @@ def closest_canonical(voxels: NDArray[Any], affine: Sequence[Sequence[float]]) -
 
 
 def to_nifti(volume: Volume) -> bytes:
-    """Return a volume of known affine as an uncompressed NIfTI file: the same bytes on any machine.
+    """Return a volume as an uncompressed NIfTI file, the same bytes on any machine.
 
-    Whole numbers that fit are written with 16 bits, all others as float32.
+    Voxels are written as int16 if all are whole numbers in its range, and as float32 otherwise.
+
+    Args:
+        volume: A volume with an affine.
+    Raises:
+        DataError: nibabel is missing.
     """
     nibabel = _nibabel("NIfTI")
     voxels = volume.voxels
@@ -114,14 +131,9 @@ def to_nifti(volume: Volume) -> bytes:
     return content
 
 
-def _stacked(folder: Path) -> NDArray[np.float32]:
-    slices = read_slices(folder, where=folder.name).slices
-    check((len(slices), *slices[0].shape), np.dtype(np.float32), folder.name)
-    return _frozen(np.stack(slices).astype(np.float32))
-
-
 def _read_npy(path: Path) -> NDArray[np.float32]:
     try:
+        # Mapped into memory, so that the size is checked before the array is read; no pickles, which can run code.
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
         while stored.ndim > 3 and stored.shape[0] == 1:
             stored = stored[0]
@@ -144,7 +156,7 @@ def _read_nifti(path: Path) -> Volume:
 
 
 def _first_three_axes(nibabel: Any, stored: Any, where: str) -> Any:
-    """Return a volume whose further axes are all 1 long without them."""
+    """Return a nibabel image without its fourth and further axes, all of which must have length 1."""
     if prod(stored.shape[3:]) != 1:
         raise DataError(
             f"{where}: expected numbers on three axes, found {stored.get_data_dtype()} of shape {tuple(stored.shape)}; "
@@ -155,6 +167,7 @@ def _first_three_axes(nibabel: Any, stored: Any, where: str) -> Any:
 
 
 def _from_image(image: Any) -> Volume:
+    """Return the volume of a nibabel image, whose axes are (x, y, z)."""
     voxels = np.asarray(image.dataobj, dtype=np.float32)
     spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
     affine = tuple(float(value) for value in np.asarray(image.affine).ravel())
@@ -169,7 +182,11 @@ def _nibabel(needs: str, where: str = "") -> Any:
 
 
 def check(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
-    """Raise a DataError unless there are numbers on three axes, and at most `VOXEL_CAP` of them."""
+    """Check the shape and dtype of a volume before its voxels are read.
+
+    Raises:
+        DataError: It does not hold numbers on three axes, or more than `VOXEL_CAP` of them.
+    """
     if len(shape) != 3 or dtype.kind not in "biuf":
         raise DataError(f"{where}: expected numbers on three axes, found {dtype} of shape {tuple(shape)}")
     if prod(shape) > VOXEL_CAP:
@@ -181,18 +198,13 @@ def _frozen(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
     return voxels
 
 
-SLICE_SUFFIXES = (".jpeg", ".jpg", ".png")
-LUMA = (19595, 38470, 7471)
-"""Weights of red, green and blue in a grey value, in parts of 65,536: ITU-R 601, as Pillow rounds it."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceFolder:
-    """The slices of a folder.
+    """The slices of a volume that is stored as a folder of images.
 
     Attributes:
-        slices: uint8 (H, W) grey values by ascending number.
-        left_out: (file name, reason) of pictures that are no part of the volume.
+        slices: uint8 (H, W) grey values of each slice, by ascending number.
+        left_out: (file name, reason) of images that do not belong to the volume.
     """
 
     slices: list[NDArray[np.uint8]]
@@ -200,21 +212,26 @@ class SliceFolder:
 
 
 def slice_names(folder: Path) -> list[str]:
-    """Return the names of a folder's pictures, the numbered ones first by their number."""
+    """Return the names of a folder's JPEG and PNG files: numbered ones first, by number, then the others by name."""
     names = (path.name for path in folder.iterdir() if path.suffix.lower() in SLICE_SUFFIXES and path.is_file())
-    return sorted(names, key=lambda name: (not _stem(name).isdecimal(), _number(name), name))
+
+    def order(name: str) -> tuple[bool, int, str]:
+        numbered = _stem(name).isdecimal()
+        return not numbered, int(_stem(name)) if numbered else 0, name
+
+    return sorted(names, key=order)
 
 
 def read_slices(folder: Path, *, where: str) -> SliceFolder:
     """Return the slices of a folder in the order of their numbers, `2.png` before `10.png`.
 
-    As in M3D's preparation a picture that cannot be read, and one of another size than most, is left out.
+    As in M3D's preparation, an image is left out if it cannot be read or if its size differs from that of most.
 
     Args:
-        folder: Holds JPEG or PNG files; others in it do not count.
-        where: Begins the messages.
+        folder: A folder with JPEG or PNG files; other files in it are ignored.
+        where: Name of the folder; begins every message.
     Raises:
-        DataError: No picture of it can be used.
+        DataError: No image of the folder can be used.
     """
     left_out: list[tuple[str, str]] = []
     read: list[tuple[str, NDArray[np.uint8]]] = []
@@ -223,7 +240,9 @@ def read_slices(folder: Path, *, where: str) -> SliceFolder:
             left_out.append((name, "its name is no number"))
             continue
         try:
-            read.append((name, _grey((folder / name).read_bytes(), f"{where}/{name}")))
+            pixels = read_image((folder / name).read_bytes(), window=None, where=f"{where}/{name}").astype(np.uint32)
+            grey = (pixels @ np.array(LUMA, dtype=np.uint32) + 0x8000) >> 16
+            read.append((name, grey.astype(np.uint8)))
         except (DataError, OSError):
             left_out.append((name, "cannot be read"))
     if not read:
@@ -234,7 +253,7 @@ def read_slices(folder: Path, *, where: str) -> SliceFolder:
 
 
 def packed(folder: Path) -> bytes:
-    """Return a folder's files as one archive, to be sent to another node."""
+    """Return the files of a folder as one zip archive, to be sent to another node; subfolders are ignored."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(folder.iterdir()):
@@ -244,11 +263,18 @@ def packed(folder: Path) -> bytes:
 
 
 def unpack(content: bytes, folder: Path) -> bool:
-    """Write the files of an archive into a folder; return whether it is an archive of plain names."""
+    """Write the files of a zip archive into a folder.
+
+    Args:
+        content: Bytes as `packed` returns them.
+        folder: Where to write; it is made if needed.
+    Returns:
+        False if `content` is not such an archive.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
-            if any(Path(name).name != name for name in names):
+            if any(Path(name).name != name for name in names):  # a path could lead out of the folder
                 return False
             folder.mkdir(parents=True, exist_ok=True)
             for name in names:
@@ -260,14 +286,3 @@ def unpack(content: bytes, folder: Path) -> bool:
 
 def _stem(name: str) -> str:
     return name.rpartition(".")[0]
-
-
-def _number(name: str) -> int:
-    return int(_stem(name)) if _stem(name).isdecimal() else 0
-
-
-def _grey(content: bytes, where: str) -> NDArray[np.uint8]:
-    """Return a picture as uint8 (H, W)."""
-    pixels = read_image(content, window=None, where=where).astype(np.uint32)
-    grey = (pixels @ np.array(LUMA, dtype=np.uint32) + 0x8000) >> 16
-    return grey.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Which grey values of an image or volume become black and white where 8-bit pixels are made of deeper ones."""
+"""Grey-value windows: the conversion of images and volumes with more than 8 bits to 8-bit pixels."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,16 +9,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Limits = tuple[float, float]
-"""(low, high) grey values that become 0 and 255."""
+Limits = tuple[float, float]  # (low, high) grey values that become 0 and 255
 
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """A window that is found anew for each image or volume.
+    """A window that is computed for each image or volume anew.
 
     Attributes:
-        percentiles: (low, high) in [0, 100]; (0, 100) is its smallest and its largest value.
+        percentiles: (low, high) in [0, 100]; (0, 100) takes the smallest and the largest value.
     """
 
     percentiles: Limits
@@ -30,16 +29,18 @@ MIN_MAX = Percentiles((0.0, 100.0))
 
 
 def limits(window: Window, values: "NDArray[Any]", where: str) -> Limits:
-    """Return the grey values that become 0 and 255; of a flat image the upper one is raised by 1.
+    """Return the grey values that become 0 and 255.
 
     Args:
-        window: As a task names it.
-        values: Any shape; values that are not finite do not count.
-        where: Named in errors.
+        window: The window that the task names.
+        values: Grey values, any shape and numeric dtype; values that are not finite are ignored.
+        where: Name of the file, for messages.
+    Returns:
+        (low, high). If all values are equal, high is low + 1; without any finite value it is (0, 1).
     Raises:
         SpecError: The window's low end is not below its high end.
     """
-    import numpy as np  # heavy, and the index of tasks needs only the classes above
+    import numpy as np  # imported here, because listing tasks needs only the classes above and numpy is slow to import
 
     if isinstance(window, Percentiles):
         finite = values if values.dtype.kind in "iub" else values[np.isfinite(values)]
@@ -54,7 +55,14 @@ def limits(window: Window, values: "NDArray[Any]", where: str) -> Limits:
 
 
 def windowed(values: "NDArray[Any]", window: Limits) -> "NDArray[np.uint8]":
-    """Return uint8 of the same shape: low and below become 0, high and above 255, NaN becomes 0."""
+    """Return 8-bit pixels.
+
+    Args:
+        values: Grey values, any shape and numeric dtype.
+        window: (low, high) grey values.
+    Returns:
+        uint8 of the same shape: low and below become 0, high and above become 255, NaN becomes 0.
+    """
     import numpy as np
 
     low, high = window

@@ -1,7 +1,7 @@
-"""Reading of DICOM files: what a header says of its slices, which files form a series, and stored values.
+"""Reading of DICOM files: the geometry in their headers, their grouping into series, and their stored values.
 
-Only the elements named here are read. Nothing that names a person, a place, a date or a device leaves this module, and
-no message holds the value of an element: pydicom's own warnings and messages may, so they end here.
+Only the elements named here are read. Nothing that identifies a person, a place, a date or a device leaves this module,
+and no message holds the value of an element. Warnings and messages of pydicom may hold one, so they end here.
 """
 
 import math
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from harness.errors import DataError
 
 Vector = tuple[float, ...]
-Open = Callable[[str], BinaryIO]
-"""Opens a file by the name its header was read under."""
+Open = Callable[[str], BinaryIO]  # opens a file by the name under which its header was read
 
+# SOP classes of segmentations: Segmentation Storage, with a frame per segment, and Label Map Segmentation Storage.
 SEG_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
-"""SOP classes of segmentations: segments in frames of their own, and label maps."""
 
+# Value of the element Modality -> modality code; anything else is `other`.
 MODALITIES: Mapping[str, str] = {
     "CT": "ct",
     "MR": "mr",
@@ -39,7 +39,6 @@ MODALITIES: Mapping[str, str] = {
     "SM": "micro",
     "DMS": "derm",
 }
-"""Value of the element Modality -> modality code; everything else is `other`."""
 
 _HEADER = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "Modality"),
@@ -55,16 +54,17 @@ PIXELS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One slice as its header places it.
+    """The geometry of one slice, as its header states it; None for what the header leaves out.
 
     Attributes:
-        position: Of its first pixel, in millimetres as DICOM counts them (to the left, back, and head).
-        orientation: Direction along a row, then down a column, as six cosines.
+        position: (x, y, z) of the centre of the first pixel in millimetres, in DICOM's LPS+ coordinates.
+        orientation: Direction cosines (x, y, z) along a row, then (x, y, z) down a column.
         spacing: Millimetres between rows, then between columns.
-        step: Millimetres to the next slice, as far as the header tells.
-        slope, intercept: Stored value to grey value.
-        segment: Number of the segment it belongs to, in a segmentation.
-        source: Instance that it was drawn on, in a segmentation.
+        step: Millimetres to the next slice.
+        slope: Grey value = stored value * slope + intercept.
+        intercept: See `slope`.
+        segment: Number of the segment to which a frame of a segmentation belongs.
+        source: SOP Instance UID of the slice on which a frame of a segmentation was drawn.
     """
 
     position: Vector | None = None
@@ -79,14 +79,23 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What is needed of one file; the identifiers only tell files apart and go nowhere.
+    """The elements of one file's header that the harness uses.
+
+    The identifiers (UIDs) serve only to relate files to each other and are never written out.
 
     Attributes:
-        where: Under which name the file is opened again.
+        where: Name under which the file is opened again.
+        is_seg: Whether the file is a segmentation.
+        instance: SOP Instance UID.
+        series: Series Instance UID.
         modality: Modality code.
-        number, instance_number: Of the series and of the file in it; 0 where the header does not say.
-        references: Series that a segmentation was drawn on.
-        frames: In the order of the pixels.
+        number: Number of the series; 0 if the header does not say.
+        instance_number: Number of the file in its series; 0 if the header does not say.
+        rows: Height of a frame in pixels.
+        columns: Width of a frame in pixels.
+        samples: Samples per pixel: 1 for grey values, 3 for colours.
+        references: Series Instance UIDs of the series on which a segmentation was drawn.
+        frames: The frames in the order of the pixels.
     """
 
     where: str
@@ -105,18 +114,18 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """The files of one series, by instance number."""
+    """The files of one series, ordered by instance number."""
 
     headers: tuple[Header, ...]
 
     @property
     def first(self) -> Header:
-        """The file with the lowest instance number, which stands for all where they agree."""
+        """The file with the lowest instance number, which represents the series where all files agree."""
         return self.headers[0]
 
     @property
     def slices(self) -> int:
-        """Number of slices, doubled ones included."""
+        """Number of slices, including duplicates."""
         return sum(len(header.frames) for header in self.headers)
 
 
@@ -129,7 +138,13 @@ def _pydicom() -> Any:
 
 @contextmanager
 def discreet(where: str) -> Iterator[Any]:
-    """Give pydicom; what it warns of is silent and what it raises becomes a DataError that tells no value."""
+    """Yield pydicom; its warnings are silenced, and its exceptions become a DataError that holds no value.
+
+    Args:
+        where: Name of the file, for messages.
+    Raises:
+        DataError: pydicom is missing, or the body of the `with` raised.
+    """
     pydicom = _pydicom()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -145,14 +160,20 @@ def discreet(where: str) -> Iterator[Any]:
             TypeError,
             ValueError,
         ) as error:
+            # `from None`, because a chained traceback would print the value after all.
             raise DataError(f"{where}: cannot be read as DICOM ({type(error).__name__}); check the file") from None
 
 
 def read_header(file: BinaryIO, where: str) -> Header | None:
-    """Return what a file says of its slices; None where it is no DICOM file, or one without pixels. Closes the file.
+    """Return the header of a file and close the file.
 
+    Args:
+        file: The open file.
+        where: Name under which the file can be opened again.
+    Returns:
+        None if it is not a DICOM file or holds no pixels.
     Raises:
-        DataError: It is a DICOM image whose header is damaged, or pydicom is missing.
+        DataError: It is a DICOM image with a damaged header, or pydicom is missing.
     """
     with file, discreet(where) as pydicom:
         try:
@@ -200,7 +221,7 @@ def _plain_frame(data: Any) -> Frame:
 
 
 def _grouped_frame(group: Any, shared: Any) -> Frame:
-    """Return a frame of a multi-frame file: what it says itself, else what the file says of all frames."""
+    """Return a frame of a multi-frame file: its own functional groups come first, then those that all frames share."""
 
     def item(name: str) -> Any:
         for place in (group, shared):
@@ -241,7 +262,10 @@ def _step(data: Any) -> float | None:
 
 
 def group_series(headers: Sequence[Header]) -> list[Series]:
-    """Return the image series among the headers: most slices first, then by series number, then by name of a file."""
+    """Return the image series among the headers: most slices first, then by series number, then by name of a file.
+
+    Segmentations are ignored.
+    """
     found: dict[str, list[Header]] = {}
     for header in headers:
         if not header.is_seg:
@@ -254,12 +278,16 @@ def group_series(headers: Sequence[Header]) -> list[Series]:
 
 
 def read_pixels(open_file: Open, header: Header) -> NDArray[Any]:
-    """Return the one image of a file: uint8 (H, W, 3) of colours, uint8 (H, W) of 8 bits, else float32 (H, W).
+    """Return the pixels of a file with one image.
 
-    Grey values are rescaled, MONOCHROME1 is inverted.
-
+    Args:
+        open_file: Opens the file by name.
+        header: Its header.
+    Returns:
+        Colours as uint8 (H, W, 3). Grey values as uint8 (H, W) if they have at most 8 bits and are not rescaled, else
+        rescaled as float32 (H, W). MONOCHROME1 is inverted, so that higher is always brighter.
     Raises:
-        DataError: It holds several images, or cannot be decoded.
+        DataError: The file holds several images or cannot be decoded.
     """
     if len(header.frames) > 1:
         raise DataError(
@@ -273,16 +301,27 @@ def read_pixels(open_file: Open, header: Header) -> NDArray[Any]:
 
 
 def stored_values(file: BinaryIO, where: str) -> tuple[NDArray[Any], int]:
-    """Return (stored values with MONOCHROME1 inverted, bits): frames first where there are several, colours last."""
+    """Return the stored values of a file and close it.
+
+    Args:
+        file: The open file.
+        where: Name of the file, for messages.
+    Returns:
+        (values, bits). Values are integers (H, W), or (frames, H, W) if there are several frames, with a last axis of 3
+        for colours; MONOCHROME1 is inverted. Bits is the number of bits stored per value.
+    Raises:
+        DataError: The file cannot be decoded or holds a kind of pixels that is not supported.
+    """
     with file, discreet(where) as pydicom:
         data = pydicom.dcmread(file, specific_tags=list(PIXELS))
-        shown, bits = str(data.get("PhotometricInterpretation", "")), int(data.get("BitsStored", 8))
-        colour = shown == "RGB" or shown.startswith("YBR")
-        if not colour and not shown.startswith("MONOCHROME"):
+        photometric, bits = str(data.get("PhotometricInterpretation", "")), int(data.get("BitsStored", 8))
+        colour = photometric == "RGB" or photometric.startswith("YBR")
+        if not colour and not photometric.startswith("MONOCHROME"):
             raise DataError(f"{where}: expected grey values, RGB or YBR, found another kind of pixels; export it anew")
         if colour and bits != 8:
             raise DataError(f"{where}: expected 8 bits a colour channel, found {bits}; export it anew")
         values: NDArray[Any] = data.pixel_array
-        if shown == "MONOCHROME1":
+        if photometric == "MONOCHROME1":
+            # Inverted within the range of the stored type, before slope and intercept are applied.
             values = (-1 if data.get("PixelRepresentation") else 2**bits - 1) - values.astype(np.int64)
         return values, bits

@@ -1,4 +1,4 @@
-"""The segments of a DICOM SEG as masks in the volume of the series they were drawn on."""
+"""DICOM segmentations: their segments as masks in the volume of the series on which they were drawn."""
 
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -12,13 +12,19 @@ from harness.imaging.dicom.series import Stack
 
 _SEGMENTS = ("SegmentSequence", "SegmentationType", "MaximumFractionalValue")
 
+# Voxels by which a pixel of a segmentation may lie off the grid of its series: rounded coordinates stay below it,
+# another resolution does not.
 _OFF_GRID = 0.1
-"""Voxels by which a frame of a segmentation may lie beside the grid of its series."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One segment of a segmentation: its name and its voxels, boolean (slices, rows, columns) of the series."""
+    """One segment of a segmentation.
+
+    Attributes:
+        label: Its name.
+        voxels: Boolean (slices, rows, columns), in the order of the series' stack.
+    """
 
     label: str
     voxels: NDArray[np.bool_]
@@ -27,10 +33,17 @@ class Segment:
 def read_segments(header: Header, found: Stack, open_file: Open) -> tuple[list[Segment], list[str]]:
     """Return the segments of a segmentation on the grid of its series, and remarks on the file.
 
-    Every frame is placed by its position, else on the slice it was drawn on. Several segments of one name are joined.
+    Each frame is placed by its position in space, or on the slice on which it was drawn if it states no position.
+    Segments with the same name are joined. Frames of different segments may overlap.
 
+    Args:
+        header: Header of the segmentation.
+        found: The stack of the series.
+        open_file: Opens the file by name.
+    Returns:
+        (segments, remarks); remarks say in words what was left out or interpreted.
     Raises:
-        DataError: The file cannot be read, or a frame lies beside the grid of the series.
+        DataError: The file cannot be read, or a frame lies off the grid of the series or outside it.
     """
     pixels, labels, remarks = _segmentation(open_file(header.where), header.where)
     frames = header.frames[: len(pixels)]
@@ -48,7 +61,7 @@ def read_segments(header: Header, found: Stack, open_file: Open) -> tuple[list[S
 
 
 def read_labels(header: Header, open_file: Open) -> tuple[str, ...]:
-    """Return the names of the segments, without their pixels.
+    """Return the names of the segments without reading their pixels.
 
     Raises:
         DataError: The file cannot be read.
@@ -59,7 +72,10 @@ def read_labels(header: Header, open_file: Open) -> tuple[str, ...]:
 
 
 def _segmentation(file: BinaryIO, where: str) -> tuple[NDArray[Any], dict[int, str], list[str]]:
-    """Return (frames of 0 and 1 or of segment numbers, segment number -> label, remarks)."""
+    """Return the frames, the label of each segment number, and remarks.
+
+    The frames are integers (frames, rows, columns): 0 and 1, or segment numbers in a label map.
+    """
     with file, discreet(where) as pydicom:
         data = pydicom.dcmread(file, specific_tags=[*PIXELS, *_SEGMENTS])
         pixels: NDArray[Any] = data.pixel_array
@@ -68,6 +84,7 @@ def _segmentation(file: BinaryIO, where: str) -> tuple[NDArray[Any], dict[int, s
         remarks = []
         if str(data.get("SegmentationType", "")) == "FRACTIONAL":
             most = int(data.get("MaximumFractionalValue") or 255)
+            # Half and more counts as foreground; doubled, so that the comparison is exact for odd maxima.
             pixels = (2 * pixels.astype(np.int64) >= most).astype(np.uint8)
             remarks.append("its segments are shares of each voxel; half and more counts")
         return pixels, labels, remarks
@@ -79,10 +96,16 @@ def _label(item: Any) -> str:
 
 
 def _place(covered: NDArray[np.bool_], frame: Frame, found: Stack, target: NDArray[np.bool_], where: str) -> None:
-    """Write a frame's foreground into the volume of its series."""
+    """Write the foreground of a frame, boolean (rows, columns), into the volume of its series."""
     if frame.position is None or frame.orientation is None or frame.spacing is None:
-        _place_on_source(covered, frame, found, target, where)
+        sources = [place for place, (header, _) in enumerate(found.slices) if header.instance == frame.source]
+        if not sources or covered.shape != found.shape[1:]:
+            raise DataError(
+                f"{where}: a frame says neither where it lies nor on which slice of the series it was drawn"
+            )
+        target[sources[0]] |= covered
         return
+    # Pixel by pixel, since a segmentation may run along other axes than its series (flipped rows, another plane).
     to_voxels = np.linalg.inv(np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.array(found.affine))
     rows, columns = np.nonzero(covered)
     along, down = np.array(frame.orientation[:3]), np.array(frame.orientation[3:])
@@ -98,20 +121,7 @@ def _place(covered: NDArray[np.bool_], frame: Frame, found: Stack, target: NDArr
             f"{where}: a frame lies beside the voxels of its series; resample the segmentation to the series"
         )
     column, row, slice_number = index.T
-    _write(target, (slice_number, row, column), where)
-
-
-def _place_on_source(
-    covered: NDArray[np.bool_], frame: Frame, found: Stack, target: NDArray[np.bool_], where: str
-) -> None:
-    sources = [place for place, (header, _) in enumerate(found.slices) if header.instance == frame.source]
-    if not sources or covered.shape != found.shape[1:]:
-        raise DataError(f"{where}: a frame says neither where it lies nor on which slice of the series it was drawn")
-    target[sources[0]] |= covered
-
-
-def _write(target: NDArray[np.bool_], index: tuple[NDArray[np.int64], ...], where: str) -> None:
-    outside = [(axis < 0).any() or (axis >= length).any() for axis, length in zip(index, target.shape, strict=True)]
-    if any(outside):
+    voxels = (slice_number, row, column)
+    if any((axis < 0).any() or (axis >= length).any() for axis, length in zip(voxels, target.shape, strict=True)):
         raise DataError(f"{where}: a frame lies outside the slices of its series; the series may lack slices")
-    target[index] = True
+    target[voxels] = True

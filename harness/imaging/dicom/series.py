@@ -1,4 +1,4 @@
-"""The slices of a DICOM series as a volume: sorted by position, checked for gaps, rescaled."""
+"""DICOM series as volumes: slices sorted by position, checked for gaps, and rescaled to grey values."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 from harness.errors import DataError
 from harness.imaging.dicom.headers import Frame, Header, Open, Vector, stored_values
 
-_SAME_MM = 1e-3
-_SAME_DIRECTION = 4
-"""Decimals to which direction cosines must agree."""
-_GAP = 1.5
-"""A step between slices above so many usual steps is a gap."""
-_UNEVEN = 0.1
-"""Share of the usual step by which steps may differ."""
+_SAME_MM = 1e-3  # slices closer than this lie in the same place
+_SAME_DIRECTION = 4  # decimals to which direction cosines and pixel spacings must agree; files hold rounded ones
+_GAP = 1.5  # a step between slices of more than so many usual steps is a gap
+_UNEVEN = 0.1  # share of the usual step by which other steps may differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +22,12 @@ class Stack:
     """The slices of a series in the order of their positions.
 
     Attributes:
-        slices: (header, index of its frame) of each.
-        affine: 4 x 4 as rows: (column, row, slice) to millimetres in RAS+.
+        slices: (header, index of the frame in it) of each slice.
+        affine: 4 x 4 matrix as rows, from (column, row, slice) to millimetres in RAS+.
         shape: (slices, rows, columns).
-        doubled: Slices left out because another lies in the same place.
-        foreign: Slices left out because they lie in another direction or have another size than most.
-        fault: Why the slices form no volume; empty where they do.
+        doubled: Number of slices that were left out because another lies in the same place.
+        foreign: Number of slices that were left out because their orientation, size or spacing differs from most.
+        fault: Why the slices do not form a volume; empty if they do.
     """
 
     slices: tuple[tuple[Header, int], ...]
@@ -42,12 +39,15 @@ class Stack:
 
 
 def stack(headers: Sequence[Header], where: str) -> Stack:
-    """Return the slices of a series sorted along their normal; the order of files and instance numbers does not count.
+    """Return the slices of a series sorted along their normal, whatever the order of files and instance numbers.
 
-    Of slices in one place the one with the lowest instance number stays.
+    Of several slices in one place the one with the lowest instance number is kept.
 
+    Args:
+        headers: The files of the series.
+        where: Name of the series, for messages.
     Raises:
-        DataError: The slices do not say where they lie, or hold colours.
+        DataError: A slice does not say where it lies, or the slices hold colours.
     """
     ordered_headers = sorted(headers, key=lambda header: (header.instance_number, header.where))
     slices = [(header, index) for header in ordered_headers for index in range(len(header.frames))]
@@ -57,8 +57,9 @@ def stack(headers: Sequence[Header], where: str) -> Stack:
         raise DataError(f"{where}: expected position, orientation and pixel spacing in every slice, found some without")
     usual = Counter(_layout(*place) for place in slices).most_common(1)[0][0]
     alike = [place for place in slices if _layout(*place) == usual]
-    normal = _normal(alike[0])
-    ordered = sorted(alike, key=lambda place: _along(place, normal))  # a stable sort: by instance number of equals
+    orientation = np.array(_frame(alike[0]).orientation)
+    normal = np.cross(orientation[:3], orientation[3:])
+    ordered = sorted(alike, key=lambda place: _along(place, normal))  # stable: ties stay by instance number
     kept = [
         place
         for before, place in zip([None, *ordered], ordered, strict=False)
@@ -80,7 +81,7 @@ def _frame(place: tuple[Header, int]) -> Frame:
 
 
 def _layout(header: Header, index: int) -> tuple[Any, ...] | None:
-    """Return what all slices of a volume share; None of one that does not say how it lies."""
+    """Return the properties that all slices of a volume must share; None if the slice does not say how it lies."""
     frame = header.frames[index]
     if frame.position is None or frame.orientation is None or frame.spacing is None:
         return None
@@ -88,21 +89,24 @@ def _layout(header: Header, index: int) -> tuple[Any, ...] | None:
     return header.rows, header.columns, directions, tuple(round(value, _SAME_DIRECTION) for value in frame.spacing)
 
 
-def _normal(place: tuple[Header, int]) -> NDArray[np.float64]:
-    orientation = np.array(_frame(place).orientation)
-    return np.cross(orientation[:3], orientation[3:])
-
-
 def _along(place: tuple[Header, int], normal: NDArray[np.float64]) -> float:
+    """Return the position of a slice along the normal, in millimetres."""
     return float(np.dot(_frame(place).position or (), normal))
 
 
 def _steps(places: Sequence[float], alone: float) -> tuple[float, str]:
-    """Return the usual step between slices, `alone` where there is one, and why the steps make no regular grid."""
+    """Return the usual step between slices and why the steps do not form a regular grid.
+
+    Args:
+        places: Positions of the slices along the normal in millimetres, ascending.
+        alone: The step in millimetres to assume for a single slice.
+    Returns:
+        (step in millimetres, fault); the fault is empty if the grid is regular.
+    """
     if len(places) == 1:
         return alone, ""
     steps = np.diff(places)
-    usual = float(np.sort(steps)[(len(steps) - 1) // 2])  # a step that occurs, where there are only two
+    usual = float(np.sort(steps)[(len(steps) - 1) // 2])  # the lower median: a step that occurs, even of two
     missing = int(sum(round(step / usual) - 1 for step in steps if step > _GAP * usual))
     if missing:
         gaps = int((steps > _GAP * usual).sum())
@@ -114,11 +118,12 @@ def _steps(places: Sequence[float], alone: float) -> tuple[float, str]:
 
 
 def _affine(kept: Sequence[tuple[Header, int]], step: NDArray[np.float64], *, fault: str) -> tuple[Vector, ...]:
+    """Return the affine of a stack as rows; `step` is the vector (x, y, z) between slices in millimetres."""
     first, last = _frame(kept[0]), _frame(kept[-1])
     assert first.orientation is not None
     assert first.spacing is not None
     if len(kept) > 1 and not fault:
-        # Measured over the whole stack, which keeps the shear of a tilted gantry.
+        # Measured over the whole stack, which keeps the shear of a tilted gantry and averages rounded positions.
         step = (np.array(last.position) - np.array(first.position)) / (len(kept) - 1)
     columns = (
         np.array(first.orientation[:3]) * first.spacing[1],
@@ -126,13 +131,17 @@ def _affine(kept: Sequence[tuple[Header, int]], step: NDArray[np.float64], *, fa
         step,
         np.array(first.position),
     )
+    # DICOM's axes point left and back, those of RAS+ right and forward.
     matrix = np.diag([-1.0, -1.0, 1.0]) @ np.stack(columns, axis=1)
     return (*(tuple(float(value) + 0.0 for value in row) for row in matrix), (0.0, 0.0, 0.0, 1.0))
 
 
 def read_voxels(found: Stack, open_file: Open) -> NDArray[np.float32]:
-    """Return float32 (slices, rows, columns): rescaled, and MONOCHROME1 inverted.
+    """Return the grey values of a stack as float32 (slices, rows, columns), rescaled and with MONOCHROME1 inverted.
 
+    Args:
+        found: The stack.
+        open_file: Opens a file by name; each file is opened once, whatever the number of its frames.
     Raises:
         DataError: A file cannot be decoded.
     """
