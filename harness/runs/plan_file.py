@@ -17,8 +17,8 @@ from harness.records import Sample
 from harness.records.atomic_files import disk_error
 from harness.records.codec import canonical, sample_from_json, sample_to_json
 
-# A row group is what is held in memory at a time, and what batches are cut from: another number would cut the batches of
-# a run that is resumed otherwise, and ask a model whose answers depend on their batch another question.
+# A row group is held in memory at a time. Batches are cut inside of one, so another number would cut them otherwise and
+# could change the answers of a model whose answers depend on their batch.
 ROWS_PER_GROUP = 8192
 ASK_COLUMNS = ["size_class", "key", "request", "sample_id"]
 
@@ -46,7 +46,7 @@ class PlannedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """The part of a planned request that a runner needs: its key, its canonical JSON, and the sample's id for messages."""
+    """The part of a planned request that a runner needs: key, canonical JSON, and the sample's id for messages."""
 
     key: str
     request: str
@@ -54,7 +54,7 @@ class Ask:
 
 
 def size_class(sample: Sample) -> int:
-    """Return the bit length of the sample's count of pixels and voxels, so that a class holds sizes within a factor of 2.
+    """Return the bit length of the sample's pixel count: a class holds counts within a factor of two.
 
     Media of unknown size count nothing; a sample without media is in class 0.
     """
@@ -163,10 +163,9 @@ def batches(paths: Sequence[Path], size: int, done: Callable[[str], bool] = lamb
             seen.update(names)
             if all(done(key) for key, is_new in zip(keys, new, strict=True) if is_new):
                 continue
-            rows = [
-                row for row, is_new in zip(zip(*read_columns(ASK_COLUMNS), strict=True), new, strict=True) if is_new
-            ]
-            # By key, the first of two rows counts; by size class, then key, the order depends on nothing but the requests.
+            columns = read_columns(ASK_COLUMNS)
+            rows = [row for row, is_new in zip(zip(*columns, strict=True), new, strict=True) if is_new]
+            # The first of two rows with one key counts. Sorted, batches depend on the requests alone.
             rows = sorted({row[1]: row for row in reversed(rows)}.values(), key=lambda row: row[:2])
             for start in range(0, len(rows), size):
                 yield [Ask(key, request, sample_id) for _, key, request, sample_id in rows[start : start + size]]
