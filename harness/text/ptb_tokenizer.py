@@ -2,8 +2,15 @@
 
 pycocoevalcap cuts texts with a Java program, lower-cases the tokens and drops punctuation. This module does so for
 words, numbers, units, contractions, quotes, brackets, grounding tags and the abbreviations listed below; it was written
-against what the program gives for such sentences. Not covered, and cut more simply here: web and mail addresses,
-telephone numbers, file names, smileys, currencies, abbreviations of places and companies, and marks that only HTML has.
+against what the program gives for such sentences. The program serves as a check (`harness metric bleu --protocol mimo
+--check`) and is not used where it happens to be installed: a number must not depend on whether a machine has Java.
+
+Not covered, and cut more simply here: web and mail addresses, telephone numbers, file names, smileys, currencies,
+abbreviations of places and companies, and marks that only HTML has. Outside Latin text the two also differ in
+- combining marks, which belong to a word there and are cut off here (Devanagari, vowelled Arabic, decomposed accents);
+- the Arabic decimal separator (U+066B), which stays within a number there and is a token here;
+- the full stop behind a single letter that is not of A-Z, which is kept here (`é.`) and dropped there;
+- joiners (U+200C, U+200D) and soft hyphens, which vanish there and are tokens here.
 """
 
 import re

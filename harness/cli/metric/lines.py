@@ -10,6 +10,7 @@ from harness.cli.metric.input import parse, read_pair, similarity
 from harness.errors import DataError, SpecError
 from harness.metrics import Metric, Outcome, bind, find, sample_values, settle
 from harness.metrics.metric import Pair, Stats
+from harness.metrics.reports.library_check import find_check
 from harness.metrics.retrieval import matrix_outcome
 from harness.records import Json, Sample
 from harness.tasks.overrides import read_parameters
@@ -70,6 +71,44 @@ class _Corpus:
         return dict(zip(self.metric.values, found, strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What `--check` found.
+
+    Attributes:
+        library: Name and version of the library that defines the metric.
+        checked: Number of lines that could be read.
+        different: `line N` -> both results in words, of the lines on which they differ.
+    """
+
+    library: str
+    checked: int
+    different: Mapping[str, str]
+
+    def messages(self) -> list[str]:
+        """Return one message for each line that differs, and one for all lines."""
+        each = [f"{where}: {text}" for where, text in self.different.items()]
+        if not self.checked:
+            return [f"--check: no line could be compared with {self.library}"]
+        if each:
+            return [*each, f"--check: {len(each)} of {self.checked} lines differ from {self.library}"]
+        return [f"--check: all {self.checked} lines equal {self.library}"]
+
+
+def compare(lines: Iterable[bytes], name: str, protocol: str | None, params: Sequence[str]) -> Agreement:
+    """Return where the metric differs from the library that defines it; lines that cannot be read are left out.
+
+    Raises:
+        SpecError: As `run`, or no library can check this metric here.
+    """
+    metric = _metric(name, protocol, params)
+    check = find_check(metric)
+    read = [_pair(line, where, metric) for where, line in _numbered(lines)]
+    pairs = [pair for pair in read if not isinstance(pair, DataError)]
+    differences = zip(pairs, check.differences(metric, pairs), strict=True)
+    return Agreement(check.library, len(pairs), {pair[0].id: text for pair, text in differences if text is not None})
+
+
 def run(
     lines: Iterable[bytes], name: str, protocol: str | None, params: Sequence[str], *, aggregate: bool
 ) -> Iterator[OutputLine]:
@@ -81,17 +120,25 @@ def run(
     Raises:
         SpecError: The metric, its protocol or a parameter does not exist, or what the metric needs is not here.
     """
+    # Not a generator itself: a wrong name is refused when `run` is called, before the first line is read.
+    return _run(lines, _metric(name, protocol, params), aggregate)
+
+
+def _metric(name: str, protocol: str | None, params: Sequence[str]) -> Metric:
     metric = bind(find(name, protocol), read_parameters(params), "--param")
     if metric.resource is not None and (missing := metric.resource.missing(metric.bound)) is not None:
         raise SpecError(f"{metric.name} ({metric.protocol}): {missing.reason}; {missing.remedy}")
-    return _run(lines, metric, aggregate)
+    return metric
+
+
+def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
+    return ((f"line {number}", line) for number, line in enumerate(lines, 1) if line.strip())
 
 
 def _run(lines: Iterable[bytes], metric: Metric, aggregate: bool) -> Iterator[OutputLine]:
     corpus = _Corpus(metric)
-    numbered = ((f"line {number}", line) for number, line in enumerate(lines, 1) if line.strip())
-    outcomes = _of_matrices(numbered, metric) if metric.line == "retrieval" else _of_pairs(numbered, metric)
-    for outcome in outcomes:
+    read = _of_matrices if metric.line == "retrieval" else _of_pairs
+    for outcome in read(_numbered(lines), metric):
         yield _unreadable(outcome, metric) if isinstance(outcome, DataError) else _scored(outcome, metric, corpus)
     if aggregate:
         yield corpus.line()

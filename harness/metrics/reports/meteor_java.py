@@ -92,7 +92,8 @@ def sentence_counts(lines: Sequence[Line]) -> list[Stats]:
     if not lines:
         return []
     texts = list(dict.fromkeys(text for answers, reply in lines for text in (*answers, reply)))
-    tokens = dict(zip(texts, _tokenize(texts), strict=True))
+    # `|||` separates the sentences of a request, so pycocoevalcap takes it out of the texts.
+    tokens = {text: line.replace("|||", "") for text, line in zip(texts, treebank_lines(texts), strict=True)}
     asked = [" ||| ".join(("SCORE", *(tokens[text] for text in answers), tokens[reply])) for answers, reply in lines]
     words = ["java", _UTF8, "-Xmx2G", "-jar", _PROGRAM, "-", "-", "-stdio", "-l", "en", "-norm"]
     answered = _java(words, _folder("meteor"), asked)
@@ -113,11 +114,18 @@ def _counts(line: str) -> Stats:
     return (*counts, 1.0, float(_formula(np.asarray(counts))))
 
 
-def _tokenize(texts: Sequence[str]) -> list[str]:
-    """Return the tokens of each text as pycocoevalcap hands them on, joined by blanks."""
+def treebank_lines(texts: Sequence[str]) -> list[str]:
+    """Return the tokens of each text as pycocoevalcap passes them on, lower case and joined by blanks.
+
+    Args:
+        texts: Each without a line break. One that ends in an abbreviation may take tokens of the next: the program
+            looks on for the start of a sentence.
+    Raises:
+        DataError: The program failed.
+    """
     words = ["java", _UTF8, "-cp", _TOKENIZER, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
     cut = _java(words, _folder("tokenizer"), texts)
-    return [" ".join(word for word in line.split(" ") if word not in _DROPPED).replace("|||", "") for line in cut]
+    return [" ".join(word for word in line.rstrip(" ").split(" ") if word not in _DROPPED) for line in cut]
 
 
 def _java(words: Sequence[str], folder: Path, lines: Sequence[str]) -> list[str]:

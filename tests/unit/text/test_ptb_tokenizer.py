@@ -28,6 +28,17 @@ CASES = [
     (" . , ", ""),
     ("", ""),
 ]  # fmt: skip
+# (text, our tokens, those of the Java program): the differences that the module's docstring names.
+DIFFERENT = [
+    ("यकृत normal", "यक ृ त normal", "यकृत normal"),
+    ("جَ normal", "ج َ normal", "جَ normal"),
+    ("cafe\u0301 normal", "cafe \u0301 normal", "cafe\u0301 normal"),
+    ("٣٫٥ cm", "٣ ٫ ٥ cm", "٣٫٥ cm"),
+    ("肾. 正常", "肾. 正常", "肾 正常"),
+    ("é. normal", "é. normal", "é normal"),
+    ("a\u200cb c", "a \u200c b c", "a b c"),
+    ("a\u00adb c", "a \u00ad b c", "ab c"),
+]
 REPORT = (
     "the liver is normal T2-weighted T1 T1w 1.5T 3D 18F-FDG B12 3.5 cm 12mm 3.5-cm 2.5x3.0cm 5-10 mm. 8 mm 0.5 10:30 "
     "3,000 Dr. Smith vs. e.g. i.e., i.v. I.V. approx. 4 (see below) [1] (5.2 cm x 3 cm) 50% ±2 37°C <5 >10 ≤3 cm² it's "
@@ -71,6 +82,13 @@ def java_lines(texts: list[str], folder: Path) -> list[str]:
 def report(drawn: random.Random) -> str:
     """Return fragments in a row that ends in no abbreviation: after one the original reads on in the next line."""
     return " ".join(drawn.choice(FRAGMENTS) for _ in range(drawn.randint(1, 14))) + " end."
+
+
+@pytest.mark.parametrize(("text", "ours", "java"), DIFFERENT, ids=range(len(DIFFERENT)))
+def test_where_the_tokens_are_others_than_those_of_java_is_known(
+    text: str, ours: str, java: str, tmp_path: Path
+) -> None:
+    assert (caption_line(text), java_lines([text], tmp_path)) == (ours, [java])
 
 
 def test_two_thousand_reports_are_cut_as_java_cuts_them(tmp_path: Path) -> None:
