@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError
-from harness.imaging import masks, soft_masks
+from harness.imaging import masks
 from harness.metrics.grounding import mask_to_entity, pointing_game
 from harness.metrics.metric import Metric, bind, sample_values
 from harness.records import Box, Entity, Mask, PredictedEntity, Prediction, Sample, Target
@@ -197,50 +197,3 @@ def test_an_answer_without_entities_hallucinates_nothing_that_could_be_counted()
 
 def test_everything_is_hallucinated_where_there_is_nothing_to_find() -> None:
     assert values(HALLUCINATION, sample(("liver", NOTHING), absent=True), prediction(("liver", LEFT))) == (1.0,)
-
-
-# --- pointing game
-
-
-def test_a_mask_points_at_its_pixel_nearest_to_its_centre() -> None:
-    ring = masks.encode(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]]))
-    above = masks.encode(np.array([[0, 1, 0], [0, 1, 0], [0, 0, 0]]))
-    centre = masks.encode(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]]))
-    assert values(POINTING, sample(("x", above)), prediction(("x", ring))) == (1.0,)
-    assert values(POINTING, sample(("x", centre)), prediction(("x", ring))) == (0.0,)
-
-
-def test_probabilities_point_at_their_peak() -> None:
-    dense = np.full((2, 10), 0.6)
-    dense[1, 9] = 0.9
-    soft = (soft_masks.encode(dense),)
-    answer = prediction(("spleen", block(0, 10)), soft_masks=soft)
-    assert values(POINTING, sample(("spleen", RIGHT)), answer) == (1.0,)
-    assert values(POINTING, sample(("spleen", LEFT)), answer) == (0.0,)
-
-
-def test_boxes_and_unnamed_masks_answer_the_targets_in_order() -> None:
-    boxes = (Box(corners=(0, 0, 4, 2)), Box(corners=(0, 0, 3, 2)))
-    assert values(POINTING, BOTH, Prediction(key="k", status="ok", boxes=boxes)) == (0.5,)
-    outside = (Box(corners=(-8, 0, 0, 2)), Box(corners=(0, 0, 3, 2, 1, 1)))
-    assert values(POINTING, BOTH, Prediction(key="k", status="ok", boxes=outside)) == (0.0,)
-    assert values(POINTING, BOTH, prediction(stray=(LEFT,))) == (0.5,)
-
-
-def test_boxes_of_volumes_point_in_array_order() -> None:
-    volume = np.zeros((4, 5, 6), dtype=np.bool_)
-    volume[1, 2, 3] = True
-    answer = Prediction(key="k", status="ok", boxes=(Box(corners=(0, 1, 2, 3, 4, 5)),))
-    assert values(POINTING, sample(("x", masks.encode(volume))), answer) == (1.0,)
-
-
-def test_entities_are_met_by_name_each_once() -> None:
-    twice = sample(("nodule", LEFT), ("nodule", RIGHT))
-    assert values(POINTING, twice, prediction(("Nodule", LEFT), ("nodule", RIGHT))) == (1.0,)
-    assert values(POINTING, twice, prediction(("nodule", LEFT))) == (0.5,)
-    assert values(POINTING, twice, prediction(("nodule", None), ("x", LEFT))) == (0.0,)
-    assert values(POINTING, twice, prediction(("nodule", NOTHING))) == (0.0,)
-
-
-def test_a_target_without_pixels_cannot_be_pointed_at() -> None:
-    assert POINTING.score(sample(("x", NOTHING), ("y", None)), prediction(("x", LEFT))).status == "undefined"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError
-from harness.imaging import masks, soft_masks
+from harness.imaging import masks
 from harness.metrics.masks import overlap
 from harness.metrics.metric import Metric, Outcome, sample_values
 from harness.records import Box, Entity, Mask, Media, Prediction, Sample, Target
@@ -162,14 +162,6 @@ def test_combine_works_on_leading_axes(row: Metric) -> None:
     assert np.isnan(combined[1, 1, 0]) == (row.protocol != "sam-med2d")
 
 
-def test_medplib_divides_in_single_precision() -> None:
-    third = np.array([1.0, 3.0])
-    iou = float(np.float32(1) / np.float32(3))
-    assert ROWS["iou", "medplib"].combine(third)[0] == iou != 1 / 3
-    assert ROWS["dice", "medplib"].combine(third)[0] == 2 * iou / (1 + iou)
-    assert ROWS["iou", "standard"].combine(third)[0] == 1 / 3
-
-
 @SHARE_ROWS
 def test_mask_of_another_size_is_an_error_that_names_the_sample(row: Metric) -> None:
     target = sample(masks.full((10, 20)))
@@ -184,31 +176,6 @@ def test_volumes_are_scored_like_images() -> None:
     second = masks.from_box(Box(corners=(1.0, 0.0, 0.0, 4.0, 4.0, 4.0)), (4, 4, 4))
     assert ROWS["dice", "standard"].score(sample(first), prediction(second)).stats == (32.0, 80.0)
     assert ROWS["iou", "standard"].score(sample(first), prediction(second)).stats == (16.0, 64.0)
-
-
-def test_probabilities_are_used_by_m3d_and_cut_by_medplib() -> None:
-    low = np.where(masks.decode(LEFT), 0.2, 0.0)
-    soft = Prediction(key="k", status="ok", masks=(NOTHING,), soft_masks=(soft_masks.encode(low),))
-    found = ROWS["dice", "m3d"].score(sample(LEFT), soft)
-    assert found.stats == pytest.approx((20.0, 61.0))
-    assert found.detail == {"probabilities": "8-bit"}
-    cut = ROWS["iou", "medplib"].score(sample(LEFT), soft)
-    assert (cut.stats, cut.detail) == ((50.0, 50.0), {"threshold": 0.1})
-    assert ROWS["dice", "segvol"].score(sample(LEFT), soft).stats == (0.0, 51.0)
-
-
-def test_m3d_says_which_probabilities_it_used() -> None:
-    exact = Prediction(key="k", status="ok", soft_masks=(soft_masks.exact(np.full(SIZE, 0.25)),))
-    assert ROWS["dice", "m3d"].score(sample(LEFT), exact) == Outcome("ok", (25.0, 76.0), {"probabilities": "exact"})
-    binary = ROWS["dice", "m3d"].score(sample(LEFT), prediction(LEFT))
-    assert binary == Outcome("ok", (100.0, 101.0), {"probabilities": "binary"})
-
-
-@pytest.mark.parametrize("protocol", ["m3d", "medplib"])
-def test_soft_mask_of_another_size_is_an_error_that_names_the_sample(protocol: str) -> None:
-    soft = Prediction(key="k", status="ok", soft_masks=(soft_masks.exact(np.zeros((20, 10))),))
-    with pytest.raises(DataError, match=r"^d/test/1: predicted (soft )?mask is \(20, 10\), image is \(10, 20\)"):
-        ROWS["dice", protocol].score(sample(masks.full((10, 20))), soft)
 
 
 def test_ciou_weighs_every_pixel_alike() -> None:

@@ -9,7 +9,7 @@ import pytest
 from harness.errors import DataError
 from harness.imaging import masks
 from harness.metrics.masks import surface
-from harness.metrics.masks.surface_elements import boundary_pixels, cropped, element_weights
+from harness.metrics.masks.surface_elements import boundary_pixels
 from harness.metrics.metric import Metric, Outcome, bind, sample_values
 from harness.records import Box, Entity, Mask, Media, Prediction, Sample, Target
 
@@ -148,47 +148,6 @@ def test_all_masks_of_a_side_are_taken_together(row: Metric) -> None:
 def test_mask_of_another_size_is_an_error_that_names_the_sample(row: Metric) -> None:
     with pytest.raises(DataError, match=r"^d/test/1: predicted mask is \(30, 40\), image is \(40, 30\) as \(H, W\)"):
         row.score(sample(SQUARE), prediction(masks.full((30, 40))))
-
-
-def test_mask_at_the_edge_of_the_image_has_a_boundary_there() -> None:
-    full = np.ones((4, 5), dtype=bool)
-    assert len(boundary_pixels(full, full, (1.0, 1.0))[0].distances) == 14
-
-
-def test_cropping_leaves_no_more_than_the_box_around_both() -> None:
-    size = (20, 40, 30)
-    first, second = (box(z, 5, 5, z + 2, 15, 10, size=size) for z in (3, 9))
-    found = cropped(first, second)
-    assert found[0].shape == found[1].shape == (8, 10, 5)
-    assert [part.any(axis=(1, 2)).tolist() for part in found] == [[True] * 2 + [False] * 6, [False] * 6 + [True] * 2]
-    assert cropped(None, second)[0].shape == (2, 10, 5)
-
-
-def test_distances_of_a_crop_are_those_of_the_whole_volume() -> None:
-    generator = np.random.default_rng(0)
-    whole = np.zeros((2, 30, 30, 30), dtype=bool)
-    whole[:, 12:20, 5:12, 17:25] = generator.random((2, 8, 7, 8)) < 0.3
-    spacing = (3.0, 1.0, 0.7)
-    expected = boundary_pixels(whole[0], whole[1], spacing)
-    found = boundary_pixels(*cropped(masks.encode(whole[0]), masks.encode(whole[1])), spacing)
-    for side, other in zip(expected, found, strict=True):
-        np.testing.assert_allclose(side.distances, other.distances, rtol=1e-12)
-
-
-def test_contour_elements_are_as_long_as_marching_squares_draws_them() -> None:
-    lengths = element_weights((3.0, 4.0))
-    assert lengths.tolist() == [0, 2.5, 2.5, 4, 2.5, 3, 5, 2.5, 2.5, 5, 3, 2.5, 4, 2.5, 2.5, 0]
-
-
-def test_surface_elements_are_as_large_as_marching_cubes_draws_them() -> None:
-    areas = element_weights((1.0, 1.0, 1.0))
-    assert areas[0] == areas[255] == 0
-    assert areas[0b00001111] == areas[0b00110011] == areas[0b01010101] == pytest.approx(1.0)
-    corner = np.sqrt(3) / 8
-    np.testing.assert_allclose(areas[[1 << bit for bit in range(8)]], corner)
-    np.testing.assert_allclose(areas, areas[::-1])
-    assert element_weights((2.0, 3.0, 5.0))[0b00001111] == pytest.approx(15.0)
-    assert element_weights((2.0, 3.0, 5.0))[0b01010101] == pytest.approx(6.0)
 
 
 def test_rows_without_parameters_refuse_a_tolerance() -> None:
