@@ -225,7 +225,7 @@ class RunDirectory:
         import pyarrow.parquet as pq
 
         columns = ["repeat", "key", "size_class", "request", "defect", "sample"]
-        # The filter is pushed down to the file: a few rows of a million are read without decoding the others' requests.
+        # Filtered by pyarrow while it reads: the rows of other samples never become Python objects.
         table = pq.read_table(self.plan_path(task), columns=columns, filters=[("sample_id", "in", list(sample_ids))])
         rows = table.to_pylist()
         return [PlannedRequest(**{**row, "sample": sample_from_json(json.loads(row["sample"]))}) for row in rows]
@@ -279,12 +279,12 @@ class RunDirectory:
         """
         import zstandard
 
-        place, remedy = self.predictions_path, "then"
+        blob: Path | None = None
         try:
             value = json.loads(line)
             if "masks_blob" in value:
-                place, remedy = self.blob_path(value["masks_blob"]), "delete that file and"
-                content = zstandard.decompress(place.read_bytes())
+                blob = self.blob_path(value["masks_blob"])
+                content = zstandard.decompress(blob.read_bytes())
                 if hashlib.sha256(content).hexdigest() != value["masks_blob"]:
                     raise ValueError("its bytes are not those that were stored")
                 moved = json.loads(content)
@@ -292,9 +292,11 @@ class RunDirectory:
                 value.update(moved if isinstance(moved, dict) else {"masks": moved})
             return prediction_from_json(value)
         except (ValueError, KeyError, TypeError, OSError, zstandard.ZstdError) as error:
+            # A damaged blob has the right size, or the run would have asked again already; so it must be deleted first.
+            remedy = "delete that file and" if blob is not None else "then"
             raise DataError(
-                f"{place}: a stored prediction is damaged ({type(error).__name__}: {error}); {remedy} run the same "
-                "`harness run` command again: it is asked again"
+                f"{blob or self.predictions_path}: a stored prediction is damaged ({type(error).__name__}: {error}); "
+                f"{remedy} run the same `harness run` command again: it is asked again"
             ) from error
 
     def read_values(self) -> Iterator[dict[str, Any]]:

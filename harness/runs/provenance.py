@@ -55,7 +55,7 @@ def _without_secret(word: str) -> str:
 
 
 def _git_commit() -> str | None:
-    """Return the commit of the harness's own checkout, `-dirty` added if it was changed; None for an installed wheel."""
+    """Return the commit of the harness's own checkout, `-dirty` added if it was changed; None for a wheel."""
     here = Path(__file__).parents[1]
 
     def git(*words: str) -> str:

@@ -1,4 +1,4 @@
-"""The run directory: append-only predictions, a plan, events and results, safe against a kill at any moment.
+"""Writing a run directory: append-only predictions and events, and files that are replaced whole, safe against a kill.
 
 The driver is the only writer. A prediction is on disk before it counts as done; a torn last line is cut off when the
 directory is opened again, and everything else that is found damaged is reported and run again.
@@ -120,7 +120,7 @@ class RunStore:
         return bytes.fromhex(key) in self.offsets
 
     def record(self, key: str, line: str) -> bool:
-        """Append one finished prediction; return False when it was there already.
+        """Append one finished prediction; return False if it was there already.
 
         Args:
             key: Of the request.
@@ -150,6 +150,7 @@ class RunStore:
         name = hashlib.sha256(content).hexdigest()
         path = self.directory.blob_path(name)
         packed = zstandard.compress(content)
+        # Predictions with equal masks share a blob; one of another size is left over from a disk that lost power.
         if not path.is_file() or path.stat().st_size != len(packed):
             with contextlib.suppress(FileExistsError):
                 path.parent.mkdir()
@@ -159,7 +160,7 @@ class RunStore:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
     def prediction(self, key: str) -> Prediction | None:
-        """Return the finished prediction with this key, or None.
+        """Return the finished prediction with this key; None if it is not finished.
 
         Raises:
             DataError: Its line or blob was damaged after `open`.
@@ -178,6 +179,7 @@ class RunStore:
         Raises:
             InterruptedRunError: The disk refuses it.
         """
+        # Words from outside, such as a model's error, may hold half a surrogate pair; an event is written all the same.
         record = {"event": name, "time": round(time.time(), 3), **fields}
         self.events.append(json.dumps(record, ensure_ascii=False).encode(errors="replace"))
 
@@ -189,6 +191,7 @@ class RunStore:
         """
         now = time.monotonic()
         if at_once or now - self._status_written > STATUS_EVERY_SECONDS:
+            # Only the last status is worth an fsync: one that a loss of power takes is written again a second later.
             write_atomically(self.directory.status_path, json.dumps(status, indent=2) + "\n", durable=at_once)
             self._status_written = now
 
@@ -230,7 +233,7 @@ class RunStore:
         Raises:
             InterruptedRunError: The disk refuses what was written last.
         """
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:  # runs all of them, last first, though a disk may refuse the first
             for file in (self._lock, self._reader):
                 if file is not None:
                     stack.callback(file.close)
@@ -246,6 +249,8 @@ def _take_lock(path: Path) -> BinaryIO:
         SpecError: Another process holds it.
         OSError: The file system refuses it.
     """
+    # "ab+" neither truncates the file, whose content names the holder, nor fails if it exists. The system gives the lock
+    # back when the process ends, however it ends.
     file = path.open("ab+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
