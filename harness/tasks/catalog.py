@@ -13,7 +13,7 @@ from harness.paths import packaged_folder
 from harness.tasks.spec import GroupSpec, TaskSpec
 from harness.tasks.task_file import below, read_task
 from harness.tasks.yaml.mapping import Table
-from harness.tasks.yaml.nodes import Faults, Node, read_heads, read_mapping
+from harness.tasks.yaml.nodes import Faults, read_heads, read_mapping
 
 GROUPS_FILE = "groups.yaml"
 COMBINES: tuple[Literal["none", "macro"], ...] = ("none", "macro")
@@ -21,7 +21,7 @@ COMBINES: tuple[Literal["none", "macro"], ...] = ("none", "macro")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
-    """A task as far as its file's head tells."""
+    """The name and title of a task, read from the head of its file alone."""
 
     name: str
     title: str
@@ -51,11 +51,11 @@ class Catalog:
         return self.resolve([name])[0][0]
 
     def group(self, name: str) -> GroupSpec | None:
-        """Return a group, or None where the name means none."""
+        """Return a group, or None if no group has the name."""
         return self.groups.get(name)
 
     def resolve(self, names: Sequence[str]) -> tuple[list[TaskSpec], list[GroupSpec]]:
-        """Return the tasks that `names` mean, each once in the order given, and the groups among the names.
+        """Return the tasks that `names` stand for, each once in the order given, and the groups among the names.
 
         Args:
             names: Tasks and groups; a group stands for its members.
@@ -64,17 +64,18 @@ class Catalog:
             SpecError: Every unknown name with the nearest known one, and every fault of every file, a line each.
         """
         groups = [self.groups[name] for name in dict.fromkeys(names) if name in self.groups]
-        lines = [self._unknown(name) for name in names if name not in self.groups and name not in self.entries]
+        known = [*self.entries, *self.groups]
+        lines = [
+            f"no task or group is called '{name}'{nearest(name, known)}; `harness list tasks` names them all"
+            for name in names
+            if name not in known
+        ]
         wanted = [task for name in names for task in (self.groups[name].members if name in self.groups else (name,))]
         faults = Faults()
         found = [read_task(self.entries[name].file, faults) for name in dict.fromkeys(wanted) if name in self.entries]
         if lines or faults.found:
             raise SpecError("\n".join([*lines, *faults.lines()]))
         return [task for task in found if task is not None], groups
-
-    def _unknown(self, name: str) -> str:
-        known = [*self.entries, *self.groups]
-        return f"no task or group is called '{name}'{nearest(name, known)}; `harness list tasks` names them all"
 
 
 def task_folders(task_paths: Sequence[Path]) -> list[Path]:
@@ -86,14 +87,15 @@ def task_folders(task_paths: Sequence[Path]) -> list[Path]:
     lines = [f"--task-path {path}: expected a folder" for path in task_paths if not path.is_dir()]
     if lines:
         raise SpecError("\n".join(lines))
+    # Of several spellings of a folder the first is kept: its files are named as the user or the package names them.
     by_place = {path.resolve(): path for path in reversed([packaged_folder(), *task_paths])}
     return list(reversed(by_place.values()))
 
 
 def index(task_paths: Sequence[Path] = ()) -> Catalog:
-    """Return the catalogue of the packaged tasks and of every `*.yaml` below `task_paths`.
+    """Return the catalog of the packaged tasks and of every `*.yaml` below `task_paths`.
 
-    A file whose name begins with `_` is only there to be included.
+    A file whose name begins with `_` holds no task: other files include it.
 
     Raises:
         SpecError: A path is no folder, a file has no name for its task, a name is taken twice, or a `groups.yaml` is
@@ -106,7 +108,7 @@ def index(task_paths: Sequence[Path] = ()) -> Catalog:
         if file.name != GROUPS_FILE and not file.name.startswith("_"):
             _enter(file, entries, faults)
     groups: dict[str, GroupSpec] = {}
-    for file in files:
+    for file in files:  # after all tasks, since a group may name those of other folders
         if file.name == GROUPS_FILE:
             _enter_groups(file, entries, groups, faults)
     if faults.found:
@@ -125,6 +127,7 @@ def check_file(path: Path) -> list[str]:
 
 
 def _enter(file: Path, entries: dict[str, CatalogEntry], faults: Faults) -> None:
+    """Add the task of one file to `entries`; a file without a task, or with a name that is taken, is a fault."""
     before = len(faults.found)
     heads = read_heads(file, frozenset({"task", "title"}), faults)
     if "task" not in heads:
@@ -134,24 +137,19 @@ def _enter(file: Path, entries: dict[str, CatalogEntry], faults: Faults) -> None
     at = heads["task"]
     if not isinstance(at.value, str):
         faults.add(at.file, at.line, "task: expected text")
-    elif at.value in entries:
+        return
+    if at.value in entries:
         faults.add(
             at.file, at.line, f"task: the name '{at.value}' is taken by {entries[at.value].file}; choose another"
         )
-    else:
-        entries[at.value] = CatalogEntry(name=at.value, title=_title(file, heads, faults), file=file)
-
-
-def _title(file: Path, heads: Mapping[str, Node], faults: Faults) -> str:
-    """Return the title that stands in the file or in the one it includes, else nothing."""
-    if "title" in heads:
-        return str(heads["title"].value)
-    include = read_heads(file, frozenset({"include"}), faults).get("include")
-    base = below(file.parent, str(include.value)) if include else None
-    if base is None or not base.is_file():
-        return ""
-    inherited = read_heads(base, frozenset({"title"}), faults).get("title")
-    return str(inherited.value) if inherited else ""
+        return
+    title = heads.get("title")
+    if title is None:  # it may be inherited
+        include = read_heads(file, frozenset({"include"}), faults).get("include")
+        base = below(file.parent, str(include.value)) if include else None
+        if base is not None and base.is_file():
+            title = read_heads(base, frozenset({"title"}), faults).get("title")
+    entries[at.value] = CatalogEntry(name=at.value, title=str(title.value) if title else "", file=file)
 
 
 def _read_groups(file: Path, faults: Faults) -> list[tuple[GroupSpec, Table]]:

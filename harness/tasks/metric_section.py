@@ -13,6 +13,7 @@ from harness.tasks.yaml.mapping import Table, describe, one_of
 if TYPE_CHECKING:
     from harness.metrics.metric import LineKind, Metric
 
+# What a metric needs of a task, by the kind of line it reads: the reason in the message if it does not suit.
 READS: "Mapping[LineKind, str]" = {
     "text": "compares words",
     "choice": "needs options and the letter of the right one",
@@ -24,7 +25,6 @@ READS: "Mapping[LineKind, str]" = {
     "retrieval": "ranks a pool of embeddings",
     "judge": "reads the score out of a judge's reply",
 }
-"""What a metric needs of a task, by the kind of line it reads: the reason when it does not suit."""
 
 
 def read_metrics(table: Table, folder: Path) -> tuple[MetricUse, ...]:
@@ -82,7 +82,7 @@ def _table_row(entry: Table, name: str) -> "Metric | None":
 
 
 def _parameters(entry: Table, row: "Metric") -> dict[str, Json]:
-    """Return the settings that the file gives a metric; what the row does not have is a fault."""
+    """Return the parameters that the file gives a metric; a parameter that the row does not have is a fault."""
     from harness.metrics import bind
 
     given: dict[str, Json] = {}
@@ -115,7 +115,15 @@ def _check_suits(table: Table, entry: Table, row: "Metric") -> None:
 
 
 def read_headline(table: Table, metrics: Sequence[MetricUse], strata: Sequence[str]) -> Headline:
-    """Return the task's headline; one that is not among its metrics and strata is a fault."""
+    """Return the task's headline; a headline that is not among the metrics and strata is a fault.
+
+    Args:
+        table: The task file.
+        metrics: Those of the task, from `read_metrics`.
+        strata: Stratum keys of the task.
+    """
+    from harness.metrics import METRICS
+
     if "headline" not in table:
         table.fault("headline", "required key is missing")
         return Headline(metric="")
@@ -130,27 +138,19 @@ def read_headline(table: Table, metrics: Sequence[MetricUse], strata: Sequence[s
     if name and complete and (metric, protocol) not in [(use.metric, use.protocol) for use in metrics]:
         own_metrics = ", ".join(f"{use.metric} {use.protocol}" for use in metrics)
         headline.fault("metric", f"'{name} {protocol}' is not among the task's metrics: {own_metrics}")
-    corpus = not own and _is_corpus_metric(metric, protocol)
+    rows = [row for row in METRICS if (row.name, row.protocol) == (metric, protocol)]
+    corpus = not own and any(row.corpus for row in rows)
     mean = headline.choice("mean", MEANS, "pooled" if corpus else "micro")
     if corpus and mean == "micro":
         headline.fault("mean", f"'{metric}' is a number of the whole corpus; expected 'pooled' or 'macro', got 'micro'")
-    over = _over(headline, mean, None if _misread(table, "strata") else strata)
+    # Of a list that could not be read nothing is known, so `over` cannot be missing from it.
+    misread = "strata" in table and not isinstance(table.items["strata"].value, tuple)
+    over = _over(headline, mean, None if misread else strata)
     return Headline(metric=metric, protocol=protocol, mean=mean, over=over)
 
 
-def _is_corpus_metric(name: str, protocol: str) -> bool:
-    from harness.metrics import METRICS
-
-    return any(row.corpus for row in METRICS if (row.name, row.protocol) == (name, protocol))
-
-
-def _misread(table: Table, key: str) -> bool:
-    """Return whether the list behind `key` is none, so that nothing can be said of what it holds."""
-    return key in table and not isinstance(table.items[key].value, tuple)
-
-
 def _over(headline: Table, mean: Mean, strata: Sequence[str] | None) -> str | None:
-    """Return the key of the macro mean: the headline's own, or one that stands beside it."""
+    """Return the key of the macro mean: of the headline itself, or of a macro row beside it; None if there is none."""
     over = headline.optional_text("over")
     if over and mean != "macro" and "mean" not in headline:
         headline.fault("over", f"only stands where mean is 'macro', which here is '{mean}'; write the mean you want")

@@ -1,4 +1,4 @@
-"""What `--protocol` and `--param` make of a task's metrics."""
+"""Changes to a task's metrics from the command line: `--protocol` and `--param`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from harness.tasks.spec import MetricUse, TaskSpec
 
 
 def read_parameters(texts: Sequence[str]) -> dict[str, Json]:
-    """Return `name=value` texts by name; a value is read as JSON where it parses, else as text.
+    """Return `name=value` texts by name; a value is read as JSON if it parses, else as text.
 
     Raises:
         SpecError: A text is not of this form, or a name is given twice.

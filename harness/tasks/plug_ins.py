@@ -1,4 +1,4 @@
-"""The metrics and readers a task file may name: rows of the tables, or objects the task brings along."""
+"""The metrics and readers that a task file may name: rows of the tables, or objects in the task's own code."""
 
 import importlib
 import importlib.util
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness.data.releases.reader import Reader
     from harness.metrics.metric import Metric
 
+# Errors of a plug-in's own code while it is imported, which the author of the task gets to read without a traceback.
 IMPORT_FAULTS = (
     ImportError,
     SyntaxError,
@@ -28,7 +29,6 @@ IMPORT_FAULTS = (
     OSError,
     RuntimeError,
 )
-"""What a plug-in's own code may raise while it is imported, as the author of the task is to read it."""
 
 
 def is_reference(name: str) -> bool:
@@ -47,20 +47,19 @@ def load_object(reference: str, folder: Path) -> tuple[object, PlugIn]:
         SpecError: The file, the module or the name does not exist, or its code fails when imported.
     """
     source, _, name = reference.rpartition(":")
-    module = _import_file(folder / source, reference) if source.endswith(".py") else _import_module(source, reference)
+    if source.endswith(".py"):
+        module = _import_file(folder / source, reference)
+    else:
+        try:
+            module = importlib.import_module(source)
+        except IMPORT_FAULTS as error:
+            raise SpecError(f"'{reference}': cannot import {source}: {type(error).__name__}: {error}") from error
     if not hasattr(module, name):
         raise SpecError(f"'{reference}': {source} has no '{name}'")
     origin = getattr(module, "__file__", None)
     if origin is None:
         raise SpecError(f"'{reference}': {source} is not a Python file; expected a module with one")
     return getattr(module, name), PlugIn(reference=reference, sha256=sha256_file(Path(origin)))
-
-
-def _import_module(name: str, reference: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except IMPORT_FAULTS as error:
-        raise SpecError(f"'{reference}': cannot import {name}: {type(error).__name__}: {error}") from error
 
 
 def _import_file(path: Path, reference: str) -> ModuleType:
@@ -74,7 +73,7 @@ def _import_file(path: Path, reference: str) -> ModuleType:
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
+    sys.modules[name] = module  # before it runs: dataclasses look their own module up
     try:
         specification.loader.exec_module(module)
     except IMPORT_FAULTS as error:
@@ -127,7 +126,7 @@ def load_reader(release: Release, folder: Path) -> "Reader":
 
 
 def find_reader(name: str, folder: Path) -> tuple["Reader", PlugIn | None]:
-    """Return the reader that `name` means, and where it comes from when it is not one of the table.
+    """Return the reader of a name, and its origin if it is not one of the table.
 
     Raises:
         SpecError: No such reader; the message lists those of the table. Or the plug-in is no `Reader`.

@@ -17,7 +17,17 @@ Notice = Callable[[str], None]
 def prepare_task(
     task: TaskSpec, roots: DataRoots, cache: Path, notice: Notice, *, split: str | None = None
 ) -> Prepared:
-    """Prepare one task's data, or another split of the same release."""
+    """Prepare one task's data, or another split of the same release.
+
+    Args:
+        task: The task.
+        roots: The data roots.
+        cache: Folder for all that is written.
+        notice: Takes one line of news: every 10,000 samples, and a number of samples other than the task's.
+        split: In place of the task's; the task's conditions on fields of samples then do not hold.
+    Raises:
+        SpecError: There is no such reader; otherwise as `harness.data.manifest.prepare`.
+    """
     release = task.release if split is None else replace(task.release, split=split, where={})
     name = f"{task.dataset}/{release.split}"
 
@@ -34,6 +44,7 @@ def prepare_task(
         progress=progress,
         folder=task.folder,
     )
+    # Phantoms and other splits have as many samples as they have; only the real release has a number to keep.
     expected = None if split is not None or roots.kind == PHANTOM else release.samples
     if expected not in (None, prepared.samples):
         notice(f"{task.task}: expected {expected:,} samples of the release, found {prepared.samples:,}")
@@ -58,8 +69,8 @@ def prepare_release(
         window: Which grey values become 0 and 255 in images of more than 8 bits.
         roots: Data roots; the first that holds the release's folders is read, and never written to.
         cache: Folder for all that is written.
-        progress: Told after each sample, or once when a manifest is reused.
-        folder: Where a reader of the task's own is looked for: `TaskSpec.folder`.
+        progress: Called with the number of samples after each, or once if a manifest is reused.
+        folder: Folder of a reader of the task's own: `TaskSpec.folder`.
     Raises:
         SpecError: There is no such reader; otherwise as `harness.data.manifest.prepare`.
     """

@@ -1,4 +1,4 @@
-"""What a task is: the frozen records behind a task file."""
+"""The frozen records behind a task file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -48,11 +48,11 @@ class Release:
 
     Attributes:
         reader: Name of the reader.
-        split: As the release calls it; `all` where it has none.
+        split: As the release calls it; `all` if it has none.
         subset: A named part of the release.
         where: Field -> values that a sample may have there; a sample must suit every field.
         options: Settings of the reader.
-        samples: How many the real release has; None where nobody says.
+        samples: Number of samples of the real release; None if no source states it.
         plug_in: Set when the reader is the task's own.
     """
 
@@ -114,7 +114,7 @@ class Headline:
     """The one number that stands for the task.
 
     Attributes:
-        over: The stratum key of the macro mean, which stands beside the others too where they name one.
+        over: The stratum key of the macro mean; with another mean, of a macro row beside it.
     """
 
     metric: str
@@ -131,14 +131,14 @@ class TaskSpec:
         dataset: First part of the sample ids; tasks over the same samples share it.
         version: Raised by any change that can move a score.
         continuation: Template of each candidate of an `nll` task; None otherwise.
-        oracle: Template of what a perfect model would say; empty where the task does not ask for words.
+        oracle: Template of a perfect model's reply; empty if the task does not ask for words.
         prompt: Template of the words a user would type; plain `{name}` placeholders only.
         open_prompt, open_oracle: The same and `oracle` for samples without options, of a task that gives a choice;
-            empty where it has none.
-        wording: What is asked of the real release in place of `prompt` and `open_prompt`.
+            empty if it has none.
+        wording: The paper's words, used with the real release in place of `prompt` and `open_prompt`.
         fallbacks: Name -> frame, style or margin, by `harness.tasks.fallbacks`; the first of its kind counts.
-        window: Which grey values become 0 and 255 where 8-bit pixels are made of deeper ones.
-        file: Where it was read; no part of its identity.
+        window: Which grey values become 0 and 255 if 8-bit pixels are made of deeper ones.
+        file: The file it was read from; no part of its identity.
     """
 
     task: str
@@ -170,17 +170,17 @@ class TaskSpec:
 
     @property
     def folder(self) -> Path:
-        """Where the task's own metrics and readers are looked for."""
+        """The folder of the task's own metrics and readers."""
         return self.file.parent
 
     def asked_of(self, data: str) -> "TaskSpec":
-        """Return the task with the words it uses: for `real` data those of its paper where it names them."""
+        """Return the task with the words it uses: for `real` data those of its paper, if it names them."""
         if self.wording is None or data != "real":
             return self
         return replace(self, prompt=self.wording.prompt, open_prompt=self.wording.open_prompt or self.open_prompt)
 
     def words_used(self, data: str) -> str | None:
-        """Return the name of the wording that `asked_of` takes, `own` for the task's; None where it has but one."""
+        """Return the name of the wording that `asked_of` uses, `own` for the task's; None if it has only one."""
         if self.wording is None:
             return None
         return self.wording.name if data == "real" else "own"
@@ -193,6 +193,7 @@ class TaskSpec:
         """
         metrics = tuple(replace(use, line=0) for use in self.metrics)
         content = to_json(replace(self, file=Path(), metrics=metrics))
+        # JSON objects are digested with sorted keys, so an order that counts has to be a list.
         if len(self.fallbacks) > 1:
             content["fallbacks"] = [[name, value] for name, value in self.fallbacks.items()]
         return digest(content)

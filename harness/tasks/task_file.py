@@ -12,6 +12,7 @@ from harness.records import Json, RequestKind
 from harness.tasks.fallbacks import ALL_SLICES, FALLBACKS, MOST_MARGIN
 from harness.tasks.metric_section import read_headline, read_metrics
 from harness.tasks.plug_ins import find_reader
+from harness.tasks.prompt_template import ORACLE_NAMES, PROMPT_NAMES, template_faults
 from harness.tasks.spec import GIVES, Gives, Paper, PlugIn, Release, TaskSpec, Terms
 from harness.tasks.wording import read_wording
 from harness.tasks.yaml.mapping import Table, describe, one_of
@@ -20,20 +21,17 @@ from harness.tasks.yaml.nodes import Faults, Node, plain, read_mapping
 if TYPE_CHECKING:
     from harness.data.releases.reader import Reader
 
-from harness.tasks.prompt_template import ORACLE_NAMES, PROMPT_NAMES, template_faults
-
 KEYS = (
     *("include", "task", "dataset", "version", "title", "paper", "release", "asks", "continuation", "gives", "oracle"),
     *("grammar", "terms", "visual_prompt", "prompt", "decoding", "repeats", "fallbacks", "metrics", "headline"),
     *("strata", "cluster", "window", "open", "wording"),
 )
+# What each way of asking can give.
 GIVES_OF: Mapping[RequestKind, tuple[Gives, ...]] = {
     "generate": ("text", "choice", "masks", "grounded_text", "boxes"),
     "nll": ("choice",),
     "embed": ("retrieval",),
 }
-"""What each way of asking can give."""
-
 GRAMMARS: tuple[Literal["none", "mimo", "glamm", "mimo_or_glamm"], ...] = (
     "none",
     "mimo",
@@ -78,7 +76,7 @@ def load_task(path: Path) -> TaskSpec:
 
 
 def read_task(path: Path, faults: Faults) -> TaskSpec | None:
-    """Return the task of one file; with faults added it is not to be used, and None when there is nothing to read."""
+    """Return the task of one file, which must not be used if faults were added; None if there is nothing to read."""
     document = read_mapping(path, faults)
     if document is None:
         return None
@@ -97,7 +95,7 @@ def _with_include(document: Node, path: Path, faults: Faults) -> Node:
 
 
 def below(folder: Path, name: str) -> Path | None:
-    """Return the path `name` below `folder`, or None where it leads out of it, links followed."""
+    """Return the path `name` below `folder`, or None if it leads out of the folder, links followed."""
     root = folder.resolve()
     if "\0" in name:
         return None
@@ -132,6 +130,9 @@ def _task(table: Table, path: Path) -> TaskSpec:
     visual_prompt = table.choice("visual_prompt", VISUAL_PROMPTS, "none")
     prompt_names = tuple(dict.fromkeys((*PROMPT_NAMES, *strata, *(("caption",) if asks == "embed" else ()))))
     open_prompt, open_oracle = _open(table, gives, strata)
+    terms = table.table("terms", ("redistribute", "external_api"))
+    decoding = table.table("decoding", tuple(DECODING))
+    oracle_names = (*ORACLE_NAMES, *PROMPT_NAMES, *strata)
     return TaskSpec(
         task=task,
         dataset=_dataset(table, task),
@@ -142,15 +143,15 @@ def _task(table: Table, path: Path) -> TaskSpec:
         asks=asks,
         gives=gives,
         prompt=_template(table, "prompt", prompt_names),
-        oracle=_oracle(table, asks, strata),
+        oracle=_template(table, "oracle", oracle_names) if asks == "generate" or "oracle" in table else "",
         open_prompt=open_prompt,
         open_oracle=open_oracle,
         wording=read_wording(table, path.parent, lambda template: template_faults(template, prompt_names)),
         continuation=_continuation(table, asks),
         grammar=table.choice("grammar", GRAMMARS, "none"),
-        terms=_terms(table),
+        terms=Terms(redistribute=terms.flag("redistribute", False), external_api=terms.flag("external_api", False)),
         visual_prompt=visual_prompt,
-        decoding=_decoding(table),
+        decoding={**DECODING_DEFAULTS, **{key: DECODING[key](decoding, key) for key in DECODING if key in decoding}},
         repeats=table.integer("repeats", 1),
         fallbacks=_fallbacks(table, visual_prompt, gives),
         metrics=metrics,
@@ -192,11 +193,6 @@ def _paper(table: Table) -> Paper:
         url=paper.text("url", ""),
         rows=paper.texts("rows", ()),
     )
-
-
-def _terms(table: Table) -> Terms:
-    terms = table.table("terms", ("redistribute", "external_api"))
-    return Terms(redistribute=terms.flag("redistribute", False), external_api=terms.flag("external_api", False))
 
 
 def _release(table: Table, folder: Path, strata: Sequence[str]) -> Release:
@@ -258,7 +254,7 @@ def _options(release: Table, reader: "Reader | None") -> dict[str, Json]:
 
 
 def _check_together(options: Table, found: Mapping[str, Json], reader: "Reader") -> None:
-    """Note what is wrong with options that are right one by one."""
+    """Note what is wrong with options that are right each by itself but not together."""
     from harness.data.releases.reader import ReleaseRequest
 
     try:
@@ -276,11 +272,6 @@ def _option(options: Table, key: str, reader: "Reader") -> Json:
     if fault:
         options.fault(key, fault)
     return value
-
-
-def _oracle(table: Table, asks: RequestKind, strata: Sequence[str]) -> str:
-    names = (*ORACLE_NAMES, *PROMPT_NAMES, *strata)
-    return _template(table, "oracle", names) if asks == "generate" or "oracle" in table else ""
 
 
 def _open(table: Table, gives: Gives, strata: Sequence[str]) -> tuple[str, str]:
@@ -309,12 +300,6 @@ def _template(table: Table, key: str, names: Sequence[str]) -> str:
     return template
 
 
-def _decoding(table: Table) -> dict[str, Json]:
-    decoding = table.table("decoding", tuple(DECODING))
-    given = {key: read(decoding, key) for key, read in DECODING.items() if key in decoding}
-    return {**DECODING_DEFAULTS, **given}
-
-
 def _fallbacks(table: Table, visual_prompt: str, gives: Gives) -> dict[str, str | float]:
     """Return the value of each fallback, in the order of the file: of several for one kind the first counts."""
     found: dict[str, str | float] = {}
@@ -337,13 +322,13 @@ def _fallbacks(table: Table, visual_prompt: str, gives: Gives) -> dict[str, str 
                 item.fault(name, f"cannot stand where gives is 'boxes': {reason}")
             if name in found:
                 item.fault(name, "stands in the list twice")
-            found[name] = _slices(item, name, gives) if row.way == "slices" else _fallback_value(item, name)
+            if row.way == "slices":
+                found[name] = _slices(item, name, gives)
+            elif row.options:
+                found[name] = item.choice(name, row.options)
+            else:
+                found[name] = item.number(name, least=0, most=MOST_MARGIN)
     return found
-
-
-def _fallback_value(item: Table, name: str) -> str | float:
-    options = FALLBACKS[name].options
-    return item.choice(name, options) if options else item.number(name, least=0, most=MOST_MARGIN)
 
 
 def _slices(item: Table, name: str, gives: Gives) -> str | float:

@@ -1,6 +1,6 @@
 """The words of a paper's prompt: protocol data in a JSON file beside the tasks, read for a task that names it.
 
-Looked for as `wording/NAME.json` beside the task file, then beside its family's folder, where families share them.
+The file is `wording/NAME.json` beside the task file or, if families of tasks share it, beside the family's folder.
 """
 
 import json
@@ -18,12 +18,12 @@ KEYS = (*REQUIRED, "open_prompt")
 
 
 def read_wording(table: Table, folder: Path, faults_of: Callable[[str], list[str]]) -> Wording | None:
-    """Return the wording that a task file names; None where it names none, or with a fault added.
+    """Return the wording that a task file names; None if it names none, or after a fault was added.
 
     Args:
         table: The task file.
-        folder: Where the task file stands.
-        faults_of: Tells what is wrong with a template.
+        folder: Folder of the task file.
+        faults_of: Returns what is wrong with a template.
     """
     name = table.optional_text("wording")
     if not name:

@@ -11,7 +11,7 @@ Word = TypeVar("Word", bound=str)
 
 
 def describe(node: Node) -> str:
-    """Return what a value is, in words: `'dise'`, `the number 3`, `a list`, `nothing`."""
+    """Return a value in words, for messages: `'dise'`, `the number 3`, `a list`, `nothing`."""
     value = node.value
     if value is None:
         return "nothing"
@@ -38,8 +38,8 @@ class Table:
 
         Args:
             node: The mapping; anything else is a fault, and reads as an empty one.
-            where: Its place in the file, `metrics[0]`; empty for the file itself.
-            known: The keys it may have; None when any may stand.
+            where: Its place in the file, such as `metrics[0]`; empty for the file itself.
+            known: The keys that it may have; None allows any.
             faults: Takes what is wrong.
         """
         self.node = node
@@ -57,7 +57,7 @@ class Table:
         return key in self.items
 
     def says(self, key: str, value: str) -> bool:
-        """Return whether the file itself gives `key` this value, as against a stand-in for a wrong one."""
+        """Return whether the file itself gives `key` this value, and the value is no stand-in for a wrong one."""
         return key in self.items and self.items[key].value == value
 
     def means(self, key: str, value: str) -> bool:
@@ -78,7 +78,7 @@ class Table:
         return self._read(key, default, "", lambda node, where: self._text(node, where) or "")
 
     def optional_text(self, key: str) -> str | None:
-        """Return a text that is not empty, or None where the key is absent."""
+        """Return a text that is not empty, or None if the key is absent."""
         return self.text(key) if key in self else None
 
     def choice(self, key: str, options: Sequence[Word], default: Word | None = None) -> Word:
@@ -160,12 +160,12 @@ class Table:
         return self._read(key, None, stand_in, read)
 
     def table(self, key: str, known: Sequence[str] | None) -> "Table":
-        """Return the mapping behind `key`, an empty one where the key is absent."""
+        """Return the mapping behind `key`, an empty one if the key is absent."""
         node = self.items.get(key) or Node({}, self.node.file, self.node.line)
         return Table(node, self.place(key), known, self.faults)
 
     def tables(self, key: str, known: Sequence[str] | None) -> list["Table"]:
-        """Return the list of mappings behind `key`, empty where the key is absent."""
+        """Return the list of mappings behind `key`, empty if the key is absent."""
         if key not in self:
             return []
         items = self._list(self.items[key], self.place(key))

@@ -30,14 +30,14 @@ from ruamel.yaml.reader import ReaderError
 
 from harness.errors import HarnessError, together
 
-MAX_DEPTH = 16
-MAX_BYTES = 1_000_000
+MAX_DEPTH = 16  # far deeper than a task file is; beyond, a hostile file would exhaust Python's stack
+MAX_BYTES = 1_000_000  # the largest of our own files has some kilobytes
 
 Scalar = str | int | float | bool | None
 
 
 class Unreadable:
-    """Stands where a value was refused, so that nothing else is said about it."""
+    """Stands in place of a refused value, so that nothing else is said about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Node:
     Attributes:
         value: A scalar, a tuple of nodes, a dict from key to node, or `Unreadable`.
         file: The path as the user gave it.
-        line: 1-based; of the key where the value stands behind one.
+        line: 1-based; the line of the key if the value has one.
     """
 
     value: "Scalar | tuple[Node, ...] | dict[str, Node] | Unreadable"
@@ -56,7 +56,7 @@ class Node:
 
 
 def plain(node: Node) -> Any:
-    """Return what a value holds without its places: scalars, lists and dicts; None for what was refused."""
+    """Return a value without its places in the file, as scalars, lists and dicts; None for a refused value."""
     value = node.value
     if isinstance(value, tuple):
         return [plain(item) for item in value]
@@ -97,7 +97,7 @@ class Faults:
 
 
 def read_yaml(path: Path, faults: Faults) -> Node | None:
-    """Return the file's one document, or None after noting why there is none.
+    """Return the file's one document, or None after noting the reason for having none.
 
     Args:
         path: A UTF-8 file of at most `MAX_BYTES` bytes.
@@ -124,7 +124,7 @@ def read_yaml(path: Path, faults: Faults) -> Node | None:
 
 
 def read_mapping(path: Path, faults: Faults) -> Node | None:
-    """Return the file's document where it is a mapping, or None after noting why there is none; see `read_yaml`."""
+    """Return the file's document if it is a mapping, else None after noting the reason; see `read_yaml`."""
     document = read_yaml(path, faults)
     if document is None or isinstance(document.value, dict):
         return document
@@ -133,7 +133,7 @@ def read_mapping(path: Path, faults: Faults) -> Node | None:
 
 
 def read_text(path: Path, faults: Faults) -> str | None:
-    """Return the text of a file, or None after noting why it cannot be read."""
+    """Return the text of a file, or None after noting the reason why it cannot be read."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -143,7 +143,7 @@ def read_text(path: Path, faults: Faults) -> str | None:
         faults.add(str(path), 1, f"is larger than {MAX_BYTES} bytes; is it a task file?")
         return None
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")  # editors on Windows write a byte order mark
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         faults.add(str(path), line, "not UTF-8; save the file in that encoding")
@@ -151,9 +151,9 @@ def read_text(path: Path, faults: Faults) -> str | None:
 
 
 def read_heads(path: Path, keys: frozenset[str], faults: Faults) -> dict[str, Node]:
-    """Return those of `keys` that stand at the top level with a scalar, the first of each; stops when it has them all.
+    """Return those of `keys` that have a scalar at the top level, the first of each.
 
-    Reads no further than it must, so that many files can be listed quickly; the rest of the file stays unchecked.
+    Reading stops once all are found, so that many files can be listed quickly; the rest of the file stays unchecked.
     """
     text = read_text(path, faults)
     found: dict[str, Node] = {}
@@ -198,7 +198,7 @@ def _top_level(events: Iterator[Any]) -> Iterator[tuple[ScalarEvent, Event]]:
 
 
 def _line_of(error: YAMLError, text: str) -> int:
-    """Return the 1-based line an error of the parser speaks of."""
+    """Return the 1-based line of the parser's error."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         return int(error.problem_mark.line) + 1
     if isinstance(error, ReaderError):
@@ -223,10 +223,26 @@ class _Composer:
     faults: Faults
 
     def node(self, event: Any, line: int, depth: int) -> Node:
-        """Return the value that begins with `event`; `line` is where a reader would look for it."""
+        """Return the value that begins with `event`.
+
+        Anchors, aliases and tags are refused, because with them the meaning of a line would stand elsewhere.
+
+        Args:
+            event: Of the parser.
+            line: 1-based, where a reader would look for the value.
+            depth: Levels above the value.
+        Raises:
+            MarkedYAMLError: The value is nested deeper than MAX_DEPTH levels.
+        """
         if depth > MAX_DEPTH:
             raise MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=event.start_mark)
-        refusal = _refusal(event)
+        refusal = None
+        if isinstance(event, AliasEvent):
+            refusal = f"'*{event.anchor}' is an alias, which is not read; write the value out"
+        elif event.anchor is not None:
+            refusal = f"'&{event.anchor}' is an anchor, which is not read; write the value out where it is meant"
+        elif event.tag is not None:
+            refusal = f"'{event.tag}' is a tag, which is not read; write the plain value"
         if refusal:
             self.faults.add(self.file, event.start_mark.line + 1, refusal)
         value: Any = None
@@ -251,7 +267,7 @@ class _Composer:
             key = self.node(event, line, depth + 1).value
             after = next(self.events)
             value = self.node(after, line, depth + 1)
-            if _is_merge(event):
+            if isinstance(event, ScalarEvent) and event.value == "<<" and event.style is None:  # plain, not quoted
                 self.faults.add(self.file, line, "'<<' merges are not read; write the keys out, or use include:")
             elif not isinstance(event, ScalarEvent):
                 self.faults.add(self.file, line, "a key must be one word")
@@ -265,23 +281,7 @@ class _Composer:
         return items
 
 
-def _is_merge(event: Any) -> bool:
-    """Return whether a key's event is a plain `<<`."""
-    return isinstance(event, ScalarEvent) and event.value == "<<" and event.style is None
-
-
-def _refusal(event: Any) -> str | None:
-    """Return why a value is not read, or None."""
-    if isinstance(event, AliasEvent):
-        return f"'*{event.anchor}' is an alias, which is not read; write the value out"
-    if event.anchor is not None:
-        return f"'&{event.anchor}' is an anchor, which is not read; write the value out where it is meant"
-    if event.tag is not None:
-        return f"'{event.tag}' is a tag, which is not read; write the plain value"
-    return None
-
-
-_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")  # what fits into 64 bits; more digits stay text
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]{1,4})?")
 _WORDS: dict[str, Scalar] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
@@ -291,7 +291,7 @@ _WORDS: dict[str, Scalar] = {
 
 
 def _scalar(event: Any) -> Scalar:
-    """Return what a scalar means in YAML 1.2's core schema; quoted ones are text, and so are infinity and NaN."""
+    """Return a scalar's value in YAML 1.2's core schema; quoted scalars are text, and so are infinity and NaN."""
     text = str(event.value)
     if event.style is not None:
         return text
