@@ -1,4 +1,4 @@
-"""The defects that a hospital's own folders have, planted on purpose into drawn ones."""
+"""The defects that a hospital's own folders have, planted on purpose into phantom ones."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -18,17 +18,21 @@ from harness.data.releases.folders.images import FOLDER as IMAGES
 from harness.data.releases.folders.nifti import FOLDER as NIFTI
 from harness.data.releases.folders.nifti import PARTS
 
+# (data root, number of a file among many) -> the place that the integrity report names.
 Plant = Callable[[Path, int], str]
-"""(data root, which file of many) -> the place that the integrity report names."""
 
 
 def plant_segmentation(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
     """Plant each defect once below `root`, in the layout that has it and in a place of its own.
 
+    Args:
+        root: A data root with the layouts of `defects`, as `writers.folders` writes them.
+        defects: Keys of `DEFECTS`.
     Raises:
         SpecError: There is no such defect.
     """
     check_names(defects, DEFECTS)
+    # Every defect has a number of its own, wanted or not, so that one never moves another.
     return tuple(
         Planted(name, plant(root, number)) for number, (name, plant) in enumerate(DEFECTS.items()) if name in defects
     )
@@ -43,6 +47,11 @@ def _place(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
+def _patient(root: Path, number: int) -> Path:
+    """Return the number-th patient of the DICOM folder."""
+    return sorted((root / DICOM).iterdir())[number]
+
+
 def _remove_mask(root: Path, number: int) -> str:
     path = _file(root, f"{IMAGES}/masks", number)
     path.unlink()
@@ -55,31 +64,27 @@ def _tear_image(root: Path, number: int) -> str:
     return _place(root, path)
 
 
-def _shrink(root: Path, number: int) -> str:
-    return _redraw(root, number, lambda pixels: np.ascontiguousarray(pixels[::2, ::2]))
+def _redrawing(change: Callable[[Any], Any]) -> Plant:
+    """Return a planter that changes the pixels of a mask."""
+
+    def put(root: Path, number: int) -> str:
+        # Two further than its number: `_remove_mask` and `_tear_image` have spoilt the cases before.
+        path = _file(root, f"{IMAGES}/masks", number + 2)
+        with Image.open(path) as image:
+            pixels = np.array(image)
+        write_png(path, change(pixels))
+        return _place(root, path)
+
+    return put
 
 
-def _add_value(root: Path, number: int) -> str:
-    def paint(pixels: Any) -> Any:
-        pixels[0, 0] = max(LABELS.values()) + 1
-        return pixels
-
-    return _redraw(root, number, paint)
-
-
-def _fill(root: Path, number: int) -> str:
-    return _redraw(root, number, np.ones_like)
-
-
-def _redraw(root: Path, number: int, change: Callable[[Any], Any]) -> str:
-    path = _file(root, f"{IMAGES}/masks", number)
-    with Image.open(path) as image:
-        pixels = np.array(image)
-    write_png(path, change(pixels))
-    return _place(root, path)
+def _add_value(pixels: Any) -> Any:
+    pixels[0, 0] = max(LABELS.values()) + 1
+    return pixels
 
 
 def _shift(root: Path, number: int) -> str:
+    """Move a label volume by a centimetre against its image."""
     nibabel: Any = import_module("nibabel")
     path = _file(root, f"{NIFTI}/{PARTS['test'][1]}", number)
     stored = nibabel.load(path)
@@ -95,22 +100,19 @@ def _remove_label(root: Path, number: int) -> str:
     return _place(root, root / NIFTI / PARTS["test"][0] / label.name.replace(".nii.gz", "_0000.nii.gz"))
 
 
-def _patient(root: Path, number: int) -> Path:
-    """Return the number-th patient, so that each defect of DICOM has one to itself."""
-    return sorted((root / DICOM).iterdir())[number]
+# Each defect of DICOM has a patient to itself, by its number below.
 
 
 def _remove_slice(root: Path, number: int) -> str:
+    """Remove the slice in the middle of a patient, where the gap cannot pass for a shorter scan."""
     del number
-    folder = _patient(root, 0) / "ct"
-    by_position = sorted(folder.iterdir(), key=_height)
-    by_position[len(by_position) // 2].unlink()
-    return _place(root, folder)
-
-
-def _height(path: Path) -> float:
     pydicom: Any = import_module("pydicom")
-    return float(pydicom.dcmread(path, stop_before_pixels=True).ImagePositionPatient[2])
+    folder = _patient(root, 0) / "ct"
+    heights = {
+        path: float(pydicom.dcmread(path, stop_before_pixels=True).ImagePositionPatient[2]) for path in folder.iterdir()
+    }
+    sorted(heights, key=heights.__getitem__)[len(heights) // 2].unlink()
+    return _place(root, folder)
 
 
 def _repeat_slice(root: Path, number: int) -> str:
@@ -143,12 +145,13 @@ def _remove_segmentation(root: Path, number: int) -> str:
     return _place(root, folder)
 
 
+# Name -> how the defect is planted. The integrity report uses the same names, but calls `no_segmentation` `no_mask`.
 DEFECTS: Mapping[str, Plant] = {
     "missing_file": _remove_mask,
     "unreadable_file": _tear_image,
-    "size_mismatch": lambda root, number: _shrink(root, number + 2),
-    "unknown_label": lambda root, number: _add_value(root, number + 2),
-    "full_mask": lambda root, number: _fill(root, number + 2),
+    "size_mismatch": _redrawing(lambda pixels: np.ascontiguousarray(pixels[::2, ::2])),
+    "unknown_label": _redrawing(_add_value),
+    "full_mask": _redrawing(np.ones_like),
     "frame_mismatch": _shift,
     "no_mask": _remove_label,
     "missing_slices": _remove_slice,
@@ -157,4 +160,3 @@ DEFECTS: Mapping[str, Plant] = {
     "not_dicom": _add_text,
     "no_segmentation": _remove_segmentation,
 }
-"""Name, as the integrity report has it but for `no_segmentation`, which is `no_mask` there -> how it is planted."""

@@ -1,4 +1,4 @@
-"""The defects that M3D-Cap and M3D-VQA have, planted on purpose into drawn ones."""
+"""The defects that M3D-Cap and M3D-VQA have, planted on purpose into phantom ones."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,27 +10,32 @@ from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.m3d import vqa
 from harness.data.releases.m3d.cap import LISTINGS
 
-Content = dict[str, list[dict[str, str]]]
+Row = dict[str, str]
+Content = dict[str, list[Row]]
 PlantCap = Callable[[Path, Content, int], str]
-Rows = list[dict[str, str]]
-PlantVqa = Callable[[Rows, Rows, int], int]
+ChangeRow = Callable[[Row, list[Row]], None]
 
 
 def plant_m3d_cap(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
-    """Plant each defect once into the test part of a drawn M3D-Cap, always in the same places.
+    """Plant each defect once into the test part of a phantom M3D-Cap, always in the same places.
 
+    Args:
+        root: A data root that `write_m3d_family` has filled.
+        defects: Keys of `CAP_DEFECTS`.
     Raises:
         SpecError: There is no such defect.
     """
     check_names(defects, CAP_DEFECTS)
     listing = root / LISTINGS[0]
     content = json.loads(listing.read_text(encoding="utf-8"))
-    planted = []
-    for number, (name, put) in enumerate(CAP_DEFECTS.items()):
-        if name in defects:
-            planted.append(Planted(name, put(root, content, number)))
+    # Every defect has a number of its own, wanted or not, so that one never moves another.
+    planted = tuple(
+        Planted(name, put(root, content, number))
+        for number, (name, put) in enumerate(CAP_DEFECTS.items())
+        if name in defects
+    )
     write_json(listing, content)
-    return tuple(planted)
+    return planted
 
 
 def _patient(content: Content, number: int) -> dict[str, str]:
@@ -39,34 +44,15 @@ def _patient(content: Content, number: int) -> dict[str, str]:
     return list(reversed(firsts.values()))[number % len(firsts)]
 
 
-def _remove_volume(root: Path, content: Content, number: int) -> str:
-    path = _patient(content, number)["image"]
-    (root / path).unlink()
-    return path
+def _spoiling(key: str, change: Callable[[Path], object]) -> PlantCap:
+    """Return a planter that spoils a file of a patient: its `image` or its `text`."""
 
+    def put(root: Path, content: Content, number: int) -> str:
+        path = _patient(content, number)[key]
+        change(root / path)
+        return path
 
-def _tear_volume(root: Path, content: Content, number: int) -> str:
-    path = _patient(content, number)["image"]
-    (root / path).write_bytes((root / path).read_bytes()[:1000])
-    return path
-
-
-def _remove_text(root: Path, content: Content, number: int) -> str:
-    path = _patient(content, number)["text"]
-    (root / path).unlink()
-    return path
-
-
-def _clear_text(root: Path, content: Content, number: int) -> str:
-    path = _patient(content, number)["text"]
-    (root / path).write_text(" \n", encoding="utf-8")
-    return path
-
-
-def _write_latin_1(root: Path, content: Content, number: int) -> str:
-    path = _patient(content, number)["text"]
-    (root / path).write_bytes("Nodule of 5 mm, Fleischner criteria: suivi à un an.".encode("latin-1"))
-    return path
+    return put
 
 
 def _list_in_train(root: Path, content: Content, number: int) -> str:
@@ -92,22 +78,28 @@ def _drop_text(root: Path, content: Content, number: int) -> str:
     return entry["image"]
 
 
+# Name -> how the defect is planted; returns the place.
 CAP_DEFECTS: Mapping[str, PlantCap] = {
-    "missing_volume": _remove_volume,
-    "unreadable_volume": _tear_volume,
-    "missing_text": _remove_text,
-    "empty_text": _clear_text,
-    "latin_1_text": _write_latin_1,
+    "missing_volume": _spoiling("image", Path.unlink),
+    "unreadable_volume": _spoiling("image", lambda path: path.write_bytes(path.read_bytes()[:1000])),
+    "missing_text": _spoiling("text", Path.unlink),
+    "empty_text": _spoiling("text", lambda path: path.write_text(" \n", encoding="utf-8")),
+    "latin_1_text": _spoiling(
+        "text",
+        lambda path: path.write_bytes("Nodule of 5 mm, Fleischner criteria: suivi à un an.".encode("latin-1")),
+    ),
     "train_test_overlap": _list_in_train,
     "patient_overlap": _train_on_patient,
     "entry_without_text": _drop_text,
 }
-"""Name -> how it is planted; returns the place."""
 
 
 def plant_m3d_vqa(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
-    """Plant each defect once into the test questions of a drawn M3D-VQA, always in the same places.
+    """Plant each defect once into the test questions of a phantom M3D-VQA, always in the same places.
 
+    Args:
+        root: A data root that `write_m3d_family` has filled.
+        defects: Keys of `VQA_DEFECTS`.
     Raises:
         SpecError: There is no such defect.
     """
@@ -115,66 +107,40 @@ def plant_m3d_vqa(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
     test, train = (root / vqa.FILES[split] for split in ("test", "train"))
     asked, trained = read_table(test), read_table(train)
     planted = []
-    for number, (name, put) in enumerate(VQA_DEFECTS.items()):
+    # The number of a defect is the number of its row, wanted or not, so that one never moves another.
+    for number, (name, change) in enumerate(VQA_DEFECTS.items()):
         if name in defects:
-            planted.append(Planted(name, f"{vqa.FILES['test']}[{put(asked, trained, number)}]"))
+            change(asked[number], trained)
+            planted.append(Planted(name, f"{vqa.FILES['test']}[{number}]"))
     write_table(test, asked)
     write_table(train, trained)
     return tuple(planted)
 
 
-def _lose_choices(asked: Rows, _: Rows, number: int) -> int:
+def _lose_choices(row: Row, _: list[Row]) -> None:
     """Write `NA` for two options that are wrong."""
-    row = asked[number]
     wrong = [letter for letter in vqa.CHOICES if letter != row[vqa.LETTER]]
     for letter in wrong[-2:]:
         row[vqa.CHOICES[letter]] = "NA"
-    return number
 
 
-def _shift_letter(asked: Rows, _: Rows, number: int) -> int:
+def _shift_letter(row: Row, _: list[Row]) -> None:
     letters = list(vqa.CHOICES)
-    place = letters.index(asked[number][vqa.LETTER])
-    asked[number][vqa.LETTER] = letters[(place + 1) % len(letters)]
-    return number
+    row[vqa.LETTER] = letters[(letters.index(row[vqa.LETTER]) + 1) % len(letters)]
 
 
-def _answer_elsewhere(asked: Rows, _: Rows, number: int) -> int:
-    asked[number][vqa.ANSWER] = "something else"
-    return number
+def _setting(column: str, value: str) -> ChangeRow:
+    return lambda row, _: row.update({column: value})
 
 
-def _without(column: str) -> PlantVqa:
-    def remove(asked: Rows, _: Rows, number: int) -> int:
-        asked[number][column] = ""
-        return number
-
-    return remove
-
-
-def _unknown_type(asked: Rows, _: Rows, number: int) -> int:
-    asked[number][vqa.TYPE] = "6"
-    return number
-
-
-def _name_another_volume(asked: Rows, _: Rows, number: int) -> int:
-    asked[number][vqa.IMAGE] = asked[number][vqa.IMAGE].replace(".npy", "_lost.npy")
-    return number
-
-
-def _train_on_volume(asked: Rows, trained: Rows, number: int) -> int:
-    trained.append(dict(asked[number]))
-    return number
-
-
-VQA_DEFECTS: Mapping[str, PlantVqa] = {
+# Name -> how the defect is planted: takes a row of test and all rows of train.
+VQA_DEFECTS: Mapping[str, ChangeRow] = {
     "na_option": _lose_choices,
     "letter_of_another_option": _shift_letter,
-    "answer_not_among_options": _answer_elsewhere,
-    "no_question": _without(vqa.QUESTION),
-    "no_option": _without(vqa.CHOICES["B"]),
-    "unknown_type": _unknown_type,
-    "missing_volume": _name_another_volume,
-    "train_test_overlap": _train_on_volume,
+    "answer_not_among_options": _setting(vqa.ANSWER, "something else"),
+    "no_question": _setting(vqa.QUESTION, ""),
+    "no_option": _setting(vqa.CHOICES["B"], ""),
+    "unknown_type": _setting(vqa.TYPE, "6"),
+    "missing_volume": lambda row, _: row.update({vqa.IMAGE: row[vqa.IMAGE].replace(".npy", "_lost.npy")}),
+    "train_test_overlap": lambda row, trained: trained.append(dict(row)),
 }
-"""Name -> how it is planted; returns the row."""

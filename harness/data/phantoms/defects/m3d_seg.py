@@ -1,4 +1,4 @@
-"""The defects that M3D-Seg and M3D-RefSeg have, planted on purpose into drawn ones in the prepared layout."""
+"""The defects that M3D-Seg and M3D-RefSeg have, planted on purpose into phantom ones in the prepared layout."""
 
 import csv
 import json
@@ -14,6 +14,7 @@ from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.m3d import refseg
 from harness.data.releases.m3d.seg_layout import CLASSES, PREPARED, TERMS
 
+# The dataset that gets the defects, the first of the three.
 CODE = "0003"
 LISTING = f"{PREPARED}/{CODE}/{CODE}.json"
 
@@ -24,12 +25,16 @@ PlantRefSeg = Callable[[Path, Rows, Rows, int], str]
 
 
 def plant_m3d_seg(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
-    """Plant each defect once into the first dataset's test part of a drawn M3D-Seg, always in the same places.
+    """Plant each defect once into the test part of a phantom M3D-Seg's first dataset, always in the same places.
 
+    Args:
+        root: A data root that `write_m3d_volumes` has filled with prepared files.
+        defects: Keys of `SEG_DEFECTS`.
     Raises:
         SpecError: There is no such defect.
     """
     check_names(defects, SEG_DEFECTS)
+    # Every defect has a number of its own, wanted or not, so that one never moves another.
     content = _read(root / LISTING)
     planted = tuple(
         Planted(name, put(root, content, number))
@@ -41,8 +46,11 @@ def plant_m3d_seg(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
 
 
 def plant_m3d_refseg(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
-    """Plant each defect once into the test table of a drawn M3D-RefSeg, always in the same places.
+    """Plant each defect once into the test table of a phantom M3D-RefSeg, always in the same places.
 
+    Args:
+        root: A data root that `write_m3d_volumes` has filled with prepared files.
+        defects: Keys of `REFSEG_DEFECTS`.
     Raises:
         SpecError: There is no such defect.
     """
@@ -69,7 +77,7 @@ def _read_table(path: Path) -> Rows:
 
 
 def _mask(root: Path, content: Content, number: int) -> Path:
-    """Return the mask of the first class, which everybody has, in the number-th case of test."""
+    """Return the mask of the first class, which every patient has, in the number-th case of test."""
     labels = [entry["label"] for entry in content["test"] if entry["label"].endswith("mask_0.npy")]
     return root / PREPARED / labels[number]
 
@@ -78,22 +86,15 @@ def _below(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def _remove(root: Path, content: Content, number: int) -> str:
-    path = _mask(root, content, number)
-    path.unlink()
-    return _below(root, path)
+def _spoiling(change: Callable[[Path], object]) -> PlantSeg:
+    """Return a planter that spoils a mask file."""
 
+    def put(root: Path, content: Content, number: int) -> str:
+        path = _mask(root, content, number)
+        change(path)
+        return _below(root, path)
 
-def _tear(root: Path, content: Content, number: int) -> str:
-    path = _mask(root, content, number)
-    path.write_bytes(path.read_bytes()[:200])
-    return _below(root, path)
-
-
-def _shrink(root: Path, content: Content, number: int) -> str:
-    path = _mask(root, content, number)
-    np.save(path, np.load(path)[..., ::2, ::2])
-    return _below(root, path)
+    return put
 
 
 def _prefix(root: Path, content: Content, number: int) -> str:
@@ -116,7 +117,7 @@ def _drop_class(root: Path, content: Content, number: int) -> str:
 
 
 def _repeat_class(root: Path, content: Content, number: int) -> str:
-    """Give the second class of the second dataset the name of its first."""
+    """Give the second class of the second dataset the name of the first."""
     del content, number
     classes = _read(root / PREPARED / CLASSES)
     classes["0011"][1] = classes["0011"][0]
@@ -128,6 +129,7 @@ def _share(root: Path, content: Content, number: int) -> str:
     """List a case of test in train too."""
     del root, number
     entry = content["test"][0]
+    # `list_key`, planted before, renames the list.
     content["training" if "training" in content else "train"].append(dict(entry))
     return f"{PREPARED}/{entry['image'].rpartition('/')[0].rpartition(f'{PREPARED}/')[2]}"
 
@@ -140,10 +142,11 @@ def _undefine(root: Path, content: Content, number: int) -> str:
     return f"{TERMS}: pancreas"
 
 
+# Name -> how the defect is planted; returns the place. The position in this table decides where a defect goes.
 SEG_DEFECTS: Mapping[str, PlantSeg] = {
-    "missing_file": _remove,
-    "unreadable_file": _tear,
-    "size_mismatch": _shrink,
+    "missing_file": _spoiling(Path.unlink),
+    "unreadable_file": _spoiling(lambda path: path.write_bytes(path.read_bytes()[:200])),
+    "size_mismatch": _spoiling(lambda path: np.save(path, np.load(path)[..., ::2, ::2])),
     "path_prefix": _prefix,
     "list_key": _respell,
     "class_not_listed": _drop_class,
@@ -151,11 +154,10 @@ SEG_DEFECTS: Mapping[str, PlantSeg] = {
     "train_test_overlap": _share,
     "no_definition": _undefine,
 }
-"""Name -> how it is planted; returns the place."""
 
 
 def _erase_region(root: Path, test: Rows, train: Rows, number: int) -> str:
-    """Take a region out of its mask, as resizing to the nearest voxel does to small ones."""
+    """Take a region out of its mask, as resizing to the nearest voxel did to small regions of the release."""
     del train
     row = test[number]
     path = root / refseg.PREPARED / row["Mask"].replace(refseg.NIFTI, refseg.NPY)
@@ -172,22 +174,22 @@ def _share_region(root: Path, test: Rows, train: Rows, number: int) -> str:
     return f"{refseg.PREPARED}/{mask}: {test[-1]['Mask_ID']}"
 
 
-def _lose_region(root: Path, test: Rows, train: Rows, number: int) -> str:
-    del root, train
-    test[4 + number]["Mask_ID"] = ""
-    return f"{refseg.PREPARED}/{refseg.TABLES['test'][0]}[{4 + number}]"
+def _setting(column: str, value: str) -> PlantRefSeg:
+    """Return a planter that writes another value into a row."""
+
+    def put(root: Path, test: Rows, train: Rows, number: int) -> str:
+        del root, train
+        # Beyond the first rows, which ask for the region that `_erase_region` takes.
+        test[4 + number][column] = value
+        return f"{refseg.PREPARED}/{refseg.TABLES['test'][0]}[{4 + number}]"
+
+    return put
 
 
-def _strange_type(root: Path, test: Rows, train: Rows, number: int) -> str:
-    del root, train
-    test[4 + number]["Question_Type"] = "7"
-    return f"{refseg.PREPARED}/{refseg.TABLES['test'][0]}[{4 + number}]"
-
-
+# Name -> how the defect is planted; returns the place.
 REFSEG_DEFECTS: Mapping[str, PlantRefSeg] = {
     "empty_mask": _erase_region,
     "train_test_overlap": _share_region,
-    "missing_value": _lose_region,
-    "unknown_value": _strange_type,
+    "missing_value": _setting("Mask_ID", ""),
+    "unknown_value": _setting("Question_Type", "7"),
 }
-"""Name -> how it is planted; returns the place."""

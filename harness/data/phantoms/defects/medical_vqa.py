@@ -1,4 +1,4 @@
-"""The defects of SLAKE, PathVQA, PMC-VQA and MMMU, planted on purpose into drawn releases."""
+"""The defects of SLAKE, PathVQA, PMC-VQA and MMMU, planted on purpose into phantom releases."""
 
 import csv
 import json
@@ -13,6 +13,8 @@ from harness.records import Json
 
 Record = dict[str, Json]
 Change = Callable[[Record], None]
+# (data root, number of the defect) -> its place.
+Plant = Callable[[Path, int], str]
 
 SLAKE_TEST = slake.FILES["test"][0]
 SLAKE_TRAIN = slake.FILES["train"][0]
@@ -27,8 +29,11 @@ MMMU_TEST = f"{mmmu.FOLDER}/Pharmacy/test-00000-of-00001.parquet"
 def plant_slake(root: Path, defects: frozenset[str]) -> dict[str, str]:
     """Plant defects into the test part of `slake/` below `root`, each into records of its own.
 
+    Args:
+        root: A data root that `write_slake` has filled.
+        defects: Keys of `SLAKE_DEFECTS`.
     Returns:
-        Defect -> where it was put.
+        Defect -> its place: a file below the data root, or `file[record]`.
     Raises:
         SpecError: There is no such defect.
     """
@@ -50,7 +55,7 @@ def plant_mmmu(root: Path, defects: frozenset[str]) -> dict[str, str]:
     return _plant(MMMU_DEFECTS, root, defects)
 
 
-def _plant(table: "Mapping[str, Callable[[Path, int], str]]", root: Path, defects: frozenset[str]) -> dict[str, str]:
+def _plant(table: Mapping[str, Plant], root: Path, defects: frozenset[str]) -> dict[str, str]:
     for defect in sorted(defects - set(table)):
         raise SpecError(f"defects: expected some of {', '.join(table)}, found '{defect}'{nearest(defect, list(table))}")
     # Every defect has a record by its place in the table, so that one never moves another.
@@ -68,14 +73,14 @@ def _change_parquet(root: Path, path: str, at: int, images: tuple[str, ...], cha
     from pyarrow import parquet
 
     rows = parquet.read_table(root / path).to_pylist()
-    plain = [{name: _bytes(value) if name in images else value for name, value in row.items()} for row in rows]
+    # Read back, an image is a struct; `write_hub` takes its bytes.
+    plain = [
+        {name: value["bytes"] if name in images and value is not None else value for name, value in row.items()}
+        for row in rows
+    ]
     change(plain[at])
     write_hub(root / path, plain, images=images)
     return f"{path}[{at}]"
-
-
-def _bytes(image: Json) -> bytes | None:
-    return None if image is None else image["bytes"]
 
 
 def _change_csv(root: Path, path: str, at: int, change: Change) -> str:
@@ -93,22 +98,20 @@ def _setting(**values: Json) -> Change:
     return change
 
 
-def _slake_change(kind: str, **values: Json) -> Callable[[Path, int], str]:
-    """Return a change of an English question: `open`, closed with `alternatives`, or answered `yes/no`."""
+def _slake_change(kind: str, **values: Json) -> Plant:
+    """Return a planter that changes an English question, `open` or closed with `alternatives` or `yes/no`."""
 
     def put(root: Path, place: int) -> str:
         records = json.loads((root / SLAKE_TEST).read_text(encoding="utf-8"))
-        own = [at for at, record in enumerate(records) if record["q_lang"] == "en" and _slake_kind(record) == kind]
+        # The kind is read from type and question, since an earlier defect may have spoilt the answer.
+        own = []
+        for at, record in enumerate(records):
+            closed = "alternatives" if " or " in record["question"] else "yes/no"
+            if record["q_lang"] == "en" and kind == ("open" if record["answer_type"] == "OPEN" else closed):
+                own.append(at)
         return _change_json(root, SLAKE_TEST, own[place], _setting(**values))
 
     return put
-
-
-def _slake_kind(record: Record) -> str:
-    """Return the kind of a question, whatever was planted into it."""
-    if record["answer_type"] == "OPEN":
-        return "open"
-    return "alternatives" if " or " in record["question"] else "yes/no"
 
 
 def _slake_image(root: Path, place: int) -> str:
@@ -125,6 +128,7 @@ def _slake_remove(root: Path, place: int) -> str:
 def _slake_tear(root: Path, place: int) -> str:
     path = _slake_image(root, place)
     content = (root / path).read_bytes()
+    # A third is enough for a valid header, so that the damage shows only when pixels are decoded.
     (root / path).write_bytes(content[: len(content) // 3])
     return path
 
@@ -135,7 +139,7 @@ def _slake_repeat(root: Path, place: int) -> str:
     return path
 
 
-def _path_change(**values: Json) -> Callable[[Path, int], str]:
+def _path_change(**values: Json) -> Plant:
     return lambda root, place: _change_parquet(root, PATH_TEST, place, ("image",), _setting(**values))
 
 
@@ -147,7 +151,7 @@ def _path_repeat(root: Path, place: int) -> str:
     return f"{PATH_TEST}[{place}]"
 
 
-def _pmc_change(**values: Json) -> Callable[[Path, int], str]:
+def _pmc_change(**values: Json) -> Plant:
     return lambda root, place: _change_csv(root, PMC_TEST, place, _setting(**values))
 
 
@@ -172,12 +176,12 @@ def _pmc_misspell(root: Path, place: int) -> str:
     return PMC_V2_TEST
 
 
-def _mmmu_change(**values: Json) -> Callable[[Path, int], str]:
+def _mmmu_change(**values: Json) -> Plant:
     return lambda root, place: _change_parquet(root, MMMU_TEST, place, mmmu.IMAGES, _setting(**values))
 
 
-def _mmmu_key(value: Json) -> Callable[[Path, int], str]:
-    """Return a change of one answer of the key; None takes it out."""
+def _mmmu_key(value: Json) -> Plant:
+    """Return a planter that changes one answer of the key; None takes the answer out."""
 
     def put(root: Path, place: int) -> str:
         key = json.loads((root / mmmu.KEY_FILE).read_text(encoding="utf-8"))
@@ -192,7 +196,7 @@ def _mmmu_key(value: Json) -> Callable[[Path, int], str]:
     return put
 
 
-SLAKE_DEFECTS: Mapping[str, Callable[[Path, int], str]] = {
+SLAKE_DEFECTS: Mapping[str, Plant] = {
     "missing_file": _slake_remove,
     "unreadable_file": _slake_tear,
     "train_test_overlap": _slake_repeat,
@@ -201,13 +205,13 @@ SLAKE_DEFECTS: Mapping[str, Callable[[Path, int], str]] = {
     "unnamed_answer": _slake_change("alternatives", answer="Neither"),
     "no_alternatives": _slake_change("yes/no", answer="Diffuse", question="How would you describe it?"),
 }
-PATHVQA_DEFECTS: Mapping[str, Callable[[Path, int], str]] = {
+PATHVQA_DEFECTS: Mapping[str, Plant] = {
     "unreadable_file": _path_change(image=b"no image"),
     "no_image": _path_change(image=None),
     "no_answer": _path_change(answer=""),
     "train_test_overlap": _path_repeat,
 }
-PMC_VQA_DEFECTS: Mapping[str, Callable[[Path, int], str]] = {
+PMC_VQA_DEFECTS: Mapping[str, Plant] = {
     "missing_file": _pmc_rename,
     "label_without_option": _pmc_change(Answer_label="E"),
     "label_mismatch": _pmc_change(Answer="another thing"),
@@ -216,7 +220,7 @@ PMC_VQA_DEFECTS: Mapping[str, Callable[[Path, int], str]] = {
     "train_test_overlap": _pmc_repeat,
     "misspelt_header": _pmc_misspell,
 }
-MMMU_DEFECTS: Mapping[str, Callable[[Path, int], str]] = {
+MMMU_DEFECTS: Mapping[str, Plant] = {
     "unreadable_options": _mmmu_change(options="['one', __import__('os')]"),
     "endless_options": _mmmu_change(options=f"[{'1,' * mmmu.MOST_CHARACTERS}]"),
     "no_image": _mmmu_change(question="Compare <image 1> with <image 3>."),

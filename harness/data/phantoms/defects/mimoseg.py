@@ -1,4 +1,4 @@
-"""The defects that a MIMOSeg folder may have, planted on purpose into the test part of a drawn one."""
+"""The defects that a MIMOSeg folder may have, planted on purpose into the test part of a phantom one."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ def plant_mimoseg(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
     """Plant each defect once, always in the same place, and return where.
 
     Args:
-        root: The data root of a folder as `write_mimoseg` draws it.
+        root: A data root that `write_mimoseg` has filled.
         defects: Keys of `DEFECTS`.
     Raises:
         SpecError: There is no such defect.
@@ -36,7 +36,7 @@ def plant_mimoseg(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Planter:
-    """The test part of a drawn folder."""
+    """The test part of a phantom folder."""
 
     root: Path
 
@@ -58,7 +58,7 @@ class _Planter:
         return f"{FOLDER}/{images[number]}"
 
     def mask(self, number: int) -> str:
-        """Return the mask of the first structure in the number-th image, which every picture of its look shows."""
+        """Return the mask of the first structure in the number-th image, which every image of its modality shows."""
         image = self.image(number).rpartition("/")[2].removesuffix(".png")
         return f"{FOLDER}/masks/{image}--0001.png"
 
@@ -70,6 +70,9 @@ class _Planter:
         return path
 
 
+Plant = Callable[[_Planter, int], str]
+
+
 def _remove_file(planter: _Planter, number: int) -> str:
     (planter.root / planter.mask(number)).unlink()
     return planter.mask(number)
@@ -78,82 +81,52 @@ def _remove_file(planter: _Planter, number: int) -> str:
 def _tear_file(planter: _Planter, number: int) -> str:
     path = planter.image(number)
     content = (planter.root / path).read_bytes()
+    # A third is enough for a valid header, so that the damage shows only when pixels are decoded.
     (planter.root / path).write_bytes(content[: len(content) // 3])
     return path
 
 
-def _shrink(planter: _Planter, number: int) -> str:
-    return planter.redraw(number, lambda pixels: np.ascontiguousarray(pixels[::2, ::2]))
+def _redrawing(change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> Plant:
+    """Return a planter that changes the pixels of a mask."""
+    return lambda planter, number: planter.redraw(number, change)
 
 
-def _clear(planter: _Planter, number: int) -> str:
-    return planter.redraw(number, np.zeros_like)
+def _changing(file: str, key: str, value: Callable[[Any], Any]) -> Plant:
+    """Return a planter that gives one field of a record another value, made from its own."""
+    return lambda planter, number: planter.change(file, number, lambda record: record.update({key: value(record[key])}))
 
 
-def _fill(planter: _Planter, number: int) -> str:
-    return planter.redraw(number, lambda pixels: np.full_like(pixels, 255))
-
-
-def _invert(planter: _Planter, number: int) -> str:
-    return planter.redraw(number, lambda pixels: 255 - pixels)
-
-
-def _setting(file: str, key: str, value: Callable[[Any], Any]) -> "Plant":
-    """Return what gives one field of a record another value."""
-
-    def put(planter: _Planter, number: int) -> str:
-        def change(record: dict[str, Any]) -> None:
-            record[key] = value(record[key])
-
-        return planter.change(file, number, change)
-
-    return put
-
-
-def _dropping(file: str, key: str) -> "Plant":
-    """Return what takes a field out of a record."""
+def _dropping(file: str, key: str) -> Plant:
+    """Return a planter that takes a field out of a record."""
     return lambda planter, number: planter.change(file, number, lambda record: record.pop(key))
 
 
-def _repeat_id(planter: _Planter, number: int) -> str:
-    return planter.change(INSTRUCTED, number, lambda record: record.update(id="00000"))
-
-
-def _shift_box(record: dict[str, Any]) -> None:
-    record["prompt"] = {"box": [-40, 0, -1, 10]}
-
-
-def _point_beside(record: dict[str, Any]) -> None:
-    record["prompt"] = {"points": [[0, 0]]}
-
-
 def _leak(planter: _Planter, number: int) -> str:
-    """Put a test record into train as well."""
+    """Copy a test record into train."""
     record, train = planter.records(EXPLAINED)[number], file_of("train", SUBSETS[2])
     write_json(planter.root / train, [*planter.records(train), record | {"id": "leaked"}])
     return f"{FOLDER}/{record['image']}"
 
 
-Plant = Callable[[_Planter, int], str]
-
+# Name -> how the defect is planted; returns the place: a file below the data root, or `file[record]`. The position in
+# this table decides where a defect goes, so new ones are added at the end.
 DEFECTS: Mapping[str, Plant] = {
     "missing_file": _remove_file,
     "unreadable_file": _tear_file,
-    "size_mismatch": _shrink,
-    "empty_mask": _clear,
-    "full_mask": _fill,
-    "inverted_mask": _invert,
-    "missing_suffix": _setting(EXPLAINED, "image", lambda path: path.removesuffix(".png")),
-    "closing_tag": _setting(EXPLAINED, "answer", lambda text: text.replace("</p>", "<p>")),
-    "token_outside": _setting(EXPLAINED, "answer", lambda text: text.replace("<SEG></p>", "</p> [SEG]")),
-    "other_name": _setting(EXPLAINED, "answer", lambda text: text.replace("<p>", "<p>not the ")),
+    "size_mismatch": _redrawing(lambda pixels: np.ascontiguousarray(pixels[::2, ::2])),
+    "empty_mask": _redrawing(np.zeros_like),
+    "full_mask": _redrawing(lambda pixels: np.full_like(pixels, 255)),
+    "inverted_mask": _redrawing(lambda pixels: 255 - pixels),
+    "missing_suffix": _changing(EXPLAINED, "image", lambda path: path.removesuffix(".png")),
+    "closing_tag": _changing(EXPLAINED, "answer", lambda text: text.replace("</p>", "<p>")),
+    "token_outside": _changing(EXPLAINED, "answer", lambda text: text.replace("<SEG></p>", "</p> [SEG]")),
+    "other_name": _changing(EXPLAINED, "answer", lambda text: text.replace("<p>", "<p>not the ")),
     "missing_words": _dropping(POINTED, "instruction"),
     "missing_prompt": _dropping(POINTED, "prompt"),
-    "prompt_outside": lambda planter, number: planter.change(POINTED, number, _shift_box),
-    "prompt_beside": lambda planter, number: planter.change(POINTED, number, _point_beside),
+    "prompt_outside": _changing(POINTED, "prompt", lambda _: {"box": [-40, 0, -1, 10]}),
+    "prompt_beside": _changing(POINTED, "prompt", lambda _: {"points": [[0, 0]]}),
     "missing_entities": _dropping(EXPLAINED, "entities"),
-    "broken_runs": _setting(INSTRUCTED, "entities", lambda found: [found[0] | {"mask": {"size": [4], "counts": "0"}}]),
-    "duplicate_id": _repeat_id,
+    "broken_runs": _changing(INSTRUCTED, "entities", lambda found: [found[0] | {"mask": {"size": [4], "counts": "0"}}]),
+    "duplicate_id": _changing(INSTRUCTED, "id", lambda _: "00000"),
     "train_overlap": _leak,
 }
-"""Name -> how it is planted; returns the place: a file below the data root, or `file[record]`."""

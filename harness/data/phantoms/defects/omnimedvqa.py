@@ -1,4 +1,4 @@
-"""The defects that the OmniMedVQA release has or may have, planted on purpose into a drawn one."""
+"""The defects that the OmniMedVQA release has or may have, planted on purpose into a phantom one."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,8 +16,11 @@ from harness.records import Json
 def plant_omnimedvqa(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
     """Plant each defect once into the open-access part below `root`, on an image of its own, always in the same place.
 
+    Args:
+        root: A data root that `write_omnimedvqa` has filled.
+        defects: Keys of `DEFECTS`.
     Raises:
-        SpecError: There is no such defect.
+        SpecError: There is no such defect, or no record with as many options as it needs.
     """
     check_names(defects, DEFECTS)
     planter = _Planter(root)
@@ -31,7 +34,7 @@ def plant_omnimedvqa(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]
 
 @dataclass(frozen=True, slots=True)
 class _PlantedRecord:
-    """A record, and where it stands."""
+    """A record and its place, as `file[record]`."""
 
     where: str
     record: dict[str, Any]
@@ -39,7 +42,7 @@ class _PlantedRecord:
 
 @dataclass(slots=True)
 class _Planter:
-    """The open-access part of a drawn release: where defects are put."""
+    """The open-access part of a phantom release, into which defects are planted."""
 
     root: Path
     files: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -50,7 +53,7 @@ class _Planter:
             self.files[f"{OPEN}/{path.name}"] = json.loads(path.read_text(encoding="utf-8"))
 
     def take(self, options: int) -> _PlantedRecord:
-        """Return the first record with so many options on an image that nobody has taken."""
+        """Return the first record with that many options whose image no other defect has taken."""
         for file, records in self.files.items():
             for number, record in enumerate(records):
                 if record["image_path"] not in self.taken and sum(key in record for key in OPTION_KEYS) == options:
@@ -60,11 +63,6 @@ class _Planter:
             f"defects: expected a record with {options} options to plant one, found none; draw more patients"
         )
 
-    @property
-    def first(self) -> dict[str, Any]:
-        """The first record of all."""
-        return next(iter(self.files.values()))[0]
-
     def write(self) -> None:
         for file, records in self.files.items():
             write_json(self.root / file, records)
@@ -72,22 +70,24 @@ class _Planter:
 
 @dataclass(frozen=True, slots=True)
 class _Defect:
-    """How a defect is put into a record.
+    """A defect of a record.
 
     Attributes:
         change: Changes the record, or the file that it names.
-        options: How many options the record must have.
+        options: Number of options that the record must have.
     """
 
-    change: Callable[[_Planter, dict[str, Any]], None]
+    change: Callable[[_Planter, dict[str, Any]], object]
     options: int = 2
 
 
 def _with(**values: Json) -> _Defect:
+    """Return a defect that gives a record other values."""
     return _Defect(lambda _, record: record.update(values))
 
 
 def _without(key: str) -> _Defect:
+    """Return a defect that takes a key out of a record."""
     return _Defect(lambda _, record: record.pop(key))
 
 
@@ -99,25 +99,14 @@ def _wrong_options(record: Mapping[str, Any]) -> list[str]:
     return [key for key in OPTION_KEYS if key in record and record[key] != record["gt_answer"]]
 
 
-def _drop_option(_: _Planter, record: dict[str, Any]) -> None:
-    del record[min(_wrong_options(record))]
+def _drop_options(_: _Planter, record: dict[str, Any], wanted: int | None = None) -> None:
+    """Take the first `wanted` wrong options out of a record, or all."""
+    for key in _wrong_options(record)[:wanted]:
+        del record[key]
 
 
 def _repeat_option(_: _Planter, record: dict[str, Any]) -> None:
     record[_wrong_options(record)[-1]] = record["gt_answer"]
-
-
-def _leave_one(_: _Planter, record: dict[str, Any]) -> None:
-    for key in _wrong_options(record):
-        del record[key]
-
-
-def _write_loosely(_: _Planter, record: dict[str, Any]) -> None:
-    record["gt_answer"] = record["gt_answer"].swapcase()
-
-
-def _add_blanks(_: _Planter, record: dict[str, Any]) -> None:
-    record["gt_answer"] += " "
 
 
 def _write_numbers(_: _Planter, record: dict[str, Any]) -> None:
@@ -127,36 +116,34 @@ def _write_numbers(_: _Planter, record: dict[str, Any]) -> None:
 
 
 def _repeat_id(planter: _Planter, record: dict[str, Any]) -> None:
-    record["question_id"] = planter.first["question_id"]
-
-
-def _remove_image(planter: _Planter, record: dict[str, Any]) -> None:
-    (planter.root / FOLDER / record["image_path"]).unlink()
+    first = next(iter(planter.files.values()))[0]
+    record["question_id"] = first["question_id"]
 
 
 def _tear_image(planter: _Planter, record: dict[str, Any]) -> None:
     path = planter.root / FOLDER / record["image_path"]
     content = path.read_bytes()
+    # A third is enough for a valid header, so that the damage shows only when pixels are decoded.
     path.write_bytes(content[: len(content) // 3])
 
 
+# Name -> how the defect is planted. Records are taken in this order, so new defects are added at the end.
 DEFECTS: Mapping[str, _Defect] = {
     "modality_key": _Defect(_rename_modality),
     "null_option": _with(option_C=None),
-    "missing_option": _Defect(_drop_option, options=4),
+    "missing_option": _Defect(lambda planter, record: _drop_options(planter, record, 1), options=4),
     "duplicate_option": _Defect(_repeat_option, options=4),
-    "single_option": _Defect(_leave_one),
+    "single_option": _Defect(_drop_options),
     "answer_not_among_options": _with(gt_answer="none of these"),
-    "answer_spelling": _Defect(_write_loosely, options=4),
-    "blank": _Defect(_add_blanks),
+    "answer_spelling": _Defect(lambda _, record: record.update(gt_answer=record["gt_answer"].swapcase()), options=4),
+    "blank": _Defect(lambda _, record: record.update(gt_answer=record["gt_answer"] + " ")),
     "non_text_answer": _Defect(_write_numbers),
     "missing_answer": _without("gt_answer"),
     "missing_id": _without("question_id"),
     "missing_image_path": _without("image_path"),
     "missing_question_type": _without("question_type"),
     "unknown_modality": _with(modality_type="Thermography"),
-    "missing_file": _Defect(_remove_image),
+    "missing_file": _Defect(lambda planter, record: (planter.root / FOLDER / record["image_path"]).unlink()),
     "unreadable_file": _Defect(_tear_image),
     "duplicate_id": _Defect(_repeat_id),
 }
-"""Name -> how it is planted."""

@@ -1,4 +1,4 @@
-"""The defects that real releases have, planted on purpose into a drawn one."""
+"""The defects of SA-Med2D-20M, VQA-RAD and MeCoVQA, planted on purpose into phantom releases."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,23 +20,33 @@ REGION = mecovqa.FILES["test", "region"][0]
 GROUNDING = mecovqa.FILES["test", "grounding"][0]
 QUESTIONS = vqa_rad.MEVF_FILES["test"]
 
+# With fewer patients not every modality has a test image to plant a defect into.
 PATIENTS_NEEDED = 20
-"""With fewer there is no test picture of every look to plant a defect into."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Planted:
-    """A defect and where it was put: a file below the data root, or `file[record]`."""
+    """A planted defect.
+
+    Attributes:
+        defect: Its name.
+        where: Its place: a file below the data root, or `file[record]`.
+    """
 
     defect: str
     where: str
 
 
 def plant(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
-    """Plant each defect once into every release below `root` where it can occur; always in the same places.
+    """Plant each defect once into every release below `root` in which it can occur, always in the same places.
 
+    Args:
+        root: The data root of `families.write_phantoms`.
+        defects: Keys of `DEFECTS`.
+    Returns:
+        Each planted defect with its place, once per release; empty without `defects`.
     Raises:
-        SpecError: There is no such defect.
+        SpecError: There is no such defect, or no answer is a number to plant one.
     """
     check_names(defects)
     planter = _Planter(root)
@@ -49,13 +59,13 @@ def plant(root: Path, defects: frozenset[str]) -> tuple[Planted, ...]:
 
 
 def check_names(defects: frozenset[str], known: Iterable[str] | None = None) -> None:
-    """Refuse a defect that nobody knows.
+    """Refuse unknown defects.
 
     Args:
         defects: Names of defects.
-        known: Those that a release can have; `DEFECTS` where none are given.
+        known: Names of the defects that a release can have; those of `DEFECTS` if None.
     Raises:
-        SpecError: There is one.
+        SpecError: A name is not among the known ones.
     """
     names = list(DEFECTS if known is None else known)
     for defect in sorted(defects):
@@ -64,7 +74,7 @@ def check_names(defects: frozenset[str], known: Iterable[str] | None = None) -> 
 
 
 class _Planter:
-    """The test part of a drawn release: where defects are put, each on pictures of its own."""
+    """The test part of phantom releases, into which defects are planted, each into images of its own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -104,27 +114,36 @@ class _Planter:
         return mask
 
 
+Plant = Callable[[_Planter, int], Iterator[str]]
+MECOVQA_FILES = (COMPLEX, REGION, GROUNDING)
+
+
+def _redrawing(change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> Plant:
+    """Return a planter that changes the pixels of a mask."""
+
+    def put(planter: _Planter, number: int) -> Iterator[str]:
+        yield planter.redraw(planter.mask(number), change)
+
+    return put
+
+
 def _drop_suffix(planter: _Planter, number: int) -> Iterator[str]:
     def change(record: dict[str, Any]) -> None:
         record["image"] = record["image"].removesuffix(".png")
 
-    yield from (planter.change(file, number, change) for file in (COMPLEX, REGION, GROUNDING))
+    yield from (planter.change(file, number, change) for file in MECOVQA_FILES)
 
 
 def _add_blank(planter: _Planter, number: int) -> Iterator[str]:
     closed = [place for place, record in enumerate(planter.records(QUESTIONS)) if record["answer_type"] == "CLOSED"]
-
-    def change(record: dict[str, Any]) -> None:
-        record["answer_type"] = "CLOSED "
-
-    yield planter.change(QUESTIONS, closed[number], change)
+    yield planter.change(QUESTIONS, closed[number], lambda record: record.update(answer_type="CLOSED "))
 
 
 def _misspell(planter: _Planter, number: int) -> Iterator[str]:
     def change(record: dict[str, Any]) -> None:
         record[mecovqa_record.TURNS_MISSPELT] = record.pop(mecovqa_record.TURNS)
 
-    yield from (planter.change(file, number, change) for file in (COMPLEX, REGION, GROUNDING))
+    yield from (planter.change(file, number, change) for file in MECOVQA_FILES)
 
 
 def _remove_file(planter: _Planter, number: int) -> Iterator[str]:
@@ -136,6 +155,7 @@ def _remove_file(planter: _Planter, number: int) -> Iterator[str]:
 def _tear_file(planter: _Planter, number: int) -> Iterator[str]:
     for path in (planter.image(number), _question_image(planter, number)):
         content = (planter.root / path).read_bytes()
+        # A third is enough for a valid header, so that the damage shows only when pixels are decoded.
         (planter.root / path).write_bytes(content[: len(content) // 3])
         yield path
 
@@ -146,51 +166,26 @@ def _question_image(planter: _Planter, number: int) -> str:
     return f"{vqa_rad.IMAGES}/{names[number % len(names)]}"
 
 
-def _shrink(planter: _Planter, number: int) -> Iterator[str]:
-    yield planter.redraw(planter.mask(number), lambda pixels: np.ascontiguousarray(pixels[::2, ::2]))
-
-
-def _clear(planter: _Planter, number: int) -> Iterator[str]:
-    yield planter.redraw(planter.mask(number), lambda pixels: np.zeros_like(pixels))
-
-
-def _fill(planter: _Planter, number: int) -> Iterator[str]:
-    yield planter.redraw(planter.mask(number), lambda pixels: np.full_like(pixels, 255))
-
-
-def _invert(planter: _Planter, number: int) -> Iterator[str]:
-    yield planter.redraw(planter.mask(number), lambda pixels: 255 - pixels)
-
-
 def _repeat_id(planter: _Planter, number: int) -> Iterator[str]:
     first = planter.records(QUESTIONS)[number]["qid"]
-
-    def change(record: dict[str, Any]) -> None:
-        record["qid"] = first
-
-    yield planter.change(QUESTIONS, number + 1, change)
+    yield planter.change(QUESTIONS, number + 1, lambda record: record.update(qid=first))
 
 
 def _write_number(planter: _Planter, number: int) -> Iterator[str]:
     del number
-    counted = _first_number(QUESTIONS, [record["answer"] for record in planter.records(QUESTIONS)])
+    answers = [record["answer"] for record in planter.records(QUESTIONS)]
+    place = _first_number(QUESTIONS, answers)
+    yield planter.change(QUESTIONS, place, lambda record: record.update(answer=int(answers[place])))
 
-    def change(record: dict[str, Any]) -> None:
-        record["answer"] = int(record["answer"])
+    def reply(record: Mapping[str, Any]) -> dict[str, Any]:
+        # Another defect may have misspelt the key.
+        misspelt = mecovqa_record.TURNS not in record
+        turn: dict[str, Any] = record[mecovqa_record.TURNS_MISSPELT if misspelt else mecovqa_record.TURNS][1]
+        return turn
 
-    yield planter.change(QUESTIONS, counted, change)
-    replies = [record[_turns(record)][1]["value"] for record in planter.records(COMPLEX)]
-    counted = _first_number(COMPLEX, replies)
-
-    def change_turn(record: dict[str, Any]) -> None:
-        reply = record[_turns(record)][1]
-        reply["value"] = int(reply["value"])
-
-    yield planter.change(COMPLEX, counted, change_turn)
-
-
-def _turns(record: Mapping[str, Any]) -> str:
-    return mecovqa_record.TURNS if mecovqa_record.TURNS in record else mecovqa_record.TURNS_MISSPELT
+    values = [reply(record)["value"] for record in planter.records(COMPLEX)]
+    at = _first_number(COMPLEX, values)
+    yield planter.change(COMPLEX, at, lambda record: reply(record).update(value=int(values[at])))
 
 
 def _first_number(file: str, answers: Sequence[str]) -> int:
@@ -200,19 +195,18 @@ def _first_number(file: str, answers: Sequence[str]) -> int:
     return found
 
 
-Plant = Callable[[_Planter, int], Iterator[str]]
-
+# Name -> how the defect is planted; yields the places. The position in this table decides where a defect goes, so new
+# ones are added at the end.
 DEFECTS: Mapping[str, Plant] = {
     "missing_file": _remove_file,
     "unreadable_file": _tear_file,
-    "size_mismatch": _shrink,
-    "empty_mask": _clear,
-    "full_mask": _fill,
-    "inverted_mask": _invert,
+    "size_mismatch": _redrawing(lambda pixels: np.ascontiguousarray(pixels[::2, ::2])),
+    "empty_mask": _redrawing(np.zeros_like),
+    "full_mask": _redrawing(lambda pixels: np.full_like(pixels, 255)),
+    "inverted_mask": _redrawing(lambda pixels: 255 - pixels),
     "missing_suffix": _drop_suffix,
     "closed_blank": _add_blank,
     "misspelt_conversations": _misspell,
     "duplicate_id": _repeat_id,
     "non_text_answer": _write_number,
 }
-"""Name -> how it is planted; returns the places."""
