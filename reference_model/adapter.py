@@ -1,7 +1,4 @@
-"""The reference model at the harness's door: `reference:tiny`, or `reference:FOLDER` with a model of one's own.
-
-Shape suffixes: as in `batch`.
-"""
+"""The adapter of the reference model: `reference:tiny`, or `reference:FOLDER` with a model of the user's own."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +19,10 @@ class Reference:
 
     Args:
         model: `tiny`, or the folder of a model that was trained or converted.
-        threshold: Probability above which a pixel is foreground; the model's own where none is given.
+        threshold: The probability above which a pixel is foreground, in (0, 1); None: the model's own.
+
+    Raises:
+        SpecError: The threshold is no probability, or the folder holds no model.
     """
 
     version = "1"
@@ -40,7 +40,7 @@ class Reference:
         self._answering: Predictor | None = None
 
     def capabilities(self) -> Capabilities:
-        """Take one image and what points into it."""
+        """Return what the model takes and gives: one image with visual prompts, and words and masks about it."""
         return Capabilities(
             takes=frozenset({"text", "image", "point", "box", "region"}),
             gives=frozenset({"text", "masks", "boxes"}),
@@ -49,13 +49,18 @@ class Reference:
         )
 
     def load(self, device: str) -> None:
-        """Read the weights."""
+        """Read the weights onto a device.
+
+        Raises:
+            DataError: A file of the model is missing or torn.
+        """
+        # Imported here: torch takes seconds, and to ask for capabilities it is not needed.
         from reference_model.inference.predictor import Predictor
 
         self._answering = Predictor.load(self.folder, device, threshold=self.threshold)
 
     def predict(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer a batch; requests that decode alike are written side by side."""
+        """Return one answer per request, errors included; requests that decode alike are generated as one batch."""
         assert self._answering is not None, "load() comes first"
         answers: dict[int, Answer] = {}
         groups: dict[str, list[int]] = {}
@@ -72,7 +77,7 @@ class Reference:
         return [answers[index] for index in range(len(requests))]
 
     def _answer(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer requests that decode alike; where one cannot be read, each by itself."""
+        """Answer requests that decode alike, each by itself if one of them cannot be read."""
         assert self._answering is not None
         try:
             return self._answering.answer(requests)
@@ -83,7 +88,7 @@ class Reference:
 
 
 def _fault(request: Request) -> str | None:
-    """Return why the model cannot be asked; None where it can."""
+    """Return why the model cannot answer a request; None if it can."""
     if request.kind != "generate":
         return f"the reference model writes answers; it was asked to {request.kind}"
     if len(request.images) != 1 or len(request.media) != 1:

@@ -1,4 +1,4 @@
-"""What a model of the family is made of: the numbers of a preset, read from YAML and checked."""
+"""The configuration of a model of the family: the numbers of a preset, read from YAML and checked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
@@ -33,7 +33,7 @@ class PromptConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisionConfig:
-    """CLIP image tower; `skipped_layers` of its last layers do not take part in the features."""
+    """CLIP's image tower; its last `skipped_layers` layers do not take part in the features."""
 
     image_size: int
     patch_size: int
@@ -59,8 +59,8 @@ class RegionConfig:
     """Region encoder.
 
     Attributes:
-        points: Most cells of a region that are sampled in training.
-        smallest_part: Cells below which a region is never cut.
+        points: Most cells of a region that are sampled in training; the released code has 512.
+        smallest_part: Cells below which a region is never cut; the released code has 10.
         alignment: Where a cell is read: at its `corner`, as released, which shifts it by up to a cell, or its `centre`.
     """
 
@@ -132,10 +132,10 @@ class ModelConfig:
     """One member of the family.
 
     Attributes:
-        name: Of the preset.
-        released: Repeat what the released code does and the specification calls wrong: the crop of masks of images
-            that are not square, padding that uses up expert capacity, point prompts of 41 pixels at any resolution,
-            regions that vanish on the grid of cells.
+        name: The name of the preset.
+        released: Whether faults of the released code are repeated, for parity with its numbers: the crop of masks of
+            images that are not square, padding that uses up expert capacity, point prompts of 41 pixels at any
+            resolution, regions that vanish on the grid of cells.
     """
 
     name: str
@@ -222,8 +222,10 @@ def _contradictions(config: ModelConfig) -> Iterator[tuple[str, str, str]]:
     for place in ("vision", "pixel_encoder"):
         section = getattr(config, place)
         yield from _divides(place, "patch_size", section.patch_size, "image_size", section.image_size)
+    # The adapter halves the map and doubles it again.
     if config.pixel_encoder.cells % 2:
         yield "pixel_encoder", "image_size", f"expected an even number of patches, got {config.pixel_encoder.cells}"
+    # SAM's cross-attention works at half the width of its channels.
     yield from _divides(
         "mask_decoder", "heads", 2 * config.mask_decoder.heads, "channels", config.pixel_encoder.channels
     )

@@ -1,4 +1,4 @@
-"""What a preset is made of: modules, shapes and parameter counts, without a byte of weights."""
+"""Describes a preset by its modules, shapes and parameter counts, without a byte of weights."""
 
 import re
 from collections import Counter
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"\.\d+(?=\.)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorInfo:
-    """Parameters of one name and shape, `*` standing for the numbers of layers and experts."""
+    """All parameters of one name and shape; `*` in the name stands for the numbers of layers and experts."""
 
     name: str
     shape: tuple[int, ...]
@@ -28,10 +28,10 @@ class ModuleInfo:
     """One part of the model.
 
     Attributes:
-        name: Attribute of the model.
-        kind: Its class.
+        name: The attribute of the model.
+        kind: The name of its class.
         parameters: How many numbers it holds.
-        tensors: All its parameters, alike ones once.
+        tensors: All its parameters; those of the same name and shape are listed once.
     """
 
     name: str
@@ -51,19 +51,19 @@ class PresetInfo:
 
 def describe(config: ModelConfig) -> PresetInfo:
     """Return what the model of a configuration is made of, built on torch's meta device."""
-    with torch.device("meta"):
+    with torch.device("meta"):  # shapes alone: the 7B preset would take 47 GB
         model = build_model(config)
     modules = tuple(_modules(model))
     return PresetInfo(preset=config.name, modules=modules, parameters=sum(module.parameters for module in modules))
 
 
 def as_json(info: PresetInfo) -> dict[str, object]:
-    """Return the same as JSON knows it."""
+    """Return the description as JSON values."""
     return asdict(info)
 
 
 def as_text(info: PresetInfo) -> str:
-    """Return the same as a table: parts, and below each its tensors as `times x shape`."""
+    """Return the description as a table: the parts, and below each its tensors as `count x shape`."""
     lines = []
     for module in info.modules:
         lines.append(f"{module.name:<60} {module.parameters:>16,}  {module.kind}")

@@ -1,4 +1,4 @@
-"""Folders that are written beside their place and put there by a rename: what has its name is whole."""
+"""Folders that are written beside their place and renamed: a folder that bears its final name is complete."""
 
 import json
 import os
@@ -10,13 +10,14 @@ from pathlib import Path
 from harness.errors import DataError
 from harness.records import Json
 
+# The schema of the JSON files in these folders.
 SCHEMA = 1
-"""Of the JSON files in them."""
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into; put it at its place, on disk, once nothing failed."""
+    """Yield a folder to write into; move it to its place, synced to the disk, unless the body raised."""
+    # Hidden and beside its place: a rename within one file system is atomic, and `step-*` does not match it.
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -24,6 +25,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     for path in partial.iterdir():
         path.chmod(0o644)  # safetensors writes for its owner alone
         _sync(path)
+    # Contents before the rename, the parent behind it: a crash of the machine leaves the old folder or the new one.
     _sync(partial)
     if folder.exists():
         shutil.rmtree(folder)
@@ -40,7 +42,7 @@ def _sync(path: Path) -> None:
 
 
 def write_json(path: Path, value: Json) -> None:
-    """Write a value that JSON knows, without NaN."""
+    """Write a JSON value; NaN is refused with a ValueError, since JSON has none."""
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -48,7 +50,7 @@ def read_json(path: Path) -> dict[str, Json]:
     """Return the mapping in a JSON file.
 
     Raises:
-        DataError: It cannot be read, or is of another schema.
+        DataError: The file cannot be read, or is of another schema.
     """
     try:
         found = json.loads(path.read_bytes())

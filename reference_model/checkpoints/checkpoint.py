@@ -4,13 +4,13 @@
         config.json         its numbers, as a preset has them
         model.json          its words, whether it has experts, and how it came about
         model.safetensors
-        tokenizer.json      in place of words, where its tokenizer is one of transformers
+        tokenizer.json      in place of words, if its tokenizer is one of transformers
     step-000200/            a stage after 200 steps
         state.json          step and settings
         trained.safetensors     the parameters that the stage trains
         optimizer.safetensors   `<parameter>|<quantity>`
 
-What has its name is whole: see `whole_folders`.
+A folder that bears its final name is complete: see `atomic_folders`.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.errors import DataError
 from harness.records import Json
@@ -37,14 +37,14 @@ CONFIG, ABOUT, WEIGHTS, TOKENIZER = "config.json", "model.json", "model.safetens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What stands beside the weights of a model.
+    """What is stored beside the weights of a model.
 
     Attributes:
-        config: Its numbers.
-        words: Of its tokenizer, in the order of their ids.
+        config: The numbers of the model.
+        words: The words of its tokenizer, in the order of their ids.
         experts: Whether its feed-forward parts are experts.
-        origin: How it came about: recipe, stage, steps, seed, digests of its data.
-        saved_tokenizer: One of transformers, which takes the place of the words.
+        origin: How the model came about: recipe, stage, steps, seed, digests of its data.
+        saved_tokenizer: A tokenizer of transformers, which takes the place of the words.
     """
 
     config: ModelConfig
@@ -54,10 +54,10 @@ class About:
     saved_tokenizer: SavedTokenizer | None = None
 
     def tokenizer(self) -> Tokenizer:
-        """Return its tokenizer, special tokens included.
+        """Return the tokenizer of the model, special tokens included.
 
         Raises:
-            DataError: It does not have as many entries as the model has embeddings.
+            DataError: The tokenizer does not have as many entries as the model has embeddings.
         """
         prompt = self.config.prompt
         if self.saved_tokenizer is None:
@@ -72,31 +72,37 @@ class About:
 
 
 def save_model(folder: Path, model: PixelGroundingModel, about: About, *, half: bool = False) -> None:
-    """Write a model, all at once; one that is there is replaced.
+    """Write a model folder, all at once; a model that is already there is replaced.
 
     Args:
-        folder: Made where it is missing, parents too.
+        folder: Created if it is missing, with its parents.
         model: Without adapters.
-        about: Goes beside the weights.
-        half: Store numbers in 16 bits; routers stay in single precision.
+        about: What is stored beside the weights.
+        half: Whether numbers are stored in 16 bits; routers stay in single precision.
     """
+    # A router in 16 bits would send tokens whose probabilities nearly tie to other experts.
+    exact = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Router)}
+    tensors = {
+        name: (value.half() if half and value.is_floating_point() and name not in exact else value).contiguous()
+        for name, value in model.state_dict().items()
+    }
     with atomic_folder(folder) as partial:
-        save_file(_tensors(model, half=half), partial / WEIGHTS)
+        save_file(tensors, partial / WEIGHTS)
         write_about(partial, about)
 
 
 def write_about(folder: Path, about: About) -> None:
-    """Write what stands beside the weights of a model into its folder."""
+    """Write what is stored beside the weights of a model into its folder."""
     write_json(folder / CONFIG, asdict(about.config))
-    told = {"words": list(about.words), "experts": about.experts, "origin": dict(about.origin)}
+    stored = {"words": list(about.words), "experts": about.experts, "origin": dict(about.origin)}
     if saved := about.saved_tokenizer:
         (folder / TOKENIZER).write_text(saved.definition, encoding="utf-8")
-        told["tokenizer"] = {"start": saved.start, "end": saved.end, "sha256": _sha256(saved.definition)}
-    write_json(folder / ABOUT, {"schema": SCHEMA, **told})
+        stored["tokenizer"] = {"start": saved.start, "end": saved.end, "sha256": _sha256(saved.definition)}
+    write_json(folder / ABOUT, {"schema": SCHEMA, **stored})
 
 
 def load_about(folder: Path) -> About:
-    """Return what stands beside the weights of a model.
+    """Return what is stored beside the weights of a model.
 
     Raises:
         DataError: A file is missing, or is not what it should be.
@@ -113,19 +119,22 @@ def load_about(folder: Path) -> About:
 
 
 def load_model(folder: Path) -> tuple[PixelGroundingModel, About]:
-    """Return a model in single precision and evaluation mode, and what stands beside its weights.
+    """Return a model in single precision and evaluation mode, and what is stored beside its weights.
 
     Raises:
         DataError: A file is missing or torn, or its tensors are not those of the model.
     """
     about = load_about(folder)
     model = build_model(about.config, experts=about.experts)
-    _fill(model, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
+    weights, own = read_tensors(folder / WEIGHTS), model.state_dict()
+    check_names(weights, own, folder / WEIGHTS)
+    # Exported models are stored in 16 bits; passes choose their own precision by autocast.
+    model.load_state_dict({name: value.to(own[name].dtype) for name, value in weights.items()})
     return model.eval(), about
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file.
+    """Return the tensors of a safetensors file by name, in the dtypes of the file.
 
     Raises:
         DataError: It is missing or torn.
@@ -136,28 +145,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path}: expected a whole safetensors file: {error}") from error
 
 
-def _tensors(model: nn.Module, *, half: bool) -> dict[str, Tensor]:
-    exact = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Router)}
-    return {
-        name: (value.half() if half and value.is_floating_point() and name not in exact else value).contiguous()
-        for name, value in model.state_dict().items()
-    }
-
-
-def _fill(model: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
-    own = model.state_dict()
-    check_names(weights, own, where)
-    model.load_state_dict({name: value.to(own[name].dtype) for name, value in weights.items()})
-
-
-def _read_tokenizer(folder: Path, told: Mapping[str, str]) -> SavedTokenizer:
+def _read_tokenizer(folder: Path, stored: Mapping[str, str]) -> SavedTokenizer:
     try:
         definition = (folder / TOKENIZER).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{folder / TOKENIZER}: cannot be read: {error}") from error
-    if _sha256(definition) != told["sha256"]:
+    # Another tokenizer of the same size would load and give the ids other meanings.
+    if _sha256(definition) != stored["sha256"]:
         raise DataError(f"{folder / TOKENIZER}: expected the file that {ABOUT} was written with, found another")
-    return SavedTokenizer(definition=definition, start=told["start"], end=told["end"])
+    return SavedTokenizer(definition=definition, start=stored["start"], end=stored["end"])
 
 
 def _sha256(text: str) -> str:
@@ -165,6 +161,16 @@ def _sha256(text: str) -> str:
 
 
 def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: Path) -> None:
+    """Compare names and shapes of tensors that were read with those that should be there.
+
+    Args:
+        found: The tensors that were read, of any shape and dtype, by name.
+        wanted: The tensors of the model, by name.
+        where: The file they were read from.
+
+    Raises:
+        DataError: Names are missing or unexpected, or a shape differs.
+    """
     missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or unexpected:
         lacks, more = (f"{len(names)} ({names[0]}, ...)" if names else "none" for names in (missing, unexpected))

@@ -1,4 +1,4 @@
-"""A finished training made ready to be handed on: weights in 16 bits, the recipe, and what the logs say in short."""
+"""Exports a finished training: weights in 16 bits, the recipe, and shortened logs."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ from reference_model.training.handover import finished_model, stage_folder
 from reference_model.training.log import LOG, STAGE, LoggedStep, read_log
 from reference_model.training.recipe import Recipe
 
+# An exported log is there to be plotted, which takes no more steps and digits.
 STEPS_A_LINE = 5
 DIGITS = 4
 RECIPE = "recipe"
@@ -19,10 +20,10 @@ def export(out: Path, recipe: Recipe, recipe_file: Path, to: Path) -> None:
     """Write the model of a recipe's last stage, the recipe and a short log into a folder; other files there stay.
 
     Args:
-        out: Of the training.
-        recipe: It was trained with.
-        recipe_file: Where that is written; the files of its stages stand beside it.
-        to: Made where it is missing.
+        out: The folder of the training.
+        recipe: The recipe of the training.
+        recipe_file: The file of that recipe; the files of its stages are its siblings.
+        to: The folder to write into; created if it is missing.
     Raises:
         SpecError: The last stage is not finished.
         DataError: A log or the model cannot be read.
@@ -34,7 +35,9 @@ def export(out: Path, recipe: Recipe, recipe_file: Path, to: Path) -> None:
     for path in beside.iterdir():
         path.replace(to / path.name)
     beside.rmdir()
-    _copy_recipe(recipe_file, to / RECIPE)
+    (to / RECIPE).mkdir(exist_ok=True)
+    for path in sorted(recipe_file.parent.glob("*.yaml")):
+        shutil.copyfile(path, to / RECIPE / path.name)
     for stage in recipe.stages:
         found, kept = stage_folder(out, stage.number), stage_folder(to, stage.number)
         kept.mkdir(exist_ok=True)
@@ -57,12 +60,6 @@ def shortened(steps: Sequence[LoggedStep]) -> Iterator[LoggedStep]:
             dropped=tuple(sum(counts) for counts in zip(*(step.dropped for step in part), strict=True)),
             seconds=sum(step.seconds for step in part),
         )
-
-
-def _copy_recipe(file: Path, to: Path) -> None:
-    to.mkdir(exist_ok=True)
-    for path in sorted(file.parent.glob("*.yaml")):
-        shutil.copyfile(path, to / path.name)
 
 
 def _rounded(value: float) -> float:

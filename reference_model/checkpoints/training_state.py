@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from harness.errors import SpecError
 from harness.records import Json
@@ -26,8 +26,8 @@ class Progress:
     """How far a stage is.
 
     Attributes:
-        step: Steps done.
-        settings: All that decides what the next step does; one that resumes with others is refused.
+        step: How many steps are done.
+        settings: All that decides what the next step does; a stage of other settings may not resume.
     """
 
     step: int
@@ -37,23 +37,35 @@ class Progress:
 def save_step(
     folder: Path, progress: Progress, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> None:
-    """Write the state of a stage below `folder`, then remove older ones."""
+    """Write the state of a stage below `folder`, then remove older states.
+
+    Args:
+        folder: The folder of the stage.
+        progress: How far the stage is.
+        trained: The parameters that the stage trains, of any shape and dtype, by name.
+        optimizer: The optimizer of these parameters.
+    """
     with atomic_folder(folder / f"step-{progress.step:06}") as partial:
         save_file({name: parameter.detach().contiguous() for name, parameter in trained.items()}, partial / TRAINED)
-        save_file(_optimizer_tensors(trained, optimizer), partial / OPTIMIZER)
+        state = {
+            f"{name}|{quantity}": value.detach().contiguous()
+            for name, parameter in trained.items()
+            for quantity, value in optimizer.state.get(parameter, {}).items()
+        }
+        save_file(state, partial / OPTIMIZER)
         write_json(partial / STATE, {"schema": SCHEMA, "step": progress.step, "settings": dict(progress.settings)})
-    remove_steps(folder, before=progress.step)
+    remove_steps(folder, before=progress.step)  # only now: a kill before leaves the older state whole
 
 
 def remove_steps(folder: Path, *, before: float = inf) -> None:
-    """Remove the states of a stage, or those of fewer steps than `before`."""
+    """Remove the states below a stage's folder that are of fewer steps than `before`, by default all."""
     for number, state in list(_steps(folder)):
         if number < before:
             shutil.rmtree(state)
 
 
 def last_step(folder: Path) -> Path | None:
-    """Return the latest state below a stage's folder; None where there is none."""
+    """Return the latest state below a stage's folder; None if there is none."""
     return max(_steps(folder), default=(0, None))[1]
 
 
@@ -63,10 +75,10 @@ def load_step(
     """Put a state into parameters and optimizer; return the steps done.
 
     Args:
-        state: Of `last_step`.
-        settings: Those of the stage that goes on.
-        trained: The parameters that it trains, by name.
-        optimizer: Fresh, over the same parameters.
+        state: The folder of the state, as `last_step` returns it.
+        settings: The settings of the stage that goes on.
+        trained: The parameters that it trains, of any shape and dtype, by name; they are changed in place.
+        optimizer: A fresh optimizer of the same parameters.
     Raises:
         SpecError: The state was left by a stage of other settings.
         DataError: A file is missing or torn, or holds other parameters.
@@ -80,6 +92,7 @@ def load_step(
             parameter.copy_(weights[name])
     for key, value in read_tensors(state / OPTIMIZER).items():
         name, _, quantity = key.rpartition("|")
+        # Optimizers of torch keep their count of steps on the CPU.
         optimizer.state[trained[name]][quantity] = value if quantity == "step" else value.to(trained[name].device)
     return int(found["step"])
 
@@ -91,14 +104,6 @@ def _check_settings(state: Path, found: Mapping[str, Json], wanted: Mapping[str,
             f"{state}: was left by a training with another {' and '.join(changed)}; "
             "go on with the same, or choose another --out"
         )
-
-
-def _optimizer_tensors(trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        f"{name}|{quantity}": value.detach().contiguous()
-        for name, parameter in trained.items()
-        for quantity, value in optimizer.state.get(parameter, {}).items()
-    }
 
 
 def _steps(folder: Path) -> Iterator[tuple[int, Path]]:

@@ -23,8 +23,8 @@ SAFETENSORS, TORCH = ".safetensors", (".bin", ".pth", ".pt")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _WRAPPERS = ("model", "state_dict", "module")
+# Of a safetensors file; weights of other kinds are not read.
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
-"""Of a safetensors file; weights of other kinds are not read."""
 
 
 class Unread:

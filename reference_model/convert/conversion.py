@@ -19,8 +19,8 @@ from reference_model.convert.tokenizer import FoundTokenizer, read_tokenizer
 from reference_model.convert.writing import Precision, TensorEntry, Told, entries, write_tensors
 from reference_model.modeling.build import build_model, special_tokens
 
+# What MedPLIB adds to its parents: no public file holds it, and its own training begins with a draw.
 NEW_PARTS = ("region.*", "projector.*")
-"""What MedPLIB adds to its parents: no public file holds it, and its own training begins with a draw."""
 EXPERTS = ".deepspeed_moe."
 
 

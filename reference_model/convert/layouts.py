@@ -17,7 +17,7 @@ class Rule:
 
     Attributes:
         pattern: Fits the whole name.
-        target: Name in the model, with the groups of the pattern; empty where it is left out.
+        target: Name in the model, with the groups of the pattern; empty if it is left out.
         reason: Why it is left out.
     """
 
@@ -26,7 +26,7 @@ class Rule:
     reason: str = ""
 
     def of(self, name: str) -> str | None:
-        """Return the name in the model, empty where the tensor is left out; None where the rule does not fit."""
+        """Return the name in the model, empty if the tensor is left out; None if the rule does not fit."""
         found = re.fullmatch(self.pattern, name)
         return None if found is None else found.expand(self.target)
 
@@ -163,7 +163,7 @@ def _perceptron(source: str, target: str, *, layers: int) -> Iterator[Rule]:
 
 
 def rule_for(name: str, rules: Sequence[Rule]) -> tuple[Rule, str] | None:
-    """Return the first rule that fits a name, and the name in the model; None where none fits."""
+    """Return the first rule that fits a name, and the name in the model; None if none fits."""
     for rule in rules:
         target = rule.of(name)
         if target is not None:

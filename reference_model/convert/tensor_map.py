@@ -12,8 +12,8 @@ from harness.errors import DataError, together
 from reference_model.convert.checkpoint_files import Checkpoint, Stored
 from reference_model.convert.layouts import Rule, rule_for
 
+# Tensors with a row for every token.
 VOCABULARY = ("language.embed_tokens.weight", "language.lm_head.weight")
-"""Tensors with a row for every token."""
 BESIDE = "no weights of a model"
 _NUMBER = re.compile(r"\.\d+(?=\.)")
 _REMEDIES = {
@@ -158,7 +158,7 @@ class _Planner:
 
 
 def _rows(found: Shape, wanted: Shape, base: int | None) -> int | None:
-    """Return how many rows of another vocabulary are taken; None where it is the wanted one, or none may be."""
+    """Return how many rows of another vocabulary are taken; None if it is the wanted one, or none may be."""
     if base is None or found == wanted or found[1:] != wanted[1:] or found[0] < base:
         return None
     return base

@@ -16,8 +16,8 @@ from reference_model.modeling.moe import Router
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Of what is drawn at random.
 SEED = 0
-"""Of what is drawn at random."""
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 Told = Callable[[int], object]
@@ -121,7 +121,7 @@ def grown(weight_VD: Tensor, rows: int) -> Tensor:
 
 
 def _no_weights(name: str, move: Move) -> str:
-    """Return why a stored tensor cannot be weights; empty where it can."""
+    """Return why a stored tensor cannot be weights; empty if it can."""
     if move.stored.dtype in _NAMES:
         return ""
     return f"{move.stored.file}: {name}: expected floating-point numbers of 16 or 32 bits, found {move.stored.dtype}"

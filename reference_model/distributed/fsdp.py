@@ -1,7 +1,7 @@
 """A language model that is spread over the processes (FSDP2), for one that does not fit a single GPU.
 
 Every decoder layer, experts included, is split; a process gathers a layer when it comes to it and forgets it again.
-What a stage writes are whole tensors all the same, so that it can be gone on with in any number of processes.
+A stage writes whole tensors all the same, so that any number of processes can go on with it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ from reference_model.modeling.language import LanguageModel
 def shard(language: LanguageModel, processes: Processes) -> None:
     """Split the decoder layers over the processes, each of which takes its part of every parameter.
 
-    The parameters are others afterwards, under the same names. Embeddings, norm and head stay whole: they are called
-    from outside `forward`, where nothing would gather them.
+    Afterwards the model has other parameters under the same names. Embeddings, norm and head stay whole.
     """
+    # Embeddings and head are called from outside `forward`, where nothing would gather them.
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     for layer in language.layers:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
@@ -35,12 +35,12 @@ def shard(language: LanguageModel, processes: Processes) -> None:
 
 
 def is_sharded(value: Tensor) -> bool:
-    """Return whether a tensor is spread over the processes."""
+    """Return whether a tensor, of any shape and dtype, is spread over the processes."""
     return isinstance(value, DTensor)
 
 
 def gathered(value: Tensor) -> Tensor:
-    """Return the whole of a tensor; all processes have to ask for it together."""
+    """Return a tensor as a whole, in its shape and dtype; all processes have to call this together."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
@@ -48,6 +48,7 @@ def clip_gradients(parameters: Sequence[nn.Parameter], largest: float) -> None:
     """Scale all gradients so that their common norm, over all processes, is at most `largest`."""
     gradients = [one.grad for one in parameters if one.grad is not None]
     groups = [[one for one in gradients if is_sharded(one) == sharded] for sharded in (False, True)]
+    # Spread and whole tensors have norms of their own: torch does not stack the two kinds.
     norms = [gathered(get_total_norm(group)) for group in groups if group]
     if norms:
         total = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
@@ -62,7 +63,7 @@ def save_whole(
     optimizer: torch.optim.Optimizer,
     processes: Processes,
 ) -> None:
-    """Write the state of a stage as `checkpoint.save_step` does; the first process writes, all take part."""
+    """Write the state of a stage as `training_state.save_step` does; the first process writes, all take part."""
     if any(is_sharded(parameter) for parameter in trained.values()):
         trained, optimizer = _copies(trained, optimizer, kept=processes.first)
     if processes.first:
@@ -72,7 +73,7 @@ def save_whole(
 def load_whole(
     state: Path, settings: Mapping[str, Json], trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> int:
-    """Put a state into parameters and optimizer as `checkpoint.load_step` does, whether or not they are split."""
+    """Put a state into parameters and optimizer as `training_state.load_step` does, whether or not they are spread."""
     if not any(is_sharded(parameter) for parameter in trained.values()):
         return load_step(state, settings, trained, optimizer)
     copies = {name: nn.Parameter(torch.empty(parameter.shape)) for name, parameter in trained.items()}
@@ -87,10 +88,13 @@ def load_whole(
 
 
 def gathered_copies(tensors: Mapping[str, Tensor], *, kept: bool) -> dict[str, Tensor]:
-    """Return whole copies on the CPU; of nothing, where they are not kept.
+    """Return whole copies of tensors on the CPU, in their shapes and dtypes, by name.
 
-    One tensor is gathered after the other, so that no GPU has to hold all of them.
+    Args:
+        tensors: Tensors that may be spread over the processes.
+        kept: Whether this process keeps the copies; all processes take part, and the others return nothing.
     """
+    # One tensor after the other, so that no GPU has to hold all of them.
     copies: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         value = gathered(tensor.detach())
@@ -105,7 +109,7 @@ def _copies(
     """Return whole copies of parameters and optimizer."""
     values = gathered_copies(trained, kept=kept)
     copies = {name: nn.Parameter(value) for name, value in values.items()}
-    stand_in = torch.optim.AdamW(copies.values() or [torch.empty(0)])
+    stand_in = torch.optim.AdamW(copies.values() or [torch.empty(0)])  # torch refuses an optimizer of nothing
     for name, parameter in trained.items():
         state = gathered_copies(optimizer.state.get(parameter, {}), kept=kept)
         if kept:

@@ -1,7 +1,7 @@
-"""Several processes that train one model together, as each of them sees the others.
+"""Several processes that train one model together.
 
 Every process holds the model, measures its share of a step's rows and averages its gradients with those of the others.
-accelerate finds the device and the way to talk: gloo between CPUs, nccl between GPUs.
+accelerate chooses the device and the backend: gloo between CPUs, nccl between GPUs.
 """
 
 import multiprocessing
@@ -22,10 +22,11 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from harness.errors import HarnessError, InterruptedRunError, SpecError
 
+# How long processes wait for one another: the first may have a large release to prepare before the others can go on,
+# and torch's own limit is half an hour at most.
 LONGEST_WAIT = timedelta(hours=12)
-"""For one another: the first process may have a large release to prepare before any other can go on."""
+# How many numbers of gradients are sent as one message: few messages, and 64 MiB beside the gradients.
 BUCKET = 1 << 24
-"""Numbers of gradients that are sent together: few messages, little memory beside the gradients."""
 CPU = torch.device("cpu")
 
 
@@ -34,9 +35,9 @@ class Processes:
     """One of the processes, and how it reaches the others; by default it is alone.
 
     Attributes:
-        number: Of this process, from 0.
-        count: Of all of them.
-        device: Of this process.
+        number: The number of this process, from 0.
+        count: How many processes there are.
+        device: The device of this process.
     """
 
     number: int = 0
@@ -45,16 +46,16 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes and tells."""
+        """Whether this is the process that writes files and shows progress."""
         return self.number == 0
 
     def own(self, parts: int) -> range:
-        """Return which of `parts`, a multiple of `count`, are measured here."""
+        """Return the numbers of the parts that this process measures, of `parts`, a multiple of `count`."""
         each = parts // self.count
         return range(self.number * each, (self.number + 1) * each)
 
     def wait(self) -> None:
-        """Go on when all have come this far."""
+        """Return when all processes have called this."""
         if self.count > 1:
             from accelerate import PartialState
 
@@ -73,20 +74,25 @@ class Processes:
         """Return the sum over all processes of every number."""
         if self.count == 1:
             return list(values)
+        # In double precision, so that counts of tokens stay whole numbers.
         summed = torch.tensor(values, dtype=torch.float64, device=self.device)
         distributed.all_reduce(summed)
         found: list[float] = summed.tolist()
         return found
 
     def as_first_says(self, flag: bool) -> bool:
-        """Return what the first process says, in all of them."""
+        """Return the flag of the first process, in all processes."""
+        # Clocks differ: were each to ask its own whether a state is due, some would wait for ever.
         return self.total([float(flag and self.first)])[0] > 0
 
     def average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Replace every gradient by its mean over all processes, one that is missing here counting as zeros.
+        """Replace every gradient by its mean over all processes; a missing gradient counts as zeros.
 
-        A parameter that no process has a gradient for keeps none, so that the optimizer leaves it alone as it does in
-        one process.
+        A parameter that has no gradient in any process keeps none, so that the optimizer skips it as it does in one
+        process.
+
+        Args:
+            parameters: The same in all processes and in the same order, of any shape and dtype.
         """
         if self.count == 1:
             return
@@ -121,7 +127,7 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def choose_device(wanted: str | None, count: int) -> str:
-    """Return `cuda` or `cpu`: what is wanted, by default a GPU where there is one.
+    """Return `cuda` or `cpu`: the wanted device, by default a GPU if there is one.
 
     Raises:
         SpecError: There is no GPU, or fewer than processes on this machine.
@@ -143,12 +149,12 @@ def joined(device: str, count: int) -> Iterator[Processes]:
 
     Args:
         device: `cpu` or `cuda`.
-        count: Of all processes; with 1 the environment is not looked at.
+        count: How many processes there are; with 1 the environment is not read.
     """
     if count == 1:
         yield Processes(device=torch.device(device))
         return
-    from accelerate import PartialState  # takes seconds, and one process needs it not
+    from accelerate import PartialState  # takes seconds, and a single process does not need it
 
     state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
     yield Processes(number=state.process_index, count=state.num_processes, device=state.device)
@@ -179,8 +185,13 @@ def launch(job: Callable[..., None], arguments: tuple[Any, ...], count: int) -> 
         InterruptedRunError: One of them was killed.
     """
     errors = multiprocessing.get_context("spawn").SimpleQueue()
+    # Processes that each take all cores would slow one another down.
     threads = max(1, torch.get_num_threads() // count)
-    start = _Start(job=job, arguments=arguments, count=count, port=_free_port(), threads=threads)
+    with socket.socket() as one:  # port 0: the system chooses a free one
+        one.bind(("127.0.0.1", 0))
+        port = int(one.getsockname()[1])
+    start = _Start(job=job, arguments=arguments, count=count, port=port, threads=threads)
+    # "spawn": a forked process would share the threads and locks of torch as they happen to be.
     started = start_processes(  # type: ignore[no-untyped-call]
         _run_as_one, args=(start, errors), nprocs=count, join=False, start_method="spawn"
     )
@@ -216,14 +227,9 @@ def _run_as_one(number: int, start: _Start, errors: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as the one that started it is gone, killed or not: nobody would hear of it any more."""
+    """End this process as soon as the one that started it is gone, killed or not."""
+    # Nobody would collect it any more, and SIGINT may be ignored, as in the background of a shell's script.
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

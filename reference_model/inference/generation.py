@@ -1,4 +1,4 @@
-"""Writing an answer, token by token, and drawing the masks it speaks of.
+"""Generates answers token by token, and decodes the masks that they speak of.
 
 Shape suffixes: B conversations, T positions, D width of the language model, V vocabulary, M masks.
 """
@@ -17,7 +17,7 @@ from reference_model.modeling.model import Masks, PixelGroundingModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How the next token is picked: the likeliest at temperature 0, else drawn; every answer begins with `seed`."""
+    """How the next token is picked: the likeliest at temperature 0, otherwise drawn by a generator of this seed."""
 
     max_new_tokens: int
     temperature: float = 0.0
@@ -30,9 +30,9 @@ class Reply:
     """One answer.
 
     Attributes:
-        ids: Without the token that ended it.
-        finished: Whether it ended by itself.
-        masks: One for each `<SEG>` in it.
+        ids: The tokens of the answer, without the one that ended it.
+        finished: Whether the answer ended by itself.
+        masks: One mask for each `<SEG>` in the answer.
     """
 
     ids: tuple[int, ...]
@@ -53,13 +53,14 @@ class _Writing:
 def generate(
     model: PixelGroundingModel, batch: Batch, *, stop_ids: Collection[int], sampling: Sampling
 ) -> tuple[Reply, ...]:
-    """Answer a batch of conversations; what one answer says does not depend on the others beside it.
+    """Answer a batch of conversations; an answer does not depend on the others beside it.
 
     Args:
         model: In evaluation mode, in which no token is dropped.
-        batch: Padded on the left; its labels and masks are not read.
-        stop_ids: Tokens that end an answer.
+        batch: Conversations padded on the left; their labels and masks are not read.
+        stop_ids: The tokens that end an answer.
         sampling: How tokens are picked.
+
     Raises:
         ModelError: The model is in training mode, or the padding is not on the left.
     """
@@ -72,6 +73,7 @@ def generate(
 
 
 def _write(model: PixelGroundingModel, batch: Batch, stop_ids: Collection[int], sampling: Sampling) -> list[_Writing]:
+    # A generator per row: a row's draws are the same whichever rows it is batched with.
     randoms = [torch.Generator().manual_seed(sampling.seed) for _ in batch.ids_BT]
     cache = DynamicCache()
     valid_BK = batch.valid_BT
@@ -82,6 +84,7 @@ def _write(model: PixelGroundingModel, batch: Batch, stop_ids: Collection[int], 
         token_B = _pick(model.language.logits(state_BD).float().cpu(), sampling, randoms)
         _append(rows, token_B, state_BD, stop_ids, model.seg_id)
         writing_B = torch.tensor([not row.finished for row in rows], device=valid_BK.device)
+        # The last token needs no pass of its own: nothing is read from the states behind it.
         if left == 0 or not bool(writing_B.any()):
             break
         next_B = token_B.to(valid_BK.device).masked_fill(~writing_B, PADDING)
@@ -99,7 +102,7 @@ def _append(rows: list[_Writing], token_B: Tensor, state_BD: Tensor, stop_ids: C
         row.finished = token in stop_ids
         if not row.finished:
             row.ids.append(token)
-        if token == seg_id:
+        if token == seg_id:  # the state that predicted it, as in training; see `modeling.model.seg_states`
             row.states.append(state_D)
 
 
@@ -108,6 +111,7 @@ def _pick(logits_BV: Tensor, sampling: Sampling, randoms: Sequence[torch.Generat
         return logits_BV.argmax(dim=-1)
     probability_BV = (logits_BV / sampling.temperature).softmax(dim=-1)
     sorted_BV, index_BV = probability_BV.sort(dim=-1, descending=True)
+    # Less its own share, so that the token that crosses `top_p` stays, and at least one always does.
     sorted_BV[sorted_BV.cumsum(dim=-1) - sorted_BV >= sampling.top_p] = 0.0
     drawn = [torch.multinomial(row_V, 1, generator=r) for row_V, r in zip(sorted_BV, randoms, strict=True)]
     return index_BV.gather(1, torch.stack(drawn)).squeeze(1)

@@ -1,4 +1,4 @@
-"""Requests of the harness -> a batch -> answers: what the adapter does once weights are loaded.
+"""From requests of the harness over a batch to answers: the work of the adapter once weights are loaded.
 
 Shape suffixes: as in `batch`; H, W of the image as shown.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from harness.imaging import masks
-from harness.records import Answer, Box, Request
+from harness.records import Answer, Request
 from harness.records.codec import digest
 from reference_model.checkpoints.checkpoint import load_model
 from reference_model.config import ModelConfig
@@ -23,20 +23,20 @@ from reference_model.inputs.requests import grid_of_prompt, grids, question_of
 from reference_model.modeling.mask_decoder import above
 from reference_model.modeling.model import PixelGroundingModel
 
+# The limit of an answer whose task sets none.
 MAX_NEW_TOKENS = 128
-"""Of an answer whose task does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictor:
-    """A model with all that turns requests into answers.
+    """A model, and all that it takes to turn requests into answers.
 
     Attributes:
         model: In evaluation mode.
-        config: Its numbers.
-        tokenizer: Its own.
-        threshold: Probability above which a pixel is foreground.
-        device: Where it lies.
+        config: The numbers of the model.
+        tokenizer: The model's own.
+        threshold: The probability above which a pixel is foreground.
+        device: The device of the model, by torch's name.
     """
 
     model: PixelGroundingModel
@@ -62,20 +62,25 @@ class Predictor:
         )
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
-        """Return one answer per request; all about one image each, and decoded alike.
+        """Return one answer per request.
+
+        Args:
+            requests: At least one, each about one image; all are decoded as the first one asks.
 
         Raises:
             DataError: An image cannot be read, or a prompt points at nothing in it.
         """
-        encoded = [self._encoded(question_of(request)) for request in requests]
+        prompt = self.config.prompt
+        encoded = [
+            encode_conversation(
+                [Turn(question_of(request))], self.tokenizer, system=prompt.system, max_length=prompt.max_length
+            )
+            for request in requests
+        ]
         batch = self._batch(requests, encoded)
         sampling = _sampling(requests[0], most=self.config.language.max_positions - batch.ids_BT.shape[1])
         replies = generate(self.model, batch.to(self.device), stop_ids=(self.tokenizer.end_id,), sampling=sampling)
         return [self._answer(*one) for one in zip(requests, encoded, replies, strict=True)]
-
-    def _encoded(self, question: str) -> Encoded:
-        prompt = self.config.prompt
-        return encode_conversation([Turn(question)], self.tokenizer, system=prompt.system, max_length=prompt.max_length)
 
     def _batch(self, requests: Sequence[Request], encoded: Sequence[Encoded]) -> Batch:
         images = [request.images[0].image() for request in requests]
@@ -106,30 +111,23 @@ class Predictor:
             float(one[one > self.threshold].mean()) if mask.any() else 0.0
             for one, mask in zip(probability, drawn, strict=True)
         ]
+        # An answer of nothing but masks has no words left; it names its masks as the release does.
+        text = self.tokenizer.decode(reply.ids) or " ".join([SEG] * len(reply.masks.iou_M))
+        found = [masks.bounding_box(masks.encode(mask)) for mask in drawn] if "boxes" in request.wants else []
         return Answer(
-            text=self._text(reply),
+            text=text,
             masks=tuple(drawn),
             mask_scores=tuple(sure),
-            boxes=_boxes(drawn) if "boxes" in request.wants else (),
+            boxes=tuple(box for box in found if box is not None),
             rendered=self.tokenizer.decode(encoded.ids),
             usage={"prompt_tokens": len(encoded.ids), "answer_tokens": len(reply.ids)},
             status="ok" if reply.finished else "truncated",
         )
 
-    def _text(self, reply: Reply) -> str:
-        """Return the words of an answer; one of nothing but masks names them as the release does."""
-        text = self.tokenizer.decode(reply.ids)
-        return text or " ".join([SEG] * len(reply.masks.iou_M))
-
-
-def _boxes(drawn: Sequence[Bools]) -> tuple[Box, ...]:
-    """Return the tight box around every mask that is not empty."""
-    found = (masks.bounding_box(masks.encode(mask)) for mask in drawn)
-    return tuple(box for box in found if box is not None)
-
 
 def _sampling(request: Request, *, most: int) -> Sampling:
-    """Return how a request wants its tokens picked, at most so many; the likeliest where it does not say."""
+    """Return how a request wants its tokens picked, `most` of them at most; by default the likeliest."""
+    # The seed depends on the request's own seed and repeat alone, so that every repeat draws another answer.
     decoding = request.decoding
     return Sampling(
         max_new_tokens=max(1, min(most, int(decoding.get("max_new_tokens", MAX_NEW_TOKENS)))),

@@ -1,4 +1,4 @@
-"""Several conversations as tensors.
+"""A batch of conversations as tensors.
 
 Shape suffixes: B conversations, T positions, R regions, M masks of one image, S sides of the two kinds of image,
 G cells along a side of the image tower, H, W of an original image.
@@ -14,24 +14,26 @@ from torch import Tensor
 from harness.errors import DataError
 from reference_model.inputs.conversation import IGNORE, Encoded
 
+# The id of `<unk>`, which MedPLIB pads with; what stands in padding is masked and never read.
 PADDING = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What the model is given.
+    """The input of the model.
 
     Attributes:
-        ids_BT: With the image expanded; placeholders are negative.
-        valid_BT: False for padding.
-        labels_BT: `IGNORE` where nothing is trained.
-        weight_BT: How much each label counts; None: all alike.
-        segment_BT: See `LanguageModel.forward`; None: one question a row.
-        vision_B3SS: For the image tower, one image a row.
-        pixels_B3SS: For the pixel encoder; None: no masks are wanted.
-        sizes: (H, W) of each original image.
-        grid_RGG: Boolean cells of the regions, in the order their placeholders are read, row by row.
-        masks: Of each row, the wanted masks (M, H, W) as zeros and ones, one for each `<SEG>`; empty: not trained.
+        ids_BT: int64, with the image expanded; placeholders are negative.
+        valid_BT: Boolean, False for padding.
+        labels_BT: int64, `IGNORE` where nothing is trained.
+        weight_BT: float32, how much each label counts; None: all count alike.
+        segment_BT: int64, see `LanguageModel.forward`; None: there is one question per row.
+        vision_B3SS: float32, one image per row as the image tower reads it.
+        pixels_B3SS: float32, the same images as the pixel encoder reads them; None: no masks are wanted.
+        sizes: (H, W) of each original image, in pixels.
+        grid_RGG: Boolean, the cells of the regions, in the order in which their placeholders are read, row by row.
+        masks: For each row, the wanted masks as float32 (M, H, W) of zeros and ones, one for each `<SEG>`; empty if no
+            masks are trained.
     """
 
     ids_BT: Tensor
@@ -47,20 +49,17 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on another device."""
-        moved = {name: value.to(device) for name, value in self._tensors().items()}
-        return replace(self, masks=tuple(mask.to(device) for mask in self.masks), **moved)  # type: ignore[arg-type]
-
-    def _tensors(self) -> dict[str, Tensor]:
         fields = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in fields.items() if isinstance(value, Tensor)}
+        moved = {name: value.to(device) for name, value in fields.items() if isinstance(value, Tensor)}
+        return replace(self, masks=tuple(mask.to(device) for mask in self.masks), **moved)  # type: ignore[arg-type]
 
 
 def pad(rows: Sequence[Encoded], *, side: Literal["left", "right"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ids, validity and labels (B, T) of conversations of different lengths.
+    """Return ids (int64), validity (boolean) and labels (int64), (B, T) each, of conversations of different lengths.
 
     Args:
-        rows: At least one.
-        side: Where the padding goes: `right` to train, `left` to generate.
+        rows: At least one conversation.
+        side: Where the padding goes: `right` to train; `left` to generate, so that all rows go on at the same place.
     Raises:
         DataError: There is no row.
     """

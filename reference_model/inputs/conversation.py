@@ -1,4 +1,4 @@
-"""Special tokens, the layout of a conversation, and where its image, regions and masks stand in it."""
+"""Special tokens, the layout of a conversation, and the places of its image, regions and masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +6,20 @@ from typing import Literal, Protocol
 
 from harness.errors import DataError
 
+# The three negative numbers are MedPLIB's (image and label are LLaVA's, -100 is torch's default to ignore).
+# Stands for an image until it is expanded, then for each of its patches.
 IMAGE = -200
-"""Stands for an image until it is expanded, then for each of its patches."""
+# Stands for a region's vector.
 REGION = -300
-"""Stands for a region's vector."""
+# Label of a position that is not trained.
 IGNORE = -100
-"""Label of a position that is not trained."""
 
 IMAGE_MARK = "<image>"
 SEG = "<SEG>"
 REGION_START, REGION_END = "<region>", "</region>"
 IMAGE_START, IMAGE_END = "<im_start>", "<im_end>"
+# The order decides the ids: with LLaMA's 32000 entries and 256 fillers, `<SEG>` is 32000 and `<im_end>` 32266, as in
+# the released weights. Only `<SEG>`, the region tags and the image tags are used.
 _BEFORE_FILLERS = (SEG, "<ref>", "</ref>", REGION_START, REGION_END, "<sr>", "</sr>", "<mask>", "</mask>")
 
 System = Literal["human", "user", "none"]
@@ -66,7 +69,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question, and its answer where there is one already."""
+    """A question, and its answer if there is one already."""
 
     question: str
     answer: str | None = None
@@ -95,14 +98,14 @@ def encode_conversation(
 ) -> Encoded:
     """Return a conversation in Vicuna's layout: `USER: ... ASSISTANT: ...</s>` for every turn.
 
-    Answers and their end tokens are trained, the rest is ignored. The image's mark comes first, wherever the first
-    question had it. What is longer than `max_length` is cut off, before the image is expanded.
+    Answers and their end tokens are trained, all else is ignored. The mark of the image comes first, wherever it stood
+    in the first question. A longer conversation is cut off at `max_length`, before its image is expanded.
 
     Args:
-        turns: Only the last may lack its answer.
-        tokenizer: Of the model.
-        system: See `system_sentence`.
-        max_length: Tokens, the image counting as one.
+        turns: At least one; only the last may lack its answer.
+        tokenizer: The tokenizer of the model.
+        system: Whose chat the system sentence speaks of, see `system_sentence`.
+        max_length: Tokens, of which the image counts as one.
         image: Whether the conversation is about an image.
     Raises:
         DataError: There is no turn, or one before the last has no answer.
@@ -111,7 +114,10 @@ def encode_conversation(
         raise DataError("conversation: expected at least one turn, and an answer in every turn but the last")
     ids, labels = [tokenizer.start_id], [IGNORE]
     for index, turn in enumerate(turns):
-        question = _with_image(turn.question) if image and index == 0 else turn.question
+        question = turn.question
+        if image and index == 0:
+            question = f"{IMAGE_START}{IMAGE_MARK}{IMAGE_END}\n{question.replace(IMAGE_MARK, '').strip()}"
+        # Question and answer are encoded apart: no token spans both, and labels need none of LLaVA's corrections.
         asked = encode_text(f"{system_sentence(system) if index == 0 else ''}USER: {question} ASSISTANT:", tokenizer)
         answered = [] if turn.answer is None else [*encode_text(turn.answer, tokenizer), tokenizer.end_id]
         ids += asked + answered
@@ -148,7 +154,3 @@ def expand_image(encoded: Encoded, image_tokens: int) -> Encoded:
         ids += [token] * times
         labels += [label] * times
     return Encoded(tuple(ids), tuple(labels))
-
-
-def _with_image(question: str) -> str:
-    return f"{IMAGE_START}{IMAGE_MARK}{IMAGE_END}\n{question.replace(IMAGE_MARK, '').strip()}"

@@ -15,23 +15,26 @@ from reference_model.inputs.images import mask_in_square
 
 Bools = NDArray[np.bool_]
 
+# Pixels around a point, in each direction, that MedPLIB's demo takes for the region.
 POINT_REACH = 20
-"""Pixels around a point, in each direction, that MedPLIB's demo takes for the region."""
+# Longest side of an image at which we take as many; the released code takes them at any size.
 POINT_SIDE = 336
-"""Longest side of an image at which we take as many; the released code takes them at any size."""
+# MedPLIB's augmentation means to keep 20 to 100 % of a region.
 SMALLEST_SHARE = 0.2
+# Cells that touch by a corner belong together, as in MedPLIB.
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int_)
 
 
 def prompt_mask(prompt: VisualPrompt, size: tuple[int, int], *, released: bool = False) -> Bools:
-    """Return what a prompt covers of an image, (H, W): squares around points, a filled box, or the region itself.
+    """Return the pixels that a prompt covers, boolean (H, W): squares around points, a filled box, or the region.
 
     Args:
         prompt: In pixels of the original image. Squares around points labelled 0 are taken out again.
-        size: (H, W).
-        released: Squares of 41 pixels at any resolution, instead of the same share of the image's longest side.
+        size: (H, W) of the original image, in pixels.
+        released: Whether squares have 41 pixels at any resolution, instead of a constant share of the longest side.
+
     Raises:
-        DataError: Nothing inside the image is pointed at, or a region has another size.
+        DataError: The prompt covers no pixel of the image, or a region has another size.
     """
     if isinstance(prompt, Points):
         mask_HW = _squares(prompt, size, POINT_REACH if released else round(POINT_REACH * max(size) / POINT_SIDE))
@@ -46,19 +49,20 @@ def prompt_mask(prompt: VisualPrompt, size: tuple[int, int], *, released: bool =
 
 
 def grid_of(mask_HW: Bools, *, side: int, cells: int, released: bool = False) -> Bools:
-    """Return the cells (G, G) of the padded square that a mask covers, each decided by its upper left pixel.
+    """Return the cells of the padded square that a mask covers, boolean (G, G).
 
-    Only the largest of several parts is kept. A region too small for every one of those pixels takes the cell that its
-    centre lies in; as released, none.
+    Only the largest of several parts is kept. A region that misses every cell's upper left pixel gets the cell that its
+    centre lies in; as released, it gets none.
 
     Args:
-        mask_HW: Not empty.
-        side: S of the image tower.
+        mask_HW: Boolean, not empty, in the frame of the original image.
+        side: S of the image tower, in pixels.
         cells: G.
-        released: Let a small region vanish; training then leaves its sample out.
+        released: Whether a small region may vanish; training then leaves its sample out.
     """
     square_SS = mask_in_square(mask_HW, side)
     step = side // cells
+    # The upper left pixel decides on a cell: MedPLIB resizes by 1/14 to the nearest.
     grid_GG = square_SS[::step, ::step][:cells, :cells].copy()
     if not (grid_GG.any() or released):
         grid_GG[_centre_cell(mask_HW, side, step)] = True
@@ -66,7 +70,10 @@ def grid_of(mask_HW: Bools, *, side: int, cells: int, released: bool = False) ->
 
 
 def largest_part(grid_GG: Bools) -> Bools:
-    """Return the largest part of a region whose cells touch by side or corner, the first of several as large."""
+    """Return the largest part of a region, boolean (G, G), whose cells touch by side or corner.
+
+    Of several that are as large, it is the first in reading order; an empty region stays empty.
+    """
     labels_GG, parts = label(grid_GG, structure=EIGHT_NEIGHBOURS)
     if parts == 0:
         return grid_GG.copy()
@@ -75,14 +82,14 @@ def largest_part(grid_GG: Bools) -> Bools:
 
 
 def random_part(grid_GG: Bools, *, smallest: int, random: Generator) -> Bools:
-    """Return a connected 20 to 100 percent of a connected region, grown from one of its cells, for training.
+    """Return a connected 20 to 100 percent of a connected region, boolean (G, G), grown from one of its cells.
 
-    It is what MedPLIB's augmentation means to do; as released it returns the whole region nearly always.
+    This is what MedPLIB's augmentation means to do in training; as released, it nearly always returns the whole region.
 
     Args:
-        grid_GG: One connected part.
-        smallest: Cells the part has at least; a region of fewer stays whole.
-        random: Decides on the share, the first cell and every next one.
+        grid_GG: Boolean, one connected part.
+        smallest: Least number of cells of the result; a smaller region stays whole.
+        random: Decides on the share, the first cell and every next cell.
     """
     total = int(grid_GG.sum())
     if total < smallest:
@@ -93,13 +100,10 @@ def random_part(grid_GG: Bools, *, smallest: int, random: Generator) -> Bools:
     for _ in range(wanted):
         row, column = edge.pop(int(random.integers(len(edge))))
         part_GG[row, column] = True
-        edge += [cell for cell in _neighbours(row, column, grid_GG) if not part_GG[cell] and cell not in edge]
+        rows, columns = (range(max(0, place - 1), min(place + 2, len(grid_GG))) for place in (row, column))
+        around = [(r, c) for r in rows for c in columns if grid_GG[r, c]]
+        edge += [cell for cell in around if not part_GG[cell] and cell not in edge]
     return part_GG
-
-
-def _neighbours(row: int, column: int, grid_GG: Bools) -> list[tuple[int, int]]:
-    rows, columns = (range(max(0, place - 1), place + 2) for place in (row, column))
-    return [(r, c) for r in rows for c in columns if r < len(grid_GG) and c < len(grid_GG) and grid_GG[r, c]]
 
 
 def _squares(points: Points, size: tuple[int, int], reach: int) -> Bools:

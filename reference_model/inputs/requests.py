@@ -1,4 +1,4 @@
-"""A request of the harness in the words and cells that the model reads: the same for training and for answering."""
+"""Turns requests of the harness into the words and cells that the model reads, alike for training and for answering."""
 
 import re
 from collections.abc import Sequence
@@ -17,9 +17,10 @@ _MARK = re.compile(r"<(?:region|box|point)>(?:</region>)?")
 
 
 def question_of(request: Request) -> str:
-    """Return the words of a request with an empty pair of region tags for each thing that is pointed at.
+    """Return the words of a request with an empty pair of region tags for each of its visual prompts.
 
-    A mark that is not followed by a prompt is taken out; a prompt without a mark gets its tags behind the words.
+    A mark for which there is no visual prompt is taken out; a visual prompt without a mark gets its tags behind the
+    words.
     """
     left = len(request.visual_prompts)
 
@@ -33,12 +34,12 @@ def question_of(request: Request) -> str:
 
 
 def grid_of_prompt(prompt: VisualPrompt, size: tuple[int, int], config: ModelConfig) -> Bools:
-    """Return the cells (G, G) of the image tower that a prompt covers; none for one that vanishes as released.
+    """Return the cells of the image tower that a prompt covers, boolean (G, G); as released, they may be none.
 
     Args:
         prompt: In pixels of the original image.
-        size: (H, W) of that image.
-        config: Of the model.
+        size: (H, W) of that image, in pixels.
+        config: The numbers of the model.
     Raises:
         DataError: It points at nothing inside the image.
     """
@@ -47,7 +48,7 @@ def grid_of_prompt(prompt: VisualPrompt, size: tuple[int, int], config: ModelCon
 
 
 def grids(found: Sequence[Bools], cells: int) -> Tensor:
-    """Return regions as one tensor (R, G, G), also where there is none."""
+    """Return regions, boolean (G, G) each, as one boolean tensor (R, G, G); of no regions, (0, G, G)."""
     if not found:
         return torch.zeros((0, cells, cells), dtype=torch.bool)
     return torch.from_numpy(np.stack(found))

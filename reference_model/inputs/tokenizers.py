@@ -1,4 +1,4 @@
-"""Two tokenizers behind one interface: words for the small presets, and any of transformers for the large ones."""
+"""Two tokenizers behind one interface: words for small presets, any tokenizer of transformers for large ones."""
 
 import re
 from collections import Counter
@@ -12,6 +12,7 @@ from harness.errors import DataError
 from reference_model.inputs.conversation import SpecialTokens
 
 UNKNOWN, START, END = "<unk>", "<s>", "</s>"
+# Tags first, so that `<SEG>` stays one piece; then words, single signs, and the line break behind the image's mark.
 _PIECE = re.compile(r"</?\w+>|\w+|[^\w\s]|\n")
 _NO_BLANK_BEFORE = frozenset(".,;:!?)%'/-")
 _NO_BLANK_AFTER = frozenset("('/-")
@@ -25,7 +26,8 @@ class WordTokenizer:
 
         Args:
             words: Each once, lower case, in the order of their ids.
-            base: Entries of the base vocabulary; what the words leave free stays unused.
+            base: Entries of the base vocabulary; those that the words leave free stay unused, so that a preset has the
+                same shapes whatever the words of its data are.
             fillers: See `SpecialTokens`.
         Raises:
             DataError: There are more words than entries.
@@ -64,11 +66,11 @@ def words_of(texts: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedTokenizer:
-    """A tokenizer of transformers as it stands beside weights.
+    """A tokenizer of transformers as it is stored beside weights.
 
     Attributes:
         definition: Text of its `tokenizer.json`, without the tokens of MedPLIB.
-        start: The token a conversation begins with.
+        start: The token that a conversation begins with.
         end: The token that ends an answer.
     """
 
@@ -80,7 +82,11 @@ class SavedTokenizer:
         """Return the tokenizer."""
         backend = Backend.from_str(self.definition)
         return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-            tokenizer_object=backend, bos_token=self.start, eos_token=self.end, clean_up_tokenization_spaces=False
+            # Cleaning up would join signs to words, and an answer would no longer be what its ids say.
+            tokenizer_object=backend,
+            bos_token=self.start,
+            eos_token=self.end,
+            clean_up_tokenization_spaces=False,
         )
 
 
@@ -96,7 +102,11 @@ class PretrainedTokenizer:
         if not isinstance(tokenizer.bos_token_id, int) or not isinstance(tokenizer.eos_token_id, int):
             raise DataError("tokenizer: expected a start and an end token, found one missing")
         self.special = SpecialTokens.after(len(tokenizer), fillers=fillers)
-        tokenizer.add_tokens([_added(name) for name in self.special.names])
+        # The release's slow tokenizer takes away the blanks and line breaks on both sides of a token that was added to
+        # it.
+        tokenizer.add_tokens(
+            [AddedToken(name, special=True, normalized=False, lstrip=True, rstrip=True) for name in self.special.names]
+        )
         if len(tokenizer) != self.special.total:
             known = self.special.total - len(tokenizer)
             raise DataError(f"tokenizer: expected none of MedPLIB's tokens, found {known} of them; give the one before")
@@ -111,8 +121,3 @@ class PretrainedTokenizer:
         """Return the text of ids, without special tokens and placeholders."""
         found = [token for token in ids if token >= 0]
         return str(self._tokenizer.decode(found, skip_special_tokens=True)).strip()
-
-
-def _added(name: str) -> AddedToken:
-    # The release's slow tokenizer takes away the blanks and line breaks on both sides of a token that was added to it.
-    return AddedToken(name, special=True, normalized=False, lstrip=True, rstrip=True)

@@ -1,4 +1,4 @@
-"""From a configuration to a model."""
+"""Builds a model from its configuration."""
 
 import torch
 from torch import nn
@@ -19,8 +19,8 @@ def build_model(config: ModelConfig, *, experts: bool = True) -> PixelGroundingM
     """Return the model of a configuration, randomly initialised with torch's generator, on the default device.
 
     Args:
-        config: Its numbers.
-        experts: Whether feed-forward parts are experts, as from stage IV on, or dense as before.
+        config: The numbers of the model.
+        experts: Whether feed-forward parts are experts, as from stage IV on, or dense, as in the stages before.
     """
     special = special_tokens(config)
     width = config.language.width
@@ -54,6 +54,8 @@ def special_tokens(config: ModelConfig) -> SpecialTokens:
 
 def cast(model: nn.Module, dtype: torch.dtype) -> None:
     """Turn the parameters of a model into `dtype` in place; routers and encoded positions stay in single precision."""
+    # Parameters alone: buffers are the angles and positions that would lose their precision. A router in 16 bits picks
+    # other experts.
     for module in model.modules():
         if not isinstance(module, Router):
             for parameter in module.parameters(recurse=False):

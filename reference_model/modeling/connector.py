@@ -4,10 +4,11 @@ from torch import nn
 
 
 class Connector(nn.Sequential):
-    """LLaVA-1.5's projector: one embedding (B, P, D) for the features (B, P, C) of every patch."""
+    """LLaVA-1.5's projector, `mlp2x_gelu`: from features (B, P, C) to embeddings (B, P, D), floating point."""
 
     def __init__(self, *, vision_width: int, language_width: int) -> None:
-        """Keep the width of the language model between the two layers."""
+        """Build the two layers, with the width of the language model between them."""
+        # The layers keep the numbers 0 and 2 that they have in LLaVA's checkpoints.
         super().__init__(
             nn.Linear(vision_width, language_width),
             nn.GELU(),

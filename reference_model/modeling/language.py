@@ -1,7 +1,7 @@
 """The language model: LLaMA whose feed-forward parts may be experts.
 
-Shape suffixes: B sequences, T positions of this pass, K positions in sight (the cached ones before them included),
-D width, V vocabulary, L layers, E experts.
+Shape suffixes: B sequences, T positions of this pass, K positions that can be attended to (those of this pass and the
+cached ones before them), D width, V vocabulary, L layers, E experts.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,18 @@ from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP, L
 from reference_model.config import LanguageConfig, MoeConfig
 from reference_model.modeling.moe import MoeFeedForward, Router, Routing
 
+# LLaMA's `initializer_range`, as transformers has it.
 INITIAL_DEVIATION = 0.02
 
 
 class Step(NamedTuple):
-    """What every layer of one pass is given beside its input.
+    """The arguments that all layers of one pass share.
 
     Attributes:
-        sight_B1TK: Boolean, the positions each one attends to; None: all before it.
-        rotary: Cosines and sines of the positions.
-        token_mask_BT: False for padding that experts shall not see; None: they see all.
-        cache: Keys and values of earlier passes; this one adds its own.
+        sight_B1TK: Boolean, the positions that each position attends to; None: all up to itself.
+        rotary: Cosines and sines of the positions, (B, T, head width) each.
+        token_mask_BT: Boolean, False for padding that experts shall not see; None: they see all tokens.
+        cache: Keys and values of earlier passes; this pass adds its own.
     """
 
     sight_B1TK: Tensor | None
@@ -37,7 +38,7 @@ class Step(NamedTuple):
 
 
 class DecoderLayer(nn.Module):
-    """Attention and a feed-forward part, each with its norm before it and a residual path around it."""
+    """Attention and a feed-forward part, each behind a norm and with a residual path around it."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = post_attention_layernorm
 
     def forward(self, x_BTD: Tensor, step: Step, priority_BT: Tensor | None) -> tuple[Tensor, Routing | None]:
-        """Return the output (B, T, D), and where the tokens went if the feed-forward part has experts."""
+        """Return the output (B, T, D), in the dtype of the input, and the routing if there are experts."""
         attended_BTD, _ = self.self_attn(
             hidden_states=self.input_layernorm(x_BTD),
             position_embeddings=step.rotary,
@@ -72,7 +73,7 @@ class DecoderLayer(nn.Module):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguageOutput:
-    """States after the final norm, (B, T, D), and the routing of every layer that has experts."""
+    """The states after the final norm, floating point (B, T, D), and the routing of every layer that has experts."""
 
     hidden_BTD: Tensor
     routing: tuple[Routing, ...]
@@ -82,7 +83,7 @@ class LanguageModel(nn.Module):
     """Embeddings, decoder layers, final norm and head.
 
     Attributes:
-        checkpointing: Recompute each layer in the backward pass instead of keeping its activations.
+        checkpointing: Whether each layer is recomputed in the backward pass, so that its activations need not be kept.
     """
 
     def __init__(
@@ -126,14 +127,19 @@ class LanguageModel(nn.Module):
         """Run all layers.
 
         Args:
-            x_BTD: Embeddings of the last T of the K positions in sight.
-            valid_BK: False for padding, on whichever side.
-            segment_BK: Number of the question each position belongs to, where several share one sequence; 0 is what
-                they share, the image. A position sees its own segment and segment 0. None: one question.
-            cache: Of the K - T positions before; grows by T.
-            drop_seed: Decides which tokens an expert drops that is full; give another one every step.
+            x_BTD: Floating point, the embeddings of the last T of the K positions.
+            valid_BK: Boolean, False for padding, on whichever side.
+            segment_BK: int64, the number of the question that each position belongs to if several questions share one
+                sequence; 0 marks what they share, the image. A position attends to its own segment and to segment 0.
+                None: the sequence holds one question.
+            cache: Keys and values of the K - T positions before; it grows by T.
+            drop_seed: Decides which tokens a full expert drops; it should be another number in every step.
+
+        Returns:
+            The states (B, T, D) after the final norm, and the routing of the layers that have experts.
         """
         sight_BTK = attention_mask(valid_BK, length=x_BTD.shape[1], segment_BK=segment_BK)
+        # Positions count what is attended to: padding on the left moves nothing, and packed questions begin alike.
         rotary = self.rotary(x_BTD, sight_BTK.sum(dim=2) - 1)
         step = Step(
             sight_B1TK=_mask_or_none(sight_BTK),
@@ -141,45 +147,43 @@ class LanguageModel(nn.Module):
             token_mask_BT=None if self.padding_takes_capacity else valid_BK[:, -x_BTD.shape[1] :],
             cache=cache,
         )
-        routing: list[Routing | None] = []
+        routing: list[Routing] = []
         for layer, priority_BT in zip(self.layers, self._priorities(x_BTD, drop_seed), strict=True):
-            x_BTD, routed = self._run(layer, x_BTD, step, priority_BT)
-            routing.append(routed)
-        return LanguageOutput(hidden_BTD=self.norm(x_BTD), routing=tuple(r for r in routing if r is not None))
+            if self.checkpointing and torch.is_grad_enabled():
+                # Not re-entrant: only so does the balance term, which is no first output, keep its gradient.
+                x_BTD, routed = checkpoint(layer, x_BTD, step, priority_BT, use_reentrant=False)
+            else:
+                x_BTD, routed = layer(x_BTD, step, priority_BT)
+            if routed is not None:
+                routing.append(routed)
+        return LanguageOutput(hidden_BTD=self.norm(x_BTD), routing=tuple(routing))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits (..., V) of the token after each state (..., D)."""
         logits: Tensor = self.lm_head(hidden)
         return logits
 
-    def _run(
-        self, layer: nn.Module, x_BTD: Tensor, step: Step, priority_BT: Tensor | None
-    ) -> tuple[Tensor, Routing | None]:
-        if self.checkpointing and torch.is_grad_enabled():
-            # Not re-entrant: only so does the balance term, which is no first output, keep its gradient.
-            return checkpoint(layer, x_BTD, step, priority_BT, use_reentrant=False)  # type: ignore[no-any-return]
-        return layer(x_BTD, step, priority_BT)  # type: ignore[no-any-return]
-
     def _priorities(self, x_BTD: Tensor, drop_seed: int) -> Sequence[Tensor | None]:
-        """Return for each layer who stays when an expert is full, drawn on the CPU so that devices agree."""
+        """Return for each layer float32 (B, T), which decides who stays when an expert is full; None if none can be."""
         if not any(isinstance(layer.mlp, MoeFeedForward) and layer.mlp.may_drop for layer in self.layers):
             return [None] * len(self.layers)
+        # DeepSpeed's random token selection, which MedPLIB is trained with; on the CPU, so that all devices agree.
         random = torch.Generator().manual_seed(drop_seed)
         drawn_LBT = torch.rand((len(self.layers), *x_BTD.shape[:2]), generator=random, device="cpu")
         return drawn_LBT.to(x_BTD.device).unbind(0)
 
 
 def init_matching_heads(model: LanguageModel, *, layers: int, share: float, strength: float) -> None:
-    """Begin with heads that look for what is like themselves, drawn with torch's generator.
+    """Initialise attention heads so that a position attends to its like, with numbers from torch's generator.
 
-    Their queries are their keys, so that a word in a question attends to where it stands in the picture from the first
-    step on; from independent ones this is learnt late. After Trockman and Kolter 2023.
+    Their query projections equal their key projections, so that from the first step on a word in a question attends to
+    the same word in the image; from independent projections this is learnt late. After Trockman and Kolter 2023.
 
     Args:
-        model: Not trained yet.
-        layers: The first ones, in which this is done.
-        share: Of the heads of a layer.
-        strength: Variance of queries and keys of a normalised input.
+        model: A model that is not trained yet; it is changed in place.
+        layers: How many of its first layers get such heads.
+        share: The share of a layer's heads that become such heads, in [0, 1].
+        strength: Variance of the queries and keys of a normalised input.
     """
     with torch.no_grad():
         for layer in model.layers[:layers]:
@@ -193,10 +197,15 @@ def init_matching_heads(model: LanguageModel, *, layers: int, share: float, stre
 
 
 def attention_mask(valid_BK: Tensor, *, length: int, segment_BK: Tensor | None = None) -> Tensor:
-    """Return boolean (B, T, K): which positions each of the last `length` attends to.
+    """Return boolean (B, T, K): which positions each of the last `length` positions attends to.
 
-    These are the valid ones up to itself, of its own segment and of segment 0. Padding sees itself, since a row of
-    nothing has no softmax. What a position sees, less itself, is also its distance from the start.
+    A position attends to the valid positions up to itself, of its own segment and of segment 0. How many these are,
+    less itself, is also its distance from the start.
+
+    Args:
+        valid_BK: Boolean, False for padding.
+        length: T.
+        segment_BK: See `LanguageModel.forward`.
     """
     order_K = torch.arange(valid_BK.shape[1], device=valid_BK.device)
     order_T = order_K[-length:]
@@ -204,11 +213,13 @@ def attention_mask(valid_BK: Tensor, *, length: int, segment_BK: Tensor | None =
     if segment_BK is not None:
         own_BTK = segment_BK[:, None, :] == segment_BK[:, -length:, None]
         sight_BTK = sight_BTK & (own_BTK | (segment_BK == 0)[:, None, :])
+    # Padding attends to itself: a row of the mask with nothing in it has no softmax, and would spread NaN.
     return sight_BTK | (order_K == order_T[:, None])
 
 
 def _mask_or_none(sight_BTK: Tensor) -> Tensor | None:
-    """Return the mask, or None where attention needs none: it is plainly causal, or one position sees all."""
+    """Return the mask as boolean (B, 1, T, K), or None if it is causal and nothing else."""
+    # Without a mask, transformers' attention takes torch's causal kernel, which needs less time and memory.
     length, positions = sight_BTK.shape[1:]
     causal = length == positions or length == 1
     plain_TK = torch.ones_like(sight_BTK[0]).tril(positions - length)
@@ -222,7 +233,7 @@ def build_language(
 
     Args:
         config: LLaMA's numbers.
-        moe: The experts; None: one dense feed-forward part a layer, as stages I to III train it.
+        moe: The experts of every layer; None: one dense feed-forward part per layer, as stages I to III train it.
         vocabulary: V, special tokens included.
         padding_takes_capacity: See `LanguageModel`.
     """
@@ -236,7 +247,7 @@ def build_language(
         rms_norm_eps=config.norm_epsilon,
         rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
     )
-    llama._attn_implementation = "sdpa"
+    llama._attn_implementation = "sdpa"  # transformers sets it for whole models alone
     model = LanguageModel(
         embed_tokens=nn.Embedding(vocabulary, config.width),
         layers=[_layer(llama, index, moe) for index in range(config.layers)],
@@ -245,34 +256,28 @@ def build_language(
         lm_head=nn.Linear(config.width, vocabulary, bias=False),
         padding_takes_capacity=padding_takes_capacity,
     )
-    model.apply(_initialise)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding) and not isinstance(module, Router):
+            nn.init.normal_(module.weight, std=INITIAL_DEVIATION)
     return model
 
 
 def _layer(llama: LlamaConfig, index: int, moe: MoeConfig | None) -> DecoderLayer:
+    self_attn, mlp = LlamaAttention(llama, index), nn.Module()
+    if moe is None:
+        mlp = LlamaMLP(llama)  # type: ignore[no-untyped-call]
+    else:
+        mlp = MoeFeedForward(
+            router=Router(width=llama.hidden_size, experts=moe.experts),
+            experts=[LlamaMLP(llama) for _ in range(moe.experts)],  # type: ignore[no-untyped-call]
+            top_k=moe.top_k,
+            capacity_train=moe.capacity_train,
+            capacity_evaluation=moe.capacity_evaluation,
+            min_capacity=moe.min_capacity,
+        )
     return DecoderLayer(
-        self_attn=LlamaAttention(llama, index),
-        mlp=_dense(llama) if moe is None else _experts(llama, moe),
+        self_attn=self_attn,
+        mlp=mlp,
         input_layernorm=LlamaRMSNorm(llama.hidden_size, eps=llama.rms_norm_eps),
         post_attention_layernorm=LlamaRMSNorm(llama.hidden_size, eps=llama.rms_norm_eps),
     )
-
-
-def _dense(llama: LlamaConfig) -> nn.Module:
-    return LlamaMLP(llama)  # type: ignore[no-untyped-call]
-
-
-def _experts(llama: LlamaConfig, moe: MoeConfig) -> MoeFeedForward:
-    return MoeFeedForward(
-        router=Router(width=llama.hidden_size, experts=moe.experts),
-        experts=[_dense(llama) for _ in range(moe.experts)],
-        top_k=moe.top_k,
-        capacity_train=moe.capacity_train,
-        capacity_evaluation=moe.capacity_evaluation,
-        min_capacity=moe.min_capacity,
-    )
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Embedding) and not isinstance(module, Router):
-        nn.init.normal_(module.weight, std=INITIAL_DEVIATION)

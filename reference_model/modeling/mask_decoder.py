@@ -22,7 +22,7 @@ class PromptProjector(nn.Sequential):
     """From states of the language model (M, D) to prompts of the mask decoder (M, K); MedPLIB's T-projector."""
 
     def __init__(self, *, language_width: int, channels: int) -> None:
-        """Keep the width of the language model between the two layers."""
+        """Build the two layers, with the width of the language model between them."""
         super().__init__(
             nn.Linear(language_width, language_width),
             nn.ReLU(),
@@ -34,14 +34,12 @@ class MaskDecoder(nn.Module):
     """SAM's prompt encoder and two-way decoder, one mask per prompt."""
 
     def __init__(self, *, prompt_encoder: SamPromptEncoder, decoder: SamMaskDecoder) -> None:
-        """Put the two together.
-
-        The matrix that encodes positions becomes a constant, as in SAM: it is drawn with deviation 1, where
-        transformers has a parameter of another scale.
-        """
+        """Put the two together; the matrix that encodes positions becomes a constant, as it is in SAM."""
         super().__init__()
         self.prompt_encoder = prompt_encoder
         self.decoder = decoder
+        # SAM draws this matrix with deviation 1 and never trains it; transformers makes it a parameter, drawn at
+        # another scale.
         positions = prompt_encoder.shared_embedding
         matrix = positions.positional_embedding
         del positions.positional_embedding
@@ -51,12 +49,14 @@ class MaskDecoder(nn.Module):
         """Decode one mask per prompt.
 
         Args:
-            features_MKGG: Of the image each mask lies in.
-            sparse_MNK: Embeddings of the prompt, a projected state or points and boxes.
+            features_MKGG: Floating point, of the image that each mask lies in.
+            sparse_MNK: Embeddings of each prompt: a projected state, or points and boxes.
+
         Returns:
-            Logits (M, L, L) in the padded square, and the decoder's own estimate (M,) of their IoU.
+            The logits (M, L, L) in the padded square, and the decoder's own estimate (M,) of their IoU.
         """
         prompts, decoder = self.prompt_encoder, self.decoder
+        # The dense prompt is SAM's for "no mask given": `<SEG>` brings a sparse prompt alone, as in MedPLIB.
         logits, iou = decoder(
             image_embeddings=features_MKGG,
             image_positional_embeddings=self.positions().to(features_MKGG.dtype).expand_as(features_MKGG),
@@ -69,7 +69,7 @@ class MaskDecoder(nn.Module):
         return logits_MLL, iou_M
 
     def positions(self) -> Tensor:
-        """Return the encoded positions (1, K, G, G) of the cells' centres."""
+        """Return the encoded positions of the cells' centres, (1, K, G, G) in the dtype of the matrix."""
         cells = self.prompt_encoder.image_embedding_size[0]
         matrix = self.prompt_encoder.shared_embedding.positional_embedding
         centre_G = (torch.arange(cells, device=matrix.device, dtype=matrix.dtype) + 0.5) / cells
@@ -79,14 +79,19 @@ class MaskDecoder(nn.Module):
         return encoded_GGK.permute(2, 0, 1)[None]
 
     def embed_points(self, points_MN2: Tensor, labels_MN: Tensor) -> Tensor:
-        """Return the sparse prompts (M, N + 1, K) of points (x, y) in the padded square; labels 1 in, 0 out."""
+        """Return the sparse prompts (M, N + 1, K) of points; SAM adds a padding point where no box is given.
+
+        Args:
+            points_MN2: float32, (x, y) in pixels of the padded square.
+            labels_MN: int64, 1 for a point inside the wanted mask, 0 for one outside.
+        """
         with _exactly(points_MN2):
             sparse, _ = self.prompt_encoder(points_MN2[:, None], labels_MN[:, None], None, None)
         sparse_MNK: Tensor = sparse[:, 0]
         return sparse_MNK
 
     def embed_boxes(self, box_M4: Tensor) -> Tensor:
-        """Return the sparse prompts (M, 2, K) of boxes (x1, y1, x2, y2) in the padded square."""
+        """Return the sparse prompts (M, 2, K) of boxes, float32 (x1, y1, x2, y2) in pixels of the padded square."""
         with _exactly(box_M4):
             sparse, _ = self.prompt_encoder(None, None, box_M4[:, None], None)
         sparse_MNK: Tensor = sparse[:, 0]
@@ -99,11 +104,11 @@ def _exactly(tensor: Tensor) -> torch.autocast:
 
 
 def to_original(logits_MLL: Tensor, size: tuple[int, int], *, side: int, geometry: Geometry = "correct") -> Tensor:
-    """Return the logits (M, H, W) in the frame of the original image, bilinear without aligned corners.
+    """Return the logits in the frame of the original image, float32 (M, H, W), bilinear without aligned corners.
 
     Args:
-        logits_MLL: In the padded square, as the decoder gives them.
-        size: (H, W).
+        logits_MLL: Floating point, in the padded square, as the decoder gives them.
+        size: (H, W) of the original image, in pixels.
         side: Pixels along a side of the padded square that the pixel encoder sees.
         geometry: `correct` enlarges the logits to that square and cuts the image out of it. `released` repeats
             MedPLIB's code, which cuts the decoder's smaller map by the square's measures: right for square images,
@@ -120,7 +125,9 @@ def to_original(logits_MLL: Tensor, size: tuple[int, int], *, side: int, geometr
 
 
 def released_cut(length: int, low: int) -> slice:
-    """Return the rows or columns the released code cuts out of a map of `low` pixels; below 0 it counts from the end.
+    """Return the rows or columns that the released code cuts out of a map of `low` pixels.
+
+    Its start is below 0 for a side longer than the map, and then counts from the end, as in the released code.
 
     Args:
         length: Pixels of the padded square that the image fills along this axis.
@@ -131,12 +138,13 @@ def released_cut(length: int, low: int) -> slice:
 
 
 def resized(map_M1LL: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return a map (M, 1, L, L) at another size, bilinear without aligned corners."""
+    """Return a floating-point map (M, 1, L, L) at another size (H, W), bilinear without aligned corners."""
     return F.interpolate(map_M1LL, size=size, mode="bilinear", align_corners=False)
 
 
 def above(logits: Tensor, probability: float) -> Tensor:
-    """Return the boolean mask of the pixels whose probability, in single precision, lies above a threshold."""
+    """Return which pixels have a probability above a threshold, boolean and of the shape of the logits."""
+    # In single precision: in 16 bits, logits beside MedPLIB's threshold of 0.1 (-2.2 to -2.19) would change sides.
     return logits.float().sigmoid() > probability
 
 

@@ -27,7 +27,7 @@ from reference_model.training.losses import Losses
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Masks:
-    """The masks of one row, in the order of its `<SEG>`: logits (M, H, W) in the original frame, estimated IoU (M,)."""
+    """The masks of one row, in the order of its `<SEG>`: float32 logits in the original frame, and estimated IoU."""
 
     logits_MHW: Tensor
     iou_M: Tensor
@@ -35,7 +35,7 @@ class Masks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What a training pass gives: the losses, the masks of every row, the routing of every layer with experts."""
+    """The losses of a training pass, the masks of every row, and the routing of every layer with experts."""
 
     losses: Losses
     masks: tuple[Masks, ...]
@@ -45,6 +45,7 @@ class Output:
 class PixelGroundingModel(nn.Module):
     """Answers in words and in masks."""
 
+    # The attributes are the first part of every key of a checkpoint; a new name would orphan the weights.
     def __init__(
         self,
         *,
@@ -62,13 +63,13 @@ class PixelGroundingModel(nn.Module):
         """Put built parts together.
 
         Args:
-            vision: Features of the patches.
-            connector: From these to embeddings.
-            region: From these to one embedding per region.
-            language: Reads embeddings, writes text.
-            projector: From the state that predicts `<SEG>` to a prompt of the mask decoder.
-            pixel_encoder: Features for the mask decoder.
-            mask_decoder: One mask per prompt.
+            vision: Computes the features of the patches.
+            connector: Turns these features into embeddings.
+            region: Turns these features into one embedding per region.
+            language: Reads embeddings and writes text.
+            projector: Turns the state that predicts `<SEG>` into a prompt of the mask decoder.
+            pixel_encoder: Computes the features that the mask decoder reads.
+            mask_decoder: Decodes one mask per prompt.
             seg_id: Id of `<SEG>`.
             pixel_side: Pixels along a side of the pixel encoder's square.
             geometry: See `mask_decoder.to_original`.
@@ -89,7 +90,7 @@ class PixelGroundingModel(nn.Module):
         """Return the losses of a batch of answered conversations.
 
         Args:
-            batch: Padded on the right.
+            batch: Conversations padded on the right.
             drop_seed: See `LanguageModel.forward`.
         Raises:
             ModelError: The batch contradicts itself.
@@ -117,7 +118,7 @@ class PixelGroundingModel(nn.Module):
         )
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return the embeddings (B, T, D) with image and regions in their places.
+        """Return the embeddings, floating point (B, T, D), with image and regions in their places.
 
         Raises:
             ModelError: There are more or fewer placeholders than images or regions.
@@ -141,10 +142,10 @@ class PixelGroundingModel(nn.Module):
         """Return the masks of every row, none for a row without `<SEG>`.
 
         Args:
-            state_MD: The states that predict `<SEG>`, rows ascending.
-            row_M: The row of each.
-            pixels_B3SS: For the pixel encoder.
-            sizes: (H, W) of each row's original image.
+            state_MD: Floating point, the states that predict `<SEG>`, rows ascending.
+            row_M: int64, the row of each state.
+            pixels_B3SS: float32, the images as the pixel encoder reads them.
+            sizes: (H, W) of each row's original image, in pixels.
         """
         if len(row_M) == 0:
             return tuple(
@@ -162,6 +163,7 @@ class PixelGroundingModel(nn.Module):
         )
 
     def _language_loss(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
+        # Only trained positions pass the head: logits of image patches and questions would fill the memory for nothing.
         target_BT = batch.labels_BT[:, 1:]
         trained_BT = target_BT != IGNORE
         weight_N = None if batch.weight_BT is None else batch.weight_BT[:, 1:][trained_BT]
@@ -170,7 +172,13 @@ class PixelGroundingModel(nn.Module):
 
 
 def seg_states(ids_BT: Tensor, seg_id: int) -> tuple[Tensor, Tensor]:
-    """Return row and position of the states that predict `<SEG>`: one position before it, in reading order."""
+    """Return row and position, int64 (M,) each, of the states that predict `<SEG>`, in reading order.
+
+    Args:
+        ids_BT: int64, with the image expanded.
+        seg_id: Id of `<SEG>`.
+    """
+    # One position before `<SEG>`, as in LISA and MedPLIB: that state exists before the token does.
     row_M, position_M = (ids_BT == seg_id).nonzero().unbind(dim=1)
     return row_M, position_M - 1
 
@@ -188,6 +196,7 @@ def _check_images(image_BT: Tensor, patches_BPD: Tensor) -> None:
 
 def _mask_losses(found: Sequence[Masks], wanted: Sequence[Tensor], zero: Tensor) -> list[Tensor]:
     """Return BCE, Dice, focal and IoU loss, each the mean over the masks of all rows."""
+    # Row by row: the masks of different images have different sizes.
     totals, count = [zero] * 4, 0
     if wanted and len(wanted) != len(found):
         raise ModelError(f"batch: expected wanted masks and pixels of {len(wanted)} rows, got {len(found)} with pixels")
@@ -198,16 +207,13 @@ def _mask_losses(found: Sequence[Masks], wanted: Sequence[Tensor], zero: Tensor)
                 f"got {tuple(target_MHW.shape)}"
             )
         number = len(target_MHW)
-        parts = _losses_of_row(masks, target_MHW.float())
+        target_MHW = target_MHW.float()
+        parts = (
+            losses.bce_loss(masks.logits_MHW, target_MHW),
+            losses.dice_loss(masks.logits_MHW, target_MHW),
+            losses.focal_loss(masks.logits_MHW, target_MHW),
+            losses.iou_loss(masks.logits_MHW, target_MHW, masks.iou_M),
+        )
         totals = [total + part * number for total, part in zip(totals, parts, strict=True)]
         count += number
     return [total / max(1, count) for total in totals]
-
-
-def _losses_of_row(masks: Masks, target_MHW: Tensor) -> tuple[Tensor, ...]:
-    return (
-        losses.bce_loss(masks.logits_MHW, target_MHW),
-        losses.dice_loss(masks.logits_MHW, target_MHW),
-        losses.focal_loss(masks.logits_MHW, target_MHW),
-        losses.iou_loss(masks.logits_MHW, target_MHW, masks.iou_M),
-    )

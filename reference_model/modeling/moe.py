@@ -17,12 +17,12 @@ from reference_model.config import MoeConfig
 
 
 class Routing(NamedTuple):
-    """What a layer tells about one forward pass.
+    """Where the tokens of one forward pass through a layer went.
 
     Attributes:
-        balance: The balance term, a scalar with gradient: 1 if the tokens are spread evenly.
-        tokens_E: Tokens whose first choice each expert was, before any was dropped.
-        dropped: Scalar, choices that found their expert full.
+        balance: float32 scalar with gradient, the balance term: 1 if the tokens are spread evenly.
+        tokens_E: int64, the tokens whose first choice each expert was, before any was dropped.
+        dropped: int64 scalar, the choices that found their expert full.
     """
 
     balance: Tensor
@@ -31,7 +31,7 @@ class Routing(NamedTuple):
 
 
 class Gates(NamedTuple):
-    """The router's decision: `weight_NE` is 0 wherever a token does not go to an expert."""
+    """The router's decision: `weight_NE`, float32, is 0 wherever the boolean `kept_NE` is False."""
 
     weight_NE: Tensor
     kept_NE: Tensor
@@ -46,7 +46,8 @@ class Router(nn.Linear):
         super().__init__(width, experts, bias=False)
 
     def forward(self, x_ND: Tensor) -> Tensor:
-        """Return (N, E), float32, rows of sum 1."""
+        """Return the probabilities, float32 (N, E), each row of sum 1."""
+        # As in DeepSpeed: in 16 bits, ties and rounding would send tokens to other experts than in single precision.
         with torch.autocast(device_type=x_ND.device.type, enabled=False):
             logits_NE = F.linear(x_ND.float(), self.weight.float())
             return logits_NE.t().softmax(dim=0).t()  # along the tokens a CPU takes a seventh of the time
@@ -75,9 +76,9 @@ class MoeFeedForward(nn.Module):
             router: One probability per expert.
             experts: Each from (K, D) to (K, D).
             top_k: Experts per token; with more than one, the weights of those that took the token are scaled to sum 1.
-            capacity_train: Share of an even split of the tokens that an expert takes in training.
-            capacity_evaluation: The same in evaluation.
-            min_capacity: Tokens an expert takes in any case.
+            capacity_train: Tokens that an expert takes in training, as a multiple of an even split; MedPLIB has 1.5.
+            capacity_evaluation: The same in evaluation; MedPLIB has 2, at which two experts never drop a token.
+            min_capacity: Tokens that an expert takes in any case.
         """
         super().__init__()
         self.router = router
@@ -93,12 +94,15 @@ class MoeFeedForward(nn.Module):
         """Send every token through its expert.
 
         Args:
-            x_BTD: Input.
-            token_mask_BT: False for padding, which goes nowhere, uses no capacity and is not counted. None: no padding.
-            priority_BT: Numbers in [0, 1) that decide who stays when an expert is full, the largest do. Drawn outside
-                so that a recomputation for the backward pass decides alike. None: the earliest tokens stay.
+            x_BTD: Floating point, the input.
+            token_mask_BT: Boolean, False for padding, which goes nowhere, uses no capacity and is not counted. None:
+                there is no padding.
+            priority_BT: float32 in [0, 1); of the tokens of a full expert those with the largest numbers stay. The
+                caller draws them, so that a recomputation for the backward pass decides alike. None: the earliest
+                tokens stay.
+
         Returns:
-            Output (B, T, D), and what happened.
+            The output (B, T, D), in the dtype of the input, and where the tokens went.
         """
         x_ND = x_BTD.flatten(0, 1)
         gates = self.gate(x_ND, _flat(token_mask_BT), _flat(priority_BT))
@@ -131,7 +135,13 @@ class MoeFeedForward(nn.Module):
         return y_PD.index_select(0, pair_N)
 
     def gate(self, x_ND: Tensor, token_mask_N: Tensor | None = None, priority_N: Tensor | None = None) -> Gates:
-        """Return the decision for every token."""
+        """Return the decision for every token.
+
+        Args:
+            x_ND: Floating point.
+            token_mask_N: Boolean, False for padding; None: there is none.
+            priority_N: See `forward`.
+        """
         probability_NE = self.router(x_ND)
         chosen_NE = choose(probability_NE, self.top_k, token_mask_N)
         tokens = len(x_ND) if token_mask_N is None else int(token_mask_N.sum())
@@ -163,7 +173,10 @@ class MoeFeedForward(nn.Module):
 def choose(probability_NE: Tensor, top_k: int, token_mask_N: Tensor | None = None) -> Tensor:
     """Return boolean (N, E), True for the `top_k` likeliest experts of each token, the first of equal ones.
 
-    Tokens outside `token_mask_N` choose none; None: all choose.
+    Args:
+        probability_NE: float32, of the router.
+        top_k: Experts per token, at least 1.
+        token_mask_N: Boolean; tokens for which it is False choose none. None: all choose.
     """
     if top_k == 1:  # as below, in a tenth of the time
         experts_E = torch.arange(probability_NE.shape[1], device=probability_NE.device)
@@ -175,7 +188,13 @@ def choose(probability_NE: Tensor, top_k: int, token_mask_N: Tensor | None = Non
 
 
 def keep(chosen_NE: Tensor, capacity: int, priority_N: Tensor | None) -> Tensor:
-    """Return boolean (N, E): of the tokens that chose an expert, the `capacity` ones of highest priority."""
+    """Return boolean (N, E): of the tokens that chose an expert, the `capacity` ones of highest priority.
+
+    Args:
+        chosen_NE: Boolean, see `choose`.
+        capacity: Tokens that each expert takes.
+        priority_N: float32 in [0, 1); None: the earliest tokens have the highest.
+    """
     if capacity >= len(chosen_NE):
         return chosen_NE
     if priority_N is None:
@@ -189,9 +208,12 @@ def balance(probability_NE: Tensor, tokens_E: Tensor, token_mask_N: Tensor | Non
     """Return E * sum over experts of (mean probability * share of tokens), over the tokens in `token_mask_N`.
 
     Args:
-        probability_NE: Of the router.
-        tokens_E: Tokens whose first choice each expert is.
-        token_mask_N: None: all tokens count.
+        probability_NE: float32, of the router.
+        tokens_E: int64, the tokens whose first choice each expert is.
+        token_mask_N: Boolean, False for tokens that do not count; None: all do.
+
+    Returns:
+        float32 scalar. Source: DeepSpeed's `l_aux`, after arXiv:2006.16668.
     """
     if token_mask_N is not None:
         probability_NE = probability_NE * token_mask_N[:, None]
@@ -203,9 +225,9 @@ def upcycle(denses: Sequence[nn.Module], *, width: int, config: MoeConfig) -> Mo
     """Return a layer whose experts are copies of dense feed-forward parts, behind a fresh router.
 
     Args:
-        denses: One per expert; MedPLIB's stage IV takes that of stage III (grounding), then that of stage II.
+        denses: One per expert; MedPLIB's stage IV takes that of stage III (grounding), then that of stage II (words).
         width: D.
-        config: How they are picked.
+        config: How many experts a token goes to, and their capacities.
     """
     return MoeFeedForward(
         router=Router(width=width, experts=len(denses)),

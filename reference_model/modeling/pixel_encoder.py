@@ -22,6 +22,7 @@ class Adapter(nn.Module):
     def __init__(self, *, width: int, gate_width: int) -> None:
         """Build it for inputs of `width` channels; `gate_width` is that of the layer between pooling and gate."""
         super().__init__()
+        # None of these layers has a bias: the released weights hold none.
         self.gate = nn.Sequential(
             nn.Linear(width, gate_width, bias=False),
             nn.ReLU(),
@@ -39,7 +40,7 @@ class Adapter(nn.Module):
             nn.init.kaiming_normal_(parameter, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x_BGGC: Tensor) -> Tensor:
-        """Return what the adapter adds to the layer, (B, G, G, C); G is even."""
+        """Return what the adapter adds to the layer, floating point (B, G, G, C) like its input; G is even."""
         gate_BC = self.gate(x_BGGC.mean(dim=(1, 2)))
         gated_BCGG = (x_BGGC * gate_BC[:, None, None]).permute(0, 3, 1, 2)
         detour_BGGC = self.detour(gated_BCGG).permute(0, 2, 3, 1)
@@ -48,7 +49,7 @@ class Adapter(nn.Module):
 
 
 class AdaptedFeedForward(nn.Module):
-    """A feed-forward part and an adapter that read the same input; their outputs are added."""
+    """A feed-forward part and an adapter that read the same normed input; their outputs are added."""
 
     def __init__(self, *, dense: nn.Module, adapter: Adapter) -> None:
         """Put `adapter` beside `dense`."""
@@ -57,13 +58,13 @@ class AdaptedFeedForward(nn.Module):
         self.adapter = adapter
 
     def forward(self, x_BGGC: Tensor) -> Tensor:
-        """Return the sum of both, (B, G, G, C)."""
+        """Return the sum of both, floating point (B, G, G, C) like the input."""
         y_BGGC: Tensor = self.dense(x_BGGC) + self.adapter(x_BGGC)
         return y_BGGC
 
 
 class PixelEncoder(nn.Module):
-    """Features of an image for the mask decoder."""
+    """Computes the features of an image that the mask decoder reads."""
 
     def __init__(self, *, backbone: SamVisionEncoder) -> None:
         """Take SAM's image encoder, its adapters in place."""
@@ -71,7 +72,7 @@ class PixelEncoder(nn.Module):
         self.backbone = backbone
 
     def forward(self, image_B3SS: Tensor) -> Tensor:
-        """Return (B, K, G, G)."""
+        """Return the features, floating point (B, K, G, G), of normalised images; see `inputs.images`."""
         features_BKGG: Tensor = self.backbone(image_B3SS).last_hidden_state
         return features_BKGG
 
@@ -87,24 +88,28 @@ def build_pixel_encoder(config: PixelEncoderConfig) -> PixelEncoder:
         patch_size=config.patch_size,
         mlp_dim=config.ffn_width,
         window_size=config.window,
+        # The last of every group of layers: 2, 5, 8 and 11 of SAM ViT-B's twelve.
         global_attn_indexes=list(range(config.global_every - 1, config.layers, config.global_every)),
         num_pos_feats=config.channels // 2,
         initializer_range=0.02,
     )
     sam._attn_implementation = "sdpa"
     backbone = SamVisionEncoder(sam)
-    for layer in backbone.layers:
-        _adapt(layer, config)
+    layers: Any = backbone.layers
+    for layer in layers:
+        adapter = Adapter(width=config.width, gate_width=config.adapter_width)
+        layer.mlp = AdaptedFeedForward(dense=layer.mlp, adapter=adapter)
     return PixelEncoder(backbone=backbone)
 
 
-def _adapt(layer: Any, config: PixelEncoderConfig) -> None:
-    adapter = Adapter(width=config.width, gate_width=config.adapter_width)
-    layer.mlp = AdaptedFeedForward(dense=layer.mlp, adapter=adapter)
-
-
 def encode_rows(encoder: nn.Module, image_B3SS: Tensor, row_M: Tensor) -> Tensor:
-    """Return the features (M, K, G, G) of the images in rows `row_M`, each image encoded once."""
+    """Return the features (M, K, G, G) of the images in rows `row_M`, each image encoded once.
+
+    Args:
+        encoder: From images (B, 3, S, S) to features (B, K, G, G).
+        image_B3SS: float32, normalised.
+        row_M: int64, the row of the image that each mask lies in.
+    """
     rows_R, place_M = torch.unique(row_M, return_inverse=True)
     features_MKGG: Tensor = encoder(image_B3SS[rows_R])[place_M]
     return features_MKGG

@@ -1,4 +1,4 @@
-"""The region encoder: what a user points at becomes one vector in the prompt.
+"""The region encoder turns a region that a user points at into one vector in the prompt.
 
 Shape suffixes: B images, C width of the image tower, D width of the language model, G cells along a side, P = G * G,
 R regions, N sampled cells.
@@ -21,7 +21,8 @@ class RegionEncoder(nn.Module):
 
         Args:
             adapter: From the width of the image tower to that of the language model.
-            points: Most cells per region that count in training, drawn without replacement; in evaluation all do.
+            points: Most cells per region that count in training, drawn without replacement; in evaluation all count.
+                MedPLIB has 512 of 576 cells.
             alignment: See `sample_mean`.
         """
         super().__init__()
@@ -30,30 +31,29 @@ class RegionEncoder(nn.Module):
         self.alignment: Alignment = alignment
 
     def forward(self, features_BPC: Tensor, grid_RGG: Tensor, image_R: Tensor) -> Tensor:
-        """Return one vector per region, (R, D); zeros for an empty region.
-
-        Averaging before the linear layer gives the same as after it, and takes a fraction of the work.
+        """Return one vector per region, floating point (R, D); zeros for an empty region.
 
         Args:
-            features_BPC: Of the image tower, before the connector.
+            features_BPC: Floating point, from the image tower, before the connector.
             grid_RGG: Boolean, the cells of each region.
-            image_R: Index of the image each region lies in.
+            image_R: int64, the index of the image that each region lies in.
         """
         cells = grid_RGG.shape[-1]
         map_BCGG = features_BPC.transpose(1, 2).reshape(len(features_BPC), -1, cells, cells)
         if self.training:
             grid_RGG = thinned(grid_RGG, self.points)
         mean_RC = sample_mean(map_BCGG[image_R], grid_RGG, alignment=self.alignment)
+        # The adapter is affine: averaging before it gives the same as after it, at a fraction of the work.
         region_RD: Tensor = self.adapter(mean_RC.to(features_BPC.dtype))
         return region_RD * grid_RGG.any(dim=(1, 2))[:, None]
 
 
 def sample_mean(map_RCGG: Tensor, grid_RGG: Tensor, *, alignment: Alignment = "corner") -> Tensor:
-    """Return the mean (R, C), in single precision, of a feature map over the cells of a region; zeros if empty.
+    """Return the mean of a feature map over the cells of each region, float32 (R, C); zeros for an empty region.
 
     Args:
-        map_RCGG: Features, one map per region.
-        grid_RGG: Boolean cells.
+        map_RCGG: Floating point, one feature map per region.
+        grid_RGG: Boolean, the cells of each region.
         alignment: `corner` reads cell r at r (G - 1) / G as MedPLIB does: its upper left corner in [0, 1], with corners
             aligned. `centre` reads it at r, which is the feature of the cell itself.
     """
@@ -66,7 +66,7 @@ def sample_mean(map_RCGG: Tensor, grid_RGG: Tensor, *, alignment: Alignment = "c
 
 
 def thinned(grid_RGG: Tensor, most: int) -> Tensor:
-    """Return the regions with at most `most` cells each, drawn with torch's generator."""
+    """Return the regions, boolean (R, G, G), with at most `most` cells each, drawn with torch's generator."""
     if grid_RGG.flatten(1).shape[1] <= most:
         return grid_RGG
     order_RP = torch.rand(grid_RGG.flatten(1).shape, device=grid_RGG.device).masked_fill(~grid_RGG.flatten(1), -1.0)
@@ -76,6 +76,7 @@ def thinned(grid_RGG: Tensor, most: int) -> Tensor:
 
 def _read_at_corners(map_RCGG: Tensor) -> Tensor:
     """Return the map read bilinearly at the upper left corner of every cell."""
+    # MedPLIB divides the cell's number by G and reads with aligned corners, which shifts every cell by up to one.
     cells = map_RCGG.shape[-1]
     corner_G = torch.arange(cells, device=map_RCGG.device, dtype=map_RCGG.dtype) / cells * 2 - 1
     y_GG, x_GG = torch.meshgrid(corner_G, corner_G, indexing="ij")

@@ -12,25 +12,25 @@ from reference_model.config import VisionConfig
 
 
 class VisionTower(nn.Module):
-    """Features of every patch of an image."""
+    """Computes the features of every patch of an image."""
 
     def __init__(self, *, backbone: CLIPVisionModel, skipped_layers: int) -> None:
         """Take the features of a layer before the last.
 
         Args:
             backbone: The whole CLIP vision transformer.
-            skipped_layers: Layers at its end that do not run; 1 is what LLaVA calls layer -2.
+            skipped_layers: Layers at its end that do not run; 1 gives the states that LLaVA calls layer -2.
         """
         super().__init__()
         self.backbone = backbone
         self.skipped_layers = skipped_layers
 
     def forward(self, image_B3SS: Tensor) -> Tensor:
-        """Return the features (B, P, C), patches in reading order, without the class token."""
+        """Return the features, floating point (B, P, C), patches in reading order, without the class token."""
         return self._before_skipped(image_B3SS)[:, 1:]
 
     def whole(self, image_B3SS: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features, and the class token's state (B, C) after all layers, which CLIP compares with texts."""
+        """Return the features (B, P, C), and the class token's state (B, C), which CLIP compares with texts."""
         backbone: Any = self.backbone
         x_BPC = self._before_skipped(image_B3SS)
         features_BPC = x_BPC[:, 1:]
@@ -40,6 +40,7 @@ class VisionTower(nn.Module):
         return features_BPC, class_BC
 
     def _before_skipped(self, image_B3SS: Tensor) -> Tensor:
+        # By hand in place of `output_hidden_states`, which would run the last layers for nothing and keep all states.
         backbone: Any = self.backbone
         x_BPC: Tensor = backbone.pre_layrnorm(backbone.embeddings(image_B3SS))
         for layer in backbone.encoder.layers[: len(backbone.encoder.layers) - self.skipped_layers]:

@@ -1,4 +1,4 @@
-"""What every cell of a picture shows, in words: the captions of patches that stage 0 learns from.
+"""Captions of patches: words for what every cell of an image shows, from which stage 0 learns.
 
 Shape suffixes: H, W of the original image, S side of the padded square, G cells along a side, P cells in reading order.
 """
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import label, sum_labels
 
 from harness.imaging import masks
@@ -18,15 +17,17 @@ from reference_model.inputs.regions import EIGHT_NEIGHBOURS, Bools
 from reference_model.training.mixing import Row
 
 SIDES = ("left", "right")
+# Share of half the width within which a centre lies on neither side.
 MIDDLE = 0.1
-"""Share of half the width within which a centre lies on neither side."""
+# The last one stands for every larger number.
 COUNTS = ("one", "two", "three", "more")
+# Ratio of areas from which one of two parts is called the larger.
 LARGER = 1.1
-"""Ratio of areas from which one of two parts is the larger."""
+# A cell shows a part from this share of its area on; a part that covers no cell so far is shown by the cell that has
+# most of it.
 COVERED = 0.25
-"""Share of a cell from which it shows a part; of a smaller part the cell shows it that has most of it."""
+# A part below this share of the largest one is no part, but an edge that came loose.
 SPECK = 0.02
-"""Share of the largest part below which a part is no part, but an edge that came loose."""
 
 
 class PatchCaption(NamedTuple):
@@ -50,8 +51,8 @@ class PatchCaption(NamedTuple):
         return " ".join(word for word in self if word)
 
 
+# The caption of a cell that no mask covers.
 BACKGROUND = PatchCaption("")
-"""What a cell shows that no mask covers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +62,27 @@ class _CaptionedPart:
 
 
 def patch_captions(row: Row, *, side: int, cells: int) -> tuple[PatchCaption, ...]:
-    """Return what the P cells of a picture show, in reading order; of several parts in a cell the smallest.
+    """Return the captions of the P cells of an image, in reading order; of several parts in a cell, the smallest.
 
     Args:
-        row: With all masks of the picture, for what no mask covers is taken for background.
-        side: S, into which the picture is padded.
+        row: Questions with all masks of the image: what no mask covers is taken for background.
+        side: S, in pixels.
         cells: G.
     """
     parts = [part for example in row if example.mask is not None for part in _parts(example.name, example.mask, side)]
     shown = [BACKGROUND] * cells**2
     for part in sorted(parts, key=lambda one: (-int(one.mask_SS.sum()), one.shown.name)):
-        for place in _covered(part.mask_SS, cells):
+        step = side // cells
+        whole_SS = part.mask_SS[: cells * step, : cells * step]
+        share_GG = whole_SS.reshape(cells, step, cells, step).mean(axis=(1, 3))
+        # Above 0, too: resizing may have left nothing of a part.
+        for place in np.flatnonzero((share_GG > 0) & (share_GG >= min(COVERED, share_GG.max()))):
             shown[int(place)] = part.shown
     return tuple(shown)
 
 
 def structures(shown: Sequence[PatchCaption]) -> dict[str, list[PatchCaption]]:
-    """Return the different parts of each structure that cells show, by name."""
+    """Return the distinct parts of each structure that cells show, by the name of the structure."""
     found: dict[str, list[PatchCaption]] = {}
     for one in dict.fromkeys(shown):
         if one != BACKGROUND:
@@ -86,7 +91,7 @@ def structures(shown: Sequence[PatchCaption]) -> dict[str, list[PatchCaption]]:
 
 
 def side_of(mask: Bools) -> str:
-    """Return the side of a picture on which the centre of a mask (H, W) lies; empty near the middle."""
+    """Return the side of an image on which the centre of a boolean mask (H, W) lies; empty near the middle."""
     width = mask.shape[1]
     across = 2.0 * float(np.nonzero(mask)[1].mean() + 0.5) / width - 1.0
     return "" if abs(across) <= MIDDLE else SIDES[across > 0]
@@ -105,10 +110,3 @@ def _parts(name: str, mask: Mask, side: int) -> Iterator[_CaptionedPart]:
             name, side_of(part_HW), COUNTS[min(len(kept), len(COUNTS)) - 1], "larger" if larger else ""
         )
         yield _CaptionedPart(shown, mask_in_square(part_HW, side))
-
-
-def _covered(part_SS: Bools, cells: int) -> NDArray[np.intp]:
-    """Return the numbers of the cells that show a part; none where resizing left nothing of it."""
-    step = part_SS.shape[0] // cells
-    share_GG = part_SS[: cells * step, : cells * step].reshape(cells, step, cells, step).mean(axis=(1, 3))
-    return np.flatnonzero((share_GG > 0) & (share_GG >= min(COVERED, share_GG.max())))

@@ -1,6 +1,6 @@
-"""Cells of a feature map compared with the words for what they show, for stage 0 alone.
+"""Compares the cells of a feature map with the words for what they show, for stage 0 alone.
 
-Shape suffixes: B pictures, P cells, C channels, K kinds of words, E width of the comparison, U words that differ.
+Shape suffixes: B images, P cells, C channels, K kinds of words, E width of the comparison, U words that differ.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,21 +12,21 @@ from torch import Tensor, nn
 
 from reference_model.stage0.patch_captions import BACKGROUND, PatchCaption
 
+# The temperature at which a comparison begins, as in CLIP, arXiv:2103.00020.
 TEMPERATURE = 0.07
-"""At which a comparison begins; CLIP's."""
+# The background of an image counts as much as so many parts.
 BACKGROUND_WEIGHT = 2.0
-"""Parts that the background of a picture counts for."""
 
 
 class PatchTextHead(nn.Module):
-    """Finds for every cell the words of what it shows among those of all pictures and the background."""
+    """Finds, for every cell, the words for what it shows among the words of all images and the background."""
 
     def __init__(self, *, channels: int, language_width: int, width: int, kinds: int) -> None:
-        """Compare the first `kinds` fields of `Shown`, each in a width of its own.
+        """Compare the first `kinds` fields of `PatchCaption`, each in a width of its own.
 
         Args:
             channels: C.
-            language_width: Of what reads the words.
+            language_width: The width of the language model, which reads the words.
             width: E.
             kinds: K.
         """
@@ -40,18 +40,21 @@ class PatchTextHead(nn.Module):
     def forward(
         self, features_BPC: Tensor, shown: Sequence[Sequence[PatchCaption]], read: Callable[[Sequence[str]], Tensor]
     ) -> Tensor:
-        """Return how badly the words are found, the mean over the kinds.
+        """Return the cross-entropy of the words, a float32 scalar, the mean over the kinds.
 
-        Every part in a picture counts alike, however many cells it has, and the background as `BACKGROUND_WEIGHT` of
-        them.
+        Every part in an image counts alike, however many cells it has, and the background as much as
+        `BACKGROUND_WEIGHT` parts.
 
         Args:
-            features_BPC: At least one picture.
-            shown: What the P cells of each picture show.
-            read: Returns the language model's state for each of some texts.
+            features_BPC: Floating point, of at least one image.
+            shown: The captions of the P cells of each image.
+            read: Returns the language model's states, floating point (U, width), behind some texts.
         """
         device = features_BPC.device
-        weight_BP = torch.stack([cell_weights(_numbers(cells)) for cells in shown]).to(device)
+        # Numbers of what the cells show, 0 for the background.
+        orders = [{one: index for index, one in enumerate(dict.fromkeys((BACKGROUND, *cells)))} for cells in shown]
+        target_BP = torch.tensor([[order[one] for one in cells] for order, cells in zip(orders, shown, strict=True)])
+        weight_BP = torch.stack([cell_weights(target_P) for target_P in target_BP]).to(device)
         words_KBP = [[[cell[kind] for cell in cells] for cells in shown] for kind in range(self.kinds)]
         known = [sorted({word for words_P in words_BP for word in words_P} - {""}) for words_BP in words_KBP]
         text_UE = self.words(read([word for words in known for word in words]))
@@ -73,13 +76,11 @@ class PatchTextHead(nn.Module):
 
 
 def cell_weights(target_P: Tensor) -> Tensor:
-    """Return how much each cell of a picture counts, given the numbers of what they show; 0 is the background."""
+    """Return how much each cell of an image counts, float32 (P,).
+
+    Args:
+        target_P: int64, a number for what each cell shows; 0 is the background.
+    """
     counts = torch.bincount(target_P)
     weight_P = 1.0 / counts[target_P]
     return torch.where(target_P == 0, weight_P * BACKGROUND_WEIGHT, weight_P)
-
-
-def _numbers(shown: Sequence[PatchCaption]) -> Tensor:
-    """Return a number (P,) for what each cell shows, 0 for the background."""
-    number = {one: index for index, one in enumerate(dict.fromkeys((BACKGROUND, *shown)))}
-    return torch.tensor([number[one] for one in shown])

@@ -1,6 +1,6 @@
-"""Pictures told in words, for a language model that is to look things up in a picture before one is shown to it.
+"""Images described in words, so that a language model learns to look things up before it is shown images.
 
-Shape suffixes: B pictures, W told cells, T positions, D width of the language model, N trained labels.
+Shape suffixes: B images, W described cells, T positions, D width of the language model, N trained labels.
 """
 
 from collections.abc import Sequence
@@ -16,30 +16,31 @@ from reference_model.inputs.regions import prompt_mask
 from reference_model.modeling.language import LanguageModel
 from reference_model.stage0.patch_captions import COUNTS, SIDES, PatchCaption, side_of, structures
 from reference_model.training.collate import Collator, filled
-from reference_model.training.data import Example
 from reference_model.training.losses import language_loss
 from reference_model.training.mixing import Row
 
+# Most questions of the sets about one verbalised image.
 QUESTIONS = 8
-"""The most that are asked about a told picture, out of the sets."""
+# Most questions beside these, made from what the cells show. Where something lies is learnt from few questions: with
+# these six, closed accuracy on held-out images in words rose from 0.83 to 0.91.
 LOOKED_UP = 6
-"""The most that are asked beside them, made from what the cells show."""
+# How many cells of a part, and of the background, are described at first: looking things up is learnt sooner among few.
 FEW = 3
-"""Cells of a part, and of the background, that are told at first, where looking things up is learnt sooner."""
+# The share of the stage after which all cells are described, too. Few cells for 65 % of the steps and then all gave
+# 0.92 with both after 375 steps; mixed from the first step on it was 0.63 after 225, where few alone had 0.78.
 FEW_UNTIL = 0.65
-"""Share of the stage after which all cells are told too."""
+# The share of the later steps in which few cells are described; such a step takes 0.6 of the time of one with all.
 FEW_SHARE = 0.3
-"""Of the steps from then on in which a few cells are told."""
+# The numbers in questions whether there are more than so many.
 LIMITS = COUNTS[:2]
-"""Numbers of which it is asked whether there are more."""
 
+# A question and its answer.
 Asked = tuple[str, str]
-"""A question and its answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerbalisedImage:
-    """A picture in words, in reading order, with the questions about it, and words for every region in these."""
+    """The words of an image's cells in reading order, questions about the image, and words for the regions in these."""
 
     words: tuple[str, ...]
     questions: Row
@@ -49,38 +50,42 @@ class VerbalisedImage:
 def verbalise(
     rows: Sequence[Row], shown: Sequence[Sequence[PatchCaption]], random: Generator, *, progress: float
 ) -> list[VerbalisedImage]:
-    """Return the pictures of those rows that have masks, with some of the questions about them.
-
-    A question for a mask is answered by the token that stands for one, so that the word is not new to later stages.
+    """Return the images of those rows that have masks, described in words, with some of the questions about them.
 
     Args:
-        rows: About one picture each.
-        shown: What the cells of each picture show; nothing of one that is not told.
-        random: Decides on the cells that are told, and on the questions.
-        progress: Share of the stage that is behind, in [0, 1).
+        rows: Rows about one image each.
+        shown: The captions of each image's cells; empty for an image that is not described.
+        random: Decides on the cells that are described, and on the questions.
+        progress: The share of the stage that is done, in [0, 1).
     """
     names = sorted({name for cells in shown for name in structures(cells)})
     is_short = progress < FEW_UNTIL or random.random() < FEW_SHARE
     found: list[VerbalisedImage] = []
     for row, cells in zip(rows, shown, strict=True):
+        # Questions for a mask are among them: a language model that first meets `<SEG>` in stage III, which trains
+        # neither embeddings nor head, never learns to say it (its loss stayed at 0.96).
         known = [example for example in row if len(example.prompts) <= 1]
         if cells and known:
             asked = tuple(known[place] for place in random.permutation(len(known))[:QUESTIONS])
-            made = tuple(_asked_of(row[0], *one) for one in lookup_questions(cells, names, random))
-            words = _words(cells, FEW if is_short else len(cells), random)
-            found.append(
-                VerbalisedImage(words, asked + made, tuple(_region_question(one) for one in asked if one.prompts))
+            made = tuple(
+                replace(row[0], question=question, answer=answer, prompts=(), mask=None, name="")
+                for question, answer in lookup_questions(cells, names, random)
             )
+            words = _words(cells, FEW if is_short else len(cells), random)
+            regions = tuple(
+                f"{one.name} {side_of(prompt_mask(one.prompts[0], one.size))}".strip() for one in asked if one.prompts
+            )
+            found.append(VerbalisedImage(words, asked + made, regions))
     return found
 
 
 def lookup_questions(shown: Sequence[PatchCaption], names: Sequence[str], random: Generator) -> list[Asked]:
-    """Return up to `LOOKED_UP` questions that a look at the right cells answers, with their answers.
+    """Return up to `LOOKED_UP` questions that single cells of an image answer, with their answers.
 
     Args:
-        shown: What the cells of a picture show.
-        names: Of structures, of which one that is absent may be asked for.
-        random: Decides on what is asked.
+        shown: The captions of the image's cells.
+        names: Names of structures; one that is absent may be asked for.
+        random: Decides on the questions.
     """
     there = structures(shown)
     asked = [_about(name, parts, random) for name, parts in there.items()]
@@ -112,10 +117,6 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _asked_of(example: Example, question: str, answer: str) -> Example:
-    return replace(example, question=question, answer=answer, prompts=(), mask=None, name="")
-
-
 def _words(shown: Sequence[PatchCaption], most: int, random: Generator) -> tuple[str, ...]:
     """Return the words of up to `most` cells of every part and of the background."""
     kept: dict[PatchCaption, int] = {}
@@ -127,25 +128,25 @@ def _words(shown: Sequence[PatchCaption], most: int, random: Generator) -> tuple
     return tuple(shown[place].words for place in sorted(places))
 
 
-def _region_question(example: Example) -> str:
-    """Return name and side of what is pointed at."""
-    return f"{example.name} {side_of(prompt_mask(example.prompts[0], example.size))}".strip()
+def reading_loss(model: LanguageModel, images: Sequence[VerbalisedImage], collator: Collator) -> Tensor:
+    """Return the loss of the answers about verbalised images, a scalar; 0 of no image.
 
+    A patch is replaced by the mean embedding of the words for a cell, and a region by that of its words.
 
-def reading_loss(model: LanguageModel, told: Sequence[VerbalisedImage], collator: Collator) -> Tensor:
-    """Return the loss of the answers about told pictures; 0 of none.
-
-    In the place of a patch stands the mean embedding of the words for a cell, in that of a region the one of its words.
+    Args:
+        model: The language model; it gets the gradient.
+        images: The images in words.
+        collator: Packs the questions about an image into one sequence.
     """
-    if not told:
+    if not images:
         return model.embed_tokens.weight.sum() * 0.0
     device = model.embed_tokens.weight.device
-    packed = [collator.packed(_encoded(one.questions, collator), len(one.words)) for one in told]
+    packed = [collator.packed(_encoded(one.questions, collator), len(one.words)) for one in images]
     ids_BT, valid_BT, labels_BT = (tensor.to(device) for tensor in pad([one for one, _, _ in packed], side="right"))
     segment_BT = filled([segments for _, segments, _ in packed], ids_BT, torch.long)
     weight_BT = filled([weights for _, _, weights in packed], ids_BT, torch.float32)
     x_BTD = model.embed_tokens(ids_BT.clamp_min(0))
-    for mark, texts in ((IMAGE, [one.words for one in told]), (REGION, [one.regions for one in told])):
+    for mark, texts in ((IMAGE, [one.words for one in images]), (REGION, [one.regions for one in images])):
         words_WD = _embedded(model, [words for one in texts for words in one], collator)
         x_BTD = x_BTD.masked_scatter((ids_BT == mark)[..., None], words_WD.to(x_BTD.dtype))
     output = model(x_BTD, valid_BK=valid_BT, segment_BK=segment_BT)
@@ -166,7 +167,7 @@ def _encoded(questions: Row, collator: Collator) -> list[Encoded]:
 
 
 def _embedded(model: LanguageModel, words: Sequence[str], collator: Collator) -> Tensor:
-    """Return the mean embedding (W, D) of the words for each cell; 0 where there are none."""
+    """Return the mean embedding of the words for each cell, float32 (W, D); zeros for a cell without words."""
     unique = list(dict.fromkeys(words))
     table_VD = model.embed_tokens.weight
     ids = [torch.tensor(collator.tokenizer.encode(one), device=table_VD.device) for one in unique]

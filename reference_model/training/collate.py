@@ -31,13 +31,13 @@ from reference_model.inputs.requests import grid_of_prompt, grids
 from reference_model.training.data import Example
 from reference_model.training.mixing import Row
 
+# Bytes of images, ready for the encoders, that are kept.
 CACHE_BYTES = 1 << 30
-"""Bytes of pictures, ready for the encoders, that are kept."""
 
 
 @dataclass(slots=True)
 class EncoderImages:
-    """Pictures as the two encoders want them, made once while they are kept."""
+    """Images as the two encoders want them, made once while they are kept."""
 
     config: ModelConfig
     most_bytes: int = CACHE_BYTES
@@ -45,7 +45,7 @@ class EncoderImages:
     _bytes: int = 0
 
     def of(self, example: Example) -> tuple[Tensor, Tensor]:
-        """Return a picture for the image tower and for the pixel encoder, (3, S, S) each."""
+        """Return an image for the image tower and for the pixel encoder, (3, S, S) each."""
         found = self._kept.get(example.image_key)
         if found is None:
             pixels = example.image.image()
@@ -95,7 +95,7 @@ class Collator:
         """Return the batch of these rows, padded on the right.
 
         Args:
-            rows: Each about one picture.
+            rows: Each about one image.
             random: Decides which part of a region is shown.
         """
         asked = [[self._question(example, random) for example in row] for row in rows]
@@ -147,9 +147,9 @@ class Collator:
         return random_part(grid, smallest=self.config.region.smallest_part, random=random)
 
     def packed(self, questions: Sequence[Encoded], patches: int) -> tuple[Encoded, list[int], list[float]]:
-        """Return a row of questions about one picture of so many patches: ids and labels, segments, weights of labels.
+        """Return a row of questions about one image of so many patches: ids and labels, segments, weights of labels.
 
-        The questions share all up to the picture's end, which is segment 0.
+        The questions share all up to the image's end, which is segment 0.
         """
         end = self.tokenizer.special.id(IMAGE_END)
         shared = questions[0].ids.index(end) + 1

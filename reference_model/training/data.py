@@ -17,12 +17,12 @@ from harness.tasks.prepare import Notice, prepare_task
 from harness.tasks.spec import TaskSpec
 from reference_model.inputs.requests import question_of
 
+# Who is asked: a model like ours that is also told the target.
 TEACHER = Capabilities(
     takes=frozenset({"text", "image", "point", "box", "region", "target"}),
     gives=frozenset({"text", "masks"}),
     per_sample=True,
 )
-"""Who is asked: a model like ours that is also told the target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +44,15 @@ class SetSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A question about a picture and its answer.
+    """A question about an image and its answer.
 
     Attributes:
-        image: The picture.
+        image: The image.
         question: With an empty pair of region tags for each of `prompts`.
         answer: With one `<SEG>` where there is a mask.
         prompts: In the order of their tags.
         mask: What `<SEG>` stands for, all instances in one, (H, W).
-        name: Of the structure in the mask, or in the region that is pointed at; empty where none is named.
+        name: Of the structure in the mask, or in the region that is pointed at; empty if none is named.
     """
 
     image: LocalMedia
@@ -64,13 +64,13 @@ class Example:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W) of the picture."""
+        """(H, W) of the image."""
         height, width = self.image.size
         return height, width
 
     @property
     def image_key(self) -> str:
-        """The same for all questions about one picture, whichever release shows it."""
+        """The same for all questions about one image, whichever release shows it."""
         return str(self.image.record.sha256)
 
 
@@ -96,7 +96,7 @@ def read_sets(wanted: Sequence[SetSpec], roots: Sequence[DataRoots], cache: Path
 
     Args:
         wanted: In the order in which they are returned.
-        roots: Each is read in turn; drawn patients of several seeds are several roots.
+        roots: Each is read in turn; synthetic patients of several seeds are several roots.
         cache: Of the harness.
         notice: Told of samples that are left out, and why.
     Raises:

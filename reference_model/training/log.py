@@ -27,7 +27,7 @@ class StageNote:
         seed: Of all that is drawn.
         steps: Of the whole stage.
         losses: Weight of each.
-        experts: Numbers of the stages that its experts come from; empty where they come with its model.
+        experts: Numbers of the stages that its experts come from; empty if they come with its model.
     """
 
     recipe: str
@@ -72,7 +72,7 @@ class StepLog:
         """Open it, and take out what comes after the state that is gone on from, a torn line included.
 
         Args:
-            folder: Of the stage; made where it is missing.
+            folder: Of the stage; created if it is missing.
             begun: Steps that are done.
             written: False: nothing is written.
         """

@@ -31,8 +31,8 @@ from reference_model.training.optimizers import build_optimizer
 from reference_model.training.recipe import Precision, Stage
 
 LARGEST_GRADIENT = 1.0
+# Time after which a state is written: what a kill can cost.
 SAVE_SECONDS = 60.0
-"""Time after which a state is written: what a kill can cost."""
 ALONE = Processes()
 
 

@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
+# The numbers of the released function, which are those of Lin et al., arXiv:1708.02002.
 FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2.0
 
 
 class Losses(NamedTuple):
-    """Scalars, before weighting; 0 where a batch has nothing to learn them from."""
+    """The losses before weighting, scalars; 0 if a batch has nothing to learn them from."""
 
     language: Tensor
     bce: Tensor
@@ -37,26 +38,25 @@ class LossWeights:
     balance: float = 0.0
 
     def total(self, losses: Losses) -> Tensor:
-        """Return the weighted sum; a loss of weight 0 does not take part, not even as NaN."""
-        parts = [weight * loss for weight, loss in zip(self._values(), losses, strict=True) if weight]
+        """Return the weighted sum, a scalar; a loss of weight 0 does not take part, not even as NaN."""
+        weights = (self.language, self.bce, self.dice, self.focal, self.iou, self.balance)
+        parts = [weight * loss for weight, loss in zip(weights, losses, strict=True) if weight]
         return torch.stack(parts).sum()
 
-    def _values(self) -> tuple[float, ...]:
-        return self.language, self.bce, self.dice, self.focal, self.iou, self.balance
 
-
+# The weights of the released script of stage III, which are not the paper's.
 RELEASED_STAGE_III = LossWeights(language=1.0, bce=1.0, dice=5.0, focal=1.0)
-"""The weights of the released script of stage III, which are not the paper's."""
 
 
 def language_loss(logits_NV: Tensor, target_N: Tensor, weight_N: Tensor | None = None) -> Tensor:
-    """Return the mean cross-entropy, or the weighted mean; 0 with a gradient of 0 if there is no token.
+    """Return the mean cross-entropy, or the weighted mean, as a float32 scalar; 0 of no token.
 
     Args:
-        logits_NV: Of the trained positions alone.
-        target_N: Ids.
-        weight_N: How much each token counts, >= 0.
+        logits_NV: Floating point, of the trained positions alone.
+        target_N: int64, the ids that should follow.
+        weight_N: float32, how much each token counts, >= 0; None: all count alike.
     """
+    # The released code gives NaN here. The gradient of 0 keeps every parameter in the graph of a step.
     if len(target_N) == 0:
         return logits_NV.sum() * 0.0
     loss_N = F.cross_entropy(logits_NV.float(), target_N, reduction="none")
@@ -66,20 +66,35 @@ def language_loss(logits_NV: Tensor, target_N: Tensor, weight_N: Tensor | None =
 
 
 def bce_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the binary cross-entropy, mean over pixels, then over masks; 0 of no mask."""
+    """Return the binary cross-entropy, mean over pixels, then over masks, as a scalar; 0 of no mask.
+
+    Args:
+        logits: float32 (M, H, W).
+        target: float32 (M, H, W), zeros and ones.
+    """
     per_pixel = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return per_pixel.flatten(1).mean(dim=1).sum() / (len(logits) + 1e-8)
+    return per_pixel.flatten(1).mean(dim=1).sum() / (len(logits) + 1e-8)  # as in the released code
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return 1 - (2 sum(p t) + 1e-6) / (sum p + sum t + 1e-6), mean over masks; 0 of no mask."""
+    """Return 1 - (2 sum(p t) + 1e-6) / (sum p + sum t + 1e-6), mean over masks, as a scalar; 0 of no mask.
+
+    Args:
+        logits: float32 (M, H, W).
+        target: float32 (M, H, W), zeros and ones.
+    """
     probability, target = logits.sigmoid().flatten(1), target.flatten(1)
     dice_M = (2 * (probability * target).sum(dim=1) + 1e-6) / (probability.sum(dim=1) + target.sum(dim=1) + 1e-6)
     return (1 - dice_M).sum() / max(1, len(logits))
 
 
 def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the focal loss as released, alpha 0.25 and gamma 2, mean over pixels, then over masks; 0 of no mask."""
+    """Return the focal loss as released, mean over pixels, then over masks, as a scalar; 0 of no mask.
+
+    Args:
+        logits: float32 (M, H, W).
+        target: float32 (M, H, W), zeros and ones.
+    """
     probability = logits.sigmoid()
     inside = FOCAL_ALPHA * target * (1 - probability) ** FOCAL_GAMMA * torch.log(probability + 1e-12)
     outside = (1 - FOCAL_ALPHA) * (1 - target) * probability**FOCAL_GAMMA * torch.log(1 - probability + 1e-12)
@@ -87,7 +102,13 @@ def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def iou_loss(logits: Tensor, target: Tensor, estimate_M: Tensor) -> Tensor:
-    """Return the squared error of the decoder's estimate of its soft IoU, mean over masks; 0 of no mask."""
+    """Return the squared error of the decoder's estimate of its soft IoU, mean over masks, as a scalar; 0 of no mask.
+
+    Args:
+        logits: float32 (M, H, W).
+        target: float32 (M, H, W), zeros and ones.
+        estimate_M: float32, the decoder's estimate.
+    """
     probability, target = logits.sigmoid().flatten(1), target.flatten(1)
     overlap_M = (probability * target).sum(dim=1)
     union_M = probability.sum(dim=1) + target.sum(dim=1) - overlap_M

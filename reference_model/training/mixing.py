@@ -1,4 +1,4 @@
-"""Which questions stand in which row of which step: sets mixed by ratio, several questions of a picture in one row."""
+"""Which questions stand in which row of which step: sets mixed by ratio, several questions of an image in one row."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class Mix:
     """The rows of a stage; those of a step depend on nothing but the arguments, so that a stage can be resumed.
 
     Every row is led by a question of a set that is drawn by ratio. Within a set every question leads once before any
-    leads again. Further questions about the same picture follow, drawn by the same ratios from all sets.
+    leads again. Further questions about the same image follow, drawn by the same ratios from all sets.
     """
 
     def __init__(self, sets: Sequence[ExampleSet], *, steps: int, rows: int, questions: int, seed: int) -> None:

@@ -20,15 +20,15 @@ from harness.errors import DataError, SpecError
 from reference_model.training.log import LOG, LoggedStep, StageNote, read_log, read_note
 
 SUFFIXES = (".png", ".svg")
+# Share of a stage's steps over which a smoothed line is the mean.
 SMOOTHED = 0.04
-"""Share of a stage's steps over which a smoothed line is the mean."""
+# Most panels beside each other.
 ACROSS = 5
-"""Most panels beside each other."""
+# Of a panel, in inches.
 WIDTH, HEIGHT = 3.2, 2.6
-"""Of a panel, in inches."""
 
+# Colour and dashes: those of Okabe and Ito, which colour-blind readers tell apart; dashes for print in grey.
 Look = tuple[str, str]
-"""Colour and dashes: those of Okabe and Ito, which colour-blind readers tell apart; dashes for print in grey."""
 Draw = Callable[[Axes], None]
 
 _LOSSES: Mapping[str, Look] = {

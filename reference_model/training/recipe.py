@@ -14,11 +14,11 @@ ObjectiveName = Literal["parents", "grounding"]
 Schedule = Literal["linear", "cosine"]
 Precision = Literal["fp32", "bf16"]
 
+# The losses an objective may weigh.
 LOSSES: Mapping[ObjectiveName, tuple[str, ...]] = {
     "parents": ("language", "caption", "region", "cell", "pixel", "bce", "dice"),
     "grounding": ("language", "bce", "dice", "focal", "iou", "balance"),
 }
-"""The losses an objective may weigh."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Stage:
         learning_rate: At its highest.
         schedule: How it falls to 0 after the warm-up.
         warm_up: Share of an epoch (`linear`, at least 2 steps) or of all steps (`cosine`) in which it rises from 0.
-        steps: Of the stage; None where `epochs` says.
+        steps: Of the stage; None if `epochs` says.
         epochs: Times every question leads a row.
         batch: Rows of a step, over all processes.
         rows: Most rows that one process takes at once.

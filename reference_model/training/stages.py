@@ -30,8 +30,8 @@ from reference_model.training.progress_bar import TrainingBar
 from reference_model.training.recipe import Recipe, Stage
 from reference_model.training.stage_fingerprint import is_finished, stage_settings
 
+# Stand for the step where what is drawn before the first one, and the order of the questions, are drawn.
 FIRST, ORDER = 2**40, 2**40 + 1
-"""Stand for the step where what is drawn before the first one, and the order of the questions, are drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,7 @@ class StagedTraining:
         return wanted
 
     def _roots(self) -> list[DataRoots]:
-        """Return where the releases lie; drawn patients of every seed stand alone."""
+        """Return where the releases lie; synthetic patients of every seed stand alone."""
         given = self.recipe.data_roots
         if any(root.partition(":")[0] == PHANTOM for root in given):
             return [data_roots([root], self.cache) for root in given]
