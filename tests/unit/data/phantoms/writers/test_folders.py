@@ -1,4 +1,4 @@
-"""Drawn patients in a hospital's layouts: every planted defect is named, and a clean release gives no alarm."""
+"""Synthetic patients in a hospital's layouts: every planted defect is named, and a clean release gives no alarm."""
 
 from pathlib import Path
 from typing import Any

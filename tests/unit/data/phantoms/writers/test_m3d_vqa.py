@@ -1,4 +1,4 @@
-"""Drawn M3D-Cap and M3D-VQA: the same for the same seed, nothing to find, no shortcut, every planted defect named."""
+"""Phantom M3D-Cap and M3D-VQA: the same for the same seed, nothing to find, no shortcut, every planted defect named."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Drawn SLAKE, PathVQA, PMC-VQA and MMMU: clean as drawn, balanced, and every planted defect named."""
+"""Phantom SLAKE, PathVQA, PMC-VQA and MMMU: clean as written, balanced, and every planted defect named."""
 
 import hashlib
 import shutil

@@ -1,9 +1,8 @@
-"""Drawn patients: whole releases in their own layouts, the same for the same seed, with words that fit the pictures."""
+"""Image releases of synthetic patients: layouts as released, the same for the same seed, words that fit the images."""
 
 import hashlib
 import json
 import re
-import shutil
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,7 @@ import pytest
 from PIL import Image
 
 from harness.data.integrity import Integrity
-from harness.data.phantoms.defects.planting import DEFECTS, plant
 from harness.data.phantoms.drawing import MODALITY_PHANTOMS
-from harness.data.phantoms.drawing.canvas import Canvas, blob, clouds, tube
-from harness.data.phantoms.drawing.modality import scatter, with_article
 from harness.data.phantoms.families import write_phantoms
 from harness.data.phantoms.patients.images import TURNS, draw_image, draw_patients
 from harness.data.phantoms.writers.samed2d import write_samed2d
@@ -25,11 +21,11 @@ from harness.data.releases.reader import Reader, ReleaseRequest
 from harness.data.releases.samed2d import mecovqa
 from harness.data.releases.samed2d import reader as samed2d
 from harness.data.releases.vqa import vqa_rad
-from harness.errors import DataError, SpecError
+from harness.errors import SpecError
 from harness.imaging.masks import decode
 from harness.records import Sample
 
-PATIENTS = 60
+PATIENTS = 60  # of the fixture `root`
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -41,14 +37,6 @@ def read(root: Path, reader: Reader, **request: Any) -> tuple[list[Sample], Inte
     integrity = Integrity()
     asked = ReleaseRequest(**{"dataset": "demo", "split": "test"} | request)
     return [sample for _, sample in reader.read(ReleaseFiles(root=root, derived=root), asked, integrity)], integrity
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All releases of a few patients."""
-    folder = tmp_path_factory.mktemp("phantom")
-    write_phantoms(folder, seed=0, patients=PATIENTS)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +59,7 @@ def test_the_same_seed_draws_the_same_bytes(tmp_path: Path) -> None:
     assert digests(tmp_path / "first") == digests(tmp_path / "again")
 
 
-def test_any_number_of_processes_draws_the_same_pictures() -> None:
+def test_any_number_of_processes_draws_the_same_images() -> None:
     alone, together = (list(draw_patients(seed=2, patients=3, slices=1, workers=workers)) for workers in (1, 2))
     assert len(alone) == 3
     for one, other in zip(alone, together, strict=True):
@@ -114,7 +102,7 @@ PIXELS = {
 }
 
 
-# --- pictures and masks
+# --- images and masks
 
 
 def test_the_readers_find_nothing_wrong(root: Path, masks: tuple[list[Sample], Integrity]) -> None:
@@ -128,7 +116,7 @@ def test_the_readers_find_nothing_wrong(root: Path, masks: tuple[list[Sample], I
         assert set(integrity.repairs) <= {"masks_merged_built"}
 
 
-def test_every_look_and_class_is_asked_about(masks: tuple[list[Sample], Integrity]) -> None:
+def test_every_modality_and_class_is_asked_about(masks: tuple[list[Sample], Integrity]) -> None:
     samples, _ = masks
     assert {sample.strata["modality"] for sample in samples} == {phantom.code for phantom in MODALITY_PHANTOMS}
     structures = {structure.name for phantom in MODALITY_PHANTOMS for structure in phantom.structures}
@@ -136,7 +124,7 @@ def test_every_look_and_class_is_asked_about(masks: tuple[list[Sample], Integrit
     assert {sample.strata["target_size"] for sample in samples} == {"small", "medium", "large"}
 
 
-def test_at_least_eight_looks_in_grey_and_in_colour(root: Path) -> None:
+def test_at_least_eight_modalities_in_grey_and_in_colour(root: Path) -> None:
     modes = defaultdict(set)
     for path in (root / "SAMed2Dv1/images").iterdir():
         with Image.open(path) as image:
@@ -259,7 +247,7 @@ def test_answers_are_those_of_the_masks(root: Path) -> None:
     assert set(checked) == {"presence", "count", "side"}
 
 
-def test_some_questions_are_about_what_the_look_never_shows(root: Path) -> None:
+def test_some_questions_are_about_what_the_modality_never_shows(root: Path) -> None:
     images = list(json.loads((root / samed2d.LISTING).read_text()))
     asked = [
         record
@@ -291,80 +279,7 @@ def test_every_kind_of_question_has_several_wordings(root: Path) -> None:
         assert len(words) >= 4
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("liver", "a liver"), ("optic disc", "an optic disc"), ("MRI", "an MRI"), ("CT image", "a CT image")],
-)
-def test_articles_go_by_the_sound(name: str, said: str) -> None:
-    assert with_article(name) == said
-
-
 # --- defects
-
-
-def planted(root: Path, folder: Path, *names: str) -> dict[str, list[str]]:
-    """Copy a clean release and plant defects in the copy; return where they are."""
-    shutil.copytree(root, folder)
-    found = defaultdict(list)
-    for one in plant(folder, frozenset(names)):
-        found[one.defect].append(one.where)
-    return found
-
-
-@pytest.fixture(scope="module")
-def spoilt(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
-    """Every defect but the duplicate id, which ends the preparation."""
-    folder = tmp_path_factory.mktemp("spoilt") / "data"
-    return folder, planted(root, folder, *(name for name in DEFECTS if name != "duplicate_id"))
-
-
-def test_defects_of_files_are_found_where_they_were_planted(spoilt: tuple[Path, dict[str, list[str]]]) -> None:
-    root, places = spoilt
-    _, masks = read(root, samed2d.READER, split="all")
-    _, questions = read(root, vqa_rad.READER)
-    found = {(finding.kind, finding.where) for finding in (*masks.findings, *questions.findings)}
-    for kind in ("missing_file", "unreadable_file", "size_mismatch", "empty_mask", "full_mask"):
-        assert len(places[kind]) == (2 if kind.endswith("file") else 1)
-        for where in places[kind]:
-            assert (kind, where) in found
-
-
-def test_defects_of_records_are_repaired_where_they_were_planted(spoilt: tuple[Path, dict[str, list[str]]]) -> None:
-    root, places = spoilt
-    _, questions = read(root, vqa_rad.READER)
-    assert questions.repairs == {"answer_type_blank": 1, "answer_cast_to_text": 1}
-    for subset in mecovqa.SUBSETS:
-        _, integrity = read(root, mecovqa.READER, subset=subset)
-        assert integrity.repairs["image_suffix_added"] == 1
-        assert integrity.repairs["conversations_spelling"] == 1
-        assert integrity.repairs.get("value_cast_to_text", 0) == (subset == "complex")
-    assert len(places["missing_suffix"]) == len(places["misspelt_conversations"]) == 3
-
-
-def test_an_inverted_mask_is_the_complement_of_the_clean_one(
-    root: Path, spoilt: tuple[Path, dict[str, list[str]]]
-) -> None:
-    folder, places = spoilt
-    [mask] = places["inverted_mask"]
-    assert np.array_equal(np.asarray(Image.open(folder / mask)), 255 - np.asarray(Image.open(root / mask)))
-
-
-def test_a_duplicate_id_ends_the_preparation(root: Path, tmp_path: Path) -> None:
-    from harness.tasks.prepare import prepare_release
-    from harness.tasks.spec import Release
-
-    [where] = planted(root, tmp_path / "data", "duplicate_id")["duplicate_id"]
-    assert where.startswith("vqa_rad/testset.json[")
-    with pytest.raises(DataError, match=r"expected every sample id once, found it at vqa_rad/testset\.json"):
-        prepare_release(
-            Release(reader="vqa_rad"), dataset="demo", window=None, roots=[tmp_path / "data"], cache=tmp_path / "c"
-        )
-
-
-def test_one_defect_stays_in_place_whatever_else_is_planted(
-    root: Path, spoilt: tuple[Path, dict[str, list[str]]], tmp_path: Path
-) -> None:
-    assert planted(root, tmp_path / "data", "full_mask")["full_mask"] == spoilt[1]["full_mask"]
 
 
 def test_defects_are_planted_while_the_releases_are_written(tmp_path: Path) -> None:
@@ -383,56 +298,3 @@ def test_an_unknown_defect_names_the_nearest(tmp_path: Path) -> None:
 def test_too_few_patients_for_defects_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="expected at least 20 patients of 2 slices to plant them in, found 3 of 2"):
         write_phantoms(tmp_path, seed=0, patients=3, defects=frozenset({"full_mask"}))
-
-
-# --- the drawing board
-
-
-def test_a_blob_is_positive_inside_and_far_outside() -> None:
-    field = blob(np.random.default_rng(0), (40, 60), (0.2, -0.1), (0.3, 0.2), rough=0.0)
-    inside = np.argwhere(field > 0)
-    assert inside.mean(axis=0) == pytest.approx([40 / 2 * 0.9 - 0.5, 30 + 0.2 * 20 - 0.5], abs=0.6)
-    assert (field > 0).sum() == pytest.approx(np.pi * 0.3 * 0.2 * 20 * 20, rel=0.1)
-    assert field[0, 0] < 0
-
-
-def test_a_tube_is_as_wide_as_its_radius() -> None:
-    field = tube((100, 100), [(0.0, step / 50) for step in range(-50, 51)], [0.1] * 101)
-    assert (field > 0).sum(axis=1)[50] == 10
-
-
-def test_clouds_have_unit_height_and_no_seams() -> None:
-    values = clouds(np.random.default_rng(0), (200, 260), 20)
-    assert abs(values.mean()) < 0.15
-    assert 0.6 < values.std() < 1.2
-    assert np.abs(np.diff(values, axis=1)).max() < 0.7
-
-
-def test_paint_cuts_a_later_structure_out_of_the_earlier_ones() -> None:
-    canvas = Canvas.blank(20, 20)
-    whole, half = np.ones((20, 20)), np.where(np.arange(20) < 10, 1.0, -1.0) * np.ones((20, 1))
-    canvas.paint(whole, 100, name="liver")
-    canvas.paint(half, 200, name="cyst")
-    canvas.paint(half, 210, name="stone", within=("cyst",))
-    assert {name: int(found[0].sum()) for name, found in canvas.masks.items()} == {
-        "liver": 200,
-        "cyst": 200,
-        "stone": 200,
-    }
-    assert canvas.finished()[0, [0, 19]].tolist() == [210, 100]
-
-
-def test_exposure_sets_the_mean() -> None:
-    canvas = Canvas(np.random.default_rng(0).uniform(0, 90, (30, 30, 1)))
-    canvas.expose(70)
-    assert canvas.pixels.mean() == pytest.approx(70)
-
-
-def test_scattered_points_keep_their_distance_and_stay_inside() -> None:
-    host = np.where(np.arange(50) < 25, 1.0, -1.0) * np.ones((50, 1))
-    points = scatter(np.random.default_rng(0), host, 4, gap=0.4)
-    assert len(points) == 4
-    assert all(x < 0 for x, _ in points)
-    pairs = [(a, b) for index, a in enumerate(points) for b in points[:index]]
-    assert all((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 >= 0.16 for a, b in pairs)
-    assert scatter(np.random.default_rng(0), np.full((5, 5), -1.0), 2, gap=0.1) == []

@@ -1,4 +1,4 @@
-"""Drawn patients as MIMOSeg: the same for the same seed, words that fit the masks, no shortcut, named defects."""
+"""Synthetic patients as MIMOSeg: the same for the same seed, words that fit the masks, no shortcut, named defects."""
 
 import hashlib
 import json

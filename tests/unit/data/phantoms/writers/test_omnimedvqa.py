@@ -1,4 +1,4 @@
-"""Drawn OmniMedVQA: choices that nothing but the picture decides, and every defect found where it was planted."""
+"""Phantom OmniMedVQA: choices that nothing but the image decides, and every defect found where it was planted."""
 
 import json
 import shutil
