@@ -1,4 +1,4 @@
-"""BERTScore with the options of M3D's evaluation: no idf weights, no rescaling, the layer bert-score names."""
+"""BERTScore with the options of M3D's evaluation: no idf weights, no rescaling, the layer that bert-score names."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,7 +12,15 @@ from harness.records import Prediction, Sample
 def prepare(
     pairs: Iterable[Pair], *, model: str = DEFAULT_MODEL, num_layers: int = 0
 ) -> Callable[[Sample, Prediction], Outcome]:
-    """Return a score that looks up what was computed of all `pairs` in batches; others are computed one by one."""
+    """Return a score that looks up what was computed for all `pairs` in batches; other pairs are computed one by one.
+
+    Args:
+        pairs: Samples with their predictions; read once.
+        model: A folder, or the name of a model in the local hub cache.
+        num_layers: Layer whose embeddings are compared; 0 for the layer that bert-score names.
+    Raises:
+        ModelError: The model is not on this machine or cannot be read.
+    """
     encoder = load(*find_model(model, num_layers))
     known = encoder.scores(texts for sample, prediction in pairs for texts in _texts(sample, prediction))
 
@@ -28,13 +36,13 @@ def prepare(
 
 
 def _texts(sample: Sample, prediction: Prediction) -> list[Texts]:
-    """Return the pairs to be compared; a blank text scores 0 against anything and is compared with nothing."""
+    """Return the texts to compare; none for a blank text, which scores 0 against anything."""
     reply = (prediction.text or "").strip()
     return [(answer.strip(), reply) for answer in sample.target.answers if reply and answer.strip()]
 
 
 def _score(sample: Sample, prediction: Prediction, *, model: str = DEFAULT_MODEL, num_layers: int = 0) -> Outcome:
-    """Return F1, precision and recall; of several answers the best of each, as bert-score does."""
+    """Return F1, precision and recall; of several answers the best of each, as in bert-score."""
     return prepare([(sample, prediction)], model=model, num_layers=num_layers)(sample, prediction)
 
 
@@ -43,7 +51,7 @@ def _worst(sample: Sample) -> Stats:
 
 
 def _ceiling(sample: Sample) -> float | None:
-    """Return 1; 0 where every answer is blank, which bert-score scores 0 whatever the reply."""
+    """Return 1; 0 if every answer is blank, which bert-score scores 0 whatever the reply."""
     if not sample.target.answers:
         return None
     return 1.0 if any(answer.strip() for answer in sample.target.answers) else 0.0

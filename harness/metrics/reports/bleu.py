@@ -1,4 +1,7 @@
-"""BLEU under our `standard` rules and those of released code. All accepted answers are references."""
+"""BLEU under our `standard` rules and those of released code. All accepted answers are references.
+
+A sample's stats are counts, so the same rule gives the value of a sample, of a corpus and of each of its resamples.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,9 +23,11 @@ _STATS = (
     "samples",
 )
 _MATCHES, _TOTALS, _PREDICTED, _REFERENCE, _SAMPLES = slice(0, 4), slice(4, 8), 8, 9, 10
-_EPSILON = 0.1  # Chen and Cherry 2014, method 1, with the value of nltk
+# Chen and Cherry, WMT 2014, method 1; the paper leaves the value open, 0.1 is nltk's.
+_EPSILON = 0.1
 _FORMULA = "min(1, exp(1 - reference words / reply words)) x geometric mean of the clipped precisions of 1- to n-grams"
-_SMALL, _TINY = 1e-9, 1e-15  # pycocoevalcap, bleu_scorer.py
+# Added below and above each ratio so that none divides by 0: pycocoevalcap, bleu_scorer.py.
+_SMALL, _TINY = 1e-9, 1e-15
 
 Tokenizer = Callable[[str], Sequence[str]]
 ReferenceLength = Callable[[int, Iterable[int]], int]
@@ -34,7 +39,14 @@ def ngrams(tokens: Sequence[str], order: int) -> Iterator[tuple[str, ...]]:
 
 
 def clipped_matches(predicted: Sequence[str], references: Sequence[Sequence[str]], order: int) -> int:
-    """Return how many n-grams of `predicted` a reference has too, each at most as often as one reference has it."""
+    """Return how many n-grams of `predicted` a reference has too, each at most as often as one reference has it.
+
+    Args:
+        predicted: Words of the reply.
+        references: Words of each answer, at least one.
+        order: Words per n-gram, 1 or more.
+    Source: Papineni et al., ACL 2002; equal to the numerators of nltk's `modified_precision`.
+    """
     counts = Counter(ngrams(predicted, order))
     allowed = Counter(ngrams(references[0], order))
     for reference in references[1:]:
@@ -43,11 +55,15 @@ def clipped_matches(predicted: Sequence[str], references: Sequence[Sequence[str]
 
 
 def closest_length(length: int, references: Iterable[int]) -> int:
-    """Return the reference length nearest to `length`, the shorter of two as near."""
+    """Return the reference length in words nearest to `length`, the shorter of two that are as near.
+
+    Source: as in nltk's `closest_ref_length` and pycocoevalcap's option `closest`.
+    """
     return min(references, key=lambda reference: (abs(reference - length), reference))
 
 
 def _shortest_length(_length: int, references: Iterable[int]) -> int:
+    """Return the length of the shortest reference, the rule of HF evaluate's `nmt_bleu.py`."""
     return min(references)
 
 
@@ -56,8 +72,8 @@ def _counts(predicted: Sequence[str], references: Sequence[Sequence[str]], refer
     matches = [0, 0, 0, 0]
     for index, order in enumerate(ORDERS):
         matches[index] = clipped_matches(predicted, references, order)
-        if not matches[index]:  # then no longer run matches either
-            break
+        if not matches[index]:
+            break  # A longer n-gram holds one of this length, so none of those matches either.
     totals = (max(0, len(predicted) - order + 1) for order in ORDERS)
     length = reference_length(len(predicted), map(len, references))
     return (*map(float, matches), *map(float, totals), float(len(predicted)), float(length), 1.0)
@@ -65,7 +81,7 @@ def _counts(predicted: Sequence[str], references: Sequence[Sequence[str]], refer
 
 def _score(tokenize: Tokenizer, reference_length: ReferenceLength) -> Callable[[Sample, Prediction], Outcome]:
     def score(sample: Sample, prediction: Prediction) -> Outcome:
-        """Count n-grams; either side without words scores 0 and is `ok`."""
+        """Count n-grams; a sample with a side without words is `ok` and scores 0."""
         if not sample.target.answers:
             return Outcome("undefined")
         references = [tokenize(answer) for answer in sample.target.answers]
@@ -75,7 +91,7 @@ def _score(tokenize: Tokenizer, reference_length: ReferenceLength) -> Callable[[
 
 
 def _smoothed_score(sample: Sample, prediction: Prediction) -> Outcome:
-    """Score as `standard`, and say where the sample's own value rests on the epsilon."""
+    """Count as `standard`, and say in the detail if the sample's own value rests on the epsilon."""
     outcome = _standard_score(sample, prediction)
     matches = outcome.stats[_MATCHES]
     if not matches or all(matches) or not matches[0]:
@@ -94,7 +110,13 @@ def _worst(tokenize: Tokenizer, reference_length: ReferenceLength) -> Callable[[
 
 
 def _cumulative(precisions: Floats, penalty: Floats) -> Floats:
-    """Return the geometric means of the first 1, 2, 3, 4 precisions, times the brevity penalty."""
+    """Return the geometric means of the first 1, 2, 3 and 4 precisions, times the brevity penalty.
+
+    Args:
+        precisions: Shape (..., 4), by order.
+        penalty: Shape (...).
+    """
+    # log 0 is minus infinity and exp brings it back to 0: one precision of 0 makes the mean 0.
     with np.errstate(divide="ignore"):
         logarithms = np.log(precisions)
     means: Floats = np.exp(np.cumsum(logarithms, axis=-1) / np.asarray(ORDERS))
@@ -104,18 +126,24 @@ def _cumulative(precisions: Floats, penalty: Floats) -> Floats:
 def _brevity_penalty(stats: Floats) -> Floats:
     """Return min(1, exp(1 - reference words / predicted words)); 0 without predicted words."""
     predicted, reference = stats[..., _PREDICTED], stats[..., _REFERENCE]
+    # The 1 stands in for a length of 0 so that numpy divides without a warning; its result is thrown away below.
     penalty: Floats = np.exp(np.minimum(0.0, 1 - reference / np.where(predicted > 0, predicted, 1)))
     return np.where(predicted > 0, penalty, 0.0)
 
 
 def _where_scored(stats: Floats, values: Floats) -> Floats:
+    """Return the values, undefined (NaN) where no sample was scored."""
     return np.where(stats[..., _SAMPLES, np.newaxis] > 0, values, np.nan)
 
 
 def _unsmoothed(stats: Floats) -> Floats:
     """BLEU-1 to BLEU-4: brevity penalty times the geometric mean of the clipped precisions, 0 where one is 0.
 
-    In [0, 1]. A text of fewer words than an order has precision 0 in it. Source: Papineni et al., ACL 2002.
+    Args:
+        stats: Counts, shape (..., 11), of a sample or summed.
+    Returns:
+        Shape (..., 4), each in [0, 1]. A text of fewer words than an order has precision 0 in that order.
+    Source: Papineni et al., ACL 2002.
     """
     totals = stats[..., _TOTALS]
     precisions = np.where(totals > 0, stats[..., _MATCHES] / np.where(totals > 0, totals, 1), 0.0)
@@ -123,7 +151,7 @@ def _unsmoothed(stats: Floats) -> Floats:
 
 
 def _smoothed(stats: Floats) -> Floats:
-    """`_unsmoothed` with 0.1 matches for an order that has none, unless no single word matches: then 0.
+    """BLEU as `_unsmoothed`, with 0.1 matches for an order that has none; 0 if not even a single word matches.
 
     Source: Chen and Cherry, WMT 2014, smoothing 1, as in nltk's sentence_bleu.
     """
@@ -141,6 +169,7 @@ def _coco(stats: Floats) -> Floats:
 
 
 def _bleu4_first(rule: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:
+    """Return the rule with BLEU-4 in front: the first value of a row is its headline."""
     return lambda stats: rule(stats)[..., [3, 0, 1, 2]]
 
 
@@ -148,6 +177,7 @@ def _ceiling(tokenize: Tokenizer, values: Callable[[Floats], Floats]) -> Callabl
     def ceiling(sample: Sample) -> float | None:
         """Return the best value that one of the answers reaches as a reply: below 1 for answers under four words."""
         references = [tokenize(answer) for answer in sample.target.answers]
+        # An answer that is repeated has its own length among the references, whichever rule picks among them.
         stats = [_counts(reference, references, closest_length) for reference in references]
         return max((float(values(np.asarray(reached))[0]) for reached in stats), default=None)
 

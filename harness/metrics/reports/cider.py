@@ -12,7 +12,8 @@ from harness.metrics.reports.bleu import ORDERS, ngrams
 from harness.records import Prediction, Sample
 from harness.text.ptb_tokenizer import caption_line
 
-_SIGMA = 6.0  # pycocoevalcap, cider.py
+# pycocoevalcap, cider.py and cider_scorer.py: width in 2-grams of the damping by length, and the factor of the score.
+_SIGMA = 6.0
 _SCALE = 10.0
 
 Gram = tuple[str, ...]
@@ -20,7 +21,13 @@ Gram = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Vector:
-    """A text as weights of its n-grams, by order, with the length of each part and its number of 2-grams."""
+    """A text as the weights of its n-grams.
+
+    Attributes:
+        weights: N-gram -> weight, for each order from 1 to 4.
+        norms: Euclidean norm of the weights of each order.
+        bigrams: Number of 2-grams in the text.
+    """
 
     weights: tuple[Mapping[Gram, float], ...]
     norms: tuple[float, ...]
@@ -29,22 +36,29 @@ class _Vector:
 
 @dataclass(frozen=True, slots=True)
 class _Corpus:
-    """How many samples there are, and in the references of how many of them an n-gram stands."""
+    """What is known of a corpus from its references.
+
+    Attributes:
+        samples: Number of samples with an answer.
+        frequencies: N-gram -> in the references of how many samples it stands.
+    """
 
     samples: int
     frequencies: Mapping[Gram, int]
 
     def vector(self, text: str) -> _Vector:
-        """Return count times log(samples / samples with the n-gram); unseen n-grams count as seen once."""
+        """Return a text's n-grams, each weighted by count times log(samples / samples with the n-gram)."""
+        words = _words(text)
+        # An n-gram of the reply that no reference has counts as seen once, so that its logarithm exists.
         weights = tuple(
-            {gram: count * self._rarity(gram) for gram, count in Counter(ngrams(_words(text), order)).items()}
+            {
+                gram: count * (log(self.samples) - log(max(1, self.frequencies.get(gram, 0))))
+                for gram, count in Counter(ngrams(words, order)).items()
+            }
             for order in ORDERS
         )
         norms = tuple(sqrt(fsum(weight * weight for weight in part.values())) for part in weights)
-        return _Vector(weights, norms, max(0, len(_words(text)) - 1))
-
-    def _rarity(self, gram: Gram) -> float:
-        return log(self.samples) - log(max(1, self.frequencies.get(gram, 0)))
+        return _Vector(weights, norms, max(0, len(words) - 1))
 
 
 def _words(text: str) -> list[str]:
@@ -52,7 +66,7 @@ def _words(text: str) -> list[str]:
 
 
 def _corpus(references: Iterable[Sequence[str]]) -> _Corpus:
-    """Return what is known of a corpus from its references, one group of texts per sample."""
+    """Count in how many samples each n-gram occurs; `references` holds one group of texts per sample."""
     frequencies: Counter[Gram] = Counter()
     samples = 0
     for texts in references:
@@ -62,26 +76,21 @@ def _corpus(references: Iterable[Sequence[str]]) -> _Corpus:
 
 
 def _similarity(predicted: _Vector, reference: _Vector) -> float:
-    """Return the mean over the orders of the clipped cosine, damped where the lengths differ."""
+    """Return the mean over the orders of the clipped cosine, damped if the lengths differ."""
     total = 0.0
     for ours, theirs, our_norm, their_norm in zip(
         predicted.weights, reference.weights, predicted.norms, reference.norms, strict=True
     ):
+        # Clipped: repeating a rare n-gram more often than the reference has it earns nothing (the D of CIDEr-D).
         shared = fsum(min(ours[gram], theirs[gram]) * theirs[gram] for gram in ours.keys() & theirs.keys())
         total += shared / (our_norm * their_norm) if our_norm and their_norm else 0.0
     damping = exp(-((predicted.bigrams - reference.bigrams) ** 2) / (2 * _SIGMA**2))
     return total * damping / len(ORDERS)
 
 
-def _cider(text: str, references: Sequence[str], corpus: _Corpus) -> float:
-    predicted = corpus.vector(text)
-    similarities = [_similarity(predicted, corpus.vector(reference)) for reference in references]
-    return _SCALE * fsum(similarities) / len(references)
-
-
 def _scorer(corpus: _Corpus) -> Callable[[Sample, Prediction], Outcome]:
     def score(sample: Sample, prediction: Prediction) -> Outcome:
-        """CIDEr-D: ten times the mean over orders 1-4 and over the answers of the clipped tf-idf cosine.
+        """Return CIDEr-D: ten times the mean over orders 1-4 and over the answers of the clipped tf-idf cosine.
 
         In [0, 10], higher is better; the difference of the lengths (in 2-grams, as released) damps it with sigma 6.
         A side without words, and any reply in a corpus of one sample, where no n-gram is rare: 0.
@@ -89,13 +98,15 @@ def _scorer(corpus: _Corpus) -> Callable[[Sample, Prediction], Outcome]:
         """
         if not sample.target.answers:
             return Outcome("undefined")
-        return Outcome("ok", (_cider(prediction.text or "", sample.target.answers, corpus), 1.0))
+        predicted = corpus.vector(prediction.text or "")
+        similarities = [_similarity(predicted, corpus.vector(answer)) for answer in sample.target.answers]
+        return Outcome("ok", (_SCALE * fsum(similarities) / len(similarities), 1.0))
 
     return score
 
 
 def _prepare(pairs: Iterable[Pair]) -> Callable[[Sample, Prediction], Outcome]:
-    """Count the n-grams of all references; samples without an answer are no part of the corpus."""
+    """Count the n-grams of all references; a sample without an answer does not belong to the corpus."""
     return _scorer(_corpus(sample.target.answers for sample, _ in pairs if sample.target.answers))
 
 
@@ -105,9 +116,9 @@ def _alone(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _ceiling(sample: Sample) -> float | None:
-    """Return what the longest answer reaches as a reply where each order has a rare n-gram and it is the only answer.
+    """Return an upper bound: what the longest answer reaches if it is the only one and each order has a rare n-gram.
 
-    A quarter of 10 for each of the first four words. The corpus is not known here, so this is an upper bound.
+    That is a quarter of 10 for each of its first four words. The value itself depends on the corpus, unknown here.
     """
     lengths = [len(_words(answer)) for answer in sample.target.answers]
     return _SCALE * min(max(lengths), len(ORDERS)) / len(ORDERS) if lengths else None

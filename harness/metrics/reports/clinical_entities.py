@@ -22,10 +22,10 @@ Phrase = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """A term list, ready to be looked for.
+    """A term list, prepared for finding its terms in texts.
 
     Attributes:
-        names: Phrase -> the entity it names, in the spelling of the list that stands first. For phrases see `_phrase`.
+        names: Phrase -> the entity that it names, spelt as where the list names it first. For phrases see `_phrase`.
         longest: First word -> lengths in words of the phrases that begin with it, longest first.
     """
 
@@ -50,7 +50,10 @@ def _phrase(text: str) -> Phrase:
 
 
 def _singular(word: str) -> str:
-    """Return `word` without a plural ending: -ies, -es after a hiss, -s, -ae; applied to terms and texts alike."""
+    """Return `word` without a plural ending: -ies, -es after a sibilant, -s or -ae.
+
+    A wrong singular does no harm ("lens" stays, "pus" too): terms and texts go through the same rule.
+    """
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith(("sses", "xes", "zes", "ches", "shes")):
@@ -62,9 +65,9 @@ def _singular(word: str) -> str:
 
 @cache
 def read_terms(path: Path) -> Lexicon:
-    """Return the terms of a file: one a line, UTF-8; blank lines and lines that begin with # are left out.
+    """Return the terms of a file: one per line, UTF-8; blank lines and lines that begin with # are left out.
 
-    A term that ends in left or right ("kidney left") and the same with the side in front name one entity.
+    A term that ends in left or right ("kidney left") and the same term with the side in front name one entity.
 
     Raises:
         DataError: The file cannot be read, or holds no term.
@@ -76,7 +79,9 @@ def read_terms(path: Path) -> Lexicon:
     names: dict[Phrase, str] = {}
     for line in lines:
         if not line.startswith("#") and (phrase := _phrase(line)):
-            name = names.setdefault(_side_first(phrase), line.strip())
+            sided = len(phrase) > 1 and phrase[-1] in _SIDES
+            # Class lists write "kidney left", reports "left kidney": both spellings get the name that came first.
+            name = names.setdefault((phrase[-1], *phrase[:-1]) if sided else phrase, line.strip())
             names.setdefault(phrase, name)
     if not names:
         raise DataError(f"{path}: expected a term list, one term a line, found no term")
@@ -86,21 +91,20 @@ def read_terms(path: Path) -> Lexicon:
     return Lexicon(names, {word: tuple(sorted(found, reverse=True)) for word, found in lengths.items()})
 
 
-def _side_first(phrase: Phrase) -> Phrase:
-    return (phrase[-1], *phrase[:-1]) if len(phrase) > 1 and phrase[-1] in _SIDES else phrase
-
-
 def _file(terms: str) -> Path:
+    """Return the file of the parameter `terms`."""
+    # Absolute, because it keys caches that outlive a change of the working folder.
     return Path(terms).resolve() if terms else OUR_TERMS
 
 
+# A text is asked for by `_score`, `_worst` and `_ceiling`, and an answer often belongs to several samples.
 @lru_cache(maxsize=1 << 12)
 def _entities(text: str, path: Path) -> frozenset[str]:
     return read_terms(path).entities(text)
 
 
 def _score(sample: Sample, prediction: Prediction, *, terms: str = "") -> Outcome:
-    """Count the entities that reply and first answer share; undefined where neither names any."""
+    """Count the entities that the reply shares with the first answer; undefined if neither names any."""
     if not sample.target.answers:
         return Outcome("undefined")
     found = _entities(prediction.text or "", _file(terms))
@@ -112,7 +116,10 @@ def _score(sample: Sample, prediction: Prediction, *, terms: str = "") -> Outcom
 
 
 def _combine(sums: Floats) -> Floats:
-    """Return F1 = 2 shared / (found + wanted), precision and recall; a share of nothing is 0, of nothing at all NaN."""
+    """Return F1 = 2 shared / (found + wanted), precision and recall of counts, shape (..., 3) -> (..., 3).
+
+    A share of nothing is 0; if nothing is found and nothing wanted all three are NaN.
+    """
     return f1_precision_recall(sums[..., 0], sums[..., 1], sums[..., 2])
 
 
@@ -123,7 +130,7 @@ def _worst(sample: Sample, *, terms: str = "") -> Stats:
 
 
 def _ceiling(sample: Sample, *, terms: str = "") -> float | None:
-    """Return 1; None where the first answer names nothing, so that repeating it has no value."""
+    """Return 1; None if the first answer names nothing, because repeating it then has no value."""
     return 1.0 if _worst(sample, terms=terms)[2] else None
 
 
@@ -136,7 +143,7 @@ def _missing(parameters: Mapping[str, Json]) -> Missing | None:
 
 
 def _describe(parameters: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return the list's name, the number of its entities and its digest."""
+    """Return the list's name, the number of its entities and its digest; nothing if it cannot be read."""
     if _missing(parameters) is not None:
         return {}
     path = _file(str(parameters.get("terms", "")))

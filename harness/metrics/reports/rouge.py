@@ -1,4 +1,8 @@
-"""ROUGE under our `standard` rules and those of released code. Of several accepted answers the best one counts."""
+"""ROUGE under our `standard` rules and those of released code. Of several accepted answers the best one counts.
+
+Protocols `standard` and `m3d` give rouge_score's values to the last digit, five to nine times as fast: its table of
+common subsequences has a cell for each pair of words, ours a bit. `harness metric rouge --check` compares both.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +15,8 @@ from harness.records import Prediction, Sample
 from harness.text.ptb_tokenizer import caption_line
 from harness.text.tokenizers import Tokens, rouge_tokens, unicode_words, without_grounding_tags
 
-_BETA = 1.2  # pycocoevalcap, rouge.py
+# Weight of recall against precision in COCO's F: pycocoevalcap, rouge.py.
+_BETA = 1.2
 
 Tokenizer = Callable[[str], Tokens]
 Compare = Callable[[Sample, str], tuple[float, ...]]
@@ -20,7 +25,9 @@ Compare = Callable[[Sample, str], tuple[float, ...]]
 def _rows(first: Sequence[str], second: Sequence[str]) -> list[int]:
     """Return the rows of the table of longest common subsequences as bit sets.
 
-    The length for the first i words of `first` and j of `second` is the number of zeros in the lowest j bits of row i.
+    Row i belongs to the first i words of `first`; the length for those and the first j words of `second` is the number
+    of zeros among its lowest j bits.
+
     Source: Hyyroe, Bit-parallel LCS-length computation revisited, 2004.
     """
     places: dict[str, int] = {}
@@ -32,53 +39,58 @@ def _rows(first: Sequence[str], second: Sequence[str]) -> list[int]:
     for word in first:
         shared = row & places.get(word, 0)
         if shared:
+            # The carries of one addition update all columns of the row at once.
             row = ((row + shared) | (row - shared)) & full
         rows.append(row)
     return rows
 
 
 def common_length(first: Sequence[str], second: Sequence[str]) -> int:
-    """Return how many words the longest common subsequence of both has."""
+    """Return how many words the longest common subsequence of both texts has; 0 if one is empty."""
     return len(second) - _rows(first, second)[-1].bit_count()
 
 
 def _common_places(first: Sequence[str], second: Sequence[str]) -> set[int]:
     """Return the places in `first` of one longest common subsequence, the one that rouge_score reads out.
 
-    From the ends: equal words are taken; else a step is made in `second` where that loses nothing and a step in
-    `first` would, else in `first`.
+    From the ends: equal words are taken; else a step is made in `second` if that loses nothing and a step in `first`
+    would, else in `first`. Several subsequences may be the longest, and the union over lines depends on which is taken.
+
+    Source: rouge_score, `_backtrack_norec`.
     """
     rows = _rows(first, second)
+
+    def length(row: int, column: int) -> int:
+        return column - (rows[row] & ((1 << column) - 1)).bit_count()
+
     row, column = len(first), len(second)
     places: set[int] = set()
     while row and column:
         if first[row - 1] == second[column - 1]:
             row, column = row - 1, column - 1
             places.add(row)
-        elif _length(rows, row, column - 1) > _length(rows, row - 1, column):
+        elif length(row, column - 1) > length(row - 1, column):
             column -= 1
         else:
             row -= 1
     return places
 
 
-def _length(rows: Sequence[int], row: int, column: int) -> int:
-    return column - (rows[row] & ((1 << column) - 1)).bit_count()
-
-
 def _f1(matches: int, predicted: int, reference: int) -> float:
-    """Return the harmonic mean of precision and recall; 0 where nothing matches."""
+    """Return the harmonic mean of precision and recall; 0 if nothing matches."""
     if not matches:
         return 0.0
+    # In rouge_score's order of operations: 2 matches / (predicted + reference) differs in the last digit.
     precision, recall = matches / predicted, matches / reference
     return 2 * precision * recall / (precision + recall)
 
 
-def _union_matches(predicted: Sequence[Tokens], reference: Sequence[Tokens]) -> int:
-    """Return the words of the reference's lines that some line of the prediction shares with them in order.
+def _summary_f1(predicted: Sequence[Tokens], reference: Sequence[Tokens]) -> float:
+    """Return ROUGE-Lsum of two texts by line: of words of the reference that some predicted line shares in order.
 
-    No word counts more often than either text has it.
+    Source: Lin, 2004, section 3.2; rouge_score, `_summary_level_lcs`.
     """
+    # The paper counts a word once for each line that shares it; as in ROUGE-1.5.5, no more often than a text has it.
     left = Counter(word for line in predicted for word in line) & Counter(word for line in reference for word in line)
     matches = 0
     for line in reference:
@@ -86,25 +98,22 @@ def _union_matches(predicted: Sequence[Tokens], reference: Sequence[Tokens]) -> 
             if left[line[place]] > 0:
                 left[line[place]] -= 1
                 matches += 1
-    return matches
-
-
-def _summary(predicted: str, reference: str, tokenize: Tokenizer) -> float:
-    """Return ROUGE-Lsum of two texts, whose sentences are their lines."""
-    ours, theirs = ([tokenize(line) for line in text.split("\n") if line] for text in (predicted, reference))
-    return _f1(_union_matches(ours, theirs), sum(map(len, ours)), sum(map(len, theirs)))
+    return _f1(matches, sum(map(len, predicted)), sum(map(len, reference)))
 
 
 def _f1_scores(predicted: str, reference: str, tokenize: Tokenizer) -> dict[str, float]:
-    """Return F1 by name: of 1-grams, 2-grams, the longest common subsequence and that of the lines."""
+    """Return F1 by name: of 1-grams, 2-grams, the longest common subsequence and its union over lines."""
     ours, theirs = tokenize(predicted), tokenize(reference)
     scores = {
         f"rouge{order}": _f1(clipped_matches(ours, [theirs], order), len(ours) - order + 1, len(theirs) - order + 1)
         for order in (1, 2)
     }
     scores["rougeL"] = _f1(common_length(ours, theirs), len(ours), len(theirs))
-    lines = "\n" in predicted.strip("\n") or "\n" in reference.strip("\n")
-    scores["rougeLsum"] = _summary(predicted, reference, tokenize) if lines else scores["rougeL"]
+    scores["rougeLsum"] = scores["rougeL"]
+    # If both sides are one line the union is the subsequence itself.
+    if "\n" in predicted.strip("\n") or "\n" in reference.strip("\n"):
+        texts = ([tokenize(line) for line in text.split("\n") if line] for text in (predicted, reference))
+        scores["rougeLsum"] = _summary_f1(*texts)
     return scores
 
 
@@ -118,12 +127,13 @@ def _best_f1(tokenize: Tokenizer, names: Sequence[str]) -> Compare:
 
 
 def _coco_words(text: str) -> list[str]:
-    """Return the Treebank tokens as COCO's ROUGE cuts them: an empty text has one token, the empty one."""
+    """Return the Treebank tokens as COCO's ROUGE splits them, which gives an empty text one token, the empty one."""
+    # `split(" ")` and not `split()`: a no-break space within a fraction stays within its token.
     return caption_line(without_grounding_tags(text)).split(" ")
 
 
 def _coco(sample: Sample, text: str) -> tuple[float, ...]:
-    """ROUGE-L of the COCO caption code: F of the best precision and the best recall over the answers, beta 1.2.
+    """Return ROUGE-L of the COCO caption code: F of the best precision and the best recall over the answers, beta 1.2.
 
     In [0, 1]. Two texts without words score 1, as released; one such text 0. Source: Lin, 2004; pycocoevalcap 1.2.
     """
@@ -139,7 +149,7 @@ def _coco(sample: Sample, text: str) -> tuple[float, ...]:
 
 def _score(compare: Compare) -> Callable[[Sample, Prediction], Outcome]:
     def score(sample: Sample, prediction: Prediction) -> Outcome:
-        """Compare the reply with the answers; a side without words scores 0 and is `ok`."""
+        """Compare the reply with the answers; a sample with a side without words is `ok`."""
         if not sample.target.answers:
             return Outcome("undefined")
         return Outcome("ok", (*compare(sample, prediction.text or ""), 1.0))
@@ -153,12 +163,13 @@ def _worst(values: Sequence[str]) -> Callable[[Sample], Stats]:
 
 def _ceiling(compare: Compare) -> Callable[[Sample], float | None]:
     def ceiling(sample: Sample) -> float | None:
-        """Return the best value that one of the answers reaches as a reply: 0 where none of them has words."""
+        """Return the best value that one of the answers reaches as a reply: 0 if none of them has words."""
         return max((compare(sample, answer)[0] for answer in sample.target.answers), default=None)
 
     return ceiling
 
 
+# The first is the headline: ours follows the sequence of words, M3D reports ROUGE-1.
 _STANDARD = ("rougeL", "rouge1", "rouge2", "rougeLsum")
 _M3D = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
