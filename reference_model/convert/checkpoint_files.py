@@ -1,6 +1,6 @@
-"""Opens checkpoints: what tensors their files hold is known at once, their numbers are read one tensor at a time.
+"""Opens checkpoints: names and shapes of their tensors are known at once, numbers are read one tensor at a time.
 
-Torch files are read with `weights_only=True`, which runs no code of theirs, and mapped into memory where they are zip
+Torch files are read with `weights_only=True`, which runs no code of theirs, and mapped into memory if they are zip
 archives, as all are since torch 1.6.
 """
 
@@ -20,19 +20,21 @@ from harness.errors import DataError
 from harness.records import Json
 
 SAFETENSORS, TORCH = ".safetensors", (".bin", ".pth", ".pt")
+# safetensors before torch's format, in both: a folder may hold the same weights twice.
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
+# Keys under which training scripts keep weights: SAM-Med2D's `model`, Lightning's `state_dict`, DeepSpeed's `module`.
 _WRAPPERS = ("model", "state_dict", "module")
-# Of a safetensors file; weights of other kinds are not read.
+# The dtypes of a safetensors file; weights of other kinds are not read.
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
 
 
 class Unread:
-    """Stands in for an optimizer, whose state is not wanted: SAM-Med2D's training script saves one whole."""
+    """Stands in for an optimizer, whose state is not needed: SAM-Med2D's training script pickles the whole object."""
 
 
 def _plain(*_: object) -> dict[object, object]:
-    """Stand in for the dictionary with defaults that an optimizer keeps."""
+    """Stand in for the `defaultdict` that an optimizer keeps."""
     return {}
 
 
@@ -50,10 +52,10 @@ class Stored:
     """A tensor in a file.
 
     Attributes:
-        file: That it lies in.
-        shape: Of it.
-        dtype: Of its numbers.
-        read: Returns it, with every call anew.
+        file: The file that holds it.
+        shape: Its shape.
+        dtype: The dtype of its numbers.
+        read: Returns the tensor, of that shape and dtype; every call reads it anew.
     """
 
     file: Path
@@ -64,7 +66,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """The tensors of a file or folder by name, and the names of what else its files hold."""
+    """The tensors of a file or folder by name, and the names of other values in its files."""
 
     tensors: Mapping[str, Stored]
     beside: tuple[str, ...] = ()
@@ -74,9 +76,10 @@ def open_checkpoint(place: Path) -> Checkpoint:
     """Return the tensors of a checkpoint without reading their numbers.
 
     Args:
-        place: A file of safetensors or of torch, or a folder with one, or with several and their index.
+        place: A file of safetensors or of torch, or a folder with one such file, or with several and their index.
+
     Raises:
-        DataError: A file is missing, torn, needs code of its own to be read, or shares a name with another.
+        DataError: A file is missing or torn, needs code of its own to be read, or shares a name with another file.
     """
     tensors: dict[str, Stored] = {}
     beside: list[str] = []
@@ -96,7 +99,7 @@ def read_object(file: Path) -> dict[str, Json]:
     """Return the object in a JSON file.
 
     Raises:
-        DataError: It cannot be read, or holds something else.
+        DataError: The file cannot be read, or holds something else.
     """
     try:
         found = json.loads(file.read_bytes())
@@ -108,7 +111,7 @@ def read_object(file: Path) -> dict[str, Json]:
 
 
 def _files(place: Path) -> tuple[list[Path], set[str]]:
-    """Return the files of a checkpoint, and the names of its tensors where an index tells them."""
+    """Return the files of a checkpoint, and the names of its tensors if an index lists them."""
     if place.is_file():
         if place.suffix not in (SAFETENSORS, *TORCH):
             raise DataError(f"{place}: expected a file that ends in {SAFETENSORS} or {' or '.join(TORCH)}")
@@ -123,13 +126,14 @@ def _files(place: Path) -> tuple[list[Path], set[str]]:
 
 
 def _indexed(index: Path) -> tuple[list[Path], set[str]]:
-    told = read_object(index).get("weight_map")
-    if not isinstance(told, dict) or not all(isinstance(name, str) for name in told.values()):
+    listed = read_object(index).get("weight_map")
+    if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
         raise DataError(f"{index}: expected a weight_map from tensors to files, found none")
-    files = [index.with_name(Path(name).name) for name in dict.fromkeys(told.values())]
+    # The last part of a name alone: an index from the net may not lead out of its folder.
+    files = [index.with_name(Path(name).name) for name in dict.fromkeys(listed.values())]
     if missing := [file for file in files if not file.is_file()]:
         raise DataError(f"{missing[0]}: is named by {index.name} and not there; fetch all {len(files)} files")
-    return files, set(told)
+    return files, set(listed)
 
 
 def _open_safetensors(file: Path) -> Checkpoint:
@@ -141,6 +145,7 @@ def _open_safetensors(file: Path) -> Checkpoint:
 
 
 def _lazy(opened: Any, file: Path, name: str) -> Stored:
+    # A function of its own, so that every `read` keeps its own name; a closure in a loop would keep the last.
     known = opened.get_slice(name)
     dtype = _DTYPES.get(known.get_dtype(), torch.uint8)
     return Stored(file=file, shape=tuple(known.get_shape()), dtype=dtype, read=lambda: opened.get_tensor(name))
@@ -151,19 +156,16 @@ def _open_torch(file: Path) -> Checkpoint:
         with torch.serialization.safe_globals(_STAND_INS):
             found = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
+        # torch names the class or function that it did not run behind "GLOBAL".
+        _, _, named = str(error).partition("GLOBAL ")
+        reason = f"code: {named.split(' ')[0]}" if named else "something else"
         raise DataError(
-            f"{file}: expected tensors and plain values, found {_reason(error)}; code in a checkpoint is not run: "
+            f"{file}: expected tensors and plain values, found {reason}; code in a checkpoint is not run: "
             "save its tensors alone, best as safetensors, where you trust it"
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{file}: expected a whole torch file: {error}") from error
     return _unwrapped(found, file)
-
-
-def _reason(error: pickle.UnpicklingError) -> str:
-    """Return what a file holds that is not read, in the words of torch where it names a class or function."""
-    _, _, named = str(error).partition("GLOBAL ")
-    return f"code: {named.split(' ')[0]}" if named else "something else"
 
 
 def _unwrapped(found: object, file: Path) -> Checkpoint:

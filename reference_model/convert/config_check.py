@@ -1,4 +1,4 @@
-"""Compares a checkpoint's `config.json` with a preset where shapes do not tell: heads, activations, angles, norms."""
+"""Compares a checkpoint's `config.json` with a preset in what shapes do not show: heads, activations, angles, norms."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True, slots=True)
 class ConfigNumber:
-    """What a key should say, wherever it stands; a file without the key says nothing against it."""
+    """The expected value of a key; a file that lacks the key is not compared."""
 
     key: str
     expected: Json
@@ -24,6 +24,7 @@ class ConfigNumber:
 def language_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
     """Return the numbers of LLaMA, at the top of a file or in the section of LLaVA's port for texts."""
     language = config.language
+    # LLaVA-1.5's own keys, and those of its port to transformers, which says some things by other names.
     numbers = {
         "num_attention_heads": language.heads,
         "num_key_value_heads": language.heads,
@@ -60,10 +61,10 @@ def tower_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
 
 
 def check_numbers(place: Path, numbers: Sequence[ConfigNumber], preset: str) -> None:
-    """Compare the `config.json` of a folder with a preset; a checkpoint without one is not compared.
+    """Compare the `config.json` of a folder with a preset; a folder without one is not compared.
 
     Raises:
-        DataError: The file cannot be read, or says something else; everything it does is named.
+        DataError: The file cannot be read, or differs from the preset; every difference is named.
     """
     file = place / CONFIG
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""A conversion from the files that are named to the model folder that is written."""
+"""Converts published checkpoints into a model folder."""
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -13,7 +13,7 @@ from reference_model.checkpoints.atomic_folders import atomic_folder
 from reference_model.checkpoints.checkpoint import WEIGHTS, About, write_about
 from reference_model.config import ModelConfig
 from reference_model.convert import config_check, layouts
-from reference_model.convert.checkpoint_files import Checkpoint, open_checkpoint
+from reference_model.convert.checkpoint_files import open_checkpoint
 from reference_model.convert.tensor_map import Source, TensorMap, make_plan
 from reference_model.convert.tokenizer import FoundTokenizer, read_tokenizer
 from reference_model.convert.writing import Precision, TensorEntry, Told, entries, write_tensors
@@ -21,6 +21,7 @@ from reference_model.modeling.build import build_model, special_tokens
 
 # What MedPLIB adds to its parents: no public file holds it, and its own training begins with a draw.
 NEW_PARTS = ("region.*", "projector.*")
+# Part of the name of every tensor of DeepSpeed's experts: where it occurs, a checkpoint has them.
 EXPERTS = ".deepspeed_moe."
 
 
@@ -32,9 +33,9 @@ class Files:
         llava: LLaVA-1.5, or its language model alone.
         medplib: MedPLIB, with all its parts.
         projector: LLaVA's projector alone.
-        clip: CLIP, or its tower for images.
+        clip: CLIP, or its image tower alone.
         sam_med2d: SAM-Med2D.
-        tokenizer: In place of the one beside `llava` or `medplib`.
+        tokenizer: The tokenizer; None: the one beside `llava` or `medplib`.
     """
 
     llava: Path | None = None
@@ -50,10 +51,10 @@ class Conversion:
     """All that is decided before a byte is written.
 
     Attributes:
-        about: Goes beside the weights.
+        about: What is stored beside the weights.
         plan: Where every tensor comes from.
-        written: The tensors of the file.
-        tokenizer: That was found.
+        written: The tensors of the file, in the order in which they are written.
+        tokenizer: The tokenizer that was found.
     """
 
     about: About
@@ -70,8 +71,9 @@ class Conversion:
         """Write the model folder, all at once.
 
         Args:
-            out: Not there, or empty.
+            out: A path that does not exist, or an empty folder.
             told: See `write_tensors`.
+
         Raises:
             SpecError: There is something at `out`, or too little room for the model.
             DataError: A number does not fit its precision.
@@ -88,10 +90,11 @@ def prepare(
     """Return a conversion once every tensor of the files and of the model is accounted for.
 
     Args:
-        config: Of the preset.
-        files: What the model is made of.
-        allowed: See `plan.make_plan`.
+        config: The numbers of the preset.
+        files: The checkpoints of the model.
+        allowed: See `tensor_map.make_plan`.
         precision: See `writing.entries`.
+
     Raises:
         SpecError: The files named do not make a model together.
         DataError: A file cannot be read, or does not hold what it should.
@@ -102,7 +105,7 @@ def prepare(
     _check_numbers(config, files, experts=experts)
     tokenizer = read_tokenizer(files.tokenizer or _folder(base), config.prompt.base_vocabulary)
     _check_added(config, tokenizer, released=released)
-    with torch.device("meta"):
+    with torch.device("meta"):  # names and shapes alone: the model itself never has to fit into memory
         model = build_model(config, experts=experts)
     plan = make_plan(model, sources, (*allowed, *(() if released else NEW_PARTS)))
     about = About(
@@ -115,7 +118,7 @@ def prepare(
 
 
 def _check(files: Files) -> tuple[Path, bool]:
-    """Return what the language model comes from, and whether it is a released MedPLIB."""
+    """Return the checkpoint of the language model, and whether it is a released MedPLIB."""
     if (files.llava is None) == (files.medplib is None):
         raise SpecError("convert: expected either --llava or --medplib, which brings the language model")
     if files.medplib is not None and (files.projector or files.sam_med2d):
@@ -152,12 +155,12 @@ def _check_numbers(config: ModelConfig, files: Files, *, experts: bool) -> None:
 
 
 def _folder(place: Path) -> Path:
-    """Return where the files beside a checkpoint lie."""
+    """Return the folder of the files beside a checkpoint."""
     return place if place.is_dir() else place.parent
 
 
 def _check_added(config: ModelConfig, tokenizer: FoundTokenizer, *, released: bool) -> None:
-    """Compare the tokens that a released model has added with ours."""
+    """Compare the tokens that a released model has added with ours; other ids would swap their embeddings."""
     special = special_tokens(config)
     if not released or not tokenizer.added:
         return
@@ -177,13 +180,14 @@ def _check_room(out: Path, size: int) -> None:
 
 
 def _origin(config: ModelConfig, sources: Collection[Source], plan: TensorMap) -> Mapping[str, Json]:
-    """Return what the model folder tells of the files: names and bytes, not where they lay."""
+    """Return what the model folder records of the files."""
+    # Names and bytes, no paths: a path of the machine is of no use elsewhere, and may hold a user's name.
     read = {
-        source.option: {file.name: file.stat().st_size for file in _read_of(source.checkpoint)} for source in sources
+        source.option: {
+            file.name: file.stat().st_size
+            for file in dict.fromkeys(stored.file for stored in source.checkpoint.tensors.values())
+        }
+        for source in sources
     }
     grown = sorted(name for name, move in plan.moves.items() if move.rows is not None)
     return {"preset": config.name, "files": read, "drawn": list(plan.drawn), "grown": grown}
-
-
-def _read_of(checkpoint: Checkpoint) -> list[Path]:
-    return list(dict.fromkeys(stored.file for stored in checkpoint.tensors.values()))

@@ -1,4 +1,4 @@
-"""The names of published checkpoints and where their tensors go in the model; what is left out, and why.
+"""Maps tensor names of published checkpoints to names in the model, and says what is left out, and why.
 
 Names as in LLaVA-1.5 and its port to transformers, in CLIP's port to transformers, and in the repositories of SAM-Med2D
 and MedPLIB.
@@ -13,12 +13,12 @@ from reference_model.config import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What happens to the tensors of a name.
+    """What happens to the tensors whose names fit a pattern.
 
     Attributes:
-        pattern: Fits the whole name.
-        target: Name in the model, with the groups of the pattern; empty if it is left out.
-        reason: Why it is left out.
+        pattern: Regular expression for the whole name.
+        target: Name in the model, with the groups of the pattern; empty if the tensor is left out.
+        reason: Why the tensor is left out.
     """
 
     pattern: str
@@ -36,7 +36,7 @@ _PROJECTIONS = r"(?:gate|up|down)_proj"
 
 
 def llava_rules() -> tuple[Rule, ...]:
-    """Return the rules of LLaVA-1.5: as published, as transformers saves it, and as its later versions do."""
+    """Return the rules of LLaVA-1.5: as published, and as earlier and later versions of transformers save it."""
     model = r"(?:language_model\.model\.|model\.language_model\.|model\.)"
     return (
         *_language_rules(model),
@@ -49,7 +49,8 @@ def llava_rules() -> tuple[Rule, ...]:
 
 
 def projector_rules() -> tuple[Rule, ...]:
-    """Return the rules of a file that holds LLaVA's projector alone, with whatever stood before its name."""
+    """Return the rules of a file that holds LLaVA's projector alone."""
+    # Training scripts save it under whatever wrapped the model, so that any prefix is taken.
     return (
         Rule(rf"(?:.+\.)?mm_projector\.([02]){_END}", r"connector.\1.\2"),
         Rule(r"(?:.+\.)?embed_tokens\.weight", reason="embeddings beside a projector: the language model has its own"),
@@ -69,6 +70,7 @@ def medplib_rules(config: ModelConfig) -> tuple[Rule, ...]:
     """Return the rules of a MedPLIB checkpoint whose adapters are merged, with experts or without."""
     layer = r"model\.layers\.(\d+)\.mlp\.deepspeed_moe\."
     expert = rf"{layer}experts\.deepspeed_experts\.(\d+)\.({_PROJECTIONS}\.weight)"
+    # Experts before LLaVA's rules: the first rule that fits a name decides. Expert 0 stays expert 0 (grounding).
     return (
         Rule(rf"{layer}gate\.wg\.weight", r"language.layers.\1.mlp.router.weight"),
         Rule(expert, r"language.layers.\1.mlp.experts.\2.\3"),
@@ -83,8 +85,8 @@ def sam_med2d_rules(config: ModelConfig, prefix: str = "") -> tuple[Rule, ...]:
     """Return the rules of SAM-Med2D, which keeps SAM's names and adds `Adapter` to every block.
 
     Args:
-        config: Whose mask decoder says how many layers the estimate of the IoU has.
-        prefix: Pattern before every name.
+        config: The configuration whose mask decoder has so many layers for its estimate of the IoU.
+        prefix: Regular expression before every name.
     """
     rules = (
         *_image_encoder_rules(),
@@ -121,6 +123,7 @@ def _image_encoder_rules() -> Iterator[Rule]:
     yield Rule(rf"{block}\.Adapter\.channel\.([02])\.weight", rf"{layer}.mlp.adapter.gate.\2.weight")
     yield Rule(rf"{block}\.Adapter\.spatial\.([02])\.weight", rf"{layer}.mlp.adapter.detour.\2.weight")
     yield Rule(rf"{block}\.Adapter\.norm{_END}", rf"{layer}.mlp.adapter.norm.\2")
+    # SAM numbers the modules of a `Sequential`; the numbers left out below are its activations, which have no weights.
     for number, name in enumerate(("conv1", "layer_norm1", "conv2", "layer_norm2")):
         yield Rule(rf"image_encoder\.neck\.{number}{_END}", rf"{encoder}.neck.{name}.\1")
 
@@ -150,12 +153,12 @@ def _mask_decoder_rules() -> Iterator[Rule]:
 
 
 def _perceptron(source: str, target: str, *, layers: int) -> Iterator[Rule]:
-    """Yield the rules of one of SAM's small networks, whose layers transformers names by where they stand.
+    """Yield the rules of one of SAM's small networks; transformers names the first and last layer apart.
 
     Args:
-        source: Pattern with one group.
+        source: Regular expression with one group.
         target: Name below the decoder.
-        layers: At least 2.
+        layers: How many layers the network has, at least 2.
     """
     names = ("proj_in", *(f"layers.{index}" for index in range(layers - 2)), "proj_out")
     for number, name in enumerate(names):

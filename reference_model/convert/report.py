@@ -1,4 +1,4 @@
-"""Tells what a conversion takes from where, what it leaves out, and what it draws."""
+"""Describes a conversion: what it takes from which file, what it leaves out, and what it draws at random."""
 
 import math
 from collections import defaultdict
@@ -13,8 +13,11 @@ DRAWN = "(drawn)"
 
 
 def as_text(conversion: Conversion) -> str:
-    """Return a table of sources and parts, then what is left out, grown and drawn."""
-    return "\n".join([*_table(conversion), *_left(conversion), *_grown(conversion), *_drawn(conversion)])
+    """Return a table of sources and parts, then lines on what is left out, grown and drawn at random."""
+    lines = [*_table(conversion), *_left(conversion), *_grown(conversion)]
+    if conversion.plan.drawn:
+        lines.append(f"drawn at random, for they are in no file: {', '.join(conversion.plan.drawn)}")
+    return "\n".join(lines)
 
 
 def _table(conversion: Conversion) -> Iterator[str]:
@@ -53,8 +56,3 @@ def _grown(conversion: Conversion) -> Iterator[str]:
         if move.rows is not None:
             new = move.shape[0] - move.rows
             yield f"{name}: {move.rows:,} of {move.stored.shape[0]:,} rows kept, {new:,} new ones are their mean"
-
-
-def _drawn(conversion: Conversion) -> Iterator[str]:
-    if names := list(conversion.plan.drawn):
-        yield f"drawn at random, for they are in no file: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""Which tensor of which file becomes which tensor of the model; each on both sides is accounted for, or refused."""
+"""Maps tensors of files to tensors of the model; a tensor of either side without its counterpart is an error."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from harness.errors import DataError, together
 from reference_model.convert.checkpoint_files import Checkpoint, Stored
 from reference_model.convert.layouts import Rule, rule_for
 
-# Tensors with a row for every token.
+# The tensors with a row for every token; a parent of MedPLIB has fewer rows than the model, or padded ones.
 VOCABULARY = ("language.embed_tokens.weight", "language.lm_head.weight")
 BESIDE = "no weights of a model"
 _NUMBER = re.compile(r"\.\d+(?=\.)")
@@ -34,11 +34,11 @@ class Source:
     """A checkpoint that a model is made of.
 
     Attributes:
-        option: That named it, to speak of it.
+        option: The option that named it, for messages.
         checkpoint: Its tensors.
-        rules: Of its names.
-        parts: Parts of the model that come from here even where another source has them too.
-        base: Rows that are taken of a vocabulary of another size than the model's; None: none may be.
+        rules: The rules for its names.
+        parts: Parts of the model that come from here even if another source has them, too.
+        base: How many rows are taken of a vocabulary of another size than the model's; None: another size is an error.
     """
 
     option: str
@@ -53,10 +53,10 @@ class Move:
     """A tensor of a file that becomes one of the model.
 
     Attributes:
-        option: Of its source.
-        stored: Where it lies.
-        shape: That it gets.
-        rows: Of it that are taken, their mean standing in for the others; None: it stays as it is.
+        option: The option of its source.
+        stored: The tensor in the file.
+        shape: The shape that it gets.
+        rows: How many of its rows are taken, their mean filling the others; None: the tensor stays as it is.
     """
 
     option: str
@@ -67,12 +67,12 @@ class Move:
 
 @dataclass(slots=True, kw_only=True)
 class TensorMap:
-    """What a conversion does.
+    """Where every tensor of a conversion comes from and goes to.
 
     Attributes:
-        moves: By name in the model.
+        moves: Tensors that come from files, by name in the model.
         drawn: Shapes of the tensors that are in no file and are drawn at random, by name in the model.
-        left: Names that are left out, by option and reason.
+        left: Names of tensors that are left out, by option and reason.
     """
 
     moves: dict[str, Move] = field(default_factory=dict)
@@ -81,14 +81,15 @@ class TensorMap:
 
 
 def make_plan(model: nn.Module, sources: Sequence[Source], allowed: Collection[str]) -> TensorMap:
-    """Return what is done with every tensor of some checkpoints.
+    """Return where every tensor of some checkpoints goes.
 
     Args:
-        model: On any device; only names and shapes are looked at.
+        model: On any device; only names and shapes are read.
         sources: The checkpoints.
         allowed: Patterns of names in the model that need no file.
+
     Raises:
-        DataError: Tensors are unexpected, missing, of another shape or there twice; all of them are named.
+        DataError: Tensors are unexpected, missing, of another shape or stored twice; all of them are named.
     """
     planner = _Planner({name: tuple(value.shape) for name, value in model.state_dict().items()}, sources)
     for source in sources:
@@ -149,7 +150,10 @@ class _Planner:
 
     def _move(self, source: Source, name: str, target: str) -> None:
         stored, shape = source.checkpoint.tensors[name], self.wanted[target]
-        rows = _rows(stored.shape, shape, source.base) if target in VOCABULARY else None
+        rows = None
+        if target in VOCABULARY and source.base is not None and stored.shape != shape:
+            # A vocabulary may be padded behind its base, or have other tokens there; those rows are not taken.
+            rows = source.base if stored.shape[1:] == shape[1:] and stored.shape[0] >= source.base else None
         if target in self.plan.moves:
             self.faults.append(f"{stored.file}: {name}: expected one tensor for {target}, found a second")
         elif stored.shape != shape and rows is None:
@@ -157,15 +161,8 @@ class _Planner:
         self.plan.moves[target] = Move(option=source.option, stored=stored, shape=shape, rows=rows)
 
 
-def _rows(found: Shape, wanted: Shape, base: int | None) -> int | None:
-    """Return how many rows of another vocabulary are taken; None if it is the wanted one, or none may be."""
-    if base is None or found == wanted or found[1:] != wanted[1:] or found[0] < base:
-        return None
-    return base
-
-
 def _undrawable(model: nn.Module, names: Iterable[str]) -> Iterator[str]:
-    """Yield an error for each tensor that torch has no rule to draw, or that makes no sense so."""
+    """Yield an error for each tensor that torch has no rule to draw, or that is of no use if drawn."""
     for name in names:
         owner = model.get_submodule(name.rpartition(".")[0])
         if name.startswith("language.") or not hasattr(owner, "reset_parameters"):
@@ -184,6 +181,6 @@ def _missing(names: Iterable[str]) -> Iterator[str]:
 
 
 def alike(names: Iterable[str]) -> list[str]:
-    """Return names with `*` for the numbers in them, and how many tensors each stands for."""
+    """Return names with `*` for the numbers in them, each with the number of tensors that it stands for."""
     counts = Counter(_NUMBER.sub(".*", name) for name in names)
     return [name if count == 1 else f"{name} ({count})" for name, count in counts.items()]

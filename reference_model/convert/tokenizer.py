@@ -1,4 +1,4 @@
-"""LLaMA's tokenizer from the files of a checkpoint, as a `tokenizer.json` that splits texts as its slow one does."""
+"""Turns LLaMA's tokenizer beside a checkpoint into a `tokenizer.json` that splits texts as the slow one does."""
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,16 +9,19 @@ from tokenizers import Tokenizer, decoders, normalizers
 from tokenizers.models import BPE
 
 from harness.errors import DataError
-from harness.records import Json
 from reference_model.convert.checkpoint_files import read_object
 from reference_model.inputs.tokenizers import END, START, UNKNOWN, SavedTokenizer
 
+# Numbers of the fields in `sentencepiece_model.proto`. The package `sentencepiece` would not do: its processor shows
+# neither the kind of model nor the normaliser, and its parser takes text that is no UTF-8 and has one message for every
+# torn file.
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
 _TEXT, _SCORE, _KIND = 1, 2, 3
 _NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6
 _MODEL_TYPE, _BPE = 3, 2
 _CHARACTER_MAP, _DUMMY_PREFIX, _EXTRA_BLANKS = 2, 3, 4
 
+# Wire types of the protocol buffer format; it has two more, groups, which were given up long ago.
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 
 Value = int | bytes
@@ -29,8 +32,8 @@ class BytePairs:
     """A vocabulary of byte pair encoding.
 
     Attributes:
-        ids: Of every piece.
-        merges: Pairs of pieces that are joined, the most urgent first.
+        ids: The id of every piece.
+        merges: Pairs of pieces that are joined, the most urgent pair first.
     """
 
     ids: Mapping[str, int]
@@ -41,7 +44,8 @@ def read_sentencepiece(path: Path) -> BytePairs:
     """Return the vocabulary of a SentencePiece model as LLaMA has it.
 
     Raises:
-        DataError: The file is torn, is no BPE, changes characters before it splits, or has pieces of other kinds.
+        DataError: The file is torn, is no byte pair encoding, changes characters before it splits texts, or has pieces
+            of other kinds.
     """
     try:
         data = path.read_bytes()
@@ -57,11 +61,11 @@ def read_sentencepiece(path: Path) -> BytePairs:
 
 
 def merges_of(scores: Mapping[str, float], ids: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
-    """Return every pair of pieces that makes a third one: by the score of what they make, then by their ids.
+    """Return every pair of pieces that makes a third one, by the score of the third, then by the ids of the pair.
 
     Args:
-        scores: Of the pieces that may be made; SentencePiece joins the pair whose result has the highest one.
-        ids: Of all pieces that pairs may consist of.
+        scores: Scores of the pieces that may be made; SentencePiece joins the pair whose result has the highest score.
+        ids: Ids of all pieces that pairs may consist of.
     """
     found = [
         (-score, ids[text[:cut]], ids[text[cut:]], (text[:cut], text[cut:]))
@@ -100,7 +104,7 @@ def _bytes(value: Value) -> bytes:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
-    """Yield number and value of the fields of a message."""
+    """Yield number and value of the fields of a protocol buffer message."""
     place = 0
     while place < len(data):
         key, place = _varint(data, place)
@@ -111,17 +115,13 @@ def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
             continue
         length = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}.get(wire)
         if length is None:
-            length, place = _length(wire, data, place)
+            if wire != _LENGTH:
+                raise TypeError(f"a field of wire type {wire}")
+            length, place = _varint(data, place)
         if place + length > len(data):
             raise IndexError("it ends in the middle of a field")
         yield number, data[place : place + length]
         place += length
-
-
-def _length(wire: int, data: bytes, place: int) -> tuple[int, int]:
-    if wire != _LENGTH:
-        raise TypeError(f"a field of wire type {wire}")
-    return _varint(data, place)
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
@@ -142,12 +142,12 @@ BLANK = "▁"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundTokenizer:
-    """What stands beside a checkpoint.
+    """The tokenizer that was found beside a checkpoint.
 
     Attributes:
-        saved: The base vocabulary.
-        file: It was read from.
-        added: Ids of the tokens that were added behind it.
+        saved: The tokenizer with its base vocabulary alone.
+        file: The file that it was read from.
+        added: Ids of the tokens that were added behind the base vocabulary.
     """
 
     saved: SavedTokenizer
@@ -159,10 +159,11 @@ def read_tokenizer(place: Path, base: int) -> FoundTokenizer:
     """Return the tokenizer in a folder or file.
 
     Args:
-        place: Folder with `tokenizer.model` or `tokenizer.json`, the former read where both are there; or one of these.
-        base: Entries that its vocabulary should have, added tokens not counted.
+        place: A file `tokenizer.model` or `tokenizer.json`, or a folder with one of them; of both, the former is read.
+        base: How many entries its vocabulary should have, added tokens not counted.
+
     Raises:
-        DataError: There is none, it cannot be read, is not LLaMA's kind, or has another number of entries.
+        DataError: There is no tokenizer, it cannot be read, is not of LLaMA's kind, or has another number of entries.
     """
     file = _file(place)
     pairs, added = _read_fast(file) if file.suffix == ".json" else (read_sentencepiece(file), {})
@@ -181,9 +182,9 @@ def read_tokenizer(place: Path, base: int) -> FoundTokenizer:
 def definition_of(pairs: BytePairs) -> str:
     """Return the text of a `tokenizer.json` for LLaMA's pieces.
 
-    Every text between two special tokens begins with a blank, as in the slow tokenizer's legacy mode, which LLaVA-1.5
-    and MedPLIB are trained with. What is no piece is spelt in bytes.
+    Every text between two special tokens begins with a blank; characters that are no piece are spelt in bytes.
     """
+    # The blank is that of the slow tokenizer's legacy mode, which LLaVA-1.5 and MedPLIB are trained with.
     model = BPE(vocab=dict(pairs.ids), merges=list(pairs.merges), unk_token=UNKNOWN, fuse_unk=True, byte_fallback=True)
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(BLANK), normalizers.Replace(" ", BLANK)])
@@ -210,7 +211,9 @@ def _read_fast(file: Path) -> tuple[BytePairs, dict[str, int]]:
     try:
         model = document["model"]
         ids = {str(piece): int(id) for piece, id in model["vocab"].items()}
-        merges = tuple(_pair(merge) for merge in model["merges"])
+        # As texts or as lists: tokenizers writes lists since 0.20.
+        pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
+        merges = tuple((str(first), str(second)) for first, second in pairs)
         added = {str(token["content"]): int(token["id"]) for token in document.get("added_tokens", ())}
         spelt = bool(model["byte_fallback"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -220,8 +223,3 @@ def _read_fast(file: Path) -> tuple[BytePairs, dict[str, int]]:
         found = f"the merge {strange[0]} of what is no piece" if strange else "one without bytes to fall back on"
         raise DataError(f"{file}: expected LLaMA's tokenizer, found {found}")
     return BytePairs(ids=ids, merges=merges), added
-
-
-def _pair(merge: Json) -> tuple[str, str]:
-    first, second = merge.split(" ") if isinstance(merge, str) else merge
-    return str(first), str(second)

@@ -1,4 +1,4 @@
-"""Writes the weights of a plan tensor by tensor, so that no more than one of them is in memory."""
+"""Writes weights tensor by tensor, so that no more than one tensor is in memory."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from reference_model.modeling.moe import Router
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# Of what is drawn at random.
+# The seed of drawn tensors: the same files give the same bytes.
 SEED = 0
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
@@ -25,7 +25,7 @@ Told = Callable[[int], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorEntry:
-    """A tensor of the file that is written: its name, what it is made of, and its precision."""
+    """A tensor of the file that is written: its name, its source, and its dtype in the file."""
 
     name: str
     made_of: Move | Tensor
@@ -33,43 +33,50 @@ class TensorEntry:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the tensor."""
+        """The shape of the tensor."""
         return tuple(self.made_of.shape)
 
     @property
     def size(self) -> int:
-        """Bytes it takes."""
+        """The size of the tensor in the file, in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def entries(model: nn.Module, plan: TensorMap, precision: Precision | None) -> tuple[TensorEntry, ...]:
-    """Return what is written, the widest numbers first, so that all lie at multiples of their width.
+    """Return the tensors of the file, the widest numbers first.
 
     Args:
         model: On torch's meta device; layers with tensors that are drawn get memory.
-        plan: For all its tensors.
-        precision: Of the numbers; None: each as it is stored. Routers are in single precision in any case.
+        plan: The source of every tensor of the model.
+        precision: The precision of the numbers; None: each as it is stored. Routers are always in single precision.
+
     Raises:
         DataError: A file holds other numbers than floating-point ones of 16 or 32 bits.
     """
-    names = list(model.state_dict())
-    if faults := [fault for name, move in plan.moves.items() if (fault := _no_weights(name, move))]:
+    faults = [
+        f"{move.stored.file}: {name}: expected floating-point numbers of 16 or 32 bits, found {move.stored.dtype}"
+        for name, move in plan.moves.items()
+        if move.stored.dtype not in _NAMES
+    ]
+    if faults:
         raise together(faults, DataError)
     made_of: dict[str, Move | Tensor] = {**plan.moves, **draw(model, plan.drawn)}
     exact = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Router)}
-    chosen = {name: torch.float32 if name in exact else _precision(made_of[name], precision) for name in names}
-    found = (TensorEntry(name=name, made_of=made_of[name], dtype=chosen[name]) for name in names)
+    found = []
+    for name in model.state_dict():
+        source = made_of[name]
+        dtype = source.dtype if isinstance(source, Tensor) else source.stored.dtype
+        if name in exact:
+            dtype = torch.float32
+        elif precision is not None:
+            dtype = DTYPES[precision]
+        found.append(TensorEntry(name=name, made_of=source, dtype=dtype))
+    # The widest first, so that all numbers lie at multiples of their width.
     return tuple(sorted(found, key=lambda entry: -entry.dtype.itemsize))
 
 
-def _precision(made_of: Move | Tensor, wanted: Precision | None) -> torch.dtype:
-    if wanted is not None:
-        return DTYPES[wanted]
-    return made_of.dtype if isinstance(made_of, Tensor) else made_of.stored.dtype
-
-
 def draw(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
-    """Return tensors of a model drawn as torch draws layers of their kind, in single precision, the same every time."""
+    """Return tensors of a model, float32, drawn as torch draws layers of their kind, the same in every call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         for owner in dict.fromkeys(name.rpartition(".")[0] for name in names):
@@ -82,11 +89,12 @@ def write_tensors(path: Path, written: Sequence[TensorEntry], told: Told) -> Non
     """Write a safetensors file.
 
     Args:
-        path: Of the file.
+        path: The file.
         written: Its tensors.
-        told: Is given the bytes of every tensor once it is written.
+        told: Called with the bytes of every tensor once it is written.
+
     Raises:
-        DataError: A number does not fit the precision it shall have.
+        DataError: A number does not fit the precision of the file.
     """
     with path.open("wb") as file:
         _write_header(file, written)
@@ -96,10 +104,10 @@ def write_tensors(path: Path, written: Sequence[TensorEntry], told: Told) -> Non
 
 
 def value_of(entry: TensorEntry) -> Tensor:
-    """Return the tensor of an entry, contiguous.
+    """Return the tensor of an entry, contiguous, in its shape and dtype.
 
     Raises:
-        DataError: A number does not fit its precision.
+        DataError: A number does not fit the dtype.
     """
     made_of = entry.made_of
     if isinstance(made_of, Tensor):
@@ -115,16 +123,10 @@ def value_of(entry: TensorEntry) -> Tensor:
 
 
 def grown(weight_VD: Tensor, rows: int) -> Tensor:
-    """Return a vocabulary of `rows` rows; the new ones are the mean of the others, as LLaVA makes its image tokens."""
+    """Return a vocabulary of `rows` rows, (rows, D) in its dtype; the new rows are the mean of the others."""
+    # As LLaVA initialises its image tokens. The mean is taken in single precision: it sums 32000 rows.
     mean_D = weight_VD.mean(dim=0, dtype=torch.float32).to(weight_VD.dtype)
     return torch.cat((weight_VD, mean_D.expand(rows - len(weight_VD), -1)))
-
-
-def _no_weights(name: str, move: Move) -> str:
-    """Return why a stored tensor cannot be weights; empty if it can."""
-    if move.stored.dtype in _NAMES:
-        return ""
-    return f"{move.stored.file}: {name}: expected floating-point numbers of 16 or 32 bits, found {move.stored.dtype}"
 
 
 def _write_header(file: BinaryIO, written: Sequence[TensorEntry]) -> None:
@@ -135,5 +137,5 @@ def _write_header(file: BinaryIO, written: Sequence[TensorEntry]) -> None:
         header[entry.name] = {"dtype": _NAMES[entry.dtype], "shape": entry.shape, "data_offsets": place}
         start += entry.size
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-len(text) % 8)  # the format aligns what follows the header to 8 bytes
     file.write(len(text).to_bytes(8, "little") + text)
