@@ -39,7 +39,7 @@ def grid(shape: Size) -> tuple[Floats, Floats]:
 def _window(shape: Size, centre: Point, reach: float) -> tuple[slice, slice]:
     """Return the slices of rows and columns within `reach` of a point, both in the unit of `grid`.
 
-    Fields are computed in such a window only; a small lesion would else cost as much as the whole image.
+    Fields are computed in such a window only, since a small lesion would otherwise cost as much as the whole image.
     """
     height, width = shape
     column, row = (centre[0] * height + width - 1) / 2, (centre[1] * height + height - 1) / 2

@@ -11,7 +11,7 @@ Colours = tuple[float, float, float]
 
 
 def _varied(case: PhantomCase, colour: Colours, spread: float) -> Colours:
-    """Return an RGB colour, each channel shifted by at most `spread` as the patient's random numbers will."""
+    """Return an RGB colour, each channel moved at random by at most `spread`, 0 to 255, per patient."""
     red, green, blue = (level + case.anatomy.uniform(-spread, spread) for level in colour)
     return red, green, blue
 

@@ -59,7 +59,7 @@ class DrawnSeries:
 
 def uid(name: str) -> str:
     """Return the DICOM identifier of a name, always the same."""
-    # Root 2.25 is open to anyone for numbers below 2**128 (PS3.5 B.2); a hash makes it reproducible, as no UUID is.
+    # Root 2.25 is open to anyone for numbers below 2**128 (PS3.5 B.2); a hash, unlike a random UUID, repeats.
     return f"2.25.{int.from_bytes(sha256(name.encode()).digest()[:15], 'big')}"
 
 

@@ -83,7 +83,7 @@ def write_dicom_folder(root: Path, seed: int) -> None:
         )
         places = range(0, len(study.voxels), DICOM_STEP)
         positions = [(-20.0, -30.0, 100.0 + place * study.spacing_mm[0]) for place in places]
-        # File names and instance numbers run against the positions, which alone give the order of slices.
+        # File names are shuffled and instance numbers count down, since only positions give the order of slices.
         names = np.random.default_rng([seed, study.number, 9]).permutation(len(places))
         for at, place in enumerate(places):
             path = folder / "ct" / f"IM{names[at]:04}.dcm"

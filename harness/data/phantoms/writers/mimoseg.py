@@ -169,6 +169,7 @@ def _record(
 
 
 def _key(random: Generator) -> str:
+    """Return a key from which `chosen` and the wording pick one of several phrasings."""
     return str(int(random.integers(2**40)))
 
 

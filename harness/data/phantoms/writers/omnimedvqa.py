@@ -77,7 +77,7 @@ def _images(seed: int, patients: int) -> Iterator[PhantomImage]:
 
 
 def _write_part(folder: Path, studies: Sequence[Study], modalities: Mapping[str, str], random: Generator) -> None:
-    # On side and modality, the questions that name their answers are enough; those answered by yes or no are left out.
+    # On side and modality, questions answered by a side or a name are enough; yes and no would only repeat them.
     questions = [
         question
         for question in balanced_questions(studies, random)

@@ -35,6 +35,7 @@ def write_vqa_rad(folder: Path, studies: Sequence[Study], *, seed: int) -> None:
     # Questions are numbered on across the splits, since the release's ids are unique in all its files.
     number = 0
     for split in SPLITS:
+        # 2, and 3 to 6 in MeCoVQA, keep the draws of the two writers apart.
         random = np.random.default_rng([seed, SPLITS.index(split), 2])
         questions = balanced_questions([study for study in studies if study.split == split], random)
         records = [_record(question, number + place) for place, question in enumerate(questions, 1)]

@@ -23,6 +23,7 @@ from harness.errors import SpecError
 from harness.imaging.media_store import MediaStore
 from harness.records import Sample
 
+# Planted defect -> the findings and repairs that name it, if they have another name.
 NAMED_AS = {
     "missing_volume": "missing_file",
     "unreadable_volume": "unreadable_file",
@@ -36,7 +37,6 @@ NAMED_AS = {
     "no_option": "missing_value",
     "unknown_type": "missing_value",
 }
-"""Planted defect -> the findings and repairs that name it, where they have another name."""
 
 
 @pytest.fixture(scope="module")

@@ -128,6 +128,7 @@ def test_mmmu_asks_with_several_images_and_openly(root: Path) -> None:
     assert len({sample.strata["subject"] for sample in samples}) == 5
 
 
+# Findings and repairs of the test part once every defect is planted.
 FINDINGS: Mapping[str, dict[str, int]] = {
     "slake": {
         "missing_file": 1,
@@ -152,7 +153,7 @@ FINDINGS: Mapping[str, dict[str, int]] = {
         "no_answer": 1,
     },
 }
-"""What the test part has once every defect is planted."""
+
 TABLES = {
     "slake": defects.SLAKE_DEFECTS,
     "pathvqa": defects.PATHVQA_DEFECTS,

@@ -26,6 +26,7 @@ from harness.tasks.prepare import prepare_release
 from harness.tasks.spec import Release
 from harness.text.grounded_text import parse
 
+# Defect -> the finding or repair that names it, if it is not called the same.
 NAMED_AS = {
     "missing_suffix": "image_suffix_added",
     "closing_tag": "closing_tag_rewritten",
@@ -39,7 +40,6 @@ NAMED_AS = {
     "broken_runs": "unreadable_file",
     "train_overlap": "train_test_overlap",
 }
-"""Defect -> the finding or repair that names it, where it is not called the same."""
 
 
 def read(root: Path, split: str, subset: str) -> tuple[list[Sample], Integrity]:
