@@ -1,4 +1,4 @@
-"""Ratios of summed stats, as the `combine` of a row needs them, and the stats of samples that are worth nothing."""
+"""Ratios of summed stats, as the `combine` of a row needs them, and the stats of samples that score nothing."""
 
 import numpy as np
 
@@ -10,20 +10,29 @@ UNCOUNTED: Stats = (0.0, 0.0)  # a sample to which no answer could be right; it 
 
 
 def shares(parts: Floats, wholes: Floats, empty: float) -> Floats:
-    """Return parts / wholes element by element, and `empty` where the whole is 0."""
+    """Return parts / wholes element by element, and `empty` where the whole is 0.
+
+    Args:
+        parts: Any shape, float64.
+        wholes: A shape that broadcasts to that of `parts`, none negative.
+        empty: Value of a share of nothing; NaN for undefined.
+    Returns:
+        The shape of `parts`.
+    """
+    # `where` leaves the zero wholes out of the division, so numpy warns of none; warnings are errors in the tests.
     found: Floats = np.divide(parts, wholes, out=np.full(np.shape(parts), empty), where=wholes > 0)
     return found
 
 
 def ratio(sums: Floats) -> Floats:
-    """Return all columns but the last divided by the last, (..., n + 1) -> (..., n); undefined where that is 0."""
+    """Return all columns but the last divided by the last, shape (..., n + 1) -> (..., n); NaN where that is 0."""
     return shares(sums[..., :-1], sums[..., -1:], np.nan)
 
 
 def f1_precision_recall(shared: Floats, found: Floats, wanted: Floats) -> Floats:
     """Return 2 shared / (found + wanted), shared / found and shared / wanted, shape (...) -> (..., 3).
 
-    Each lies in [0, 1]. A share of nothing is 0; where nothing is found and nothing wanted all three are undefined.
+    Each lies in [0, 1]. A share of nothing is 0; if nothing is found and nothing wanted, all three are NaN.
     """
     whole = (found + wanted)[..., np.newaxis]
     sides = [shares(2 * shared, found + wanted, 0.0), shares(shared, found, 0.0), shares(shared, wanted, 0.0)]
@@ -31,5 +40,5 @@ def f1_precision_recall(shared: Floats, found: Floats, wanted: Floats) -> Floats
 
 
 def miss_if_answered(sample: Sample) -> Stats:
-    """Return the stats of a reply that is worth nothing; a sample without an answer to compare with does not count."""
+    """Return the stats of a reply that scores nothing; a sample without an answer to compare with does not count."""
     return MISS if sample.target.answers else UNCOUNTED

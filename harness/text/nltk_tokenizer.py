@@ -1,16 +1,18 @@
 """Words of a text as nltk's `word_tokenize(text, preserve_line=True)` cuts them, each piece between blanks once.
 
-nltk runs thirty substitutions over the whole text. In plain report text none of them looks across a blank, the full
-stop at the very end aside; so pieces are cut one by one, by nltk, and remembered. A text with anything else in it, a
-quotation mark or an apostrophe first of all, goes to nltk as a whole.
+nltk runs thirty substitutions over the whole text. In plain report text none of them looks across a blank, except for
+the full stop at the very end; so nltk cuts the pieces one by one, and they are remembered. A text with anything else in
+it, a quotation mark or an apostrophe above all, goes to nltk as a whole.
 """
 
 import re
 from functools import lru_cache
 from typing import Any
 
+# Without quotes and apostrophes, whose rules look at the neighbours, and without letters beyond ASCII.
 _PLAIN = re.compile(r"[A-Za-z0-9 \t\n.,:;()/%+*?!=-]*")
-_ONLY_CLOSING = re.compile(r"\)+")  # nltk takes a stop off the word before such a piece at the end
+# At the end of a text nltk takes the full stop off the word before such a piece: `cm. )` ends in `cm`, `.`, `)`.
+_ONLY_CLOSING = re.compile(r"\)+")
 
 
 def nltk_words(text: str) -> list[str]:
@@ -25,7 +27,8 @@ def nltk_words(text: str) -> list[str]:
 
 @lru_cache(maxsize=1 << 16)
 def _inside(piece: str) -> tuple[str, ...]:
-    """Return the words of a piece that others stand around."""
+    """Return the words of a piece between others."""
+    # The neighbours keep nltk's rules for the ends of a text away from the piece.
     return tuple(_tokenizer().tokenize(f"x {piece} x")[1:-1])
 
 

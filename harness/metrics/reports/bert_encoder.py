@@ -1,8 +1,8 @@
 """Contextual embeddings of texts and their greedy matching, by bert-score, from a model on this machine.
 
-Two things differ from calling the package. Texts are matched pair by pair, so no padding is matched to and a value does
-not depend on its neighbours. And RoBERTa's tokenizer is told to put a blank before the text: the slow tokenizers of
-earlier transformers did so on bert-score's request, the present ones silently do not.
+Two things differ from calling the package. Texts are matched pair by pair, so no token is matched to padding and a
+value does not depend on its neighbours in a batch. And RoBERTa's tokenizer is made to put a blank before the text: the
+slow tokenizers of earlier transformers did so on bert-score's request, the present ones silently do not.
 """
 
 import importlib
@@ -23,19 +23,21 @@ from harness.records import Json
 from harness.records.file_digests import WeightsDigests
 
 Item = TypeVar("Item")
+# A reference and the text that is scored against it, neither blank.
 Texts = tuple[str, str]
-"""A reference and the text that is scored against it, neither blank."""
+# F1, precision and recall.
 Triple = tuple[float, float, float]
-"""F1, precision and recall."""
 
 DEFAULT_MODEL = "roberta-large"
-DEFAULT_LAYERS = 17  # bert-score's choice for roberta-large, and M3D's
+# bert-score's choice for roberta-large, and M3D's; stated here so that naming it imports nothing.
+DEFAULT_LAYERS = 17
+# Pairs whose embeddings are in memory together, and texts per pass through the model.
 PAIRS_AT_ONCE = 256
-"""Pairs whose embeddings are in memory together."""
 TEXTS_AT_ONCE = 32
 _INSTALL = "pip install 'medground[text,models]'"
 _WEIGHTS = ("*.safetensors", "*.bin")
-_MOST_TOKENS = 100_000  # transformers' stand-in for a tokenizer that states no limit lies far above
+# transformers gives a tokenizer that states no limit a number far above this one (1e30).
+_MOST_TOKENS = 100_000
 
 
 def greedy_match(reference: Any, hypothesis: Any, *, padding: int = 0) -> Triple:
@@ -45,46 +47,44 @@ def greedy_match(reference: Any, hypothesis: Any, *, padding: int = 0) -> Triple
     way round, F1 their harmonic mean. The first and the last token (CLS and SEP) have no weight but may be matched to.
 
     Args:
-        reference: Tensor (tokens, width), first row CLS, last row SEP.
+        reference: Float tensor (tokens, width), first row CLS, last row SEP.
         hypothesis: Likewise.
         padding: Rows of padding behind both texts, as a batch of bert-score has them. A token may be matched to
-            padding, at cosine 0; so with none, what is used here, only negative cosines come out lower.
+            padding, at cosine 0; without padding, as it is used here, only negative cosines come out lower.
     Returns:
         Cosines: at most 1 and below 0 only for odd models. A text without tokens of its own: 0.
     Source: Zhang et al., ICLR 2020; bert-score's `greedy_cos_idf`.
     """
     if len(reference) <= 2 or len(hypothesis) <= 2:
         return 0.0, 0.0, 0.0
-    utilities = importlib.import_module("bert_score.utils")
-    sides = [part for tokens in (reference, hypothesis) for part in _padded(tokens, padding)]
+    torch, utilities = importlib.import_module("torch"), importlib.import_module("bert_score.utils")
+    sides = []
+    for tokens in (reference, hypothesis):
+        mask = torch.tensor([[1.0] * len(tokens) + [0.0] * padding])
+        weights = mask.clone()
+        weights[0, 0] = weights[0, len(tokens) - 1] = 0.0
+        # `torch.cat` copies, which it must: bert-score normalises the embeddings in place.
+        sides += [torch.cat([tokens, torch.ones(padding, tokens.shape[1])])[None], mask, weights]
     precision, recall, f1 = utilities.greedy_cos_idf(*sides)
     return float(f1), float(precision), float(recall)
 
 
-def _padded(tokens: Any, padding: int) -> tuple[Any, Any, Any]:
-    """Return embeddings, mask and weights of one text as a batch of one; the embeddings are a copy."""
-    torch = importlib.import_module("torch")
-    mask = torch.tensor([[1.0] * len(tokens) + [0.0] * padding])
-    weights = mask.clone()
-    weights[0, 0] = weights[0, len(tokens) - 1] = 0.0
-    return torch.cat([tokens, torch.ones(padding, tokens.shape[1])])[None], mask, weights
-
-
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """A model with its tokenizer, cut to the layer that is compared."""
+    """A model with its tokenizer, cut to the layer whose embeddings are compared."""
 
     model: Any
     tokenizer: Any
     device: str
 
     def embed(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return a tensor (tokens, width) for each text, CLS and SEP included, longest texts first in batches."""
+        """Return a float tensor (tokens, width) on the CPU for each text, CLS and SEP included."""
         utilities = importlib.import_module("bert_score.utils")
+        # Texts of about one length share a batch, so little of it is padding; ties go by text, for the same batches.
         ordered = sorted(texts, key=lambda text: (-len(text), text))
         found = {}
         for batch in _batches(ordered, TEXTS_AT_ONCE):
-            weights: dict[int, float] = defaultdict(lambda: 1.0)
+            weights: dict[int, float] = defaultdict(lambda: 1.0)  # no idf: every token weighs 1
             tokens, mask, _ = utilities.get_bert_embedding(
                 batch, self.model, self.tokenizer, weights, device=self.device
             )
@@ -110,7 +110,7 @@ def _batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
 
 @cache
 def load(folder: Path, layers: int) -> Encoder:
-    """Return the model in `folder`, on the GPU where there is one; it is read once per process.
+    """Return the model in `folder`, on the GPU if there is one; it is read once per process.
 
     Raises:
         ModelError: The folder holds no model that bert-score can cut to `layers` layers.
@@ -128,7 +128,10 @@ def load(folder: Path, layers: int) -> Encoder:
             f"{type(error).__name__}: {error}"
         ) from error
     if tokenizer.model_max_length > _MOST_TOKENS:
-        tokenizer.model_max_length = _position_limit(model.config)
+        # Longer texts would be cut nowhere and fail in the model. RoBERTa's positions begin after its padding token.
+        positions = int(getattr(model.config, "max_position_embeddings", None) or 512)
+        taken = int(model.config.pad_token_id) + 1 if "roberta" in str(model.config.model_type) else 0
+        tokenizer.model_max_length = positions - taken
     return Encoder(model, tokenizer, device)
 
 
@@ -140,29 +143,25 @@ def _tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _position_limit(config: Any) -> int:
-    """Return how many tokens the model has positions for; RoBERTa's begin after its padding token."""
-    positions = getattr(config, "max_position_embeddings", None) or 512
-    starts_late = "roberta" in str(config.model_type)
-    return int(positions) - (int(config.pad_token_id) + 1 if starts_late else 0)
-
-
 def find_model(model: str, num_layers: int) -> tuple[Path, int]:
     """Return the folder and the layer that the parameters name.
 
+    Args:
+        model: A folder, or the name of a model in the local hub cache.
+        num_layers: Layer whose embeddings are compared, 1 or more; 0 for the one that bert-score names.
     Raises:
-        ModelError: `missing` tells why there is none.
+        ModelError: `missing` says why they cannot be used.
     """
-    lacking = missing({"model": model, "num_layers": num_layers})
+    absent = missing({"model": model, "num_layers": num_layers})
     folder, layers = _folder(model), num_layers or _known_layers(model)
-    if lacking is not None or folder is None or layers is None:
-        told = f"{lacking.reason}; {lacking.remedy}" if lacking else "no such model"
-        raise ModelError(f"bertscore: {told}")
+    if absent is not None or folder is None or layers is None:
+        reason = f"{absent.reason}; {absent.remedy}" if absent else "no such model"
+        raise ModelError(f"bertscore: {reason}")
     return folder, layers
 
 
 def missing(parameters: Mapping[str, Json]) -> Missing | None:
-    """Return what keeps the model from being used; nothing is loaded and no network is asked."""
+    """Return why the model cannot be used, None if it can; loads no model and asks no network."""
     if any(importlib.util.find_spec(package) is None for package in ("bert_score", "torch", "transformers")):
         return Missing("bert-score is not installed", _INSTALL)
     model, layers = str(parameters.get("model", DEFAULT_MODEL)), int(parameters.get("num_layers", 0))
@@ -182,13 +181,13 @@ def missing(parameters: Mapping[str, Json]) -> Missing | None:
 
 
 def _folder(model: str) -> Path | None:
-    """Return the folder of a model: itself, or its snapshot in the local hub cache; None where there is neither."""
+    """Return the folder of a model: itself, or its snapshot in the local hub cache; None if there is neither."""
     if (Path(model) / "config.json").is_file():
         return Path(model).resolve()
     hub = importlib.import_module("huggingface_hub")
     try:
         found = hub.try_to_load_from_cache(model, "config.json")
-    except ValueError:  # no name that the hub could have
+    except ValueError:  # huggingface_hub's word for a name that no model of the hub can have
         return None
     return Path(found).parent if isinstance(found, str) else None
 
@@ -211,7 +210,11 @@ def _hidden_layers(folder: Path) -> int:
 
 
 def describe(parameters: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return model, layers, digest of its files and the versions that compute the score; no folder of this machine."""
+    """Return model, layer, digest of its files and the versions that compute the score.
+
+    A folder is named without its path, so that nothing about this machine stands in published results. Nothing if the
+    model cannot be used.
+    """
     if missing(parameters) is not None:
         return {}
     model, layers = str(parameters.get("model", DEFAULT_MODEL)), int(parameters.get("num_layers", 0))

@@ -52,7 +52,7 @@ def _phrase(text: str) -> Phrase:
 def _singular(word: str) -> str:
     """Return `word` without a plural ending: -ies, -es after a sibilant, -s or -ae.
 
-    A wrong singular does no harm ("lens" stays, "pus" too): terms and texts go through the same rule.
+    A wrong singular ("lens" becomes "len") does no harm: terms and texts go through the same rule.
     """
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
@@ -97,7 +97,7 @@ def _file(terms: str) -> Path:
     return Path(terms).resolve() if terms else OUR_TERMS
 
 
-# A text is asked for by `_score`, `_worst` and `_ceiling`, and an answer often belongs to several samples.
+# An answer is read by `_score`, `_worst` and `_ceiling`.
 @lru_cache(maxsize=1 << 12)
 def _entities(text: str, path: Path) -> frozenset[str]:
     return read_terms(path).entities(text)

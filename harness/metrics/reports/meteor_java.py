@@ -1,8 +1,8 @@
 """METEOR 1.5: the original program, run as pycocoevalcap runs it, on the tokens of its Penn Treebank tokenizer.
 
-Both programs are Java archives that pycocoevalcap brings along. A corpus starts each of them once, writes all its lines
-and reads all the answers. The program hands back the counts of a sentence; the formula is written out here, so a
-corpus of any sentences needs no further call.
+Both programs are Java archives in pycocoevalcap. A corpus starts each of them once, writes all its lines and reads all
+the answers, because a start takes seconds. The program returns the counts of a sentence; the formula is written out
+here, so that a corpus of any sentences needs no further call.
 """
 
 import importlib.util
@@ -24,10 +24,11 @@ from harness.records import Json, Prediction, Sample
 from harness.records.codec import sha256_file
 from harness.text.tokenizers import without_grounding_tags
 
+# Reference sentences and the sentence to be scored, grounding tags removed and blanks collapsed.
 Line = tuple[tuple[str, ...], str]
-"""Reference sentences and the sentence to be scored, tags removed and blanks collapsed."""
 
 _STAGES = ("exact", "stem", "synonym", "paraphrase")
+# The counts of a sentence in the order in which the program writes them, then 1 for the sentence and its own score.
 _STATS = (
     "length",
     "reference_length",
@@ -40,16 +41,16 @@ _STATS = (
     "samples",
     "score",
 )
-"""The counts of a sentence in the order in which the program writes them, that it is one, and its own score."""
 
 # Tuned to human rankings: Denkowski and Lavie, WMT 2014; the program's defaults for English.
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
-_WEIGHTS = np.asarray([1.0, 0.6, 0.8, 0.6])  # of the stages
+_WEIGHTS = np.asarray([1.0, 0.6, 0.8, 0.6])  # of the stages, in the order of `_STAGES`
 
-# What pycocoevalcap drops of the tokens. It lists brackets too, in capitals, so the lower-case `-lrb-` stays.
+# Tokens that pycocoevalcap drops. It lists brackets too, but in capitals, so the lower-case `-lrb-` stays.
 _DROPPED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 
 _WORD = re.compile(r"\w+(?:[-'./]\w+)*")
+# Without it, Java before 18 reads and writes in the encoding of the machine's locale.
 _UTF8 = "-Dfile.encoding=UTF-8"
 _TOKENIZER = "stanford-corenlp-3.4.1.jar"
 _PROGRAM = "meteor-1.5.jar"
@@ -70,7 +71,7 @@ def combine(counts: Floats) -> Floats:
 
 
 def _formula(counts: Floats) -> Floats:
-    """Return the score of summed counts, shape (..., 23 or more) -> (...); 0 where nothing matches."""
+    """Return the score of summed counts, shape (..., 23 or more) -> (...); 0 if nothing matches."""
     staged = counts[..., 4:20].reshape(*counts.shape[:-1], len(_STAGES), 2, 2)  # stage, content or function, side
     weighted = np.einsum("...skp,s,k->...p", staged, _WEIGHTS, np.asarray([_DELTA, 1 - _DELTA]))
     lengths, function_words = counts[..., 0:2], counts[..., 2:4]
@@ -78,13 +79,14 @@ def _formula(counts: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         precision, recall = np.moveaxis(weighted / whole, -1, 0)
         mean = 1 / ((1 - _ALPHA) / precision + _ALPHA / recall)
+        # The two sides may match in different numbers of words: a paraphrase can be two words for one.
         scattered = counts[..., 20] / ((counts[..., 21] + counts[..., 22]) / 2)
         score = mean * (1 - _GAMMA * scattered**_BETA)
     return np.where(np.isnan(score), 0.0, np.maximum(score, 0.0))
 
 
 def sentence_counts(lines: Sequence[Line]) -> list[Stats]:
-    """Return the counts of each line; of several references those of the best.
+    """Return the counts of each line; of several references those of the best. No line starts no program.
 
     Raises:
         DataError: A program failed.
@@ -95,15 +97,19 @@ def sentence_counts(lines: Sequence[Line]) -> list[Stats]:
     # `|||` separates the sentences of a request, so pycocoevalcap takes it out of the texts.
     tokens = {text: line.replace("|||", "") for text, line in zip(texts, treebank_lines(texts), strict=True)}
     asked = [" ||| ".join(("SCORE", *(tokens[text] for text in answers), tokens[reply])) for answers, reply in lines]
+    # The heap and the options of pycocoevalcap's meteor.py; the two dashes stand for files, which -stdio replaces.
     words = ["java", _UTF8, "-Xmx2G", "-jar", _PROGRAM, "-", "-", "-stdio", "-l", "en", "-norm"]
     answered = _java(words, _folder("meteor"), asked)
     return [_counts(line) for line in answered]
 
 
 def _counts(line: str) -> Stats:
-    """Return the counts of one sentence; the one chunk of a sentence that matches as a whole is none.
+    """Return the counts of one sentence; a sentence that matches as a whole has no chunk in place of one.
 
-    The program forgives it that chunk in its own score and leaves it out when it adds sentences up.
+    The program forgives that one chunk in the sentence's own score and leaves it out when it adds sentences up.
+
+    Raises:
+        DataError: The line is not of 23 counts.
     """
     counts = [float(count) for count in line.split()]
     if len(counts) != len(_STATS) - 2:
@@ -129,7 +135,7 @@ def treebank_lines(texts: Sequence[str]) -> list[str]:
 
 
 def _java(words: Sequence[str], folder: Path, lines: Sequence[str]) -> list[str]:
-    """Return one answer a line of a program that ends when its input does.
+    """Return a program's answers, one per line; the program ends when its input does.
 
     Raises:
         DataError: It could not be started, ended with an error or answered too few or too many lines.
@@ -152,13 +158,16 @@ def _java(words: Sequence[str], folder: Path, lines: Sequence[str]) -> list[str]
 
 
 def _line(sample: Sample, prediction: Prediction) -> Line:
-    return tuple(without_grounding_tags(answer) for answer in sample.target.answers), without_grounding_tags(
-        prediction.text or ""
-    )
+    answers = tuple(without_grounding_tags(answer) for answer in sample.target.answers)
+    return answers, without_grounding_tags(prediction.text or "")
 
 
 def prepare(pairs: Iterable[Pair]) -> Callable[[Sample, Prediction], Outcome]:
-    """Return a score that looks up what the programs said of all `pairs` at once; others are asked one by one."""
+    """Return a score that looks up what the programs said of all `pairs` at once; others are asked about one by one.
+
+    Raises:
+        DataError: A program failed.
+    """
     lines = list(dict.fromkeys(_line(sample, prediction) for sample, prediction in pairs if sample.target.answers))
     known = dict(zip(lines, sentence_counts(lines), strict=True))
 
@@ -189,7 +198,7 @@ def _worst(sample: Sample) -> Stats:
 
 @cache
 def _function_words() -> frozenset[str]:
-    """Return the program's list for English; none where the program is not installed."""
+    """Return the program's list for English; an empty set if the program is not installed."""
     try:
         with zipfile.ZipFile(_folder("meteor") / _PROGRAM) as archive:
             return frozenset(archive.read("function/english.words").decode().split())
@@ -205,15 +214,14 @@ def _ceiling(sample: Sample) -> float | None:
 
 
 def _folder(part: str) -> Path:
-    """Return a folder of pycocoevalcap without importing it; one that does not exist where it is not installed."""
+    """Return a folder of pycocoevalcap without importing it; a path that does not exist if it is not installed."""
     found = importlib.util.find_spec("pycocoevalcap")
-    return (
-        Path(next(iter(found.submodule_search_locations or ()), "")) / part if found else Path("pycocoevalcap") / part
-    )
+    package = next(iter(found.submodule_search_locations or ()), "") if found else "pycocoevalcap"
+    return Path(package) / part
 
 
 def missing(_parameters: Mapping[str, Json]) -> Missing | None:
-    """Return which of Java and the archives of pycocoevalcap is not here; nothing is started."""
+    """Return which of Java and pycocoevalcap's archives this machine lacks, None if none; nothing is started."""
     if shutil.which("java") is None:
         return Missing("there is no Java on this machine", "install Java 8 or newer (Debian: default-jre-headless)")
     files = (_folder("meteor") / _PROGRAM, _folder("meteor") / "data" / _PARAPHRASES, _folder("tokenizer") / _TOKENIZER)
@@ -224,11 +232,10 @@ def missing(_parameters: Mapping[str, Json]) -> Missing | None:
 
 
 def _describe(_parameters: Mapping[str, Json]) -> Mapping[str, Json]:
-    if missing({}) is not None:
-        return {}
-    return dict(_programs())
+    return {} if missing({}) is not None else dict(_programs())
 
 
+# A digest of 68 MB and a start of Java: once per process is enough.
 @cache
 def _programs() -> Mapping[str, str]:
     meteor = _folder("meteor")
@@ -237,11 +244,12 @@ def _programs() -> Mapping[str, str]:
 
 
 def java_version() -> str:
-    """Return the first line that `java -version` says, `unknown` where it says nothing or cannot be started."""
+    """Return the first line that `java -version` says, `unknown` if it says nothing or cannot be started."""
     try:
         done = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
+    # Java says its version on stderr.
     return next(iter((done.stderr or done.stdout).splitlines()), "unknown")
 
 
