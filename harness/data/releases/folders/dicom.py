@@ -1,10 +1,10 @@
-"""Folders of DICOM series with a DICOM SEG: the series becomes a volume, each segment of the SEG a question.
+"""Folders of DICOM series with a DICOM SEG: the series becomes a volume, and each segment of the SEG a question.
 
-A model and all records see a copy of the volume without any identifier. Folder names are part of the sample ids.
+Models and records see a copy of the volume without any identifier. Folder names are part of the sample ids.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from os.path import commonpath
@@ -29,25 +29,20 @@ FOLDER = "dicom_seg"
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A case: all DICOM files of it lie below `path`, in any folders."""
+    """A case, whose DICOM files lie below `path`, in any folders.
+
+    Attributes:
+        path: Folder below the data root.
+        parts: The parts of its path, by their names in the pattern.
+    """
 
     path: str
     parts: Mapping[str, str]
 
 
-@dataclass(slots=True)
-class _Content:
-    """What the files of a case are."""
-
-    headers: "list[Header]" = field(default_factory=list)
-
-    @property
-    def segmentations(self) -> "list[Header]":
-        return sorted((header for header in self.headers if header.is_seg), key=lambda header: header.where)
-
-
 def _folders(files: ReleaseFiles, folder: str, pattern: str) -> Iterator[_Folder]:
-    """Yield the folders that a pattern names, sorted."""
+    """Yield the folders that match a pattern, sorted."""
+    # A pattern holds no `*` across folders, so its depth is known and only folders of that depth are listed.
     below = [""]
     for _ in range(pattern.count("/") + 1):
         below = [f"{path}/{name}" for path in below for name in sorted(files.folders(f"{folder}{path}"))]
@@ -58,7 +53,7 @@ def _folders(files: ReleaseFiles, folder: str, pattern: str) -> Iterator[_Folder
 
 
 def splits(request: ReleaseRequest, root: Path) -> tuple[str, ...]:
-    """Return what `{split}` stands for in the folders of cases; `all` where the pattern does not hold it."""
+    """Return the values of `{split}` in the folders of cases, or `all` if the pattern does not hold it."""
     pattern, folder = str(READER.option(request, "cases")), str(READER.option(request, "folder")).rstrip("/")
     if "{split}" not in pattern:
         return (ALL,)
@@ -72,10 +67,8 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     Raises:
         SpecError: `where` names no field of the samples.
     """
-    from harness.data.releases.folders.labelled_cases import (  # loads numpy: when a release is read, not listed
-        Case,
-        Questions,
-    )
+    # Imported here, because numpy should load when a release is read, not when readers are listed.
+    from harness.data.releases.folders.labelled_cases import Case, Questions
 
     folder = str(READER.option(request, "folder")).rstrip("/")
     questions = Questions(request, integrity)
@@ -106,18 +99,30 @@ class _Reading:
     path: str
 
     def series(self) -> "Iterator[tuple[str, str, ReleaseImage, list[Part]]]":
-        """Yield (path, modality, volume, segments) of each series that a segmentation was drawn on."""
+        """Yield (path, modality, volume, segments) of each series that has a segmentation."""
         from harness.imaging.dicom.headers import group_series
 
-        content = self._content()
-        if not content.segmentations:
-            if content.headers:
+        headers = self._headers()
+        found_segmentations = sorted((one for one in headers if one.is_seg), key=lambda one: one.where)
+        if not found_segmentations:
+            if headers:
                 self.integrity.find("no_mask", self.path)
             return
-        series = group_series(content.headers)
-        chosen = self._chosen(series, content.segmentations)
-        self._report_others(series, [place for place, _ in chosen])
-        paths = [self.path if place is None else _folder_of(series[place]) for place, _ in chosen]
+        series = group_series(headers)
+        chosen = self._chosen(series, found_segmentations)
+        asked = [place for place, _ in chosen]
+        others = [_described(one) for place, one in enumerate(series) if place not in asked]
+        if others:
+            kept = ", ".join(_described(one) for place, one in enumerate(series) if place in asked)
+            detail = f"asked about {kept}; beside it {', '.join(others)}"
+            self.integrity.find("other_series", self.path, detail)
+        # A series is called by the folder that holds all of its files; two that share a folder also by their number.
+        paths = [
+            self.path
+            if place is None
+            else commonpath([str(PurePosixPath(header.where).parent) for header in series[place].headers])
+            for place in asked
+        ]
         for path, (place, segmentations) in zip(paths, chosen, strict=True):
             found = None if place is None else series[place]
             named = path if found is None or paths.count(path) == 1 else f"{path}#{found.first.number}"
@@ -125,11 +130,11 @@ class _Reading:
             modality = UNKNOWN if found is None else found.first.modality
             yield named, modality, image, self._parts(segmentations, stack)
 
-    def _content(self) -> _Content:
-        """Return the DICOM images and segmentations of the case; what else lies there is reported."""
+    def _headers(self) -> "list[Header]":
+        """Return the headers of the images and segmentations of the case; other files are reported."""
         from harness.imaging.dicom.headers import read_header
 
-        content = _Content()
+        headers: list[Header] = []
         for path in self.files.walk(self.path):
             try:
                 header = read_header(self.files.open(path), path)
@@ -139,15 +144,16 @@ class _Reading:
             if header is None:
                 self.integrity.find("not_dicom", path)
             else:
-                content.headers.append(header)
-        return content
+                headers.append(header)
+        return headers
 
     def _chosen(
         self, series: "Sequence[Series]", segmentations: "Sequence[Header]"
     ) -> "list[tuple[int | None, list[Header]]]":
-        """Return the segmentations of each series: of the one they name, else of the one with most slices."""
+        """Return the segmentations of each series: the series that they refer to, else the one with the most slices."""
 
         def place(header: "Header") -> int:
+            # `group_series` puts the series with the most slices first, so -1 is laid on place 0 below.
             return next((at for at, one in enumerate(series) if one.first.series in header.references), -1)
 
         for header in segmentations:
@@ -158,29 +164,8 @@ class _Reading:
         grouped = groupby(ordered, key=lambda header: max(place(header), 0))
         return [(at if series else None, list(members)) for at, members in grouped]
 
-    def _report_others(self, series: "Sequence[Series]", chosen: Sequence[int | None]) -> None:
-        others = [one for at, one in enumerate(series) if at not in chosen]
-        if others:
-            asked = ", ".join(_described(one) for at, one in enumerate(series) if at in chosen)
-            beside = ", ".join(map(_described, others))
-            self.integrity.find("other_series", self.path, f"asked about {asked}; beside it {beside}")
-
     def _volume(self, series: "Series | None", path: str) -> "tuple[ReleaseImage, Stack | None]":
-        """Return the volume of a series and how its slices lie; what is wrong with it goes into the report."""
-        from harness.data.releases.images import ReleaseImage
-
-        if series is None:
-            self.integrity.find("missing_file", path, "a segmentation without any series")
-            return ReleaseImage(
-                media=_no_volume(path), defect=f"{path} holds no series that its segmentation lies on"
-            ), None
-        try:
-            return self._opened(series, path)
-        except DataError as error:
-            self.integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
-            return ReleaseImage(media=_no_volume(path), defect=f"series {path} cannot be read"), None
-
-    def _opened(self, series: "Series", path: str) -> "tuple[ReleaseImage, Stack | None]":
+        """Return the volume of a series and the positions of its slices, and report what is wrong with it."""
         import numpy as np
 
         from harness.data.releases.images import ReleaseImage
@@ -188,24 +173,30 @@ class _Reading:
         from harness.imaging import volumes
         from harness.imaging.dicom.series import read_voxels, stack
 
-        found = stack(series.headers, path)
-        self._report_slices(found, path)
-        if found.fault:
-            return ReleaseImage(media=_no_volume(path), defect=f"series {path}: {found.fault}"), None
-        volumes.check(found.shape, np.dtype(np.float32), path)
-        volume = volumes.closest_canonical(read_voxels(found, self.files.open), found.affine)
-        return derived_volume(self.files, volume, path, window=self.request.window), found
-
-    def _report_slices(self, found: "Stack", path: str) -> None:
-        if found.fault:
-            self.integrity.find("missing_slices", path, found.fault)
-        if found.doubled:
-            self.integrity.find("doubled_slices", path, f"{found.doubled} left out, {len(found.slices)} kept")
-        if found.foreign:
-            self.integrity.find("foreign_slices", path, f"{found.foreign} left out, {len(found.slices)} kept")
+        no_volume = Media(path=path, sha256=None, kind="volume")
+        if series is None:
+            self.integrity.find("missing_file", path, "a segmentation without any series")
+            return ReleaseImage(media=no_volume, defect=f"{path} holds no series that its segmentation lies on"), None
+        try:
+            found = stack(series.headers, path)
+            if found.fault:
+                self.integrity.find("missing_slices", path, found.fault)
+            if found.doubled:
+                self.integrity.find("doubled_slices", path, f"{found.doubled} left out, {len(found.slices)} kept")
+            if found.foreign:
+                self.integrity.find("foreign_slices", path, f"{found.foreign} left out, {len(found.slices)} kept")
+            if found.fault:
+                return ReleaseImage(media=no_volume, defect=f"series {path}: {found.fault}"), None
+            # Checked before any pixel is read, because the headers give the shape.
+            volumes.check(found.shape, np.dtype(np.float32), path)
+            volume = volumes.closest_canonical(read_voxels(found, self.files.open), found.affine)
+            return derived_volume(self.files, volume, path, window=self.request.window), found
+        except DataError as error:
+            self.integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
+            return ReleaseImage(media=no_volume, defect=f"series {path} cannot be read"), None
 
     def _parts(self, segmentations: "Sequence[Header]", stack: "Stack | None") -> "list[Part]":
-        """Return the segments of all segmentations of a series; of several with one name the first counts."""
+        """Return the segments of all segmentations of a series; of several with one name, the first."""
         parts: dict[str, Part] = {}
         for header in segmentations:
             for part in self._segments(header, stack):
@@ -236,6 +227,7 @@ class _Reading:
             return [Part(label=label, defect=defect) for label in labels]
         for remark in remarks:
             self.integrity.find("segmentation_remark", header.where, remark)
+        # Turned as the volume was, so that mask and volume share a frame.
         found = [
             Part(
                 label=segment.label,
@@ -249,22 +241,10 @@ class _Reading:
         return found
 
 
-def _no_volume(path: str) -> Media:
-    return Media(path=path, sha256=None, kind="volume")
-
-
-def _folder_of(series: "Series") -> str:
-    """Return the folder that holds all files of a series."""
-    return commonpath([str(PurePosixPath(header.where).parent) for header in series.headers])
-
-
 def _described(series: "Series") -> str:
     first = series.first
     slices = "slice" if series.slices == 1 else "slices"
     return f"series {first.number} ({first.modality}, {series.slices} {slices} of {first.rows} x {first.columns})"
-
-
-_cases_fault = partial(pattern_fault, ("split", "patient", "case"), wild=False, needs="")
 
 
 def _fit(request: ReleaseRequest) -> Reader:
@@ -285,7 +265,9 @@ READER = Reader(
     ),
     options={
         "folder": folder_option(FOLDER),
-        "cases": Free(default="{patient}", fault=_cases_fault),
+        "cases": Free(
+            default="{patient}", fault=partial(pattern_fault, ("split", "patient", "case"), wild=False, needs="")
+        ),
     },
     fit=_fit,
 )

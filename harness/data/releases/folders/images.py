@@ -1,8 +1,8 @@
-"""Any folder of images and masks: the task says by patterns where they lie, and which labels there are.
+"""Any folder of images and masks: the task gives patterns of their paths, and the labels.
 
 A pattern is a path below the release's folder in which `{case}`, `{patient}` and `{split}` stand for a part of a name,
-`{label}` for the text of a label, `.*` for any suffix and `*` for anything. What the names stand for in an image's path
-is put into the pattern of its masks.
+`{label}` for the text of a label, `.*` for any suffix and `*` for anything. The parts of an image's path are put into
+the pattern of its masks.
 """
 
 import re
@@ -19,13 +19,11 @@ from harness.errors import DataError, SpecError
 from harness.records import Json, Sample
 
 if TYPE_CHECKING:
-    from harness.data.releases.folders.labelled_cases import Case, Named, Questions
+    from harness.data.releases.folders.labelled_cases import Named, Questions
 
 FOLDER = "segmentation"
-NAMES = "labels.json"
-"""Beside the images: label -> value, where the task names no labels."""
-TARGET = "target"
-"""The one label where neither the task nor `labels.json` names any: all of a mask."""
+NAMES = "labels.json"  # label -> value, in the release's folder; read if the task names no labels
+TARGET = "target"  # the only label if neither the task nor `labels.json` names any: the whole mask
 
 MODALITIES = (UNKNOWN, "ct", "mr", "xray", "us", "derm", "fundus", "endo", "oct", "micro", "pet", "other")
 
@@ -33,17 +31,18 @@ _NAME = re.compile(r"\{(\w*)\}")
 _WILD = {".*": r"\.(?:nii\.gz|[^/.]+)", "*": "[^/]*"}
 _IN_IMAGES = ("split", "patient", "case")
 
+# Name, text in the masks' paths, and values in label images; None if every value above 0 counts.
 Label = tuple[str, str, tuple[int, ...] | None]
-"""Name, text in the masks' paths, values in label images; no values where any above 0 counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where images and masks lie below the release's folder.
+    """The places of images and masks below the release's folder.
 
     Attributes:
+        folder: The release's folder.
         images, masks: Patterns.
-        labels: What there is to ask about; empty where `labels.json` says.
+        labels: The labels to ask about; empty if `labels.json` names them.
     """
 
     folder: str
@@ -58,25 +57,26 @@ class Layout:
         return f"{self.folder}/{fixed}".rpartition("/")[0]
 
     def parts(self, path: str) -> dict[str, str] | None:
-        """Return what the names of the pattern stand for in a path below the data root; None of what is no image."""
+        """Return the parts of an image's path below the data root by their names in the pattern; None if it is none."""
         below = path.removeprefix(f"{self.folder}/")
+        # Images and masks may share a folder, where the pattern of images may match masks too.
         if matcher(self.masks).fullmatch(below):
             return None
         match = matcher(self.images).fullmatch(below)
         return None if match is None else match.groupdict()
 
     def mask(self, parts: Mapping[str, str], text: str) -> str:
-        """Return the mask of an image below the data root.
+        """Return the path of an image's mask below the data root.
 
         Args:
-            parts: What the names of the images' pattern stand for.
-            text: What `{label}` stands for.
+            parts: The parts of the image's path, by their names in the pattern.
+            text: The text that `{label}` stands for.
         """
         return f"{self.folder}/{_NAME.sub(lambda name: {**parts, 'label': text}[name[1]], self.masks)}"
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
-    """Return what matches the paths of a pattern; a name that stands there twice is the same both times."""
+    """Return a regular expression for the paths of a pattern; a name that occurs twice stands for the same text."""
     seen: set[str] = set()
     pieces = []
     for piece in re.split(r"(\{\w+\}|\.\*|\*)", pattern):
@@ -108,47 +108,47 @@ def layout_of(request: ReleaseRequest) -> Layout:
 
 
 def _labels(given: Json, *, in_paths: bool) -> tuple[Label, ...]:
+    """Return labels as a task or `labels.json` gives them: a list of names, or name -> text, value or values."""
     if in_paths and not given:
         raise SpecError("labels: expected the labels, because masks holds '{label}'; found none")
-    labels = given if isinstance(given, dict) else {name: name for name in given}
-    return tuple(_label(name, value, in_paths=in_paths) for name, value in labels.items())
+    found: list[Label] = []
+    for name, value in (given if isinstance(given, dict) else {name: name for name in given}).items():
+        if in_paths != isinstance(value, str):
+            expected = "text that stands for '{label}'" if in_paths else "values, because masks holds no '{label}'"
+            raise SpecError(f"labels.{name}: expected {expected}, found {value!r}")
+        if isinstance(value, str):
+            found.append((name, value, None))
+        else:
+            found.append((name, "", (value,) if isinstance(value, int) else tuple(value)))
+    return tuple(found)
 
 
-def _label(name: str, value: Json, *, in_paths: bool) -> Label:
-    if in_paths != isinstance(value, str):
-        expected = "text that stands for '{label}'" if in_paths else "values, because masks holds no '{label}'"
-        raise SpecError(f"labels.{name}: expected {expected}, found {value!r}")
-    if isinstance(value, str):
-        return name, value, None
-    return name, "", (value,) if isinstance(value, int) else tuple(value)
-
-
-# --- what is wrong with the value of an option
+# --- faults of the values of options
 
 
 def folder_option(default: str) -> Free:
     """Return the option that names a release's folder below the data root."""
-    return Free(default=default, fault=_folder_fault)
-
-
-def _folder_fault(value: Json) -> str:
-    return "" if _is_below(value) else f"expected a path below the data root, found {value!r}"
+    return Free(
+        default=default,
+        fault=lambda value: "" if _is_below(value) else f"expected a path below the data root, found {value!r}",
+    )
 
 
 def _is_below(value: Json) -> bool:
+    """Say whether a value is a path that stays below the folder it is relative to."""
     if not isinstance(value, str) or not value.strip("/") or "\0" in value:
         return False
     return not PurePosixPath(value).is_absolute() and ".." not in PurePosixPath(value).parts
 
 
 def pattern_fault(names: Sequence[str], value: Json, *, wild: bool, needs: str = "{case}") -> str:
-    """Return what is wrong with a pattern of paths below a release's folder; nothing where it is right.
+    """Return what is wrong with a pattern of paths below a release's folder, or an empty string if it is right.
 
     Args:
-        names: That may stand in braces.
+        names: Names that may occur in braces.
         value: The pattern.
-        wild: Whether `*` may stand in it.
-        needs: What must stand in it.
+        wild: Whether `*` may occur.
+        needs: Text that must occur.
     """
     if not _is_below(value):
         return f"expected a path below the release's folder, found {value!r}"
@@ -162,12 +162,14 @@ def pattern_fault(names: Sequence[str], value: Json, *, wild: bool, needs: str =
 
 
 def _labels_fault(value: Json) -> str:
+    """Return what is wrong with labels, or an empty string if they are right."""
     if isinstance(value, list) and value and all(isinstance(name, str) and name for name in value):
         return ""
     if not isinstance(value, dict) or not value:
         return f"expected a list of texts, or label: value, found {value!r}"
     for name, found in value.items():
         numbers = found if isinstance(found, list) and found else [found]
+        # Not `isinstance`, because True is an int too.
         if not (isinstance(found, str) and found) and not all(type(one) is int and one > 0 for one in numbers):
             return f"{name}: expected a whole number of at least 1, a list of them, or text, found {found!r}"
     return ""
@@ -177,7 +179,7 @@ def _labels_fault(value: Json) -> str:
 
 
 def splits(request: ReleaseRequest, root: Path) -> tuple[str, ...]:
-    """Return what `{split}` stands for in the paths of images; `all` where the pattern does not hold it."""
+    """Return the values of `{split}` in the paths of images, or `all` if the pattern does not hold it."""
     layout = layout_of(request)
     if "{split}" not in layout.images:
         return (ALL,)
@@ -193,9 +195,8 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         DataError: `labels.json` is not what it should be.
         SpecError: `where` names no field of the samples.
     """
-    from harness.data.releases.folders.labelled_cases import (
-        Questions,  # numpy and Pillow load when a release is read, not listed
-    )
+    # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.
+    from harness.data.releases.folders.labelled_cases import Questions
 
     layout = layout_of(request)
     if not layout.labels:
@@ -210,7 +211,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
 
 def _named_labels(files: ReleaseFiles, folder: str) -> tuple[Label, ...]:
-    """Return the labels of `labels.json`, or the one that all of a mask is."""
+    """Return the labels of `labels.json`, or the one label that covers a whole mask if there is no such file."""
     if not files.has(f"{folder}/{NAMES}"):
         return ((TARGET, "", None),)
     given = read_json(files, f"{folder}/{NAMES}")
@@ -222,7 +223,7 @@ def _named_labels(files: ReleaseFiles, folder: str) -> tuple[Label, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """One reading of a folder: what every image needs."""
+    """One reading of a folder, with what every image needs."""
 
     files: ReleaseFiles
     request: ReleaseRequest
@@ -231,24 +232,23 @@ class _Reading:
     questions: "Questions"
 
     def samples(self, path: str, parts: Mapping[str, str]) -> Iterator[tuple[str, Sample]]:
-        """Yield (place, sample) of an image; it is not opened where the selection keeps no question on it."""
-        modality = str(READER.option(self.request, "modality"))
-        names = [name for name, _, _ in self.layout.labels]
-        wanted = self.questions.admits(names, patient=parts.get("patient", ""), modality=modality)
-        if wanted:
-            yield from self.questions.samples(self._case(path, parts, wanted, modality))
-
-    def _case(self, path: str, parts: Mapping[str, str], wanted: Sequence[str], modality: str) -> "Case":
+        """Yield (place, sample) of an image; it is not opened if the selection keeps no question on it."""
         from harness.data.releases.folders.labelled_cases import Case, parts_of
         from harness.data.releases.volumes import inspect_scan
 
+        modality = str(READER.option(self.request, "modality"))
+        names = [name for name, _, _ in self.layout.labels]
+        wanted = self.questions.admits(names, patient=parts.get("patient", ""), modality=modality)
+        if not wanted:
+            return
         image = inspect_scan(self.files, path, window=self.request.window, integrity=self.integrity)
         values = [value for _, _, values in self.layout.labels for value in values or ()]
+        # Labels that share a file are read from it together, so that it is opened once.
         by_file: dict[str, list[Named]] = {}
         for name, text, means in self.layout.labels:
             if name in wanted:
                 by_file.setdefault(self.layout.mask(parts, text), []).append((name, means))
-        return Case(
+        case = Case(
             path=path.removeprefix(f"{self.layout.folder}/"),
             patient=parts.get("patient", ""),
             modality=modality,
@@ -259,6 +259,7 @@ class _Reading:
                 for part in parts_of(self.files, mask, image, inside, values, self.integrity)
             ],
         )
+        yield from self.questions.samples(case)
 
 
 def _fit(request: ReleaseRequest) -> Reader:

@@ -1,4 +1,4 @@
-"""Questions on a folder of images with masks: one per image and label, whatever the layout of the folder."""
+"""Questions on a folder of images with masks: one per image and label, in any layout of the folder."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ class Part:
 
     Attributes:
         label: Its name.
-        mask: Where it is; None where its file cannot be used.
-        defect: Why; None where it can.
+        mask: Its mask; None if its file cannot be used.
+        defect: Why the file cannot be used; None if it can.
     """
 
     label: str
@@ -37,9 +37,11 @@ class Case:
     """An image or volume and its labels.
 
     Attributes:
-        path: Of the image below the release's folder; part of the ids.
-        patient: What is resampled together; empty where the layout does not tell it.
+        path: Path of the image below the release's folder; part of the ids.
+        patient: The unit that intervals resample; empty if the layout does not name it.
         modality: Modality code, or `unknown`.
+        image: The image or volume.
+        parts: Its labels.
     """
 
     path: str
@@ -51,7 +53,7 @@ class Case:
 
 @dataclass(slots=True)
 class Questions:
-    """Makes the samples of one reading, and keeps those that `release.where` asks for."""
+    """Makes the samples of one reading, and keeps those that `release.where` selects."""
 
     request: ReleaseRequest
     integrity: Integrity
@@ -61,7 +63,7 @@ class Questions:
         self.selection = Selection.of(self.request, FIELDS)
 
     def admits(self, labels: Sequence[str], *, patient: str, modality: str) -> list[str]:
-        """Return the labels that may be asked about, as far as names tell; the others are counted as left out."""
+        """Return the labels that the selection may keep, judged by names alone; the others are counted as left out."""
         wanted = [
             label
             for label in labels
@@ -75,6 +77,7 @@ class Questions:
         for part in case.parts:
             self.selection.before += 1
             sample = self._sample(case, part)
+            # Size and presence are known only now that the mask has been read.
             if self.selection.admits({**sample.strata, "patient": case.patient}):
                 self.selection.after += 1
                 yield case.path, sample
@@ -98,8 +101,8 @@ class Questions:
         )
 
 
+# A label and its values in a label image; None for the values if the file is a mask of that label alone, in any value.
 Named = tuple[str, tuple[int, ...] | None]
-"""A label, and the values of a label image that mean it; None where the file is a mask of its own, of any value."""
 
 
 def parts_of(
@@ -110,14 +113,14 @@ def parts_of(
     values: Sequence[int],
     integrity: Integrity,
 ) -> list[Part]:
-    """Return what the labels of one file cover; what is wrong with it goes into the report.
+    """Return the labels of one file, and report what is wrong with it.
 
     Args:
         files: The release.
-        path: Of the file.
-        picture: What it lies on.
-        wanted: Labels to look for.
-        values: All that the file may hold, where it is a label image.
+        path: Path of the file below the data root.
+        image: The image or volume that it belongs to.
+        wanted: The labels to return.
+        values: All values that a label image may hold; empty if that is not known.
         integrity: The report.
     """
     found = inspect_labels(files, path, image.media, integrity=integrity)
@@ -132,9 +135,10 @@ def parts_of(
 def _part(
     label: str, values: Sequence[int] | None, found: Labels, path: str, image: ReleaseImage, integrity: Integrity
 ) -> Part:
-    """Return what a label covers, and report a mask of nothing or everything."""
+    """Return one label, and report a mask of nothing or everything."""
     chosen = [mask for value, mask in found.masks.items() if values is None or value in values]
     mask = merge(chosen) if chosen else empty(found.size)
+    # A label that a label image lacks is absent, which is no fault; a mask file of its own should not be empty.
     if values is None and not chosen:
         integrity.find("empty_mask", path, image=image.media.path)
     elif mask == full(mask.size):

@@ -1,4 +1,4 @@
-"""Volumes with label volumes beside them: the layout of nnU-Net and of the Medical Segmentation Decathlon, or pairs.
+"""Volumes with label volumes: the layout of nnU-Net and of the Medical Segmentation Decathlon, or folders of pairs.
 
 Source of the layout: nnU-Net's documentation of its dataset format, versions 1 and 2.
 """
@@ -22,24 +22,26 @@ if TYPE_CHECKING:
 
 FOLDER = "nifti_seg"
 DATASET = "dataset.json"
+# Names of the files of a pair, each pair in a folder of its own.
 IMAGE, LABEL = "image.nii.gz", "label.nii.gz"
-"""Names of the files of a pair, each pair in a folder of its own."""
 
+# Folders of images and labels of each split.
 PARTS: Mapping[str, tuple[str, str]] = {"train": ("imagesTr", "labelsTr"), "test": ("imagesTs", "labelsTs")}
-"""Split -> folders of images and labels."""
 
+# nnU-Net's names for voxels that belong to no structure: the rest of the volume, and what its annotators left open.
 _NOT_ASKED = frozenset({"background", "ignore"})
+# Channel names that are MR, most of them sequences: `dataset.json` names channels freely.
 _MR = frozenset({"mr", "mri", "t1", "t1w", "t1c", "t1ce", "t1gd", "t2", "t2w", "flair", "adc", "dwi", "pd"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """What `dataset.json` says.
+    """The content of `dataset.json`.
 
     Attributes:
-        labels: Name -> values; without background.
-        modality: Of the channel that is shown, as a code.
-        ending: How the names of the files end.
+        labels: The values of each label, without background.
+        modality: Modality code of the channel that is shown.
+        ending: Suffix of the files' names.
         named: All values that a label volume may hold.
     """
 
@@ -58,7 +60,7 @@ class _Pair:
 
 
 def splits(folder: str, root: Path) -> tuple[str, ...]:
-    """Return the splits whose labels are there; `all` of pairs."""
+    """Return the splits whose labels are there, or `all` for folders of pairs."""
     if not (root / folder / DATASET).is_file():
         return (ALL,)
     return tuple(split for split, (_, labels) in PARTS.items() if (root / folder / labels).is_dir())
@@ -71,13 +73,15 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         DataError: A JSON file is not what it should be.
         SpecError: `where` names no field of the samples.
     """
-    from harness.data.releases.folders.labelled_cases import (
-        Questions,  # numpy and Pillow load when a release is read, not listed
-    )
+    # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.
+    from harness.data.releases.folders.labelled_cases import Questions
 
     folder, channel = str(READER.option(request, "folder")).rstrip("/"), str(READER.option(request, "channel"))
     if request.split == ALL:
-        dataset, pairs = _plain_dataset(files, folder), _plain_pairs(files, folder, integrity)
+        dataset, pairs = Dataset(labels={TARGET: None}), _plain_pairs(files, folder, integrity)
+        if files.has(f"{folder}/{NAMES}"):
+            labels = {"labels": read_json(files, f"{folder}/{NAMES}")}
+            dataset = read_dataset(labels, f"{folder}/{NAMES}", "0000")
     else:
         dataset = read_dataset(read_json(files, f"{folder}/{DATASET}"), f"{folder}/{DATASET}", channel)
         pairs = _pairs(files, folder, request.split, channel, dataset.ending, integrity)
@@ -91,17 +95,26 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
 
 def read_dataset(value: Json, where: str, channel: str) -> Dataset:
-    """Return what `dataset.json` says; in version 1 values name labels, in version 2 labels name values.
+    """Return the content of `dataset.json`; in version 1 values are the keys of its labels, in version 2 names are.
 
+    Args:
+        value: Its JSON.
+        where: Its path, for messages.
+        channel: Four digits of the channel that is shown.
     Raises:
         DataError: It names no labels.
     """
     given = value.get("labels") if isinstance(value, dict) else None
     if not isinstance(given, dict):
         raise DataError(f"{where}: expected an object with 'labels', found {str(value)[:60]!r}")
-    turned = {name: number for number, name in given.items()} if _is_version_1(given) else given
+    version_1 = all(key.isdigit() and isinstance(name, str) for key, name in given.items())
+    by_name = {name: number for number, name in given.items()} if version_1 else given
     try:
-        labels = {str(name): _values(number) for name, number in turned.items()}
+        # A list of values is a region of version 2, several labels asked about as one.
+        labels = {
+            str(name): tuple(map(int, number)) if isinstance(number, list) else (int(number),)
+            for name, number in by_name.items()
+        }
     except (TypeError, ValueError):
         raise DataError(f"{where}: labels: expected names and whole numbers, found {str(given)[:60]!r}") from None
     return Dataset(
@@ -112,15 +125,8 @@ def read_dataset(value: Json, where: str, channel: str) -> Dataset:
     )
 
 
-def _is_version_1(labels: Mapping[str, Json]) -> bool:
-    return all(key.isdigit() and isinstance(name, str) for key, name in labels.items())
-
-
-def _values(number: Json) -> tuple[int, ...]:
-    return tuple(int(one) for one in number) if isinstance(number, list) else (int(number),)
-
-
 def _modality(channels: Mapping[str, Json], channel: str) -> str:
+    """Return the modality code of a channel, `0000` being the key "0"."""
     name = str(channels.get(str(int(channel)), "")).strip().lower() if isinstance(channels, dict) else ""
     if name in _MR:
         return "mr"
@@ -130,6 +136,7 @@ def _modality(channels: Mapping[str, Json], channel: str) -> str:
 def _pairs(
     files: ReleaseFiles, folder: str, split: str, channel: str, ending: str, integrity: Integrity
 ) -> Iterator[_Pair]:
+    """Yield the pairs of a split, sorted by name; an image without labels is reported."""
     images, labels = (f"{folder}/{name}" for name in PARTS[split])
     paired: set[str] = set()
     for name in sorted(files.names(labels)):
@@ -137,23 +144,19 @@ def _pairs(
             case = name.removesuffix(ending)
             image = f"{images}/{case}_{channel}{ending}"
             plain = f"{images}/{case}{ending}"
+            # The Decathlon's names have no channel number.
             image = plain if not files.has(image) and files.has(plain) else image
             paired.add(case)
             yield _Pair(image, f"{labels}/{name}")
     for name in sorted(files.names(images)):
         case = re.sub(r"_\d{4}$", "", name.removesuffix(ending))
+        # Names that begin with a dot are macOS's copies of attributes, which the Decathlon's archives hold.
         if name.endswith(ending) and not name.startswith(".") and not paired & {case, name.removesuffix(ending)}:
             integrity.find("no_mask", f"{images}/{name}")
 
 
-def _plain_dataset(files: ReleaseFiles, folder: str) -> Dataset:
-    if not files.has(f"{folder}/{NAMES}"):
-        return Dataset(labels={TARGET: None})
-    return read_dataset({"labels": read_json(files, f"{folder}/{NAMES}")}, f"{folder}/{NAMES}", "0000")
-
-
 def _plain_pairs(files: ReleaseFiles, folder: str, integrity: Integrity) -> Iterator[_Pair]:
-    """Yield the pairs below a folder: every folder that holds an image; one without labels is reported."""
+    """Yield the pairs below a folder, one for each folder that holds an image; one without labels is reported."""
     for path in files.walk(folder):
         if path.endswith(f"/{IMAGE}"):
             label = f"{path.removesuffix(IMAGE)}{LABEL}"
@@ -166,6 +169,7 @@ def _plain_pairs(files: ReleaseFiles, folder: str, integrity: Integrity) -> Iter
 def _samples(
     files: ReleaseFiles, pair: _Pair, dataset: Dataset, folder: str, questions: "Questions"
 ) -> Iterator[tuple[str, Sample]]:
+    """Yield (place, sample) of a pair; it is not opened if the selection keeps no question on it."""
     from harness.data.releases.folders.labelled_cases import Case, parts_of
     from harness.data.releases.volumes import inspect_scan
 
@@ -181,6 +185,7 @@ def _samples(
 
 
 def _channel_fault(value: Json) -> str:
+    # YAML reads 0000 without quotes as a number.
     is_channel = isinstance(value, str) and re.fullmatch(r"\d{4}", value)
     return "" if is_channel else f"expected four digits in quotes such as '0000', found {value!r}"
 

@@ -20,17 +20,17 @@ from harness.errors import DataError
 from harness.records import Sample, Target
 
 LISTING = "M3D_Cap.json"
-LISTINGS = (f"{PREPARED}/{LISTING}", f"{RAW}/{LISTING}")
-"""Where the listing may lie; the first that is there counts."""
+LISTINGS = (f"{PREPARED}/{LISTING}", f"{RAW}/{LISTING}")  # the first that exists is read
 
 SPLITS = ("train", "validation", "test", "test1k", "test500", "test100")
+# The pool size of each test list, by which the paper's tables call it, with the smallest first.
 POOLS: Mapping[str, str] = {"test100": "100", "test500": "500", "test1k": "1000", "test": "2000"}
-"""Test list -> the pool size that the paper's tables call it by, the smallest first."""
 ALL_POOLS = "all"
 NO_POOL = "none"
 
 FIELDS = ("pool", "source", "plane", "phase", "case")
 
+# The release has no fields for plane and phase: the names of the series hold them. Of several phases, the first counts.
 PLANES = ("axial", "coronal", "sagittal", "oblique")
 PHASES: Mapping[str, str] = {
     "non_contrast": "non contrast",
@@ -42,12 +42,11 @@ PHASES: Mapping[str, str] = {
     "c_": "contrast",
     "contrast": "contrast",
 }
-"""What a series name holds -> phase; of several the first counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """One entry of a list: a volume and its text, as paths below the data root."""
+    """One entry of a list: a volume and its report, as paths below the data root."""
 
     place: str
     split: str
@@ -62,10 +61,10 @@ def splits(root: Path) -> tuple[str, ...]:
 
 
 def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
-    """Yield (place, sample) in the order of the listing; with `pools: all` those of every test list.
+    """Yield (place, sample) in the order of the listing; with `pools: all`, those of every test list.
 
     Raises:
-        ReleaseAbsentError: There is no listing, or it lacks the asked list.
+        ReleaseAbsentError: There is no listing, or it lacks the requested list.
         DataError: The listing is not what it should be.
         SpecError: `where` names no field of the samples.
     """
@@ -91,10 +90,10 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
 
 def find_listing(files: ReleaseFiles) -> str:
-    """Return where the listing is.
+    """Return the path of the listing below the data root.
 
     Raises:
-        ReleaseAbsentError: It is nowhere.
+        ReleaseAbsentError: There is no listing.
     """
     for path in LISTINGS:
         if files.has(path):
@@ -103,6 +102,7 @@ def find_listing(files: ReleaseFiles) -> str:
 
 
 def _pairs(files: ReleaseFiles, listing: str, wanted: tuple[str, ...], integrity: Integrity) -> Iterator[_Pair]:
+    """Yield the entries of the wanted lists, in the order of the listing."""
     count: dict[str, int] = {}
     for split, value in stream_lists(files, listing):
         number = count[split] = count.get(split, -1) + 1
@@ -131,7 +131,7 @@ def _strata(pair: _Pair) -> dict[str, str]:
 
 @dataclass(slots=True)
 class _Reading:
-    """Makes the samples of one reading, and remembers which volumes are not for training."""
+    """Makes the samples of one reading, and remembers the volumes that train must not hold."""
 
     files: ReleaseFiles
     request: ReleaseRequest
@@ -145,7 +145,10 @@ class _Reading:
         if pair.split != "train":
             self.images.add(pair.image)
         volume = self.scans.image(pair.image)
-        text = self._text(pair.text)
+        if pair.text not in self._texts:
+            # Only the last text is kept: the series of a case share it and follow each other.
+            self._texts = {pair.text: self._read_text(pair.text) if pair.text else ""}
+        text = self._texts[pair.text]
         name = f"{self.request.dataset}/{pair.split}/{without_suffix(pair.image)}"
         return Sample(
             id=name,
@@ -153,6 +156,7 @@ class _Reading:
             question=chosen(self.questions.wordings, name, "report_generation"),
             target=Target(
                 answers=(text,) if text else (),
+                # By its content: volumes of one case have the same report, and each may retrieve it.
                 caption_id=hashlib.sha256(text.encode()).hexdigest() if text else None,
             ),
             strata={**strata, "wording": self.questions.name},
@@ -160,13 +164,8 @@ class _Reading:
             defect=volume.defect or (None if text else f"text {pair.text or 'of the entry'} is missing"),
         )
 
-    def _text(self, path: str) -> str:
-        """Return the report at `path`, nothing where there is none; the series of a case follow each other."""
-        if path not in self._texts:
-            self._texts = {path: self._read_text(path) if path else ""}
-        return self._texts[path]
-
     def _read_text(self, path: str) -> str:
+        """Return the report at `path`, or an empty string if there is none, which is reported."""
         places = [place for place in (path, raw_path(path)) if place is not None and self.files.has(place)]
         content = self.files.read(places[0]) if places else None
         if content is None:
@@ -184,7 +183,8 @@ class _Reading:
 
 
 def _find_overlap(files: ReleaseFiles, listing: str, reading: _Reading, integrity: Integrity) -> None:
-    """Report the volumes, and the other volumes' patients, that the training list also holds."""
+    """Report the volumes that the training list holds too, and the patients of whom it holds other volumes."""
+    # Reversed, so that the first image in the alphabet stands for its case.
     cases = {case_of(image): image for image in sorted(reading.images, reverse=True)}
     integrity.checked["train_test_overlap"] = len(reading.images)
     integrity.checked["patient_overlap"] = len(cases)

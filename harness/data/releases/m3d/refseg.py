@@ -1,4 +1,4 @@
-"""M3D-RefSeg: volumes with marked regions, each asked for by a description or by a question that must be thought about.
+"""M3D-RefSeg: volumes with annotated regions, each asked for by a description or by a question that needs reasoning.
 
 Source of the layout: Bai et al., arXiv:2404.00578, the released files and the code that prepares and reads them.
 """
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 PREPARED, RAW = "M3D_RefSeg_npy", "M3D_RefSeg"
 NIFTI, NPY = ".nii.gz", ".npy"
+# Names of the table of each split; the released code reads all of it under a name that the release does not have.
 TABLES: Mapping[str, tuple[str, ...]] = {
     "train": ("M3D_RefSeg_train.csv",),
     "test": ("M3D_RefSeg_test.csv",),
     "all": ("M3D_RefSeg_all.csv", "M3D_RefSeg.csv"),
 }
-"""Split -> names of its table; the released code reads all under a name that the release does not have."""
 COLUMNS = ("Image", "Mask", "Mask_ID", "Question_Type", "Question", "Answer")
 QUESTION_TYPES: Mapping[str, str] = {"0": "description", "1": "reasoning"}
 
@@ -40,12 +40,13 @@ class _Row:
 
     Attributes:
         place: Table and number of the row, for messages.
-        number: Of the row, from 0.
+        number: Number of the row, from 0.
         case: Folder of the volume.
-        image, mask: Paths below the data root; empty where the row has none.
-        region: Value of the region in the mask; None where the row names none.
-        question_type: `description` or `reasoning`.
-        defect: Why it cannot be asked; None where it can as far as its words tell.
+        image, mask: Paths below the data root; empty if the row has none.
+        region: Value of the region in the mask; None if the row names none.
+        question_type: `description`, `reasoning` or `unknown`.
+        question, answer: As released; empty if the row has none.
+        defect: Why it cannot be asked, judged by the row alone; None if it can.
     """
 
     place: str
@@ -88,12 +89,14 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         if sample is not None:
             yield row.place, sample
     selection.report(integrity)
+    # The split is by row, so a region of test may be one of train in other words.
     if request.split == "test":
         _find_overlap(files, folders[0], reading.regions, integrity)
 
 
 def _table(files: ReleaseFiles, folder: str, split: str) -> str | None:
-    """Return where the table of a split is: in the layout's folder, the raw one, or beside them as on the hub."""
+    """Return the path of a split's table, or None if there is none."""
+    # In the layout's folder, in the raw one, or beside both as on the hub.
     places = (f"{base}{name}" for name in TABLES[split] for base in (f"{folder}/", f"{RAW}/", ""))
     return next((place for place in places if files.has(place)), None)
 
@@ -104,9 +107,11 @@ def _rows(files: ReleaseFiles, table: str, folder: str, integrity: Integrity) ->
 
 
 def _row(record: Mapping[str, str], place: str, number: int, folder: str, integrity: Integrity) -> _Row:
-    """Return a row with known defects repaired; what it lacks goes into the report."""
+    """Return a row with known defects repaired, and report what it lacks."""
     lacking = [name for name in COLUMNS if not record[name]]
-    region = _whole(record["Mask_ID"])
+    # Whole numbers above 0, which pandas may have written as 2.0; nine digits are more than any mask needs.
+    digits = record["Mask_ID"].removesuffix(".0")
+    region = int(digits) or None if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
     if region is None and "Mask_ID" not in lacking:
         lacking.append("Mask_ID")
     for name in lacking:
@@ -130,14 +135,9 @@ def _row(record: Mapping[str, str], place: str, number: int, folder: str, integr
     )
 
 
-def _whole(text: str) -> int | None:
-    """Return a whole number above 0, which pandas may have written as 2.0."""
-    digits = text.removesuffix(".0")
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) else None
-
-
 def _path(text: str, folder: str, place: str, integrity: Integrity) -> str:
-    """Return a path below the data root; the tables name NIfTI files of the prepared release too."""
+    """Return a path below the data root, or an empty string if the row has none."""
+    # Tables of the prepared release name the NIfTI files of the raw one; users replace the suffix by hand.
     if not text:
         return ""
     _, mark, after = text.replace("\\", "/").rpartition(f"{folder}/")
@@ -150,7 +150,7 @@ def _path(text: str, folder: str, place: str, integrity: Integrity) -> str:
 
 
 def _find_overlap(files: ReleaseFiles, folder: str, regions: set[tuple[str, int]], integrity: Integrity) -> None:
-    """Report the regions that train asks about too: the release is split by row."""
+    """Report the regions that train asks about too."""
     table = _table(files, folder, "train")
     if table is None:
         integrity.find(
@@ -166,11 +166,12 @@ def _find_overlap(files: ReleaseFiles, folder: str, regions: set[tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """One reading of the release: what every row needs.
+    """One reading of the release, with what every row needs.
 
     Attributes:
         regions: (mask, region) of the samples so far.
-        pictures, labels: The volumes and masks opened so far; of masks why they cannot be used.
+        volumes: The volumes inspected so far, by path.
+        labels: The masks inspected so far by path, or why they cannot be used.
     """
 
     files: ReleaseFiles
@@ -182,14 +183,16 @@ class _Reading:
     labels: "dict[str, Labels | str]" = field(default_factory=dict)
 
     def sample(self, row: _Row) -> Sample | None:
-        """Return the sample of a row; None where the selection does not keep it."""
+        """Return the sample of a row, or None if the selection does not keep it."""
+        from harness.imaging.masks import area
+
         self.selection.before += 1
         fields: dict[str, Json] = {"modality": "ct", "case": row.case, "question_type": row.question_type}
         if not self.selection.admits(fields):
             return None
         volume = self._image(row)
         mask, defect = self._mask(row, volume.media)
-        covered = 0 if mask is None else _area(mask)
+        covered = 0 if mask is None else area(mask)
         sized = None if mask is None or not covered else target_size(covered, mask.size, volume.media.spacing_mm)
         fields["target_size"] = sized or UNKNOWN
         if not self.selection.admits(fields):
@@ -223,7 +226,7 @@ class _Reading:
         return self.volumes[row.image]
 
     def _mask(self, row: _Row, media: Media) -> tuple[Mask | None, str | None]:
-        """Return (what the region covers, why that is not known)."""
+        """Return (mask of the region, why it is not known); one of the two is None."""
         from harness.data.releases.volumes import inspect_labels
         from harness.imaging.masks import empty
 
@@ -236,15 +239,10 @@ class _Reading:
             return None, found
         if row.region in found.masks:
             return found.masks[row.region], None
+        # The released preparation resizes masks by nearest neighbour, which erases small regions; reported once each.
         if (row.mask, row.region) not in self.regions:
             self.integrity.find("empty_mask", f"{row.mask}: {row.region}", "the region has no voxel", image=media.path)
         return empty(found.size), None
-
-
-def _area(mask: Mask) -> int:
-    from harness.imaging.masks import area
-
-    return area(mask)
 
 
 READER = Reader(

@@ -1,4 +1,4 @@
-"""The volumes of M3D-Cap, which M3D-VQA asks about too: prepared arrays, else the raw release's folders of slices."""
+"""The volumes of M3D-Cap, which M3D-VQA asks about too: prepared arrays, or the raw release's folders of slices."""
 
 import unicodedata
 from dataclasses import dataclass, field
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 RAW = "M3D_Cap"
 PREPARED = "M3D_Cap_npy"
-KEPT = 8192
-"""Volumes whose facts are kept while reading: more than all pools have, so that each is looked at once."""
+KEPT = 8192  # volumes whose facts are kept while reading: more than all pools have, so that each is inspected once
 
 
 def case_of(image: str) -> str:
@@ -31,9 +30,9 @@ def without_suffix(image: str) -> str:
 
 @dataclass(slots=True)
 class Scans:
-    """The volumes of the samples read so far, each looked at once.
+    """The volumes of the samples read so far, each inspected once.
 
-    Where the prepared array of a series is absent, the folder of its slices in the raw release stands for it.
+    If the prepared array of a series is absent, the folder of its slices in the raw release is read instead.
     """
 
     files: ReleaseFiles
@@ -65,20 +64,17 @@ class Scans:
         return inspect_scan(self.files, image, window=self.window, integrity=self.integrity)
 
     def _with_diacritics(self, folder: str) -> str | None:
-        """Return the folder whose name is the listed one but for its diacritics, which the prepared files lack."""
+        """Return the folder whose name is the listed one but for its diacritics, or None if there is none."""
         parent, _, name = folder.rpartition("/")
         for found in sorted(self.files.folders(parent)):
-            if _plain(found) == name:
+            # The released preparation, whose names are listed, drops the marks; the raw folders keep them.
+            decomposed = unicodedata.normalize("NFD", found)
+            if "".join(mark for mark in decomposed if unicodedata.category(mark) != "Mn") == name:
                 self.integrity.repair("series_name_with_diacritics", f"{parent}/{found}")
                 return f"{parent}/{found}"
         return None
 
 
 def raw_path(path: str) -> str | None:
-    """Return where the raw release holds what the prepared one has at `path`; None for a path outside of it."""
+    """Return the path in the raw release that stands for `path` in the prepared one; None for a path outside of it."""
     return f"{RAW}/{path.removeprefix(f'{PREPARED}/')}" if path.startswith(f"{PREPARED}/") else None
-
-
-def _plain(name: str) -> str:
-    """Return a name without its diacritics, as the released preparation writes it."""
-    return "".join(mark for mark in unicodedata.normalize("NFD", name) if unicodedata.category(mark) != "Mn")

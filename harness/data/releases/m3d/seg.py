@@ -1,4 +1,4 @@
-"""M3D-Seg: volumes asked about by class name or definition, for a mask, for a box, or for the name of what fills a box.
+"""M3D-Seg: volumes asked about by class name or definition, for a mask, for a box, or for the class inside a box.
 
 Source of the layout: Bai et al., arXiv:2404.00578, the released files and the code that prepares and reads them.
 """
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from harness.data.releases.m3d.seg_questions import Scene
 
 SPLITS = ("train", "test")
+# For each subset what is asked, and by which kinds of question; if there are two kinds, ids end in `#<kind>`.
 SUBSETS: Mapping[str, tuple[Asks, tuple[Kind, ...]]] = {
     "category": ("segmentation", ("category",)),
     "definition": ("segmentation", ("definition",)),
     "rec": ("rec", ("category", "definition")),
     "reg": ("reg", ("category", "definition")),
 }
-"""Subset -> what is asked, and by which kinds of question; where there are two, ids end in `#<kind>`."""
 
 FIELDS = ("modality", "source", "code", "case", "class", "kind", "presence", "target_size", "wording")
 SENTENCE, NAME = "sentence", "name"
@@ -88,11 +88,11 @@ def _dataset_fields(code: str) -> dict[str, Json]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """One reading of the release: what every record needs.
+    """One reading of the release, with what every record needs.
 
     Attributes:
-        pictures: The volume opened last, by its path.
-        undefined: Classes that were found to have no definition.
+        volumes: The volume inspected last, by its path.
+        undefined: Classes found to have no definition, so that each is reported once.
     """
 
     files: ReleaseFiles
@@ -121,9 +121,10 @@ class _Reading:
         self._find_overlap(code, set(listed))
 
     def _scenes(self, entry: Entry, names: Sequence[str]) -> "Iterator[Scene]":
-        """Yield the classes of a record: one of a prepared mask, all of a raw one."""
+        """Yield the classes of a record: one for a prepared mask, all for a raw one."""
+        # Imported here, because numpy should load when a release is read, not when readers are listed.
         from harness.data.releases.images import ReleaseMask
-        from harness.data.releases.m3d.seg_masks import inspect_class  # numpy loads when a release is read, not listed
+        from harness.data.releases.m3d.seg_masks import inspect_class
         from harness.data.releases.m3d.seg_questions import Scene
 
         volume = self._image(entry)
@@ -164,7 +165,7 @@ class _Reading:
             yield Scene(entry=entry, volume=volume, index=index, name=name, release_mask=release_mask, defect=reason)
 
     def _image(self, entry: Entry) -> "ReleaseImage":
-        """Return the volume of a record; a raw one is stored as (x, y, z)."""
+        """Return the volume of a record; a raw one is stored as (x, y, z) and gets the axes `xyz`."""
         from harness.data.releases.images import ReleaseImage
         from harness.data.releases.volumes import inspect_scan
 
@@ -180,7 +181,7 @@ class _Reading:
         return self.volumes[entry.image]
 
     def _sample(self, scene: "Scene", kind: Kind) -> Sample | None:
-        """Return one question; None where the selection does not keep it."""
+        """Return one question, or None if the selection does not keep it."""
         from harness.data.releases.m3d.seg_questions import Questioner
 
         self.selection.before += 1
@@ -225,7 +226,7 @@ class _Reading:
         }
 
     def _definition(self, scene: "Scene", kind: Kind, sample_id: str) -> str | None:
-        """Return the definition that a question or answer holds; nothing where it needs none, None where it lacks."""
+        """Return the definition that a question or answer needs: empty if it needs none, None if it is missing."""
         if kind == "category" or scene.index < 0:
             return ""
         terms = self.terms.get(scene.name, ())
@@ -237,7 +238,8 @@ class _Reading:
         return chosen(terms, sample_id, TERMS).strip()
 
     def _find_unlisted(self, code: str, listed: Mapping[str, int], classes: int) -> None:
-        """Report cases of test with fewer masks than classes; of train the release lists only what is there."""
+        """Report cases of test with fewer masks than classes."""
+        # In train the release lists only the classes that are there; test should ask about absent ones too.
         for case, count in listed.items():
             if self.request.split == "test" and count < classes:
                 where = f"{self.layout.folder}/{code}/{case}"
@@ -247,7 +249,7 @@ class _Reading:
         if self.request.split != "test":
             return
         self.integrity.checked["train_test_overlap"] += len(cases)
-        silent = Integrity()
+        silent = Integrity()  # the findings of train are no part of this report, but for the spelling of its key
         train = {entry.case for entry in read_entries(self.files, self.layout, code, "train", silent)}
         for place in silent.examples.get("list_key", ())[:1]:
             self.integrity.repair("list_key", place)

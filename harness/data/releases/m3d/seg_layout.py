@@ -1,4 +1,4 @@
-"""The two layouts of M3D-Seg: raw volumes with sparse masks of all classes, and prepared ones with a mask per class."""
+"""The two layouts of M3D-Seg: raw volumes with sparse masks of all classes, and prepared volumes with one per class."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,9 +15,10 @@ PREPARED, RAW = "M3D_Seg_npy", "M3D_Seg"
 CLASSES = "dataset_info.json"
 TERMS = "term_dictionary.json"
 
+# Keys of a listing that may hold a split; the released code reads train under both names.
 LISTS: Mapping[str, tuple[str, ...]] = {"train": ("train", "training"), "test": ("test",)}
-"""Split -> keys of a listing that may hold it; released code asks for both spellings of the first."""
 
+# Names of the datasets by code, as the release's card lists them; the code has a 25th, 0025, without a name.
 SOURCES: Mapping[str, str] = {
     "0000": "CHAOS",
     "0001": "HaN-Seg",
@@ -45,7 +46,6 @@ SOURCES: Mapping[str, str] = {
     "0023": "MSD-Spleen",
     "0024": "LUNA16",
 }
-"""Code -> dataset, as the release's card lists them; the code has a 25th, 0025, that nothing names."""
 
 _MASK = re.compile(r"mask_(\d+)\.npy")
 _SPARSE = re.compile(r"mask_\((\d+), (\d+), (\d+), (\d+)\)\.npz")
@@ -53,7 +53,7 @@ _SPARSE = re.compile(r"mask_\((\d+), (\d+), (\d+), (\d+)\)\.npz")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where the release lies below a data root, and in which of its two layouts."""
+    """The folder of the release below a data root, which says which of its two layouts it has."""
 
     folder: str
 
@@ -63,7 +63,7 @@ class Layout:
         return self.folder == PREPARED
 
     def listing(self, code: str) -> str:
-        """Return the list of a dataset's volumes, below the data root."""
+        """Return the path of a dataset's listing below the data root."""
         return f"{self.folder}/{code}/{code}.json"
 
 
@@ -73,10 +73,10 @@ class Entry:
 
     Attributes:
         place: File and number, for messages.
-        code: Of its dataset.
+        code: Code of its dataset.
         case: Folders between the dataset's and the files: one scan of one patient.
         image, label: Paths below the data root.
-        defect: Why it cannot be asked; None where its paths are as they should be.
+        defect: Why it cannot be asked; None if its paths are as they should be.
     """
 
     place: str
@@ -88,19 +88,19 @@ class Entry:
 
     @property
     def class_index(self) -> int | None:
-        """The class of a prepared mask; None where the name does not tell."""
+        """The class index of a prepared mask; None if the file's name does not give it."""
         match = _MASK.fullmatch(self.label.rpartition("/")[2])
         return int(match[1]) if match else None
 
     @property
     def dense_shape(self) -> tuple[int, int, int, int] | None:
-        """(classes, X, Y, Z) of a raw mask; None where the name does not tell."""
+        """(classes, X, Y, Z) of a raw mask; None if the file's name does not give it."""
         match = _SPARSE.fullmatch(self.label.rpartition("/")[2])
         return (int(match[1]), int(match[2]), int(match[3]), int(match[4])) if match else None
 
 
 def find_layout(files: ReleaseFiles, integrity: Integrity) -> Layout:
-    """Return the layout that is there; of both the prepared one, as the paper's numbers are taken on it."""
+    """Return the layout that is there, or the prepared one of both, because the paper's numbers are measured on it."""
     found = [folder for folder in (PREPARED, RAW) if files.has(folder)]
     if len(found) > 1:
         integrity.find("several_layouts", found[1], f"{found[0]} is read")
@@ -108,7 +108,7 @@ def find_layout(files: ReleaseFiles, integrity: Integrity) -> Layout:
 
 
 def read_classes(files: ReleaseFiles, layout: Layout, integrity: Integrity) -> dict[str, list[str]]:
-    """Return dataset code -> class names by index; a name that a list has twice is reported.
+    """Return the class names of each dataset by index; a name that a list has twice is reported.
 
     Raises:
         DataError: The file is missing or not what it should be.
@@ -118,6 +118,7 @@ def read_classes(files: ReleaseFiles, layout: Layout, integrity: Integrity) -> d
     if not isinstance(value, dict) or not all(map(_is_texts, value.values())):
         raise DataError(f"{where}: expected dataset code -> list of class names, found {str(value)[:60]!r}")
     for code, names in value.items():
+        # VerSe's list has 'lumbar spine L1' twice, the second time for L2.
         for index, name in enumerate(names):
             if name in names[:index]:
                 integrity.find("duplicate_class", f"{where}: {code}", f"{name!r} is {names.index(name)} and {index}")
@@ -125,7 +126,7 @@ def read_classes(files: ReleaseFiles, layout: Layout, integrity: Integrity) -> d
 
 
 def read_terms(files: ReleaseFiles, layout: Layout) -> dict[str, list[str]]:
-    """Return class name -> definitions of it.
+    """Return the definitions of each class, by its name.
 
     Raises:
         DataError: The file is missing or not what it should be.
@@ -138,7 +139,8 @@ def read_terms(files: ReleaseFiles, layout: Layout) -> dict[str, list[str]]:
 
 
 def _beside(files: ReleaseFiles, layout: Layout, name: str) -> str:
-    """Return where a file of all datasets is: in the layout's folder, the raw one, or beside them as on the hub."""
+    """Return the path of a file shared by all datasets."""
+    # In the layout's folder, in the raw one, or beside both as on the hub.
     places = (f"{layout.folder}/{name}", f"{RAW}/{name}", name)
     return next((place for place in places if files.has(place)), places[0])
 
@@ -175,7 +177,8 @@ def _entry(value: Json, layout: Layout, code: str, place: str, integrity: Integr
 
 
 def _path(value: Json, layout: Layout, place: str, integrity: Integrity) -> str | None:
-    """Return a path below the data root; the script that prepares the release writes where it wrote to before it."""
+    """Return a path below the data root, or None if the record has none."""
+    # The script that prepares the release writes paths of the machine it ran on.
     if not isinstance(value, str) or not value.strip():
         return None
     _, mark, after = value.strip().replace("\\", "/").rpartition(f"{layout.folder}/")
@@ -185,7 +188,7 @@ def _path(value: Json, layout: Layout, place: str, integrity: Integrity) -> str 
 
 
 def check_listings(files: ReleaseFiles, layout: Layout, codes: list[str], integrity: Integrity) -> list[str]:
-    """Return those datasets whose listing is there; of several, the absent ones go into the report.
+    """Return the datasets whose listing is there, and report the others.
 
     Raises:
         ReleaseAbsentError: None is there.

@@ -1,4 +1,4 @@
-"""Opening of M3D-Seg's masks: one class of one volume, or all classes as a sparse matrix."""
+"""Inspection of M3D-Seg's masks: one class of one volume, or all classes as a sparse matrix."""
 
 import io
 import zipfile
@@ -19,19 +19,17 @@ from harness.imaging.volumes import VOXEL_CAP
 from harness.records import Json, Mask, Size
 from harness.records.codec import mask_from_json, mask_to_json
 
-MOST_SPARSE_BYTES = 2**33
-"""Most bytes of a sparse matrix once unpacked: 8 GiB."""
-_ABSENT = (1, 1, 1, 1)
-"""Shape of the mask of a class that a prepared volume does not show."""
+MOST_SPARSE_BYTES = 2**33  # of a sparse matrix once unpacked: 8 GiB, so that a crafted archive cannot fill the memory
+_ABSENT = (1, 1, 1, 1)  # shape of the mask of a class that a prepared volume does not show
 
 
 def inspect_class(files: ReleaseFiles, path: str, size: Size, integrity: Integrity) -> ReleaseMask:
-    """Return what a prepared mask covers; that of an absent class, one voxel of 0, covers nothing of the volume.
+    """Return a prepared mask; that of an absent class, which is a single voxel of 0, becomes an empty mask.
 
     Args:
         files: The release.
-        path: An npy file, (1, D, H, W), below the data root.
-        size: (D, H, W) of the volume; empty where it could not be read.
+        path: An npy file with (1, D, H, W) below the data root.
+        size: (D, H, W) of the volume in voxels; empty if it could not be read.
         integrity: The report.
     """
     found = _inspected(files, "class_mask", path, lambda: _class_facts(files.path(path)), integrity)
@@ -45,15 +43,16 @@ def inspect_class(files: ReleaseFiles, path: str, size: Size, integrity: Integri
 def inspect_sparse(
     files: ReleaseFiles, path: str, shape: tuple[int, int, int, int], size: Size, integrity: Integrity
 ) -> tuple[ReleaseMask, ...] | str:
-    """Return what each class of a raw mask covers, by its index; why there is nothing where the file cannot be used.
+    """Return the mask of each class of a raw file, by its index, or why the file cannot be used.
 
     Args:
         files: The release.
-        path: An npz file with a matrix of compressed rows, a row a class, below the data root.
-        shape: (classes, X, Y, Z) of the dense array, as the file's name tells.
-        size: (D, H, W) = (Z, Y, X) of the volume; empty where it could not be read.
+        path: An npz file below the data root, with a matrix of compressed rows, one row per class.
+        shape: (classes, X, Y, Z) of the dense array, as in the file's name.
+        size: (D, H, W) = (Z, Y, X) of the volume in voxels; empty if it could not be read.
         integrity: The report.
     """
+    # The matrix has two dimensions; only the file's name tells the other two, as in the released code.
     found = _inspected(
         files, ["sparse_mask", list(shape)], path, lambda: _sparse_facts(files.path(path), shape), integrity
     )
@@ -64,7 +63,7 @@ def inspect_sparse(
 
 
 def _inspected(files: ReleaseFiles, what: Json, path: str, facts: Callable[[], Json], integrity: Integrity) -> Json:
-    """Return what is found out about a file, or as a text why it cannot be used, which goes into the report."""
+    """Return the facts of a file, or as text why it cannot be used, which is reported too."""
     try:
         found = files.once(what, path, lambda: facts() if files.has(path) else MISSING)
     except DataError as error:
@@ -107,7 +106,7 @@ def _read_array(path: Path) -> NDArray[Any]:
 
 
 def _sparse_facts(path: Path, shape: tuple[int, int, int, int]) -> Json:
-    """Return the masks of all rows; one row at a time is made dense."""
+    """Return the masks of all rows, made dense one row at a time."""
     classes, *extent = shape
     starts, columns, values = _read_rows(path, (classes, prod(extent)))
     found = []
@@ -115,6 +114,7 @@ def _sparse_facts(path: Path, shape: tuple[int, int, int, int]) -> Json:
         own = slice(int(starts[row]), int(starts[row + 1]))
         dense = np.zeros(prod(extent), dtype=np.bool_)
         dense[columns[own][values[own] != 0]] = True
+        # (X, Y, Z) as stored becomes (Z, Y, X), which is (D, H, W).
         found.append(mask_to_json(encode(dense.reshape(extent).T, where=path.name)))
     return {"masks": found}
 
@@ -126,6 +126,7 @@ def _read_rows(path: Path, shape: tuple[int, int]) -> tuple[NDArray[Any], NDArra
             unpacked = sum(item.file_size for item in packed.infolist())
         if unpacked > MOST_SPARSE_BYTES or max(shape) > VOXEL_CAP:
             raise DataError(f"{path.name}: expected at most {MOST_SPARSE_BYTES} bytes, found {unpacked} once unpacked")
+        # Not `scipy.sparse.load_npz`, which checks neither the unpacked size nor the column indices.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as parts:
             kind, found = bytes(parts["format"].item()), tuple(parts["shape"].tolist())
             starts, columns, values = parts["indptr"], parts["indices"], parts["data"]

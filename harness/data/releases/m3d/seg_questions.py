@@ -1,4 +1,4 @@
-"""How M3D asks about one class of one volume, and what a perfect model would answer."""
+"""M3D's question about one class of one volume, and the answer of a perfect model."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,8 +12,8 @@ from harness.text.boxes import m3d_corners, m3d_text
 if TYPE_CHECKING:
     from harness.data.releases.images import ReleaseImage, ReleaseMask
 
+# The bare answer to a question about a class that is absent; a refusal in words contains it.
 NOT_THERE = "no"
-"""Answer where the name of something is asked for that is not there: a refusal in words holds it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +22,11 @@ class Scene:
 
     Attributes:
         entry: The record that names it.
-        picture: The volume.
-        index: Of the class; -1 where the release does not tell.
-        name: Of the class; of its file where the class is not known.
-        outline: What it covers; nothing where the volume does not show it.
-        defect: Why it cannot be asked about; None where it can.
+        volume: The volume.
+        index: Index of the class; -1 if it is not known.
+        name: Name of the class, or of its file if the class is not known.
+        release_mask: The mask of the class, empty if the volume does not show it.
+        defect: Why it cannot be asked about; None if it can.
     """
 
     entry: Entry
@@ -38,7 +38,7 @@ class Scene:
 
     @property
     def box(self) -> Box | None:
-        """The tight half-open box; None where there is nothing."""
+        """The tight half-open box around the mask; None if there is no voxel."""
         return None if self.release_mask.mask is None else bounding_box(self.release_mask.mask)
 
     @property
@@ -49,15 +49,15 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questioner:
-    """Puts one kind of question about a scene into words.
+    """Words one kind of question about a scene, and its answer.
 
     Attributes:
         wording: The templates.
-        asks: For a mask (`segmentation`), a box (`rec`), or what fills a box (`reg`).
-        kind: By the name of the class or by its definition.
-        sample_id: Draws the templates.
-        definition: Of the class; empty where it has none or the kind needs none.
-        named: The answer is the bare name of the class.
+        asks: Asks for a mask (`segmentation`), a box (`rec`), or the class inside a box (`reg`).
+        kind: Whether the class is called by its name or by its definition.
+        sample_id: Id that chooses the templates.
+        definition: Definition of the class; empty if it has none or the kind needs none.
+        named: Whether the answer is the bare name of the class instead of a sentence.
     """
 
     wording: Wording
@@ -68,14 +68,14 @@ class Questioner:
     named: bool = False
 
     def question(self, scene: Scene) -> str:
-        """Return what is asked; where there is no box to name, the released code asks for one."""
+        """Return the question; if there is no box to ask about, the released code asks for one, as REC does."""
         if self.asks == "reg" and not scene.absent:
             return self._words("reg", "questions", "<box>")
         asks: Asks = "rec" if self.asks == "reg" else self.asks
         return self._words(asks, "questions", scene.name if self.kind == "category" else self.definition)
 
     def target(self, scene: Scene) -> Target:
-        """Return what a perfect model would answer; the box in its words lies in M3D's frame."""
+        """Return the answer of a perfect model; the box in its text lies in M3D's frame, `boxes` in the volume's."""
         masked = scene.release_mask.mask if self.asks == "segmentation" else None
         return Target(
             answers=(self._answer(scene),),

@@ -32,10 +32,11 @@ IMAGE, TEXT, TYPE, QUESTION, ANSWER, LETTER = (
 )
 CHOICES: Mapping[str, str] = {letter: f"Choice {letter}" for letter in "ABCD"}
 COLUMNS = (IMAGE, TEXT, TYPE, QUESTION, *CHOICES.values(), ANSWER, LETTER)
+# The released generator's question types.
 TYPES: Mapping[str, str] = {"1": "plane", "2": "phase", "3": "organ", "4": "abnormality", "5": "location"}
 
+# Words that pandas takes for a missing value, so that the released code asks with `nan` in their place.
 READ_AS_MISSING = frozenset({"NA", "N/A", "NaN", "nan", "None", "null", "NULL", "n/a"})
-"""Words that pandas takes for a missing value, so that the released code shows `nan` in their place."""
 
 FIELDS = ("question_type", "source", "case")
 
@@ -77,7 +78,7 @@ def _rows(files: ReleaseFiles, path: str) -> Iterator[tuple[int, dict[str, str]]
 
 @dataclass(slots=True)
 class _Reading:
-    """Makes the samples of one reading, and remembers which volumes are not for training."""
+    """Makes the samples of one reading, and remembers the volumes that train must not hold."""
 
     request: ReleaseRequest
     integrity: Integrity
@@ -98,6 +99,7 @@ class _Reading:
         volume = self.scans.image(image)
         choices = tuple(row[column] for column in CHOICES.values())
         return Sample(
+            # A volume has many questions and rows have no id, so the number of the row makes it unique.
             id=f"{self.request.dataset}/{self.request.split}/{image}#{number}",
             media=(volume.media,),
             question=row[QUESTION],
@@ -109,13 +111,14 @@ class _Reading:
         )
 
     def _defect(self, row: Mapping[str, str], place: str) -> str | None:
-        """Report what is wrong with a row's values; return why it cannot be asked."""
+        """Report what is wrong with a row's values; return why it cannot be asked, or None if it can."""
         if any(row[column] in READ_AS_MISSING for column in (*CHOICES.values(), ANSWER)):
             self.integrity.repair("na_kept_as_text", place)
         lacking = [name for name in (IMAGE, QUESTION, *CHOICES.values(), ANSWER, LETTER) if not row[name]]
         for name in lacking:
             self.integrity.find("missing_value", place, name)
         letter, answer = row[LETTER], row[ANSWER]
+        # An answer that no option has is reported for every release, when the samples are counted.
         chosen = row[CHOICES[letter]] if letter in CHOICES else answer
         if chosen != answer and answer in (row[column] for column in CHOICES.values()):
             detail = f"the answer is {answer!r}, its letter {letter} is {chosen!r}"
@@ -124,7 +127,7 @@ class _Reading:
 
 
 def _find_overlap(files: ReleaseFiles, images: set[str], integrity: Integrity) -> None:
-    """Report the volumes that the training questions are about too."""
+    """Report the volumes that training questions are about too."""
     if not files.has(FILES["train"]):
         integrity.find("not_checked", FILES["train"], "no train split, so its overlap was not checked")
         return

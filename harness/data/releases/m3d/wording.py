@@ -1,6 +1,6 @@
-"""The words of M3D's positioning and segmentation, which are templates: the authors' lists and our own, as data files.
+"""The templates of M3D's questions and answers, from the authors' lists or our own, which are data files.
 
-A release that brings a `wording.json` of its own is asked in that; drawn releases bring ours.
+A release with a `wording.json` of its own is asked in its words; the synthetic ones hold ours.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from harness.records import Json
 
 AUTHORS, OURS = "authors", "ours"
 FILE = "wording.json"
+# Another seed would choose other templates and definitions, and so move every score; therefore no task offers it.
 SEED = 0
-"""Draws other templates and definitions for the same samples; a change moves every score, so no task offers it."""
 
 Asks = Literal["segmentation", "rec", "reg"]
 Kind = Literal["category", "definition"]
@@ -29,12 +29,12 @@ SLOT = "{}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """Templates in which questions and answers are put.
+    """The templates of questions and answers.
 
     Attributes:
-        name: Whose they are: `authors`, `ours`, or as the release's own file says.
+        name: `authors`, `ours`, or the name in the release's own file.
         box: Template around the numbers of a box.
-        lists: `segmentation`, `rec` or `reg` -> each of `PARTS` -> templates; `{}` stands for what is filled in.
+        lists: Templates by what is asked (`segmentation`, `rec` or `reg`) and by part (`PARTS`); `{}` is a slot.
     """
 
     name: str
@@ -42,34 +42,36 @@ class Wording:
     lists: Mapping[str, Mapping[str, Sequence[str]]]
 
     def words(self, asks: Asks, part: str, sample_id: str, *slots: str) -> str:
-        """Return the template that the sample's id draws, its slots filled in order."""
+        """Return the template that the sample's id chooses, with its slots filled in order."""
         template = chosen(self.lists[asks][part], sample_id, part)
         return filled(template, slots)
 
     def boxed(self, numbers: str) -> str:
-        """Return a box as it stands in an answer."""
+        """Return the numbers of a box as they are written in an answer."""
         return filled(self.box, (numbers,))
 
 
 def chosen(choices: Sequence[str], sample_id: str, what: str) -> str:
-    """Return the one of `choices` that the sha256 of the sample's id, `SEED` and `what` draws, on any machine."""
+    """Return one of `choices`, by the sha256 of `SEED`, `what` and the sample's id, so the same on every machine."""
+    # The released code uses Python's `random` in 32 loader workers, so its questions depend on the number of workers.
     drawn = hashlib.sha256(f"{SEED}\n{what}\n{sample_id}".encode()).digest()
     return choices[int.from_bytes(drawn[:8], "big") % len(choices)]
 
 
 def filled(template: str, slots: Sequence[str]) -> str:
-    """Return a template with its slots filled in order; one without slots stays as it is."""
+    """Return a template with its slots filled in order; a template without slots stays as it is."""
+    # Not `str.format`, because what is filled in may hold braces.
     pieces = template.split(SLOT)
     return "".join(piece + slot for piece, slot in zip_longest(pieces, slots[: len(pieces) - 1], fillvalue=""))
 
 
 def packaged_wording(name: str) -> bytes:
-    """Return the file of `authors` or `ours`."""
+    """Return the content of the file `authors` or `ours`."""
     return (packaged_folder() / "m3d_bench" / "wording" / f"{name}.json").read_bytes()
 
 
 def read_wording(files: ReleaseFiles, folder: str, name: str) -> Wording:
-    """Return the release's own wording where it brings one, else that of `name`.
+    """Return the release's own wording if it has one, else that of `name`.
 
     Raises:
         DataError: The release's own file holds no wording.
@@ -98,17 +100,16 @@ WORDING = "wording.json"
 
 FINDINGS_MARK = "study_findings:"
 DISCUSSION_MARK = "discussion:"
-LEAST_CHARACTERS = 5
-"""A part of a text with fewer characters, blanks aside, says nothing."""
+LEAST_CHARACTERS = 5  # a part of a text with fewer characters, blanks aside, counts as empty in the released code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
-    """What may be asked of a volume to get the report on it.
+    """The questions that ask for the report on a volume.
 
     Attributes:
-        name: Whose words they are.
-        wordings: Each volume is asked by one of them.
+        name: `authors`, `ours`, or the name in the release's own file.
+        wordings: The questions, of which each volume is asked one.
     """
 
     name: str
@@ -116,7 +117,7 @@ class Questions:
 
 
 def read_questions(files: ReleaseFiles, folder: str, name: str) -> Questions:
-    """Return the release's own questions where it brings some, as drawn ones do, else those of `name`.
+    """Return the release's own questions if it has some, as synthetic ones do, else those of `name`.
 
     Raises:
         DataError: The release's own file holds none.
@@ -138,26 +139,22 @@ def read_questions(files: ReleaseFiles, folder: str, name: str) -> Questions:
 
 
 def packaged_questions(name: str) -> bytes:
-    """Return the file of `authors` or `ours`."""
+    """Return the content of the file `report_authors` or `report_ours`."""
     return (packaged_folder() / "m3d_bench" / "wording" / f"report_{name}.json").read_bytes()
 
 
 def report_of(text: str) -> str:
-    """Return the part of a raw text that the release takes as the report, in one line.
+    """Return the part of a raw text that the released code takes as the report, in one line.
 
-    It is what follows `study_findings:`; where that says nothing what follows `discussion:`, else the whole text.
+    It is the text after `study_findings:`; if that is empty, the text after `discussion:`, else the whole text.
     """
     _, marked, findings = text.partition(FINDINGS_MARK)
     found = findings if marked else text
     if _says_nothing(found):
         _, marked, discussion = text.partition(DISCUSSION_MARK)
         found = discussion if marked else text
-    return _one_line(text if _says_nothing(found) else found)
+    return (text if _says_nothing(found) else found).replace("\n", " ").strip()
 
 
 def _says_nothing(text: str) -> bool:
     return len(text.replace("\n", "").replace(" ", "")) < LEAST_CHARACTERS
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\n", " ").strip()

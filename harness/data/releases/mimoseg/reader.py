@@ -1,4 +1,4 @@
-"""MIMOSeg: answers whose words are bound to masks, from four perspectives.
+"""MIMOSeg: answers whose words are bound to masks, in four perspectives.
 
 The dataset was never released. The layout is ours, after the samples that the paper describes; the README of the task
 family `mimoseg` documents it.
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 FOLDER = "MIMOSeg"
 SPLITS = ("train", "val", "test")
 SUBSETS = tuple(f"perspective_{number}" for number in PERSPECTIVES)
-RELEASE = "release"
-"""The value of `wording` that leaves the words of the records as they are."""
+RELEASE = "release"  # the value of `wording` that keeps the records' own words
 STRATA = ("modality", "source", "prompt", "entities", "target_size", "wording")
 FIELDS = (*STRATA, "case")
 CODES = frozenset({*reader.MODALITIES.values(), "other"})
+# Codes of the modalities as the paper writes them.
 SPELLINGS: Mapping[str, str] = {
     "dermoscopy": "derm",
     "endoscopy": "endo",
@@ -42,11 +42,10 @@ SPELLINGS: Mapping[str, str] = {
     "x-ray": "xray",
     "x_ray": "xray",
 }
-"""Modalities as the paper writes them -> codes."""
 
 
 def file_of(split: str, subset: str) -> str:
-    """Return where the records of a perspective stand, below the data root."""
+    """Return the path of a perspective's records below the data root."""
     return f"{FOLDER}/{split}/{subset}.json"
 
 
@@ -98,11 +97,11 @@ def _find_overlap(files: ReleaseFiles, images: Set[str], integrity: Integrity) -
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """One reading of a file: what every record needs.
+    """One reading of a file, with what every record needs.
 
     Attributes:
         wording: `release`, `ours` or `authors`.
-        pictures: The images opened so far, by path below the release's folder.
+        images: The images inspected so far, by path below the release's folder.
     """
 
     files: ReleaseFiles
@@ -114,7 +113,7 @@ class _Reading:
     images: "dict[str, ReleaseImage]" = field(default_factory=dict)
 
     def sample(self, record: Record) -> Sample | None:
-        """Return the sample of a record; None where the selection does not keep it."""
+        """Return the sample of a record, or None if the selection does not keep it."""
         self.selection.before += 1
         sample_id = f"{self.request.dataset}/{self.request.split}/{self.subset}/{record.id}"
         record = self._worded(record, sample_id)
@@ -128,24 +127,22 @@ class _Reading:
         return sample
 
     def _worded(self, record: Record, sample_id: str) -> Record:
-        """Return the record in the asked words; what a record of templates lacks is made of ours."""
+        """Return the record in the requested words; an absent instruction or answer is made from our templates."""
         asked = None if self.wording == RELEASE else self.wording
         wording = load_wording(asked or OURS)
         kind = self.subset if self.subset == SUBSETS[0] else f"{self.subset}_{record.prompt_kind}"
         instruction = wording.instruction(kind, record.names, sample_id)
+        # Words that the task asks for are no repair; those that the record lacks are.
         if instruction is not None and (asked or not record.instruction):
-            self._report("instruction", asked, record)
+            if asked is None:
+                self.integrity.repair("instruction_worded", record.place)
             record = replace(record, instruction=instruction, wording=wording.name)
         answer = wording.answer(kind, record.names, sample_id)
         if answer is not None and (asked or not record.answer):
-            self._report("answer", asked, record)
+            if asked is None:
+                self.integrity.repair("answer_worded", record.place)
             record = replace(record, answer=answer)
         return record
-
-    def _report(self, what: str, asked: str | None, record: Record) -> None:
-        """Report words that the record lacks; those that the task asks for are no repair."""
-        if asked is None:
-            self.integrity.repair(f"{what}_worded", record.place)
 
     def _sample(self, record: Record, sample_id: str, fields: Mapping[str, str]) -> Sample:
         image = self._image(record)
@@ -155,6 +152,10 @@ class _Reading:
         strata = {**fields, "target_size": _size(target_masks)}
         misplaced = self._misplaced(record, media.size, target_masks)
         named = zip(record.names, release_masks, strict=True)
+        # The image stands for the patient if its case is not known.
+        stem = media.path.rpartition("/")[2].rpartition(".")[0]
+        known = fields["case"] != UNKNOWN
+        cluster = f"{fields['source']}--{fields['case']}" if known else stem or media.path
         return Sample(
             id=sample_id,
             media=(media,),
@@ -166,15 +167,13 @@ class _Reading:
                 absent=not any(one.area or one.mask is None for one in release_masks),
             ),
             strata={key: strata[key] for key in STRATA},
-            cluster=_cluster(fields, media),
+            cluster=cluster,
             defect=image.defect or record.defect or _first_defect(release_masks) or misplaced,
         )
 
     def _image(self, record: Record) -> "ReleaseImage":
-        from harness.data.releases.images import (  # numpy and Pillow load when a release is read
-            ReleaseImage,
-            inspect_file,
-        )
+        # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.
+        from harness.data.releases.images import ReleaseImage, inspect_file
 
         if record.image is None:
             return ReleaseImage(media=Media(path=record.place, sha256=None), defect="the record has no image")
@@ -217,7 +216,7 @@ class _Reading:
         return ReleaseMask(mask=mask, area=area)
 
     def _misplaced(self, record: Record, size: Size, target_masks: Sequence[Mask]) -> str | None:
-        """Return why a visual prompt cannot be shown; one that lies beside all masks is only reported."""
+        """Return why a visual prompt cannot be used; a prompt that touches no mask is only reported."""
         if record.prompt is None or not size:
             return None
         fault = outside(record.prompt, size)
@@ -230,7 +229,8 @@ class _Reading:
 
 
 def _fields(record: Record) -> dict[str, str]:
-    """Return what is known of a sample before its files are opened; an SA-Med2D name tells what the record does not."""
+    """Return the fields of a sample that are known before its files are opened."""
+    # A file name as in SA-Med2D gives what the record does not.
     name = None if record.image is None else reader.parse_image_name(record.image)
     modality = record.facts.get("modality", "").lower()
     known = modality if modality in CODES else SPELLINGS.get(modality, "other" if modality else UNKNOWN)
@@ -244,15 +244,8 @@ def _fields(record: Record) -> dict[str, str]:
     }
 
 
-def _cluster(fields: Mapping[str, str], media: Media) -> str:
-    """Return the patient, or the image where its case is not known."""
-    if fields["case"] == UNKNOWN:
-        return media.path.rpartition("/")[2].rpartition(".")[0] or media.path
-    return f"{fields['source']}--{fields['case']}"
-
-
 def _size(target_masks: Sequence[Mask]) -> str:
-    """Return how large all targets of a sample are together."""
+    """Return the size class of all targets of a sample together."""
     from harness.imaging import masks
 
     if not target_masks or len({mask.size for mask in target_masks}) > 1:
@@ -261,7 +254,7 @@ def _size(target_masks: Sequence[Mask]) -> str:
 
 
 def _first_defect(release_masks: "Sequence[ReleaseMask]") -> str | None:
-    """Return why the masks of a record cannot be used: one of several is empty, or a file is at fault."""
+    """Return why the masks of a record cannot be used: a file is at fault, or one of several masks is empty."""
     found = next((one.defect for one in release_masks if one.defect is not None), None)
     empty = [number for number, one in enumerate(release_masks, 1) if not one.area]
     if found is None and 0 < len(empty) < len(release_masks):

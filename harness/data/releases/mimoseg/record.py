@@ -1,4 +1,4 @@
-"""One record of a MIMOSeg file, with known defects repaired by rule and everything it lacks reported."""
+"""One record of a MIMOSeg file, with known defects repaired by rule and missing parts reported."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from harness.records import Box, Json, Mask, Points, Size
 from harness.text.grounded_text import normalise_name, parse
 
 PERSPECTIVES = ("1", "2", "3", "4")
-POINTING = ("2", "4")
-"""Perspectives whose records point at something."""
-WORDED = ("1", "2")
-"""Perspectives whose instructions and answers are made from templates."""
+POINTING = ("2", "4")  # perspectives whose records have a visual prompt
+WORDED = ("1", "2")  # perspectives whose instructions and answers are made from templates
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
+# Two variants of the paper's grammar `<p>name<SEG></p>`: a second `<p>` in place of the closing tag, as arXiv's HTML of
+# the paper prints it, and the token after the closing tag, as in GLaMM's grammar.
 _SECOND_OPENING = re.compile(r"(<\s*SEG\s*>\s*)<\s*p\s*>", re.IGNORECASE)
 _TOKEN_AFTER = re.compile(r"<\s*p\s*>\s*([^<>]*?)\s*<\s*/\s*p\s*>\s*\[\s*SEG\s*\]", re.IGNORECASE)
 
@@ -30,7 +30,7 @@ class NamedMask:
     Attributes:
         name: As written.
         paths: Mask files below the release's folder that make it up together.
-        runs: The mask itself as JSON, where it stands in the record.
+        runs: The mask itself as JSON, if it stands in the record.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Record:
     Attributes:
         place: File and number, for messages.
         id: As released.
-        image: Path below the release's folder; None where the record names none.
-        told: What the record says of its image: `modality`, `source` and `case`, as far as it does.
-        instruction, answer: Empty where it has none, or none that can be used.
+        image: Path below the release's folder; None if the record names none.
+        facts: `modality`, `source` and `case` of its image, as far as the record gives them.
+        instruction, answer: Empty if the record has none.
         entities: In the order of the answer.
-        prompt: What it points at.
-        wording: Who worded the instruction, as the record says.
-        defect: Why it cannot be asked; None where it can as far as the record tells.
+        prompt: Its visual prompt; None without one.
+        wording: Author of the instruction, as the record says.
+        defect: Why it cannot be asked, judged by the record alone; None if it can.
     """
 
     place: str
@@ -67,7 +67,7 @@ class Record:
 
     @property
     def names(self) -> list[str]:
-        """Names of the entities."""
+        """The names of the entities, in the order of the answer."""
         return [entity.name for entity in self.entities]
 
     @property
@@ -77,12 +77,12 @@ class Record:
 
     @property
     def amount(self) -> str:
-        """How many entities there are: `none`, `one` or `several`."""
+        """The number of entities as a word: `none`, `one` or `several`."""
         return ("none", "one", "several")[min(len(self.entities), 2)]
 
 
 def parse_record(value: Json, place: str, number: int, perspective: str, integrity: Integrity) -> Record:
-    """Return a record with known defects repaired; what it lacks goes into the report."""
+    """Return a record with known defects repaired, and report what it lacks."""
     parser = _Parser(place, integrity)
     record = value if isinstance(value, dict) else {}
     facts = {key: parser.text(record.get(key)) for key in ("modality", "source", "case") if record.get(key)}
@@ -110,7 +110,7 @@ def parse_record(value: Json, place: str, number: int, perspective: str, integri
 
 @dataclass(slots=True)
 class _Parser:
-    """Takes one record apart, and remembers the first reason why it cannot be asked."""
+    """Parses one record, and remembers the first reason why it cannot be asked."""
 
     place: str
     integrity: Integrity
@@ -126,7 +126,7 @@ class _Parser:
                 self.lack(name)
 
     def text(self, value: Json) -> str:
-        """Return a value as text without outer blanks; nothing where it is absent."""
+        """Return a value as text without outer blanks; empty if it is absent."""
         if value is not None and not isinstance(value, str):
             self.integrity.repair("value_cast_to_text", self.place)
         return "" if value is None else str(value).strip()
@@ -151,7 +151,7 @@ class _Parser:
         return f"{path}.png"
 
     def answer(self, record: Mapping[str, Json]) -> str:
-        """Return the answer in the grammar `<p>name<SEG></p>`, whatever known variant it was written in."""
+        """Return the answer in the grammar `<p>name<SEG></p>`, rewritten from its known variants."""
         text = self.text(record.get("answer"))
         for name, pattern, canonical in (
             ("closing_tag_rewritten", _SECOND_OPENING, r"\1</p>"),
@@ -163,7 +163,7 @@ class _Parser:
         return text
 
     def entities(self, record: Mapping[str, Json]) -> tuple[NamedMask, ...]:
-        """Return the entities; an empty list says that there is nothing to find, no list that something is missing."""
+        """Return the entities; an empty list means that there is nothing to find, no list that something is missing."""
         listed = record.get("entities")
         if not isinstance(listed, list):
             self.lack("entities", "" if listed is None else f"found {str(listed)[:40]!r}")
@@ -201,7 +201,7 @@ class _Parser:
 
 
 def _prompt(value: Mapping[str, Json]) -> Box | Points | None:
-    """Return the box of four numbers, or the points of two numbers each, foreground unless labelled 0."""
+    """Return the box of four numbers, or the points of two numbers each, foreground unless labelled 0, in (x, y)."""
     box, points = value.get("box"), value.get("points")
     if points is None:
         return Box(corners=tuple(map(float, box or ()))) if _numbers(box, 4) else None
@@ -216,11 +216,12 @@ def _prompt(value: Mapping[str, Json]) -> Box | Points | None:
 def _numbers(value: Json, count: int) -> bool:
     if not isinstance(value, list) or len(value) != count:
         return False
+    # True is an int in Python, and `json` reads NaN and Infinity.
     return all(isinstance(one, int | float) and not isinstance(one, bool) and isfinite(one) for one in value)
 
 
 def outside(prompt: Box | Points, size: Size) -> str | None:
-    """Return what of a visual prompt is not in the image (H, W); None where all of it is."""
+    """Return which part of a visual prompt is outside an image of size (H, W); None if all of it is inside."""
     if isinstance(prompt, Box):
         try:
             check_box(prompt, size, "prompt")
@@ -232,15 +233,14 @@ def outside(prompt: Box | Points, size: Size) -> str | None:
     return f"point {found[0]} of an image {size} as (H, W)" if found else None
 
 
-def touches(prompt: Box | Points, masks_: Sequence[Mask]) -> bool:
+def touches(prompt: Box | Points, targets: Sequence[Mask]) -> bool:
     """Say whether a box or a foreground point has a pixel in common with any of the masks."""
-    from harness.imaging import masks  # numpy loads when a release is read, not listed
+    from harness.imaging import masks  # numpy should load when a release is read, not when readers are listed
 
-    boxes = [prompt] if isinstance(prompt, Box) else _pixels(prompt)
-    return any(masks.intersection(masks.from_box(box, mask.size), mask) for box in boxes for mask in masks_)
-
-
-def _pixels(points: Points) -> list[Box]:
-    """Return the pixel of each foreground point."""
-    chosen = zip(points.points, points.labels, strict=True)
-    return [Box(corners=(int(x), int(y), int(x) + 1, int(y) + 1)) for (x, y), label in chosen if label]
+    if isinstance(prompt, Box):
+        boxes = [prompt]
+    else:
+        # A point is the pixel that it lies in.
+        chosen = zip(prompt.points, prompt.labels, strict=True)
+        boxes = [Box(corners=(int(x), int(y), int(x) + 1, int(y) + 1)) for (x, y), label in chosen if label]
+    return any(masks.intersection(masks.from_box(box, mask.size), mask) for box in boxes for mask in targets)

@@ -1,4 +1,4 @@
-"""The words of MIMOSeg's first two perspectives, which are templates: the authors' lists and our own, as data files.
+"""The templates of MIMOSeg's first two perspectives, from the authors' lists or our own, which are data files.
 
 Perspectives III and IV were written by a language model, so there is no list for them.
 """
@@ -19,12 +19,12 @@ Templates = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The templates of one author, `{}` standing for the list of labels.
+    """A set of templates, in which `{}` stands for the list of labels.
 
     Attributes:
         name: `authors` or `ours`.
         source: Where they come from.
-        lists: Kind of question -> `instructions` and the answers to `none`, `one` or `several` labels.
+        lists: For each kind of question, its `instructions` and the answers for `none`, `one` or `several` labels.
     """
 
     name: str
@@ -32,22 +32,22 @@ class Wording:
     lists: Mapping[str, Templates]
 
     def instruction(self, kind: str, names: Sequence[str], key: str) -> str | None:
-        """Return what is asked; None where there is no list for this kind, or no label to name.
+        """Return the instruction; None if there is no list for this kind, or no label to name.
 
         Args:
             kind: `perspective_1`, `perspective_2_box` or `perspective_2_point`.
             names: The labels, in the order of the answer.
-            key: Decides which template is taken: the sample's id.
+            key: The sample's id, which chooses the template.
         """
         return self._worded(kind, "instructions", listed(names), key) if names else None
 
     def answer(self, kind: str, names: Sequence[str], key: str) -> str | None:
-        """Return the sentence that answers, each label in its tags; None where there is no list or no label."""
+        """Return the sentence that answers, with each label in its tags; None if there is no list or no label."""
         tagged = [f"<p>{name}<SEG></p>" for name in names]
         return self._worded(kind, "one" if len(names) == 1 else "several", listed(tagged), key) if names else None
 
     def refusal(self, kind: str, name: str, key: str) -> str | None:
-        """Return the sentence that says that the label is not in the picture; None where there is no list."""
+        """Return the sentence that says that the label is not in the image; None if there is no list."""
         return self._worded(kind, "none", name, key)
 
     def _worded(self, kind: str, part: str, labels: str, key: str) -> str | None:
@@ -62,7 +62,8 @@ def listed(names: Sequence[str]) -> str:
 
 
 def chosen(templates: Sequence[str], key: str) -> str:
-    """Return the template that the sha256 of `key` points at: the same on any machine."""
+    """Return the template that the sha256 of `key` chooses, which is the same on every machine."""
+    # Not `hash`, which Python seeds anew in each process.
     return templates[int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % len(templates)]
 
 

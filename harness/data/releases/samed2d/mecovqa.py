@@ -15,6 +15,7 @@ from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.json_stream import stream_list
 from harness.data.releases.reader import UNKNOWN, Reader, ReleaseAbsentError, ReleaseRequest
 from harness.data.releases.samed2d import reader
+from harness.data.releases.samed2d.mecovqa_record import IMAGE_MARK, REGION_MARK, MecoRecord, RecordParser
 from harness.data.releases.selection import Selection
 from harness.errors import SpecError
 from harness.imaging.target_size import target_size
@@ -23,12 +24,11 @@ from harness.records import Entity, Json, Media, Region, Sample, Target
 if TYPE_CHECKING:
     from harness.data.releases.images import ReleaseImage, ReleaseMask
 
-from harness.data.releases.samed2d.mecovqa_record import IMAGE_MARK, REGION_MARK, MecoRecord, RecordParser
-
 FOLDER = "MeCoVQA"
 SPLITS = ("train", "test", "zeroshot")
 SUBSETS = ("complex", "region", "grounding")
 ZERO_SHOT = ("endoscopy", "fundus", "mr", "pet", "ultrasound", "xray")
+# The files of each split and subset, named as in the authors' archive.
 FILES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("train", "complex"): (f"{FOLDER}/train/MeCoVQA-Complex.json",),
     ("train", "region"): (f"{FOLDER}/train/MeCoVQA-Region.json",),
@@ -38,7 +38,6 @@ FILES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("test", "grounding"): (f"{FOLDER}/test/MeCoVQA_Grounding_test.json",),
     ("zeroshot", "grounding"): tuple(f"{FOLDER}/zeroshot4grounding/{name}.json" for name in ZERO_SHOT),
 }
-"""(split, subset) -> the files that hold it."""
 
 _REGION = re.compile(r"<region>(.*?)</region>", re.DOTALL)
 _MASK = re.compile(r"<mask>(.*?)</mask>", re.DOTALL)
@@ -46,7 +45,7 @@ _MERGED = re.compile(r"masks_merged/(?P<key>(?P<stem>[^/]+)--(?P<class_id>\d{4})
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """Return all splits: which subset of which split is there shows when it is read, and the error names its file."""
+    """Return all splits; a subset of a split that is missing is an error when it is read, which names its file."""
     del root
     return SPLITS
 
@@ -70,6 +69,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         instances=_find_instances(files, paths, subset),
         selection=selection,
     )
+    # Ids are stems of images, and an image may have several records, so their number in order makes them unique.
     counts: Counter[str] = Counter()
     for record in _records(files, paths, subset, integrity):
         counts[record.id] += 1
@@ -82,7 +82,12 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
 
 def _present(files: ReleaseFiles, split: str, subset: str, integrity: Integrity) -> list[str]:
-    """Return those files of a split that are there; of several, the absent ones go into the report."""
+    """Return the files of a split that are there, and report the others.
+
+    Raises:
+        SpecError: The split never holds the subset.
+        ReleaseAbsentError: None of its files is there.
+    """
     if (split, subset) not in FILES:
         held = " and ".join(sorted(name for where, name in FILES if where == split))
         raise SpecError(f"release.subset: split {split} of reader {READER.name} holds {held} only, found {subset!r}")
@@ -99,7 +104,7 @@ def _present(files: ReleaseFiles, split: str, subset: str, integrity: Integrity)
 
 
 def _class_names(files: ReleaseFiles, integrity: Integrity) -> Mapping[str, Mapping[str, str]]:
-    """Return dataset -> class id -> class name; nothing where SA-Med2D's mapping is absent, for questions need none."""
+    """Return the class names by dataset and class id; empty if SA-Med2D's mapping is absent, as questions need none."""
     if files.has(reader.CLASSES):
         return reader.read_class_names(files)
     integrity.find("missing_file", reader.CLASSES, "no class has a name")
@@ -107,18 +112,20 @@ def _class_names(files: ReleaseFiles, integrity: Integrity) -> Mapping[str, Mapp
 
 
 def _records(files: ReleaseFiles, paths: Sequence[str], subset: str, integrity: Integrity) -> Iterator[MecoRecord]:
+    """Yield the records of several files, in the order of the files."""
     for path in paths:
         for number, value in enumerate(stream_list(files, path)):
             yield _parse(value, f"{path}[{number}]", subset, integrity)
 
 
 def _parse(value: Json, place: str, subset: str, integrity: Integrity) -> MecoRecord:
-    """Return a record with known defects repaired; what it lacks goes into the report."""
+    """Return a record with known defects repaired, and report what it lacks."""
     parser = RecordParser(place, subset, integrity)
     record = value if isinstance(value, dict) else {}
     image = parser.image(record)
     question, answer = parser.first_turn(record)
     regions, masks = parser.paths(_REGION, question, "region"), parser.paths(_MASK, answer, "mask")
+    # As the authors' loader does: the region's path is taken out of its tags, the mask's tag out of the answer.
     words = _REGION.sub(REGION_MARK, question)
     if not words.replace(IMAGE_MARK, "").strip():
         parser.lack("question")
@@ -137,9 +144,10 @@ def _parse(value: Json, place: str, subset: str, integrity: Integrity) -> MecoRe
 
 
 def _find_instances(files: ReleaseFiles, paths: Sequence[str], subset: str) -> dict[str, list[str]]:
-    """Return `<stem>--<class>` -> its instance masks, for each merged mask that is asked for and not on disk.
+    """Return the instance masks of each merged mask that is needed and not on disk, by `<stem>--<class>`.
 
-    The masks are those of SA-Med2D's listing; for classes that it does not know, those of the folder.
+    The masks are those of SA-Med2D's listing, or of its folder for classes that the listing does not have. SA-Med2D
+    itself holds no merged masks: MeCoVQA is by class, and the script that made them was not released.
     """
     silent = Integrity()  # the records are parsed again, then with a report
     merged = (_MERGED.fullmatch(path) for record in _records(files, paths, subset, silent) for path in _used(record))
@@ -162,6 +170,7 @@ def _add_instances(found: Mapping[str, list[str]], masks: Iterable[str], wanted:
 
 
 def _used(record: MecoRecord) -> tuple[str, ...]:
+    """Return the region and the mask of a record; a second one of either is a defect."""
     return (*record.regions[:1], *record.masks[:1])
 
 
@@ -183,13 +192,13 @@ def _find_overlap(files: ReleaseFiles, images: Set[str], integrity: Integrity) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """One reading of the release: what every record needs.
+    """One reading of the release, with what every record needs.
 
     Attributes:
-        names: Dataset -> class id -> class name.
-        instances: `<stem>--<class>` of a merged mask that is not on disk -> the masks it is built of.
+        names: Class names by dataset and class id.
+        instances: The instance masks of merged masks that are not on disk, by `<stem>--<class>`.
         images: Images of the samples so far, as paths below SA-Med2D's folder.
-        pictures: The images opened so far.
+        opened: The images inspected so far, by path.
     """
 
     files: ReleaseFiles
@@ -202,7 +211,7 @@ class _Reading:
     opened: "dict[str, ReleaseImage]" = field(default_factory=dict)
 
     def sample(self, record: MecoRecord, sample_id: str) -> Sample | None:
-        """Return the sample of a record; None where the selection does not keep it."""
+        """Return the sample of a record, or None if the selection does not keep it."""
         self.selection.before += 1
         name = None if record.image is None else reader.parse_image_name(record.image)
         fields = self._fields(name, record)
@@ -246,6 +255,12 @@ class _Reading:
         release_masks = [*regions, *masks]
         sized = (target_size(one.area, one.mask.size) for one in release_masks if one.mask is not None)
         strata = {**fields, "target_size": next(sized, UNKNOWN)}
+        stem = image.media.path.rpartition("/")[2].removesuffix(".png")
+        # An empty target is an answer, but an empty region is no question.
+        if any(one.mask is not None and not one.area for one in regions):
+            mask_defect: str | None = f"region {reader.FOLDER}/{record.regions[0]} has no pixel"
+        else:
+            mask_defect = next((one.defect for one in release_masks if one.defect is not None), None)
         return Sample(
             id=sample_id,
             media=(image.media,),
@@ -257,15 +272,13 @@ class _Reading:
                 absent=any(one.mask is not None and not one.area for one in masks),
             ),
             strata={key: strata[key] for key in READER.strata},
-            cluster=_cluster(image.media, name),
-            defect=image.defect or record.defect or _mask_defect(record, regions, release_masks),
+            cluster=stem if name is None else f"{name.source}--{name.case}",
+            defect=image.defect or record.defect or mask_defect,
         )
 
     def _image(self, record: MecoRecord) -> "ReleaseImage":
-        from harness.data.releases.images import (  # numpy and Pillow load when a release is read
-            ReleaseImage,
-            inspect_file,
-        )
+        # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.
+        from harness.data.releases.images import ReleaseImage, inspect_file
 
         if record.image is None:
             return ReleaseImage(media=Media(path=record.place, sha256=None), defect="the record has no image")
@@ -277,7 +290,7 @@ class _Reading:
         return self.opened[path]
 
     def _check_names(self, record: MecoRecord, name: reader.ImageName | None) -> None:
-        """Report masks whose name does not tell a class with a name, or tells another image."""
+        """Report masks whose file name gives no known class, or belongs to another image."""
         for path in _used(record):
             where = f"{reader.FOLDER}/{path}"
             parsed = _parse_mask(path)
@@ -291,7 +304,7 @@ class _Reading:
                     self.integrity.find("unknown_class", where, f"{class_id} of {name.source}")
 
     def _release_mask(self, path: str, image: Media, class_name: str) -> "ReleaseMask":
-        """Return what a mask covers; a merged mask that is not on disk is built of its instances."""
+        """Return a mask; a merged mask that is not on disk is built from its instances."""
         from harness.data.releases.images import inspect_masks
 
         match = _MERGED.fullmatch(path)
@@ -310,27 +323,11 @@ class _Reading:
 
 
 def _parse_mask(path: str) -> tuple[str, str] | None:
-    """Return (stem of the image, class id) of an instance or merged mask; None for other names."""
+    """Return (stem of the image, class id) of an instance mask or a merged mask; None for other names."""
     if match := _MERGED.fullmatch(path):
         return match["stem"], match["class_id"]
     name = reader.parse_mask_name(path)
     return None if name is None else (name.stem, name.class_id)
-
-
-def _cluster(media: Media, name: reader.ImageName | None) -> str:
-    """Return the patient, or the image where its name does not tell one."""
-    if name is not None:
-        return f"{name.source}--{name.case}"
-    return media.path.rpartition("/")[2].removesuffix(".png")
-
-
-def _mask_defect(
-    record: MecoRecord, regions: "Sequence[ReleaseMask]", release_masks: "Sequence[ReleaseMask]"
-) -> str | None:
-    """Return why the masks of a record cannot be used; an empty target is an answer, an empty region is no question."""
-    if any(one.mask is not None and not one.area for one in regions):
-        return f"region {reader.FOLDER}/{record.regions[0]} has no pixel"
-    return next((one.defect for one in release_masks if one.defect is not None), None)
 
 
 READER = Reader(

@@ -1,20 +1,15 @@
-"""Records of MeCoVQA as its authors ship them, and their fields parsed."""
+"""Records of MeCoVQA as its authors ship them, and the parser of their fields."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
 from harness.data.releases.reader import UNKNOWN
 from harness.records import Json
 
-if TYPE_CHECKING:
-    pass
-
-
 TURNS = "conversations"
-TURNS_MISSPELT = "conversatons"
+TURNS_MISSPELT = "conversatons"  # as in LLaVA-Med's alignment data, which have the same format
 IMAGE_MARK = "<image>"
 REGION_MARK = "<region>"
 SEGMENT_MARK = "<SEG>"
@@ -26,12 +21,12 @@ class MecoRecord:
 
     Attributes:
         place: File and number, for messages.
-        id: As released; still without its count.
-        image: Path below SA-Med2D's folder; None where the record names none.
-        question: First human turn, region paths removed.
-        answer: First reply, mask tags removed.
+        id: As released, before the reader adds a count.
+        image: Path below SA-Med2D's folder; None if the record names none.
+        question: First human turn, without region paths.
+        answer: First reply, without mask tags.
         regions, masks: Paths below SA-Med2D's folder, in the order of the question and of the answer.
-        defect: Why the record cannot be asked; None where it can as far as its words tell.
+        defect: Why the record cannot be asked, judged by its words alone; None if it can.
     """
 
     place: str
@@ -46,7 +41,7 @@ class MecoRecord:
 
 @dataclass(slots=True)
 class RecordParser:
-    """Takes one record apart, and remembers the first reason why it cannot be asked."""
+    """Parses one record, and remembers the first reason why it cannot be asked."""
 
     place: str
     subset: str
@@ -58,13 +53,14 @@ class RecordParser:
         self.defect = self.defect or f"the record has no {name}"
 
     def text(self, value: Json) -> str:
-        """Return a value as text; nothing where it is absent."""
+        """Return a value as text; empty if it is absent."""
         if value is None or isinstance(value, str):
             return value or ""
         self.integrity.repair("value_cast_to_text", self.place)
         return str(value)
 
     def with_suffix(self, path: str, what: str) -> str:
+        """Return a path with the suffix `.png`, which some released records lack."""
         if path.endswith(".png"):
             return path
         self.integrity.repair(f"{what}_suffix_added", self.place)
@@ -78,7 +74,7 @@ class RecordParser:
         return self.with_suffix(path, "image")
 
     def id(self, record: Mapping[str, Json], image: str | None) -> str:
-        """Return the record's id; its image's stem where it has none."""
+        """Return the record's id, or its image's stem if it has none."""
         found = self.text(record.get("id")).strip()
         if found:
             return found
@@ -87,7 +83,11 @@ class RecordParser:
 
     def first_turn(self, record: Mapping[str, Json]) -> tuple[str, str]:
         """Return the words of the first question and of the reply to it; later questions are counted."""
-        turns = self._turns(record)
+        found = record.get(TURNS)
+        if found is None and TURNS_MISSPELT in record:
+            self.integrity.repair("conversations_spelling", self.place)
+            found = record[TURNS_MISSPELT]
+        turns = [turn for turn in found if isinstance(turn, dict)] if isinstance(found, list) else []
         asked = [index for index, turn in enumerate(turns) if turn.get("from") == "human"]
         for number in range(2, len(asked) + 1):
             self.integrity.find("later_turn", f"{self.place}: question {number}")
@@ -97,15 +97,8 @@ class RecordParser:
         replies = [turn.get("value") for turn in turns[asked[0] : end] if turn.get("from") == "gpt"]
         return self.text(turns[asked[0]].get("value")), self.text(replies[0]) if replies else ""
 
-    def _turns(self, record: Mapping[str, Json]) -> list[Mapping[str, Json]]:
-        turns = record.get(TURNS)
-        if turns is None and TURNS_MISSPELT in record:
-            self.integrity.repair("conversations_spelling", self.place)
-            turns = record[TURNS_MISSPELT]
-        return [turn for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
-
     def paths(self, tag: re.Pattern[str], text: str, what: str) -> tuple[str, ...]:
-        """Return the mask paths that stand between tags; more than one is a defect."""
+        """Return the mask paths between tags; more than one is a defect, as the released code reads one per turn."""
         found = [path.strip() for path in tag.findall(text)]
         if len(found) > 1:
             self.integrity.find("several_masks", self.place, f"{len(found)} {what}s")
@@ -113,7 +106,7 @@ class RecordParser:
         return tuple(self.with_suffix(path, "mask") for path in found if path)
 
     def check_answer(self, reply: str, regions: Sequence[str], masks: Sequence[str]) -> None:
-        """Report what the subset's records must have and this one lacks."""
+        """Report what this record lacks of the parts that records of its subset need."""
         if self.subset == "region" and not regions:
             self.lack("region")
         if self.subset == "grounding":

@@ -25,6 +25,7 @@ FOLDER = "SAMed2Dv1"
 LISTING = f"{FOLDER}/SAMed2D_v1.json"
 CLASSES = f"{FOLDER}/SAMed2D_v1_class_mapping_id.json"
 
+# Modality code by the text before the first `_` of a file name, as MedPLIB's scorer reads it; all others are `other`.
 MODALITIES: Mapping[str, str] = {
     "ct": "ct",
     "mr": "mr",
@@ -37,7 +38,6 @@ MODALITIES: Mapping[str, str] = {
     "microscopy": "micro",
     "pet": "pet",
 }
-"""Text before the first `_` of a file name -> modality code; everything else is `other`."""
 
 FIELDS = ("modality", "submodality", "source", "case", "class", "target_size")
 
@@ -47,13 +47,13 @@ _MASK = re.compile(r"(?P<stem>.+)--(?P<class_id>\d{4})_(?P<instance>\d{3})\.png"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageName:
-    """What the name of an image file says.
+    """The parts of an image file's name.
 
     Attributes:
         stem: The name without folder and suffix.
         modality: Modality code.
-        submodality: `t1`, `flair`, `00`, ... as released.
-        source: The dataset the image comes from, as released.
+        submodality: `t1`, `flair`, `00` and so on, as released.
+        source: The dataset that the image comes from, as released.
         case: Patient or study.
     """
 
@@ -66,7 +66,7 @@ class ImageName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskName:
-    """What the name of a mask file says.
+    """The parts of a mask file's name.
 
     Attributes:
         stem: The stem of its image.
@@ -85,7 +85,7 @@ class _Part:
 
     Attributes:
         key: `<stem>--<class>` or `<stem>--<class>_<instance>`.
-        class_id: Four digits; None where the mask's name does not tell.
+        class_id: Four digits; None if the mask's name does not give them.
         masks: Paths below the release's folder.
     """
 
@@ -95,7 +95,7 @@ class _Part:
 
 
 def parse_image_name(path: str) -> ImageName | None:
-    """Return what `<modality>_<submodality>--<dataset>--<case>--<axis>_<slice>.png` says; None for other names.
+    """Return the parts of `<modality>_<submodality>--<dataset>--<case>--<axis>_<slice>.png`; None for other names.
 
     A case may itself hold `--`; the axis is x, y or z, or the view is `2d_none`.
     """
@@ -114,7 +114,7 @@ def parse_image_name(path: str) -> ImageName | None:
 
 
 def parse_mask_name(path: str) -> MaskName | None:
-    """Return what `<stem of the image>--<class id>_<instance>.png` says; None for other names."""
+    """Return the parts of `<stem of the image>--<class id>_<instance>.png`; None for other names."""
     match = _MASK.fullmatch(path.rpartition("/")[2])
     if match is None:
         return None
@@ -122,7 +122,7 @@ def parse_mask_name(path: str) -> MaskName | None:
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """Return the one split; the release has none, so `root` does not matter."""
+    """Return the only split; the release is not divided, so `root` does not matter."""
     del root
     return (ALL,)
 
@@ -163,7 +163,7 @@ def read_listing(files: ReleaseFiles) -> Iterator[tuple[str, list[str]]]:
 
 
 def read_class_names(files: ReleaseFiles) -> dict[str, dict[str, str]]:
-    """Return dataset -> class id in four digits -> class name; of several names the first.
+    """Return the name of each class by dataset and class id in four digits; of several names, the first.
 
     Raises:
         DataError: The mapping is missing or not what it should be.
@@ -207,7 +207,7 @@ def _stem(path: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """One reading of the release: what every image needs."""
+    """One reading of the release, with what every image needs."""
 
     files: ReleaseFiles
     request: ReleaseRequest
@@ -216,7 +216,10 @@ class _Reading:
     selection: Selection
 
     def samples(self, image: str, parts: Sequence[_Part]) -> Iterator[tuple[str, Sample]]:
-        """Yield (place, sample) of an image; it is not opened where the selection keeps no question on it."""
+        """Yield (place, sample) of an image; it is not opened if the selection keeps no question on it."""
+        # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.
+        from harness.data.releases.images import inspect_file
+
         path = f"{FOLDER}/{image}"
         name = parse_image_name(image)
         if not parts:
@@ -227,7 +230,7 @@ class _Reading:
             return
         if name is None:
             self.integrity.find("unparsable_name", path)
-        opened = self._image(path)
+        opened = inspect_file(self.files, path, window=self.request.window, integrity=self.integrity)
         for part, fields in wanted:
             sample = self._sample(name, part, fields, opened)
             if self.selection.admits(sample.strata):
@@ -250,11 +253,6 @@ class _Reading:
         if name is None or part.class_id is None:
             return None
         return self.names.get(name.source, {}).get(part.class_id)
-
-    def _image(self, path: str) -> "ReleaseImage":
-        from harness.data.releases.images import inspect_file
-
-        return inspect_file(self.files, path, window=self.request.window, integrity=self.integrity)
 
     def _sample(
         self, name: ImageName | None, part: _Part, fields: Mapping[str, Json], opened: "ReleaseImage"
@@ -285,7 +283,7 @@ class _Reading:
         )
 
     def _name_defect(self, name: ImageName | None, part: _Part, image: str) -> str | None:
-        """Return why no class can be named in the question, and report it; None where one can."""
+        """Return why no class can be named in the question, and report it; None if one can."""
         if name is None:
             return "the image's file name does not tell its dataset"
         if part.class_id is None:

@@ -1,7 +1,7 @@
-"""The options that a closed question names: yes and no, or what stands on either side of its "or".
+"""The options that a closed question names: yes and no, or the alternatives on either side of its "or".
 
-No paper says which options it gave for closed questions whose answer is not yes or no; these are read out of the
-question by rule, in its own order and words, so neither looks nor order tell which is right.
+No paper says which options it gave for closed questions whose answer is not yes or no. These are taken from the
+question by rule, in its own order and words, so that neither spelling nor order gives the answer away.
 """
 
 import re
@@ -12,12 +12,13 @@ from harness.data.integrity import Integrity
 from harness.records import Sample
 from harness.text.normalisers import vqa_v2_normalise
 
-YES_NO = ("yes", "no")
+YES_NO = ("yes", "no")  # in this order whatever the answer, so that letters give nothing away
 
 _OR = re.compile(r",?\s+or\s+", re.IGNORECASE)
 _ASKING = frozenset({"which", "what", "where", "who", "whose", "how"})
 _INDEFINITE = frozenset({"a", "an"})
 _OPENING = frozenset({"a", "an", "the", "either", "just"})
+# Words that an alternative does not extend across.
 _BREAKS = frozenset(
     {
         *("a", "an", "the", "this", "that", "these", "those", "there", "here", "it", "its", "if", "than", "then"),
@@ -26,16 +27,15 @@ _BREAKS = frozenset(
         *("either", "just", *_ASKING),
     }
 )
-"""Words that an alternative does not go across."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a closed question lets one choose from.
+    """The options of a closed question.
 
     Attributes:
-        texts: In letter order, as the question has them.
-        letter: Of the right one.
+        texts: Their texts in letter order, as written in the question.
+        letter: Letter of the right one.
     """
 
     texts: tuple[str, ...]
@@ -43,12 +43,12 @@ class Options:
 
     @property
     def answer(self) -> str:
-        """The right option's text."""
+        """Text of the right option."""
         return self.texts[ascii_uppercase.index(self.letter)]
 
 
 def options_of(question: str, answer: str, place: str, integrity: Integrity) -> Options | None:
-    """Return the options of a closed question; None where it names none.
+    """Return the options of a closed question, or None if it names none.
 
     An answer that the question does not name becomes the last option, and is reported.
 
@@ -68,12 +68,16 @@ def options_of(question: str, answer: str, place: str, integrity: Integrity) -> 
     if right is None:
         listed = ", ".join(map(repr, named))
         integrity.find("answer_not_among_options", place, f"the answer is {answer!r}, the question names {listed}")
-        named, right = (*named, _as_written(answer.strip(), named)), len(named)
+        added = answer.strip()
+        # If the others begin with a small letter, so must this one: a capital would give the answer away.
+        if all(text[0].islower() for text in named) and not added[1:2].isupper():
+            added = added[:1].lower() + added[1:]
+        named, right = (*named, added), len(named)
     return Options(texts=named, letter=ascii_uppercase[right])
 
 
 def with_options(sample: Sample, place: str, integrity: Integrity) -> Sample:
-    """Return a sample of a closed question with the options it names; one that names none cannot be asked."""
+    """Return the sample of a closed question with the options that it names; a question without any is a defect."""
     found = options_of(sample.question, sample.target.answers[0], place, integrity)
     if found is None:
         return replace(sample, defect=sample.defect or "the question names no options")
@@ -81,40 +85,31 @@ def with_options(sample: Sample, place: str, integrity: Integrity) -> Sample:
     return replace(sample, choices=found.texts, target=target)
 
 
-def _as_written(answer: str, named: tuple[str, ...]) -> str:
-    """Return the answer without its capital where the others begin without one: its look must not tell it apart."""
-    small = all(text[0].islower() for text in named) and not answer[1:2].isupper()
-    return answer[:1].lower() + answer[1:] if small else answer
-
-
 def alternatives(question: str) -> tuple[str, ...]:
-    """Return what stands around the last "or" of a question, in its order; nothing where there is none.
+    """Return the alternatives around the last "or" of a question in its order, or none if it has no "or".
 
     "Is the lesion on the left or right side?" gives left, right side. Parts between commas count from the one after
     the question word on: "Which organ is abnormal, heart or lung?" gives heart, lung.
     """
-    before, after = _around_or(question.strip().rstrip("?.!: "))
-    last = _head(after)
+    text = question.strip().rstrip("?.!: ")
+    *_, found = [None, *_OR.finditer(text)]
+    before, last = ("", "") if found is None else (text[: found.start()], _head(text[found.end() :]))
     if not before or not last:
         return ()
     pieces = [piece.strip() for piece in before.split(",") if piece.strip()]
-    asking = max((at for at, piece in enumerate(pieces) if _ASKING & set(_lower(piece))), default=-1)
+    words = [{word.strip(",.;:") for word in piece.lower().split()} for piece in pieces]
+    asking = max((at for at, found_words in enumerate(words) if _ASKING & found_words), default=-1)
     whole = pieces[asking + 1 :]
     if asking >= 0 and whole:
         named = [_tail(piece) for piece in whole]
     else:
+        # The first alternative follows a verb and its subject: no more words of it are taken than the last one has.
         named = [_tail(pieces[max(asking, 0)], most=len(last.split())), *map(_tail, pieces[max(asking, 0) + 1 :])]
     return tuple(dict.fromkeys(text for text in (*named, last) if text))
 
 
-def _around_or(question: str) -> tuple[str, str]:
-    """Return what stands before and after the last "or"; nothing before it where there is none."""
-    *_, found = [None, *_OR.finditer(question)]
-    return ("", "") if found is None else (question[: found.start()], question[found.end() :])
-
-
 def _head(text: str) -> str:
-    """Return the words up to the first that an alternative does not go across, after an article."""
+    """Return the words up to the first of `_BREAKS`, without an opening article."""
     words = text.split()
     while words and words[0].lower() in _OPENING:
         words.pop(0)
@@ -123,11 +118,11 @@ def _head(text: str) -> str:
 
 
 def _tail(text: str, most: int | None = None) -> str:
-    """Return the words after the last that an alternative does not go across.
+    """Return the words after the last of `_BREAKS`.
 
     Args:
         text: A part of the question.
-        most: Words to keep where no "a" or "an" tells where the alternative begins: a verb's subject may stand before.
+        most: Number of words to keep if no "a" or "an" marks where the alternative begins; None for all.
     """
     words = text.split()
     start = next((at for at in range(len(words), 0, -1) if _breaks(words[at - 1])), 0)
@@ -138,6 +133,7 @@ def _tail(text: str, most: int | None = None) -> str:
 
 def _breaks(word: str) -> bool:
     bare = word.lower().strip(",.;:")
+    # A genitive, as in "the patient's", belongs to what comes before.
     return bare in _BREAKS or bare.endswith(("'s", "’s", "s'"))
 
 
@@ -145,22 +141,19 @@ def _joined(words: list[str]) -> str:
     return " ".join(words).strip(" ,.;:")
 
 
-def _lower(text: str) -> list[str]:
-    return [word.strip(",.;:") for word in text.lower().split()]
-
-
 def _right(options: tuple[str, ...], answer: str) -> int | None:
-    """Return which option is the answer: the one of the same words, else the only one that holds or is held by it."""
+    """Return the index of the answer: the option of the same words, else the only one that overlaps in full."""
     wanted = _words(answer)
-    equal = [at for at, option in enumerate(options) if _words(option) == wanted]
+    words = [_words(option) for option in options]
+    equal = [at for at, option in enumerate(words) if option == wanted]
     if equal:
         return equal[0]
-    alike = [at for at, option in enumerate(options) if _holds(set(_words(option)), set(wanted))]
+    alike = [
+        at
+        for at, option in enumerate(words)
+        if option and wanted and (set(option) <= set(wanted) or set(wanted) <= set(option))
+    ]
     return alike[0] if len(alike) == 1 else None
-
-
-def _holds(option: set[str], answer: set[str]) -> bool:
-    return bool(option and answer) and (option <= answer or answer <= option)
 
 
 def _words(text: str) -> list[str]:

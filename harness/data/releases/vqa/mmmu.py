@@ -1,4 +1,4 @@
-"""MMMU as the hub has it: a folder of parquet files per subject, images inside, options as the text of a Python list.
+"""MMMU as the hub has it: parquet files per subject with embedded images, and options as a Python list in text.
 
 Source of layout and counts: Yue et al., CVPR 2024, arXiv:2311.16502, its repository and the hub's dataset card.
 """
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 FOLDER = "mmmu"
 EMBEDDED = f"{FOLDER}/embedded"
+# The answers of the test split, which a user may put here: the file that the authors publish, or {id: letter or text}.
 KEY_FILE = f"{FOLDER}/answer_dict_test.json"
-"""Where a user may put the answers of the test split: MMMU's own file, or {id: letter or text}."""
 
 SPLITS = ("dev", "validation", "test")
 HEALTH = (
@@ -49,10 +49,8 @@ COLUMNS = (
     "question_type",
     "subfield",
 )
-UNTOLD = "?"
-"""The answer of a test question."""
-MOST_CHARACTERS = 10_000
-"""Of a list that is read; the longest of the release has a few hundred."""
+UNTOLD = "?"  # the answer of every test question in the hub's files
+MOST_CHARACTERS = 10_000  # of a list that is parsed; the longest of the release has a few hundred
 MOST_OPTIONS = len(ascii_uppercase)
 _MARK = re.compile(r"<image (\d+)>")
 
@@ -107,7 +105,7 @@ def _records(files: ReleaseFiles, request: ReleaseRequest) -> Iterator[tuple[str
 
 
 def _read_key(files: ReleaseFiles, split: str) -> Mapping[str, Json]:
-    """Return the user's answers of the test split by id; none where there is no such file.
+    """Return the user's answers of the test split by id; empty if there is no such file.
 
     Raises:
         DataError: The file is not an object of answers.
@@ -129,7 +127,8 @@ def _answer_of(entry: Json) -> Json:
 
 
 def parse_list(text: str) -> tuple[str, ...] | None:
-    """Return the texts of a Python list of texts and numbers; None where the text is none, or is too long."""
+    """Return the items of a Python list of strings and numbers as text, or None if the text is no such list."""
+    # Deeply nested text makes the parser run out of memory or stack, hence the limit and the errors below.
     if len(text) > MOST_CHARACTERS:
         return None
     try:
@@ -142,7 +141,7 @@ def parse_list(text: str) -> tuple[str, ...] | None:
 
 @dataclass(slots=True)
 class _Parser:
-    """Takes one record apart, and remembers the first reason why it cannot be asked."""
+    """Parses one record, and remembers the first reason why it cannot be asked."""
 
     place: str
     record: Mapping[str, Json]
@@ -166,7 +165,7 @@ class _Parser:
         return "" if value is None else str(value).strip()
 
     def strata(self) -> dict[str, str]:
-        """Return what the release tells of a question, lower case; several kinds of image are one value."""
+        """Return the strata of a question in lower case; several kinds of image are joined to one value."""
         kinds = parse_list(self._text("img_type")) or ()
         values = {
             "subject": str(self.record["subject"]),
@@ -187,7 +186,7 @@ class _Parser:
         Args:
             sample_id: Its id.
             key: The user's answers by source id.
-            look: (place, path, content) -> an image.
+            open_image: Returns the image of (place, path, content).
         """
         question = str(self.record.get("question") or "").strip()
         if not question:
@@ -217,7 +216,7 @@ class _Parser:
         return found
 
     def _images(self, open_image: "Callable[..., ReleaseImage]") -> "tuple[list[ReleaseImage], dict[int, int]]":
-        """Return the images that are there and, by its number in the record, the place of each among them, from 1."""
+        """Return the images of the record, and the place of each among them from 1, by its number in the record."""
         held = [number for number, name in enumerate(IMAGES, start=1) if self.record.get(name) is not None]
         if not held:
             return [open_image(self.place, None)], {}
@@ -225,7 +224,7 @@ class _Parser:
         return images, {number: place for place, number in enumerate(held, start=1)}
 
     def _renumbered(self, texts: Sequence[str], numbers: Mapping[int, int]) -> tuple[str, ...]:
-        """Return texts whose marks count the images that are there; a mark without its image is a defect."""
+        """Return the texts with marks renumbered to the images that exist; a mark without its image is a defect."""
         marked = {int(number) for text in texts for number in _MARK.findall(text)}
         for number in sorted(marked - set(numbers)):
             if numbers:
@@ -235,16 +234,20 @@ class _Parser:
         )
 
     def _target(self, options: Sequence[str], answer: Json) -> Target:
-        """Return the right answer; an empty target where nobody tells it."""
+        """Return the right answer, or an empty target if neither the release nor the user gives it."""
         if answer is None or answer == UNTOLD or answer in ("", []):
             return Target()
         if self._text("question_type") == "multiple-choice":
             return self._choice(options, str(answer).strip())
-        answers = answer if isinstance(answer, list) else _several(str(answer))
-        return Target(answers=tuple(str(one) for one in answers))
+        if isinstance(answer, list):
+            return Target(answers=tuple(str(one) for one in answer))
+        # An open question may accept several answers, written as a Python list in text.
+        text = str(answer)
+        several = parse_list(text) if text.strip().startswith("[") else None
+        return Target(answers=several or (text.strip(),))
 
     def _choice(self, options: Sequence[str], letter: str) -> Target:
-        """Return the right option; a letter that none has makes a sample that cannot be asked."""
+        """Return the right option; a letter that no option has makes the sample defective."""
         place = ascii_uppercase.find(letter) if len(letter) == 1 else -1
         if 0 <= place < len(options):
             return Target(answers=(options[place],), choice=letter)
@@ -252,12 +255,6 @@ class _Parser:
             self.integrity.find("answer_not_among_options", self.place, f"the answer is {letter!r}")
             self.defect = self.defect or "the right answer is not one of the options"
         return Target()
-
-
-def _several(answer: str) -> tuple[str, ...]:
-    """Return the accepted answers of an open question: one text, or the texts of a list that is written as one."""
-    found = parse_list(answer) if answer.strip().startswith("[") else None
-    return found or (answer.strip(),)
 
 
 READER = Reader(

@@ -26,15 +26,16 @@ RESTRICTED = f"{FOLDER}/QA_information/Restricted-access"
 
 OPTION_KEYS = ("option_A", "option_B", "option_C", "option_D")
 LETTERS = "ABCD"
-MODALITY, MODALITY_ELSEWHERE = "modality_type", "modality"
-"""The field's name, and its name in the records that have another."""
+MODALITY, MODALITY_ELSEWHERE = "modality_type", "modality"  # some records use the second name
 
+# Modalities as released, with their typing errors, and without.
 SPELLINGS: Mapping[str, str] = {
     "MR (Mag-netic Resonance Imaging)": "MR (Magnetic Resonance Imaging)",
     "OCT (Optical Coherence Tomography": "OCT (Optical Coherence Tomography)",
 }
-"""Modality as released, with its typing error, and without."""
 
+# How a modality begins, in small letters without blanks and marks, and its code. Prefixes, because files write the same
+# modality in several ways: `CT(Computed Tomography)`, `X-Ray`, `Fundus Photography`. The last four are restricted.
 MODALITIES: Mapping[str, str] = {
     "ct": "ct",
     "mr": "mr",
@@ -49,7 +50,6 @@ MODALITIES: Mapping[str, str] = {
     "digital": "other",
     "infrared": "other",
 }
-"""How a modality begins, as small letters without blanks and marks, and its code."""
 
 QUESTION_TYPES = frozenset(
     {
@@ -66,17 +66,18 @@ _NO_LETTERS = re.compile(r"[^a-z]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Record:
-    """One question, known defects repaired.
+    """One question with known defects repaired.
 
     Attributes:
         place: File and number, for messages.
         id: As released.
-        image: Path below the release's folder; None where the record names none.
+        image: Path below the release's folder; None if the record names none.
+        question: As released; empty if the record has none.
         options: Texts in letter order.
-        answer: The right option's text, or what the release says where no option is it; None where it is silent.
-        choice: Letter of the right option; None where no option is the answer.
-        strata: Of every key of `READER.strata`.
-        defect: Why it cannot be asked.
+        answer: Text of the right option, or the release's answer if no option is equal to it; None if there is none.
+        choice: Letter of the right option; None if no option is the answer.
+        strata: The value of every key of `READER.strata`.
+        defect: Why it cannot be asked; None if it can.
     """
 
     place: str
@@ -91,7 +92,7 @@ class _Record:
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """Return the one split where there are questions below `root`."""
+    """Return the one split if there are questions below `root`."""
     return (ALL,) if _listings(ReleaseFiles(root=root, derived=root), OPEN) else ()
 
 
@@ -100,7 +101,7 @@ def _listings(files: ReleaseFiles, folder: str) -> list[str]:
 
 
 def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
-    """Yield (place, sample) of every open-access question; what is restricted is counted and not asked.
+    """Yield (place, sample) of every open-access question; restricted ones are counted and not asked.
 
     Raises:
         DataError: A file is not a JSON list.
@@ -108,7 +109,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """
     selection = Selection.of(request, READER.strata)
     for path in _listings(files, OPEN):
-        images = _SourceImages(files, request, integrity)
+        images = _SourceImages(files, request, integrity)  # sources share no image, so each begins with an empty one
         for number, value in enumerate(stream_list(files, path)):
             record = _parse(value, path, number, integrity)
             selection.before += 1
@@ -116,6 +117,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
                 selection.after += 1
                 yield record.place, _sample(record, images.image(record.image, record.place), request)
     selection.report(integrity)
+    # Only the questions of restricted sources are shipped; their images stay with the datasets they come from.
     for path in _listings(files, RESTRICTED):
         count = sum(1 for _ in stream_list(files, path))
         integrity.find("not_asked", path, f"{count:,} questions on images that the release may not hand on")
@@ -123,7 +125,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
 @dataclass(slots=True)
 class _SourceImages:
-    """The images of one source, each looked at once."""
+    """The images of one source, each inspected once."""
 
     files: ReleaseFiles
     request: ReleaseRequest
@@ -131,10 +133,8 @@ class _SourceImages:
     images: "dict[str, ReleaseImage]" = field(default_factory=dict)
 
     def image(self, image: str | None, place: str) -> "ReleaseImage":
-        from harness.data.releases.images import (  # numpy and Pillow load when a release is read
-            ReleaseImage,
-            inspect_file,
-        )
+        # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.
+        from harness.data.releases.images import ReleaseImage, inspect_file
 
         if image is None:
             return ReleaseImage(media=Media(path=place, sha256=None), defect="the record has no image_path")
@@ -158,7 +158,7 @@ def _sample(record: _Record, image: "ReleaseImage", request: ReleaseRequest) -> 
 
 
 def _parse(value: Json, path: str, number: int, integrity: Integrity) -> _Record:
-    """Return a record with known defects repaired; what it lacks goes into the report."""
+    """Return a record with known defects repaired, and report what it lacks."""
     stem = path.rpartition("/")[2].removesuffix(".json")
     parser = _Parser(value if isinstance(value, dict) else {}, f"{path}[{number}]", integrity)
     question, image = parser.needed("question"), parser.needed("image_path")
@@ -185,7 +185,7 @@ def _parse(value: Json, path: str, number: int, integrity: Integrity) -> _Record
 
 @dataclass(slots=True)
 class _Parser:
-    """Takes one record apart, and remembers the first reason why it cannot be asked."""
+    """Parses one record, and remembers the first reason why it cannot be asked."""
 
     record: Mapping[str, Json]
     place: str
@@ -193,7 +193,7 @@ class _Parser:
     defect: str | None = None
 
     def text(self, key: str) -> str:
-        """Return a value as text without outer blanks; nothing where it is absent or null."""
+        """Return a value as text without outer blanks; empty if it is absent or null."""
         value = self.record.get(key)
         if value is None:
             return ""
@@ -204,7 +204,7 @@ class _Parser:
         return str(value).strip()
 
     def needed(self, key: str) -> str | None:
-        """Return a value without which nothing can be asked."""
+        """Return a value that the question needs; its absence is a defect."""
         found = self.text(key)
         if found:
             return found
@@ -222,7 +222,8 @@ class _Parser:
         return found or f"{stem}_row{number}"
 
     def options(self) -> tuple[str, ...]:
-        """Return the options that are there; letters are theirs in this order, as the authors' own code lists them."""
+        """Return the options that exist; letters follow their order, as in the authors' own code."""
+        # C and D may be absent or null in questions with two or three options.
         found = {key: text for key in OPTION_KEYS if (text := self.text(key))}
         if any(key in self.record for key in OPTION_KEYS if key not in found):
             self.integrity.repair("empty_option_dropped", self.place)
@@ -233,9 +234,9 @@ class _Parser:
         return tuple(found.values())
 
     def answer(self, options: tuple[str, ...]) -> tuple[str | None, str | None]:
-        """Return the answer's text and the letter of the first option that is it, exactly or but for case and blanks.
+        """Return the answer's text, and the letter of the first option equal to it, exactly or but for case and blanks.
 
-        Where no option is, the text stands as released without a letter; `Integrity.count` reports it.
+        If no option does, the text stays as released and has no letter; `Integrity.count` reports it.
         """
         given = self.needed("gt_answer")
         if given is None or given in options:
@@ -255,7 +256,9 @@ class _Parser:
         written = self.text(key)
         if written in SPELLINGS:
             self.integrity.repair("modality_spelling", self.place)
-        return self._known(key, written, _modality_code(SPELLINGS.get(written, written)))
+        letters = _NO_LETTERS.sub("", SPELLINGS.get(written, written).lower())
+        code = next((code for start, code in MODALITIES.items() if letters.startswith(start)), None)
+        return self._known(key, written, code)
 
     def question_type(self) -> str:
         written = self.text("question_type")
@@ -263,17 +266,12 @@ class _Parser:
         return self._known("question_type", written, found if found in QUESTION_TYPES else None)
 
     def _known(self, key: str, written: str, found: str | None) -> str:
-        """Return a stratum's value; one that the release does not tell, or nobody knows, is reported."""
+        """Return the value of a stratum; one that is absent or not in the release's own lists is reported."""
         if not written:
             self.integrity.find("missing_value", self.place, key)
         elif found is None:
             self.integrity.find("unknown_value", self.place, f"{key}: {written!r}")
         return found or UNKNOWN
-
-
-def _modality_code(written: str) -> str | None:
-    letters = _NO_LETTERS.sub("", written.lower())
-    return next((code for start, code in MODALITIES.items() if letters.startswith(start)), None)
 
 
 def _folded(text: str) -> str:

@@ -28,10 +28,8 @@ FOLDER = "pathvqa"
 EMBEDDED = f"{FOLDER}/embedded"
 HUB_FOLDER = f"{FOLDER}/data"
 SPLITS = ("train", "validation", "test")
-AUTHORS_SPLITS: Mapping[str, str] = {"train": "train", "validation": "val", "test": "test"}
-"""As the authors call them."""
-MOST_BYTES = 100_000_000
-"""Of a pickle; the largest of the release has about 3 MB."""
+AUTHORS_SPLITS: Mapping[str, str] = {"train": "train", "validation": "val", "test": "test"}  # the authors' names
+MOST_BYTES = 100_000_000  # of a pickle; the largest of the release has about 3 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +38,10 @@ class _Row:
 
     Attributes:
         place: File and record, for messages.
-        number: Of the record in its split.
-        image: Path below the data root; None where the image is embedded or not named.
+        number: Number of the record in its split.
+        image: Path below the data root; None if the image is embedded or not named.
         content: Bytes of an embedded image.
-        fields: question and answer as texts, those that there are.
+        fields: `question` and `answer` as text, as far as the record has them.
     """
 
     place: str
@@ -55,11 +53,11 @@ class _Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
-    """Where a layout's records are.
+    """The files of one of the layouts.
 
     Attributes:
-        has: Whether the files of a split are there.
-        rows: The records of a split.
+        has: Says whether the files of a split are there.
+        rows: Yields the records of a split.
     """
 
     has: Callable[[ReleaseFiles, str], bool]
@@ -73,10 +71,10 @@ def splits(root: Path) -> tuple[str, ...]:
 
 
 def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
-    """Yield (place, sample) of one split.
+    """Yield (place, sample) of one split in the order of its files.
 
     Raises:
-        DataError: The asked layout does not hold the split, or a file of it is not what it should be.
+        DataError: The requested layout does not hold the split, or a file of it is not what it should be.
         SpecError: `where` names no field of the records.
     """
     layout = _choose_layout(files, request, integrity)
@@ -85,6 +83,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     for row in layout.rows(files, request.split, integrity):
         fields = dict(row.fields)
         if "answer" in fields:
+            # Neither layout has answer types; papers call the questions answered by yes or no closed.
             fields["answer_type"] = "closed" if fields["answer"].strip().casefold() in YES_NO else "open"
         selection.before += 1
         if selection.admits({key: fields.get(key, "") for key in selection.where}):
@@ -93,7 +92,11 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
             yield row.place, _sample(row, fields, image, request, integrity)
     selection.report(integrity)
     if request.split == "test":
-        find_overlap(images, _train_images(layout, files), FOLDER)
+        train: Iterator[tuple[str, str]] | None = None
+        if layout.has(files, "train"):
+            rows = layout.rows(files, "train", Integrity())  # its repairs are no part of this report
+            train = digests_of(files, ((row.place, row.image, row.content) for row in rows))
+        find_overlap(images, train, FOLDER)
 
 
 def _choose_layout(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> _Layout:
@@ -129,15 +132,8 @@ def _sample(
     return with_options(sample, row.place, integrity) if lettered else sample
 
 
-def _train_images(layout: _Layout, files: ReleaseFiles) -> Iterator[tuple[str, str]] | None:
-    """Return (name, sha256) of the train images; None where there is no train split."""
-    if not layout.has(files, "train"):
-        return None
-    return digests_of(files, ((row.place, row.image, row.content) for row in layout.rows(files, "train", Integrity())))
-
-
 def _fields(record: Mapping[str, Json], place: str, integrity: Integrity) -> dict[str, str]:
-    """Return question and answer as texts, without those that are empty."""
+    """Return question and answer as text, without those that are empty."""
     fields = {}
     for name in ("question", "answer"):
         value = record.get(name)
@@ -181,7 +177,7 @@ def _authors_rows(files: ReleaseFiles, split: str, integrity: Integrity) -> Iter
 
 
 class _Plain(pickle.Unpickler):
-    """Reads lists, mappings, texts and numbers; a pickle that names anything to call is refused before it is called."""
+    """Reads lists, mappings, text and numbers; a pickle that names anything to call is refused before it is called."""
 
     def find_class(self, module: str, name: str) -> Json:
         raise pickle.UnpicklingError(f"it names {module}.{name}")
@@ -191,7 +187,7 @@ def _unpickled(files: ReleaseFiles, path: str) -> list[Json]:
     """Return the records of one of the authors' files.
 
     Raises:
-        DataError: It is missing or too large, is no pickle, or holds more than lists, mappings, texts and numbers.
+        DataError: It is missing or too large, is no pickle, or holds more than lists, mappings, text and numbers.
     """
     with files.open(path) as source:
         content = source.read(MOST_BYTES + 1)
@@ -207,11 +203,11 @@ def _unpickled(files: ReleaseFiles, path: str) -> list[Json]:
     return found
 
 
+# In the order of preference if a folder holds both.
 LAYOUTS: Mapping[str, _Layout] = {
     "hub": _Layout(has=lambda files, split: bool(_hub_names(files, split)), rows=_hub_rows),
     "authors": _Layout(has=lambda files, split: files.has(_authors_file(split)), rows=_authors_rows),
 }
-"""In the order of preference where a folder holds both."""
 
 READER = Reader(
     name="pathvqa",

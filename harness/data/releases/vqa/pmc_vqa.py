@@ -29,19 +29,20 @@ FILES: Mapping[tuple[str, str], str] = {
     ("v2", "train"): f"{FOLDER}/train_2.csv",
     ("v2", "test"): f"{FOLDER}/test_2.csv",
 }
+# The folder that a version's archive unpacks to stands first.
 IMAGES: Mapping[str, tuple[str, ...]] = {
     "v1": (f"{FOLDER}/images", f"{FOLDER}/figures"),
     "v2": (f"{FOLDER}/figures", f"{FOLDER}/images"),
 }
-"""The folder that a version's archive unpacks to stands first."""
 
 SUBSETS = ("v1", "v2")
 SPLITS = ("train", "test", "test_clean")
 OPTIONS = ("Choice A", "Choice B", "Choice C", "Choice D")
 ANSWER = "Answer"
-ANSWER_MISSPELT = "Anwser"
+ANSWER_MISSPELT = "Anwser"  # the authors' own loader reads this header of version 2
 LABEL = "Answer_label"
 WANTED = ("Figure_path", "Question", *OPTIONS)
+# Options often carry a letter of their own, as in "A: spleen".
 _PREFIX = re.compile(r"\s*([A-D])\s*[:.)]\s*")
 
 
@@ -52,7 +53,7 @@ def splits(root: Path) -> tuple[str, ...]:
 
 
 def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
-    """Yield (place, sample) of one split of one version.
+    """Yield (place, sample) of one split of one version, in the order of its file.
 
     Raises:
         DataError: The version has no such split, or its file is not what it should be.
@@ -77,7 +78,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
 
 def _records(files: ReleaseFiles, path: str, integrity: Integrity) -> Iterator[dict[str, str]]:
-    """Yield the rows of a file; a misspelt header is repaired and counted once."""
+    """Yield the rows of a file with a misspelt header repaired, which is counted once."""
     for number, record in enumerate(stream_csv(files, path, WANTED)):
         if ANSWER_MISSPELT in record and ANSWER not in record:
             record[ANSWER] = record.pop(ANSWER_MISSPELT)
@@ -95,7 +96,7 @@ def _train_images(files: ReleaseFiles, version: str, folder: str) -> Iterator[st
 
 @dataclass(slots=True)
 class _Parser:
-    """Takes one record apart, and remembers the first reason why it cannot be asked."""
+    """Parses one record, and remembers the first reason why it cannot be asked."""
 
     place: str
     record: Mapping[str, str]
@@ -125,12 +126,17 @@ class _Parser:
         )
 
     def _options(self) -> tuple[str, ...]:
-        """Return the options without the letters they carry; those that are empty at the end do not count."""
-        options = [
-            self._without_letter(self.record[name], letter) for name, letter in zip(OPTIONS, "ABCD", strict=True)
-        ]
-        for name, option in zip(OPTIONS, options, strict=True):
-            if not option:
+        """Return the options without the letters they carry, and without empty ones at the end."""
+        options: list[str] = []
+        for name, letter in zip(OPTIONS, "ABCD", strict=True):
+            text = self.record[name]
+            match = _PREFIX.match(text)
+            # Another option's letter would be part of the text.
+            if match is not None and match[1] == letter:
+                self.integrity.repair("option_letter_removed", self.place)
+                text = text[match.end() :]
+            options.append(text.strip())
+            if not options[-1]:
                 self.integrity.find("missing_value", self.place, name)
         while options and not options[-1]:
             options.pop()
@@ -138,17 +144,10 @@ class _Parser:
             self.defect = self.defect or "the record lacks an option before its last"
         return tuple(options)
 
-    def _without_letter(self, text: str, letter: str) -> str:
-        match = _PREFIX.match(text)
-        if match is None or match[1] != letter:
-            return text.strip()
-        self.integrity.repair("option_letter_removed", self.place)
-        return text[match.end() :].strip()
-
     def _letter(self, options: Sequence[str]) -> str:
-        """Return the letter of the right option; nothing where the record does not tell an option's.
+        """Return the letter of the right option, or an empty string if the record names none of the options.
 
-        The label counts; version 2 writes it into the answer. Where both are there they should mean one option.
+        The label counts; version 2 writes it into the answer. If a record has both, they should mean the same option.
         """
         answer = self.record.get(ANSWER, "").strip()
         label = self.record.get(LABEL, "").strip() or (answer if answer in tuple("ABCD") else "")
@@ -159,16 +158,13 @@ class _Parser:
             else:
                 self.lack("answer")
             return ""
-        self._compare(answer, label, options)
-        return label
-
-    def _compare(self, answer: str, label: str, options: Sequence[str]) -> None:
-        """Report an answer in words that is another option than the label's."""
+        # An answer in words that is another option than the label's is reported, and the label counts.
         match = _PREFIX.match(answer)
         words = answer[match.end() :].strip() if match and answer not in options else answer
         right = options[ascii_uppercase.index(label)]
         if right and words and words != label and words.casefold() != right.casefold():
             self.integrity.find("label_mismatch", self.place, f"the answer is {words!r}, option {label} is {right!r}")
+        return label
 
 
 READER = Reader(

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 FOLDER = "slake"
 IMAGES = f"{FOLDER}/imgs"
+# Of two names, the authors' stands first and the hub's second.
 FILES: Mapping[str, tuple[str, ...]] = {
     "train": (f"{FOLDER}/train.json",),
     "validation": (f"{FOLDER}/validate.json", f"{FOLDER}/validation.json"),
     "test": (f"{FOLDER}/test.json",),
 }
-"""Of two names the authors' stands first, the hub's second."""
 
 SPLITS = ("train", "validation", "test")
 MODALITIES: Mapping[str, str] = {"ct": "ct", "mri": "mr", "x-ray": "xray"}
@@ -53,7 +53,7 @@ def splits(root: Path) -> tuple[str, ...]:
 
 
 def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
-    """Yield (place, sample) of one split.
+    """Yield (place, sample) of one split in the order of its file.
 
     Raises:
         DataError: The split's file is not what it should be.
@@ -70,7 +70,11 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
             yield place, _sample(place, fields, image, request, integrity)
     selection.report(integrity)
     if request.split == "test":
-        find_named_overlap(images, _train_images(files), FOLDER)
+        train: Iterator[str] | None = None
+        if _file(files, "train") is not None:
+            train = (f"{IMAGES}/{record['img_name']}" for _, record in _records(files, "train") if "img_name" in record)
+        # Every image has a folder of its own, so names are enough.
+        find_named_overlap(images, train, FOLDER)
 
 
 def _file(files: ReleaseFiles, split: str) -> str | None:
@@ -88,7 +92,7 @@ def _records(files: ReleaseFiles, split: str) -> Iterator[tuple[str, Mapping[str
 
 
 def _repaired(record: Mapping[str, Json], place: str, integrity: Integrity) -> dict[str, Json]:
-    """Return the record's fields with strata values lower case, `language` and `image`, its path, added."""
+    """Return the record's fields with strata in lower case, and with `language` and the path `image` added."""
     fields = dict(record)
     for name in ("question", "answer"):
         if name in fields and not isinstance(fields[name], str):
@@ -118,23 +122,13 @@ def _sample(
         question=fields.get("question", ""),
         target=Target(answers=(fields["answer"],) if "answer" in fields else ()),
         strata={key: fields.get(key, UNKNOWN) for key in READER.strata},
-        cluster=_cluster(image.media.path),
+        # The folder of an image is its name: `imgs/xmlab102/source.jpg`.
+        cluster=image.media.path.removeprefix(f"{IMAGES}/").partition("/")[0],
         defect=image.defect or (f"the record has no {absent[0]}" if absent else None),
     )
     closed = (fields.get("language"), fields.get("answer_type")) == ("en", "closed")  # the rule reads English
     lettered = READER.option(request, "choices") == "closed" and closed and not absent
     return with_options(sample, place, integrity) if lettered else sample
-
-
-def _cluster(path: str) -> str:
-    """Return the folder of an image, which is its name: `imgs/xmlab102/source.jpg`."""
-    return path.removeprefix(f"{IMAGES}/").partition("/")[0]
-
-
-def _train_images(files: ReleaseFiles) -> Iterator[str] | None:
-    if _file(files, "train") is None:
-        return None
-    return (f"{IMAGES}/{record['img_name']}" for _, record in _records(files, "train") if "img_name" in record)
 
 
 READER = Reader(
