@@ -1,6 +1,6 @@
-"""Runs that want to stand on the board: find their results.json and read it as something from outside.
+"""Entries of the board: find the results.json of runs and read it with suspicion, because it comes from outside.
 
-Nothing else of a run is read, and nothing of it is trusted: types, ranges and sizes are checked before a page is made.
+Nothing else of a run is read. Types, ranges and sizes are checked before a page is made.
 """
 
 import json
@@ -14,6 +14,7 @@ from harness.errors import DataError, together
 from harness.runs.directory import RESULTS, RunDirectory
 
 SCHEMA = 1
+# Entries come from outside: larger files or longer texts are refused before they fill the memory or a page.
 MOST_BYTES = 64 * 2**20
 MOST_CHARACTERS = 2_000
 Data = Literal["real", "phantom"]
@@ -21,7 +22,7 @@ Data = Literal["real", "phantom"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryNumber:
-    """One row of `metrics` of results.json; values natural, `interval` and counts None where the row has none."""
+    """One row of `metrics` in results.json, on the metric's own scale; `interval` and counts are None if absent."""
 
     metric: str
     name: str
@@ -46,10 +47,10 @@ class EntryBlock:
     """A task or a group of results.json.
 
     Attributes:
-        basis: What numbers must share to be comparable: version and data of the task, or of a group's members.
+        basis: Version and data of the task, or of a group's members: numbers are comparable only if they share these.
         coverage: 1 where every sample was scored; None for a group without its members' blocks.
         headline: (metric, protocol) that stands for the task.
-        over: The stratum key that macro means run over.
+        over: Stratum key over whose values macro means are taken; None if there is none.
     """
 
     name: str
@@ -105,7 +106,7 @@ def read_entries(folder: Path) -> list[BoardEntry]:
     """Return every run at or below `folder`, by name.
 
     Raises:
-        DataError: A file is not a results.json of ours: a line for each thing that is wrong, with file and place.
+        DataError: A file is no valid results.json; the message has a line for each fault, with file and place.
     """
     entries: list[BoardEntry] = []
     faults: list[str] = []
@@ -120,22 +121,27 @@ def read_entries(folder: Path) -> list[BoardEntry]:
 
 
 def _load(reader: "_Reader", path: Path) -> Any:
+    """Return the content of a file; None, with a fault noted, if it is too large or no JSON."""
+
+    # NaN and infinities are none of JSON's numbers, but Python reads them.
+    def refuse(word: str) -> NoReturn:
+        raise ValueError(f"{word} is not a number here")
+
     try:
         if path.stat().st_size > MOST_BYTES:
             reader.fault("", f"is larger than {MOST_BYTES} bytes; expected a results.json")
             return None
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
     except (OSError, ValueError, RecursionError) as error:
         reader.fault("", f"cannot be read as JSON: {error}")
         return None
 
 
-def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not a number here")
-
-
 class _Reader:
-    """Takes typed values out of JSON; what is wrong is noted with its place, and a stand-in goes on."""
+    """Takes typed values out of JSON; a fault is noted with its place, and reading goes on with a stand-in.
+
+    So all faults of a file are named at once.
+    """
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -308,7 +314,7 @@ def _stratum(reader: _Reader, value: Any, where: str) -> tuple[str, str] | None:
     if value is None:
         return None
     items = list(reader.mapping(value, where).items())
-    if len(items) != 1:
+    if len(items) != 1:  # `harness` writes no crossed strata
         reader.fault(where, f"expected one key with its value, got {len(items)}")
         return None
     key, word = items[0]

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,9 +16,6 @@ from harness.cli.options import (
     progress,
     write_json,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
@@ -100,7 +96,7 @@ def prepare(
 
 
 def _every_thousandth(task: str, notice: Callable[[str], None]) -> Callable[[int], None]:
-    """Return what tells of every thousandth image looked at."""
+    """Return a callback that reports every thousandth image."""
 
     def progress(images: int) -> None:
         if images % 1000 == 0:

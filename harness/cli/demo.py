@@ -1,4 +1,4 @@
-"""`harness demo`: drawn patients, three baselines and the reference model on Ray, and the numbers."""
+"""`harness demo`: three baselines and the reference model on synthetic patients, on Ray if it is installed."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -14,12 +14,14 @@ from harness.runs.engine.ray_connection import ray_is_installed
 
 BASELINES = ("baseline:majority", "baseline:center-box", "baseline:otsu")
 REFERENCE = "reference:tiny"
+# Of the extra [models]; without them the demo still runs.
 NEEDED_BY_REFERENCE = ("torch", "transformers", "safetensors")
 SEED = 0
 
 
 def run(out: Path, cache: Path, bar: ProgressBar) -> list[Evaluation]:
-    """Evaluate baselines and the reference model on the group `demo`; return what came out, one evaluation a model."""
+    """Evaluate baselines and the reference model on the group `demo`; return one evaluation per model."""
+    # Two, because with one worker `--ray auto` stays in this process, and the demo should show Ray.
     workers = 2 if ray_is_installed() else 1
     if workers == 1:
         bar.notice("ray is not installed: running in this process (pip install 'medground[ray]' for workers)")
@@ -44,6 +46,6 @@ def run(out: Path, cache: Path, bar: ProgressBar) -> list[Evaluation]:
 
 
 def text(runs: Sequence[Evaluation]) -> str:
-    """Return the tables and where the reports lie."""
+    """Return the tables of numbers and the paths of the reports."""
     parts = [f"{table(run.results)}\nreport: {RunDirectory(run.out).report_path.resolve()}" for run in runs]
     return "\n\n".join(parts)

@@ -1,4 +1,4 @@
-"""What this machine has of what the harness can use, line by line, and what to do where something is missing."""
+"""A check of this machine: everything that the harness can use, and what to do about each thing that is missing."""
 
 import importlib
 import importlib.util
@@ -16,10 +16,12 @@ from harness.metrics.reports import bert_encoder, meteor_java
 from harness.records import Json
 from harness.text import wordnet
 
+# `missing`: the harness works without it, in part; `wrong`: it does not work.
 Status = Literal["ok", "missing", "wrong"]
-"""`missing` is what one can do without; `wrong` is what the harness cannot work without or with."""
 
+# As pyproject.toml requires it.
 _PYTHON = (3, 11)
+# Bytes; with less the disk counts as full.
 _LEAST_FREE = 1 << 30
 _GIB = 1 << 30
 _MIB = 1 << 20
@@ -30,10 +32,10 @@ class InstallationCheck:
     """One line.
 
     Attributes:
-        what: The thing looked for.
+        what: Name of the thing.
         status: See `Status`.
-        found: Version, place or size; empty where there is none.
-        remedy: What to do; empty where nothing need be done.
+        found: Version, place or size; empty if it is missing.
+        remedy: What to do; empty if nothing need be done.
     """
 
     what: str
@@ -43,7 +45,11 @@ class InstallationCheck:
 
 
 def examine(cache_folder: Path) -> list[InstallationCheck]:
-    """Return every line, in the order in which they are shown. Writes nothing."""
+    """Return every line, in the order in which they are shown; nothing is written.
+
+    Args:
+        cache_folder: Where manifests, derived files and WordNet are kept; it need not exist.
+    """
     return [
         _python(),
         *_packages(),
@@ -57,7 +63,7 @@ def examine(cache_folder: Path) -> list[InstallationCheck]:
 
 
 def is_sound(findings: Sequence[InstallationCheck]) -> bool:
-    """Tell whether everything that is required is there."""
+    """Say whether everything that is required is there."""
     return all(finding.status != "wrong" for finding in findings)
 
 
@@ -74,19 +80,19 @@ def _python() -> InstallationCheck:
 
 
 def _packages() -> Iterator[InstallationCheck]:
-    """Yield the harness and every package that it or one of its extras names; `all` and `dev` name no others."""
+    """Yield the harness and every package that it or one of its extras names."""
     from packaging.requirements import Requirement
 
     yield InstallationCheck(what="medground", status="ok", found=metadata.version("medground"))
     for line in metadata.requires("medground") or ():
         requirement = Requirement(line)
         extra = _extra(requirement)
-        if extra not in ("all", "dev"):
+        if extra not in ("all", "dev"):  # `all` names no others, and `dev` is for work on the harness itself
             yield _package(requirement, extra)
 
 
 def _extra(requirement: Any) -> str:
-    """Return the extra that asks for a package; empty for what the harness itself needs."""
+    """Return the first extra that asks for a package; empty if the harness itself does."""
     extras: list[str] = metadata.metadata("medground").get_all("Provides-Extra") or []
     if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
         return ""
@@ -109,7 +115,7 @@ def _package(requirement: Any, extra: str) -> InstallationCheck:
 
 
 def _devices() -> InstallationCheck:
-    """Return what torch can compute on."""
+    """Return the devices on which torch can compute."""
     if importlib.util.find_spec("torch") is None:
         return InstallationCheck(what="devices", status="missing", found="", remedy="pip install 'medground[models]'")
     torch = importlib.import_module("torch")

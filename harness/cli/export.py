@@ -1,7 +1,6 @@
 """`harness export`: results in the file formats of other tools and servers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -10,9 +9,6 @@ from harness.cli.options import (
     errors_as_exit_codes,
     say,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.group()

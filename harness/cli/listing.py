@@ -1,4 +1,4 @@
-"""What there is to choose from, for `harness list` and `harness show`."""
+"""Tasks, models, metrics and protocols as rows and as text, for `harness list` and `harness show`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -83,7 +83,7 @@ def table(found: Sequence[Row]) -> str:
 
 
 def describe(name: str, task_paths: Sequence[Path]) -> dict[str, Any]:
-    """Return what a task asks, of which data, and how it is scored; of a group its members.
+    """Return a task's prompt, data and scoring as JSON values, or a group with its members.
 
     Raises:
         SpecError: There is no such task or group.
@@ -97,10 +97,11 @@ def describe(name: str, task_paths: Sequence[Path]) -> dict[str, Any]:
         return {"group": group.name, "title": group.title, "combine": group.combine, "tasks": members}
     task = catalog.load(name)
     description: dict[str, Any] = to_json(task)
-    description.pop("file", None)
+    description.pop("file", None)  # a path of this machine
     description["metrics"] = [
         {"metric": use.metric, "protocol": use.protocol, **use.parameters} for use in task.metrics
     ]
+    # `to_json` leaves defaults out; a reader should see these all the same.
     description["release"].setdefault("split", task.release.split)
     description["headline"].setdefault("mean", task.headline.mean)
     description["digest"] = task.digest

@@ -1,4 +1,4 @@
-"""What the commands share: options, progress, words to stderr, results to stdout, and errors as exit codes."""
+"""Shared by the commands: options, progress, words to stderr, results to stdout, and errors as exit codes."""
 
 import errno
 import json
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from harness.evaluation.outputs import Evaluation
     from harness.runs.directory import RunDirectory
 
+# As click has it for a wrong option; 1 is left to exceptions.
 EXIT_BAD_INPUT = 2
+# What is finished is kept, and the same command goes on; also more failures than --max-failures allows.
 EXIT_RESUMABLE = 3
+# 128 + SIGINT, as a shell reports it.
 EXIT_CTRL_C = 130
+# Problems, and failures, that the terminal shows; the rest is in their files.
 MOST_LINES = 20
 
 TASK_PATH = click.option(
@@ -49,12 +53,18 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def say(text: str) -> None:
+    """Write a line for people to stderr: stdout holds results only."""
     click.echo(text, err=True)
 
 
 @contextmanager
 def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[None]:
-    """Turn the harness's errors into one message and an exit code."""
+    """Turn the harness's errors into one message and an exit code.
+
+    Args:
+        debug: Let the errors pass, for their tracebacks.
+        resume: Words of the command that goes on after Ctrl-C; empty if nothing is kept.
+    """
     from harness.errors import HarnessError, InterruptedRunError
 
     try:
@@ -65,6 +75,7 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
         say(f"harness: {error}")
         sys.exit(EXIT_RESUMABLE)
     except OSError as error:
+        # A full disk is no fault of ours; any other such error is, and shows its traceback.
         if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         say(f"harness: {error.filename or 'the disk'}: {error.strerror}. Make room and run the same command again.")
@@ -82,11 +93,13 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
 
 
 def write_json(value: Any) -> None:
+    """Write a value to stdout as one line of JSON."""
     click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 @contextmanager
 def progress() -> "Iterator[ProgressBar]":
+    """Yield a progress bar on stderr; rich is imported only here, so that --help starts fast."""
     from harness.cli.progress_bar import ProgressBar
 
     with ProgressBar() as bar:

@@ -1,4 +1,4 @@
-"""The progress bar of a run: rate, time to go, failures and coverage, on stderr."""
+"""The progress bar of a run on stderr: rate, remaining time, failures and coverage."""
 
 import time
 from types import TracebackType
@@ -10,11 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 if TYPE_CHECKING:
     from harness.runs.engine.progress import RunProgress
 
+# On a pipe, such as the log of a cluster job.
 PLAIN_EVERY_SECONDS = 30.0
 
 
 class ProgressBar:
-    """Shows the books of a run as they change; on a pipe it writes a line every half minute instead of a bar."""
+    """Shows the progress of a run as it changes; on a pipe it writes a line every half minute instead of a bar."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
@@ -26,6 +27,7 @@ class ProgressBar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[news]}"),
             console=self.console,
+            # Rich would send what is printed to stdout, the results, to its own console on stderr.
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -52,6 +54,7 @@ class ProgressBar:
     def show(self, progress: "RunProgress") -> None:
         """Show the progress as it stands."""
         if self.line is None:
+            # From the first answer on: loading the model and what earlier sessions finished would falsify the rate.
             self.began, self.first_done = time.monotonic(), progress.done - 1
             self.line = self.bar.add_task("predicting", total=progress.total, rate="", news="")
         rate = (progress.done - self.first_done) / max(time.monotonic() - self.began, 1e-3)

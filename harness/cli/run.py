@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,12 +19,13 @@ from harness.cli.options import (
     write_json,
 )
 
-if TYPE_CHECKING:
-    pass
-
 
 def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
-    """Return the arguments of `--model-args k=v,...` or `@file.yaml`, values as JSON where they parse."""
+    """Return the arguments of all `--model-args`, each `k=v,...` or `@file.yaml`.
+
+    Raises:
+        SpecError: An argument is given twice, or one cannot be read.
+    """
     from harness.errors import SpecError
     from harness.models.arguments import parse_arguments
 
@@ -120,6 +121,11 @@ def run(
 
 
 def _batch_size(text: str | None) -> int | str | None:
+    """Return the number, or `auto` or None as they stand.
+
+    Raises:
+        SpecError: The text is neither a number of at least 1 nor `auto`.
+    """
     from harness.errors import SpecError
 
     if text is None or text == "auto":

@@ -85,6 +85,11 @@ def _submitted_spec(
     out: Path | None,
     max_failures: str,
 ) -> "RunSpec":
+    """Return the evaluation of a predictions file, read by an adapter as if it were a model.
+
+    Raises:
+        DataError: There is no such file.
+    """
     from harness.errors import DataError
     from harness.evaluation.setup import RunSpec
 
@@ -99,6 +104,7 @@ def _submitted_spec(
         task_paths=task_paths,
         out=out,
         max_failures=max_failures,
+        # Reading lines needs neither actors nor small batches.
         ray="off",
         batch_size="auto",
     )

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,9 +15,6 @@ from harness.cli.options import (
     say,
     write_json,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("list")

@@ -1,30 +1,30 @@
-"""A finished run on MMMU as the file its server takes: {id: letter, or the words of an open answer}."""
+"""A finished run on MMMU as the file that its server takes: {id: letter, or the words of an open answer}."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import SpecError
 from harness.metrics.answers.choice import reply
-from harness.records import Prediction, Sample
 from harness.runs import plan_file
 from harness.runs.directory import RunDirectory
 from harness.runs.store import RunStore
 from harness.tasks.catalog import index
 from harness.text.choices.mmmu import mmmu
 
+# Tasks are recognised by their reader, so that a user's own task over MMMU can be submitted, too.
 READER = "mmmu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What is handed in.
+    """A file for MMMU's server, and how many answers it lacks.
 
     Attributes:
-        answers: By MMMU's own id; empty where there is no answer or none could be read, which the server counts wrong.
-        unread: Replies without a letter that MMMU's rule finds; its released code would draw one.
-        unanswered: Questions without a usable reply.
+        answers: By MMMU's own id; empty for a missing or unreadable answer, which the server counts as wrong.
+        unread: Number of replies without a letter that MMMU's rule finds; its released code would draw one at random.
+        unanswered: Number of questions without a usable reply.
     """
 
     answers: dict[str, str]
@@ -49,12 +49,26 @@ def submission(run_folder: Path, task_paths: Sequence[Path] = ()) -> Submission:
             f"{run_folder}: expected a run of mmmu_hm_test or another task that reads MMMU, "
             f"found {', '.join(cells) or 'no task'}"
         )
+    answers: dict[str, str] = {}
+    unread = unanswered = 0
+    # Not past the lock, as `explain` reads: a run that is still going on would be submitted in part.
     store = RunStore(run_folder)
     try:
         store.open(run)
-        return _collected(pair for name in names for pair in _pairs(store, name))
+        for name in names:
+            for row in plan_file.read(directory.plan_path(name)):
+                if row.repeat:  # the server takes one answer per question
+                    continue
+                prediction = store.prediction(row.key) if row.key else None
+                text = reply(prediction).strip() if prediction is not None else ""
+                sample = row.sample
+                answer = mmmu(text, sample.choices).letter or "" if sample.choices and text else text
+                unanswered += not text
+                unread += bool(text) and not answer
+                answers[sample.id.rpartition("/")[2]] = answer
     finally:
         store.close()
+    return Submission(answers=answers, unread=unread, unanswered=unanswered)
 
 
 def write_submission(path: Path, found: Submission) -> None:
@@ -67,21 +81,3 @@ def write_submission(path: Path, found: Submission) -> None:
         path.write_text(json.dumps(found.answers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise SpecError(f"--out {path}: cannot be written: {error.strerror}; name another file") from error
-
-
-def _pairs(store: RunStore, task: str) -> Iterator[tuple[Sample, Prediction | None]]:
-    for row in plan_file.read(store.directory.plan_path(task)):
-        if not row.repeat:
-            yield row.sample, store.prediction(row.key) if row.key else None
-
-
-def _collected(pairs: Iterator[tuple[Sample, Prediction | None]]) -> Submission:
-    answers: dict[str, str] = {}
-    unread = unanswered = 0
-    for sample, prediction in pairs:
-        text = reply(prediction).strip() if prediction is not None else ""
-        answer = mmmu(text, sample.choices).letter or "" if sample.choices and text else text
-        unanswered += not text
-        unread += bool(text) and not answer
-        answers[sample.id.rpartition("/")[2]] = answer
-    return Submission(answers=answers, unread=unread, unanswered=unanswered)

@@ -1,4 +1,4 @@
-"""The samples of a run that a reader should look at: of each task the worst and the median ones, with pictures."""
+"""The samples of a run that a reader should look at: of each task the worst and the median ones, with images."""
 
 import base64
 import heapq
@@ -22,14 +22,16 @@ from harness.scoring.score import score_files
 from harness.tasks.plug_ins import load_metric
 from harness.tasks.spec import TaskSpec
 
+# Worst samples of a task, and as many median ones.
 MOST = 6
-"""Worst samples of a task, and median ones."""
+# Pixels of an image's longer edge at most.
 SIDE = 256
-"""Most pixels of the longer edge of a picture."""
+# Bytes of images with pixels in one report, a single file that is sent and opened; samples after that are drawn on a
+# plain ground.
 MOST_PIXEL_BYTES = 800_000
-"""Bytes of pictures with pixels in one report; what comes after is drawn on a plain ground."""
+# Characters of a text that the report shows.
 WORDS = 400
-"""Characters of a text that the report shows."""
+# Of `gives`: tasks whose samples are shown as images, not as a table of words.
 PICTURED = frozenset({"masks", "grounded_text"})
 
 ReadPrediction = Callable[[str], Prediction | None]
@@ -40,9 +42,9 @@ class ReportImages:
     """Whether a report may show the pixels of images, and where they are.
 
     Attributes:
-        roots: Data roots and derived folders; empty where they are not known.
-        phantom: The patients are drawn: their pixels are nobody's.
-        asked: The user wants pixels whatever the tasks' terms, for a report that stays here.
+        roots: Data roots and derived folders; empty if they are not known.
+        phantom: The patients are synthetic, so their pixels may be passed on.
+        asked: The user wants pixels whatever the tasks' terms, in a report that stays here.
     """
 
     roots: tuple[Path, ...] = ()
@@ -50,7 +52,7 @@ class ReportImages:
     asked: bool = False
 
     def refusal(self, task: TaskSpec) -> str | None:
-        """Return why a task's images are not shown; None where they are."""
+        """Return why a task's images are not shown; None if they are."""
         if not (task.terms.redistribute or self.phantom or self.asked):
             return "the terms of these data do not allow to pass images on"
         return None if self.roots else "the images are not at hand"
@@ -63,9 +65,10 @@ class Example:
     Attributes:
         value: Of the headline metric.
         status: Of the prediction.
-        picture: `data:` URI of a PNG; None where there is no picture.
-        size: (H, W) of the picture.
-        description: What the picture shows, for those who do not see it.
+        prompt, target, answer: Texts, cut to WORDS characters.
+        picture: `data:` URI of a PNG; None if there is nothing to draw.
+        size: (H, W) of the PNG in pixels.
+        description: The content of the PNG in words, for readers who do not see it.
     """
 
     sample_id: str
@@ -84,10 +87,11 @@ class TaskExamples:
     """The worst and the median samples of one task.
 
     Attributes:
-        value_name, protocol: What they are ordered by.
-        pictured: They are shown as pictures; otherwise as a table of words.
-        plain: Why some pictures stand on a plain ground; None where none does.
-        count: Samples that have a value.
+        value_name, protocol: The value that orders them.
+        worst, median: The samples, worse ones first.
+        pictured: They are shown as images; otherwise as a table of words.
+        plain: Why some images have a plain ground; None if none has.
+        count: Number of samples that have a value.
     """
 
     value_name: str
@@ -100,7 +104,14 @@ class TaskExamples:
 
 
 class Rank(NamedTuple):
-    """A sample's place, the worst first; equal values are mixed by a digest, so they come from all over the release."""
+    """A sample's place in the order of values, the worst first.
+
+    Attributes:
+        goodness: The value, negated if lower is better.
+        mixed: Digest of the id: among equal values, samples from all over the release come first, not its beginning.
+        sample_id, repeat: The sample.
+        value: Of the metric.
+    """
 
     goodness: float
     mixed: str
@@ -110,7 +121,7 @@ class Rank(NamedTuple):
 
 
 def choose(
-    run: RunDirectory, tasks: Sequence[TaskSpec], read: ReadPrediction, pictures: ReportImages
+    run: RunDirectory, tasks: Sequence[TaskSpec], read: ReadPrediction, images: ReportImages
 ) -> dict[str, TaskExamples]:
     """Return the examples of every task that has scores under its headline metric, by task name.
 
@@ -118,20 +129,26 @@ def choose(
         run: The run directory, with its plan and scores.
         tasks: Those of the run.
         read: Returns the prediction with a key.
-        pictures: Whether pixels may be shown.
+        images: Whether pixels may be shown, and where they are.
     """
     found: dict[str, TaskExamples] = {}
     spent = 0
     for task in tasks:
-        metric = _headline_metric(task)
-        if metric is None or not (path := _scores(run, task, metric)).is_file():
+        wanted = (task.headline.metric, task.headline.protocol)
+        use = next((use for use in task.metrics if (use.metric, use.protocol) == wanted), None)
+        if use is None:  # another protocol was asked for
             continue
+        metric = load_metric(use, task.folder)
+        path = score_files(run.scores_folder, task.task, [metric])[metric.name, metric.protocol]
+        if not path.is_file():
+            continue
+        # The file is read three times, so that of a million samples only their values are held in memory.
         goodness = array("d", (rank.goodness for rank in _ranks(path, metric)))
         if not goodness:
             continue
         worst = heapq.nsmallest(MOST, _ranks(path, metric))
         median = _near(statistics.median(goodness), _ranks(path, metric), worst)
-        drawer = _Drawer(task, read, pictures, spent)
+        drawer = _Drawer(task, read, images, spent)
         ids = [rank.sample_id for rank in (*worst, *median)]
         rows = {(row.sample.id, row.repeat): row for row in run.read_planned(task.task, ids)}
         found[task.task] = TaskExamples(
@@ -147,18 +164,8 @@ def choose(
     return found
 
 
-def _headline_metric(task: TaskSpec) -> Metric | None:
-    wanted = (task.headline.metric, task.headline.protocol)
-    uses = (use for use in task.metrics if (use.metric, use.protocol) == wanted)
-    return next((load_metric(use, task.folder) for use in uses), None)
-
-
-def _scores(run: RunDirectory, task: TaskSpec, metric: Metric) -> Path:
-    return score_files(run.scores_folder, task.task, [metric])[metric.name, metric.protocol]
-
-
 def _ranks(path: Path, metric: Metric) -> Iterator[Rank]:
-    """Yield every sample that has a value, in the order of the file; of a million samples none is kept."""
+    """Yield every sample that has a value, in the order of the file."""
     import pyarrow.parquet as pq
 
     sign = 1.0 if metric.higher_is_better else -1.0
@@ -176,17 +183,22 @@ def _near(median: float, ranks: Iterable[Rank], worst: Sequence[Rank]) -> list[R
 
 
 class _Drawer:
-    """Makes the examples of one task and keeps count of what its pixels weigh."""
+    """Makes the examples of one task and counts the bytes of its images.
 
-    def __init__(self, task: TaskSpec, read: ReadPrediction, pictures: ReportImages, spent: int) -> None:
+    Attributes:
+        spent: Bytes of images with pixels in the report so far.
+        plain: Why images have a plain ground; None while none has.
+    """
+
+    def __init__(self, task: TaskSpec, read: ReadPrediction, images: ReportImages, spent: int) -> None:
         self.spent = spent
-        self.plain = pictures.refusal(task) if task.gives in PICTURED else None
+        self.plain = images.refusal(task) if task.gives in PICTURED else None
         self._task = task
         self._read = read
-        self._media = MediaStore(pictures.roots) if self.plain is None else None
+        self._media = MediaStore(images.roots) if self.plain is None else None
 
     def example(self, rank: Rank, row: PlannedRequest) -> Example:
-        """Return one sample as the report shows it."""
+        """Return one sample as the report shows it; `row` is its row of the plan."""
         prediction = self._read(row.key) if row.key else None
         request = request_from_json(json.loads(row.request)) if row.request else None
         target = row.sample.target
@@ -220,10 +232,11 @@ class _Drawer:
             return replace(example, description=f"No picture: {error}")
         if image is not None:
             self.spent += len(drawn.png)
-        return replace(example, picture=_data_uri(drawn.png), size=drawn.size, description=description)
+        uri = f"data:image/png;base64,{base64.b64encode(drawn.png).decode()}"
+        return replace(example, picture=uri, size=drawn.size, description=description)
 
     def _pixels(self, media: Sequence[Media], shown: int | None) -> Any:
-        """Return an image, of a volume one slice; None where it may not be shown, or no longer."""
+        """Return an image as an array, of a volume one slice; None if it may not be shown, or no longer."""
         if self._media is None or not media or (media[0].kind == "volume" and shown is None):
             return None
         if self.spent >= MOST_PIXEL_BYTES:
@@ -240,12 +253,8 @@ def _brief(text: str) -> str:
     return text if len(text) <= WORDS else f"{text[:WORDS]} ..."
 
 
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
 def _description(sample: Sample, predicted: Sequence[Mask], shown: int | None) -> str:
-    """Return what a picture shows in words: how much is wanted, how much was found, how much is in both."""
+    """Return the content of a drawing in words: pixels of the target, of the prediction, and of both."""
     where = f"Slice {shown} of the volume. " if shown is not None else ""
     targets = [entity.mask for entity in sample.target.entities if entity.mask is not None]
     if not targets or not predicted:

@@ -1,6 +1,6 @@
-"""Everything a run directory holds of one sample: what was asked, what came back, and what each protocol made of it.
+"""Everything that a run directory holds of one sample: its request, its prediction and its scores under each protocol.
 
-Only reads: it takes no lock, so it may look into a run that is still going on.
+This only reads and takes no lock, so it may look into a run that is still going on.
 """
 
 import json
@@ -21,21 +21,21 @@ from harness.tasks.catalog import index
 from harness.tasks.plug_ins import load_metric
 from harness.tasks.spec import TaskSpec
 
+# Ids on either side of an unknown one, in alphabetical order, that are compared with it; a release may have a million.
 NEIGHBOURS = 500
-"""Ids on either side of an unknown one, in alphabetical order, that are held against it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """What one metric under one protocol made of the sample.
+    """The score of the sample under one metric and protocol.
 
     Attributes:
-        metric, protocol: The table row.
-        status: Of the score; `not_scored` where the run holds none.
+        metric, protocol: Of the row in the table of metrics.
+        status: Of the score; `not_scored` if the run holds none.
         failed: The worst value stands in for a prediction that failed.
         values: By the metric's names.
         stats: By the metric's names.
-        detail: What the metric says of this sample beyond its numbers: the rule that fired, an exception.
+        detail: The metric's notes on this sample beyond its numbers: the rule that fired, an exception.
     """
 
     metric: str
@@ -49,15 +49,15 @@ class Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """One sample of one task, at one repetition.
+    """One sample of one task at one repetition.
 
     Attributes:
         model, data: Of the run.
         task: As its file says now.
         changed: The task file changed since the run.
-        row: The sample, and what was planned to be asked.
-        request: What was put to the model; None where the sample cannot be asked.
-        prediction: What came back; None while the run has not come to it.
+        row: The sample and its planned request.
+        request: As the model gets it; None if the sample cannot be asked.
+        prediction: The model's; None while the run has not come to it.
         scores: In the order of the task file.
     """
 
@@ -72,7 +72,7 @@ class Explanation:
 
     @property
     def status(self) -> str:
-        """The prediction's status; `not_run` where there is none yet."""
+        """The prediction's status; `not_run` if there is none yet, `data_error` if the sample cannot be asked."""
         if self.row.defect is not None:
             return "data_error"
         return "not_run" if self.prediction is None else self.prediction.status
@@ -81,12 +81,12 @@ class Explanation:
 def explain(
     run_folder: Path, sample_id: str, *, task: str | None = None, task_paths: Sequence[Path] = ()
 ) -> list[Explanation]:
-    """Return what the run knows of a sample: one explanation for each task and repetition that has it.
+    """Return one explanation for each task and repetition of a run that has the sample.
 
     Args:
         run_folder: The run directory.
         sample_id: As in the manifest.
-        task: Of this task only.
+        task: Of this task only; None for all.
         task_paths: Folders with further task files.
     Raises:
         SpecError: No run directory, or the run has no such task or sample.
@@ -114,6 +114,7 @@ def _unknown(directory: RunDirectory, sample_id: str, tasks: Sequence[str]) -> S
         return SpecError(f"{directory.path}: has no samples; `harness report` says which tasks were not run and why")
     listed = sorted(known)
     holding = [item for item in listed if sample_id and sample_id in item]
+    # Ids are alike when they begin alike, so that the one that was meant is not far in alphabetical order.
     place = bisect_left(listed, sample_id)
     close = [*holding[:1], *listed[max(0, place - NEIGHBOURS) : place + NEIGHBOURS]]
     meant = f" (did you mean '{holding[0]}'?)" if holding else nearest(sample_id, close)
@@ -140,31 +141,28 @@ def _explanation(directory: RunDirectory, run: Mapping[str, Any], task: TaskSpec
 
 
 def _value(metric: Metric, path: Path, sample: Sample, repeat: int) -> Value:
-    stored = _stored_score(path, sample.id, repeat)
+    """Return the stored score of a sample; one that says `not_scored` if the file or the row is absent."""
+    import pyarrow.parquet as pq
+
+    stored: dict[str, Any] | None = None
+    if path.is_file():
+        columns = ["status", "failed", "values", "stats", "detail"]
+        wanted = [("sample_id", "==", sample.id), ("repeat", "==", repeat)]
+        stored = next(iter(pq.read_table(path, columns=columns, filters=wanted).to_pylist()), None)
     return Value(
         metric=metric.name,
         protocol=metric.protocol,
         status=stored["status"] if stored else "not_scored",
         failed=bool(stored and stored["failed"]),
+        # Not strict: a score without a value has neither values nor stats.
         values=dict(zip(metric.values, stored["values"], strict=False)) if stored else {},
         stats=dict(zip(metric.stats, stored["stats"], strict=False)) if stored else {},
         detail=json.loads(stored["detail"]) if stored else {},
     )
 
 
-def _stored_score(path: Path, sample_id: str, repeat: int) -> dict[str, Any] | None:
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        return None
-    columns = ["status", "failed", "values", "stats", "detail"]
-    rows = pq.read_table(path, columns=columns, filters=[("sample_id", "==", sample_id), ("repeat", "==", repeat)])
-    found: list[dict[str, Any]] = rows.to_pylist()
-    return found[0] if found else None
-
-
 def as_json(explanation: Explanation) -> dict[str, Json]:
-    """Return an explanation as JSON values; masks stand as run lengths."""
+    """Return an explanation as JSON values, its masks as run lengths."""
     row, request = explanation.row, explanation.request
     return {
         "sample_id": row.sample.id,

@@ -1,4 +1,4 @@
-"""An explanation of one sample as a person reads it on the terminal, and as a picture."""
+"""An explanation of one sample as text for the terminal, and as an image."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,31 +12,27 @@ from harness.records import Box, Mask, Points, VisualPrompt
 from harness.reports.explain import Explanation, Value
 from harness.tasks.prepare import Notice, prepare_task
 
+# Pixels of the image's longer edge at most.
 SIDE = 768
-"""Most pixels of the longer edge of a picture."""
+# As wide as the longest label, with two spaces after it.
 LABEL_WIDTH = 15
 
 
 def text(explanation: Explanation) -> str:
-    """Return everything that is known of the sample, one fact a line."""
-    lines = [f"{explanation.row.sample.id}"]
-    lines += [_line(label, value) for label, value in _facts(explanation)]
-    return "\n".join([*lines, *_score_table(explanation.scores)])
-
-
-def _line(label: str, value: str) -> str:
-    return f"  {label.ljust(LABEL_WIDTH)}" + value.replace("\n", "\n" + " " * (LABEL_WIDTH + 2))
-
-
-def _facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    """Return everything that is known of the sample, one fact per line."""
     task = explanation.task
     changed = "; its file changed since the run" if explanation.changed else ""
-    yield "task", f"{task.task} version {task.version}{changed}"
-    yield "model", f"{explanation.model}, {explanation.data} data"
-    yield from _sample_facts(explanation)
-    yield from _request_facts(explanation)
-    yield from _target_facts(explanation)
-    yield from _prediction_facts(explanation)
+    facts = [
+        ("task", f"{task.task} version {task.version}{changed}"),
+        ("model", f"{explanation.model}, {explanation.data} data"),
+        *_sample_facts(explanation),
+        *_request_facts(explanation),
+        *_target_facts(explanation),
+        *_prediction_facts(explanation),
+    ]
+    further = "\n" + " " * (LABEL_WIDTH + 2)
+    lines = [f"  {label.ljust(LABEL_WIDTH)}" + value.replace("\n", further) for label, value in facts]
+    return "\n".join([explanation.row.sample.id, *lines, *_score_table(explanation.scores)])
 
 
 def _sample_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
@@ -122,7 +118,7 @@ def _prediction_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
 
 
 def _extent(mask: Mask) -> str:
-    """Return how large a mask is and where."""
+    """Return the size and the place of a mask in words."""
     covered, whole = masks.area(mask), 1
     for length in mask.size:
         whole *= length
@@ -137,17 +133,16 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _score_table(scores: Sequence[Value]) -> list[str]:
-    rows = [("metric", "protocol", "status", "value", "from"), *(_score_row(value) for value in scores)]
+    rows = [("metric", "protocol", "status", "value", "from")]
+    for value in scores:
+        status = value.status.replace("_", " ") + (", worst value" if value.failed else "")
+        origin = [_named(value.stats, "g"), *(f"{name} {found}" for name, found in value.detail.items())]
+        values = _named(value.values, ".4f")
+        rows.append((value.metric, value.protocol, status, values, "; ".join(filter(None, origin))))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-
-
-def _score_row(value: Value) -> tuple[str, ...]:
-    status = value.status.replace("_", " ") + (", worst value" if value.failed else "")
-    origin = [_named(value.stats, "g"), *(f"{name} {found}" for name, found in value.detail.items())]
-    return value.metric, value.protocol, status, _named(value.values, ".4f"), "; ".join(filter(None, origin))
 
 
 def _named(values: Mapping[str, float | None], form: str) -> str:
@@ -158,11 +153,11 @@ def write_image(path: Path, explanation: Explanation, given_roots: Sequence[str]
     """Write the sample with its target and predicted masks as a PNG.
 
     Args:
-        path: Where to.
+        path: The file to write.
         explanation: The sample.
         given_roots: As `--data-root` gives them; without any the outlines stand on a plain ground.
         cache: Where manifests and derived files are kept.
-        notice: Told of progress where the data are prepared first.
+        notice: Takes news while the data are prepared, if they are not prepared yet.
     Raises:
         SpecError: The sample has neither an image of known size nor a mask, a data root does not exist, or the file
             cannot be written.

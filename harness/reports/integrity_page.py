@@ -1,8 +1,8 @@
-"""The integrity report as a page: what was found, what it means, and pictures of the first offenders of each kind."""
+"""The integrity report as a page: the findings, their meaning, and images of the first offenders of each kind."""
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,25 +19,27 @@ from harness.errors import DataError
 from harness.imaging.windowing import Window
 
 NAME = "integrity.html"
+# Findings of one kind that the page lists; integrity.json holds all.
 LISTED = 12
-"""Findings of one kind that the page lists; integrity.json holds all."""
+# Most images on a page, whatever was found. No others are opened, so a page of a large release takes no longer.
 THUMBNAILS = 30
-"""Most pictures on a page, whatever was found: no others are opened."""
+# Pixels of a thumbnail's longer edge.
 SIDE = 128
+# A light line with a dark edge on both sides is seen on any grey.
 OUTLINE = (255, 196, 0)
 HALO = (20, 20, 20)
 
+# Kinds of findings whose place is a mask, shown as an outline on its image.
 MASK_KINDS = frozenset({"empty_mask", "full_mask", "inverted_mask", "size_mismatch", "unknown_class"})
-"""Kinds whose place is a mask, shown as an outline on its image."""
+# Kinds whose place is an image, shown beside the image that it is compared with.
 PAIR_KINDS = frozenset({"near_duplicate"})
-"""Kinds whose place is an image, shown beside the image it is compared with."""
+# Kinds whose place is an image; for all other kinds there is nothing to show.
 IMAGE_KINDS = frozenset({"exif_rotation", "no_mask", "train_test_overlap"})
-"""Kinds whose place is an image; of all other kinds there is nothing to show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thumbnail:
-    """A picture on the page: a PNG as a data URI, its size in pixels, and what it shows in words."""
+    """An image on the page: a PNG as a data URI, its size in pixels, and its content in words."""
 
     uri: str
     width: int
@@ -47,7 +49,7 @@ class Thumbnail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offender:
-    """A finding and its pictures; none where it cannot be shown or the page has enough."""
+    """A finding and its images; none if it cannot be shown or the page has enough."""
 
     finding: Finding
     thumbnails: tuple[Thumbnail, ...] = ()
@@ -60,7 +62,7 @@ class Kind:
     Attributes:
         name, meaning: As in `FINDINGS`.
         count: Number of findings.
-        checked: How many things were looked at; None where that number means nothing.
+        checked: Number of things that were looked at; None if that number means nothing.
         offenders: The first of them, by place.
     """
 
@@ -80,18 +82,18 @@ def write_page(prepared: Prepared, title: str, window: Window | None) -> Path:
     """Write `integrity.html` beside the integrity report and return its path.
 
     The page opens from the file system and asks nothing of any server. It holds no time and no absolute path, so the
-    same release gives the same page wherever it lies. At most `THUMBNAILS` pictures of the release are opened.
+    same release gives the same page wherever it lies. At most `THUMBNAILS` images of the release are opened.
 
     Args:
         prepared: The release and its report.
-        title: What the release is called, the task that asks for it.
-        window: As it was prepared with.
+        title: The name of the task that reads the release.
+        window: Grey window with which it was prepared; None for none.
     Raises:
         DataError: The report cannot be read, or the page cannot be written.
     """
     path = prepared.integrity.with_name(NAME)
-    album = ImageFiles(root=prepared.root, derived=prepared.derived, window=window)
-    page = render(read_report(prepared.integrity), album, title, prepared.digest)
+    images = ImageFiles(root=prepared.root, derived=prepared.derived, window=window)
+    page = render(read_report(prepared.integrity), images, title, prepared.digest)
     try:
         replace_file(path, page.encode())
     except OSError as error:
@@ -99,7 +101,7 @@ def write_page(prepared: Prepared, title: str, window: Window | None) -> Path:
     return path
 
 
-def render(integrity: Integrity, album: ImageFiles, title: str, digest: str) -> str:
+def render(integrity: Integrity, images: ImageFiles, title: str, digest: str) -> str:
     """Return the page of a report; `digest` is the manifest's."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -110,7 +112,7 @@ def render(integrity: Integrity, album: ImageFiles, title: str, digest: str) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    kinds = kinds_of(integrity, album)
+    kinds = kinds_of(integrity, images)
     return environment.get_template(NAME).render(
         title=title,
         digest=digest,
@@ -124,12 +126,17 @@ def render(integrity: Integrity, album: ImageFiles, title: str, digest: str) -> 
     )
 
 
-def kinds_of(integrity: Integrity, album: ImageFiles) -> tuple[Kind, ...]:
-    """Return the kinds found, most frequent first, each with its first offenders; pictures are shared out evenly."""
+def kinds_of(integrity: Integrity, images: ImageFiles) -> tuple[Kind, ...]:
+    """Return the kinds found, most frequent first, each with its first offenders; images are shared out evenly."""
     counts = integrity.counts
-    firsts = _firsts(integrity.findings)
+    firsts: dict[str, list[Finding]] = {}
+    for finding in sorted(integrity.findings):
+        listed = firsts.setdefault(finding.kind, [])
+        if len(listed) < LISTED:
+            listed.append(finding)
     shown = sum(kind in MASK_KINDS | PAIR_KINDS | IMAGE_KINDS for kind in counts)
-    painter = _Painter(album, each=THUMBNAILS // max(shown, 3))
+    # At least by 3: a single kind with thirty images would be a page of one thing.
+    painter = _Painter(images, each=THUMBNAILS // max(shown, 3))
     return tuple(
         Kind(
             name=kind,
@@ -142,21 +149,11 @@ def kinds_of(integrity: Integrity, album: ImageFiles) -> tuple[Kind, ...]:
     )
 
 
-def _firsts(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
-    """Return the first findings of each kind, by place."""
-    firsts: dict[str, list[Finding]] = {}
-    for finding in sorted(findings):
-        listed = firsts.setdefault(finding.kind, [])
-        if len(listed) < LISTED:
-            listed.append(finding)
-    return firsts
-
-
 @dataclass(frozen=True, slots=True)
 class _Painter:
-    """Opens offenders and draws them, `each` pictures a kind."""
+    """Opens offenders and draws them, at most `each` images per kind."""
 
-    album: ImageFiles
+    images: ImageFiles
     each: int = field(kw_only=True)
 
     def offenders(self, findings: Sequence[Finding]) -> tuple[Offender, ...]:
@@ -164,14 +161,14 @@ class _Painter:
         offenders = []
         for finding in findings:
             thumbnails = self._thumbnails(finding) if room > 0 else ()
-            if len(thumbnails) > room:
+            if len(thumbnails) > room:  # half a pair shows nothing
                 thumbnails, room = (), 0
             room -= len(thumbnails)
             offenders.append(Offender(finding=finding, thumbnails=thumbnails))
         return tuple(offenders)
 
     def _thumbnails(self, finding: Finding) -> tuple[Thumbnail, ...]:
-        """Return the pictures of a finding; a file that cannot be opened is none, and its finding stays in words."""
+        """Return the images of a finding; a file that cannot be opened gives none, and its finding stays in words."""
         try:
             if finding.kind in MASK_KINDS:
                 return self._mask(finding)
@@ -184,20 +181,21 @@ class _Painter:
         return ()
 
     def _image(self, path: str, words: str) -> Thumbnail:
-        return thumbnail(_fitted(Image.fromarray(self.album.image(path))), words)
+        return thumbnail(_fitted(Image.fromarray(self.images.image(path))), words)
 
     def _mask(self, finding: Finding) -> tuple[Thumbnail, ...]:
-        """Return the mask as an outline on its image; beside it where the two differ in size."""
-        mask = self.album.mask(finding.where)
+        """Return the mask as an outline on its image, or beside it if the two differ in size."""
+        mask = self.images.mask(finding.where)
         if not finding.image:
             return (_silhouette(mask),)
-        image = self.album.image(finding.image)
+        image = self.images.image(finding.image)
         if image.shape[:2] != mask.shape:
             return self._image(finding.image, "the image"), _silhouette(mask)
         return (_outlined(image, mask),)
 
 
 def _outlined(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Thumbnail:
+    """Return an image, (H, W) or (H, W, 3), with the outline of a mask of the same height and width."""
     drawn = np.array(_fitted(Image.fromarray(image)))
     small = _shrunk(mask, drawn.shape[:2])
     inner = small & ~ndimage.binary_erosion(small)  # what lies outside the image counts as background
@@ -209,6 +207,7 @@ def _outlined(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Thumbnail:
 
 
 def _silhouette(mask: NDArray[np.bool_]) -> Thumbnail:
+    """Return a mask, (H, W), as light on dark."""
     small = _shrunk(mask, np.asarray(_fitted(Image.fromarray(mask))).shape[:2])
     drawn = np.array([HALO, OUTLINE], dtype=np.uint8)[small.astype(np.intp)]
     return thumbnail(Image.fromarray(drawn), "the mask alone")
@@ -218,11 +217,12 @@ def _fitted(image: Image.Image) -> Image.Image:
     """Return an image whose longer side is `SIDE`."""
     scale = SIDE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    # NEAREST keeps the pixels of a small image apart, and is all that an image of single bits allows.
     return image.resize(size, Image.Resampling.NEAREST if scale > 1 or image.mode == "1" else Image.Resampling.BOX)
 
 
 def _shrunk(mask: NDArray[np.bool_], size: Sequence[int]) -> NDArray[np.bool_]:
-    """Return the cells of which the mask covers at least a fifth; of a smaller mask, all that it touches."""
+    """Return a mask, (H, W), at another size: the cells of which it covers at least a fifth, or else all it touches."""
     grey = Image.fromarray(mask.astype(np.float32)).resize((size[1], size[0]), Image.Resampling.BOX)
     covered = np.asarray(grey)
     cells: NDArray[np.bool_] = covered >= 0.2
@@ -230,7 +230,7 @@ def _shrunk(mask: NDArray[np.bool_], size: Sequence[int]) -> NDArray[np.bool_]:
 
 
 def thumbnail(image: Image.Image, words: str) -> Thumbnail:
-    """Return an image as a data URI."""
+    """Return an image as a PNG in a data URI, with its content in `words`."""
     content = io.BytesIO()
     image.save(content, "PNG", optimize=True)
     uri = "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()

@@ -1,6 +1,6 @@
-"""What a person reads of a run: the table on the terminal and `report.html`."""
+"""The two forms in which people read a run: the table on the terminal and `report.html`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from harness.records.atomic_files import write_atomically
 from harness.reports.examples import TaskExamples
 from harness.scoring.results import Failure, headline_row
 
+# Of failures and of problems; the rest is in their files.
 FAILURES_SHOWN = 200
 
 
@@ -17,34 +18,28 @@ def table(results: Mapping[str, Any]) -> str:
     lines = [f"model {results['model']['id']}   data {results['data']}" + ("   limited" if results["limited"] else "")]
     rows = [
         ("task", "metric", "protocol", "mean", "value", "95 % interval", "n", "failed", "coverage"),
-        *(_terminal_row(task, block, row) for task, block, row in _whole_rows(results)),
+        *(
+            (
+                task,
+                _name(row),
+                row["protocol"],
+                _mean(block, row),
+                number(row["value"]),
+                interval(row["ci"]),
+                str(row["n"]),
+                str(row["failed"]),
+                f"{block['coverage']:.1%}",
+            )
+            for task, block in results["tasks"].items()
+            for row in block["metrics"]
+            if row["stratum"] is None
+        ),
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += [f"unsupported  {task}: {reason}" for task, reason in results["unsupported"].items()]
     lines += [f"unavailable  {item['task']}: {item['reason']}" for item in results["unavailable"]]
     return "\n".join(lines)
-
-
-def _whole_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    for task, block in results["tasks"].items():
-        for row in block["metrics"]:
-            if row["stratum"] is None:
-                yield task, block, row
-
-
-def _terminal_row(task: str, block: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
-        task,
-        _name(row),
-        row["protocol"],
-        _mean(block, row),
-        number(row["value"]),
-        interval(row["ci"]),
-        str(row["n"]),
-        str(row["failed"]),
-        f"{block['coverage']:.1%}",
-    )
 
 
 def _name(row: Mapping[str, Any]) -> str:
@@ -56,12 +51,12 @@ def _mean(block: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a value with four decimals; a dash where there is none."""
+    """Return a value with four decimals; a dash for None."""
     return "-" if value is None else f"{value:.4f}"
 
 
 def interval(ci: Sequence[float] | None) -> str:
-    """Return an interval with four decimals; a dash where there is none."""
+    """Return an interval with four decimals; a dash for None."""
     return "-" if ci is None else f"[{ci[0]:.4f}, {ci[1]:.4f}]"
 
 
@@ -80,8 +75,8 @@ def write_report(
         results: The content of `results.json`.
         failures: Samples without a usable answer.
         performance: The content of `performance.json`.
-        problems: What is wrong with a predictions file.
-        examples: By task, the samples to show; whether with pixels or as outlines was decided where they were drawn.
+        problems: Those of a predictions file.
+        examples: By task, the samples to show; with pixels or as outlines, as they were drawn.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -107,10 +102,10 @@ def write_report(
 
 
 def _cell(task: str, block: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one task as the page shows it: its rows for the whole task, and by stratum key."""
+    """Return one task as the page shows it: its rows for the whole task, and those of the headline by stratum key."""
     rows = [{**row, "mean_name": _mean(block, row)} for row in block["metrics"]]
     strata: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    shown = _headline_metric(block)
+    shown = block["headline"]["metric"], block["headline"]["protocol"]
     for row in rows:
         if row["stratum"] is not None and (row["metric"], row["protocol"]) == shown:
             ((key, value),) = row["stratum"].items()
@@ -123,15 +118,18 @@ def _cell(task: str, block: Mapping[str, Any]) -> dict[str, Any]:
         "strata": strata,
         "spreads": _spreads(rows),
         "value_names": [
-            row["name"] for row in rows if row["stratum"] is None and row["mean"] == "micro" and _is(row, shown)
+            row["name"]
+            for row in rows
+            if row["stratum"] is None and row["mean"] == "micro" and (row["metric"], row["protocol"]) == shown
         ],
     }
 
 
 def _spreads(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return, of each value of each metric under several protocols, how far apart they put the same predictions."""
+    """Return how far apart several protocols put the same predictions, for each value of each metric."""
     by_name: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows:
+        # Protocols are compared over the same samples: macro means weigh them otherwise.
         if row["stratum"] is None and row["mean"] != "macro" and row["value"] is not None:
             by_name.setdefault((row["metric"], row["name"]), {})[row["protocol"]] = row["value"]
     return [
@@ -146,11 +144,3 @@ def _spreads(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for (metric, name), values in by_name.items()
         if len(values) > 1
     ]
-
-
-def _headline_metric(block: Mapping[str, Any]) -> tuple[str, str]:
-    return block["headline"]["metric"], block["headline"]["protocol"]
-
-
-def _is(row: Mapping[str, Any], metric: tuple[str, str]) -> bool:
-    return (row["metric"], row["protocol"]) == metric

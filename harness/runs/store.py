@@ -249,8 +249,8 @@ def _take_lock(path: Path) -> BinaryIO:
         SpecError: Another process holds it.
         OSError: The file system refuses it.
     """
-    # "ab+" neither truncates the file, whose content names the holder, nor fails if it exists. The system gives the lock
-    # back when the process ends, however it ends.
+    # "ab+" does not truncate the file, whose content names the holder. The system gives the lock back when the process
+    # ends, however it ends.
     file = path.open("ab+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
