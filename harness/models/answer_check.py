@@ -24,6 +24,7 @@ from harness.records import (
     SoftMask,
 )
 
+# What a model may say of its answer; every other status of a prediction is for the harness to find out.
 STATUSES: tuple[AnswerStatus, ...] = get_args(AnswerStatus)
 
 Item = TypeVar("Item")
@@ -138,7 +139,7 @@ def checked(request: Request, answer: object, seconds: float = 0.0) -> Predictio
 
 def _each(items: Any, name: str, check: Callable[[Any, str], Item]) -> tuple[Item, ...]:
     """Return every item as `check` returns it; messages begin with the name and the index."""
-    if type(items) is tuple and not items:
+    if type(items) is tuple and not items:  # the default of every field, and so the usual case
         return ()
     try:
         listed = list(items)
@@ -199,17 +200,20 @@ def _mask(mask: Any, size: Size, where: str, crop: Crop | None, way: Resampling 
         way: From the model's own grid to the image as it was shown, if the answer has a grid.
     """
     try:
+        # A `Mask` of the model's is read like one from a file, because nothing has checked its run lengths yet.
         encoded = (
             mask_files.from_json(mask_files.to_json(mask), where=where)
             if isinstance(mask, Mask)
             else masks.encode(mask, where=where)
         )
     except (TypeError, ValueError, RuntimeError) as error:
+        # Tensors on a GPU, or with a gradient, raise TypeError and RuntimeError when NumPy asks for their values.
         message = f"{where}: expected a boolean array (H, W) or (D, H, W), found {type(mask).__name__}: {error}"
         raise ModelError(message) from None
     if way is not None:
         encoded = way.mask(encoded, where)
     if crop is not None:
+        # From the model's grid to the image as it was shown, and only then from the crop to the original.
         return crops.uncrop_mask(encoded, crop, where=where)
     if size:
         masks.check_size(encoded, size, where)
@@ -236,6 +240,7 @@ def _soft_mask(mask: Any, size: Size, where: str, crop: Crop | None, way: Resamp
 
 
 def _box(box: Any, size: Size, where: str, crop: Crop | None) -> Box:
+    # Without an image the request does not say whether it is about two dimensions or three.
     expected = (2 * len(size),) if size else (4, 6)
     if not isinstance(box, Box) or len(box.corners) not in expected:
         counts = " or ".join(map(str, expected))
@@ -259,6 +264,7 @@ def _entity(entity: Any, masks_given: int, where: str) -> PredictedEntity:
 def _index(value: Any) -> int:
     """Return a whole number, of Python or NumPy, as int; -1 for anything else, which no index or count can be."""
     try:
+        # `__index__` is what NumPy's integers have and floats lack: 1.0 is no index.
         return -1 if isinstance(value, bool) else int(value.__index__())
     except (AttributeError, TypeError):
         return -1
@@ -275,6 +281,7 @@ def _span(span: Any, where: str) -> tuple[int, int] | None:
 
 def _embedding(vectors: Any, images: int) -> tuple[tuple[float, ...], ...]:
     result = _each(vectors, "embedding", lambda vector, where: _each(vector, where, _number))
+    # One vector per image or slice, and the text's vector last.
     if result and (len(result) != images + 1 or len({len(vector) for vector in result}) != 1):
         wanted = "one image" if images == 1 else f"{images} image vectors"
         lengths = ", ".join(str(len(vector)) for vector in result)

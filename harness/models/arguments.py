@@ -44,6 +44,7 @@ def _value(text: str, start: int) -> tuple[Json, int]:
         value, end = DECODER.raw_decode(text, start)
     except ValueError:
         end = -1
+    # `3d` begins with a number: it is JSON only if the value ends where JSON does.
     rest = VALUE_END.match(text, end) if end >= 0 else None
     if rest is not None:
         return value, rest.end()
@@ -65,6 +66,7 @@ def _from_file(path: Path) -> dict[str, Json]:
         raise SpecError(f"--model-args @{path}: expected a mapping of argument names to values")
     for name, item in value.items():
         try:
+            # Arguments are part of the model's identity, which is digested as JSON; YAML also holds dates and NaN.
             json.dumps(item, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise SpecError(f"--model-args @{path}: {name}: expected a value that JSON can hold: {error}") from error

@@ -68,6 +68,7 @@ class Oracle(_Baseline):
         """Return the target as a perfect model would put it."""
         target = request.target
         assert target is not None
+        # If there is nothing to find, the right answer has no mask.
         found = [] if target.absent else [entity for entity in target.entities if entity.mask is not None]
         nll = _nll_of_choice(target.choice, len(request.candidates))
         embedding: tuple[tuple[float, ...], ...] = ()
@@ -131,6 +132,7 @@ class Random(_Baseline):
 
     def answer(self, request: Request) -> Answer:
         """Return a draw that fits what is asked for."""
+        # Seeded by the key and nothing else, so order and number of workers change no draw.
         draw = np.random.default_rng(int.from_bytes(hashlib.sha256(request.key.encode()).digest()[:8], "big"))
         if "embedding" in request.wants:
             return Answer(embedding=draw.standard_normal((2, DIMENSIONS)).tolist())

@@ -273,6 +273,7 @@ def _mask(value: Json, where: str, folder: Path) -> Mask:
 
 def _below(folder: Path, path: Json, where: str) -> Path:
     """Return the file below `folder`; absolute paths and `..` are refused."""
+    # The file comes from outside: it must not make the harness read other files of this machine.
     if not isinstance(path, str) or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         raise DataError(f"{where}.path: expected a path below the predictions file's folder, found {path!r:.80}")
     return folder / path
@@ -319,6 +320,7 @@ class Predictions:
             max_batch=1024,
             batch_invariant=True,
             per_sample=True,
+            # The file is the model: its bytes are digested as weights are.
             weights=(str(self.path),),
         )
 

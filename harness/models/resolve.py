@@ -17,6 +17,7 @@ from harness.records import Adapter, Capabilities, Json
 from harness.records.codec import sha256_text
 from harness.records.file_digests import WeightsDigests
 
+# Targets are text, so that listing the models imports none of them.
 BUILT_IN: Mapping[str, tuple[str, str]] = {
     "baseline": ("harness.models.baselines:build", "majority, random, empty, oracle, center-box or otsu"),
     "scripted": ("harness.models.scripted:Scripted", "one fixed reply (text=...) or replies by sample id (file=...)"),
@@ -54,6 +55,7 @@ def parse(text: str, arguments: Mapping[str, Json]) -> ModelReference:
         SpecError: Nothing has that name, or the file does not exist.
     """
     name, _, rest = text.partition(":")
+    # Built-in names come first, so that no installed package can pass for a baseline.
     if name in BUILT_IN:
         return ModelReference(text=text, target=BUILT_IN[name][0], argument=rest or None, arguments=arguments)
     if match := re.fullmatch(r"(.+\.py)(?::(\w+))?", text):
@@ -169,6 +171,7 @@ def _module_from_source(path: Path, source: str) -> ModuleType:
     module = ModuleType(name)
     module.__file__ = str(path)
     if path.parent.is_dir() and str(path.parent) not in sys.path:
+        # Last in the search path: a file beside the adapter must not hide an installed package.
         sys.path.append(str(path.parent))
     sys.modules[name] = module
     try:
@@ -210,6 +213,7 @@ def _capabilities_fault(declared: object) -> str | None:
             return f".{name}: expected some of {', '.join(sorted(known))}, found '{unknown[0]}'" + nearest(
                 unknown[0], sorted(known)
             )
+    # Both belong to one sample, so requests that carry them must be keyed by sample.
     if declared.takes & {"prior", "target"} and not declared.per_sample:
         return ".takes: prior and target need per_sample=True"
     for name in ("max_batch", "max_images"):
@@ -239,6 +243,7 @@ def identity(
     Raises:
         SpecError: The model names weights that do not exist.
     """
+    # A file by its bytes: the same weights in another place give the same keys, and edited ones new keys.
     digests = WeightsDigests(memory)
     weights = {Path(weight).resolve(): digests.of(Path(weight)) for weight in capabilities.weights}
     return {

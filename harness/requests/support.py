@@ -10,6 +10,7 @@ from harness.tasks.spec import TaskSpec
 
 LEFT_OUT = "text_left_out"  # the fallback for a model that takes no words
 
+# The outputs that each `gives` needs; a choice is given in words.
 WANTS: Mapping[str, tuple[str, ...]] = {
     "text": ("text",),
     "choice": ("text",),
@@ -67,6 +68,7 @@ def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, cap
     if task.prompt and "text" not in takes and not wordless:
         lacks.append("takes text")
     lacks += pointing.missing()
+    # Each reason once: a sample may have many prompts of one kind.
     missing = f"the task needs a model that {' and '.join(dict.fromkeys(lacks))}" if lacks else None
     left_out = (f"{LEFT_OUT}: {task.fallbacks[LEFT_OUT]}",) if wordless else ()
     return Support(missing=missing, fallbacks=(*pointing.used(), *slicing.used(), *left_out))

@@ -7,6 +7,7 @@ from harness.imaging import crops, frames, masks
 from harness.records import Box, Crop, Media, Overlay, Points, Region, Size, VisualPrompt
 from harness.tasks.fallbacks import COLOURS, CROPPED, FALLBACKS, FILL_OPACITY, LINE_SHARE, PHRASES, Kind, Way, first_of
 
+# The places in a prompt where a visual prompt is meant.
 MARKS: Mapping[type, str] = {Box: "<box>", Points: "<point>", Region: "<region>"}
 KINDS: Mapping[type, Kind] = {Box: "box", Points: "point", Region: "region"}
 
@@ -154,7 +155,7 @@ def _overlay(prompt: VisualPrompt, style: str, colour: tuple[int, int, int], siz
         colour: RGB, 0 to 255.
         size: (H, W) of the image in pixels, of which the line is LINE_SHARE's part.
     """
-    line = max(1, (max(size) + LINE_SHARE // 2) // LINE_SHARE)
+    line = max(1, (max(size) + LINE_SHARE // 2) // LINE_SHARE)  # rounded half up; a small image has a line too
     if style == "fill":
         return Overlay(prompt=prompt, style="fill", colour=colour, width=0, opacity=FILL_OPACITY)
     if style == "dot":

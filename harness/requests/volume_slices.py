@@ -166,6 +166,7 @@ def apart(request: Request) -> list[Request]:
             replace(turn, parts=tuple(part for part in turn.parts if isinstance(part, TextPart) or part.media is kept))
             for turn in request.messages
         )
+        # A key of its own: slices are different requests to everything that goes by the key, such as a draw.
         single.append(replace(request, messages=messages, one_by_one=False, key=digest([request.key, place])))
     return single
 
@@ -209,6 +210,7 @@ def _stacked(found: Sequence[Prediction], request: Request) -> tuple[Mask, ...]:
     merged = [masks.merge(prediction.masks) if prediction.masks else None for prediction in found]
     if not any(merged):
         return ()
+    # A volume's mask holds its non-empty slices only.
     slices = ((place, mask.counts) for place, mask in enumerate(merged) if mask is not None and masks.area(mask))
     return (Mask(size=_size(request), slices=tuple((place, counts) for place, counts in slices if counts is not None)),)
 

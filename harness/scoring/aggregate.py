@@ -171,6 +171,7 @@ def _macro_interval(
     names, index = table.strata[key]
     strata = clusters_by_stratum(table, key)
     if not strata.spans and len(names) > 1 and strata.sizes.min() < 2:
+        # Drawn within itself, a single cluster is always drawn: its stratum would seem to have no spread.
         return NO_INTERVAL, f"no interval: {key} '{names[int(strata.sizes.argmin())]}' has one cluster"
     groups = None if strata.spans else [int(size) for size in strata.sizes]
     seed, has_value = bootstrap_seed(task_name), table.scored

@@ -64,6 +64,7 @@ def usable_metrics(task: TaskSpec) -> UsableMetrics:
             continue
         assert metric.resource is not None
         instead, reason = metric.resource.stand_in, f"{metric.name} ({metric.protocol}): {missing.reason}"
+        # Under its own protocol's name: numbers of two protocols never stand in one column.
         if instead is not None:
             found.add(
                 bind(find(metric.name, instead), {}, metric.name), MetricUse(metric=metric.name, protocol=instead)

@@ -188,6 +188,7 @@ def _bca(estimate: float, draws: Floats, without: Floats, sizes: NDArray[np.int6
     defined = draws[np.isfinite(draws)]
     if 2 * len(defined) < len(draws) or not math.isfinite(estimate):
         return NO_INTERVAL
+    # Draws equal to the estimate count half, as scores of 0 and 1 give many of them.
     below = float(np.mean(defined < estimate) + np.mean(defined <= estimate)) / 2
     acceleration = _acceleration(without, sizes)
     if not 0 < below < 1 or acceleration is None:

@@ -40,6 +40,7 @@ class Tally:
 
     def coverage(self, wanted: int) -> float:
         """Return 1 - (data_error + not run + the worst metric's unjudged and scorer_error) / wanted."""
+        # Predictions that failed are in the mean, at the worst value, so they cost no coverage.
         lost = self.counts["data_error"] + self.counts["not_run"] + max(self.unscored.values(), default=0)
         return 1.0 - lost / wanted if wanted else 1.0
 
@@ -125,6 +126,7 @@ def combine_group(group: GroupSpec, tasks: Sequence[TaskSpec], blocks: Mapping[s
         values = [
             row["value"] for row in rows if row is not None and (row["metric"], row["protocol"]) == (metric, protocol)
         ]
+        # A mean over some of the members would be higher or lower by which of them are missing.
         whole = len(values) == len(group.members) and all(value is not None for value in values)
         result["metrics"].append(
             {

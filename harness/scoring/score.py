@@ -44,6 +44,7 @@ def score(metric: Metric, sample: Sample, repeat: int, prediction: Prediction) -
     if prediction.status == "data_error":
         return None
     nothing_to_find, failed = sample.target.absent, False
+    # No number may be improved by failing: a failed prediction stays in the mean, at the worst value.
     if prediction.status in FAILED and not (nothing_to_find and prediction.status == "empty"):
         failed = nothing_to_find or metric.ceiling(sample) is not None
         outcome = Outcome("ok", metric.worst(sample)) if failed else Outcome("undefined")
@@ -80,6 +81,7 @@ class ScoreFile:
     """Writes the scores of one task under one metric and protocol as parquet, a row group at a time."""
 
     def __init__(self, path: Path) -> None:
+        # Imported here and not above: `harness --help` and the lists must not wait for it.
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -114,6 +116,7 @@ class ScoreFile:
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
         columns = {name: [getattr(row, name) for row in rows] for name in self._schema.names}
+        # As JSON text, since their keys differ from task to task and a parquet schema is fixed.
         for name in ("strata", "detail"):
             columns[name] = [json.dumps(dict(value), sort_keys=True, ensure_ascii=False) for value in columns[name]]
         for name in ("values", "stats"):

@@ -89,6 +89,7 @@ def with_protocols(task: TaskSpec, wanted: Sequence[str]) -> TaskSpec:
     own = {(use.metric, use.protocol): use for use in task.metrics}
     names = dict.fromkeys(use.metric for use in task.metrics)
     uses = tuple(
+        # The task's own use, if it has one: it carries the task's parameters.
         own.get((row.name, row.protocol), MetricUse(metric=row.name, protocol=row.protocol))
         for protocol in wanted
         for row in METRICS
@@ -99,6 +100,7 @@ def with_protocols(task: TaskSpec, wanted: Sequence[str]) -> TaskSpec:
         raise SpecError(f"--protocol {' '.join(wanted)}: the metrics of {task.task} have {', '.join(known)}")
     kept = [use for use in uses if use.metric == task.headline.metric] or list(uses)
     headline = replace(task.headline, metric=kept[0].metric, protocol=kept[0].protocol)
+    # A metric of a whole corpus has pooled rows only, and the others are `micro` unless a task asks otherwise.
     corpus = find(headline.metric, headline.protocol).corpus
     if corpus != (headline.mean == "pooled") and headline.mean != "macro":
         headline = replace(headline, mean="pooled" if corpus else "micro")

@@ -56,6 +56,7 @@ def load_object(reference: str, folder: Path) -> tuple[object, PlugIn]:
             raise SpecError(f"'{reference}': cannot import {source}: {type(error).__name__}: {error}") from error
     if not hasattr(module, name):
         raise SpecError(f"'{reference}': {source} has no '{name}'")
+    # The digest of the file becomes part of the task's, so edited code makes another task.
     origin = getattr(module, "__file__", None)
     if origin is None:
         raise SpecError(f"'{reference}': {source} is not a Python file; expected a module with one")

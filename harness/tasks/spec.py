@@ -175,6 +175,7 @@ class TaskSpec:
 
     def asked_of(self, data: str) -> "TaskSpec":
         """Return the task with the words it uses: for `real` data those of its paper, if it names them."""
+        # A paper's words are protocol data: phantoms are asked in our own.
         if self.wording is None or data != "real":
             return self
         return replace(self, prompt=self.wording.prompt, open_prompt=self.wording.open_prompt or self.open_prompt)

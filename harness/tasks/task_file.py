@@ -56,6 +56,7 @@ DECODING: Mapping[str, Callable[[Table, str], Json]] = {
     "num_beams": lambda table, key: table.integer(key),
     "repetition_penalty": lambda table, key: table.number(key, least=0.1, most=10),
 }
+# Temperature 0, so that a run can be repeated.
 DECODING_DEFAULTS: Mapping[str, Json] = {"max_new_tokens": 1024, "temperature": 0.0}
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -91,12 +92,14 @@ def _with_include(document: Node, path: Path, faults: Faults) -> Node:
     own = {key: node for key, node in document.value.items() if key != "include"}
     included = _included(path, name, document.value["include"], faults) if name else {}
     inherited = {key: node for key, node in included.items() if key != "task"}
+    # A key replaces the whole key of the included file, lists and nested keys too.
     return replace(document, value={**inherited, **own})
 
 
 def below(folder: Path, name: str) -> Path | None:
     """Return the path `name` below `folder`, or None if it leads out of the folder, links followed."""
     root = folder.resolve()
+    # No path can hold it, and `resolve` would raise an error of its own.
     if "\0" in name:
         return None
     return folder / name if (root / name).resolve().is_relative_to(root) else None
@@ -114,6 +117,7 @@ def _included(path: Path, name: str, at: Node, faults: Faults) -> dict[str, Node
     if base is None or not isinstance(base.value, dict):
         return {}
     if "include" in base.value:
+        # One level only, so that two files say all about a task.
         second = base.value["include"]
         faults.add(second.file, second.line, f"include: included by {path.name}, so it may not include another file")
     return {key: node for key, node in base.value.items() if key != "include"}
@@ -248,6 +252,7 @@ def _options(release: Table, reader: "Reader | None") -> dict[str, Json]:
         return {}
     before = len(options.faults.found)
     found = {key: _option(options, key, reader) for key in options.items if key in reader.options}
+    # Only if each is right by itself: the reader relies on that.
     if len(options.faults.found) == before:
         _check_together(options, found, reader)
     return found

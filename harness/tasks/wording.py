@@ -46,7 +46,7 @@ def _find(name: str, folder: Path) -> str:
         OSError: There is none.
         ValueError: The name is none of a file, or the file is not UTF-8.
     """
-    if Path(name).name != name:
+    if Path(name).name != name:  # it must not lead out of the folder
         raise ValueError(f"'{name}' is a path; write the name alone")
     places = [base / FOLDER / f"{name}.json" for base in (folder, folder.parent)]
     found = next((place for place in places if place.is_file()), None)

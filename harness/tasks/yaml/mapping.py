@@ -97,6 +97,7 @@ class Table:
         """Return a whole number of at least `least`."""
 
         def read(node: Node, where: str) -> int:
+            # True is an int in Python.
             if isinstance(node.value, int) and not isinstance(node.value, bool) and node.value >= least:
                 return node.value
             self._expected(node, f"a whole number of at least {least}", where)
@@ -173,6 +174,7 @@ class Table:
 
     def _read(self, key: str, default: T | None, stand_in: T, read: Callable[[Node, str], T]) -> T:
         node = self.items.get(key)
+        # What was refused as a whole is named once, not again for each of its keys.
         if node is None and default is None and isinstance(self.node.value, dict):
             self.fault(key, "required key is missing")
         if node is None:

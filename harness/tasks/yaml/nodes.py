@@ -175,6 +175,7 @@ def read_heads(path: Path, keys: frozenset[str], faults: Faults) -> dict[str, No
 def _events(text: str) -> Iterator[Any]:
     """Yield the parser's events without the frame of the stream and of its first document."""
     framed = False
+    # Events and not `load`: they keep line numbers and duplicate keys, and construct nothing.
     for event in YAML(typ="safe", pure=True).parse(text):
         if isinstance(event, DocumentStartEvent) and not framed:
             framed = True
@@ -282,6 +283,7 @@ class _Composer:
 
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")  # what fits into 64 bits; more digits stay text
+# Decimal numbers only: `1_000`, `0x1F` and `12:30` stay text.
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]{1,4})?")
 _WORDS: dict[str, Scalar] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
