@@ -1,11 +1,12 @@
-"""Entities in a reply's text, for models that hand over none: names wrapped in tags, and tokens that bind masks.
+"""Grounded text: entities that a reply marks with tags, and the tokens that bind them to masks.
 
-The k-th mask token of a reply, in the order it was written, is the k-th mask the model decoded.
+This is for models that answer in tagged text and return no `entities`. The k-th mask token of a reply stands for the
+k-th mask that the model decoded. The grammars are:
 
-- `mimo`: `<p>name<SEG></p>`; the token stands inside the entity. A `<p>` right after the token closes too, as one
+- `mimo`: `<p>name<SEG></p>`; the token stands inside the entity. A `<p>` right after the token closes it, too, as one
   rendering of the paper prints it.
 - `glamm`: `<p> name </p> [SEG]`; the token follows the entity.
-- `mimo_or_glamm`: as `glamm` where the reply holds `[SEG]` and no `<SEG>`, else as `mimo`.
+- `mimo_or_glamm`: `glamm` if the reply holds `[SEG]` and no `<SEG>`, else `mimo`.
 - `none`: the text holds no entities.
 
 Source: MIMO (CVPR 2025); GLaMM, arXiv:2311.03356.
@@ -34,9 +35,9 @@ class TextEntity:
     """A named thing in a reply.
 
     Attributes:
-        name: What stands between its tags, without mask tokens, blanks collapsed; it may be empty.
-        span: (start, end) of the name in the reply, without outer blanks.
-        masks: Which of the reply's masks it binds: none, one, or several that are meant as one.
+        name: The text between its tags, without mask tokens and with blanks collapsed; it may be empty.
+        span: (start, end) of the name in the reply in characters, half-open, without outer blanks.
+        masks: Indices of the reply's masks that it binds: none, one, or several that are meant as one.
     """
 
     name: str
@@ -46,12 +47,12 @@ class TextEntity:
 
 @dataclass(frozen=True, slots=True)
 class GroundedText:
-    """A reply after its tags were read.
+    """A parsed reply.
 
     Attributes:
-        text: The words alone: no tags, blanks collapsed.
-        entities: In the order they were opened.
-        stray: Masks whose token stands at no entity.
+        text: The words alone, without tags and with blanks collapsed.
+        entities: The entities in the order in which they were opened.
+        stray: Indices of the masks whose token belongs to no entity.
     """
 
     text: str
@@ -61,7 +62,7 @@ class GroundedText:
 
 @dataclass(slots=True)
 class _Open:
-    """An entity being read: where its content begins and ends, and what it binds so far."""
+    """An entity that is being read: where its content begins and ends, and the masks it binds so far."""
 
     start: int
     end: int = -1
@@ -69,18 +70,22 @@ class _Open:
 
 
 def parse(text: str, grammar: str) -> GroundedText:
-    """Return the words, entities and mask tokens of a reply; no reply is malformed.
+    """Return the words, entities and mask tokens of a reply. Any text can be parsed.
 
-    An entity that is not closed ends where the next one opens or the text ends. An entity without a token has no mask,
-    and one with several binds them all.
+    An entity that is not closed ends where the next one opens or where the text ends. An entity without a token has no
+    mask, and an entity with several tokens binds them all.
 
+    Args:
+        text: The reply.
+        grammar: One of GRAMMARS.
     Raises:
-        SpecError: No grammar is called so.
+        SpecError: There is no such grammar.
     """
     if grammar == "none":
         return GroundedText(text)
     if grammar == _EITHER:
-        return parse(text, _chosen(text))
+        tokens = {name: any(tag["mask"] for tag in _TAGS[name].finditer(text)) for name in _TAGS}
+        return parse(text, "glamm" if tokens["glamm"] and not tokens["mimo"] else "mimo")
     if grammar not in _TAGS:
         raise SpecError(f"grammar: expected {', '.join(GRAMMARS)}, got '{grammar}'{nearest(grammar, GRAMMARS)}")
     reader = _Reader(text, follows=grammar == "glamm")
@@ -92,18 +97,12 @@ def parse(text: str, grammar: str) -> GroundedText:
     return GroundedText(words, entities, tuple(reader.stray))
 
 
-def _chosen(text: str) -> str:
-    """Return the grammar whose mask token the text holds; `mimo` where it holds both or none."""
-    tokens = {name: any(tag["mask"] for tag in _TAGS[name].finditer(text)) for name in _TAGS}
-    return "glamm" if tokens["glamm"] and not tokens["mimo"] else "mimo"
-
-
 class _Reader:
     """Reads tags from left to right.
 
     Attributes:
-        found: Entities, in the order they were opened.
-        stray: Masks at no entity.
+        found: The entities in the order in which they were opened.
+        stray: Indices of the masks whose token belongs to no entity.
     """
 
     def __init__(self, text: str, *, follows: bool) -> None:
@@ -116,9 +115,12 @@ class _Reader:
         self._last = 0  # where the last tag ended
 
     def read(self, tag: re.Match[str]) -> None:
+        """Read the next tag: a mask token, or the opening or closing of an entity."""
+        # A second `<p>` closes if only blanks stand between it and the open entity's mask token.
+        bound = self._open is not None and bool(self._open.masks)
         if tag["mask"]:
             self._bind(tag.start())
-        elif tag["close"] or self._closes(tag.start()):
+        elif tag["close"] or (bound and self._only_blanks(tag.start())):
             self.close(tag.start())
         else:
             self.close(tag.start())
@@ -127,17 +129,17 @@ class _Reader:
         self._last = tag.end()
 
     def close(self, place: int) -> None:
+        """End the open entity, if there is one, at the character `place`."""
         if self._open is not None:
             self._open.end = place
         self._open = None
 
-    def _closes(self, place: int) -> bool:
-        """Whether a `<p>` at `place` closes: only blanks stand between it and the open entity's mask token."""
-        return self._open is not None and bool(self._open.masks) and self._only_blanks(place)
-
     def _bind(self, place: int) -> None:
+        """Give the next mask to the open entity, or in `glamm` to the one before; else it is stray."""
         owner = self._open
-        if owner is None and self._follows and self.found and not self._after_stray and self._only_blanks(place):
+        # A token behind a stray one follows that token, not the entity before both.
+        after_stray = bool(self.stray) and self.stray[-1] == self._masks - 1
+        if owner is None and self._follows and self.found and not after_stray and self._only_blanks(place):
             owner = self.found[-1]
         if owner is None:
             self.stray.append(self._masks)
@@ -145,15 +147,12 @@ class _Reader:
             owner.masks = (*owner.masks, self._masks)
         self._masks += 1
 
-    @property
-    def _after_stray(self) -> bool:
-        return bool(self.stray) and self.stray[-1] == self._masks - 1
-
     def _only_blanks(self, place: int) -> bool:
         return not self._text[self._last : place].strip()
 
 
 def _entity(text: str, found: _Open, tags: re.Pattern[str]) -> TextEntity:
+    # Tags become as many blanks, so that places in the bare text are places in the reply.
     bare = tags.sub(lambda tag: " " * len(tag[0]), text[found.start : found.end])
     end = found.start + len(bare.rstrip())
     start = min(found.start + len(bare) - len(bare.lstrip()), end)
@@ -161,20 +160,29 @@ def _entity(text: str, found: _Open, tags: re.Pattern[str]) -> TextEntity:
 
 
 def fill_entities(prediction: Prediction, grammar: str) -> Prediction:
-    """Return the prediction with the entities that its text names; as it is where it has entities or no text.
+    """Return the prediction with the entities that its text names.
 
-    An entity whose token has no decoded mask has none. Where one binds several masks, their union takes the place of
-    the first and the others are dropped, with their scores; probabilities cannot be united, so none are left then.
+    A prediction with entities, or without text, is returned as it is. An entity whose token has no decoded mask has no
+    mask. If an entity binds several masks, their union takes the place of the first, and the others are dropped with
+    their scores; all soft masks are dropped then, since probabilities have no union.
 
+    Args:
+        prediction: The prediction.
+        grammar: One of GRAMMARS.
     Raises:
-        SpecError: No grammar is called so.
+        SpecError: There is no such grammar.
         DataError: Masks that are meant as one differ in size.
     """
-    from harness.imaging import masks  # readers use the grammar too, and a list of readers loads no numpy
+    # Imported here, because readers use the grammar, too, and listing them must not load numpy.
+    from harness.imaging import masks
 
     if prediction.entities or prediction.text is None:
         return prediction
-    bound = [(entity, _decoded(entity, prediction)) for entity in parse(prediction.text, grammar).entities]
+    count = len(prediction.masks)
+    bound = [
+        (entity, tuple(index for index in entity.masks if index < count))
+        for entity in parse(prediction.text, grammar).entities
+    ]
     if not bound:
         return prediction
     merged = {
@@ -195,20 +203,20 @@ def fill_entities(prediction: Prediction, grammar: str) -> Prediction:
     )
 
 
-def _decoded(entity: TextEntity, prediction: Prediction) -> tuple[int, ...]:
-    return tuple(index for index in entity.masks if index < len(prediction.masks))
-
-
 def plain_text(text: str, grammar: str) -> str:
-    """Return the words of a reply without its tags, which would otherwise be scored as words."""
+    """Return the words of a reply without its tags, which would otherwise be scored as words.
+
+    Raises:
+        SpecError: There is no such grammar.
+    """
     return parse(text, grammar).text
 
 
 def normalise_name(name: str) -> str:
-    """Return a name as names are compared: lower case, without punctuation, blanks collapsed.
+    """Return a name in the form in which names are compared: lower case, without punctuation, blanks collapsed.
 
-    The marks ' " , . ; ! ? | : part words, others (a hyphen, brackets) do not: "Lobe,left" is "lobe left", "T1-image"
-    is "t1image". Articles, plurals and synonyms stay.
+    The marks ' " , . ; ! ? | : separate words, others (hyphens, brackets) do not: "Lobe,left" becomes "lobe left", and
+    "T1-image" becomes "t1image". Articles, plurals and synonyms are kept.
     Source: apple/ml-ferret, eval_flickr_entities.py.
     """
     return " ".join(_MARKS.sub("", _TIGHT_MARKS.sub(r"\1 ", name.lower())).split())

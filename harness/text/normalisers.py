@@ -1,4 +1,4 @@
-"""Raw text -> answer, by named policy. A reply that cannot be read gives None; nothing is ever guessed."""
+"""Normalisation of answers, by named policy. A reply that cannot be read gives None; nothing is ever guessed."""
 
 import json
 import re
@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Literal
 
 _QUOTE_PAIRS = frozenset({'""', "''", "``", "“”", "‘’", "„“", "«»", "「」", "『』"})
-_FINAL_MARKS = ".!?,;:。"  # NFKC turns the other full-width marks into these; the ideographic stop stays itself
+_FINAL_MARKS = ".!?,;:。"  # NFKC maps the other full-width marks to ASCII, but not the ideographic full stop
 _IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
 _IDEOGRAPH_OR_RUN = re.compile(f"[{_IDEOGRAPH}]|[^{_IDEOGRAPH}]+")
 _IDEOGRAPH_OR_WORD = re.compile(rf"[{_IDEOGRAPH}]|[^\W{_IDEOGRAPH}]+")
 
 _POLARITY: dict[str, Literal["yes", "no"]] = {"yes": "yes", "是": "yes", "no": "no", "否": "no"}
-_IS_NOT = "不是"
+_IS_NOT = "不是"  # "is not": holds 是, but is neither yes nor no
 
 _VQA_SYMBOLS = ';/[]"{}()=+\\_-><@`,?!'
 _VQA_THOUSANDS = re.compile(r"\d,\d")
 _VQA_PERIOD = re.compile(r"\.(?!\d)")
-_VQA_MOST_PERIODS = 32  # the released code hands a flag of this value to the argument that counts replacements
+_VQA_MOST_PERIODS = 32  # re.UNICODE, which the released code passes as the number of replacements
 _VQA_ARTICLES = frozenset({"a", "an", "the"})
 _VQA_NUMBERS = {
     "none": "0",
@@ -38,11 +38,12 @@ _VQA_NUMBERS = {
 
 
 def standard_normalise(text: str) -> str:
-    """Return `text` in the form that protocol `standard` compares.
+    """Return `text` in the form that the protocol `standard` compares.
 
-    NFKC, casefold, blanks collapsed and trimmed; surrounding quotes and final `. ! ? , ; :` dropped as often as they
-    occur. The empty text stays empty.
+    NFKC, casefold, blanks collapsed and trimmed; surrounding quotes and final `. ! ? , ; :` are dropped repeatedly. The
+    empty text stays empty.
     """
+    # NFKC again after casefold, which may leave characters that are not normalised.
     folded = unicodedata.normalize("NFKC", text).casefold()
     text = " ".join(unicodedata.normalize("NFKC", folded).split())
     while (bare := _without_wrapping(text)) != text:
@@ -60,17 +61,18 @@ def _without_wrapping(text: str) -> str:
 def words(text: str) -> list[str]:
     """Return the words of the standard-normalised text, each normalised again; a CJK character is one word.
 
-    "Lung, left" gives ["lung", "left"]. Words that are nothing but dropped marks are left out; no words: [].
+    "Lung, left" gives ["lung", "left"]. Words that consist of dropped marks only are left out; a text without words
+    gives [].
     """
     runs = (run for word in standard_normalise(text).split() for run in _IDEOGRAPH_OR_RUN.findall(word))
     return [word for run in runs if (word := standard_normalise(run))]
 
 
 def yes_no(text: str) -> Literal["yes", "no"] | None:
-    """Return which of yes (是) and no (否) the words of `text` hold; None when they hold both or neither.
+    """Return which of yes (是) and no (否) occurs among the words of `text`; None if both do or neither.
 
-    Words are Unicode letters, digits and underscores, and single CJK characters. 不是 is the word "is not" and
-    counts as neither, so a reply that says nothing else is not read.
+    Words are runs of Unicode letters, digits and underscores, and single CJK characters. 不是 ("is not") counts as
+    neither, so that a reply that says nothing else is not read.
     """
     folded = unicodedata.normalize("NFKC", text).casefold().replace(_IS_NOT, " ")
     found = {_POLARITY[word] for word in _IDEOGRAPH_OR_WORD.findall(folded) if word in _POLARITY}
@@ -78,10 +80,10 @@ def yes_no(text: str) -> Literal["yes", "no"] | None:
 
 
 def vqa_v2_normalise(text: str) -> str:
-    """Return `text` as the VQA v2 evaluation compares it, its known quirks included.
+    """Return `text` in the form that the VQA v2 evaluation compares, including its known quirks.
 
-    Newlines and tabs become blanks and the ends are trimmed; then symbols and periods go, the rest is lower-cased,
-    number words become digits, articles are dropped and apostrophes of known contractions restored.
+    Newlines and tabs become blanks, and the ends are trimmed. Then symbols and periods are removed, the rest is
+    lower-cased, number words become digits, articles are dropped, and apostrophes of known contractions are restored.
 
     Source: Goyal et al., arXiv:1612.00837, evaluation code; see `_without_vqa_punctuation` for the quirks.
     """
@@ -89,11 +91,11 @@ def vqa_v2_normalise(text: str) -> str:
 
 
 def medplib_normalise(text: str) -> str:
-    """Return `text` as MedPLIB's released metrics compare it (one pass; its open-ended metrics apply it twice).
+    """Return `text` in the form that MedPLIB's released metrics compare (its open-ended metrics apply this twice).
 
-    The VQA v2 rule on the lower-cased text, but without its first step: a newline, a tab or a blank at the ends is
-    left as it is until the text is split. So ",\\n" does not count as a comma beside a blank, and " -" at the start
-    does. Commas are deleted once more at the end.
+    This is the VQA v2 rule on the lower-cased text without its first step: newlines, tabs and outer blanks stay until
+    the text is split. So ",\\n" is not a comma beside a blank, whereas " -" at the start is a hyphen beside one. Commas
+    are deleted once more at the end.
     """
     return _vqa_words(_without_vqa_punctuation(text.lower())).replace(",", "")
 
@@ -101,8 +103,8 @@ def medplib_normalise(text: str) -> str:
 def _without_vqa_punctuation(text: str) -> str:
     """Apply the punctuation rule of VQA v2.
 
-    A symbol that has a blank beside it anywhere in the text is deleted, any other becomes a blank; where the text
-    holds digit-comma-digit, all are deleted. Then the first 32 periods that no digit follows are deleted.
+    A symbol that has a blank beside it anywhere in the text is deleted, any other becomes a blank. If the text holds
+    digit-comma-digit, all symbols are deleted. Then the first 32 periods that are not followed by a digit are deleted.
     """
     thousands = _VQA_THOUSANDS.search(text) is not None
     without = text
@@ -123,5 +125,6 @@ def _vqa_contractions() -> dict[str, str]:
     path = Path(__file__).parent / "protocol_data" / "vqa_v2_contractions.json"
     data = json.loads(path.read_text(encoding="utf-8"))
     words: list[str] = data["restored"]
+    # Any one apostrophe may be missing. Entries that the released table spells in its own way come last and win.
     table = {word[:at] + word[at + 1 :]: word for word in words for at, letter in enumerate(word) if letter == "'"}
     return {**table, **data["as_released"]}

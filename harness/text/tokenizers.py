@@ -1,4 +1,4 @@
-"""Text -> words, by named tokenizer: each metric says which one it counts in. For the COCO one see `treebank`."""
+"""Named tokenizers; each metric states the one it counts in. See `ptb_tokenizer` for the tokenizer of COCO captions."""
 
 import re
 import unicodedata
@@ -21,7 +21,7 @@ Tokens = tuple[str, ...]
 def without_grounding_tags(text: str) -> str:
     """Return the words of a grounded answer: `<p>liver<SEG></p>` and `<p> liver </p> [SEG]` become `liver`.
 
-    Tags are removed as they stand, in either case; blanks are collapsed and trimmed.
+    Tags are removed wherever they stand, in upper or lower case; blanks are collapsed and trimmed.
     """
     return " ".join(_GROUNDING_TAG.sub("", text).split())
 
@@ -35,8 +35,8 @@ def _characters_apart(text: str) -> str:
 def tokens_13a(text: str) -> Tokens:
     """Return the tokens of mteval-v13a, the default of sacrebleu and of BLEU in HF evaluate; case is kept.
 
-    A mark is a token of its own, a full stop or comma between digits and a hyphen not behind a digit excepted. A
-    hyphen at the end of a line joins it with the next. CJK text is cut at blanks and ASCII marks only.
+    Each punctuation mark is a token, except for full stops and commas between digits and for hyphens that do not follow
+    a digit. A hyphen at the end of a line joins it with the next line. CJK text is cut only at blanks and ASCII marks.
     """
     text = text.strip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
     if "&" in text:
@@ -45,10 +45,10 @@ def tokens_13a(text: str) -> Tokens:
     return tuple(token for piece in text.split() for token in _piece_13a(piece))
 
 
-# Reports repeat their words, and the rules look no further than the blank beside a piece.
+# Cached by piece, because reports repeat their words and no rule reaches beyond the blank beside a piece.
 @lru_cache(maxsize=1 << 16)
 def _piece_13a(piece: str) -> Tokens:
-    """Return the tokens of text without blanks."""
+    """Return the tokens of a text without blanks."""
     piece = f" {piece} "
     for pattern, replacement in _13A:
         piece = pattern.sub(replacement, piece)
@@ -56,15 +56,15 @@ def _piece_13a(piece: str) -> Tokens:
 
 
 def tokens_13a_by_character(text: str) -> Tokens:
-    """Return the tokens of `tokens_13a`, every CJK character one of its own."""
+    """Return the tokens of `tokens_13a`, with every CJK character as a token of its own."""
     return tokens_13a(_characters_apart(text))
 
 
 @lru_cache(maxsize=4096)
 def rouge_tokens(text: str) -> Tokens:
-    """Return the lower-case runs of a-z and 0-9, as rouge_score does without its stemmer; all else separates.
+    """Return the runs of a-z and 0-9 in the lower-cased text, as rouge_score does without its stemmer.
 
-    Text in other scripts has no tokens at all.
+    Everything else separates tokens, so that text in other scripts has no tokens at all.
     """
     return tuple(_NOT_ROUGE.sub(" ", text.lower()).split())
 
@@ -73,8 +73,8 @@ def rouge_tokens(text: str) -> Tokens:
 def unicode_words(text: str) -> Tokens:
     """Return the runs of letters and digits of any script after NFKC and casefold; a CJK character is one word.
 
-    Combining marks belong to their word, soft hyphens and joiners vanish, everything else separates. On ASCII text
-    the same as `rouge_tokens`.
+    Combining marks belong to their word, soft hyphens and joiners are dropped, and everything else separates words. For
+    ASCII text the result equals that of `rouge_tokens`.
     """
     if text.isascii():
         return rouge_tokens(text)
@@ -83,7 +83,7 @@ def unicode_words(text: str) -> Tokens:
 
 
 def _word_character(character: str) -> str:
-    """Return the character where it is part of words, nothing where it is invisible, else a blank."""
+    """Return the character if it is part of words, nothing if it is invisible, else a blank."""
     if character.isalnum():
         return character
     category = unicodedata.category(character)

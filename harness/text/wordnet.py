@@ -1,7 +1,7 @@
-"""WordNet: where it is on this machine, which one it is, and the synonyms it knows. Nothing here writes a file.
+"""WordNet: its place on this machine, its version, and its synonyms. Nothing in this module writes a file.
 
-It is looked for in nltk's data path, in the harness's cache (`harness doctor --fix` puts it there) and where Debian's
-package wordnet-base installs it. All are read in place through nltk's reader.
+It is searched in nltk's data path, in the harness's cache (where `harness doctor --fix` puts it) and in the folder of
+Debian's package wordnet-base. In each place it is read through nltk's reader.
 """
 
 import hashlib
@@ -18,12 +18,11 @@ from typing import Any
 from harness.errors import DataError
 
 DEBIAN = Path("/usr/share/wordnet")
-FOLDER = "wordnet"
-"""Name of the folder below the cache, and of the one inside nltk's archive."""
+FOLDER = "wordnet"  # both below the cache and inside nltk's archive
 
 _PARTS = ("noun", "verb", "adj", "adv")
+# The files that synonyms need. nltk's reader also asks for `lexnames`, which Debian's package lacks; see `_reader`.
 FILES = tuple(pattern.format(part) for part in _PARTS for pattern in ("data.{}", "index.{}", "{}.exc"))
-"""What synonyms need. nltk's reader asks for `lexnames` too, which Debian leaves out; `_lexnames` stands in."""
 
 _LEXICOGRAPHER_FILES = 45  # WordNet 3.0, man page lexnames(5WN)
 _VERSION = re.compile(rb"WordNet (\d+(?:\.\d+)?) Copyright")
@@ -49,7 +48,7 @@ class WordNetFolder:
             return archive.read(f"{FOLDER}/{name}")
 
     def is_complete(self) -> bool:
-        """Tell whether every one of `FILES` is there; a file that is no archive holds none."""
+        """Return whether all `FILES` are there; a damaged archive counts as empty."""
         if self.path.suffix != ".zip":
             return all((self.path / name).is_file() for name in FILES)
         try:
@@ -60,7 +59,7 @@ class WordNetFolder:
 
 
 def find(cache_folder: Path) -> WordNetFolder | None:
-    """Return the first complete WordNet: nltk's data path, then the cache, then Debian's; None where there is none."""
+    """Return the first complete WordNet in nltk's data path, the cache or Debian's folder; None if there is none."""
     return next((place for place in _places(cache_folder) if place.is_complete()), None)
 
 
@@ -77,9 +76,9 @@ def _places(cache_folder: Path) -> Iterator[WordNetFolder]:
 
 @cache
 def identity(place: WordNetFolder) -> dict[str, str]:
-    """Return what is written beside a number: the version WordNet states of itself and a digest of `FILES`.
+    """Return the provenance of a METEOR score: the version that WordNet states and a digest of `FILES`.
 
-    The digest is of names and bytes, so it is the same wherever the files lie.
+    The digest is computed from names and bytes, so that it is the same wherever the files lie.
     """
     digest = hashlib.sha256()
     for name in sorted(FILES):
@@ -89,17 +88,16 @@ def identity(place: WordNetFolder) -> dict[str, str]:
 
 
 class WordNet:
-    """Synonyms as nltk's METEOR takes them; each word is looked up once."""
+    """Synonyms as nltk's METEOR uses them; each word is searched in WordNet once."""
 
     def __init__(self, reader: Any) -> None:
         self._reader = reader
         self._known: dict[str, frozenset[str]] = {}
 
     def synonyms(self, word: str) -> frozenset[str]:
-        """Return every one-word lemma of every synset of `word`, as spelt in WordNet; empty for an unknown word.
+        """Return all one-word lemmas of all synsets of `word`, as spelt in WordNet; empty for an unknown word.
 
-        Inflected words are found through WordNet's own rules and lists of exceptions, lemmas of several words are
-        left out.
+        Inflected words are found by WordNet's own rules and exception lists. Lemmas of several words are left out.
         """
         found = self._known.get(word)
         if found is None:
@@ -110,19 +108,19 @@ class WordNet:
 
 @cache
 def open_word_net(place: WordNetFolder) -> WordNet:
-    """Return the WordNet at `place`; it is read once per process.
+    """Return the WordNet at `place`, which is read once per process.
 
     Raises:
-        DataError: Its files cannot be read as WordNet.
+        DataError: The files cannot be read as WordNet.
     """
     import nltk.data
     from nltk.corpus.reader.wordnet import WordNetError
 
     if place.origin != "nltk data" and str(place.path) not in nltk.data.path:
-        nltk.data.path.append(str(place.path))  # nltk reads below its data path only
+        nltk.data.path.append(str(place.path))  # nltk reads only files below its data path
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it says that there are no other languages, and we want none
+            warnings.simplefilter("ignore")  # nltk warns that other languages are missing, and we use none
             return WordNet(_reader(place))
     except (OSError, ValueError, WordNetError) as error:
         raise DataError(
@@ -132,22 +130,22 @@ def open_word_net(place: WordNetFolder) -> WordNet:
 
 
 def _reader(place: WordNetFolder) -> Any:
+    """Return nltk's reader of the files at `place`."""
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
     from nltk.data import ZipFilePathPointer
 
     class Reader(WordNetCorpusReader):  # type: ignore[misc] # nltk has no types
-        """nltk's reader without what synonyms do not need: `lexnames`, and `index.sense` for other versions."""
+        """nltk's reader without the files that synonyms do not need: `lexnames` and `index.sense`."""
 
         def open(self, file: str) -> Any:
-            return _lexnames() if file == "lexnames" else super().open(file)
+            if file != "lexnames":
+                return super().open(file)
+            # A table of the same form stands in; synonyms do not depend on the names in it.
+            numbers = range(_LEXICOGRAPHER_FILES)
+            return io.StringIO("".join(f"{number:02d}\tfile{number:02d}\t1\n" for number in numbers))
 
         def map_wn(self, version: str = FOLDER) -> None:
-            """Map nothing: no other version of WordNet is asked for."""
+            """Do nothing: no other version of WordNet is used, and the map would need `index.sense`."""
 
     root = ZipFilePathPointer(str(place.path), f"{FOLDER}/") if place.path.suffix == ".zip" else str(place.path)
     return Reader(root, None)
-
-
-def _lexnames() -> io.StringIO:
-    """Return a table of numbered names in the form of `lexnames`; synonyms do not depend on what they are called."""
-    return io.StringIO("".join(f"{number:02d}\tfile{number:02d}\t1\n" for number in range(_LEXICOGRAPHER_FILES)))

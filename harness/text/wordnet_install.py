@@ -1,4 +1,4 @@
-"""Puts WordNet into the cache where a machine has none: from nltk's download, else from Debian's package, unpacked."""
+"""Installation of WordNet into the harness's cache: from nltk's download, or else from Debian's package, unpacked."""
 
 import io
 import shutil
@@ -13,45 +13,47 @@ from harness.text import wordnet
 from harness.text.wordnet import WordNetFolder
 
 PACKAGE = "wordnet-base"
-_SECONDS = 300
-_KNOWN_SYNONYMS = ("tumor", "neoplasm")
-"""A word and one of its synonyms, to see that the copy can be read."""
+_SECONDS = 300  # for one command
+_KNOWN_SYNONYMS = ("tumor", "neoplasm")  # a word and one of its synonyms, by which a new copy is checked
 
 
 def set_up(cache_folder: Path, say: Callable[[str], None]) -> WordNetFolder:
-    """Return the WordNet of this machine, brought into the cache if there is none yet; `say` hears what is done.
+    """Return the WordNet of this machine, after installing it into the cache if there is none.
 
-    Nothing is written but the folder `wordnet` of the cache, in one step, and no rights beyond the user's are needed.
+    Only the folder `wordnet` of the cache is written, in one step, with no more than the user's own rights.
 
+    Args:
+        cache_folder: The cache of the harness.
+        say: Called with one line of text on what was done.
     Raises:
-        DataError: No source had it; the message tells what each of them said.
+        DataError: No source could provide it; the message gives the reason of each.
     """
     there = wordnet.find(cache_folder)
     if there is not None:
         say(f"WordNet: is already at {there.path} ({there.origin}); nothing done")
         return there
     cache_folder.mkdir(parents=True, exist_ok=True)
-    told = []
+    failures = []
     for source, fetch in (("nltk's download", _from_nltk), (f"Debian's package {PACKAGE}", _from_debian)):
         with tempfile.TemporaryDirectory(dir=cache_folder, prefix="wordnet-") as folder:
             try:
                 place = _keep(fetch(Path(folder)), cache_folder)
             except (OSError, ValueError, DataError, subprocess.SubprocessError) as error:
-                told.append(f"{source}: {error}")
+                failures.append(f"{source}: {error}")
                 continue
         say(f"WordNet: brought to {place.path} from {source}")
         return place
     raise DataError(
-        f"WordNet could not be brought to {cache_folder}; {'; '.join(told)}. Copy its files data.*, index.* and *.exc "
-        f"to {cache_folder / wordnet.FOLDER}, or install Debian's package {PACKAGE}"
+        f"WordNet could not be brought to {cache_folder}; {'; '.join(failures)}. Copy its files data.*, index.* "
+        f"and *.exc to {cache_folder / wordnet.FOLDER}, or install Debian's package {PACKAGE}"
     )
 
 
 def _from_nltk(folder: Path) -> WordNetFolder:
-    """Return what nltk's own downloader brings into `folder`."""
+    """Return the WordNet that nltk's own downloader puts into `folder`."""
     from nltk.downloader import Downloader
 
-    with redirect_stderr(io.StringIO()):  # it repeats there what it raises
+    with redirect_stderr(io.StringIO()):  # the downloader also prints what it raises
         Downloader().download("wordnet", download_dir=str(folder), quiet=True, raise_on_error=True)
     corpora = folder / "corpora"
     found = (WordNetFolder("nltk data", path) for path in (corpora / wordnet.FOLDER, corpora / f"{wordnet.FOLDER}.zip"))
@@ -59,7 +61,8 @@ def _from_nltk(folder: Path) -> WordNetFolder:
 
 
 def _from_debian(folder: Path) -> WordNetFolder:
-    """Return what Debian's package holds, downloaded and unpacked below `folder`; nothing is installed."""
+    """Return the WordNet of Debian's package, downloaded and unpacked below `folder`."""
+    # Unpacked rather than installed, which would need the rights of root.
     _run("apt-get", "download", PACKAGE, folder=folder)
     archive = next(folder.glob("*.deb"), None)
     if archive is None:
@@ -83,7 +86,8 @@ def _complete(place: WordNetFolder | None) -> WordNetFolder:
 
 
 def _keep(place: WordNetFolder, cache_folder: Path) -> WordNetFolder:
-    """Return the copy of `place` in the cache, after a look into it."""
+    """Copy `place` into the cache and return the copy, after checking that it can be read."""
+    # Copied beside its final place first, so that an interrupted copy is never taken for WordNet.
     kept = WordNetFolder("cache", cache_folder / wordnet.FOLDER)
     with tempfile.TemporaryDirectory(dir=cache_folder, prefix="wordnet-") as folder:
         copy = Path(folder) / wordnet.FOLDER

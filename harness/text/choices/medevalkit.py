@@ -1,4 +1,4 @@
-"""Replies as MedEvalKit reads them: the answer taken out of its wrapping, then compared.
+"""MedEvalKit's reading of replies: the answer is taken out of its wrapping, then compared.
 
 Source: utils/utils.py of github.com/alibaba-damo-academy/MedEvalKit (9b12e3b), with `extract_boxed_content` of the
 package mathruler.
@@ -24,7 +24,7 @@ _MARKERS = (
 
 
 def tagged(text: str, tag: str) -> str:
-    """Return what stands in `<tag>...</tag>`, several joined by a blank; the text itself where that is nothing."""
+    """Return the content of `<tag>...</tag>`, of several tags joined by blanks; the text itself if that is empty."""
     opening, closing = f"<{tag}>", f"</{tag}>"
     found, rest = [], text
     while opening in rest:
@@ -35,7 +35,7 @@ def tagged(text: str, tag: str) -> str:
 
 
 def boxed(text: str) -> str:
-    """Return the trimmed content of the last `\\boxed{...}`, whose braces balance; `None`, the word, without one."""
+    """Return the trimmed content of the last `\\boxed{...}` with balanced braces; without one the word `None`."""
     start = text.rfind(_BOX)
     content, depth = text[start + len(_BOX) :], 1
     for end, character in enumerate(content if start >= 0 else ""):
@@ -48,8 +48,8 @@ def boxed(text: str) -> str:
 def unwrapped(reply: str) -> str:
     """Return the answer that a reply states, in lower case.
 
-    A reply with the word "boxed" is replaced by what is boxed, else one with an answer tag by what is tagged; then for
-    each marker in turn, such as "answer is", the text after its last occurrence is kept.
+    A reply with the word "boxed" is replaced by the content of its box, any other reply with an answer tag by the
+    content of the tag. Then for each marker in turn, such as "answer is", only what follows its last occurrence stays.
     """
     text = reply.lower()
     if "boxed" in text:
@@ -64,11 +64,11 @@ def unwrapped(reply: str) -> str:
 def medevalkit(reply: str, options: Sequence[str]) -> ChoiceReading:
     """Read one option out of a reply, as MedEvalKit does for OmniMedVQA.
 
-    1. `letter`: what is left of the unwrapped reply up to its first full stop and after its last colon is a letter. A
-       first paragraph that is a letter, or a last one that begins with a letter and a full stop, is the whole reply.
-    2. `likeness`: the option, written as "a. text", that is most like the unwrapped reply; of equals the first.
-    3. `nothing_alike`: likeness 0 with all options, as of an empty reply; the first is taken, as released. No options:
-       `none`.
+    1. `letter`: the unwrapped reply, up to its first full stop and after its last colon, is a letter. If the first
+       paragraph is a letter, or the last one begins with a letter and a full stop, that paragraph is the whole reply.
+    2. `likeness`: the option, written as "a. text", that is most similar to the unwrapped reply; of equals the first.
+    3. `nothing_alike`: the similarity to all options is 0, as for an empty reply; the first option is taken, as
+       released. Without options the rule is `none`.
     """
     named = {letter.lower(): option.lower() for letter, option in lettered(options).items()}
     text = unwrapped(_deciding_paragraph(tagged(reply, "answer").lower(), named)).strip().lower().replace("\n", "")
@@ -83,7 +83,7 @@ def medevalkit(reply: str, options: Sequence[str]) -> ChoiceReading:
 
 
 def _deciding_paragraph(text: str, named: dict[str, str]) -> str:
-    """Return the first paragraph where it is a letter, else the last up to its full stop where that is one."""
+    """Return the first paragraph if it is a letter, the last up to its full stop if that is a letter, else the text."""
     paragraphs = text.split("\n\n")
     if paragraphs[0] in named:
         return paragraphs[0]

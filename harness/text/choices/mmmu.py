@@ -1,4 +1,4 @@
-"""Replies as MMMU's evaluation reads them, with the unwrapping that MedEvalKit's copy puts in front for letters.
+"""MMMU's reading of replies, with the unwrapping that MedEvalKit's copy of it adds for letters.
 
 Source: eval_utils.py of github.com/MMMU-Benchmark/MMMU and utils/MMMU/eval_utils.py of
 github.com/alibaba-damo-academy/MedEvalKit (9b12e3b).
@@ -11,8 +11,7 @@ from harness.text.choices.medevalkit import boxed, tagged
 from harness.text.choices.reading import ChoiceReading, lettered
 
 _MARKS = (",", ".", "!", "?", ";", ":", "'")
-_FEW_WORDS = 5
-"""A reply of at most so many words is not searched for option texts."""
+_FEW_WORDS = 5  # a reply of at most so many words is not searched for option texts
 _KEYS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
 _NUMBERS = (
     re.compile(r"-?\b\d{1,3}(?:,\d{3})+\b"),
@@ -22,16 +21,24 @@ _NUMBERS = (
 
 
 def mmmu(reply: str, options: Sequence[str]) -> ChoiceReading:
-    """Read one option letter out of a reply; where several are found, the one whose last occurrence is last.
+    """Read one option letter out of a reply; of several letters, the one whose last occurrence comes last.
 
     1. `bracketed`: an option letter in round brackets.
-    2. `lone_letter`: an option letter between blanks. The article "A" is one.
-    3. `option_text`: in a reply of more than five words an option's text, case aside.
+    2. `lone_letter`: an option letter between blanks. The article "A" counts as one.
+    3. `option_text`: an option's text, ignoring case, in a reply of more than five words.
 
-    Else `none`, an empty reply too, where the released code draws an option at random. Before all this, what an
-    answer tag or a box holds replaces the reply, and each mark of , . ! ? ; : ' in turn is trimmed from its ends.
+    The rule is `none` otherwise, and for an empty reply; the released code draws an option at random then. Beforehand
+    the content of an answer tag or a box replaces the reply, and the marks , . ! ? ; : ' are trimmed from its ends, one
+    kind after the other.
     """
-    text = f" {_trimmed(_unwrapped(reply))} "
+    if "<answer>" in reply:
+        reply = tagged(reply, "answer")
+    elif "\\boxed" in reply:
+        reply = boxed(reply)
+    reply = reply.strip()
+    for mark in _MARKS:
+        reply = reply.strip(mark)
+    text = f" {reply} "  # so that a letter at either end stands between blanks
     named = lettered(options)
     for rule, written in (("bracketed", "({})"), ("lone_letter", " {} ")):
         if found := _last(text, {letter: written.format(letter) for letter in named}):
@@ -43,32 +50,19 @@ def mmmu(reply: str, options: Sequence[str]) -> ChoiceReading:
     return ChoiceReading(None, "none")
 
 
-def _unwrapped(reply: str) -> str:
-    if "<answer>" in reply:
-        return tagged(reply, "answer")
-    return boxed(reply) if "\\boxed" in reply else reply
-
-
-def _trimmed(text: str) -> str:
-    text = text.strip()
-    for mark in _MARKS:
-        text = text.strip(mark)
-    return text
-
-
 def _last(text: str, written: Mapping[str, str]) -> str | None:
-    """Return the letter whose writing occurs last in the text, of equals the first; None where none occurs."""
+    """Return the letter whose written form occurs last in the text; of equals the first, None if none occurs."""
     places = {letter: place for letter, part in written.items() if (place := text.rfind(part)) >= 0}
     return max(places, key=places.__getitem__, default=None)
 
 
 def mmmu_candidates(reply: str) -> list[str | float]:
-    """Return what an open reply may mean: texts in lower case and numbers to two decimals, each once.
+    """Return the possible meanings of an open reply: texts in lower case and numbers to two decimals, each once.
 
-    They are the key parts of its lines and the numbers in them. The key part of a line is the shortest of what follows
-    the last "is ", "so ", "answer " and the like, in the last line also "="; lines without one have none. A reply
-    without any key part is its own. (The released code means to split at sentences too, but looks for a capital after
-    lower-casing.)
+    They are the key parts of its lines and the numbers in them. The key part of a line is the shortest of the texts
+    that follow the last "is ", "so ", "answer " and the like, and in the last line also "="; other lines have none. A
+    reply without any key part is its own key part. (The released code was meant to split at sentences, too, but it
+    searches for a capital letter after lower-casing.)
     """
     text = reply.strip().strip(".").lower()
     *lines, last = text.split("\n")
@@ -89,9 +83,9 @@ def _key_part(line: str, keys: Iterable[str]) -> str:
 
 
 def mmmu_forms(text: str) -> list[str | float]:
-    """Return the forms in which a text is compared: a number to two decimals, else lower case.
+    """Return the forms in which a text is compared: a number to two decimals, or else the text in lower case.
 
-    A single character is looked for with a blank on either side, to avoid chance matches.
+    A single character has two forms, with a blank before or behind it, which avoids chance matches.
     """
     text = text.strip()
     try:
@@ -102,7 +96,7 @@ def mmmu_forms(text: str) -> list[str | float]:
 
 
 def mmmu_match(candidates: Iterable[str | float], answers: Iterable[str]) -> str | float | None:
-    """Return the first candidate that holds the text of an answer or equals its number; None if none does."""
+    """Return the first candidate that contains the text of an answer or equals its number; None if none does."""
     forms = [form for answer in answers for form in mmmu_forms(answer)]
     texts = [form for form in forms if isinstance(form, str)]
     for candidate in candidates:

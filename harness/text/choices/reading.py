@@ -1,4 +1,4 @@
-"""The outcome of reading a reply to a question with options."""
+"""The result of reading a reply to a question with options."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from string import ascii_uppercase
 
 @dataclass(frozen=True, slots=True)
 class ChoiceReading:
-    """What a rule reads out of a reply.
+    """The letter that a rule reads out of a reply.
 
     Attributes:
-        letter: As the rule reads it, which need not be the letter of an option; None when it finds no answer.
+        letter: The letter as the rule reads it, which need not be the letter of an option; None if there is no answer.
         rule: Stable short name of the step that decided.
     """
 
@@ -19,5 +19,5 @@ class ChoiceReading:
 
 
 def lettered(options: Sequence[str]) -> dict[str, str]:
-    """Return the options by letter: A, B, C, ...; there are 26."""
+    """Return the options by letter: A, B, C, ...; options beyond the 26th are left out."""
     return dict(zip(ascii_uppercase, options, strict=False))

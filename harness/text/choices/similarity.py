@@ -1,7 +1,7 @@
-"""Readings by likeness of strings, as released: OmniMedVQA's question-answering score and HuatuoGPT-Vision's scorer.
+"""Readings by string similarity, as released: OmniMedVQA's question-answering score and HuatuoGPT-Vision's scorer.
 
-Likeness is `difflib.SequenceMatcher(None, option, reply).ratio()` with its defaults: it is not symmetric, and from 200
-characters of reply on, characters that make up more than 1 % of it count as junk.
+Similarity is `difflib.SequenceMatcher(None, option, reply).ratio()` with its defaults. It is not symmetric, and in
+replies of 200 characters and more, characters that make up more than 1 % of the reply count as junk.
 """
 
 import difflib
@@ -14,7 +14,8 @@ _LONE_LETTER = re.compile(r"(?:is |是|为|\W|^)(?![aA] )([a-nA-N])(?:\W|$)")
 
 
 def likeness(options: Sequence[str], reply: str) -> list[float]:
-    """Return how alike each option and the reply are, in [0, 1]; two empty texts are alike."""
+    """Return the similarity of each option to the reply, in [0, 1]; it is 1 for two empty texts."""
+    # One matcher for all options, because it indexes its second text, the longer reply, only once.
     matcher = difflib.SequenceMatcher(None, "", reply)
     ratios = []
     for option in options:
@@ -24,10 +25,10 @@ def likeness(options: Sequence[str], reply: str) -> list[float]:
 
 
 def omnimedvqa(reply: str, options: Sequence[str]) -> ChoiceReading:
-    """Read the option most like the reply, case and all; of equals the first. Likeness 0 with all, as of "": no option.
+    """Read the option that is most similar to the reply, case included; of equals the first.
 
-    A reply that is a letter is not understood: it is like whichever option holds that character. Rules: `likeness`,
-    `nothing_alike`.
+    The rule is `likeness`, or `nothing_alike` if the similarity to all options is 0, as for an empty reply; there is no
+    answer then. A reply that is a letter is not understood: it resembles whichever option holds that character.
 
     Source: OmniMedVQA, question-answering score, github.com/OpenGVLab/Multi-Modality-Arena.
     """
@@ -39,16 +40,16 @@ def omnimedvqa(reply: str, options: Sequence[str]) -> ChoiceReading:
 
 
 def huatuo(reply: str, options: Sequence[str]) -> ChoiceReading:
-    """Read a reply as HuatuoGPT-Vision's matcher does when it is handed the options by letter, as it was meant to be.
+    """Read a reply as HuatuoGPT-Vision's matcher does if it gets the options by letter, as was intended.
 
-    1. `lone_letter`: the first letter a to n, of either case, that stands alone and is not an article before a blank;
-       it is returned as written and need not be an option's, so "I think" is read as I and "b" is not B.
+    1. `lone_letter`: the first letter a to n, of either case, that stands alone and is not an article before a blank.
+       It is returned as written and need not belong to an option: "I think" is read as I, and "b" is not B.
     2. `option_text`: of the option texts in the lower-cased reply, the one whose last occurrence begins last; of
        equals the first.
-    3. `likeness`: the option most like the reply, both lower-cased; of equals the last. So something is always read, of
-       an empty reply the last option.
+    3. `likeness`: the option most similar to the reply, both lower-cased; of equals the last. So an option is always
+       read, and from an empty reply the last one.
 
-    Source: scorer.py of github.com/FreedomIntelligence/HuatuoGPT-Vision (2025-01). As released the matcher gets the
+    Source: scorer.py of github.com/FreedomIntelligence/HuatuoGPT-Vision (2025-01). As released, the matcher gets the
     whole record in place of the options, and the run ends at the first reply without a lone letter.
     """
     lone = _LONE_LETTER.search(reply)
