@@ -1,8 +1,8 @@
 """Retrieval between images and texts: recall at 1, 5 and 10 and mean reciprocal rank, of a run or of a matrix.
 
 A query's rank follows from two counts: how many of the gallery are `better` (more similar to it than its own target)
-and how many are `tied` with the target, the target itself included. Similarities that are not a number compare as
-neither more, less nor equal, as in IEEE arithmetic.
+and how many are `tied` with the target, the target itself included. A similarity that is NaN compares as neither more,
+less nor equal, as in IEEE arithmetic.
 """
 
 from collections import Counter
@@ -23,21 +23,23 @@ CUTOFFS = (1, 5, 10)
 _VALUES = ("R@1", "R@5", "R@10", "MRR")
 _STATS = ("hits_at_1", "hits_at_5", "hits_at_10", "reciprocal_rank", "queries")
 _MISS: Stats = (0.0, 0.0, 0.0, 0.0, 1.0)
+# Cosines are compared at twelve decimals: equal vectors tie, in whatever order a machine adds up their products.
 _DECIMALS = 12
-_BLOCK = 512  # queries whose similarities to a whole pool are held at once
+# Queries whose similarities to a whole pool are held at once: 40 MB for a pool of 10,000.
+_BLOCK = 512
 
+# Stratum whose values are the pools that are ranked on their own; without it all samples are one pool.
 POOL = "pool"
-"""Stratum whose values are the pools that are ranked on their own; without it all samples are one pool."""
 
 Ints = NDArray[np.int64]
 
 
 class Ranks(NamedTuple):
-    """How the gallery stands to each query's own target.
+    """The gallery in relation to each query's own target; arrays of shape (queries,), int64.
 
     Attributes:
         better: How many are more similar to the query.
-        tied: How many are as similar, the target included; 0 where the target's similarity is not a number.
+        tied: How many are as similar, the target included; 0 where the target's similarity is NaN.
         first: How many of those tied come before the target.
     """
 
@@ -47,24 +49,26 @@ class Ranks(NamedTuple):
 
 
 def fair_credits(ranks: Ranks) -> Floats:
-    """Return what each query earns under protocol `standard`, shape (queries, 4): at 1, 5 and 10, and reciprocal rank.
+    """Return each query's points under protocol `standard`, shape (queries, 4): at 1, 5 and 10, and reciprocal rank.
 
     Ties count fairly: the expected hit clip((k - better) / tied, 0, 1) and the expected reciprocal rank, the mean of
     1 / r over the ranks r = better + 1 .. better + tied, as if the tied were put in random order. Range [0, 1]; a
-    target whose similarity is not a number earns nothing. Source: ours.
+    target whose similarity is NaN earns nothing. Source: ours.
     """
+    # At least 1, so that a target without a similarity divides by no 0; its row is set to 0 in the last line.
     tied = np.maximum(ranks.tied, 1)
     hits = [np.clip((k - ranks.better) / tied, 0.0, 1.0) for k in CUTOFFS]
+    # Sums of 1 / r up to each rank: the mean over a run of ranks is a difference of two of them.
     harmonic = np.concatenate(([0.0], np.cumsum(1.0 / np.arange(1, (ranks.better + tied).max(initial=0) + 1))))
     reciprocal = (harmonic[ranks.better + tied] - harmonic[ranks.better]) / tied
     return np.where(ranks.tied[:, np.newaxis] > 0, np.stack([*hits, reciprocal], axis=-1), 0.0)
 
 
 def first_credits(ranks: Ranks) -> Floats:
-    """Return what each query earns under protocol `m3d`, shape (queries, 4): at 1, 5 and 10, and reciprocal rank.
+    """Return each query's points under protocol `m3d`, shape (queries, 4): at 1, 5 and 10, and reciprocal rank.
 
-    Of the tied the lowest index comes first. A similarity that is not a number is never better, so a target without
-    one ranks first, as the released comparison has it.
+    Of the tied the lowest index comes first. A NaN is never better and nothing is better than it, so a target whose
+    similarity is NaN ranks first, as in the released comparison.
     Source: M3D, eval_itr.py; the order of ties, which torch leaves open, is fixed here.
     """
     rank = 1 + ranks.better + ranks.first
@@ -78,9 +82,9 @@ def matrix_ranks(similarity: Floats, own: Ints | None = None, rivals: NDArray[np
     """Return the counts behind the rank of each query's target.
 
     Args:
-        similarity: (queries, gallery), higher is nearer.
-        own: Column of each query's target; by default the query's own index.
-        rivals: (queries, gallery), which of the gallery compete; by default all. The target always does.
+        similarity: Shape (queries, gallery), float64; higher is nearer.
+        own: Column of each query's target, shape (queries,), int64; by default the query's own index.
+        rivals: Shape (queries, gallery), which of the gallery compete; by default all. The target always does.
     """
     columns = np.arange(len(similarity)) if own is None else own
     target = similarity[np.arange(len(similarity)), columns][:, np.newaxis]
@@ -120,10 +124,10 @@ def matrix_outcome(metric: Metric, similarity: Sequence[Sequence[float]], where:
 
 
 def volume_scores(slice_scores: Floats) -> Floats:
-    """Return the (images, texts) similarity of a 2-D model to volumes, its best over the slices.
+    """Return the similarity of a 2-D model's volumes to texts, shape (images, texts): the best over the slices.
 
     Args:
-        slice_scores: (images, slices, texts).
+        slice_scores: Shape (images, slices, texts), at least one slice.
     Source: M3D, arXiv:2404.00578, section 6.2.
     """
     best: Floats = np.asarray(slice_scores, dtype=np.float64).max(axis=1)
@@ -136,44 +140,39 @@ class _Pool:
 
     Attributes:
         keys: (sample id, prediction key) of each.
-        vectors: Its image vectors, one per slice of a volume or one in all, and its text vector; None where the model
-            gave none.
-        captions: Its caption id; None where the release has none.
+        vectors: Its image vectors, shape (views, length), one per slice of a volume or one in all, and its text vector,
+            shape (length,); None if the model gave none.
+        captions: Its caption id; None if the release has none.
     """
 
     keys: list[tuple[str, str]] = field(default_factory=list)
     vectors: list[tuple[Floats, Floats] | None] = field(default_factory=list)
     captions: list[str | None] = field(default_factory=list)
 
-    def add(self, sample: Sample, prediction: Prediction) -> None:
-        self.keys.append((sample.id, prediction.key))
-        self.vectors.append(_vectors(prediction))
-        self.captions.append(sample.target.caption_id)
-
 
 def _vectors(prediction: Prediction) -> tuple[Floats, Floats] | None:
-    """Return the image vectors, (views, length), and the text vector, all of length 1; None where they do not fit."""
+    """Return the image vectors, shape (views, length), and the text vector, each of norm 1; None if they do not fit."""
     if len(prediction.embedding) < 2 or len({len(vector) for vector in prediction.embedding}) != 1:
         return None
-    *images, text = (_unit(vector) for vector in prediction.embedding)
-    return np.stack(images), text
-
-
-def _unit(vector: Sequence[float]) -> Floats:
-    """Return the vector at length 1; one without direction stays 0 and is similar to nothing."""
-    array = np.asarray(vector, dtype=np.float64)
-    norm = float(np.linalg.norm(array))
-    return array / norm if norm > 0 else array
+    vectors = np.asarray(prediction.embedding, dtype=np.float64)
+    norms = np.asarray([[np.linalg.norm(vector)] for vector in vectors])
+    # A vector without direction stays 0 and is similar to nothing.
+    vectors = vectors / np.where(norms > 0, norms, 1.0)
+    return vectors[:-1], vectors[-1]
 
 
 def _pools(pairs: Iterable[Pair]) -> list[_Pool]:
-    """Return the pools, each in the order of `pairs`; the n-th repeat of a sample belongs to the n-th copy of it."""
+    """Return the pools, each in the order of `pairs`."""
     pools: dict[tuple[str, int], _Pool] = {}
     seen: dict[str, int] = {}
     for sample, prediction in pairs:
+        # A sample that comes several times must not be its own rival: its n-th answer goes to the n-th copy of the pool.
         repeat = seen.get(sample.id, 0)
         seen[sample.id] = repeat + 1
-        pools.setdefault((sample.strata.get(POOL, ""), repeat), _Pool()).add(sample, prediction)
+        pool = pools.setdefault((sample.strata.get(POOL, ""), repeat), _Pool())
+        pool.keys.append((sample.id, prediction.key))
+        pool.vectors.append(_vectors(prediction))
+        pool.captions.append(sample.target.caption_id)
     return list(pools.values())
 
 
@@ -191,25 +190,23 @@ def _pool_stats(pool: _Pool, query: str, protocol: str) -> dict[tuple[str, str],
     images = _Candidates.of([views for _, (views, _) in found])
     texts = _Candidates.of([text[np.newaxis] for _, (_, text) in found])
     queries, gallery = (images, texts) if query == "image" else (texts, images)
-    captions = _same_caption([pool.captions[place] for place, _ in found]) if protocol == "standard" else None
+    captions = None
+    if protocol == "standard":  # `m3d` knows no captions: a text that occurs twice is right only once
+        # A number per sample, equal for samples that share a caption; a sample without one shares it with none.
+        known: dict[Any, int] = {}
+        names = (("none", place) if pool.captions[place] is None else pool.captions[place] for place, _ in found)
+        captions = np.asarray([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
     credit = _credits(queries, gallery, captions, _CREDITS[protocol])
     return {pool.keys[place]: (*row, 1.0) for (place, _), row in zip(found, credit.tolist(), strict=True)}
 
 
-def _same_caption(captions: Sequence[str | None]) -> Ints:
-    """Return a number per sample that is equal for, and only for, samples that share a caption."""
-    known: dict[Any, int] = {}
-    names = (("none", place) if caption is None else caption for place, caption in enumerate(captions))
-    return np.asarray([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
-
-
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Things with one or several vectors each.
+    """Images or texts with one or several vectors each.
 
     Attributes:
-        vectors: (all vectors, length), those of one thing together.
-        starts: Where the vectors of each thing begin.
+        vectors: Shape (all vectors, length), float64; those of one candidate together.
+        starts: Row at which the vectors of each candidate begin, shape (candidates,).
     """
 
     vectors: Floats
@@ -224,13 +221,13 @@ class _Candidates:
         return len(self.starts)
 
     def part(self, rows: Ints) -> "_Candidates":
-        """Return the things of a range."""
+        """Return the candidates of a range of consecutive indices."""
         ends = np.append(self.starts, len(self.vectors))
         first = ends[rows[0]]
         return _Candidates(self.vectors[first : ends[rows[-1] + 1]], self.starts[rows] - first)
 
     def similarity(self, other: "_Candidates") -> Floats:
-        """Return (own, other) cosines, the best of any two vectors where there are several, as `volume_scores`."""
+        """Return cosines, shape (own, other): the best of any two vectors if there are several, as `volume_scores`."""
         similarity = self.vectors @ other.vectors.T
         if len(self) < len(self.vectors):
             similarity = np.maximum.reduceat(similarity, self.starts, axis=0)
@@ -240,9 +237,9 @@ class _Candidates:
 def _credits(
     queries: _Candidates, gallery: _Candidates, captions: Ints | None, credit: Callable[[Ranks], Floats]
 ) -> Floats:
-    """Return the credits of all queries; what shares a query's caption is as right as its target and never a rival.
+    """Return the points of all queries, shape (queries, 4).
 
-    Similarities are compared at twelve decimals: equal vectors tie, in whatever order a machine adds up their products.
+    What shares a query's caption is as right as its target and never a rival.
     """
     parts = []
     for start in range(0, len(queries), _BLOCK):
@@ -257,9 +254,9 @@ def _prepare(protocol: str) -> Callable[..., Callable[[Sample, Prediction], Outc
     def prepare(pairs: Iterable[Pair], query: str = "image") -> Callable[[Sample, Prediction], Outcome]:
         """Rank every pool once and return a score that looks its sample up.
 
-        A sample without an embedding, or with one of another length than its pool's, scores the worst value as a query.
-        Nothing can be ranked above or below what it failed to give, so it is no rival to the others, which all stay in
-        the mean.
+        A sample without an embedding, or with one of another length than most of its pool, scores the worst value as a
+        query. Nothing can be ranked above or below a missing vector, so it is no rival to the others, which all stay
+        in the mean.
         """
         table: dict[tuple[str, str], Stats] = {}
         for pool in _pools(pairs):
