@@ -1,110 +1,31 @@
 """What the driver loop decides, against a Ray that exists on paper only."""
 
-import hashlib
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from harness.errors import InterruptedRunError, ModelError, SpecError
-from harness.imaging.volumes import unpack
 from harness.models.resolve import ModelReference
-from harness.records import Prediction, Resources
+from harness.records import Resources
 from harness.runs.engine import cluster as cluster_module
 from harness.runs.engine.cluster import Cluster
 from harness.runs.engine.progress import RunProgress
-from harness.runs.engine.ray_actors import MediaLibrary, versions
-from harness.runs.engine.ray_connection import QUIET, ClusterOptions, connected, gpus_here
-from harness.runs.engine.worker import Finished, WorkerSetup, to_finished
+from harness.runs.engine.ray_actors import versions
+from harness.runs.engine.ray_connection import ClusterOptions
+from harness.runs.engine.worker import WorkerSetup
 from harness.runs.plan_file import Ask
 from harness.runs.store import RunStore
+from tests.unit.runs.engine.paper_ray import Behaviour, PaperRay, RayError, key, reply
 
 SETUP = WorkerSetup(reference=ModelReference(text="scripted", target="m:C"), roots=())
-Behaviour = Callable[[list[str]], Any]
-
-
-class RayError(Exception):
-    """As ray.exceptions.RayError."""
-
-
-def key(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def asks(names: str) -> list[Ask]:
     return [Ask(key(name), name, f"d/test/{name}") for name in names]
-
-
-def reply(requests: list[str]) -> list[Finished]:
-    return [to_finished(Prediction(key=key(name), status="ok", text=name)) for name in requests]
-
-
-class PaperActor:
-    """Its calls return what was called, with what, and something that tells one call from another."""
-
-    def __init__(self, number: int) -> None:
-        self.load = SimpleNamespace(remote=lambda: Call("load", number))
-        self.answer = SimpleNamespace(remote=lambda requests: Call("answer", requests))
-        self.close = SimpleNamespace(remote=lambda: Call("close", None))
-
-
-class Call:
-    """A reference to what a call will return."""
-
-    def __init__(self, what: str, argument: Any) -> None:
-        self.what, self.argument = what, argument
-
-
-class PaperRay:
-    """Actors that answer at once, die or hang, as the behaviours say; one call is one reference."""
-
-    def __init__(self, answer: Behaviour = reply, load: Callable[[int], Any] = lambda _: versions()) -> None:
-        self.exceptions = SimpleNamespace(RayError=RayError)
-        self._answer, self._load = answer, load
-        self.actors = 0
-        self.killed: list[Any] = []
-        self.resources = {"CPU": 4.0}
-
-    def remote(self, **_: Any) -> Callable[[type], Any]:
-        return lambda kind: SimpleNamespace(remote=lambda *_: self._actor(kind))
-
-    def _actor(self, kind: type) -> Any:
-        if kind is MediaLibrary:
-            return object()
-        self.actors += 1
-        return PaperActor(self.actors)
-
-    def wait(self, references: list[Any], *, num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
-        _ = timeout
-        ready = [each for each in references if each.what != "answer" or "hang" not in each.argument]
-        return ready[:num_returns], []
-
-    def get(self, reference: Call) -> Any:
-        found = self._load(reference.argument) if reference.what == "load" else self._answer(reference.argument)
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    def kill(self, actor: Any) -> None:
-        self.killed.append(actor)
-
-    def get_runtime_context(self) -> Any:
-        return SimpleNamespace(get_node_id=lambda: "0" * 56)
-
-    def cluster_resources(self) -> dict[str, float]:
-        return self.resources
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore(tmp_path / "run")
-    store.open({})
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -280,115 +201,3 @@ def test_an_interruption_dismisses_the_actors(cluster: Callable[..., Cluster], s
         signal.signal(signal.SIGINT, before)
     assert len(ray.killed) == 2
     assert not store.offsets
-
-
-def options(tmp_path: Path, **more: Any) -> ClusterOptions:
-    given: dict[str, Any] = {"address": "local", "workers": 2, "resources": Resources()} | more
-    return ClusterOptions(timeout=60.0, max_deaths=9, log=tmp_path / "logs" / "ray.log", batch_invariant=True, **given)
-
-
-class RunningRay(PaperRay):
-    """A Ray that somebody has started, and that prints."""
-
-    def is_initialized(self) -> bool:
-        print("(raylet) A worker died")  # noqa: T201 - as Ray does
-        return True
-
-
-@pytest.mark.parametrize(
-    ("resources", "message"),
-    [
-        (Resources(gpus=1), r"--workers 2 with 1 GPUs each need 2 GPUs; the cluster has 0\. .* or --gpus-per-worker\."),
-        (Resources(cpus=3), r"--workers 2 with 3 CPUs each need 6 CPUs; the cluster has 4\. Lower --workers\."),
-    ],
-)
-def test_what_the_cluster_lacks_is_refused_before_anything_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resources: Resources, message: str
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", RunningRay())
-    with pytest.raises(SpecError, match=message), connected(options(tmp_path, resources=resources)):
-        pytest.fail("it was let in")
-
-
-def test_what_ray_prints_goes_to_its_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", RunningRay())
-    with connected(options(tmp_path)):
-        print("(autoscaler) adding a node")  # noqa: T201 - as Ray does
-    assert capsys.readouterr().out == ""
-    log = (tmp_path / "logs" / "ray.log").read_text()
-    assert log == "(raylet) A worker died\n(autoscaler) adding a node\n"
-
-
-class RefusingRay(RunningRay):
-    """A Ray that cannot be reached, and that takes SIGTERM for itself."""
-
-    closed = False
-
-    def is_initialized(self) -> bool:
-        return False
-
-    def init(self, **_: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise ConnectionError("could not find\nany running Ray instance")
-
-    def shutdown(self) -> None:
-        self.closed = True
-
-
-@pytest.mark.parametrize("address", ["local", "10.0.0.1:6379"])
-def test_a_cluster_that_cannot_be_reached_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
-    ray, before = RefusingRay(), signal.getsignal(signal.SIGTERM)
-    monkeypatch.setitem(__import__("sys").modules, "ray", ray)
-    expected = rf"--ray {address}: cannot connect: could not find any running Ray instance; see .*ray\.log"
-    with pytest.raises(SpecError, match=expected), connected(options(tmp_path, address=address)):
-        pytest.fail("it was let in")
-    assert ray.closed
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_a_missing_ray_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    expected = r"--ray: ray is not installed; pip install 'medground\[ray\]', or use --ray off"
-    with pytest.raises(SpecError, match=expected), connected(options(tmp_path)):
-        pytest.fail("it was let in")
-
-
-def test_ray_is_told_to_be_quiet_before_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in QUIET:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
-    monkeypatch.setitem(__import__("sys").modules, "ray", RunningRay())
-    with connected(options(tmp_path)):
-        environment = __import__("os").environ
-        assert {name: environment[name] for name in QUIET} == {**QUIET, "RAY_USAGE_STATS_ENABLED": "1"}
-
-
-def test_the_library_sends_files_below_its_roots_only(tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    root.mkdir()
-    (root / "a.png").write_bytes(b"pixels")
-    (tmp_path / "secret").write_text("no")
-    (root / "link").symlink_to(tmp_path / "secret")
-    library = MediaLibrary((root,))
-    assert library.read("a.png") == b"pixels"
-    assert library.read("b.png") is None
-    assert library.read("../secret") is None
-    assert library.read("link") is None
-    assert library.read(str(tmp_path / "secret")) is None
-
-
-def test_the_library_sends_a_folder_of_slices_as_an_archive(tmp_path: Path) -> None:
-    (tmp_path / "root/series").mkdir(parents=True)
-    (tmp_path / "root/series/1.png").write_bytes(b"pixels")
-    content = MediaLibrary((tmp_path / "root",)).read("series")
-    assert content is not None
-    assert unpack(content, tmp_path / "got")
-    assert (tmp_path / "got/1.png").read_bytes() == b"pixels"
-
-
-def test_gpus_are_counted_without_a_library() -> None:
-    assert gpus_here() >= 0

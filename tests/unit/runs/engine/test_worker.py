@@ -1,0 +1,191 @@
+"""Every fault of a model becomes a record of the sample at fault, and the other samples are answered all the same."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from harness.errors import DataError, ModelError, SpecError
+from harness.records import Answer, ErrorInfo, Media, MediaPart, Prediction, Request
+from harness.records.codec import prediction_from_json
+from harness.runs.engine.signals import TerminatedError
+from harness.runs.engine.worker import Worker, stdout_to_stderr
+from tests.unit.runs.engine.engine_samples import SETUP, Model, Predict, ask, asks, echo, key
+
+
+def answered(_: Model, names: str, **more: Any) -> list[Prediction]:
+    """Return what a worker that holds the model in use answers."""
+    worker = Worker(SETUP, **more)
+    worker.load()
+    finished = worker.answer([each.request for each in asks(names)])
+    assert [item.key for item in finished] == [key(name) for name in names]
+    return [prediction_from_json(json.loads(item.line)) for item in finished]
+
+
+def test_answers_come_back_by_key(use: Callable[[Model], Model]) -> None:
+    predictions = answered(use(Model(echo)), "ab")
+    assert [(each.status, each.text) for each in predictions] == [("ok", "a"), ("ok", "b")]
+
+
+def test_a_sample_that_raises_fails_alone_and_the_others_stand(use: Callable[[Model], Model]) -> None:
+    def predict(requests: Sequence[Request]) -> list[Answer]:
+        if any(request.prompt == "c" for request in requests):
+            raise ValueError("no c")
+        return echo(requests)
+
+    model = use(Model(predict))
+    predictions = answered(model, "abcd")
+    assert [each.status for each in predictions] == ["ok", "ok", "model_error", "ok"]
+    assert predictions[2].error is not None
+    assert (predictions[2].error.type, predictions[2].error.message) == ("ValueError", "no c")
+    assert "raise ValueError" in predictions[2].error.traceback
+    assert model.batches == [list("abcd"), list("ab"), list("cd"), ["c"], ["d"]]
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), MemoryError(), RecursionError()])
+def test_a_model_that_ends_the_program_by_an_exception_is_a_model_error(
+    use: Callable[[Model], Model], error: BaseException
+) -> None:
+    def predict(requests: Sequence[Request]) -> list[Answer]:
+        if requests[-1].prompt == "b":
+            raise error
+        return echo(requests)
+
+    predictions = answered(use(Model(predict)), "ab")
+    assert [each.status for each in predictions] == ["ok", "model_error"]
+    assert predictions[1].error is not None
+    assert predictions[1].error.type == type(error).__name__
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TerminatedError])
+def test_the_users_own_interruption_passes(use: Callable[[Model], Model], error: type[BaseException]) -> None:
+    def predict(_: Sequence[Request]) -> list[Answer]:
+        raise error
+
+    with pytest.raises(error):
+        answered(use(Model(predict)), "a", interrupted=lambda: True)
+
+
+def test_an_interruption_that_the_model_turned_into_an_error_passes(use: Callable[[Model], Model]) -> None:
+    def predict(_: Sequence[Request]) -> list[Answer]:
+        raise RuntimeError("generation was aborted")
+
+    with pytest.raises(KeyboardInterrupt):
+        answered(use(Model(predict)), "a", interrupted=lambda: True)
+
+
+def test_a_data_error_of_one_sample_is_its_own(use: Callable[[Model], Model]) -> None:
+    def predict(_: Sequence[Request]) -> list[Answer]:
+        raise DataError("slices are missing")
+
+    (prediction,) = answered(use(Model(predict)), "a")
+    assert prediction.status == "data_error"
+
+
+def test_a_missing_file_is_a_data_error_and_the_model_is_not_asked(use: Callable[[Model], Model]) -> None:
+    model = use(Model(echo))
+    worker = Worker(SETUP)
+    worker.load()
+    lost = ask("lost", MediaPart(media=Media(path="gone.png", sha256=key("gone"))))
+    finished = worker.answer([lost.request, ask("here").request])
+    assert {item.key: item.status for item in finished} == {key("lost"): "data_error", key("here"): "ok"}
+    assert model.batches == [["here"]]
+
+
+def test_a_generator_is_as_good_as_a_list(use: Callable[[Model], Model]) -> None:
+    predictions = answered(use(Model(lambda requests: (answer for answer in echo(requests)))), "ab")
+    assert [each.text for each in predictions] == ["a", "b"]
+
+
+def endless(_: Sequence[Request]) -> Iterable[Answer]:
+    while True:
+        yield Answer(text="more")
+
+
+@pytest.mark.parametrize(
+    ("predict", "message"),
+    [
+        (lambda requests: echo(requests)[1:], "returned 1 answers for 2 requests; expected one per request, in order"),
+        (lambda requests: [*echo(requests), Answer()], "returned 3 answers for 2 requests"),
+        (endless, "returned 3 answers for 2 requests"),
+        (lambda _: None, "predict() returned NoneType, expected one Answer per request, in order"),
+        (lambda _: "ab", "predict() returned str, expected one Answer per request, in order"),
+        (lambda requests: dict(enumerate(echo(requests))), "predict() returned dict, expected one Answer per request"),
+        (lambda _: ["a", "b"], "predict() returned str for a request, expected Answer"),
+    ],
+)
+def test_what_is_no_list_of_answers_is_a_model_error(
+    use: Callable[[Model], Model], predict: Predict, message: str
+) -> None:
+    for prediction in answered(use(Model(predict)), "ab"):
+        assert prediction.status == "model_error"
+        assert prediction.error is not None
+        assert message in prediction.error.message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(text="half \ud800 of a pair"),
+        Answer(text="yes", rendered=b"bytes"),  # type: ignore[arg-type]
+        Answer(text="yes", usage={"tokens": float("nan")}),
+        Answer(text="yes", usage={"tokens": object()}),  # type: ignore[dict-item]
+        Answer(text="yes", masks=5),  # type: ignore[arg-type]
+        Answer(text="yes", nll=[object()]),  # type: ignore[list-item]
+    ],
+)
+def test_an_answer_that_cannot_be_stored_fails_alone(use: Callable[[Model], Model], answer: Answer) -> None:
+    first, second = answered(use(Model(lambda _: [answer, Answer(text="fine")])), "ab")
+    assert first.status == "model_error"
+    assert first.error is not None
+    assert first.error.type == "ModelError"
+    assert second.text == "fine"
+
+
+def test_an_error_with_half_a_character_can_be_stored(use: Callable[[Model], Model]) -> None:
+    (prediction,) = answered(use(Model(lambda _: [Answer(error=ErrorInfo(type="E", message="\ud800!"))])), "a")
+    assert prediction.error is not None
+    assert prediction.error.message.endswith("!")
+
+
+def test_a_model_that_changes_its_requests_changes_nothing_else(use: Callable[[Model], Model]) -> None:
+    def predict(requests: Sequence[Request]) -> list[Answer]:
+        for request in requests:
+            object.__setattr__(request, "key", "0" * 64)
+            object.__setattr__(request, "wants", ("masks",))
+        if len(requests) > 1:
+            raise ValueError("one at a time")
+        return [Answer(text=requests[0].prompt)]
+
+    assert [each.status for each in answered(use(Model(predict)), "ab")] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (OSError("no such weights"), ModelError, r"--model mine\.py:Mine: load\(\) failed: OSError: no such weights\n"),
+        (SystemExit(1), ModelError, r"load\(\) failed: SystemExit: 1\n"),
+        (SpecError("line 3 is broken"), SpecError, r"--model mine\.py:Mine: load\(\) failed: line 3 is broken$"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_says_so(
+    use: Callable[[Model], Model], error: BaseException, kind: type[Exception], message: str
+) -> None:
+    def load(_: str) -> None:
+        raise error
+
+    use(Model(echo, load))
+    with pytest.raises(kind, match=message):
+        Worker(SETUP).load()
+
+
+def test_what_a_model_prints_goes_to_stderr_also_from_native_code(capfd: pytest.CaptureFixture[str]) -> None:
+    with stdout_to_stderr():
+        print("from python")  # noqa: T201 - what a model might do
+        os.write(1, b"from native code\n")
+    os.write(1, b"result\n")
+    captured = capfd.readouterr()
+    assert captured.out == "result\n"
+    assert "from native code" in captured.err
