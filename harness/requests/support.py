@@ -52,7 +52,9 @@ def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, cap
     lacks = [f"gives {want}" for want in wanted if want not in capabilities.gives]
     pointing = VisualPromptFallbacks(prompts=prompts, media=sample.media, fallbacks=task.fallbacks, takes=takes)
     slicing = VolumeFallbacks(media=sample.media, fallbacks=task.fallbacks, capabilities=capabilities, wants=wanted)
+    sliced: tuple[str, ...] = ()
     if slicing.name is not None:
+        sliced = slicing.used()
         lacks += slicing.missing(pointed=len(prompts) > len(pointing.used_in_words()))
     else:
         images = sum(media.kind == "image" for media in sample.media)
@@ -71,7 +73,7 @@ def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, cap
     # Each reason once: a sample may have many prompts of one kind.
     missing = f"the task needs a model that {' and '.join(dict.fromkeys(lacks))}" if lacks else None
     left_out = (f"{LEFT_OUT}: {task.fallbacks[LEFT_OUT]}",) if wordless else ()
-    return Support(missing=missing, fallbacks=(*pointing.used(), *slicing.used(), *left_out))
+    return Support(missing=missing, fallbacks=(*pointing.used(), *sliced, *left_out))
 
 
 def is_wordless(task: TaskSpec, pointing: VisualPromptFallbacks) -> bool:

@@ -72,6 +72,8 @@ class VisualPromptFallbacks:
         Args:
             text: The words with their marks; a prompt without a mark is named after them.
         """
+        if not self.prompts:
+            return ShownRequest(text=text, media=self.media, native=(), crop=None)
         crop, media = self._crop(), self.media
         # The crop first: paint and coordinates of the other prompts are those of the image as it is shown.
         if crop is not None:
