@@ -140,7 +140,7 @@ def test_a_cropped_image_has_the_size_of_the_crop() -> None:
     assert (media.size, media.crop) == ((40, 50), CROP)
 
 
-def test_a_picture_of_the_whole_image_shows_all_that_was_pointed_at() -> None:
+def test_a_report_on_the_whole_image_shows_every_prompt() -> None:
     native, painted = Box(corners=(1, 2, 3, 4)), Points(points=((5, 6),), labels=(1,))
     overlay = Overlay(prompt=painted, style="dot", colour=(0, 255, 0), width=2, opacity=100)
     plain = Media(path="a.png", sha256="0", size=SIZE, drawn=(overlay,))

@@ -158,5 +158,5 @@ def test_an_empty_volume_is_shown_at_its_middle() -> None:
     assert drawing.fullest_slice(masks.empty((9, 4, 4))) == 4
 
 
-def test_a_sample_without_image_and_masks_has_no_picture() -> None:
+def test_a_sample_without_image_and_masks_has_no_drawing() -> None:
     assert drawing.draw_sample(Sample(id="words only"), ()) is None

@@ -18,21 +18,21 @@ from harness.records import Box, Crop, Media, MediaPart, Overlay, Request, TextP
 from harness.records.codec import sha256_folder
 
 
-def picture(folder: Path, name: str, value: int = 7, size: tuple[int, int] = (2, 3)) -> Media:
+def stored_image(folder: Path, name: str, value: int = 7, size: tuple[int, int] = (2, 3)) -> Media:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((*size, 3), value, dtype=np.uint8)).save(path)
     return Media(path=name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size=size)
 
 
-def asking(*media: Media) -> Request:
+def request_for(*media: Media) -> Request:
     parts = (*(MediaPart(media=item) for item in media), TextPart(text="What is it?"))
     return Request(key="k", messages=(Turn(role="user", parts=parts),))
 
 
 def test_handles_open_verified_files(tmp_path: Path) -> None:
-    record = picture(tmp_path, "images/a.png")
-    request = with_handles(asking(record), MediaStore(roots=[tmp_path]))
+    record = stored_image(tmp_path, "images/a.png")
+    request = with_handles(request_for(record), MediaStore(roots=[tmp_path]))
     (handle,) = request.images
     assert (handle.path, handle.size, handle.record) == (str(tmp_path / "images/a.png"), (2, 3), record)
     np.testing.assert_array_equal(handle.image(), np.full((2, 3, 3), 7, dtype=np.uint8))
@@ -41,7 +41,7 @@ def test_handles_open_verified_files(tmp_path: Path) -> None:
 
 
 def test_a_request_without_media_stays_itself() -> None:
-    request = asking()
+    request = request_for()
     assert with_handles(request, MediaStore(roots=())) is request
 
 
@@ -55,21 +55,21 @@ def test_a_deep_image_is_read_through_its_window(tmp_path: Path) -> None:
 
 
 def test_the_first_root_whose_file_has_the_digest_is_taken(tmp_path: Path) -> None:
-    record = picture(tmp_path / "good", "a.png")
-    picture(tmp_path / "other", "a.png", value=9)
+    record = stored_image(tmp_path / "good", "a.png")
+    stored_image(tmp_path / "other", "a.png", value=9)
     store = MediaStore(roots=[tmp_path / "empty", tmp_path / "other", tmp_path / "good"])
     assert store.locate(record) == tmp_path / "good/a.png"
 
 
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
-    record = picture(tmp_path, "a.png")
-    picture(tmp_path, "a.png", value=8)
+    record = stored_image(tmp_path, "a.png")
+    stored_image(tmp_path, "a.png", value=8)
     with pytest.raises(DataError, match=r"^a\.png: its bytes changed since it was prepared; run `harness prepare`"):
-        with_handles(asking(record), MediaStore(roots=[tmp_path]))
+        with_handles(request_for(record), MediaStore(roots=[tmp_path]))
 
 
 def test_a_missing_file_names_the_roots(tmp_path: Path) -> None:
-    record = picture(tmp_path / "elsewhere", "a.png")
+    record = stored_image(tmp_path / "elsewhere", "a.png")
     roots = [tmp_path / "one", tmp_path / "two"]
     with pytest.raises(DataError, match=rf"^a\.png: found below none of {tmp_path}/one, {tmp_path}/two$"):
         MediaStore(roots=roots).locate(record)
@@ -81,7 +81,7 @@ def test_a_file_the_release_lacks_is_no_file_of_this_node() -> None:
 
 
 def test_a_missing_file_is_fetched_once_and_kept(tmp_path: Path) -> None:
-    record = picture(tmp_path / "driver", "images/a.png")
+    record = stored_image(tmp_path / "driver", "images/a.png")
     asked: list[str] = []
 
     def fetch(path: str) -> bytes:
@@ -98,7 +98,7 @@ def test_a_missing_file_is_fetched_once_and_kept(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_has_other_bytes_or_none_is_named(tmp_path: Path) -> None:
-    record = picture(tmp_path / "elsewhere", "a.png")
+    record = stored_image(tmp_path / "elsewhere", "a.png")
     without = MediaStore(roots=[tmp_path / "node"], spool=tmp_path, fetch=lambda _: None)
     with pytest.raises(DataError, match=r"found below none of .*/node, and the driver has it neither$"):
         without.locate(record)
@@ -108,7 +108,7 @@ def test_a_driver_that_has_other_bytes_or_none_is_named(tmp_path: Path) -> None:
 
 
 def test_an_image_is_decoded_once_while_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = [picture(tmp_path, f"{index}.png", value=index) for index in range(4)]  # 18 bytes each once decoded
+    records = [stored_image(tmp_path, f"{index}.png", value=index) for index in range(4)]  # 18 bytes each once decoded
     monkeypatch.setattr(media_module, "CACHE_BYTES", 40)
     store = MediaStore(roots=[tmp_path])
     first = store.image(records[0])
@@ -121,7 +121,7 @@ def test_an_image_is_decoded_once_while_there_is_room(tmp_path: Path, monkeypatc
 
 
 def test_what_is_larger_than_the_cache_stands_in_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = picture(tmp_path, "a.png"), picture(tmp_path, "b.png", size=(9, 9))
+    small, large = stored_image(tmp_path, "a.png"), stored_image(tmp_path, "b.png", size=(9, 9))
     monkeypatch.setattr(media_module, "CACHE_BYTES", 40)
     store = MediaStore(roots=[tmp_path])
     store.image(small)
@@ -134,7 +134,7 @@ def test_a_volume_is_read_and_kept(tmp_path: Path) -> None:
     digest = hashlib.sha256((tmp_path / "a.npy").read_bytes()).hexdigest()
     record = Media(path="a.npy", sha256=digest, kind="volume", size=(2, 3, 4))
     store = MediaStore(roots=[tmp_path])
-    (handle,) = with_handles(asking(record), store).volumes
+    (handle,) = with_handles(request_for(record), store).volumes
     assert (handle.volume().shape, handle.volume().dtype) == ((2, 3, 4), np.float32)
     assert handle.volume() is handle.volume()
     with pytest.raises(DataError, match=r"a\.npy: is a volume, not an image; ask for \.volume\(\)"):
@@ -142,7 +142,7 @@ def test_a_volume_is_read_and_kept(tmp_path: Path) -> None:
 
 
 def test_an_image_is_no_volume(tmp_path: Path) -> None:
-    handle = LocalMedia(picture(tmp_path, "a.png"), MediaStore(roots=[tmp_path]))
+    handle = LocalMedia(stored_image(tmp_path, "a.png"), MediaStore(roots=[tmp_path]))
     with pytest.raises(DataError, match=r"a\.png: is an image, not a volume; ask for \.image\(\)"):
         handle.volume()
 
@@ -154,13 +154,13 @@ GREEN = (0, 255, 0)
 OUTLINE = Overlay(prompt=Box(corners=(3, 3, 6, 6)), style="outline", colour=GREEN, width=1, opacity=100)
 
 
-def shown(folder: Path) -> Media:
+def cropped_and_painted(folder: Path) -> Media:
     """An image of 10 x 20 equal pixels, cut to 8 x 10, with a box drawn on it."""
-    return replace(picture(folder, "a.png", size=(10, 20)), size=(8, 10), crop=CROP, drawn=(OUTLINE,))
+    return replace(stored_image(folder, "a.png", size=(10, 20)), size=(8, 10), crop=CROP, drawn=(OUTLINE,))
 
 
 def test_image_path_and_size_are_of_what_is_shown(tmp_path: Path) -> None:
-    (handle,) = with_handles(asking(shown(tmp_path)), MediaStore(roots=[tmp_path])).images
+    (handle,) = with_handles(request_for(cropped_and_painted(tmp_path)), MediaStore(roots=[tmp_path])).images
     pixels = handle.image()
     assert (handle.size, pixels.shape, pixels.flags.writeable) == ((8, 10), (8, 10, 3), False)
     green = (pixels == GREEN).all(axis=2)
@@ -172,14 +172,14 @@ def test_image_path_and_size_are_of_what_is_shown(tmp_path: Path) -> None:
 
 
 def test_the_path_of_an_image_as_stored_is_its_own_file(tmp_path: Path) -> None:
-    handle = LocalMedia(picture(tmp_path, "a.png"), MediaStore(roots=[tmp_path], spool=tmp_path / "spool"))
+    handle = LocalMedia(stored_image(tmp_path, "a.png"), MediaStore(roots=[tmp_path], spool=tmp_path / "spool"))
     assert handle.path == str(tmp_path / "a.png")
 
 
 def test_a_painted_image_is_written_once_into_the_spool_under_a_name_of_its_own(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     spool.mkdir()
-    media = shown(tmp_path)
+    media = cropped_and_painted(tmp_path)
     store = MediaStore(roots=[tmp_path], spool=spool)
     path = Path(LocalMedia(media, store).path)
     written = path.stat().st_mtime_ns
@@ -191,7 +191,7 @@ def test_a_painted_image_is_written_once_into_the_spool_under_a_name_of_its_own(
 
 def test_without_a_spool_what_is_painted_goes_with_the_store(tmp_path: Path) -> None:
     store = MediaStore(roots=[tmp_path])
-    path = Path(LocalMedia(shown(tmp_path), store).path)
+    path = Path(LocalMedia(cropped_and_painted(tmp_path), store).path)
     assert path.is_file()
     assert not path.is_relative_to(tmp_path)
     del store
@@ -203,7 +203,7 @@ def test_a_painted_image_that_cannot_be_written_names_the_folder(tmp_path: Path)
     spool = tmp_path / "gone" / "spool"
     store = MediaStore(roots=[tmp_path], spool=spool)
     with pytest.raises(DataError) as caught:
-        str(LocalMedia(shown(tmp_path), store).path)
+        str(LocalMedia(cropped_and_painted(tmp_path), store).path)
     assert str(caught.value) == (
         f"a.png: a slice, cropped or painted, it cannot be written to {spool}: No such file or directory; "
         "make room there"
@@ -211,14 +211,14 @@ def test_a_painted_image_that_cannot_be_written_names_the_folder(tmp_path: Path)
 
 
 def test_a_painted_image_whose_file_is_gone_is_a_fault_of_the_data(tmp_path: Path) -> None:
-    media = shown(tmp_path)
+    media = cropped_and_painted(tmp_path)
     (tmp_path / "a.png").unlink()
     with pytest.raises(DataError, match=r"^a\.png: found below none of"):
-        with_handles(asking(media), MediaStore(roots=[tmp_path]))
+        with_handles(request_for(media), MediaStore(roots=[tmp_path]))
 
 
 def test_the_stored_image_and_each_way_it_is_shown_are_kept_apart(tmp_path: Path) -> None:
-    media = shown(tmp_path)
+    media = cropped_and_painted(tmp_path)
     store = MediaStore(roots=[tmp_path])
     painted, cropped = store.image(media), store.image(replace(media, drawn=()))
     stored = store.image(replace(media, crop=None, drawn=(), size=(10, 20)))
@@ -263,19 +263,19 @@ def test_without_a_window_extreme_voxels_of_the_volume_do_not_count(tmp_path: Pa
     voxels = np.linspace(0, 1000, 2000).reshape(2, 20, 50)
     voxels[0, 0, 0], voxels[1, 0, 0] = -1e6, 1e6
     store = MediaStore(roots=[tmp_path])
-    shown = store.image(scan(tmp_path, voxels))
-    assert int(shown[0, 0, 0]) == 255
+    pixels = store.image(scan(tmp_path, voxels))
+    assert int(pixels[0, 0, 0]) == 255
     low, high = np.percentile(voxels, (0.5, 99.5))
     expected = np.rint(np.clip((voxels[1].astype(np.float32) - low) / (high - low), 0, 1) * 255)
-    assert np.abs(shown[:, :, 0] - expected).max() <= 1
+    assert np.abs(pixels[:, :, 0] - expected).max() <= 1
 
 
 def test_of_a_large_volume_every_n_th_voxel_makes_the_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media_module, "SLICE_VOXELS", 4)
     voxels = np.zeros((2, 2, 2))
     voxels[1, 0, 0], voxels[1, 1, 1] = 100.0, 1e9
-    shown = MediaStore(roots=[tmp_path]).image(scan(tmp_path, voxels))
-    assert shown[:, :, 0].tolist() == [[255, 0], [0, 255]]
+    pixels = MediaStore(roots=[tmp_path]).image(scan(tmp_path, voxels))
+    assert pixels[:, :, 0].tolist() == [[255, 0], [0, 255]]
 
 
 def test_slices_share_one_decoding_and_a_volume_keeps_its_numbers(tmp_path: Path) -> None:

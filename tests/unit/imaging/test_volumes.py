@@ -1,4 +1,4 @@
-"""Volumes stored as folders of numbered pictures: their order, what is left out, and how they travel."""
+"""Volumes stored as folders of numbered images: their order, what is left out, and how they travel."""
 
 import io
 import zipfile
@@ -28,7 +28,7 @@ def test_slices_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     assert (found.slices[0].shape, found.slices[0].dtype, found.left_out) == ((4, 5), np.uint8, ())
 
 
-def test_pictures_that_do_not_fit_are_left_out_by_name(tmp_path: Path) -> None:
+def test_images_that_do_not_fit_are_left_out_by_name(tmp_path: Path) -> None:
     draw(tmp_path, "1.png", 1)
     draw(tmp_path, "2.png", 2, size=(9, 9))
     draw(tmp_path, "3.png", 3)

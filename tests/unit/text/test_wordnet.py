@@ -78,7 +78,7 @@ def test_identity_is_of_the_bytes_wherever_they_lie(nowhere: Path) -> None:
     assert identity(other)["digest"] != identity(folder)["digest"]
 
 
-def test_files_that_are_no_wordnet_are_told(nowhere: Path) -> None:
+def test_files_that_are_no_wordnet_are_refused(nowhere: Path) -> None:
     place = WordNetFolder("cache", write_tiny(nowhere / "cache" / "wordnet"))
     (place.path / "index.noun").write_text("tumor n many\n")
     with pytest.raises(

@@ -102,6 +102,6 @@ def test_debians_package_is_unpacked_not_installed(tmp_path: Path, monkeypatch: 
     ]
 
 
-def test_a_command_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_the_error_of_a_failed_command_holds_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"sh -c ended with 3: no such package"):
         wordnet_install._run("sh", "-c", "echo no such package >&2; exit 3", folder=tmp_path)
