@@ -11,6 +11,7 @@ import click
 
 from harness.errors import HarnessError, SpecError
 
+# As click exits on a wrong option, and as a shell reports a process that SIGINT ended.
 EXIT_BAD_INPUT = 2
 EXIT_CTRL_C = 130
 CHECKPOINT = click.Path(exists=True, path_type=Path)
@@ -76,6 +77,7 @@ def train(
 
     from harness.paths import default_cache
 
+    # Modules are imported where they are used: torch takes seconds, which a wrong option need not wait for.
     with _errors_as_exit_codes(debug):
         launched = _launched(processes)
         from reference_model.training.recipe_files import load_recipe
@@ -102,7 +104,7 @@ def train(
             launch(run_stages, (make, numbers, place, processes), processes)
         else:
             run_stages(make, numbers, place, launched)
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0":  # below a launcher every process comes here
         click.echo(str(out / f"stage-{numbers[-1]}" / "model"))
 
 

@@ -109,8 +109,8 @@ class Stage0Objective:
         """Return the losses of some rows; see `Objective.measure`."""
         del drop_seed  # dense parts drop no token
         device = self.heads.scale.device
-        made = [self._collator.pictures.of(row[0]) for row in rows]
-        vision_B3SS, pixels_B3SS = (torch.stack(pictures).to(device) for pictures in zip(*made, strict=True))
+        made = [self._collator.images.of(row[0]) for row in rows]
+        vision_B3SS, pixels_B3SS = (torch.stack(images).to(device) for images in zip(*made, strict=True))
         features_BPC, class_BC = self.model.vision.whole(vision_B3SS)
         shown = [self._patch_captions(row) for row in rows]
         found = [index for index, one in enumerate(shown) if one.tower]

@@ -1,4 +1,4 @@
-"""From rows of questions to the tensors of a batch.
+"""Turns rows of questions into the tensors of a batch.
 
 Shape suffixes: as in `batch`.
 """
@@ -31,13 +31,13 @@ from reference_model.inputs.requests import grid_of_prompt, grids
 from reference_model.training.data import Example
 from reference_model.training.mixing import Row
 
-# Bytes of images, ready for the encoders, that are kept.
+# How many bytes of images, ready for the encoders, are kept in memory.
 CACHE_BYTES = 1 << 30
 
 
 @dataclass(slots=True)
 class EncoderImages:
-    """Images as the two encoders want them, made once while they are kept."""
+    """A cache of images as the two encoders read them."""
 
     config: ModelConfig
     most_bytes: int = CACHE_BYTES
@@ -45,7 +45,7 @@ class EncoderImages:
     _bytes: int = 0
 
     def of(self, example: Example) -> tuple[Tensor, Tensor]:
-        """Return an image for the image tower and for the pixel encoder, (3, S, S) each."""
+        """Return an image for the image tower and for the pixel encoder, float32 (3, S, S) each."""
         found = self._kept.get(example.image_key)
         if found is None:
             pixels = example.image.image()
@@ -54,18 +54,18 @@ class EncoderImages:
             self._keep(example.image_key, found)
         return found
 
-    def _keep(self, picture: str, made: tuple[Tensor, Tensor]) -> None:
+    def _keep(self, key: str, made: tuple[Tensor, Tensor]) -> None:
         size = sum(tensor.nbytes for tensor in made)
         while self._kept and self._bytes + size > self.most_bytes:
             first = self._kept.pop(next(iter(self._kept)))
             self._bytes -= sum(tensor.nbytes for tensor in first)
-        self._kept[picture] = made
+        self._kept[key] = made
         self._bytes += size
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question of a row as ids, and what stands in them."""
+    """One question of a row as ids, with the cells (G, G) of its regions and its mask (H, W), boolean."""
 
     encoded: Encoded
     regions: tuple[Bools, ...]
@@ -77,17 +77,17 @@ class Collator:
     """Turns rows into batches.
 
     Attributes:
-        config: Of the model.
-        tokenizer: Of the model.
-        pictures: As the encoders want them.
-        answer_weight: A label of an answer of n labels counts n ** -answer_weight: 0 counts labels alike, as the paper
-            does, 1 answers, so that long ones do not drown short ones.
-        region_parts: Show a random connected part of a region in its place, as MedPLIB means to.
+        config: The numbers of the model.
+        tokenizer: The tokenizer of the model.
+        images: The images of the rows.
+        answer_weight: A label of an answer of n labels counts n ** -answer_weight: with 0 all labels count alike, as in
+            the paper; with 1 all answers do, so that long ones do not drown short ones.
+        region_parts: Whether a random connected part of a region is shown in its place, as MedPLIB means to do.
     """
 
     config: ModelConfig
     tokenizer: Tokenizer
-    pictures: EncoderImages
+    images: EncoderImages
     answer_weight: float = 0.0
     region_parts: bool = False
 
@@ -95,14 +95,14 @@ class Collator:
         """Return the batch of these rows, padded on the right.
 
         Args:
-            rows: Each about one image.
+            rows: At least one row, each about one image.
             random: Decides which part of a region is shown.
         """
         asked = [[self._question(example, random) for example in row] for row in rows]
         patches = self.config.vision.tokens
         packed = [self.packed([question.encoded for question in questions], patches) for questions in asked]
         ids_BT, valid_BT, labels_BT = pad([encoded for encoded, _, _ in packed], side="right")
-        made = [self.pictures.of(row[0]) for row in rows]
+        made = [self.images.of(row[0]) for row in rows]
         wanted = any(question.mask is not None for questions in asked for question in questions)
         return Batch(
             ids_BT=ids_BT,
@@ -123,10 +123,7 @@ class Collator:
         )
 
     def _question(self, example: Example, random: Generator) -> Question:
-        """Return a question as ids; what was cut off at the end has no region and no mask either.
-
-        A region that vanishes on the grid, as released, leaves the labels of its question out.
-        """
+        """Return a question as ids, with the regions and the mask whose tokens were not cut off at the end."""
         prompt = self.config.prompt
         encoded = encode_conversation(
             [Turn(example.question, example.answer)],
@@ -135,21 +132,26 @@ class Collator:
             max_length=prompt.max_length,
         )
         found = [grid_of_prompt(one, example.size, self.config) for one in example.prompts]
-        regions = tuple(self._visible_part(grid, random) for grid in found[: encoded.ids.count(REGION)])
+        regions = tuple(
+            random_part(grid, smallest=self.config.region.smallest_part, random=random)
+            if self.region_parts and grid.any()
+            else grid
+            for grid in found[: encoded.ids.count(REGION)]
+        )
+        # As released, a region that vanishes on the grid leaves the labels of its question out.
         if not all(grid.any() for grid in regions):
             encoded = Encoded(encoded.ids, (IGNORE,) * len(encoded.ids))
         drawn = self.tokenizer.special.id(SEG) in encoded.ids and example.mask is not None
         return Question(encoded, regions, masks.decode(example.mask) if drawn and example.mask is not None else None)
 
-    def _visible_part(self, grid: Bools, random: Generator) -> Bools:
-        if not (self.region_parts and grid.any()):
-            return grid
-        return random_part(grid, smallest=self.config.region.smallest_part, random=random)
-
     def packed(self, questions: Sequence[Encoded], patches: int) -> tuple[Encoded, list[int], list[float]]:
-        """Return a row of questions about one image of so many patches: ids and labels, segments, weights of labels.
+        """Return a row of questions about one image: ids and labels, segments, and weights of the labels.
 
         The questions share all up to the image's end, which is segment 0.
+
+        Args:
+            questions: At least one, each with the mark of the same image.
+            patches: How many positions the image takes.
         """
         end = self.tokenizer.special.id(IMAGE_END)
         shared = questions[0].ids.index(end) + 1
@@ -167,7 +169,7 @@ class Collator:
 
 
 def filled(rows: Sequence[Sequence[float]], ids_BT: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return one number per position, 0 for the padding on the right, where the ids are."""
+    """Return one number per position, (B, T) of `dtype`, on the device of the ids; 0 for the padding on the right."""
     filled_BT = torch.zeros(ids_BT.shape, dtype=dtype)
     for row, values in enumerate(rows):
         filled_BT[row, : len(values)] = torch.tensor(values, dtype=dtype)

@@ -1,4 +1,4 @@
-"""What is learnt: the questions of the harness's own manifests, each with the answer of a perfect model."""
+"""Reads training examples: the questions of the harness's own manifests, each with the answer of a perfect model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from harness.tasks.prepare import Notice, prepare_task
 from harness.tasks.spec import TaskSpec
 from reference_model.inputs.requests import question_of
 
-# Who is asked: a model like ours that is also told the target.
+# Capabilities of a model like ours that is also given the target, so that requests bring its answer.
 TEACHER = Capabilities(
     takes=frozenset({"text", "image", "point", "box", "region", "target"}),
     gives=frozenset({"text", "masks"}),
@@ -30,9 +30,9 @@ class SetSpec:
     """A set of questions in a mix.
 
     Attributes:
-        task: Of the harness; its prompt, visual prompts and oracle make the questions and the answers.
-        split: Of its release; `all` for a release that has none.
-        ratio: Its weight in the mix; None: the number of its questions.
+        task: A task of the harness; its prompt, visual prompts and oracle make the questions and the answers.
+        split: The split of its release; `all` for a release without splits.
+        ratio: The weight of the set in the mix; None: the number of its questions.
         where: Field -> values, as `release.where` of a task.
     """
 
@@ -48,11 +48,11 @@ class Example:
 
     Attributes:
         image: The image.
-        question: With an empty pair of region tags for each of `prompts`.
-        answer: With one `<SEG>` where there is a mask.
-        prompts: In the order of their tags.
-        mask: What `<SEG>` stands for, all instances in one, (H, W).
-        name: Of the structure in the mask, or in the region that is pointed at; empty if none is named.
+        question: The question, with an empty pair of region tags for each of `prompts`.
+        answer: The answer, with one `<SEG>` if there is a mask.
+        prompts: The visual prompts, in the order of their tags.
+        mask: The mask that `<SEG>` stands for, (H, W), all instances in one.
+        name: The name of the structure in the mask, or in the region that is pointed at; empty if none is named.
     """
 
     image: LocalMedia
@@ -64,13 +64,13 @@ class Example:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W) of the image."""
+        """(H, W) of the image, in pixels."""
         height, width = self.image.size
         return height, width
 
     @property
     def image_key(self) -> str:
-        """The same for all questions about one image, whichever release shows it."""
+        """A key that all questions about one image share, whichever release they come from."""
         return str(self.image.record.sha256)
 
 
@@ -79,10 +79,10 @@ class ExampleSet:
     """The questions of one task.
 
     Attributes:
-        task: Its name.
-        ratio: Its weight in the mix.
-        examples: At least one.
-        digests: Of the manifests they come from.
+        task: The name of the task.
+        ratio: The weight of the set in the mix.
+        examples: At least one example.
+        digests: The digests of the manifests that the examples come from.
     """
 
     task: str
@@ -95,12 +95,13 @@ def read_sets(wanted: Sequence[SetSpec], roots: Sequence[DataRoots], cache: Path
     """Prepare and read the sets of a mix.
 
     Args:
-        wanted: In the order in which they are returned.
-        roots: Each is read in turn; synthetic patients of several seeds are several roots.
-        cache: Of the harness.
-        notice: Told of samples that are left out, and why.
+        wanted: The sets, in the order in which they are returned.
+        roots: The data roots, read in turn; synthetic patients of several seeds are several roots.
+        cache: The cache folder of the harness.
+        notice: Called with a line for samples that are left out, and why.
+
     Raises:
-        SpecError: A task does not exist, or is not one that is answered in words or masks.
+        SpecError: A task does not exist, or is not answered in words or masks.
         DataError: A release is absent, or a set is empty.
     """
     catalogue = catalog.index()
@@ -138,10 +139,10 @@ def _examples(task: TaskSpec, prepared: Prepared, notice: Notice) -> Iterator[Ex
 
 
 def _example(task: TaskSpec, sample: Sample, store: MediaStore) -> Example:
-    """Return what is learnt from a sample.
+    """Return the example of a sample.
 
     Raises:
-        DataError: It cannot be asked, is not about one image, or there is nothing to mark in it.
+        DataError: The sample cannot be asked about, is not about one image, or there is nothing to mark in it.
     """
     if sample.defect is not None:
         raise DataError(f"{sample.id}: {sample.defect}")

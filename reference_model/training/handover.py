@@ -1,6 +1,5 @@
-"""What one stage hands to the next: merged weights, experts made of dense parts, and what may then move."""
+"""Makes the starting model of a stage from finished stages: experts from dense parts, adapters, frozen parameters."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import peft
@@ -19,7 +18,7 @@ MODEL = "model"
 
 
 def stage_folder(out: Path, number: int) -> Path:
-    """Return where a stage writes."""
+    """Return the folder that a stage writes into."""
     return out / f"stage-{number}"
 
 
@@ -36,7 +35,7 @@ def finished_model(out: Path, number: int) -> Path:
 
 
 def sources(out: Path, start: Start) -> dict[str, Path]:
-    """Return the finished models that a stage starts from, by what it takes of them.
+    """Return the folders of the finished models that a stage starts from, by the part that it takes of them.
 
     Raises:
         SpecError: One of the stages is not finished.
@@ -52,14 +51,15 @@ def sources(out: Path, start: Start) -> dict[str, Path]:
 
 
 def hand_over(base: Path, out: Path, start: Start) -> tuple[PixelGroundingModel, About]:
-    """Return the model that a stage starts with, and what stands beside the weights of its base.
+    """Return the model that a stage starts with, and what is stored beside the weights of its base.
 
     Args:
-        base: Folder of the model it goes on with.
-        out: Where the stages before it have written.
-        start: What is taken of them.
+        base: The folder of the model that the stage goes on with.
+        out: The folder of the training, below which earlier stages have written.
+        start: What is taken of these stages.
+
     Raises:
-        SpecError: A stage is not finished, or there is no such part.
+        SpecError: A stage is not finished, or the model has no such part.
     """
     model, about = load_model(base)
     if start.experts:
@@ -80,6 +80,7 @@ def _add_experts(model: PixelGroundingModel, config: ModelConfig, folders: list[
     for folder in folders:
         if load_about(folder).experts:
             raise SpecError(f"start.experts: expected a model without experts to make one of, found one with: {folder}")
+    # In the order of the recipe: as in MedPLIB, expert 0 is that of stage III and expert 1 that of stage II.
     givers = [load_model(folder)[0] for folder in folders]
     for index, layer in enumerate(model.language.layers):
         denses = [giver.language.layers[index].get_submodule("mlp") for giver in givers]
@@ -87,11 +88,17 @@ def _add_experts(model: PixelGroundingModel, config: ModelConfig, folders: list[
 
 
 def choose_trained(model: PixelGroundingModel, trains: tuple[str, ...], lora: Lora | None) -> dict[str, nn.Parameter]:
-    """Freeze a model but for what a stage trains; return that, adapters included, by name.
+    """Freeze a model except for what a stage trains; return these parameters, adapters included, by name.
+
+    Args:
+        model: The model, changed in place.
+        trains: Names or patterns of modules and parameters.
+        lora: The adapters to add; None: none.
 
     Raises:
-        SpecError: A name fits no parameter, or an adapter no layer.
+        SpecError: A name fits no parameter, or an adapter fits no layer.
     """
+    # Before adapters are added: they wrap layers and give their parameters other names.
     chosen: list[nn.Parameter] = []
     for pattern in trains:
         fitting = [value for name, value in model.named_parameters() if fits(name, pattern)]
@@ -108,7 +115,7 @@ def choose_trained(model: PixelGroundingModel, trains: tuple[str, ...], lora: Lo
 
 
 def merge_lora(model: nn.Module) -> None:
-    """Add every adapter to the layer it adapts and take it away: the answers stay as they are."""
+    """Fold every adapter into the layer that it adapts and remove it: the answers stay as they are."""
     for name, module in list(model.named_modules()):
         if isinstance(module, LoraLinear):
             module.merge()
@@ -117,7 +124,7 @@ def merge_lora(model: nn.Module) -> None:
 
 
 def _add_lora(model: PixelGroundingModel, lora: Lora) -> None:
-    """Add adapters that change nothing yet; the experts of a layer start with the same one, as MedPLIB's do."""
+    """Add adapters that change nothing yet; the experts of a layer start with equal adapters."""
     leaves = {name.rpartition(".")[2] for name, _ in model.language.named_modules()}
     for target in lora.targets:
         if target not in leaves:
@@ -126,18 +133,15 @@ def _add_lora(model: PixelGroundingModel, lora: Lora) -> None:
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
     )
     peft.inject_adapter_in_model(settings, model.language)
+    # MedPLIB adds the adapters to the dense part before it copies that into the experts.
     for module in model.modules():
         if isinstance(module, MoeFeedForward):
             first = _adapters(module.experts[0])
             for expert in list(module.experts)[1:]:
-                _copy(first, _adapters(expert))
+                with torch.no_grad():
+                    for name, parameter in _adapters(expert).items():
+                        parameter.copy_(first[name])
 
 
 def _adapters(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in module.named_parameters() if "lora_" in name}
-
-
-def _copy(source: Mapping[str, nn.Parameter], target: Mapping[str, nn.Parameter]) -> None:
-    with torch.no_grad():
-        for name, parameter in target.items():
-            parameter.copy_(source[name])

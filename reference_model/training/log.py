@@ -1,4 +1,4 @@
-"""What a stage writes down while it runs: `stage.json` says what it is, `log.jsonl` has one line a step."""
+"""The files that a stage writes while it runs: `stage.json` describes it, `log.jsonl` has one line per step."""
 
 import json
 import os
@@ -18,15 +18,15 @@ STAGE, LOG = "stage.json", "log.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageNote:
-    """What a stage is.
+    """The description of a stage.
 
     Attributes:
-        recipe: Its name.
-        stage: Number.
-        title: In a few words.
-        seed: Of all that is drawn.
-        steps: Of the whole stage.
-        losses: Weight of each.
+        recipe: The name of the recipe.
+        stage: The number of the stage.
+        title: What the stage does, in a few words.
+        seed: The seed of all random numbers.
+        steps: How many steps the whole stage takes.
+        losses: The weight of each loss.
         experts: Numbers of the stages that its experts come from; empty if they come with its model.
     """
 
@@ -44,12 +44,12 @@ class LoggedStep:
     """One step.
 
     Attributes:
-        step: Its number, from 0.
-        learning_rate: With which it was taken.
-        losses: Before weighting, by name.
-        tokens: Of every layer that has experts, the tokens whose first choice each of them was.
-        dropped: Of every such layer, the choices that found their expert full.
-        seconds: It took.
+        step: The number of the step, from 0.
+        learning_rate: The learning rate of the step.
+        losses: The losses before weighting, by name.
+        tokens: For every layer with experts, the tokens whose first choice each expert was.
+        dropped: For every such layer, the choices that found their expert full.
+        seconds: How long the step took.
     """
 
     step: int
@@ -60,7 +60,7 @@ class LoggedStep:
     seconds: float = 0.0
 
     def line(self) -> str:
-        """Return it as it stands in the log; layers without experts are left out."""
+        """Return the line of the log; `tokens` and `dropped` are left out if no layer has experts."""
         values = {key: value for key, value in asdict(self).items() if value != ()}
         return json.dumps(values | {"seconds": round(self.seconds, 4)}) + "\n"
 
@@ -69,12 +69,12 @@ class StepLog:
     """The log of a stage, open for what follows; only the first of several processes writes it."""
 
     def __init__(self, folder: Path, begun: int, *, written: bool = True) -> None:
-        """Open it, and take out what comes after the state that is gone on from, a torn line included.
+        """Open the log, and remove the lines behind the state that the stage goes on from, a torn line included.
 
         Args:
-            folder: Of the stage; created if it is missing.
-            begun: Steps that are done.
-            written: False: nothing is written.
+            folder: The folder of the stage; created if it is missing.
+            begun: How many steps are done.
+            written: Whether anything is written.
         """
         self._file: TextIO | None = None
         if written:
@@ -100,22 +100,22 @@ class StepLog:
             self._file.flush()
 
     def sync(self) -> None:
-        """Bring it to the disk, so that no state there is ahead of it."""
+        """Sync the log to the disk, so that no state there is ahead of it."""
         if self._file is not None:
             os.fsync(self._file.fileno())
 
 
 def write_note(folder: Path, note: StageNote) -> None:
-    """Write what a stage is into its folder."""
+    """Write the description of a stage into its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / STAGE, json.dumps({"schema": SCHEMA, **asdict(note)}, indent=1) + "\n")
 
 
 def read_note(folder: Path) -> StageNote:
-    """Return what a stage is.
+    """Return the description of a stage.
 
     Raises:
-        DataError: The file is missing or is not what it should be.
+        DataError: The file is missing, or does not hold the description of a stage.
     """
     path = folder / STAGE
     try:

@@ -1,8 +1,9 @@
 """The training loop: one for all stages.
 
-Everything a step draws is drawn from the seed, the stage and the step, so that a stage that is killed and begun again
-goes on with the losses it would have had. A step's rows are cut into parts. What a part gives does not depend on who
-measures it: as many parts, in one process or in several, are the same training up to the rounding of sums.
+The random numbers of a step depend on the seed, the stage and the step alone, so that a stage that is killed and begun
+again goes on with the losses it would have had. A step's rows are cut into parts. The losses of a part do not depend on
+the process that measures it: the same parts in one process or in several are the same training, up to the rounding of
+sums.
 """
 
 import time
@@ -30,14 +31,15 @@ from reference_model.training.objectives import Measured, Objective
 from reference_model.training.optimizers import build_optimizer
 from reference_model.training.recipe import Precision, Stage
 
+# The norm at which MedPLIB clips gradients.
 LARGEST_GRADIENT = 1.0
-# Time after which a state is written: what a kill can cost.
+# Seconds between states on disk; a kill costs at most so much work.
 SAVE_SECONDS = 60.0
 ALONE = Processes()
 
 
 class Watcher(Protocol):
-    """Is told how a stage goes."""
+    """Follows the progress of a stage."""
 
     def show(self, stage: Stage, step: int, steps: int, losses: Mapping[str, float]) -> None:
         """Show the losses of a step; `step` of `steps` are done."""
@@ -55,12 +57,12 @@ class Course:
     """How a stage runs.
 
     Attributes:
-        stage: Its numbers.
-        steps: Of it.
-        warm_up: Of these, in how many the learning rate rises.
-        seed: Of all that is drawn.
-        precision: Of the passes.
-        save_seconds: Time between states on disk; 0 writes one after every step.
+        stage: The numbers of the stage.
+        steps: How many steps it takes.
+        warm_up: How many of these steps the learning rate rises for.
+        seed: The seed of all random numbers.
+        precision: The precision of the passes.
+        save_seconds: Seconds between states on disk; with 0, every step writes one.
     """
 
     stage: Stage
@@ -75,11 +77,13 @@ class Course:
         highest = self.stage.learning_rate
         if step < self.warm_up:
             return highest * step / self.warm_up
+        # From 0 back to 0, as in MedPLIB (linear) and in LLaVA's script for stage I (cosine).
         left = (self.steps - step) / max(1, self.steps - self.warm_up)
         return highest * (left if self.stage.schedule == "linear" else (1 + cos(pi * (1 - left))) / 2)
 
     def seed_of(self, step: int) -> int:
-        """Return what a step's drop-outs, drops and region parts are drawn from."""
+        """Return the seed of a step's drop-outs, dropped tokens and region parts."""
+        # Below 2**63, which torch's generators take, with room for the number of a part to be added.
         drawn = np.random.default_rng([self.seed, self.stage.number, step]).integers(2**62)
         return int(drawn)
 
@@ -95,19 +99,20 @@ def train(
     watcher: Watcher,
     processes: Processes = ALONE,
 ) -> None:
-    """Run a stage to its end, from where it was left.
+    """Run a stage to its end, from its last state on disk.
 
     Args:
-        objective: What is minimised.
+        objective: Measures the losses.
         mix: The rows of every step.
-        trained: All that moves, by name.
-        course: How it runs.
-        folder: Takes states and the log.
-        settings: See `checkpoint.Progress`.
-        watcher: Told of every step.
-        processes: That share the rows; the first of them writes.
+        trained: The parameters that are trained, of any shape, by name; they are changed in place.
+        course: How the stage runs.
+        folder: The folder for states and the log.
+        settings: See `training_state.Progress`.
+        watcher: Shown every step.
+        processes: The processes that share the rows; the first of them writes.
+
     Raises:
-        ModelError: A loss is not a number any more.
+        ModelError: A loss is no longer finite.
         SpecError: The folder holds a state of other settings, or a step has fewer rows than there are processes.
     """
     optimizer = build_optimizer(trained, course.stage.muon)
@@ -122,13 +127,13 @@ def train(
             watcher.show(course.stage, step + 1, course.steps, logged.losses)
             due = step + 1 == course.steps or time.monotonic() - saved >= course.save_seconds
             if processes.as_first_says(due):
-                log.sync()
+                log.sync()  # before the state: the log may be ahead of it, and is cut then, but never behind
                 save_whole(folder, Progress(step=step + 1, settings=settings), trained, optimizer, processes)
                 saved = time.monotonic()
 
 
 def parts_of_step(stage: Stage, processes: int) -> int:
-    """Return into how many parts the rows of a step are cut: as many for each process, none above `stage.rows`."""
+    """Return into how many parts a step's rows are cut: equally many per process, none above `stage.rows` rows."""
     return processes * ceil(ceil(stage.batch / processes) / stage.rows)
 
 
@@ -148,7 +153,7 @@ def cut(rows: Sequence[Row], parts: int) -> list[Sequence[Row]]:
 
 @dataclass(frozen=True, slots=True)
 class _BatchShare:
-    """What a part of the rows gave, and its share of them."""
+    """The losses of a part of the rows, and the part's share of these."""
 
     share: float
     measured: Measured
@@ -163,7 +168,7 @@ def _step(
     step: int,
     processes: Processes,
 ) -> LoggedStep:
-    """Take one step; return what all parts of the rows gave."""
+    """Take one step; return the losses and the routing over all parts of the rows."""
     sharded = any(is_sharded(parameter) for parameter in trained.values())
     optimizer.zero_grad()
     found = _measured(objective, rows, course, step, processes, keep_casts=not sharded)
@@ -181,8 +186,8 @@ def _measured(
 ) -> list[_BatchShare]:
     """Measure this process's parts of the rows, and add up their gradients.
 
-    The loss of a step is the mean over its parts, each with the weight of its rows; a part's losses are means over its
-    own tokens and masks. The factor is there because gradients are averaged over the processes.
+    The loss of a step is the mean over its parts, weighted by their rows; a part's losses are means over its own tokens
+    and masks.
     """
     parts = cut(rows, parts_of_step(course.stage, processes.count))
     found: list[_BatchShare] = []
@@ -191,32 +196,31 @@ def _measured(
         share = len(parts[number]) / len(rows)
         seed = course.seed_of(step) + number
         torch.manual_seed(seed)
-        with _passes(course.precision, processes.device, keep_casts=keep_casts):
+        passes: AbstractContextManager[object] = nullcontext()
+        if course.precision == "bf16":
+            # A layer that is freed after its pass (FSDP) must not be kept as its cast.
+            passes = torch.autocast(processes.device.type, dtype=torch.bfloat16, cache_enabled=keep_casts)
+        with passes:
             random, progress = np.random.default_rng(seed), step / course.steps
             measured = objective.measure(parts[number], random, drop_seed=seed, progress=progress)
         if measured.total.requires_grad:  # rows may hold nothing of what this stage trains
+            # Times the processes, since gradients are averaged over them later.
             torch.autograd.backward(measured.total * (share * processes.count))
         found.append(_BatchShare(share, measured))
     return found
 
 
-def _passes(precision: Precision, device: torch.device, *, keep_casts: bool) -> AbstractContextManager[object]:
-    """Return in what the passes are computed; a layer that is forgotten after its pass must not be kept as a cast."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=keep_casts)
-
-
 def _together(found: Sequence[_BatchShare], course: Course, step: int, processes: Processes) -> LoggedStep:
-    """Return what the parts of all processes gave.
+    """Return the losses and the routing of a step over the parts of all processes.
 
     Raises:
-        ModelError: A loss is not a number any more.
+        ModelError: A loss is no longer finite.
     """
     names = list(found[0].measured.losses)
     losses = [sum(part.share * part.measured.losses[name] for part in found) for name in names]
     total = sum(part.share * float(part.measured.total.detach()) for part in found)
     counts_LE = torch.stack([_counts(part.measured.routing) for part in found]).sum(dim=0)
+    # One message for all numbers of a step.
     total, *values = processes.total([total, *losses, *counts_LE.flatten().tolist()])
     mean = dict(zip(names, values, strict=False))
     if not isfinite(total):
@@ -235,7 +239,7 @@ def _together(found: Sequence[_BatchShare], course: Course, step: int, processes
 
 
 def _counts(routing: Sequence[Routing]) -> Tensor:
-    """Return of every layer with experts the tokens of each expert and, last, the dropped choices (L, E + 1)."""
+    """Return int64 (L, E + 1): of every layer with experts the tokens of each expert and, last, the dropped choices."""
     if not routing:
         return torch.zeros((0, 1))
     return torch.stack([torch.cat((layer.tokens_E, layer.dropped[None])) for layer in routing]).cpu()

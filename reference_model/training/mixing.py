@@ -1,4 +1,4 @@
-"""Which questions stand in which row of which step: sets mixed by ratio, several questions of an image in one row."""
+"""Mixes sets of questions by ratio into the rows of every step, with several questions about an image in one row."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ Row = tuple[Example, ...]
 
 
 class Mix:
-    """The rows of a stage; those of a step depend on nothing but the arguments, so that a stage can be resumed.
+    """The rows of a stage; the rows of a step depend on the arguments alone, so that a stage can be resumed.
 
-    Every row is led by a question of a set that is drawn by ratio. Within a set every question leads once before any
+    A question of a set that is drawn by ratio leads every row. Within a set every question leads once before any
     leads again. Further questions about the same image follow, drawn by the same ratios from all sets.
     """
 
@@ -23,21 +23,21 @@ class Mix:
         """Draw the order of leading questions.
 
         Args:
-            sets: At least one.
-            steps: Of the stage.
-            rows: Of a step, over all processes.
-            questions: Most questions in a row; 1 packs nothing.
-            seed: Decides on the order and on what follows a leading question.
+            sets: At least one set.
+            steps: How many steps the stage takes.
+            rows: Rows per step, over all processes.
+            questions: Most questions per row; with 1, nothing is packed.
+            seed: Decides on the order, and on the questions that follow a leading question.
         """
         self.sets = tuple(sets)
         self.rows = rows
         self.questions = questions
         self.seed = seed
         self._leads = _leads(sets, steps * rows, seed)
-        self._pictures: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._by_image: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for number, one in enumerate(sets):
             for place, example in enumerate(one.examples):
-                self._pictures[example.image_key].append((number, place))
+                self._by_image[example.image_key].append((number, place))
 
     def step(self, step: int) -> tuple[Row, ...]:
         """Return the rows of a step, counted from 0."""
@@ -46,7 +46,7 @@ class Mix:
     def _row(self, index: int) -> Row:
         number, place = (int(value) for value in self._leads[index])
         lead = self.sets[number].examples[place]
-        others = [one for one in self._pictures[lead.image_key] if one != (number, place)]
+        others = [one for one in self._by_image[lead.image_key] if one != (number, place)]
         wanted = min(self.questions - 1, len(others))
         if wanted == 0:
             return (lead,)
@@ -54,7 +54,7 @@ class Mix:
         return (lead, *(self.sets[s].examples[p] for s, p in self._drawn(others, wanted, random)))
 
     def _drawn(self, others: Sequence[tuple[int, int]], wanted: int, random: Generator) -> list[tuple[int, int]]:
-        """Return `wanted` of the questions, each set with the weight of its ratio however many it has here."""
+        """Return `wanted` of the questions; a set has the weight of its ratio, however many questions it has here."""
         numbers = np.array([number for number, _ in others])
         counts = np.bincount(numbers, minlength=len(self.sets))
         weight = np.array([self.sets[number].ratio for number in numbers]) / counts[numbers]
@@ -63,18 +63,15 @@ class Mix:
 
 
 def _leads(sets: Sequence[ExampleSet], rows: int, seed: int) -> NDArray[np.int64]:
-    """Return (rows, 2): of every row the set that leads it and the place of the leading question in it."""
+    """Return int64 (rows, 2): for every row, the number of the set that leads it and the place of its question."""
     ratios = np.array([one.ratio for one in sets])
     numbers = np.random.default_rng([seed, 0]).choice(len(sets), size=rows, p=ratios / ratios.sum())
     places = np.zeros(rows, dtype=np.int64)
     for number, one in enumerate(sets):
         led = np.flatnonzero(numbers == number)
-        places[led] = _order(len(one.examples), len(led), seed, number)
+        # A seed for every epoch, so that a longer stage begins in the same order.
+        examples, wanted = len(one.examples), len(led)
+        epochs = -(-wanted // examples)
+        shuffled = [np.random.default_rng([seed, number, epoch, 2]).permutation(examples) for epoch in range(epochs)]
+        places[led] = np.concatenate([*shuffled, np.zeros(0, dtype=np.int64)])[:wanted].astype(np.int64)
     return np.stack((numbers, places), axis=1)
-
-
-def _order(examples: int, wanted: int, seed: int, number: int) -> NDArray[np.int64]:
-    """Return the first `wanted` places of shuffled epochs over a set."""
-    epochs = -(-wanted // examples)
-    shuffled = [np.random.default_rng([seed, number, epoch, 2]).permutation(examples) for epoch in range(epochs)]
-    return np.concatenate([*shuffled, np.zeros(0, dtype=np.int64)])[:wanted].astype(np.int64)

@@ -1,4 +1,4 @@
-"""What a stage minimises: the answers of the whole model, measured on rows of questions."""
+"""The objectives of the stages: what a stage minimises, measured on rows of questions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from reference_model.training.mixing import Row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What one pass gives.
+    """The losses of one pass.
 
     Attributes:
-        total: The weighted sum, with gradient.
-        losses: Each before weighting, detached, by name.
-        routing: Of every layer that has experts.
+        total: float32 scalar with gradient, the weighted sum.
+        losses: The losses before weighting, by name.
+        routing: Where the tokens went, for every layer with experts.
     """
 
     total: Tensor
@@ -31,7 +31,7 @@ class Measured:
 
 
 class Objective(Protocol):
-    """A module that measures rows."""
+    """Measures the losses of rows, which a stage minimises."""
 
     model: PixelGroundingModel
 
@@ -39,27 +39,27 @@ class Objective(Protocol):
         """Return the losses of some rows.
 
         Args:
-            rows: At least one.
-            random: Decides on what is drawn while they are made into tensors.
-            drop_seed: Decides which tokens an expert drops that is full.
-            progress: Share of the stage's steps that are behind, in [0, 1).
+            rows: At least one row.
+            random: Decides on what is drawn while the rows are made into tensors.
+            drop_seed: Decides which tokens a full expert drops.
+            progress: The share of the stage's steps that are done, in [0, 1).
         """
 
     def modules_trained_beside(self) -> Mapping[str, nn.Module]:
-        """Return modules that are trained too, by name, and are no part of the model."""
+        """Return, by name, modules that are trained, too, but are no part of the model."""
 
 
 class Grounding:
     """Stages I to IV: answers in words and in masks."""
 
     def __init__(self, model: PixelGroundingModel, collator: Collator, weights: Mapping[str, float]) -> None:
-        """Weigh the model's losses; those that are not named count nothing."""
+        """Weigh the model's losses; losses without a weight count nothing."""
         self.model = model
         self._collator = collator
         self._weights = weights
 
     def measure(self, rows: Sequence[Row], random: Generator, *, drop_seed: int, progress: float) -> Measured:
-        """Return the losses of some rows, the same at all times of a stage."""
+        """Return the losses of some rows, which do not depend on the progress."""
         del progress
         return self.measure_batch(self._collator.batch(rows, random), drop_seed=drop_seed)
 
@@ -75,7 +75,7 @@ class Grounding:
 
 
 def measured(losses: Mapping[str, Tensor], weights: Mapping[str, float], routing: tuple[Routing, ...] = ()) -> Measured:
-    """Return the weighted sum of losses; one of weight 0 does not take part, not even as NaN."""
+    """Return the weighted sum of scalar losses; a loss of weight 0 does not take part, not even as NaN."""
     parts = [weights[name] * loss for name, loss in losses.items() if weights.get(name)]
     return Measured(
         total=torch.stack(parts).sum(),

@@ -1,4 +1,4 @@
-"""What takes the steps: AdamW, or Muon for the matrices of chosen parts and AdamW for all else."""
+"""The optimizers: AdamW, or Muon for the matrices of chosen parts and AdamW for all else."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,6 +7,7 @@ from torch import nn
 
 from reference_model.training.recipe import fits
 
+# MedPLIB's, as is the weight decay of 0 below.
 BETAS = (0.9, 0.95)
 
 
@@ -17,12 +18,15 @@ class MuonAndAdamW(torch.optim.Optimizer):
     learning rate fits both. Source: Jordan et al. 2024; the size is that of arXiv:2502.16982.
     """
 
+    # MedPLIB has AdamW alone. For a tower and a language model from nothing, 100 steps of stage 0 gave a language loss of
+    # 0.51 with Muon and of 0.99 without; mask parts got worse (Dice loss 0.94 in place of 0.81) and keep AdamW.
+
     def __init__(self, matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter]) -> None:
         """Take matrices with Muon and all others with AdamW; the learning rate is set before every step."""
         super().__init__([*matrices, *others], {"lr": 0.0})
         self._muon = torch.optim.Muon(matrices, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
         self._adamw = _adamw(others)
-        self._muon.state = self._adamw.state = self.state
+        self._muon.state = self._adamw.state = self.state  # one state, so that a checkpoint need not know of the two
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Take a step with each; `closure` is not used."""
@@ -37,13 +41,17 @@ def build_optimizer(trained: Mapping[str, nn.Parameter], muon: Sequence[str]) ->
     """Return a fresh optimizer of the parameters; its learning rate is set before every step.
 
     Args:
-        trained: All that moves, by name.
-        muon: Names of modules whose matrices are taken by Muon, `*` standing for anything; none: AdamW takes all.
+        trained: The parameters that are trained, of any shape, by name.
+        muon: Names of modules whose matrices Muon takes, `*` standing for anything; empty: AdamW takes all.
     """
+    # Muon is for matrices between hidden layers: no tables of embeddings, no heads and no routers.
+    outer = ("embed", "lm_head", "router")
     matrices = [
         parameter
         for name, parameter in trained.items()
-        if parameter.ndim == 2 and _is_hidden(name) and any(fits(name, pattern) for pattern in muon)
+        if parameter.ndim == 2
+        and not any(part in name for part in outer)
+        and any(fits(name, pattern) for pattern in muon)
     ]
     if not matrices:
         return _adamw(list(trained.values()))
@@ -53,8 +61,3 @@ def build_optimizer(trained: Mapping[str, nn.Parameter], muon: Sequence[str]) ->
 
 def _adamw(parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=0.0, betas=BETAS, weight_decay=0.0)
-
-
-def _is_hidden(name: str) -> bool:
-    """Return whether a matrix lies between hidden layers: it is no table of embeddings, no head and no router."""
-    return not any(part in name for part in ("embed", "lm_head", "router"))

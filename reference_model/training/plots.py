@@ -1,6 +1,6 @@
-"""Draws how a training went: the losses of every stage, and where it has experts the tokens each of them took.
+"""Plots a training: the losses of every stage and, for a stage with experts, the tokens that each of them took.
 
-The second is Figure 5 of the MedPLIB paper: per layer, the share of the tokens that each expert is the first choice of.
+The latter is Figure 5 of the MedPLIB paper: per layer, the share of the tokens that each expert is the first choice of.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,14 +20,15 @@ from harness.errors import DataError, SpecError
 from reference_model.training.log import LOG, LoggedStep, StageNote, read_log, read_note
 
 SUFFIXES = (".png", ".svg")
-# Share of a stage's steps over which a smoothed line is the mean.
+# A smoothed line is the mean over this share of a stage's steps.
 SMOOTHED = 0.04
 # Most panels beside each other.
 ACROSS = 5
-# Of a panel, in inches.
+# The size of a panel, in inches.
 WIDTH, HEIGHT = 3.2, 2.6
 
-# Colour and dashes: those of Okabe and Ito, which colour-blind readers tell apart; dashes for print in grey.
+# Colour and dashes. The colours are those of Okabe and Ito, which colour-blind readers distinguish; the dashes are for
+# print in grey.
 Look = tuple[str, str]
 Draw = Callable[[Axes], None]
 
@@ -48,14 +49,14 @@ _EXPERTS: Sequence[Look] = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """A stage as its folder tells it; `steps` holds at least one."""
+    """A stage as read from its folder; `steps` holds at least one step."""
 
     note: StageNote
     steps: Sequence[LoggedStep]
 
     @property
     def label(self) -> str:
-        """Number, and the first words of the title."""
+        """The number of the stage, and its title up to the first comma."""
         return f"Stage {self.note.stage}: {self.note.title.partition(',')[0]}"
 
 
@@ -63,16 +64,18 @@ def plot(out: Path, file: Path) -> None:
     """Draw the stages below the folder of a training into a file.
 
     Args:
-        out: `--out` of the training; a stage may still run.
-        file: Ends in .png or .svg; the same logs give the same bytes.
+        out: `--out` of the training; a stage may still be running.
+        file: A file that ends in .png or .svg; the same logs give the same bytes.
+
     Raises:
-        SpecError: It ends otherwise.
+        SpecError: The file ends otherwise.
         DataError: No stage has taken a step, or what one wrote cannot be read.
     """
     if file.suffix not in SUFFIXES:
         raise SpecError(f"--to {file}: expected a name that ends in {' or '.join(SUFFIXES)}")
     figure = draw(read_stages(out))
     file.parent.mkdir(parents=True, exist_ok=True)
+    # A date, or the version of matplotlib, would make other bytes of the same logs.
     undated = {"Date": None} if file.suffix == ".svg" else {"Software": None}
     # Words stay words in an SVG, and its ids do not change from one drawing to the next.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "medground"}):
@@ -157,7 +160,8 @@ def _shares_of(stage: Trained, layer: int) -> Draw:
         for expert in range(experts):
             taken_S = tokens_SE[:, expert]
             smooth_S = smooth(taken_S, _window(stage)) / np.maximum(smooth(total_S, _window(stage)), 1e-9)
-            label = _name_of(stage.note, expert)
+            source = f" (from stage {stage.note.experts[expert]})" if stage.note.experts else ""
+            label = f"expert {expert}{source}"
             _line(axes, step_S, taken_S / np.maximum(total_S, 1), smooth_S, _EXPERTS[expert % len(_EXPERTS)], label)
         axes.axhline(1 / experts, color="black", linewidth=0.8, linestyle=(0, (1, 3)))
         axes.set_title(f"Layer {layer}", fontsize="small")
@@ -165,11 +169,6 @@ def _shares_of(stage: Trained, layer: int) -> Draw:
         axes.set_ylim(-0.03, 1.03)  # a line along an edge stays in sight
 
     return panel
-
-
-def _name_of(note: StageNote, expert: int) -> str:
-    source = f" (from stage {note.experts[expert]})" if note.experts else ""
-    return f"expert {expert}{source}"
 
 
 def _line(
@@ -190,7 +189,7 @@ def _window(stage: Trained) -> int:
 
 
 def smooth(value_S: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Return the mean over `window` steps around each; at the ends, over those of them that there are."""
+    """Return the mean over `window` steps around each step, float64 (S,); at the ends, over fewer steps."""
     around = np.ones(min(window, len(value_S)))
     summed, counted = (np.convolve(values, around, "same") for values in (value_S, np.ones(len(value_S))))
     smoothed: NDArray[np.float64] = summed / counted

@@ -1,4 +1,4 @@
-"""How a training goes, on stderr: a bar per stage, or a line every half minute where there is no terminal."""
+"""Shows the progress of a training on stderr: a bar per stage or, without a terminal, a line every half minute."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ PLAIN_EVERY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Begun:
-    """Where a stage was, and when, as its first step was shown; and its line in the bar."""
+    """The step and the time at which a stage was first shown, and its line in the bar."""
 
     step: int
     seconds: float
@@ -30,8 +30,8 @@ class TrainingBar:
         """Build it.
 
         Args:
-            shown: False: nothing is shown, as in all processes but the first.
-            clock: Tells seconds.
+            shown: Whether anything is shown; of several processes only the first shows its progress.
+            clock: Returns the time in seconds.
         """
         self.console = Console(stderr=True, quiet=not shown)
         self._on_terminal = shown and self.console.is_terminal
@@ -43,6 +43,7 @@ class TrainingBar:
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.fields[losses]}", table_column=Column(overflow="fold")),
             console=self.console,
+            # The command prints the folder of its model to stdout, which must stay what it is.
             redirect_stdout=False,
             redirect_stderr=False,
         )

@@ -1,4 +1,4 @@
-"""How a model is trained: the numbers of a recipe and of its stages; `recipe_files` reads them from YAML."""
+"""The numbers of a recipe and of its stages, by which a model is trained; `recipe_files` reads them from YAML."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Start:
     """Where a stage's weights come from.
 
     Attributes:
-        base: Number of the stage whose model it goes on with; None: random, or the model given on the command line.
+        base: Number of the stage whose model it goes on with; None: random weights, or those named on the command line.
         experts: Numbers of the stages whose feed-forward parts become the experts, behind a fresh router.
         parts: Module -> number of the stage it is taken from in place of the base.
     """
@@ -51,24 +51,24 @@ class Stage:
     """One stage.
 
     Attributes:
-        number: 0 to 4.
-        title: In a few words.
+        number: The number of the stage, 0 to 4.
+        title: What the stage does, in a few words.
         objective: `grounding` answers questions; `parents` makes the image tower, the language model and the pixel
             encoder that the published model begins with.
-        start: Where its weights come from.
+        start: The source of its weights.
         trains: Names of modules or parameters, `*` standing for anything; all others are frozen.
         lora: Adapters, merged when the stage ends; None: none.
-        data: What is mixed.
-        losses: Weight of each loss; those not named have none.
+        data: The sets that are mixed.
+        losses: The weight of each loss; losses that are not named do not count.
         muon: Names of trained modules whose matrices Muon takes, see `optimizers`; AdamW takes all else.
-        learning_rate: At its highest.
-        schedule: How it falls to 0 after the warm-up.
+        learning_rate: The highest learning rate.
+        schedule: How the learning rate falls to 0 after the warm-up.
         warm_up: Share of an epoch (`linear`, at least 2 steps) or of all steps (`cosine`) in which it rises from 0.
-        steps: Of the stage; None if `epochs` says.
-        epochs: Times every question leads a row.
-        batch: Rows of a step, over all processes.
+        steps: How many steps the stage takes; None: as `epochs` says.
+        epochs: How often every question leads a row; None: as `steps` says.
+        batch: Rows per step, over all processes.
         rows: Most rows that one process takes at once.
-        questions: Most questions of a row.
+        questions: Most questions per row.
         answer_weight, region_parts: See `collate.Collator`.
     """
 
@@ -97,17 +97,19 @@ class Stage:
         return max(1, self.batch // (self.rows * processes))
 
     def steps_per_epoch(self, samples: int, processes: int = 1) -> int:
-        """Return the steps in which `samples` rows are seen once."""
+        """Return the number of steps in which `samples` rows are seen once."""
+        # As MedPLIB counts: batches of all processes, then steps of several batches, rounded up both times.
         return ceil(ceil(samples / (self.rows * processes)) / self.accumulation(processes))
 
     def length(self, samples: int, processes: int = 1) -> int:
-        """Return the steps of the whole stage."""
+        """Return the number of steps of the whole stage."""
         return self.steps or (self.epochs or 1) * self.steps_per_epoch(samples, processes)
 
     def warm_up_steps(self, steps: int, samples: int, processes: int = 1) -> int:
-        """Return in how many of `steps` the learning rate rises."""
-        if self.schedule == "cosine":
+        """Return the number of steps in which the learning rate rises, of `steps` in all."""
+        if self.schedule == "cosine":  # LLaVA's script: a share of all steps
             return ceil(self.warm_up * steps)
+        # MedPLIB's: a share of one epoch, whatever the number of epochs
         return max(2, int(self.warm_up * self.steps_per_epoch(samples, processes)))
 
 
@@ -116,13 +118,13 @@ class Recipe:
     """A model's training.
 
     Attributes:
-        name: Of the recipe.
-        config: Of the model.
-        data_roots: Where the releases lie, as `--data-root`; none where the command line has to say.
-        seed: Of everything that is drawn.
-        precision: In which the passes are computed; parameters and router stay in single precision.
-        checkpointing: Recompute the layers of the language model to save memory.
-        stages: In the order in which they run.
+        name: The name of the recipe.
+        config: The numbers of the model.
+        data_roots: Folders of releases, as for `--data-root`; empty if the command line has to name them.
+        seed: The seed of all random numbers.
+        precision: The precision of the passes; parameters and routers stay in single precision.
+        checkpointing: Whether the layers of the language model are recomputed to save memory.
+        stages: The stages, in the order in which they run.
     """
 
     name: str

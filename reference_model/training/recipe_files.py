@@ -1,6 +1,6 @@
-"""Recipes and stages as YAML: those that come with the package, and a user's own."""
+"""Reads recipes and stages from YAML: those that come with the package, and a user's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -21,7 +21,7 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """Return the recipe of this name, or the one in this file; its stages stand beside it.
+    """Return the recipe of this name or in this file; the files of its stages are its siblings.
 
     Raises:
         SpecError: There is no such recipe, or a file does not hold what it should; every fault is named with its line.
@@ -56,7 +56,7 @@ def read_recipe(path: Path) -> Recipe:
     known = ("recipe", "preset", "data_roots", "seed", "precision", "checkpointing", "stages")
     table = Table(document, "", known, faults)
     preset = table.choice("preset", preset_names())
-    name, seed = table.text("recipe"), table.integer("seed", 42, least=0)
+    name, seed = table.text("recipe"), table.integer("seed", 42, least=0)  # 42 is MedPLIB's seed
     roots, precision = table.texts("data_roots", ()), table.choice("precision", get_args(Precision), "fp32")
     checkpointing = table.flag("checkpointing", False)
     stages = [_read_stage(path.parent / file, faults) for file in table.texts("stages")]
@@ -85,6 +85,7 @@ def _read_stage(path: Path, faults: Faults) -> Stage | None:
     rows = table.integer("rows", batch)
     if batch % rows:
         table.fault("rows", f"expected {rows} to divide batch, which is {batch}")
+    losses = table.table("losses", LOSSES[objective])
     return Stage(
         number=table.integer("stage", least=0),
         title=table.text("title"),
@@ -93,11 +94,11 @@ def _read_stage(path: Path, faults: Faults) -> Stage | None:
         trains=table.texts("trains"),
         lora=_read_lora(table) if "lora" in table else None,
         data=tuple(_read_set(entry) for entry in table.tables("data", SetSpec.__slots__)),
-        losses=_read_losses(table.table("losses", LOSSES[objective])),
+        losses={name: losses.number(name, least=0.0, most=1e3) for name in losses.items},
         muon=table.texts("muon", ()),
         learning_rate=table.number("learning_rate", least=0.0, most=1.0),
         schedule=table.choice("schedule", get_args(Schedule), "linear"),
-        warm_up=_number(table, "warm_up", 0.01, most=1.0),
+        warm_up=_number(table, "warm_up", 0.01, most=1.0),  # MedPLIB's share
         steps=table.integer("steps") if "steps" in table else None,
         epochs=table.integer("epochs") if "epochs" in table else None,
         batch=batch,
@@ -111,17 +112,15 @@ def _read_stage(path: Path, faults: Faults) -> Stage | None:
 def _read_start(table: Table) -> Start:
     start = table.table("start", ("from", "experts", "parts"))
     parts = start.table("parts", None)
-    experts = () if "experts" not in start else start.numbers("experts", _count(start, "experts"))
+    experts: tuple[float, ...] = ()
+    if "experts" in start:
+        value = start.items["experts"].value  # as many numbers as there are; the preset compares them with its experts
+        experts = start.numbers("experts", len(value) if isinstance(value, Sequence) else 0)
     return Start(
         base=start.integer("from", least=0) if "from" in start else None,
         experts=tuple(int(number) for number in experts),
         parts={name: parts.integer(name, least=0) for name in parts.items},
     )
-
-
-def _count(table: Table, key: str) -> int:
-    value = table.items[key].value
-    return len(value) if isinstance(value, Sequence) else 0
 
 
 def _read_lora(table: Table) -> Lora:
@@ -142,10 +141,6 @@ def _read_set(entry: Table) -> SetSpec:
         ratio=_number(entry, "ratio", 0.0, most=1e9) if "ratio" in entry else None,
         where={key: where.text_or_texts(key) for key in where.items},
     )
-
-
-def _read_losses(table: Table) -> Mapping[str, float]:
-    return {name: table.number(name, least=0.0, most=1e3) for name in table.items}
 
 
 def _number(table: Table, key: str, default: float, *, most: float) -> float:

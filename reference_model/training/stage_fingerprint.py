@@ -1,4 +1,4 @@
-"""What decides what a stage does: a state or a model that another training left is refused."""
+"""The settings that a stage's weights depend on, by which a state or a model of another training is refused."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,14 +19,15 @@ def stage_settings(
     """Return all that a stage's weights depend on.
 
     Args:
-        recipe: It belongs to.
-        stage: Its numbers.
-        sets: What it learns from.
-        sources: Folders of the models that it starts from, by what is taken of them.
-        steps: That it takes.
-        parts: Into which its processes cut a step; left out where one process alone would cut it so too, for then
-            it is the same training.
+        recipe: The recipe of the stage.
+        stage: The numbers of the stage.
+        sets: The sets that it learns from.
+        sources: Folders of the models that it starts from, by the part that is taken of them.
+        steps: How many steps it takes.
+        parts: Into how many parts its processes cut a step.
     """
+    # Paths, devices and the number of processes are left out: they do not decide on the weights. So are parts that a
+    # single process would cut, too, for this is the same training.
     settings = {
         "recipe": digest(_plain({"stage": asdict(stage), "model": asdict(recipe.config)})),
         "precision": recipe.precision,
@@ -39,10 +40,10 @@ def stage_settings(
 
 
 def is_finished(model: Path, settings: Mapping[str, Json]) -> bool:
-    """Return whether a stage's model is there.
+    """Return whether the finished model of a stage exists.
 
     Raises:
-        SpecError: It is, but of other settings.
+        SpecError: It exists, but is of other settings.
     """
     if not model.is_dir():
         return False
@@ -54,7 +55,7 @@ def is_finished(model: Path, settings: Mapping[str, Json]) -> bool:
 
 
 def _plain(value: Json) -> Json:
-    """Return nested values with lists for tuples, as JSON has them."""
+    """Return nested values with lists in place of tuples, as JSON has them."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -1,4 +1,4 @@
-"""One stage of a recipe after the other: data, starting weights, the loop, the finished model."""
+"""Runs the stages of a recipe in turn: data, starting weights, the loop, the finished model."""
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,26 +30,27 @@ from reference_model.training.progress_bar import TrainingBar
 from reference_model.training.recipe import Recipe, Stage
 from reference_model.training.stage_fingerprint import is_finished, stage_settings
 
-# Stand for the step where what is drawn before the first one, and the order of the questions, are drawn.
+# Stand in place of a step's number for what is drawn before the first step and for the order of the questions; no stage
+# has so many steps.
 FIRST, ORDER = 2**40, 2**40 + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedTraining:
-    """A recipe as it is run.
+    """A run of a recipe.
 
     Attributes:
-        recipe: Its numbers.
-        out: Every stage writes into a folder of its own below it.
-        cache: Of the harness; prepared releases are found again there.
-        start: Folder of the model that a stage without a stage before it goes on with; None: random weights.
-        steps: Of every stage in place of the recipe's; None: as it says.
-        share: Of the steps that are taken.
-        save_seconds: See `train.Course`.
-        notice: Told what happens beside the steps.
-        watcher: Told of every step.
-        processes: That train together.
-        shard: Spread the layers of the language model over them.
+        recipe: The numbers of the recipe.
+        out: The folder of the training; every stage writes into a folder of its own below it.
+        cache: The cache folder of the harness, in which prepared releases are found again.
+        start: Folder of the model that a first stage goes on with; None: random weights.
+        steps: Steps of every stage in place of the recipe's; None: as the recipe says.
+        share: The share of the steps that are taken, in (0, 1].
+        save_seconds: See `loop.Course`.
+        notice: Called with lines on what happens beside the steps.
+        watcher: Shown every step.
+        processes: The processes that train together.
+        shard: Whether the layers of the language model are spread over the processes.
     """
 
     recipe: Recipe
@@ -65,11 +66,11 @@ class StagedTraining:
     shard: bool = False
 
     def stages(self, numbers: Sequence[int]) -> None:
-        """Run some stages in the order given; one that is finished is not run again, one that was cut short goes on.
+        """Run stages in the given order; a finished stage is not run again, and an interrupted one goes on.
 
         Raises:
-            SpecError: There is no such stage, one that it starts from is not finished, `out` holds another training, or
-                one process alone is asked to spread the model.
+            SpecError: There is no such stage, a stage that it starts from is not finished, `out` holds another
+                training, or the model shall be spread over a single process.
             DataError: A release is absent or cannot be read.
         """
         if self.shard and self.processes.count == 1:
@@ -116,7 +117,7 @@ class StagedTraining:
         self._finish(stage, course, model, about, trained)
 
     def _begin(self, stage: Stage, course: Course, folder: Path) -> None:
-        """Write down what the stage is, and remove what a kill left half written."""
+        """Write the description of the stage, and remove what a kill left half written."""
         for partial in folder.glob(".*.partial"):
             shutil.rmtree(partial)
         if last_step(folder) is not None:
@@ -133,7 +134,7 @@ class StagedTraining:
         write_note(folder, note)
 
     def _placed(self, objective: Objective, names: Iterable[str]) -> dict[str, nn.Parameter]:
-        """Bring all that a stage needs to the device; return what it trains, that beside the model included."""
+        """Move all that a stage needs to the device; return the parameters that it trains, by name."""
         if self.shard:
             shard(objective.model.language, self.processes)
         own = dict(objective.model.to(self.processes.device).named_parameters())
@@ -163,7 +164,7 @@ class StagedTraining:
         self.processes.wait()
 
     def _refilled(self, stage: Stage, course: Course, values: Mapping[str, Tensor]) -> PixelGroundingModel:
-        """Return the model of a stage in one piece: what it started with, and in it what was trained."""
+        """Return the model of a stage in one piece: its starting model, filled with the trained values."""
         model, _ = self._starting_model(stage, course)
         with torch.no_grad():
             for name, parameter in choose_trained(model, stage.trains, stage.lora).items():
@@ -171,7 +172,7 @@ class StagedTraining:
         return model
 
     def _wanted(self, stages: Sequence[Stage]) -> list[SetSpec]:
-        """Return the sets that some stages read; one that makes a tokenizer reads those of all stages."""
+        """Return the sets that the stages read; a stage that makes a tokenizer reads those of all stages."""
         words = any(stage.objective == "parents" for stage in stages)
         wanted: list[SetSpec] = []
         for stage in self.recipe.stages if words else stages:
@@ -179,8 +180,9 @@ class StagedTraining:
         return wanted
 
     def _roots(self) -> list[DataRoots]:
-        """Return where the releases lie; synthetic patients of every seed stand alone."""
+        """Return the data roots of the recipe."""
         given = self.recipe.data_roots
+        # Synthetic patients of each seed are a root of their own: they are releases of the same names.
         if any(root.partition(":")[0] == PHANTOM for root in given):
             return [data_roots([root], self.cache) for root in given]
         return [data_roots(given, self.cache)]
@@ -204,14 +206,18 @@ class StagedTraining:
         return found
 
     def _starting_model(self, stage: Stage, course: Course) -> tuple[PixelGroundingModel, About]:
-        """Return the same weights whenever it is asked."""
+        """Return the model that a stage starts with; every call returns the same weights."""
         torch.manual_seed(course.seed_of(FIRST))
         base = self._sources(stage).get("base")
         if base is not None:
             model, about = hand_over(base, self.out, stage.start)
         elif stage.objective == "parents":
             model = build_untrained(self.recipe.config)
-            about = About(config=self.recipe.config, words=self._words(), experts=False)
+            # The words of all stages: the last one shall know them from the first on.
+            sets = read_sets(self._wanted(self.recipe.stages), self._roots(), self.cache, self.notice)
+            spoken = (text for one in sets for example in one.examples for text in (example.question, example.answer))
+            words = words_of(["USER: ASSISTANT:\n", *spoken])
+            about = About(config=self.recipe.config, words=words, experts=False)
         else:
             raise SpecError(
                 f"stage {stage.number} of {self.recipe.name} goes on with a model that is there already; "
@@ -220,17 +226,11 @@ class StagedTraining:
         model.language.checkpointing = self.recipe.checkpointing
         return model, about
 
-    def _words(self) -> tuple[str, ...]:
-        """Return the words of all stages, so that the last one knows them from the first on."""
-        sets = read_sets(self._wanted(self.recipe.stages), self._roots(), self.cache, self.notice)
-        spoken = (text for one in sets for example in one.examples for text in (example.question, example.answer))
-        return words_of(["USER: ASSISTANT:\n", *spoken])
-
     def _objective(self, stage: Stage, model: PixelGroundingModel, about: About) -> Objective:
         collator = Collator(
             config=about.config,
             tokenizer=about.tokenizer(),
-            pictures=EncoderImages(about.config),
+            images=EncoderImages(about.config),
             answer_weight=stage.answer_weight,
             region_parts=stage.region_parts,
         )
@@ -239,13 +239,13 @@ class StagedTraining:
 
 
 def run_stages(make: Callable[..., StagedTraining], numbers: Sequence[int], device: str, count: int) -> None:
-    """Run stages as one of `count` processes, the first of which shows how it goes.
+    """Run stages as one of `count` processes, the first of which shows the progress.
 
     Args:
-        make: Makes the run, but for what each process has of its own.
-        numbers: Of the stages.
+        make: Makes the run, given what each process has of its own.
+        numbers: The numbers of the stages.
         device: `cpu` or `cuda`.
-        count: Of the processes.
+        count: How many processes there are.
     """
     with joined(device, count) as processes, TrainingBar(shown=processes.first) as bar:
         make(processes=processes, notice=bar.notice, watcher=bar).stages(numbers)

@@ -24,7 +24,7 @@ def square(side: int, first: int, last: int) -> np.ndarray:
 
 def drawn(config: ModelConfig, tokenizer: WordTokenizer) -> Stage0Objective:
     torch.manual_seed(0)
-    collator = Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config))
+    collator = Collator(config=config, tokenizer=tokenizer, images=EncoderImages(config))
     return Stage0Objective(build_model(config, experts=False), collator, WEIGHTS)
 
 

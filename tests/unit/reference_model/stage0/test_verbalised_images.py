@@ -116,7 +116,7 @@ def test_a_region_is_told_by_its_name_and_side(config: ModelConfig) -> None:
 
 def test_the_words_of_a_region_decide_what_it_is(config: ModelConfig, tokenizer: WordTokenizer) -> None:
     model = build_model(config, experts=False).language
-    collator = Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config))
+    collator = Collator(config=config, tokenizer=tokenizer, images=EncoderImages(config))
     one = told(config)
     other = replace(one, regions=("liver",))
     assert not torch.isclose(reading_loss(model, [one], collator), reading_loss(model, [other], collator))
@@ -129,7 +129,7 @@ def test_a_picture_without_masks_is_not_told() -> None:
 def test_nothing_told_costs_nothing(config: ModelConfig, tokenizer: WordTokenizer) -> None:
     model, collator = (
         build_model(config, experts=False),
-        Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config)),
+        Collator(config=config, tokenizer=tokenizer, images=EncoderImages(config)),
     )
     assert float(reading_loss(model.language, [], collator).detach()) == 0.0
 
@@ -137,7 +137,7 @@ def test_nothing_told_costs_nothing(config: ModelConfig, tokenizer: WordTokenize
 def test_the_words_decide_what_is_answered(config: ModelConfig, tokenizer: WordTokenizer) -> None:
     torch.manual_seed(0)
     model = build_untrained(config).language
-    collator = Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config))
+    collator = Collator(config=config, tokenizer=tokenizer, images=EncoderImages(config))
     pictures = [
         VerbalisedImage(words, (example(0, question="is this the liver?", answer=answer),))
         for words, answer in ((("liver", "spleen"), "yes"), (("spleen",), "no"))
@@ -158,7 +158,7 @@ def test_every_word_stands_in_the_place_of_a_patch(count: int, config: ModelConf
     torch.manual_seed(0)
     model, collator = (
         build_model(config, experts=False).language,
-        Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config)),
+        Collator(config=config, tokenizer=tokenizer, images=EncoderImages(config)),
     )
     question = (example(0, question="what is this?", answer="the liver"),)
     one = reading_loss(model, [VerbalisedImage(("liver",) * count, question)], collator)

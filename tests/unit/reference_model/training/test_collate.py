@@ -28,7 +28,7 @@ OTHER = example(1, size=(16, 16))
 
 @pytest.fixture
 def collator(config: ModelConfig, tokenizer: WordTokenizer) -> Collator:
-    return Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config))
+    return Collator(config=config, tokenizer=tokenizer, images=EncoderImages(config))
 
 
 def batch(collator: Collator, *rows: tuple) -> Batch:

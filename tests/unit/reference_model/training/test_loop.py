@@ -173,7 +173,7 @@ def overfit(
     for parameter in model.language.parameters():
         parameter.data.mul_(10 if parameter.ndim > 1 else 1)
     trained = choose_trained(model, stage.trains, stage.lora)
-    collator = Collator(config=config, tokenizer=tokenizer, pictures=EncoderImages(config))
+    collator = Collator(config=config, tokenizer=tokenizer, images=EncoderImages(config))
     objective = (Stage0Objective if stage.objective == "parents" else Grounding)(model, collator, stage.losses)
     for module in objective.modules_trained_beside().values():
         trained |= dict(module.named_parameters())
