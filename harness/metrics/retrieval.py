@@ -166,7 +166,7 @@ def _pools(pairs: Iterable[Pair]) -> list[_Pool]:
     pools: dict[tuple[str, int], _Pool] = {}
     seen: dict[str, int] = {}
     for sample, prediction in pairs:
-        # A sample that comes several times must not be its own rival: its n-th answer goes to the n-th copy of the pool.
+        # A sample that comes several times must not be its own rival: its n-th answer goes to the n-th copy of a pool.
         repeat = seen.get(sample.id, 0)
         seen[sample.id] = repeat + 1
         pool = pools.setdefault((sample.strata.get(POOL, ""), repeat), _Pool())

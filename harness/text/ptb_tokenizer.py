@@ -16,29 +16,31 @@ abbreviations of places and companies, and marks that only HTML has. Outside Lat
 import re
 from functools import lru_cache
 
+# Tokens that pycocoevalcap drops (ptbtokenizer.py). It lists brackets too, but in capitals, and compares with tokens in
+# lower case, so `-lrb-` stays.
 REMOVED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
-"""Tokens that the COCO pipeline drops. It lists brackets too, in capitals, so the lower-case `-lrb-` stays."""
 
 _REPORT_WORDS = "al co col ct dept det dr est etc ext ft gen inc lt mr mrs ms mt oct prof rev rt sq st vs"
 _MONTHS_AND_DAYS = "jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat"
+# Words of reports that keep their full stop wherever they stand; `CT.` is one of them, because the program takes it for
+# the state. So do single letters and letters with stops between them (`e.g.`, `i.v.`).
 ABBREVIATIONS = frozenset(f"{_REPORT_WORDS} {_MONTHS_AND_DAYS}".split())
-"""Words of reports that keep their full stop wherever they stand; `CT.`, a state to the program, is one of them.
-
-So do single letters and letters with stops between (`e.g.`, `i.v.`).
-"""
+# Words that keep it only with a capital: Pennsylvania, Louisiana, Massachusetts, Illinois.
 CAPITAL_ABBREVIATIONS = frozenset(["pa", "la", "mass", "ill"])
-"""Those that do with a capital only."""
+# Words that keep it only before a number.
 BEFORE_NUMBERS = frozenset(["art", "ca", "fig", "figs", "no", "nos", "op", "pp"])
-"""Words that keep it where a number follows."""
 _OPENING_WORDS = "a an as at but he here however if in it no one she so such that the then there these this we"
+# Words that, with a capital, begin a sentence, so that the single letter before them does not keep its stop.
 NEW_SENTENCE = frozenset(_OPENING_WORDS.split())
-"""Words that, with a capital, begin a sentence, so that the single letter before them does not keep its stop."""
 
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
 _DIVIDED = {"cannot": ("can", "not"), "gonna": ("gon", "na"), "wanna": ("wan", "na"), "gotta": ("got", "ta")}
 _FRACTIONS = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"}
+# The marks of the Penn Treebank. A straight quotation mark is written as a closing one; both are removed anyway.
 _QUOTES = str.maketrans({"\u2018": "`", "\u2019": "'", "\u201c": "``", "\u201d": "''", '"': "''"})
 
+# The first alternative that matches wins, so dates, fractions and initials stand before words, which would cut them up.
+# Emoji and other characters beyond the Basic Multilingual Plane match nothing and vanish, as in the program.
 _TOKEN = re.compile(
     r"""
       (?P<tag></?[A-Za-z]\w*\s*/?>)
@@ -56,6 +58,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# Split by a blank before the words are cut, because a word would take the letters along: `is n't`, `3.5 cm`.
 _NOT = re.compile(r"([^\W\d_]+)(n['\u2019]t)\b", re.IGNORECASE)
 _DECIMAL_WITH_UNIT = re.compile(r"(?<![\w-])(\d*[.,]\d+)([^\W\d_]+)")
 _POWER = re.compile(r"(?<=[^\W_])([²³¹])")
@@ -77,6 +80,7 @@ def _tokens(text: str) -> list[str]:
     text = _POWER.sub(r" \1", text)
     found: list[str] = []
     place = 0
+    # Not `finditer`: an abbreviation takes its full stop along, so the next search begins behind that.
     while (match := _TOKEN.search(text, place)) is not None:
         tokens, place = _written(match, text)
         found += tokens
@@ -84,13 +88,14 @@ def _tokens(text: str) -> list[str]:
 
 
 def _written(match: re.Match[str], text: str) -> tuple[tuple[str, ...], int]:
-    """Return what a match gives, and where it ends: an abbreviation takes its full stop along."""
+    """Return the tokens of a match, as the program writes them, and the place where the match ends."""
     kind, token, end = match.lastgroup, match[0], match.end()
     if kind == "ellipsis":
         return ("...",), end
     if kind == "dash":
         return ("--",), end
     if kind == "fraction":
+        # "1 1/2" is one token to the program, joined by a no-break space.
         return (_FRACTIONS.get(token, token.replace(" ", "\u00a0")),), end
     if kind == "bracket":
         return (_BRACKETS[token],), end
@@ -102,7 +107,7 @@ def _written(match: re.Match[str], text: str) -> tuple[tuple[str, ...], int]:
 
 
 def _keeps_stop(word: str, after: str) -> bool:
-    """Say whether a word keeps the full stop that stands between it and `after`."""
+    """Return whether a word keeps the full stop that stands between it and `after`."""
     lower = word.lower()
     if len(word) == 1 and word.isalpha():
         following = re.match(r"\s+([A-Z]\w*)", after)

@@ -16,6 +16,7 @@ Line = Mapping[str, Json]
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+# What a line of each kind must hold.
 KEYS: Mapping[LineKind, tuple[str, ...]] = {
     "text": ("prediction", "target"),
     "choice": ("options", "target"),
@@ -27,8 +28,9 @@ KEYS: Mapping[LineKind, tuple[str, ...]] = {
     "retrieval": ("similarity",),
     "judge": ("reply",),
 }
-"""What a line of each kind must hold."""
 
+# A line of each kind, shown in docs/metrics.md. A target may be one text or a list, a mask any form that a mask has in
+# JSON, 2-D or 3-D.
 EXAMPLES: Mapping[LineKind, str] = {
     "text": '{"prediction": "Yes, there is.", "target": ["yes", "present"]}',
     "choice": '{"prediction": "B.", "options": ["Liver", "Spleen"], "target": "B", "nll": [2.1, 0.4]}',
@@ -41,20 +43,19 @@ EXAMPLES: Mapping[LineKind, str] = {
     "retrieval": '{"similarity": [[0.9, 0.1], [0.4, 0.3]]}',
     "judge": '{"reply": "Score: 80.5. Most is right."}',
 }
-"""A line of each kind; targets may be one text, masks any form that a mask has in JSON, 2-D or 3-D."""
 
 
 def parse(line: bytes, where: str, kind: LineKind) -> dict[str, Json]:
     """Return the object of one line.
 
     Raises:
-        DataError: It is no JSON object, or lacks one of the keys of its kind.
+        DataError: The line is not a JSON object, or lacks one of the keys of its kind.
     """
     try:
         value = json.loads(line.strip())
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: expected a JSON object: {error.msg}, column {error.colno}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (UnicodeDecodeError, RecursionError) as error:  # bytes that are not UTF-8; brackets nested too deep
         raise DataError(f"{where}: expected a JSON object: {error}") from error
     if not isinstance(value, dict) or not all(key in value for key in KEYS[kind]):
         wanted = " and ".join(f'"{key}"' for key in KEYS[kind])
@@ -64,7 +65,7 @@ def parse(line: bytes, where: str, kind: LineKind) -> dict[str, Json]:
 
 
 def read_pair(value: Line, where: str, kind: LineKind) -> Pair:
-    """Return the sample and prediction of a line of any kind but `retrieval`, whose line is a whole corpus.
+    """Return the sample and prediction of a line of any kind but `retrieval`, of which one line is a whole corpus.
 
     Raises:
         DataError: A field is missing or of another kind.
@@ -135,14 +136,14 @@ def _same_size(value: Line, where: str, prediction: Mask, target: Mask) -> Sampl
 
 
 def _whole(value: Json) -> Json:
-    """Return nested lists with 0.0 and 1.0 as the integers they are."""
+    """Return nested lists with 0.0 and 1.0 as integers: masks must be integers, and some writers print floats."""
     if isinstance(value, list):
         return [_whole(item) for item in value]
     return int(value) if isinstance(value, float) and value in (0.0, 1.0) else value
 
 
 def _media(value: Line, where: str, mask: Mask) -> tuple[Media, ...]:
-    """Return the image or volume that the masks lie in, with the line's spacing where it has one."""
+    """Return the image or volume that the masks lie in, with the line's spacing in mm per array axis if it has one."""
     spacing = None
     if value.get("spacing_mm") is not None:
         spacing = _numbers(value["spacing_mm"], where, "spacing_mm")
@@ -154,7 +155,8 @@ def _media(value: Line, where: str, mask: Mask) -> tuple[Media, ...]:
 
 
 def _soft_mask_pair(value: Line, where: str) -> Pair:
-    """Read a mask whose pixels may be probabilities, against a target in which -1, "not there", counts as 0."""
+    """Read a mask whose pixels may be probabilities."""
+    # A target pixel of -1 says "not there" and counts as 0.
     target = _without_absent(value["target"])
     probabilities = _probabilities(value["prediction"])
     if probabilities is None:
@@ -174,7 +176,10 @@ def _without_absent(target: Json) -> Json:
 
 
 def _probabilities(value: Json) -> "np.ndarray[Any, np.dtype[np.float64]] | None":
-    """Return nested lists of numbers as an array; None where the value is a mask of another form, or no mask."""
+    """Return nested lists of numbers as an array, float64, (H, W) or (D, H, W).
+
+    None if the value is a binary mask, a mask of another form or no mask: those are read, or refused, as masks are.
+    """
     if not isinstance(value, list):
         return None
     try:
@@ -218,22 +223,19 @@ def _grounding(value: Line, where: str) -> Pair:
     for name, mask in named:
         entities.append(PredictedEntity(name=name, mask=None if mask is None else used))
         used += mask is not None
-    stray = _mask_list(value["prediction"], where, "masks") if _has(value["prediction"], "masks") else ()
+    predicted = value["prediction"]
+    # Masks without a name follow those of the entities, which refer to theirs by position.
+    stray = _mask_list(predicted, where, "masks") if "masks" in predicted else ()
+    text = predicted.get("text")
     prediction = Prediction(
-        key="", status="ok", text=_words(value["prediction"]), masks=(*found, *stray), entities=tuple(entities)
+        key="",
+        status="ok",
+        text=text if isinstance(text, str) else None,
+        masks=(*found, *stray),
+        entities=tuple(entities),
     )
     target = Target(entities=tuple(Entity(name=name, mask=mask) for name, mask in targets), absent=not targets)
     return Sample(id=where, target=target), prediction
-
-
-def _has(value: Json, key: str) -> bool:
-    return isinstance(value, dict) and key in value
-
-
-def _words(value: Json) -> str | None:
-    """Return the answer's text, where the line has it beside the entities."""
-    text = value.get("text") if isinstance(value, dict) else None
-    return text if isinstance(text, str) else None
 
 
 def _entities(value: Json, where: str, key: str) -> list[tuple[str, Mask | None]]:
@@ -274,24 +276,18 @@ def _judge(value: Line, where: str) -> Pair:
 
 
 def similarity(value: Line, where: str) -> Sequence[Sequence[float]]:
-    """Return the matrix of a retrieval line, rows being queries; one that is no number may be null or "nan".
+    """Return the matrix of a retrieval line, shape (queries, gallery), as lists; NaN stands as null or "nan".
 
     Raises:
-        DataError: It is no list of lists of numbers.
+        DataError: The value is not a list of lists of numbers.
     """
     rows = value["similarity"]
     if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
         raise DataError(f"{where}: similarity: expected a list of rows of numbers, found {rows!r:.80}")
-    return [
-        [float("nan") if item in (None, "nan") else item for item in _row(row, f"{where}: similarity[{place}]")]
-        for place, row in enumerate(rows)
-    ]
-
-
-def _row(row: list[Json], where: str) -> list[Any]:
-    if not all(item in (None, "nan") or type(item) in (int, float) for item in row):
-        raise DataError(f"{where}: expected numbers or null, found {row!r:.80}")
-    return row
+    for place, row in enumerate(rows):
+        if not all(item in (None, "nan") or type(item) in (int, float) for item in row):
+            raise DataError(f"{where}: similarity[{place}]: expected numbers or null, found {row!r:.80}")
+    return [[float("nan") if item in (None, "nan") else item for item in row] for row in rows]
 
 
 _READERS: Mapping[LineKind, Callable[[Line, str], Pair]] = {

@@ -1,4 +1,4 @@
-"""`harness metric`: JSON lines in, JSON lines out, to try a metric on pairs of one's own."""
+"""`harness metric`: JSON lines in, JSON lines out, to try a metric on pairs of your own."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,11 +12,11 @@ from harness.metrics import Metric, Outcome, bind, find, sample_values, settle
 from harness.metrics.metric import Pair, Stats
 from harness.metrics.reports.library_check import find_check
 from harness.metrics.retrieval import matrix_outcome
-from harness.records import Json, Sample
+from harness.records import Json
 from harness.tasks.overrides import read_parameters
 
+# Statuses of outcomes that are in the mean.
 COUNTED = ("ok", "unparsed")
-"""Statuses of outcomes that are in the mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class OutputLine:
     """One line of output.
 
     Attributes:
-        value: What is written.
+        value: The JSON object that is written.
         readable: Whether the input line could be read.
     """
 
@@ -51,24 +51,19 @@ class _Corpus:
                 self.values.setdefault(name, []).append(value)
 
     def line(self) -> OutputLine:
-        values = self._pooled() if self.metric.corpus else self._means()
+        """Return the last line: means over the lines, or pooled values for a metric of a whole corpus."""
+        values: dict[str, Json] = dict.fromkeys(self.metric.values)
+        if not self.metric.corpus:
+            values.update({name: fsum(column) / len(column) for name, column in self.values.items()})
+        elif self.stats:
+            if self.metric.pool is not None:
+                pooled = self.metric.pool(self.stats, np.ones(len(self.stats)))
+            else:
+                # `fsum`, here and above, rounds once, so the order of the lines does not change a digit.
+                pooled = self.metric.combine(np.asarray([fsum(column) for column in zip(*self.stats, strict=True)]))
+            found = [None if np.isnan(value) else float(value) for value in pooled]
+            values = dict(zip(self.metric.values, found, strict=True))
         return OutputLine({"aggregate": {"n": len(self.stats), "undefined": self.undefined, "values": values}})
-
-    def _means(self) -> dict[str, Json]:
-        return {
-            name: fsum(self.values[name]) / len(self.values[name]) if self.values.get(name) else None
-            for name in self.metric.values
-        }
-
-    def _pooled(self) -> dict[str, Json]:
-        if not self.stats:
-            return dict.fromkeys(self.metric.values)
-        if self.metric.pool is not None:
-            pooled = self.metric.pool(self.stats, np.ones(len(self.stats)))
-        else:
-            pooled = self.metric.combine(np.asarray([fsum(column) for column in zip(*self.stats, strict=True)]))
-        found = [None if np.isnan(value) else float(value) for value in pooled]
-        return dict(zip(self.metric.values, found, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +134,18 @@ def _run(lines: Iterable[bytes], metric: Metric, aggregate: bool) -> Iterator[Ou
     corpus = _Corpus(metric)
     read = _of_matrices if metric.line == "retrieval" else _of_pairs
     for outcome in read(_numbered(lines), metric):
-        yield _unreadable(outcome, metric) if isinstance(outcome, DataError) else _scored(outcome, metric, corpus)
+        if isinstance(outcome, DataError):
+            values = dict.fromkeys(metric.values)
+            detail = {"error": str(outcome)}
+            yield OutputLine({"value": None, "status": "error", "values": values, "detail": detail}, readable=False)
+        else:
+            yield _scored(outcome, metric, corpus)
     if aggregate:
         yield corpus.line()
 
 
 def _of_matrices(lines: Iterable[tuple[str, bytes]], metric: Metric) -> Iterator[Outcome | DataError]:
-    """Yield what each line, a corpus of its own, is worth, or why it could not be read."""
+    """Yield the outcome of each line, which is a corpus of its own, or the error if it could not be read."""
     for where, line in lines:
         try:
             yield matrix_outcome(metric, similarity(parse(line, where, metric.line), where), where)
@@ -154,7 +154,7 @@ def _of_matrices(lines: Iterable[tuple[str, bytes]], metric: Metric) -> Iterator
 
 
 def _of_pairs(lines: Iterable[tuple[str, bytes]], metric: Metric) -> Iterator[Outcome | DataError]:
-    """Yield what each line is worth, or why it could not be read or scored."""
+    """Yield the outcome of each line, or the error if it could not be read or scored."""
     pairs: Iterator[Pair | DataError] = (_pair(line, where, metric) for where, line in lines)
     if metric.prepare is not None:
         read = list(pairs)
@@ -165,7 +165,11 @@ def _of_pairs(lines: Iterable[tuple[str, bytes]], metric: Metric) -> Iterator[Ou
             yield pair
             continue
         try:
-            yield _with_worst(metric.score(*pair), metric, pair[0])
+            outcome = metric.score(*pair)
+            if not outcome.stats and outcome.status == "unparsed":
+                # A reply that could not be read counts with the worst value.
+                outcome = replace(outcome, stats=metric.worst(pair[0]))
+            yield outcome
         except DataError as error:
             yield error
 
@@ -177,20 +181,9 @@ def _pair(line: bytes, where: str, metric: Metric) -> Pair | DataError:
         return error
 
 
-def _with_worst(outcome: Outcome, metric: Metric, sample: Sample) -> Outcome:
-    """Return the outcome with stats: a reply that could not be read is worth the worst value."""
-    return outcome if outcome.stats or outcome.status != "unparsed" else replace(outcome, stats=metric.worst(sample))
-
-
 def _scored(outcome: Outcome, metric: Metric, corpus: _Corpus) -> OutputLine:
     found = sample_values(metric, outcome.stats) if outcome.status in COUNTED else (None,) * len(metric.values)
     values = dict(zip(metric.values, found, strict=True))
     corpus.add(outcome, values)
     detail = dict(outcome.detail)
     return OutputLine({"value": found[0], "status": outcome.status, "values": values, "detail": detail})
-
-
-def _unreadable(error: DataError, metric: Metric) -> OutputLine:
-    values = dict.fromkeys(metric.values)
-    line: dict[str, Json] = {"value": None, "status": "error", "values": values, "detail": {"error": str(error)}}
-    return OutputLine(line, readable=False)
