@@ -13,7 +13,7 @@ from PIL import Image
 from harness.data.integrity import Finding, Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.m3d.cap import READER
-from harness.data.releases.m3d.wording import chosen, report_of
+from harness.data.releases.m3d.wording import chosen
 from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.imaging.media_store import MediaStore
@@ -111,20 +111,6 @@ def test_all_pools_are_read_together_each_under_its_own_ids(tmp_path: Path) -> N
     assert len({sample.target.caption_id for sample in samples}) == 1
     (sample,), _ = read(tmp_path, split="validation")
     assert (sample.id.split("/")[1], sample.strata["pool"]) == ("validation", "none")
-
-
-@pytest.mark.parametrize(
-    ("text", "report"),
-    [
-        ("title: x\nstudy_findings:\nA cyst.\nNo stone.\n", "A cyst. No stone."),
-        ("discussion: A rare\ncase.\nstudy_findings: -", "A rare case. study_findings: -"),
-        ("discussion:\nstudy_findings:\n", "study_findings:"),
-        ("discussion: -", "discussion: -"),
-        ("Only a note\nof two lines", "Only a note of two lines"),
-    ],
-)
-def test_the_report_is_what_the_release_takes_it_for(text: str, report: str) -> None:
-    assert report_of(text) == report
 
 
 def test_slices_stand_for_a_volume_that_was_not_prepared(tmp_path: Path) -> None:

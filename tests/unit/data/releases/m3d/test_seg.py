@@ -12,7 +12,7 @@ from scipy import sparse
 from harness.data.integrity import Finding, Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.m3d.seg import READER
-from harness.data.releases.m3d.wording import filled, packaged_wording
+from harness.data.releases.m3d.wording import packaged_wording
 from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.imaging.masks import decode
@@ -264,11 +264,6 @@ def test_a_wording_without_templates_is_refused(release: Release) -> None:
     release.case().json("wording.json", {"name": "mine", "segmentation": {"cls_questions": []}})
     with pytest.raises(DataError, match=r"^M3D_Seg_npy/wording\.json: expected templates as in tasks/m3d_bench/"):
         release.read()
-
-
-def test_filled_in_words_are_not_looked_into_again() -> None:
-    assert filled("{}: {}", ("a {}", "b")) == "a {}: b"
-    assert filled("yes", ("a",)) == "yes"
 
 
 def test_the_scripts_own_path_prefix_is_removed(release: Release) -> None:

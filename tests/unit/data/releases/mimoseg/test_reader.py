@@ -12,7 +12,7 @@ from PIL import Image
 from harness.data.integrity import Finding, Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.mimoseg.reader import READER, file_of
-from harness.data.releases.mimoseg.wording import AUTHORS, OURS, listed, load_wording
+from harness.data.releases.mimoseg.wording import AUTHORS, OURS, load_wording
 from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.imaging.masks import decode, encode
@@ -219,27 +219,6 @@ def test_no_list_words_what_it_has_no_template_for(release: Release, changes: di
     (sample,), _ = release.read(perspective, record(**changes), options={"wording": AUTHORS})
     assert (sample.question, sample.target.answers) == ("What is here?", (changes.get("answer", BOTH),))
     assert sample.strata["wording"] == "release"
-
-
-def test_lists_are_written_as_in_the_paper() -> None:
-    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
-
-
-def test_both_lists_have_the_same_kinds_of_question_and_no_wording_of_one_is_in_the_other() -> None:
-    authors, ours = load_wording(AUTHORS), load_wording(OURS)
-    assert set(authors.lists) == set(ours.lists) == {"perspective_1", "perspective_2_box", "perspective_2_point"}
-    counts = {
-        kind: tuple(len(lists[part]) for part in ("instructions", "one")) for kind, lists in authors.lists.items()
-    }
-    assert counts == {"perspective_1": (9, 6), "perspective_2_box": (8, 6), "perspective_2_point": (8, 6)}
-    texts = [
-        {text for lists in wording.lists.values() for templates in lists.values() for text in templates}
-        for wording in (authors, ours)
-    ]
-    assert not texts[0] & texts[1]
-    assert "arXiv:2510.10011" in authors.source
-    named = [text for kind in ("perspective_2_box", "perspective_2_point") for text in ours.lists[kind]["instructions"]]
-    assert not [text for text in named if "{}" in text], "perspective II never names the target"
 
 
 def test_a_changed_list_is_another_version_of_the_reader() -> None:

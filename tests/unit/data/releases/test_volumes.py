@@ -1,0 +1,159 @@
+"""Inspection of volumes and label images: frames, sizes and values are checked, and faults are reported."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.data.integrity import Finding, Integrity
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.volumes import (
+    Labels,
+    derived_volume,
+    inspect_labels,
+    inspect_scan,
+    inspect_volume,
+    is_volume,
+)
+from harness.imaging.masks import area
+from harness.imaging.volumes import closest_canonical, read_volume
+from harness.records import Media
+
+nibabel = pytest.importorskip("nibabel")
+
+SHAPE = (3, 4, 5)  # (D, H, W)
+
+
+def save_nifti(path: Path, values: np.ndarray, *, shift_mm: float = 0.0) -> None:
+    """Write values (D, H, W) with voxels of 1 x 1 x 2 mm, moved along x."""
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[0, 3] = shift_mm
+    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(values.T), affine), path)
+
+
+def labels_of(files: ReleaseFiles, path: str, media: Media) -> tuple[Labels | str, list[Finding]]:
+    integrity = Integrity()
+    return inspect_labels(files, path, media, integrity=integrity), integrity.findings
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ReleaseFiles:
+    save_nifti(tmp_path / "ct.nii.gz", np.arange(60, dtype=np.int16).reshape(SHAPE))
+    labels = np.zeros(SHAPE, dtype=np.uint8)
+    labels[1, 1, 1:3], labels[2, 0, 0] = 1, 7
+    save_nifti(tmp_path / "label.nii.gz", labels)
+    return ReleaseFiles(root=tmp_path, derived=tmp_path / "derived")
+
+
+@pytest.fixture
+def media(files: ReleaseFiles) -> Media:
+    return inspect_scan(files, "ct.nii.gz", window=None, integrity=Integrity()).media
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("a/ct.nii.gz", True), ("ct.nii", True), ("ct.npy", True), ("ct.png", False), ("nii", False)]
+)
+def test_a_volume_is_known_by_its_name(path: str, expected: bool) -> None:
+    assert is_volume(path) is expected
+
+
+def test_a_volume_has_size_spacing_and_affine(media: Media) -> None:
+    assert (media.kind, media.size, media.spacing_mm) == ("volume", SHAPE, (2.0, 1.0, 1.0))
+    assert media.affine is not None
+    assert media.affine[10] == 2.0
+
+
+def test_a_window_becomes_limits_of_the_volume(files: ReleaseFiles) -> None:
+    found = inspect_volume(files, "ct.nii.gz", window=(10.0, 20.0), integrity=Integrity())
+    assert found.media.window == (10.0, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "defect"),
+    [
+        ("none.nii.gz", "missing_file", "volume none.nii.gz is missing"),
+        ("torn.npy", "unreadable_file", "volume torn.npy cannot be read"),
+    ],
+)
+def test_a_volume_that_cannot_be_used_keeps_its_path(files: ReleaseFiles, path: str, kind: str, defect: str) -> None:
+    (files.root / "torn.npy").write_bytes(b"\x93NUMPY")
+    integrity = Integrity()
+    found = inspect_volume(files, path, integrity=integrity)
+    assert (found.media.path, found.media.sha256, found.defect) == (path, None, defect)
+    assert [(one.kind, one.where) for one in integrity.findings] == [(kind, path)]
+    assert not integrity.findings[0].detail.startswith("torn")
+
+
+def test_every_value_above_zero_is_a_mask(files: ReleaseFiles, media: Media) -> None:
+    found, findings = labels_of(files, "label.nii.gz", media)
+    assert isinstance(found, Labels)
+    assert {value: area(mask) for value, mask in found.masks.items()} == {1: 2, 7: 1}
+    assert (found.size, findings) == (SHAPE, [])
+
+
+def test_a_label_image_may_be_an_image(files: ReleaseFiles) -> None:
+    pixels = np.zeros((4, 5), dtype=np.uint8)
+    pixels[0, :3] = 2
+    Image.fromarray(pixels).save(files.root / "label.png")
+    found, findings = labels_of(files, "label.png", Media(path="x.png", sha256="0", size=(4, 5)))
+    assert isinstance(found, Labels)
+    assert {value: area(mask) for value, mask in found.masks.items()} == {2: 3}
+    assert (found.affine, findings) == (None, [])
+
+
+@pytest.mark.parametrize(("shift_mm", "fits"), [(0.09, True), (0.11, False)])
+def test_labels_may_be_displaced_by_a_tenth_of_a_voxel(
+    files: ReleaseFiles, media: Media, shift_mm: float, fits: bool
+) -> None:
+    save_nifti(files.root / "moved.nii.gz", np.ones(SHAPE, dtype=np.uint8), shift_mm=shift_mm)
+    found, findings = labels_of(files, "moved.nii.gz", media)
+    assert isinstance(found, Labels) is fits
+    if not fits:
+        assert found == "mask moved.nii.gz lies up to 0.11 mm beside its volume"
+        assert findings == [Finding("frame_mismatch", "moved.nii.gz", "corners lie up to 0.11 mm apart")]
+        assert findings[0].image == "ct.nii.gz"
+
+
+def test_labels_of_another_size_do_not_fit(files: ReleaseFiles, media: Media) -> None:
+    save_nifti(files.root / "small.nii.gz", np.ones((2, 4, 5), dtype=np.uint8))
+    found, findings = labels_of(files, "small.nii.gz", media)
+    assert found == "mask small.nii.gz is (2, 4, 5), its image (3, 4, 5) as (D, H, W)"
+    assert [one.kind for one in findings] == ["size_mismatch"]
+
+
+def test_labels_fit_a_volume_that_cannot_be_read(files: ReleaseFiles) -> None:
+    found, findings = labels_of(files, "label.nii.gz", Media(path="x.nii.gz", sha256=None, kind="volume"))
+    assert isinstance(found, Labels)
+    assert findings == []
+
+
+@pytest.mark.parametrize(
+    ("values", "detail"),
+    [
+        (np.arange(1_500, dtype=np.int32).reshape(3, 20, 25), "at most 1024 labels, found 1500; is it a picture?"),
+        (np.full(SHAPE, 70_000, dtype=np.int32), "labels of at most 65535, found 70000"),
+        (np.full(SHAPE, 0.5, dtype=np.float32), ""),
+    ],
+)
+def test_other_values_are_no_labels(files: ReleaseFiles, media: Media, values: np.ndarray, detail: str) -> None:
+    save_nifti(files.root / "scan.nii.gz", values)
+    found, findings = labels_of(files, "scan.nii.gz", media)
+    assert found == "mask scan.nii.gz cannot be read"
+    assert [one.kind for one in findings] == ["unreadable_file"]
+    assert detail in findings[0].detail
+
+
+def test_a_missing_label_image_is_reported(files: ReleaseFiles, media: Media) -> None:
+    found, findings = labels_of(files, "none.nii.gz", media)
+    assert (found, findings) == ("mask none.nii.gz is missing", [Finding("missing_file", "none.nii.gz")])
+
+
+def test_a_derived_volume_is_read_back_as_it_was(files: ReleaseFiles) -> None:
+    volume = closest_canonical(np.arange(60, dtype=np.float32).reshape(5, 4, 3), np.diag([1.0, 1.0, 2.0, 1.0]).tolist())
+    found = derived_volume(files, volume, "series", window=None)
+    again = derived_volume(files, volume, "another series", window=None)
+    assert found == again
+    read = read_volume(files.derived / found.media.path)
+    assert np.array_equal(read.voxels, volume.voxels)
+    assert (read.affine, found.media.size) == (found.media.affine, volume.voxels.shape)
