@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from harness.reports.run_page import interval, number, table
 from harness.scoring.results import Tally, headline_row
 
 
@@ -40,29 +39,6 @@ def test_the_headline_is_the_row_without_stratum() -> None:
     assert row is not None
     assert row["stratum"] is None
     assert headline_row(_block(0.25, headline={"metric": "iou", "protocol": "standard", "mean": "micro"})) is None
-
-
-def test_the_terminal_table_leaves_strata_out_and_names_what_did_not_run() -> None:
-    results = {
-        "model": {"id": "m"},
-        "data": "real",
-        "limited": True,
-        "tasks": {"seg": _block(0.25)},
-        "unsupported": {"vqa": "gives no text"},
-        "unavailable": [{"task": "ct", "reason": "no files"}],
-    }
-    text = table(results)
-    assert text.count("0.2500") == 1
-    assert "50.0%" in text
-    assert "limited" in text
-    assert "unsupported  vqa: gives no text" in text
-    assert "unavailable  ct: no files" in text
-
-
-def test_missing_numbers_are_dashes() -> None:
-    assert number(None) == "-"
-    assert interval(None) == "-"
-    assert interval((0.1, 0.25)) == "[0.1000, 0.2500]"
 
 
 def test_a_group_averages_its_members_headlines_or_says_none() -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from harness.data.roots import data_roots
 from harness.errors import SpecError
-from harness.evaluation.outputs import allowed_failures
 from harness.evaluation.setup import Observer, PreparedRun, RunSpec, open_session
 from harness.paths import default_cache
 from harness.tasks.catalog import index
@@ -21,17 +20,6 @@ def _session(**changes: Any) -> PreparedRun:
         "data_roots": ("phantom",),
     }
     return open_session(RunSpec(**{**stated, **changes}), Observer())
-
-
-@pytest.mark.parametrize(("text", "wanted", "allowed"), [("1%", 451, 4), ("0", 9, 0), ("7", 3, 7), ("100%", 5, 5)])
-def test_failures_are_allowed_by_count_or_share(text: str, wanted: int, allowed: int) -> None:
-    assert allowed_failures(text, wanted) == allowed
-
-
-@pytest.mark.parametrize("text", ["-1", "many", "1.5", "-3%", ""])
-def test_other_texts_are_refused_as_max_failures(text: str) -> None:
-    with pytest.raises(SpecError, match=f"--max-failures {text}: expected a count such as 5, or a share such as 1%"):
-        allowed_failures(text, 10)
 
 
 def test_no_data_root_names_both_ways(tmp_path: Path) -> None:

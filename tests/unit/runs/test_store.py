@@ -16,7 +16,6 @@ from harness.errors import DataError, InterruptedRunError, SpecError
 from harness.records import Mask, Prediction, SoftMask
 from harness.records.atomic_files import write_atomically
 from harness.runs import store as store_module
-from harness.runs.append_log import BLOCK_BYTES, AppendLog
 from harness.runs.engine.worker import to_finished
 from harness.runs.store import RunStore
 
@@ -117,14 +116,6 @@ def test_a_torn_last_line_is_cut_off_and_the_rest_stands(tmp_path: Path, left: i
     assert predictions.read_bytes() == first + second
 
 
-def test_a_torn_line_longer_than_a_block_is_cut_off(tmp_path: Path) -> None:
-    journal = AppendLog(tmp_path / "lines.jsonl")
-    journal.path.write_bytes(b"whole\n" + b"x" * (2 * BLOCK_BYTES + 5))
-    assert journal.open() == 2 * BLOCK_BYTES + 5
-    journal.close()
-    assert journal.path.read_bytes() == b"whole\n"
-
-
 @pytest.mark.parametrize(
     ("old", "new"),
     [(b'"yes"', b'"yEs"'), (b'"ok"', b'"no"'), (b"}", b""), (b'{"key"', b"\0" * 6), (b"crc32", b"crc33")],
@@ -206,20 +197,6 @@ def test_a_journal_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(RUN))
     with pytest.raises(InterruptedRunError, match=r"predictions\.jsonl: cannot be written: (File exists|Not a dir)"):
         opened(tmp_path)
-
-
-def test_lines_are_synced_by_the_budget_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[int] = []
-    monkeypatch.setattr(os, "fsync", synced.append)
-    now = [100.0]
-    monkeypatch.setattr("harness.runs.append_log.time.monotonic", lambda: now[0])
-    journal = AppendLog(tmp_path / "lines")
-    journal.open()
-    for seconds in (0.2, 0.2, 0.7, 0.2):
-        now[0] += seconds
-        journal.append(b"line")
-    assert len(synced) == 1
-    journal.close()
 
 
 def test_large_masks_move_to_a_blob_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

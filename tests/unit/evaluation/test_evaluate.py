@@ -1,0 +1,109 @@
+"""A run from what was asked for to its results: what is refused, what is kept, and what a dry run leaves."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InterruptedRunError, SpecError
+from harness.evaluation import evaluate as evaluation
+from harness.evaluation.evaluate import dry_run, evaluate
+from harness.evaluation.setup import Observer, RunSpec
+from harness.runs.directory import RunDirectory
+from tests.support.tiny_vqa_rad import write_release
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> RunSpec:
+    """Six questions of which a scripted model answers all."""
+    root = write_release(tmp_path / "data", 6)
+    return RunSpec(
+        tasks=("vqa_rad",),
+        model="scripted",
+        model_args={"text": "yes"},
+        data_roots=(str(root),),
+        out=tmp_path / "run",
+        cache=tmp_path / "cache",
+        ray="off",
+    )
+
+
+def test_a_run_leaves_its_files_and_returns_its_results(spec: RunSpec, tmp_path: Path) -> None:
+    found = evaluate(spec, command=["harness", "run"])
+    directory = RunDirectory(tmp_path / "run")
+    assert found.out == directory.path
+    assert directory.read_results() == json.loads(json.dumps(found.results))
+    assert found.results["tasks"]["vqa_rad"]["counts"] == {"ok": 6}
+    assert (found.faults, found.exit_code) == (0, 0)
+    assert directory.report_path.is_file()
+    assert json.loads(directory.sessions_path.read_text())["command"] == ["harness", "run"]
+    assert json.loads(directory.status_path.read_text())["state"] == "done"
+
+
+def test_a_finished_run_is_scored_again_without_a_plan_or_a_model(
+    spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = evaluate(spec)
+    before = RunDirectory(tmp_path / "run").results_path.read_bytes()
+
+    def never(*_: object, **__: object) -> None:
+        pytest.fail("it was done before")
+
+    monkeypatch.setattr(evaluation, "write_plan", never)
+    monkeypatch.setattr(evaluation, "run_in_process", never)
+    again = evaluate(spec)
+    assert again.results == first.results
+    assert RunDirectory(tmp_path / "run").results_path.read_bytes() == before
+    assert len(RunDirectory(tmp_path / "run").sessions_path.read_text().splitlines()) == 2
+
+
+def test_a_runner_that_leaves_something_out_ends_the_run_resumably(
+    spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "run_in_process", lambda *_, **__: None)
+        with pytest.raises(InterruptedRunError, match="6 of 6 requests are not finished; run the same command again"):
+            evaluate(spec)
+    assert not RunDirectory(tmp_path / "run").results_path.exists()
+    assert evaluate(spec).results["tasks"]["vqa_rad"]["counts"] == {"ok": 6}
+
+
+def test_failures_above_the_allowed_share_give_exit_code_3(spec: RunSpec) -> None:
+    found = evaluate(replace(spec, model_args={"text": "yes", "fail_every": 2}, max_failures="0"))
+    assert found.faults > found.allowed == 0
+    assert found.exit_code == 3
+    assert {failure.status for failure in found.failures} == {"model_error"}
+
+
+def test_a_wrong_max_failures_is_refused_before_anything_is_written(spec: RunSpec, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="--max-failures many"):
+        evaluate(replace(spec, max_failures="many"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_workers_need_ray(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SpecError, match="--ray off runs one worker in this process; --workers 2 needs --ray local"):
+        evaluate(replace(spec, workers=2))
+    monkeypatch.setattr(evaluation, "ray_is_installed", lambda: False)
+    with pytest.raises(SpecError, match="--workers 2: needs ray, which is not installed"):
+        evaluate(replace(spec, workers=2, ray="auto"))
+
+
+def test_a_dry_run_says_what_would_be_asked_and_writes_no_run(spec: RunSpec, tmp_path: Path) -> None:
+    found = dry_run(spec, Observer())
+    assert not (tmp_path / "run").exists()
+    assert (found["requests"], found["data"], found["batch_size"]) == (6, "real", 16)
+    cell = found["cells"]["vqa_rad"]
+    assert (cell["samples"], cell["repeats"], cell["unsupported"]) == (6, 1, None)
+
+
+def test_the_lines_of_a_predictions_file_are_reported(spec: RunSpec, tmp_path: Path) -> None:
+    lines = [{"sample_id": f"vqa_rad/test/{number}", "text": "yes"} for number in range(6)]
+    lines.append({"sample_id": "vqa_rad/test/99", "text": "yes"})
+    file = tmp_path / "mine.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = evaluate(replace(spec, model=f"predictions:{file}", model_args={}))
+    assert [problem.line for problem in found.problems] == [7]
+    stored = RunDirectory(tmp_path / "run").read_problems()
+    assert [problem["line"] for problem in stored] == [7]
