@@ -38,6 +38,7 @@ def around(box: Box, size: Size, margin: float) -> Crop:
 def _span(start: float, end: float, length: int) -> tuple[int, int]:
     """Return (first, last + 1) as whole pixels of an axis of `length`, at least LEAST_SIDE apart if it is that long."""
     first, last = max(0, floor(start)), min(length, ceil(end))
+    # A span that is too short grows evenly to both sides, and is moved if it would leave the image.
     lacking = min(LEAST_SIDE, length) - (last - first)
     if lacking > 0:
         first = min(max(0, first - lacking // 2), length - min(LEAST_SIDE, length))
@@ -101,6 +102,7 @@ def crop_prompt(prompt: VisualPrompt, crop: Crop) -> VisualPrompt | None:
     if isinstance(prompt, Box):
         box = frames.clip_box(_moved(prompt, -x1, -y1), crop_size(crop))
         return box if min(frames.box_size(box)) > 0 else None
+    # All points or none: the rest of them would ask for something else.
     inside = all(x1 <= x < x2 and y1 <= y < y2 for x, y in prompt.points)
     return _shifted(prompt, -x1, -y1) if inside else None
 

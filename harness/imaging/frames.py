@@ -255,10 +255,12 @@ def _axes(size: Size, frame: Frame) -> tuple[_Axis, ...]:
 def _corner_axes(corners: Sequence[float], size: Size, frame: Frame) -> tuple[_Axis, ...]:
     _check_count(corners, 2 * len(size), "box")
     axes = _axes(size, frame)
+    # Corners are x y in 2-D but z y x in 3-D.
     ordered = axes[::-1] if len(size) == 2 else axes
     return (*ordered, *ordered)
 
 
 def _point_axes(point: Sequence[float], size: Size, frame: Frame) -> tuple[_Axis, ...]:
     _check_count(point, len(size), "point")
+    # Points count x first, sizes count rows first.
     return _axes(size, frame)[::-1]

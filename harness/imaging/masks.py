@@ -97,6 +97,7 @@ def from_box(box: Box, size: Size) -> Mask:
     check_extent(size, "box")
     if not all(map(isfinite, box.corners)):
         raise DataError(f"box: expected finite numbers, found {box.corners}")
+    # Half up, where Python's round() would go to the even neighbour.
     corners = [floor(value + 0.5) for value in box.corners]
     starts, ends = corners[:axes], corners[axes:]
     if axes == 2:
@@ -104,7 +105,7 @@ def from_box(box: Box, size: Size) -> Mask:
     spans = [slice(max(start, 0), max(end, 0)) for start, end in zip(starts, ends, strict=True)]
     plane = np.zeros((1, *size[-2:]), dtype=np.bool_)
     plane[:, spans[-2], spans[-1]] = True
-    counts = _encode_planes(plane)[0]
+    counts = _encode_planes(plane)[0]  # the same for every slice of a 3-D box
     if axes == 2:
         return Mask(size=tuple(size), counts=counts)
     indices = range(size[0])[spans[0]] if plane.any() else ()

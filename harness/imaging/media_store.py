@@ -92,20 +92,6 @@ class MediaStore:
         asked = ", and the driver has it neither" if self.fetch is not None else ""
         raise DataError(f"{media.path}: found below none of {', '.join(str(root) for root in self.roots)}{asked}")
 
-    def _kept_folder(self, content: bytes, sha256: str) -> Path | None:
-        """Return a folder of slices that the driver sent as an archive; None where it sent something else."""
-        from harness.imaging.volumes import unpack
-
-        assert self.spool is not None
-        folder = self.spool / sha256
-        return folder if unpack(content, folder) and sha256_folder(folder) == sha256 else None
-
-    def _keep(self, content: bytes, name: str) -> Path:
-        assert self.spool is not None
-        path = self.spool / name
-        path.write_bytes(content)
-        return path
-
     def path_of(self, media: Media) -> Path:
         """Return a local file of what the media shows: the release's own, or a PNG of the crop, overlay or slice.
 
@@ -131,7 +117,9 @@ class MediaStore:
         image = Image.fromarray(self.image(media))
         partial = path.with_suffix(f".{os.getpid()}")
         try:
+            # Only the user may read the folder, since it holds images of patients.
             path.parent.mkdir(mode=0o700, exist_ok=True)
+            # Compressed lightly, since the file is temporary.
             image.save(partial, format="PNG", compress_level=1)
             partial.replace(path)
         except OSError as error:

@@ -105,6 +105,7 @@ def closest_canonical(voxels: NDArray[Any], affine: Sequence[Sequence[float]]) -
         DataError: nibabel is missing.
     """
     nibabel = _nibabel("DICOM")
+    # nibabel counts axes as the affine does, (x, y, z); ours are the reverse.
     image = nibabel.Nifti1Image(np.asarray(voxels, dtype=np.float32).T, np.asarray(affine))
     return _from_image(nibabel.as_closest_canonical(image))
 

@@ -86,6 +86,7 @@ class Answer:
 
     text: str | None = None
     choice: str | None = None
+    # Arrays are typed Any, because naming their type would import numpy with every `import harness`.
     masks: Sequence[Any] = ()
     soft_masks: Sequence[Any] = ()
     grid: Grid | None = None

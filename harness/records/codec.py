@@ -68,6 +68,7 @@ def sha256_file(path: Path) -> str:
 
 def sha256_folder(folder: Path) -> str:
     """Return a digest of the names and bytes of a folder's files, in hexadecimal; subfolders are ignored."""
+    # Sorted, because file systems list a folder in different orders.
     return digest([[path.name, sha256_file(path)] for path in sorted(folder.iterdir()) if path.is_file()])
 
 
@@ -101,7 +102,7 @@ def to_json(record: Any) -> Json:
 @cache
 def _fields_and_defaults(kind: type) -> tuple[tuple[str, Any], ...]:
     """Return the name and the default of each field, MISSING if it has none."""
-    # Cached, because `dataclasses.fields` and the factories would otherwise run for every record of a release.
+    # Cached, because `dataclasses.fields` is slow and would run for every record of a release.
     return tuple(
         (item.name, item.default if item.default_factory is MISSING else item.default_factory())
         for item in fields(kind)
@@ -121,6 +122,7 @@ def mask_from_json(value: Mapping[str, Json]) -> Mask:
     Masks from outside the harness must go through `harness.imaging.mask_files.from_json`, which checks them.
     """
     slices = value.get("slices")
+    # Slices keep the order of the stored keys, which canonical JSON sorts as text: 10 comes before 2.
     return Mask(
         size=tuple(value["size"]),
         counts=value.get("counts"),

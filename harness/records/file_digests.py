@@ -43,18 +43,21 @@ class WeightsDigests:
         if self.memory is None:
             return sha256_file(path)
         whole = path.resolve()
+        # Named by digest, because a path may be longer than a file name or hold characters that it may not.
         entry = self.memory / f"{sha256_text(str(whole))}.json"
         state = _state(whole)
         remembered = _read(entry)
         if remembered is not None and remembered.get("state") == state:
             return str(remembered["sha256"])
         found = sha256_file(whole)
+        # Remembered only if the file did not change while it was read.
         if _state(whole) == state and time.time_ns() - whole.stat().st_mtime_ns > SETTLED_NS:
             _write(entry, {"state": state, "sha256": found})
         return found
 
 
 def _state(path: Path) -> dict[str, Json]:
+    # The inode, because a file may be replaced by another of the same size and time.
     status = path.stat()
     return {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
 

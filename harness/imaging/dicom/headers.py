@@ -40,12 +40,14 @@ MODALITIES: Mapping[str, str] = {
     "DMS": "derm",
 }
 
+# pydicom skips the elements that are not named here, so that identifying ones are never parsed.
 _HEADER = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "Modality"),
     *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PixelSpacing", "SliceThickness"),
     *("SpacingBetweenSlices", "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence"),
 )
+# What pydicom needs to decode pixels.
 PIXELS = (
     *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PhotometricInterpretation", "PlanarConfiguration", "PixelData"),
@@ -204,6 +206,7 @@ def _frames(data: Any) -> tuple[Frame, ...]:
     count = int(data.get("NumberOfFrames") or 1)
     groups = data.get("PerFrameFunctionalGroupsSequence")
     if not groups:
+        # Some files hold several frames but a single position, such as ultrasound clips.
         return (_plain_frame(data),) * count
     shared = (data.get("SharedFunctionalGroupsSequence") or [None])[0]
     return tuple(_grouped_frame(group, shared) for group in groups)
