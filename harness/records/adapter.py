@@ -10,7 +10,7 @@ from harness.records.request import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """The CPUs and GPUs that one copy of a model needs; fractions share a device."""
+    """The CPUs and GPUs that one copy of a model needs; with a fraction of a GPU several copies share it."""
 
     cpus: float = 1.0
     gpus: float = 0.0
