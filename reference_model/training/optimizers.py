@@ -18,8 +18,8 @@ class MuonAndAdamW(torch.optim.Optimizer):
     learning rate fits both. Source: Jordan et al. 2024; the size is that of arXiv:2502.16982.
     """
 
-    # MedPLIB has AdamW alone. For a tower and a language model from nothing, 100 steps of stage 0 gave a language loss of
-    # 0.51 with Muon and of 0.99 without; mask parts got worse (Dice loss 0.94 in place of 0.81) and keep AdamW.
+    # MedPLIB has AdamW alone. For a tower and a language model from nothing, 100 steps of stage 0 gave a language loss
+    # of 0.51 with Muon and of 0.99 without; mask parts got worse (Dice loss 0.94 in place of 0.81) and keep AdamW.
 
     def __init__(self, matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter]) -> None:
         """Take matrices with Muon and all others with AdamW; the learning rate is set before every step."""

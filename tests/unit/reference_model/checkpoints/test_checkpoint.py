@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
-from harness.errors import DataError, SpecError
+from harness.errors import DataError
 from reference_model.checkpoints.checkpoint import About, load_about, load_model, save_model
-from reference_model.checkpoints.training_state import Progress, last_step, load_step, save_step
+from reference_model.checkpoints.training_state import last_step
 from reference_model.config import ModelConfig
-from reference_model.modeling.build import build_model
 from reference_model.modeling.model import PixelGroundingModel
 
 
@@ -87,45 +85,3 @@ def test_torn_and_missing_files_are_named(tmp_path: Path, model: PixelGroundingM
     (tmp_path / "model.json").write_text('{"schema": 1}')
     with pytest.raises(DataError, match=r"model.json: expected words, experts and origin of a model, found 'words'"):
         load_model(tmp_path)
-
-
-def trained(config: ModelConfig) -> tuple[dict[str, nn.Parameter], torch.optim.Optimizer]:
-    connector = build_model(config).connector
-    named = dict(connector.named_parameters())
-    return named, torch.optim.AdamW(named.values(), lr=0.1)
-
-
-def test_an_optimizer_goes_on_where_it_stopped(tmp_path: Path, config: ModelConfig) -> None:
-    def advance(named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
-        optimizer.zero_grad()
-        torch.stack([(parameter**2).sum() for parameter in named.values()]).sum().backward()
-        optimizer.step()
-
-    named, optimizer = trained(config)
-    advance(named, optimizer)
-    save_step(tmp_path, Progress(step=1, settings={"seed": 1}), named, optimizer)
-    advance(named, optimizer)
-    later, other = trained(config)
-    state = last_step(tmp_path)
-    assert state is not None
-    assert load_step(state, {"seed": 1}, later, other) == 1
-    advance(later, other)
-    assert all(torch.equal(later[name], parameter) for name, parameter in named.items())
-
-
-def test_only_the_latest_state_stays(tmp_path: Path, config: ModelConfig) -> None:
-    named, optimizer = trained(config)
-    for step in (2, 10):
-        save_step(tmp_path, Progress(step=step, settings={}), named, optimizer)
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000010"]
-
-
-def test_a_state_of_other_settings_or_parameters_is_refused(tmp_path: Path, config: ModelConfig) -> None:
-    named, optimizer = trained(config)
-    save_step(tmp_path, Progress(step=2, settings={"seed": 1, "data": {}}), named, optimizer)
-    state = tmp_path / "step-000002"
-    with pytest.raises(SpecError, match="was left by a training with another data and seed; go on with the same"):
-        load_step(state, {"seed": 2, "data": {"a": "b"}}, named, optimizer)
-    fewer = {name: parameter for name, parameter in named.items() if "bias" in name}
-    with pytest.raises(DataError, match=r"trained.safetensors: .* missing none, unexpected 2 \(0.weight, ...\)"):
-        load_step(state, {"seed": 1, "data": {}}, fewer, optimizer)

@@ -10,7 +10,6 @@ from transformers import PreTrainedTokenizerFast
 
 from harness.errors import DataError
 from reference_model.config import load_preset
-from reference_model.inputs.batch import pad
 from reference_model.inputs.conversation import (
     IGNORE,
     IMAGE,
@@ -158,14 +157,3 @@ def test_a_tokenizer_without_end_token_is_refused() -> None:
     fast = PreTrainedTokenizerFast(tokenizer_object=Backend(models.WordLevel({"a": 0}, unk_token="a")))
     with pytest.raises(DataError, match="expected a start and an end token, found one missing"):
         PretrainedTokenizer(fast, fillers=0)
-
-
-def test_padding_goes_to_the_side_that_is_asked_for() -> None:
-    rows = [Encoded((5, 6, 7), (IGNORE, 6, 7)), Encoded((8,), (8,))]
-    ids, valid, labels = pad(rows, side="right")
-    assert ids.tolist() == [[5, 6, 7], [8, 0, 0]]
-    assert labels.tolist() == [[IGNORE, 6, 7], [8, IGNORE, IGNORE]]
-    assert valid.tolist() == [[True] * 3, [True, False, False]]
-    assert pad(rows, side="left")[0].tolist() == [[5, 6, 7], [0, 0, 8]]
-    with pytest.raises(DataError, match="expected at least one conversation, found none"):
-        pad([], side="left")

@@ -1,6 +1,5 @@
 """What is learnt is what the harness asks, with the answer of its oracle."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,9 @@ from harness.data.manifest import read_manifest
 from harness.data.roots import data_roots
 from harness.errors import DataError, SpecError
 from harness.imaging import masks
-from harness.records import MediaPart, Points, Region, Request, TextPart, Turn
+from harness.records import Region
 from harness.tasks import catalog
 from harness.tasks.prepare import prepare_task
-from reference_model.inputs.requests import question_of
 from reference_model.training.data import ExampleSet, SetSpec, read_sets
 from tests.unit.reference_model.small_training import Noted
 
@@ -75,22 +73,3 @@ def test_a_task_without_words_or_masks_and_an_unknown_one_are_refused(drawn: Pat
         read(drawn, tmp_path, SetSpec(task="vqa_rat"))
     with pytest.raises(DataError, match="expected samples"):
         read(drawn, tmp_path, SetSpec(task="mecovqa_g", where={"modality": ("xray",)}))
-
-
-@pytest.mark.parametrize(
-    ("words", "prompts", "expected"),
-    [
-        ("what is <box>?", 1, "what is <region></region>?"),
-        ("<point> and <region>", 2, "<region></region> and <region></region>"),
-        ("what is this?", 1, "what is this? <region></region>"),
-        ("what is <region>?", 0, "what is ?"),
-    ],
-)
-def test_every_prompt_gets_one_pair_of_tags(words: str, prompts: int, expected: str) -> None:
-    point = Points(points=((1.0, 1.0),), labels=(1,))
-    turn = Turn(role="user", parts=(TextPart(text=words),))
-    request = Request(messages=(turn,), visual_prompts=(point,) * prompts)
-    assert question_of(request) == expected
-    assert (
-        question_of(replace(request, messages=(replace(turn, parts=(MediaPart(media=None), *turn.parts)),))) == expected
-    )  # type: ignore[arg-type]
