@@ -12,7 +12,7 @@ from harness.cli.metric import command as metric
 @click.pass_context
 def main(context: click.Context, debug: bool) -> None:
     """Evaluate medical vision-language models that answer in words and in pixels."""
-    context.obj = debug
+    context.obj = debug  # read by every command through `click.pass_obj`
 
 
 for command in (

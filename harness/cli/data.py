@@ -75,7 +75,7 @@ def prepare(
         rows = []
         for spec in specs:
             prepared = prepare_task(spec, roots, default_cache(), bar.notice)
-            if near_duplicates:
+            if near_duplicates:  # before the page, which shows what is found
                 report_near_duplicates(prepared, spec.window, _every_thousandth(spec.task, bar.notice))
             page = write_page(prepared, spec.task, spec.window)
             row = {

@@ -111,7 +111,7 @@ def run(
         )
         watch = Observer(notice=bar.notice, progress=bar.show)
         if dry_run:
-            with stdout_to_stderr():
+            with stdout_to_stderr():  # planning imports the model's file, which may print
                 planned = evaluate.dry_run(spec, watch)
             write_json(planned)
             return

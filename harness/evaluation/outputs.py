@@ -59,7 +59,7 @@ def allowed_failures(text: str, wanted: int) -> int:
     try:
         number = float(text.removesuffix("%"))
     except ValueError:
-        number = -1.0
+        number = -1.0  # refused below, with the same message as a negative number
     if number < 0 or (not share and number != int(number)):
         raise SpecError(f"--max-failures {text}: expected a count such as 5, or a share such as 1%")
     return int(wanted * number / 100) if share else int(number)
@@ -90,7 +90,7 @@ def find_report_images(
     run = RunDirectory(out).read_run()
     if with_images and not given_roots:
         raise SpecError("--with-images: expected --data-root too: a run directory does not say where its images lie")
-    if not given_roots:
+    if not given_roots:  # nothing is prepared then, and the report is made anywhere the run directory is
         return ReportImages(phantom=run["data"] == PHANTOM)
     roots = data_roots(given_roots, cache)
     tasks, _ = index(task_paths).resolve(list(run["tasks"]))
@@ -128,5 +128,6 @@ def write_outputs(
     performance = performance_of(store.directory)
     store.write_performance(performance)
     cells = [task for task in tasks if task.task in scored.results["tasks"]]
+    # Last, because they are chosen from the scores, and the page shows everything above.
     examples = choose(store.directory, cells, store.prediction, images)
     write_report(store.directory.report_path, scored.results, scored.failures, performance, problems, examples)

@@ -49,10 +49,12 @@ def rescore(
         for task in tasks
         if task.task in run["tasks"] and run["tasks"][task.task]["digest"] != task.digest
     ]
+    # Locked, though nothing is asked: scores and results of a run that is still going on would be mixed.
     store = RunStore(out)
     try:
         store.open(run)
         if protocols or parameters:
+            # Scores go elsewhere: those in the run directory must stay the ones that its results came from.
             with tempfile.TemporaryDirectory() as folder:
                 tasks = with_parameters([with_protocols(task, protocols) for task in tasks], parameters)
                 scored = score_run(store, run, tasks, groups, RunDirectory(Path(folder)))

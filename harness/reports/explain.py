@@ -132,6 +132,7 @@ def _explanation(directory: RunDirectory, run: Mapping[str, Any], task: TaskSpec
         model=str(run["model"]["id"]),
         data=str(run["data"]),
         task=task,
+        # The scores were made by the task file of then; `task` is the file of now.
         changed=run["tasks"][task.task]["digest"] != task.digest,
         row=row,
         request=request_from_json(json.loads(row.request)) if row.request else None,

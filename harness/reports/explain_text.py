@@ -44,6 +44,7 @@ def _sample_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
     yield "strata", ", ".join(f"{key} {value}" for key, value in sorted(sample.strata.items())) or "-"
     if sample.question:
         yield "question", sample.question
+    # Not strict: there are as many letters as options.
     for letter, choice in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", sample.choices, strict=False):
         yield f"option {letter}", choice
 

@@ -81,6 +81,7 @@ def write_report(
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
+        # Autoescape, because answers, ids and messages come from models and releases; strict, so a typing error shows.
         loader=PackageLoader("harness", "reports/templates"),
         autoescape=True,
         undefined=StrictUndefined,

@@ -77,5 +77,6 @@ def write_cells(result: Plan) -> None:
     }
     path = result.directory.cells_path
     path.parent.mkdir(parents=True, exist_ok=True)
+    # No task's own digest: run.json holds it, and refuses a resumed run whose task changed.
     content = {"cells": cells, "unavailable": result.unavailable}
     write_atomically(path, json.dumps(content, indent=2, sort_keys=True) + "\n")

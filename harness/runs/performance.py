@@ -22,6 +22,7 @@ def performance_of(directory: RunDirectory) -> dict[str, Json]:
         requests += 1
         model_seconds += prediction.get("seconds", 0.0)
         usage.update(prediction.get("usage", {}))
+    # Summed over sessions: the hours between a kill and the next command are nobody's speed.
     spans = list(_spans(directory.read_events()))
     seconds = sum(span.finished - span.started for span in spans)
     return {
@@ -60,7 +61,7 @@ def _spans(events: Iterable[Mapping[str, Any]]) -> Iterator[_Span]:
             if span.started:
                 yield span
             span = _Span()
-        elif name == "started" and not span.started:
+        elif name == "started" and not span.started:  # the model is loaded by then
             span.started = span.finished = event["time"]
         elif name in ("finished", "given_up"):
             span.finished = event["time"]

@@ -68,6 +68,7 @@ class RunProgress:
         """
         keys = []
         for item in finished:
+            # A batch whose answers depend on each other is asked again whole, so some of its requests may be finished.
             if self.store.record(item.key, item.line):
                 self.counts[item.status] += 1
                 keys.append(item.key)
