@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.metrics import find
 from harness.metrics.metric import sample_values
 from harness.metrics.reports.clinical_entities import METRICS as CLINICAL
+from harness.metrics.reports.library_check import find_check
 from harness.metrics.reports.meteor import METRICS, meteor
 from harness.records import Prediction, Sample, Target
 from harness.text.nltk_tokenizer import nltk_words
@@ -71,3 +73,19 @@ def test_swapping_sides_swaps_precision_and_recall(left: str, right: str) -> Non
 
     f1, precision, recall = values(left, right)
     assert values(right, left) == (f1, recall, precision)
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"),
+    [("rouge", "standard"), ("rouge", "m3d"), ("meteor", "nltk"), ("meteor", "m3d"), ("bleu", "standard")],
+    ids=lambda text: str(text),
+)
+@pytest.mark.usefixtures("word_net")
+@settings(deadline=None)
+@given(reply=TEXT, answers=st.lists(TEXT, min_size=1, max_size=2))
+def test_whatever_the_text_the_row_gives_what_its_library_gives(
+    name: str, protocol: str, reply: str, answers: list[str]
+) -> None:
+    metric = find(name, protocol)
+    pair = (Sample(id="d/1", target=Target(answers=tuple(answers))), Prediction(key="k", status="ok", text=reply))
+    assert list(find_check(metric).differences(metric, [pair])) == [None]
