@@ -39,8 +39,8 @@ def test_right_values_are_returned_without_a_fault(tmp_path: Path) -> None:
         ("a: 3", lambda read: read.text("a"), "", "a: expected text, got the number 3 (put it in quotes)"),
         ("a: ''", lambda read: read.text("a"), "", "a: expected text, got ''"),
         ("a: true", lambda read: read.integer("a"), 1, "a: expected a whole number of at least 1, got true"),
-        ("a: -1", lambda read: read.integer("a", least=0), 0, "a: expected a whole number of at least 0, got the number "
-         "-1"),
+        ("a: -1", lambda read: read.integer("a", least=0), 0, "a: expected a whole number of at least 0, got the "
+         "number -1"),
         ("a: true", lambda read: read.number("a", least=0, most=2), 0, "a: expected a number from 0 to 2, got true"),
         ("a: yes", lambda read: read.flag("a", True), True, "a: expected true or false, got 'yes'"),
         ("a: on", lambda read: read.choice("a", ("one", "two")), "one", "a: expected one of 'one', 'two', got 'on' "
