@@ -136,7 +136,7 @@ def words_by_sentence(text: str) -> list[str]:
 def _score(
     cut: Callable[[str], list[str]], known: Callable[[], Synonyms | None]
 ) -> Callable[[Sample, Prediction], Outcome]:
-    """Return a score that cuts texts with `cut`; of several answers the one that scores best counts."""
+    """Return a score that cuts texts with `cut`; the best of several answers counts."""
     words = lru_cache(maxsize=1 << 12)(cut)
 
     def score(sample: Sample, prediction: Prediction) -> Outcome:

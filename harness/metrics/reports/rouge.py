@@ -51,7 +51,7 @@ def common_length(first: Sequence[str], second: Sequence[str]) -> int:
 
 
 def _common_places(first: Sequence[str], second: Sequence[str]) -> set[int]:
-    """Return the places in `first` of one longest common subsequence, the one that rouge_score reads out.
+    """Return the places in `first` of the longest common subsequence that rouge_score reads out.
 
     From the ends: equal words are taken; else a step is made in `second` if that loses nothing and a step in `first`
     would, else in `first`. Several subsequences may be the longest, and the union over lines depends on which is taken.

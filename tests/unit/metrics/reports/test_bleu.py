@@ -1,4 +1,4 @@
-"""BLEU per protocol, and its agreement with nltk, sacrebleu and pycocoevalcap on drawn texts."""
+"""BLEU per protocol, and its agreement with nltk, sacrebleu and pycocoevalcap on random texts."""
 
 import random
 import warnings

@@ -1,4 +1,4 @@
-"""ROUGE per protocol, and its agreement with rouge_score and pycocoevalcap on drawn texts."""
+"""ROUGE per protocol, and its agreement with rouge_score and pycocoevalcap on random texts."""
 
 import random
 from typing import Any
