@@ -1,8 +1,8 @@
-"""How often 95 % intervals hold the truth, by simulation: proportions, Dice, F1, BLEU-4, AP50 of clustered samples.
+"""How often 95 % intervals contain the true value: a simulation with proportions, Dice, F1, BLEU-4 and AP50.
 
-Every draw makes a data set of patients, each with several samples that are more alike than those of two patients,
-computes the interval exactly as a run does, and asks whether the value of the whole population lies in it. With 2,000
-draws the share is known to about one point (two standard errors).
+Every draw is a cohort of patients, each with several samples that are more alike than samples of two patients. Its
+interval is computed exactly as in a run, and counts as right if it contains the value of the whole population. With
+2,000 draws the share of right intervals is known to about one point (two standard errors).
 
     python benchmarks/interval_coverage.py [--draws 2000] [--clusters 50] [--sizes 1 2 5 10 20] [--metrics ap50 ...]
 """
@@ -26,32 +26,44 @@ from harness.scoring.intervals import Interval, bootstrap_seed, intervals, weigh
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# Patients of the population whose value is the truth.
+# Patients of the population whose value counts as true: its own sampling error is a sixtieth of that of 50 patients.
 POPULATION = 200_000
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Simulated samples: the stats of each and the patient it is of, patients numbered from 0."""
+    """Simulated samples.
+
+    Attributes:
+        stats: The metric's stats of every sample; float64 (samples, stats) if all have equally many.
+        patient: int64 (samples,): the patient of every sample, numbered from 0.
+    """
 
     stats: Sequence[Stats] | Floats
     patient: Ints
 
 
 def patients(generator: np.random.Generator, clusters: int, size: int, spread: float) -> tuple[Ints, Floats]:
-    """Return each sample's patient and how well the model does on that patient, on the logit scale."""
+    """Return the patient of every sample and the model's skill on that patient in logits, both (clusters * size,).
+
+    Args:
+        generator: Source of randomness.
+        clusters: Number of patients.
+        size: Samples per patient.
+        spread: Standard deviation of the skill over patients; it makes samples of one patient alike.
+    """
     return np.repeat(np.arange(clusters), size), np.repeat(generator.normal(0, spread, clusters), size)
 
 
 def proportion(generator: np.random.Generator, clusters: int, size: int) -> Cohort:
-    """Answers that are right for about seven in ten."""
+    """Return answers of which about seven in ten are right."""
     patient, skill = patients(generator, clusters, size, 0.8)
     hits = generator.random(len(patient)) < expit(1.0 + skill)
     return Cohort(np.column_stack([hits, np.ones(len(patient))]).astype(np.float64), patient)
 
 
 def dice(generator: np.random.Generator, clusters: int, size: int) -> Cohort:
-    """Dice values that are mostly high, with one mask in ten missed altogether."""
+    """Return Dice values that are mostly high, with one mask in ten missed altogether."""
     patient, skill = patients(generator, clusters, size, 0.6)
     values = expit(1.5 + skill + generator.normal(0, 0.7, len(patient)))
     values[generator.random(len(patient)) < 0.1] = 0.0
@@ -59,7 +71,7 @@ def dice(generator: np.random.Generator, clusters: int, size: int) -> Cohort:
 
 
 def pooled_f1(generator: np.random.Generator, clusters: int, size: int) -> Cohort:
-    """Words in common, predicted and wanted, as `token_prf` counts them, pooled."""
+    """Return counts of shared, predicted and target words per sample, as `token_prf` pools them."""
     patient, skill = patients(generator, clusters, size, 0.6)
     predicted, target = (1 + generator.poisson(6, len(patient)) for _ in range(2))
     overlap = generator.binomial(np.minimum(predicted, target), expit(0.5 + skill))
@@ -67,14 +79,16 @@ def pooled_f1(generator: np.random.Generator, clusters: int, size: int) -> Cohor
 
 
 def bleu(generator: np.random.Generator, clusters: int, size: int) -> Cohort:
-    """Matches and totals of the four orders and both lengths, as the stats of `bleu` name them."""
+    """Return matches and totals of the four orders and both lengths per sample, in the order of the stats of `bleu`."""
     patient, skill = patients(generator, clusters, size, 0.5)
     reference = 8 + generator.poisson(12, len(patient))
+    # At least four words, so that every sample has a 4-gram.
     length = np.maximum(4, reference + np.round(generator.normal(-1, 3, len(patient))).astype(np.int64))
     matches: list[Ints] = []
     most = length
     for order in range(4):
         totals = length - order
+        # An n-gram matches only where its first n - 1 words match, so no order has more matches than the one before.
         most = generator.binomial(np.minimum(most, totals), expit(0.7 + skill - 0.1 * order))
         matches.append(most)
     columns = {"predicted_words": length, "reference_words": reference, "samples": np.ones(len(patient))}
@@ -84,7 +98,7 @@ def bleu(generator: np.random.Generator, clusters: int, size: int) -> Cohort:
 
 
 def detections(generator: np.random.Generator, clusters: int, size: int, *, tied: bool) -> Cohort:
-    """Images with one to three targets; each target is found or missed, and up to two masks are wrong."""
+    """Return images with one to three targets, each found or missed, and up to two false masks; `tied`: one score."""
     patient, skill = patients(generator, clusters, size, 0.7)
     stats = []
     for quality in skill:
@@ -99,14 +113,17 @@ def detections(generator: np.random.Generator, clusters: int, size: int, *, tied
 
 
 def ap50_tied(generator: np.random.Generator, clusters: int, size: int) -> Cohort:
+    """Return detections that all have the score 1.0, as of models that give none."""
     return detections(generator, clusters, size, tied=True)
 
 
 def ap50_scored(generator: np.random.Generator, clusters: int, size: int) -> Cohort:
+    """Return detections whose scores are mostly higher for hits than for false masks."""
     return detections(generator, clusters, size, tied=False)
 
 
 def mean(sums: Floats) -> Floats:
+    """Return the mean (...) from sums (..., 2) of values and samples."""
     share: Floats = sums[..., 0] / sums[..., 1]
     return share
 
@@ -129,7 +146,7 @@ def pooled(name: str, protocol: str) -> Callable[[Sequence[Stats], Floats], Floa
 
 @dataclass(frozen=True)
 class Simulation:
-    """A way to draw cohorts, and how their value follows from sums of stats or from all of them."""
+    """A way to draw cohorts, and how their value follows: from sums of stats, or from the stats of all samples."""
 
     draw: Callable[[np.random.Generator, int, int], Cohort]
     of_sums: Callable[[Floats], Floats] | None = None
@@ -145,7 +162,7 @@ class Simulation:
         return intervals(sums, [self.of_sums], seed=seed)[0]
 
     def value(self, cohort: Cohort) -> float:
-        """Return the estimate."""
+        """Return the metric's value over the cohort."""
         if self.of_all is not None:
             return float(self.of_all(cohort.stats, np.ones(len(cohort.stats)))[0])
         assert self.of_sums is not None
@@ -178,7 +195,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Shares of the draws whose interval holds the truth, lies above it and lies below it, and the mean width."""
+    """Shares of the draws whose interval contains the true value, lies above it, lies below it; and the mean width."""
 
     truth: float
     held: float
@@ -188,11 +205,14 @@ class Coverage:
 
 
 def coverage(job: Job) -> Coverage:
-    """Draw `job.draws` cohorts and look whether their intervals hold the population's value."""
+    """Draw `job.draws` cohorts and count how often their intervals contain the population's value."""
+    # `intervals` has no argument for this; it reads the constant at every call, and each process has its own.
     interval_module.DRAWS = job.resamples
     simulation = simulations()[job.metric]
+    # One stream per cell of the table: it depends neither on the other cells asked for nor on the process.
     seed = [job.clusters, job.size, list(simulations()).index(job.metric)]
     generator = np.random.default_rng(seed)
+    # One sample per patient: cohorts have equally many samples per patient, so the expected value is the same.
     truth = simulation.value(simulation.draw(generator, POPULATION, 1))
     bounds = []
     for draw in range(job.draws):
@@ -207,8 +227,10 @@ def coverage(job: Job) -> Coverage:
 
 
 def main() -> None:
+    """Simulate every cell and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=2000)
+    # AP is computed again from all samples in every resample; the table in docs/statistics.md has 400 of them for AP50.
     parser.add_argument("--resamples", type=int, default=interval_module.DRAWS, help="Of each bootstrap, as in a run.")
     parser.add_argument("--clusters", type=int, nargs="+", default=[50])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 5, 10, 20])

@@ -9,9 +9,10 @@ def put(page: str, name: str, text: str) -> str:
     """Return the page with `text` between the marks `<!-- name begins -->` and `<!-- name ends -->`.
 
     Raises:
-        DataError: The page has no such marks, or not once and in this order.
+        DataError: The page does not hold both marks once, in this order.
     """
     begin, end = f"<!-- {name} begins -->", f"<!-- {name} ends -->"
+    # Strict about the marks: with one missing or doubled, text that somebody wrote would be replaced.
     parts = re.split(f"{begin}|{end}", page)
     if len(parts) != 3 or page.index(begin) > page.index(end):
         raise DataError(f"expected '{begin}' and then '{end}' in the page, each once, found {len(parts) - 1} marks")

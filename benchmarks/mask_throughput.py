@@ -1,8 +1,8 @@
 """Dice and IoU of stored 512 x 512 masks on one core: our run-length path against dense numpy.
 
-Ours starts from the JSON text of a result on disk and ends with both values. Dense numpy is given arrays that are
-already decoded, once in the usual form and once in the fastest we know; a last row lets the fastest form start from the
-same text as ours. All take turns in every repeat, and each is judged by its fastest repeat.
+Ours starts from the JSON text of a result on disk and ends with both values. Dense numpy gets arrays that are already
+decoded, once in the usual form and once in the fastest we know; in a last row the fastest form starts from the same
+text as ours. All take turns in every repeat, and the fastest repeat of each counts.
 
     python benchmarks/mask_throughput.py
 """
@@ -20,6 +20,7 @@ from harness.imaging import mask_files, masks
 from harness.metrics import find, sample_values
 from harness.records import Entity, Prediction, Sample, Target
 
+# Pixels; the target of 20,000 pairs per second (docs/benchmarks.md) is for masks of this size.
 SIDE = 512
 DICE = find("dice", "standard")
 IOU = find("iou", "standard")
@@ -28,7 +29,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class MaskTimingPair:
-    """A predicted and a target mask, dense and as the JSON text they are stored as."""
+    """A predicted and a target mask as boolean (SIDE, SIDE) arrays, and both as the JSON text of a stored result."""
 
     prediction: Bools
     target: Bools
@@ -36,7 +37,10 @@ class MaskTimingPair:
 
 
 def blob(generator: np.random.Generator) -> tuple[float, float, float, NDArray[np.float64]]:
-    """Return centre, radius and the amplitudes of a wavy outline, of the size of an organ or lesion."""
+    """Return centre row, centre column and radius in pixels, and the amplitudes (2, 8) of a wavy outline.
+
+    The radius is that of an organ or a lesion.
+    """
     row, column = generator.uniform(150, SIDE - 150, size=2)
     return row, column, generator.uniform(20, 130), generator.normal(0, 0.06, size=(2, 8))
 
@@ -66,7 +70,8 @@ def pair(generator: np.random.Generator) -> MaskTimingPair:
 
 
 def from_stored(text: str) -> tuple[float | None, float | None]:
-    """Return (Dice, IoU) the way scoring does: read, compare, combine."""
+    """Return (Dice, IoU) as scoring does: read, compare, combine."""
+    # Run lengths are not checked again: the harness wrote them, and a run reads its results in the same way.
     predicted, reference = (mask_files.from_json(value, where="stored", check=False) for value in json.loads(text))
     sample = Sample(id="x", target=Target(entities=(Entity(name="x", mask=reference),)))
     prediction = Prediction(key="x", status="ok", masks=(predicted,))
@@ -76,16 +81,17 @@ def from_stored(text: str) -> tuple[float | None, float | None]:
 
 
 def dense_usual(prediction: Bools, target: Bools) -> tuple[float, float]:
-    """Return (Dice, IoU) with `.sum()`, as most evaluation scripts do."""
+    """Return (Dice, IoU) of boolean (H, W) masks with `.sum()`, as most evaluation scripts compute them."""
     intersection = np.logical_and(prediction, target).sum()
     dice = 2 * intersection / (prediction.sum() + target.sum())
     return float(dice), float(intersection / np.logical_or(prediction, target).sum())
 
 
 def dense_fastest(prediction: Bools, target: Bools) -> tuple[float, float]:
-    """Return (Dice, IoU) with the fewest passes and numpy's vectorised counting of booleans."""
+    """Return (Dice, IoU) of boolean (H, W) masks with the fewest passes and numpy's vectorised counting of booleans."""
     intersection = np.count_nonzero(prediction & target)
     areas = np.count_nonzero(prediction) + np.count_nonzero(target)
+    # |A or B| = |A| + |B| - |A and B| saves the pass over the union.
     return 2 * intersection / areas, intersection / (areas - intersection)
 
 
@@ -97,6 +103,8 @@ def dense_from_stored(text: str) -> tuple[float, float]:
 
 def fastest(contestants: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     """Return the fewest seconds each contestant took, all taking turns in every repeat."""
+    # Other work on the machine only adds time, so the minimum is nearest to the cost itself; taking turns lets a slow
+    # spell of the machine hit all contestants alike.
     best = [float("inf")] * len(contestants)
     for _ in range(repeats):
         for index, contestant in enumerate(contestants):
@@ -114,6 +122,7 @@ def main() -> None:
     arguments = parser.parse_args()
     generator = np.random.default_rng(20)
     pairs = [pair(generator) for _ in range(arguments.pairs)]
+    # A faster path to another number proves nothing. All count the same pixels; only divisions may round differently.
     ours = np.array([from_stored(each.stored) for each in pairs], dtype=np.float64)
     for method in (dense_usual, dense_fastest):
         dense = np.array([method(each.prediction, each.target) for each in pairs])

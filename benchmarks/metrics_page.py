@@ -1,8 +1,8 @@
-"""The tables of docs/metrics.md, made from the table of metrics.
+"""The tables of docs/metrics.md, generated from the table of metrics.
 
     python benchmarks/metrics_page.py [PAGE]
 
-writes them between their marks in that page (docs/metrics.md by default) and leaves the rest of it alone.
+writes them between their marks in that page (docs/metrics.md by default) and leaves the rest of the page alone.
 """
 
 import re
@@ -17,7 +17,7 @@ from harness.metrics.metric import EmptyCase, Parameter
 
 MARK = "table"
 
-# The metrics by what they score, in the order of the page.
+# The metrics by what they score, in the order of the page; a test holds them to METRICS, so none can be forgotten.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "Options": ("choice_accuracy",),
     "Short answers": ("vqa_accuracy", "token_prf", "mmmu_open"),
@@ -32,11 +32,12 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _REPOSITORY = re.compile(r"\b(github\.com/[\w.-]+/[\w-]+)")
+# GitHub would take `<` for HTML and `*` for emphasis.
 _MARKUP = str.maketrans({"<": "&lt;", "*": "\\*"})
 
 
 def markdown() -> str:
-    """Return what stands between the marks: the kinds of lines, the contents, and every metric by family."""
+    """Return the text between the marks: the kinds of input lines, the contents, and every metric by family."""
     kinds = (f"| {kind} | `{example}` |" for kind, example in EXAMPLES.items())
     # GitHub makes the anchor of a one-word heading from the word without its dots.
     anchors = {name: name.replace(".", "") for names in FAMILIES.values() for name in names}
@@ -54,6 +55,7 @@ def markdown() -> str:
 
 
 def _section(name: str) -> str:
+    # METRICS has one row per metric and protocol; a section shows the protocols in that order.
     rows = [metric for metric in METRICS if metric.name == name]
     protocols = []
     for row in rows:
@@ -67,7 +69,7 @@ def _section(name: str) -> str:
 
 
 def _said(rows: Sequence[Metric], read: Callable[[Metric], str]) -> str:
-    """Return a fact once where all protocols share it, else each text behind the protocols that it holds for."""
+    """Return a fact once if all protocols share it, else each text behind the protocols that it holds for."""
     texts: dict[str, list[str]] = {}
     for row in rows:
         texts.setdefault(_cell(read(row)), []).append(f"`{row.protocol}`")
@@ -77,7 +79,8 @@ def _said(rows: Sequence[Metric], read: Callable[[Metric], str]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return the text as a cell of a table shows it; what stands between backticks is shown as it is."""
+    """Return the text escaped for a cell of a table; text between backticks is shown verbatim."""
+    # A pipe ends the cell even between backticks, so it is escaped there too.
     parts = text.replace("|", "\\|").split("`")
     shown = "`".join(part if place % 2 else part.translate(_MARKUP) for place, part in enumerate(parts))
     return shown.replace("\n", "<br>")
@@ -123,7 +126,7 @@ def _needs(metric: Metric) -> str:
     return f"{metric.resource.name}{stand_in}"
 
 
-# What the second table of a metric says, by the name of its row.
+# Rows of the second table of a metric, by name; a row without text is left out.
 _FACTS: Mapping[str, Callable[[Metric], str]] = {
     "values": lambda metric: _code(metric.values),
     "range": _range,
@@ -143,10 +146,10 @@ _FACTS: Mapping[str, Callable[[Metric], str]] = {
 
 
 def write(path: Path) -> None:
-    """Bring the tables of the page up to date.
+    """Replace the tables of a page by those of today.
 
     Raises:
-        DataError: As `put`.
+        DataError: The page lacks its marks.
     """
     path.write_text(put(path.read_text(encoding="utf-8"), MARK, markdown()), encoding="utf-8")
 

@@ -1,8 +1,8 @@
 """Time of a feed-forward layer of two experts, of which every token takes one, against one dense feed-forward layer.
 
-Both see the same tokens and take turns in every repeat; each is judged by its fastest repeat. Three other ways to
+Both get the same tokens and take turns in every repeat; the fastest repeat of each counts. Three other ways to
 compute the same layer follow for comparison: GShard's products with a tensor of slots, both experts on every token,
-and a loop over the experts that knows no capacity. The widths of the 7B preset take minutes on a CPU: `--large`.
+and a loop over the experts without a capacity. The widths of the 7B preset take minutes on a CPU: `--large`.
 
     python benchmarks/moe_time.py [--tokens 4096] [--repeats 20] [--large]
 
@@ -28,18 +28,20 @@ from reference_model.modeling.build import cast
 from reference_model.modeling.moe import MoeFeedForward, choose, upcycle
 
 SMALL, LARGE = "medplib-tiny", "medplib-7b"
+# The target is set for 4,096 tokens or more.
 TOKENS = 4096
 TARGET = 1.10
-# Repeats of the layers that are there for comparison only.
+# Repeats of the layers that are there for comparison only: GShard's slots take 20 to 70 times the dense layer.
 OTHER_REPEATS = 5
-# How far two ways to compute a layer may lie apart, as a share of its largest output.
+# How far two ways to compute a layer may lie apart, as a share of its largest output. They add in different orders, and
+# bfloat16 keeps 8 significant bits: one rounding is off by up to 0.4 %.
 AGREEMENT = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 Layer = Callable[[Tensor], Tensor]
 
 
 class MoeCase(NamedTuple):
-    """Where, how precisely and at which widths a layer is timed."""
+    """Device, precision and widths at which a layer is timed."""
 
     device: str
     dtype: torch.dtype
@@ -53,7 +55,7 @@ class MoeCase(NamedTuple):
 
 @dataclass(frozen=True)
 class Contest:
-    """What takes turns: the dense layer, and the layer of experts with its input, (1, tokens, D)."""
+    """The layers that take turns, the dense one and the one of experts, and their input, (1, tokens, D)."""
 
     dense: nn.Module
     experts: MoeFeedForward
@@ -78,9 +80,11 @@ def contest(case: MoeCase, tokens: int) -> Contest:
     torch.manual_seed(0)
     config = load_preset(case.preset)
     with torch.device(case.device):
+        # In evaluation the capacity factor is 2.0: two experts drop no token, so all ways give the same output.
         denses = [dense_layer(config).to(case.dtype) for _ in range(config.moe.experts)]
         experts = upcycle(denses, width=config.language.width, config=config.moe).eval()
         x_BTD = torch.randn(1, tokens, config.language.width).to(case.dtype)
+    # As in the model: the router stays in single precision, because in 16 bits it would choose other experts.
     cast(experts, case.dtype)
     return Contest(dense=denses[0], experts=experts, x_BTD=x_BTD)
 
@@ -92,7 +96,7 @@ def dense_layer(config: ModelConfig) -> nn.Module:
 
 
 def expert_loop(layer: MoeFeedForward, x_BTD: Tensor) -> Tensor:
-    """Return the layer's output as it is most often computed: each expert on its tokens, none is ever full."""
+    """Return the layer's output as it is most often computed: each expert on its tokens, without a limit."""
     x_ND = x_BTD.flatten(0, 1)
     weight_N, chosen_N = layer.router(x_ND).max(dim=1)
     y_ND = torch.zeros_like(x_ND)
@@ -103,7 +107,7 @@ def expert_loop(layer: MoeFeedForward, x_BTD: Tensor) -> Tensor:
 
 
 def both_experts(layer: MoeFeedForward, x_BTD: Tensor) -> Tensor:
-    """Return the layer's output from all experts on all tokens, of which the weights keep one."""
+    """Return the layer's output from all experts on all tokens; the weights keep one expert per token."""
     x_ND = x_BTD.flatten(0, 1)
     weight_NE = top_weights(layer, x_ND)
     y_NDs = [expert(x_ND) * weight_NE[:, number, None] for number, expert in enumerate(layer.experts)]
@@ -111,7 +115,7 @@ def both_experts(layer: MoeFeedForward, x_BTD: Tensor) -> Tensor:
 
 
 def dispatched(layer: MoeFeedForward, x_BTD: Tensor) -> Tensor:
-    """Return the layer's output by products with a tensor (N, E, C): which slot of which expert takes a token.
+    """Return the layer's output by products with a tensor (N, E, C) that says which slot of which expert takes a token.
 
     Source: Lepikhin et al., GShard, arXiv:2006.16668.
     """
@@ -133,7 +137,7 @@ def top_weights(layer: MoeFeedForward, x_ND: Tensor) -> Tensor:
 
 
 def check_agreement(found: Contest) -> None:
-    """Compare the outputs of all ways to compute the layer of experts.
+    """Compare the outputs of all ways to compute the layer of experts, so that only equal work is timed.
 
     Raises:
         AssertionError: One differs.
@@ -146,12 +150,14 @@ def check_agreement(found: Contest) -> None:
 
 def fastest(layers: Sequence[Layer], x_BTD: Tensor, repeats: int) -> list[float]:
     """Return the fewest seconds of each layer, all taking turns in every repeat."""
+    # Other work only adds time, so the minimum is nearest to the cost; a slow spell hits all layers of a turn alike.
     turns = [[seconds(layer, x_BTD) for layer in layers] for _ in range(repeats)]
     return [min(column) for column in zip(*turns, strict=True)]
 
 
 def seconds(layer: Layer, x_BTD: Tensor) -> float:
     """Return the seconds of one pass."""
+    # A GPU works behind the caller: without waiting, the time of the launch would be measured.
     wait_for(x_BTD)
     began = time.perf_counter()
     layer(x_BTD)
@@ -160,7 +166,7 @@ def seconds(layer: Layer, x_BTD: Tensor) -> float:
 
 
 def wait_for(x_BTD: Tensor) -> None:
-    """Wait until a GPU has done what it was told; a CPU has."""
+    """Wait until a GPU has finished its queue; a CPU has none."""
     if x_BTD.is_cuda:
         torch.cuda.synchronize(x_BTD.device)
 
@@ -175,13 +181,14 @@ def table(case: MoeCase, tokens: int, repeats: int) -> Iterator[str]:
     yield f"  {'one dense layer':<24}{1e3 * dense:>10.2f}"
     yield f"  {'one of two experts':<24}{1e3 * ours:>10.2f}{ours / dense:>8.2f}x  target {TARGET:.2f}x: {met}"
     others = found.others()
+    # The dense layer takes part again, because a ratio holds only for layers that took turns.
     dense, *times = fastest([found.dense, *others.values()], found.x_BTD, OTHER_REPEATS)
     for name, spent in zip(others, times, strict=True):
         yield f"  {name:<24}{1e3 * spent:>10.2f}{spent / dense:>8.2f}x"
 
 
 def cases(*, large: bool) -> list[MoeCase]:
-    """Return what is timed: a GPU at both widths, the CPU at the small ones unless `large`."""
+    """Return the cases: a GPU at both widths, the CPU at the small ones only unless `large`."""
     found = [("cpu", preset) for preset in (SMALL, *((LARGE,) if large else ()))]
     if torch.cuda.is_available():
         found += [("cuda", preset) for preset in (SMALL, LARGE)]

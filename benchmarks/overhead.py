@@ -1,4 +1,4 @@
-"""Overhead of the harness a sample, around a model that costs nothing: text samples, every result on disk.
+"""Overhead of the harness per sample, around a model that costs nothing: text samples, every result on disk.
 
 The time runs from the first stored batch to the last one, read from the run's own events, so neither planning nor
 starting Ray counts. Each row is the fastest of some runs.
@@ -12,18 +12,19 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 IMAGES = 8
+# Most milliseconds per sample; Ray adds the way to another process.
 IN_PROCESS_TARGET_MS = 0.5
 RAY_TARGET_MS = 1.0
 
 
 @dataclass(frozen=True)
 class OverheadCase:
-    """One way to run: its name, Ray option, batch size, workers and the most milliseconds a sample."""
+    """A way to run: name, Ray option, batch size, workers and the most milliseconds per sample."""
 
     name: str
     ray: str
@@ -69,16 +70,17 @@ def write_release(root: Path, samples: int) -> list[str]:
 
 
 def milliseconds(out: Path) -> float:
-    """Return the time a sample between the first and the last stored batch of a run."""
+    """Return the milliseconds per sample between the first and the last stored batch of a run."""
     from harness.runs.directory import RunDirectory
 
     finished = [event for event in RunDirectory(out).read_events() if event["event"] == "finished"]
+    # The clock starts once the first batch is stored, so its samples do not count.
     later = sum(len(event["keys"]) for event in finished[1:])
     return 1000 * float(finished[-1]["time"] - finished[0]["time"]) / later
 
 
 def measure(case: OverheadCase, root: Path) -> float:
-    """Run one case into a folder of its own and return its milliseconds a sample."""
+    """Run one case into a folder of its own and return its milliseconds per sample."""
     from harness.evaluation.evaluate import evaluate
     from harness.evaluation.setup import RunSpec
 
@@ -96,12 +98,13 @@ def measure(case: OverheadCase, root: Path) -> float:
     )
     evaluate(spec)
     found = milliseconds(folder)
+    # The next repeat would resume a finished run and find nothing to do.
     shutil.rmtree(folder)
     return found
 
 
 def measure_lm_eval(questions: Sequence[str], root: Path) -> float:
-    """Return lm-eval's milliseconds a sample on the same questions, all of its call: set-up, requests and scores."""
+    """Return lm-eval's milliseconds per sample on the same questions, over its whole call: set-up, requests, scores."""
     import lm_eval
     from lm_eval.api.model import LM
     from lm_eval.tasks import TaskManager
@@ -127,15 +130,12 @@ def measure_lm_eval(questions: Sequence[str], root: Path) -> float:
         'output_type: generate_until\ndoc_to_text: "{{question}}"\ndoc_to_target: "{{answer}}"\n'
         "metric_list: [{metric: exact_match}]\n"
     )
+    # Without lm-eval's own tasks, whose index takes seconds; without its bootstrap, as ours is timed
+    # without intervals.
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
     began = time.perf_counter()
     lm_eval.simple_evaluate(model=Free(), tasks=["texts"], task_manager=manager, bootstrap_iters=0, log_samples=True)
     return 1000 * (time.perf_counter() - began) / len(questions)
-
-
-def best(call: Callable[[], float], repeats: int) -> float:
-    """Return the smallest of some measurements."""
-    return min(call() for _ in range(repeats))
 
 
 def main() -> None:
@@ -147,12 +147,14 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
+        # lm-eval's `datasets` reads this when it is imported; the samples should not stay in the user's cache.
         os.environ["HF_HOME"] = str(root / "huggingface")
         questions = write_release(root / "data", arguments.samples)
         print(f"{arguments.samples} text samples, model that costs nothing; fastest of {arguments.repeats}")
         print(f"{'path':<34}{'ms/sample':>11}{'target':>9}")
         for case in CASES:
-            found = best(lambda case=case: measure(case, root), arguments.repeats)  # type: ignore[misc]
+            # Other work on the machine only adds time, so the minimum is nearest to the cost itself.
+            found = min(measure(case, root) for _ in range(arguments.repeats))
             met = "met" if found <= case.target_ms else "MISSED"
             print(f"{case.name:<34}{found:>11.3f}{case.target_ms:>9.1f}  {met}", flush=True)
         if arguments.lm_eval:

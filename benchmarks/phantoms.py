@@ -1,4 +1,4 @@
-"""How long it takes to draw patients and to write their three releases, and how large they are.
+"""How long it takes to generate synthetic patients as three releases, and how large they are.
 
 python benchmarks/phantoms.py [--images 2000] [--workers 2] [--sheet FILE.png]
 """
@@ -16,56 +16,59 @@ from harness.data.phantoms.families import SLICES, write_phantoms
 from harness.data.phantoms.patients.images import PhantomImage, draw_image
 
 TARGET_IMAGES, TARGET_SECONDS = 2000, 60.0
+# Of the outlines: one per structure, of which no modality has more.
 COLOURS = ((255, 70, 70), (70, 230, 90), (80, 160, 255), (255, 220, 40), (255, 90, 255), (60, 235, 235))
-# Width and height of a picture, space between two, height of a line of words; pixels.
+# Width and height of an image, space between two, height of a line of words; pixels.
 TILE, GAP, LINE = (196, 160), 6, 15
+# Eight of each of the ten modalities; the richest image among them is shown.
 PATIENTS_SEEN = 80
-# Colours of the sheet's palette that are set aside for grey pictures.
+# Colours of the palette that are set aside for grey images; the others go to the few modalities in colour.
 GREYS = 64
 
 
 def contact_sheet(seed: int) -> Image.Image:
-    """Return a palette image: of every look one patient, as drawn and with the masks outlined in colour."""
+    """Return a palette image with one patient of every modality, as generated and with the masks outlined in colour."""
     width, height = TILE[0] + GAP, TILE[1] + GAP + 2 * LINE
     sheet = Image.new("RGB", (4 * width + GAP, (len(MODALITY_PHANTOMS) + 1) // 2 * height + GAP), (24, 26, 30))
     lines = Image.new("L", sheet.size, 0)
-    for place, look in enumerate(MODALITY_PHANTOMS):
-        picture = max(_image_sheet(seed, place), key=_richness)
+    for place, modality in enumerate(MODALITY_PHANTOMS):
+        # Modalities alternate over the patients. Half of all images have no lesion, so the one with most structures, then
+        # most instances of them, is shown.
+        patients = range(place, PATIENTS_SEEN, len(MODALITY_PHANTOMS))
+        image = max(
+            (draw_image(seed=seed, patient=patient, index=0, slices=SLICES) for patient in patients),
+            key=lambda image: (sum(map(bool, image.masks.values())), sum(map(len, image.masks.values()))),
+        )
         left, top = GAP + place % 2 * 2 * width, GAP + place // 2 * height
         words = ImageDraw.Draw(sheet)
-        words.text((left, top), f"{look.modality}: {look.region}", (226, 230, 236))
-        tile = Image.fromarray(picture.pixels).convert("RGB")
+        words.text((left, top), f"{modality.modality}: {modality.region}", (226, 230, 236))
+        tile = Image.fromarray(image.pixels).convert("RGB")
         tile.thumbnail(TILE, Image.Resampling.LANCZOS)
         for column in range(2):
             corner = (left + column * width + (TILE[0] - tile.width) // 2, top + 2 * LINE)
             sheet.paste(tile, corner)
-        lines.paste(_contours(picture, tile.size), corner)
+        lines.paste(_contours(image, tile.size), corner)
         label = ImageDraw.Draw(lines)
         label.fontmode = "1"  # without soft edges, which would be other structures' numbers
         at = float(left)
-        for number, name in enumerate(picture.masks, 1):
+        for number, name in enumerate(image.masks, 1):
             label.text((at, top + LINE), name, number, font_size=11)
             at += label.textlength(name, font_size=11) + 2 * GAP
     return _with_lines(sheet, np.asarray(lines))
 
 
-def _image_sheet(seed: int, place: int) -> list[PhantomImage]:
-    """Return the first picture of the first patients of a look."""
-    patients = range(place, PATIENTS_SEEN, len(MODALITY_PHANTOMS))
-    return [draw_image(seed=seed, patient=patient, index=0, slices=SLICES) for patient in patients]
+def _contours(phantom: PhantomImage, size: tuple[int, int]) -> Image.Image:
+    """Return a grey image with the number of a structure, from 1, along its outlines, and 0 elsewhere.
 
-
-def _richness(picture: PhantomImage) -> tuple[int, int]:
-    """Return how many structures a picture shows, and how many instances of them."""
-    return sum(map(bool, picture.masks.values())), sum(map(len, picture.masks.values()))
-
-
-def _contours(picture: PhantomImage, size: tuple[int, int]) -> Image.Image:
-    """Return an image of (width, height) that holds the number of a structure, from 1, along its outlines."""
+    Args:
+        phantom: The image with its masks.
+        size: (width, height) of the result in pixels.
+    """
     found = np.zeros((size[1], size[0]), dtype=np.uint8)
-    for number, masks in enumerate(picture.masks.values(), 1):
+    for number, masks in enumerate(phantom.masks.values(), 1):
         for mask in masks:
             small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+            # Outlines are drawn at the size of the sheet; at the original size the shrinking would break them.
             inner = small.copy()
             for axis in (0, 1):
                 inner &= np.roll(small, 1, axis) & np.roll(small, -1, axis)
@@ -74,8 +77,14 @@ def _contours(picture: PhantomImage, size: tuple[int, int]) -> Image.Image:
 
 
 def _with_lines(sheet: Image.Image, lines: np.ndarray) -> Image.Image:
-    """Return the sheet in a palette whose last colours are those of the lines, so that none is lost."""
+    """Return the sheet in a palette whose last colours are those of the lines, so that none is lost.
+
+    Args:
+        sheet: RGB image.
+        lines: uint8 (H, W): number of a colour, from 1; 0 where the sheet shows.
+    """
     kept = 256 - len(COLOURS)
+    # Only pixels whose channels differ by more than 12 choose colours: grey ones, far more, would take nearly all.
     vivid = Image.fromarray(np.where(np.ptp(np.asarray(sheet), axis=2, keepdims=True) > 12, np.asarray(sheet), 0))
     hues = (vivid.quantize(kept - GREYS, kmeans=2).getpalette() or [])[: 3 * (kept - GREYS)]
     greys = [255 * grey // (GREYS - 1) for grey in range(GREYS) for _ in range(3)]
@@ -91,7 +100,7 @@ def _with_lines(sheet: Image.Image, lines: np.ndarray) -> Image.Image:
 
 
 def main() -> None:
-    """Draw, time and print; or write the contact sheet of the documentation."""
+    """Generate, time and print; or write the contact sheet of the documentation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=TARGET_IMAGES)
     parser.add_argument("--workers", type=int, default=2)
@@ -108,6 +117,7 @@ def main() -> None:
         seconds = time.perf_counter() - began
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     images = patients * SLICES
+    # The time grows with the images, so other counts have the same target per image.
     allowed = TARGET_SECONDS * images / TARGET_IMAGES
     met = "met" if seconds <= allowed else "MISSED"
     print(f"{'images':>8}{'workers':>9}{'seconds':>9}{'ms each':>9}{'MB':>7}{'target':>8}")

@@ -1,4 +1,4 @@
-"""How long a command takes that does nothing heavy: the best and the median of some starts, each a fresh process.
+"""How long light commands take: the best and the median of some starts, each in a fresh process.
 
 python benchmarks/start_up.py [--repeats 5]
 """
@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+# A user waits for these before anything happens; `validate` has to load the metrics of a task.
 TARGET_SECONDS = {
     ("--help",): 0.3,
     ("list", "tasks"): 0.3,
@@ -18,11 +19,12 @@ TARGET_SECONDS = {
 
 
 def seconds(words: Sequence[str]) -> float:
-    """Return how long `harness` with these words takes.
+    """Return the seconds that `harness` with these words takes.
 
     Raises:
-        subprocess.CalledProcessError: It fails.
+        subprocess.CalledProcessError: The command fails.
     """
+    # A process of its own: most of the time goes into imports, which a second call in one process would not repeat.
     began = time.perf_counter()
     subprocess.run([sys.executable, "-m", "harness.cli", *words], check=True, capture_output=True)
     return time.perf_counter() - began
@@ -37,6 +39,7 @@ def main() -> None:
     for words, target in TARGET_SECONDS.items():
         seconds(words)  # fills the caches of the file system
         found = [seconds(words) for _ in range(arguments.repeats)]
+        # The best is held to the target, because other work on the machine only adds time.
         met = "met" if min(found) <= target else "MISSED"
         name = " ".join(("harness", *words))
         print(f"{name:<28}{min(found):>8.2f}{statistics.median(found):>10.2f}{target:>8.1f}  {met}")

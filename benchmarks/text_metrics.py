@@ -1,7 +1,7 @@
 """BLEU, ROUGE and METEOR of report pairs: ours in two processes against a plain loop over nltk and rouge-score.
 
-Both start warm (libraries and WordNet loaded, workers up) and score the same drawn reports under M3D's rules, without
-its sentence splitter; where this machine has no WordNet, METEOR is that of stems alone on both sides. Values have to
+Both start warm (libraries and WordNet loaded, workers up) and score the same generated reports under M3D's rules,
+without its sentence splitter; without WordNet on this machine, METEOR matches stems alone on both sides. Values have to
 be equal to 1e-9. The plain loop needs sacrebleu too (extra `lm-eval`).
 
     python benchmarks/text_metrics.py [--pairs 10000] [--processes 2]
@@ -24,10 +24,13 @@ from harness.records import Prediction, Sample, Target
 from harness.text import wordnet
 
 TARGET = 1.5
+# Far above what the order of additions changes (2e-16 was seen), far below a word counted differently.
 TOLERANCE = 1e-9
 CHUNK = 250
 METRICS = ("bleu", "rouge", "meteor")
+# In the order of the values of our row under `m3d`, which are compared one by one.
 ROUGE_NAMES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+# As in radiology reports the same words come again and again; ours stems each of them and looks it up only once.
 SENTENCES = (
     "There is a {size} cm {shape} {finding} in the {side} {organ}.",
     "The {organ} is {state} in size and attenuation, without focal {finding}.",
@@ -50,27 +53,27 @@ Pair = tuple[str, str]
 Values = list[tuple[float, ...]]
 
 
-def sentence(drawn: random.Random) -> str:
+def sentence(generator: random.Random) -> str:
     """Return one sentence of a made-up report."""
-    chosen = {name: drawn.choice(words) for name, words in WORDS.items()}
-    return drawn.choice(SENTENCES).format(size=f"{drawn.uniform(0.3, 9):.1f}", **chosen)
+    chosen = {name: generator.choice(words) for name, words in WORDS.items()}
+    return generator.choice(SENTENCES).format(size=f"{generator.uniform(0.3, 9):.1f}", **chosen)
 
 
 def report_pairs(count: int) -> list[Pair]:
-    """Return (prediction, reference): some sentences in common, some not, in another order."""
-    drawn = random.Random(0)
+    """Return pairs (prediction, reference) that share some of their sentences, in another order."""
+    generator = random.Random(0)
     pairs = []
     for _ in range(count):
-        reference = [sentence(drawn) for _ in range(drawn.randint(3, 8))]
-        prediction = [line if drawn.random() < 0.4 else sentence(drawn) for line in reference]
-        drawn.shuffle(prediction)
-        pairs.append((" ".join(prediction[: drawn.randint(2, 8)]), " ".join(reference)))
+        reference = [sentence(generator) for _ in range(generator.randint(3, 8))]
+        prediction = [line if generator.random() < 0.4 else sentence(generator) for line in reference]
+        generator.shuffle(prediction)
+        pairs.append((" ".join(prediction[: generator.randint(2, 8)]), " ".join(reference)))
     return pairs
 
 
 @cache
 def has_word_net() -> bool:
-    """Tell whether METEOR can use synonyms here."""
+    """Return whether METEOR can use synonyms here."""
     return wordnet.find(default_cache()) is not None
 
 
@@ -78,23 +81,25 @@ class NoSynonyms:
     """A word net that knows no word."""
 
     def synsets(self, _word: str, _pos: Any = None) -> list[Any]:
+        """Return no synonyms."""
         return []
 
 
 @cache
 def nltk_word_net() -> Any:
-    """Return what nltk's METEOR looks synonyms up in: the reader that ours asks too."""
+    """Return the WordNet reader for nltk's METEOR, the same as ours: two versions of WordNet give two values."""
     place = wordnet.find(default_cache())
     return NoSynonyms() if place is None else wordnet.open_word_net(place)._reader
 
 
 def plain_bleu(pairs: Sequence[Pair]) -> Values:
-    """Return BLEU-1 to BLEU-4 by nltk, on sacrebleu's tokens: nltk has none of that kind."""
+    """Return BLEU-1 to BLEU-4 by nltk, on sacrebleu's 13a tokens, as nltk has no 13a tokenizer."""
     from nltk.translate.bleu_score import sentence_bleu
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
     cut = Tokenizer13a()
     weights = [[1 / order] * order for order in bleu.ORDERS]
+    # nltk warns for every pair without a common n-gram of some order.
     with warnings.catch_warnings(action="ignore"):
         return [
             tuple(map(float, sentence_bleu([cut(reference).split()], cut(prediction).split(), weights)))
@@ -135,13 +140,14 @@ PLAIN: dict[str, Callable[[Sequence[Pair]], Values]] = {
 
 def row(name: str) -> Metric:
     """Return our row whose values the plain loop computes."""
+    # nltk's METEOR with a word net that knows no word is `nltk-stem`.
     protocol = {"bleu": "m3d", "rouge": "m3d", "meteor": "nltk" if has_word_net() else "nltk-stem"}[name]
     rows = (*bleu.METRICS, *rouge.METRICS, *meteor.METRICS)
     return next(metric for metric in rows if (metric.name, metric.protocol) == (name, protocol))
 
 
 def ours(name: str, pairs: Sequence[Pair]) -> Values:
-    """Return the row's values of every pair."""
+    """Return our row's values of every pair."""
     metric = row(name)
     values = []
     for number, (prediction, reference) in enumerate(pairs):
@@ -152,13 +158,13 @@ def ours(name: str, pairs: Sequence[Pair]) -> Values:
 
 
 def in_processes(pool: ProcessPoolExecutor, name: str, pairs: Sequence[Pair]) -> Values:
-    """Return the same from the pool."""
+    """Return the same values as `ours`, computed by the pool."""
     chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
     return [values for part in pool.map(ours, [name] * len(chunks), chunks) for values in part]
 
 
 def warm_up() -> None:
-    """Load what the metrics need."""
+    """Load the libraries and WordNet that the metrics need, before any time is taken."""
     for name in METRICS:
         ours(name, [("the lesion", "a mass")])
 
@@ -171,7 +177,7 @@ def timed(work: Callable[[], Values]) -> tuple[float, Values]:
 
 
 def furthest(left: Values, right: Values) -> float:
-    """Return the largest difference of two values that should be equal."""
+    """Return the largest absolute difference of values that should be equal."""
     return max(abs(a - b) for ours, theirs in zip(left, right, strict=True) for a, b in zip(ours, theirs, strict=True))
 
 
@@ -182,6 +188,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     pairs = report_pairs(arguments.pairs)
+    # The plain loop starts warm as well.
     for work in PLAIN.values():
         work(pairs[:1])
     totals = [0.0, 0.0]
@@ -189,6 +196,7 @@ def main() -> None:
     print(f"{'metric':<10}{'plain s':>10}{'ours s':>10}{'ratio':>8}  furthest apart")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.processes, mp_context=context, initializer=warm_up) as pool:
+        # The pool starts its workers with the first chunks they get; this is not timed.
         in_processes(pool, "bleu", pairs[: 2 * CHUNK])
         for name in METRICS:
             our_seconds, found = timed(lambda name=name: in_processes(pool, name, pairs))

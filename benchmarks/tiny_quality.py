@@ -1,8 +1,8 @@
-"""What the tiny reference model reaches on drawn patients it has not seen, through the harness, beside its targets.
+"""Quality of the tiny reference model on synthetic patients that it was not trained on, beside its targets.
 
     python benchmarks/tiny_quality.py [--model tiny|FOLDER] [--data-root phantom:0] [--write metrics.json]
 
-Ends with exit code 1 where a target is missed.
+Ends with exit code 1 if a target is missed.
 """
 
 import argparse
@@ -21,15 +21,17 @@ from harness.records.atomic_files import write_atomically
 from reference_model.adapter import Reference
 from reference_model.training.log import read_log
 
+# The recipe trains on phantom:1001 to phantom:1024.
 DATA_ROOT = "phantom:0"
 LAST_STAGE = "stage-4"
+# Least and most of the tokens that an expert may take; beyond, one of the two does nearly all the work of both.
 EXPERT_SHARE = (0.25, 0.75)
 EXIT_MISSED, EXIT_BAD_INPUT = 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A number of the results, and the least that it has to be."""
+    """A number of results.json, and the least value that passes."""
 
     title: str
     task: str
@@ -40,6 +42,7 @@ class Target:
     least: float
 
 
+# One per kind of answer: closed questions, questions about a region, masks, complex questions.
 TARGETS = (
     Target(
         title="VQA-RAD, closed questions: accuracy", task="vqa_rad", name="vqa_accuracy", protocol="standard",
@@ -62,7 +65,7 @@ TARGETS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """A number of a run: value in [0, 1], 95 % interval over patients, samples."""
+    """A number of a run in [0, 1], its 95 % interval over patients, and its count of samples."""
 
     title: str
     task: str
@@ -76,18 +79,20 @@ class Reached:
 
     @property
     def missed(self) -> bool:
-        """Whether it is below its target."""
+        """Whether the value is below its target."""
         return self.value < self.target
 
 
 def measure(model: str, data_root: str, out: Path, *, limit: int | None = None) -> list[Reached]:
-    """Run the harness with the reference model on the tasks of the targets and return what it reaches.
+    """Run the harness with the reference model on the tasks of the targets and return their numbers.
 
     Args:
         model: `tiny` or a model's folder.
-        data_root: Of the patients.
+        data_root: Data root of the patients.
         out: Run directory.
-        limit: Samples a task; None: all.
+        limit: Samples per task; None: all.
+    Raises:
+        HarnessError: The model cannot be loaded, or the run fails.
     """
     spec = RunSpec(
         tasks=tuple(target.task for target in TARGETS),
@@ -102,6 +107,7 @@ def measure(model: str, data_root: str, out: Path, *, limit: int | None = None) 
 
 
 def _reached(target: Target, rows: Sequence[Mapping[str, Json]]) -> Reached:
+    # These four name exactly one row of a task's metrics.
     wanted = (target.name, target.protocol, target.mean, target.stratum)
     (row,) = [row for row in rows if (row["name"], row["protocol"], row["mean"], row["stratum"]) == wanted]
     low, high = row["ci"]
@@ -119,10 +125,10 @@ def _reached(target: Target, rows: Sequence[Mapping[str, Json]]) -> Reached:
 
 
 def expert_shares(folder: Path) -> list[float]:
-    """Return the share of the tokens that each expert was the first choice of, over all layers and the last stage.
+    """Return for each expert the share of the tokens whose first choice it was, over all layers and the last stage.
 
     Args:
-        folder: Of a training, or of a model that was exported from one.
+        folder: Folder of a training, or of a model that was exported from one.
     """
     steps = read_log(folder / LAST_STAGE)
     counts = [
@@ -150,8 +156,8 @@ def main() -> int:
         word = "MISSED" if one.missed else "reached"
         print(f"{one.title:40} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}] n={one.n:<4} {one.target:.2f} {word}")
     balanced = all(EXPERT_SHARE[0] <= share <= EXPERT_SHARE[1] for share in shares)
-    told = " and ".join(f"{share:.1%}" for share in shares)
-    print(f"experts take {told} of the tokens, each has to take between 25 % and 75 %")
+    shown = " and ".join(f"{share:.1%}" for share in shares)
+    print(f"experts take {shown} of the tokens, each has to take between 25 % and 75 %")
     if given.write is not None:
         found: Json = {"data_root": given.data_root, "numbers": [asdict(one) for one in reached], "experts": shares}
         write_atomically(given.write, json.dumps(found, indent=1) + "\n")

@@ -1,8 +1,8 @@
-"""The paper's Tables 3 and 4 in miniature: the tiny recipe with parts left out or changed, on drawn patients.
+"""The paper's Tables 3 and 4 in miniature: the tiny recipe with parts left out or changed, on synthetic patients.
 
 Every setting is trained at a quarter of the recipe's steps from several seeds, evaluated by the harness on patients
-that nothing was trained on, and compared with the full model. What settings share is trained once. The same command
-goes on after it was killed; nothing that is finished is done again.
+that no model was trained on, and compared with the full model. Stages that settings share are trained once. After a
+kill the same command resumes; nothing that is finished is done again.
 
     python -m benchmarks.ablations --out DIR [--seeds 3] [--share 0.25] [--jobs 2] [--write docs/ablations.md]
     python -m benchmarks.ablations --plan [--timings DIR]
@@ -27,11 +27,12 @@ from leaderboard.published.printed import load_published
 from reference_model.training.recipe_files import load_recipe
 
 MARK = "ablations"
+# Those of `harness`; 130 is a shell's code for an end by SIGINT.
 EXIT_BAD_INPUT, EXIT_CTRL_C = 2, 130
 
 
 def main() -> None:
-    """Do what is missing, and print or write the tables."""
+    """Train and evaluate whatever is missing, and print or write the tables."""
     parser = arguments()
     options = parser.parse_args()
     try:
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     """Do what the command line asks for.
 
     Raises:
-        HarnessError: Something that was asked for is wrong, or a piece cannot be done.
+        HarnessError: An option is wrong, or a training or evaluation fails.
     """
     ablations = ablations_of(options)
     if options.plan:
@@ -84,10 +85,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def ablations_of(options: argparse.Namespace) -> Ablations:
-    """Return what is to be done.
+    """Return the ablations that the options ask for.
 
     Raises:
-        SpecError: There is no such recipe, or it trains on the patients that are to be evaluated on.
+        SpecError: There is no such recipe, or it trains on the patients of the evaluation.
     """
     recipe = load_recipe(options.recipe)
     if options.data_root in recipe.data_roots:
@@ -95,6 +96,7 @@ def ablations_of(options: argparse.Namespace) -> Ablations:
     return Ablations(
         recipe=recipe,
         arms=ARMS,
+        # From the recipe's own seed on, so that more seeds keep the trainings that are there.
         seeds=tuple(range(recipe.seed, recipe.seed + options.seeds)),
         share=options.share,
         data_root=options.data_root,
@@ -105,9 +107,11 @@ def ablations_of(options: argparse.Namespace) -> Ablations:
 
 
 def circumstances_of(ablations: Ablations, sessions: Sequence[Mapping[str, Json]], minutes: float) -> Circumstances:
-    """Return how the numbers that stand in a folder came about."""
+    """Return how the numbers in a folder came about."""
+    # Of several sessions the last one counts: it finished the work.
     last = sessions[-1]
     cores, torch = last["hardware"]["cpus"], last["packages"]["torch"]
+    # Written from what was done and not from sys.argv: --out and --write say nothing about the numbers.
     words = ["python -m benchmarks.ablations", f"--seeds {len(ablations.seeds)}", f"--share {ablations.share:g}"]
     words += [f"--jobs {last['jobs']}", f"--data-root {ablations.data_root}"]
     words += [] if ablations.limit is None else [f"--limit {ablations.limit}"]

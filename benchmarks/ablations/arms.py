@@ -1,7 +1,7 @@
 """The arms of the ablations: which stages, experts and capacities each has, and which trainings they share.
 
-A stage that an arm leaves out is stood in for by the stage that it would itself have gone on with; so without stage II
-expert 1 and the rest come from stage I, and without stage III both experts from stage II.
+A stage that an arm leaves out is replaced by the stage it would itself have started from: without stage II expert 1 and
+the rest come from stage I, and without stage III both experts from stage II.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from reference_model.config import ModelConfig
 from reference_model.training.recipe import Recipe, Stage, Start
 
-# Stage that makes what the published model begins with; every arm has it.
+# Stage that pre-trains the parts which the published model downloads; every arm has it.
 PARENTS = 0
-# What patterns and losses of a stage speak of that a model without experts lacks.
+# Parameters and loss that a model without experts lacks: a recipe that names them would not fit it.
 ROUTER, BALANCE = "router", "balance"
 
 
@@ -21,13 +21,13 @@ class Arm:
     """One setting.
 
     Attributes:
-        name: In file names.
-        title: In tables.
-        paper: Names of the same setting in the paper's Tables 3 and 4, as the published cells have them.
-        stages: Numbers of those it has, stage 0 aside; the last one makes its model.
-        experts: Whether the last stage has experts; it goes on with the dense model where not.
-        capacity: Capacity factor in training.
-        top_k: Experts a token goes to.
+        name: Its name in folders.
+        title: Its name in tables.
+        paper: Names of the same setting in the paper's Tables 3 and 4, as in published.json.
+        stages: Numbers of its stages, except stage 0; the last one trains its model.
+        experts: Whether the last stage has experts; if not, it continues with the dense model.
+        capacity: Capacity factor in training; 1.5 is the paper's choice.
+        top_k: Experts per token.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Arm:
     top_k: int = 1
 
 
+# The paper's own model; both of its tables have a row for it.
 FULL = Arm(name="full", title="all stages, top-1, CF 1.5", paper=("3(f)", "4(CF=1.5,top-1)"))
 ARMS = (
     Arm(name="no-experts", title="no experts", paper=("3(a)",), experts=False),
@@ -49,6 +50,7 @@ ARMS = (
     FULL,
     Arm(name="capacity-1", title="CF 1", paper=("4(CF=1,top-1)",), capacity=1.0),
     Arm(name="capacity-2", title="CF 2", paper=("4(CF=2,top-1)",), capacity=2.0),
+    # With two experts and a capacity factor of 2 nothing is dropped, and every token goes to both.
     Arm(name="top-2", title="CF 2, top-2", paper=("4(CF=2,top-2)",), capacity=2.0, top_k=2),
 )
 
@@ -58,11 +60,11 @@ class Job:
     """One training: a stage of an arm, or of several.
 
     Attributes:
-        name: Of its folder.
-        stage: With its start re-wired.
-        config: Of the model it trains.
-        needs: Stage number that `stage.start` speaks of -> name of the job that gives it.
-        arm: Whose model it makes; None: a stage on the way.
+        name: Name of its folder.
+        stage: The stage, starting only from stages that the arm has.
+        config: Configuration of the model it trains.
+        needs: Stage number in `stage.start` -> name of the job that trains it.
+        arm: The arm whose model it trains; None for an earlier stage.
     """
 
     name: str
@@ -73,11 +75,12 @@ class Job:
 
 
 def jobs_of(recipe: Recipe, arms: Sequence[Arm]) -> list[Job]:
-    """Return the trainings of one seed, those that arms share once, each after what it needs."""
+    """Return the trainings of one seed, each after those it needs; arms share trainings of the same name."""
     found: dict[str, Job] = {}
     for arm in arms:
         for job in _jobs_of(recipe, arm):
             found.setdefault(job.name, job)
+    # A stage starts from earlier ones only.
     return sorted(found.values(), key=lambda job: job.stage.number)
 
 
@@ -90,6 +93,7 @@ def _jobs_of(recipe: Recipe, arm: Arm) -> Iterator[Job]:
         yield Job(
             name=arm.name if last else shared_name(number, present),
             stage=stage,
+            # Capacity and top-k are the arm's only where the experts are trained, so that earlier stages can be shared.
             config=configured(recipe.config, arm) if last else recipe.config,
             needs={needed: shared_name(needed, present) for needed in sorted(numbers(stage.start))},
             arm=arm if last else None,
@@ -97,12 +101,12 @@ def _jobs_of(recipe: Recipe, arm: Arm) -> Iterator[Job]:
 
 
 def shared_name(number: int, present: Sequence[int]) -> str:
-    """Return the name of a stage after those before it: equal where the same is trained."""
+    """Return the name of a stage after those before it; trainings with equal names are the same."""
     return "stages-" + "".join(str(one) for one in present if one <= number)
 
 
 def rewired(recipe: Recipe, stage: Stage, present: Sequence[int]) -> Stage:
-    """Return a stage that starts from no other stages than those that are present."""
+    """Return a stage that starts only from stages that are present."""
 
     def stand_in(number: int) -> int:
         base = recipe.stage(number).start.base
@@ -120,7 +124,7 @@ def rewired(recipe: Recipe, stage: Stage, present: Sequence[int]) -> Stage:
 
 
 def without_experts(stage: Stage) -> Stage:
-    """Return a stage that goes on with the dense model of its base, all else alike."""
+    """Return a stage that continues with the dense model of its base; all else is equal."""
     return replace(
         stage,
         start=replace(stage.start, experts=()),
@@ -131,11 +135,12 @@ def without_experts(stage: Stage) -> Stage:
 
 
 def configured(config: ModelConfig, arm: Arm) -> ModelConfig:
-    """Return the numbers of an arm's model; its capacity in evaluation is the recipe's."""
+    """Return the configuration of an arm's model."""
+    # The capacity in evaluation stays the recipe's, 2.0, with which no token is dropped: only the training differs.
     return replace(config, moe=replace(config.moe, capacity_train=arm.capacity, top_k=arm.top_k))
 
 
 def numbers(start: Start) -> set[int]:
-    """Return the stages that a start speaks of."""
+    """Return the numbers of the stages that a start names."""
     base = () if start.base is None else (start.base,)
     return {*base, *start.experts, *start.parts.values()}

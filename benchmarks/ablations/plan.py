@@ -1,4 +1,4 @@
-"""What the ablations will cost: trainings, their steps, and the minutes they take."""
+"""Cost of the ablations before they run: trainings, their steps, and minutes."""
 
 import json
 from collections import defaultdict
@@ -12,7 +12,7 @@ from harness.errors import SpecError
 from reference_model.training.recipe import Recipe, Stage
 
 LOG = "log.jsonl"
-# Of the whole recipe with all cores; only where no log says how long a step takes.
+# Of the whole recipe on two cores: 17 of training and 1 of generating patients (docs/benchmarks.md). For want of a log.
 RECIPE_MINUTES = 18.0
 # Before the first step of a training: data and weights.
 READING_SECONDS = 8.0
@@ -24,16 +24,17 @@ def plan(ablations: Ablations, timings: Path | None) -> str:
     """Return a table of the trainings of one seed, and the minutes of all.
 
     Args:
-        ablations: All of it.
-        timings: Folder with the logs of trainings that had all cores; None: the recipe takes `RECIPE_MINUTES`, with
-            all steps alike.
+        ablations: The trainings to plan.
+        timings: Folder with logs of trainings that had all cores; None: the recipe takes `RECIPE_MINUTES`, and all
+            steps take the same time.
     Raises:
-        SpecError: A stage counts epochs, or no log of it is there.
+        SpecError: A stage counts epochs, or has no log.
     """
     seconds = step_seconds(ablations.recipe, timings)
     lines = [f"{'training':<18}{'stage':>6}{'steps':>8}{'minutes':>9}"]
     total = 0.0
     for job in jobs_of(ablations.recipe, ablations.arms):
+        # Rounded as the training rounds a share of a stage's steps.
         steps = max(1, round(ablations.share * steps_of(job.stage)))
         spent = READING_SECONDS + steps * seconds[job.stage.number] + (EVALUATION_SECONDS if job.arm else 0.0)
         lines.append(f"{job.name:<18}{job.stage.number:>6}{steps:>8}{spent / 60:>9.1f}")
@@ -45,29 +46,30 @@ def plan(ablations: Ablations, timings: Path | None) -> str:
 
 
 def step_seconds(recipe: Recipe, timings: Path | None) -> Mapping[int, float]:
-    """Return stage number -> seconds a step.
+    """Return stage number -> seconds per step.
 
     Raises:
-        SpecError: A stage counts epochs, or no log of it is there.
+        SpecError: A stage counts epochs, or has no log.
     """
     if timings is None:
         steps = sum(steps_of(stage) for stage in recipe.stages)
         return {stage.number: 60 * RECIPE_MINUTES / steps for stage in recipe.stages}
+    # All logs of a stage count together: a folder may hold several seeds.
     spent: defaultdict[str, list[float]] = defaultdict(list)
     for log in timings.rglob(LOG):
         spent[log.parent.name] += [json.loads(line)["seconds"] for line in log.read_text(encoding="utf-8").splitlines()]
     lacking = [stage.number for stage in recipe.stages if not spent[f"stage-{stage.number}"]]
     if lacking:
-        told = ", ".join(map(str, lacking))
-        raise SpecError(f"--timings {timings}: expected logs of every stage of {recipe.name}, found none of {told}")
+        named = ", ".join(map(str, lacking))
+        raise SpecError(f"--timings {timings}: expected logs of every stage of {recipe.name}, found none of {named}")
     return {stage.number: fmean(spent[f"stage-{stage.number}"]) for stage in recipe.stages}
 
 
 def steps_of(stage: Stage) -> int:
-    """Return the steps that a recipe gives a stage.
+    """Return the number of steps of a stage.
 
     Raises:
-        SpecError: It gives epochs.
+        SpecError: The stage counts epochs.
     """
     if stage.steps is None:
         raise SpecError(f"--plan: stage {stage.number} counts epochs, not steps; only its data tell how long it is")

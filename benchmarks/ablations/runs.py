@@ -1,8 +1,8 @@
 """Training and evaluating the arms of the ablations: several processes at once, each finished piece kept in a folder.
 
-DIR/settings.json               what must stay as it is while the same folder is gone on with
-DIR/sessions.jsonl              a line per session: when, with which versions and hardware
-DIR/finished.jsonl              a line per finished piece: how long it took, and when in its session
+DIR/settings.json               what must not change when the folder is resumed
+DIR/sessions.jsonl              a line per session: start, versions and hardware
+DIR/finished.jsonl              a line per finished piece: how long it took, and when in its session it ended
 DIR/seed-42/stages-0123/        a training that arms share, as `reference-model train` leaves it
 DIR/seed-42/full/stage-4/model/ the model of an arm
 DIR/seed-42/full/run/           its run of the harness
@@ -35,27 +35,28 @@ from reference_model.training.loop import Silent
 from reference_model.training.recipe import Recipe
 from reference_model.training.stages import StagedTraining
 
+# Those of the paper's four columns, with VQA-RAD in the place of OmniMedVQA.
 TASKS = ("vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g")
 SETTINGS, SESSIONS, FINISHED = "settings.json", "sessions.jsonl", "finished.jsonl"
 RUN = "run"
 ADAPTER = "reference_model.adapter:Reference"
-# An arm that answers nothing is a finding, and its samples count as the worst.
+# An arm that answers nothing is a result, not an error of the run: its samples count with the worst value.
 MAX_FAILURES = "100%"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ablations:
-    """The whole of it.
+    """All trainings and evaluations of one folder.
 
     Attributes:
-        recipe: Whose stages are trained.
-        arms: What is compared.
-        seeds: Of the trainings.
-        share: Of the recipe's steps.
-        data_root: Of the patients that are evaluated on.
-        limit: Samples a task; None: all.
-        cache: Of the harness.
-        out: Where everything is written.
+        recipe: Recipe whose stages are trained.
+        arms: The settings that are compared.
+        seeds: Seeds of the trainings.
+        share: Share of the recipe's steps.
+        data_root: Data root of the patients of the evaluation.
+        limit: Samples per task; None: all.
+        cache: Cache folder of the harness.
+        out: Folder for everything that is written.
     """
 
     recipe: Recipe
@@ -68,12 +69,12 @@ class Ablations:
     out: Path
 
     def pieces(self) -> "list[Piece]":
-        """Return the trainings of all seeds, early stages first: many wait for them."""
+        """Return the trainings of all seeds, early stages first, as many others wait for them."""
         jobs = jobs_of(self.recipe, self.arms)
         return [Piece(ablations=self, job=job, seed=seed) for job in jobs for seed in self.seeds]
 
     def settings(self) -> dict[str, Json]:
-        """Return what decides about the numbers, seeds and arms aside: those may become more."""
+        """Return everything that decides about the numbers, except seeds and arms, which may be added later."""
         recipe = json.loads(json.dumps(asdict(self.recipe)))
         shown = {"share": self.share, "data_root": self.data_root, "limit": self.limit, "seed": self.recipe.seed}
         return {"recipe": self.recipe.name, **shown, "digest": digest(recipe)}
@@ -81,7 +82,7 @@ class Ablations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """One training of one seed and, where it makes an arm's model, the evaluation of that."""
+    """One training of one seed and, if it trains an arm's model, the evaluation of that model."""
 
     ablations: Ablations
     job: Job
@@ -101,17 +102,18 @@ class Piece:
 
     @property
     def is_finished(self) -> bool:
+        # Both appear in one step once they are complete, so that a piece that was killed is never taken for finished.
         return self.model.is_dir() if self.job.arm is None else RunDirectory(self.folder / RUN).results_path.is_file()
 
     @property
     def needs(self) -> dict[int, "Piece"]:
-        """The pieces whose models it starts from, by stage number."""
+        """The pieces from whose models it starts, by stage number."""
         others = {job.name: job for job in jobs_of(self.ablations.recipe, self.ablations.arms)}
         return {number: replace(self, job=others[name]) for number, name in self.job.needs.items()}
 
 
 def seed_folder(out: Path, seed: int) -> Path:
-    """Return where the trainings of a seed stand."""
+    """Return the folder of the trainings of a seed."""
     return out / f"seed-{seed}"
 
 
@@ -121,10 +123,10 @@ def run_folder(out: Path, seed: int, arm: Arm) -> Path:
 
 
 def check_settings(ablations: Ablations) -> None:
-    """Write the settings, or compare them with those that are there.
+    """Write the settings, or compare them with those of an earlier session.
 
     Raises:
-        SpecError: The folder was begun with others.
+        SpecError: The folder was begun with other settings.
     """
     path = ablations.out / SETTINGS
     wanted = ablations.settings()
@@ -135,15 +137,15 @@ def check_settings(ablations: Ablations) -> None:
     found = json.loads(path.read_text(encoding="utf-8"))
     changed = sorted(key for key in wanted if found.get(key) != wanted[key])
     if changed:
-        told = ", ".join(f"{key} {found.get(key)}" for key in changed)
-        raise SpecError(f"{path}: was begun with {told}; go on with the same, or name another folder by --out")
+        earlier = ", ".join(f"{key} {found.get(key)}" for key in changed)
+        raise SpecError(f"{path}: was begun with {earlier}; go on with the same, or name another folder by --out")
 
 
 def work_off(ablations: Ablations, *, processes: int, tell: Callable[[str], None]) -> None:
     """Do all that is not finished, `processes` pieces at once.
 
     Raises:
-        HarnessError: A piece cannot be done; the others that were begun are finished first.
+        HarnessError: A piece fails; others that are running are finished first.
     """
     check_settings(ablations)
     pieces = ablations.pieces()
@@ -160,7 +162,8 @@ def work_off(ablations: Ablations, *, processes: int, tell: Callable[[str], None
 
 
 def in_turn(pool: Executor, pieces: Sequence[Piece], done: set[str], processes: int) -> Iterator[tuple[Piece, float]]:
-    """Do the pieces that are not `done`, each once those it needs are; yield each with its seconds when it is."""
+    """Do the pieces that are not `done`, each after those it needs; add it to `done` and yield it with its seconds."""
+    # Each process gets its share of the cores; more threads than cores would only wait for each other.
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     waiting = [piece for piece in pieces if piece.name not in done]
     running: dict[Future[float], Piece] = {}
@@ -183,13 +186,15 @@ def note(path: Path, line: Mapping[str, Json]) -> None:
 
 
 def lines(path: Path) -> list[dict[str, Json]]:
-    """Return the lines of a file that `note` wrote, a torn last one left out; none where there is no such file."""
+    """Return the lines of a file that `note` wrote; none if there is no such file."""
+    # A kill in the middle of a write leaves a last line without an end; it is left out.
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def wall_seconds(out: Path) -> float:
-    """Return how long all sessions on a folder took, each up to the last piece that it finished."""
+    """Return the seconds of all sessions on a folder, each up to the last piece that it finished."""
+    # Pieces run beside each other, so the sum of their own seconds would be more than the wall clock showed.
     latest: dict[float, float] = {}
     for line in lines(out / FINISHED):
         latest[line["session"]] = line["after"]
@@ -197,7 +202,7 @@ def wall_seconds(out: Path) -> float:
 
 
 def do_piece(piece: Piece, threads: int) -> float:
-    """Train, and evaluate what is an arm's model; return the seconds it took."""
+    """Train a piece, and evaluate it if it trains an arm's model; return the seconds it took."""
     import torch
 
     began = time.monotonic()
@@ -210,19 +215,20 @@ def do_piece(piece: Piece, threads: int) -> float:
 
 
 def end_with_driver() -> None:
-    """End this process when the one that began it is gone, so that no two of them ever work in one folder."""
+    """End this process when the one that started it is gone, so that no two of them ever work in one folder."""
 
     def watch() -> None:
         driver = parent_process()
         if driver is not None:
             driver.join()
+            # sys.exit would end this thread alone and leave the training running.
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def train_piece(piece: Piece) -> None:
-    """Train a stage on the models of the pieces it needs."""
+    """Train a stage from the models of the pieces it needs."""
     own, recipe = piece.job, piece.ablations.recipe
     for number, giver in piece.needs.items():
         lend(giver.model, stage_folder(piece.folder, number) / MODEL, own.config)
@@ -239,9 +245,9 @@ def train_piece(piece: Piece) -> None:
 
 
 def lend(model: Path, folder: Path, config: ModelConfig) -> None:
-    """Put a finished model where a stage looks for it, with the numbers of the model that is to be trained.
+    """Put a finished model where a stage looks for it, with the configuration of the model that is to be trained.
 
-    Its weights are the same file: capacities and choices of experts have no weights.
+    Its weights are the same file, by a hard link: capacity and top-k have no weights.
     """
     if folder.is_dir():
         return
@@ -253,7 +259,7 @@ def lend(model: Path, folder: Path, config: ModelConfig) -> None:
 
 
 def evaluate_piece(piece: Piece) -> None:
-    """Ask an arm's model the questions of all tasks."""
+    """Evaluate an arm's model on all tasks."""
     ablations = piece.ablations
     spec = RunSpec(
         tasks=TASKS,

@@ -11,6 +11,7 @@ from leaderboard.published.printed import PublishedCell
 PAPER = "MedPLIB (AAAI 2025)"
 MEAN = "mean of the four"
 PREFIX = "MedPLIB ablation "
+# Tables of the paper, with our headings.
 TABLES = {"3": "Table 3: experts and stages", "4": "Table 4: capacity and choices"}
 
 
@@ -19,12 +20,12 @@ class Circumstances:
     """How the numbers came about.
 
     Attributes:
-        date: When the last session began.
-        command: That makes them.
+        date: Day on which the last session began.
+        command: Command that reproduces them.
         machine: Cores and versions.
-        minutes: Of all sessions.
-        recipe: Whose stages were trained.
-        seeds: Of the trainings.
+        minutes: Minutes of all sessions.
+        recipe: Name of the recipe whose stages were trained.
+        seeds: Seeds of the trainings.
     """
 
     date: str
@@ -44,20 +45,20 @@ def printed_means(cells: Sequence[PublishedCell]) -> dict[str, float]:
     }
 
 
-def page(found: Sequence[ArmNumbers], printed: Mapping[str, float], told: Circumstances) -> str:
-    """Return circumstances, all numbers, and one comparison a table of the paper."""
-    parts = [circumstances(told), all_numbers(found, len(told.seeds))]
+def page(found: Sequence[ArmNumbers], printed: Mapping[str, float], made: Circumstances) -> str:
+    """Return the circumstances, all numbers, and a comparison per table of the paper, in Markdown."""
+    parts = [circumstances(made), all_numbers(found, len(made.seeds))]
     for table, title in TABLES.items():
         parts += [f"### {title}", comparison(found, printed, table), agreement(found, printed, table)]
     return "\n\n".join(parts)
 
 
-def circumstances(told: Circumstances) -> str:
-    """Return a paragraph: when, how and from what."""
-    seeds = ", ".join(map(str, told.seeds))
+def circumstances(made: Circumstances) -> str:
+    """Return a paragraph that says when, how and from which recipe the numbers were made."""
+    seeds = ", ".join(map(str, made.seeds))
     return (
-        f"{told.date}, {told.machine}, {told.minutes:.0f} minutes: `{told.command}`, "
-        f"recipe `{told.recipe}`, training seeds {seeds}. All numbers in percent, intervals of 95 %."
+        f"{made.date}, {made.machine}, {made.minutes:.0f} minutes: `{made.command}`, "
+        f"recipe `{made.recipe}`, training seeds {seeds}. All numbers in percent, intervals of 95 %."
     )
 
 
@@ -69,6 +70,7 @@ def all_numbers(found: Sequence[ArmNumbers], seeds: int) -> str:
 
 
 def _row(one: ArmNumbers, seeds: int) -> str:
+    # One decimal of a percent: the intervals are several points wide.
     columns = " | ".join(f"{100 * column:.1f}" for column in one.columns)
     mean = f"{100 * one.mean:.1f}{_bounds(one.interval, '.1f')}"
     if one.arm == FULL:
@@ -82,7 +84,8 @@ def _bounds(bounds: Bounds, form: str) -> str:
 
 
 def comparison(found: Sequence[ArmNumbers], printed: Mapping[str, float], table: str) -> str:
-    """Return the paper's means beside ours, and how far each setting lies from the full one in both, in percent."""
+    """Return the paper's means beside ours, and each setting's difference to the full model in both, in percent."""
+    # Means of a small model on phantoms and of a large one on real images do not compare; their differences may.
     pairs = settings(found, printed, table)
     full = next(value for one, value in pairs if one.arm == FULL)
     lines = ["| setting | paper | ours | paper, minus full | ours, minus full | the two |", "| --- " * 6 + "|"]
@@ -96,7 +99,12 @@ def comparison(found: Sequence[ArmNumbers], printed: Mapping[str, float], table:
 
 
 def verdict(one: ArmNumbers, printed: float) -> str:
-    """Return whether an arm lies on the same side of the full model as in the paper, if it can be told."""
+    """Return whether an arm lies on the same side of the full model as in the paper, if its interval decides that.
+
+    Args:
+        one: Numbers of the arm.
+        printed: Printed mean of the setting minus that of the full model.
+    """
     bounds = one.difference_interval
     if bounds is None or bounds[0] <= 0 <= bounds[1]:
         return "cannot be told"
@@ -104,12 +112,14 @@ def verdict(one: ArmNumbers, printed: float) -> str:
 
 
 def agreement(found: Sequence[ArmNumbers], printed: Mapping[str, float], table: str) -> str:
-    """Return a sentence: how many pairs of settings stand in the order in which the paper has them."""
+    """Return a sentence that says how many pairs of settings have the paper's order."""
+    # Two equal means have no order, and so not the paper's.
     pairs = list(combinations(settings(found, printed, table), 2))
     alike = sum((one.mean - other.mean) * (value - another) > 0 for (one, value), (other, another) in pairs)
     return f"{alike} of the {len(pairs)} pairs of settings stand in the paper's order, intervals aside."
 
 
 def settings(found: Sequence[ArmNumbers], printed: Mapping[str, float], table: str) -> list[tuple[ArmNumbers, float]]:
-    """Return the arms that stand in a table of the paper, each with its printed mean, in our order."""
+    """Return the arms that a table of the paper has, each with its printed mean, in our order."""
+    # The full model has a name in both tables, so a name is chosen by the table's number before its bracket.
     return [(one, printed[name]) for one in found for name in one.arm.paper if name.startswith(f"{table}(")]

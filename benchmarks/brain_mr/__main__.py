@@ -1,8 +1,8 @@
 """The tiny model on real brain MR: fine-tuned on 20 patients, compared with two baselines on 8 others.
 
 Stages III and IV run again on SA-Med2D-20M's slices of gliomas, from the weights of the trained tiny model. Then the
-harness asks the fine-tuned model, the model as it was before, and the baselines about the same slices; differences are
-paired and their intervals drawn over patients. What is finished is not done again.
+harness evaluates the fine-tuned model, the model before fine-tuning, and the baselines on the same slices; differences
+are paired, and their intervals resample patients. Nothing that is finished is done again.
 
     python -m benchmarks.brain_mr --data-root DIR [--start MODEL] [--out runs/brain-mr] [--write docs/brain-mr.md]
 """
@@ -30,6 +30,7 @@ from reference_model.training.recipe_files import load_recipe
 HERE = Path(__file__).parent
 RECIPE, TASK_PATH = HERE / "recipe.yaml", HERE / "tasks"
 TASK = "samed2d_brain_mr"
+# `medplib` would cut our model's probabilities at 0.1, while the baselines give masks only.
 DICE = Number(title="mDice", task=TASK, metric="dice", protocol="standard", name="dice")
 ADAPTER = "reference_model.adapter:Reference"
 # The weights that come with the package.
@@ -41,12 +42,12 @@ EXIT_BAD_INPUT = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """A model that is asked.
+    """A model that is evaluated.
 
     Attributes:
-        title: In the table.
+        title: Its name in the table.
         model: Reference of the model, as `harness run --model` takes it.
-        arguments: Of its adapter.
+        arguments: Arguments of its adapter.
     """
 
     title: str
@@ -61,14 +62,14 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOutcome:
-    """What one contestant reached.
+    """The numbers of one contestant.
 
     Attributes:
-        title: Of the contestant.
+        title: Title of the contestant.
         value: Mean Dice over the samples.
-        interval: Of `value`, over patients.
+        interval: Interval of `value` over patients.
         behind: The fine-tuned model's value minus this one.
-        behind_interval: Of `behind`, from pairs.
+        behind_interval: Interval of `behind`, from pairs of the same slice.
     """
 
     title: str
@@ -79,7 +80,8 @@ class TrainingOutcome:
 
 
 def contestants(start: str, tuned: Path) -> list[Contestant]:
-    """Return who is asked, the fine-tuned model first."""
+    """Return the models to evaluate, the fine-tuned one first."""
+    # The baselines need no training: Otsu's threshold, and a box in the centre of the image.
     return [
         Contestant(title=OURS, model=ADAPTER, arguments={"model": str(tuned)}),
         Contestant(title="before", model=ADAPTER, arguments={"model": start}),
@@ -89,7 +91,7 @@ def contestants(start: str, tuned: Path) -> list[Contestant]:
 
 
 def fine_tune(start: Path, data_root: str, out: Path, *, share: float) -> Path:
-    """Run a share of the steps of both stages, or what is missing of them; return the folder of the model.
+    """Train a share of the steps of both stages, or the part that is missing; return the folder of the model.
 
     Raises:
         HarnessError: The data are absent, or `out` holds another training.
@@ -113,7 +115,7 @@ def fine_tune(start: Path, data_root: str, out: Path, *, share: float) -> Path:
 
 
 def ask(contestant: Contestant, data_root: str, out: Path) -> Path:
-    """Evaluate one contestant on the patients that were kept back; return its run directory."""
+    """Evaluate one contestant on the held-out patients; return its run directory."""
     folder = out / contestant.folder
     spec = RunSpec(
         tasks=(TASK,),
@@ -123,6 +125,7 @@ def ask(contestant: Contestant, data_root: str, out: Path) -> Path:
         data_roots=(data_root,),
         out=folder,
         ray="off",
+        # A model that answers nothing is a result: its samples count with the worst value.
         max_failures="100%",
     )
     evaluate(spec)
@@ -130,8 +133,15 @@ def ask(contestant: Contestant, data_root: str, out: Path) -> Path:
 
 
 def outcomes(titles: Sequence[str], found: ClusterSums) -> list[TrainingOutcome]:
-    """Return what each contestant reached; the first is the one that the others are compared with."""
+    """Return the numbers of each contestant; the others are compared with the first.
+
+    Args:
+        titles: Titles of the contestants.
+        found: Their sums of Dice by patient, in the same order.
+    """
+    # Counts are equal for all: Dice is defined wherever the target has a pixel, and every slice shows a glioma.
     values, counts = found.sums[:, :, 0, 0], found.sums[0, :, 0, 1]
+    # One matrix for all estimators, so that values and differences come from the same draws.
     sums = np.column_stack([*values, counts])
     places = range(len(titles))
     estimators = [*(_mean(place) for place in places), *(_behind(place) for place in places)]
@@ -158,7 +168,7 @@ def _behind(place: int) -> Estimator:
 
 
 def table(found: Sequence[TrainingOutcome], samples: int, patients: int) -> str:
-    """Return the numbers in Markdown."""
+    """Return the table of the numbers in Markdown."""
     lines = [
         f"{samples} slices of {patients} patients; intervals of 95 % over patients.",
         "",
@@ -176,7 +186,7 @@ def _bounds(interval: Interval, form: str) -> str:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, evaluate, compare.
+    """Train, evaluate, compare, and print or write the table.
 
     Raises:
         HarnessError: The data or the weights are absent, or a folder holds something else.
