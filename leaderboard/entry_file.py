@@ -96,7 +96,7 @@ def find_entries(folder: Path) -> list[tuple[str, Path]]:
         raise DataError(f"{folder}: expected a run directory, a results.json, or a folder that holds some")
     results = RunDirectory(folder).results_path
     if results.is_file():
-        return [(folder.resolve().name, results)]
+        return [(folder.resolve().name, results)]  # resolved, since "." has no name
     found = {path.parent.relative_to(folder).as_posix(): path for path in folder.rglob(RESULTS)}
     found.update({path.stem: path for path in folder.glob("*.json")})
     return sorted(found.items())
@@ -132,7 +132,7 @@ def _load(reader: "_Reader", path: Path) -> Any:
             reader.fault("", f"is larger than {MOST_BYTES} bytes; expected a results.json")
             return None
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # Python's reader recurses into nested lists
         reader.fault("", f"cannot be read as JSON: {error}")
         return None
 
@@ -178,6 +178,7 @@ class _Reader:
         return value is True
 
     def number(self, value: Any, where: str) -> float:
+        # To Python, true is the number 1.
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
         self.fault(where, f"expected a finite number, got {_kind(value)}")
@@ -202,6 +203,7 @@ def _entry(reader: _Reader, name: str, content: Any) -> BoardEntry:
     if not reader.faults and results.get("schema") != SCHEMA:
         reader.fault("schema", f"expected {SCHEMA}, the results of a run; is this another kind of file?")
     if reader.faults:
+        # A stand-in: `read_entries` raises after all files are read, and this one's faults are known.
         results = {"model": {"id": "-", "oracle": False}, "data": "real", "limited": False, "tasks": {}}
     model = reader.mapping(results.get("model"), "model")
     arguments = reader.mapping(model.get("arguments", {}), "model.arguments")
@@ -267,7 +269,7 @@ def _group(reader: _Reader, name: str, value: Any, tasks: Mapping[str, EntryBloc
     return EntryBlock(
         name=reader.text(name, where),
         basis=tuple(f"{member.name} {' '.join(member.basis)}" for member in found),
-        coverage=min(coverages, default=None),
+        coverage=min(coverages, default=None),  # a group's mean is no better covered than its worst member
         headline=None,
         over="task",
         fallbacks=tuple(dict.fromkeys(fallback for member in found for fallback in member.fallbacks)),
