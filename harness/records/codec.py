@@ -122,11 +122,11 @@ def mask_from_json(value: Mapping[str, Json]) -> Mask:
     Masks from outside the harness must go through `harness.imaging.mask_files.from_json`, which checks them.
     """
     slices = value.get("slices")
-    # Slices keep the order of the stored keys, which canonical JSON sorts as text: 10 comes before 2.
+    # Canonical JSON sorts the keys as text (10 before 2); a mask lists its slices by index.
     return Mask(
         size=tuple(value["size"]),
         counts=value.get("counts"),
-        slices=None if slices is None else tuple((int(index), counts) for index, counts in slices.items()),
+        slices=None if slices is None else tuple(sorted((int(index), counts) for index, counts in slices.items())),
     )
 
 

@@ -62,7 +62,7 @@ flat_masks = st.builds(Mask, size=st.tuples(small, small), counts=text)
 deep_masks = st.builds(
     Mask,
     size=st.tuples(small, small, small),
-    slices=st.dictionaries(small, text, max_size=3).map(lambda found: tuple(sorted(found.items()))),
+    slices=st.dictionaries(st.integers(0, 120), text, max_size=4).map(lambda found: tuple(sorted(found.items()))),
 )
 masks = flat_masks | deep_masks
 boxes = st.builds(Box, corners=tuples(numbers, 6))

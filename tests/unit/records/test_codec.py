@@ -1,6 +1,7 @@
 """Digests and the forms that other programs read."""
 
 import hashlib
+import json
 from pathlib import Path
 
 from harness.imaging import masks
@@ -24,6 +25,11 @@ def test_masks_take_the_documented_form() -> None:
     deep = masks.from_box(Box(corners=(1, 0, 0, 2, 2, 3)), (4, 2, 3))
     assert mask_to_json(deep) == {"size": [4, 2, 3], "slices": {"1": flat.counts}}
     assert [mask_from_json(mask_to_json(mask)) for mask in (flat, deep)] == [flat, deep]
+
+
+def test_a_mask_of_more_than_ten_slices_comes_back_from_canonical_json_as_it_was() -> None:
+    full = masks.full((12, 2, 3))
+    assert mask_from_json(json.loads(canonical(mask_to_json(full)))) == full
 
 
 def test_a_request_reads_like_what_it_is() -> None:
