@@ -187,6 +187,7 @@ def inspect_masks(
     defect = None
     usable: list[Mask] = []
     for path in paths:
+        # Every file is inspected, so that the report does not depend on which of them comes first.
         found, problem = _mask_file(files, path, size, _MaskFindings(integrity, image, class_name))
         defect = defect or problem
         if found is not None:

@@ -111,9 +111,9 @@ class Reader:
             if all(any((root / name).is_dir() for name in folder.split("|")) for folder in self.folders):
                 return root
         wanted = " and ".join(f"{folder.replace('|', '/ or ')}/" for folder in self.folders)
-        looked = ", ".join(str(root) for root in roots) or "no data root was given"
+        searched = ", ".join(str(root) for root in roots) or "no data root was given"
         raise ReleaseAbsentError(
-            f"{self.name}: expected {wanted} below a data root, looked in: {looked}. {self.obtain}"
+            f"{self.name}: expected {wanted} below a data root, looked in: {searched}. {self.obtain}"
         )
 
     def check(self, request: ReleaseRequest) -> None:

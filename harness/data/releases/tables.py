@@ -60,6 +60,7 @@ def stream_csv(files: ReleaseFiles, relative: str, columns: Sequence[str]) -> It
     """
     with files.open(relative) as source, io.TextIOWrapper(source, encoding="utf-8-sig", newline="") as text:
         try:
+            # Not pandas, which reads words such as "NA" and "None" as missing values; here they may be answers.
             rows = csv.reader(text)
             header = [name.strip() for name in next(rows, [])]
             if not set(columns) <= set(header):

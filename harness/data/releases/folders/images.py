@@ -192,7 +192,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) of every label of every image, by the path of the image.
 
     Raises:
-        DataError: `labels.json` is not what it should be.
+        DataError: `labels.json` is malformed.
         SpecError: `where` names no field of the samples.
     """
     # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.

@@ -70,7 +70,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) of every label of every volume, in the order of the names.
 
     Raises:
-        DataError: A JSON file is not what it should be.
+        DataError: A JSON file is malformed.
         SpecError: `where` names no field of the samples.
     """
     # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.

@@ -65,7 +65,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
     Raises:
         ReleaseAbsentError: There is no listing, or it lacks the requested list.
-        DataError: The listing is not what it should be.
+        DataError: The listing is malformed.
         SpecError: `where` names no field of the samples.
     """
     selection = Selection.of(request, FIELDS)

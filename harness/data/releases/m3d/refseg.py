@@ -72,7 +72,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
     Raises:
         ReleaseAbsentError: The table of the split is not there.
-        DataError: The table is not what it should be.
+        DataError: The table is malformed.
         SpecError: `where` names no field of the samples.
     """
     selection = Selection.of(request, FIELDS)

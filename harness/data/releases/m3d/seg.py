@@ -58,7 +58,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
     Raises:
         ReleaseAbsentError: No listing of a wanted dataset is there.
-        DataError: A JSON file is missing or not what it should be.
+        DataError: A JSON file is missing or malformed.
         SpecError: `where` names no field of the samples.
     """
     selection = Selection.of(request, FIELDS)

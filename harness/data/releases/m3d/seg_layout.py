@@ -111,7 +111,7 @@ def read_classes(files: ReleaseFiles, layout: Layout, integrity: Integrity) -> d
     """Return the class names of each dataset by index; a name that a list has twice is reported.
 
     Raises:
-        DataError: The file is missing or not what it should be.
+        DataError: The file is missing or malformed.
     """
     where = _beside(files, layout, CLASSES)
     value = read_json(files, where)
@@ -129,7 +129,7 @@ def read_terms(files: ReleaseFiles, layout: Layout) -> dict[str, list[str]]:
     """Return the definitions of each class, by its name.
 
     Raises:
-        DataError: The file is missing or not what it should be.
+        DataError: The file is missing or malformed.
     """
     where = _beside(files, layout, TERMS)
     value = read_json(files, where)
@@ -153,7 +153,7 @@ def read_entries(files: ReleaseFiles, layout: Layout, code: str, split: str, int
     """Yield the records of one dataset's split in the order of its listing.
 
     Raises:
-        DataError: The listing is missing or not what it should be.
+        DataError: The listing is missing or malformed.
     """
     listing = layout.listing(code)
     for number, (key, value) in enumerate(stream_lists(files, listing, LISTS[split])):

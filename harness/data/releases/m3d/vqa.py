@@ -16,6 +16,7 @@ from harness.data.releases.tables import stream_csv
 from harness.records import Sample, Target
 
 FOLDER = "M3D_VQA"
+# `test5k` asks 5,000 questions on 1,000 volumes. The release's yes/no table is left out: it is for training only.
 FILES: Mapping[str, str] = {
     "train": f"{FOLDER}/M3D_VQA_train.csv",
     "validation": f"{FOLDER}/M3D_VQA_val.csv",

@@ -54,8 +54,8 @@ class Wording:
 def chosen(choices: Sequence[str], sample_id: str, what: str) -> str:
     """Return one of `choices`, by the sha256 of `SEED`, `what` and the sample's id, so the same on every machine."""
     # The released code uses Python's `random` in 32 loader workers, so its questions depend on the number of workers.
-    drawn = hashlib.sha256(f"{SEED}\n{what}\n{sample_id}".encode()).digest()
-    return choices[int.from_bytes(drawn[:8], "big") % len(choices)]
+    digest = hashlib.sha256(f"{SEED}\n{what}\n{sample_id}".encode()).digest()
+    return choices[int.from_bytes(digest[:8], "big") % len(choices)]
 
 
 def filled(template: str, slots: Sequence[str]) -> str:

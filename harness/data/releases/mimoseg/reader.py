@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FOLDER = "MIMOSeg"
 SPLITS = ("train", "val", "test")
+# The paper's four perspectives, one file each. I and II have template sentences, III and IV a language model's;
+# II and IV point at something with a visual prompt.
 SUBSETS = tuple(f"perspective_{number}" for number in PERSPECTIVES)
 RELEASE = "release"  # the value of `wording` that keeps the records' own words
 STRATA = ("modality", "source", "prompt", "entities", "target_size", "wording")

@@ -39,6 +39,7 @@ FILES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("zeroshot", "grounding"): tuple(f"{FOLDER}/zeroshot4grounding/{name}.json" for name in ZERO_SHOT),
 }
 
+# The path stands inside the tags, which may span lines.
 _REGION = re.compile(r"<region>(.*?)</region>", re.DOTALL)
 _MASK = re.compile(r"<mask>(.*?)</mask>", re.DOTALL)
 _MERGED = re.compile(r"masks_merged/(?P<key>(?P<stem>[^/]+)--(?P<class_id>\d{4}))_merged\.png")
@@ -55,7 +56,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
     Raises:
         ReleaseAbsentError: No file of the subset and split is there.
-        DataError: A JSON file is not what it should be.
+        DataError: A JSON file is malformed.
         SpecError: `where` names no field of the samples, or the split never holds the subset.
     """
     subset = str(request.subset)
@@ -72,7 +73,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     # Ids are stems of images, and an image may have several records, so their number in order makes them unique.
     counts: Counter[str] = Counter()
     for record in _records(files, paths, subset, integrity):
-        counts[record.id] += 1
+        counts[record.id] += 1  # before the selection, so that a record has the same id in every task
         sample = reading.sample(record, f"{request.dataset}/{request.split}/{record.id}#{counts[record.id]}")
         if sample is not None:
             yield record.place, sample

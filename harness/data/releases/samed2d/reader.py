@@ -131,7 +131,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) in the order of the listing.
 
     Raises:
-        DataError: A JSON file is missing or not what it should be.
+        DataError: A JSON file is missing or malformed.
         SpecError: `where` names no field of the samples.
     """
     reading = _Reading(
@@ -154,7 +154,7 @@ def read_listing(files: ReleaseFiles) -> Iterator[tuple[str, list[str]]]:
     """Yield (image, its masks) of the release's listing, as paths below its folder.
 
     Raises:
-        DataError: The listing is missing or not what it should be.
+        DataError: The listing is missing or malformed.
     """
     for image, masks in stream_object(files, LISTING):
         if not isinstance(masks, list) or not all(isinstance(mask, str) for mask in masks):
@@ -166,7 +166,7 @@ def read_class_names(files: ReleaseFiles) -> dict[str, dict[str, str]]:
     """Return the name of each class by dataset and class id in four digits; of several names, the first.
 
     Raises:
-        DataError: The mapping is missing or not what it should be.
+        DataError: The mapping is missing or malformed.
     """
     mapping = read_json(files, CLASSES)
     if not isinstance(mapping, dict) or not all(isinstance(classes, dict) for classes in mapping.values()):

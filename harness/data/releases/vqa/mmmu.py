@@ -38,6 +38,7 @@ HEALTH = (
     "Public_Health",
 )
 SUBSETS: Mapping[str, tuple[str, ...]] = {"health_and_medicine": HEALTH}
+# A question has up to seven images, to which its marks `<image 1>` and so on refer.
 IMAGES = tuple(f"image_{number}" for number in range(1, 8))
 COLUMNS = (
     "id",
@@ -51,7 +52,7 @@ COLUMNS = (
 )
 UNTOLD = "?"  # the answer of every test question in the hub's files
 MOST_CHARACTERS = 10_000  # of a list that is parsed; the longest of the release has a few hundred
-MOST_OPTIONS = len(ascii_uppercase)
+MOST_OPTIONS = len(ascii_uppercase)  # as many as there are letters; the release has up to six
 _MARK = re.compile(r"<image (\d+)>")
 
 
@@ -65,7 +66,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) of one split, subject by subject.
 
     Raises:
-        DataError: A subject lacks the split, or a file of it is not what it should be.
+        DataError: A subject lacks the split, or a file of it is malformed.
         SpecError: `where` names no field of the records.
     """
     selection = Selection.of(request, (*COLUMNS, *READER.strata))
@@ -93,6 +94,7 @@ def _names(files: ReleaseFiles, subject: str, split: str) -> list[str]:
 def _records(files: ReleaseFiles, request: ReleaseRequest) -> Iterator[tuple[str, dict[str, Json]]]:
     for subject in SUBSETS[request.subset or "health_and_medicine"]:
         names = _names(files, subject, request.split)
+        # A score over fewer subjects would look like one over all five, so none may be missing.
         if not names:
             raise DataError(
                 f"{FOLDER}/{subject}: expected a file {request.split}-*.parquet, found none; all five subjects count. "

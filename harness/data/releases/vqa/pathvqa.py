@@ -74,7 +74,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) of one split in the order of its files.
 
     Raises:
-        DataError: The requested layout does not hold the split, or a file of it is not what it should be.
+        DataError: The requested layout does not hold the split, or a file of it is malformed.
         SpecError: `where` names no field of the records.
     """
     layout = _choose_layout(files, request, integrity)
@@ -203,7 +203,8 @@ def _unpickled(files: ReleaseFiles, path: str) -> list[Json]:
     return found
 
 
-# In the order of preference if a folder holds both.
+# In the order of preference if a folder holds both. The hub's test split is de-duplicated, with 6,719 questions for the
+# authors' 6,761; published scores use either.
 LAYOUTS: Mapping[str, _Layout] = {
     "hub": _Layout(has=lambda files, split: bool(_hub_names(files, split)), rows=_hub_rows),
     "authors": _Layout(has=lambda files, split: files.has(_authors_file(split)), rows=_authors_rows),

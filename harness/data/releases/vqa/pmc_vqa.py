@@ -56,7 +56,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) of one split of one version, in the order of its file.
 
     Raises:
-        DataError: The version has no such split, or its file is not what it should be.
+        DataError: The version has no such split, or its file is malformed.
         SpecError: `where` names no field of the records.
     """
     version = request.subset or SUBSETS[0]

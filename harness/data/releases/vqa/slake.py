@@ -56,7 +56,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) of one split in the order of its file.
 
     Raises:
-        DataError: The split's file is not what it should be.
+        DataError: The split's file is malformed.
         SpecError: `where` names no field of the records.
     """
     selection = Selection.of(request, (*RECORD_FIELDS, "language"))
@@ -126,7 +126,8 @@ def _sample(
         cluster=image.media.path.removeprefix(f"{IMAGES}/").partition("/")[0],
         defect=image.defect or (f"the record has no {absent[0]}" if absent else None),
     )
-    closed = (fields.get("language"), fields.get("answer_type")) == ("en", "closed")  # the rule reads English
+    # The rule that finds options reads English. Of the 416 closed test questions, 355 are answered by yes or no.
+    closed = (fields.get("language"), fields.get("answer_type")) == ("en", "closed")
     lettered = READER.option(request, "choices") == "closed" and closed and not absent
     return with_options(sample, place, integrity) if lettered else sample
 

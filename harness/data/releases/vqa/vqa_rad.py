@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.data.releases.images import ReleaseImage
 
 FOLDER = "vqa_rad"
+# The authors' release: 2,248 records, of which 451 are test (272 closed, 179 open).
 OSF_FILE = f"{FOLDER}/VQA_RAD Dataset Public.json"
 OSF_IMAGES = f"{FOLDER}/VQA_RAD Image Folder"
 IMAGES = f"{FOLDER}/images"
@@ -103,7 +104,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) of one split in the order of its files.
 
     Raises:
-        DataError: The requested layout is not there, or a file of it is not what it should be.
+        DataError: The requested layout is not there, or a file of it is malformed.
         SpecError: `where` names no field of the records.
     """
     name = _choose_layout(files, READER.option(request, "layout"), integrity)
@@ -232,7 +233,7 @@ def _hub_rows(files: ReleaseFiles, split: str) -> Iterator[_Row]:
             row += 1
 
 
-# In the order of preference if a folder holds several.
+# In the order of preference if a folder holds several: the authors' files have strata that the hub's lack.
 LAYOUTS: Mapping[str, _Layout] = {
     "osf": _Layout(
         found=lambda files: SPLITS if files.has(OSF_FILE) else (),

@@ -36,7 +36,7 @@ def test_an_image_is_inspected_once_however_many_records_name_it(
 
     def noted(files: ReleaseFiles, path: str, **rest: object) -> object:
         opened.append(path)
-        return inspect_file(files, path, **rest)  # type: ignore[arg-type]
+        return inspect_file(files, path, **rest)
 
     monkeypatch.setattr(inspection, "inspect_file", noted)
     first, again = (images.image(place, "images/a.png") for place in ("r[0]", "r[1]"))
@@ -107,7 +107,7 @@ def test_names_are_compared_without_opening_train(images: SplitImages) -> None:
 @pytest.mark.parametrize("find", [find_overlap, find_named_overlap])
 def test_without_a_train_split_the_check_is_said_to_be_missing(images: SplitImages, find: object) -> None:
     images.image("r[0]", "images/a.png")
-    find(images, None, "toy")  # type: ignore[operator]
+    find(images, None, "toy")
     assert images.integrity.findings == [
         Finding("not_checked", "toy", "no train split, so its overlap with test was not checked")
     ]
