@@ -32,8 +32,8 @@ def contact_sheet(seed: int) -> Image.Image:
     sheet = Image.new("RGB", (4 * width + GAP, (len(MODALITY_PHANTOMS) + 1) // 2 * height + GAP), (24, 26, 30))
     lines = Image.new("L", sheet.size, 0)
     for place, modality in enumerate(MODALITY_PHANTOMS):
-        # Modalities alternate over the patients. Half of all images have no lesion, so the one with most structures, then
-        # most instances of them, is shown.
+        # Modalities alternate over the patients. Half of all images have no lesion, so the image with most structures,
+        # and of those the one with most instances, is shown.
         patients = range(place, PATIENTS_SEEN, len(MODALITY_PHANTOMS))
         image = max(
             (draw_image(seed=seed, patient=patient, index=0, slices=SLICES) for patient in patients),

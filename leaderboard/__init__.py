@@ -1,1 +1,1 @@
-"""The static leaderboard: published cells, reproduced runs and submissions side by side."""
+"""The static leaderboard: published numbers, evaluated runs and submissions side by side."""

@@ -1,6 +1,6 @@
-"""`leaderboard build`: entries and published cells in, a folder of static pages and data files out.
+"""`leaderboard build`: a folder of static pages and data files from entries and published numbers.
 
-The site is a pure function of the two: no time, host or path in it.
+The site is a pure function of the two: it holds no time, host or path.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from leaderboard.site.pages import TASK_FOLDER, Site, render
 from leaderboard.site.tables import BOUNDS, chapters
 
 ENTRIES = Path(__file__).parent / "entries"
+# A folder with this file is an earlier board, which may be replaced.
 MARK = "data.json"
 LIMITED = "run with --limit: a part of the samples is no result"
 ORACLE = "the model is handed the targets: an oracle enters no board"
@@ -26,12 +27,14 @@ ORACLE = "the model is handed the targets: an oracle enters no board"
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build made.
+    """The result of a build.
 
     Attributes:
         index: The page to open.
-        published, reproduced, phantom: Numbers on the board and on the phantom page.
-        left_out: (entry, reason) of runs that do not stand on it.
+        published: Count of published numbers on the board.
+        reproduced: Count of numbers of evaluated runs on the board.
+        phantom: Count of numbers on the phantom page.
+        left_out: (entry, reason) of runs that are excluded.
     """
 
     index: Path
@@ -45,14 +48,18 @@ def build(entries: Sequence[Path], out: Path) -> Built:
     """Write the board.
 
     Args:
-        entries: Run directories, results.json files, or folders with several; without any, those that come with us.
+        entries: Run directories, results.json files, or folders with several; if empty, the entries of the package.
         out: An empty or new folder, or that of an earlier board, which is replaced.
 
     Raises:
         DataError: An entry or the published cells cannot be read.
         SpecError: mapping.yaml does not fit the published cells, or `out` holds something else.
     """
-    _check_out(out)
+    if out.exists() and not out.is_dir():
+        raise SpecError(f"--out {out}: expected a folder, found a file")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+        raise SpecError(f"--out {out}: holds other files; name a new or empty folder, or one with an earlier board")
+    # Everything is read and checked, and every page rendered, before anything is written: a fault leaves the old board.
     runs = [entry for folder in (entries or [ENTRIES]) for entry in read_entries(folder)]
     printed = load_published()
     digits = decimals(printed)
@@ -61,6 +68,7 @@ def build(entries: Sequence[Path], out: Path) -> Built:
     counts = impossible_counts(published.cells, digits)
     kept, left_out = _admit(runs)
     reproduced = [cell for entry in kept for cell in entry_cells(entry)]
+    # Phantoms are synthetic patients: their numbers never share a table with those of real ones.
     real = [*published_cells(published, digits, means, counts), *(cell for cell in reproduced if cell.data == "real")]
     phantom = [cell for cell in reproduced if cell.data == "phantom"]
     site = Site(
@@ -86,6 +94,7 @@ def build(entries: Sequence[Path], out: Path) -> Built:
 
 
 def _stands(cell: BoardCell) -> bool:
+    # Ceiling, random and floor stand in the headers of tables; they are no results of a model.
     return cell.row.model not in BOUNDS
 
 
@@ -96,6 +105,7 @@ def _admit(entries: Sequence[BoardEntry]) -> tuple[list[BoardEntry], tuple[tuple
     for entry in entries:
         if entry.limited:
             left_out.append((entry.name, LIMITED))
+        # The oracle baseline is given the targets too, but it is shown as what it is, the ceiling.
         elif entry.oracle and entry.model not in BOUNDS:
             left_out.append((entry.name, ORACLE))
         else:
@@ -103,18 +113,12 @@ def _admit(entries: Sequence[BoardEntry]) -> tuple[list[BoardEntry], tuple[tuple
     return kept, tuple(left_out)
 
 
-def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise SpecError(f"--out {out}: expected a folder, found a file")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
-        raise SpecError(f"--out {out}: holds other files; name a new or empty folder, or one with an earlier board")
-
-
 def _write(out: Path, pages: dict[str, str]) -> None:
-    """Write every page; of an earlier board, pages of tasks that are no longer there go."""
+    """Write every page, and remove pages of an earlier board whose tasks are gone."""
     (out / TASK_FOLDER).mkdir(parents=True, exist_ok=True)
     for old in (out / TASK_FOLDER).glob("*.html"):
         if f"{TASK_FOLDER}/{old.name}" not in pages:
             old.unlink()
     for name, text in pages.items():
+        # Not synced: what a loss of power destroys, the same command builds again.
         write_atomically(out / name, text, durable=False)

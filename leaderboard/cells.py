@@ -1,4 +1,4 @@
-"""What stands on the board: one record per number, published or reproduced, in the same words."""
+"""The numbers of the board: one record each, with the same fields for published numbers and evaluated runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,17 @@ from leaderboard.published.means import CountCheck, MeanCheck, digits_of
 
 Source = Literal["published", "reproduced"]
 Unit = Literal["share", "points"]
+# Metrics of a submitter's own task are not in METRICS; their values are shown as they are.
 _UNITS: Mapping[str, str] = {metric.name: metric.unit for metric in METRICS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardRow:
-    """Who a number is of; cells of one table with equal rows stand in one line.
+    """The model and run that a number belongs to; cells of one table with equal rows stand in one line.
 
     Attributes:
-        run_by: The paper that ran the model; None for a reproduced run.
-        printed_in: Paper and table of each place that prints it; empty for a reproduced run.
+        run_by: The paper that ran the model; None for an evaluated run.
+        printed_in: Paper and table of each place that prints it; empty for an evaluated run.
         entry: The run's name among the entries; None for a published row.
         details: Size, setting, arguments, fallbacks.
     """
@@ -36,21 +37,21 @@ class BoardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardCell:
-    """One number with all that is known of it.
+    """One number with everything that is known of it.
 
     Attributes:
         place: Task or group.
         name: The metric's named value.
         unit: `share` (natural, 0 to 1) or `points` (in the metric's own unit).
-        value: Natural; None where no number exists.
+        value: Natural, as in results.json; None if there is no number.
         printed: The digits of the paper, in its own scale.
-        digits: How many decimals the board shows, of percent where the unit is a share.
-        interval: 95 %.
-        method: How the interval was made; `wilson` for a published accuracy.
-        basis: What reproduced numbers must share to be comparable; empty for published ones.
-        unsupported: Why the model cannot do this task; empty for a published "x"; None where it can.
-        remark: What the printed digits tell against themselves, and the anchor of the page that explains it.
-        order: Cells that come first stand in earlier columns.
+        digits: Number of decimals on the board, of percent if the unit is a share.
+        interval: 95 % interval, natural.
+        method: Method of the interval; `wilson` for a published accuracy.
+        basis: Version and data, which numbers of evaluated runs must share to be comparable; empty for published ones.
+        unsupported: Why the model cannot do this task; empty for a published "x"; None if it can.
+        remark: How the printed digits contradict themselves, and the anchor on the page that explains it.
+        order: Sort key; cells with a smaller one stand in earlier columns.
     """
 
     row: BoardRow
@@ -88,7 +89,7 @@ def published_cells(
     means: Sequence[MeanCheck],
     counts: Sequence[CountCheck],
 ) -> list[BoardCell]:
-    """Return every published cell that has a place, remarks of the checks included."""
+    """Return every published cell that has a place, with the remarks of the checks."""
     # A cell has room for one remark; a mean that does not follow says more than a count that does not fit.
     wrong_means = {check.printed.cell: check for check in means if not check.follows}
     no_counts = {check.placed.cell: check for check in counts}
@@ -111,6 +112,8 @@ def _published(item: Placed, digits: int, remark: tuple[str, str] | None, counta
     assert place is not None, "only cells with a place stand on the board"
     divisor = 100 if place.scale == "percent" else 1
     value = None if cell.value is None else float(cell.value) / divisor
+    # Wilson's interval needs no per-sample scores, only a count of right answers. If no count gives the printed digits,
+    # n is in doubt, and with it the interval.
     interval = None
     if value is not None and place.n is not None and place.counts_answers and countable:
         interval = wilson_interval(value * place.n, place.n)
@@ -134,7 +137,9 @@ def _published(item: Placed, digits: int, remark: tuple[str, str] | None, counta
         unit="points" if place.scale == "points" else "share",
         value=value,
         printed=None if cell.value is None else f"{cell.value:.{digits}f}",
+        # A printed fraction is shown in percent, which moves its point by two places.
         digits=max(0, digits - 2) if place.scale == "fraction" else digits,
+        # Published columns first, in the papers' order; then evaluated runs, then tasks that a model does not support.
         order=(0, cell.index),
         interval=interval,
         method=None if interval is None else "wilson",
@@ -146,7 +151,8 @@ def _published(item: Placed, digits: int, remark: tuple[str, str] | None, counta
 
 
 def table_name(table: str) -> str:
-    """Return a paper's table as words: `1` -> `Table 1`; empty where the number stands in no table."""
+    """Return a paper's table as words: `1` -> `Table 1`; empty if the number stands in no table."""
+    # In published.json `-` stands for a number that is in no table.
     return f"Table {table}" if table.isdecimal() else table.strip("-")
 
 
@@ -161,7 +167,7 @@ def entry_cells(entry: BoardEntry) -> list[BoardCell]:
 
 
 def number_is_not_headline(block: EntryBlock, number: EntryNumber) -> int:
-    """Return 0 for the numbers that stand for the task, 1 for others: a column order."""
+    """Return 0 for the numbers of the headline metric and protocol, 1 for others, as a part of the column order."""
     return int(block.headline is not None and block.headline != (number.metric, number.protocol))
 
 
@@ -186,6 +192,7 @@ def _reproduced(entry: BoardEntry, block: EntryBlock, number: EntryNumber, order
         over=block.over if number.mean == "macro" else None,
         unit=unit,
         value=number.value,
+        # A tenth of a percent is finer than the intervals beside it.
         digits=1 if unit == "share" else 2,
         order=order,
         higher_is_better=True if better is None else better,
@@ -203,7 +210,7 @@ def _reproduced(entry: BoardEntry, block: EntryBlock, number: EntryNumber, order
 
 
 def _unsupported(entry: BoardEntry, task: str, reason: str) -> BoardCell:
-    """Return a cell without metric: the table of the task shows it in every column."""
+    """Return a cell without a metric; the table of the task shows it in every column."""
     return BoardCell(
         row=_row(entry),
         data=entry.data,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-EXIT_BAD_INPUT = 2
+EXIT_BAD_INPUT = 2  # as click ends after a wrong option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,6 +30,7 @@ def main(context: click.Context, debug: bool) -> None:
 @click.pass_obj
 def build(debug: bool, entries: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Write the board as static pages that open from the file system."""
+    # Imported here, so that --help loads neither numpy nor the metrics.
     from harness.errors import HarnessError
     from leaderboard.build import build as build_board
 

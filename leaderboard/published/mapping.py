@@ -1,6 +1,7 @@
 """mapping.yaml: the place of every published cell, by exactly one selector, and which printed numbers are means.
 
-Strict: everything that is wrong with the file, or does not fit the cells, is reported at once with file and line.
+It is read strictly: a number in a wrong column would look like any other. All faults of the file, and all that does not
+fit the cells, are reported at once with file and line.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,17 +28,17 @@ SELECTOR_KEYS = ("where", "except", "unmapped", *TEXT_KEYS, "stratum", "n")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedPlace:
-    """Where a published cell stands, in the words of results.json.
+    """The place of a published cell, in the terms of results.json.
 
     Attributes:
         place: Task or group.
         name: The metric's named value.
         stratum: One key and its value; None for the whole.
         over: The stratum key that a macro mean runs over.
-        scale: How the paper prints it: `percent`, `fraction`, or `points` for metrics that are 0..100 by themselves.
-        n: The denominator, where it is known.
+        scale: Scale of the paper: `percent`, `fraction` (MIMO's), or `points` for metrics from 0 to 100 by definition.
+        n: The denominator, if it is known.
         run_by: The paper that ran the model.
-        setting: What else was different, such as fine-tuning.
+        setting: A further difference, such as fine-tuning.
         note: A footnote.
     """
 
@@ -75,8 +76,8 @@ class PrintedMean:
 
     Attributes:
         cell: The mean.
-        members: What it is the mean of, at least two cells with a value.
-        weights: One a member; all 1 for an unweighted mean.
+        members: The cells it is the mean of, at least two, all with a value.
+        weights: One per member; all 1 for an unweighted mean.
     """
 
     cell: PublishedCell
@@ -86,7 +87,7 @@ class PrintedMean:
 
 @dataclass(frozen=True, slots=True)
 class PublishedFamily:
-    """A heading of the board: its places in order, each with its title."""
+    """A heading of the board with its places in order, each with its title."""
 
     name: str
     about: str
@@ -99,7 +100,7 @@ class Published:
 
     Attributes:
         families: The headings of the board, in order.
-        cells: One a published cell, in the order of published.json.
+        cells: Every published cell with its place, in the order of published.json.
         means: The printed means with their members.
     """
 
@@ -130,6 +131,7 @@ class _Selector:
             self.table.fault("where", "hits no published cell")
             return
         self.where.check(chosen)
+        # An exception has to except something: cells that the conditions chose without it.
         self.excluded.check([cell for cell in cells if self.where.all_hold(cell)])
         for words in self.words.values():
             words.check(chosen)
@@ -140,7 +142,9 @@ class _Selector:
         if self.unmapped is not None:
             return Placed(cell, None, self.unmapped)
         said = {key: words.of(cell) for key, words in self.words.items()}
+        # Reading refused a selector that lacks a required word; the empty text is for the type checker.
         word = {key: said[key] or "" for key in REQUIRED_KEYS}
+        # A note of the transcription that already became the setting is not repeated as a footnote.
         remark = None if self.words["setting"].field == "note" else cell.note
         place = PublishedPlace(
             place=word["place"],
@@ -150,6 +154,7 @@ class _Selector:
             stratum=None if self.stratum_key is None else (self.stratum_key, said["stratum"] or ""),
             mean=word["mean"],
             over=said["over"],
+            # The text itself, but typed as a Scale.
             scale=next(scale for scale in SCALES if scale == word["scale"]),
             n=self.n.of(cell),
             run_by=said["run_by"] or cell.paper,
@@ -180,7 +185,7 @@ def place_published(cells: Sequence[PublishedCell], path: Path = MAPPING) -> Pub
     """Return every published cell with its place, and the printed means with their members.
 
     Raises:
-        SpecError: The mapping is wrong, hits a cell twice or never, or has a selector that hits nothing: a line each.
+        SpecError: The mapping is malformed, hits a cell twice or never, or has an idle selector; one line each.
     """
     faults = Faults()
     document = read_mapping(path, faults)
@@ -191,6 +196,7 @@ def place_published(cells: Sequence[PublishedCell], path: Path = MAPPING) -> Pub
     titles = [name for family in families for name in family.titles]
     selectors = [_read_selector(item, titles) for item in table.tables("cells", SELECTOR_KEYS)]
     rules = [_read_rule(item) for item in table.tables("means", ("where", "of", "same", "weighted"))]
+    # Faults of the text first: a selector that was read in part would hit the wrong cells and hide the cause.
     if faults.found:
         raise faults.error()
     for selector in selectors:
@@ -233,6 +239,7 @@ def _read_selector(item: Table, places: Sequence[str]) -> _Selector:
         key: read_words(item, key, options.get(key), required=key in REQUIRED_KEYS and unmapped is None)
         for key in TEXT_KEYS
     }
+    # One key, as in results.json: crossed strata do not exist there.
     strata = item.table("stratum", None)
     if len(strata.items) > 1:
         item.fault("stratum", "expected one key with its value")
@@ -275,7 +282,7 @@ def _read_rule(item: Table) -> _MeanRule:
 
 
 def _means(rule: _MeanRule, placed: Sequence[Placed]) -> Iterator[PrintedMean]:
-    """Yield the printed means of one rule, noting what does not fit."""
+    """Yield the printed means of one rule, and note rules that do not fit."""
     cells = [item.cell for item in placed]
     counts = {item.cell: item.place.n if item.place else None for item in placed}
     means = [cell for cell in cells if rule.where.all_hold(cell) and cell.value is not None]
@@ -290,6 +297,7 @@ def _means(rule: _MeanRule, placed: Sequence[Placed]) -> Iterator[PrintedMean]:
         if len(found) < 2:
             rule.table.fault("of", f"expected at least two members for published {mean}, found {len(found)}")
             continue
+        # Means over MMMU's subjects are weighted by their questions, as the paper prints; all others are unweighted.
         weights = tuple((counts[cell] or 0) if rule.weighted else 1 for cell in found)
         if not all(weights):
             rule.table.fault("weighted", f"the members of published {mean} have no n to weigh by")

@@ -1,4 +1,7 @@
-"""What the printed digits themselves tell: means that do not follow from their row, accuracies that no count gives."""
+"""Checks of printed digits by themselves: means that do not follow from their row, accuracies that no count gives.
+
+All in decimals, because binary fractions would decide wrongly at the edge of a rounding interval.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,8 +22,9 @@ class MeanCheck:
 
     Attributes:
         printed: The mean and its members.
-        low, high: All values the mean can have, as its members are rounded.
-        recomputed: The mean of the printed members.
+        recomputed: Mean of the printed members, in the paper's scale.
+        low: Least value the mean can have, as its members are rounded.
+        high: Largest value it can have.
         decimals: Digits after the point that the table prints.
         follows: Whether some value in [low, high] rounds to the printed one.
     """
@@ -36,12 +40,12 @@ class MeanCheck:
 def check_means(means: Sequence[PrintedMean], decimals: Decimals) -> list[MeanCheck]:
     """Recompute printed means from the printed values of their row.
 
-    Each printed value x with d decimals stands for any value in x +- 0.5 * 10^-d; a mean follows when the interval of
-    the recomputed mean and that of the printed one meet.
+    Each printed value x with d decimals stands for any value in x +- 0.5 * 10^-d; a mean follows if the interval of the
+    recomputed mean and that of the printed one meet.
 
     Args:
-        means: With values.
-        decimals: Of each (paper, table).
+        means: Printed means that have a value.
+        decimals: Decimals that each (paper, table) prints.
     """
     return [_check(mean, decimals[mean.cell.paper, mean.cell.table]) for mean in means]
 
@@ -51,6 +55,7 @@ def _check(mean: PrintedMean, digits: int) -> MeanCheck:
     assert mean.cell.value is not None, "the mapping takes means and members with a value only"
     weighted = sum((weight * value for weight, value in zip(mean.weights, values, strict=True)), Decimal(0))
     recomputed = weighted / sum(mean.weights)
+    # A weighted mean of numbers that are each off by at most half a unit is itself off by at most half a unit.
     half = half_unit(digits)
     low, high = recomputed - half, recomputed + half
     follows = low <= mean.cell.value + half and high >= mean.cell.value - half
@@ -58,7 +63,7 @@ def _check(mean: PrintedMean, digits: int) -> MeanCheck:
 
 
 def half_unit(digits: int) -> Decimal:
-    """Return half of the last printed digit."""
+    """Return half a unit of the last printed digit."""
     return Decimal(5).scaleb(-digits - 1)
 
 
@@ -67,8 +72,8 @@ class CountCheck:
     """A printed accuracy that is not a count of right answers over n, however it was rounded.
 
     Attributes:
-        placed: The cell.
-        nearest: The two accuracies beside it that counts over n give, in percent.
+        placed: The cell with its place.
+        nearest: The nearest accuracies below and above it that a count over n gives, in percent.
     """
 
     placed: Placed
@@ -78,7 +83,7 @@ class CountCheck:
 def is_count(value: Decimal, n: int, digits: int) -> bool:
     """Return whether an accuracy in percent, printed with `digits` decimals, is k / n for a whole k.
 
-    One rounding on the way is allowed for.
+    It may have been rounded twice.
     """
     margin = half_unit(digits) * (1 + SECOND_ROUNDING)
     least = math.ceil((value - margin) * n / 100)
@@ -86,7 +91,7 @@ def is_count(value: Decimal, n: int, digits: int) -> bool:
 
 
 def impossible_counts(cells: Sequence[Placed], decimals: Decimals) -> list[CountCheck]:
-    """Return the accuracies with a known n that no count of right answers gives."""
+    """Return the accuracies over a known n that no count of right answers gives."""
     found: list[CountCheck] = []
     for item in cells:
         n, value = item.place.n if item.place and item.place.counts_answers else None, item.cell.value

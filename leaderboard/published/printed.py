@@ -1,4 +1,4 @@
-"""The numbers the papers print, one cell each, with the digits they print them with."""
+"""The numbers that the papers print, one cell each, with the digits as printed."""
 
 import json
 from collections import defaultdict
@@ -13,7 +13,7 @@ from harness.errors import DataError, together
 PUBLISHED_FOLDER = Path(__file__).parent
 REQUIRED = ("paper", "table", "model", "benchmark", "subset", "metric")
 OPTIONAL = ("params", "note")
-# The fields that a selector of mapping.yaml may speak of.
+# The fields that a selector of mapping.yaml may name.
 FIELDS = (*REQUIRED, *OPTIONAL)
 
 
@@ -24,8 +24,8 @@ class PublishedCell:
     Attributes:
         index: Its place in published.json, from 0.
         params: Size of the model as printed.
-        value: As printed, in the paper's own scale; None for a cell that the paper leaves out ("x").
-        note: What the transcription remarks.
+        note: Remark of the transcription.
+        value: As printed, in the paper's own scale; None for a cell in which the paper prints "x".
     """
 
     index: int
@@ -54,6 +54,7 @@ def load_published(path: Path = PUBLISHED_FOLDER / "published.json") -> list[Pub
     Raises:
         DataError: The file cannot be read, or cells lack a field or hold another type: one line each.
     """
+    # As decimals: a binary float would lose how many digits were printed.
     try:
         items = json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal, parse_int=Decimal)
     except (OSError, ValueError) as error:
@@ -85,10 +86,8 @@ def _faults(item: Any) -> list[str]:
 
 
 def decimals(cells: Iterable[PublishedCell]) -> dict[tuple[str, str], int]:
-    """Return how many decimals each (paper, table) prints: the most that any of its values has.
-
-    A value like 53.30 has lost its last digit on the way, so single cells do not tell.
-    """
+    """Return how many decimals each (paper, table) prints: the most that any of its values has."""
+    # JSON writers drop the last digit of a value like 53.30, so a single cell does not show it.
     most: dict[tuple[str, str], int] = defaultdict(int)
     for cell in cells:
         if cell.value is not None:

@@ -1,6 +1,6 @@
-"""What an entry of mapping.yaml says of published cells: conditions on their fields, and words they are given.
+"""Parts of an entry of mapping.yaml: conditions on the fields of published cells, and words that the cells get.
 
-Reading notes what is wrong with the text; `check` notes what does not fit the cells. Both name file and line.
+Reading notes faults of the text; `check` notes what does not fit the cells. Both name file and line.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,8 @@ class Conditions:
     """Fields with the values they may have.
 
     Attributes:
-        table: Where they stand in the file.
-        values: At least one value a field.
+        table: Their place in the file.
+        values: Field -> its values, at least one.
     """
 
     table: Table
@@ -35,7 +35,8 @@ class Conditions:
         return any(cell.field(field) in values for field, values in self.values.items())
 
     def check(self, cells: Sequence[PublishedCell]) -> None:
-        """Note every value that none of `cells` has: it is misspelt or too much."""
+        """Note every value that none of `cells` has."""
+        # Such a value is misspelt or left over; ignored, it would leave numbers in the wrong place.
         for field, values in self.values.items():
             seen = sorted({found for cell in cells if (found := cell.field(field)) is not None})
             for value in values:
@@ -44,7 +45,7 @@ class Conditions:
 
 
 def read_conditions(table: Table, key: str) -> Conditions:
-    """Return the conditions behind `key`; none where the key is absent."""
+    """Return the conditions behind `key`; none if the key is absent."""
     found = table.table(key, FIELDS)
     return Conditions(found, {field: found.text_or_texts(field) for field in found.items if field in FIELDS})
 
@@ -54,10 +55,11 @@ class Words(Generic[Word]):
     """One word for all cells, or one by the value of a field of the cell.
 
     Attributes:
-        table, key: Where it stands in the file.
-        word: The word for all; None where there is none or a field decides.
+        table: The table that holds it.
+        key: Its key there.
+        word: The word for all cells; None if there is none, or a field decides.
         field: The field that decides.
-        by_value: Its values with their words.
+        by_value: Values of the field with their words.
     """
 
     table: Table
@@ -67,13 +69,13 @@ class Words(Generic[Word]):
     by_value: Mapping[str, Word] | None = None
 
     def of(self, cell: PublishedCell) -> Word | None:
-        """Return the cell's word; None where nothing is said."""
+        """Return the cell's word; None if it has none."""
         if self.field is None or self.by_value is None:
             return self.word
         return self.by_value.get(cell.field(self.field) or "")
 
     def check(self, cells: Sequence[PublishedCell]) -> None:
-        """Note values of `is` that none of `cells` has, and values of theirs for which there is no word."""
+        """Note values in `is` that none of `cells` has, and values of `cells` without a word."""
         if self.field is None or self.by_value is None:
             return
         lookup = self.table.table(self.key, ("by", "is")).table("is", None)
@@ -93,7 +95,7 @@ def read_words(table: Table, key: str, options: Sequence[str] | None = None, *, 
     Args:
         table: The selector.
         key: Its key.
-        options: The texts it may be; None for any.
+        options: The allowed texts; None: any text.
         required: Whether an absent key is a fault.
     """
 

@@ -1,4 +1,4 @@
-"""The board's numbers as data.json and data.csv, for those who want to compute with them."""
+"""The numbers of the board as data.json and data.csv, for readers who want to compute with them."""
 
 import csv
 import io
@@ -11,7 +11,9 @@ from leaderboard.published.mapping import Published
 from leaderboard.published.means import MeanCheck
 
 SCHEMA = 1
+# A spreadsheet takes a cell that begins with one of these for a formula and runs it; entries come from strangers.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# The keys of `record`, in the order of the columns: what the number is, whose it is, and its value.
 COLUMNS = (
     *("source", "data", "place", "metric", "name", "protocol", "stratum_key", "stratum", "mean", "over"),
     *("model", "run_by", "printed_in", "entry", "details"),
@@ -21,7 +23,7 @@ COLUMNS = (
 
 
 def record(cell: BoardCell) -> dict[str, Any]:
-    """Return one cell as flat JSON; values natural, as results.json has them."""
+    """Return one cell as flat JSON, with natural values as in results.json."""
     low, high = cell.interval or (None, None)
     return {
         "source": cell.row.source,
@@ -59,6 +61,7 @@ def record(cell: BoardCell) -> dict[str, Any]:
 
 def as_csv(cells: Sequence[BoardCell]) -> str:
     """Return the cells as CSV; text that a spreadsheet would take for a formula begins with an apostrophe."""
+    # The csv module ends lines by itself; StringIO must not translate them again.
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
@@ -68,14 +71,14 @@ def as_csv(cells: Sequence[BoardCell]) -> str:
 
 
 def harmless(value: Any) -> Any:
-    """Return the value, quoted by an apostrophe where it is text that begins like a formula."""
+    """Return the value; text that begins like a formula gets an apostrophe before it."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def as_json(
     cells: Sequence[BoardCell], published: Published, means: Sequence[MeanCheck], left_out: Sequence[tuple[str, str]]
 ) -> str:
-    """Return everything the pages are made of as one JSON document."""
+    """Return everything that the pages show as one JSON document."""
     document = {
         "schema": SCHEMA,
         "cells": [record(cell) for cell in cells],
@@ -111,4 +114,5 @@ def as_json(
         ],
         "left_out": [{"entry": entry, "reason": reason} for entry, reason in left_out],
     }
+    # NaN is no JSON, and most readers but Python's refuse it.
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

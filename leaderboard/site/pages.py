@@ -1,4 +1,4 @@
-"""The pages: what a reader sees of chapters, checks and cells without a place. No script, no request to anywhere."""
+"""The pages of the site: chapters, checks, and cells without a place. They hold no script and request nothing."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from leaderboard.site.tables import BoardTable, Chapter, Column
 TASK_FOLDER = "tasks"
 # As wide as a digit: values with fewer decimals are padded with it, so that the points of a column align.
 FIGURE_SPACE = "\u2007"
-# Strata that stand side by side; a table with more is turned when it has fewer lines than that.
+# Most strata side by side; a table with more is turned if it has fewer lines than strata.
 WIDEST = 8
 MODALITIES = {
     "ct": "CT",
@@ -35,14 +35,15 @@ MODALITIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Everything the pages are made of.
+    """Everything that the pages show.
 
     Attributes:
-        real, phantom: Chapters with real and with phantom data; they share no page.
-        published: Every published cell, those without a place too.
+        real: Chapters with real data.
+        phantom: Chapters with phantom data, which share no page with the real ones.
+        published: Every published cell, also those without a place.
         means: Every printed mean, recomputed.
         counts: Printed accuracies that no count gives.
-        left_out: (entry, reason).
+        left_out: (entry, reason) of runs that are excluded.
     """
 
     real: tuple[Chapter, ...]
@@ -54,7 +55,7 @@ class Site:
 
 
 def render(site: Site) -> dict[str, str]:
-    """Return the pages, path below the site -> HTML."""
+    """Return the pages: path below the folder of the site -> HTML."""
     environment = _environment()
     # Cells without a place by the reason why, in the order of published.json.
     unplaced: dict[str, list[Placed]] = {}
@@ -87,7 +88,9 @@ def render(site: Site) -> dict[str, str]:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("leaderboard", "site/templates"),
+        # Names and notes come from outside.
         autoescape=True,
+        # A misspelt name in a template ends the build instead of leaving a gap in a page.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -114,7 +117,7 @@ def _environment() -> Environment:
 
 
 def slug(name: str) -> str:
-    """Return a file name and anchor for a task: the name itself where it is plain, else one with a digest."""
+    """Return a file name and anchor for a task: the name itself if it is plain, else one with a digest."""
     if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,79}", name):
         return name
     # Names from other people's task files may be anything; the digest keeps apart two that become equal below.
@@ -123,7 +126,7 @@ def slug(name: str) -> str:
 
 
 def task_page(place: str, phantom: bool) -> str:
-    """Return the path of a task's page of details; phantom numbers have one of their own."""
+    """Return the path of a task's details page; phantom numbers have a page of their own."""
     return f"{TASK_FOLDER}/{slug(place)}{'.phantom' if phantom else ''}.html"
 
 
@@ -132,13 +135,14 @@ def value_text(cell: BoardCell, digits: int) -> str:
     if cell.value is None:
         return "–"
     value = 100 * cell.value if cell.unit == "share" else cell.value
+    # Zeros in place of the blanks would claim digits that a paper did not print.
     missing = digits - cell.digits
     point = FIGURE_SPACE if cell.digits == 0 and missing > 0 else ""
     return f"{value:.{cell.digits}f}{point}{FIGURE_SPACE * max(0, missing)}"
 
 
 def interval_text(cell: BoardCell) -> str:
-    """Return a 95 % interval in the unit of its value; empty where there is none."""
+    """Return a 95 % interval in the unit of its value; empty if there is none."""
     if cell.interval is None:
         return ""
     low, high = (100 * bound if cell.unit == "share" else bound for bound in cell.interval)
@@ -147,9 +151,10 @@ def interval_text(cell: BoardCell) -> str:
 
 
 def strip(cell: BoardCell | None) -> Markup:
-    """Return a small picture of a share and its interval between 0 and 1; its numbers stand beside it in words."""
+    """Return a small drawing of a share and its interval between 0 and 1."""
     if cell is None or cell.value is None or cell.unit != "share":
         return Markup("")
+    # The drawing is 100 wide, so a percentage is its x. Hidden from screen readers, as the numbers stand beside it.
     low, high = cell.interval or (cell.value, cell.value)
     low, high, value = (min(100.0, max(0.0, 100 * share)) for share in (low, high, cell.value))
     bar = Markup('<rect class="bar" x="{:.2f}" y="4" width="{:.2f}" height="4"/>').format(low, high - low)
@@ -157,7 +162,7 @@ def strip(cell: BoardCell | None) -> Markup:
         '<svg class="strip" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
         '<rect class="rail" x="0" y="5.5" width="100" height="1"/>{}'
         '<rect class="dot" x="{:.2f}" y="1.5" width="1.2" height="9"/></svg>'
-    ).format(bar, max(0.0, value - 0.6))
+    ).format(bar, max(0.0, value - 0.6))  # centred: the dot is 1.2 wide
 
 
 def stratum_word(column: Column) -> str:
@@ -168,12 +173,12 @@ def stratum_word(column: Column) -> str:
 
 
 def turned(table: BoardTable) -> bool:
-    """Return whether a table of strata reads better with the strata as lines."""
+    """Return whether a table of strata shows them better as lines than as columns."""
     return len(table.columns) > WIDEST and len(table.columns) > len(table.lines)
 
 
 def mark(index: int) -> str:
-    """Return the sign of a footnote: a, b, ..., z, aa, ab, ..."""
+    """Return the mark of a footnote: a, b, ..., z, aa, ab, ..."""
     letters = ""
     while index >= 0:
         letters = chr(ord("a") + index % 26) + letters

@@ -1,4 +1,4 @@
-"""From cells to tables: one per task or group and protocol, so that two protocols never share a column."""
+"""Tables from cells: one per task or group and protocol, so that two protocols never share a column."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from leaderboard.cells import BoardCell, BoardRow, Unit
 from leaderboard.published.mapping import PublishedFamily
 
-# Baselines that stand in a table's head instead of in a line of their own.
+# Baselines in the header of a table instead of in a line of their own: they bound what a model can reach.
 BOUNDS = {"baseline:oracle": "ceiling", "baseline:random": "random", "baseline:empty": "floor"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """What the numbers of one column have in common.
+    """The properties that all numbers of one column share.
 
     Attributes:
-        n: The denominator of published numbers, where it is known.
-        basis: Version and data of reproduced numbers, where the table holds several.
+        n: The denominator of published numbers, if it is known.
+        basis: Version and data of evaluated runs, if the table holds several.
     """
 
     metric: str
@@ -31,7 +31,7 @@ class Column:
 
     @property
     def label(self) -> str:
-        """The metric's value, as a reader looks for it: `dice`, `token_prf recall`, `bleu4`."""
+        """The metric's value as a reader knows it: `dice`, `token_prf recall`, `bleu4`."""
         return self.name if self.name.startswith(self.metric) else f"{self.metric} {self.name}"
 
     @property
@@ -42,14 +42,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a table: a row's cells, None where it has no number in a column."""
+    """One line of a table: the cells of a row, None for columns without a number."""
 
     row: BoardRow
     cells: tuple[BoardCell | None, ...]
 
     @property
     def first(self) -> BoardCell | None:
-        """The first cell with something in it."""
+        """The first cell that is not empty."""
         return next((cell for cell in self.cells if cell is not None), None)
 
     @property
@@ -64,8 +64,8 @@ class BoardTable:
 
     Attributes:
         columns: At least one.
-        bounds: Ceiling, random and floor where such runs are among the entries: name -> cells.
-        lines: Best first by the first column that has a value.
+        bounds: (name, cells) of ceiling, random and floor, if such runs are among the entries.
+        lines: Best first, by the first column that has a value.
     """
 
     place: str
@@ -81,23 +81,23 @@ class BoardTable:
 
     @property
     def has_reproduced(self) -> bool:
-        """Whether some line is a run with a number, and so with coverage and failures."""
+        """Whether some line is an evaluated run with a number, and so with coverage and failures."""
         cells = [cell for line in self.lines for cell in line.cells if cell is not None]
         return any(cell.row.source == "reproduced" and cell.unsupported is None for cell in cells)
 
     def has_no_n(self, column: int) -> bool:
-        """Return whether a column's published numbers have no known n while those of another column have one."""
+        """Return whether the n of a column's published numbers is unknown while that of another column is known."""
         if self.columns[column].n is not None or all(other.n is None for other in self.columns):
             return False
         return any(line.row.source == "published" and line.cells[column] is not None for line in self.lines)
 
     def digits(self, column: int) -> int:
-        """Return the decimals that a column shows."""
+        """Return the most decimals of a column; values with fewer are padded to it."""
         cells = [*(cells[column] for _, cells in self.bounds), *(line.cells[column] for line in self.lines)]
         return max((cell.digits for cell in cells if cell is not None and cell.value is not None), default=1)
 
     def only(self, keep: Callable[[Column], bool]) -> "BoardTable | None":
-        """Return the table with some of its columns and the lines that have something there; None without columns."""
+        """Return the table with some of its columns, and the lines that are not empty there; None without columns."""
         chosen = [index for index, column in enumerate(self.columns) if keep(column)]
         if not chosen:
             return None
@@ -112,11 +112,11 @@ class BoardTable:
         )
 
     def overall(self) -> "BoardTable":
-        """Return the columns of the whole task; where none is, those of its strata."""
+        """Return the columns of the whole task; if there are none, all columns, which are those of its strata."""
         return self.only(lambda column: column.stratum is None) or self
 
     def by_stratum(self) -> "list[tuple[str, list[BoardTable]]]":
-        """Return, for each stratum key, one table a metric with the strata as columns."""
+        """Return (stratum key, tables): one table per metric and mean, with the strata as columns."""
         found: dict[str, dict[tuple[str, str], BoardTable]] = {}
         for column in self.columns:
             if column.stratum is not None:
@@ -139,7 +139,7 @@ class BoardTable:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A task or group with its tables, one a protocol."""
+    """A task or group with its tables, one per protocol."""
 
     place: str
     title: str
@@ -157,11 +157,11 @@ class Chapter:
 
 
 def chapters(families: Sequence[PublishedFamily], cells: Sequence[BoardCell]) -> list[Chapter]:
-    """Return the families that have cells, each with its tasks in order; the last family takes tasks of none.
+    """Return the families that have cells, each with its tasks in order; the last family takes all other tasks.
 
     Args:
         families: Headings in order.
-        cells: Of one kind of data; real and phantom cells never come together.
+        cells: Cells of one kind of data, real or phantom.
     """
     assert len({cell.data for cell in cells}) <= 1, "phantom numbers stand on a page of their own"
     known = {place for family in families for place in family.titles}
@@ -190,6 +190,8 @@ def _section(place: str, title: str, cells: Sequence[BoardCell]) -> Section:
 
 
 def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: Sequence[BoardCell]) -> BoardTable:
+    # Numbers over different counts of questions, versions or data do not compare, so each gets a column. A run on as
+    # many samples as the paper shares the paper's column; the basis divides columns only if the table holds several.
     counts = {(_identity(cell), cell.n) for cell in cells if cell.row.source == "published" and cell.n}
     bases = {(cell.metric, cell.basis) for cell in cells if cell.basis}
     several = Counter(metric for metric, _ in bases)
@@ -222,6 +224,7 @@ def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: S
         else:
             lines.append(Line(row, found))
     lines = _merged(lines)
+    # Tables of published numbers alone are not filled with runs that say nothing about them.
     if any(row.source == "reproduced" for row in rows):
         lines += [Line(cell.row, (cell,) * len(columns)) for cell in unsupported if cell.row.model not in BOUNDS]
     ordered = tuple((name, bounds[name]) for name in BOUNDS.values() if name in bounds)
@@ -254,9 +257,10 @@ def _identity(cell: BoardCell) -> tuple[object, ...]:
 
 
 def _ordered(lines: Iterable[Line]) -> tuple[Line, ...]:
-    """Return lines best first by their first value; those without one come last, in the order they came."""
+    """Return lines best first by their first value; lines without one come last, in the given order."""
 
     def key(line: Line) -> tuple[int, float]:
+        # By column before value: numbers of two columns, such as two metrics, do not compare.
         for index, cell in enumerate(line.cells):
             if cell is not None and cell.value is not None:
                 return index, -cell.value if cell.higher_is_better else cell.value
