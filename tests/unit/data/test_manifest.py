@@ -287,7 +287,7 @@ def cut_short(root: Path, cache: Path, after: int) -> None:
         prepared(root, cache, progress=progress)
 
 
-def test_a_preparation_that_was_cut_short_looks_at_no_file_twice(
+def test_a_preparation_that_was_interrupted_inspects_no_file_twice(
     root: Path, cache: Path, tmp_path: Path, decoded: list[str]
 ) -> None:
     whole = prepared(root, tmp_path / "whole")
@@ -304,7 +304,7 @@ def test_a_preparation_that_was_cut_short_looks_at_no_file_twice(
     ]
 
 
-def test_a_file_that_changed_since_the_cut_is_looked_at_again(
+def test_a_file_that_changed_since_the_interruption_is_inspected_again(
     root: Path, cache: Path, tmp_path: Path, decoded: list[str]
 ) -> None:
     cut_short(root, cache, 3)
@@ -315,7 +315,7 @@ def test_a_file_that_changed_since_the_cut_is_looked_at_again(
     assert resumed.digest == prepared(root, tmp_path / "whole").digest
 
 
-def test_after_a_cut_preparation_the_index_still_tells_every_file(
+def test_after_an_interrupted_preparation_the_index_names_every_file(
     root: Path, cache: Path, readings: list[ReleaseRequest]
 ) -> None:
     cut_short(root, cache, 5)

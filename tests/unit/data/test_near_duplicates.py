@@ -1,4 +1,4 @@
-"""Near-duplicates: copies are found whatever their size and format, pictures that are merely similar are not."""
+"""Near-duplicates: copies are found whatever their size and format, images that are merely similar are not."""
 
 import random
 from collections.abc import Mapping
@@ -15,32 +15,32 @@ from harness.data.near_duplicates import BANDS, MOST_BITS, DuplicatePair, differ
 Pixels = NDArray[np.uint8]
 
 
-def picture(seed: int, side: int = 96) -> Pixels:
-    """A smooth grey picture (side, side, 3)."""
+def smooth_image(seed: int, side: int = 96) -> Pixels:
+    """A smooth grey image (side, side, 3)."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).convert("RGB"))
 
 
 def copy_of(pixels: Pixels, side: int) -> Pixels:
-    """The picture at another size and a little lighter, as saved by somebody else."""
+    """The image at another size and a little lighter, as saved by somebody else."""
     smaller = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR), dtype=np.int16)
     return np.clip(smaller + 3, 0, 255).astype(np.uint8)
 
 
-def found(pictures: Mapping[str, Pixels]) -> list[DuplicatePair]:
-    hashes = {path: value for path, pixels in pictures.items() if (value := difference_hash(pixels)) is not None}
-    return pairs(hashes, lambda path: edges(pictures[path]))
+def found(images: Mapping[str, Pixels]) -> list[DuplicatePair]:
+    hashes = {path: value for path, pixels in images.items() if (value := difference_hash(pixels)) is not None}
+    return pairs(hashes, lambda path: edges(images[path]))
 
 
 def test_a_copy_of_another_size_is_found_and_nothing_else() -> None:
-    pictures = {f"{seed}.png": picture(seed) for seed in range(8)}
-    assert found(pictures) == []
-    (pair,) = found(pictures | {"0 again.jpg": copy_of(pictures["0.png"], 70)})
+    images = {f"{seed}.png": smooth_image(seed) for seed in range(8)}
+    assert found(images) == []
+    (pair,) = found(images | {"0 again.jpg": copy_of(images["0.png"], 70)})
     assert (pair.first, pair.second) == ("0 again.jpg", "0.png")
     assert pair.bits <= MOST_BITS
 
 
-def test_equal_hashes_of_different_pictures_are_no_pair() -> None:
+def test_equal_hashes_of_different_images_are_no_pair() -> None:
     """A rise from left to right gives the same hash whatever its texture."""
     ramp = np.tile(np.linspace(40, 200, 96), (96, 1))
     noise = [np.random.default_rng(seed).normal(0, 40, (32, 32)).repeat(3, 0).repeat(3, 1) for seed in (1, 2)]
@@ -53,13 +53,13 @@ def test_equal_hashes_of_different_pictures_are_no_pair() -> None:
 
 
 def test_many_copies_are_each_paired_with_the_first() -> None:
-    same = picture(3)
+    same = smooth_image(3)
     names = [f"{number}.png" for number in range(5)]
     listed = found(dict.fromkeys(names, same))
     assert listed == [DuplicatePair(first="0.png", second=name, bits=0) for name in names[1:]]
 
 
-def test_flat_pictures_are_not_compared() -> None:
+def test_flat_images_are_not_compared() -> None:
     assert difference_hash(np.full((20, 20, 3), 90, dtype=np.uint8)) is None
 
 

@@ -161,7 +161,7 @@ def test_slices_that_cannot_be_decoded_cannot_be_asked(root: Path) -> None:
     assert findings(integrity)[0][0] == "unreadable_file"
 
 
-def test_two_segmented_series_in_one_folder_are_told_apart(root: Path) -> None:
+def test_two_segmented_series_in_one_folder_get_names_of_their_own(root: Path) -> None:
     folder = root / "dicom_seg/patient one"
     late = DrawnSeries(name="p1", number=5)
     for place in range(4):
@@ -181,7 +181,7 @@ def test_of_two_segments_of_one_name_the_first_file_counts(root: Path) -> None:
     assert findings(integrity) == [("segmentation_remark", "/seg/z.dcm", detail)]
 
 
-def test_folders_may_tell_split_patient_and_case(tmp_path: Path) -> None:
+def test_folders_may_name_split_patient_and_case(tmp_path: Path) -> None:
     for path in ("train/a/1", "test/b/1", "test/b/2"):
         write(tmp_path / "data/mine" / path, DrawnSeries(name=path))
     options = {"folder": "mine", "cases": "{split}/{patient}/{case}"}

@@ -95,7 +95,7 @@ def test_a_labels_json_of_another_form_is_named(root: Path, content: str) -> Non
         read(root)
 
 
-def test_patterns_tell_split_patient_and_the_mask_of_each_label(tmp_path: Path) -> None:
+def test_patterns_name_split_patient_and_the_mask_of_each_label(tmp_path: Path) -> None:
     for split, name in (("train", "p1_a"), ("test", "p1_b"), ("test", "p2_x.1")):
         save(tmp_path / f"our/set/{split}/{name}.png", np.zeros(SHAPE, dtype=np.uint8))
         save(tmp_path / f"our/set/{split}/{name}_cyst_mask.png", labels(cyst=255))
@@ -204,7 +204,7 @@ def test_wrong_options_are_named(tmp_path: Path, options: Mapping[str, Any], mes
     assert message in str(caught.value)
 
 
-def test_a_picture_is_no_label_image(root: Path) -> None:
+def test_a_photograph_is_no_label_image(root: Path) -> None:
     many = np.arange(1100, dtype=np.uint16).reshape(22, 50)
     save(root / "segmentation/masks/a.png", many)
     (sample,), integrity = read(root)
@@ -214,7 +214,7 @@ def test_a_picture_is_no_label_image(root: Path) -> None:
     assert read(root)[1].findings[0].detail == "expected one channel of labels or equal ones, found colours that differ"
 
 
-def test_a_single_dicom_image_is_a_picture_without_identifiers(tmp_path: Path) -> None:
+def test_a_single_dicom_image_becomes_an_image_without_identifiers(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     from harness.data.phantoms.writers.dicom import PRIVATE, DrawnSeries, write_slice
 

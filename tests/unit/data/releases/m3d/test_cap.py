@@ -207,7 +207,7 @@ def test_without_a_train_list_the_report_says_that_overlap_was_not_checked(tmp_p
     assert integrity.findings == [Finding("not_checked", "M3D_Cap_npy/M3D_Cap.json", detail)]
 
 
-def test_samples_are_selected_by_what_the_path_tells(tmp_path: Path) -> None:
+def test_samples_are_selected_by_parts_of_their_path(tmp_path: Path) -> None:
     images = [f"M3D_Cap_npy/ct_case/7/{name}.npy" for name in ("Axial_a", "Coronal_a")]
     for image in images:
         write_volume(tmp_path, image)
@@ -241,7 +241,7 @@ def test_our_own_questions_can_be_asked_for(tmp_path: Path) -> None:
     assert sample.strata["wording"] == "ours"
 
 
-def test_an_absent_listing_or_list_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_an_absent_listing_or_list_says_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "M3D_Cap").mkdir()
     with pytest.raises(ReleaseAbsentError) as caught:
         read(tmp_path)

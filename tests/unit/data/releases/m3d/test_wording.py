@@ -20,7 +20,7 @@ from harness.data.releases.m3d.wording import (
 from harness.errors import DataError
 
 
-def test_filled_in_words_are_not_looked_into_again() -> None:
+def test_filled_in_words_are_not_filled_again() -> None:
     assert filled("{}: {}", ("a {}", "b")) == "a {}: b"
     assert filled("yes", ("a",)) == "yes"
 

@@ -99,7 +99,7 @@ def test_names_are_bound_to_their_masks_in_the_order_of_the_answer(release: Rele
     assert (integrity.findings, integrity.repairs) == ([WITHOUT_TRAIN], {})
 
 
-def test_the_name_of_the_image_tells_what_the_record_does_not(release: Release) -> None:
+def test_the_name_of_the_image_gives_what_the_record_does_not(release: Release) -> None:
     (told, asked), _ = release.read(3, record(), record(id="8", modality="X-ray", source="Own Set", case="p3"))
     assert told.strata == {
         "modality": "ct",

@@ -57,10 +57,10 @@ class Release:
         for folder in ("images", "masks", "masks_merged"):
             (self.images / folder).mkdir(parents=True)
         (self.images / "SAMed2D_v1_class_mapping_id.json").write_text(json.dumps(CLASSES))
-        self.picture(STEM)
+        self.write_image(STEM)
         self.mask(REGION, box(0, 0, 4, 5))
 
-    def picture(self, stem: str, shape: tuple[int, int] = SHAPE) -> None:
+    def write_image(self, stem: str, shape: tuple[int, int] = SHAPE) -> None:
         Image.new("RGB", shape[::-1]).save(self.images / "images" / f"{stem}.png")
 
     def mask(self, path: str, pixels: np.ndarray) -> None:
@@ -182,7 +182,7 @@ def test_what_is_wrong_with_instances_does_not_depend_on_the_order_of_the_listin
 
 
 def test_ids_count_the_records_of_an_id_in_file_order_whatever_is_selected(release: Release) -> None:
-    release.picture(OTHER)
+    release.write_image(OTHER)
     release.mask(f"masks/{OTHER}--0002_000.png", box(0, 0, 1, 1))
     release.mask(f"masks/{STEM}--0003_000.png", box(0, 0, *SHAPE))
     other = on_region(f"masks/{OTHER}--0002_000.png", id=OTHER, image=f"images/{OTHER}.png")
@@ -344,7 +344,7 @@ def test_without_the_mapping_no_class_has_a_name_and_one_finding_says_so(release
 
 
 def test_names_that_say_nothing_are_reported_and_asked(release: Release) -> None:
-    release.picture("scan1")
+    release.write_image("scan1")
     release.mask("masks/spot.png", box(0, 0, 2, 2))
     (sample,), integrity = release.read("region", on_region("masks/spot.png", image="images/scan1.png"))
     assert (sample.defect, sample.cluster) == (None, "scan1")
@@ -404,11 +404,11 @@ def test_an_absent_subset_names_its_files(release: Release, split: str, subset: 
 
 
 def test_test_images_that_occur_in_any_train_file_are_found(release: Release) -> None:
-    release.picture(OTHER)
+    release.write_image(OTHER)
     release.write(FILES["train", "complex"][0], record(image=f"images/{STEM}"), record(image=f"images/{STEM}"))
     other = record(image=f"images/{OTHER}.png")
     release.write(FILES["train", "grounding"][0], record(), other, record(image="images/unseen.png"))
-    release.picture("mr_t1--Brain--p04--z_0040")
+    release.write_image("mr_t1--Brain--p04--z_0040")
     alone = record(image="images/mr_t1--Brain--p04--z_0040.png")
     _, integrity = release.read("complex", record(), record(), other, alone)
     assert integrity.checked == {"train_test_overlap": 3}

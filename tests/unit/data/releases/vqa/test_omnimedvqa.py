@@ -42,9 +42,9 @@ class Release:
     def __init__(self, root: Path) -> None:
         self.root = root
         (root / OPEN).mkdir(parents=True)
-        self.picture(IMAGE)
+        self.write_image(IMAGE)
 
-    def picture(self, path: str) -> None:
+    def write_image(self, path: str) -> None:
         file = self.root / "OmniMedVQA" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", SHAPE[::-1]).save(file)
@@ -124,7 +124,7 @@ def test_a_modality_under_the_other_key_is_taken(release: Release) -> None:
 
 
 @pytest.mark.parametrize(("key", "stratum"), [("modality_type", "modality"), ("question_type", "question_type")])
-def test_a_stratum_that_nobody_tells_is_unknown_and_the_question_is_asked(
+def test_a_stratum_that_is_not_stated_is_unknown_and_the_question_is_asked(
     release: Release, key: str, stratum: str
 ) -> None:
     sample, integrity = release.one(**{key: GONE})

@@ -401,7 +401,7 @@ def test_closed_questions_get_the_options_they_name_where_they_are_asked_for(roo
     assert all(sample.choices == () for sample in read(root)[0])
 
 
-def test_where_tells_yes_and_no_from_phrases(root: Path) -> None:
+def test_where_separates_yes_and_no_from_phrases(root: Path) -> None:
     write_mevf(root, [record(1), record(2, answer="Left"), record(3, answer="yes", answer_type="OPEN")])
     samples, _ = read(root, where={"answer_form": ("yes/no",), "answer_type": ("closed",)})
     assert [sample.id for sample in samples] == ["rad/test/1"]
