@@ -18,6 +18,7 @@ from reference_model.inputs.conversation import Turn, encode_conversation, expan
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.build import build_model
 from reference_model.modeling.model import PixelGroundingModel
+from tests.unit.reference_model.small_training import small_recipe, small_run
 
 WORDS = (
     "user",
@@ -137,3 +138,13 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("drawn")
     write_phantoms(root, seed=3, patients=40, slices=1)
     return root
+
+
+@pytest.fixture(scope="session")
+def trained_out(config: ModelConfig, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training: all stages of a recipe in three steps each. Tests read it and leave it as it is."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = small_recipe(config, drawn)
+    small_run(recipe, folder / "out", folder / "cache").stages([stage.number for stage in recipe.stages])
+    return folder / "out"

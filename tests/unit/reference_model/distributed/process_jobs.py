@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 
 from harness.errors import SpecError
 from reference_model.distributed.processes import joined
@@ -39,6 +37,10 @@ def talk_and_train(makes: list[Callable[..., Any]], number: int) -> None:
 
 def check_muon_of_spread_matrices() -> None:
     """Check that a spread matrix gets the step of the whole one, up to the 16 bits in which Muon computes it."""
+    # Imported here: most jobs need none of them, and every process that a test starts would take the time.
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     from reference_model.distributed.fsdp import gathered
     from reference_model.training.optimizers import MuonAndAdamW
 

@@ -148,6 +148,8 @@ def test_the_words_decide_what_is_answered(config: ModelConfig, tokenizer: WordT
         loss = reading_loss(model, pictures, collator)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        if float(loss.detach()) < 0.02:
+            break
     assert float(loss.detach()) < 0.05
     swapped = [replace(pictures[0], words=pictures[1].words), replace(pictures[1], words=pictures[0].words)]
     assert float(reading_loss(model, swapped, collator).detach()) > 1.0

@@ -30,6 +30,7 @@ from reference_model.training.loop import Course, Silent, train
 from reference_model.training.mixing import Mix, Row
 from reference_model.training.objectives import Grounding, Measured
 from reference_model.training.recipe import Stage
+from reference_model.training.recipe_files import STAGES as STAGE_FILES
 from reference_model.training.recipe_files import load_recipe
 from tests.unit.reference_model.small_training import Killed, Noted, example, example_set, small_recipe, small_run
 
@@ -40,15 +41,6 @@ def logs(out: Path) -> list[dict[str, Any]]:
     """Return the lines of all stages' logs without their times."""
     lines = [json.loads(line) for n in STAGES for line in (out / f"stage-{n}/log.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
-
-
-@pytest.fixture(scope="module")
-def trained_out(config: ModelConfig, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All stages of a recipe in three steps each."""
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("trained")
-    small_run(small_recipe(config, drawn), folder / "out", folder / "cache").stages(STAGES)
-    return folder / "out"
 
 
 def test_all_stages_run_and_leave_a_model_and_a_log(trained_out: Path) -> None:
@@ -165,7 +157,7 @@ class Same(Mix):
 
 
 def overfit(
-    number: int, kind: str, config: ModelConfig, tokenizer: WordTokenizer, out: Path, *, rate: float = 0.01
+    number: int, kind: str, config: ModelConfig, tokenizer: WordTokenizer, out: Path, *, rate: float = 0.02
 ) -> Comparing:
     """Learn eight samples until all losses of a stage are low; weights begin ten times as large as usual."""
     stage = replace(load_recipe("medplib-tiny").stage(number), learning_rate=rate, batch=8, rows=8)
@@ -247,8 +239,11 @@ def test_the_command_trains_a_stage_and_names_what_is_wrong(drawn: Path, tmp_pat
 
 
 def test_the_command_prints_where_the_model_is(drawn: Path, tmp_path: Path) -> None:
+    shutil.copytree(STAGE_FILES / "medplib-tiny", tmp_path / "recipe")
+    first = tmp_path / "recipe" / "0.yaml"
+    first.write_text(first.read_text().replace("batch: 20", "batch: 2"))
     out = tmp_path / "out"
-    call = ["train", "--recipe", "medplib-tiny", "--out", str(out), "--data-root", str(drawn)]
+    call = ["train", "--recipe", str(tmp_path / "recipe" / "recipe.yaml"), "--out", str(out), "--data-root", str(drawn)]
     result = CliRunner().invoke(main, [*call, "--stage", "0", "--steps", "1"], catch_exceptions=False)
     assert result.stdout == f"{out / 'stage-0' / 'model'}\n"
     assert "stage 0: 1/1 language" in result.stderr
