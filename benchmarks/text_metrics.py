@@ -89,7 +89,7 @@ class NoSynonyms:
 def nltk_word_net() -> Any:
     """Return the WordNet reader for nltk's METEOR, the same as ours: two versions of WordNet give two values."""
     place = wordnet.find(default_cache())
-    return NoSynonyms() if place is None else wordnet.open_word_net(place)._reader
+    return NoSynonyms() if place is None else wordnet.open_word_net(place).reader
 
 
 def plain_bleu(pairs: Sequence[Pair]) -> Values:

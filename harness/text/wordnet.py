@@ -21,7 +21,7 @@ DEBIAN = Path("/usr/share/wordnet")
 FOLDER = "wordnet"  # both below the cache and inside nltk's archive
 
 _PARTS = ("noun", "verb", "adj", "adv")
-# The files that synonyms need. nltk's reader also asks for `lexnames`, which Debian's package lacks; see `_reader`.
+# The files that synonyms need. nltk's reader also asks for `lexnames`, which Debian's package lacks; see `reader`.
 FILES = tuple(pattern.format(part) for part in _PARTS for pattern in ("data.{}", "index.{}", "{}.exc"))
 
 _LEXICOGRAPHER_FILES = 45  # WordNet 3.0, man page lexnames(5WN)
@@ -91,7 +91,7 @@ class WordNet:
     """Synonyms as nltk's METEOR uses them; each word is searched in WordNet once."""
 
     def __init__(self, reader: Any) -> None:
-        self._reader = reader
+        self.reader = reader
         self._known: dict[str, frozenset[str]] = {}
 
     def synonyms(self, word: str) -> frozenset[str]:
@@ -101,7 +101,7 @@ class WordNet:
         """
         found = self._known.get(word)
         if found is None:
-            names = (name for synset in self._reader.synsets(word) for name in synset.lemma_names())
+            names = (name for synset in self.reader.synsets(word) for name in synset.lemma_names())
             found = self._known[word] = frozenset(name for name in names if "_" not in name)
         return found
 

@@ -108,7 +108,7 @@ def _by_nltk_meteor(metric: Metric) -> Callable[[Pair], Stats]:
     from nltk.translate.meteor_score import meteor_score
 
     place = wordnet.find(default_cache())
-    reader = _NoSynsets() if metric.resource is None or place is None else wordnet.open_word_net(place)._reader
+    reader = _NoSynsets() if metric.resource is None or place is None else wordnet.open_word_net(place).reader
 
     def words(text: str) -> list[str]:
         lines = sentences(text) if metric.protocol == "m3d" else [text]

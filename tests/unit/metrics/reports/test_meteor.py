@@ -51,7 +51,7 @@ def test_values_are_those_of_nltk(word_net: Any) -> None:
     for _ in range(300):
         answers, reply = (report(draw), report(draw)), report(draw)
         cut = [word_tokenize(text, preserve_line=True) for text in (*answers, reply)]
-        for protocol, words in (("nltk", word_net._reader), ("nltk-stem", NoWordNet())):
+        for protocol, words in (("nltk", word_net.reader), ("nltk-stem", NoWordNet())):
             expected = meteor_score(cut[:2], cut[2], wordnet=words)
             assert value(ROWS[protocol], reply, *answers) == pytest.approx(expected, abs=1e-12)
 
