@@ -2,7 +2,7 @@
 
 Both start warm (libraries and WordNet loaded, workers up) and score the same generated reports under M3D's rules,
 without its sentence splitter; without WordNet on this machine, METEOR matches stems alone on both sides. Values have to
-be equal to 1e-9. The plain loop needs sacrebleu too (extra `lm-eval`).
+be equal to 1e-9. The plain loop needs sacrebleu too (extra `dev`).
 
     python benchmarks/text_metrics.py [--pairs 10000] [--processes 2]
 """
