@@ -16,7 +16,7 @@ from reference_model.convert import config_check, layouts
 from reference_model.convert.checkpoint_files import open_checkpoint
 from reference_model.convert.tensor_map import Source, TensorMap, make_plan
 from reference_model.convert.tokenizer import FoundTokenizer, read_tokenizer
-from reference_model.convert.writing import Precision, TensorEntry, Told, entries, write_tensors
+from reference_model.convert.writing import Advance, Precision, TensorEntry, entries, write_tensors
 from reference_model.modeling.build import build_model, special_tokens
 
 # What MedPLIB adds to its parents: no public file holds it, and its own training begins with a draw.
@@ -67,12 +67,12 @@ class Conversion:
         """Bytes of the weights."""
         return sum(entry.size for entry in self.written)
 
-    def write(self, out: Path, told: Told) -> None:
+    def write(self, out: Path, advance: Advance) -> None:
         """Write the model folder, all at once.
 
         Args:
             out: A path that does not exist, or an empty folder.
-            told: See `write_tensors`.
+            advance: See `write_tensors`.
 
         Raises:
             SpecError: There is something at `out`, or too little room for the model.
@@ -80,7 +80,7 @@ class Conversion:
         """
         _check_room(out, self.size)
         with atomic_folder(out) as partial:
-            write_tensors(partial / WEIGHTS, self.written, told)
+            write_tensors(partial / WEIGHTS, self.written, advance)
             write_about(partial, self.about)
 
 

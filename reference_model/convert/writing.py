@@ -20,7 +20,8 @@ DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.
 SEED = 0
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
-Told = Callable[[int], object]
+# Called with the size in bytes of every tensor that is written.
+Advance = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +86,13 @@ def draw(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
     return {name: model.get_parameter(name).detach() for name in names}
 
 
-def write_tensors(path: Path, written: Sequence[TensorEntry], told: Told) -> None:
+def write_tensors(path: Path, written: Sequence[TensorEntry], advance: Advance) -> None:
     """Write a safetensors file.
 
     Args:
         path: The file.
         written: Its tensors.
-        told: Called with the bytes of every tensor once it is written.
+        advance: Called with the size of every tensor, in bytes, once it is written.
 
     Raises:
         DataError: A number does not fit the precision of the file.
@@ -100,7 +101,7 @@ def write_tensors(path: Path, written: Sequence[TensorEntry], told: Told) -> Non
         _write_header(file, written)
         for entry in written:
             file.write(value_of(entry).flatten().view(torch.uint8).numpy().data)
-            told(entry.size)
+            advance(entry.size)
 
 
 def value_of(entry: TensorEntry) -> Tensor:

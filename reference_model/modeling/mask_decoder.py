@@ -53,7 +53,7 @@ class MaskDecoder(nn.Module):
             sparse_MNK: Embeddings of each prompt: a projected state, or points and boxes.
 
         Returns:
-            The logits (M, L, L) in the padded square, and the decoder's own estimate (M,) of their IoU.
+            The logits in the padded square, floating point (M, L, L), and the decoder's estimate (M,) of their IoU.
         """
         prompts, decoder = self.prompt_encoder, self.decoder
         # The dense prompt is SAM's for "no mask given": `<SEG>` brings a sparse prompt alone, as in MedPLIB.

@@ -30,7 +30,7 @@ class VisionTower(nn.Module):
         return self._before_skipped(image_B3SS)[:, 1:]
 
     def whole(self, image_B3SS: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features (B, P, C), and the class token's state (B, C), which CLIP compares with texts."""
+        """Return features (B, P, C) and the class token's state (B, C), floating point; CLIP compares it with texts."""
         backbone: Any = self.backbone
         x_BPC = self._before_skipped(image_B3SS)
         features_BPC = x_BPC[:, 1:]

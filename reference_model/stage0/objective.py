@@ -116,9 +116,9 @@ class Stage0Objective:
         found = [index for index, one in enumerate(shown) if one.tower]
         pixels_RKGG = self.model.pixel_encoder(pixels_B3SS[found]) if found else pixels_B3SS[:0]
         bce, dice = self._mask_losses([rows[index] for index in found], pixels_RKGG, random)
-        told = verbalise(rows[:READ], [one.tower for one in shown[:READ]], random, progress=progress)
+        verbalised = verbalise(rows[:READ], [one.tower for one in shown[:READ]], random, progress=progress)
         losses = {
-            "language": reading_loss(self.model.language, told, self._collator),
+            "language": reading_loss(self.model.language, verbalised, self._collator),
             "caption": self._caption_loss(rows, class_BC),
             "region": self._region_loss(rows, features_BPC),
             "cell": self._cell_loss(self.heads.cells, features_BPC[found], [shown[index].tower for index in found]),

@@ -224,9 +224,9 @@ def _together(found: Sequence[_BatchShare], course: Course, step: int, processes
     total, *values = processes.total([total, *losses, *counts_LE.flatten().tolist()])
     mean = dict(zip(names, values, strict=False))
     if not isfinite(total):
-        told = ", ".join(f"{name} {value:g}" for name, value in mean.items())
+        shown = ", ".join(f"{name} {value:g}" for name, value in mean.items())
         raise ModelError(
-            f"stage {course.stage.number}, step {step}: expected finite losses, got {told}; lower the learning rate"
+            f"stage {course.stage.number}, step {step}: expected finite losses, got {shown}; lower the learning rate"
         )
     layers = torch.tensor(values[len(names) :], dtype=torch.float64).view(counts_LE.shape).long().tolist()
     return LoggedStep(

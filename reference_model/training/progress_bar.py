@@ -67,18 +67,18 @@ class TrainingBar:
 
     def show(self, stage: Stage, step: int, steps: int, losses: Mapping[str, float]) -> None:
         """Show the losses of a step that the stage weighs; `step` of `steps` are done."""
-        told = " ".join(f"{name} {losses[name]:.3f}" for name, weight in stage.losses.items() if weight)
+        shown = " ".join(f"{name} {losses[name]:.3f}" for name, weight in stage.losses.items() if weight)
         if stage.number not in self._begun:
             # A stage that goes on begins where it was: the steps of another run say nothing about the speed of this.
-            line = self._bar.add_task(f"stage {stage.number}", total=steps, completed=step, losses=told)
+            line = self._bar.add_task(f"stage {stage.number}", total=steps, completed=step, losses=shown)
             self._begun[stage.number] = _Begun(step=step, seconds=self._clock(), line=line)
         begun = self._begun[stage.number]
-        self._bar.update(begun.line, completed=step, losses=told)
+        self._bar.update(begun.line, completed=step, losses=shown)
         if not self._on_terminal and (step == steps or self._clock() - self._said > PLAIN_EVERY_SECONDS):
             self._said = self._clock()
             left = self._left(begun, step, steps)
             self.console.print(
-                f"stage {stage.number}: {step}/{steps}{left} {told}", highlight=False, markup=False, soft_wrap=True
+                f"stage {stage.number}: {step}/{steps}{left} {shown}", highlight=False, markup=False, soft_wrap=True
             )
 
     def _left(self, begun: _Begun, step: int, steps: int) -> str:
