@@ -9,7 +9,6 @@ from benchmarks.markdown import put
 from benchmarks.metrics_page import FAMILIES, MARK, markdown, write
 from harness.cli.metric.input import EXAMPLES, KEYS
 from harness.cli.metric.lines import run
-from harness.errors import DataError
 from harness.metrics import METRICS, names
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -29,21 +28,6 @@ def test_the_page_is_written_in_place(tmp_path: Path) -> None:
     assert text.startswith("before\n<!-- table begins -->\n\n| kind |")
     assert text.endswith("\n\n<!-- table ends -->\nafter\n")
     assert "what was there" not in text
-
-
-@pytest.mark.parametrize(
-    ("page", "found"),
-    [
-        ("", 0),
-        ("<!-- table begins -->", 1),
-        ("<!-- table ends --><!-- table begins -->", 2),
-        ("<!-- table begins --><!-- table begins --><!-- table ends -->", 3),
-    ],
-)
-def test_a_page_without_its_marks_is_refused(page: str, found: int) -> None:
-    expected = "expected '<!-- table begins -->' and then '<!-- table ends -->' in the page, each once"
-    with pytest.raises(DataError, match=f"{expected}, found {found} marks"):
-        put(page, "table", "text")
 
 
 def test_every_metric_belongs_to_one_family() -> None:

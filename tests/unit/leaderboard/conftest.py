@@ -1,4 +1,4 @@
-"""The folder that holds made-up runs."""
+"""Made-up runs in a folder, and the cells of the shipped published numbers."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from leaderboard.cells import BoardCell, published_cells
+from leaderboard.published.mapping import place_published
+from leaderboard.published.means import check_means, impossible_counts
+from leaderboard.published.printed import decimals, load_published
 from tests.unit.leaderboard.board_samples import Write
 
 
@@ -20,3 +24,14 @@ def write(tmp_path: Path) -> Write:
         return tmp_path / "runs"
 
     return call
+
+
+@pytest.fixture(scope="session")
+def shipped() -> list[BoardCell]:
+    """Return every shipped published cell that has a place."""
+    cells = load_published()
+    digits = decimals(cells)
+    published = place_published(cells)
+    return published_cells(
+        published, digits, check_means(published.means, digits), impossible_counts(published.cells, digits)
+    )

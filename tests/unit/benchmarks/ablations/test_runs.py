@@ -10,23 +10,14 @@ import pytest
 
 from benchmarks.ablations import runs
 from benchmarks.ablations.__main__ import ablations_of, arguments
-from benchmarks.ablations.arms import ARMS, FULL
-from benchmarks.ablations.plan import plan, step_seconds
+from benchmarks.ablations.arms import FULL
 from benchmarks.ablations.runs import Ablations, Piece, check_settings, in_turn, lines, note, wall_seconds
 from harness.errors import SpecError
 from reference_model.training.recipe_files import load_recipe
 
 
-@pytest.fixture
-def ablations(tmp_path: Path) -> Ablations:
-    return Ablations(
-        recipe=load_recipe("medplib-tiny"), arms=ARMS, seeds=(1, 2), share=0.25, data_root="phantom:0", limit=None,
-        cache=tmp_path / "cache", out=tmp_path / "out",
-    )  # fmt: skip
-
-
 class AtOnce(Executor):
-    """Does a piece when it is handed in, and notes which are handed in before the result of one is looked at."""
+    """Does a piece when it is submitted, and notes which are submitted before the result of one is read."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -97,26 +88,6 @@ def test_a_lent_model_has_the_numbers_of_the_arm_and_the_same_weights(ablations:
     assert json.loads((lent / "config.json").read_text())["moe"]["top_k"] == 2
     assert (lent / "model.safetensors").samefile(model / "model.safetensors")
     assert (model / "config.json").read_text() == "config.json"
-
-
-def test_the_plan_counts_shared_trainings_once_and_takes_times_from_logs(ablations: Ablations, tmp_path: Path) -> None:
-    for number in range(5):
-        log = tmp_path / "logs" / f"stage-{number}" / "log.jsonl"
-        log.parent.mkdir(parents=True)
-        log.write_text('{"seconds": 1.0}\n{"seconds": 3.0}\n')
-    assert step_seconds(ablations.recipe, tmp_path / "logs") == dict.fromkeys(range(5), 2.0)
-    text = plan(ablations, tmp_path / "logs")
-    assert text.count("stages-") == 5
-    steps = round(0.25 * (ablations.recipe.stage(1).steps or 0))
-    assert f"{'stages-01':<18}{1:>6}{steps:>8}" in text
-    (tmp_path / "logs" / "stage-3" / "log.jsonl").unlink()
-    with pytest.raises(SpecError, match=r"expected logs of every stage of medplib-tiny, found none of 3"):
-        plan(ablations, tmp_path / "logs")
-
-
-def test_the_plan_of_a_recipe_in_epochs_is_refused(ablations: Ablations) -> None:
-    with pytest.raises(SpecError, match="--plan: stage 1 counts epochs, not steps"):
-        plan(replace(ablations, recipe=load_recipe("medplib-7b")), None)
 
 
 def test_patients_that_are_trained_on_are_not_evaluated_on() -> None:

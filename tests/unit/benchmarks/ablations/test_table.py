@@ -1,30 +1,13 @@
-"""Numbers and tables of the ablations."""
+"""Tables of the ablations in Markdown."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
 import pytest
 
 from benchmarks.ablations.arms import ARMS, FULL, Arm
-from benchmarks.ablations.runs import run_folder
-from benchmarks.ablations.statistics import NUMBERS, ArmNumbers, Bounds, numbers_of
+from benchmarks.ablations.statistics import ArmNumbers, Bounds
 from benchmarks.ablations.table import Circumstances, agreement, comparison, page, printed_means, verdict
 from leaderboard.published.printed import load_published
-from tests.unit.benchmarks.scores import write_scores
 
-SEEDS = (42, 43)
 PRINTED = printed_means(load_published())
-
-
-def write_runs(out: Path, arm: Arm, *, lower: Sequence[float], patients: int = 6) -> None:
-    """Write the scores of an arm: drawn ones, the same for every arm, each seed's lowered by a number."""
-    for seed, by in zip(SEEDS, lower, strict=True):
-        for _, number in NUMBERS:
-            drawn = np.random.default_rng(len(number.task)).uniform(0.3, 1.0, size=2 * patients)
-            values = {f"{place // 2}/{place}": float(value) - by for place, value in enumerate(drawn)}
-            strata = {"answer_type": "closed", "modality": "ct"}
-            write_scores(run_folder(out, seed, arm), number, values, strata)
 
 
 def numbers(arm: Arm, mean: float, *, interval: Bounds = None) -> ArmNumbers:
@@ -38,34 +21,6 @@ def numbers(arm: Arm, mean: float, *, interval: Bounds = None) -> ArmNumbers:
         difference_interval=interval,
         seeds_below=3,
     )
-
-
-def test_a_difference_that_all_samples_share_has_no_spread(tmp_path: Path) -> None:
-    write_runs(tmp_path, FULL, lower=(0.0, 0.0))
-    write_runs(tmp_path, ARMS[0], lower=(0.1, 0.1))
-    full, other = numbers_of(tmp_path, [FULL, ARMS[0]], SEEDS)
-    assert full.difference == 0
-    assert other.difference == pytest.approx(-0.1)
-    assert other.difference_interval == pytest.approx((-0.1, -0.1))
-    assert (full.seeds_below, other.seeds_below) == (0, 2)
-    assert other.interval is not None
-    assert other.interval[0] < other.mean < other.interval[1]
-    assert other.mean == pytest.approx(full.mean - 0.1)
-
-
-def test_seeds_that_differ_widen_the_interval(tmp_path: Path) -> None:
-    write_runs(tmp_path, FULL, lower=(0.0, 0.0))
-    write_runs(tmp_path, ARMS[0], lower=(0.0, 0.2))
-    _, other = numbers_of(tmp_path, [FULL, ARMS[0]], SEEDS)
-    assert other.difference == pytest.approx(-0.1)
-    assert other.difference_interval == pytest.approx((-0.2, 0.0))
-    assert other.seeds_below == 1
-
-
-def test_four_patients_give_no_interval(tmp_path: Path) -> None:
-    write_runs(tmp_path, FULL, lower=(0.0, 0.0), patients=4)
-    (full,) = numbers_of(tmp_path, [FULL], SEEDS)
-    assert (full.interval, full.difference_interval) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -101,11 +56,11 @@ def test_equal_means_stand_in_no_order() -> None:
 
 
 def test_the_page_tells_how_its_numbers_came_about() -> None:
-    told = Circumstances(
+    made = Circumstances(
         date="2026-01-02", command="python x.py", machine="2 cores", minutes=61.4, recipe="mine", seeds=(1, 2, 3)
     )
     found = [numbers(arm, 0.8 if arm == FULL else 0.7, interval=(-0.2, -0.05)) for arm in ARMS]
-    text = page(found, PRINTED, told)
+    text = page(found, PRINTED, made)
     assert "2026-01-02, 2 cores, 61 minutes: `python x.py`, recipe `mine`, training seeds 1, 2, 3." in text
     assert "| CF 1 | 70.0 | 70.0 | 70.0 | 70.0 | 70.0 [60.0, 80.0] | -10.0 [-20.0, -5.0] | 3 of 3 |" in text
     assert "### Table 4" in text

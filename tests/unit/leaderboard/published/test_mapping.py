@@ -11,6 +11,7 @@ from harness.errors import SpecError
 from leaderboard.published.mapping import Published, place_published
 from leaderboard.published.printed import PublishedCell, load_published
 
+# Metrics and protocols that print the papers' numbers, as the project names them.
 METRICS = {
     ("choice_accuracy", "omnimedvqa-qa"),
     ("choice_accuracy", "medplib"),
@@ -33,7 +34,6 @@ METRICS = {
     ("bertscore", "standard"),
     ("judge", "m3d"),
 }
-"""Metrics and protocols that print the papers' numbers, as the project names them."""
 
 
 def cell(index: int = 0, **fields: Any) -> PublishedCell:

@@ -1,4 +1,4 @@
-"""Cells and tables: what may share a column, what stands in the head, and in which order lines come."""
+"""Tables: which numbers may share a column, which stand in the header, and the order of lines."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness.scoring.intervals import wilson_interval
-from leaderboard.cells import BoardCell, entry_cells, published_cells, table_name
+from leaderboard.cells import BoardCell, entry_cells
 from leaderboard.entry_file import read_entries
 from leaderboard.published.mapping import PublishedFamily, place_published
-from leaderboard.published.means import check_means, impossible_counts
-from leaderboard.published.printed import decimals, load_published
+from leaderboard.published.printed import load_published
 from leaderboard.site.tables import BoardTable, chapters
 from tests.unit.leaderboard.board_samples import Write, block, number, printed, results
 
@@ -27,55 +25,6 @@ def run_cells(write: Write, *runs: dict[str, Any]) -> list[BoardCell]:
     for index, run in enumerate(runs):
         folder = write(run, f"run{index}")
     return [cell for entry in read_entries(folder) for cell in entry_cells(entry)]
-
-
-@pytest.fixture(scope="module")
-def shipped() -> list[BoardCell]:
-    cells = load_published()
-    digits = decimals(cells)
-    published = place_published(cells)
-    return published_cells(
-        published, digits, check_means(published.means, digits), impossible_counts(published.cells, digits)
-    )
-
-
-class TestPublishedCells:
-    def test_values_are_natural_whatever_the_paper_prints(self, shipped: list[BoardCell]) -> None:
-        assert all(0 <= cell.value <= 1 for cell in shipped if cell.value is not None and cell.unit == "share")
-        fraction = [c for c in shipped if c.place == "mimoseg_p1" and c.row.model == "MIMO" and c.metric == "miou"]
-        assert [(cell.value, cell.printed, cell.digits) for cell in fraction] == [(0.639, "0.639", 1)]
-
-    def test_an_accuracy_with_a_known_count_has_wilsons_interval(self, shipped: list[BoardCell]) -> None:
-        (cell,) = [c for c in shipped if c.place == "vqa_rad_closed" and c.row.model == "MIMO"]
-        assert cell.method == "wilson"
-        assert cell.interval == pytest.approx(wilson_interval(0.588 * 272, 272))
-
-    def test_an_accuracy_that_no_count_gives_has_none_and_a_remark(self, shipped: list[BoardCell]) -> None:
-        (cell,) = [c for c in shipped if c.place == "vqa_rad_yes_no" and c.row.model == "LLaVA-v1.5-7B + PubMedVision"]
-        assert cell.interval is None
-        assert cell.remark is not None
-        assert cell.remark[0] == "no count of 251"
-
-    def test_dice_and_means_have_no_interval(self, shipped: list[BoardCell]) -> None:
-        assert {cell.metric for cell in shipped if cell.interval} == {"choice_accuracy", "retrieval"}
-        assert {cell.mean for cell in shipped if cell.interval} == {"micro"}
-
-    def test_a_mean_that_does_not_follow_says_what_its_row_gives(self, shipped: list[BoardCell]) -> None:
-        found = {
-            cell.row.model: cell.remark[0]
-            for cell in shipped
-            if cell.place == "omnimedvqa_medplib7" and cell.remark is not None
-        }
-        assert found == {"MedPLIB": "row gives 59.94", "LISA": "row gives 52.70"}
-
-    def test_a_cell_that_the_paper_leaves_out_is_unsupported(self, shipped: list[BoardCell]) -> None:
-        left_out = [cell for cell in shipped if cell.unsupported is not None]
-        assert len(left_out) == 42
-        assert all(cell.value is None for cell in left_out)
-
-    @pytest.mark.parametrize(("table", "words"), [("1", "Table 1"), ("Table 2", "Table 2"), ("-", "")])
-    def test_a_table_is_named_in_words(self, table: str, words: str) -> None:
-        assert table_name(table) == words
 
 
 class TestColumns:
