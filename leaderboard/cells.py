@@ -159,7 +159,7 @@ def table_name(table: str) -> str:
 def entry_cells(entry: BoardEntry) -> list[BoardCell]:
     """Return every number of a run, and an empty cell for each task that it does not support."""
     cells = [
-        _reproduced(entry, block, number, (1, number_is_not_headline(block, number), index))
+        _evaluated(entry, block, number, (1, number_is_not_headline(block, number), index))
         for block in entry.blocks
         for index, number in enumerate(block.numbers)
     ]
@@ -176,7 +176,7 @@ def _row(entry: BoardEntry, fallbacks: tuple[str, ...] = ()) -> BoardRow:
     return BoardRow(source="reproduced", model=entry.model, entry=entry.name, details=(*entry.arguments, *used))
 
 
-def _reproduced(entry: BoardEntry, block: EntryBlock, number: EntryNumber, order: tuple[int, ...]) -> BoardCell:
+def _evaluated(entry: BoardEntry, block: EntryBlock, number: EntryNumber, order: tuple[int, ...]) -> BoardCell:
     unit: Unit = "share" if _UNITS.get(number.metric) == "share" else "points"
     version = () if number.protocol_version is None else (f"protocol version {number.protocol_version}",)
     better = number.higher_is_better

@@ -48,7 +48,7 @@ class EntryBlock:
 
     Attributes:
         basis: Version and data of the task, or of a group's members: numbers are comparable only if they share these.
-        coverage: 1 where every sample was scored; None for a group without its members' blocks.
+        coverage: Share of the samples that were scored; None for a group without its members' blocks.
         headline: (metric, protocol) that stands for the task.
         over: Stratum key over whose values macro means are taken; None if there is none.
     """
@@ -68,7 +68,7 @@ class BoardEntry:
 
     Attributes:
         name: Its folder or file, relative to what `--entries` named.
-        arguments: The model's, as `key=value`.
+        arguments: Arguments of the model, as `key=value`.
         unsupported: Task -> reason.
     """
 
@@ -85,7 +85,7 @@ class BoardEntry:
 def find_entries(folder: Path) -> list[tuple[str, Path]]:
     """Return (name, results file) of every run at or below `folder`, by name.
 
-    A run is a folder with results.json, or a JSON file that stands in `folder` itself.
+    A run is a folder with results.json, or a JSON file directly in `folder`.
 
     Raises:
         DataError: There is no such folder.
@@ -168,6 +168,7 @@ class _Reader:
             return ""
         if options and value not in options:
             self.fault(where, f"expected {' or '.join(options)}, got '{value}'")
+        # JSON can hold such halves as escapes; writing the page would fail on them.
         if any("\ud800" <= letter <= "\udfff" for letter in value):
             self.fault(where, "holds half of a surrogate pair; expected text that can be written as UTF-8")
         return value
@@ -236,6 +237,7 @@ def _task(reader: _Reader, name: str, value: Any) -> EntryBlock:
     block = reader.mapping(value, where)
     headline = reader.mapping(block.get("headline") or {}, f"{where}.headline")
     over = headline.get("over")
+    # Numbers of two versions of a task, or of other data, never share a column.
     version = reader.count(block.get("version"), f"{where}.version")
     digest = reader.text(block.get("data_digest"), f"{where}.data_digest")
     coverage = reader.number(block.get("coverage"), f"{where}.coverage")
