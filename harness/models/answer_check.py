@@ -24,7 +24,7 @@ from harness.records import (
     SoftMask,
 )
 
-# What a model may say of its answer; every other status of a prediction is for the harness to find out.
+# The statuses that a model may give its answer; all others are decided by the harness alone.
 STATUSES: tuple[AnswerStatus, ...] = get_args(AnswerStatus)
 
 Item = TypeVar("Item")
@@ -56,12 +56,12 @@ def failed(key: str, status: PredictionStatus, error: ErrorInfo, seconds: float 
     """Return the prediction of a request that has no answer.
 
     Args:
-        key: Of the request.
+        key: Key of the request.
         status: `model_error`, `timeout` or `data_error`.
         error: The reason; characters that cannot be written as UTF-8 are escaped.
         seconds: Time that the model took for this request, in seconds.
     """
-    # Half of a surrogate pair, as in the name of a file that is not UTF-8, would end the run when it is written down.
+    # Half of a surrogate pair, as in the name of a file that is not UTF-8, would end the run when it is written.
     kind, message, traceback = (
         str(text).encode("utf-8", "backslashreplace").decode() for text in (error.type, error.message, error.traceback)
     )
@@ -86,7 +86,7 @@ def checked(request: Request, answer: object, seconds: float = 0.0) -> Predictio
         seconds: Time that the model took for this request, in seconds.
     Raises:
         ModelError: The answer breaks the Protocol.
-        DataError: A mask is none, or lies in another frame than the request's first image or volume as it is shown.
+        DataError: A mask is invalid, or has another frame than the request's first image or volume as it is shown.
     """
     if not isinstance(answer, Answer):
         raise ModelError(f"predict() returned {type(answer).__name__} for a request, expected Answer")
@@ -264,7 +264,7 @@ def _entity(entity: Any, masks_given: int, where: str) -> PredictedEntity:
 def _index(value: Any) -> int:
     """Return a whole number, of Python or NumPy, as int; -1 for anything else, which no index or count can be."""
     try:
-        # `__index__` is what NumPy's integers have and floats lack: 1.0 is no index.
+        # NumPy's integers have `__index__` and floats do not: 1.0 is not an index.
         return -1 if isinstance(value, bool) else int(value.__index__())
     except (AttributeError, TypeError):
         return -1

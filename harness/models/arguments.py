@@ -18,7 +18,7 @@ def parse_arguments(text: str) -> dict[str, Json]:
     Commas inside JSON, such as a list or a quoted text, belong to the value.
 
     Raises:
-        SpecError: A part is not `name=value`, a name is given twice, or the file is missing or no mapping.
+        SpecError: A part is not `name=value`, a name is given twice, or the file is missing or not a mapping.
     """
     if text.startswith("@"):
         return _from_file(Path(text[1:]))

@@ -73,7 +73,7 @@ class Oracle(_Baseline):
         nll = _nll_of_choice(target.choice, len(request.candidates))
         embedding: tuple[tuple[float, ...], ...] = ()
         if "embedding" in request.wants:
-            # Image and text vector are equal, and their signs are bits of the id's hash: near to no other sample's.
+            # Image and text vector are equal, and their signs are bits of the id's hash: no other sample's are near.
             bits = int.from_bytes(hashlib.sha256((request.sample_id or "").encode()).digest()[: DIMENSIONS // 8], "big")
             embedding = (tuple(1.0 if bits >> place & 1 else -1.0 for place in range(DIMENSIONS)),) * 2
         return Answer(
@@ -123,15 +123,15 @@ class Majority(_Baseline):
 
 
 class Random(_Baseline):
-    """Draws by the hash of the request's key: an option, else yes or no, a rectangle, a direction.
+    """Answers at random: an option, else yes or no, a rectangle, an embedding.
 
-    The same draw on every run.
+    The request's key seeds the draw, so that every run draws the same.
     """
 
     gives = GIVES_ALL
 
     def answer(self, request: Request) -> Answer:
-        """Return a draw that fits what is asked for."""
+        """Return a random answer of the kind that the request wants."""
         # Seeded by the key and nothing else, so order and number of workers change no draw.
         draw = np.random.default_rng(int.from_bytes(hashlib.sha256(request.key.encode()).digest()[:8], "big"))
         if "embedding" in request.wants:

@@ -42,7 +42,7 @@ FIELDS = (
 )
 STATUSES = ("ok", "truncated", "refused", "empty", "model_error", "timeout")
 
-# Finds the sample that a line was meant for although the line is no JSON (a write that was cut off), to name it.
+# Finds the sample id in a line that is not JSON, such as one that was cut off, so that the problem can name the sample.
 READABLE_ID = re.compile(rb'"sample_id"\s*:\s*"([^"\\]+)"')
 
 Slot = tuple[str, int]  # sample id and repetition
@@ -69,7 +69,7 @@ class Problem:
 
 @dataclass(slots=True)
 class PredictionsFile:
-    """The index of a predictions file: where each sample's line begins, and what is wrong with the others.
+    """The index of a predictions file: where each sample's line begins, and the problems of its lines.
 
     Answers stay in the file: a line is read again by its offset when its sample is asked for.
 
@@ -241,7 +241,7 @@ def _grid(value: Json) -> Grid | None:
 
 
 def mask_files_digest(path: Path) -> str | None:
-    """Return the sha256 of the names and bytes of all mask files that a predictions file names; None without any."""
+    """Return the sha256 of the names and bytes of the mask files in a predictions file; None if it names none."""
     found: set[Path] = set()
     with path.open("rb") as file:
         for line in file:
@@ -335,7 +335,7 @@ class Predictions:
             return [self.file.answer(request, file) for request in requests]
 
     def submission_problems(self, slots: Container[Slot]) -> list[Problem]:
-        """Return what is wrong with the file's lines, by line number; `load` need not have been called.
+        """Return the problems of the file's lines, by line number; `load` need not have been called.
 
         An adapter that has this method has its problems reported beside the results of a run.
 

@@ -114,7 +114,7 @@ def _check_arguments(reference: ModelReference, factory: Any, positional: list[s
     """Raise a SpecError unless `factory` can be called with the reference's arguments."""
     try:
         signature = inspect.signature(factory)
-    except ValueError:  # some classes written in C do not say
+    except ValueError:  # some classes written in C have no signature
         return
     try:
         signature.bind(*positional, **reference.arguments)
@@ -201,7 +201,7 @@ def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities
 
 
 def _capabilities_fault(declared: object) -> str | None:
-    """Return what is wrong with the result of `capabilities()`; None if nothing is."""
+    """Return the fault of the result of `capabilities()`; None if it has none."""
     if not isinstance(declared, Capabilities):
         return f" returned {type(declared).__name__}, expected Capabilities"
     for name, known in (("takes", TAKES), ("gives", GIVES)):

@@ -10,8 +10,8 @@ from pathlib import Path
 from harness.errors import SpecError
 from harness.records import Answer, Capabilities, ErrorInfo, Json, Request
 
-HANG_SECONDS = 10**6  # eleven days: any time limit of a sample is over before
-CRASH_EXIT_CODE = 70  # tests tell a planned crash from any other by it
+HANG_SECONDS = 10**6  # eleven days: longer than any time limit of a sample
+CRASH_EXIT_CODE = 70  # distinguishes a planned crash from any other, for tests
 
 
 class Scripted:
@@ -21,8 +21,8 @@ class Scripted:
         text: The reply to every request; a value other than text is replied as JSON writes it.
         file: JSON lines `{"sample_id": ..., "text": ...}`; a sample without a line gets `text`.
         sleep: Seconds to wait per sample.
-        fail_every: About one sample in N raises, chosen by the hash of its id, so that the choice depends on neither
-            order nor workers.
+        fail_every: About one sample in N is answered by an error, chosen by the hash of its id, so that the choice
+            depends on neither order nor workers.
         crash_on: The sample id at which the process ends.
         hang_on: The sample id at which it never returns.
     """

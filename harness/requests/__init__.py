@@ -1,1 +1,1 @@
-"""From a sample, a task and what a model can do to the request that the model sees."""
+"""Requests: what a model sees of a sample, given the task and the model's capabilities."""

@@ -86,9 +86,9 @@ def build_request(
         repeat=repeat,
         seed=seed,
     )
-    return (
-        _with_sample(request, task, sample, capabilities, prior, pointed.crop) if capabilities.per_sample else request
-    )
+    if not capabilities.per_sample:
+        return request
+    return _with_sample(request, task, sample, capabilities, prior, pointed.crop)
 
 
 def _with_sample(
@@ -118,7 +118,7 @@ def _parts(text: str, media: Sequence[Media]) -> tuple[Part, ...]:
     if _NUMBERED.search(text):
         return _numbered_parts(text, media)
     pieces = text.split("<image>")
-    # With fewer marks than media the last media take the marks, and the first stand before the words.
+    # With fewer marks than media the last media take the marks, and the first come before the words.
     leading = max(0, len(media) - (len(pieces) - 1))
     parts: list[Part] = [MediaPart(media=item) for item in media[:leading]]
     for index, piece in enumerate(pieces):

@@ -1,4 +1,4 @@
-"""The key of a request: a prediction is cached, and a run resumed, by it."""
+"""The key of a request, by which predictions are cached and runs resumed."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ from harness.records.codec import digest, to_json
 def request_key(request: Request, identity: Mapping[str, Json]) -> str:
     """Return the sha256 of a request and of the model's identity, as 64 hexadecimal digits.
 
-    Media count by digest and decode settings, so the key does not depend on where a release lies.
+    Media count by digest and decode settings, so the key does not depend on the place of a release.
 
     Args:
         request: The request; its own `key` does not count.

@@ -60,7 +60,7 @@ def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, cap
         images = sum(media.kind == "image" for media in sample.media)
         if images < len(sample.media) and "volume" not in takes:
             lacks.append("takes volume")
-        if images == 1 and not takes & {"image", "images"}:  # a model that takes several takes one
+        if images == 1 and not takes & {"image", "images"}:  # a model that takes several images takes one, too
             lacks.append("takes image")
         if images > 1 and "images" not in takes:
             lacks.append("takes images")

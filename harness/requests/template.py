@@ -42,7 +42,7 @@ def names(sample: Sample, *, with_target: bool = False) -> dict[str, str]:
 
 
 def fill(template: str, values: Mapping[str, str], *, where: str) -> str:
-    """Return the template with every `{name}` replaced; doubled braces stand for one.
+    """Return the template with every `{name}` replaced; doubled braces become single ones.
 
     `str.format` is not used, because a question or an option may hold braces of its own: a value is inserted as it is.
 

@@ -7,7 +7,7 @@ from harness.imaging import crops, frames, masks
 from harness.records import Box, Crop, Media, Overlay, Points, Region, Size, VisualPrompt
 from harness.tasks.fallbacks import COLOURS, CROPPED, FALLBACKS, FILL_OPACITY, LINE_SHARE, PHRASES, Kind, Way, first_of
 
-# The places in a prompt where a visual prompt is meant.
+# Type of a visual prompt -> the mark in the words that refers to it.
 MARKS: Mapping[type, str] = {Box: "<box>", Points: "<point>", Region: "<region>"}
 KINDS: Mapping[type, Kind] = {Box: "box", Points: "point", Region: "region"}
 
@@ -67,7 +67,7 @@ class VisualPromptFallbacks:
         return [prompt for _, prompt in self._by("text")]
 
     def apply(self, text: str) -> ShownRequest:
-        """Return words, images and prompts for a model that has nothing `missing`.
+        """Return words, images and prompts for a model that lacks nothing; see `missing`.
 
         Args:
             text: The words with their marks; a prompt without a mark is named after them.
@@ -112,7 +112,7 @@ class VisualPromptFallbacks:
         return [(name, prompt) for name, prompt in found if name is not None and FALLBACKS[name].way == way]
 
     def _refusal(self, name: str, prompt: VisualPrompt) -> str | None:
-        """Return why a fallback cannot stand in for a prompt of this sample; None if it can."""
+        """Return why a fallback cannot replace a prompt of this sample; None if it can."""
         way = FALLBACKS[name].way
         if way == "text":
             return None

@@ -13,7 +13,7 @@ def visual_prompts(task: TaskSpec, sample: Sample) -> tuple[VisualPrompt, ...]:
     A task without visual prompts has none.
 
     Raises:
-        DataError: The target's mask is empty, or a prompt of the release lies outside its image.
+        DataError: The target's mask is empty, or a prompt of the release is outside its image.
     """
     if task.visual_prompt == "none":
         return ()
@@ -35,7 +35,7 @@ def visual_prompts(task: TaskSpec, sample: Sample) -> tuple[VisualPrompt, ...]:
 
 
 def _check_prompt(prompt: VisualPrompt, size: Size, where: str) -> None:
-    """Raise a DataError unless a prompt of the release lies in its image.
+    """Raise a DataError unless a prompt of the release is inside its image.
 
     Args:
         prompt: Of the release.
@@ -66,7 +66,7 @@ def _deepest_pixel(mask: Mask) -> tuple[float, ...]:
     import numpy as np
     from scipy.ndimage import distance_transform_edt
 
-    # One pixel of padding: beyond the image's edge is outside too, so a mask that fills the image has its middle.
+    # One pixel of padding makes the image's edge a border, so a mask that fills the image is deepest in its middle.
     depth = distance_transform_edt(np.pad(masks.decode(mask), 1))
     index = np.unravel_index(int(np.argmax(depth)), depth.shape)
     return tuple(float(position) - 1 for position in reversed(index))

@@ -107,7 +107,7 @@ class VolumeFallbacks:
         return (f"{self.name}: {self.fallbacks[self.name]} ({RULE}, {way})",)
 
     def missing(self, *, pointed: bool) -> list[str]:
-        """Return what the model would have to take if slices cannot stand for the volume, with the reason.
+        """Return what the model would have to take if slices cannot replace the volume, with the reason.
 
         Args:
             pointed: Whether the request points at something otherwise than in words.
@@ -143,7 +143,7 @@ class VolumeFallbacks:
 
 
 def slices_of(media: Media, wanted: str | float) -> tuple[Media, ...]:
-    """Return the slices of a volume that stand for it; an image stands for itself.
+    """Return the slices that replace a volume; an image is returned as it is.
 
     Args:
         media: A volume of known size, or an image.

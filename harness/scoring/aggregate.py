@@ -36,10 +36,10 @@ def aggregate(
 
     Each named value has the row of the whole task, the macro row and the pooled row if asked for, then one row per
     stratum, sorted by key and value. The rows are means over samples (`micro`); those of a metric of a whole corpus are
-    `pooled`. Scores that are `undefined`, `unjudged` or `scorer_error` are out of the mean, and the first are counted.
-    A value that is None in an `ok` score is undefined for its name only. `failed` counts samples in the mean whose
-    prediction failed or could not be read, `unparsed` only the latter. With repeats, each repeat is one row of the mean
-    and `n` counts them; they share their sample's cluster, so the interval holds.
+    `pooled`. Scores that are `undefined`, `unjudged` or `scorer_error` are out of the mean, and the undefined ones are
+    counted. A value that is None in an `ok` score is undefined for its name only. `failed` counts samples in the mean
+    whose prediction failed or could not be read, `unparsed` only the latter. With repeats, each repeat is one row of
+    the mean and `n` counts them; they share their sample's cluster, so the interval holds.
 
     Args:
         task_name: Seeds the draws, so all metrics of a task share them.
@@ -181,7 +181,7 @@ def _macro_interval(
     else:
         columns = table.stats if metric.corpus else _with_counts(table.values[:, [name]])
         width, clusters = columns.shape[1], int(strata.place.max()) + 1
-        # The sums of a cluster in each stratum stand side by side, so that one row can be drawn as a whole.
+        # A row holds the sums of one cluster in every stratum, so that the cluster can be drawn as a whole.
         sums = np.zeros((clusters, len(names) * width))
         for offset, column in enumerate(columns.T):
             flat = np.bincount(strata.place * len(names) + index, column, minlength=clusters * len(names))
@@ -344,7 +344,7 @@ def _mean_estimator(name: int, names: int) -> Estimator:
 
 
 def _macro_estimator(of_sums: Estimator, strata: int) -> Estimator:
-    """Return the mean over strata of an estimator; the sums of each stratum stand side by side."""
+    """Return the mean over strata of an estimator; each row holds the sums of all strata, one after the other."""
 
     def estimate(sums: Floats) -> Floats:
         return np.asarray(of_sums(sums.reshape(*sums.shape[:-1], strata, -1)).mean(axis=-1))

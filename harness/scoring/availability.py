@@ -35,7 +35,7 @@ class UsableMetrics:
     """The metrics of a task that are computed, in the task's order.
 
     Attributes:
-        rows: The metrics; a protocol that stands in for another bears its own name.
+        rows: The metrics; a protocol that replaces another keeps its own name.
         missing: What the others need.
     """
 
@@ -64,7 +64,7 @@ def usable_metrics(task: TaskSpec) -> UsableMetrics:
             continue
         assert metric.resource is not None
         instead, reason = metric.resource.stand_in, f"{metric.name} ({metric.protocol}): {missing.reason}"
-        # Under its own protocol's name: numbers of two protocols never stand in one column.
+        # Under its own protocol's name: numbers of two protocols never share a column.
         if instead is not None:
             found.add(
                 bind(find(metric.name, instead), {}, metric.name), MetricUse(metric=metric.name, protocol=instead)

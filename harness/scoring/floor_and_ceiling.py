@@ -32,7 +32,7 @@ class BoundsSample:
     _samples: dict[str, Sample] = field(default_factory=dict)
 
     def add(self, sample: Sample) -> None:
-        """Take one sample; a repetition of one that is there already changes nothing."""
+        """Add one sample; adding it again changes nothing."""
         if sample.id in self._samples:
             return
         # Negated, so that the heap's first is the largest hash: the next to give way.

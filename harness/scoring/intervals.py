@@ -21,7 +21,7 @@ Estimator = Callable[[Floats], Floats]  # summed columns, (..., k), -> estimates
 
 DRAWS = 2000
 LEVEL = 0.95
-FEWEST_CLUSTERS = 5  # fewer say nothing about their spread
+FEWEST_CLUSTERS = 5  # fewer say too little about their spread
 MOST_CLUSTERS_BCA = 2_000  # beyond, BCa's correction is smaller than the noise of the draws
 MOST_CLUSTERS_PERCENTILE = 20_000  # beyond, the delta method agrees with the bootstrap without its cost
 

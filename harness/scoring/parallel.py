@@ -15,7 +15,7 @@ from harness.tasks.spec import MetricUse
 Asked = tuple[Sample, int, Prediction]  # a sample, the 0-based number of its repetition, the prediction
 
 CHUNK = 128  # predictions that are scored in one go
-WORTH_SECONDS = 15.0  # work left from which on other processes are started; they need some two seconds to begin
+WORTH_SECONDS = 15.0  # least work left for which other processes are started, which takes some two seconds
 
 
 def score_all(
@@ -42,7 +42,7 @@ def score_all(
     if left >= WORTH_SECONDS and not cores:
         from joblib import cpu_count
 
-        cores = int(cpu_count())  # what this process may use: it knows of affinity and of containers' limits
+        cores = int(cpu_count())  # it respects CPU affinity and the limits of containers
     if left >= WORTH_SECONDS and cores and cores > 1:
         yield from _on_all_cores(rows, remaining, folder, cores)
     else:

@@ -26,7 +26,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of what became of the samples of one cell.
+    """Counts of the outcomes of one cell's samples.
 
     Attributes:
         counts: Predictions by status, and `not_run`.
@@ -72,7 +72,7 @@ def task_block(
 
     Args:
         task: The task.
-        tally: What became of its samples.
+        tally: The outcomes of its samples.
         rows: Its rows, one per number.
         samples: Number of samples that take part.
         fallbacks: The fallbacks that the model needed, as `name: value`.

@@ -48,7 +48,7 @@ class ScoreTable:
 
 @dataclass(slots=True)
 class _Codes:
-    """The names that have come so far with a code each, and the code of each row, in the order they came."""
+    """The names seen so far, each with a code, and the code of each row, in the order they were read."""
 
     known: dict[str, int] = field(default_factory=dict)
     codes: "array[int]" = field(default_factory=lambda: array("l"))
@@ -148,7 +148,7 @@ def _sorted_table(
 
 
 def rows_by_stratum(index: Ints, strata: int) -> list[Ints]:
-    """Return the rows of each stratum, ascending.
+    """Return the rows of each stratum, one ascending int64 array per stratum.
 
     Args:
         index: int64 (rows,), each row's place in the list of strata.

@@ -1,4 +1,4 @@
-"""Task and group files: where they lie, which names they define, and what each says once checked.
+"""Task and group files: the folders that hold them, the names they define, and their contents once checked.
 
 Listing reads only the head of each file and loads no metric; `Catalog.load` and `Catalog.resolve` check everything.
 """
@@ -44,7 +44,7 @@ class Catalog:
         """Return a task, fully checked.
 
         Raises:
-            SpecError: No task has this name (a group has), or its file is wrong: one line per fault.
+            SpecError: No task has this name, the name is that of a group, or the task's file has faults, a line each.
         """
         if name in self.groups:
             raise SpecError(f"'{name}' is a group; expected one task, one of: {', '.join(self.groups[name].members)}")
@@ -55,13 +55,13 @@ class Catalog:
         return self.groups.get(name)
 
     def resolve(self, names: Sequence[str]) -> tuple[list[TaskSpec], list[GroupSpec]]:
-        """Return the tasks that `names` stand for, each once in the order given, and the groups among the names.
+        """Return the tasks that `names` mean, each once in the order given, and the groups among the names.
 
         Args:
-            names: Tasks and groups; a group stands for its members.
+            names: Tasks and groups; a group means all its members.
 
         Raises:
-            SpecError: Every unknown name with the nearest known one, and every fault of every file, a line each.
+            SpecError: Names are unknown or files have faults: one line per name, with the nearest known one, and fault.
         """
         groups = [self.groups[name] for name in dict.fromkeys(names) if name in self.groups]
         known = [*self.entries, *self.groups]
@@ -82,12 +82,12 @@ def task_folders(task_paths: Sequence[Path]) -> list[Path]:
     """Return the folders that hold tasks: the packaged ones first, then those given, each once.
 
     Raises:
-        SpecError: A given path is no folder.
+        SpecError: A given path is not a folder.
     """
     lines = [f"--task-path {path}: expected a folder" for path in task_paths if not path.is_dir()]
     if lines:
         raise SpecError("\n".join(lines))
-    # Of several spellings of a folder the first is kept: its files are named as the user or the package names them.
+    # If a folder is given in several spellings the first is kept, and messages name its files by that spelling.
     by_place = {path.resolve(): path for path in reversed([packaged_folder(), *task_paths])}
     return list(reversed(by_place.values()))
 
@@ -98,7 +98,7 @@ def index(task_paths: Sequence[Path] = ()) -> Catalog:
     A file whose name begins with `_` holds no task: other files include it.
 
     Raises:
-        SpecError: A path is no folder, a file has no name for its task, a name is taken twice, or a `groups.yaml` is
+        SpecError: A path is not a folder, a file has no name for its task, a name is taken twice, or a `groups.yaml` is
             wrong: one line each.
     """
     faults = Faults()
@@ -117,7 +117,7 @@ def index(task_paths: Sequence[Path] = ()) -> Catalog:
 
 
 def check_file(path: Path) -> list[str]:
-    """Return all that is wrong with one task file, or with a `groups.yaml` by itself, as `file:line: ...` lines."""
+    """Return the faults of one task file, or of a `groups.yaml` by itself, as `file:line: ...` lines."""
     faults = Faults()
     if path.name == GROUPS_FILE:
         _read_groups(path, faults)

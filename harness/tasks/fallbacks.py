@@ -24,8 +24,8 @@ class Fallback:
     Attributes:
         kind: The input that the model does not take.
         way: How the request shows it instead.
-        options: The values that a task may name; empty if it names a margin, a number from 0 to MOST_MARGIN. For slices
-            it may also name their number.
+        options: The values that a task may choose from; empty if it gives a margin, a number from 0 to MOST_MARGIN. For
+            slices it may also give their number.
     """
 
     kind: Kind
@@ -34,7 +34,7 @@ class Fallback:
 
     @property
     def visual_prompt(self) -> str:
-        """The value of the task's key `visual_prompt` that it belongs to, beside `from_sample`."""
+        """The value of the task's key `visual_prompt` that the fallback serves; each also serves `from_sample`."""
         return "points" if self.kind == "point" else self.kind
 
     def suits(self, visual_prompt: str) -> bool:
@@ -58,8 +58,8 @@ FALLBACKS: Mapping[str, Fallback] = {
     "text_left_out": Fallback(kind="text", way="nothing", options=("where_pointed",)),
 }
 
-# By the word for each, in the order they are used: saturated, so that the first stands out from grey images, skin,
-# mucosa and stained tissue alike, and each named by one word that every model knows.
+# Word -> RGB, in the order of use. The colours are saturated, so that the first stands out from grey images, skin,
+# mucosa and stained tissue alike, and each has a common name of one word.
 COLOURS: Mapping[str, tuple[int, int, int]] = {
     "green": (0, 255, 0),
     "magenta": (255, 0, 255),
@@ -70,7 +70,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
 # A line is this part of the image's longer side: 4 pixels of 512, and more than 2 once a model has shrunk the image to
 # the usual 336. A dot's radius is two lines.
 LINE_SHARE = 128
-FILL_OPACITY = 40  # percent of colour in a fill: seen at once, while the texture below stays readable
+FILL_OPACITY = 40  # percent of colour in a fill: visible at once, with the texture below still readable
 
 # The words in place of a mark whose prompt is painted: a model that was not trained on marks must learn from the words
 # which paint is meant, by its colour, since a sample may have several. They are in brackets, because releases write
@@ -82,10 +82,10 @@ PHRASES: Mapping[tuple[Kind, str], str] = {
     ("box", "outline"): "(the {colour} box)",
     ("point", "dot"): "(the {colour} {dots})",
 }
-# The words in place of a mark that the image is cropped to: there is nothing else left to point at.
+# The words in place of a mark if the image is cropped to the prompt: nothing else is left to point at.
 CROPPED = "(the part shown in this image)"
 
 
 def first_of(fallbacks: Mapping[str, str | float], kind: Kind) -> str | None:
-    """Return the first of a task's fallbacks that stands in for `kind`; None if it has none."""
+    """Return the first of a task's fallbacks for `kind`; None if it has none."""
     return next((name for name in fallbacks if FALLBACKS[name].kind == kind), None)

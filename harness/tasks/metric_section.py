@@ -13,7 +13,7 @@ from harness.tasks.yaml.mapping import Table, describe, one_of
 if TYPE_CHECKING:
     from harness.metrics.metric import LineKind, Metric
 
-# What a metric needs of a task, by the kind of line it reads: the reason in the message if it does not suit.
+# Kind of line that a metric reads -> what the metric does with it, for the message if a task gives something else.
 READS: "Mapping[LineKind, str]" = {
     "text": "compares words",
     "choice": "needs options and the letter of the right one",
@@ -143,7 +143,7 @@ def read_headline(table: Table, metrics: Sequence[MetricUse], strata: Sequence[s
     mean = headline.choice("mean", MEANS, "pooled" if corpus else "micro")
     if corpus and mean == "micro":
         headline.fault("mean", f"'{metric}' is a number of the whole corpus; expected 'pooled' or 'macro', got 'micro'")
-    # Of a list that could not be read nothing is known, so `over` cannot be missing from it.
+    # Nothing is known of a list that could not be read, so `over` cannot be missing from it.
     misread = "strata" in table and not isinstance(table.items["strata"].value, tuple)
     over = _over(headline, mean, None if misread else strata)
     return Headline(metric=metric, protocol=protocol, mean=mean, over=over)

@@ -77,7 +77,7 @@ def _unknown(name: str, tasks: Sequence[TaskSpec]) -> SpecError:
 
 
 def with_protocols(task: TaskSpec, wanted: Sequence[str]) -> TaskSpec:
-    """Return the task scored by these protocols only: each of its metrics under each that the metric has.
+    """Return the task scored under these protocols only: each of its metrics under each of them that the metric has.
 
     Raises:
         SpecError: None of its metrics has any of them.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.data.releases.reader import Reader
     from harness.metrics.metric import Metric
 
-# Errors of a plug-in's own code while it is imported, which the author of the task gets to read without a traceback.
+# Errors of a plug-in's own code while it is imported; they are shown to the author of the task without a traceback.
 IMPORT_FAULTS = (
     ImportError,
     SyntaxError,
@@ -56,7 +56,7 @@ def load_object(reference: str, folder: Path) -> tuple[object, PlugIn]:
             raise SpecError(f"'{reference}': cannot import {source}: {type(error).__name__}: {error}") from error
     if not hasattr(module, name):
         raise SpecError(f"'{reference}': {source} has no '{name}'")
-    # The digest of the file becomes part of the task's, so edited code makes another task.
+    # The digest of the file is part of the task's digest, so edited code makes another task.
     origin = getattr(module, "__file__", None)
     if origin is None:
         raise SpecError(f"'{reference}': {source} is not a Python file; expected a module with one")
@@ -87,7 +87,7 @@ def load_row(reference: str, folder: Path) -> tuple["Metric", PlugIn]:
     """Return the metric row that `reference` names.
 
     Raises:
-        SpecError: It cannot be loaded, or is no `Metric`.
+        SpecError: It cannot be loaded, or is not a `Metric`.
     """
     from harness.metrics.metric import Metric
 
@@ -127,10 +127,10 @@ def load_reader(release: Release, folder: Path) -> "Reader":
 
 
 def find_reader(name: str, folder: Path) -> tuple["Reader", PlugIn | None]:
-    """Return the reader of a name, and its origin if it is not one of the table.
+    """Return the reader that `name` means, and its origin if it is a plug-in.
 
     Raises:
-        SpecError: No such reader; the message lists those of the table. Or the plug-in is no `Reader`.
+        SpecError: There is no such reader (the message lists those of the table), or the plug-in is not a `Reader`.
     """
     from harness.data.releases import READERS
     from harness.data.releases.reader import Reader

@@ -23,8 +23,8 @@ def prepare_task(
         task: The task.
         roots: The data roots.
         cache: Folder for all that is written.
-        notice: Takes one line of news: every 10,000 samples, and a number of samples other than the task's.
-        split: In place of the task's; the task's conditions on fields of samples then do not hold.
+        notice: Called with one line of text after every 10,000 samples, and if their number is not the task's.
+        split: Replaces the task's split; the task's conditions on fields of samples then do not apply.
     Raises:
         SpecError: There is no such reader; otherwise as `harness.data.manifest.prepare`.
     """
@@ -44,7 +44,7 @@ def prepare_task(
         progress=progress,
         folder=task.folder,
     )
-    # Phantoms and other splits have as many samples as they have; only the real release has a number to keep.
+    # The task states the number of samples of the real release in its own split; phantoms and other splits may differ.
     expected = None if split is not None or roots.kind == PHANTOM else release.samples
     if expected not in (None, prepared.samples):
         notice(f"{task.task}: expected {expected:,} samples of the release, found {prepared.samples:,}")
@@ -70,7 +70,7 @@ def prepare_release(
         roots: Data roots; the first that holds the release's folders is read, and never written to.
         cache: Folder for all that is written.
         progress: Called with the number of samples after each, or once if a manifest is reused.
-        folder: Folder of a reader of the task's own: `TaskSpec.folder`.
+        folder: Folder of the task's own readers: `TaskSpec.folder`.
     Raises:
         SpecError: There is no such reader; otherwise as `harness.data.manifest.prepare`.
     """

@@ -14,7 +14,7 @@ ORACLE_NAMES = ("answer", "letter", "option")
 
 
 def template_faults(template: str, names: Sequence[str]) -> list[str]:
-    """Return what is wrong with a template that may name only `names`, each as plain `{name}`."""
+    """Return the faults of a template that may use only the placeholders `names`, each as plain `{name}`."""
     try:
         parts = list(Formatter().parse(template))
     except ValueError:

@@ -44,13 +44,13 @@ class PlugIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Which samples of which release.
+    """The part of a release that a task uses.
 
     Attributes:
         reader: Name of the reader.
         split: As the release calls it; `all` if it has none.
         subset: A named part of the release.
-        where: Field -> values that a sample may have there; a sample must suit every field.
+        where: Field -> admitted values; a sample is used if it has an admitted value in every field.
         options: Settings of the reader.
         samples: Number of samples of the real release; None if no source states it.
         plug_in: Set when the reader is the task's own.
@@ -67,11 +67,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """How a paper asked, in its own words: data of its protocol, used for the real release only.
+    """The prompts of a paper in its own words: data of its protocol, used with the real release only.
 
     Attributes:
-        name: Of its file.
-        prompt, open_prompt: In place of the task's own; an empty `open_prompt` leaves the task's as it is.
+        name: Name of its file without the suffix.
+        prompt, open_prompt: They replace the task's own; an empty `open_prompt` leaves the task's as it is.
         source, licence: Where the words come from, and on what terms.
     """
 
@@ -99,7 +99,7 @@ class MetricUse:
         protocol: The table row's protocol.
         parameters: Settings of the row that differ from its defaults.
         plug_in: Set when the row is the task's own.
-        line: Where the task file names it.
+        line: 1-based line of the task file that names it; 0 if no file does.
     """
 
     metric: str
@@ -111,7 +111,7 @@ class MetricUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
-    """The one number that stands for the task.
+    """The one number that sums up the task.
 
     Attributes:
         over: The stratum key of the macro mean; with another mean, of a macro row beside it.
@@ -133,12 +133,12 @@ class TaskSpec:
         continuation: Template of each candidate of an `nll` task; None otherwise.
         oracle: Template of a perfect model's reply; empty if the task does not ask for words.
         prompt: Template of the words a user would type; plain `{name}` placeholders only.
-        open_prompt, open_oracle: The same and `oracle` for samples without options, of a task that gives a choice;
+        open_prompt, open_oracle: As `prompt` and `oracle`, for samples without options in a task that gives a choice;
             empty if it has none.
         wording: The paper's words, used with the real release in place of `prompt` and `open_prompt`.
         fallbacks: Name -> frame, style or margin, by `harness.tasks.fallbacks`; the first of its kind counts.
         window: Which grey values become 0 and 255 if 8-bit pixels are made of deeper ones.
-        file: The file it was read from; no part of its identity.
+        file: The file that the task was read from; it is not part of the task's identity.
     """
 
     task: str
@@ -174,7 +174,7 @@ class TaskSpec:
         return self.file.parent
 
     def asked_of(self, data: str) -> "TaskSpec":
-        """Return the task with the words it uses: for `real` data those of its paper, if it names them."""
+        """Return the task with the prompts it uses: for `real` data those of its paper, if it names a wording."""
         # A paper's words are protocol data: phantoms are asked in our own.
         if self.wording is None or data != "real":
             return self
@@ -188,9 +188,9 @@ class TaskSpec:
 
     @property
     def digest(self) -> str:
-        """The sha256 of all that the task says, whatever its path, comments, order of keys and use of `include`.
+        """The sha256 of the task's content.
 
-        Of several fallbacks the order counts.
+        Its path, comments, order of keys and use of `include` do not count; the order of several fallbacks does.
         """
         metrics = tuple(replace(use, line=0) for use in self.metrics)
         content = to_json(replace(self, file=Path(), metrics=metrics))

@@ -1,4 +1,4 @@
-"""One task file -> TaskSpec, with everything that is wrong with it found in one reading."""
+"""One task file -> TaskSpec; all faults of the file are found in one reading."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ KEYS = (
     *("grammar", "terms", "visual_prompt", "prompt", "decoding", "repeats", "fallbacks", "metrics", "headline"),
     *("strata", "cluster", "window", "open", "wording"),
 )
-# What each way of asking can give.
+# Value of `asks` -> the values of `gives` that it allows.
 GIVES_OF: Mapping[RequestKind, tuple[Gives, ...]] = {
     "generate": ("text", "choice", "masks", "grounded_text", "boxes"),
     "nll": ("choice",),
@@ -67,7 +67,7 @@ def load_task(path: Path) -> TaskSpec:
     """Return the task of one file, fully checked.
 
     Raises:
-        SpecError: One line `file:line: key: what was expected, what was found` for everything that is wrong.
+        SpecError: One line `file:line: key: what was expected, what was found` per fault.
     """
     faults = Faults()
     task = read_task(path, faults)
@@ -99,7 +99,7 @@ def _with_include(document: Node, path: Path, faults: Faults) -> Node:
 def below(folder: Path, name: str) -> Path | None:
     """Return the path `name` below `folder`, or None if it leads out of the folder, links followed."""
     root = folder.resolve()
-    # No path can hold it, and `resolve` would raise an error of its own.
+    # No path can hold a null character, and `resolve` would raise an error of its own.
     if "\0" in name:
         return None
     return folder / name if (root / name).resolve().is_relative_to(root) else None
@@ -259,7 +259,7 @@ def _options(release: Table, reader: "Reader | None") -> dict[str, Json]:
 
 
 def _check_together(options: Table, found: Mapping[str, Json], reader: "Reader") -> None:
-    """Note what is wrong with options that are right each by itself but not together."""
+    """Add a fault if options that are each right by themselves do not fit together."""
     from harness.data.releases.reader import ReleaseRequest
 
     try:
@@ -337,7 +337,7 @@ def _fallbacks(table: Table, visual_prompt: str, gives: Gives) -> dict[str, str 
 
 
 def _slices(item: Table, name: str, gives: Gives) -> str | float:
-    """Return how many slices stand for a volume, or `all`."""
+    """Return the number of slices that replace a volume, or `all`."""
     node = item.items[name]
     if gives in ("boxes", "grounded_text"):
         item.fault(name, f"cannot stand where gives is '{gives}': answers to slices do not add up to one of a volume")

@@ -23,7 +23,7 @@ def read_wording(table: Table, folder: Path, faults_of: Callable[[str], list[str
     Args:
         table: The task file.
         folder: Folder of the task file.
-        faults_of: Returns what is wrong with a template.
+        faults_of: Returns the faults of a template.
     """
     name = table.optional_text("wording")
     if not name:
@@ -43,8 +43,8 @@ def _find(name: str, folder: Path) -> str:
     """Return the text of the first file of that name.
 
     Raises:
-        OSError: There is none.
-        ValueError: The name is none of a file, or the file is not UTF-8.
+        OSError: There is no such file, or it cannot be read.
+        ValueError: The name is a path and not the name of a file, or the file is not UTF-8.
     """
     if Path(name).name != name:  # it must not lead out of the folder
         raise ValueError(f"'{name}' is a path; write the name alone")

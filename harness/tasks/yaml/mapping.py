@@ -37,10 +37,10 @@ class Table:
         """Begin to read `node`.
 
         Args:
-            node: The mapping; anything else is a fault, and reads as an empty one.
+            node: The mapping; anything else is a fault, and is read as an empty mapping.
             where: Its place in the file, such as `metrics[0]`; empty for the file itself.
             known: The keys that it may have; None allows any.
-            faults: Takes what is wrong.
+            faults: Takes the faults.
         """
         self.node = node
         self.where = where
@@ -57,7 +57,7 @@ class Table:
         return key in self.items
 
     def says(self, key: str, value: str) -> bool:
-        """Return whether the file itself gives `key` this value, and the value is no stand-in for a wrong one."""
+        """Return whether the file itself gives `key` this value; a stand-in for a wrong value does not count."""
         return key in self.items and self.items[key].value == value
 
     def means(self, key: str, value: str) -> bool:
@@ -128,7 +128,7 @@ class Table:
         return self._read(key, default, default, read)
 
     def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        """Return a list of texts, each of which may stand once; without a default the key is required."""
+        """Return a list of texts, each of which may occur once; without a default the key is required."""
 
         def read(node: Node, where: str) -> tuple[str, ...]:
             found: dict[str, int] = {}
@@ -174,7 +174,7 @@ class Table:
 
     def _read(self, key: str, default: T | None, stand_in: T, read: Callable[[Node, str], T]) -> T:
         node = self.items.get(key)
-        # What was refused as a whole is named once, not again for each of its keys.
+        # A mapping that was refused as a whole is reported once, not again for each of its keys.
         if node is None and default is None and isinstance(self.node.value, dict):
             self.fault(key, "required key is missing")
         if node is None:

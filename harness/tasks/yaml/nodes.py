@@ -37,7 +37,7 @@ Scalar = str | int | float | bool | None
 
 
 class Unreadable:
-    """Stands in place of a refused value, so that nothing else is said about it."""
+    """Replaces a refused value, so that no further fault is reported for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def read_yaml(path: Path, faults: Faults) -> Node | None:
 
     Args:
         path: A UTF-8 file of at most `MAX_BYTES` bytes.
-        faults: Takes what is wrong: a syntax error once, at its line; duplicate keys and refused values each.
+        faults: Takes the faults: a syntax error once, at its line; duplicate keys and refused values each.
     """
     text = read_text(path, faults)
     if text is None:
@@ -226,10 +226,10 @@ class _Composer:
     def node(self, event: Any, line: int, depth: int) -> Node:
         """Return the value that begins with `event`.
 
-        Anchors, aliases and tags are refused, because with them the meaning of a line would stand elsewhere.
+        Anchors, aliases and tags are refused, because they make the meaning of a line depend on other lines.
 
         Args:
-            event: Of the parser.
+            event: The parser's event.
             line: 1-based, where a reader would look for the value.
             depth: Levels above the value.
         Raises:
