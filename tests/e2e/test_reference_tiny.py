@@ -1,6 +1,6 @@
 """The tiny recipe still learns as it did: a few steps of every stage give the losses that are recorded.
 
-`PYTHONPATH=. python tests/e2e/test_reference_tiny.py` records them again, after a change of the recipe that is meant.
+`python -m tests.e2e.test_reference_tiny` records them again, after a change of the recipe that is meant.
 """
 
 import json
