@@ -1,4 +1,4 @@
-"""What a metric is: one row of the table in `harness.metrics`."""
+"""The data model of metrics: a `Metric` is one row of the table in `harness.metrics`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -138,7 +138,7 @@ class Metric:
         suits: Values of a task's `gives` that it can score.
         score: (sample, prediction, **parameters) -> Outcome. Pure. For a judge's metric the text of the prediction is
             the judge's reply.
-        combine: Sums of stats, shape (..., len(stats)) -> values, shape (..., len(values)); NaN is undefined. For
+        combine: Sums of stats, float64 (..., len(stats)) -> values, float64 (..., len(values)); NaN is undefined. For
             one sample it gives the sample's values, for summed stats the pooled values.
         worst: Stats of a sample whose prediction failed; it may take parameters by name.
         ceiling: The value of `values[0]` that a perfect answer to the sample reaches; None if it is undefined. It may
@@ -146,14 +146,14 @@ class Metric:
         each: As `combine`, for the values of one sample, if they differ from those of a corpus of one.
         corpus: Whether the number belongs to all samples together, which are pooled and never averaged.
         pool: For numbers that sums of stats cannot give: (stats of every sample in id order, weights of the samples,
-            shape (..., samples)) -> values, shape (..., len(values)). `combine` then sees one sample only.
+            float64 (..., samples)) -> values, float64 (..., len(values)). `combine` then sees one sample only.
         prepare: For scores that depend on the other samples: reads all pairs once and returns `score`.
         parameters: The settings that a task may change.
         bound: Their values in this row.
         resource: The thing outside the package that the row needs; None if it needs nothing.
         higher_is_better: Direction of the headline value.
         unit: `share` for [0, 1], `mm`, `ml`, `points`.
-        caveat: A warning that must stand beside every number of the row; None if there is none.
+        caveat: A warning that must be shown beside every number of the row; None if there is none.
         summary: One sentence for `harness list metrics`.
         formula: How the value follows from prediction and target, in a line or two.
         range: Least and greatest value of `values[0]`; None if there is no upper bound.
@@ -222,7 +222,7 @@ def bind(metric: Metric, values: Mapping[str, Json], where: str) -> Metric:
 
 
 def _with_named(function: Callable[..., Any], bound: Mapping[str, Json]) -> Callable[..., Any]:
-    """Return a function of a sample with those parameters set that it takes; most take none."""
+    """Return `function` with those of the bound parameters set that it accepts by name."""
     # `worst` and `ceiling` of most rows do not depend on parameters, so they need not accept all of them.
     taken = signature(function).parameters
     return partial(function, **{name: value for name, value in bound.items() if name in taken})

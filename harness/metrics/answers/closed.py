@@ -59,7 +59,7 @@ _MEDEVALKIT_CLOSED = Protocol(
     "medevalkit-closed",
     version=1,
     score=medevalkit_closed,
-    # What is taken out of the reply can never be met in the answer.
+    # The reply loses full stops and line ends and the answer keeps them, so an answer that holds one is never met.
     ceiling=lambda sample: float(not set(sample.target.answers[0]) & {".", "\n"}) if sample.target.answers else None,
     summary="Share of replies equal to the first answer once MedEvalKit has taken them out of their wrapping.",
     formula="1 if the unwrapped reply, without line ends and full stops, equals the first answer in lower case.",

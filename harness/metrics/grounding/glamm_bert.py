@@ -17,7 +17,7 @@ from harness.records import Json, Prediction, Sample
 
 DEFAULT_MODEL = "bert-base-uncased"
 _MOST_TOKENS = 512  # BERT has no more positions
-_ANY_LAYER = 1  # every model has it; what is compared is the last one
+_ANY_LAYER = 1  # every model has it; the similarity uses the last layer whatever this says
 
 
 def phrase_similarity(folder: Path, first: str, second: str) -> float:
@@ -36,10 +36,10 @@ def phrase_similarity(folder: Path, first: str, second: str) -> float:
     return float(ours @ theirs)
 
 
-# The entities of a release have a few hundred names, which recur from sample to sample.
+# Names of entities recur from sample to sample.
 @lru_cache(maxsize=65_536)
 def _embedding(folder: Path, text: str) -> Floats:
-    """Return the mean of the last hidden states, scaled to length 1, shape (hidden size,)."""
+    """Return the mean of the last hidden states, scaled to length 1, float32 (hidden size,)."""
     torch = importlib.import_module("torch")
     tokenizer, model = _load(folder)
     inputs = tokenizer(text, return_tensors="pt", max_length=_MOST_TOKENS, truncation=True)

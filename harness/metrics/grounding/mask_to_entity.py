@@ -63,7 +63,7 @@ def _entity_f1(*, inclusive: bool) -> Callable[..., Outcome]:
 
 
 def entity_stats(correct: int, predicted: int, wanted: int) -> Stats:
-    """Return the counts of a sample, the F1, precision and recall they make, and that it is one.
+    """Return the counts of a sample, the F1, precision and recall they make, and 1 for the sample itself.
 
     F1 = 2 correct / (predicted + wanted), precision = correct / predicted, recall = correct / wanted, each in [0, 1]; a
     share of nothing is 0. With nothing on either side the score is undefined, which is left to the caller.
@@ -76,10 +76,10 @@ def entity_stats(correct: int, predicted: int, wanted: int) -> Stats:
 
 
 def _entity_combine(sums: Floats) -> Floats:
-    """Return the means of the samples' F1, precision and recall, the summed counts, and what those make: micro F1.
+    """Return the samples' mean F1, precision and recall, the summed counts, and the micro scores of those counts.
 
-    n_correct / n_predicted is precision, n_correct / n_target recall, 2 n_correct / (n_predicted + n_target) F1. Shape
-    (..., 7) -> (..., 9) float64.
+    Micro precision is n_correct / n_predicted, recall n_correct / n_target, and F1 2 n_correct / (n_predicted +
+    n_target). Shape (..., 7) -> (..., 9) float64.
     """
     counts, means = sums[..., :3], ratio(sums[..., 3:])
     return np.concatenate([means, counts, f1_precision_recall(counts[..., 0], counts[..., 1], counts[..., 2])], axis=-1)

@@ -17,7 +17,7 @@ from harness.records import Prediction, Sample
 from harness.text import boxes
 from harness.text.boxes import Corners
 
-_M3D_EPSILON = 1e-6  # M3D, eval_pos.py; added below
+_M3D_EPSILON = 1e-6  # M3D, eval_pos.py; added to the denominator
 _NO_BOX = -1.0  # M3D, eval_pos.py, writes this if either text has no box, for a correct refusal too
 _M3D_THRESHOLD = 0.2  # arXiv:2404.00578, section 5.4
 
@@ -175,7 +175,7 @@ def _hit(iou: float, threshold: float) -> float:
 
 def _standard_ceiling(worth: Callable[[float, float], float]) -> Callable[[Sample], float | None]:
     def ceiling(sample: Sample) -> float | None:
-        """Return what the target box itself reaches, which is 0 if it has no extent; None without a box."""
+        """Return the value of the target box itself, which is 0 if it has no extent; None without a box."""
         target = _standard_target(sample)
         return None if target is None else worth(true_iou(target, target), _M3D_THRESHOLD)
 
@@ -184,7 +184,7 @@ def _standard_ceiling(worth: Callable[[float, float], float]) -> Callable[[Sampl
 
 def _m3d_ceiling(worth: Callable[[float, float], float]) -> Callable[[Sample], float | None]:
     def ceiling(sample: Sample) -> float | None:
-        """Return what the target box itself reaches: less than 1, and -1 if there is nothing to find."""
+        """Return the value of the target box itself: less than 1, and -1 if there is nothing to find."""
         target = _m3d_target(sample)
         return worth(_NO_BOX if target is None else m3d_iou(target, target), _M3D_THRESHOLD)
 

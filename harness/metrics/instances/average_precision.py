@@ -91,7 +91,7 @@ class _Ranked:
     Attributes:
         targets: (images,), number of targets per image.
         hits: (thresholds, detections), 1 or 0.
-        image, starts, lengths: (runs,): the image of a run, and where in `hits` it lies.
+        image, starts, lengths: (runs,): the image of a run, and its place in `hits`.
     """
 
     def __init__(self, images: Sequence[Stats], thresholds: int) -> None:
@@ -149,7 +149,7 @@ def _combine_detections(thresholds: int) -> Callable[[Floats], Floats]:
 
 
 def _ceiling_with_targets(sample: Sample) -> float | None:
-    """Return what a copy of the target's masks reaches, None if there is no target; an empty mask is never found."""
+    """Return the value of a copy of the target's masks, None if there is no target; an empty mask is never found."""
     targets = target_masks(sample)
     if not targets:
         return None

@@ -1,4 +1,4 @@
-"""What the metrics of masks share: which masks count, their pixel counts, and the spacing of the grid.
+"""Shared parts of the mask metrics: the masks that count, their pixel counts, and the spacing of the grid.
 
 A prediction without a mask is an empty prediction. All counts come from run lengths, without decoding a mask
 (docs/log.md compares the time with dense arrays).
@@ -24,7 +24,7 @@ def targets(sample: Sample) -> tuple[Mask, ...]:
 
 
 def checked(sample: Sample, predicted: tuple[Mask, ...], target: tuple[Mask, ...]) -> tuple[Mask, ...]:
-    """Return `predicted` once its masks are known to have the size of the target.
+    """Return `predicted` after checking that its masks have the size of the target.
 
     Raises:
         DataError: A predicted mask has another size than the target; the message names the sample.

@@ -1,4 +1,4 @@
-"""Overlap of masks: Dice, IoU, cIoU, volume error, and accuracy where there is nothing to find.
+"""Overlap of masks: Dice, IoU, cIoU, volume error, and accuracy on samples with nothing to find.
 
 The functions here follow our `standard` rules; those of released code are in `overlap_released`.
 """
@@ -49,7 +49,7 @@ def iou(sample: Sample, prediction: Prediction) -> Outcome:
     """Return the counts of IoU, |P and T| / |P or T|, in [0, 1]; P, T, the empty cases and errors as for `dice`.
 
     For `ciou` the same counts are summed over all samples before they are divided, so large targets weigh more; a
-    sample without a target weighs as much as what is predicted on it.
+    sample without a target weighs as much as the area predicted on it.
 
     Source: Jaccard, New Phytologist 11 (1912) 37; summed over all samples, Hu et al., arXiv:1603.06180.
     """
@@ -77,7 +77,7 @@ def _nothing_to_find(sample: Sample) -> bool:
 def volume_error(sample: Sample, prediction: Prediction) -> Outcome:
     """Return the relative error | |P| - |T| | / |T|, at least 0, and for volumes of known spacing |P| - |T| in ml.
 
-    P, T and the errors are those of `dice`; of an image it is the error of the area. An empty target: undefined. An
+    P, T and the errors are those of `dice`; for an image it is the error of the area. An empty target: undefined. An
     empty prediction: 1, which a prediction that is too large can exceed.
 
     Source: relative volume difference, Heimann et al., IEEE Transactions on Medical Imaging 28 (2009) 1251.

@@ -1,4 +1,4 @@
-"""How far apart the boundaries of two masks lie: NSD, the share within a tolerance, and HD95, in millimetres.
+"""Distances between the boundaries of two masks: NSD, the share within a tolerance, and HD95, in millimetres.
 
 All predicted masks together are compared with all target masks together. `standard` measures between the centres of
 boundary pixels. `surface-distance` measures as DeepMind's package does, between the elements of a contour or surface
@@ -23,7 +23,7 @@ from harness.records import Mask, Prediction, Sample
 _PERCENT = 95.0  # of HD95; the maximum would depend on a single stray pixel
 
 
-# NSD and HD95 of a sample need the same distances, one after the other, and these are what takes the time.
+# NSD and HD95 of a sample need the same distances, one after the other, and computing these takes most of the time.
 @lru_cache(maxsize=4)
 def _pixels(predicted: Mask | None, target: Mask | None, spacing: Spacing) -> tuple[Boundary, Boundary]:
     return boundary_pixels(*cropped(predicted, target), spacing)

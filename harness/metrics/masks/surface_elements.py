@@ -1,4 +1,4 @@
-"""The boundaries of two masks, and how far each element of a boundary lies from the other boundary.
+"""The boundaries of two masks, and the distance of each element of a boundary to the other boundary.
 
 There are two kinds of elements: boundary pixels, and pieces of a contour or surface laid through the corners where
 pixels meet.
@@ -82,7 +82,10 @@ def _to_nearest(elements: Bools, others: Bools, spacing: Spacing) -> Floats:
 
 
 def _corner_codes(mask: Bools) -> NDArray[np.uint8]:
-    """Return for each corner of the grid which pixels around it belong to the mask: bit i is offset i of `product`."""
+    """Return a code per corner of the grid, uint8 (H + 1, W + 1) or (D + 1, H + 1, W + 1).
+
+    Bit i of a code is set if the pixel at offset i, in the order of `product`, belongs to the mask.
+    """
     padded = np.pad(mask, 1)
     codes = np.zeros([length + 1 for length in mask.shape], dtype=np.uint8)
     for bit, offset in enumerate(product((0, 1), repeat=mask.ndim)):
@@ -145,7 +148,7 @@ def _surface_normals() -> tuple[Floats, ...]:
 def cropped(predicted: Mask | None, target: Mask | None) -> tuple[Bools, Bools]:
     """Return both masks inside the box around them, boolean (h, w) or (d, h, w) of one shape.
 
-    All boundaries lie in that box, so the distances between them are those of the whole image.
+    All boundaries are in that box, so the distances between them are those of the whole image.
 
     Args:
         predicted: None if it is empty.
