@@ -1,5 +1,5 @@
 """Synthetic patients, written in the layouts of published releases: no download, and every answer is known."""
 
-# Raised by any change that moves a drawn pixel: the same version and seed are the same patients everywhere. It is part
-# of the name of a phantom's data root, so that a cache never mixes two versions.
+# Raised by any change that moves a pixel: the same version and seed give the same patients everywhere. It is part of
+# the name of a phantom's data root, so that a cache never mixes two versions.
 VERSION = 4

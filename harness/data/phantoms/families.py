@@ -36,7 +36,7 @@ def write_phantoms(
 
     Args:
         root: The data root; made if it is missing.
-        seed: Number of the set of patients, at least 0; another seed gives other patients.
+        seed: Random seed, at least 0; another seed gives other patients.
         patients: Number of patients; each modality has every tenth, half of them for training and three in eight for
             testing.
         slices: Images per patient.
@@ -97,5 +97,5 @@ FAMILIES: tuple[PhantomFamily, ...] = (
 
 
 def family_of(reader: str) -> PhantomFamily:
-    """Return the family of a reader, by its name; the first family if there is none for it."""
+    """Return the family of the reader of this name; the first family if no family has it."""
     return next((family for family in FAMILIES if reader in family.readers), FAMILIES[0])

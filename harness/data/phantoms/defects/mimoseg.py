@@ -45,7 +45,7 @@ class _Planter:
         return found
 
     def change(self, file: str, number: int, change: Callable[[dict[str, Any]], None]) -> str:
-        """Change the number-th record with one entity; return where it stands."""
+        """Change the number-th record with one entity; return its place."""
         records = self.records(file)
         place = [index for index, record in enumerate(records) if len(record["entities"]) == 1][number]
         change(records[place])

@@ -99,7 +99,7 @@ class _Planter:
         return records
 
     def change(self, file: str, number: int, change: Callable[[dict[str, Any]], None]) -> str:
-        """Change one record of a JSON list; return where it stands."""
+        """Change one record of a JSON list; return its place."""
         records = self.records(file)
         number %= len(records)
         change(records[number])
@@ -107,7 +107,7 @@ class _Planter:
         return f"{file}[{number}]"
 
     def redraw(self, mask: str, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> str:
-        """Change the pixels of a mask; return where it stands."""
+        """Change the pixels of a mask; return its place."""
         with Image.open(self.root / mask) as image:
             pixels = np.array(image)
         write_png(self.root / mask, change(pixels))

@@ -28,7 +28,7 @@ WIDE, DEEP, DEEP_FROM_SIDE = 360.0, 256.0, 336.0
 # Width of an edge in millimetres: about a pixel, as the partial volume effect of a scanner blurs it.
 SOFTNESS = 5.0
 
-# Grey values in Hounsfield units of all that takes up contrast medium. The phases can be told apart as in life: an
+# Grey values in Hounsfield units of all that takes up contrast medium. The phases can be distinguished as in life: an
 # arterial aorta is brightest, the liver enhances in the portal venous phase, urine is bright only when delayed.
 ENHANCEMENT: Mapping[str, Mapping[Phase, float]] = {
     "liver": {"non contrast": 56, "arterial": 72, "portal venous": 112, "delayed": 92},
@@ -45,7 +45,7 @@ ENHANCEMENT: Mapping[str, Mapping[Phase, float]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordered:
-    """An order for `count` lesions of one kind in one organ."""
+    """A request for `count` lesions of one kind in one organ."""
 
     organ: str
     kind: Literal["cyst", "tumor"]
@@ -57,7 +57,7 @@ class DrawnLesion:
     """A lesion as it was drawn.
 
     Attributes:
-        organ: The organ it lies in.
+        organ: The organ that holds it.
         kind: `cyst` or `tumor`.
         centre: (x, y, z) in mm, as in `coordinates`.
         radius_mm: Its radius.
@@ -74,8 +74,8 @@ class DrawnLesion:
 def coordinates(plane: Plane) -> tuple[Floats, Floats, Floats]:
     """Return x, y and z of the voxel centres in mm, float64, each (D, H, W) with two axes of length 1.
 
-    x grows to the patient's left, y to the back, z to the head, with 0 in the middle of the volume. Slices lie as a
-    radiologist sees them: the patient's right side on the left of an axial or coronal slice, the front on the left of a
+    x grows to the patient's left, y to the back, z to the head, with 0 in the middle of the volume. Slices are turned
+    as for a radiologist: the patient's right side on the left of an axial or coronal slice, the front on the left of a
     sagittal one.
     """
     deep = DEEP_FROM_SIDE if plane == "sagittal" else DEEP
@@ -103,7 +103,7 @@ class Abdomen:
 
     Attributes:
         random: Draws the place and the size of everything.
-        plane: How the slices lie.
+        plane: Plane of the slices.
         phase: When the contrast medium is seen.
         absent: Organs that the patient lacks.
         grey: float64 (D, H, W) in Hounsfield units; air at first.

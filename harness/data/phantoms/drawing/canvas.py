@@ -30,7 +30,7 @@ FAR = -1.0
 @cache
 def grid(shape: Size) -> tuple[Floats, Floats]:
     """Return x and y of every pixel centre, float64 (H, W) each; y runs from -1 to 1 down the image, x to the right."""
-    # One unit for both axes, half the height, so that a circle is one in an image of any shape.
+    # One unit for both axes, half the height, so that a circle stays a circle in an image of any shape.
     height, width = shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     return (2 * x + 1 - width) / height, (2 * y + 1 - height) / height
@@ -187,10 +187,10 @@ class Canvas:
         """Draw a shape over everything drawn before, and cut it out of the masks that it covers.
 
         Args:
-            shape: Field (H, W), positive inside.
+            shape: Field, float64 (H, W), positive inside.
             colour: Grey value, RGB, or an array (H, W, channels) with a colour per pixel.
             name: Its class; None if no question asks about it. It then covers masks only at full strength.
-            within: Classes it is a part of; it is cut out of the masks of all others.
+            within: Classes that the shape is a part of; it is cut out of the masks of all others.
             soft: Width of the edge, 1 being about two pixels.
             strength: Opacity, 0 to 1.
         """

@@ -80,7 +80,7 @@ class ModalityPhantom:
         prefix: First part of a file name, as SA-Med2D-20M spells its modalities.
         code: Modality code of the harness.
         source: Name of the made-up dataset.
-        native_2d: Whether an image stands alone and is not a slice of a volume.
+        native_2d: Whether each image is a study of its own and not a slice of a volume.
         modality: Its name as an answer would say it: "CT".
         aliases: Other words for it, each of which a question may use.
         region: Part of the body, as an answer would say it.
@@ -125,7 +125,7 @@ def scatter(random: Generator, host: Floats, count: int, *, gap: float, middle: 
 
     Args:
         random: Draws the points.
-        host: Field (H, W), positive where a point may lie.
+        host: Field, float64 (H, W), positive where a point may be.
         count: Wanted number; fewer points are returned if there is no room for them.
         gap: Least distance of two points, in the unit of `grid`.
         middle: Half width of a strip around the image's middle that stays free, so that left and right are beyond

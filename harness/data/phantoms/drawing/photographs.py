@@ -68,7 +68,7 @@ def _draw_dermoscopy(case: PhantomCase) -> Canvas:
         end = (start[0] + 0.9 * cos(turn), start[1] + 0.9 * sin(turn))
         bend = (start[0] + 0.5 * cos(turn + 0.5), start[1] + 0.5 * sin(turn + 0.5))
         hair = tube(shape, stretch(start, end, bend, 120), list(np.linspace(0.011, 0.004, 121)))
-        # Hair lies over every structure and hides none: it is a part of all, and cut out of no mask.
+        # Hair crosses every structure and hides none: it counts as a part of each, and is cut out of no mask.
         canvas.paint(hair, (54, 38, 32), within=tuple(canvas.masks), soft=1.2)
     canvas.add(4 * softened(case.grain.standard_normal(canvas.pixels.shape), 1))
     rim = np.sqrt(x * x + y * y)
@@ -96,7 +96,7 @@ def _draw_fundus(case: PhantomCase) -> Canvas:
     canvas.paint(field, (238, 188, 116), name="optic disc", soft=2.5)
     cup = blob(random, shape, (disc[0] + 0.01, disc[1]), (0.065, 0.075), rough=0.05)
     canvas.paint(cup, (250, 226, 174), within=("optic disc",), soft=3)
-    # Where no bleeding may lie: disc, macula and, below, exudates.
+    # Where no bleeding may be: disc, macula and, below, exudates.
     taken = np.maximum(field + 0.09, 0.13 - away)
     if case.sign:
         at = (case.side * random.uniform(0.22, 0.5), random.choice([-1, 1]) * random.uniform(0.32, 0.5))

@@ -4,7 +4,7 @@ from math import pi
 
 import numpy as np
 
-from harness.data.phantoms.drawing.canvas import Canvas, blob, clouds, grid, softened, stretch, tube
+from harness.data.phantoms.drawing.canvas import Canvas, Floats, blob, clouds, grid, softened, stretch, tube
 from harness.data.phantoms.drawing.modality import ModalityPhantom, PhantomCase, Structure, scatter
 
 
@@ -16,18 +16,7 @@ def _draw_ct(case: PhantomCase) -> Canvas:
     canvas, random = Canvas.blank(192, 240, 4.0), case.anatomy
     shape, shift = canvas.shape, case.anatomy.normal(0, 0.02, 8)
     size = 1 - 0.08 * case.position - 0.15 * case.position**2
-    wide = random.uniform(0.96, 1.04)
-    skin = blob(random, shape, (0, 0.03), (1.10 * wide, 0.86), rough=0.02)
-    canvas.paint(skin, 78)
-    canvas.paint(0.012 - np.abs(skin - 0.008), 128)
-    wall = blob(random, shape, (0, 0.04), (1.00 * wide, 0.76), rough=0.02)
-    canvas.paint(wall, 140)
-    for number in range(9):
-        turn = pi * (number + random.uniform(0.3, 0.7)) / 9 * 1.5 - 0.25 * pi
-        rib = (0.955 * wide * float(np.cos(turn)), 0.04 + 0.70 * float(np.sin(turn)))
-        canvas.paint(blob(random, shape, rib, (0.05, 0.028), angle=turn + pi / 2), 232)
-    inside = blob(random, shape, (0, 0.0), (0.90 * wide, 0.65), rough=0.02)
-    canvas.paint(inside, 84)
+    inside = _draw_body_wall(canvas, case)
     _draw_bowel(canvas, case)
     liver = (-0.43 + shift[0], -0.12 + shift[1])
     field = np.minimum(blob(random, shape, liver, (0.45 * size, 0.40 * size), rough=0.12), inside - 0.02)
@@ -52,7 +41,7 @@ def _draw_ct(case: PhantomCase) -> Canvas:
     _draw_spine(canvas, case)
     canvas.paint(blob(random, shape, (0.09 + shift[6], 0.25), (0.066, 0.066), rough=0.02), 200, name="aorta")
     canvas.paint(blob(random, shape, (-0.11 + shift[7], 0.24), (0.075, 0.055), rough=0.05), 176)
-    # Blurred, the mask falls below 0.93 near the edge of the liver that is still seen, so that lesions lie inside it.
+    # Blurred, the mask falls below 0.93 near the edge of the liver that is still seen, which keeps lesions inside it.
     room = softened(canvas.masks["liver"][0].astype(np.float64), 40) - 0.93
     for spot in scatter(random, room, case.lesions, gap=0.27):
         radius = random.uniform(0.055, 0.105) * (0.85 + 0.15 * size)
@@ -70,6 +59,24 @@ def _draw_ct(case: PhantomCase) -> Canvas:
     canvas.add(8 * softened(case.grain.standard_normal(shape), 1) + 2 * case.grain.standard_normal(shape))
     canvas.expose(case.grain.uniform(72, 92))
     return canvas
+
+
+def _draw_body_wall(canvas: Canvas, case: PhantomCase) -> Floats:
+    """Draw skin, muscle, ribs and the fat inside; return the field of the cavity, float64 (H, W)."""
+    random, shape = case.anatomy, canvas.shape
+    wide = random.uniform(0.96, 1.04)
+    skin = blob(random, shape, (0, 0.03), (1.10 * wide, 0.86), rough=0.02)
+    canvas.paint(skin, 78)
+    canvas.paint(0.012 - np.abs(skin - 0.008), 128)
+    wall = blob(random, shape, (0, 0.04), (1.00 * wide, 0.76), rough=0.02)
+    canvas.paint(wall, 140)
+    for number in range(9):
+        turn = pi * (number + random.uniform(0.3, 0.7)) / 9 * 1.5 - 0.25 * pi
+        rib = (0.955 * wide * float(np.cos(turn)), 0.04 + 0.70 * float(np.sin(turn)))
+        canvas.paint(blob(random, shape, rib, (0.05, 0.028), angle=turn + pi / 2), 232)
+    inside = blob(random, shape, (0, 0.0), (0.90 * wide, 0.65), rough=0.02)
+    canvas.paint(inside, 84)
+    return inside
 
 
 def _draw_bowel(canvas: Canvas, case: PhantomCase) -> None:
@@ -196,15 +203,7 @@ def _draw_xray(case: PhantomCase) -> Canvas:
         radius = random.uniform(0.06, 0.1)
         nodule = blob(random, shape, spot, (radius, radius * random.uniform(0.85, 1)), rough=0.1)
         canvas.paint(nodule, 158, name="lung nodule", within=("lung",), soft=2.5)
-    for side in (-1, 1):
-        for number in range(8):
-            top = -0.66 + 0.155 * number
-            start, end = (side * 0.08 + turned, top), (side * (0.58 + 0.03 * number), top + 0.36)
-            rib = tube(shape, stretch(start, end, (side * (0.62 + 0.03 * number), top - 0.07), 60), [0.027] * 61)
-            canvas.paint(rib, 218, soft=1.6, strength=0.22)
-        line = stretch((side * 0.08, -0.62), (side * 0.72, -0.74), (side * 0.35, -0.56), 50)
-        clavicle = tube(shape, line, [0.034] * 51)
-        canvas.paint(clavicle, 214, name="clavicle", within=("lung", "lung nodule"), soft=1.6, strength=0.5)
+    _draw_chest_bones(canvas, turned)
     canvas.paint(0.045 - np.abs(x - turned) - np.maximum(0, y + 0.25), 118, soft=3, strength=0.6)
     steps = np.abs(((y + 1) * 7.5) % 1 - 0.5)
     canvas.paint(np.minimum(0.09 - np.abs(x - turned), 0.02 - 0.1 * steps), 168, soft=2, strength=0.35)
@@ -215,6 +214,19 @@ def _draw_xray(case: PhantomCase) -> Canvas:
     quanta = np.sqrt(np.clip(canvas.pixels[:, :, 0], 0, 255)) * 0.42
     canvas.add(quanta * case.grain.standard_normal(shape))
     return canvas
+
+
+def _draw_chest_bones(canvas: Canvas, turned: float) -> None:
+    """Draw ribs and clavicles over lungs and heart, with the spine at x = `turned` in the unit of `grid`."""
+    for side in (-1, 1):
+        for number in range(8):
+            top = -0.66 + 0.155 * number
+            start, end = (side * 0.08 + turned, top), (side * (0.58 + 0.03 * number), top + 0.36)
+            line = stretch(start, end, (side * (0.62 + 0.03 * number), top - 0.07), 60)
+            canvas.paint(tube(canvas.shape, line, [0.027] * 61), 218, soft=1.6, strength=0.22)
+        line = stretch((side * 0.08, -0.62), (side * 0.72, -0.74), (side * 0.35, -0.56), 50)
+        clavicle = tube(canvas.shape, line, [0.034] * 51)
+        canvas.paint(clavicle, 214, name="clavicle", within=("lung", "lung nodule"), soft=1.6, strength=0.5)
 
 
 def _draw_pet(case: PhantomCase) -> Canvas:

@@ -1,4 +1,4 @@
-"""Synthetic patients with images: what each of them has, its split, and what is then true of every image."""
+"""Synthetic patients with images: the findings and the split of each patient, and the facts about each image."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -71,7 +71,7 @@ class PhantomPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """Everything that is true of an image, from which questions and answers are made.
+    """The facts about an image, from which questions and answers are made.
 
     Attributes:
         modality_phantom: Its modality.
@@ -110,7 +110,7 @@ def draw_patients(*, seed: int, patients: int, slices: int, workers: int = 1) ->
     that more patients leave the first ones as they were.
 
     Args:
-        seed: Number of the set of patients, at least 0; another seed gives other patients.
+        seed: Random seed, at least 0; another seed gives other patients.
         patients: Number of patients, at least 0.
         slices: Images per patient, at least 0.
         workers: Processes that draw; the images and their order are the same whatever their number.
@@ -132,7 +132,7 @@ def draw_image(patient: int, index: int, *, seed: int, slices: int) -> PhantomIm
     Args:
         patient: Number of the patient, from 0.
         index: Number of the image among the patient's, from 0 to `slices` - 1.
-        seed: Number of the set of patients.
+        seed: Random seed, at least 0.
         slices: Images per patient.
     """
     turn, modality_number = divmod(patient, len(MODALITY_PHANTOMS))
@@ -178,7 +178,7 @@ def dealt(cards: Sequence[Card], hand: int, deck: Sequence[int]) -> Card:
 
 
 def study(image: PhantomImage, number: int) -> Study:
-    """Return what is true of an image, read off its masks; `number` is its number among all images of the release."""
+    """Return the facts about an image, read off its masks; `number` is its number among all images of the release."""
     parts = []
     for structure in image.modality_phantom.structures:
         class_id = image.modality_phantom.class_id(structure.name)

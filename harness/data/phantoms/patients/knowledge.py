@@ -9,8 +9,8 @@ class Knowledge:
     """Two verb phrases that are true of a structure.
 
     Attributes:
-        clue: Stands in a question in place of the structure's name.
-        fact: Is added to the answer.
+        clue: Replaces the structure's name in a question.
+        fact: Added to the answer.
     """
 
     clue: str

@@ -1,4 +1,4 @@
-"""Questions with four options about phantom images: the right option stands at every letter equally often.
+"""Questions with four options about phantom images: the right option is at every letter equally often.
 
 Wrong options are drawn from the right answers to other images, and within each kind of question every answer is right
 equally often, so that neither a letter nor the words of an option give the answer away.

@@ -19,7 +19,7 @@ YES_NO = ("no", "yes")
 SIDES = ("left", "right")
 MOST_COUNTED = 3
 
-# A part nearer to the middle than this share of half the width lies on no side: a reader could argue either way.
+# A part nearer to the middle than this share of half the width is on neither side: a reader could argue either way.
 OFF_CENTRE = 0.10
 # Ratio of areas from which one of two organs is the larger; a smaller difference is not asked about.
 LARGER = 1.10
@@ -174,7 +174,7 @@ def _counts(structure: Structure, count: int) -> Iterator[tuple[Topic, str]]:
 
 
 def _sides(study: Study, structure: Structure, part: PhantomPart) -> Iterator[tuple[Topic, str]]:
-    """Yield on which side of the image a part lies, as a choice and as yes or no."""
+    """Yield questions for the side of the image that a part is on, as a choice and as yes or no."""
     name, side = structure.name, SIDES[part.across > 0]
     key = f"{study.modality_phantom.code} {name}"
     wordings = (
@@ -188,7 +188,7 @@ def _sides(study: Study, structure: Structure, part: PhantomPart) -> Iterator[tu
 
 
 def _sizes(structure: Structure, parts: tuple[PhantomPart, ...]) -> Iterator[tuple[Topic, str]]:
-    """Yield which of two organs takes up more of the image, as a choice and as yes or no."""
+    """Yield questions for the larger of two organs in the image, as a choice and as yes or no."""
     left, right = sorted(parts, key=lambda part: part.across)
     if max(left.area, right.area) < LARGER * min(left.area, right.area):
         return

@@ -1,4 +1,4 @@
-"""Synthetic patients with a CT of the abdomen: what each of them has, its split, and the report on it."""
+"""Synthetic patients with a CT of the abdomen: the findings and the split of each patient, and the report."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,6 @@ ORGANS = (
 REMOVABLE = ("gallbladder", "spleen", "right kidney", "left kidney")
 # Organs that may have lesions.
 HOSTS = ("liver", "spleen", "right kidney", "left kidney")
-LESION_NAMES = ("cyst", "tumor")
 
 # What a patient lacks: half of the patients lack nothing, and the rest each organ alike.
 ABSENT: tuple[frozenset[str], ...] = (
@@ -54,7 +53,7 @@ class Lesion:
 
     Attributes:
         name: `cyst` or `tumor`.
-        organ: The organ it lies in.
+        organ: The organ that holds it.
         side: Side of the patient: `left` or `right`.
         size_mm: Diameter, rounded to whole millimetres.
         mask: Boolean (D, H, W), never empty.
@@ -69,12 +68,12 @@ class Lesion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeStudy:
-    """The synthetic CT of one patient's abdomen, and everything that is true of it.
+    """The synthetic CT of one patient's abdomen, and the facts about it.
 
     Attributes:
         number: Number of the patient among all, from 0.
         split: Split of the patient.
-        plane: How the slices lie.
+        plane: Plane of the slices.
         phase: When the contrast medium was seen.
         voxels: float32 (D, H, W) in Hounsfield units; rows run down the screen, columns to the right.
         spacing_mm: Voxel size along (D, H, W) in mm.
@@ -110,7 +109,7 @@ def draw_volumes(*, seed: int, patients: int, planes: Sequence[Plane] = PLANES) 
     Planes, phases, lesions and missing organs are dealt out within each split, so that none of them goes with another.
 
     Args:
-        seed: Number of the set of patients, at least 0; another seed gives other patients.
+        seed: Random seed, at least 0; another seed gives other patients.
         patients: Number of patients, at least 0; half of them train and three in eight test.
         planes: Planes of slices that are dealt out.
     """

@@ -18,7 +18,7 @@ CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
-# Elements that stand in every file, for tests that look for them in everything that a reader or a report writes.
+# Elements of every file. Tests search for them in everything that a reader or a report writes.
 PRIVATE: Mapping[str, str] = {
     "PatientName": "Drawn^Nobody",
     "PatientID": "ID-4711-SECRET",
@@ -71,7 +71,7 @@ def write_slice(path: Path, series: DrawnSeries, number: int, position: Sequence
         series: The series of the slice.
         number: Instance number.
         position: (x, y, z) of the first pixel's centre in mm.
-        grey: (rows, columns) of grey values; what 12 bits cannot hold under slope and intercept is clipped.
+        grey: Grey values of any numeric type, (rows, columns), clipped to what 12 bits hold under slope and intercept.
     """
     data = _dataset(CT_IMAGE, f"{series.name}/{series.number}/{number}")
     stored = np.clip(np.rint((grey - series.intercept) / series.slope), 0, 2**12 - 1).astype(np.uint16)

@@ -99,7 +99,7 @@ def _studies(seed: int, patients: int) -> Iterator[VolumeStudy]:
 
 def label_volume(study: VolumeStudy) -> NDArray[np.uint8]:
     """Return the value of each voxel's label, uint8 (D, H, W), 0 for background."""
-    # Lesions come last: each lies in an organ, and a voxel has one label.
+    # Lesions come last: each is inside an organ, and a voxel has one label.
     labels = np.zeros(study.voxels.shape, dtype=np.uint8)
     for organ in study.organs:
         if organ.name in LABELS:

@@ -19,7 +19,7 @@ SOFT_TISSUE = (-160.0, 240.0)
 # Each third patient of a split has a second series with the same report, made of the first one's slices, sheared. The
 # volumes of the release share texts, too: 120,092 have 42,496.
 OBLIQUE_EVERY = 3
-# Slices of a sheared series for one row that they are moved.
+# Number of slices of a sheared series over which the shift grows by one row.
 SHEAR = 2
 # The two parts of the release, by the names of their folders.
 PARTS = ("ct_case", "ct_quizze")
@@ -31,7 +31,7 @@ class Series:
 
     Attributes:
         study: The patient.
-        plane: How its slices lie: a plane of a study, or `oblique`.
+        plane: Plane of its slices: one that a study can have, or `oblique`.
         voxels: float32 (D, H, W), 0 to 1.
     """
 
@@ -75,7 +75,7 @@ def series_of(studies: Sequence[VolumeStudy]) -> list[Series]:
 
 
 def _sheared(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a volume, float32 (D, H, W), with every second slice moved down one row more; zeros fill the gap."""
+    """Return a volume, float32 (D, H, W), with every `SHEAR` slices moved down by one row more; zeros fill the gap."""
     result = np.zeros_like(voxels)
     for place, pixels in enumerate(voxels):
         moved = (place - len(voxels) // 2) // SHEAR

@@ -66,7 +66,7 @@ def write_m3d_volumes(root: Path, seed: int, *, patients: int = PATIENTS, prepar
 
     Args:
         root: The data root; made if it is missing.
-        seed: Number of the set of patients, at least 0.
+        seed: Random seed, at least 0.
         patients: Number of patients; half of them train, three in eight test, and those of validation are in neither
             release.
         prepared: Whether to write arrays, as M3D's scripts prepare them; else the raw layout, which needs nibabel.
@@ -82,7 +82,7 @@ def write_m3d_refseg(root: Path, studies: Iterable[VolumeStudy], *, seed: int, p
     Args:
         root: The data root.
         studies: Patients with axial slices; those of validation are left out.
-        seed: Number of the set of questions, at least 0.
+        seed: Random seed of the questions, at least 0.
         prepared: As in `write_m3d_volumes`.
     """
     # Split by patient. The release is split by row, so that its test set asks for regions of its training set.
@@ -108,7 +108,7 @@ def write_m3d_refseg(root: Path, studies: Iterable[VolumeStudy], *, seed: int, p
 
 
 def _lesions(study: VolumeStudy, random: Generator) -> Iterator[_Region]:
-    """Yield the lesions that name, organ and size tell from all others."""
+    """Yield the lesions that are unique by name, organ and size."""
     said = [(one.name, one.organ, one.size_mm) for one in study.lesions]
     for lesion in study.lesions:
         if said.count((lesion.name, lesion.organ, lesion.size_mm)) > 1:

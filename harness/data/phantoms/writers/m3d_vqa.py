@@ -176,7 +176,7 @@ def _candidates(series: Series) -> Iterator[Asked]:
     yield ask(kind="plane", subject="", answer=series.plane, options=(*PLANES, "oblique"))
     yield ask(kind="phase", subject="", answer=study.phase, options=PHASES)
     for lesion in study.lesions:
-        # With a second lesion of its name, "the cyst" would lie in two organs.
+        # With a second lesion of the same name, "the cyst" would be in two organs.
         if sum(other.name == lesion.name for other in study.lesions) == 1:
             yield ask(kind="organ", subject=lesion.name, answer=lesion.organ, options=HOSTS)
     if len(study.absent) == 1:
@@ -186,7 +186,7 @@ def _candidates(series: Series) -> Iterator[Asked]:
         state = f"a {found[0].name}" if found else "nothing abnormal"
         answer = state if study.organ(organ) is not None else "not seen at all"
         yield ask(kind="abnormality", subject=organ, answer=answer, options=STATES)
-    # The masks are those of the study's own slices; in a sheared series they lie elsewhere.
+    # The masks are those of the study's own slices; a sheared series moves the lesions.
     for lesion in study.lesions if series.plane != "oblique" else ():
         if len(study.lesions_in(lesion.organ, lesion.name)) == 1:
             slices, rows = (float(places.mean()) for places in np.nonzero(lesion.mask)[:2])

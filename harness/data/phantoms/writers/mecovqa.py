@@ -59,14 +59,14 @@ def write_mecovqa(folder: Path, studies: Sequence[Study], *, seed: int) -> None:
     Args:
         folder: The data root.
         studies: Every image.
-        seed: Number of the set of questions, at least 0.
+        seed: Random seed of the questions, at least 0.
     """
     for split in SPLITS:
         own = [study for study in studies if study.split == split]
         for number, (subset, ask) in enumerate(_SUBSETS.items()):
             random = np.random.default_rng([seed, SPLITS.index(split), 3 + number])
             asked = [study for study in own if subset != "grounding" or study.modality_phantom.code not in UNSEEN]
-            # The release has no validation questions; ours have a folder of their own, which its reader leaves alone.
+            # The release has no validation questions; ours have a folder of their own, which its reader ignores.
             validation = f"{FOLDER}/validation/MeCoVQA-{subset.capitalize()}.json"
             file = validation if split == "validation" else FILES[split, subset][0]
             write_json(folder / file, list(ask(asked, random)))

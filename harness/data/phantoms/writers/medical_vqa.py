@@ -48,7 +48,7 @@ def draw_modalities(
     """Yield the images of some modalities, each with its study; studies are numbered from 0.
 
     Args:
-        seed: Number of the set of patients, at least 0.
+        seed: Random seed, at least 0.
         codes: Codes of the modalities.
         turns: Numbers of the patients of each modality; `images.TURNS` has the split of each.
         slices: Images per patient.
@@ -217,7 +217,7 @@ def write_hub(path: Path, rows: Sequence[Mapping[str, Json]], *, images: Sequenc
 def write_pmc_vqa(root: Path, seed: int) -> None:
     """Write `pmc_vqa/` below `root`: both versions, the first with a part that is checked by hand.
 
-    Images lie in `images/` and in `figures/`, the folders of the two versions. The same seed gives the same bytes.
+    Images are in `images/` and in `figures/`, the folders of the two versions. The same seed gives the same bytes.
     """
     turns = [turn for turn, split in enumerate(TURNS) if split != "validation"]
     studies = []

@@ -25,7 +25,7 @@ FOLDERS: Mapping[Split, str] = {"train": "train", "validation": "val", "test": "
 
 # A box is larger than its structure by up to this share of the structure's width and height, on each side.
 MOST_JITTER = 0.1
-# A structure lies in a box if this share of its pixels does.
+# A structure counts as inside a box from this share of its pixels on.
 INSIDE = 0.9
 
 PART_WORDINGS = ("Which part of this picture {clue}? Show it.", "Mark what {clue}, and tell me more about it.")
@@ -65,7 +65,7 @@ def write_mimoseg(folder: Path, seed: int, *, patients: int = PATIENTS) -> None:
 
     Args:
         folder: The data root; made if it is missing.
-        seed: Number of the set of patients, at least 0.
+        seed: Random seed, at least 0.
         patients: Number of patients of each modality, with one image each.
     """
     images = list(_draw(seed, patients))
@@ -139,7 +139,7 @@ def _explained(images: Sequence[_NamedMasks], random: Generator) -> Records:
 
 
 def _explained_here(images: Sequence[_NamedMasks], random: Generator) -> Records:
-    """Yield a box and a point in every image, with questions about the structures that lie there."""
+    """Yield a box and a point in every image, with questions about the structures there."""
     for shown in images:
         for kind, names, prompt in _prompts(shown, random):
             instruction = chosen(BOX_WORDINGS if kind == "box" else POINT_WORDINGS, _key(random))
@@ -192,12 +192,12 @@ def _balanced(images: Sequence[_NamedMasks], random: Generator) -> Iterator[tupl
 
 
 def _prompts(shown: _NamedMasks, random: Generator) -> Iterator[tuple[str, list[str], Prompt]]:
-    """Yield (`box` or `point`, names of the structures that lie there, the prompt)."""
+    """Yield (`box` or `point`, names of the structures there, the prompt)."""
     names, boxed = shown.names, shown.names[int(random.integers(len(shown.names)))]
     left, top, right, bottom = box = _jittered_box(shown.unions[boxed], random)
     shares = {name: union[top:bottom, left:right].sum() / union.sum() for name, union in shown.unions.items()}
     yield "box", [name for name, share in shares.items() if share >= INSIDE], {"box": box}
-    # A point on two structures would have two right answers, so it lies on one alone.
+    # A point on two structures would have two right answers, so it is on one alone.
     for pick in random.permutation(len(names)):
         name = names[int(pick)]
         others = [union for other, union in shown.unions.items() if other != name]

@@ -46,7 +46,7 @@ def write_mmmu(root: Path, seed: int) -> None:
             records = [record for modality, record in asked if modality == code]
             rows = [_row(record, f"{name}_{subject}_{place}", images) for place, record in enumerate(records, start=1)]
             if name == "test":
-                # As in the release, a test question has `?` for its answer, which stands in the key file only.
+                # As in the release, a test question has `?` for its answer, and the answer is in the key file only.
                 for row in rows:
                     key[str(row["id"])] = {"question_type": row["question_type"], "ground_truth": row["answer"]}
                     row["answer"] = UNTOLD

@@ -52,7 +52,7 @@ def write_omnimedvqa(root: Path, seed: int, *, patients: int = PATIENTS) -> None
 
     Args:
         root: The data root; made if it is missing.
-        seed: Number of the set of patients, at least 0; the same arguments give the same bytes.
+        seed: Random seed, at least 0; the same arguments give the same bytes.
         patients: Number of patients; each modality has every tenth.
     """
     images = list(_images(seed, patients))

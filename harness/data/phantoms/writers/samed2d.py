@@ -22,7 +22,7 @@ def write_samed2d(folder: Path, *, seed: int, patients: int = 12, slices: int = 
 
     Args:
         folder: The data root; made if it is missing.
-        seed: Number of the set of patients, at least 0.
+        seed: Random seed, at least 0.
         patients: Number of patients, at least 0.
         slices: Images per patient, at least 0.
     """

@@ -13,7 +13,7 @@ from harness.data.releases.samed2d import reader
 from harness.data.releases.vqa.vqa_rad import FOLDER, IMAGES, MEVF_FILES
 from harness.records import Json
 
-# The release has no validation questions; ours stand in a file of their own, which its reader leaves alone.
+# The release has no validation questions; ours are in a file of their own, which its reader ignores.
 FILES: Mapping[Split, str] = {
     "train": MEVF_FILES["train"],
     "validation": f"{FOLDER}/validationset.json",
@@ -27,7 +27,7 @@ def write_vqa_rad(folder: Path, studies: Sequence[Study], *, seed: int) -> None:
     Args:
         folder: The data root.
         studies: Every image, in the order of their numbers.
-        seed: Number of the set of questions, at least 0.
+        seed: Random seed of the questions, at least 0.
     """
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     for study in studies:
