@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import REPOSITORY
+
 
 def _commands(page: Path) -> list[list[str]]:
     """Return every indented `harness ...` command of a page, continued lines joined."""
@@ -64,14 +66,33 @@ def test_the_script_of_the_hand_in_page_writes_what_score_reads(
     assert not (tmp_path / "run" / "problems.jsonl").exists()
 
 
-def test_every_command_that_the_readme_shows_exists(command: Any, repository: Path) -> None:
-    shown = _commands(repository / "README.md")
-    assert len(shown) >= 5
-    for words in shown:
+PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", [REPOSITORY / "README.md", *PAGES], ids=lambda page: page.name)
+def test_every_command_that_a_page_shows_exists(command: Any, page: Path) -> None:
+    for words in _commands(page):
+        if words[0].startswith("-"):
+            words = words[1:]  # an option of `harness` itself, before the command
         result = command(words[0], "--help")
         assert result.exit_code == 0, words
         options = [word.partition("=")[0] for word in words if word.startswith("--")]
         assert [option for option in options if option not in result.stdout] == []
+
+
+def test_the_readme_shows_commands() -> None:
+    assert len(_commands(REPOSITORY / "README.md")) >= 5
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that begin with `# name.py` are files; tests of their own run them as what they are."""
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        if not re.match(r"# \w+\.py\n", block):
+            exec(compile(block, page.name, "exec"), names)
 
 
 @pytest.mark.parametrize(("what", "column"), [("tasks", "task"), ("metrics", "metric"), ("protocols", "protocol")])
