@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 # Name -> the module it is imported from. Everything that a submitter's model, a task's own metric or a reader has to
-# import stands here, so that other modules can move.
+# import is listed here, so that other modules can move.
 _PUBLIC = {
     "Adapter": "harness.records",
     "Answer": "harness.records",

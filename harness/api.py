@@ -43,7 +43,7 @@ def evaluate(
         task_paths: Folders with further task files.
         max_failures: `N` or `P%` of the wanted scores that may fail before the evaluation counts as failed.
     Returns:
-        The run directory, the content of `results.json`, and what failed.
+        The run directory, the content of `results.json`, and the failures.
     Raises:
         HarnessError: The evaluation cannot begin or cannot go on; finished predictions are kept.
     """
@@ -71,7 +71,7 @@ def score(run: str | Path, *, protocols: Sequence[str] = (), task_paths: Sequenc
         protocols: Score by these protocols only, and leave the run directory as it is; empty means the tasks' own.
         task_paths: Folders with further task files.
     Returns:
-        The run directory, the new results, and what failed.
+        The run directory, the new results, and the failures.
     Raises:
         SpecError: `run` is not a run directory.
     """

@@ -1,1 +1,1 @@
-"""Pixels and voxels: frames, masks, volumes, crops, resampling and what is drawn over images."""
+"""Pixels and voxels: frames, masks, volumes, crops, resampling, and drawings over images."""

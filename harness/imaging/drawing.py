@@ -124,11 +124,9 @@ def draw_sample(
     Raises:
         DataError: A mask and its image differ in size.
     """
-    targets = [entity.mask for entity in sample.target.entities if entity.mask is not None]
-    sizes = [media.size for media in sample.media[:1] if media.size] or [mask.size for mask in [*targets, *predicted]]
-    if not sizes:
+    targets, size = _targets_and_size(sample, predicted)
+    if size is None:
         return None
-    size = sizes[0]
     target = masks.merge(targets) if targets else None
     prediction = masks.merge(predicted) if predicted else None
     if len(size) == 2:
@@ -150,12 +148,18 @@ def slice_to_draw(sample: Sample, predicted: Sequence[Mask]) -> int | None:
     Raises:
         DataError: The target masks, or the predicted ones, differ in size.
     """
+    targets, size = _targets_and_size(sample, predicted)
+    if size is None or len(size) == 2:
+        return None
+    unions = (masks.merge(found) for found in (targets, predicted) if found)
+    return fullest_slice(next((mask for mask in unions if masks.area(mask)), masks.empty(size)))
+
+
+def _targets_and_size(sample: Sample, predicted: Sequence[Mask]) -> tuple[list[Mask], Size | None]:
+    """Return the target masks, and the size of the first image or volume, or of the first mask if that is unknown."""
     targets = [entity.mask for entity in sample.target.entities if entity.mask is not None]
     sizes = [media.size for media in sample.media[:1] if media.size] or [mask.size for mask in [*targets, *predicted]]
-    if not sizes or len(sizes[0]) == 2:
-        return None
-    sides = (masks.merge(side) for side in (targets, list(predicted)) if side)
-    return fullest_slice(next((mask for mask in sides if masks.area(mask)), masks.empty(sizes[0])))
+    return targets, next(iter(sizes), None)
 
 
 def prompt_mask(prompt: VisualPrompt, size: Size) -> Mask:

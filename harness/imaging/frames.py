@@ -2,7 +2,7 @@
 
 Inside the harness every `Box` and `Points` lies in the frame `original`: pixels of the stored image. Pixel i covers
 [i, i + 1), boxes are half-open, and a point names a pixel whose centre is half a pixel further. The other frames occur
-only in what a model reads and writes, where coordinates are bare numbers and never a `Box`.
+only in the text that a model reads and writes, where coordinates are bare numbers and never a `Box`.
 """
 
 import math
@@ -70,7 +70,7 @@ def padded_square(side: int) -> Frame:
 
 
 def padding(size: Size, side: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return where an image lies after it is resized and padded to a square.
+    """Return the place of an image in a square after it is resized and padded.
 
     Args:
         size: (H, W) of the image in pixels.
@@ -93,7 +93,7 @@ def box_to_frame(box: Box, size: Size, frame: Frame) -> Coordinates:
         size: (H, W) or (D, H, W) of the original image.
         frame: The frame of the result; `padded_square` is for 2-D only.
     Returns:
-        As many numbers as `box` has, in the same order.
+        The corners in the order of `box`.
     Raises:
         DataError: The number of corners does not fit `size`.
         SpecError: `frame` is `padded_square` and `size` that of a volume.
@@ -193,7 +193,8 @@ def check_box(box: Box, size: Size, where: str) -> None:
         size: (H, W) or (D, H, W) of the original image.
         where: The sample or field, for the message.
     Raises:
-        DataError: It does not.
+        DataError: The number of corners does not fit `size`, a corner is not finite, or the box has no extent or
+            reaches beyond the image.
     """
     axes, letters = len(size), "xy" if len(size) == 2 else "zyx"
     _check_count(box.corners, 2 * axes, f"{where}: box")
@@ -215,7 +216,7 @@ def check_box(box: Box, size: Size, where: str) -> None:
 
 
 def box_text(box: Box, size: Size, frame: Frame) -> str:
-    """Return `box` in words, as `[x1, y1, x2, y2]` or `[z1, y1, x1, z2, y2, x2]` in `frame`.
+    """Return the text of `box`, `[x1, y1, x2, y2]` or `[z1, y1, x1, z2, y2, x2]` in `frame`.
 
     Numbers have three decimals in `unit` and are rounded half up to integers in the other frames.
 

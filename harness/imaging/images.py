@@ -62,7 +62,7 @@ def read_image(data: bytes, *, window: Window | None, where: str) -> NDArray[np.
             values = np.asarray(image)
             grey = windowed(values, _limits(values, image.mode, window, where))
             return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
-        # By way of RGBA, because Pillow warns when a palette with transparency is converted directly.
+        # Converted to RGBA first, because Pillow warns when a palette with transparency is converted directly.
         plain = image.convert("RGBA") if image.mode == "P" else image
         return np.array(plain.convert("RGB"), dtype=np.uint8)
 
@@ -77,8 +77,7 @@ def read_mask(data: bytes, *, where: str) -> NDArray[np.bool_]:
         DataError: As for `read_image`, except that no window is needed.
     """
     with _opened(data, where) as image:
-        opaque = {"RGBA": "RGB", "LA": "L", "PA": "P", "RGBX": "RGB"}.get(image.mode)
-        values = np.asarray(image.convert(opaque) if opaque else image) >= 1
+        values = _without_alpha(image) >= 1
         return np.ascontiguousarray(values if values.ndim == 2 else values.any(axis=2))
 
 
@@ -89,13 +88,18 @@ def read_labels(data: bytes, *, where: str) -> NDArray[np.int64]:
         DataError: As for `read_mask`, or the channels differ, or a value is not a whole number of at least 0.
     """
     with _opened(data, where) as image:
-        opaque = {"RGBA": "RGB", "LA": "L", "PA": "P", "RGBX": "RGB"}.get(image.mode)
-        values = np.asarray(image.convert(opaque) if opaque else image)
+        values = _without_alpha(image)
     if values.ndim == 3:
         if (values != values[..., :1]).any():
             raise DataError(f"{where}: expected one channel of labels or equal ones, found colours that differ")
         values = values[..., 0]
     return whole_labels(values, where)
+
+
+def _without_alpha(image: Image.Image) -> NDArray[Any]:
+    """Return the stored values, (H, W) or with colours (H, W, 3)."""
+    opaque = {"RGBA": "RGB", "LA": "L", "PA": "P", "RGBX": "RGB"}.get(image.mode)
+    return np.asarray(image.convert(opaque) if opaque else image)
 
 
 def whole_labels(values: NDArray[Any], where: str) -> NDArray[np.int64]:
@@ -111,7 +115,7 @@ def whole_labels(values: NDArray[Any], where: str) -> NDArray[np.int64]:
 
 
 def examine_image(data: bytes, *, window: Window | None, where: str) -> ImageFacts:
-    """Return the properties of an image. It is decoded whole, so that a file that passes here can also be read later.
+    """Return the properties of an image. It is decoded in full, so that a file that passes here can be read later.
 
     Args:
         data: The bytes of the file.

@@ -151,10 +151,10 @@ def union(first: Mask, second: Mask) -> int:
 
 
 def merge(masks: Sequence[Mask]) -> Mask:
-    """Return the union of `masks`; a single mask is returned as it is.
+    """Return the union of `masks`; a single mask is returned unchanged.
 
     Raises:
-        DataError: The masks differ in size, or there is none, so that the union has no size.
+        DataError: The masks differ in size, or `masks` is empty, so that the union has no size.
     """
     if not masks:
         raise DataError("merge: expected at least one mask, found none; use masks.empty for a size without any")

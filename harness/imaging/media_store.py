@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Everything that decoded pixels depend on, and what was made of them: the key of the cache.
+# The key of the cache: everything that decoded pixels depend on, and the form that they were decoded to.
 Decoded = tuple[str, tuple[float, float] | None, Crop | None, tuple[Overlay, ...], str, int | None, str]
 
 # Grey values of a volume that become 0 and 255 in its slices if its task names no window: the range that M3D's
@@ -28,7 +28,7 @@ SLICE_PERCENTILES = Percentiles((0.5, 99.5))
 # The percentiles of a larger volume are taken of every n-th voxel, because those of all voxels would be slow.
 SLICE_VOXELS = 1 << 22
 
-# Asks the driver for the bytes of a file of the release by its relative path; None if the driver has it neither.
+# Asks the driver for the bytes of a file of the release by its relative path; None if the driver lacks it too.
 Fetch = Callable[[str], bytes | None]
 
 # Decoded pixels kept per process; a small cache is enough, since the samples of one image usually follow each other.
@@ -59,7 +59,7 @@ class MediaStore:
         """Return the verified local file of `media`.
 
         Raises:
-            DataError: No root holds the file, or its bytes are not the ones that were prepared.
+            DataError: No root holds the file, or its bytes differ from those that were prepared.
         """
         if media.sha256 is None:
             raise DataError(f"{media.path}: the release lacks this file or it cannot be read; see integrity.json")
@@ -93,7 +93,7 @@ class MediaStore:
         raise DataError(f"{media.path}: found below none of {', '.join(str(root) for root in self.roots)}{asked}")
 
     def path_of(self, media: Media) -> Path:
-        """Return a local file of what the media shows: the release's own, or a PNG of the crop, overlay or slice.
+        """Return a local file of the media as shown: the release's own, or a PNG of the crop, overlay or slice.
 
         Raises:
             DataError: As for `locate` and `image`, or the PNG cannot be written.
@@ -111,7 +111,7 @@ class MediaStore:
         return path
 
     def _write(self, path: Path, media: Media) -> None:
-        """Write the pixels as PNG, by way of another name, so that other processes see the file whole or not at all."""
+        """Write the pixels as PNG under another name, then rename it: other processes see a whole file or none."""
         from PIL import Image
 
         image = Image.fromarray(self.image(media))
@@ -209,7 +209,7 @@ class LocalMedia:
 
     @property
     def size(self) -> Size:
-        """(H, W) or (D, H, W) of what `image` or `volume` returns."""
+        """(H, W) or (D, H, W) of the array that `image` or `volume` returns."""
         return self.record.size
 
     def image(self) -> "NDArray[np.uint8]":

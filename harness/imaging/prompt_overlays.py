@@ -58,7 +58,7 @@ def painted(overlay: Overlay, size: Size) -> Bools:
 
 
 def _contour(dense: Bools, width: int) -> Bools:
-    """Return the line of `width` pixels around the foreground; nothing if there is no foreground."""
+    """Return the line of `width` pixels around the foreground; all False without foreground."""
     from scipy.ndimage import distance_transform_edt
 
     line = np.zeros_like(dense)

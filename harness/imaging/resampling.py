@@ -27,7 +27,7 @@ class Resampling:
     to_grid: NDArray[np.float64] | None
 
     def mask(self, mask: Mask, where: str) -> Mask:
-        """Return a mask on the grid as a mask of the image or volume; what lies outside the grid is background.
+        """Return a mask on the grid as a mask of the image or volume, background outside the grid.
 
         Raises:
             ModelError: The mask does not have the size of the grid.
@@ -86,8 +86,8 @@ def resampling(grid: object, media: Media, shown: Size) -> Resampling:
         media: Record of the image or volume.
         shown: (H, W) or (D, H, W) of the image or volume as it is shown.
     Raises:
-        ModelError: `grid` is not a `Grid`, has another number of axes than the image, or has an affine that cannot be
-            inverted or that the image has no counterpart of.
+        ModelError: `grid` is not a `Grid`, has another number of axes than the image, has an affine that cannot be
+            inverted, or has an affine while the image has none.
     """
     if not isinstance(grid, Grid):
         raise ModelError(f"grid: expected Grid(size=...), found {type(grid).__name__}")

@@ -1,8 +1,8 @@
 """Masks of probabilities in 8 bits per pixel: precise enough for soft Dice, and exact at the usual thresholds.
 
 A probability is put into one of 254 bins by its logit: bins of equal width from -12 to 12, and one on either side for
-what lies beyond. The value stored for a bin is the mean of its members, which preserves the sum of all probabilities
-and, as they are, masks with few distinct values. The thresholds 0.1, 0.5 and 0.9 fall between two bins, so that
+the values beyond. The value stored for a bin is the mean of its members, which preserves the sum of all probabilities
+and leaves masks with few distinct values unchanged. The thresholds 0.1, 0.5 and 0.9 fall between two bins, so that
 thresholding the stored mask gives the same pixels.
 """
 

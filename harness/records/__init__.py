@@ -2,12 +2,12 @@
 
 Read them in the order in which they come up:
 
-1. `media.py`, `masks.py` and `visual_prompts.py`: images, volumes, masks, and what a user points with.
+1. `media.py`, `masks.py` and `visual_prompts.py`: images, volumes, masks and visual prompts.
 2. `sample.py`: a question of a release with its target.
-3. `request.py`: what a model is asked.
-4. `adapter.py` and `answer.py`: the interface a submitter implements, and what it returns.
+3. `request.py`: a question as a model receives it.
+4. `adapter.py` and `answer.py`: the interface that a submitter implements, and its answers.
 5. `prediction.py`: the answer once the harness has checked it.
-6. `score.py`: what the prediction is worth.
+6. `score.py`: the score of a prediction, and the results made of scores.
 
 All records are frozen and share these conventions, axis by axis:
 

@@ -1,4 +1,4 @@
-"""The interface that a submitter implements, and what a model declares about itself."""
+"""The interface that a submitter implements, and the capabilities that a model declares."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a model takes and gives. The harness asks for it before any weight is loaded.
+    """The inputs that a model takes and the outputs that it gives. The harness asks for it before any weight is loaded.
 
     A task that needs more than a model takes or gives becomes an `unsupported` cell with its reason, before the run.
 
@@ -49,15 +49,15 @@ class Capabilities:
 
 
 class Adapter(Protocol):
-    """The one class that a submitter writes; there is nothing to subclass or to register.
+    """The only class that a submitter writes; nothing has to be subclassed or registered.
 
     `__init__` receives the arguments of `--model-args` by keyword. The harness then calls `capabilities`, `load` and
-    `predict`, in this order. It catches what `predict` raises and halves the batch until the failing request stands
+    `predict`, in this order. It catches the exceptions of `predict` and halves the batch until the failing request is
     alone, so an adapter need not guard against single bad samples.
     """
 
     def capabilities(self) -> Capabilities:
-        """Return what the model takes and gives; this must be cheap, without weights or heavy imports."""
+        """Return the model's inputs and outputs; this must be cheap, without weights or heavy imports."""
         ...
 
     def load(self, device: str) -> None:

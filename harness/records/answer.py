@@ -16,7 +16,7 @@ class ErrorInfo:
 
     Attributes:
         type: Name of the exception, or any short name of your own; `Timeout` is stored with the status `timeout`.
-        message: One message for people to read.
+        message: The message for people to read.
         traceback: The traceback, if there is one.
     """
 
@@ -56,7 +56,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What an adapter returns for one request. Fill the fields that the request's `wants` names.
+    """An adapter's answer to one request. Fill the fields that the request's `wants` names.
 
     Masks and boxes lie in the frame of the first image or volume of the request as its handle returns it, that is after
     cropping; the harness brings them to the original image. A model that finds nothing says so with a mask without
@@ -69,8 +69,8 @@ class Answer:
         masks: Boolean arrays (H, W) or (D, H, W), or `Mask` records.
         soft_masks: Probabilities in [0, 1] as float arrays of the same shape. Give one per mask, or give them alone:
             the masks are then the pixels above 0.5.
-        grid: The grid of all masks and soft masks, if they lie on one of the model's own. They are brought to the
-            image or volume by nearest neighbour.
+        grid: The grid of all masks and soft masks, if the model has a grid of its own. They are brought to the image
+            or volume by nearest neighbour.
         mask_scores: One confidence per mask; higher is more confident.
         boxes: Half-open boxes in pixels, x1 y1 x2 y2 (3-D: z1 y1 x1 z2 y2 x2).
         entities: Names that are bound to masks.
@@ -81,7 +81,7 @@ class Answer:
         rendered: The prompt that finally went into the model, after chat template and special tokens.
         usage: Counts such as the tokens of prompt and answer.
         status: `truncated` if the model stopped at its token limit, `refused` if its interface reports a refusal.
-        error: Set this if only this request failed; the other answers of the batch stand.
+        error: Set this if only this request failed; the other answers of the batch remain valid.
     """
 
     text: str | None = None

@@ -23,7 +23,7 @@ def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
         text: The new content.
         durable: Whether the new file must also survive a loss of power, at the price of an fsync.
     Raises:
-        InterruptedRunError: The disk refuses the write; the old file stands.
+        InterruptedRunError: The disk refuses the write; the old file is kept.
     """
     write_bytes_atomically(path, text.encode(), temporary=path.with_name(f".{path.name}.tmp"), durable=durable)
 
@@ -38,7 +38,7 @@ def write_bytes_atomically(path: Path, content: bytes, *, temporary: Path, durab
             one file system.
         durable: Whether the new file must also survive a loss of power.
     Raises:
-        InterruptedRunError: The disk refuses the write; the old file stands.
+        InterruptedRunError: The disk refuses the write; the old file is kept.
     """
     try:
         with temporary.open("wb") as file:

@@ -45,7 +45,7 @@ def canonical(value: Json) -> str:
     """Return compact JSON with sorted keys.
 
     Raises:
-        ValueError: The value holds NaN or infinity, which JSON has no form for.
+        ValueError: The value holds NaN or infinity, which JSON cannot represent.
     """
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 

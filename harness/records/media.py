@@ -20,7 +20,7 @@ class Media:
         affine: Row-major 4 x 4 matrix of a volume, from (x, y, z) voxels to millimetres in RAS+.
         window: (low, high) grey values that become 0 and 255 when deeper pixels are converted to 8 bits.
         crop: The part of the image that is shown in place of the whole.
-        drawn: What is painted over the pixels after the crop, in this order.
+        drawn: Visual prompts that are painted over the pixels after the crop, in this order.
         axes: Order of the axes in the volume's file; `xyz` is transposed to `zyx` on reading.
         slice: Index of the slice of a volume that is shown as an image; None if the whole file is shown.
     """

@@ -37,7 +37,7 @@ class Prediction:
         status: One of `PREDICTION_STATUSES`.
         grid: The model's own grid, if the masks were given on one and brought to the image.
         seconds: Time the model took for this request, in seconds.
-        error: What went wrong, if `status` is `model_error`, `timeout` or `data_error`.
+        error: The error, if `status` is `model_error`, `timeout` or `data_error`.
     """
 
     key: str

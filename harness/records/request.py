@@ -40,7 +40,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
-    """What the train split alone suggests as the answer, for baselines that take `prior`.
+    """The answer that the train split alone suggests, for baselines that take `prior`.
 
     Attributes:
         answer: The most frequent answer in the train split.
@@ -65,7 +65,7 @@ class Request:
 
     Attributes:
         kind: `generate`, `nll` (score each candidate as a continuation) or `embed`.
-        wants: What the task asks for: any of `text`, `masks`, `boxes`, `nll` and `embedding`.
+        wants: The parts of an answer that the task asks for: any of `text`, `masks`, `boxes`, `nll` and `embedding`.
         messages: The conversation. `<box>`, `<point>` and `<region>` mark the places in its text where a visual prompt
             is meant.
         visual_prompts: In the order of their marks, in the frame of the first image or volume as it is shown.
@@ -80,7 +80,7 @@ class Request:
         sample_id: Identifier of the sample, for adapters that declare `per_sample`.
         prior: For adapters that declare `per_sample` and take `prior`.
         target: For adapters that declare `per_sample` and take `target`: oracles.
-        oracle: What the task's oracle answers with, for the same adapters.
+        oracle: The reply in words of the task's oracle, for the same adapters.
     """
 
     kind: RequestKind = "generate"

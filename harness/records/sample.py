@@ -10,7 +10,7 @@ from harness.records.visual_prompts import Box, VisualPrompt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """A named thing and where it lies; `mask` is None if the release names it without a mask."""
+    """A named thing and its place in the image; `mask` is None if the release names it without a mask."""
 
     name: str
     mask: Mask | None = None
@@ -18,7 +18,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a perfect model would answer.
+    """The answer of a perfect model.
 
     Attributes:
         answers: Accepted answers; the first is the reference.
@@ -47,7 +47,7 @@ class Sample:
         question: The release's own words; empty if the task's template asks the question.
         choices: Option texts, in letter order.
         visual_prompts: The boxes, points or regions that the release points at.
-        target: What a perfect model would answer.
+        target: The answer of a perfect model.
         strata: The sample's stratum for each key (modality, organ, ...), in lower case.
         cluster: The unit that the bootstrap resamples as a whole: the patient, else the study, else the image.
         defect: Why the sample cannot be asked, such as a missing or unreadable file; its prediction then has the status

@@ -53,7 +53,7 @@ class Result:
         higher_is_better: Direction of the value.
         stratum: One stratum key with its value, in lower case; None for the whole task.
         mean: `micro` (mean over samples), `macro` (unweighted mean over strata) or `pooled` (from summed statistics).
-        value: The number in the metric's own unit, never in percent; None if there is none.
+        value: The number in the metric's own unit, never in percent; None if it has no value.
         ci: (low, high) of the 95 % confidence interval; None with fewer than 5 clusters.
         ci_method: `bca`, `percentile`, `delta` or `none`.
         n: Number of samples in the mean, failed ones included.
@@ -61,7 +61,7 @@ class Result:
         undefined: Number of samples without a value.
         failed: Number of samples whose prediction failed.
         unparsed: Number of samples whose reply could not be read.
-        note: Why `value` is None, or what a reader must know about it.
+        note: Why `value` is None, or a caution for its reader.
     """
 
     metric: str

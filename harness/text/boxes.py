@@ -1,4 +1,4 @@
-"""Boxes in words: reading the box of a reply, and the text that M3D writes for a box.
+"""Boxes in text: reading the box of a reply, and the text that M3D writes for a box.
 
 M3D's frame is `unit` with one difference: the second corner is the last voxel inside, not the first outside, so that a
 full mask ends below 1 and a mask of one slice has no extent.
@@ -30,7 +30,7 @@ def read_m3d(text: str) -> Corners | None:
 def read_standard(text: str, count: int | None = None) -> Corners | None:
     """Return the first list of numbers in a text that can be a box.
 
-    The list stands in square or round brackets, and its numbers are separated by commas, semicolons or blanks.
+    The list is enclosed in square or round brackets, and its numbers are separated by commas, semicolons or blanks.
 
     Args:
         text: A reply.

@@ -3,7 +3,7 @@
 This is for models that answer in tagged text and return no `entities`. The k-th mask token of a reply stands for the
 k-th mask that the model decoded. The grammars are:
 
-- `mimo`: `<p>name<SEG></p>`; the token stands inside the entity. A `<p>` right after the token closes it, too, as one
+- `mimo`: `<p>name<SEG></p>`; the token is inside the entity. A `<p>` right after the token closes it, too, as one
   rendering of the paper prints it.
 - `glamm`: `<p> name </p> [SEG]`; the token follows the entity.
 - `mimo_or_glamm`: `glamm` if the reply holds `[SEG]` and no `<SEG>`, else `mimo`.
@@ -116,7 +116,7 @@ class _Reader:
 
     def read(self, tag: re.Match[str]) -> None:
         """Read the next tag: a mask token, or the opening or closing of an entity."""
-        # A second `<p>` closes if only blanks stand between it and the open entity's mask token.
+        # A second `<p>` closes if only blanks separate it from the open entity's mask token.
         bound = self._open is not None and bool(self._open.masks)
         if tag["mask"]:
             self._bind(tag.start())
@@ -135,7 +135,7 @@ class _Reader:
         self._open = None
 
     def _bind(self, place: int) -> None:
-        """Give the next mask to the open entity, or in `glamm` to the one before; else it is stray."""
+        """Give the next mask to the open entity, or in `glamm` to the entity before it; else it is stray."""
         owner = self._open
         # A token behind a stray one follows that token, not the entity before both.
         after_stray = bool(self.stray) and self.stray[-1] == self._masks - 1
@@ -152,7 +152,7 @@ class _Reader:
 
 
 def _entity(text: str, found: _Open, tags: re.Pattern[str]) -> TextEntity:
-    # Tags become as many blanks, so that places in the bare text are places in the reply.
+    # Tags become blanks of the same length, so that positions in the bare text are positions in the reply.
     bare = tags.sub(lambda tag: " " * len(tag[0]), text[found.start : found.end])
     end = found.start + len(bare.rstrip())
     start = min(found.start + len(bare) - len(bare.lstrip()), end)

@@ -1,6 +1,6 @@
 """Words of a text as nltk's `word_tokenize(text, preserve_line=True)` cuts them, each piece between blanks once.
 
-nltk runs thirty substitutions over the whole text. In plain report text none of them looks across a blank, except for
+nltk runs thirty substitutions over the whole text. In plain report text none of them reaches across a blank, except for
 the full stop at the very end; so nltk cuts the pieces one by one, and they are remembered. A text with anything else in
 it, a quotation mark or an apostrophe above all, goes to nltk as a whole.
 """
@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-# Without quotes and apostrophes, whose rules look at the neighbours, and without letters beyond ASCII.
+# Without quotes and apostrophes, whose rules depend on their neighbours, and without letters beyond ASCII.
 _PLAIN = re.compile(r"[A-Za-z0-9 \t\n.,:;()/%+*?!=-]*")
 # At the end of a text nltk takes the full stop off the word before such a piece: `cm. )` ends in `cm`, `.`, `)`.
 _ONLY_CLOSING = re.compile(r"\)+")

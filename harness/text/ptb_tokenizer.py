@@ -1,8 +1,8 @@
 """The Penn Treebank tokens of the COCO caption metrics, for sentences as reports and captions hold them, without Java.
 
-pycocoevalcap cuts texts with a Java program, lower-cases the tokens and drops punctuation. This module does so for
+pycocoevalcap cuts texts with a Java program, lower-cases the tokens and drops punctuation. This module does that for
 words, numbers, units, contractions, quotes, brackets, grounding tags and the abbreviations listed below; it was written
-against what the program gives for such sentences. The program serves as a check (`harness metric bleu --protocol mimo
+against the program's output for such sentences. The program serves as a check (`harness metric bleu --protocol mimo
 --check`) and is not used where it happens to be installed: a number must not depend on whether a machine has Java.
 
 Not covered, and cut more simply here: web and mail addresses, telephone numbers, file names, smileys, currencies,
@@ -22,7 +22,7 @@ REMOVED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "
 
 _REPORT_WORDS = "al co col ct dept det dr est etc ext ft gen inc lt mr mrs ms mt oct prof rev rt sq st vs"
 _MONTHS_AND_DAYS = "jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat"
-# Words of reports that keep their full stop wherever they stand; `CT.` is one of them, because the program takes it for
+# Words of reports that keep their full stop wherever they occur; `CT.` is one of them, because the program takes it for
 # the state. So do single letters and letters with stops between them (`e.g.`, `i.v.`).
 ABBREVIATIONS = frozenset(f"{_REPORT_WORDS} {_MONTHS_AND_DAYS}".split())
 # Words that keep it only with a capital: Pennsylvania, Louisiana, Massachusetts, Illinois.
@@ -39,7 +39,7 @@ _FRACTIONS = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"}
 # The marks of the Penn Treebank. A straight quotation mark is written as a closing one; both are removed anyway.
 _QUOTES = str.maketrans({"\u2018": "`", "\u2019": "'", "\u201c": "``", "\u201d": "''", '"': "''"})
 
-# The first alternative that matches wins, so dates, fractions and initials stand before words, which would cut them up.
+# The first alternative that matches wins, so dates, fractions and initials come before words, which would cut them up.
 # Emoji and other characters beyond the Basic Multilingual Plane match nothing and vanish, as in the program.
 _TOKEN = re.compile(
     r"""
@@ -107,7 +107,7 @@ def _written(match: re.Match[str], text: str) -> tuple[tuple[str, ...], int]:
 
 
 def _keeps_stop(word: str, after: str) -> bool:
-    """Return whether a word keeps the full stop that stands between it and `after`."""
+    """Return whether a word keeps the full stop between it and `after`."""
     lower = word.lower()
     if len(word) == 1 and word.isalpha():
         following = re.match(r"\s+([A-Z]\w*)", after)

@@ -6,11 +6,11 @@ end a sentence
 
 - after an abbreviation ("approx. 3 cm"); after one that may also close a sentence ("etc.", "no.", "a.m.") it does,
   unless the next word continues the sentence;
-- after an initial ("J. Smith", "E. coli"), unless the next word is one that begins sentences ("vitamin D. No ...");
+- after an initial ("J. Smith", "E. coli"), unless the next word often begins a sentence ("vitamin D. No ...");
 - after a number or an ellipsis, if the next word is in lower case.
 
 Decimals, file names and dotted units have no blank after the stop and stay whole. A unit is a word like any other: "3
-cm. No nodes" is two sentences. The rules follow what nltk's Punkt model for English does with such texts, so that
+cm. No nodes" is two sentences. The rules follow nltk's Punkt model for English on such texts, so that
 METEOR's protocol `m3d` needs no model; Punkt's own lists are learnt from news and differ in their abbreviations.
 """
 

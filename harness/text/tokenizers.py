@@ -1,4 +1,4 @@
-"""Named tokenizers; each metric states the one it counts in. See `ptb_tokenizer` for the tokenizer of COCO captions."""
+"""Named tokenizers; each metric names the one that it uses. See `ptb_tokenizer` for the tokenizer of COCO captions."""
 
 import re
 import unicodedata
@@ -21,7 +21,7 @@ Tokens = tuple[str, ...]
 def without_grounding_tags(text: str) -> str:
     """Return the words of a grounded answer: `<p>liver<SEG></p>` and `<p> liver </p> [SEG]` become `liver`.
 
-    Tags are removed wherever they stand, in upper or lower case; blanks are collapsed and trimmed.
+    Tags are removed wherever they occur, in upper or lower case; blanks are collapsed and trimmed.
     """
     return " ".join(_GROUNDING_TAG.sub("", text).split())
 

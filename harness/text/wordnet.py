@@ -59,7 +59,7 @@ class WordNetFolder:
 
 
 def find(cache_folder: Path) -> WordNetFolder | None:
-    """Return the first complete WordNet in nltk's data path, the cache or Debian's folder; None if there is none."""
+    """Return the first complete WordNet in nltk's data path, the cache or Debian's folder; None without any."""
     return next((place for place in _places(cache_folder) if place.is_complete()), None)
 
 
@@ -78,7 +78,7 @@ def _places(cache_folder: Path) -> Iterator[WordNetFolder]:
 def identity(place: WordNetFolder) -> dict[str, str]:
     """Return the provenance of a METEOR score: the version that WordNet states and a digest of `FILES`.
 
-    The digest is computed from names and bytes, so that it is the same wherever the files lie.
+    The digest is computed from names and bytes, so that it does not depend on the files' place.
     """
     digest = hashlib.sha256()
     for name in sorted(FILES):
@@ -140,7 +140,7 @@ def _reader(place: WordNetFolder) -> Any:
         def open(self, file: str) -> Any:
             if file != "lexnames":
                 return super().open(file)
-            # A table of the same form stands in; synonyms do not depend on the names in it.
+            # A table of the same form takes its place; synonyms do not depend on the names in it.
             numbers = range(_LEXICOGRAPHER_FILES)
             return io.StringIO("".join(f"{number:02d}\tfile{number:02d}\t1\n" for number in numbers))
 

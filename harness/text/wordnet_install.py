@@ -18,7 +18,7 @@ _KNOWN_SYNONYMS = ("tumor", "neoplasm")  # a word and one of its synonyms, by wh
 
 
 def set_up(cache_folder: Path, say: Callable[[str], None]) -> WordNetFolder:
-    """Return the WordNet of this machine, after installing it into the cache if there is none.
+    """Return the WordNet of this machine, after installing it into the cache if it is missing.
 
     Only the folder `wordnet` of the cache is written, in one step, with no more than the user's own rights.
 
@@ -53,7 +53,7 @@ def _from_nltk(folder: Path) -> WordNetFolder:
     """Return the WordNet that nltk's own downloader puts into `folder`."""
     from nltk.downloader import Downloader
 
-    with redirect_stderr(io.StringIO()):  # the downloader also prints what it raises
+    with redirect_stderr(io.StringIO()):  # the downloader also prints the errors that it raises
         Downloader().download("wordnet", download_dir=str(folder), quiet=True, raise_on_error=True)
     corpora = folder / "corpora"
     found = (WordNetFolder("nltk data", path) for path in (corpora / wordnet.FOLDER, corpora / f"{wordnet.FOLDER}.zip"))

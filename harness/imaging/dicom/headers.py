@@ -47,7 +47,7 @@ _HEADER = (
     *("SpacingBetweenSlices", "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence"),
 )
-# What pydicom needs to decode pixels.
+# The elements that pydicom needs to decode pixels.
 PIXELS = (
     *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PhotometricInterpretation", "PlanarConfiguration", "PixelData"),
@@ -56,7 +56,7 @@ PIXELS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """The geometry of one slice, as its header states it; None for what the header leaves out.
+    """The geometry of one slice, as its header states it; None for values that the header leaves out.
 
     Attributes:
         position: (x, y, z) of the centre of the first pixel in millimetres, in DICOM's LPS+ coordinates.

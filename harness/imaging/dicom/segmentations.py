@@ -12,7 +12,7 @@ from harness.imaging.dicom.series import Stack
 
 _SEGMENTS = ("SegmentSequence", "SegmentationType", "MaximumFractionalValue")
 
-# Voxels by which a pixel of a segmentation may lie off the grid of its series: rounded coordinates stay below it,
+# Voxels by which a pixel of a segmentation may be off the grid of its series: rounded coordinates stay below it,
 # another resolution does not.
 _OFF_GRID = 0.1
 
@@ -41,7 +41,7 @@ def read_segments(header: Header, found: Stack, open_file: Open) -> tuple[list[S
         found: The stack of the series.
         open_file: Opens the file by name.
     Returns:
-        (segments, remarks); remarks say in words what was left out or interpreted.
+        (segments, remarks); each remark is a sentence on something that was left out or interpreted.
     Raises:
         DataError: The file cannot be read, or a frame lies off the grid of the series or outside it.
     """

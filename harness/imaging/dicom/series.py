@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from harness.errors import DataError
 from harness.imaging.dicom.headers import Frame, Header, Open, Vector, stored_values
 
-_SAME_MM = 1e-3  # slices closer than this lie in the same place
+_SAME_MM = 1e-3  # slices closer than this count as being in the same place
 _SAME_DIRECTION = 4  # decimals to which direction cosines and pixel spacings must agree; files hold rounded ones
-_GAP = 1.5  # a step between slices of more than so many usual steps is a gap
+_GAP = 1.5  # a step of more than this many usual steps between slices is a gap
 _UNEVEN = 0.1  # share of the usual step by which other steps may differ
 
 
@@ -25,7 +25,7 @@ class Stack:
         slices: (header, index of the frame in it) of each slice.
         affine: 4 x 4 matrix as rows, from (column, row, slice) to millimetres in RAS+.
         shape: (slices, rows, columns).
-        doubled: Number of slices that were left out because another lies in the same place.
+        doubled: Number of slices that were left out because another is in the same place.
         foreign: Number of slices that were left out because their orientation, size or spacing differs from most.
         fault: Why the slices do not form a volume; empty if they do.
     """
@@ -47,7 +47,7 @@ def stack(headers: Sequence[Header], where: str) -> Stack:
         headers: The files of the series.
         where: Name of the series, for messages.
     Raises:
-        DataError: A slice does not say where it lies, or the slices hold colours.
+        DataError: A slice lacks position, orientation or pixel spacing, or the slices hold colours.
     """
     ordered_headers = sorted(headers, key=lambda header: (header.instance_number, header.where))
     slices = [(header, index) for header in ordered_headers for index in range(len(header.frames))]
@@ -81,7 +81,7 @@ def _frame(place: tuple[Header, int]) -> Frame:
 
 
 def _layout(header: Header, index: int) -> tuple[Any, ...] | None:
-    """Return the properties that all slices of a volume must share; None if the slice does not say how it lies."""
+    """Return the properties that all slices of a volume must share; None if its header leaves out its place."""
     frame = header.frames[index]
     if frame.position is None or frame.orientation is None or frame.spacing is None:
         return None

@@ -1,1 +1,1 @@
-"""What a reply in words means, by named rule: our own strict one, and those of released scoring code."""
+"""Named rules that read the chosen option out of a reply: our own strict ones, and those of released scoring code."""

@@ -35,7 +35,7 @@ def tagged(text: str, tag: str) -> str:
 
 
 def boxed(text: str) -> str:
-    """Return the trimmed content of the last `\\boxed{...}` with balanced braces; without one the word `None`."""
+    """Return the trimmed content of the last `\\boxed{...}` with balanced braces, or else the word `None`."""
     start = text.rfind(_BOX)
     content, depth = text[start + len(_BOX) :], 1
     for end, character in enumerate(content if start >= 0 else ""):
@@ -49,7 +49,8 @@ def unwrapped(reply: str) -> str:
     """Return the answer that a reply states, in lower case.
 
     A reply with the word "boxed" is replaced by the content of its box, any other reply with an answer tag by the
-    content of the tag. Then for each marker in turn, such as "answer is", only what follows its last occurrence stays.
+    content of the tag. Then for each marker in turn, such as "answer is", only the text after its last occurrence is
+    kept.
     """
     text = reply.lower()
     if "boxed" in text:

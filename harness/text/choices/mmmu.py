@@ -11,7 +11,7 @@ from harness.text.choices.medevalkit import boxed, tagged
 from harness.text.choices.reading import ChoiceReading, lettered
 
 _MARKS = (",", ".", "!", "?", ";", ":", "'")
-_FEW_WORDS = 5  # a reply of at most so many words is not searched for option texts
+_FEW_WORDS = 5  # a reply of at most this many words is not searched for option texts
 _KEYS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
 _NUMBERS = (
     re.compile(r"-?\b\d{1,3}(?:,\d{3})+\b"),
@@ -38,7 +38,7 @@ def mmmu(reply: str, options: Sequence[str]) -> ChoiceReading:
     reply = reply.strip()
     for mark in _MARKS:
         reply = reply.strip(mark)
-    text = f" {reply} "  # so that a letter at either end stands between blanks
+    text = f" {reply} "  # so that a letter at either end has blanks on both sides
     named = lettered(options)
     for rule, written in (("bracketed", "({})"), ("lone_letter", " {} ")):
         if found := _last(text, {letter: written.format(letter) for letter in named}):
