@@ -43,13 +43,13 @@ class InspectionCache:
             begin = self._file.tell()
             line = self._file.readline()
             try:
-                # A line without its end was torn by a kill.
+                # A line without a line break was torn when the process was killed.
                 found: Json = json.loads(line) if line.endswith(b"\n") else None
             except ValueError:
                 found = None
             if isinstance(found, list) and len(found) == 2 and found[0] == question:
                 return (make(), False) if found[1] is None else (found[1], True)
-            # What follows belongs to another reading: it is cut off, and new answers are written in its place.
+            # The rest belongs to another reading: it is cut off, and new answers are written in its place.
             self._file.seek(begin)
             self._file.truncate()
             self._repeats = False

@@ -92,7 +92,7 @@ class Integrity:
     """Collects findings and repairs; two readings of the same bytes give the same report on every machine.
 
     Attributes:
-        findings: What is wrong, in the order met.
+        findings: The faults, in the order in which they were met.
         checked: How many files or samples were checked, for the kinds of finding for which that number means something.
         selected: Numbers of samples before and after a `where` selection; None without one.
         samples, defective: Number of samples in the manifest, and of those that cannot be asked.
@@ -128,7 +128,7 @@ class Integrity:
             found.others += 1
 
     def conclude(self) -> None:
-        """Report what shows only after everything has been read: inverted masks in a class whose others are not."""
+        """Report the faults that show only once all files are read: inverted masks in a class whose others are not."""
         for name, found in self._classes.items():
             masks = len(found.inverted) + found.others
             if len(found.inverted) <= INVERTED_SHARE_MOST * masks:
@@ -226,7 +226,7 @@ class Integrity:
 
 
 def _options_problem(sample: Sample) -> str:
-    """Return why the options of a sample cannot hold its answer; an empty string if they do or there are none."""
+    """Return why the options of a sample cannot hold its answer; an empty string if they can or the sample has none."""
     if not sample.choices:
         return ""
     choice, answers = sample.target.choice, sample.target.answers

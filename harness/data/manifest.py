@@ -45,7 +45,7 @@ class Prepared:
         integrity: Path of the integrity report.
         samples: Number of samples, including those that cannot be asked.
         root: The data root that holds the release.
-        derived: Folder of the files that the release holds in another form; media lie below `root` or below it.
+        derived: Folder of the files that the release holds in another form; media are below `root` or `derived`.
     """
 
     reader: Reader
@@ -261,7 +261,7 @@ def _read_release(
             integrity.conclude()
             folder = place.manifests / manifest_digest
             folder.mkdir(exist_ok=True)
-            # The index goes last: it is what declares the other two files whole.
+            # The index goes last, because it declares the other two files whole.
             write_report(folder / "integrity.json", integrity)
             manifest.replace(folder / "manifest.jsonl")
             _write_index(place.index, {"digest": manifest_digest, "samples": integrity.samples}, notes)

@@ -54,7 +54,8 @@ def data_roots(given: Sequence[str], cache: Path) -> DataRoots:
         given: Folders, or `phantom` or `phantom:SEED` alone.
         cache: The cache folder, below which synthetic patients are written.
     Raises:
-        SpecError: None was given, a folder does not exist, the seed is no number, or real and phantom data are mixed.
+        SpecError: No root is given, a folder does not exist, the seed is not a whole number, or real and phantom data
+            are mixed.
     """
     if not given:
         raise SpecError(

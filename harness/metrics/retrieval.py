@@ -49,7 +49,7 @@ class Ranks(NamedTuple):
 
 
 def fair_credits(ranks: Ranks) -> Floats:
-    """Return each query's points under protocol `standard`, shape (queries, 4): at 1, 5 and 10, and reciprocal rank.
+    """Return each query's points under protocol `standard`, float64 (queries, 4): at 1, 5, 10, and reciprocal rank.
 
     Ties count fairly: the expected hit clip((k - better) / tied, 0, 1) and the expected reciprocal rank, the mean of
     1 / r over the ranks r = better + 1 .. better + tied, as if the tied were put in random order. Range [0, 1]; a
@@ -65,7 +65,7 @@ def fair_credits(ranks: Ranks) -> Floats:
 
 
 def first_credits(ranks: Ranks) -> Floats:
-    """Return each query's points under protocol `m3d`, shape (queries, 4): at 1, 5 and 10, and reciprocal rank.
+    """Return each query's points under protocol `m3d`, float64 (queries, 4): at 1, 5, 10, and reciprocal rank.
 
     Of the tied the lowest index comes first. A NaN is never better and nothing is better than it, so a target whose
     similarity is NaN ranks first, as in the released comparison.
@@ -84,7 +84,7 @@ def matrix_ranks(similarity: Floats, own: Ints | None = None, rivals: NDArray[np
     Args:
         similarity: Shape (queries, gallery), float64; higher is nearer.
         own: Column of each query's target, shape (queries,), int64; by default the query's own index.
-        rivals: Shape (queries, gallery), which of the gallery compete; by default all. The target always does.
+        rivals: Boolean (queries, gallery), which of the gallery compete; by default all. The target always does.
     """
     columns = np.arange(len(similarity)) if own is None else own
     target = similarity[np.arange(len(similarity)), columns][:, np.newaxis]
@@ -124,7 +124,7 @@ def matrix_outcome(metric: Metric, similarity: Sequence[Sequence[float]], where:
 
 
 def volume_scores(slice_scores: Floats) -> Floats:
-    """Return the similarity of a 2-D model's volumes to texts, shape (images, texts): the best over the slices.
+    """Return the similarity of a 2-D model's volumes to texts, float64 (images, texts): the best over the slices.
 
     Args:
         slice_scores: Shape (images, slices, texts), at least one slice.
@@ -166,7 +166,7 @@ def _pools(pairs: Iterable[Pair]) -> list[_Pool]:
     pools: dict[tuple[str, int], _Pool] = {}
     seen: dict[str, int] = {}
     for sample, prediction in pairs:
-        # A sample that comes several times must not be its own rival: its n-th answer goes to the n-th copy of a pool.
+        # A sample that occurs several times must not be its own rival: its n-th answer goes to the n-th copy of a pool.
         repeat = seen.get(sample.id, 0)
         seen[sample.id] = repeat + 1
         pool = pools.setdefault((sample.strata.get(POOL, ""), repeat), _Pool())
@@ -239,7 +239,7 @@ def _credits(
 ) -> Floats:
     """Return the points of all queries, shape (queries, 4).
 
-    What shares a query's caption is as right as its target and never a rival.
+    A candidate that shares a query's caption is as right as its target and never a rival.
     """
     parts = []
     for start in range(0, len(queries), _BLOCK):

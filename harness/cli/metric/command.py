@@ -6,7 +6,7 @@ import click
 
 from harness.cli.options import EXIT_BAD_INPUT, errors_as_exit_codes, say, write_json
 
-# Of `--check`: a row gives another number than the library that defines it.
+# Exit code of `--check` if a row gives another number than the library that defines it.
 EXIT_DIFFERENT = 1
 
 

@@ -16,7 +16,7 @@ Line = Mapping[str, Json]
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-# What a line of each kind must hold.
+# The keys that a line of each kind must hold.
 KEYS: Mapping[LineKind, tuple[str, ...]] = {
     "text": ("prediction", "target"),
     "choice": ("options", "target"),
@@ -176,9 +176,10 @@ def _without_absent(target: Json) -> Json:
 
 
 def _probabilities(value: Json) -> "np.ndarray[Any, np.dtype[np.float64]] | None":
-    """Return nested lists of numbers as an array, float64, (H, W) or (D, H, W).
+    """Return nested lists of numbers as float64 (H, W) or (D, H, W).
 
-    None if the value is a binary mask, a mask of another form or no mask: those are read, or refused, as masks are.
+    Returns:
+        None for a binary mask, a mask of another form, or no mask; such a value is read, or refused, as a mask.
     """
     if not isinstance(value, list):
         return None
@@ -276,7 +277,7 @@ def _judge(value: Line, where: str) -> Pair:
 
 
 def similarity(value: Line, where: str) -> Sequence[Sequence[float]]:
-    """Return the matrix of a retrieval line, shape (queries, gallery), as lists; NaN stands as null or "nan".
+    """Return the matrix of a retrieval line, shape (queries, gallery), as lists; JSON writes NaN as null or "nan".
 
     Raises:
         DataError: The value is not a list of lists of numbers.

@@ -34,7 +34,7 @@ class OutputLine:
 
 @dataclass(slots=True)
 class _Corpus:
-    """What `--aggregate` sums up, in the order of the lines."""
+    """The values that `--aggregate` sums up, in the order of the lines."""
 
     metric: Metric
     values: dict[str, list[float]] = field(default_factory=dict)
@@ -68,12 +68,12 @@ class _Corpus:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What `--check` found.
+    """The result of `--check`.
 
     Attributes:
         library: Name and version of the library that defines the metric.
         checked: Number of lines that could be read.
-        different: `line N` -> both results in words, of the lines on which they differ.
+        different: `line N` -> both results as text, for the lines on which they differ.
     """
 
     library: str
@@ -107,13 +107,14 @@ def compare(lines: Iterable[bytes], name: str, protocol: str | None, params: Seq
 def run(
     lines: Iterable[bytes], name: str, protocol: str | None, params: Sequence[str], *, aggregate: bool
 ) -> Iterator[OutputLine]:
-    """Yield one output line per input line, and the corpus's line at the end when `aggregate`.
+    """Yield one output line per input line, and with `aggregate` a last line for the corpus.
 
-    Its values are means over the lines, for metrics of a whole corpus the pooled ones. A metric whose scores depend on
-    the other lines, or that scores many at once, sees all lines before the first is answered.
+    The last line holds means over the lines, or pooled values for a metric of a whole corpus. A metric whose scores
+    depend on the other lines, or that scores many at once, sees all lines before the first is answered.
 
     Raises:
-        SpecError: The metric, its protocol or a parameter does not exist, or what the metric needs is not here.
+        SpecError: The metric, its protocol or a parameter does not exist, or a resource that the metric needs is
+            missing.
     """
     # Not a generator itself: a wrong name is refused when `run` is called, before the first line is read.
     return _run(lines, _metric(name, protocol, params), aggregate)

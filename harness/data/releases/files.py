@@ -35,7 +35,7 @@ class ReleaseFiles:
     inspections: InspectionCache | None = None
 
     def once(self, what: Json, relative: str, make: Callable[[], Json]) -> Json:
-        """Return what `make` returns, or returned for the same file in a preparation that was interrupted.
+        """Return the result of `make`, or its result for the same file in a preparation that was interrupted.
 
         Args:
             what: Names the inspection, because one file may be inspected in several ways.
@@ -58,7 +58,7 @@ class ReleaseFiles:
         """Return a file's bytes, or None if there is no such file.
 
         Raises:
-            DataError: The path leaves the data root, or the file is there and cannot be read.
+            DataError: The path leaves the data root, or the file exists and cannot be read.
         """
         path = self.path(relative)
         if not self._note("root", relative, path):
@@ -82,7 +82,7 @@ class ReleaseFiles:
             raise DataError(f"{relative}: cannot be read: {error.strerror}; check the file and its rights") from error
 
     def has(self, relative: str) -> bool:
-        """Say whether a file or folder of the release exists.
+        """Return whether a file or folder of the release exists.
 
         Raises:
             DataError: The path leaves the data root.
@@ -93,7 +93,7 @@ class ReleaseFiles:
         """Yield the names of the files in a folder, in no particular order; none if there is no such folder.
 
         Raises:
-            DataError: The path leaves the data root, or the folder is there and cannot be listed.
+            DataError: The path leaves the data root, or the folder exists and cannot be listed.
         """
         yield from self._entries(folder, lambda entry: entry.is_file())
 

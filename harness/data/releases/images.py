@@ -19,7 +19,7 @@ from harness.records.codec import mask_from_json, mask_to_json, to_json
 
 MISSING = "missing"  # the result of an inspection of a file that does not exist
 
-# A mask looks inverted if it covers more than this share of its image, all four corners and at least this share of the
+# A mask seems inverted if it covers more than this share of its image, all four corners and at least this share of the
 # border. Of the 241 masks of the small real SA-Med2D none covers more than 1 corner, 3 % of the border or 32 % of its
 # image; the optic-disc masks of one of its fundus sets (ADAM) are known to be inverted.
 INVERTED_AREA = 0.5
@@ -93,7 +93,7 @@ class ImageFiles:
 
 
 def inspect_file(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
-    """Return the image at `path` below the data root, and report what is wrong with it."""
+    """Return the image at `path` below the data root, and report its faults."""
 
     def inspect() -> Json:
         content = files.read(path)
@@ -138,15 +138,6 @@ def inspect_embedded(
     return _release_image(facts, path, integrity)
 
 
-def inspect_bytes(content: bytes, path: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
-    """Return the image of a file whose bytes are at hand, and report what is wrong with it."""
-    try:
-        facts = _image_facts(content, path, window)
-    except DataError as error:
-        return _unreadable(path, error, integrity)
-    return _release_image(facts, path, integrity)
-
-
 def _release_image(facts: Mapping[str, Json], path: str, integrity: Integrity) -> ReleaseImage:
     if facts["orientation"] != UPRIGHT:
         integrity.find("exif_rotation", path, f"orientation {facts['orientation']}")
@@ -174,7 +165,7 @@ def inspect_masks(
     image: str = "",
     class_name: str = "",
 ) -> ReleaseMask:
-    """Return the union of mask files, and report what is wrong with them.
+    """Return the union of mask files, and report their faults.
 
     Args:
         files: The release.

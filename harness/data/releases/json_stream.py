@@ -10,11 +10,11 @@ from harness.errors import DataError
 from harness.records import Json
 
 # ijson would not do in place of this module: its C parser refuses integers above 64 bits, overflowing numbers, NaN and
-# a byte-order mark, all of which `json` reads, and it cannot quote the text that stands where a file breaks off.
+# a byte-order mark, all of which `json` reads, and it cannot quote the text at which a file breaks off.
 
 # 1 MiB: far more than any record, so that almost every value is decoded at the first try.
 _CHUNK = 1 << 20
-# What JSON calls white space (RFC 8259, section 2); `str.isspace` would take more.
+# The white space of JSON (RFC 8259, section 2); `str.isspace` would take more.
 _BLANKS = " \t\r\n"
 
 
@@ -85,7 +85,7 @@ class _Buffer:
         return DataError(f"{self._where}: expected one JSON {self._holds}: {found}; the download may be incomplete")
 
     def ahead(self, character: str) -> bool:
-        """Say whether the next character after blanks is this one."""
+        """Return whether the next character after blanks is this one."""
         self._skip_blanks()
         return self._text.startswith(character, self._at)
 
@@ -152,7 +152,7 @@ class _Buffer:
                 return
 
     def _more(self) -> bool:
-        """Drop what has been read, append the next chunk, and say whether there was one."""
+        """Drop what has been read, append the next chunk, and return whether there was one."""
         chunk = self._file.read(_CHUNK)
         try:
             text = self._decode.decode(chunk, final=not chunk)

@@ -41,7 +41,7 @@ class Selection:
         return cls({key: frozenset(map(_folded, values)) for key, values in request.where.items()})
 
     def admits(self, fields: Mapping[str, Json]) -> bool:
-        """Say whether the fields known so far agree with the selection; fields not yet known do not count."""
+        """Return whether the fields known so far agree with the selection; fields not yet known do not count."""
         return all(_folded(fields[key]) in kept for key, kept in self.where.items() if key in fields)
 
     def report(self, integrity: Integrity) -> None:

@@ -49,12 +49,12 @@ class Labels:
 
 
 def is_volume(path: str) -> bool:
-    """Say whether a file is a NIfTI or npy volume by its name."""
+    """Return whether a file is a NIfTI or npy volume by its name."""
     return path.endswith(SUFFIXES)
 
 
 def inspect_scan(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
-    """Return the image, volume or DICOM file at `path`, and report what is wrong with it."""
+    """Return the image, volume or DICOM file at `path`, and report its faults."""
     if is_volume(path):
         return inspect_volume(files, path, window=window, integrity=integrity)
     if PurePosixPath(path).suffix.lower() == ".dcm":
@@ -65,7 +65,7 @@ def inspect_scan(files: ReleaseFiles, path: str, *, window: Window | None, integ
 def inspect_volume(
     files: ReleaseFiles, path: str, *, integrity: Integrity, window: Window | None = None
 ) -> ReleaseImage:
-    """Return the NIfTI or npy volume at `path`, and report what is wrong with it."""
+    """Return the NIfTI or npy volume at `path`, and report its faults."""
 
     def inspect() -> Json:
         if not files.has(path):
@@ -137,7 +137,7 @@ def derived_volume(files: ReleaseFiles, volume: Volume, where: str, *, window: W
         files: The release.
         volume: Its voxels (D, H, W), with spacing and affine in mm.
         where: The files it is made of, for messages.
-        window: The grey values that become 0 and 255; None if none is given.
+        window: The grey values that become 0 and 255; None if the task names none.
     Raises:
         SpecError: The window's low end is not below its high end.
     """
@@ -158,7 +158,7 @@ def derived_volume(files: ReleaseFiles, volume: Volume, where: str, *, window: W
 
 
 def inspect_labels(files: ReleaseFiles, path: str, media: Media, *, integrity: Integrity) -> Labels | str:
-    """Return the masks of a label image, or why it cannot be used, and report what is wrong with it.
+    """Return the masks of a label image, or why it cannot be used, and report its faults.
 
     Args:
         files: The release.
@@ -204,7 +204,7 @@ def _masks(values: NDArray[np.int64], path: str) -> dict[str, Json]:
 
 
 def _misfit(labels: Labels, path: str, media: Media, integrity: Integrity) -> str:
-    """Return why labels do not fit their image, or an empty string if they do; all fit one that cannot be read."""
+    """Return why labels do not fit their image, or an empty string if they do or it cannot be read."""
     if not media.size:
         return ""
     if labels.size != media.size:
@@ -215,7 +215,7 @@ def _misfit(labels: Labels, path: str, media: Media, integrity: Integrity) -> st
         return f"mask {path} is {labels.size}, its image {media.size} as {axes}"
     off = 0.0
     if labels.affine is not None and media.affine is not None:
-        # The largest distance of two affines over a volume lies at one of its corners, (x, y, z) of (D, H, W).
+        # The largest distance of two affines over a volume is reached at one of its corners, (x, y, z) of (D, H, W).
         corners = [(*corner, 1) for corner in product(*((0, length - 1) for length in reversed(media.size)))]
         difference = (np.array(labels.affine) - np.array(media.affine)).reshape(4, 4)
         off = float(np.linalg.norm(np.array(corners) @ difference.T, axis=1).max())

@@ -52,7 +52,7 @@ def greedy_match(reference: Any, hypothesis: Any, *, padding: int = 0) -> Triple
         padding: Rows of padding behind both texts, as a batch of bert-score has them. A token may be matched to
             padding, at cosine 0; without padding, as it is used here, only negative cosines come out lower.
     Returns:
-        Cosines: at most 1 and below 0 only for odd models. A text without tokens of its own: 0.
+        Cosines: at most 1, and below 0 only for unusual models. A text without tokens of its own: 0.
     Source: Zhang et al., ICLR 2020; bert-score's `greedy_cos_idf`.
     """
     if len(reference) <= 2 or len(hypothesis) <= 2:
@@ -148,7 +148,7 @@ def find_model(model: str, num_layers: int) -> tuple[Path, int]:
 
     Args:
         model: A folder, or the name of a model in the local hub cache.
-        num_layers: Layer whose embeddings are compared, 1 or more; 0 for the one that bert-score names.
+        num_layers: Layer whose embeddings are compared, 1 or more; 0 for the layer that bert-score names.
     Raises:
         ModelError: `missing` says why they cannot be used.
     """
@@ -181,13 +181,13 @@ def missing(parameters: Mapping[str, Json]) -> Missing | None:
 
 
 def _folder(model: str) -> Path | None:
-    """Return the folder of a model: itself, or its snapshot in the local hub cache; None if there is neither."""
+    """Return the folder of a model: itself, or its snapshot in the local hub cache; None without either."""
     if (Path(model) / "config.json").is_file():
         return Path(model).resolve()
     hub = importlib.import_module("huggingface_hub")
     try:
         found = hub.try_to_load_from_cache(model, "config.json")
-    except ValueError:  # huggingface_hub's word for a name that no model of the hub can have
+    except ValueError:  # huggingface_hub's error for a name that no model of the hub can have
         return None
     return Path(found).parent if isinstance(found, str) else None
 
@@ -212,8 +212,8 @@ def _hidden_layers(folder: Path) -> int:
 def describe(parameters: Mapping[str, Json]) -> Mapping[str, Json]:
     """Return model, layer, digest of its files and the versions that compute the score.
 
-    A folder is named without its path, so that nothing about this machine stands in published results. Nothing if the
-    model cannot be used.
+    A folder is named without its path, so that published results hold nothing about this machine. The result is empty
+    if the model cannot be used.
     """
     if missing(parameters) is not None:
         return {}

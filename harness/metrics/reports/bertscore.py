@@ -12,7 +12,7 @@ from harness.records import Prediction, Sample
 def prepare(
     pairs: Iterable[Pair], *, model: str = DEFAULT_MODEL, num_layers: int = 0
 ) -> Callable[[Sample, Prediction], Outcome]:
-    """Return a score that looks up what was computed for all `pairs` in batches; other pairs are computed one by one.
+    """Return a score that looks up values computed for all `pairs` in batches; other pairs are computed one by one.
 
     Args:
         pairs: Samples with their predictions; read once.

@@ -55,7 +55,7 @@ def clipped_matches(predicted: Sequence[str], references: Sequence[Sequence[str]
 
 
 def closest_length(length: int, references: Iterable[int]) -> int:
-    """Return the reference length in words nearest to `length`, the shorter of two that are as near.
+    """Return the reference length in words nearest to `length`; of two equally near ones the shorter.
 
     Source: as in nltk's `closest_ref_length` and pycocoevalcap's option `closest`.
     """

@@ -36,11 +36,11 @@ class _Vector:
 
 @dataclass(frozen=True, slots=True)
 class _Corpus:
-    """What is known of a corpus from its references.
+    """The statistics of a corpus, from its references.
 
     Attributes:
         samples: Number of samples with an answer.
-        frequencies: N-gram -> in the references of how many samples it stands.
+        frequencies: N-gram -> number of samples whose references hold it.
     """
 
     samples: int
@@ -116,7 +116,7 @@ def _alone(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _ceiling(sample: Sample) -> float | None:
-    """Return an upper bound: what the longest answer reaches if it is the only one and each order has a rare n-gram.
+    """Return an upper bound: the score of the longest answer if it is the only one and each order has a rare n-gram.
 
     That is a quarter of 10 for each of its first four words. The value itself depends on the corpus, unknown here.
     """

@@ -97,7 +97,7 @@ def _file(terms: str) -> Path:
     return Path(terms).resolve() if terms else OUR_TERMS
 
 
-# An answer is read by `_score`, `_worst` and `_ceiling`.
+# Cached, because `_score`, `_worst` and `_ceiling` read the same answers.
 @lru_cache(maxsize=1 << 12)
 def _entities(text: str, path: Path) -> frozenset[str]:
     return read_terms(path).entities(text)

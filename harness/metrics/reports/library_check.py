@@ -1,7 +1,7 @@
-"""Rows of ROUGE, METEOR, BLEU and CIDEr held against the libraries that define them; `harness metric --check` asks.
+"""Rows of ROUGE, METEOR, BLEU and CIDEr compared with the libraries that define them, for `harness metric --check`.
 
 A run uses our own code where it is faster and tests find it equal. This module computes the same with the library
-alone, so that anybody can see on their own reports that no digit differs. Nothing here is on the way of a run.
+alone, so that anybody can see on their own reports that no digit differs. No run calls this module.
 """
 
 import re
@@ -31,7 +31,7 @@ class Check:
 
     Attributes:
         package: The distribution that defines the row.
-        differences: (row, pairs) -> for each pair None if the row gives what the library gives, else both in words.
+        differences: (row, pairs) -> for each pair None if row and library agree, else both values as text.
         missing: Why the library cannot be used on this machine; None if it can.
     """
 
@@ -96,7 +96,7 @@ def _by_rouge_score(metric: Metric) -> Callable[[Pair], Stats]:
 
 
 class _NoSynsets:
-    """A word net that knows no word: what is left of nltk's METEOR are words and stems."""
+    """A word net that knows no word, so that nltk's METEOR aligns by words and stems alone."""
 
     def synsets(self, _word: str) -> list[Any]:
         return []
@@ -148,7 +148,7 @@ def _of_tokens(metric: Metric, pairs: Sequence[Pair]) -> Differences:
     texts = [(prediction.text or "", *sample.target.answers) for sample, prediction in pairs]
     if metric.name != "cider":
         texts = [tuple(map(without_grounding_tags, group)) for group in texts]
-    # The program reads a text a line, so a line break inside a text becomes a blank, as in pycocoevalcap.
+    # The program reads one text per line, so a line break inside a text becomes a blank, as in pycocoevalcap.
     lines = {text: _LINE_BREAK.sub(" ", text) for group in texts for text in group}
     tokens = dict(zip(lines, meteor_java.treebank_lines(list(lines.values())), strict=True))
     for group in texts:

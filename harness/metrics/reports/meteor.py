@@ -1,7 +1,7 @@
 """METEOR by nltk: with WordNet, with sentences split first, and by stems alone.
 
-nltk's own function aligns the words and computes the score. It is given a stemmer and a word net that remember what
-they were asked: reports repeat their words, and stems and synonyms take two thirds of the time otherwise.
+nltk's own function aligns the words and computes the score. It is given a stemmer and a word net that cache their
+results: reports repeat their words, and stems and synonyms take two thirds of the time otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -113,7 +113,7 @@ def _synonyms() -> Synonyms:
     """Return the synonyms of this machine's WordNet.
 
     Raises:
-        DataError: There is none, or it cannot be read.
+        DataError: WordNet is missing or cannot be read.
     """
     place = wordnet.find(default_cache())
     if place is None:
@@ -149,7 +149,7 @@ def _score(
 
 
 def _ceiling(cut: Callable[[str], list[str]]) -> Callable[[Sample], float | None]:
-    """Return what repeating an answer reaches: 1 - 0.5 / m ** 3 of its m words, 0 of an answer without words."""
+    """Return the score of repeating an answer: 1 - 0.5 / m ** 3 for m words, 0 for an answer without words."""
 
     def ceiling(sample: Sample) -> float | None:
         most = max((len(cut(answer)) for answer in sample.target.answers), default=None)

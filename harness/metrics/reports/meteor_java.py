@@ -22,6 +22,7 @@ from harness.metrics.metric import EmptyCases, Floats, Metric, Missing, Outcome,
 from harness.metrics.ratios import shares
 from harness.records import Json, Prediction, Sample
 from harness.records.codec import sha256_file
+from harness.text.ptb_tokenizer import REMOVED
 from harness.text.tokenizers import without_grounding_tags
 
 # Reference sentences and the sentence to be scored, grounding tags removed and blanks collapsed.
@@ -46,9 +47,6 @@ _STATS = (
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _WEIGHTS = np.asarray([1.0, 0.6, 0.8, 0.6])  # of the stages, in the order of `_STAGES`
 
-# Tokens that pycocoevalcap drops. It lists brackets too, but in capitals, so the lower-case `-lrb-` stays.
-_DROPPED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
-
 _WORD = re.compile(r"\w+(?:[-'./]\w+)*")
 # Without it, Java before 18 reads and writes in the encoding of the machine's locale.
 _UTF8 = "-Dfile.encoding=UTF-8"
@@ -58,11 +56,11 @@ _PARAPHRASES = "paraphrase-en.gz"
 
 
 def combine(counts: Floats) -> Floats:
-    """Return METEOR 1.5 of summed counts and the mean over sentences, shape (..., 25) -> (..., 2).
+    """Return METEOR 1.5 of summed counts and the mean over sentences, float64 (..., 25) -> (..., 2).
 
     Of one sentence both are its score. P and R are matches over words, weighted by stage and by content (0.75) or
     function (0.25) words; F_mean = 1 / (0.15 / P + 0.85 / R), penalty = 0.6 (chunks / mean matches) ** 0.2. Share in
-    [0, 1]; 0 where nothing matches, an empty side included; undefined of no sentence.
+    [0, 1]; 0 where nothing matches, an empty side included; NaN without any sentence.
 
     Source: Denkowski and Lavie, "Meteor Universal", WMT 2014; `meteor-1.5.jar`, option `-l en`.
     """
@@ -86,7 +84,7 @@ def _formula(counts: Floats) -> Floats:
 
 
 def sentence_counts(lines: Sequence[Line]) -> list[Stats]:
-    """Return the counts of each line; of several references those of the best. No line starts no program.
+    """Return the counts of each line; of several references those of the best. Without lines no program is started.
 
     Raises:
         DataError: A program failed.
@@ -124,14 +122,14 @@ def treebank_lines(texts: Sequence[str]) -> list[str]:
     """Return the tokens of each text as pycocoevalcap passes them on, lower case and joined by blanks.
 
     Args:
-        texts: Each without a line break. One that ends in an abbreviation may take tokens of the next: the program
-            looks on for the start of a sentence.
+        texts: Each without a line break. A text that ends in an abbreviation may take tokens of the next: the
+            program searches on for the start of a sentence.
     Raises:
         DataError: The program failed.
     """
     words = ["java", _UTF8, "-cp", _TOKENIZER, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
     cut = _java(words, _folder("tokenizer"), texts)
-    return [" ".join(word for word in line.rstrip(" ").split(" ") if word not in _DROPPED) for line in cut]
+    return [" ".join(word for word in line.rstrip(" ").split(" ") if word not in REMOVED) for line in cut]
 
 
 def _java(words: Sequence[str], folder: Path, lines: Sequence[str]) -> list[str]:
@@ -149,10 +147,10 @@ def _java(words: Sequence[str], folder: Path, lines: Sequence[str]) -> list[str]
         ) from error
     answers = done.stdout.removesuffix("\n").split("\n")
     if done.returncode or len(answers) != len(lines):
-        told = (done.stderr.strip().splitlines() or ["nothing"])[0]
+        said = (done.stderr.strip().splitlines() or ["nothing"])[0]
         raise DataError(
             f"meteor-1.5: expected {len(lines)} lines from {' '.join(words[2:5])}, got {len(answers)} with exit code "
-            f"{done.returncode}; it said: {told}"
+            f"{done.returncode}; it said: {said}"
         )
     return answers
 
@@ -163,7 +161,7 @@ def _line(sample: Sample, prediction: Prediction) -> Line:
 
 
 def prepare(pairs: Iterable[Pair]) -> Callable[[Sample, Prediction], Outcome]:
-    """Return a score that looks up what the programs said of all `pairs` at once; others are asked about one by one.
+    """Return a score that looks up counts computed for all `pairs` at once; other pairs are computed one by one.
 
     Raises:
         DataError: A program failed.
@@ -207,7 +205,7 @@ def _function_words() -> frozenset[str]:
 
 
 def _ceiling(sample: Sample) -> float | None:
-    """Return what repeating an answer reaches: 1, and 0 of an answer without a letter or digit."""
+    """Return the score of repeating an answer: 1, or 0 for answers without a letter or digit."""
     if not sample.target.answers:
         return None
     return 1.0 if any(_WORD.search(without_grounding_tags(answer)) for answer in sample.target.answers) else 0.0
@@ -221,7 +219,7 @@ def _folder(part: str) -> Path:
 
 
 def missing(_parameters: Mapping[str, Json]) -> Missing | None:
-    """Return which of Java and pycocoevalcap's archives this machine lacks, None if none; nothing is started."""
+    """Return the first of Java and pycocoevalcap's archives that this machine lacks, or None; nothing is started."""
     if shutil.which("java") is None:
         return Missing("there is no Java on this machine", "install Java 8 or newer (Debian: default-jre-headless)")
     files = (_folder("meteor") / _PROGRAM, _folder("meteor") / "data" / _PARAPHRASES, _folder("tokenizer") / _TOKENIZER)

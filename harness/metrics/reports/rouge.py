@@ -86,7 +86,7 @@ def _f1(matches: int, predicted: int, reference: int) -> float:
 
 
 def _summary_f1(predicted: Sequence[Tokens], reference: Sequence[Tokens]) -> float:
-    """Return ROUGE-Lsum of two texts by line: of words of the reference that some predicted line shares in order.
+    """Return ROUGE-Lsum of two texts by line: F1 of the reference's words that a predicted line shares in order.
 
     Source: Lin, 2004, section 3.2; rouge_score, `_summary_level_lcs`.
     """

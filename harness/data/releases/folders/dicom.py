@@ -29,7 +29,7 @@ FOLDER = "dicom_seg"
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A case, whose DICOM files lie below `path`, in any folders.
+    """A case, whose DICOM files are below `path`, in any folders.
 
     Attributes:
         path: Folder below the data root.
@@ -153,7 +153,7 @@ class _Reading:
         """Return the segmentations of each series: the series that they refer to, else the one with the most slices."""
 
         def place(header: "Header") -> int:
-            # `group_series` puts the series with the most slices first, so -1 is laid on place 0 below.
+            # `group_series` puts the series with the most slices first, so -1 becomes place 0 below.
             return next((at for at, one in enumerate(series) if one.first.series in header.references), -1)
 
         for header in segmentations:
@@ -165,7 +165,7 @@ class _Reading:
         return [(at if series else None, list(members)) for at, members in grouped]
 
     def _volume(self, series: "Series | None", path: str) -> "tuple[ReleaseImage, Stack | None]":
-        """Return the volume of a series and the positions of its slices, and report what is wrong with it."""
+        """Return the volume of a series and the positions of its slices, and report its faults."""
         import numpy as np
 
         from harness.data.releases.images import ReleaseImage
@@ -227,7 +227,7 @@ class _Reading:
             return [Part(label=label, defect=defect) for label in labels]
         for remark in remarks:
             self.integrity.find("segmentation_remark", header.where, remark)
-        # Turned as the volume was, so that mask and volume share a frame.
+        # Reoriented as the volume was, so that mask and volume share a frame.
         found = [
             Part(
                 label=segment.label,

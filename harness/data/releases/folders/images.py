@@ -57,7 +57,7 @@ class Layout:
         return f"{self.folder}/{fixed}".rpartition("/")[0]
 
     def parts(self, path: str) -> dict[str, str] | None:
-        """Return the parts of an image's path below the data root by their names in the pattern; None if it is none."""
+        """Return the parts of an image's path below the data root by their names in the pattern, or None."""
         below = path.removeprefix(f"{self.folder}/")
         # Images and masks may share a folder, where the pattern of images may match masks too.
         if matcher(self.masks).fullmatch(below):
@@ -135,7 +135,7 @@ def folder_option(default: str) -> Free:
 
 
 def _is_below(value: Json) -> bool:
-    """Say whether a value is a path that stays below the folder it is relative to."""
+    """Return whether a value is a path that stays below the folder it is relative to."""
     if not isinstance(value, str) or not value.strip("/") or "\0" in value:
         return False
     return not PurePosixPath(value).is_absolute() and ".." not in PurePosixPath(value).parts
@@ -223,7 +223,7 @@ def _named_labels(files: ReleaseFiles, folder: str) -> tuple[Label, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """One reading of a folder, with what every image needs."""
+    """One reading of a folder, with the fields that all images share."""
 
     files: ReleaseFiles
     request: ReleaseRequest

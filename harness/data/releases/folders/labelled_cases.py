@@ -113,7 +113,7 @@ def parts_of(
     values: Sequence[int],
     integrity: Integrity,
 ) -> list[Part]:
-    """Return the labels of one file, and report what is wrong with it.
+    """Return the labels of one file, and report its faults.
 
     Args:
         files: The release.

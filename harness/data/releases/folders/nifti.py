@@ -28,7 +28,7 @@ IMAGE, LABEL = "image.nii.gz", "label.nii.gz"
 # Folders of images and labels of each split.
 PARTS: Mapping[str, tuple[str, str]] = {"train": ("imagesTr", "labelsTr"), "test": ("imagesTs", "labelsTs")}
 
-# nnU-Net's names for voxels that belong to no structure: the rest of the volume, and what its annotators left open.
+# nnU-Net's names for voxels that belong to no structure: the rest of the volume, and voxels left open.
 _NOT_ASKED = frozenset({"background", "ignore"})
 # Channel names that are MR, most of them sequences: `dataset.json` names channels freely.
 _MR = frozenset({"mr", "mri", "t1", "t1w", "t1c", "t1ce", "t1gd", "t2", "t2w", "flair", "adc", "dwi", "pd"})
@@ -60,7 +60,7 @@ class _Pair:
 
 
 def splits(folder: str, root: Path) -> tuple[str, ...]:
-    """Return the splits whose labels are there, or `all` for folders of pairs."""
+    """Return the splits whose labels exist, or `all` for folders of pairs."""
     if not (root / folder / DATASET).is_file():
         return (ALL,)
     return tuple(split for split, (_, labels) in PARTS.items() if (root / folder / labels).is_dir())
@@ -140,6 +140,7 @@ def _pairs(
     images, labels = (f"{folder}/{name}" for name in PARTS[split])
     paired: set[str] = set()
     for name in sorted(files.names(labels)):
+        # Names that begin with a dot are macOS's copies of attributes, which the Decathlon's archives hold.
         if name.endswith(ending) and not name.startswith("."):
             case = name.removesuffix(ending)
             image = f"{images}/{case}_{channel}{ending}"
@@ -150,7 +151,6 @@ def _pairs(
             yield _Pair(image, f"{labels}/{name}")
     for name in sorted(files.names(images)):
         case = re.sub(r"_\d{4}$", "", name.removesuffix(ending))
-        # Names that begin with a dot are macOS's copies of attributes, which the Decathlon's archives hold.
         if name.endswith(ending) and not name.startswith(".") and not paired & {case, name.removesuffix(ending)}:
             integrity.find("no_mask", f"{images}/{name}")
 

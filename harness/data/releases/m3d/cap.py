@@ -55,7 +55,7 @@ class _Pair:
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """Return all splits: which lists the listing holds shows when it is read, and the error names them."""
+    """Return all splits; a list that the listing lacks is an error when it is read, which names the list."""
     del root
     return SPLITS
 
@@ -184,7 +184,7 @@ class _Reading:
 
 def _find_overlap(files: ReleaseFiles, listing: str, reading: _Reading, integrity: Integrity) -> None:
     """Report the volumes that the training list holds too, and the patients of whom it holds other volumes."""
-    # Reversed, so that the first image in the alphabet stands for its case.
+    # Reversed, so that the first image in the alphabet represents its case.
     cases = {case_of(image): image for image in sorted(reading.images, reverse=True)}
     integrity.checked["train_test_overlap"] = len(reading.images)
     integrity.checked["patient_overlap"] = len(cases)

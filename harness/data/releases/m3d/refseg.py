@@ -62,7 +62,7 @@ class _Row:
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """Return all splits: which tables are there shows when they are read, and the error names them."""
+    """Return all splits; a split whose table is missing is an error when it is read, which names the table."""
     del root
     return tuple(TABLES)
 
@@ -71,7 +71,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) in the order of the table.
 
     Raises:
-        ReleaseAbsentError: The table of the split is not there.
+        ReleaseAbsentError: The table of the split is missing.
         DataError: The table is malformed.
         SpecError: `where` names no field of the samples.
     """
@@ -137,12 +137,12 @@ def _row(record: Mapping[str, str], place: str, number: int, folder: str, integr
 
 def _path(text: str, folder: str, place: str, integrity: Integrity) -> str:
     """Return a path below the data root, or an empty string if the row has none."""
-    # Tables of the prepared release name the NIfTI files of the raw one; users replace the suffix by hand.
     if not text:
         return ""
     _, mark, after = text.replace("\\", "/").rpartition(f"{folder}/")
     if mark:
         integrity.repair("path_prefix_removed", place)
+    # Tables of the prepared release name the NIfTI files of the raw one; users replace the suffix by hand.
     if folder == PREPARED and after.endswith(NIFTI):
         integrity.repair("nifti_suffix_replaced", place)
         after = after.removesuffix(NIFTI) + NPY
@@ -166,7 +166,7 @@ def _find_overlap(files: ReleaseFiles, folder: str, regions: set[tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """One reading of the release, with what every row needs.
+    """One reading of the release, with the fields that all rows share.
 
     Attributes:
         regions: (mask, region) of the samples so far.

@@ -64,7 +64,7 @@ class Scans:
         return inspect_scan(self.files, image, window=self.window, integrity=self.integrity)
 
     def _with_diacritics(self, folder: str) -> str | None:
-        """Return the folder whose name is the listed one but for its diacritics, or None if there is none."""
+        """Return the folder whose name differs from the listed one only in diacritics, or None if there is none."""
         parent, _, name = folder.rpartition("/")
         for found in sorted(self.files.folders(parent)):
             # The released preparation, whose names are listed, drops the marks; the raw folders keep them.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from harness.data.releases.m3d.seg_questions import Scene
 
 SPLITS = ("train", "test")
-# For each subset what is asked, and by which kinds of question; if there are two kinds, ids end in `#<kind>`.
+# For each subset the thing asked for, and the kinds of question; if there are two kinds, ids end in `#<kind>`.
 SUBSETS: Mapping[str, tuple[Asks, tuple[Kind, ...]]] = {
     "category": ("segmentation", ("category",)),
     "definition": ("segmentation", ("definition",)),
@@ -48,7 +48,7 @@ SENTENCE, NAME = "sentence", "name"
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """Return both splits; which datasets hold them shows when they are read."""
+    """Return both splits; the datasets that hold them are known only when they are read."""
     del root
     return SPLITS
 
@@ -88,7 +88,7 @@ def _dataset_fields(code: str) -> dict[str, Json]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """One reading of the release, with what every record needs.
+    """One reading of the release, with the fields that all records share.
 
     Attributes:
         volumes: The volume inspected last, by its path.
@@ -239,7 +239,7 @@ class _Reading:
 
     def _find_unlisted(self, code: str, listed: Mapping[str, int], classes: int) -> None:
         """Report cases of test with fewer masks than classes."""
-        # In train the release lists only the classes that are there; test should ask about absent ones too.
+        # In train the release lists only the classes that are present; test should ask about absent ones too.
         for case, count in listed.items():
             if self.request.split == "test" and count < classes:
                 where = f"{self.layout.folder}/{code}/{case}"
@@ -249,7 +249,7 @@ class _Reading:
         if self.request.split != "test":
             return
         self.integrity.checked["train_test_overlap"] += len(cases)
-        silent = Integrity()  # the findings of train are no part of this report, but for the spelling of its key
+        silent = Integrity()  # of train only the spelling of its key belongs to this report
         train = {entry.case for entry in read_entries(self.files, self.layout, code, "train", silent)}
         for place in silent.examples.get("list_key", ())[:1]:
             self.integrity.repair("list_key", place)

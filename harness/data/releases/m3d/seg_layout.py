@@ -100,7 +100,7 @@ class Entry:
 
 
 def find_layout(files: ReleaseFiles, integrity: Integrity) -> Layout:
-    """Return the layout that is there, or the prepared one of both, because the paper's numbers are measured on it."""
+    """Return the layout that exists, or of both the prepared one, on which the paper's numbers are measured."""
     found = [folder for folder in (PREPARED, RAW) if files.has(folder)]
     if len(found) > 1:
         integrity.find("several_layouts", found[1], f"{found[0]} is read")
@@ -178,9 +178,9 @@ def _entry(value: Json, layout: Layout, code: str, place: str, integrity: Integr
 
 def _path(value: Json, layout: Layout, place: str, integrity: Integrity) -> str | None:
     """Return a path below the data root, or None if the record has none."""
-    # The script that prepares the release writes paths of the machine it ran on.
     if not isinstance(value, str) or not value.strip():
         return None
+    # The script that prepares the release writes paths of the machine it ran on.
     _, mark, after = value.strip().replace("\\", "/").rpartition(f"{layout.folder}/")
     if mark:
         integrity.repair("path_prefix_removed", place)
@@ -188,10 +188,10 @@ def _path(value: Json, layout: Layout, place: str, integrity: Integrity) -> str 
 
 
 def check_listings(files: ReleaseFiles, layout: Layout, codes: list[str], integrity: Integrity) -> list[str]:
-    """Return the datasets whose listing is there, and report the others.
+    """Return the datasets whose listing exists, and report the others.
 
     Raises:
-        ReleaseAbsentError: None is there.
+        ReleaseAbsentError: There is no listing.
     """
     found = [code for code in codes if files.has(layout.listing(code))]
     if codes and not found:

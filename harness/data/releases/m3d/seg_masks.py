@@ -52,7 +52,7 @@ def inspect_sparse(
         size: (D, H, W) = (Z, Y, X) of the volume in voxels; empty if it could not be read.
         integrity: The report.
     """
-    # The matrix has two dimensions; only the file's name tells the other two, as in the released code.
+    # The matrix has two dimensions; only the file's name gives the other two, as in the released code.
     found = _inspected(
         files, ["sparse_mask", list(shape)], path, lambda: _sparse_facts(files.path(path), shape), integrity
     )

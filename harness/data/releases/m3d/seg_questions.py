@@ -12,7 +12,7 @@ from harness.text.boxes import m3d_corners, m3d_text
 if TYPE_CHECKING:
     from harness.data.releases.images import ReleaseImage, ReleaseMask
 
-# The bare answer to a question about a class that is absent; a refusal in words contains it.
+# The bare answer to a question about an absent class; a refusal in a sentence contains it.
 NOT_THERE = "no"
 
 

@@ -60,7 +60,7 @@ def chosen(choices: Sequence[str], sample_id: str, what: str) -> str:
 
 def filled(template: str, slots: Sequence[str]) -> str:
     """Return a template with its slots filled in order; a template without slots stays as it is."""
-    # Not `str.format`, because what is filled in may hold braces.
+    # Not `str.format`, because the text that is filled in may hold braces.
     pieces = template.split(SLOT)
     return "".join(piece + slot for piece, slot in zip_longest(pieces, slots[: len(pieces) - 1], fillvalue=""))
 

@@ -61,7 +61,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
     Raises:
         ReleaseAbsentError: The split has no file of this perspective.
-        DataError: The file is no JSON list.
+        DataError: The file is not a JSON list.
         SpecError: `where` names no field of the samples.
     """
     subset = str(request.subset)
@@ -99,7 +99,7 @@ def _find_overlap(files: ReleaseFiles, images: Set[str], integrity: Integrity) -
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """One reading of a file, with what every record needs.
+    """One reading of a file, with the fields that all records share.
 
     Attributes:
         wording: `release`, `ours` or `authors`.
@@ -134,7 +134,7 @@ class _Reading:
         wording = load_wording(asked or OURS)
         kind = self.subset if self.subset == SUBSETS[0] else f"{self.subset}_{record.prompt_kind}"
         instruction = wording.instruction(kind, record.names, sample_id)
-        # Words that the task asks for are no repair; those that the record lacks are.
+        # Words are a repair only if the record lacks them, not if the task asks for others.
         if instruction is not None and (asked or not record.instruction):
             if asked is None:
                 self.integrity.repair("instruction_worded", record.place)
@@ -154,7 +154,7 @@ class _Reading:
         strata = {**fields, "target_size": _size(target_masks)}
         misplaced = self._misplaced(record, media.size, target_masks)
         named = zip(record.names, release_masks, strict=True)
-        # The image stands for the patient if its case is not known.
+        # The image is its own cluster if its case is not known.
         stem = media.path.rpartition("/")[2].rpartition(".")[0]
         known = fields["case"] != UNKNOWN
         cluster = f"{fields['source']}--{fields['case']}" if known else stem or media.path
@@ -200,7 +200,7 @@ class _Reading:
         )
 
     def _inline(self, runs: Mapping[str, Json], record: Record, size: Size) -> "ReleaseMask":
-        """Return a mask that stands in the record."""
+        """Return a mask that the record itself holds."""
         from harness.data.releases.images import ReleaseMask
         from harness.imaging import mask_files, masks
 
@@ -232,7 +232,7 @@ class _Reading:
 
 def _fields(record: Record) -> dict[str, str]:
     """Return the fields of a sample that are known before its files are opened."""
-    # A file name as in SA-Med2D gives what the record does not.
+    # A file name in SA-Med2D's grammar gives the facts that the record lacks.
     name = None if record.image is None else reader.parse_image_name(record.image)
     modality = record.facts.get("modality", "").lower()
     known = modality if modality in CODES else SPELLINGS.get(modality, "other" if modality else UNKNOWN)

@@ -25,12 +25,12 @@ _TOKEN_AFTER = re.compile(r"<\s*p\s*>\s*([^<>]*?)\s*<\s*/\s*p\s*>\s*\[\s*SEG\s*\
 
 @dataclass(frozen=True, slots=True)
 class NamedMask:
-    """An entity as the record has it.
+    """An entity of a record.
 
     Attributes:
         name: As written.
         paths: Mask files below the release's folder that make it up together.
-        runs: The mask itself as JSON, if it stands in the record.
+        runs: The mask itself as JSON, if the record holds it.
     """
 
     name: str
@@ -163,7 +163,7 @@ class _Parser:
         return text
 
     def entities(self, record: Mapping[str, Json]) -> tuple[NamedMask, ...]:
-        """Return the entities; an empty list means that there is nothing to find, no list that something is missing."""
+        """Return the entities; an empty list means that there is nothing to find, a missing one is a fault."""
         listed = record.get("entities")
         if not isinstance(listed, list):
             self.lack("entities", "" if listed is None else f"found {str(listed)[:40]!r}")
@@ -234,13 +234,13 @@ def outside(prompt: Box | Points, size: Size) -> str | None:
 
 
 def touches(prompt: Box | Points, targets: Sequence[Mask]) -> bool:
-    """Say whether a box or a foreground point has a pixel in common with any of the masks."""
+    """Return whether a box or a foreground point has a pixel in common with any of the masks."""
     from harness.imaging import masks  # numpy should load when a release is read, not when readers are listed
 
     if isinstance(prompt, Box):
         boxes = [prompt]
     else:
-        # A point is the pixel that it lies in.
+        # A point covers the pixel that contains it.
         chosen = zip(prompt.points, prompt.labels, strict=True)
         boxes = [Box(corners=(int(x), int(y), int(x) + 1, int(y) + 1)) for (x, y), label in chosen if label]
     return any(masks.intersection(masks.from_box(box, mask.size), mask) for box in boxes for mask in targets)

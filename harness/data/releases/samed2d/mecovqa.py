@@ -39,7 +39,7 @@ FILES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("zeroshot", "grounding"): tuple(f"{FOLDER}/zeroshot4grounding/{name}.json" for name in ZERO_SHOT),
 }
 
-# The path stands inside the tags, which may span lines.
+# The path is between the tags, which may span lines.
 _REGION = re.compile(r"<region>(.*?)</region>", re.DOTALL)
 _MASK = re.compile(r"<mask>(.*?)</mask>", re.DOTALL)
 _MERGED = re.compile(r"masks_merged/(?P<key>(?P<stem>[^/]+)--(?P<class_id>\d{4}))_merged\.png")
@@ -55,7 +55,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) in the order of the files.
 
     Raises:
-        ReleaseAbsentError: No file of the subset and split is there.
+        ReleaseAbsentError: No file of the subset and split exists.
         DataError: A JSON file is malformed.
         SpecError: `where` names no field of the samples, or the split never holds the subset.
     """
@@ -83,11 +83,11 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
 
 def _present(files: ReleaseFiles, split: str, subset: str, integrity: Integrity) -> list[str]:
-    """Return the files of a split that are there, and report the others.
+    """Return the files of a split that exist, and report the others.
 
     Raises:
         SpecError: The split never holds the subset.
-        ReleaseAbsentError: None of its files is there.
+        ReleaseAbsentError: None of its files exists.
     """
     if (split, subset) not in FILES:
         held = " and ".join(sorted(name for where, name in FILES if where == split))
@@ -193,7 +193,7 @@ def _find_overlap(files: ReleaseFiles, images: Set[str], integrity: Integrity) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """One reading of the release, with what every record needs.
+    """One reading of the release, with the fields that all records share.
 
     Attributes:
         names: Class names by dataset and class id.
@@ -257,7 +257,7 @@ class _Reading:
         sized = (target_size(one.area, one.mask.size) for one in release_masks if one.mask is not None)
         strata = {**fields, "target_size": next(sized, UNKNOWN)}
         stem = image.media.path.rpartition("/")[2].removesuffix(".png")
-        # An empty target is an answer, but an empty region is no question.
+        # An empty target is an answer, but nothing can be asked about an empty region.
         if any(one.mask is not None and not one.area for one in regions):
             mask_defect: str | None = f"region {reader.FOLDER}/{record.regions[0]} has no pixel"
         else:

@@ -106,7 +106,7 @@ class RecordParser:
         return tuple(self.with_suffix(path, "mask") for path in found if path)
 
     def check_answer(self, reply: str, regions: Sequence[str], masks: Sequence[str]) -> None:
-        """Report what this record lacks of the parts that records of its subset need."""
+        """Report the parts that records of its subset need and this one lacks."""
         if self.subset == "region" and not regions:
             self.lack("region")
         if self.subset == "grounding":

@@ -207,7 +207,7 @@ def _stem(path: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """One reading of the release, with what every image needs."""
+    """One reading of the release, with the fields that all images share."""
 
     files: ReleaseFiles
     request: ReleaseRequest

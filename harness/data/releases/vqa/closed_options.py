@@ -92,8 +92,10 @@ def alternatives(question: str) -> tuple[str, ...]:
     the question word on: "Which organ is abnormal, heart or lung?" gives heart, lung.
     """
     text = question.strip().rstrip("?.!: ")
-    *_, found = [None, *_OR.finditer(text)]
-    before, last = ("", "") if found is None else (text[: found.start()], _head(text[found.end() :]))
+    ors = list(_OR.finditer(text))
+    if not ors:
+        return ()
+    before, last = text[: ors[-1].start()], _head(text[ors[-1].end() :])
     if not before or not last:
         return ()
     pieces = [piece.strip() for piece in before.split(",") if piece.strip()]
@@ -133,7 +135,7 @@ def _tail(text: str, most: int | None = None) -> str:
 
 def _breaks(word: str) -> bool:
     bare = word.lower().strip(",.;:")
-    # A genitive, as in "the patient's", belongs to what comes before.
+    # A genitive, as in "the patient's", belongs to the words before it.
     return bare in _BREAKS or bare.endswith(("'s", "’s", "s'"))
 
 
@@ -142,7 +144,10 @@ def _joined(words: list[str]) -> str:
 
 
 def _right(options: tuple[str, ...], answer: str) -> int | None:
-    """Return the index of the answer: the option of the same words, else the only one that overlaps in full."""
+    """Return the index of the answer among the options.
+
+    That is the option of the same words, or else the only one whose words include the answer's or are all among them.
+    """
     wanted = _words(answer)
     words = [_words(option) for option in options]
     equal = [at for at, option in enumerate(words) if option == wanted]

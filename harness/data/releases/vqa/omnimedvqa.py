@@ -74,7 +74,7 @@ class _Record:
         image: Path below the release's folder; None if the record names none.
         question: As released; empty if the record has none.
         options: Texts in letter order.
-        answer: Text of the right option, or the release's answer if no option is equal to it; None if there is none.
+        answer: Text of the right option, or the release's answer if no option equals it; None if the record has none.
         choice: Letter of the right option; None if no option is the answer.
         strata: The value of every key of `READER.strata`.
         defect: Why it cannot be asked; None if it can.
@@ -266,7 +266,7 @@ class _Parser:
         return self._known("question_type", written, found if found in QUESTION_TYPES else None)
 
     def _known(self, key: str, written: str, found: str | None) -> str:
-        """Return the value of a stratum; one that is absent or not in the release's own lists is reported."""
+        """Return the value of a stratum, and report a value that is absent or not in the release's own lists."""
         if not written:
             self.integrity.find("missing_value", self.place, key)
         elif found is None:

@@ -56,7 +56,7 @@ class _Layout:
     """The files of one of the layouts.
 
     Attributes:
-        has: Says whether the files of a split are there.
+        has: Returns whether the files of a split exist.
         rows: Yields the records of a split.
     """
 
@@ -94,7 +94,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     if request.split == "test":
         train: Iterator[tuple[str, str]] | None = None
         if layout.has(files, "train"):
-            rows = layout.rows(files, "train", Integrity())  # its repairs are no part of this report
+            rows = layout.rows(files, "train", Integrity())  # its repairs do not belong to this report
             train = digests_of(files, ((row.place, row.image, row.content) for row in rows))
         find_overlap(images, train, FOLDER)
 
@@ -187,7 +187,7 @@ def _unpickled(files: ReleaseFiles, path: str) -> list[Json]:
     """Return the records of one of the authors' files.
 
     Raises:
-        DataError: It is missing or too large, is no pickle, or holds more than lists, mappings, text and numbers.
+        DataError: It is missing or too large, is not a pickle, or holds more than lists, mappings, text and numbers.
     """
     with files.open(path) as source:
         content = source.read(MOST_BYTES + 1)

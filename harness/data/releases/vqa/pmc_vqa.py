@@ -29,7 +29,7 @@ FILES: Mapping[tuple[str, str], str] = {
     ("v2", "train"): f"{FOLDER}/train_2.csv",
     ("v2", "test"): f"{FOLDER}/test_2.csv",
 }
-# The folder that a version's archive unpacks to stands first.
+# The folder that a version's archive unpacks to comes first.
 IMAGES: Mapping[str, tuple[str, ...]] = {
     "v1": (f"{FOLDER}/images", f"{FOLDER}/figures"),
     "v2": (f"{FOLDER}/figures", f"{FOLDER}/images"),
@@ -158,7 +158,7 @@ class _Parser:
             else:
                 self.lack("answer")
             return ""
-        # An answer in words that is another option than the label's is reported, and the label counts.
+        # An answer text that names another option than the label is reported, and the label counts.
         match = _PREFIX.match(answer)
         words = answer[match.end() :].strip() if match and answer not in options else answer
         right = options[ascii_uppercase.index(label)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FOLDER = "slake"
 IMAGES = f"{FOLDER}/imgs"
-# Of two names, the authors' stands first and the hub's second.
+# Of two names, the authors' comes first and the hub's second.
 FILES: Mapping[str, tuple[str, ...]] = {
     "train": (f"{FOLDER}/train.json",),
     "validation": (f"{FOLDER}/validate.json", f"{FOLDER}/validation.json"),

@@ -83,7 +83,7 @@ class _Layout:
     """The files of one of the layouts.
 
     Attributes:
-        found: Returns the splits whose files are there.
+        found: Returns the splits whose files exist.
         rows: Yields the records of a split, in the order of the files.
         fields: Fields that a record may have.
     """
@@ -104,7 +104,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) of one split in the order of its files.
 
     Raises:
-        DataError: The requested layout is not there, or a file of it is malformed.
+        DataError: The requested layout is absent, or a file of it is malformed.
         SpecError: `where` names no field of the records.
     """
     name = _choose_layout(files, READER.option(request, "layout"), integrity)

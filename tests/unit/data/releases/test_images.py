@@ -11,7 +11,6 @@ from harness.data.integrity import Finding, Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.images import (
     ImageFiles,
-    inspect_bytes,
     inspect_embedded,
     inspect_file,
     inspect_masks,
@@ -85,11 +84,11 @@ def test_an_embedded_image_lies_below_the_derived_folder(files: ReleaseFiles) ->
     assert [(one.kind, one.where) for one in integrity.findings] == [("unreadable_file", "t.parquet[1]")]
 
 
-def test_bytes_are_inspected_as_a_file_is(files: ReleaseFiles) -> None:
-    content, integrity = (files.root / "image.png").read_bytes(), Integrity()
-    found = inspect_bytes(content, "image.png", window=None, integrity=integrity)
-    assert found == inspect_file(files, "image.png", window=None, integrity=integrity)
-    assert inspect_bytes(b"", "x.png", window=None, integrity=integrity).defect == "image x.png cannot be read"
+def test_an_empty_file_cannot_be_read(files: ReleaseFiles) -> None:
+    (files.root / "x.png").write_bytes(b"")
+    integrity = Integrity()
+    assert inspect_file(files, "x.png", window=None, integrity=integrity).defect == "image x.png cannot be read"
+    assert [(one.kind, one.where) for one in integrity.findings] == [("unreadable_file", "x.png")]
 
 
 def test_masks_of_an_image_are_joined(files: ReleaseFiles) -> None:
