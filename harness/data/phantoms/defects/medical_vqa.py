@@ -5,10 +5,10 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from harness.data.phantoms.defects.planting import check_names, tear
 from harness.data.phantoms.writers.medical_vqa import write_csv, write_hub
 from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.vqa import mmmu, pathvqa, pmc_vqa, slake
-from harness.errors import SpecError, nearest
 from harness.records import Json
 
 Record = dict[str, Json]
@@ -56,8 +56,7 @@ def plant_mmmu(root: Path, defects: frozenset[str]) -> dict[str, str]:
 
 
 def _plant(table: Mapping[str, Plant], root: Path, defects: frozenset[str]) -> dict[str, str]:
-    for defect in sorted(defects - set(table)):
-        raise SpecError(f"defects: expected some of {', '.join(table)}, found '{defect}'{nearest(defect, list(table))}")
+    check_names(defects, table)
     # Every defect has a record by its place in the table, so that one never moves another.
     return {name: put(root, place) for place, (name, put) in enumerate(table.items()) if name in defects}
 
@@ -127,9 +126,7 @@ def _slake_remove(root: Path, place: int) -> str:
 
 def _slake_tear(root: Path, place: int) -> str:
     path = _slake_image(root, place)
-    content = (root / path).read_bytes()
-    # A third is enough for a valid header, so that the damage shows only when pixels are decoded.
-    (root / path).write_bytes(content[: len(content) // 3])
+    tear(root / path)
     return path
 
 

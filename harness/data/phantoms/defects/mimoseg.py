@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.data.phantoms.defects.planting import Planted, check_names
+from harness.data.phantoms.defects.planting import Planted, check_names, tear
 from harness.data.phantoms.writers.samed2d import write_json, write_png
 from harness.data.releases.mimoseg.reader import FOLDER, SUBSETS, file_of
 
@@ -80,9 +80,7 @@ def _remove_file(planter: _Planter, number: int) -> str:
 
 def _tear_file(planter: _Planter, number: int) -> str:
     path = planter.image(number)
-    content = (planter.root / path).read_bytes()
-    # A third is enough for a valid header, so that the damage shows only when pixels are decoded.
-    (planter.root / path).write_bytes(content[: len(content) // 3])
+    tear(planter.root / path)
     return path
 
 

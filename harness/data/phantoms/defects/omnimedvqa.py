@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.data.phantoms.defects.planting import Planted, check_names
+from harness.data.phantoms.defects.planting import Planted, check_names, tear
 from harness.data.phantoms.writers.samed2d import write_json
 from harness.data.releases.vqa.omnimedvqa import FOLDER, OPEN, OPTION_KEYS
 from harness.errors import SpecError
@@ -120,13 +120,6 @@ def _repeat_id(planter: _Planter, record: dict[str, Any]) -> None:
     record["question_id"] = first["question_id"]
 
 
-def _tear_image(planter: _Planter, record: dict[str, Any]) -> None:
-    path = planter.root / FOLDER / record["image_path"]
-    content = path.read_bytes()
-    # A third is enough for a valid header, so that the damage shows only when pixels are decoded.
-    path.write_bytes(content[: len(content) // 3])
-
-
 # Name -> how the defect is planted. Records are taken in this order, so new defects are added at the end.
 DEFECTS: Mapping[str, _Defect] = {
     "modality_key": _Defect(_rename_modality),
@@ -144,6 +137,6 @@ DEFECTS: Mapping[str, _Defect] = {
     "missing_question_type": _without("question_type"),
     "unknown_modality": _with(modality_type="Thermography"),
     "missing_file": _Defect(lambda planter, record: (planter.root / FOLDER / record["image_path"]).unlink()),
-    "unreadable_file": _Defect(_tear_image),
+    "unreadable_file": _Defect(lambda planter, record: tear(planter.root / FOLDER / record["image_path"])),
     "duplicate_id": _Defect(_repeat_id),
 }

@@ -73,6 +73,13 @@ def check_names(defects: frozenset[str], known: Iterable[str] | None = None) -> 
             raise SpecError(f"defects: expected some of {', '.join(names)}, found '{defect}'{nearest(defect, names)}")
 
 
+def tear(path: Path) -> None:
+    """Cut an image file off after a third of its bytes."""
+    content = path.read_bytes()
+    # A third is enough for a valid header, so that the damage shows only when pixels are decoded.
+    path.write_bytes(content[: len(content) // 3])
+
+
 class _Planter:
     """The test part of phantom releases, into which defects are planted, each into images of its own."""
 
@@ -154,9 +161,7 @@ def _remove_file(planter: _Planter, number: int) -> Iterator[str]:
 
 def _tear_file(planter: _Planter, number: int) -> Iterator[str]:
     for path in (planter.image(number), _question_image(planter, number)):
-        content = (planter.root / path).read_bytes()
-        # A third is enough for a valid header, so that the damage shows only when pixels are decoded.
-        (planter.root / path).write_bytes(content[: len(content) // 3])
+        tear(planter.root / path)
         yield path
 
 
