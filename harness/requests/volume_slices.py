@@ -57,7 +57,7 @@ def bin_centres(depth: int, wanted: int) -> list[int]:
 
 
 # M3D compares with 2-D models on "10 equally spaced slices" and publishes no rule; ours is named in every result. The
-# other two rules above are used by golden tests only, as the released script and as another reading of the paper.
+# other two rules above are used by tests only, as the released script and as another reading of the paper.
 RULE = "bin_centres"
 MARK = "<image>"
 # What can be put together from answers to single slices; the words of ten calls cannot become one reply.
