@@ -12,7 +12,7 @@ from harness.data.phantoms.patients.volumes import VolumeStudy
 from harness.data.phantoms.writers.samed2d import write_json, write_png
 from harness.data.releases.m3d.cap import LISTING, POOLS
 from harness.data.releases.m3d.scans import PREPARED, RAW
-from harness.data.releases.m3d.wording import FINDINGS_MARK, WORDING, packaged_questions
+from harness.data.releases.m3d.wording import FILE, FINDINGS_MARK, packaged_questions
 
 # Hounsfield units that become 0 and 1, since the release's slices are windowed images.
 SOFT_TISSUE = (-160.0, 240.0)
@@ -92,7 +92,7 @@ def write_m3d_cap(root: Path, series: Sequence[Series], *, seed: int) -> None:
         np.save(path, one.voxels[np.newaxis])
         (root / one.text).write_text(one.study.report, encoding="utf-8")
     write_json(root / PREPARED / LISTING, _listing(series, seed))
-    (root / PREPARED / WORDING).write_bytes(packaged_questions("ours"))
+    (root / PREPARED / FILE).write_bytes(packaged_questions("ours"))
 
 
 def write_m3d_cap_raw(root: Path, series: Sequence[Series], *, seed: int) -> None:
@@ -107,7 +107,7 @@ def write_m3d_cap_raw(root: Path, series: Sequence[Series], *, seed: int) -> Non
         text = f"Patient {one.study.number}\nplane: {one.study.plane}\n{FINDINGS_MARK}\n{sentences}\n"
         (folder.parent / "text.txt").write_text(text, encoding="utf-8")
     write_json(root / RAW / LISTING, _listing(series, seed))
-    (root / RAW / WORDING).write_bytes(packaged_questions("ours"))
+    (root / RAW / FILE).write_bytes(packaged_questions("ours"))
 
 
 def _listing(series: Sequence[Series], seed: int) -> dict[str, list[dict[str, str]]]:

@@ -16,7 +16,7 @@ from harness.paths import packaged_folder
 from harness.records import Json
 
 AUTHORS, OURS = "authors", "ours"
-FILE = "wording.json"
+FILE = "wording.json"  # of a release's own, M3D-Seg's templates or M3D-Cap's questions
 # Another seed would choose other templates and definitions, and so move every score; therefore no task offers it.
 SEED = 0
 
@@ -96,8 +96,6 @@ def _wording(value: Json) -> Wording:
     return Wording(name=str(value["name"]), box=str(value["box"]), lists={asks: value[asks] for asks in ASKS})
 
 
-WORDING = "wording.json"
-
 FINDINGS_MARK = "study_findings:"
 DISCUSSION_MARK = "discussion:"
 LEAST_CHARACTERS = 5  # a part of a text with fewer characters, blanks aside, counts as empty in the released code
@@ -122,7 +120,7 @@ def read_questions(files: ReleaseFiles, folder: str, name: str) -> Questions:
     Raises:
         DataError: The release's own file holds none.
     """
-    where = f"{folder}/{WORDING}"
+    where = f"{folder}/{FILE}"
     own = files.read(where)
     content = packaged_questions(name) if own is None else own
     try:
