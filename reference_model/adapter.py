@@ -67,9 +67,8 @@ class Reference:
         for index, request in enumerate(requests):
             fault = _fault(request)
             if fault is None:
-                groups.setdefault(repr((sorted(request.decoding.items()), request.seed, request.repeat)), []).append(
-                    index
-                )
+                key = repr((sorted(request.decoding.items()), request.seed, request.repeat))
+                groups.setdefault(key, []).append(index)
             else:
                 answers[index] = _failed(DataError(fault))
         for places in groups.values():

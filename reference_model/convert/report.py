@@ -23,9 +23,9 @@ def as_text(conversion: Conversion) -> str:
 def _table(conversion: Conversion) -> Iterator[str]:
     rows: dict[tuple[str, str], list[TensorEntry]] = defaultdict(list)
     for entry in conversion.written:
-        rows[entry.made_of.option if isinstance(entry.made_of, Move) else DRAWN, entry.name.partition(".")[0]].append(
-            entry
-        )
+        option = entry.made_of.option if isinstance(entry.made_of, Move) else DRAWN
+        part, _, _ = entry.name.partition(".")
+        rows[option, part].append(entry)
     yield _row("from", "part", "tensors", "parameters", "bytes")
     for (option, part), found in sorted(rows.items()):
         yield _row(option, part, *_sums(found))

@@ -12,6 +12,10 @@ from harness.errors import DataError
 from reference_model.convert.checkpoint_files import read_object
 from reference_model.inputs.tokenizers import END, START, UNKNOWN, SavedTokenizer
 
+SENTENCEPIECE, FAST, ADDED = "tokenizer.model", "tokenizer.json", "added_tokens.json"
+# SentencePiece writes this character for a space.
+BLANK = "▁"
+
 # Numbers of the fields in `sentencepiece_model.proto`. The package `sentencepiece` would not do: its processor shows
 # neither the kind of model nor the normaliser, and its parser takes text that is no UTF-8 and has one message for every
 # torn file.
@@ -134,10 +138,6 @@ def _varint(data: bytes, place: int) -> tuple[int, int]:
         if byte < 0x80:
             return number, place
         shift += 7
-
-
-SENTENCEPIECE, FAST, ADDED = "tokenizer.model", "tokenizer.json", "added_tokens.json"
-BLANK = "▁"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

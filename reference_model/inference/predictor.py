@@ -17,8 +17,7 @@ from reference_model.config import ModelConfig
 from reference_model.inference.generation import Reply, Sampling, generate
 from reference_model.inputs.batch import Batch, pad
 from reference_model.inputs.conversation import SEG, Encoded, Tokenizer, Turn, encode_conversation, expand_image
-from reference_model.inputs.images import for_pixel_encoder, for_vision_tower
-from reference_model.inputs.regions import Bools
+from reference_model.inputs.images import Bools, for_pixel_encoder, for_vision_tower
 from reference_model.inputs.requests import grid_of_prompt, grids, question_of
 from reference_model.modeling.mask_decoder import above
 from reference_model.modeling.model import PixelGroundingModel

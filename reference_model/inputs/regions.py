@@ -5,15 +5,12 @@ Shape suffixes: H, W of the original image, S side of the padded square, G cells
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from harness.errors import DataError
 from harness.imaging import masks
 from harness.records import Points, Region, VisualPrompt
-from reference_model.inputs.images import mask_in_square
-
-Bools = NDArray[np.bool_]
+from reference_model.inputs.images import Bools, mask_in_square
 
 # Pixels around a point, in each direction, that MedPLIB's demo takes for the region.
 POINT_REACH = 20

@@ -10,7 +10,8 @@ from torch import Tensor
 from harness.records import Request, VisualPrompt
 from reference_model.config import ModelConfig
 from reference_model.inputs.conversation import REGION_END, REGION_START
-from reference_model.inputs.regions import Bools, grid_of, prompt_mask
+from reference_model.inputs.images import Bools
+from reference_model.inputs.regions import grid_of, prompt_mask
 
 PAIR = f"{REGION_START}{REGION_END}"
 _MARK = re.compile(r"<(?:region|box|point)>(?:</region>)?")

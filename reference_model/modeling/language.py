@@ -25,13 +25,13 @@ class Step(NamedTuple):
     """The arguments that all layers of one pass share.
 
     Attributes:
-        sight_B1TK: Boolean, the positions that each position attends to; None: all up to itself.
+        mask_B1TK: Boolean, the positions that each position attends to; None: all up to itself.
         rotary: Cosines and sines of the positions, (B, T, head width) each.
         token_mask_BT: Boolean, False for padding that experts shall not see; None: they see all tokens.
         cache: Keys and values of earlier passes; this pass adds its own.
     """
 
-    sight_B1TK: Tensor | None
+    mask_B1TK: Tensor | None
     rotary: tuple[Tensor, Tensor]
     token_mask_BT: Tensor | None
     cache: DynamicCache | None
@@ -60,7 +60,7 @@ class DecoderLayer(nn.Module):
         attended_BTD, _ = self.self_attn(
             hidden_states=self.input_layernorm(x_BTD),
             position_embeddings=step.rotary,
-            attention_mask=step.sight_B1TK,
+            attention_mask=step.mask_B1TK,
             past_key_values=step.cache,
         )
         x_BTD = x_BTD + attended_BTD
@@ -138,11 +138,11 @@ class LanguageModel(nn.Module):
         Returns:
             The states (B, T, D) after the final norm, and the routing of the layers that have experts.
         """
-        sight_BTK = attention_mask(valid_BK, length=x_BTD.shape[1], segment_BK=segment_BK)
+        mask_BTK = attention_mask(valid_BK, length=x_BTD.shape[1], segment_BK=segment_BK)
         # Positions count what is attended to: padding on the left moves nothing, and packed questions begin alike.
-        rotary = self.rotary(x_BTD, sight_BTK.sum(dim=2) - 1)
+        rotary = self.rotary(x_BTD, mask_BTK.sum(dim=2) - 1)
         step = Step(
-            sight_B1TK=_mask_or_none(sight_BTK),
+            mask_B1TK=_mask_or_none(mask_BTK),
             rotary=rotary,
             token_mask_BT=None if self.padding_takes_capacity else valid_BK[:, -x_BTD.shape[1] :],
             cache=cache,
@@ -209,21 +209,21 @@ def attention_mask(valid_BK: Tensor, *, length: int, segment_BK: Tensor | None =
     """
     order_K = torch.arange(valid_BK.shape[1], device=valid_BK.device)
     order_T = order_K[-length:]
-    sight_BTK = (order_K <= order_T[:, None]) & valid_BK[:, None, :] & valid_BK[:, -length:, None]
+    mask_BTK = (order_K <= order_T[:, None]) & valid_BK[:, None, :] & valid_BK[:, -length:, None]
     if segment_BK is not None:
         own_BTK = segment_BK[:, None, :] == segment_BK[:, -length:, None]
-        sight_BTK = sight_BTK & (own_BTK | (segment_BK == 0)[:, None, :])
+        mask_BTK = mask_BTK & (own_BTK | (segment_BK == 0)[:, None, :])
     # Padding attends to itself: a row of the mask with nothing in it has no softmax, and would spread NaN.
-    return sight_BTK | (order_K == order_T[:, None])
+    return mask_BTK | (order_K == order_T[:, None])
 
 
-def _mask_or_none(sight_BTK: Tensor) -> Tensor | None:
+def _mask_or_none(mask_BTK: Tensor) -> Tensor | None:
     """Return the mask as boolean (B, 1, T, K), or None if it is causal and nothing else."""
     # Without a mask, transformers' attention takes torch's causal kernel, which needs less time and memory.
-    length, positions = sight_BTK.shape[1:]
+    length, positions = mask_BTK.shape[1:]
     causal = length == positions or length == 1
-    plain_TK = torch.ones_like(sight_BTK[0]).tril(positions - length)
-    return None if causal and bool((sight_BTK == plain_TK).all()) else sight_BTK[:, None]
+    plain_TK = torch.ones_like(mask_BTK[0]).tril(positions - length)
+    return None if causal and bool((mask_BTK == plain_TK).all()) else mask_BTK[:, None]
 
 
 def build_language(
@@ -263,7 +263,8 @@ def build_language(
 
 
 def _layer(llama: LlamaConfig, index: int, moe: MoeConfig | None) -> DecoderLayer:
-    self_attn, mlp = LlamaAttention(llama, index), nn.Module()
+    self_attn = LlamaAttention(llama, index)
+    mlp: nn.Module
     if moe is None:
         mlp = LlamaMLP(llama)  # type: ignore[no-untyped-call]
     else:

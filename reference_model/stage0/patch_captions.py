@@ -12,8 +12,8 @@ from scipy.ndimage import label, sum_labels
 
 from harness.imaging import masks
 from harness.records import Mask
-from reference_model.inputs.images import mask_in_square
-from reference_model.inputs.regions import EIGHT_NEIGHBOURS, Bools
+from reference_model.inputs.images import Bools, mask_in_square
+from reference_model.inputs.regions import EIGHT_NEIGHBOURS
 from reference_model.training.mixing import Row
 
 SIDES = ("left", "right")

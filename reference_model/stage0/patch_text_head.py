@@ -51,21 +51,19 @@ class PatchTextHead(nn.Module):
             read: Returns the language model's states, floating point (U, width), behind some texts.
         """
         device = features_BPC.device
-        # Numbers of what the cells show, 0 for the background.
-        orders = [{one: index for index, one in enumerate(dict.fromkeys((BACKGROUND, *cells)))} for cells in shown]
-        target_BP = torch.tensor([[order[one] for one in cells] for order, cells in zip(orders, shown, strict=True)])
-        weight_BP = torch.stack([cell_weights(target_P) for target_P in target_BP]).to(device)
+        weights = []
+        for cells in shown:
+            # The parts of an image are numbered as they appear, from 1; the background is 0.
+            part_of = {caption: index for index, caption in enumerate(dict.fromkeys((BACKGROUND, *cells)))}
+            weights.append(cell_weights(torch.tensor([part_of[caption] for caption in cells])))
+        weight_BP = torch.stack(weights).to(device)
         words_KBP = [[[cell[kind] for cell in cells] for cells in shown] for kind in range(self.kinds)]
         known = [sorted({word for words_P in words_BP for word in words_P} - {""}) for words_BP in words_KBP]
         text_UE = self.words(read([word for words in known for word in words]))
+        cells_KBPE = self.cells(features_BPC).chunk(self.kinds, dim=-1)
+        texts_KUE = text_UE.split([len(words) for words in known])
         losses = []
-        for kind, (cell_BPE, own_UE) in enumerate(
-            zip(
-                self.cells(features_BPC).chunk(self.kinds, dim=-1),
-                text_UE.split([len(words) for words in known]),
-                strict=True,
-            )
-        ):
+        for kind, (cell_BPE, own_UE) in enumerate(zip(cells_KBPE, texts_KUE, strict=True)):
             number = {word: index for index, word in enumerate(("", *known[kind]))}
             target_BP = torch.tensor([[number[word] for word in words_P] for words_P in words_KBP[kind]], device=device)
             class_UE = F.normalize(torch.cat((self.background[kind, None], own_UE)), dim=-1)

@@ -25,8 +25,8 @@ from reference_model.inputs.conversation import (
     encode_conversation,
     expand_image,
 )
-from reference_model.inputs.images import for_pixel_encoder, for_vision_tower
-from reference_model.inputs.regions import Bools, random_part
+from reference_model.inputs.images import Bools, for_pixel_encoder, for_vision_tower
+from reference_model.inputs.regions import random_part
 from reference_model.inputs.requests import grid_of_prompt, grids
 from reference_model.training.data import Example
 from reference_model.training.mixing import Row
@@ -104,6 +104,8 @@ class Collator:
         ids_BT, valid_BT, labels_BT = pad([encoded for encoded, _, _ in packed], side="right")
         made = [self.images.of(row[0]) for row in rows]
         wanted = any(question.mask is not None for questions in asked for question in questions)
+        regions = [grid for questions in asked for question in questions for grid in question.regions]
+        targets = [_masks(questions, row[0].size) for questions, row in zip(asked, rows, strict=True)]
         return Batch(
             ids_BT=ids_BT,
             valid_BT=valid_BT,
@@ -113,13 +115,8 @@ class Collator:
             vision_B3SS=torch.stack([vision_3SS for vision_3SS, _ in made]),
             pixels_B3SS=torch.stack([pixels_3SS for _, pixels_3SS in made]) if wanted else None,
             sizes=tuple(row[0].size for row in rows),
-            grid_RGG=grids(
-                [grid for questions in asked for question in questions for grid in question.regions],
-                self.config.vision.cells,
-            ),
-            masks=tuple(_masks(questions, row[0].size) for questions, row in zip(asked, rows, strict=True))
-            if wanted
-            else (),
+            grid_RGG=grids(regions, self.config.vision.cells),
+            masks=tuple(targets) if wanted else (),
         )
 
     def _question(self, example: Example, random: Generator) -> Question:
@@ -132,17 +129,18 @@ class Collator:
             max_length=prompt.max_length,
         )
         found = [grid_of_prompt(one, example.size, self.config) for one in example.prompts]
-        regions = tuple(
-            random_part(grid, smallest=self.config.region.smallest_part, random=random)
-            if self.region_parts and grid.any()
-            else grid
-            for grid in found[: encoded.ids.count(REGION)]
-        )
+        regions = found[: encoded.ids.count(REGION)]
+        if self.region_parts:
+            smallest = self.config.region.smallest_part
+            # An empty region has no cell to grow a part from.
+            regions = [random_part(grid, smallest=smallest, random=random) if grid.any() else grid for grid in regions]
         # As released, a region that vanishes on the grid leaves the labels of its question out.
         if not all(grid.any() for grid in regions):
             encoded = Encoded(encoded.ids, (IGNORE,) * len(encoded.ids))
-        drawn = self.tokenizer.special.id(SEG) in encoded.ids and example.mask is not None
-        return Question(encoded, regions, masks.decode(example.mask) if drawn and example.mask is not None else None)
+        mask = None
+        if example.mask is not None and self.tokenizer.special.id(SEG) in encoded.ids:
+            mask = masks.decode(example.mask)
+        return Question(encoded, tuple(regions), mask)
 
     def packed(self, questions: Sequence[Encoded], patches: int) -> tuple[Encoded, list[int], list[float]]:
         """Return a row of questions about one image: ids and labels, segments, and weights of the labels.

@@ -134,13 +134,13 @@ def _add_lora(model: PixelGroundingModel, lora: Lora) -> None:
     )
     peft.inject_adapter_in_model(settings, model.language)
     # MedPLIB adds the adapters to the dense part before it copies that into the experts.
-    for module in model.modules():
-        if isinstance(module, MoeFeedForward):
-            first = _adapters(module.experts[0])
-            for expert in list(module.experts)[1:]:
-                with torch.no_grad():
-                    for name, parameter in _adapters(expert).items():
-                        parameter.copy_(first[name])
+    layers = [module for module in model.modules() if isinstance(module, MoeFeedForward)]
+    with torch.no_grad():
+        for layer in layers:
+            first, *others = (_adapters(expert) for expert in layer.experts)
+            for adapters in others:
+                for name, parameter in adapters.items():
+                    parameter.copy_(first[name])
 
 
 def _adapters(module: nn.Module) -> dict[str, nn.Parameter]:

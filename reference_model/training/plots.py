@@ -29,10 +29,10 @@ WIDTH, HEIGHT = 3.2, 2.6
 
 # Colour and dashes. The colours are those of Okabe and Ito, which colour-blind readers distinguish; the dashes are for
 # print in grey.
-Look = tuple[str, str]
+LineStyle = tuple[str, str]
 Draw = Callable[[Axes], None]
 
-_LOSSES: Mapping[str, Look] = {
+_LOSSES: Mapping[str, LineStyle] = {
     "language": ("#0072B2", "-"),
     "caption": ("#E69F00", "--"),
     "region": ("#009E73", "-."),
@@ -44,7 +44,7 @@ _LOSSES: Mapping[str, Look] = {
     "iou": ("#000000", ":"),
     "balance": ("#666666", ":"),
 }
-_EXPERTS: Sequence[Look] = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
+_EXPERTS: Sequence[LineStyle] = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,10 +176,10 @@ def _line(
     step_S: NDArray[np.int64],
     raw_S: NDArray[np.float64],
     smooth_S: NDArray[np.float64],
-    look: Look,
+    style: LineStyle,
     label: str,
 ) -> None:
-    colour, dashes = look
+    colour, dashes = style
     axes.plot(step_S, raw_S, color=colour, linewidth=0.6, alpha=0.25)
     axes.plot(step_S, smooth_S, color=colour, linestyle=dashes, linewidth=1.6, label=label)
 
