@@ -8,17 +8,17 @@ from typing import BinaryIO
 
 from harness.records.atomic_files import disk_error
 
-# A kill loses nothing that was written; a loss of power loses at most so much. An fsync per line would cost more than a
-# fast model.
+# A kill loses nothing that was written; a power failure loses at most this many seconds. An fsync per line would take
+# longer than a fast model.
 FSYNC_EVERY_SECONDS = 1.0
 BLOCK_BYTES = 1 << 16
 
 
 @dataclass(slots=True)
 class AppendLog:
-    """A file to which whole lines are appended, written at once and fsynced by a small time budget.
+    """A file to which whole lines are appended: each is written at once and fsynced within about a second.
 
-    A line that the disk refuses is taken back; a line that a kill tore is cut off by `open`.
+    A line that the disk refuses is removed again; a line that a kill left torn is cut off by `open`.
 
     Attributes:
         path: The file.
@@ -30,14 +30,14 @@ class AppendLog:
     _synced: float = 0.0
 
     def open(self) -> int:
-        """Open for appending, a torn last line cut off; return how many bytes were cut.
+        """Open for appending and cut off a torn last line; return the number of bytes that were cut.
 
         Raises:
             InterruptedRunError: The file cannot be opened or cut.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = self.path.open("ab+", buffering=0)  # unbuffered: a line is with the system before it counts as done
+            file = self.path.open("ab+", buffering=0)  # unbuffered: the system has a line before it counts as done
             end = file.seek(0, os.SEEK_END)
             torn = _torn_bytes(file, end)
             if torn:
@@ -51,7 +51,7 @@ class AppendLog:
         """Write one line, given without its newline; return the offset at which it begins.
 
         Raises:
-            InterruptedRunError: The disk refuses it; what was written before stands.
+            InterruptedRunError: The disk refuses it; earlier lines are kept.
         """
         assert self._file is not None
         data = line + b"\n"
@@ -98,7 +98,7 @@ class AppendLog:
 
 
 def _torn_bytes(file: BinaryIO, end: int) -> int:
-    """Return how many bytes follow the last newline of a file of `end` bytes, read backwards in blocks."""
+    """Return how many bytes follow the last newline of a file of `end` bytes; it is read backwards in blocks."""
     torn = 0
     while torn < end:
         start = max(0, end - torn - BLOCK_BYTES)

@@ -17,8 +17,8 @@ class Cell:
 
     Attributes:
         task: The task.
-        prepared: Its manifest.
-        samples: Samples that take part, after `--limit`.
+        prepared: Its prepared release.
+        samples: Number of samples that take part, after `--limit`.
         fallbacks: The task's fallbacks that the model needs, as `name: value`.
         unsupported: Why the model cannot be asked; None if it can.
     """
@@ -31,7 +31,7 @@ class Cell:
 
     @property
     def wanted(self) -> int:
-        """Number of scores that the cell should bring: samples times repetitions."""
+        """Number of scores that the cell should have: samples times repetitions."""
         return self.samples * self.task.repeats
 
 
@@ -40,7 +40,7 @@ class Plan:
     """Everything a run will do.
 
     Attributes:
-        directory: The run directory, or another folder if the run is only tried out.
+        directory: The run directory, or a temporary folder for a dry run.
         cells: In the order of the tasks.
         unavailable: `{task, metric, reason, remedy}` of everything that cannot be run or scored here.
     """
@@ -51,21 +51,21 @@ class Plan:
 
     @property
     def supported(self) -> list[Cell]:
-        """Cells that the model can be asked."""
+        """Cells that the model supports."""
         return [cell for cell in self.cells if cell.unsupported is None]
 
     def file(self, task: str) -> Path:
-        """Return where the plan of one task stands."""
+        """Return the path of one task's plan."""
         return self.directory.plan_path(task)
 
     @property
     def files(self) -> list[Path]:
-        """Plans of the supported cells, in the order of the tasks."""
+        """Paths of the plans of the supported cells, in the order of the tasks."""
         return [self.file(cell.task.task) for cell in self.supported]
 
 
 def write_cells(result: Plan) -> None:
-    """Write `plan/cells.json`, whose presence says that the plan is whole."""
+    """Write `plan/cells.json`, whose presence marks the plan as complete."""
     cells = {
         cell.task.task: {
             "samples": cell.samples,
@@ -77,6 +77,6 @@ def write_cells(result: Plan) -> None:
     }
     path = result.directory.cells_path
     path.parent.mkdir(parents=True, exist_ok=True)
-    # No task's own digest: run.json holds it, and refuses a resumed run whose task changed.
+    # Without digests of the tasks: run.json holds them, and a run whose task changed is refused when it is resumed.
     content = {"cells": cells, "unavailable": result.unavailable}
     write_atomically(path, json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -1,19 +1,19 @@
 """The run directory: the name of every file in it, the format of every line, and how each is read.
 
-Everything here only reads and takes no lock, so it may look into a run that is still going on. `RunStore` writes.
+Everything here only reads and takes no lock, so it works on a run that is still in progress. `RunStore` writes.
 
     run.json                        what must not change while the run is resumed
     lock                            held by the process that writes
-    plan/cells.json                 the tasks, and why some are not asked; its presence says that the plan is whole
-    plan/<task>.parquet             what is asked, one row per sample and repetition
+    plan/cells.json                 the tasks, and why some are not asked; its presence marks the plan as complete
+    plan/<task>.parquet             the requests, one row per sample and repetition
     sessions.jsonl                  command, versions and hardware of every session
-    events.jsonl                    what happened, one event a line
-    predictions/predictions.jsonl   what came back, one prediction a line
+    events.jsonl                    the events of every session, one per line
+    predictions/predictions.jsonl   the predictions, one per line
     blobs/<sha256>.json.zst         masks that are too large for a line
-    status.json                     how far the run is
+    status.json                     the progress of the run
     scores/<task>.<metric>.<protocol>.parquet, failures.jsonl, problems.jsonl
     results.json, performance.json, report.html
-    ray.log                         what Ray prints
+    ray.log                         the output of Ray
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from harness.records import Json, Prediction
 from harness.records.codec import prediction_from_json, sample_from_json
 from harness.runs.plan_file import PlannedRequest
 
-# Also the name by which the leaderboard looks for runs in a folder.
+# The leaderboard finds the runs in a folder by this name, too.
 RESULTS = "results.json"
 
 # A line begins with its key and status, so a run is opened without parsing what may be megabytes of masks.
@@ -38,19 +38,19 @@ LINE_HEAD = re.compile(rb'\{"key":"(?P<key>[0-9a-f]{64})","status":"(?P<status>\
 # A line ends with the CRC-32 of everything before it: a kill or a bad disk is noticed when the run is opened again.
 LINE_CHECK = b',"crc32":"%08x"}'
 CHECK_BYTES = len(LINE_CHECK % 0)
-# The name and the packed size of a blob stand last before the checksum, where they are found without parsing.
+# The name and the packed size of a blob come last before the checksum, where they are found without parsing.
 BLOB_TAIL = re.compile(rb',"masks_blob":"(?P<name>[0-9a-f]{64})","masks_blob_bytes":(?P<bytes>\d+)$')
-# So far from the end of such a line the field's name begins at the latest, for sizes of up to 21 digits.
+# The field `masks_blob_bytes` begins at most this far from the end of such a line, for sizes of up to 21 digits.
 BLOB_TAIL_BYTES = 40
 
 
 class StoredLine(NamedTuple):
-    """A line of the predictions, by where it begins.
+    """A line of predictions.jsonl.
 
     Attributes:
-        offset: In bytes.
-        key: Of the request, as bytes; None if the line is damaged.
-        status: Of the prediction; empty if the line is damaged.
+        offset: Where the line begins in the file, in bytes.
+        key: Key of the request, as bytes; None if the line is damaged.
+        status: Status of the prediction; empty if the line is damaged.
     """
 
     offset: int
@@ -60,13 +60,13 @@ class StoredLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCell:
-    """A task as a written plan describes it.
+    """A task as `plan/cells.json` holds it.
 
     Attributes:
-        samples: How many take part, after `--limit`.
+        samples: Number of samples that take part, after `--limit`.
         fallbacks: The task's fallbacks that the model needs, as `name: value`.
         unsupported: Why the model cannot be asked; None if it can.
-        data_digest: Of the manifest.
+        data_digest: Digest of the manifest.
     """
 
     samples: int
@@ -92,12 +92,12 @@ class RunDirectory:
 
     @property
     def lock_path(self) -> Path:
-        """The file that the writing process locks; it holds the process's number."""
+        """The file that the writing process locks; it holds the id of that process."""
         return self.path / "lock"
 
     @property
     def cells_path(self) -> Path:
-        """The cells of the plan; it is written last, so its presence says that the plan is whole."""
+        """The cells of the plan; written last, so its presence marks the plan as complete."""
         return self.path / "plan" / "cells.json"
 
     def plan_path(self, task: str) -> Path:
@@ -120,12 +120,12 @@ class RunDirectory:
         return self.path / "predictions" / "predictions.jsonl"
 
     def blob_path(self, name: str) -> Path:
-        """Return the file of masks with this SHA-256 of their unpacked bytes."""
+        """Return the path of a file of masks; `name` is the SHA-256 of its unpacked bytes."""
         return self.path / "blobs" / f"{name}.json.zst"
 
     @property
     def status_path(self) -> Path:
-        """How far the run is; it is replaced while the run goes on."""
+        """The progress of the run; replaced while the run goes on."""
         return self.path / "status.json"
 
     @property
@@ -150,17 +150,17 @@ class RunDirectory:
 
     @property
     def performance_path(self) -> Path:
-        """How fast the run was."""
+        """The speed of the run."""
         return self.path / "performance.json"
 
     @property
     def report_path(self) -> Path:
-        """The page for people."""
+        """The HTML report."""
         return self.path / "report.html"
 
     @property
     def ray_log_path(self) -> Path:
-        """What Ray prints."""
+        """The output of Ray."""
         return self.path / "ray.log"
 
     def check_is_free_or_ours(self) -> None:
@@ -180,7 +180,7 @@ class RunDirectory:
         """Return the content of `run.json`.
 
         Raises:
-            SpecError: It is absent, or not the JSON object that was written.
+            SpecError: The file is absent, cannot be read, or holds no JSON object.
         """
         record = self.run_path
         try:
@@ -203,7 +203,7 @@ class RunDirectory:
         """Return the cells of the plan by task, and `{task, metric, reason, remedy}` of everything unavailable.
 
         Raises:
-            SpecError: The plan is not whole.
+            SpecError: The plan is not complete.
         """
         if not self.cells_path.exists():
             raise SpecError(f"{self.path}: has no complete plan; run `harness run` on it first")
@@ -231,7 +231,7 @@ class RunDirectory:
         return [PlannedRequest(**{**row, "sample": sample_from_json(json.loads(row["sample"]))}) for row in rows]
 
     def read_lines(self) -> Iterator[StoredLine]:
-        """Yield every line of the predictions in order; a line is damaged, too, if its blob is absent or truncated."""
+        """Yield every line of the predictions in order; a line whose blob is absent or truncated counts as damaged."""
         offset = 0
         with self.predictions_path.open("rb") as file:
             for line in file:
@@ -243,7 +243,10 @@ class RunDirectory:
                 offset += len(line)
 
     def _has_blob(self, line: bytes) -> bool:
-        """Say whether the blob that a whole line names is there with its size; reading it checks its digest, too."""
+        """Say whether the blob that an intact line names has the stored size; True for a line without a blob.
+
+        The digest of the blob is checked when it is read.
+        """
         body = line[: -CHECK_BYTES - 1]
         # The plain search first: most lines have no blob, and the pattern would walk through the whole line.
         if b'"masks_blob_bytes":' not in body[-BLOB_TAIL_BYTES:] or (blob := BLOB_TAIL.search(body)) is None:
@@ -252,12 +255,12 @@ class RunDirectory:
         return path.is_file() and path.stat().st_size == int(blob["bytes"])
 
     def find_prediction(self, key: str) -> Prediction | None:
-        """Return the finished prediction with this key, read past the lock; None if it is not there.
+        """Return the finished prediction with this key, without taking the lock; None if it is not finished.
 
         A torn or damaged line counts as absent: the run asks again.
 
         Args:
-            key: Of the request; empty for a sample that cannot be asked.
+            key: Key of the request; empty for a sample that cannot be asked.
 
         Raises:
             DataError: Its masks are damaged.
@@ -272,7 +275,7 @@ class RunDirectory:
         return None
 
     def read_prediction(self, line: bytes) -> Prediction:
-        """Return the prediction of one stored line, its masks fetched from their blob if they lie in one.
+        """Return the prediction of one stored line; masks that were moved to a blob are read from it.
 
         Raises:
             DataError: The line or its blob is damaged.
@@ -288,11 +291,11 @@ class RunDirectory:
                 if hashlib.sha256(content).hexdigest() != value["masks_blob"]:
                     raise ValueError("its bytes are not those that were stored")
                 moved = json.loads(content)
-                # A list is the hard masks alone: the form of blobs from before there were soft ones.
+                # A list holds binary masks only: the form that blobs had before there were soft masks.
                 value.update(moved if isinstance(moved, dict) else {"masks": moved})
             return prediction_from_json(value)
         except (ValueError, KeyError, TypeError, OSError, zstandard.ZstdError) as error:
-            # A damaged blob has the right size, or the run would have asked again already; so it must be deleted first.
+            # A blob of another size is asked again by itself; one of the right size counts as finished until deleted.
             remedy = "delete that file and" if blob is not None else "then"
             raise DataError(
                 f"{blob or self.predictions_path}: a stored prediction is damaged ({type(error).__name__}: {error}); "
@@ -300,7 +303,7 @@ class RunDirectory:
             ) from error
 
     def read_values(self) -> Iterator[dict[str, Any]]:
-        """Yield the stored predictions as JSON values, their blobs unread; a damaged line is passed over."""
+        """Yield the stored predictions as JSON values, without reading their blobs; damaged lines are skipped."""
         with self.predictions_path.open("rb") as file:
             for line in file:
                 try:
@@ -309,7 +312,7 @@ class RunDirectory:
                     continue
 
     def read_events(self) -> Iterator[dict[str, Any]]:
-        """Yield the events so far, oldest first; a damaged line is passed over."""
+        """Yield the events so far, oldest first; damaged lines are skipped."""
         if not self.events_path.exists():
             return
         with self.events_path.open("rb") as file:

@@ -22,7 +22,7 @@ def performance_of(directory: RunDirectory) -> dict[str, Json]:
         requests += 1
         model_seconds += prediction.get("seconds", 0.0)
         usage.update(prediction.get("usage", {}))
-    # Summed over sessions: the hours between a kill and the next command are nobody's speed.
+    # Summed over sessions, because the hours between a kill and the next command do not count.
     spans = list(_spans(directory.read_events()))
     seconds = sum(span.finished - span.started for span in spans)
     return {
@@ -53,7 +53,7 @@ class _Span:
 
 
 def _spans(events: Iterable[Mapping[str, Any]]) -> Iterator[_Span]:
-    """Yield the sessions that asked something, the time of loading the model left out."""
+    """Yield the sessions that asked something, without the time of loading the model."""
     span = _Span()
     for event in events:
         name = event["event"]

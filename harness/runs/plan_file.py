@@ -1,8 +1,8 @@
-"""The plan of a run: which samples are asked what, cut once into batches that do not depend on what is finished.
+"""The plan of a run: the requests of every sample, and their batches, which do not depend on what is finished.
 
-`plan/<task>.parquet` holds one row per sample and repetition. Rows come in row groups; inside one, requests are
-ordered by size class, then key, so that batches hold alike images and are the same for every number of workers and
-every resume.
+`plan/<task>.parquet` holds one row per sample and repetition, in the order of the release. `batches` orders the
+requests of each row group by size class, then key: a batch holds images of similar size, and batches are the same for
+every number of workers and every resume.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ from harness.records import Sample
 from harness.records.atomic_files import disk_error
 from harness.records.codec import canonical, sample_from_json, sample_to_json
 
-# A row group is held in memory at a time. Batches are cut inside of one, so another number would cut them otherwise and
-# could change the answers of a model whose answers depend on their batch.
+# One row group is in memory at a time. Batches are cut within row groups, so with another size they would differ, and
+# with them the answers of a model whose answers depend on their batch.
 ROWS_PER_GROUP = 8192
 ASK_COLUMNS = ["size_class", "key", "request", "sample_id"]
 
@@ -28,9 +28,9 @@ class PlannedRequest:
     """One row of the plan.
 
     Attributes:
-        sample: With its target, for scoring.
+        sample: The sample with its target, for scoring.
         repeat: 0-based number of the repetition.
-        key: Of the request; empty if the sample cannot be asked.
+        key: Key of the request; empty if the sample cannot be asked.
         size_class: Bit length of the pixel count; requests of one class share batches.
         request: Canonical JSON of the request, its key included; empty if the sample cannot be asked.
         defect: Why the sample cannot be asked; None if it can.
@@ -138,11 +138,11 @@ def _groups_of(path: Path) -> Iterator[Callable[[list[str]], list[list[Any]]]]:
     with pq.ParquetFile(path) as file:
         for index in range(file.num_row_groups):
 
-            def read(columns: list[str], index: int = index) -> list[list[Any]]:
+            def read_columns(columns: list[str], index: int = index) -> list[list[Any]]:
                 table = file.read_row_group(index, columns=columns)
                 return [table.column(name).to_pylist() for name in columns]
 
-            yield read
+            yield read_columns
 
 
 def batches(paths: Sequence[Path], size: int, done: Callable[[str], bool] = lambda _: False) -> Iterator[list[Ask]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.records import Json
 
-# Parts of the names of arguments whose values are keys to something, such as `api_key`.
+# An argument whose name contains one of these, such as `api_key`, holds a secret.
 SECRET_WORDS = ("key", "token", "secret", "password")
 # Packages whose version may move a number or the speed of a run.
 PACKAGES = (

@@ -1,7 +1,7 @@
 """Writing a run directory: append-only predictions and events, and files that are replaced whole, safe against a kill.
 
 The driver is the only writer. A prediction is on disk before it counts as done; a torn last line is cut off when the
-directory is opened again, and everything else that is found damaged is reported and run again.
+directory is opened again, and everything else that is found damaged is reported and asked again.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from harness.runs.directory import LINE_CHECK, RunDirectory
 STATUS_EVERY_SECONDS = 1.0
 # A line with longer masks would make every later read of the file slow; only masks are known to grow so large.
 BLOB_ABOVE_BYTES = 256 * 1024
-# What moves to a blob; a blob with nothing but masks is a list of them.
+# Fields that move to a blob; a blob with binary masks only is a plain list of them.
 MASK_FIELDS = ("masks", "soft_masks")
 LINES_NAMED = 5
 
@@ -43,8 +43,8 @@ class RunStore:
         directory: Its files, for reading.
         predictions, events: Its append-only logs.
         offsets: Where the line of each finished request begins, by the bytes of its key.
-        statuses: Finished requests by status.
-        repairs: What `open` found damaged, in words for the user.
+        statuses: Number of finished requests by status, as `open` found them.
+        repairs: The damage that `open` found, in words for the user.
     """
 
     path: Path
@@ -123,11 +123,10 @@ class RunStore:
         """Append one finished prediction; return False if it was there already.
 
         Args:
-            key: Of the request.
+            key: Key of the request.
             line: The prediction as one JSON object that begins with its key and status.
-
         Raises:
-            InterruptedRunError: The disk refuses it; what was written before stands.
+            InterruptedRunError: The disk refuses it; earlier lines are kept.
         """
         name = bytes.fromhex(key)
         if name in self.offsets:
@@ -150,7 +149,7 @@ class RunStore:
         name = hashlib.sha256(content).hexdigest()
         path = self.directory.blob_path(name)
         packed = zstandard.compress(content)
-        # Predictions with equal masks share a blob; one of another size is left over from a disk that lost power.
+        # Predictions with equal masks share a blob; one of another size is left over from a power failure.
         if not path.is_file() or path.stat().st_size != len(packed):
             with contextlib.suppress(FileExistsError):
                 path.parent.mkdir()
@@ -191,7 +190,7 @@ class RunStore:
         """
         now = time.monotonic()
         if at_once or now - self._status_written > STATUS_EVERY_SECONDS:
-            # Only the last status is worth an fsync: one that a loss of power takes is written again a second later.
+            # Only the last status is worth an fsync: any other is replaced a second later.
             write_atomically(self.directory.status_path, json.dumps(status, indent=2) + "\n", durable=at_once)
             self._status_written = now
 
@@ -228,7 +227,7 @@ class RunStore:
         write_atomically(self.directory.performance_path, json.dumps(performance, indent=2) + "\n")
 
     def close(self) -> None:
-        """Sync everything and give the lock back.
+        """Sync everything and release the lock.
 
         Raises:
             InterruptedRunError: The disk refuses what was written last.
@@ -243,13 +242,13 @@ class RunStore:
 
 
 def _take_lock(path: Path) -> BinaryIO:
-    """Return the locked file; it says which process holds it.
+    """Return the locked file, whose content is the id of this process.
 
     Raises:
         SpecError: Another process holds it.
         OSError: The file system refuses it.
     """
-    # "ab+" does not truncate the file, whose content names the holder. The system gives the lock back when the process
+    # "ab+" does not truncate the file, whose content names the holder. The system releases the lock when the process
     # ends, however it ends.
     file = path.open("ab+")
     try:

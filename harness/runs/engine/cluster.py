@@ -1,9 +1,9 @@
 """The same plan on Ray: plain actors that hold one model each, leased work, and a driver loop over `ray.wait`.
 
-One batch is in flight per actor, and nothing is queued inside Ray: a kill wastes at most the batches in flight, and an
-actor's death is charged to the batch that it had, where Ray's own retries would run queued calls again and use up their
-retries, too. Only this module, `ray_actors` and
-`ray_connection` import ray.
+One batch is in flight per actor, and nothing is queued inside Ray. So a kill wastes at most the batches in flight, and
+an actor's death counts only against the batch that it had; Ray's own retries would also use up those of queued calls.
+
+Only this module, `ray_actors` and `ray_connection` import ray.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ from harness.runs.engine.signals import Interruption
 from harness.runs.engine.worker import Finished, WorkerSetup
 from harness.runs.plan_file import Ask
 
-# A sample that is alone on an actor when it dies, so often, is recorded as `model_error`. A death may have another
-# reason, such as a node that ran out of memory. Also how often an actor may die in loading before any has loaded.
+# A sample is recorded as `model_error` after this many deaths of actors that had it alone: a single death may have
+# another reason, such as a node that ran out of memory. Also the deaths in loading allowed before any actor has loaded.
 TRIES = 3
-# Actors that may end with nothing answered between, besides TRIES for each worker: a broken model should end the run in
-# minutes, not after every sample has had its tries.
+# Actors that may end in a row without an answer in between, in addition to TRIES per worker: a broken model should end
+# the run in minutes, not after every sample has had its tries.
 MOST_FRUITLESS = 6
 # Longest wait of the driver's loop if no deadline comes earlier.
 MOST_SECONDS_OF_WAIT = 5.0
@@ -35,7 +35,7 @@ SECONDS_TO_CLEAN_UP = 2.0
 
 @dataclass(slots=True)
 class Lease:
-    """A batch that the driver has lent to an actor, or will, and takes back if the actor ends.
+    """A batch for an actor; if the actor ends, the driver takes the batch back.
 
     Attributes:
         batch: The requests.
@@ -54,8 +54,8 @@ class Flight:
 
     Attributes:
         lease: The batch.
-        number: Under which the events know the flight.
-        deadline: On the monotonic clock, in seconds; later the actor counts as hung.
+        number: Number of the flight in the events.
+        deadline: Time on the monotonic clock, in seconds, after which the actor counts as hung.
     """
 
     lease: Lease
@@ -67,7 +67,7 @@ class Flight:
 class Cluster:
     """A connection to Ray and the actors of one run.
 
-    An actor loads, then waits for a batch, then flies with it, and waits again. It leaves this circle in two ways:
+    An actor loads the model, waits for a batch, answers it, and waits again. It leaves this cycle in two ways:
 
     - It dies. Its batch goes back whole up to TRIES times if its answers depend on each other, else at once one sample
       at a time; a single sample is given up on after TRIES deaths.
@@ -82,11 +82,11 @@ class Cluster:
         interruption: Keeps signals back while answers are stored.
         library: The actor that sends media; None until an actor is started.
         actor_class: `Node` as a remote class; None until an actor is started.
-        loading: Actors that load the model, by the reference of what they will return.
+        loading: Actors that load the model, by Ray's reference to their result.
         idle: Actors that wait for a batch.
-        flying: Actors at work with their flights, by the reference of what they will return.
+        flying: Actors at work with their flights, by Ray's reference to their result.
         back: Leases that were put back when an actor ended.
-        names: Of the living actors, for the events.
+        names: Names of the living actors, for the events.
         spawned, loaded: Number of actors that were started, and that have loaded the model.
         lost: Number of actors that died or were killed for not returning, in this session.
         fruitless: Those of them since the last answer.
@@ -173,7 +173,7 @@ class Cluster:
         rest = min(deadlines, default=time.monotonic() + MOST_SECONDS_OF_WAIT) - time.monotonic()
         timeout = max(0.0, min(rest, MOST_SECONDS_OF_WAIT))
         waited = [*self.flying, *self.loading]
-        # All that is ready in one go; with num_returns=1 Ray names a single one.
+        # First everything that is ready already: with num_returns=1 Ray returns only one of them.
         ready, _ = self.ray.wait(waited, num_returns=len(waited), timeout=0)
         if not ready:
             ready, _ = self.ray.wait(waited, num_returns=1, timeout=timeout)

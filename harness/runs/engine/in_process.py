@@ -12,13 +12,13 @@ from harness.runs.engine.suspects import Suspects
 from harness.runs.engine.worker import Worker, WorkerSetup, stdout_to_stderr
 from harness.runs.plan_file import Ask
 
-# A sample alone in flight at so many ends in a row, with nothing finished between, is recorded as failed. An end may
-# have another reason, such as a machine that was switched off, so one or two say nothing yet.
+# A sample is recorded as failed if it was alone in flight when this many sessions in a row ended, with nothing finished
+# in between. One or two ends may have another reason, such as a machine that was switched off.
 ENDS_BEFORE_GIVING_UP = 3
-# A batch whose answers depend on each other is asked whole until it was in flight at so many ends: split, its answers
-# would be others than those of a run without an end.
+# A batch whose answers depend on each other is asked whole until this many sessions ended with it in flight: in parts
+# it could be answered otherwise than in a run without interruption.
 ENDS_BEFORE_SPLITTING = 3
-# As `harness.cli.options` has it for every run that the same command can finish.
+# Equals EXIT_RESUMABLE of `harness.cli.options`, which packages below the command line do not import.
 EXIT_RESUMABLE = 3
 WATCH_EVERY_SECONDS = 0.1
 # The progress bar hides the cursor, and `os._exit` skips the code that would show it again.
@@ -42,11 +42,11 @@ def run_in_process(
     at which it was alone.
 
     Args:
-        setup: The model and where its media lie.
-        batches: What is to be asked.
+        setup: The model and the folders of its media.
+        batches: The requests to ask.
         progress: Stores the answers.
-        suspects: What was in flight when earlier sessions ended.
-        timeout: Seconds per sample; a batch gets as many times as long as it has samples.
+        suspects: Requests that were in flight when earlier sessions ended.
+        timeout: Seconds per sample; a batch of n samples gets n times as long.
         batch_invariant: An answer does not depend on the rest of its batch, so suspects may be asked alone at once.
     Raises:
         HarnessError: The model cannot be loaded, or the disk refuses what is written.

@@ -17,27 +17,25 @@ class RunProgress:
 
     Attributes:
         store: The run directory.
-        total: Requests of the whole plan.
-        counts: Finished requests by status, those of earlier sessions included.
-        watch: Called after every change, for a progress bar; None if nobody watches.
-        answered: Requests a model has answered in this session.
+        total: Number of requests in the whole plan.
+        counts: Number of finished requests by status, including those of earlier sessions.
+        watch: Called after every change, for a progress bar; None for no call.
     """
 
     store: RunStore
     total: int
     counts: Counter[str] = field(default_factory=Counter)
     watch: "Callable[[RunProgress], None] | None" = None
-    answered: int = 0
     _batches: int = 0
 
     @property
     def done(self) -> int:
-        """Finished requests."""
+        """Number of finished requests."""
         return sum(self.counts.values())
 
     @property
     def faults(self) -> int:
-        """Finished requests that `--max-failures` counts."""
+        """Number of finished requests that `--max-failures` counts."""
         return sum(self.counts[status] for status in FAULTS)
 
     @property
@@ -72,7 +70,6 @@ class RunProgress:
             if self.store.record(item.key, item.line):
                 self.counts[item.status] += 1
                 keys.append(item.key)
-        self.answered += len(keys)
         # After the lines: an event without its lines would clear suspects that are still to be asked.
         self.store.event("finished", batch=number, keys=keys)
         self._report()

@@ -1,4 +1,4 @@
-"""The Ray actors: one worker a process, and the library that sends media to nodes without the files."""
+"""The Ray actors: workers, each in its own process, and the library that sends media to nodes without the files."""
 
 import os
 import platform
@@ -35,10 +35,10 @@ class MediaLibrary:
 
 
 class Node:
-    """The actor: one worker in a process of its own.
+    """The actor that holds one worker in a process of its own.
 
-    Media are looked for below the node's own `MEDGROUND_DATA_ROOT`, then where the driver has them, which may be a
-    shared file system, and last asked for from the driver's library.
+    It searches media below the node's own `MEDGROUND_DATA_ROOT`, then at the driver's paths, which may be on a shared
+    file system, and last asks the driver's library for them.
     """
 
     def __init__(self, setup: WorkerSetup, library: Any) -> None:

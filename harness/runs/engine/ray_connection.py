@@ -1,4 +1,4 @@
-"""Connecting to Ray: its environment, its log, and what the cluster must have."""
+"""The connection to Ray: environment variables, the log, and a check of the cluster's resources."""
 
 import contextlib
 import importlib.util
@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from harness.errors import SpecError
 from harness.records import Resources
 
-# Read by Ray when it is imported.
+# Environment variables that Ray reads when it is imported.
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Under `uv run` Ray would copy the working folder and restart the workers in it: relative paths break.
@@ -29,15 +29,15 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
-    """Where and how wide to run.
+    """Where to run on Ray, with how many workers and which resources.
 
     Attributes:
         address: `local`, or the address of a running cluster.
         workers: Copies of the model.
         resources: CPUs and GPUs of one copy.
         timeout: Seconds per sample.
-        max_deaths: Actors that may die, or be killed for not returning, before the run stops.
-        log: File that takes what Ray prints.
+        max_deaths: Number of actors that may die, or be killed for not returning, before the run stops.
+        log: File for the output of Ray.
         batch_invariant: Whether a batch may be split when it is put back the first time.
     """
 
@@ -56,7 +56,7 @@ def ray_is_installed() -> bool:
 
 
 def gpus_here() -> int:
-    """Return how many NVIDIA GPUs this machine shows, without loading a library: importing torch takes seconds."""
+    """Return how many NVIDIA GPUs this process can see, without loading a library: importing torch takes seconds."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
@@ -64,7 +64,7 @@ def gpus_here() -> int:
 
 
 def first_lines(text: str) -> str:
-    """Return the beginning of a text as one line; Ray's messages run over many."""
+    """Return the first 300 characters of a text as one line; Ray's messages have many lines."""
     return " ".join(text.split())[:300]
 
 
@@ -73,7 +73,7 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
     """Yield the ray module, connected; everything Ray prints goes to the log.
 
     Raises:
-        SpecError: ray is not installed, the cluster cannot be reached or lacks what is asked for.
+        SpecError: ray is not installed, or the cluster cannot be reached or lacks the resources.
     """
     for name, value in (QUIET | (LOOPBACK if options.address == "local" else {})).items():
         os.environ.setdefault(name, value)
@@ -86,7 +86,7 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
     with options.log.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         if ray.is_initialized():
             _check_resources(ray, options)
-            yield ray  # somebody else's connection stays open
+            yield ray  # a connection that others made stays open
             return
         with _sigterm_kept():
             try:

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -43,7 +43,7 @@ class Interruption:
             raise self.came
 
     def check(self) -> None:
-        """Stop here if a signal came, whatever the code that it met made of it.
+        """Raise if a signal came, even if the interrupted code caught the exception.
 
         Raises:
             KeyboardInterrupt: SIGINT or, as TerminatedError, SIGTERM.
@@ -65,7 +65,6 @@ class Interruption:
             self._held = False
         self.check()
 
-    @property
-    def has_come(self) -> Callable[[], bool]:
-        """A callable that says whether a signal came."""
-        return lambda: self.came is not None
+    def has_come(self) -> bool:
+        """Say whether a signal came."""
+        return self.came is not None

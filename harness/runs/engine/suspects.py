@@ -1,4 +1,4 @@
-"""Requests that were in flight when earlier sessions ended without a word."""
+"""Requests that were in flight when earlier sessions ended abruptly, such as by a crash."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Any
 
 @dataclass(slots=True)
 class Suspects:
-    """The requests that earlier sessions in process left in flight when they ended without a word.
+    """The requests that earlier sessions in process left in flight when they ended abruptly; all by key.
 
     Attributes:
-        ends: Number of such ends, since anything finished, at which a request was in flight.
-        alone: Number of the last such ends, in a row, at which it was the only one in flight.
+        ends: Number of such ends, since anything finished, at which the request was in flight.
+        alone: Number of the most recent such ends, in a row, at which it was the only one in flight.
         causes: The cause of the last such end: `hang` or `crash`.
     """
 
@@ -21,14 +21,14 @@ class Suspects:
     causes: dict[str, str] = field(default_factory=dict)
 
     def note_end(self, keys: Sequence[str], cause: str) -> None:
-        """Note an end without a word at which `keys` were in flight."""
+        """Note an abrupt end at which `keys` were in flight."""
         self.ends.update(keys)
         self.alone = Counter({key: self.alone[key] + 1 for key in keys} if len(keys) == 1 else {})
         self.causes.update(dict.fromkeys(keys, cause))
 
 
 def find_suspects(events: Iterable[Mapping[str, Any]]) -> Suspects:
-    """Return the requests that may have ended the process or hung, by the events of earlier sessions.
+    """Return the requests that may have hung or ended the process, from the events of earlier sessions.
 
     An end counts if the session ran in process and did not note that it stopped, as it does after Ctrl-C or a full
     disk. On Ray the driver's end says nothing about a sample, because the model has processes of its own.
@@ -43,7 +43,7 @@ def find_suspects(events: Iterable[Mapping[str, Any]]) -> Suspects:
             session.end(suspects)
             session = _Session(runner=str(event.get("runner", "process")), open=True)
         elif event["event"] in ("finished", "given_up") and keys:
-            # The run got on, so the ends so far were no sample's fault, or that of a sample that is done with.
+            # The run went on, so no unfinished sample is to blame for the ends so far.
             suspects = Suspects()
         session.take(str(event["event"]), event.get("batch"), keys)
     session.end(suspects)
@@ -81,6 +81,6 @@ class _Session:
             self.flying.pop(batch, None)
 
     def end(self, suspects: Suspects) -> None:
-        """Note the end if it came without a word; a session that asked nothing says nothing."""
+        """Note the end if it was abrupt; a session that asked nothing is no evidence."""
         if self.open and self.asked and self.runner == "process":
             suspects.note_end([key for keys in self.flying.values() for key in keys], self.cause)

@@ -21,19 +21,19 @@ from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Re
 from harness.records.codec import request_from_json, to_json
 from harness.requests import volume_slices
 
-# The frames in the adapter's own code are the last ones; those of this module say nothing.
+# The last frames are those of the adapter's code; the ones before belong to this module and explain nothing.
 TRACEBACK_FRAMES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSetup:
-    """Everything that a process needs to hold one copy of the model; it travels to Ray actors.
+    """Everything that a process needs to hold one copy of the model; it is sent to Ray actors.
 
     Attributes:
         reference: The model, with the text of its file.
-        roots: Folders in which the media of the releases lie, and the media derived from them.
+        roots: Folders of the releases' media, and of the media derived from them.
         device: Passed to the adapter's `load`.
-        threads: For torch, the same in every runner.
+        threads: Number of torch's threads, the same in every runner.
         spool: Folder for media that the driver sends; None if this process sees the driver's files.
     """
 
@@ -56,7 +56,7 @@ class _Item(NamedTuple):
     """One request of a batch.
 
     Attributes:
-        request: The one that the answer is checked against.
+        request: The request, against which the answer is checked.
         text: Its JSON, from which the adapter gets a copy of its own.
     """
 
@@ -73,7 +73,7 @@ class Worker:
     both.
 
     Args:
-        setup: The model and where its media lie.
+        setup: The model and the folders of its media.
         fetch: Asks the driver for a file that is not on this node.
         interrupted: Says whether the user has stopped the run. An adapter may swallow the interruption, or raise a
             KeyboardInterrupt of its own.
@@ -121,7 +121,7 @@ class Worker:
         return finished + self._predict(ready)
 
     def _predict(self, batch: Sequence[_Item]) -> list[Finished]:
-        """Ask the adapter; a batch that raises is halved until the sample that raises stands alone."""
+        """Ask the adapter; a batch that raises is halved until the sample that raises is alone."""
         assert self.adapter is not None
         if not batch:
             return []
@@ -140,21 +140,21 @@ class Worker:
             return [to_finished(answer_check.failed(batch[0].request.key, status, _info(error), seconds))]
         seconds = round((time.perf_counter() - began) / len(batch), 6)
         if len(replies) != len(batch):
-            # Which answer belongs to which request is anybody's guess, so none of them counts.
+            # Which answer belongs to which request is unknown, so none of them counts.
             wrong = answer_check.batch_length_error(len(batch), replies)
             return [to_finished(answer_check.failed(item.request.key, "model_error", wrong, seconds)) for item in batch]
         finished = []
         for (request, _), reply in zip(batch, replies, strict=True):
             try:
                 finished.append(to_finished(answer_check.to_prediction(request, reply, seconds)))
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with one answer, the others stand
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one answer, the others count
                 message = f"the answer cannot be stored: {type(error).__name__}: {error}"
                 info = ErrorInfo(type="ModelError", message=message)
                 finished.append(to_finished(answer_check.failed(request.key, "model_error", info, seconds)))
         return finished
 
     def _ask(self, requests: Sequence[Request]) -> Sequence[object]:
-        """Return the adapter's answers; a request that is put one by one is a batch of its own."""
+        """Return the adapter's answers; a `one_by_one` request is asked slice by slice, in batches of its own."""
         assert self.adapter is not None
         if not any(request.one_by_one for request in requests):
             return _listed(self.adapter.predict(requests), most=len(requests) + 1)
@@ -170,7 +170,7 @@ class Worker:
         """Return the adapter's answers to any number of requests.
 
         Raises:
-            ModelError: There are more or fewer than requests.
+            ModelError: There are more or fewer answers than requests.
         """
         assert self.adapter is not None
         most = max(1, self.adapter.capabilities().max_batch)
@@ -194,7 +194,7 @@ class Worker:
 
 
 def _listed(replies: object, most: int) -> Sequence[object]:
-    """Return the adapter's answers as a sequence, of a generator at most `most`: it may never end.
+    """Return the adapter's answers as a sequence; of a generator at most `most`, since it may never end.
 
     Raises:
         ModelError: They are not iterable, or text or a mapping, which iterate over something else.
