@@ -133,6 +133,9 @@ def mask_from_json(value: Mapping[str, Json]) -> Mask:
 def media_from_json(value: Mapping[str, Json]) -> Media:
     """Return the media record written by `to_json`."""
     crop = value.get("crop")
+    if crop is not None:
+        x1, y1, x2, y2 = crop["corners"]  # unpacked, so that damaged records are refused
+        crop = Crop(corners=(x1, y1, x2, y2), original=tuple(crop["original"]))
     return Media(
         path=value["path"],
         sha256=value["sha256"],
@@ -141,7 +144,7 @@ def media_from_json(value: Mapping[str, Json]) -> Media:
         spacing_mm=_optional_tuple(value.get("spacing_mm")),
         affine=_optional_tuple(value.get("affine")),
         window=None if value.get("window") is None else (value["window"][0], value["window"][1]),
-        crop=None if crop is None else Crop(corners=tuple(crop["corners"]), original=tuple(crop["original"])),
+        crop=crop,
         drawn=tuple(_overlay_from_json(item) for item in value.get("drawn", ())),
         axes=value.get("axes", "zyx"),
         slice=value.get("slice"),
@@ -149,10 +152,11 @@ def media_from_json(value: Mapping[str, Json]) -> Media:
 
 
 def _overlay_from_json(value: Mapping[str, Json]) -> Overlay:
+    red, green, blue = value["colour"]
     return Overlay(
         prompt=visual_prompt_from_json(value["prompt"]),
         style=value["style"],
-        colour=tuple(value["colour"]),
+        colour=(red, green, blue),
         width=value["width"],
         opacity=value["opacity"],
     )

@@ -4,9 +4,20 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 from harness.imaging import masks
 from harness.records import Box, Media, MediaPart, Points, Region, Request, TextPart, Turn
-from harness.records.codec import canonical, digest, mask_from_json, mask_to_json, sha256_file, sha256_text, to_json
+from harness.records.codec import (
+    canonical,
+    digest,
+    mask_from_json,
+    mask_to_json,
+    media_from_json,
+    sha256_file,
+    sha256_text,
+    to_json,
+)
 
 
 def test_canonical_json_is_compact_sorted_and_unescaped() -> None:
@@ -55,3 +66,12 @@ def test_a_request_reads_like_what_it_is() -> None:
             {"mask": mask_to_json(masks.full((2, 3)))},
         ],
     }
+
+
+def test_a_crop_or_colour_of_another_length_is_refused() -> None:
+    media = {"path": "a.png", "sha256": None}
+    with pytest.raises(ValueError, match="not enough values"):
+        media_from_json({**media, "crop": {"corners": [0, 0, 4], "original": [8, 8]}})
+    overlay = {"prompt": {"corners": [0, 0, 1, 1]}, "style": "outline", "colour": [0, 0], "width": 1, "opacity": 100}
+    with pytest.raises(ValueError, match="not enough values"):
+        media_from_json({**media, "drawn": [overlay]})

@@ -10,7 +10,7 @@ from harness.data.phantoms.patients.images import SPLITS, TURNS, Study
 from harness.data.phantoms.patients.option_questions import MOST_COUNTED, option_questions
 from harness.data.phantoms.writers.medical_vqa import draw_modalities, encoded, write_hub
 from harness.data.phantoms.writers.samed2d import write_json
-from harness.data.releases.vqa.mmmu import FOLDER, HEALTH, IMAGES, KEY_FILE, UNTOLD
+from harness.data.releases.vqa.mmmu import FOLDER, HEALTH, IMAGES, KEY_FILE, UNPUBLISHED
 from harness.records import Json
 
 # Subject -> code of the modality that its questions are about.
@@ -49,7 +49,7 @@ def write_mmmu(root: Path, seed: int) -> None:
                 # As in the release, a test question has `?` for its answer, and the answer is in the key file only.
                 for row in rows:
                     key[str(row["id"])] = {"question_type": row["question_type"], "ground_truth": row["answer"]}
-                    row["answer"] = UNTOLD
+                    row["answer"] = UNPUBLISHED
             write_hub(root / FOLDER / subject / f"{name}-00000-of-00001.parquet", rows, images=IMAGES)
     write_json(root / KEY_FILE, key)
 

@@ -17,8 +17,7 @@ def inspect_slices(files: ReleaseFiles, folder: str, *, window: Window | None, i
     """Return the volume of a folder that exists, and report images in it that are no part of the volume."""
 
     def inspect() -> Json:
-        if not files.has(folder):
-            return None
+        files.has(folder)  # notes the folder, so that a later preparation detects a change of it
         slices = read_slices(files.path(folder), where=folder)
         return to_json(
             {

@@ -50,7 +50,7 @@ COLUMNS = (
     "question_type",
     "subfield",
 )
-UNTOLD = "?"  # the answer of every test question in the hub's files
+UNPUBLISHED = "?"  # the answer of every test question in the hub's files
 MOST_CHARACTERS = 10_000  # of a list that is parsed; the longest of the release has a few hundred
 MOST_OPTIONS = len(ascii_uppercase)  # options are distinguished by letters
 _MARK = re.compile(r"<image (\d+)>")
@@ -237,7 +237,7 @@ class _Parser:
 
     def _target(self, options: Sequence[str], answer: Json) -> Target:
         """Return the right answer, or an empty target if neither the release nor the user gives it."""
-        if answer is None or answer == UNTOLD or answer in ("", []):
+        if answer is None or answer == UNPUBLISHED or answer in ("", []):
             return Target()
         if self._text("question_type") == "multiple-choice":
             return self._choice(options, str(answer).strip())
