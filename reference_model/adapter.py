@@ -22,7 +22,7 @@ class Reference:
         threshold: The probability above which a pixel is foreground, in (0, 1); None: the model's own.
 
     Raises:
-        SpecError: The threshold is no probability, or the folder holds no model.
+        SpecError: The threshold is not in (0, 1), or the folder holds no model.
     """
 
     version = "1"
@@ -40,7 +40,7 @@ class Reference:
         self._answering: Predictor | None = None
 
     def capabilities(self) -> Capabilities:
-        """Return what the model takes and gives: one image with visual prompts, and words and masks about it."""
+        """Return the capabilities: one image with visual prompts as input; text, masks and boxes as output."""
         return Capabilities(
             takes=frozenset({"text", "image", "point", "box", "region"}),
             gives=frozenset({"text", "masks", "boxes"}),
@@ -54,13 +54,13 @@ class Reference:
         Raises:
             DataError: A file of the model is missing or torn.
         """
-        # Imported here: torch takes seconds, and to ask for capabilities it is not needed.
+        # Imported here: torch takes seconds to import, and `capabilities` does not need it.
         from reference_model.inference.predictor import Predictor
 
         self._answering = Predictor.load(self.folder, device, threshold=self.threshold)
 
     def predict(self, requests: Sequence[Request]) -> list[Answer]:
-        """Return one answer per request, errors included; requests that decode alike are generated as one batch."""
+        """Return one answer per request, errors included; requests with equal decoding options form one batch."""
         assert self._answering is not None, "load() comes first"
         answers: dict[int, Answer] = {}
         groups: dict[str, list[int]] = {}
@@ -76,7 +76,7 @@ class Reference:
         return [answers[index] for index in range(len(requests))]
 
     def _answer(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer requests that decode alike, each by itself if one of them cannot be read."""
+        """Answer requests with equal decoding options; if one of them cannot be read, answer each on its own."""
         assert self._answering is not None
         try:
             return self._answering.answer(requests)

@@ -11,7 +11,7 @@ import click
 
 from harness.errors import HarnessError, SpecError
 
-# As click exits on a wrong option, and as a shell reports a process that SIGINT ended.
+# Click exits with 2 on a wrong option; a shell reports 130 for a process that SIGINT ended.
 EXIT_BAD_INPUT = 2
 EXIT_CTRL_C = 130
 CHECKPOINT = click.Path(exists=True, path_type=Path)
@@ -77,7 +77,7 @@ def train(
 
     from harness.paths import default_cache
 
-    # Modules are imported where they are used: torch takes seconds, which a wrong option need not wait for.
+    # Imports stand where they are used: torch takes seconds to import, and a wrong option should fail at once.
     with _errors_as_exit_codes(debug):
         launched = _launched(processes)
         from reference_model.training.recipe_files import load_recipe
@@ -104,7 +104,7 @@ def train(
             launch(run_stages, (make, numbers, place, processes), processes)
         else:
             run_stages(make, numbers, place, launched)
-    if os.environ.get("RANK", "0") == "0":  # below a launcher every process comes here
+    if os.environ.get("RANK", "0") == "0":  # under a launcher every process gets here
         click.echo(str(out / f"stage-{numbers[-1]}" / "model"))
 
 
@@ -138,10 +138,10 @@ def export(recipe_name: str, out: Path, to: Path, debug: bool) -> None:
 
 
 def _launched(processes: int | None) -> int:
-    """Return how many processes accelerate or torchrun has started, of which this is one.
+    """Return how many processes accelerate or torchrun has started, this one included.
 
     Raises:
-        SpecError: More are asked for.
+        SpecError: A launcher has started several, and `--processes` is given as well.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count > 1 and processes is not None:

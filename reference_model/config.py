@@ -21,7 +21,7 @@ class PromptConfig:
     Attributes:
         base_vocabulary: Entries of the tokenizer before the special tokens.
         fillers: Unused tokens between the special ones, kept so that ids match released weights.
-        system: Whose chat the system sentence speaks of: MedPLIB trains with `human` and evaluates with `user`.
+        system: The speaker that the system sentence names: MedPLIB trains with `human` and evaluates with `user`.
         max_length: Tokens of a conversation before its image is expanded.
     """
 
@@ -59,9 +59,10 @@ class RegionConfig:
     """Region encoder.
 
     Attributes:
-        points: Most cells of a region that are sampled in training; the released code has 512.
-        smallest_part: Cells below which a region is never cut; the released code has 10.
-        alignment: Where a cell is read: at its `corner`, as released, which shifts it by up to a cell, or its `centre`.
+        points: Maximum number of cells of a region that are sampled in training; 512 in the released code.
+        smallest_part: A region of fewer cells is never cut to a part; 10 in the released code.
+        alignment: The point at which the features of a cell are read: its `corner`, as released, which shifts the
+            region by up to one cell, or its `centre`.
     """
 
     points: int
@@ -133,8 +134,8 @@ class ModelConfig:
 
     Attributes:
         name: The name of the preset.
-        released: Whether faults of the released code are repeated, for parity with its numbers: the crop of masks of
-            images that are not square, padding that uses up expert capacity, point prompts of 41 pixels at any
+        released: Whether faults of the released code are repeated, for parity with its numbers: the wrong crop of masks
+            for images that are not square, padding that uses up expert capacity, point prompts of 41 pixels at any
             resolution, regions that vanish on the grid of cells.
     """
 
@@ -158,7 +159,7 @@ def load_preset(name: str) -> ModelConfig:
     """Return the preset of this name.
 
     Raises:
-        SpecError: There is no such preset, or its file does not hold what it should.
+        SpecError: There is no such preset, or its file is not a valid configuration.
     """
     names = preset_names()
     if name not in names:
@@ -170,7 +171,7 @@ def read_config(path: Path) -> ModelConfig:
     """Return the configuration in a YAML file.
 
     Raises:
-        SpecError: Something is wrong with it; every fault is named with its line.
+        SpecError: The file is not a valid configuration; every fault is named with its line.
     """
     faults = Faults()
     document = read_mapping(path, faults)
@@ -215,7 +216,7 @@ def _value(table: Table, key: str, kind: Any) -> Any:
 
 
 def _contradictions(config: ModelConfig) -> Iterator[tuple[str, str, str]]:
-    """Yield (section, key, message) of every number that does not fit the others."""
+    """Yield (section, key, message) for every number that does not fit the others."""
     for place in ("vision", "language", "pixel_encoder"):
         section = getattr(config, place)
         yield from _divides(place, "heads", section.heads, "width", section.width)

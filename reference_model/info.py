@@ -1,4 +1,4 @@
-"""Describes a preset by its modules, shapes and parameter counts, without a byte of weights."""
+"""Describes a preset by its modules, shapes and parameter counts, without allocating weights."""
 
 import re
 from collections import Counter
@@ -31,7 +31,7 @@ class ModuleInfo:
         name: The attribute of the model.
         kind: The name of its class.
         parameters: How many numbers it holds.
-        tensors: All its parameters; those of the same name and shape are listed once.
+        tensors: All its parameters; those that share a name and a shape are listed once.
     """
 
     name: str
@@ -50,7 +50,7 @@ class PresetInfo:
 
 
 def describe(config: ModelConfig) -> PresetInfo:
-    """Return what the model of a configuration is made of, built on torch's meta device."""
+    """Return the modules, shapes and parameter counts of a configuration; no weights are allocated."""
     with torch.device("meta"):  # shapes alone: the 7B preset would take 47 GB
         model = build_model(config)
     modules = tuple(_modules(model))

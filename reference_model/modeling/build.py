@@ -20,7 +20,7 @@ def build_model(config: ModelConfig, *, experts: bool = True) -> PixelGroundingM
 
     Args:
         config: The numbers of the model.
-        experts: Whether feed-forward parts are experts, as from stage IV on, or dense, as in the stages before.
+        experts: Whether the feed-forward parts are experts, as from stage IV on, or dense, as in the stages before.
     """
     special = special_tokens(config)
     width = config.language.width
@@ -54,7 +54,7 @@ def special_tokens(config: ModelConfig) -> SpecialTokens:
 
 def cast(model: nn.Module, dtype: torch.dtype) -> None:
     """Turn the parameters of a model into `dtype` in place; routers and encoded positions stay in single precision."""
-    # Parameters alone: buffers are the angles and positions that would lose their precision. A router in 16 bits picks
+    # Only parameters: the buffers hold angles and positions, which would lose precision. A router in 16 bits would pick
     # other experts.
     for module in model.modules():
         if not isinstance(module, Router):

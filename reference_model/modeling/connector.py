@@ -1,10 +1,10 @@
-"""From the width of the image tower to that of the language model."""
+"""The connector projects image features to the width of the language model."""
 
 from torch import nn
 
 
 class Connector(nn.Sequential):
-    """LLaVA-1.5's projector, `mlp2x_gelu`: from features (B, P, C) to embeddings (B, P, D), floating point."""
+    """LLaVA-1.5's projector, `mlp2x_gelu`: maps features (B, P, C) to embeddings (B, P, D), floating point."""
 
     def __init__(self, *, vision_width: int, language_width: int) -> None:
         """Build the two layers, with the width of the language model between them."""

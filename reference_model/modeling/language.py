@@ -1,4 +1,4 @@
-"""The language model: LLaMA whose feed-forward parts may be experts.
+"""The language model: a LLaMA whose feed-forward parts may be experts.
 
 Shape suffixes: B sequences, T positions of this pass, K positions that can be attended to (those of this pass and the
 cached ones before them), D width, V vocabulary, L layers, E experts.
@@ -22,12 +22,12 @@ INITIAL_DEVIATION = 0.02
 
 
 class Step(NamedTuple):
-    """The arguments that all layers of one pass share.
+    """The arguments that all layers share in one forward pass.
 
     Attributes:
         mask_B1TK: Boolean, the positions that each position attends to; None: all up to itself.
         rotary: Cosines and sines of the positions, (B, T, head width) each.
-        token_mask_BT: Boolean, False for padding that experts shall not see; None: they see all tokens.
+        token_mask_BT: Boolean, False for padding, which is kept from the experts; None: they see all tokens.
         cache: Keys and values of earlier passes; this pass adds its own.
     """
 
@@ -99,12 +99,12 @@ class LanguageModel(nn.Module):
         """Put built parts together.
 
         Args:
-            embed_tokens: From ids to D.
-            layers: In the order they run.
-            norm: After the last layer.
-            rotary: Of the attention's positions.
-            lm_head: From D to V.
-            padding_takes_capacity: Send padding through the experts too, as the released code does.
+            embed_tokens: Maps ids to embeddings of width D.
+            layers: The decoder layers, in the order in which they run.
+            norm: Normalises the output of the last layer.
+            rotary: Computes the rotary embeddings of the positions.
+            lm_head: Maps states of width D to logits of width V.
+            padding_takes_capacity: Whether padding goes through the experts, too, as in the released code.
         """
         super().__init__()
         self.embed_tokens = embed_tokens
@@ -139,7 +139,8 @@ class LanguageModel(nn.Module):
             The states (B, T, D) after the final norm, and the routing of the layers that have experts.
         """
         mask_BTK = attention_mask(valid_BK, length=x_BTD.shape[1], segment_BK=segment_BK)
-        # Positions count what is attended to: padding on the left moves nothing, and packed questions begin alike.
+        # A position is the number of attended positions before it: padding on the left shifts nothing, and all packed
+        # questions start at the same position.
         rotary = self.rotary(x_BTD, mask_BTK.sum(dim=2) - 1)
         step = Step(
             mask_B1TK=_mask_or_none(mask_BTK),
@@ -150,7 +151,7 @@ class LanguageModel(nn.Module):
         routing: list[Routing] = []
         for layer, priority_BT in zip(self.layers, self._priorities(x_BTD, drop_seed), strict=True):
             if self.checkpointing and torch.is_grad_enabled():
-                # Not re-entrant: only so does the balance term, which is no first output, keep its gradient.
+                # Not re-entrant: that variant would drop the gradient of the balance term, nested in the second output.
                 x_BTD, routed = checkpoint(layer, x_BTD, step, priority_BT, use_reentrant=False)
             else:
                 x_BTD, routed = layer(x_BTD, step, priority_BT)
@@ -164,20 +165,21 @@ class LanguageModel(nn.Module):
         return logits
 
     def _priorities(self, x_BTD: Tensor, drop_seed: int) -> Sequence[Tensor | None]:
-        """Return for each layer float32 (B, T), which decides who stays when an expert is full; None if none can be."""
+        """Return for each layer float32 (B, T), by which a full expert keeps tokens; None if no expert can be full."""
         if not any(isinstance(layer.mlp, MoeFeedForward) and layer.mlp.may_drop for layer in self.layers):
             return [None] * len(self.layers)
-        # DeepSpeed's random token selection, which MedPLIB is trained with; on the CPU, so that all devices agree.
+        # DeepSpeed's random token selection, as in MedPLIB's training; drawn on the CPU, so that all devices agree.
         random = torch.Generator().manual_seed(drop_seed)
         drawn_LBT = torch.rand((len(self.layers), *x_BTD.shape[:2]), generator=random, device="cpu")
         return drawn_LBT.to(x_BTD.device).unbind(0)
 
 
 def init_matching_heads(model: LanguageModel, *, layers: int, share: float, strength: float) -> None:
-    """Initialise attention heads so that a position attends to its like, with numbers from torch's generator.
+    """Initialise attention heads so that a position attends to similar positions; uses torch's generator.
 
-    Their query projections equal their key projections, so that from the first step on a word in a question attends to
-    the same word in the image; from independent projections this is learnt late. After Trockman and Kolter 2023.
+    The query projections of these heads equal their key projections, so that from the first step on a word in a
+    question attends to the same word in the image; independent projections learn this late. After Trockman and Kolter
+    2023.
 
     Args:
         model: A model that is not trained yet; it is changed in place.
@@ -199,8 +201,8 @@ def init_matching_heads(model: LanguageModel, *, layers: int, share: float, stre
 def attention_mask(valid_BK: Tensor, *, length: int, segment_BK: Tensor | None = None) -> Tensor:
     """Return boolean (B, T, K): which positions each of the last `length` positions attends to.
 
-    A position attends to the valid positions up to itself, of its own segment and of segment 0. How many these are,
-    less itself, is also its distance from the start.
+    A position attends to the valid positions up to itself in its own segment and in segment 0. Their number, less one,
+    is also its position for the rotary embeddings.
 
     Args:
         valid_BK: Boolean, False for padding.
@@ -213,12 +215,12 @@ def attention_mask(valid_BK: Tensor, *, length: int, segment_BK: Tensor | None =
     if segment_BK is not None:
         own_BTK = segment_BK[:, None, :] == segment_BK[:, -length:, None]
         mask_BTK = mask_BTK & (own_BTK | (segment_BK == 0)[:, None, :])
-    # Padding attends to itself: a row of the mask with nothing in it has no softmax, and would spread NaN.
+    # Padding attends to itself: the softmax of a fully masked row is NaN, which would spread.
     return mask_BTK | (order_K == order_T[:, None])
 
 
 def _mask_or_none(mask_BTK: Tensor) -> Tensor | None:
-    """Return the mask as boolean (B, 1, T, K), or None if it is causal and nothing else."""
+    """Return the mask as boolean (B, 1, T, K), or None if it is purely causal."""
     # Without a mask, transformers' attention takes torch's causal kernel, which needs less time and memory.
     length, positions = mask_BTK.shape[1:]
     causal = length == positions or length == 1
@@ -247,7 +249,7 @@ def build_language(
         rms_norm_eps=config.norm_epsilon,
         rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
     )
-    llama._attn_implementation = "sdpa"  # transformers sets it for whole models alone
+    llama._attn_implementation = "sdpa"  # transformers sets it only for whole models
     model = LanguageModel(
         embed_tokens=nn.Embedding(vocabulary, config.width),
         layers=[_layer(llama, index, moe) for index in range(config.layers)],

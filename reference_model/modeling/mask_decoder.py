@@ -1,4 +1,4 @@
-"""From the state that predicts `<SEG>` to a mask: the prompt projector, SAM's decoder, and the way back to the image.
+"""Decodes a mask from the state that predicts `<SEG>`: prompt projector, SAM's decoder, resizing to the image.
 
 Shape suffixes: M masks, D width of the language model, K channels of the image features, G cells along a side,
 L = 4 G pixels along a side of the decoder's output, N sparse prompts, H, W of the original image.
@@ -19,7 +19,7 @@ Geometry = Literal["correct", "released"]
 
 
 class PromptProjector(nn.Sequential):
-    """From states of the language model (M, D) to prompts of the mask decoder (M, K); MedPLIB's T-projector."""
+    """MedPLIB's T-projector: maps language-model states (M, D) to mask prompts (M, K), both floating point."""
 
     def __init__(self, *, language_width: int, channels: int) -> None:
         """Build the two layers, with the width of the language model between them."""
@@ -38,8 +38,8 @@ class MaskDecoder(nn.Module):
         super().__init__()
         self.prompt_encoder = prompt_encoder
         self.decoder = decoder
-        # SAM draws this matrix with deviation 1 and never trains it; transformers makes it a parameter, drawn at
-        # another scale.
+        # SAM draws this matrix from a unit normal and never trains it; transformers makes it a parameter of another
+        # scale.
         positions = prompt_encoder.shared_embedding
         matrix = positions.positional_embedding
         del positions.positional_embedding
@@ -49,14 +49,14 @@ class MaskDecoder(nn.Module):
         """Decode one mask per prompt.
 
         Args:
-            features_MKGG: Floating point, of the image that each mask lies in.
-            sparse_MNK: Embeddings of each prompt: a projected state, or points and boxes.
+            features_MKGG: Floating point, the features of the image that each mask lies in.
+            sparse_MNK: Floating point, the embeddings of each prompt: a projected state, points or boxes.
 
         Returns:
             The logits in the padded square, floating point (M, L, L), and the decoder's estimate (M,) of their IoU.
         """
         prompts, decoder = self.prompt_encoder, self.decoder
-        # The dense prompt is SAM's for "no mask given": `<SEG>` brings a sparse prompt alone, as in MedPLIB.
+        # The dense prompt is SAM's embedding for "no mask given": as in MedPLIB, `<SEG>` gives only a sparse prompt.
         logits, iou = decoder(
             image_embeddings=features_MKGG,
             image_positional_embeddings=self.positions().to(features_MKGG.dtype).expand_as(features_MKGG),
@@ -79,7 +79,7 @@ class MaskDecoder(nn.Module):
         return encoded_GGK.permute(2, 0, 1)[None]
 
     def embed_points(self, points_MN2: Tensor, labels_MN: Tensor) -> Tensor:
-        """Return the sparse prompts (M, N + 1, K) of points; SAM adds a padding point where no box is given.
+        """Return the sparse prompts (M, N + 1, K) of points, floating point; without a box, SAM adds a padding point.
 
         Args:
             points_MN2: float32, (x, y) in pixels of the padded square.
@@ -91,7 +91,11 @@ class MaskDecoder(nn.Module):
         return sparse_MNK
 
     def embed_boxes(self, box_M4: Tensor) -> Tensor:
-        """Return the sparse prompts (M, 2, K) of boxes, float32 (x1, y1, x2, y2) in pixels of the padded square."""
+        """Return the sparse prompts (M, 2, K) of boxes, floating point.
+
+        Args:
+            box_M4: float32, (x1, y1, x2, y2) in pixels of the padded square.
+        """
         with _exactly(box_M4):
             sparse, _ = self.prompt_encoder(None, None, box_M4[:, None], None)
         sparse_MNK: Tensor = sparse[:, 0]
@@ -99,7 +103,7 @@ class MaskDecoder(nn.Module):
 
 
 def _exactly(tensor: Tensor) -> torch.autocast:
-    """Keep positions in the precision they have: the angles they become would lose it under autocast."""
+    """Return a context without autocast, in which the angles of encoded positions would lose precision."""
     return torch.autocast(device_type="cuda" if tensor.is_cuda else "cpu", enabled=False)
 
 
@@ -112,7 +116,7 @@ def to_original(logits_MLL: Tensor, size: tuple[int, int], *, side: int, geometr
         side: Pixels along a side of the padded square that the pixel encoder sees.
         geometry: `correct` enlarges the logits to that square and cuts the image out of it. `released` repeats
             MedPLIB's code, which cuts the decoder's smaller map by the square's measures: right for square images,
-            stretched down to 4:3, and below that only the right or lower end of the map is left.
+            stretched for aspect ratios down to 4:3, and below that only the right or lower end of the map is left.
     """
     square = logits_MLL[:, None].float()
     if geometry == "correct":
@@ -127,7 +131,7 @@ def to_original(logits_MLL: Tensor, size: tuple[int, int], *, side: int, geometr
 def released_cut(length: int, low: int) -> slice:
     """Return the rows or columns that the released code cuts out of a map of `low` pixels.
 
-    Its start is below 0 for a side longer than the map, and then counts from the end, as in the released code.
+    For a side longer than the map the start is negative and counts from the end, as in the released code.
 
     Args:
         length: Pixels of the padded square that the image fills along this axis.
@@ -144,7 +148,7 @@ def resized(map_M1LL: Tensor, size: tuple[int, int]) -> Tensor:
 
 def above(logits: Tensor, probability: float) -> Tensor:
     """Return which pixels have a probability above a threshold, boolean and of the shape of the logits."""
-    # In single precision: in 16 bits, logits beside MedPLIB's threshold of 0.1 (-2.2 to -2.19) would change sides.
+    # In single precision: in 16 bits, logits near MedPLIB's threshold of 0.1 (-2.2 to -2.19) would change sides.
     return logits.float().sigmoid() > probability
 
 

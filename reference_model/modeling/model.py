@@ -27,7 +27,12 @@ from reference_model.training.losses import Losses
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Masks:
-    """The masks of one row, in the order of its `<SEG>`: float32 logits in the original frame, and estimated IoU."""
+    """The masks of one row, in the order of its `<SEG>` tokens.
+
+    Attributes:
+        logits_MHW: float32, in the frame of the original image; without masks, of the dtype of the states.
+        iou_M: Of the same dtype, the decoder's estimate of the IoU of each mask.
+    """
 
     logits_MHW: Tensor
     iou_M: Tensor
@@ -45,7 +50,7 @@ class Output:
 class PixelGroundingModel(nn.Module):
     """Answers in words and in masks."""
 
-    # The attributes are the first part of every key of a checkpoint; a new name would orphan the weights.
+    # Attribute names are the first part of every checkpoint key: renaming one would orphan its weights.
     def __init__(
         self,
         *,
@@ -121,7 +126,7 @@ class PixelGroundingModel(nn.Module):
         """Return the embeddings, floating point (B, T, D), with image and regions in their places.
 
         Raises:
-            ModelError: There are more or fewer placeholders than images or regions.
+            ModelError: The number of placeholders differs from that of image patches or regions.
         """
         image_BT, region_BT = batch.ids_BT == IMAGE, batch.ids_BT == REGION
         features_BPC = self.vision(batch.vision_B3SS)
@@ -163,7 +168,7 @@ class PixelGroundingModel(nn.Module):
         )
 
     def _language_loss(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
-        # Only trained positions pass the head: logits of image patches and questions would fill the memory for nothing.
+        # Only trained positions go through the head: logits of image patches and questions would waste memory.
         target_BT = batch.labels_BT[:, 1:]
         trained_BT = target_BT != IGNORE
         weight_N = None if batch.weight_BT is None else batch.weight_BT[:, 1:][trained_BT]
@@ -178,7 +183,7 @@ def seg_states(ids_BT: Tensor, seg_id: int) -> tuple[Tensor, Tensor]:
         ids_BT: int64, with the image expanded.
         seg_id: Id of `<SEG>`.
     """
-    # One position before `<SEG>`, as in LISA and MedPLIB: that state exists before the token does.
+    # One position before `<SEG>`, as in LISA and MedPLIB: when generating, that state exists before the token does.
     row_M, position_M = (ids_BT == seg_id).nonzero().unbind(dim=1)
     return row_M, position_M - 1
 

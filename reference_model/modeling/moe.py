@@ -50,7 +50,7 @@ class Router(nn.Linear):
         # As in DeepSpeed: in 16 bits, ties and rounding would send tokens to other experts than in single precision.
         with torch.autocast(device_type=x_ND.device.type, enabled=False):
             logits_NE = F.linear(x_ND.float(), self.weight.float())
-            return logits_NE.t().softmax(dim=0).t()  # along the tokens a CPU takes a seventh of the time
+            return logits_NE.t().softmax(dim=0).t()  # on a CPU, softmax over dim 0 takes a seventh of the time
 
 
 class MoeFeedForward(nn.Module):
@@ -73,12 +73,12 @@ class MoeFeedForward(nn.Module):
         """Put built experts behind a router.
 
         Args:
-            router: One probability per expert.
-            experts: Each from (K, D) to (K, D).
-            top_k: Experts per token; with more than one, the weights of those that took the token are scaled to sum 1.
-            capacity_train: Tokens that an expert takes in training, as a multiple of an even split; MedPLIB has 1.5.
-            capacity_evaluation: The same in evaluation; MedPLIB has 2, at which two experts never drop a token.
-            min_capacity: Tokens that an expert takes in any case.
+            router: Computes one probability per expert.
+            experts: Modules that map (K, D) to (K, D).
+            top_k: Experts per token; with more than one, the weights of the experts that took the token sum to 1.
+            capacity_train: Most tokens per expert in training, as a multiple of an even split; 1.5 in MedPLIB.
+            capacity_evaluation: The same in evaluation; 2 in MedPLIB, at which two experts never drop a token.
+            min_capacity: Least number of tokens that an expert has room for.
         """
         super().__init__()
         self.router = router
@@ -91,14 +91,13 @@ class MoeFeedForward(nn.Module):
     def forward(
         self, x_BTD: Tensor, *, token_mask_BT: Tensor | None = None, priority_BT: Tensor | None = None
     ) -> tuple[Tensor, Routing]:
-        """Send every token through its expert.
+        """Send every token through its experts.
 
         Args:
             x_BTD: Floating point, the input.
-            token_mask_BT: Boolean, False for padding, which goes nowhere, uses no capacity and is not counted. None:
-                there is no padding.
-            priority_BT: float32 in [0, 1); of the tokens of a full expert those with the largest numbers stay. The
-                caller draws them, so that a recomputation for the backward pass decides alike. None: the earliest
+            token_mask_BT: Boolean, False for padding, which no expert sees, takes or counts. None: there is no padding.
+            priority_BT: float32 in [0, 1); a full expert keeps the tokens with the largest numbers. The caller draws
+                them, so that recomputing the layer in the backward pass keeps the same tokens. None: the earliest
                 tokens stay.
 
         Returns:
@@ -109,11 +108,11 @@ class MoeFeedForward(nn.Module):
         return self._answers(x_ND, gates).view_as(x_BTD), gates.routing
 
     def _answers(self, x_ND: Tensor, gates: Gates) -> Tensor:
-        """Return the weighted outputs of the experts, (N, D): zeros for a token that none takes.
+        """Return the sum of the weighted outputs of the experts, (N, D): zeros for a token that no expert takes.
 
-        Weights multiply in the precision of the input, as DeepSpeed combines.
+        As in DeepSpeed, the weights are multiplied in the precision of the input.
         """
-        token_P = gates.kept_NE.t().nonzero()[:, 1]  # the pairs of an expert stand side by side
+        token_P = gates.kept_NE.t().nonzero()[:, 1]  # sorted by expert
         sizes = gates.kept_NE.sum(dim=0).tolist()
         parts = zip(
             self.experts,
@@ -128,7 +127,7 @@ class MoeFeedForward(nn.Module):
         ]
         if self.top_k > 1:
             return torch.zeros_like(x_ND).index_add_(0, token_P, torch.cat(y_KDs))
-        # a token has one pair at most: to read its row costs less than to add all rows to zeros
+        # A token is in at most one pair: gathering its row costs less than adding all rows to zeros.
         y_PD = torch.cat([*y_KDs, x_ND.new_zeros(1, x_ND.shape[1])])
         pair_P = torch.arange(len(token_P), device=x_ND.device)
         pair_N = pair_P.new_full((len(x_ND),), len(token_P)).index_copy_(0, token_P, pair_P)
@@ -139,7 +138,7 @@ class MoeFeedForward(nn.Module):
 
         Args:
             x_ND: Floating point.
-            token_mask_N: Boolean, False for padding; None: there is none.
+            token_mask_N: Boolean, False for padding; None: there is no padding.
             priority_N: See `forward`.
         """
         probability_NE = self.router(x_ND)
@@ -159,7 +158,7 @@ class MoeFeedForward(nn.Module):
         return Gates(weight_NE, kept_NE, routing)
 
     def capacity(self, tokens: int) -> int:
-        """Return how many of `tokens` each expert takes."""
+        """Return how many of `tokens` each expert has room for."""
         factor = self.capacity_train if self.training else self.capacity_evaluation
         return max(self.min_capacity, ceil(tokens / len(self.experts) * (factor * self.top_k)))
 
@@ -171,14 +170,14 @@ class MoeFeedForward(nn.Module):
 
 
 def choose(probability_NE: Tensor, top_k: int, token_mask_N: Tensor | None = None) -> Tensor:
-    """Return boolean (N, E), True for the `top_k` likeliest experts of each token, the first of equal ones.
+    """Return boolean (N, E), True for the `top_k` likeliest experts of each token; of equal ones, the first.
 
     Args:
-        probability_NE: float32, of the router.
+        probability_NE: float32, the output of the router.
         top_k: Experts per token, at least 1.
         token_mask_N: Boolean; tokens for which it is False choose none. None: all choose.
     """
-    if top_k == 1:  # as below, in a tenth of the time
+    if top_k == 1:  # same result as below, in a tenth of the time
         experts_E = torch.arange(probability_NE.shape[1], device=probability_NE.device)
         chosen_NE = probability_NE.max(dim=1, keepdim=True).indices == experts_E
     else:
@@ -208,7 +207,7 @@ def balance(probability_NE: Tensor, tokens_E: Tensor, token_mask_N: Tensor | Non
     """Return E * sum over experts of (mean probability * share of tokens), over the tokens in `token_mask_N`.
 
     Args:
-        probability_NE: float32, of the router.
+        probability_NE: float32, the output of the router.
         tokens_E: int64, the tokens whose first choice each expert is.
         token_mask_N: Boolean, False for tokens that do not count; None: all do.
 
@@ -225,9 +224,9 @@ def upcycle(denses: Sequence[nn.Module], *, width: int, config: MoeConfig) -> Mo
     """Return a layer whose experts are copies of dense feed-forward parts, behind a fresh router.
 
     Args:
-        denses: One per expert; MedPLIB's stage IV takes that of stage III (grounding), then that of stage II (words).
+        denses: One part per expert; MedPLIB's stage IV takes those of stage III (grounding) and stage II (text).
         width: D.
-        config: How many experts a token goes to, and their capacities.
+        config: The number of experts per token, and their capacities.
     """
     return MoeFeedForward(
         router=Router(width=width, experts=len(denses)),

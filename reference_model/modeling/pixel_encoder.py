@@ -20,9 +20,14 @@ class Adapter(nn.Module):
     """
 
     def __init__(self, *, width: int, gate_width: int) -> None:
-        """Build it for inputs of `width` channels; `gate_width` is that of the layer between pooling and gate."""
+        """Build the adapter.
+
+        Args:
+            width: Channels of the input.
+            gate_width: Width of the hidden layer of the gate.
+        """
         super().__init__()
-        # None of these layers has a bias: the released weights hold none.
+        # The layers have no biases, as in the released weights.
         self.gate = nn.Sequential(
             nn.Linear(width, gate_width, bias=False),
             nn.ReLU(),
@@ -40,7 +45,7 @@ class Adapter(nn.Module):
             nn.init.kaiming_normal_(parameter, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x_BGGC: Tensor) -> Tensor:
-        """Return what the adapter adds to the layer, floating point (B, G, G, C) like its input; G is even."""
+        """Return the term to add to the feed-forward output, floating point (B, G, G, C) like the input; G is even."""
         gate_BC = self.gate(x_BGGC.mean(dim=(1, 2)))
         gated_BCGG = (x_BGGC * gate_BC[:, None, None]).permute(0, 3, 1, 2)
         detour_BGGC = self.detour(gated_BCGG).permute(0, 2, 3, 1)
@@ -49,7 +54,7 @@ class Adapter(nn.Module):
 
 
 class AdaptedFeedForward(nn.Module):
-    """A feed-forward part and an adapter that read the same normed input; their outputs are added."""
+    """A feed-forward part and an adapter that read the same normalised input; their outputs are added."""
 
     def __init__(self, *, dense: nn.Module, adapter: Adapter) -> None:
         """Put `adapter` beside `dense`."""
@@ -67,12 +72,19 @@ class PixelEncoder(nn.Module):
     """Computes the features of an image that the mask decoder reads."""
 
     def __init__(self, *, backbone: SamVisionEncoder) -> None:
-        """Take SAM's image encoder, its adapters in place."""
+        """Wrap SAM's image encoder, adapters included."""
         super().__init__()
         self.backbone = backbone
 
     def forward(self, image_B3SS: Tensor) -> Tensor:
-        """Return the features, floating point (B, K, G, G), of normalised images; see `inputs.images`."""
+        """Return the features of images.
+
+        Args:
+            image_B3SS: float32, normalised as by `inputs.images.for_pixel_encoder`.
+
+        Returns:
+            Floating point (B, K, G, G).
+        """
         features_BKGG: Tensor = self.backbone(image_B3SS).last_hidden_state
         return features_BKGG
 
@@ -103,10 +115,10 @@ def build_pixel_encoder(config: PixelEncoderConfig) -> PixelEncoder:
 
 
 def encode_rows(encoder: nn.Module, image_B3SS: Tensor, row_M: Tensor) -> Tensor:
-    """Return the features (M, K, G, G) of the images in rows `row_M`, each image encoded once.
+    """Return the features, floating point (M, K, G, G), of the images in rows `row_M`; each image is encoded once.
 
     Args:
-        encoder: From images (B, 3, S, S) to features (B, K, G, G).
+        encoder: Maps images (B, 3, S, S) to features (B, K, G, G).
         image_B3SS: float32, normalised.
         row_M: int64, the row of the image that each mask lies in.
     """

@@ -1,4 +1,4 @@
-"""The region encoder turns a region that a user points at into one vector in the prompt.
+"""The region encoder turns a region that a prompt points at into one embedding.
 
 Shape suffixes: B images, C width of the image tower, D width of the language model, G cells along a side, P = G * G,
 R regions, N sampled cells.
@@ -17,12 +17,12 @@ class RegionEncoder(nn.Module):
     """Samples image features inside a region and averages them; the region adapter is one linear layer."""
 
     def __init__(self, *, adapter: nn.Linear, points: int, alignment: Alignment) -> None:
-        """Build it.
+        """Build the encoder.
 
         Args:
-            adapter: From the width of the image tower to that of the language model.
-            points: Most cells per region that count in training, drawn without replacement; in evaluation all count.
-                MedPLIB has 512 of 576 cells.
+            adapter: Maps the width of the image tower to that of the language model.
+            points: Maximum number of cells sampled per region in training, without replacement; all count in evaluation.
+                MedPLIB samples 512 of 576 cells.
             alignment: See `sample_mean`.
         """
         super().__init__()
@@ -43,7 +43,7 @@ class RegionEncoder(nn.Module):
         if self.training:
             grid_RGG = thinned(grid_RGG, self.points)
         mean_RC = sample_mean(map_BCGG[image_R], grid_RGG, alignment=self.alignment)
-        # The adapter is affine: averaging before it gives the same as after it, at a fraction of the work.
+        # The adapter is affine: averaging before it gives the same result as after it, with less work.
         region_RD: Tensor = self.adapter(mean_RC.to(features_BPC.dtype))
         return region_RD * grid_RGG.any(dim=(1, 2))[:, None]
 
@@ -66,7 +66,7 @@ def sample_mean(map_RCGG: Tensor, grid_RGG: Tensor, *, alignment: Alignment = "c
 
 
 def thinned(grid_RGG: Tensor, most: int) -> Tensor:
-    """Return the regions, boolean (R, G, G), with at most `most` cells each, drawn with torch's generator."""
+    """Return the regions, boolean (R, G, G), with at most `most` cells each, sampled with torch's generator."""
     if grid_RGG.flatten(1).shape[1] <= most:
         return grid_RGG
     order_RP = torch.rand(grid_RGG.flatten(1).shape, device=grid_RGG.device).masked_fill(~grid_RGG.flatten(1), -1.0)

@@ -15,22 +15,30 @@ class VisionTower(nn.Module):
     """Computes the features of every patch of an image."""
 
     def __init__(self, *, backbone: CLIPVisionModel, skipped_layers: int) -> None:
-        """Take the features of a layer before the last.
+        """Wrap a backbone of which the last layers are skipped.
 
         Args:
             backbone: The whole CLIP vision transformer.
-            skipped_layers: Layers at its end that do not run; 1 gives the states that LLaVA calls layer -2.
+            skipped_layers: The number of last layers that do not run; 1 gives the states that LLaVA calls layer -2.
         """
         super().__init__()
         self.backbone = backbone
         self.skipped_layers = skipped_layers
 
     def forward(self, image_B3SS: Tensor) -> Tensor:
-        """Return the features, floating point (B, P, C), patches in reading order, without the class token."""
+        """Return the features, floating point (B, P, C), patches in reading order, without the class token.
+
+        Args:
+            image_B3SS: float32, normalised as by `inputs.images.for_vision_tower`.
+        """
         return self._before_skipped(image_B3SS)[:, 1:]
 
     def whole(self, image_B3SS: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (B, P, C) and the class token's state (B, C), floating point; CLIP compares it with texts."""
+        """Return features (B, P, C) and the class token's state (B, C), floating point; CLIP compares it with texts.
+
+        Args:
+            image_B3SS: As for `forward`.
+        """
         backbone: Any = self.backbone
         x_BPC = self._before_skipped(image_B3SS)
         features_BPC = x_BPC[:, 1:]
@@ -40,7 +48,7 @@ class VisionTower(nn.Module):
         return features_BPC, class_BC
 
     def _before_skipped(self, image_B3SS: Tensor) -> Tensor:
-        # By hand in place of `output_hidden_states`, which would run the last layers for nothing and keep all states.
+        # `output_hidden_states` would run the skipped layers, too, and keep the states of all layers.
         backbone: Any = self.backbone
         x_BPC: Tensor = backbone.pre_layrnorm(backbone.embeddings(image_B3SS))
         for layer in backbone.encoder.layers[: len(backbone.encoder.layers) - self.skipped_layers]:

@@ -1,10 +1,10 @@
-"""Stage 0 trains an image tower, a language model and a pixel encoder for a preset that has no public ones.
+"""Stage 0 pre-trains image tower, language model and pixel encoder of a preset without public checkpoints.
 
-As CLIP does, the tower learns which caption belongs to which image and, from the features that later stages use, which
-words belong to which region and which to which cell. The language model learns to answer from images that are
-described in words. As SAM does, pixel encoder and mask decoder learn to mark what a point, a box or a name means.
+As in CLIP, the tower learns to match captions to images and, with the features that later stages use, words to regions
+and to cells. The language model learns to answer questions about images that are described in words. As in SAM, pixel
+encoder and mask decoder learn to segment the structure that a point, a box or a name refers to.
 
-Shape suffixes: B images, R regions, M masks, U texts that differ, C width of the tower, E width of the comparison,
+Shape suffixes: B images, R regions, M masks, U distinct texts, C width of the tower, E width of the comparison,
 T positions, S side of an image, G cells.
 """
 
@@ -37,18 +37,18 @@ from reference_model.training.losses import bce_loss, dice_loss
 from reference_model.training.mixing import Row
 from reference_model.training.objectives import Measured, measured
 
-# An answer about a whole image is a caption from so many words on.
+# Fewest words of an answer about a whole image that counts as a caption.
 CAPTION_WORDS = 5
-# Most masks of an image that are decoded in a step: an image is encoded once, but each mask takes a decoder pass.
+# Most masks per image and step: an image is encoded once, but each mask takes a pass of the decoder.
 MASKS_PER_IMAGE = 4
-# How many of a step's rows are described to the language model in words.
+# How many rows of a part of a step are described to the language model in words.
 READ = 12
-# Two thirds of the heads of two layers, see `init_matching_heads`: the side of a structure was answered right in 0.81
-# of the cases after 300 steps, without them in 0.67 after 400. In all heads and at four times the strength every word
-# attends to itself, and nothing is learnt.
+# Two thirds of the heads of two layers, see `init_matching_heads`: accuracy on the side of a structure was 0.81 after 300
+# steps, and 0.67 after 400 without them. In all heads and at four times the strength every word attends to itself, and
+# nothing is learnt.
 MATCHING_LAYERS, MATCHING_SHARE, MATCHING_STRENGTH = 2, 2 / 3, 0.7
 
-# A boolean mask (S, S) or (H, W), and the name of what it marks.
+# A boolean mask (S, S), and the name of the structure in it.
 Wanted = tuple[Bools, str]
 
 
@@ -66,7 +66,7 @@ class Heads(nn.Module):
     """Layers that compare images and regions with texts; they are dropped when the stage ends."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build them in the width of the tower, and for cells of the pixel encoder in the width of these."""
+        """Build the heads: as wide as the tower and, for the cells of the pixel encoder, as its features."""
         super().__init__()
         vision_width, language_width = config.vision.width, config.language.width
         channels = config.pixel_encoder.channels
@@ -78,12 +78,12 @@ class Heads(nn.Module):
         )
         self.pixels = PatchTextHead(channels=channels, language_width=language_width, width=channels, kinds=1)
         self.prompt = PromptProjector(language_width=language_width, channels=channels)
-        # Logarithms, as in CLIP: one scale for captions, one for regions.
+        # As in CLIP, the logarithm is trained: of one scale for captions and one for regions.
         self.scale = nn.Parameter(torch.full((2,), -log(TEMPERATURE)))
 
 
 def build_untrained(config: ModelConfig) -> PixelGroundingModel:
-    """Return a model of random weights, drawn with torch's generator, with the heads that stage 0 begins with."""
+    """Return a randomly initialised model with the matching attention heads of stage 0; uses torch's generator."""
     model = build_model(config, experts=False)
     init_matching_heads(model.language, layers=MATCHING_LAYERS, share=MATCHING_SHARE, strength=MATCHING_STRENGTH)
     return model
@@ -93,7 +93,13 @@ class Stage0Objective:
     """The objective of stage 0."""
 
     def __init__(self, model: PixelGroundingModel, collator: Collator, weights: Mapping[str, float]) -> None:
-        """Weigh the losses; the heads are drawn with torch's generator."""
+        """Build the objective; its heads are initialised with torch's generator.
+
+        Args:
+            model: The model to train; its feed-forward parts are dense.
+            collator: Provides configuration, tokenizer and images.
+            weights: Weight of each loss by name.
+        """
         self.model = model
         self._collator = collator
         self._weights = weights
@@ -179,7 +185,7 @@ class Stage0Objective:
 
     def _compared(self, item_BE: Tensor, texts: Sequence[str], scale: Tensor) -> Tensor:
         """Return CLIP's loss between items (B, E) and their texts, a scalar."""
-        # Phantoms repeat their words: equal texts are one class, and any of its items is right.
+        # Texts repeat among phantoms: equal texts form one class, and every item with that text is a match.
         unique = list(dict.fromkeys(texts))
         target_B = torch.tensor([unique.index(text) for text in texts], device=item_BE.device)
         text_UE = F.normalize(self.heads.text(self._read(unique)), dim=-1)
@@ -189,7 +195,7 @@ class Stage0Objective:
         return (F.cross_entropy(logits_BU, target_B) + F.cross_entropy(logits_BU.T, by_text_UB)) / 2
 
     def _read(self, texts: Sequence[str]) -> Tensor:
-        """Return the language model's state behind each text, floating point (U, D)."""
+        """Return the language model's state after each text, floating point (U, D)."""
         tokenizer = self._collator.tokenizer
         ids = [(tokenizer.start_id, *tokenizer.encode(text), tokenizer.end_id) for text in texts]
         padded = pad([Encoded(one, one) for one in ids], side="left")
@@ -200,12 +206,12 @@ class Stage0Objective:
         return last_UD
 
     def _mask_losses(self, rows: Sequence[Row], pixels_RKGG: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
-        """Return BCE and Dice of masks that a point, a box or a name asks for, scalars, in the padded square.
+        """Return BCE and Dice loss of masks prompted by a point, a box or a name, scalars, in the padded square.
 
         Args:
             rows: R rows, each with masks.
             pixels_RKGG: Floating point, the pixel encoder's features of their images.
-            random: Decides whether a point, a box or a name asks for a mask.
+            random: Chooses between point, box and name for each mask, and the points.
         """
         side = self.model.pixel_side
         found: list[tuple[int, Bools, str]] = []
@@ -233,14 +239,14 @@ class Stage0Objective:
         return bce_loss(square_MSS, target_MSS), dice_loss(square_MSS, target_MSS)
 
     def points(self, wanted: Sequence[Wanted], random: Generator) -> Tensor:
-        """Return prompts, floating point (M, 2, K): a pixel drawn out of each mask, and SAM's padding point."""
+        """Return prompts, floating point (M, 2, K): a random pixel of each mask, and SAM's padding point."""
         points = [random.choice(np.argwhere(mask_SS))[::-1] for mask_SS, _ in wanted]
         points_M12 = torch.from_numpy(np.stack(points)).to(self.heads.scale.device).float()[:, None]
         inside_M1 = torch.ones(points_M12.shape[:2], dtype=torch.long, device=points_M12.device)
         return self.model.mask_decoder.embed_points(points_M12, inside_M1)
 
     def boxes(self, wanted: Sequence[Wanted], random: Generator) -> Tensor:
-        """Return prompts, floating point (M, 2, K): the tight box of each mask; nothing is drawn."""
+        """Return prompts, floating point (M, 2, K): the tight box of each mask; `random` is not used."""
         del random
         boxes = []
         for mask_SS, _ in wanted:
@@ -249,14 +255,14 @@ class Stage0Objective:
         return self.model.mask_decoder.embed_boxes(torch.tensor(boxes, device=self.heads.scale.device).float())
 
     def names(self, wanted: Sequence[Wanted], random: Generator) -> Tensor:
-        """Return prompts, floating point (M, 1, K): the language model's reading of each name; nothing is drawn."""
+        """Return prompts, floating point (M, 1, K): the encoding of each name; `random` is not used."""
         del random
         unique = list(dict.fromkeys(name for _, name in wanted))
         prompt_UK: Tensor = self.heads.prompt(self._read(unique))
         return prompt_UK[[unique.index(name) for _, name in wanted], None]
 
 
-# The kinds of prompts that ask for a mask.
+# The kinds of prompts for a mask.
 PROMPTS = (Stage0Objective.points, Stage0Objective.boxes, Stage0Objective.names)
 # Their shares; half are names, since later stages ask by name.
 PROMPT_SHARES = (0.25, 0.25, 0.5)

@@ -1,4 +1,4 @@
-"""Captions of patches: words for what every cell of an image shows, from which stage 0 learns.
+"""Captions of patches: words for the structure in every cell of an image, from which stage 0 learns.
 
 Shape suffixes: H, W of the original image, S side of the padded square, G cells along a side, P cells in reading order.
 """
@@ -19,14 +19,14 @@ from reference_model.training.mixing import Row
 SIDES = ("left", "right")
 # Share of half the width within which a centre lies on neither side.
 MIDDLE = 0.1
-# The last one stands for every larger number.
+# The last word stands for every larger number.
 COUNTS = ("one", "two", "three", "more")
-# Ratio of areas from which one of two parts is called the larger.
+# Least ratio of areas at which one of two parts is called the larger.
 LARGER = 1.1
-# A cell shows a part from this share of its area on; a part that covers no cell so far is shown by the cell that has
-# most of it.
+# A cell shows a part that covers at least this share of it; a part that covers no cell so far is shown by the cell that
+# has most of it.
 COVERED = 0.25
-# A part below this share of the largest one is no part, but an edge that came loose.
+# A component below this share of the largest one is ignored as a fragment of an edge.
 SPECK = 0.02
 
 
@@ -34,10 +34,10 @@ class PatchCaption(NamedTuple):
     """One part of a structure, as words that may be empty.
 
     Attributes:
-        name: Of the structure.
-        side: On which its centre lies.
+        name: The name of the structure.
+        side: The side of the image on which the centre of the part lies.
         number: How many parts the structure has.
-        size: `larger`, if it is the larger one of two.
+        size: `larger` if the part is the larger of two.
     """
 
     name: str
@@ -47,7 +47,7 @@ class PatchCaption(NamedTuple):
 
     @property
     def words(self) -> str:
-        """All of it, behind one another."""
+        """All words that are not empty, joined by spaces."""
         return " ".join(word for word in self if word)
 
 
@@ -62,10 +62,10 @@ class _CaptionedPart:
 
 
 def patch_captions(row: Row, *, side: int, cells: int) -> tuple[PatchCaption, ...]:
-    """Return the captions of the P cells of an image, in reading order; of several parts in a cell, the smallest.
+    """Return the captions of the P cells of an image, in reading order; a cell with several parts gets the smallest.
 
     Args:
-        row: Questions with all masks of the image: what no mask covers is taken for background.
+        row: Questions with all masks of the image; cells that no mask covers are background.
         side: S, in pixels.
         cells: G.
     """
@@ -75,7 +75,7 @@ def patch_captions(row: Row, *, side: int, cells: int) -> tuple[PatchCaption, ..
         step = side // cells
         whole_SS = part.mask_SS[: cells * step, : cells * step]
         share_GG = whole_SS.reshape(cells, step, cells, step).mean(axis=(1, 3))
-        # Above 0, too: resizing may have left nothing of a part.
+        # Also above 0: resizing may have left nothing of a part.
         for place in np.flatnonzero((share_GG > 0) & (share_GG >= min(COVERED, share_GG.max()))):
             shown[int(place)] = part.shown
     return tuple(shown)

@@ -1,6 +1,6 @@
-"""Compares the cells of a feature map with the words for what they show, for stage 0 alone.
+"""Compares the cells of a feature map with the words of their captions; used only in stage 0.
 
-Shape suffixes: B images, P cells, C channels, K kinds of words, E width of the comparison, U words that differ.
+Shape suffixes: B images, P cells, C channels, K kinds of words, E width of the comparison, U distinct words.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,15 +14,15 @@ from reference_model.stage0.patch_captions import BACKGROUND, PatchCaption
 
 # The temperature at which a comparison begins, as in CLIP, arXiv:2103.00020.
 TEMPERATURE = 0.07
-# The background of an image counts as much as so many parts.
+# The background of an image weighs as much as this many parts.
 BACKGROUND_WEIGHT = 2.0
 
 
 class PatchTextHead(nn.Module):
-    """Finds, for every cell, the words for what it shows among the words of all images and the background."""
+    """Classifies every cell by the words of its caption, among the words of all images and the background."""
 
     def __init__(self, *, channels: int, language_width: int, width: int, kinds: int) -> None:
-        """Compare the first `kinds` fields of `PatchCaption`, each in a width of its own.
+        """Build a head for the first `kinds` fields of `PatchCaption`, each with its own projection.
 
         Args:
             channels: C.
@@ -42,13 +42,13 @@ class PatchTextHead(nn.Module):
     ) -> Tensor:
         """Return the cross-entropy of the words, a float32 scalar, the mean over the kinds.
 
-        Every part in an image counts alike, however many cells it has, and the background as much as
+        All parts of an image weigh the same, however many cells they have, and the background as much as
         `BACKGROUND_WEIGHT` parts.
 
         Args:
-            features_BPC: Floating point, of at least one image.
+            features_BPC: Floating point, features of at least one image.
             shown: The captions of the P cells of each image.
-            read: Returns the language model's states, floating point (U, width), behind some texts.
+            read: Returns the language model's states, floating point (U, width), after each of some texts.
         """
         device = features_BPC.device
         weights = []
@@ -74,10 +74,10 @@ class PatchTextHead(nn.Module):
 
 
 def cell_weights(target_P: Tensor) -> Tensor:
-    """Return how much each cell of an image counts, float32 (P,).
+    """Return the weight of each cell of an image, float32 (P,).
 
     Args:
-        target_P: int64, a number for what each cell shows; 0 is the background.
+        target_P: int64, the number of the part in each cell; 0 is the background.
     """
     counts = torch.bincount(target_P)
     weight_P = 1.0 / counts[target_P]

@@ -1,4 +1,4 @@
-"""Images described in words, so that a language model learns to look things up before it is shown images.
+"""Images described in words, from which the language model learns to look things up before it sees images.
 
 Shape suffixes: B images, W described cells, T positions, D width of the language model, N trained labels.
 """
@@ -19,19 +19,19 @@ from reference_model.training.collate import Collator, filled
 from reference_model.training.losses import language_loss
 from reference_model.training.mixing import Row
 
-# Most questions of the sets about one verbalised image.
+# Most questions about one verbalised image that come from the data sets.
 QUESTIONS = 8
-# Most questions beside these, made from what the cells show. Where something lies is learnt from few questions: with
-# these six, closed accuracy on held-out images in words rose from 0.83 to 0.91.
+# Most further questions, made from the captions of the cells. The data sets ask little about where a structure lies:
+# with these six, closed accuracy on held-out verbalised images rose from 0.83 to 0.91.
 LOOKED_UP = 6
-# How many cells of a part, and of the background, are described at first: looking things up is learnt sooner among few.
+# How many cells of each part and of the background are described at first: among few cells, lookup is learnt sooner.
 FEW = 3
-# The share of the stage after which all cells are described, too. Few cells for 65 % of the steps and then all gave
-# 0.92 with both after 375 steps; mixed from the first step on it was 0.63 after 225, where few alone had 0.78.
+# The share of the stage after which all cells may be described. Few cells for 65 % of the steps and then all gave an
+# accuracy of 0.92 with both after 375 steps; mixed from the first step on it was 0.63 after 225, few alone gave 0.78.
 FEW_UNTIL = 0.65
-# The share of the later steps in which few cells are described; such a step takes 0.6 of the time of one with all.
+# The share of the later steps in which few cells are described; such a step takes 0.6 times as long as one with all.
 FEW_SHARE = 0.3
-# The numbers in questions whether there are more than so many.
+# The numbers in questions of the form "Is there more than one?".
 LIMITS = COUNTS[:2]
 
 # A question and its answer.
@@ -40,7 +40,7 @@ Asked = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class VerbalisedImage:
-    """The words of an image's cells in reading order, questions about the image, and words for the regions in these."""
+    """The words of an image's cells in reading order, questions about the image, and words for their regions."""
 
     words: tuple[str, ...]
     questions: Row
@@ -55,15 +55,15 @@ def verbalise(
     Args:
         rows: Rows about one image each.
         shown: The captions of each image's cells; empty for an image that is not described.
-        random: Decides on the cells that are described, and on the questions.
+        random: Chooses the cells that are described, and the questions.
         progress: The share of the stage that is done, in [0, 1).
     """
     names = sorted({name for cells in shown for name in structures(cells)})
     is_short = progress < FEW_UNTIL or random.random() < FEW_SHARE
     found: list[VerbalisedImage] = []
     for row, cells in zip(rows, shown, strict=True):
-        # Questions for a mask are among them: a language model that first meets `<SEG>` in stage III, which trains
-        # neither embeddings nor head, never learns to say it (its loss stayed at 0.96).
+        # Questions for a mask are included: a language model that first meets `<SEG>` in stage III, which trains
+        # neither embeddings nor head, never learns to write it (its loss stayed at 0.96).
         known = [example for example in row if len(example.prompts) <= 1]
         if cells and known:
             asked = tuple(known[place] for place in random.permutation(len(known))[:QUESTIONS])
@@ -84,8 +84,8 @@ def lookup_questions(shown: Sequence[PatchCaption], names: Sequence[str], random
 
     Args:
         shown: The captions of the image's cells.
-        names: Names of structures; one that is absent may be asked for.
-        random: Decides on the questions.
+        names: Names of structures; a question may ask for an absent one.
+        random: Chooses the questions.
     """
     there = structures(shown)
     asked = [_about(name, parts, random) for name, parts in there.items()]
@@ -129,13 +129,13 @@ def _words(shown: Sequence[PatchCaption], most: int, random: Generator) -> tuple
 
 
 def reading_loss(model: LanguageModel, images: Sequence[VerbalisedImage], collator: Collator) -> Tensor:
-    """Return the loss of the answers about verbalised images, a scalar; 0 of no image.
+    """Return the loss of the answers about verbalised images, a float32 scalar; 0 if there are no images.
 
-    A patch is replaced by the mean embedding of the words for a cell, and a region by that of its words.
+    The mean embedding of a cell's words takes the place of a patch, that of a region's words the place of the region.
 
     Args:
-        model: The language model; it gets the gradient.
-        images: The images in words.
+        model: The language model; gradients flow into it.
+        images: The verbalised images.
         collator: Packs the questions about an image into one sequence.
     """
     if not images:
