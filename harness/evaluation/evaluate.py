@@ -1,4 +1,4 @@
-"""An evaluation from what was asked for to the results: what `harness run`, `harness score` and the Python API call."""
+"""An evaluation from its specification to the results, for `harness run`, `harness score` and the Python API."""
 
 import tempfile
 from collections import Counter
@@ -27,8 +27,12 @@ from harness.runs.store import RunStore
 
 
 def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[str] = ()) -> Evaluation:
-    """Run an evaluation, or what is missing of it, and score it.
+    """Run an evaluation, or the part that is missing, and score it.
 
+    Args:
+        spec: The evaluation.
+        watch: Receives news and progress; None for nobody.
+        command: Words of the command line, for the record of the session.
     Raises:
         HarnessError: It cannot begin, or cannot go on; what is finished is kept.
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
@@ -61,7 +65,7 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
 
 
 def _plan(session: PreparedRun, store: RunStore, watch: Observer) -> Plan:
-    """Write the plan, or take the one on disk, which a resumed run must not cut anew."""
+    """Write the plan, or load the one on disk, whose batches a resumed run must keep."""
     result = Plan(directory=store.directory, cells=session.cells, unavailable=session.unavailable)
     if store.directory.cells_path.exists():
         stored, result.unavailable = store.directory.read_cells()
@@ -69,24 +73,29 @@ def _plan(session: PreparedRun, store: RunStore, watch: Observer) -> Plan:
             kept = stored[cell.task.task]
             cell.samples, cell.fallbacks, cell.unsupported = kept.samples, kept.fallbacks, kept.unsupported
         return result
-    write_plan(
-        result,
-        session.capabilities,
-        session.identity,
-        roots=session.roots,
-        cache=session.spec.cache,
-        limit=session.spec.limit,
-        seed=session.spec.seed,
-        notice=watch.notice,
-    )
+    _write_plan(session, result, watch)
     return result
 
 
+def _write_plan(session: PreparedRun, planned: Plan, watch: Observer) -> None:
+    spec = session.spec
+    write_plan(
+        planned,
+        session.capabilities,
+        session.identity,
+        roots=session.roots,
+        cache=spec.cache,
+        limit=spec.limit,
+        seed=spec.seed,
+        notice=watch.notice,
+    )
+
+
 def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observer) -> None:
-    """Ask for everything that is missing.
+    """Ask the model for every prediction that is missing.
 
     Raises:
-        HarnessError: The model cannot be loaded, the workers keep ending, or something is not finished after all.
+        HarnessError: The model cannot be loaded, the workers keep ending, or a request is not finished in the end.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     spec = session.spec
@@ -107,7 +116,7 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
     setup = WorkerSetup(
         reference=session.reference,
         roots=tuple(path.resolve() for path in session.media_roots),
-        # On Ray the GPUs are dealt out by what each copy asks for: one that asks for none must not take another's.
+        # Ray assigns GPUs to the copies that ask for them; a copy that asks for none must not take another's.
         device="cuda:0" if resources.gpus or (options is None and gpus_here()) else "cpu",
         # The same number in both runners: sums in another order would differ in their last bits.
         threads=max(1, int(resources.cpus)),
@@ -158,8 +167,8 @@ def _cluster_options(session: PreparedRun, store: RunStore, planned: Plan) -> Cl
 
 
 def _problems(session: PreparedRun, planned: Plan) -> list[predictions_file.Problem]:
-    """Return what is wrong with the lines of a predictions file; nothing for a model that reads no such file."""
-    # The class is asked before an adapter is built, because building another model's adapter a second time may be dear.
+    """Return the problems in the lines of a predictions file; empty for a model that reads no such file."""
+    # The class is asked before an adapter is built: to build another model's adapter a second time may be expensive.
     if not hasattr(find_factory(session.reference), "submission_problems"):
         return []
     slots = {(sample_id, repeat) for path in planned.files for sample_id, repeat, _ in plan_file.read_keys(path)}
@@ -169,7 +178,7 @@ def _problems(session: PreparedRun, planned: Plan) -> list[predictions_file.Prob
 
 
 def dry_run(spec: RunSpec, watch: Observer) -> dict[str, Any]:
-    """Return what a run would do, asking nothing and writing no run directory.
+    """Return what a run would do, without asking the model or writing a run directory.
 
     Raises:
         HarnessError: It could not begin.
@@ -177,16 +186,7 @@ def dry_run(spec: RunSpec, watch: Observer) -> dict[str, Any]:
     session = open_session(spec, watch)
     with tempfile.TemporaryDirectory() as folder:
         planned = Plan(directory=RunDirectory(Path(folder)), cells=session.cells, unavailable=session.unavailable)
-        write_plan(
-            planned,
-            session.capabilities,
-            session.identity,
-            roots=session.roots,
-            cache=spec.cache,
-            limit=spec.limit,
-            seed=spec.seed,
-            notice=watch.notice,
-        )
+        _write_plan(session, planned, watch)
         requests = {key for path in planned.files for _, _, key in plan_file.read_keys(path) if key}
     return {
         "out": str(session.out),

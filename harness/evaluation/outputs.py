@@ -1,4 +1,4 @@
-"""The files that a run ends with, and the value that an evaluation returns."""
+"""The final files of a run, and the value that an evaluation returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ class Evaluation:
         out: The run directory.
         results: The content of `results.json`.
         failures: Samples without a usable answer.
-        problems: What is wrong with a predictions file, line by line.
-        faults: Samples that `--max-failures` counts.
-        allowed: How many it allows.
-        notes: What a reader must know, such as a task that changed since the run.
+        problems: Problems in the lines of a predictions file.
+        faults: Number of samples that `--max-failures` counts.
+        allowed: Number of faults that `--max-failures` allows.
+        notes: Remarks for the reader, such as that a task changed since the run.
     """
 
     out: Path
@@ -74,23 +74,23 @@ def find_report_images(
     cache: Path,
     watch: Observer,
 ) -> ReportImages:
-    """Return where the images of a run lie and what its report may show of them.
+    """Return the folders of a run's images, and whether its report may show them.
 
     Args:
         out: The run directory.
         given_roots: As `--data-root` gives them.
-        with_images: Show images whatever the tasks' terms say, in a report that stays here.
+        with_images: Show images whatever the tasks' terms say, in a report that is not passed on.
         task_paths: Folders with further task files.
-        cache: Where manifests and derived files are kept.
-        watch: Takes news while the data are prepared, if they are not prepared yet.
+        cache: Folder of manifests and derived files.
+        watch: Receives news while data that are not prepared yet are prepared.
     Raises:
-        SpecError: Images are asked for and no data root is given, or it is no run directory.
+        SpecError: Images are asked for without a data root, or `out` is no run directory.
         DataError: A release is not below the data roots.
     """
     run = RunDirectory(out).read_run()
     if with_images and not given_roots:
         raise SpecError("--with-images: expected --data-root too: a run directory does not say where its images lie")
-    if not given_roots:  # nothing is prepared then, and the report is made anywhere the run directory is
+    if not given_roots:  # nothing is prepared then: the report needs only the run directory
         return ReportImages(phantom=run["data"] == PHANTOM)
     roots = data_roots(given_roots, cache)
     tasks, _ = index(task_paths).resolve(list(run["tasks"]))
@@ -100,7 +100,7 @@ def find_report_images(
 
 
 def report_images_of_run(session: PreparedRun) -> ReportImages:
-    """Return what the report of a run may show: pixels of phantoms, and of data whose terms allow to pass them on."""
+    """Return which images the report of a run may show: those of phantoms, and of data whose terms allow it."""
     return ReportImages(roots=session.media_roots, phantom=session.roots.kind == PHANTOM)
 
 
@@ -111,13 +111,13 @@ def write_outputs(
     problems: Sequence[predictions_file.Problem],
     images: ReportImages,
 ) -> None:
-    """Write everything that a run ends with: problems, results, performance and the report.
+    """Write the final files of a run: problems, results, performance and the report.
 
     Args:
         store: The run directory, its predictions scored.
-        tasks: Those of the run.
+        tasks: Tasks of the run.
         scored: The numbers.
-        problems: Those of a predictions file.
+        problems: Problems of a predictions file.
         images: Which images the report may show.
     Raises:
         InterruptedRunError: The disk refuses it.

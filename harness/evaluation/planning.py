@@ -1,4 +1,4 @@
-"""From what was asked for to a plan on disk: tasks, prepared data, support of each pair, requests and their keys."""
+"""From tasks and a model to a plan on disk: prepared data, the model's support, requests and their keys."""
 
 import hashlib
 import heapq
@@ -34,6 +34,13 @@ def prepare_cells(
 ) -> tuple[list[Cell], list[dict[str, Json]]]:
     """Prepare the data of every task; return the cells, and the group members whose files are absent.
 
+    Args:
+        tasks: Tasks of the run.
+        groups: Groups of the run.
+        named: Names that the user gave, of tasks and groups.
+        roots: The data roots.
+        cache: Folder of manifests and derived files.
+        notice: Called with news, one line each.
     Raises:
         DataError: The files of a task that was named directly are absent, or a release cannot be read.
     """
@@ -48,7 +55,7 @@ def prepare_cells(
                 raise
             remedy = "put the release below a --data-root; its family's README says how to obtain it"
             reason = str(error)
-            # Results hold no path of a machine. Longest first: one root may lie inside another.
+            # Results hold no path of a machine. The longest path first, because one root may be inside another.
             paths = {str(path) for root in roots.roots for path in (root, root.resolve())}
             for path in sorted(paths, key=len, reverse=True):
                 reason = reason.replace(path, "DATA")
@@ -68,7 +75,7 @@ def write_plan(
     seed: int,
     notice: Notice,
 ) -> None:
-    """Write `plan/` for every cell, and decide which cells the model can be asked."""
+    """Write `plan/` for every cell, and decide which cells the model supports."""
     for cell in result.cells:
         cell.samples, kept = _choose(cell.prepared, limit, seed)
         prior = None
@@ -91,7 +98,7 @@ def write_plan(
 
 
 def _choose(prepared: Prepared, limit: int | None, seed: int) -> tuple[int, frozenset[str] | None]:
-    """Return how many samples take part and, under a limit, which."""
+    """Return the number of samples that take part and, under a limit, their ids; None for all."""
     if limit is None:
         return prepared.samples, None
 
@@ -105,17 +112,17 @@ def _choose(prepared: Prepared, limit: int | None, seed: int) -> tuple[int, froz
 
 @dataclass(slots=True)
 class _Rows:
-    """The rows of one cell's plan; collects on the way what the model lacks and which fallbacks it needs.
+    """The rows of one cell's plan; the iteration also collects what the model lacks and which fallbacks it needs.
 
     Attributes:
         cell: The task with its data.
-        task: The task in the words that these data are asked with.
+        task: The task in the wording for these data.
         capabilities, identity: The model.
-        seed: Of the run.
+        seed: Seed of the run.
         kept: Ids of the samples that take part; None for all.
-        prior: What the train split says, for a model that asks for it.
-        missing: Samples that the model cannot be asked, by the reason.
-        fallbacks: Those that were needed, as `name: value`.
+        prior: Answers of the train split, for a model that takes them; else None.
+        missing: Number of samples that the model cannot be asked, by reason.
+        fallbacks: Fallbacks that were needed, as `name: value`.
     """
 
     cell: Cell

@@ -34,12 +34,12 @@ def rescore(
         protocols: Score by these only; empty: as the tasks say.
         max_failures: `N` or `P%` of the wanted scores.
         parameters: Settings of the tasks' metrics, by `metric.parameter`.
-        images: Which images the report shows; None: outlines on a plain ground, since a run directory does not say
-            where its images lie.
+        images: Which images the report shows; None: outlines on a plain ground, since a run directory does not hold
+            the folders of its images.
     Returns:
-        The numbers. With `protocols` or `parameters` the run directory keeps its own and is left as it is.
+        The numbers. With `protocols` or `parameters` the run directory keeps its own numbers and is not changed.
     Raises:
-        SpecError: It is no run directory, or a task of the run no longer exists.
+        SpecError: `out` is no run directory, or a task of the run no longer exists.
     """
     run = RunDirectory(out).read_run()
     tasks, groups = index(task_paths).resolve(run["requested"])
@@ -49,7 +49,7 @@ def rescore(
         for task in tasks
         if task.task in run["tasks"] and run["tasks"][task.task]["digest"] != task.digest
     ]
-    # Locked, though nothing is asked: scores and results of a run that is still going on would be mixed.
+    # Locked, though nothing is asked: scores and results of a run that is still in progress would be mixed.
     store = RunStore(out)
     try:
         store.open(run)

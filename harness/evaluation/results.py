@@ -1,4 +1,4 @@
-"""From a run directory to numbers: score what is stored, aggregate, and write results.json, report.html and the rest.
+"""From stored predictions to numbers: score every cell, aggregate, and make the content of `results.json`.
 
 `results.json` is a pure function of the stored predictions, the task versions and the installed packages.
 """
@@ -34,9 +34,9 @@ class Scored:
 
     Attributes:
         results: The content of `results.json`.
-        failures: Of all cells, at most FAILURES_KEPT a cell.
-        wanted: Scores that the supported cells should bring.
-        faults: Samples that `--max-failures` counts.
+        failures: Failures of all cells, at most FAILURES_KEPT per cell.
+        wanted: Number of scores that the supported cells should have.
+        faults: Number of samples that `--max-failures` counts.
     """
 
     results: dict[str, Json]
@@ -56,9 +56,9 @@ def score_run(
     Args:
         store: The run directory.
         run: The content of `run.json`.
-        tasks: The tasks of the run, with the metrics that are wanted.
+        tasks: The tasks of the run, with the metrics to compute.
         groups: The groups of the run.
-        out: The run directory, or another folder to leave the run as it is.
+        out: The run directory, or another folder to leave the run unchanged.
     """
     cells, unavailable = store.directory.read_cells()
     blocks: dict[str, Json] = {}
@@ -86,7 +86,7 @@ def score_run(
                 wording=task.words_used(run["data"]),
             )
             failures += tally.failures
-            wanted += cell.samples * task.repeats
+            wanted += count
             faults += sum(tally.counts[status] for status in FAULTS)
     results = {
         "schema": SCHEMA,
@@ -104,9 +104,10 @@ def score_run(
 def _score_cell(
     store: RunStore, task: TaskSpec, found: Sequence[UsableMetric], count: int, folder: Path, every_failure: TextIO
 ) -> tuple[Tally, list[dict[str, Json]]]:
-    """Score every prediction of a cell; return what became of its samples, and its rows of `results.json`."""
+    """Score every prediction of a cell; return the tally of its samples, and its rows of `results.json`."""
     folder.mkdir(exist_ok=True)
-    # A metric that reads the whole corpus first is scored in this process: another could only load it by its name.
+    # A metric that reads the whole corpus first is scored in this process: another would load it by name, without what
+    # it learned from the corpus.
     rows = [
         row if row.metric.prepare is None else UsableMetric(settle(row.metric, _answered(store, task)), None)
         for row in found
@@ -126,7 +127,7 @@ def _score_cell(
     numbers: list[dict[str, Json]] = []
     for metric in metrics:
         bounds = spread.bounds(metric)
-        # What a number depends on beside its protocol: the metric's parameters and the resource that it used.
+        # A number depends on more than its protocol: the metric's parameters and the resource that it used.
         pedigree: dict[str, Json] = {"parameters": dict(metric.bound)} if metric.bound else {}
         if metric.resource is not None:
             pedigree["resource"] = dict(metric.resource.describe(metric.bound))
@@ -141,7 +142,7 @@ def _score_cell(
 
 
 def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
-    """Yield the pairs of a cell that have a prediction, for metrics that look at all of them first."""
+    """Yield the pairs of a cell that have a prediction, for metrics that read all of them before they score."""
     for row in plan_file.read(store.directory.plan_path(task.task)):
         prediction = store.prediction(row.key) if row.defect is None else None
         if prediction is not None and prediction.status != "data_error":
@@ -151,11 +152,10 @@ def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
 def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: TextIO) -> Iterator[Asked]:
     """Yield every sample of a cell with its prediction, counting statuses and noting failures."""
     for row in plan_file.read(store.directory.plan_path(task.task)):
-        failed = Prediction(key=row.key, status="data_error")
-        prediction = store.prediction(row.key) if row.defect is None else failed
+        prediction = store.prediction(row.key) if row.defect is None else Prediction(key=row.key, status="data_error")
         status = "not_run" if prediction is None else prediction.status
         tally.counts[status] += 1
-        # A truncated answer is still scored as it stands.
+        # A truncated answer is scored like any other.
         if status not in ("ok", "truncated"):
             message = "not asked yet"
             if prediction is not None:

@@ -1,4 +1,4 @@
-"""An evaluation before anything is asked: its names resolved to tasks and a model, and its data prepared."""
+"""The set-up of an evaluation: names are resolved to tasks and a model, and the data are prepared."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from harness.tasks.overrides import with_parameters, with_protocols
 from harness.tasks.prepare import Notice
 from harness.tasks.spec import GroupSpec, TaskSpec
 
-# Requests per batch, or the model's most if that is less.
+# Requests per batch, or the model's maximum if that is less.
 DEFAULT_BATCH = 16
 # Seconds per sample.
 DEFAULT_TIMEOUT = 600.0
@@ -37,14 +37,14 @@ class RunSpec:
         out: Run directory; None: `runs/<model>-<digest>`.
         task_paths: Folders with further task files.
         limit: Samples per task; None for all.
-        seed: Of the run.
+        seed: Seed of the run.
         workers: Copies of the model; None: one per GPU, else 1.
         gpus_per_worker: GPUs of one copy; None: as many as the model asks for.
-        batch_size: Requests a batch; `auto`: the model's most; None: 16 at most.
+        batch_size: Requests per batch; `auto`: the model's maximum; None: the model's maximum, but 16 at most.
         ray: `auto`, `local`, `off` or an address.
         timeout: Seconds per sample.
         max_failures: `N` or `P%` of the wanted scores.
-        cache: Where manifests and derived files are kept.
+        cache: Folder of manifests and derived files.
         protocols: Score by these only; empty: as the tasks say.
         parameters: Settings of the tasks' metrics, by `metric.parameter`.
     """
@@ -73,7 +73,7 @@ class Observer:
     """Callables to which an evaluation reports what it is doing.
 
     Attributes:
-        notice: One line of news.
+        notice: Called with one line of news.
         progress: Called with the progress after every finished batch.
     """
 
@@ -88,10 +88,10 @@ class PreparedRun:
     Attributes:
         spec: What was asked for.
         reference, capabilities, identity: The model.
-        tasks, groups: Those that the names stand for.
-        roots: Where the data lie.
+        tasks, groups: The tasks and groups that the names resolve to.
+        roots: The data roots.
         cells, unavailable: The prepared tasks, and group members whose files are absent.
-        batch_size: Requests a batch.
+        batch_size: Requests per batch.
     """
 
     spec: RunSpec
@@ -123,21 +123,21 @@ class PreparedRun:
             },
             "seed": self.spec.seed,
             "limit": self.spec.limit,
-            # Batches that cannot change an answer may be cut otherwise when the run is resumed.
+            # Batches that cannot change an answer may be cut differently when the run is resumed.
             "batch_size": None if self.capabilities.batch_invariant else self.batch_size,
             "parameters": dict(self.spec.parameters),
-            # What two runs of the same record agree in: every byte, or the numbers within their intervals.
+            # Two runs with the same record agree in every byte, or in their numbers within the intervals.
             "promise": "bytes" if self.capabilities.batch_invariant or self.spec.batch_size != "auto" else "interval",
         }
 
     @property
     def media_roots(self) -> tuple[Path, ...]:
-        """Folders in which the media of the tasks lie: the releases, and what was derived from them."""
+        """Folders with the media of the tasks: the releases, and the files derived from them."""
         return tuple(dict.fromkeys(path for cell in self.cells for path in (cell.prepared.root, cell.prepared.derived)))
 
     @property
     def resources(self) -> Resources:
-        """The resources of one copy of the model; `--gpus-per-worker` overrides those that it asks for."""
+        """The resources of one copy of the model; `--gpus-per-worker` overrides the GPUs that it asks for."""
         asked = self.capabilities.resources
         gpus = self.spec.gpus_per_worker
         return asked if gpus is None else replace(asked, gpus=gpus)
@@ -155,7 +155,7 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
     """Resolve names, build the adapter and prepare the data.
 
     Raises:
-        HarnessError: Something that was asked for does not exist or is wrong.
+        HarnessError: A task, model or data root does not exist, an option is wrong, or a release cannot be read.
     """
     roots = data_roots(spec.data_roots, spec.cache)
     tasks, groups = index(spec.task_paths).resolve(spec.tasks)

@@ -1,6 +1,6 @@
-"""`harness validate`: is a task file right, can its samples be asked, and do its metrics tell good from bad."""
+"""`harness validate`: checks task files, whether their samples can be asked, and whether metrics rank good over bad."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import fsum
@@ -26,7 +26,7 @@ from harness.tasks.spec import TaskSpec
 
 # Samples per task that are rendered, opened and scored.
 SAMPLES = 32
-# Means of floats that should be equal; the faults looked for are those of whole samples.
+# Largest difference of means that count as equal: rounding is far below it, a fault in a single sample far above.
 TOLERANCE = 1e-9
 
 
@@ -37,9 +37,9 @@ class Report:
     Attributes:
         task: Its name, or its file if it has none yet.
         faults: One line each.
-        samples: Samples that were tried; 0 without data.
-        prompt: The words that a model is sent for the first sample.
-        scores: Mean of the oracle's, empty and shuffled predictions, by metric and protocol.
+        samples: Number of samples that were tried; 0 without data.
+        prompt: The words that are sent to a model for the first sample.
+        scores: Mean scores of the oracle's, empty and shuffled predictions, by metric and protocol.
     """
 
     task: str
@@ -54,6 +54,9 @@ def validate(names: Sequence[str], task_paths: Sequence[Path], roots: Sequence[s
 
     Args:
         names: Tasks, groups, or YAML files.
+        task_paths: Folders with further task files.
+        roots: Data roots as `--data-root` gives them; if empty, no data are read.
+        cache: Folder of manifests and derived files.
     Raises:
         SpecError: A name means nothing, or a data root does not exist.
     """
@@ -64,8 +67,10 @@ def validate(names: Sequence[str], task_paths: Sequence[Path], roots: Sequence[s
             raise SpecError(f"{file}: no such task file")
         reports.append(Report(task=str(file), faults=check_file(file)))
     tasks = [name for name in names if not name.endswith((".yaml", ".yml"))]
+    folders: list[Path] = []
     # A folder with a faulty file cannot be indexed, so its other files are checked without data only.
-    folders = [*task_paths, *dict.fromkeys(file.parent for file in files)] if not any(r.faults for r in reports) else []
+    if not any(report.faults for report in reports):
+        folders = [*task_paths, *dict.fromkeys(file.parent for file in files)]
     if tasks or (roots and folders):
         catalog = index(folders or task_paths)
         named = {file.resolve() for file in files}
@@ -112,11 +117,12 @@ def _try_samples(task: TaskSpec, roots: DataRoots, cache: Path, report: Report) 
 
 
 def _check_metrics(task: TaskSpec, pairs: Sequence[tuple[Sample, Request]], report: Report) -> None:
-    oracle = Oracle()
-    perfect, silent = (
-        [readable(sample, to_prediction(request, answer(request), 0.0), task.grammar) for sample, request in pairs]
-        for answer in (oracle.answer, lambda _: Answer(text=""))
-    )
+    def answered(answer: Callable[[Request], Answer]) -> list[Pair]:
+        return [
+            readable(sample, to_prediction(request, answer(request), 0.0), task.grammar) for sample, request in pairs
+        ]
+
+    perfect, silent = answered(Oracle().answer), answered(lambda _: Answer(text=""))
     for metric in usable_metrics(task).metrics:
         name = f"{metric.name} ({metric.protocol})"
         means = {
@@ -131,7 +137,7 @@ def _check_metrics(task: TaskSpec, pairs: Sequence[tuple[Sample, Request]], repo
 def _faults(
     metric: Metric, perfect: Sequence[Pair], silent: Sequence[Pair], means: dict[str, float | None]
 ) -> list[str]:
-    """Return how a metric fails to tell perfect, empty and shuffled answers apart, one line each."""
+    """Return the ways in which a metric fails to separate perfect, empty and shuffled answers, one line each."""
     faults = []
     asked = settle(metric, perfect)
     below = []

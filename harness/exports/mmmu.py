@@ -19,10 +19,10 @@ READER = "mmmu"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A file for MMMU's server, and how many answers it lacks.
+    """The answers for MMMU's server, and the number of those that are missing.
 
     Attributes:
-        answers: By MMMU's own id; empty for a missing or unreadable answer, which the server counts as wrong.
+        answers: Answers by MMMU's own id; empty if missing or unreadable, which the server counts as wrong.
         unread: Number of replies without a letter that MMMU's rule finds; its released code would draw one at random.
         unanswered: Number of questions without a usable reply.
     """
@@ -36,7 +36,7 @@ def submission(run_folder: Path, task_paths: Sequence[Path] = ()) -> Submission:
     """Return the answers of every MMMU task of a run, first repetitions only.
 
     Raises:
-        SpecError: It is no run directory, another process holds it, or none of its tasks reads MMMU.
+        SpecError: `run_folder` is no run directory, another process holds it, or none of its tasks reads MMMU.
     """
     directory = RunDirectory(run_folder)
     run = directory.read_run()
@@ -51,7 +51,7 @@ def submission(run_folder: Path, task_paths: Sequence[Path] = ()) -> Submission:
         )
     answers: dict[str, str] = {}
     unread = unanswered = 0
-    # Not past the lock, as `explain` reads: a run that is still going on would be submitted in part.
+    # The lock is taken, unlike in `explain`: a run that is still in progress would be submitted in part.
     store = RunStore(run_folder)
     try:
         store.open(run)
@@ -72,10 +72,10 @@ def submission(run_folder: Path, task_paths: Sequence[Path] = ()) -> Submission:
 
 
 def write_submission(path: Path, found: Submission) -> None:
-    """Write the file.
+    """Write the answers to a JSON file.
 
     Raises:
-        SpecError: It cannot be written.
+        SpecError: The file cannot be written.
     """
     try:
         path.write_text(json.dumps(found.answers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
