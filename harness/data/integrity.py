@@ -7,7 +7,7 @@ from string import ascii_uppercase
 
 from harness.records import Json, Sample
 
-SCHEMA = 2  # of the report's JSON; a change of it makes every release be prepared again
+SCHEMA = 2  # version of the report's JSON; with a new one every release is prepared again
 EXAMPLES = 3  # places that the report keeps for each kind of repair
 # If more than this share of a class's masks seem inverted, the class may simply fill its images, so none is reported.
 INVERTED_SHARE_MOST = 0.9

@@ -29,7 +29,7 @@ from harness.errors import DataError, SpecError
 from harness.records import Json, Sample
 from harness.records.codec import canonical, digest, sample_from_json, sample_to_json, sha256_file, to_json
 
-SCHEMA = 1  # of a manifest's lines; it is part of the header, and so of every manifest's digest
+SCHEMA = 1  # version of a manifest's lines; as part of the header it enters every manifest's digest
 
 Progress = Callable[[int], None]  # called with the number of samples prepared so far
 

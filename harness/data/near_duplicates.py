@@ -31,7 +31,7 @@ SKETCH = 32
 # the small real SA-Med2D, copies at three quarters of the size and JPEG quality 60 reach 0.996; the 157 pairs that the
 # hash proposes, neighbouring slices among them, reach at most 0.953.
 LEAST_CORRELATION = 0.97
-SKETCHES_KEPT = 4096  # of 1,984 float64 each, 62 MiB together
+SKETCHES_KEPT = 4096  # each holds 1,984 float64, all of them 62 MiB
 
 Progress = Callable[[int], None]  # called with the number of images hashed so far
 # Returns the edges of the image at a path: float64, one-dimensional, of length 1, any number of cells.

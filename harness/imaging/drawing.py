@@ -188,7 +188,7 @@ def fullest_slice(mask: Mask) -> int:
     """Return the index of the slice of a 3-D mask with the most foreground; the middle one if the mask is empty."""
     assert mask.slices is not None
     areas = {index: masks.area(plane(mask, index)) for index, _ in mask.slices}
-    # Of slices with equal areas the first wins.
+    # The index breaks ties: the first of several slices with equal areas wins.
     return max(areas, key=lambda index: (areas[index], -index), default=mask.size[0] // 2)
 
 

@@ -16,8 +16,8 @@ from pycocotools import mask as coco
 from harness.errors import DataError
 from harness.records import Box, Json, Mask, Size, SoftMask
 
-MAX_PIXELS = 2**28  # of a 2-D mask or of one slice: 16,384 x 16,384
-MAX_VOXELS = 2**31  # of a 3-D mask: 2 GiB when decoded
+MAX_PIXELS = 2**28  # in a 2-D mask or in one slice: 16,384 x 16,384
+MAX_VOXELS = 2**31  # in a 3-D mask: 2 GiB when decoded
 
 _FIRST_SYMBOL = ord("0")
 _MOST_AREAS = 255  # pycocotools counts the masks of one call in 8 bits

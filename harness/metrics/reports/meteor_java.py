@@ -45,7 +45,7 @@ _STATS = (
 
 # Tuned to human rankings: Denkowski and Lavie, WMT 2014; the program's defaults for English.
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
-_WEIGHTS = np.asarray([1.0, 0.6, 0.8, 0.6])  # of the stages, in the order of `_STAGES`
+_WEIGHTS = np.asarray([1.0, 0.6, 0.8, 0.6])  # one per stage, in the order of `_STAGES`
 
 _WORD = re.compile(r"\w+(?:[-'./]\w+)*")
 # Without it, Java before 18 reads and writes in the encoding of the machine's locale.

@@ -249,7 +249,7 @@ class _Reading:
         if self.request.split != "test":
             return
         self.integrity.checked["train_test_overlap"] += len(cases)
-        silent = Integrity()  # of train only the spelling of its key belongs to this report
+        silent = Integrity()  # of its repairs only the spelling of the list's key belongs to this report
         train = {entry.case for entry in read_entries(self.files, self.layout, code, "train", silent)}
         for place in silent.examples.get("list_key", ())[:1]:
             self.integrity.repair("list_key", place)

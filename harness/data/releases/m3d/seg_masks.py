@@ -19,7 +19,7 @@ from harness.imaging.volumes import VOXEL_CAP
 from harness.records import Json, Mask, Size
 from harness.records.codec import mask_from_json, mask_to_json
 
-MOST_SPARSE_BYTES = 2**33  # of a sparse matrix once unpacked: 8 GiB, so that a crafted archive cannot fill the memory
+MOST_SPARSE_BYTES = 2**33  # in a sparse matrix once unpacked: 8 GiB, so that a crafted archive cannot fill the memory
 _ABSENT = (1, 1, 1, 1)  # shape of the mask of a class that a prepared volume does not show
 
 

@@ -16,7 +16,7 @@ from harness.paths import packaged_folder
 from harness.records import Json
 
 AUTHORS, OURS = "authors", "ours"
-FILE = "wording.json"  # of a release's own, M3D-Seg's templates or M3D-Cap's questions
+FILE = "wording.json"  # a release's own M3D-Seg templates or M3D-Cap questions
 # Another seed would choose other templates and definitions, and so move every score; therefore no task offers it.
 SEED = 0
 

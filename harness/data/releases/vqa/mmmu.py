@@ -51,7 +51,7 @@ COLUMNS = (
     "subfield",
 )
 UNPUBLISHED = "?"  # the answer of every test question in the hub's files
-MOST_CHARACTERS = 10_000  # of a list that is parsed; the longest of the release has a few hundred
+MOST_CHARACTERS = 10_000  # in a list that is parsed; the longest of the release has a few hundred
 MOST_OPTIONS = len(ascii_uppercase)  # options are distinguished by letters
 _MARK = re.compile(r"<image (\d+)>")
 

@@ -29,7 +29,7 @@ EMBEDDED = f"{FOLDER}/embedded"
 HUB_FOLDER = f"{FOLDER}/data"
 SPLITS = ("train", "validation", "test")
 AUTHORS_SPLITS: Mapping[str, str] = {"train": "train", "validation": "val", "test": "test"}  # the authors' names
-MOST_BYTES = 100_000_000  # of a pickle; the largest of the release has about 3 MB
+MOST_BYTES = 100_000_000  # in a pickle; the largest of the release has about 3 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
