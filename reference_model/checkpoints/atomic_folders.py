@@ -1,4 +1,4 @@
-"""Folders that are written beside their place and renamed: a folder that bears its final name is complete."""
+"""Folders that are written under a temporary name and renamed: a folder with its final name is complete."""
 
 import json
 import os
@@ -16,16 +16,16 @@ SCHEMA = 1
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write into; move it to its place, synced to the disk, unless the body raised."""
-    # Hidden and beside its place: a rename within one file system is atomic, and `step-*` does not match it.
+    """Yield a temporary folder to write into; afterwards sync it and rename it to `folder`, unless the body raised."""
+    # A hidden sibling: a rename within one file system is atomic, and `step-*` does not match the name.
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial
     for path in partial.iterdir():
-        path.chmod(0o644)  # safetensors writes for its owner alone
+        path.chmod(0o644)  # safetensors makes files that only their owner can read
         _sync(path)
-    # Contents before the rename, the parent behind it: a crash of the machine leaves the old folder or the new one.
+    # Contents are synced before the rename, the parent after it: a crash of the machine leaves no half-written folder.
     _sync(partial)
     if folder.exists():
         shutil.rmtree(folder)
@@ -42,7 +42,11 @@ def _sync(path: Path) -> None:
 
 
 def write_json(path: Path, value: Json) -> None:
-    """Write a JSON value; NaN is refused with a ValueError, since JSON has none."""
+    """Write a JSON value.
+
+    Raises:
+        ValueError: The value holds NaN or infinity, which JSON cannot express.
+    """
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -50,7 +54,7 @@ def read_json(path: Path) -> dict[str, Json]:
     """Return the mapping in a JSON file.
 
     Raises:
-        DataError: The file cannot be read, or is of another schema.
+        DataError: The file cannot be read, or has another schema.
     """
     try:
         found = json.loads(path.read_bytes())

@@ -1,16 +1,16 @@
-"""Weights on disk: a finished model that can be handed on, and the state of a stage that can be resumed.
+"""Weights on disk: finished models, and the layout of the folders of models and of resumable states.
 
     model/                  a finished model
         config.json         its numbers, as a preset has them
-        model.json          its words, whether it has experts, and how it came about
+        model.json          its words, whether it has experts, and its origin
         model.safetensors
-        tokenizer.json      in place of words, if its tokenizer is one of transformers
+        tokenizer.json      instead of words, if the tokenizer is one of transformers
     step-000200/            a stage after 200 steps
         state.json          step and settings
         trained.safetensors     the parameters that the stage trains
         optimizer.safetensors   `<parameter>|<quantity>`
 
-A folder that bears its final name is complete: see `atomic_folders`.
+A folder with its final name is complete: see `atomic_folders`.
 """
 
 import hashlib
@@ -37,14 +37,14 @@ CONFIG, ABOUT, WEIGHTS, TOKENIZER = "config.json", "model.json", "model.safetens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What is stored beside the weights of a model.
+    """The description stored beside the weights of a model.
 
     Attributes:
         config: The numbers of the model.
         words: The words of its tokenizer, in the order of their ids.
         experts: Whether its feed-forward parts are experts.
-        origin: How the model came about: recipe, stage, steps, seed, digests of its data.
-        saved_tokenizer: A tokenizer of transformers, which takes the place of the words.
+        origin: How the model was made: recipe, stage, steps, seed and data digests, or the converted files.
+        saved_tokenizer: A tokenizer of transformers, used instead of the words; None: the words are used.
     """
 
     config: ModelConfig
@@ -76,8 +76,8 @@ def save_model(folder: Path, model: PixelGroundingModel, about: About, *, half: 
 
     Args:
         folder: Created if it is missing, with its parents.
-        model: Without adapters.
-        about: What is stored beside the weights.
+        model: The model, its adapters merged.
+        about: The description to store beside the weights.
         half: Whether numbers are stored in 16 bits; routers stay in single precision.
     """
     # A router in 16 bits would send tokens whose probabilities nearly tie to other experts.
@@ -92,7 +92,7 @@ def save_model(folder: Path, model: PixelGroundingModel, about: About, *, half: 
 
 
 def write_about(folder: Path, about: About) -> None:
-    """Write what is stored beside the weights of a model into its folder."""
+    """Write the description of a model into its folder."""
     write_json(folder / CONFIG, asdict(about.config))
     stored = {"words": list(about.words), "experts": about.experts, "origin": dict(about.origin)}
     if saved := about.saved_tokenizer:
@@ -102,10 +102,10 @@ def write_about(folder: Path, about: About) -> None:
 
 
 def load_about(folder: Path) -> About:
-    """Return what is stored beside the weights of a model.
+    """Read the description of a model from its folder.
 
     Raises:
-        DataError: A file is missing, or is not what it should be.
+        DataError: A file is missing or malformed.
         SpecError: The numbers contradict themselves.
     """
     found = read_json(folder / ABOUT)
@@ -119,7 +119,7 @@ def load_about(folder: Path) -> About:
 
 
 def load_model(folder: Path) -> tuple[PixelGroundingModel, About]:
-    """Return a model in single precision and evaluation mode, and what is stored beside its weights.
+    """Return a model in single precision and evaluation mode, and its description.
 
     Raises:
         DataError: A file is missing or torn, or its tensors are not those of the model.
@@ -128,7 +128,7 @@ def load_model(folder: Path) -> tuple[PixelGroundingModel, About]:
     model = build_model(about.config, experts=about.experts)
     weights, own = read_tensors(folder / WEIGHTS), model.state_dict()
     check_names(weights, own, folder / WEIGHTS)
-    # Exported models are stored in 16 bits; passes choose their own precision by autocast.
+    # Exported models are stored in 16 bits; the precision of a forward pass is set by autocast.
     model.load_state_dict({name: value.to(own[name].dtype) for name, value in weights.items()})
     return model.eval(), about
 
@@ -137,7 +137,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file by name, in the dtypes of the file.
 
     Raises:
-        DataError: It is missing or torn.
+        DataError: The file is missing or torn.
     """
     try:
         return load_file(path)
@@ -161,7 +161,7 @@ def _sha256(text: str) -> str:
 
 
 def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: Path) -> None:
-    """Compare names and shapes of tensors that were read with those that should be there.
+    """Check that tensors have the names and shapes that a model expects.
 
     Args:
         found: The tensors that were read, of any shape and dtype, by name.

@@ -10,7 +10,7 @@ from reference_model.training.handover import finished_model, stage_folder
 from reference_model.training.log import LOG, STAGE, LoggedStep, read_log
 from reference_model.training.recipe import Recipe
 
-# An exported log is there to be plotted, which takes no more steps and digits.
+# An exported log is only plotted, for which these steps and digits suffice.
 STEPS_A_LINE = 5
 DIGITS = 4
 RECIPE = "recipe"

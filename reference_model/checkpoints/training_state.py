@@ -23,11 +23,11 @@ _STEP = re.compile(r"step-(\d{6,})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a stage is.
+    """The progress of a stage.
 
     Attributes:
         step: How many steps are done.
-        settings: All that decides what the next step does; a stage of other settings may not resume.
+        settings: All settings on which the next step depends; a stage with other settings cannot resume.
     """
 
     step: int
@@ -41,7 +41,7 @@ def save_step(
 
     Args:
         folder: The folder of the stage.
-        progress: How far the stage is.
+        progress: The progress of the stage.
         trained: The parameters that the stage trains, of any shape and dtype, by name.
         optimizer: The optimizer of these parameters.
     """
@@ -54,33 +54,33 @@ def save_step(
         }
         save_file(state, partial / OPTIMIZER)
         write_json(partial / STATE, {"schema": SCHEMA, "step": progress.step, "settings": dict(progress.settings)})
-    remove_steps(folder, before=progress.step)  # only now: a kill before leaves the older state whole
+    remove_steps(folder, before=progress.step)  # last: if killed before this, the older state is still complete
 
 
 def remove_steps(folder: Path, *, before: float = inf) -> None:
-    """Remove the states below a stage's folder that are of fewer steps than `before`, by default all."""
+    """Remove the states in a stage's folder that have fewer steps than `before`; by default, all."""
     for number, state in list(_steps(folder)):
         if number < before:
             shutil.rmtree(state)
 
 
 def last_step(folder: Path) -> Path | None:
-    """Return the latest state below a stage's folder; None if there is none."""
+    """Return the latest state in a stage's folder; None if there is no state."""
     return max(_steps(folder), default=(0, None))[1]
 
 
 def load_step(
     state: Path, settings: Mapping[str, Json], trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> int:
-    """Put a state into parameters and optimizer; return the steps done.
+    """Load a state into parameters and optimizer; return the number of steps done.
 
     Args:
         state: The folder of the state, as `last_step` returns it.
-        settings: The settings of the stage that goes on.
-        trained: The parameters that it trains, of any shape and dtype, by name; they are changed in place.
+        settings: The settings of the stage that resumes.
+        trained: The parameters that the stage trains, of any shape and dtype, by name; they are changed in place.
         optimizer: A fresh optimizer of the same parameters.
     Raises:
-        SpecError: The state was left by a stage of other settings.
+        SpecError: The state was written by a stage with other settings.
         DataError: A file is missing or torn, or holds other parameters.
     """
     found = read_json(state / STATE)
@@ -92,7 +92,7 @@ def load_step(
             parameter.copy_(weights[name])
     for key, value in read_tensors(state / OPTIMIZER).items():
         name, _, quantity = key.rpartition("|")
-        # Optimizers of torch keep their count of steps on the CPU.
+        # torch's optimizers keep their step count on the CPU.
         optimizer.state[trained[name]][quantity] = value if quantity == "step" else value.to(trained[name].device)
     return int(found["step"])
 

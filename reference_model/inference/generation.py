@@ -1,4 +1,4 @@
-"""Generates answers token by token, and decodes the masks that they speak of.
+"""Generates answers token by token, and decodes their masks.
 
 Shape suffixes: B conversations, T positions, D width of the language model, V vocabulary, M masks.
 """
@@ -17,7 +17,7 @@ from reference_model.modeling.model import Masks, PixelGroundingModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How the next token is picked: the likeliest at temperature 0, otherwise drawn by a generator of this seed."""
+    """How the next token is picked: the likeliest at temperature 0, otherwise sampled with a generator of this seed."""
 
     max_new_tokens: int
     temperature: float = 0.0
@@ -30,8 +30,8 @@ class Reply:
     """One answer.
 
     Attributes:
-        ids: The tokens of the answer, without the one that ended it.
-        finished: Whether the answer ended by itself.
+        ids: The tokens of the answer, without the end token.
+        finished: Whether the model ended the answer itself.
         masks: One mask for each `<SEG>` in the answer.
     """
 
@@ -53,7 +53,7 @@ class _Writing:
 def generate(
     model: PixelGroundingModel, batch: Batch, *, stop_ids: Collection[int], sampling: Sampling
 ) -> tuple[Reply, ...]:
-    """Answer a batch of conversations; an answer does not depend on the others beside it.
+    """Answer a batch of conversations; an answer does not depend on the rest of the batch.
 
     Args:
         model: In evaluation mode, in which no token is dropped.
@@ -84,7 +84,7 @@ def _write(model: PixelGroundingModel, batch: Batch, stop_ids: Collection[int], 
         token_B = _pick(model.language.logits(state_BD).float().cpu(), sampling, randoms)
         _append(rows, token_B, state_BD, stop_ids, model.seg_id)
         writing_B = torch.tensor([not row.finished for row in rows], device=valid_BK.device)
-        # The last token needs no pass of its own: nothing is read from the states behind it.
+        # The last token needs no forward pass: no state after it is read.
         if left == 0 or not bool(writing_B.any()):
             break
         next_B = token_B.to(valid_BK.device).masked_fill(~writing_B, PADDING)
@@ -111,7 +111,7 @@ def _pick(logits_BV: Tensor, sampling: Sampling, randoms: Sequence[torch.Generat
         return logits_BV.argmax(dim=-1)
     probability_BV = (logits_BV / sampling.temperature).softmax(dim=-1)
     sorted_BV, index_BV = probability_BV.sort(dim=-1, descending=True)
-    # Less its own share, so that the token that crosses `top_p` stays, and at least one always does.
+    # The sum before each token counts: the token that crosses `top_p` is kept, so that at least one always is.
     sorted_BV[sorted_BV.cumsum(dim=-1) - sorted_BV >= sampling.top_p] = 0.0
     drawn = [torch.multinomial(row_V, 1, generator=r) for row_V, r in zip(sorted_BV, randoms, strict=True)]
     return index_BV.gather(1, torch.stack(drawn)).squeeze(1)

@@ -1,6 +1,6 @@
-"""From requests of the harness over a batch to answers: the work of the adapter once weights are loaded.
+"""Turns requests of the harness into batches and replies of the model into answers.
 
-Shape suffixes: as in `batch`; H, W of the image as shown.
+Shape suffixes: as in `batch`.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from reference_model.inputs.requests import grid_of_prompt, grids, question_of
 from reference_model.modeling.mask_decoder import above
 from reference_model.modeling.model import PixelGroundingModel
 
-# The limit of an answer whose task sets none.
+# The limit if the task sets none.
 MAX_NEW_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictor:
-    """A model, and all that it takes to turn requests into answers.
+    """A model with everything needed to answer requests.
 
     Attributes:
         model: In evaluation mode.
@@ -46,7 +46,7 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path, device: str, *, threshold: float | None = None) -> "Predictor":
-        """Return the model in a folder, on a device.
+        """Load the model in a folder onto a device.
 
         Raises:
             DataError: A file is missing or torn.
@@ -64,10 +64,10 @@ class Predictor:
         """Return one answer per request.
 
         Args:
-            requests: At least one, each about one image; all are decoded as the first one asks.
+            requests: At least one, each about one image; the decoding options of the first apply to all.
 
         Raises:
-            DataError: An image cannot be read, or a prompt points at nothing in it.
+            DataError: An image cannot be read, or a visual prompt covers no pixel of it.
         """
         prompt = self.config.prompt
         encoded = [
@@ -110,7 +110,7 @@ class Predictor:
             float(one[one > self.threshold].mean()) if mask.any() else 0.0
             for one, mask in zip(probability, drawn, strict=True)
         ]
-        # An answer of nothing but masks has no words left; it names its masks as the release does.
+        # An answer of masks alone decodes to no text; as in the release, it gets one `<SEG>` per mask.
         text = self.tokenizer.decode(reply.ids) or " ".join([SEG] * len(reply.masks.iou_M))
         found = [masks.bounding_box(masks.encode(mask)) for mask in drawn] if "boxes" in request.wants else []
         return Answer(
@@ -125,7 +125,7 @@ class Predictor:
 
 
 def _sampling(request: Request, *, most: int) -> Sampling:
-    """Return how a request wants its tokens picked, `most` of them at most; by default the likeliest."""
+    """Return the sampling options of a request, greedy by default, with `most` as the limit of new tokens."""
     # The seed depends on the request's own seed and repeat alone, so that every repeat draws another answer.
     decoding = request.decoding
     return Sampling(

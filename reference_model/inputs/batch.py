@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.errors import DataError
 from reference_model.inputs.conversation import IGNORE, Encoded
 
-# The id of `<unk>`, which MedPLIB pads with; what stands in padding is masked and never read.
+# The id of `<unk>`, with which MedPLIB pads; padding is masked, so its value is never read.
 PADDING = 0
 
 
@@ -27,7 +27,7 @@ class Batch:
         valid_BT: Boolean, False for padding.
         labels_BT: int64, `IGNORE` where nothing is trained.
         weight_BT: float32, how much each label counts; None: all count alike.
-        segment_BT: int64, see `LanguageModel.forward`; None: there is one question per row.
+        segment_BT: int64, see `LanguageModel.forward`; None: each row holds one question.
         vision_B3SS: float32, one image per row as the image tower reads it.
         pixels_B3SS: float32, the same images as the pixel encoder reads them; None: no masks are wanted.
         sizes: (H, W) of each original image, in pixels.
@@ -59,7 +59,7 @@ def pad(rows: Sequence[Encoded], *, side: Literal["left", "right"]) -> tuple[Ten
 
     Args:
         rows: At least one conversation.
-        side: Where the padding goes: `right` to train; `left` to generate, so that all rows go on at the same place.
+        side: Where the padding goes: `right` to train; `left` to generate, so that all rows end at the same position.
     Raises:
         DataError: There is no row.
     """

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from harness.errors import DataError
 
-# The three negative numbers are MedPLIB's (image and label are LLaVA's, -100 is torch's default to ignore).
+# The three negative numbers are MedPLIB's (-200 and -100 are LLaVA's; torch's cross-entropy ignores -100 by default).
 # Stands for an image until it is expanded, then for each of its patches.
 IMAGE = -200
 # Stands for a region's vector.
@@ -27,11 +27,11 @@ System = Literal["human", "user", "none"]
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """MedPLIB's tokens, numbered from the end of the base vocabulary on.
+    """MedPLIB's special tokens, numbered from the end of the base vocabulary on.
 
     Attributes:
-        base: Entries of the vocabulary before them.
-        names: In the order of their ids.
+        base: The number of entries of the vocabulary before them.
+        names: The tokens, in the order of their ids.
     """
 
     base: int
@@ -39,7 +39,7 @@ class SpecialTokens:
 
     @classmethod
     def after(cls, base: int, *, fillers: int) -> "SpecialTokens":
-        """Return them for a vocabulary of `base` entries; the released weights have 256 unused fillers."""
+        """Return the tokens for a base vocabulary of `base` entries; the released weights have 256 unused fillers."""
         unused = tuple(f"<gen_{index}>" for index in range(1, fillers + 1))
         return cls(base, (*_BEFORE_FILLERS, *unused, IMAGE_START, IMAGE_END))
 
@@ -49,12 +49,12 @@ class SpecialTokens:
 
     @property
     def total(self) -> int:
-        """Entries of the whole vocabulary."""
+        """The number of entries of the whole vocabulary."""
         return self.base + len(self.names)
 
 
 class Tokenizer(Protocol):
-    """What a tokenizer of the family offers; special tokens in a text become their ids."""
+    """A tokenizer of the model family; special tokens in a text become their ids."""
 
     special: SpecialTokens
     start_id: int
@@ -69,7 +69,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question, and its answer if there is one already."""
+    """A question and its answer; None: the model is to answer it."""
 
     question: str
     answer: str | None = None
@@ -84,7 +84,7 @@ class Encoded:
 
 
 def system_sentence(whose: System) -> str:
-    """Return the system sentence with a blank behind it: MedPLIB trains with `human` and evaluates with `user`."""
+    """Return the system sentence and a trailing space: MedPLIB trains with `human` and evaluates with `user`."""
     if whose == "none":
         return ""
     return (
@@ -98,17 +98,17 @@ def encode_conversation(
 ) -> Encoded:
     """Return a conversation in Vicuna's layout: `USER: ... ASSISTANT: ...</s>` for every turn.
 
-    Answers and their end tokens are trained, all else is ignored. The mark of the image comes first, wherever it stood
-    in the first question. A longer conversation is cut off at `max_length`, before its image is expanded.
+    Only answers and their end tokens are trained. The mark of the image is moved to the start of the first question.
+    Conversations are truncated to `max_length` tokens before the image is expanded.
 
     Args:
         turns: At least one; only the last may lack its answer.
         tokenizer: The tokenizer of the model.
-        system: Whose chat the system sentence speaks of, see `system_sentence`.
-        max_length: Tokens, of which the image counts as one.
+        system: The speaker that the system sentence names, see `system_sentence`.
+        max_length: Most tokens, of which the image counts as one.
         image: Whether the conversation is about an image.
     Raises:
-        DataError: There is no turn, or one before the last has no answer.
+        DataError: There is no turn, or a turn before the last has no answer.
     """
     if not turns or any(turn.answer is None for turn in turns[:-1]):
         raise DataError("conversation: expected at least one turn, and an answer in every turn but the last")
@@ -117,7 +117,7 @@ def encode_conversation(
         question = turn.question
         if image and index == 0:
             question = f"{IMAGE_START}{IMAGE_MARK}{IMAGE_END}\n{question.replace(IMAGE_MARK, '').strip()}"
-        # Question and answer are encoded apart: no token spans both, and labels need none of LLaVA's corrections.
+        # Question and answer are encoded separately: no token spans both, so labels need none of LLaVA's corrections.
         asked = encode_text(f"{system_sentence(system) if index == 0 else ''}USER: {question} ASSISTANT:", tokenizer)
         answered = [] if turn.answer is None else [*encode_text(turn.answer, tokenizer), tokenizer.end_id]
         ids += asked + answered

@@ -1,4 +1,4 @@
-"""Images and masks as the encoders want them: resized to a longest side, padded to a square.
+"""Images and masks as the encoders expect them: resized to a longest side, padded to a square.
 
 Shape suffixes: H, W of the original image, S side of the square, 3 colours.
 """
@@ -14,12 +14,12 @@ from harness.imaging.frames import padding
 Pixels = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 
-# Mean and deviation of CLIP's image processor, for colours in [0, 1].
+# Mean and standard deviation of CLIP's image processor, for colours in [0, 1].
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-# The mean colour as MedPLIB pads with it: in whole numbers, rounded down.
+# The mean colour with which MedPLIB pads: CLIP's mean times 255, rounded down.
 CLIP_FILL = (122, 116, 104)
-# Mean and deviation of SAM, for colours in [0, 255]. In RGB as MedPLIB has it; SAM-Med2D itself trains on BGR.
+# Mean and standard deviation of SAM, for colours in [0, 255]. In RGB as MedPLIB has it; SAM-Med2D itself trains on BGR.
 SAM_MEAN = (123.675, 116.28, 103.53)
 SAM_STD = (58.395, 57.12, 57.375)
 
@@ -45,7 +45,7 @@ def for_pixel_encoder(image_HW3: Pixels, side: int) -> Tensor:
         image_HW3: uint8, RGB.
         side: S.
     """
-    # MedPLIB pads after it normalises here, as SAM does, and before for the tower, as LLaVA does.
+    # As in MedPLIB: padded after normalisation here, like SAM, and before it for the tower, like LLaVA.
     square_3SS = torch.zeros(3, side, side)
     rows, columns = inside((image_HW3.shape[0], image_HW3.shape[1]), side)
     square_3SS[:, rows, columns] = _normalised(_resized(image_HW3, side).astype(np.float64), SAM_MEAN, SAM_STD)
@@ -59,7 +59,7 @@ def mask_in_square(mask_HW: Bools, side: int) -> Bools:
         mask_HW: Boolean, in the frame of the original image.
         side: S.
     """
-    # Pillow rounds bilinear values of 8-bit zeros and ones, so that the mask is cut at one half, as in MedPLIB.
+    # Pillow rounds the interpolated 8-bit zeros and ones, so that the mask is cut at one half, as in MedPLIB.
     square_SS = np.zeros((side, side), dtype=np.bool_)
     rows, columns = inside((mask_HW.shape[0], mask_HW.shape[1]), side)
     square_SS[rows, columns] = _resized(mask_HW.astype(np.uint8), side) > 0

@@ -12,13 +12,13 @@ from harness.imaging import masks
 from harness.records import Points, Region, VisualPrompt
 from reference_model.inputs.images import Bools, mask_in_square
 
-# Pixels around a point, in each direction, that MedPLIB's demo takes for the region.
+# Pixels in each direction around a point that MedPLIB's demo takes as its region.
 POINT_REACH = 20
-# Longest side of an image at which we take as many; the released code takes them at any size.
+# Longest side, in pixels, of an image at which the reach is the same here; the released code does not scale it.
 POINT_SIDE = 336
-# MedPLIB's augmentation means to keep 20 to 100 % of a region.
+# MedPLIB's augmentation is meant to keep 20 to 100 % of a region.
 SMALLEST_SHARE = 0.2
-# Cells that touch by a corner belong together, as in MedPLIB.
+# Cells that touch at a corner are connected, as in MedPLIB.
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int_)
 
 
@@ -26,9 +26,9 @@ def prompt_mask(prompt: VisualPrompt, size: tuple[int, int], *, released: bool =
     """Return the pixels that a prompt covers, boolean (H, W): squares around points, a filled box, or the region.
 
     Args:
-        prompt: In pixels of the original image. Squares around points labelled 0 are taken out again.
+        prompt: In pixels of the original image. Squares around points labelled 0 are removed again.
         size: (H, W) of the original image, in pixels.
-        released: Whether squares have 41 pixels at any resolution, instead of a constant share of the longest side.
+        released: Whether squares have sides of 41 pixels at any resolution, not a constant share of the longest side.
 
     Raises:
         DataError: The prompt covers no pixel of the image, or a region has another size.
@@ -48,8 +48,8 @@ def prompt_mask(prompt: VisualPrompt, size: tuple[int, int], *, released: bool =
 def grid_of(mask_HW: Bools, *, side: int, cells: int, released: bool = False) -> Bools:
     """Return the cells of the padded square that a mask covers, boolean (G, G).
 
-    Only the largest of several parts is kept. A region that misses every cell's upper left pixel gets the cell that its
-    centre lies in; as released, it gets none.
+    Only the largest connected part is kept. A region that covers no cell's upper left pixel gets the cell in which its
+    centre lies; with `released`, it gets none.
 
     Args:
         mask_HW: Boolean, not empty, in the frame of the original image.
@@ -59,7 +59,7 @@ def grid_of(mask_HW: Bools, *, side: int, cells: int, released: bool = False) ->
     """
     square_SS = mask_in_square(mask_HW, side)
     step = side // cells
-    # The upper left pixel decides on a cell: MedPLIB resizes by 1/14 to the nearest.
+    # The upper left pixel decides for its cell: MedPLIB resizes by 1/14 with nearest-neighbour sampling.
     grid_GG = square_SS[::step, ::step][:cells, :cells].copy()
     if not (grid_GG.any() or released):
         grid_GG[_centre_cell(mask_HW, side, step)] = True
@@ -67,9 +67,9 @@ def grid_of(mask_HW: Bools, *, side: int, cells: int, released: bool = False) ->
 
 
 def largest_part(grid_GG: Bools) -> Bools:
-    """Return the largest part of a region, boolean (G, G), whose cells touch by side or corner.
+    """Return the largest connected part of a region, boolean (G, G); cells connect at sides and corners.
 
-    Of several that are as large, it is the first in reading order; an empty region stays empty.
+    Of equally large parts, the first in reading order is returned; an empty region stays empty.
     """
     labels_GG, parts = label(grid_GG, structure=EIGHT_NEIGHBOURS)
     if parts == 0:
@@ -81,12 +81,12 @@ def largest_part(grid_GG: Bools) -> Bools:
 def random_part(grid_GG: Bools, *, smallest: int, random: Generator) -> Bools:
     """Return a connected 20 to 100 percent of a connected region, boolean (G, G), grown from one of its cells.
 
-    This is what MedPLIB's augmentation means to do in training; as released, it nearly always returns the whole region.
+    MedPLIB's augmentation is meant to do this in training; its released code nearly always returns the whole region.
 
     Args:
         grid_GG: Boolean, one connected part.
-        smallest: Least number of cells of the result; a smaller region stays whole.
-        random: Decides on the share, the first cell and every next cell.
+        smallest: The least number of cells of the result; a smaller region stays whole.
+        random: Chooses the share, the first cell and every next cell.
     """
     total = int(grid_GG.sum())
     if total < smallest:
@@ -114,7 +114,7 @@ def _squares(points: Points, size: tuple[int, int], reach: int) -> Bools:
 
 
 def _centre_cell(mask_HW: Bools, side: int, step: int) -> tuple[int, int]:
-    """Return the cell of the square that holds the middle one of the mask's pixels."""
+    """Return the cell that holds the middle pixel of the mask, counted in reading order."""
     middle = np.argwhere(mask_HW)[int(mask_HW.sum()) // 2]
     scale = side / max(mask_HW.shape)
     pads = [(side - length * scale) / 2 for length in mask_HW.shape]

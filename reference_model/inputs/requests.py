@@ -1,4 +1,4 @@
-"""Turns requests of the harness into the words and cells that the model reads, alike for training and for answering."""
+"""Turns requests of the harness into the text and cells that the model reads, in training and in inference."""
 
 import re
 from collections.abc import Sequence
@@ -18,10 +18,9 @@ _MARK = re.compile(r"<(?:region|box|point)>(?:</region>)?")
 
 
 def question_of(request: Request) -> str:
-    """Return the words of a request with an empty pair of region tags for each of its visual prompts.
+    """Return the text of a request with an empty pair of region tags for each of its visual prompts.
 
-    A mark for which there is no visual prompt is taken out; a visual prompt without a mark gets its tags behind the
-    words.
+    Marks without a visual prompt are removed; the tags of visual prompts without a mark are appended.
     """
     left = len(request.visual_prompts)
 
@@ -35,21 +34,21 @@ def question_of(request: Request) -> str:
 
 
 def grid_of_prompt(prompt: VisualPrompt, size: tuple[int, int], config: ModelConfig) -> Bools:
-    """Return the cells of the image tower that a prompt covers, boolean (G, G); as released, they may be none.
+    """Return the cells of the image tower that a prompt covers, boolean (G, G); as released, there may be none.
 
     Args:
         prompt: In pixels of the original image.
         size: (H, W) of that image, in pixels.
         config: The numbers of the model.
     Raises:
-        DataError: It points at nothing inside the image.
+        DataError: The prompt covers no pixel of the image.
     """
     mask_HW = prompt_mask(prompt, size, released=config.released)
     return grid_of(mask_HW, side=config.vision.image_size, cells=config.vision.cells, released=config.released)
 
 
 def grids(found: Sequence[Bools], cells: int) -> Tensor:
-    """Return regions, boolean (G, G) each, as one boolean tensor (R, G, G); of no regions, (0, G, G)."""
+    """Return regions, boolean (G, G) each, as one boolean tensor (R, G, G); (0, G, G) if there are none."""
     if not found:
         return torch.zeros((0, cells, cells), dtype=torch.bool)
     return torch.from_numpy(np.stack(found))

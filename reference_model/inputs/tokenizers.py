@@ -12,22 +12,22 @@ from harness.errors import DataError
 from reference_model.inputs.conversation import SpecialTokens
 
 UNKNOWN, START, END = "<unk>", "<s>", "</s>"
-# Tags first, so that `<SEG>` stays one piece; then words, single signs, and the line break behind the image's mark.
+# Tags first, so that `<SEG>` stays one piece; then words, punctuation, and the line break after the image's mark.
 _PIECE = re.compile(r"</?\w+>|\w+|[^\w\s]|\n")
 _NO_BLANK_BEFORE = frozenset(".,;:!?)%'/-")
 _NO_BLANK_AFTER = frozenset("('/-")
 
 
 class WordTokenizer:
-    """Lower-case words and single signs, each with an id of its own; id 0 stands for whatever is unknown."""
+    """A vocabulary of lower-case words and single characters of punctuation; id 0 is the unknown token."""
 
     def __init__(self, words: Sequence[str], *, base: int, fillers: int) -> None:
         """Number the words.
 
         Args:
-            words: Each once, lower case, in the order of their ids.
-            base: Entries of the base vocabulary; those that the words leave free stay unused, so that a preset has the
-                same shapes whatever the words of its data are.
+            words: Distinct lower-case words, in the order of their ids.
+            base: Entries of the base vocabulary; those beyond the words stay unused, so that the shapes of a preset do
+                not depend on the words of its data.
             fillers: See `SpecialTokens`.
         Raises:
             DataError: There are more words than entries.
@@ -48,7 +48,7 @@ class WordTokenizer:
         return [self._ids.get(piece, self._ids.get(piece.lower(), 0)) for piece in pieces]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, without special tokens; signs stand as in ordinary writing."""
+        """Return the text of ids, without special tokens; punctuation is spaced as in ordinary text."""
         text = ""
         for name in (self._names[token] for token in ids if token > self.end_id and token in self._names):
             joined = not text or name in _NO_BLANK_BEFORE or text[-1] in _NO_BLANK_AFTER or "\n" in (name, text[-1])
@@ -57,7 +57,7 @@ class WordTokenizer:
 
 
 def words_of(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return the words and signs of texts, the most frequent first, equal ones by alphabet."""
+    """Return the words and punctuation of texts, the most frequent first, equally frequent ones in sorted order."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(piece.lower() for piece in _PIECE.findall(text) if not piece.startswith("<") or len(piece) == 1)
@@ -82,7 +82,7 @@ class SavedTokenizer:
         """Return the tokenizer."""
         backend = Backend.from_str(self.definition)
         return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-            # Cleaning up would join signs to words, and an answer would no longer be what its ids say.
+            # Cleaning up would remove spaces before punctuation, and a text would no longer match its ids.
             tokenizer_object=backend,
             bos_token=self.start,
             eos_token=self.end,
@@ -94,16 +94,18 @@ class PretrainedTokenizer:
     """A tokenizer of transformers, with MedPLIB's tokens added behind its vocabulary."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, fillers: int) -> None:
-        """Add the tokens to `tokenizer`, LLaMA's with 32000 entries for released weights.
+        """Add MedPLIB's tokens to a tokenizer.
 
+        Args:
+            tokenizer: Changed in place; for the released weights, LLaMA's with 32000 entries.
+            fillers: See `SpecialTokens`.
         Raises:
-            DataError: It has no start or end token, or some of the tokens already.
+            DataError: The tokenizer has no start or end token, or already has some of MedPLIB's tokens.
         """
         if not isinstance(tokenizer.bos_token_id, int) or not isinstance(tokenizer.eos_token_id, int):
             raise DataError("tokenizer: expected a start and an end token, found one missing")
         self.special = SpecialTokens.after(len(tokenizer), fillers=fillers)
-        # The release's slow tokenizer takes away the blanks and line breaks on both sides of a token that was added to
-        # it.
+        # The release's slow tokenizer strips whitespace on both sides of added tokens.
         tokenizer.add_tokens(
             [AddedToken(name, special=True, normalized=False, lstrip=True, rstrip=True) for name in self.special.names]
         )

@@ -21,7 +21,7 @@ class RegionEncoder(nn.Module):
 
         Args:
             adapter: Maps the width of the image tower to that of the language model.
-            points: Maximum number of cells sampled per region in training, without replacement; all count in evaluation.
+            points: Most cells sampled per region in training, without replacement; in evaluation all cells count.
                 MedPLIB samples 512 of 576 cells.
             alignment: See `sample_mean`.
         """

@@ -43,9 +43,9 @@ CAPTION_WORDS = 5
 MASKS_PER_IMAGE = 4
 # How many rows of a part of a step are described to the language model in words.
 READ = 12
-# Two thirds of the heads of two layers, see `init_matching_heads`: accuracy on the side of a structure was 0.81 after 300
-# steps, and 0.67 after 400 without them. In all heads and at four times the strength every word attends to itself, and
-# nothing is learnt.
+# Two thirds of the heads of two layers, see `init_matching_heads`: accuracy on the side of a structure was 0.81 after
+# 300 steps, and 0.67 after 400 without them. In all heads and at four times the strength every word attends to itself,
+# and nothing is learnt.
 MATCHING_LAYERS, MATCHING_SHARE, MATCHING_STRENGTH = 2, 2 / 3, 0.7
 
 # A boolean mask (S, S), and the name of the structure in it.

@@ -31,13 +31,13 @@ from reference_model.inputs.requests import grid_of_prompt, grids
 from reference_model.training.data import Example
 from reference_model.training.mixing import Row
 
-# How many bytes of images, ready for the encoders, are kept in memory.
+# Bytes of preprocessed images kept in memory.
 CACHE_BYTES = 1 << 30
 
 
 @dataclass(slots=True)
 class EncoderImages:
-    """A cache of images as the two encoders read them."""
+    """A cache of images preprocessed for the two encoders; the oldest are dropped first."""
 
     config: ModelConfig
     most_bytes: int = CACHE_BYTES
@@ -65,7 +65,7 @@ class EncoderImages:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question of a row as ids, with the cells (G, G) of its regions and its mask (H, W), boolean."""
+    """One encoded question of a row, with the cells (G, G) of its regions and its mask (H, W), all boolean."""
 
     encoded: Encoded
     regions: tuple[Bools, ...]
@@ -79,10 +79,10 @@ class Collator:
     Attributes:
         config: The numbers of the model.
         tokenizer: The tokenizer of the model.
-        images: The images of the rows.
-        answer_weight: A label of an answer of n labels counts n ** -answer_weight: with 0 all labels count alike, as in
-            the paper; with 1 all answers do, so that long ones do not drown short ones.
-        region_parts: Whether a random connected part of a region is shown in its place, as MedPLIB means to do.
+        images: The cache of preprocessed images.
+        answer_weight: Each of the n labels of an answer has weight n ** -answer_weight: with 0 all labels weigh the
+            same, as in the paper; with 1 all answers do, so that long answers do not outweigh short ones.
+        region_parts: Whether a random connected part takes the place of each region, see `inputs.regions.random_part`.
     """
 
     config: ModelConfig
@@ -96,7 +96,7 @@ class Collator:
 
         Args:
             rows: At least one row, each about one image.
-            random: Decides which part of a region is shown.
+            random: Chooses the parts of regions.
         """
         asked = [[self._question(example, random) for example in row] for row in rows]
         patches = self.config.vision.tokens
@@ -120,7 +120,7 @@ class Collator:
         )
 
     def _question(self, example: Example, random: Generator) -> Question:
-        """Return a question as ids, with the regions and the mask whose tokens were not cut off at the end."""
+        """Return an encoded question with the regions and the mask whose tokens were not truncated."""
         prompt = self.config.prompt
         encoded = encode_conversation(
             [Turn(example.question, example.answer)],
@@ -134,7 +134,7 @@ class Collator:
             smallest = self.config.region.smallest_part
             # An empty region has no cell to grow a part from.
             regions = [random_part(grid, smallest=smallest, random=random) if grid.any() else grid for grid in regions]
-        # As released, a region that vanishes on the grid leaves the labels of its question out.
+        # With `released`, a region may vanish on the grid; its question is then not trained.
         if not all(grid.any() for grid in regions):
             encoded = Encoded(encoded.ids, (IGNORE,) * len(encoded.ids))
         mask = None
@@ -145,11 +145,11 @@ class Collator:
     def packed(self, questions: Sequence[Encoded], patches: int) -> tuple[Encoded, list[int], list[float]]:
         """Return a row of questions about one image: ids and labels, segments, and weights of the labels.
 
-        The questions share all up to the image's end, which is segment 0.
+        The questions share the tokens up to the end of the image, which are segment 0.
 
         Args:
-            questions: At least one, each with the mark of the same image.
-            patches: How many positions the image takes.
+            questions: At least one, all about the same image.
+            patches: The number of positions that the image takes.
         """
         end = self.tokenizer.special.id(IMAGE_END)
         shared = questions[0].ids.index(end) + 1
@@ -167,7 +167,7 @@ class Collator:
 
 
 def filled(rows: Sequence[Sequence[float]], ids_BT: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return one number per position, (B, T) of `dtype`, on the device of the ids; 0 for the padding on the right."""
+    """Return one number per position, (B, T) of `dtype`, on the device of the ids; padding on the right is 0."""
     filled_BT = torch.zeros(ids_BT.shape, dtype=dtype)
     for row, values in enumerate(rows):
         filled_BT[row, : len(values)] = torch.tensor(values, dtype=dtype)
