@@ -1,1 +1,1 @@
-"""What people read of a run: its page, examples, one sample explained, the integrity of a release."""
+"""Pages and texts for people: the page of a run, its examples, one sample explained, the integrity of a release."""

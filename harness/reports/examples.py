@@ -1,4 +1,4 @@
-"""The samples of a run that a reader should look at: of each task the worst and the median ones, with images."""
+"""Examples for the page of a run: the worst and the median samples of each task, with images."""
 
 import base64
 import heapq
@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import DataError
 from harness.imaging import crops, drawing, masks
@@ -22,16 +22,20 @@ from harness.scoring.score import score_files
 from harness.tasks.plug_ins import load_metric
 from harness.tasks.spec import TaskSpec
 
-# Worst samples of a task, and as many median ones.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Number of worst samples per task, and of median ones.
 MOST = 6
-# Pixels of an image's longer edge at most.
+# Most pixels of an image's longer edge.
 SIDE = 256
-# Bytes of images with pixels in one report, a single file that is sent and opened; samples after that are drawn on a
-# plain ground.
+# Most bytes of images with pixels in one report, which is a single file that people send and open; further samples are
+# drawn on a plain ground.
 MOST_PIXEL_BYTES = 800_000
 # Characters of a text that the report shows.
 WORDS = 400
-# Of `gives`: tasks whose samples are shown as images, not as a table of words.
+# Values of `gives` of the tasks whose samples are shown as images, not as a table of words.
 PICTURED = frozenset({"masks", "grounded_text"})
 
 ReadPrediction = Callable[[str], Prediction | None]
@@ -44,7 +48,7 @@ class ReportImages:
     Attributes:
         roots: Data roots and derived folders; empty if they are not known.
         phantom: The patients are synthetic, so their pixels may be passed on.
-        asked: The user wants pixels whatever the tasks' terms, in a report that stays here.
+        asked: The user wants pixels whatever the tasks' terms, in a report that is not passed on.
     """
 
     roots: tuple[Path, ...] = ()
@@ -63,8 +67,8 @@ class Example:
     """One sample as the report shows it.
 
     Attributes:
-        value: Of the headline metric.
-        status: Of the prediction.
+        value: Value of the headline metric.
+        status: Status of the prediction.
         prompt, target, answer: Texts, cut to WORDS characters.
         picture: `data:` URI of a PNG; None if there is nothing to draw.
         size: (H, W) of the PNG in pixels.
@@ -89,8 +93,8 @@ class TaskExamples:
     Attributes:
         value_name, protocol: The value that orders them.
         worst, median: The samples, worse ones first.
-        pictured: They are shown as images; otherwise as a table of words.
-        plain: Why some images have a plain ground; None if none has.
+        pictured: The samples are shown as images; otherwise as a table of words.
+        plain: Why some images have a plain ground; None if all show pixels.
         count: Number of samples that have a value.
     """
 
@@ -108,9 +112,9 @@ class Rank(NamedTuple):
 
     Attributes:
         goodness: The value, negated if lower is better.
-        mixed: Digest of the id: among equal values, samples from all over the release come first, not its beginning.
+        mixed: Digest of the id, so that among equal values the first samples come from the whole release.
         sample_id, repeat: The sample.
-        value: Of the metric.
+        value: Value of the metric.
     """
 
     goodness: float
@@ -127,7 +131,7 @@ def choose(
 
     Args:
         run: The run directory, with its plan and scores.
-        tasks: Those of the run.
+        tasks: Tasks of the run.
         read: Returns the prediction with a key.
         images: Whether pixels may be shown, and where they are.
     """
@@ -187,7 +191,7 @@ class _Drawer:
 
     Attributes:
         spent: Bytes of images with pixels in the report so far.
-        plain: Why images have a plain ground; None while none has.
+        plain: Why images have a plain ground; None while all show pixels.
     """
 
     def __init__(self, task: TaskSpec, read: ReadPrediction, images: ReportImages, spent: int) -> None:
@@ -235,8 +239,8 @@ class _Drawer:
         uri = f"data:image/png;base64,{base64.b64encode(drawn.png).decode()}"
         return replace(example, picture=uri, size=drawn.size, description=description)
 
-    def _pixels(self, media: Sequence[Media], shown: int | None) -> Any:
-        """Return an image as an array, of a volume one slice; None if it may not be shown, or no longer."""
+    def _pixels(self, media: Sequence[Media], shown: int | None) -> "NDArray[np.uint8] | None":
+        """Return an image, or one slice of a volume, as uint8 (H, W, 3) RGB; None if its pixels are not shown."""
         if self._media is None or not media or (media[0].kind == "volume" and shown is None):
             return None
         if self.spent >= MOST_PIXEL_BYTES:

@@ -1,6 +1,6 @@
 """Everything that a run directory holds of one sample: its request, its prediction and its scores under each protocol.
 
-This only reads and takes no lock, so it may look into a run that is still going on.
+This only reads and takes no lock, so it works on a run that is still in progress.
 """
 
 import json
@@ -30,11 +30,11 @@ class Value:
     """The score of the sample under one metric and protocol.
 
     Attributes:
-        metric, protocol: Of the row in the table of metrics.
-        status: Of the score; `not_scored` if the run holds none.
-        failed: The worst value stands in for a prediction that failed.
-        values: By the metric's names.
-        stats: By the metric's names.
+        metric, protocol: Names of the metric and its protocol.
+        status: Status of the score; `not_scored` if the run holds none.
+        failed: The prediction failed and counts with the worst value.
+        values: The metric's values by name.
+        stats: The metric's stats by name.
         detail: The metric's notes on this sample beyond its numbers: the rule that fired, an exception.
     """
 
@@ -52,13 +52,14 @@ class Explanation:
     """One sample of one task at one repetition.
 
     Attributes:
-        model, data: Of the run.
-        task: As its file says now.
+        model: Id of the run's model.
+        data: `real` or `phantom`.
+        task: The task as its file is now.
         changed: The task file changed since the run.
         row: The sample and its planned request.
-        request: As the model gets it; None if the sample cannot be asked.
-        prediction: The model's; None while the run has not come to it.
-        scores: In the order of the task file.
+        request: The request as the model gets it; None if the sample cannot be asked.
+        prediction: The model's prediction; None if there is none yet.
+        scores: The scores in the order of the task file.
     """
 
     model: str
@@ -85,11 +86,11 @@ def explain(
 
     Args:
         run_folder: The run directory.
-        sample_id: As in the manifest.
-        task: Of this task only; None for all.
+        sample_id: The id of the sample, as in the manifest.
+        task: This task only; None for all.
         task_paths: Folders with further task files.
     Raises:
-        SpecError: No run directory, or the run has no such task or sample.
+        SpecError: `run_folder` is no run directory, or the run has no such task or sample.
         DataError: The stored prediction is damaged.
     """
     directory = RunDirectory(run_folder)
@@ -114,7 +115,7 @@ def _unknown(directory: RunDirectory, sample_id: str, tasks: Sequence[str]) -> S
         return SpecError(f"{directory.path}: has no samples; `harness report` says which tasks were not run and why")
     listed = sorted(known)
     holding = [item for item in listed if sample_id and sample_id in item]
-    # Ids are alike when they begin alike, so that the one that was meant is not far in alphabetical order.
+    # Similar ids mostly begin alike, so the one that was meant is near in alphabetical order.
     place = bisect_left(listed, sample_id)
     close = [*holding[:1], *listed[max(0, place - NEIGHBOURS) : place + NEIGHBOURS]]
     meant = f" (did you mean '{holding[0]}'?)" if holding else nearest(sample_id, close)
@@ -132,7 +133,7 @@ def _explanation(directory: RunDirectory, run: Mapping[str, Any], task: TaskSpec
         model=str(run["model"]["id"]),
         data=str(run["data"]),
         task=task,
-        # The scores were made by the task file of then; `task` is the file of now.
+        # The scores follow the task file at the time of the run; `task` is the file as it is now.
         changed=run["tasks"][task.task]["digest"] != task.digest,
         row=row,
         request=request_from_json(json.loads(row.request)) if row.request else None,
@@ -142,7 +143,7 @@ def _explanation(directory: RunDirectory, run: Mapping[str, Any], task: TaskSpec
 
 
 def _value(metric: Metric, path: Path, sample: Sample, repeat: int) -> Value:
-    """Return the stored score of a sample; one that says `not_scored` if the file or the row is absent."""
+    """Return the stored score of a sample; its status is `not_scored` if the file or the row is absent."""
     import pyarrow.parquet as pq
 
     stored: dict[str, Any] | None = None

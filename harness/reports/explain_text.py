@@ -12,7 +12,7 @@ from harness.records import Box, Mask, Points, VisualPrompt
 from harness.reports.explain import Explanation, Value
 from harness.tasks.prepare import Notice, prepare_task
 
-# Pixels of the image's longer edge at most.
+# Most pixels of the image's longer edge.
 SIDE = 768
 # As wide as the longest label, with two spaces after it.
 LABEL_WIDTH = 15
@@ -119,7 +119,7 @@ def _prediction_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
 
 
 def _extent(mask: Mask) -> str:
-    """Return the size and the place of a mask in words."""
+    """Return the size of a mask and its bounding box in words."""
     covered, whole = masks.area(mask), 1
     for length in mask.size:
         whole *= length
@@ -156,13 +156,13 @@ def write_image(path: Path, explanation: Explanation, given_roots: Sequence[str]
     Args:
         path: The file to write.
         explanation: The sample.
-        given_roots: As `--data-root` gives them; without any the outlines stand on a plain ground.
-        cache: Where manifests and derived files are kept.
-        notice: Takes news while the data are prepared, if they are not prepared yet.
+        given_roots: As `--data-root` gives them; if empty, the outlines are drawn on a plain ground.
+        cache: Folder of manifests and derived files.
+        notice: Called with news while data that are not prepared yet are prepared.
     Raises:
         SpecError: The sample has neither an image of known size nor a mask, a data root does not exist, or the file
             cannot be written.
-        DataError: The image is not below the data roots, or is another than the run saw.
+        DataError: The image is not below the data roots, or is not the one that the run saw.
     """
     sample, request, prediction = explanation.row.sample, explanation.request, explanation.prediction
     predicted = prediction.masks if prediction is not None else ()

@@ -17,15 +17,16 @@ from harness.data.releases.files import replace_file
 from harness.data.releases.images import ImageFiles
 from harness.errors import DataError
 from harness.imaging.windowing import Window
+from harness.reports.html import environment
 
 NAME = "integrity.html"
 # Findings of one kind that the page lists; integrity.json holds all.
 LISTED = 12
-# Most images on a page, whatever was found. No others are opened, so a page of a large release takes no longer.
+# Most images on a page. No others are opened, so the page of a large release takes no longer.
 THUMBNAILS = 30
 # Pixels of a thumbnail's longer edge.
 SIDE = 128
-# A light line with a dark edge on both sides is seen on any grey.
+# A light line with a dark edge on both sides is visible on any grey.
 OUTLINE = (255, 196, 0)
 HALO = (20, 20, 20)
 
@@ -62,7 +63,7 @@ class Kind:
     Attributes:
         name, meaning: As in `FINDINGS`.
         count: Number of findings.
-        checked: Number of things that were looked at; None if that number means nothing.
+        checked: Number of things that were checked; None if that number means nothing.
         offenders: The first of them, by place.
     """
 
@@ -82,7 +83,7 @@ def write_page(prepared: Prepared, title: str, window: Window | None) -> Path:
     """Write `integrity.html` beside the integrity report and return its path.
 
     The page opens from the file system and asks nothing of any server. It holds no time and no absolute path, so the
-    same release gives the same page wherever it lies. At most `THUMBNAILS` images of the release are opened.
+    same release gives the same page wherever it is stored. At most `THUMBNAILS` images of the release are opened.
 
     Args:
         prepared: The release and its report.
@@ -103,31 +104,28 @@ def write_page(prepared: Prepared, title: str, window: Window | None) -> Path:
 
 def render(integrity: Integrity, images: ImageFiles, title: str, digest: str) -> str:
     """Return the page of a report; `digest` is the manifest's."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("harness", "reports/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     kinds = kinds_of(integrity, images)
-    return environment.get_template(NAME).render(
-        title=title,
-        digest=digest,
-        integrity=integrity,
-        kinds=kinds,
-        found=sum(kind.count for kind in kinds),
-        clean=[
-            (kind, FINDINGS[kind], n) for kind, n in sorted(integrity.checked.items()) if kind not in integrity.counts
-        ],
-        repairs=[(name, count, integrity.examples[name]) for name, count in integrity.repairs.items()],
+    return (
+        environment()
+        .get_template(NAME)
+        .render(
+            title=title,
+            digest=digest,
+            integrity=integrity,
+            kinds=kinds,
+            found=sum(kind.count for kind in kinds),
+            clean=[
+                (kind, FINDINGS[kind], n)
+                for kind, n in sorted(integrity.checked.items())
+                if kind not in integrity.counts
+            ],
+            repairs=[(name, count, integrity.examples[name]) for name, count in integrity.repairs.items()],
+        )
     )
 
 
 def kinds_of(integrity: Integrity, images: ImageFiles) -> tuple[Kind, ...]:
-    """Return the kinds found, most frequent first, each with its first offenders; images are shared out evenly."""
+    """Return the kinds found, most frequent first, each with its first offenders and as many images as the others."""
     counts = integrity.counts
     firsts: dict[str, list[Finding]] = {}
     for finding in sorted(integrity.findings):
@@ -135,7 +133,7 @@ def kinds_of(integrity: Integrity, images: ImageFiles) -> tuple[Kind, ...]:
         if len(listed) < LISTED:
             listed.append(finding)
     shown = sum(kind in MASK_KINDS | PAIR_KINDS | IMAGE_KINDS for kind in counts)
-    # At least by 3: a single kind with thirty images would be a page of one thing.
+    # Divided by at least 3, so that a single kind does not fill the page with images of one fault.
     painter = _Painter(images, each=THUMBNAILS // max(shown, 3))
     return tuple(
         Kind(
@@ -195,7 +193,7 @@ class _Painter:
 
 
 def _outlined(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Thumbnail:
-    """Return an image, (H, W) or (H, W, 3), with the outline of a mask of the same height and width."""
+    """Return an image, (H, W, 3), with the outline of a mask, (H, W)."""
     drawn = np.array(_fitted(Image.fromarray(image)))
     small = _shrunk(mask, drawn.shape[:2])
     inner = small & ~ndimage.binary_erosion(small)  # what lies outside the image counts as background

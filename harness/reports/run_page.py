@@ -7,9 +7,10 @@ from typing import Any
 from harness.models.predictions_file import Problem
 from harness.records.atomic_files import write_atomically
 from harness.reports.examples import TaskExamples
+from harness.reports.html import environment
 from harness.scoring.results import Failure, headline_row
 
-# Of failures and of problems; the rest is in their files.
+# Most failures, and most problems, on the page; their files hold all.
 FAILURES_SHOWN = 200
 
 
@@ -75,21 +76,12 @@ def write_report(
         results: The content of `results.json`.
         failures: Samples without a usable answer.
         performance: The content of `performance.json`.
-        problems: Those of a predictions file.
-        examples: By task, the samples to show; with pixels or as outlines, as they were drawn.
+        problems: Problems of a predictions file.
+        examples: The samples to show, by task.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        # Autoescape, because answers, ids and messages come from models and releases; strict, so a typing error shows.
-        loader=PackageLoader("harness", "reports/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, interval=interval, metric_name=_name)
-    page = environment.get_template("report.html").render(
+    pages = environment()
+    pages.filters.update(number=number, interval=interval, metric_name=_name)
+    page = pages.get_template("report.html").render(
         results=results,
         cells=[_cell(task, block) for task, block in results["tasks"].items()],
         failures=failures[:FAILURES_SHOWN],
@@ -127,7 +119,7 @@ def _cell(task: str, block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spreads(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return how far apart several protocols put the same predictions, for each value of each metric."""
+    """Return the spread of several protocols on the same predictions, for each value of each metric."""
     by_name: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows:
         # Protocols are compared over the same samples: macro means weigh them otherwise.
