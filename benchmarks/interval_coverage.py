@@ -171,7 +171,7 @@ class Simulation:
 
 @cache
 def simulations() -> Mapping[str, Simulation]:
-    """Return what is simulated, by name."""
+    """Return the simulations by name."""
     return {
         "proportion": Simulation(proportion, of_sums=mean),
         "dice": Simulation(dice, of_sums=mean),

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from harness.data.phantoms.drawing import MODALITY_PHANTOMS
@@ -16,7 +17,7 @@ from harness.data.phantoms.families import SLICES, write_phantoms
 from harness.data.phantoms.patients.images import PhantomImage, draw_image
 
 TARGET_IMAGES, TARGET_SECONDS = 2000, 60.0
-# Of the outlines: one per structure, of which no modality has more.
+# Colours of the outlines, one per structure; no modality has more structures.
 COLOURS = ((255, 70, 70), (70, 230, 90), (80, 160, 255), (255, 220, 40), (255, 90, 255), (60, 235, 235))
 # Width and height of an image, space between two, height of a line of words; pixels.
 TILE, GAP, LINE = (196, 160), 6, 15
@@ -76,7 +77,7 @@ def _contours(phantom: PhantomImage, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(found)
 
 
-def _with_lines(sheet: Image.Image, lines: np.ndarray) -> Image.Image:
+def _with_lines(sheet: Image.Image, lines: NDArray[np.uint8]) -> Image.Image:
     """Return the sheet in a palette whose last colours are those of the lines, so that none is lost.
 
     Args:
@@ -84,7 +85,8 @@ def _with_lines(sheet: Image.Image, lines: np.ndarray) -> Image.Image:
         lines: uint8 (H, W): number of a colour, from 1; 0 where the sheet shows.
     """
     kept = 256 - len(COLOURS)
-    # Only pixels whose channels differ by more than 12 choose colours: grey ones, far more, would take nearly all.
+    # Only pixels whose channels differ by more than 12 choose colours: the grey ones are far more and would take nearly
+    # the whole palette.
     vivid = Image.fromarray(np.where(np.ptp(np.asarray(sheet), axis=2, keepdims=True) > 12, np.asarray(sheet), 0))
     hues = (vivid.quantize(kept - GREYS, kmeans=2).getpalette() or [])[: 3 * (kept - GREYS)]
     greys = [255 * grey // (GREYS - 1) for grey in range(GREYS) for _ in range(3)]

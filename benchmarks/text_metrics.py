@@ -30,7 +30,7 @@ CHUNK = 250
 METRICS = ("bleu", "rouge", "meteor")
 # In the order of the values of our row under `m3d`, which are compared one by one.
 ROUGE_NAMES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-# As in radiology reports the same words come again and again; ours stems each of them and looks it up only once.
+# As in radiology reports, the same words recur; our metrics stem each word and look it up only once.
 SENTENCES = (
     "There is a {size} cm {shape} {finding} in the {side} {organ}.",
     "The {organ} is {state} in size and attenuation, without focal {finding}.",
@@ -178,7 +178,7 @@ def timed(work: Callable[[], Values]) -> tuple[float, Values]:
 
 def furthest(left: Values, right: Values) -> float:
     """Return the largest absolute difference of values that should be equal."""
-    return max(abs(a - b) for ours, theirs in zip(left, right, strict=True) for a, b in zip(ours, theirs, strict=True))
+    return max(abs(a - b) for one, other in zip(left, right, strict=True) for a, b in zip(one, other, strict=True))
 
 
 def main() -> None:

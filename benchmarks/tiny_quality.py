@@ -24,7 +24,7 @@ from reference_model.training.log import read_log
 # The recipe trains on phantom:1001 to phantom:1024.
 DATA_ROOT = "phantom:0"
 LAST_STAGE = "stage-4"
-# Least and most of the tokens that an expert may take; beyond, one of the two does nearly all the work of both.
+# Least and largest share of the tokens that an expert may take; beyond, one of the two does nearly all the work.
 EXPERT_SHARE = (0.25, 0.75)
 EXIT_MISSED, EXIT_BAD_INPUT = 1, 2
 

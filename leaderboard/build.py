@@ -87,14 +87,14 @@ def build(entries: Sequence[Path], out: Path) -> Built:
     return Built(
         index=out / "index.html",
         published=sum(cell.row.source == "published" for cell in numbers),
-        reproduced=sum(_stands(cell) for cell in numbers if cell.row.source == "reproduced"),
-        phantom=sum(_stands(cell) for cell in phantom if cell.value is not None),
+        reproduced=sum(_is_of_a_model(cell) for cell in numbers if cell.row.source == "reproduced"),
+        phantom=sum(_is_of_a_model(cell) for cell in phantom if cell.value is not None),
         left_out=left_out,
     )
 
 
-def _stands(cell: BoardCell) -> bool:
-    # Ceiling, random and floor stand in the headers of tables; they are no results of a model.
+def _is_of_a_model(cell: BoardCell) -> bool:
+    # Ceiling, random and floor are shown in the headers of tables; they are not results of a model.
     return cell.row.model not in BOUNDS
 
 
@@ -120,5 +120,5 @@ def _write(out: Path, pages: dict[str, str]) -> None:
         if f"{TASK_FOLDER}/{old.name}" not in pages:
             old.unlink()
     for name, text in pages.items():
-        # Not synced: what a loss of power destroys, the same command builds again.
+        # Not synced: the same command builds again whatever a power failure destroys.
         write_atomically(out / name, text, durable=False)

@@ -18,7 +18,7 @@ _UNITS: Mapping[str, str] = {metric.name: metric.unit for metric in METRICS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardRow:
-    """The model and run that a number belongs to; cells of one table with equal rows stand in one line.
+    """The model and run that a number belongs to; cells of one table with equal rows share a line.
 
     Attributes:
         run_by: The paper that ran the model; None for an evaluated run.
@@ -37,7 +37,7 @@ class BoardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardCell:
-    """One number with everything that is known of it.
+    """One number with its model, metric, data and interval.
 
     Attributes:
         place: Task or group.
@@ -51,7 +51,7 @@ class BoardCell:
         basis: Version and data, which numbers of evaluated runs must share to be comparable; empty for published ones.
         unsupported: Why the model cannot do this task; empty for a published "x"; None if it can.
         remark: How the printed digits contradict themselves, and the anchor on the page that explains it.
-        order: Sort key; cells with a smaller one stand in earlier columns.
+        order: Sort key; cells with a smaller one are in earlier columns.
     """
 
     row: BoardRow
@@ -151,8 +151,8 @@ def _published(item: Placed, digits: int, remark: tuple[str, str] | None, counta
 
 
 def table_name(table: str) -> str:
-    """Return a paper's table as words: `1` -> `Table 1`; empty if the number stands in no table."""
-    # In published.json `-` stands for a number that is in no table.
+    """Return a paper's table as words: `1` -> `Table 1`; empty if the number is in no table."""
+    # In published.json `-` marks a number that is in no table.
     return f"Table {table}" if table.isdecimal() else table.strip("-")
 
 

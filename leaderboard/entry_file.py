@@ -123,7 +123,7 @@ def read_entries(folder: Path) -> list[BoardEntry]:
 def _load(reader: "_Reader", path: Path) -> Any:
     """Return the content of a file; None, with a fault noted, if it is too large or no JSON."""
 
-    # NaN and infinities are none of JSON's numbers, but Python reads them.
+    # JSON has no NaN and no infinities, but Python's reader accepts them.
     def refuse(word: str) -> NoReturn:
         raise ValueError(f"{word} is not a number here")
 
@@ -168,7 +168,7 @@ class _Reader:
             return ""
         if options and value not in options:
             self.fault(where, f"expected {' or '.join(options)}, got '{value}'")
-        # JSON can hold such halves as escapes; writing the page would fail on them.
+        # JSON can hold such halves as escapes, and the page could not be written with them.
         if any("\ud800" <= letter <= "\udfff" for letter in value):
             self.fault(where, "holds half of a surrogate pair; expected text that can be written as UTF-8")
         return value

@@ -96,7 +96,7 @@ def ablations_of(options: argparse.Namespace) -> Ablations:
     return Ablations(
         recipe=recipe,
         arms=ARMS,
-        # From the recipe's own seed on, so that more seeds keep the trainings that are there.
+        # From the recipe's own seed on, so that with more seeds the finished trainings are kept.
         seeds=tuple(range(recipe.seed, recipe.seed + options.seeds)),
         share=options.share,
         data_root=options.data_root,
@@ -107,7 +107,7 @@ def ablations_of(options: argparse.Namespace) -> Ablations:
 
 
 def circumstances_of(ablations: Ablations, sessions: Sequence[Mapping[str, Json]], minutes: float) -> Circumstances:
-    """Return how the numbers in a folder came about."""
+    """Return when, where and by which command the numbers in a folder were made."""
     # Of several sessions the last one counts: it finished the work.
     last = sessions[-1]
     cores, torch = last["hardware"]["cpus"], last["packages"]["torch"]

@@ -12,11 +12,12 @@ from harness.errors import SpecError
 from reference_model.training.recipe import Recipe, Stage
 
 LOG = "log.jsonl"
-# Of the whole recipe on two cores: 17 of training and 1 of generating patients (docs/benchmarks.md). For want of a log.
+# Time of the whole recipe on two cores, 17 minutes of training and 1 of generating patients (docs/benchmarks.md); used
+# if there is no log.
 RECIPE_MINUTES = 18.0
-# Before the first step of a training: data and weights.
+# Time in which a training reads data and weights before its first step.
 READING_SECONDS = 8.0
-# Of one arm's questions, 862 on `phantom:0`, to a trained model on one core.
+# Time of one arm's evaluation, 862 questions on `phantom:0`, on one core.
 EVALUATION_SECONDS = 25.0
 
 

@@ -35,7 +35,7 @@ from reference_model.training.loop import Silent
 from reference_model.training.recipe import Recipe
 from reference_model.training.stages import StagedTraining
 
-# Those of the paper's four columns, with VQA-RAD in the place of OmniMedVQA.
+# The tasks of the paper's four columns, with VQA-RAD in the place of OmniMedVQA.
 TASKS = ("vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g")
 SETTINGS, SESSIONS, FINISHED = "settings.json", "sessions.jsonl", "finished.jsonl"
 RUN = "run"
@@ -215,7 +215,7 @@ def do_piece(piece: Piece, threads: int) -> float:
 
 
 def end_with_driver() -> None:
-    """End this process when the one that started it is gone, so that no two of them ever work in one folder."""
+    """End this process when its parent is gone, so that two sessions never work in one folder."""
 
     def watch() -> None:
         driver = parent_process()
@@ -245,7 +245,7 @@ def train_piece(piece: Piece) -> None:
 
 
 def lend(model: Path, folder: Path, config: ModelConfig) -> None:
-    """Put a finished model where a stage looks for it, with the configuration of the model that is to be trained.
+    """Put a finished model where a stage expects it, with the configuration of the model that is to be trained.
 
     Its weights are the same file, by a hard link: capacity and top-k have no weights.
     """

@@ -109,15 +109,15 @@ def _values(sums: Sequence[Floats], shape: tuple[int, int]) -> Floats:
 
 def _drawn(tables: Sequence[ClusterSums], shape: tuple[int, int]) -> Floats | None:
     """Return the mean of the numbers of each arm in every draw, float64 (draws, arms); None with too few clusters."""
-    # A patient has samples in several tasks and is one cluster of them all. Images are drawn by themselves, as nothing
-    # says which patient they are of.
+    # A patient has samples in several tasks and is one cluster of them all. Images are resampled by themselves, since
+    # the release does not say which patient they show.
     groups = []
     for kind in (PATIENTS, IMAGES):
         of_kind = [table for (own, _), table in zip(NUMBERS, tables, strict=True) if own == kind]
         groups.append([(kind, name) for name in sorted({name for table in of_kind for name in table.clusters})])
     if min(map(len, groups)) < FEWEST_CLUSTERS:
         return None
-    # The sums of all numbers and runs stand side by side in one matrix, so that one draw of clusters serves all of them
+    # The sums of all numbers and runs are side by side in one matrix, so that one draw of clusters serves all of them
     # and differences are paired. A cluster has zeros where a number has no sample of it.
     row_of = {cluster: row for row, cluster in enumerate(cluster for group in groups for cluster in group)}
     blocks = []

@@ -113,7 +113,7 @@ def verdict(one: ArmNumbers, printed: float) -> str:
 
 def agreement(found: Sequence[ArmNumbers], printed: Mapping[str, float], table: str) -> str:
     """Return a sentence that says how many pairs of settings have the paper's order."""
-    # Two equal means have no order, and so not the paper's.
+    # Two equal means have no order and count as another order than the paper's.
     pairs = list(combinations(settings(found, printed, table), 2))
     alike = sum((one.mean - other.mean) * (value - another) > 0 for (one, value), (other, another) in pairs)
     return f"{alike} of the {len(pairs)} pairs of settings stand in the paper's order, intervals aside."

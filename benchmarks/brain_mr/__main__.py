@@ -33,7 +33,7 @@ TASK = "samed2d_brain_mr"
 # `medplib` would cut our model's probabilities at 0.1, while the baselines give masks only.
 DICE = Number(title="mDice", task=TASK, metric="dice", protocol="standard", name="dice")
 ADAPTER = "reference_model.adapter:Reference"
-# The weights that come with the package.
+# The model whose weights come with the package.
 TINY = "tiny"
 OURS = "fine-tuned"
 MARK = "brain-mr"

@@ -14,7 +14,7 @@ from harness.runs.engine.ray_connection import ray_is_installed
 
 BASELINES = ("baseline:majority", "baseline:center-box", "baseline:otsu")
 REFERENCE = "reference:tiny"
-# Of the extra [models]; without them the demo still runs.
+# Packages of the extra [models]; without them the demo runs the baselines alone.
 NEEDED_BY_REFERENCE = ("torch", "transformers", "safetensors")
 SEED = 0
 

@@ -29,13 +29,13 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallationCheck:
-    """One line.
+    """One line of the report.
 
     Attributes:
         what: Name of the thing.
         status: See `Status`.
         found: Version, place or size; empty if it is missing.
-        remedy: What to do; empty if nothing need be done.
+        remedy: What to do; empty if nothing needs to be done.
     """
 
     what: str
@@ -48,7 +48,7 @@ def examine(cache_folder: Path) -> list[InstallationCheck]:
     """Return every line, in the order in which they are shown; nothing is written.
 
     Args:
-        cache_folder: Where manifests, derived files and WordNet are kept; it need not exist.
+        cache_folder: Folder of manifests, derived files and WordNet; it need not exist.
     """
     return [
         _python(),
@@ -92,7 +92,7 @@ def _packages() -> Iterator[InstallationCheck]:
 
 
 def _extra(requirement: Any) -> str:
-    """Return the first extra that asks for a package; empty if the harness itself does."""
+    """Return the first extra that requires a package; empty if the harness itself does."""
     extras: list[str] = metadata.metadata("medground").get_all("Provides-Extra") or []
     if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
         return ""
@@ -100,7 +100,7 @@ def _extra(requirement: Any) -> str:
 
 
 def _package(requirement: Any, extra: str) -> InstallationCheck:
-    """Return the line of one package: its version against what is asked for."""
+    """Return the line of one package, whose version is compared with the required one."""
     what = f"{requirement.name} [{extra}]" if extra else requirement.name
     absent: Status = "missing" if extra else "wrong"
     install = f"pip install 'medground[{extra}]'" if extra else "pip install medground"
@@ -124,7 +124,7 @@ def _devices() -> InstallationCheck:
 
 
 def _java() -> InstallationCheck:
-    """Return whether METEOR 1.5 can run: Java, and the archives of pycocoevalcap."""
+    """Return whether METEOR 1.5 can run, which needs Java and the archives of pycocoevalcap."""
     lacking = meteor_java.missing({})
     if lacking is not None:
         return InstallationCheck(
@@ -152,9 +152,9 @@ def _bert_score() -> InstallationCheck:
 
 def _cache(cache_folder: Path) -> InstallationCheck:
     """Return where the cache is and its size; a folder that cannot be written to is wrong."""
-    standing = _nearest_folder(cache_folder)
-    if not os.access(standing, os.W_OK):
-        remedy = f"make {standing} writable, or name another folder in MEDGROUND_CACHE"
+    existing = _nearest_folder(cache_folder)
+    if not os.access(existing, os.W_OK):
+        remedy = f"make {existing} writable, or name another folder in MEDGROUND_CACHE"
         return InstallationCheck(what="cache", status="wrong", found=str(cache_folder), remedy=remedy)
     size = sum(path.stat().st_size for path in cache_folder.rglob("*") if path.is_file() and not path.is_symlink())
     return InstallationCheck(what="cache", status="ok", found=f"{cache_folder}, {size / _MIB:.1f} MiB")
@@ -169,5 +169,5 @@ def _disk(cache_folder: Path) -> InstallationCheck:
 
 
 def _nearest_folder(path: Path) -> Path:
-    """Return the folder itself, else the first above it that exists."""
+    """Return the path if it is a folder, else its nearest parent that exists."""
     return next(folder for folder in (path, *path.resolve().parents) if folder.is_dir())

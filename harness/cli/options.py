@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from harness.evaluation.outputs import Evaluation
     from harness.runs.directory import RunDirectory
 
-# As click has it for a wrong option; 1 is left to exceptions.
+# Click's code for a wrong option; 1 is Python's code after an exception.
 EXIT_BAD_INPUT = 2
 # What is finished is kept, and the same command goes on; also more failures than --max-failures allows.
 EXIT_RESUMABLE = 3
 # 128 + SIGINT, as a shell reports it.
 EXIT_CTRL_C = 130
-# Problems, and failures, that the terminal shows; the rest is in their files.
+# Most problems, and most failures, that the terminal shows; their files hold all.
 MOST_LINES = 20
 
 TASK_PATH = click.option(
@@ -63,7 +63,7 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
 
     Args:
         debug: Let the errors pass, for their tracebacks.
-        resume: Words of the command that goes on after Ctrl-C; empty if nothing is kept.
+        resume: Words of the command that resumes after Ctrl-C; empty if nothing is kept.
     """
     from harness.errors import HarnessError, InterruptedRunError
 
@@ -75,7 +75,7 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
         say(f"harness: {error}")
         sys.exit(EXIT_RESUMABLE)
     except OSError as error:
-        # A full disk is no fault of ours; any other such error is, and shows its traceback.
+        # A full disk is the user's to mend; any other OSError is a fault of the harness and shows its traceback.
         if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         say(f"harness: {error.filename or 'the disk'}: {error.strerror}. Make room and run the same command again.")
@@ -107,7 +107,7 @@ def progress() -> "Iterator[ProgressBar]":
 
 
 def finish(result: "Evaluation", as_json: bool, max_failures: str) -> None:
-    """Print the numbers, what went wrong, and where everything lies; leave with the right code."""
+    """Print the numbers, the problems and failures, and the paths of the outputs; exit with the evaluation's code."""
     from harness.reports.run_page import table
     from harness.runs.directory import RunDirectory
 

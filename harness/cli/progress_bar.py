@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 if TYPE_CHECKING:
     from harness.runs.engine.progress import RunProgress
 
-# On a pipe, such as the log of a cluster job.
+# Seconds between two lines on a pipe, such as the log of a cluster job.
 PLAIN_EVERY_SECONDS = 30.0
 
 
@@ -52,7 +52,7 @@ class ProgressBar:
         self.console.print(text, style="dim", highlight=False, markup=False)
 
     def show(self, progress: "RunProgress") -> None:
-        """Show the progress as it stands."""
+        """Show the current progress."""
         if self.line is None:
             # From the first answer on: loading the model and what earlier sessions finished would falsify the rate.
             self.began, self.first_done = time.monotonic(), progress.done - 1

@@ -121,7 +121,7 @@ def run(
 
 
 def _batch_size(text: str | None) -> int | str | None:
-    """Return the number, or `auto` or None as they stand.
+    """Return the number of a text; `auto` and None are returned unchanged.
 
     Raises:
         SpecError: The text is neither a number of at least 1 nor `auto`.

@@ -88,7 +88,7 @@ def report(
             watch=Observer(notice=bar.notice),
         )
         result = rescore(run_dir, task_paths=task_paths, protocols=(), max_failures="100%", images=images)
-    # --max-failures is the run's affair: making its page again always succeeds.
+    # --max-failures concerns the run itself: making its page again always succeeds.
     page = RunDirectory(result.out).report_path
     if as_json:
         write_json({"report": str(page)})

@@ -131,7 +131,7 @@ class _Selector:
             self.table.fault("where", "hits no published cell")
             return
         self.where.check(chosen)
-        # An exception has to except something: cells that the conditions chose without it.
+        # Checked against all cells that the conditions choose: an exception that excludes none of them is a mistake.
         self.excluded.check([cell for cell in cells if self.where.all_hold(cell)])
         for words in self.words.values():
             words.check(chosen)
@@ -159,7 +159,7 @@ class _Selector:
             n=self.n.of(cell),
             run_by=said["run_by"] or cell.paper,
             setting=said["setting"],
-            # Footnotes of the mapping and of the paper become sentences, so that they can stand one after the other.
+            # Footnotes of the mapping and of the paper become sentences, so that they can be joined.
             note=" ".join(
                 note[:1].upper() + note[1:] + ("" if note.endswith(".") else ".")
                 for note in (said["note"], remark)

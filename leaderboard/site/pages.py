@@ -96,8 +96,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     assert environment.loader is not None, "given above"
-    # The style is written into each page, so that a page opens from the file system and asks nobody for anything; its
-    # digest stands in the Content-Security-Policy, which forbids any other style.
+    # The style is written into each page, so that a page opens from the file system and requests nothing; its digest is
+    # in the Content-Security-Policy, which forbids any other style.
     style = environment.loader.get_source(environment, "style.css")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment.globals.update(
@@ -173,7 +173,7 @@ def stratum_word(column: Column) -> str:
 
 
 def turned(table: BoardTable) -> bool:
-    """Return whether a table of strata shows them better as lines than as columns."""
+    """Return whether a table of strata is easier to read with its strata as lines than as columns."""
     return len(table.columns) > WIDEST and len(table.columns) > len(table.lines)
 
 

@@ -232,9 +232,9 @@ def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: S
 
 
 def _merged(lines: Sequence[Line]) -> list[Line]:
-    """Join lines of the same model as run by the same paper, which prints it in several tables, where none contradicts.
+    """Join the lines of one model as run by one paper if their numbers do not contradict each other.
 
-    A row that another paper repeats joins the row it repeats.
+    A paper may print a model in several tables, and another paper may repeat its row.
     """
     joined: list[Line] = []
     for line in lines:
