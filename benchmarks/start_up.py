@@ -1,4 +1,4 @@
-"""The start-up time of light commands: the best and the median of some starts, each in a fresh process.
+"""How long light commands take: the best and the median of some starts, each in a fresh process.
 
 python benchmarks/start_up.py [--repeats 5]
 """
