@@ -79,3 +79,39 @@ def test_patients_that_another_process_wrote_meanwhile_are_kept(
     monkeypatch.setattr(families, "FAMILIES", changed)
     assert data_roots(("phantom",), tmp_path).of("slake") == (target,)
     assert [path.name for path in target.iterdir()] == ["theirs"]
+
+
+def test_no_data_root_names_both_ways(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected a folder with the releases, or `phantom`"):
+        data_roots((), tmp_path)
+
+
+def test_a_missing_data_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"--data-root .*absent: no such folder"):
+        data_roots((str(tmp_path / "absent"),), tmp_path)
+
+
+def test_phantom_and_real_data_do_not_mix(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="phantom data stand alone"):
+        data_roots(("phantom", str(tmp_path)), tmp_path)
+
+
+def test_a_phantom_seed_is_a_number(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected phantom:SEED with a whole number, found 'x'"):
+        data_roots(("phantom:x",), tmp_path)
+
+
+def test_phantoms_are_written_once_a_seed_when_a_reader_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def draw(root: Path, *, seed: int) -> None:
+        drawn.append(seed)
+        (root / "SAMed2Dv1").mkdir()
+
+    monkeypatch.setattr("harness.data.phantoms.families.write_phantoms", draw)
+    first, again, other = (data_roots((name,), tmp_path) for name in ("phantom", "phantom:0", "phantom:1"))
+    assert first == again
+    assert first.kind == "phantom"
+    assert drawn == []
+    assert first.of("samed2d") == again.of("mecovqa") != other.of("samed2d")
+    assert drawn == [0, 1]

@@ -1,64 +1,83 @@
-"""Coverage, headlines and groups of `results.json`."""
+"""A run directory is scored into the content of `results.json`, `scores/` and `failures.jsonl`."""
 
-from typing import Any
+import json
+from pathlib import Path
 
 import pytest
 
-from harness.scoring.results import Tally, headline_row
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.results import Scored, score_run
+from harness.evaluation.setup import RunSpec
+from harness.runs.directory import RunDirectory
+from harness.runs.store import RunStore
+from harness.tasks.catalog import index
+from tests.support.tiny_vqa_rad import write_release
+
+SAMPLES = 5
 
 
-def _block(value: float | None, **changes: Any) -> dict[str, Any]:
-    row = {
-        "metric": "dice",
-        "name": "dice",
-        "protocol": "standard",
-        "mean": "micro",
-        "stratum": None,
-        "value": value,
-        "ci": None,
-        "n": 3,
-        "failed": 0,
-    }
-    headline = {"metric": "dice", "protocol": "standard", "mean": "micro", "over": None}
-    return {"headline": headline, "coverage": 0.5, "metrics": [row, {**row, "stratum": {"modality": "ct"}}], **changes}
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a model that answers nothing but "yes"."""
+    folder = tmp_path_factory.mktemp("results")
+    root = write_release(folder / "data", SAMPLES)
+    spec = RunSpec(
+        tasks=("vqa_rad",),
+        model="scripted",
+        model_args={"text": "yes"},
+        data_roots=(str(root),),
+        out=folder / "run",
+        cache=folder / "cache",
+        ray="off",
+    )
+    return evaluate(spec).out
 
 
-def test_coverage_loses_data_errors_missing_and_the_worst_metrics_unscored() -> None:
-    tally = Tally()
-    tally.counts.update({"ok": 6, "data_error": 1, "not_run": 1, "model_error": 2})
-    tally.unscored.update({("dice", "standard"): 2, ("iou", "standard"): 1})
-    assert tally.coverage(10) == pytest.approx(0.6)
+def _scored(run: Path, out: Path) -> Scored:
+    record = RunDirectory(run).read_run()
+    tasks, groups = index(()).resolve(record["requested"])
+    store = RunStore(run)
+    try:
+        store.open(record)
+        return score_run(store, record, tasks, groups, RunDirectory(out))
+    finally:
+        store.close()
 
 
-def test_a_cell_without_samples_is_covered() -> None:
-    assert Tally().coverage(0) == 1.0
+def test_a_second_scoring_into_another_folder_gives_the_same_results_and_leaves_the_run(
+    run: Path, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.suffix == ".parquet"}
+    again = _scored(run, tmp_path)
+    assert json.loads(json.dumps(again.results)) == RunDirectory(run).read_results()
+    assert (again.wanted, again.faults, again.failures) == (SAMPLES, 0, [])
+    assert {path: path.read_bytes() for path in before} == before
+    names = {path.name for path in RunDirectory(run).scores_folder.iterdir()}
+    assert {path.name for path in RunDirectory(tmp_path).scores_folder.iterdir()} == names
 
 
-def test_the_headline_is_the_row_without_stratum() -> None:
-    row = headline_row(_block(0.25))
-    assert row is not None
-    assert row["stratum"] is None
-    assert headline_row(_block(0.25, headline={"metric": "iou", "protocol": "standard", "mean": "micro"})) is None
+def test_floor_and_ceiling_are_given_for_the_first_value_of_the_whole_task_only(run: Path) -> None:
+    rows = RunDirectory(run).read_results()["tasks"]["vqa_rad"]["metrics"]
+    bounded = [row for row in rows if "floor" in row]
+    assert bounded
+    assert all(row["stratum"] is None and "ceiling" in row for row in bounded)
+    assert [row for row in rows if row["stratum"] is not None]
 
 
-def test_a_group_averages_its_members_headlines_or_says_none() -> None:
-    from harness.scoring.results import combine_group
-    from harness.tasks.catalog import index
-    from harness.tasks.spec import GroupSpec
-
-    tasks = [index().load(name) for name in ("samed2d_seg", "samed2d_seg_box")]
-    group = GroupSpec(name="both", title="Both", members=("samed2d_seg", "samed2d_seg_box"), combine="macro")
-    macro = {"metric": "dice", "protocol": "standard", "mean": "macro", "over": "modality"}
-
-    def block(value: float | None) -> dict[str, Any]:
-        made = _block(value, headline=macro)
-        made["metrics"][0]["mean"] = "macro"
-        return made
-
-    whole = combine_group(group, tasks, {"samed2d_seg": block(0.2), "samed2d_seg_box": block(0.6)})
-    assert whole["metrics"][0]["value"] == pytest.approx(0.4)
-    partial = combine_group(group, tasks, {"samed2d_seg": block(0.2)})
-    assert partial["metrics"][0]["value"] is None
-    assert partial["metrics"][0]["members_with_value"] == 1
-    listed = GroupSpec(name="both", title="Both", members=group.members, combine="none")
-    assert combine_group(listed, tasks, {})["metrics"] == []
+def test_a_request_without_a_prediction_is_not_run_and_lowers_the_coverage(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    for path in run.rglob("*"):
+        if path.is_file():
+            target = copy / path.relative_to(run)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    predictions = RunDirectory(copy).predictions_path
+    lines = predictions.read_bytes().splitlines(keepends=True)
+    predictions.write_bytes(b"".join(lines[1:]))
+    found = _scored(copy, copy)
+    block = found.results["tasks"]["vqa_rad"]
+    assert block["counts"]["not_run"] == 1
+    assert block["coverage"] == pytest.approx(1 - 1 / SAMPLES)
+    assert [(failure.status, failure.message) for failure in found.failures] == [("not_run", "not asked yet")]
+    written = [json.loads(line) for line in RunDirectory(copy).failures_path.read_text().splitlines()]
+    assert [line["sample_id"] for line in written] == [failure.sample_id for failure in found.failures]

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from harness.data.roots import data_roots
 from harness.errors import SpecError
 from harness.evaluation.setup import Observer, PreparedRun, RunSpec, open_session
 from harness.paths import default_cache
@@ -20,42 +19,6 @@ def _session(**changes: Any) -> PreparedRun:
         "data_roots": ("phantom",),
     }
     return open_session(RunSpec(**{**stated, **changes}), Observer())
-
-
-def test_no_data_root_names_both_ways(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="expected a folder with the releases, or `phantom`"):
-        data_roots((), tmp_path)
-
-
-def test_a_missing_data_root_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"--data-root .*absent: no such folder"):
-        data_roots((str(tmp_path / "absent"),), tmp_path)
-
-
-def test_phantom_and_real_data_do_not_mix(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="phantom data stand alone"):
-        data_roots(("phantom", str(tmp_path)), tmp_path)
-
-
-def test_a_phantom_seed_is_a_number(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="expected phantom:SEED with a whole number, found 'x'"):
-        data_roots(("phantom:x",), tmp_path)
-
-
-def test_phantoms_are_drawn_once_a_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = []
-
-    def draw(root: Path, *, seed: int) -> None:
-        drawn.append(seed)
-        (root / "SAMed2Dv1").mkdir()
-
-    monkeypatch.setattr("harness.data.phantoms.families.write_phantoms", draw)
-    first, again, other = (data_roots((name,), tmp_path) for name in ("phantom", "phantom:0", "phantom:1"))
-    assert first == again
-    assert first.kind == "phantom"
-    assert drawn == []
-    assert first.of("samed2d") == again.of("mecovqa") != other.of("samed2d")
-    assert drawn == [0, 1]
 
 
 def test_a_batch_larger_than_the_model_takes_is_refused() -> None:
