@@ -17,7 +17,7 @@ from harness.tasks.prepare import Notice, prepare_task
 from harness.tasks.spec import TaskSpec
 from reference_model.inputs.requests import question_of
 
-# Capabilities of a model like ours that is also given the target, so that requests bring its answer.
+# Capabilities of the reference model plus `target`, so that requests carry the reference answer.
 TEACHER = Capabilities(
     takes=frozenset({"text", "image", "point", "box", "region", "target"}),
     gives=frozenset({"text", "masks"}),
@@ -33,7 +33,7 @@ class SetSpec:
         task: A task of the harness; its prompt, visual prompts and oracle make the questions and the answers.
         split: The split of its release; `all` for a release without splits.
         ratio: The weight of the set in the mix; None: the number of its questions.
-        where: Field -> values, as `release.where` of a task.
+        where: Maps fields to the values to keep, as `release.where` of a task.
     """
 
     task: str
@@ -51,8 +51,8 @@ class Example:
         question: The question, with an empty pair of region tags for each of `prompts`.
         answer: The answer, with one `<SEG>` if there is a mask.
         prompts: The visual prompts, in the order of their tags.
-        mask: The mask that `<SEG>` stands for, (H, W), all instances in one.
-        name: The name of the structure in the mask, or in the region that is pointed at; empty if none is named.
+        mask: The union of all instances that `<SEG>` stands for, (H, W); None: no mask is asked for.
+        name: The name of the structure in the mask or in the region of a visual prompt; empty if it has no name.
     """
 
     image: LocalMedia
@@ -98,10 +98,10 @@ def read_sets(wanted: Sequence[SetSpec], roots: Sequence[DataRoots], cache: Path
         wanted: The sets, in the order in which they are returned.
         roots: The data roots, read in turn; synthetic patients of several seeds are several roots.
         cache: The cache folder of the harness.
-        notice: Called with a line for samples that are left out, and why.
+        notice: Called with a line on the samples that are left out, and the reason.
 
     Raises:
-        SpecError: A task does not exist, or is not answered in words or masks.
+        SpecError: A task does not exist, or is not answered in text or masks.
         DataError: A release is absent, or a set is empty.
     """
     catalogue = catalog.index()
@@ -142,7 +142,7 @@ def _example(task: TaskSpec, sample: Sample, store: MediaStore) -> Example:
     """Return the example of a sample.
 
     Raises:
-        DataError: The sample cannot be asked about, is not about one image, or there is nothing to mark in it.
+        DataError: The sample is defective, is not about one image, makes no request, or has no answer or an empty mask.
     """
     if sample.defect is not None:
         raise DataError(f"{sample.id}: {sample.defect}")

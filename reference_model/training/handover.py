@@ -1,4 +1,4 @@
-"""Makes the starting model of a stage from finished stages: experts from dense parts, adapters, frozen parameters."""
+"""Builds the starting model of a stage from finished stages: experts from dense parts, adapters, frozen parameters."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def finished_model(out: Path, number: int) -> Path:
 
 
 def sources(out: Path, start: Start) -> dict[str, Path]:
-    """Return the folders of the finished models that a stage starts from, by the part that it takes of them.
+    """Return the folders of the finished models that a stage starts from, by the part taken from each.
 
     Raises:
         SpecError: One of the stages is not finished.
@@ -51,15 +51,15 @@ def sources(out: Path, start: Start) -> dict[str, Path]:
 
 
 def hand_over(base: Path, out: Path, start: Start) -> tuple[PixelGroundingModel, About]:
-    """Return the model that a stage starts with, and what is stored beside the weights of its base.
+    """Return the starting model of a stage, and the description of its base.
 
     Args:
-        base: The folder of the model that the stage goes on with.
-        out: The folder of the training, below which earlier stages have written.
-        start: What is taken of these stages.
+        base: The folder of the model that the stage starts from.
+        out: The folder of the training, with the folders of earlier stages.
+        start: The stages and parts that the stage starts from.
 
     Raises:
-        SpecError: A stage is not finished, or the model has no such part.
+        SpecError: A stage is not finished, its experts do not fit, or the model has no such part.
     """
     model, about = load_model(base)
     if start.experts:
@@ -74,13 +74,13 @@ def hand_over(base: Path, out: Path, start: Start) -> tuple[PixelGroundingModel,
 
 
 def _add_experts(model: PixelGroundingModel, config: ModelConfig, folders: list[Path]) -> None:
-    """Put experts in the place of the dense feed-forward parts; routers are drawn with torch's generator."""
+    """Replace the dense feed-forward parts by experts; routers are initialised with torch's generator."""
     if len(folders) != config.moe.experts:
         raise SpecError(f"start.experts: expected {config.moe.experts} stages, one an expert, got {len(folders)}")
     for folder in folders:
         if load_about(folder).experts:
             raise SpecError(f"start.experts: expected a model without experts to make one of, found one with: {folder}")
-    # In the order of the recipe: as in MedPLIB, expert 0 is that of stage III and expert 1 that of stage II.
+    # In the order of the recipe: as in MedPLIB, expert 0 comes from stage III and expert 1 from stage II.
     givers = [load_model(folder)[0] for folder in folders]
     for index, layer in enumerate(model.language.layers):
         denses = [giver.language.layers[index].get_submodule("mlp") for giver in givers]
@@ -93,12 +93,12 @@ def choose_trained(model: PixelGroundingModel, trains: tuple[str, ...], lora: Lo
     Args:
         model: The model, changed in place.
         trains: Names or patterns of modules and parameters.
-        lora: The adapters to add; None: none.
+        lora: The adapters to add; None: no adapters.
 
     Raises:
-        SpecError: A name fits no parameter, or an adapter fits no layer.
+        SpecError: A pattern matches no parameter, or the name of an adapted layer matches no layer.
     """
-    # Before adapters are added: they wrap layers and give their parameters other names.
+    # Matched before adapters are added: these wrap layers and rename their parameters.
     chosen: list[nn.Parameter] = []
     for pattern in trains:
         fitting = [value for name, value in model.named_parameters() if fits(name, pattern)]
@@ -115,7 +115,7 @@ def choose_trained(model: PixelGroundingModel, trains: tuple[str, ...], lora: Lo
 
 
 def merge_lora(model: nn.Module) -> None:
-    """Fold every adapter into the layer that it adapts and remove it: the answers stay as they are."""
+    """Merge every adapter into its layer and remove it; the outputs of the model do not change."""
     for name, module in list(model.named_modules()):
         if isinstance(module, LoraLinear):
             module.merge()
@@ -124,7 +124,7 @@ def merge_lora(model: nn.Module) -> None:
 
 
 def _add_lora(model: PixelGroundingModel, lora: Lora) -> None:
-    """Add adapters that change nothing yet; the experts of a layer start with equal adapters."""
+    """Add adapters whose output starts at zero; the experts of a layer start with equal adapters."""
     leaves = {name.rpartition(".")[2] for name, _ in model.language.named_modules()}
     for target in lora.targets:
         if target not in leaves:
@@ -133,7 +133,7 @@ def _add_lora(model: PixelGroundingModel, lora: Lora) -> None:
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
     )
     peft.inject_adapter_in_model(settings, model.language)
-    # MedPLIB adds the adapters to the dense part before it copies that into the experts.
+    # As in MedPLIB, which adds the adapters to the dense part before copying it into the experts.
     layers = [module for module in model.modules() if isinstance(module, MoeFeedForward)]
     with torch.no_grad():
         for layer in layers:

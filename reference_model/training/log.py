@@ -23,11 +23,11 @@ class StageNote:
     Attributes:
         recipe: The name of the recipe.
         stage: The number of the stage.
-        title: What the stage does, in a few words.
+        title: A short description of the stage.
         seed: The seed of all random numbers.
         steps: How many steps the whole stage takes.
         losses: The weight of each loss.
-        experts: Numbers of the stages that its experts come from; empty if they come with its model.
+        experts: Numbers of the stages that its experts come from; empty if its base already has them, or it has none.
     """
 
     recipe: str
@@ -41,15 +41,15 @@ class StageNote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedStep:
-    """One step.
+    """One training step.
 
     Attributes:
         step: The number of the step, from 0.
         learning_rate: The learning rate of the step.
         losses: The losses before weighting, by name.
-        tokens: For every layer with experts, the tokens whose first choice each expert was.
-        dropped: For every such layer, the choices that found their expert full.
-        seconds: How long the step took.
+        tokens: For every layer with experts, the number of tokens whose first choice each expert was.
+        dropped: For every layer with experts, the number of choices of a full expert.
+        seconds: The duration of the step, in seconds.
     """
 
     step: int
@@ -66,15 +66,15 @@ class LoggedStep:
 
 
 class StepLog:
-    """The log of a stage, open for what follows; only the first of several processes writes it."""
+    """The log of a stage, open for appending; only the first of several processes writes it."""
 
     def __init__(self, folder: Path, begun: int, *, written: bool = True) -> None:
-        """Open the log, and remove the lines behind the state that the stage goes on from, a torn line included.
+        """Open the log, and remove the lines after the state from which the stage resumes, torn lines included.
 
         Args:
             folder: The folder of the stage; created if it is missing.
-            begun: How many steps are done.
-            written: Whether anything is written.
+            begun: The number of steps done.
+            written: Whether this process writes the log.
         """
         self._file: TextIO | None = None
         if written:
@@ -94,7 +94,7 @@ class StepLog:
             self._file.close()
 
     def write(self, step: LoggedStep) -> None:
-        """Add a step; it can be read at once."""
+        """Add a step and flush it, so that other processes can read it."""
         if self._file is not None:
             self._file.write(step.line())
             self._file.flush()
@@ -130,7 +130,7 @@ def read_note(folder: Path) -> StageNote:
 
 
 def read_log(folder: Path) -> list[LoggedStep]:
-    """Return the steps of a stage so far, at least one.
+    """Return the logged steps of a stage, at least one.
 
     Raises:
         DataError: There is no log, it is empty, or a line is not a step.

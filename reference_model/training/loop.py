@@ -1,9 +1,8 @@
 """The training loop: one for all stages.
 
-The random numbers of a step depend on the seed, the stage and the step alone, so that a stage that is killed and begun
-again goes on with the losses it would have had. A step's rows are cut into parts. The losses of a part do not depend on
-the process that measures it: the same parts in one process or in several are the same training, up to the rounding of
-sums.
+The random numbers of a step depend only on the seed, the stage and the step, so that a stage that is killed and resumed
+has the same losses as one that runs through. The rows of a step are cut into parts. The losses of a part do not depend
+on the process that computes them: the same parts give the same training in one process or in several, up to rounding.
 """
 
 import time
@@ -33,7 +32,7 @@ from reference_model.training.recipe import Precision, Stage
 
 # The norm at which MedPLIB clips gradients.
 LARGEST_GRADIENT = 1.0
-# Seconds between states on disk; a kill costs at most so much work.
+# Seconds between states on disk, the most work that a kill can cost.
 SAVE_SECONDS = 60.0
 ALONE = Processes()
 
@@ -42,7 +41,7 @@ class Watcher(Protocol):
     """Follows the progress of a stage."""
 
     def show(self, stage: Stage, step: int, steps: int, losses: Mapping[str, float]) -> None:
-        """Show the losses of a step; `step` of `steps` are done."""
+        """Show the losses of the latest step; `step` of `steps` are done."""
 
 
 class Silent:
@@ -54,15 +53,15 @@ class Silent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How a stage runs.
+    """The schedule of a stage.
 
     Attributes:
-        stage: The numbers of the stage.
-        steps: How many steps it takes.
-        warm_up: How many of these steps the learning rate rises for.
+        stage: The configuration of the stage.
+        steps: The number of steps.
+        warm_up: The number of steps in which the learning rate rises.
         seed: The seed of all random numbers.
-        precision: The precision of the passes.
-        save_seconds: Seconds between states on disk; with 0, every step writes one.
+        precision: The precision of forward passes.
+        save_seconds: Seconds between states on disk; with 0, every step writes a state.
     """
 
     stage: Stage
@@ -77,12 +76,12 @@ class Course:
         highest = self.stage.learning_rate
         if step < self.warm_up:
             return highest * step / self.warm_up
-        # From 0 back to 0, as in MedPLIB (linear) and in LLaVA's script for stage I (cosine).
+        # Falls to 0, as in MedPLIB (linear) and in LLaVA's script for stage I (cosine).
         left = (self.steps - step) / max(1, self.steps - self.warm_up)
         return highest * (left if self.stage.schedule == "linear" else (1 + cos(pi * (1 - left))) / 2)
 
     def seed_of(self, step: int) -> int:
-        """Return the seed of a step's drop-outs, dropped tokens and region parts."""
+        """Return the seed of a step, from which dropout, dropped tokens and region parts are drawn."""
         # Below 2**63, which torch's generators take, with room for the number of a part to be added.
         drawn = np.random.default_rng([self.seed, self.stage.number, step]).integers(2**62)
         return int(drawn)
@@ -105,15 +104,15 @@ def train(
         objective: Measures the losses.
         mix: The rows of every step.
         trained: The parameters that are trained, of any shape, by name; they are changed in place.
-        course: How the stage runs.
+        course: The schedule of the stage.
         folder: The folder for states and the log.
         settings: See `training_state.Progress`.
-        watcher: Shown every step.
-        processes: The processes that share the rows; the first of them writes.
+        watcher: Called after every step.
+        processes: The processes that share the rows; only the first writes files.
 
     Raises:
         ModelError: A loss is no longer finite.
-        SpecError: The folder holds a state of other settings, or a step has fewer rows than there are processes.
+        SpecError: The folder holds a state with other settings, or a step has fewer rows than parts.
     """
     optimizer = build_optimizer(trained, course.stage.muon)
     state = last_step(folder)
@@ -127,13 +126,14 @@ def train(
             watcher.show(course.stage, step + 1, course.steps, logged.losses)
             due = step + 1 == course.steps or time.monotonic() - saved >= course.save_seconds
             if processes.as_first_says(due):
-                log.sync()  # before the state: the log may be ahead of it, and is cut then, but never behind
+                # Before the state: resuming cuts a log that is ahead of the state, but cannot fill one behind it.
+                log.sync()
                 save_whole(folder, Progress(step=step + 1, settings=settings), trained, optimizer, processes)
                 saved = time.monotonic()
 
 
 def parts_of_step(stage: Stage, processes: int) -> int:
-    """Return into how many parts a step's rows are cut: equally many per process, none above `stage.rows` rows."""
+    """Return the number of parts of a step: equally many per process, each of at most `stage.rows` rows."""
     return processes * ceil(ceil(stage.batch / processes) / stage.rows)
 
 
@@ -153,7 +153,7 @@ def cut(rows: Sequence[Row], parts: int) -> list[Sequence[Row]]:
 
 @dataclass(frozen=True, slots=True)
 class _BatchShare:
-    """The losses of a part of the rows, and the part's share of these."""
+    """The losses of one part of a step, and its share of the rows of the step."""
 
     share: float
     measured: Measured
@@ -184,10 +184,10 @@ def _step(
 def _measured(
     objective: Objective, rows: Sequence[Row], course: Course, step: int, processes: Processes, *, keep_casts: bool
 ) -> list[_BatchShare]:
-    """Measure this process's parts of the rows, and add up their gradients.
+    """Measure the parts of this process and accumulate their gradients.
 
-    The loss of a step is the mean over its parts, weighted by their rows; a part's losses are means over its own tokens
-    and masks.
+    The loss of a step is the mean over its parts, weighted by their rows; the losses of a part are means over its
+    tokens and masks.
     """
     parts = cut(rows, parts_of_step(course.stage, processes.count))
     found: list[_BatchShare] = []
@@ -198,13 +198,13 @@ def _measured(
         torch.manual_seed(seed)
         passes: AbstractContextManager[object] = nullcontext()
         if course.precision == "bf16":
-            # A layer that is freed after its pass (FSDP) must not be kept as its cast.
+            # Cached casts would keep alive the layers that FSDP frees after their pass.
             passes = torch.autocast(processes.device.type, dtype=torch.bfloat16, cache_enabled=keep_casts)
         with passes:
             random, progress = np.random.default_rng(seed), step / course.steps
             measured = objective.measure(parts[number], random, drop_seed=seed, progress=progress)
-        if measured.total.requires_grad:  # rows may hold nothing of what this stage trains
-            # Times the processes, since gradients are averaged over them later.
+        if measured.total.requires_grad:  # False if the rows use none of the trained parameters
+            # Multiplied by the number of processes, as gradients are averaged over them later.
             torch.autograd.backward(measured.total * (share * processes.count))
         found.append(_BatchShare(share, measured))
     return found
@@ -220,7 +220,7 @@ def _together(found: Sequence[_BatchShare], course: Course, step: int, processes
     losses = [sum(part.share * part.measured.losses[name] for part in found) for name in names]
     total = sum(part.share * float(part.measured.total.detach()) for part in found)
     counts_LE = torch.stack([_counts(part.measured.routing) for part in found]).sum(dim=0)
-    # One message for all numbers of a step.
+    # All numbers of a step are summed in one all-reduce.
     total, *values = processes.total([total, *losses, *counts_LE.flatten().tolist()])
     mean = dict(zip(names, values, strict=False))
     if not isfinite(total):
@@ -239,7 +239,7 @@ def _together(found: Sequence[_BatchShare], course: Course, step: int, processes
 
 
 def _counts(routing: Sequence[Routing]) -> Tensor:
-    """Return int64 (L, E + 1): of every layer with experts the tokens of each expert and, last, the dropped choices."""
+    """Return int64 (L, E + 1): tokens per expert and, last, dropped choices, of L layers; float32 (0, 1) if L is 0."""
     if not routing:
         return torch.zeros((0, 1))
     return torch.stack([torch.cat((layer.tokens_E, layer.dropped[None])) for layer in routing]).cpu()

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-# The numbers of the released function, which are those of Lin et al., arXiv:1708.02002.
+# The defaults of the released function, from Lin et al., arXiv:1708.02002.
 FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2.0
 
 
 class Losses(NamedTuple):
-    """The losses before weighting, scalars; 0 if a batch has nothing to learn them from."""
+    """The losses before weighting, scalars; a loss is 0 if the batch has no targets for it."""
 
     language: Tensor
     bce: Tensor
@@ -49,14 +49,14 @@ RELEASED_STAGE_III = LossWeights(language=1.0, bce=1.0, dice=5.0, focal=1.0)
 
 
 def language_loss(logits_NV: Tensor, target_N: Tensor, weight_N: Tensor | None = None) -> Tensor:
-    """Return the mean cross-entropy, or the weighted mean, as a float32 scalar; 0 of no token.
+    """Return the mean cross-entropy, or the weighted mean, as a float32 scalar; 0 if there are no tokens.
 
     Args:
-        logits_NV: Floating point, of the trained positions alone.
-        target_N: int64, the ids that should follow.
-        weight_N: float32, how much each token counts, >= 0; None: all count alike.
+        logits_NV: Floating point, only of trained positions.
+        target_N: int64, the ids of the next tokens.
+        weight_N: float32 >= 0, the weight of each token; None: all weigh the same.
     """
-    # The released code gives NaN here. The gradient of 0 keeps every parameter in the graph of a step.
+    # The released code gives NaN here. A zero with gradient keeps every parameter in the graph of a step.
     if len(target_N) == 0:
         return logits_NV.sum() * 0.0
     loss_N = F.cross_entropy(logits_NV.float(), target_N, reduction="none")
@@ -66,7 +66,7 @@ def language_loss(logits_NV: Tensor, target_N: Tensor, weight_N: Tensor | None =
 
 
 def bce_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the binary cross-entropy, mean over pixels, then over masks, as a scalar; 0 of no mask.
+    """Return the binary cross-entropy, mean over pixels, then over masks, as a scalar; 0 if there are no masks.
 
     Args:
         logits: float32 (M, H, W).
@@ -77,7 +77,7 @@ def bce_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return 1 - (2 sum(p t) + 1e-6) / (sum p + sum t + 1e-6), mean over masks, as a scalar; 0 of no mask.
+    """Return 1 - (2 sum(p t) + 1e-6) / (sum p + sum t + 1e-6), mean over masks, a scalar; 0 without masks.
 
     Args:
         logits: float32 (M, H, W).
@@ -89,7 +89,7 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the focal loss as released, mean over pixels, then over masks, as a scalar; 0 of no mask.
+    """Return the focal loss as released, mean over pixels, then over masks, as a scalar; 0 if there are no masks.
 
     Args:
         logits: float32 (M, H, W).
@@ -102,7 +102,7 @@ def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def iou_loss(logits: Tensor, target: Tensor, estimate_M: Tensor) -> Tensor:
-    """Return the squared error of the decoder's estimate of its soft IoU, mean over masks, as a scalar; 0 of no mask.
+    """Return the squared error of the estimated soft IoU, mean over masks, as a scalar; 0 if there are no masks.
 
     Args:
         logits: float32 (M, H, W).

@@ -13,21 +13,21 @@ Row = tuple[Example, ...]
 
 
 class Mix:
-    """The rows of a stage; the rows of a step depend on the arguments alone, so that a stage can be resumed.
+    """The rows of a stage; the rows of a step depend only on the arguments, so that a stage can be resumed.
 
-    A question of a set that is drawn by ratio leads every row. Within a set every question leads once before any
-    leads again. Further questions about the same image follow, drawn by the same ratios from all sets.
+    Each row starts with a leading question, whose set is sampled by ratio. Within a set, every question leads once
+    before any leads again. Further questions about the same image follow, sampled from all sets by the same ratios.
     """
 
     def __init__(self, sets: Sequence[ExampleSet], *, steps: int, rows: int, questions: int, seed: int) -> None:
-        """Draw the order of leading questions.
+        """Sample the order of leading questions.
 
         Args:
             sets: At least one set.
-            steps: How many steps the stage takes.
+            steps: The number of steps of the stage.
             rows: Rows per step, over all processes.
-            questions: Most questions per row; with 1, nothing is packed.
-            seed: Decides on the order, and on the questions that follow a leading question.
+            questions: Most questions per row; with 1, every row holds one question.
+            seed: The seed of the order and of the further questions.
         """
         self.sets = tuple(sets)
         self.rows = rows
@@ -54,7 +54,7 @@ class Mix:
         return (lead, *(self.sets[s].examples[p] for s, p in self._drawn(others, wanted, random)))
 
     def _drawn(self, others: Sequence[tuple[int, int]], wanted: int, random: Generator) -> list[tuple[int, int]]:
-        """Return `wanted` of the questions; a set has the weight of its ratio, however many questions it has here."""
+        """Sample `wanted` of the questions; the weight of a set is its ratio, shared by its questions."""
         numbers = np.array([number for number, _ in others])
         counts = np.bincount(numbers, minlength=len(self.sets))
         weight = np.array([self.sets[number].ratio for number in numbers]) / counts[numbers]
@@ -63,13 +63,13 @@ class Mix:
 
 
 def _leads(sets: Sequence[ExampleSet], rows: int, seed: int) -> NDArray[np.int64]:
-    """Return int64 (rows, 2): for every row, the number of the set that leads it and the place of its question."""
+    """Return int64 (rows, 2): for every row, the set of its leading question and the place of the question there."""
     ratios = np.array([one.ratio for one in sets])
     numbers = np.random.default_rng([seed, 0]).choice(len(sets), size=rows, p=ratios / ratios.sum())
     places = np.zeros(rows, dtype=np.int64)
     for number, one in enumerate(sets):
         led = np.flatnonzero(numbers == number)
-        # A seed for every epoch, so that a longer stage begins in the same order.
+        # One seed per epoch, so that the epochs of a longer stage start with the same orders.
         examples, wanted = len(one.examples), len(led)
         epochs = -(-wanted // examples)
         shuffled = [np.random.default_rng([seed, number, epoch, 2]).permutation(examples) for epoch in range(epochs)]

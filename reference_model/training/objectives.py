@@ -1,4 +1,4 @@
-"""The objectives of the stages: what a stage minimises, measured on rows of questions."""
+"""The objectives that stages minimise, measured on rows of questions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Measured:
     Attributes:
         total: float32 scalar with gradient, the weighted sum.
         losses: The losses before weighting, by name.
-        routing: Where the tokens went, for every layer with experts.
+        routing: The routing of every layer with experts.
     """
 
     total: Tensor
@@ -40,20 +40,26 @@ class Objective(Protocol):
 
         Args:
             rows: At least one row.
-            random: Decides on what is drawn while the rows are made into tensors.
+            random: The generator for random choices while rows are turned into tensors.
             drop_seed: Decides which tokens a full expert drops.
             progress: The share of the stage's steps that are done, in [0, 1).
         """
 
     def modules_trained_beside(self) -> Mapping[str, nn.Module]:
-        """Return, by name, modules that are trained, too, but are no part of the model."""
+        """Return, by name, modules that are trained together with the model but are not part of it."""
 
 
 class Grounding:
-    """Stages I to IV: answers in words and in masks."""
+    """The objective of stages I to IV: answers in text and masks."""
 
     def __init__(self, model: PixelGroundingModel, collator: Collator, weights: Mapping[str, float]) -> None:
-        """Weigh the model's losses; losses without a weight count nothing."""
+        """Build the objective.
+
+        Args:
+            model: The model to train.
+            collator: Turns rows into batches.
+            weights: Weight of each loss by name; a loss without a weight does not count.
+        """
         self.model = model
         self._collator = collator
         self._weights = weights
@@ -70,7 +76,7 @@ class Grounding:
         return measured(output.losses._asdict(), self._weights, output.routing)
 
     def modules_trained_beside(self) -> Mapping[str, nn.Module]:
-        """Return none."""
+        """Return no modules."""
         return {}
 
 

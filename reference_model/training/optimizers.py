@@ -1,4 +1,4 @@
-"""The optimizers: AdamW, or Muon for the matrices of chosen parts and AdamW for all else."""
+"""The optimizers: AdamW, or Muon for the matrices of chosen parts and AdamW for all other parameters."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,24 +12,24 @@ BETAS = (0.9, 0.95)
 
 
 class MuonAndAdamW(torch.optim.Optimizer):
-    """Two optimizers with one learning rate and one state by parameter.
+    """Muon and AdamW with one learning rate and one shared state.
 
-    Muon turns the step of a matrix into its nearest orthogonal matrix, at the size that AdamW's steps have, so that one
-    learning rate fits both. Source: Jordan et al. 2024; the size is that of arXiv:2502.16982.
+    Muon replaces the update of a matrix by the nearest orthogonal matrix, scaled to the size of AdamW's updates, so
+    that one learning rate fits both. Sources: Jordan et al. 2024; arXiv:2502.16982 for the scale.
     """
 
-    # MedPLIB has AdamW alone. For a tower and a language model from nothing, 100 steps of stage 0 gave a language loss
-    # of 0.51 with Muon and of 0.99 without; mask parts got worse (Dice loss 0.94 in place of 0.81) and keep AdamW.
+    # MedPLIB uses only AdamW. For tower and language model trained from scratch, 100 steps of stage 0 gave a language
+    # loss of 0.51 with Muon and of 0.99 without; mask parts got worse (Dice loss 0.94, not 0.81) and keep AdamW.
 
     def __init__(self, matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter]) -> None:
-        """Take matrices with Muon and all others with AdamW; the learning rate is set before every step."""
+        """Optimise `matrices` with Muon and `others` with AdamW, of any shape; the caller sets the learning rate."""
         super().__init__([*matrices, *others], {"lr": 0.0})
         self._muon = torch.optim.Muon(matrices, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
         self._adamw = _adamw(others)
-        self._muon.state = self._adamw.state = self.state  # one state, so that a checkpoint need not know of the two
+        self._muon.state = self._adamw.state = self.state  # shared, so that checkpoints see a single optimizer
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Take a step with each; `closure` is not used."""
+        """Take a step with both; `closure` is not used."""
         del closure
         for optimizer in (self._muon, self._adamw):
             for group in optimizer.param_groups:
@@ -38,13 +38,13 @@ class MuonAndAdamW(torch.optim.Optimizer):
 
 
 def build_optimizer(trained: Mapping[str, nn.Parameter], muon: Sequence[str]) -> torch.optim.Optimizer:
-    """Return a fresh optimizer of the parameters; its learning rate is set before every step.
+    """Return a fresh optimizer of the parameters; the caller sets the learning rate before every step.
 
     Args:
         trained: The parameters that are trained, of any shape, by name.
-        muon: Names of modules whose matrices Muon takes, `*` standing for anything; empty: AdamW takes all.
+        muon: Patterns of modules whose matrices use Muon, with `*` as a wildcard; empty: all use AdamW.
     """
-    # Muon is for matrices between hidden layers: no tables of embeddings, no heads and no routers.
+    # Muon is for hidden matrices: not for embeddings, heads and routers.
     outer = ("embed", "lm_head", "router")
     matrices = [
         parameter

@@ -1,6 +1,6 @@
-"""Plots a training: the losses of every stage and, for a stage with experts, the tokens that each of them took.
+"""Plots a training: the losses of every stage and, for stages with experts, the share of tokens of each expert.
 
-The latter is Figure 5 of the MedPLIB paper: per layer, the share of the tokens that each expert is the first choice of.
+The latter follows Figure 5 of the MedPLIB paper: per layer, the share of tokens whose first choice each expert is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +22,13 @@ from reference_model.training.log import LOG, LoggedStep, StageNote, read_log, r
 SUFFIXES = (".png", ".svg")
 # A smoothed line is the mean over this share of a stage's steps.
 SMOOTHED = 0.04
-# Most panels beside each other.
+# Most panels in a row.
 ACROSS = 5
 # The size of a panel, in inches.
 WIDTH, HEIGHT = 3.2, 2.6
 
-# Colour and dashes. The colours are those of Okabe and Ito, which colour-blind readers distinguish; the dashes are for
-# print in grey.
+# Colour and dashes. The colours are those of Okabe and Ito, which colour-blind readers can tell apart; the dashes are
+# for print in grey.
 LineStyle = tuple[str, str]
 Draw = Callable[[Axes], None]
 
@@ -65,19 +65,19 @@ def plot(out: Path, file: Path) -> None:
 
     Args:
         out: `--out` of the training; a stage may still be running.
-        file: A file that ends in .png or .svg; the same logs give the same bytes.
+        file: A .png or .svg file; the same logs give the same bytes.
 
     Raises:
-        SpecError: The file ends otherwise.
-        DataError: No stage has taken a step, or what one wrote cannot be read.
+        SpecError: The file name has another suffix.
+        DataError: No stage has taken a step, or the files of a stage cannot be read.
     """
     if file.suffix not in SUFFIXES:
         raise SpecError(f"--to {file}: expected a name that ends in {' or '.join(SUFFIXES)}")
     figure = draw(read_stages(out))
     file.parent.mkdir(parents=True, exist_ok=True)
-    # A date, or the version of matplotlib, would make other bytes of the same logs.
+    # The date or matplotlib's version would change the bytes of the file for the same logs.
     undated = {"Date": None} if file.suffix == ".svg" else {"Software": None}
-    # Words stay words in an SVG, and its ids do not change from one drawing to the next.
+    # Text stays text in an SVG, and ids do not change from one plot to the next.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "medground"}):
         figure.savefig(file, dpi=120, metadata=undated)
 
@@ -86,7 +86,7 @@ def read_stages(out: Path) -> list[Trained]:
     """Return the stages that have taken a step, by number.
 
     Raises:
-        DataError: There is none, or what one wrote cannot be read.
+        DataError: No stage has taken a step, or the files of a stage cannot be read.
     """
     logs = [path for path in out.glob(f"stage-*/{LOG}") if path.stat().st_size]
     if not logs:
@@ -96,7 +96,7 @@ def read_stages(out: Path) -> list[Trained]:
 
 
 def draw(stages: Sequence[Trained]) -> Figure:
-    """Return the figure: a panel of losses a stage; below, for each stage with experts, a panel a layer."""
+    """Return the figure: one panel of losses per stage and, below, one panel per layer of each stage with experts."""
     blocks = [("Losses before weighting", [_losses_of(one) for one in stages])]
     for one in stages:
         if one.steps[0].tokens:
@@ -127,12 +127,12 @@ def _fill(part: SubFigure, title: str, panels: Sequence[Draw], *, rows: int, acr
         axes.grid(alpha=0.3)
         lines, labels = axes.get_legend_handles_labels()
         named |= dict(zip(labels, lines, strict=True))
-    # Below the panels: inside one it would lie on the lines.
+    # Below the panels: inside a panel it would cover lines.
     part.legend(list(named.values()), list(named), loc="outside lower center", ncols=8, fontsize="small", frameon=False)
 
 
 def _losses_of(stage: Trained) -> Draw:
-    """Return what draws the losses that a stage weighs."""
+    """Return a function that draws the losses with a weight in a stage."""
     names = [name for name, weight in stage.note.losses.items() if weight]
     step_S = np.array([step.step for step in stage.steps])
 
@@ -150,7 +150,7 @@ def _losses_of(stage: Trained) -> Draw:
 
 
 def _shares_of(stage: Trained, layer: int) -> Draw:
-    """Return what draws the share of each expert of a layer."""
+    """Return a function that draws the share of tokens of each expert of a layer."""
     step_S = np.array([step.step for step in stage.steps])
     tokens_SE = np.array([step.tokens[layer] for step in stage.steps], dtype=np.float64)
     experts = tokens_SE.shape[1]
@@ -166,7 +166,7 @@ def _shares_of(stage: Trained, layer: int) -> Draw:
         axes.axhline(1 / experts, color="black", linewidth=0.8, linestyle=(0, (1, 3)))
         axes.set_title(f"Layer {layer}", fontsize="small")
         axes.set_ylabel("share of tokens", fontsize="small")
-        axes.set_ylim(-0.03, 1.03)  # a line along an edge stays in sight
+        axes.set_ylim(-0.03, 1.03)  # keeps a line along an edge visible
 
     return panel
 
@@ -189,7 +189,12 @@ def _window(stage: Trained) -> int:
 
 
 def smooth(value_S: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Return the mean over `window` steps around each step, float64 (S,); at the ends, over fewer steps."""
+    """Return the running mean, float64 (S,); at the ends, over fewer steps.
+
+    Args:
+        value_S: float64, one value per step, at least one.
+        window: The number of steps around each step, at least 1.
+    """
     around = np.ones(min(window, len(value_S)))
     summed, counted = (np.convolve(values, around, "same") for values in (value_S, np.ones(len(value_S))))
     smoothed: NDArray[np.float64] = summed / counted

@@ -1,4 +1,4 @@
-"""Shows the progress of a training on stderr: a bar per stage or, without a terminal, a line every half minute."""
+"""Shows the progress of a training on stderr: a bar per stage or, without a terminal, a line every 30 seconds."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ class TrainingBar:
     """Shows stage, step, time left of the stage, and losses."""
 
     def __init__(self, *, shown: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
-        """Build it.
+        """Build the bar.
 
         Args:
             shown: Whether anything is shown; of several processes only the first shows its progress.
@@ -43,7 +43,7 @@ class TrainingBar:
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.fields[losses]}", table_column=Column(overflow="fold")),
             console=self.console,
-            # The command prints the folder of its model to stdout, which must stay what it is.
+            # The command prints the folder of its model to stdout, so stdout must not be redirected.
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -66,10 +66,10 @@ class TrainingBar:
         self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
 
     def show(self, stage: Stage, step: int, steps: int, losses: Mapping[str, float]) -> None:
-        """Show the losses of a step that the stage weighs; `step` of `steps` are done."""
+        """Show the losses that have a weight in the stage; `step` of `steps` are done."""
         shown = " ".join(f"{name} {losses[name]:.3f}" for name, weight in stage.losses.items() if weight)
         if stage.number not in self._begun:
-            # A stage that goes on begins where it was: the steps of another run say nothing about the speed of this.
+            # A resumed stage counts from its first step here: the steps of an earlier run say nothing about this one's speed.
             line = self._bar.add_task(f"stage {stage.number}", total=steps, completed=step, losses=shown)
             self._begun[stage.number] = _Begun(step=step, seconds=self._clock(), line=line)
         begun = self._begun[stage.number]
@@ -82,7 +82,7 @@ class TrainingBar:
             )
 
     def _left(self, begun: _Begun, step: int, steps: int) -> str:
-        """Return the time left of a stage in words; empty at its end, and before two steps were seen."""
+        """Return the time left in a stage as text; empty at its end and at the first step shown."""
         if step == steps or step == begun.step:
             return ""
         seconds = (self._clock() - begun.seconds) / (step - begun.step) * (steps - step)

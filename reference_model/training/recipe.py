@@ -1,4 +1,4 @@
-"""The numbers of a recipe and of its stages, by which a model is trained; `recipe_files` reads them from YAML."""
+"""The configuration of a recipe and its stages; `recipe_files` reads it from YAML."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,12 +33,12 @@ class Lora:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where a stage's weights come from.
+    """The source of the weights of a stage.
 
     Attributes:
-        base: Number of the stage whose model it goes on with; None: random weights, or those named on the command line.
+        base: Number of the stage whose model it starts from; None: random weights, or the model named by `--start`.
         experts: Numbers of the stages whose feed-forward parts become the experts, behind a fresh router.
-        parts: Module -> number of the stage it is taken from in place of the base.
+        parts: Maps modules to the number of the stage that they are taken from instead of the base.
     """
 
     base: int | None = None
@@ -48,26 +48,26 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage.
+    """The configuration of a stage.
 
     Attributes:
         number: The number of the stage, 0 to 4.
-        title: What the stage does, in a few words.
-        objective: `grounding` answers questions; `parents` makes the image tower, the language model and the pixel
-            encoder that the published model begins with.
+        title: A short description of the stage.
+        objective: `grounding` trains on questions; `parents` pre-trains the image tower, the language model and the
+            pixel encoder, for which the published model has public checkpoints.
         start: The source of its weights.
-        trains: Names of modules or parameters, `*` standing for anything; all others are frozen.
-        lora: Adapters, merged when the stage ends; None: none.
+        trains: Names of modules or parameters, with `*` as a wildcard; all others are frozen.
+        lora: Adapters, merged when the stage ends; None: no adapters.
         data: The sets that are mixed.
-        losses: The weight of each loss; losses that are not named do not count.
-        muon: Names of trained modules whose matrices Muon takes, see `optimizers`; AdamW takes all else.
+        losses: The weight of each loss; other losses do not count.
+        muon: Names of trained modules whose matrices use Muon, see `optimizers`; all other parameters use AdamW.
         learning_rate: The highest learning rate.
         schedule: How the learning rate falls to 0 after the warm-up.
         warm_up: Share of an epoch (`linear`, at least 2 steps) or of all steps (`cosine`) in which it rises from 0.
-        steps: How many steps the stage takes; None: as `epochs` says.
-        epochs: How often every question leads a row; None: as `steps` says.
+        steps: The number of steps; None: set by `epochs`.
+        epochs: How many times every question leads a row; None: set by `steps`.
         batch: Rows per step, over all processes.
-        rows: Most rows that one process takes at once.
+        rows: Most rows per process and forward pass.
         questions: Most questions per row.
         answer_weight, region_parts: See `collate.Collator`.
     """
@@ -93,11 +93,11 @@ class Stage:
     region_parts: bool
 
     def accumulation(self, processes: int) -> int:
-        """Return how many times every process computes gradients before a step is taken."""
+        """Return the number of gradient accumulations per step and process."""
         return max(1, self.batch // (self.rows * processes))
 
     def steps_per_epoch(self, samples: int, processes: int = 1) -> int:
-        """Return the number of steps in which `samples` rows are seen once."""
+        """Return the number of steps of an epoch of `samples` rows."""
         # As MedPLIB counts: batches of all processes, then steps of several batches, rounded up both times.
         return ceil(ceil(samples / (self.rows * processes)) / self.accumulation(processes))
 
@@ -109,20 +109,20 @@ class Stage:
         """Return the number of steps in which the learning rate rises, of `steps` in all."""
         if self.schedule == "cosine":  # LLaVA's script: a share of all steps
             return ceil(self.warm_up * steps)
-        # MedPLIB's: a share of one epoch, whatever the number of epochs
+        # MedPLIB's script: a share of one epoch, whatever the number of epochs
         return max(2, int(self.warm_up * self.steps_per_epoch(samples, processes)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A model's training.
+    """The configuration of a training.
 
     Attributes:
         name: The name of the recipe.
-        config: The numbers of the model.
+        config: The configuration of the model.
         data_roots: Folders of releases, as for `--data-root`; empty if the command line has to name them.
         seed: The seed of all random numbers.
-        precision: The precision of the passes; parameters and routers stay in single precision.
+        precision: The precision of forward passes; parameters and routers stay in single precision.
         checkpointing: Whether the layers of the language model are recomputed to save memory.
         stages: The stages, in the order in which they run.
     """
@@ -149,5 +149,5 @@ class Recipe:
 
 
 def fits(name: str, pattern: str) -> bool:
-    """Return whether a pattern of a recipe means a parameter: by its name, or by that of a module that holds it."""
+    """Return whether a pattern of a recipe matches the name of a parameter or of a module that contains it."""
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")

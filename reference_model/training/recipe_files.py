@@ -24,7 +24,7 @@ def load_recipe(name: str) -> Recipe:
     """Return the recipe of this name or in this file; the files of its stages are its siblings.
 
     Raises:
-        SpecError: There is no such recipe, or a file does not hold what it should; every fault is named with its line.
+        SpecError: There is no such recipe, or a file is not valid; every fault is named with its line.
     """
     return read_recipe(recipe_file(name))
 
@@ -47,7 +47,7 @@ def read_recipe(path: Path) -> Recipe:
     """Return the recipe in a file.
 
     Raises:
-        SpecError: As `load_recipe`.
+        SpecError: A file is not valid; every fault is named with its line.
     """
     faults = Faults()
     document = read_mapping(path, faults)
@@ -114,7 +114,7 @@ def _read_start(table: Table) -> Start:
     parts = start.table("parts", None)
     experts: tuple[float, ...] = ()
     if "experts" in start:
-        value = start.items["experts"].value  # as many numbers as there are; the preset compares them with its experts
+        value = start.items["experts"].value  # any number of entries; `handover` compares it with the preset
         experts = start.numbers("experts", len(value) if isinstance(value, Sequence) else 0)
     return Start(
         base=start.integer("from", least=0) if "from" in start else None,

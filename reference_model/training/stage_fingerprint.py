@@ -16,18 +16,18 @@ from reference_model.training.recipe import Recipe, Stage
 def stage_settings(
     recipe: Recipe, stage: Stage, sets: Sequence[ExampleSet], sources: Mapping[str, Path], *, steps: int, parts: int
 ) -> dict[str, Json]:
-    """Return all that a stage's weights depend on.
+    """Return the settings that the weights of a stage depend on.
 
     Args:
         recipe: The recipe of the stage.
-        stage: The numbers of the stage.
-        sets: The sets that it learns from.
-        sources: Folders of the models that it starts from, by the part that is taken of them.
-        steps: How many steps it takes.
-        parts: Into how many parts its processes cut a step.
+        stage: The configuration of the stage.
+        sets: The sets that it is trained on.
+        sources: Folders of the models that it starts from, by the part taken from each.
+        steps: The number of steps.
+        parts: The number of parts of a step.
     """
-    # Paths, devices and the number of processes are left out: they do not decide on the weights. So are parts that a
-    # single process would cut, too, for this is the same training.
+    # Paths, devices and the number of processes are left out: the weights do not depend on them. The number of parts is
+    # left out if it is that of a single process, for that is the same training.
     settings = {
         "recipe": digest(_plain({"stage": asdict(stage), "model": asdict(recipe.config)})),
         "precision": recipe.precision,
@@ -43,7 +43,7 @@ def is_finished(model: Path, settings: Mapping[str, Json]) -> bool:
     """Return whether the finished model of a stage exists.
 
     Raises:
-        SpecError: It exists, but is of other settings.
+        SpecError: The model exists, but has other settings.
     """
     if not model.is_dir():
         return False
@@ -55,7 +55,7 @@ def is_finished(model: Path, settings: Mapping[str, Json]) -> bool:
 
 
 def _plain(value: Json) -> Json:
-    """Return nested values with lists in place of tuples, as JSON has them."""
+    """Return nested values with tuples turned into lists, as in JSON."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -30,8 +30,7 @@ from reference_model.training.progress_bar import TrainingBar
 from reference_model.training.recipe import Recipe, Stage
 from reference_model.training.stage_fingerprint import is_finished, stage_settings
 
-# Stand in place of a step's number for what is drawn before the first step and for the order of the questions; no stage
-# has so many steps.
+# Numbers used like a step's to seed the starting weights and the order of the questions; no stage has so many steps.
 FIRST, ORDER = 2**40, 2**40 + 1
 
 
@@ -40,15 +39,15 @@ class StagedTraining:
     """A run of a recipe.
 
     Attributes:
-        recipe: The numbers of the recipe.
+        recipe: The recipe to run.
         out: The folder of the training; every stage writes into a folder of its own below it.
-        cache: The cache folder of the harness, in which prepared releases are found again.
-        start: Folder of the model that a first stage goes on with; None: random weights.
-        steps: Steps of every stage in place of the recipe's; None: as the recipe says.
-        share: The share of the steps that are taken, in (0, 1].
+        cache: The cache folder of the harness, which holds prepared releases.
+        start: Folder of the model that a first stage starts from; None: random weights.
+        steps: The number of steps of every stage; None: that of the recipe.
+        share: The share of the steps to take, in (0, 1].
         save_seconds: See `loop.Course`.
-        notice: Called with lines on what happens beside the steps.
-        watcher: Shown every step.
+        notice: Called with lines about events other than steps.
+        watcher: Called after every step.
         processes: The processes that train together.
         shard: Whether the layers of the language model are spread over the processes.
     """
@@ -66,11 +65,11 @@ class StagedTraining:
     shard: bool = False
 
     def stages(self, numbers: Sequence[int]) -> None:
-        """Run stages in the given order; a finished stage is not run again, and an interrupted one goes on.
+        """Run stages in the given order; a finished stage is skipped, an interrupted stage resumes.
 
         Raises:
             SpecError: There is no such stage, a stage that it starts from is not finished, `out` holds another
-                training, or the model shall be spread over a single process.
+                training, or `shard` is set for a single process.
             DataError: A release is absent or cannot be read.
         """
         if self.shard and self.processes.count == 1:
@@ -91,7 +90,7 @@ class StagedTraining:
         if is_finished(folder / MODEL, settings):
             self.notice(f"stage {stage.number}: finished before")
             return
-        self.processes.wait()  # all have looked whether it is finished before the first can finish it
+        self.processes.wait()  # all have checked whether it is finished before the first can finish it
         if self.processes.first:
             self._begin(stage, course, folder)
         model, about = self._starting_model(stage, course)
@@ -117,11 +116,11 @@ class StagedTraining:
         self._finish(stage, course, model, about, trained)
 
     def _begin(self, stage: Stage, course: Course, folder: Path) -> None:
-        """Write the description of the stage, and remove what a kill left half written."""
+        """Write the description of the stage, and remove folders left half-written by a kill."""
         for partial in folder.glob(".*.partial"):
             shutil.rmtree(partial)
         if last_step(folder) is not None:
-            return  # another training is refused when it finds this state, and must not leave its note
+            return  # `train` refuses a state of another training, which must not get a new description before
         note = StageNote(
             recipe=self.recipe.name,
             stage=stage.number,
@@ -134,7 +133,7 @@ class StagedTraining:
         write_note(folder, note)
 
     def _placed(self, objective: Objective, names: Iterable[str]) -> dict[str, nn.Parameter]:
-        """Move all that a stage needs to the device; return the parameters that it trains, by name."""
+        """Move model and heads to the device; return the trained parameters by name."""
         if self.shard:
             shard(objective.model.language, self.processes)
         own = dict(objective.model.to(self.processes.device).named_parameters())
@@ -164,7 +163,7 @@ class StagedTraining:
         self.processes.wait()
 
     def _refilled(self, stage: Stage, course: Course, values: Mapping[str, Tensor]) -> PixelGroundingModel:
-        """Return the model of a stage in one piece: its starting model, filled with the trained values."""
+        """Return the unsharded model of a stage: its starting model, filled with the trained values."""
         model, _ = self._starting_model(stage, course)
         with torch.no_grad():
             for name, parameter in choose_trained(model, stage.trains, stage.lora).items():
@@ -172,7 +171,7 @@ class StagedTraining:
         return model
 
     def _wanted(self, stages: Sequence[Stage]) -> list[SetSpec]:
-        """Return the sets that the stages read; a stage that makes a tokenizer reads those of all stages."""
+        """Return the sets that the stages read; a stage that builds the tokenizer reads those of all stages."""
         words = any(stage.objective == "parents" for stage in stages)
         wanted: list[SetSpec] = []
         for stage in self.recipe.stages if words else stages:
@@ -182,7 +181,7 @@ class StagedTraining:
     def _roots(self) -> list[DataRoots]:
         """Return the data roots of the recipe."""
         given = self.recipe.data_roots
-        # Synthetic patients of each seed are a root of their own: they are releases of the same names.
+        # The synthetic patients of each seed form a separate root: their releases have the same names.
         if any(root.partition(":")[0] == PHANTOM for root in given):
             return [data_roots([root], self.cache) for root in given]
         return [data_roots(given, self.cache)]
@@ -206,14 +205,14 @@ class StagedTraining:
         return found
 
     def _starting_model(self, stage: Stage, course: Course) -> tuple[PixelGroundingModel, About]:
-        """Return the model that a stage starts with; every call returns the same weights."""
+        """Return the starting model of a stage; every call returns the same weights."""
         torch.manual_seed(course.seed_of(FIRST))
         base = self._sources(stage).get("base")
         if base is not None:
             model, about = hand_over(base, self.out, stage.start)
         elif stage.objective == "parents":
             model = build_untrained(self.recipe.config)
-            # The words of all stages: the last one shall know them from the first on.
+            # The words of all stages, as the vocabulary of later stages is that of the first.
             sets = read_sets(self._wanted(self.recipe.stages), self._roots(), self.cache, self.notice)
             spoken = (text for one in sets for example in one.examples for text in (example.question, example.answer))
             words = words_of(["USER: ASSISTANT:\n", *spoken])
@@ -242,10 +241,10 @@ def run_stages(make: Callable[..., StagedTraining], numbers: Sequence[int], devi
     """Run stages as one of `count` processes, the first of which shows the progress.
 
     Args:
-        make: Makes the run, given what each process has of its own.
+        make: Builds the training from the arguments `processes`, `notice` and `watcher`, which differ per process.
         numbers: The numbers of the stages.
         device: `cpu` or `cuda`.
-        count: How many processes there are.
+        count: The number of processes.
     """
     with joined(device, count) as processes, TrainingBar(shown=processes.first) as bar:
         make(processes=processes, notice=bar.notice, watcher=bar).stages(numbers)
