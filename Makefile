@@ -34,8 +34,12 @@ demo: setup ## draw patients, evaluate three baselines and the reference model o
 	$(BIN)/harness demo --out demo
 	$(BIN)/leaderboard build --entries demo --out demo/board
 
-test: setup ## all tests but the slow ones: at most 8 minutes on two cores
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+# Two processes, whatever the machine has: the tests of one file share costly fixtures, so more bring little. The order of
+# collection puts the long tests (browser, chaos, e2e) first, so that no process is left with one of them at the end.
+PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+
+test: setup ## all tests but the slow ones: at most 5 minutes on two idle cores
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu"
 
 test-slow: setup ## the tests that take long
 	$(BIN)/python -m pytest -m slow
@@ -44,7 +48,7 @@ check: setup ## format, lint, types and the unit tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit
 
 # Left out: interval_coverage takes hours; the others are parts of benchmarks or write a page of docs/.
 BY_HAND := __init__ interval_coverage markdown metrics_page paired_scores

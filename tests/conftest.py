@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together under pytest-xdist what shares something costly: one Ray, and the fixtures of a file."""
     for item in items:
-        on_ray = item.get_closest_marker("ray") or "ray_local" in getattr(item, "fixturenames", ())
+        on_ray = "ray_local" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("ray" if on_ray else str(item.path)))
 
 

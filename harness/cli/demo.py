@@ -19,8 +19,15 @@ NEEDED_BY_REFERENCE = ("torch", "transformers", "safetensors")
 SEED = 0
 
 
-def run(out: Path, cache: Path, bar: ProgressBar) -> list[Evaluation]:
-    """Evaluate baselines and the reference model on the group `demo`; return one evaluation per model."""
+def run(out: Path, cache: Path, bar: ProgressBar, *, limit: int | None = None) -> list[Evaluation]:
+    """Evaluate baselines and the reference model on the group `demo`; return one evaluation per model.
+
+    Args:
+        out: Folder for the run directories, one per model.
+        cache: Folder for synthetic patients and manifests.
+        bar: Shows the progress.
+        limit: Samples per task; None means all.
+    """
     # Two, because with one worker `--ray auto` stays in this process, and the demo should show Ray.
     workers = 2 if ray_is_installed() else 1
     if workers == 1:
@@ -38,6 +45,7 @@ def run(out: Path, cache: Path, bar: ProgressBar) -> list[Evaluation]:
             model=model,
             data_roots=(f"phantom:{SEED}",),
             out=out / model.replace(":", "-"),
+            limit=limit,
             workers=workers,
             cache=cache,
         )

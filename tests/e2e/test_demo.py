@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from harness.cli import demo
+from harness.cli.progress_bar import ProgressBar
+from harness.paths import default_cache
+
 MASKS = {"samed2d_seg", "samed2d_seg_box", "mecovqa_g", "m3d_semantic_segmentation"}
 WITH_TRAIN_SPLIT = {"vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g", "m3d_closed_vqa", "m3d_semantic_segmentation"}
 PLANE = {"vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g", "samed2d_seg", "samed2d_seg_box", "omnimedvqa_letter"}
@@ -18,18 +22,31 @@ SERVED = {
 }
 
 
+def _check(out: Path, printed: str) -> None:
+    for model, served in SERVED.items():
+        run = out / model.replace(":", "-")
+        assert f"model {model}   data phantom" in printed
+        assert f"report: {run / 'report.html'}" in printed
+        assert (run / "report.html").is_file()
+        results = json.loads((run / "results.json").read_text())
+        assert set(results["tasks"]) == served
+        assert set(results["tasks"]) | set(results["unsupported"]) == served | ALL
+        runners = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+        assert {"ray"} == {event["runner"] for event in runners if event["event"] == "session"}
+
+
+@pytest.mark.ray
+def test_the_demo_on_a_few_samples_of_each_task(tmp_path: Path, ray_local: Any) -> None:
+    assert ray_local.is_initialized()
+    with ProgressBar() as bar:
+        runs = demo.run(tmp_path / "demo", default_cache(), bar, limit=4)
+    _check(tmp_path / "demo", demo.text(runs))
+
+
+@pytest.mark.slow
 @pytest.mark.ray
 def test_demo_prints_numbers_and_where_the_reports_lie(command: Any, tmp_path: Path, ray_local: Any) -> None:
     assert ray_local.is_initialized()
     result = command("demo", "--out", tmp_path / "demo")
     assert result.exit_code == 0, result.stderr
-    for model, served in SERVED.items():
-        out = tmp_path / "demo" / model.replace(":", "-")
-        assert f"model {model}   data phantom" in result.stdout
-        assert f"report: {out / 'report.html'}" in result.stdout
-        assert (out / "report.html").is_file()
-        results = json.loads((out / "results.json").read_text())
-        assert set(results["tasks"]) == served
-        assert set(results["tasks"]) | set(results["unsupported"]) == served | ALL
-        runners = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
-        assert {"ray"} == {event["runner"] for event in runners if event["event"] == "session"}
+    _check(tmp_path / "demo", result.stdout)
