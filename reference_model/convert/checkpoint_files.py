@@ -1,7 +1,7 @@
-"""Opens checkpoints: names and shapes of their tensors are known at once, numbers are read one tensor at a time.
+"""Opens checkpoints: names and shapes of tensors are read at once, their values one tensor at a time.
 
-Torch files are read with `weights_only=True`, which runs no code of theirs, and mapped into memory if they are zip
-archives, as all are since torch 1.6.
+Torch files are read with `weights_only=True`, which runs no code from them, and are memory-mapped if they are zip
+archives, the default format since torch 1.6.
 """
 
 import json
@@ -20,12 +20,12 @@ from harness.errors import DataError
 from harness.records import Json
 
 SAFETENSORS, TORCH = ".safetensors", (".bin", ".pth", ".pt")
-# safetensors before torch's format, in both: a folder may hold the same weights twice.
+# safetensors comes before torch's format: a folder may hold the same weights in both.
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 # Keys under which training scripts keep weights: SAM-Med2D's `model`, Lightning's `state_dict`, DeepSpeed's `module`.
 _WRAPPERS = ("model", "state_dict", "module")
-# The dtypes of a safetensors file; weights of other kinds are not read.
+# The dtypes of safetensors files that can be converted; `writing.entries` rejects tensors of others.
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
 
 
@@ -52,10 +52,10 @@ class Stored:
     """A tensor in a file.
 
     Attributes:
-        file: The file that holds it.
-        shape: Its shape.
-        dtype: The dtype of its numbers.
-        read: Returns the tensor, of that shape and dtype; every call reads it anew.
+        file: The file that holds the tensor.
+        shape: The shape of the tensor.
+        dtype: Its dtype; uint8 stands for dtypes of safetensors that cannot be converted.
+        read: Returns the tensor; a tensor of a safetensors file is read anew by every call.
     """
 
     file: Path
@@ -73,13 +73,13 @@ class Checkpoint:
 
 
 def open_checkpoint(place: Path) -> Checkpoint:
-    """Return the tensors of a checkpoint without reading their numbers.
+    """Return the tensors of a checkpoint without reading their values.
 
     Args:
         place: A file of safetensors or of torch, or a folder with one such file, or with several and their index.
 
     Raises:
-        DataError: A file is missing or torn, needs code of its own to be read, or shares a name with another file.
+        DataError: A file is missing or torn, needs code to be run, or holds a tensor that another file holds, too.
     """
     tensors: dict[str, Stored] = {}
     beside: list[str] = []
@@ -99,7 +99,7 @@ def read_object(file: Path) -> dict[str, Json]:
     """Return the object in a JSON file.
 
     Raises:
-        DataError: The file cannot be read, or holds something else.
+        DataError: The file cannot be read, or its value is not an object.
     """
     try:
         found = json.loads(file.read_bytes())
@@ -129,7 +129,7 @@ def _indexed(index: Path) -> tuple[list[Path], set[str]]:
     listed = read_object(index).get("weight_map")
     if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
         raise DataError(f"{index}: expected a weight_map from tensors to files, found none")
-    # The last part of a name alone: an index from the net may not lead out of its folder.
+    # Only the last part of a name: a downloaded index must not lead out of its folder.
     files = [index.with_name(Path(name).name) for name in dict.fromkeys(listed.values())]
     if missing := [file for file in files if not file.is_file()]:
         raise DataError(f"{missing[0]}: is named by {index.name} and not there; fetch all {len(files)} files")
@@ -145,7 +145,7 @@ def _open_safetensors(file: Path) -> Checkpoint:
 
 
 def _lazy(opened: Any, file: Path, name: str) -> Stored:
-    # A function of its own, so that every `read` keeps its own name; a closure in a loop would keep the last.
+    # A separate function, so that every `read` binds its own name; a closure in a loop would use the last.
     known = opened.get_slice(name)
     dtype = _DTYPES.get(known.get_dtype(), torch.uint8)
     return Stored(file=file, shape=tuple(known.get_shape()), dtype=dtype, read=lambda: opened.get_tensor(name))
@@ -156,7 +156,7 @@ def _open_torch(file: Path) -> Checkpoint:
         with torch.serialization.safe_globals(_STAND_INS):
             found = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
-        # torch names the class or function that it did not run behind "GLOBAL".
+        # torch names the refused class or function after "GLOBAL".
         _, _, named = str(error).partition("GLOBAL ")
         reason = f"code: {named.split(' ')[0]}" if named else "something else"
         raise DataError(

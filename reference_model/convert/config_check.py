@@ -1,4 +1,4 @@
-"""Compares a checkpoint's `config.json` with a preset in what shapes do not show: heads, activations, angles, norms."""
+"""Compares a checkpoint's `config.json` with a preset in values that shapes do not show: heads, activations, norms."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class ConfigNumber:
 
 
 def language_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
-    """Return the numbers of LLaMA, at the top of a file or in the section of LLaVA's port for texts."""
+    """Return LLaMA's numbers, at the top level or in `text_config`, where LLaVA's port to transformers has them."""
     language = config.language
-    # LLaVA-1.5's own keys, and those of its port to transformers, which says some things by other names.
+    # LLaVA-1.5's own keys and those of its port to transformers, which renames some of them.
     numbers = {
         "num_attention_heads": language.heads,
         "num_key_value_heads": language.heads,
@@ -53,7 +53,7 @@ def expert_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
 
 
 def tower_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
-    """Return the numbers of CLIP's tower for images: alone, or in a section beside that for texts."""
+    """Return the numbers of CLIP's image tower, at the top level or in `vision_config`."""
     numbers = {"num_attention_heads": config.vision.heads, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
     return tuple(
         ConfigNumber(key, value, section) for key, value in numbers.items() for section in ("", "vision_config")

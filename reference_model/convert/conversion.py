@@ -19,9 +19,9 @@ from reference_model.convert.tokenizer import FoundTokenizer, read_tokenizer
 from reference_model.convert.writing import Advance, Precision, TensorEntry, entries, write_tensors
 from reference_model.modeling.build import build_model, special_tokens
 
-# What MedPLIB adds to its parents: no public file holds it, and its own training begins with a draw.
+# MedPLIB's own parts: no public checkpoint holds them, and MedPLIB's training starts them at random.
 NEW_PARTS = ("region.*", "projector.*")
-# Part of the name of every tensor of DeepSpeed's experts: where it occurs, a checkpoint has them.
+# Part of the name of every tensor of DeepSpeed's experts, by which a checkpoint with experts is recognised.
 EXPERTS = ".deepspeed_moe."
 
 
@@ -30,10 +30,10 @@ class Files:
     """The checkpoints of a conversion, each a file or a folder.
 
     Attributes:
-        llava: LLaVA-1.5, or its language model alone.
+        llava: LLaVA-1.5, or only its language model.
         medplib: MedPLIB, with all its parts.
-        projector: LLaVA's projector alone.
-        clip: CLIP, or its image tower alone.
+        projector: Only LLaVA's projector.
+        clip: CLIP, or only its image tower.
         sam_med2d: SAM-Med2D.
         tokenizer: The tokenizer; None: the one beside `llava` or `medplib`.
     """
@@ -48,11 +48,11 @@ class Files:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """All that is decided before a byte is written.
+    """A prepared conversion, of which nothing is written yet.
 
     Attributes:
-        about: What is stored beside the weights.
-        plan: Where every tensor comes from.
+        about: The description to store beside the weights.
+        plan: The source of every tensor.
         written: The tensors of the file, in the order in which they are written.
         tokenizer: The tokenizer that was found.
     """
@@ -64,7 +64,7 @@ class Conversion:
 
     @property
     def size(self) -> int:
-        """Bytes of the weights."""
+        """The size of the weights, in bytes."""
         return sum(entry.size for entry in self.written)
 
     def write(self, out: Path, advance: Advance) -> None:
@@ -75,8 +75,8 @@ class Conversion:
             advance: See `write_tensors`.
 
         Raises:
-            SpecError: There is something at `out`, or too little room for the model.
-            DataError: A number does not fit its precision.
+            SpecError: `out` is not empty, or the disk has too little space for the model.
+            DataError: A value overflows its precision.
         """
         _check_room(out, self.size)
         with atomic_folder(out) as partial:
@@ -90,14 +90,14 @@ def prepare(
     """Return a conversion once every tensor of the files and of the model is accounted for.
 
     Args:
-        config: The numbers of the preset.
+        config: The configuration of the preset.
         files: The checkpoints of the model.
         allowed: See `tensor_map.make_plan`.
         precision: See `writing.entries`.
 
     Raises:
-        SpecError: The files named do not make a model together.
-        DataError: A file cannot be read, or does not hold what it should.
+        SpecError: The given files do not make up a model.
+        DataError: A file cannot be read, or does not match the preset.
     """
     base, released = _check(files)
     sources = tuple(_sources(config, files))
@@ -105,7 +105,7 @@ def prepare(
     _check_numbers(config, files, experts=experts)
     tokenizer = read_tokenizer(files.tokenizer or _folder(base), config.prompt.base_vocabulary)
     _check_added(config, tokenizer, released=released)
-    with torch.device("meta"):  # names and shapes alone: the model itself never has to fit into memory
+    with torch.device("meta"):  # only names and shapes: the model never has to fit into memory
         model = build_model(config, experts=experts)
     plan = make_plan(model, sources, (*allowed, *(() if released else NEW_PARTS)))
     about = About(
@@ -127,7 +127,7 @@ def _check(files: Files) -> tuple[Path, bool]:
 
 
 def _sources(config: ModelConfig, files: Files) -> Iterator[Source]:
-    """Yield the checkpoints, the one with the language model first."""
+    """Yield the checkpoints, that of the language model first."""
     rules = layouts.llava_rules() if files.medplib is None else layouts.medplib_rules(config)
     base = config.prompt.base_vocabulary if files.medplib is None else None
     option, place = ("--llava", files.llava) if files.medplib is None else ("--medplib", files.medplib)
@@ -160,7 +160,7 @@ def _folder(place: Path) -> Path:
 
 
 def _check_added(config: ModelConfig, tokenizer: FoundTokenizer, *, released: bool) -> None:
-    """Compare the tokens that a released model has added with ours; other ids would swap their embeddings."""
+    """Compare the added tokens of a released model with ours; other ids would swap their embeddings."""
     special = special_tokens(config)
     if not released or not tokenizer.added:
         return
@@ -180,8 +180,8 @@ def _check_room(out: Path, size: int) -> None:
 
 
 def _origin(config: ModelConfig, sources: Collection[Source], plan: TensorMap) -> Mapping[str, Json]:
-    """Return what the model folder records of the files."""
-    # Names and bytes, no paths: a path of the machine is of no use elsewhere, and may hold a user's name.
+    """Return the record of the source files for the model folder."""
+    # Names and sizes, no paths: a local path is of no use elsewhere, and may contain a user name.
     read = {
         source.option: {
             file.name: file.stat().st_size

@@ -1,4 +1,4 @@
-"""Maps tensor names of published checkpoints to names in the model, and says what is left out, and why.
+"""Maps tensor names of published checkpoints to names in the model, with a reason for each tensor left out.
 
 Names as in LLaVA-1.5 and its port to transformers, in CLIP's port to transformers, and in the repositories of SAM-Med2D
 and MedPLIB.
@@ -13,12 +13,12 @@ from reference_model.config import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What happens to the tensors whose names fit a pattern.
+    """A rule for the tensors whose names match a pattern.
 
     Attributes:
-        pattern: Regular expression for the whole name.
-        target: Name in the model, with the groups of the pattern; empty if the tensor is left out.
-        reason: Why the tensor is left out.
+        pattern: Regular expression that matches the whole name.
+        target: Name in the model, with references to the groups of the pattern; empty if the tensor is left out.
+        reason: The reason why the tensor is left out.
     """
 
     pattern: str
@@ -26,7 +26,7 @@ class Rule:
     reason: str = ""
 
     def of(self, name: str) -> str | None:
-        """Return the name in the model, empty if the tensor is left out; None if the rule does not fit."""
+        """Return the name in the model, empty if the tensor is left out; None if the rule does not match."""
         found = re.fullmatch(self.pattern, name)
         return None if found is None else found.expand(self.target)
 
@@ -49,8 +49,8 @@ def llava_rules() -> tuple[Rule, ...]:
 
 
 def projector_rules() -> tuple[Rule, ...]:
-    """Return the rules of a file that holds LLaVA's projector alone."""
-    # Training scripts save it under whatever wrapped the model, so that any prefix is taken.
+    """Return the rules of a file with only LLaVA's projector."""
+    # Training scripts save it under the name of whatever wrapped the model, so any prefix matches.
     return (
         Rule(rf"(?:.+\.)?mm_projector\.([02]){_END}", r"connector.\1.\2"),
         Rule(r"(?:.+\.)?embed_tokens\.weight", reason="embeddings beside a projector: the language model has its own"),
@@ -58,7 +58,7 @@ def projector_rules() -> tuple[Rule, ...]:
 
 
 def clip_rules() -> tuple[Rule, ...]:
-    """Return the rules of a CLIP checkpoint, of both towers or of the one for images."""
+    """Return the rules of a CLIP checkpoint, with both towers or only the image tower."""
     return (
         Rule(r"text_model\..+", reason="CLIP's tower for texts: the language model reads them"),
         Rule(r"(?:(?:visual|text)_projection\.weight|logit_scale)", reason="CLIP's comparison of images with texts"),
@@ -70,7 +70,7 @@ def medplib_rules(config: ModelConfig) -> tuple[Rule, ...]:
     """Return the rules of a MedPLIB checkpoint whose adapters are merged, with experts or without."""
     layer = r"model\.layers\.(\d+)\.mlp\.deepspeed_moe\."
     expert = rf"{layer}experts\.deepspeed_experts\.(\d+)\.({_PROJECTIONS}\.weight)"
-    # Experts before LLaVA's rules: the first rule that fits a name decides. Expert 0 stays expert 0 (grounding).
+    # Experts before LLaVA's rules, as the first matching rule wins. Expert 0 stays expert 0 (grounding).
     return (
         Rule(rf"{layer}gate\.wg\.weight", r"language.layers.\1.mlp.router.weight"),
         Rule(expert, r"language.layers.\1.mlp.experts.\2.\3"),
@@ -85,7 +85,7 @@ def sam_med2d_rules(config: ModelConfig, prefix: str = "") -> tuple[Rule, ...]:
     """Return the rules of SAM-Med2D, which keeps SAM's names and adds `Adapter` to every block.
 
     Args:
-        config: The configuration whose mask decoder has so many layers for its estimate of the IoU.
+        config: The configuration, which sets the number of layers of the IoU head.
         prefix: Regular expression before every name.
     """
     rules = (
@@ -123,7 +123,7 @@ def _image_encoder_rules() -> Iterator[Rule]:
     yield Rule(rf"{block}\.Adapter\.channel\.([02])\.weight", rf"{layer}.mlp.adapter.gate.\2.weight")
     yield Rule(rf"{block}\.Adapter\.spatial\.([02])\.weight", rf"{layer}.mlp.adapter.detour.\2.weight")
     yield Rule(rf"{block}\.Adapter\.norm{_END}", rf"{layer}.mlp.adapter.norm.\2")
-    # SAM numbers the modules of a `Sequential`; the numbers left out below are its activations, which have no weights.
+    # SAM numbers the modules of a `Sequential`; the numbers missing below are activations, which have no weights.
     for number, name in enumerate(("conv1", "layer_norm1", "conv2", "layer_norm2")):
         yield Rule(rf"image_encoder\.neck\.{number}{_END}", rf"{encoder}.neck.{name}.\1")
 
@@ -153,7 +153,7 @@ def _mask_decoder_rules() -> Iterator[Rule]:
 
 
 def _perceptron(source: str, target: str, *, layers: int) -> Iterator[Rule]:
-    """Yield the rules of one of SAM's small networks; transformers names the first and last layer apart.
+    """Yield the rules of one of SAM's small networks; transformers has separate names for the first and last layer.
 
     Args:
         source: Regular expression with one group.
@@ -166,7 +166,7 @@ def _perceptron(source: str, target: str, *, layers: int) -> Iterator[Rule]:
 
 
 def rule_for(name: str, rules: Sequence[Rule]) -> tuple[Rule, str] | None:
-    """Return the first rule that fits a name, and the name in the model; None if none fits."""
+    """Return the first rule that matches a name, and the name in the model; None if no rule matches."""
     for rule in rules:
         target = rule.of(name)
         if target is not None:

@@ -1,4 +1,4 @@
-"""Describes a conversion: what it takes from which file, what it leaves out, and what it draws at random."""
+"""Describes a conversion: the source of every part, and tensors left out, grown or randomly initialised."""
 
 import math
 from collections import defaultdict
@@ -13,7 +13,7 @@ DRAWN = "(drawn)"
 
 
 def as_text(conversion: Conversion) -> str:
-    """Return a table of sources and parts, then lines on what is left out, grown and drawn at random."""
+    """Return a table of sources and parts, then lines on tensors left out, grown and randomly initialised."""
     lines = [*_table(conversion), *_left(conversion), *_grown(conversion)]
     if conversion.plan.drawn:
         lines.append(f"drawn at random, for they are in no file: {', '.join(conversion.plan.drawn)}")
@@ -38,7 +38,7 @@ def _row(*cells: object) -> str:
 
 
 def _sums(found: list[TensorEntry] | tuple[TensorEntry, ...]) -> tuple[int, int, int]:
-    """Return tensors, parameters and bytes."""
+    """Return the numbers of tensors, parameters and bytes."""
     return len(found), sum(math.prod(entry.shape) for entry in found), sum(entry.size for entry in found)
 
 

@@ -1,4 +1,4 @@
-"""Maps tensors of files to tensors of the model; a tensor of either side without its counterpart is an error."""
+"""Maps tensors of files to tensors of the model; a tensor on either side without a counterpart is an error."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from harness.errors import DataError, together
 from reference_model.convert.checkpoint_files import Checkpoint, Stored
 from reference_model.convert.layouts import Rule, rule_for
 
-# The tensors with a row for every token; a parent of MedPLIB has fewer rows than the model, or padded ones.
+# The tensors with one row per token; the parents of MedPLIB have fewer rows than the model, or padding rows.
 VOCABULARY = ("language.embed_tokens.weight", "language.lm_head.weight")
 BESIDE = "no weights of a model"
 _NUMBER = re.compile(r"\.\d+(?=\.)")
@@ -34,11 +34,11 @@ class Source:
     """A checkpoint that a model is made of.
 
     Attributes:
-        option: The option that named it, for messages.
+        option: The command-line option that named the checkpoint, for messages.
         checkpoint: Its tensors.
         rules: The rules for its names.
-        parts: Parts of the model that come from here even if another source has them, too.
-        base: How many rows are taken of a vocabulary of another size than the model's; None: another size is an error.
+        parts: Parts of the model that come from this source even if another one has them, too.
+        base: The number of rows taken from a vocabulary whose size differs from the model's; None: that is an error.
     """
 
     option: str
@@ -55,8 +55,8 @@ class Move:
     Attributes:
         option: The option of its source.
         stored: The tensor in the file.
-        shape: The shape that it gets.
-        rows: How many of its rows are taken, their mean filling the others; None: the tensor stays as it is.
+        shape: The shape of the tensor in the model.
+        rows: The number of rows taken, whose mean fills the others; None: the tensor is taken as it is.
     """
 
     option: str
@@ -67,11 +67,11 @@ class Move:
 
 @dataclass(slots=True, kw_only=True)
 class TensorMap:
-    """Where every tensor of a conversion comes from and goes to.
+    """The source and the destination of every tensor of a conversion.
 
     Attributes:
         moves: Tensors that come from files, by name in the model.
-        drawn: Shapes of the tensors that are in no file and are drawn at random, by name in the model.
+        drawn: Shapes of the tensors that no file holds and that are randomly initialised, by name in the model.
         left: Names of tensors that are left out, by option and reason.
     """
 
@@ -81,12 +81,12 @@ class TensorMap:
 
 
 def make_plan(model: nn.Module, sources: Sequence[Source], allowed: Collection[str]) -> TensorMap:
-    """Return where every tensor of some checkpoints goes.
+    """Return the destination of every tensor of some checkpoints.
 
     Args:
-        model: On any device; only names and shapes are read.
+        model: A model on any device; only names and shapes are read.
         sources: The checkpoints.
-        allowed: Patterns of names in the model that need no file.
+        allowed: Patterns of the names of tensors in the model that may be initialised at random.
 
     Raises:
         DataError: Tensors are unexpected, missing, of another shape or stored twice; all of them are named.
@@ -102,7 +102,7 @@ def make_plan(model: nn.Module, sources: Sequence[Source], allowed: Collection[s
 
 
 class _Planner:
-    """Puts the tensors of one source after the other at their places."""
+    """Assigns the tensors of one source after the other to tensors of the model."""
 
     def __init__(self, wanted: Mapping[str, Shape], sources: Sequence[Source]) -> None:
         self.wanted = wanted
@@ -111,7 +111,7 @@ class _Planner:
         self.faults: list[str] = []
 
     def add(self, source: Source) -> None:
-        """Put every tensor of a source at its place, or among what is left out."""
+        """Assign every tensor of a source, or list it as left out."""
         unexpected = [name for name in source.checkpoint.tensors if not self._placed(source, name)]
         for name in source.checkpoint.beside:
             self._leave(source, BESIDE, name)
@@ -122,17 +122,17 @@ class _Planner:
             )
 
     def draw(self, allowed: Collection[str]) -> None:
-        """Leave to chance what no source has and a pattern allows."""
+        """Mark tensors that no source has and a pattern allows as randomly initialised."""
         for name in self.missing():
             if any(fnmatchcase(name, pattern) for pattern in allowed):
                 self.plan.drawn[name] = self.wanted[name]
 
     def missing(self) -> list[str]:
-        """Return the tensors of the model that have no place in the plan."""
+        """Return the names of the tensors of the model that the plan lacks."""
         return [name for name in self.wanted if name not in self.plan.moves and name not in self.plan.drawn]
 
     def _placed(self, source: Source, name: str) -> bool:
-        """Put one tensor at its place; return whether it has one."""
+        """Assign one tensor or leave it out by a rule; return False if it is unexpected."""
         rule, target = rule_for(name, source.rules) or (None, "")
         if rule is None:
             return False
@@ -152,7 +152,7 @@ class _Planner:
         stored, shape = source.checkpoint.tensors[name], self.wanted[target]
         rows = None
         if target in VOCABULARY and source.base is not None and stored.shape != shape:
-            # A vocabulary may be padded behind its base, or have other tokens there; those rows are not taken.
+            # After the base entries a vocabulary may have padding or other tokens; those rows are not taken.
             rows = source.base if stored.shape[1:] == shape[1:] and stored.shape[0] >= source.base else None
         if target in self.plan.moves:
             self.faults.append(f"{stored.file}: {name}: expected one tensor for {target}, found a second")
@@ -162,7 +162,7 @@ class _Planner:
 
 
 def _undrawable(model: nn.Module, names: Iterable[str]) -> Iterator[str]:
-    """Yield an error for each tensor that torch has no rule to draw, or that is of no use if drawn."""
+    """Yield an error for each tensor that torch cannot initialise, or that is useless at random values."""
     for name in names:
         owner = model.get_submodule(name.rpartition(".")[0])
         if name.startswith("language.") or not hasattr(owner, "reset_parameters"):
@@ -181,6 +181,6 @@ def _missing(names: Iterable[str]) -> Iterator[str]:
 
 
 def alike(names: Iterable[str]) -> list[str]:
-    """Return names with `*` for the numbers in them, each with the number of tensors that it stands for."""
+    """Return names with `*` for the numbers in them, each with the number of tensors that it covers."""
     counts = Counter(_NUMBER.sub(".*", name) for name in names)
     return [name if count == 1 else f"{name} ({count})" for name, count in counts.items()]

@@ -1,4 +1,4 @@
-"""Turns LLaMA's tokenizer beside a checkpoint into a `tokenizer.json` that splits texts as the slow one does."""
+"""Turns the LLaMA tokenizer of a checkpoint into a `tokenizer.json` that splits texts like the slow tokenizer."""
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,19 +13,19 @@ from reference_model.convert.checkpoint_files import read_object
 from reference_model.inputs.tokenizers import END, START, UNKNOWN, SavedTokenizer
 
 SENTENCEPIECE, FAST, ADDED = "tokenizer.model", "tokenizer.json", "added_tokens.json"
-# SentencePiece writes this character for a space.
+# SentencePiece's character for a space.
 BLANK = "▁"
 
-# Numbers of the fields in `sentencepiece_model.proto`. The package `sentencepiece` would not do: its processor shows
-# neither the kind of model nor the normaliser, and its parser takes text that is no UTF-8 and has one message for every
-# torn file.
+# Field numbers of `sentencepiece_model.proto`. The package `sentencepiece` does not suffice: its processor exposes
+# neither the model type nor the normaliser, and its parser accepts invalid UTF-8 and has one message for all torn
+# files.
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
 _TEXT, _SCORE, _KIND = 1, 2, 3
 _NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6
 _MODEL_TYPE, _BPE = 3, 2
 _CHARACTER_MAP, _DUMMY_PREFIX, _EXTRA_BLANKS = 2, 3, 4
 
-# Wire types of the protocol buffer format; it has two more, groups, which were given up long ago.
+# Wire types of the protocol buffer format, without its two deprecated ones for groups.
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 
 Value = int | bytes
@@ -37,7 +37,7 @@ class BytePairs:
 
     Attributes:
         ids: The id of every piece.
-        merges: Pairs of pieces that are joined, the most urgent pair first.
+        merges: Pairs of pieces that are joined, in order of priority.
     """
 
     ids: Mapping[str, int]
@@ -48,8 +48,7 @@ def read_sentencepiece(path: Path) -> BytePairs:
     """Return the vocabulary of a SentencePiece model as LLaMA has it.
 
     Raises:
-        DataError: The file is torn, is no byte pair encoding, changes characters before it splits texts, or has pieces
-            of other kinds.
+        DataError: The file is torn, is not a byte pair encoding, normalises characters, or has pieces of other kinds.
     """
     try:
         data = path.read_bytes()
@@ -65,11 +64,11 @@ def read_sentencepiece(path: Path) -> BytePairs:
 
 
 def merges_of(scores: Mapping[str, float], ids: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
-    """Return every pair of pieces that makes a third one, by the score of the third, then by the ids of the pair.
+    """Return every pair of pieces that joins to a third, sorted by the score of the third, then by the ids of the pair.
 
     Args:
-        scores: Scores of the pieces that may be made; SentencePiece joins the pair whose result has the highest score.
-        ids: Ids of all pieces that pairs may consist of.
+        scores: Scores of the pieces that a merge may make; SentencePiece first joins the pair of the highest score.
+        ids: Ids of all pieces.
     """
     found = [
         (-score, ids[text[:cut]], ids[text[cut:]], (text[:cut], text[cut:]))
@@ -95,7 +94,7 @@ def _check(
 
 
 def _piece(value: Value) -> tuple[str, float, int]:
-    """Return text, score and kind of a piece."""
+    """Return the text, score and kind of a piece."""
     fields = dict(_fields(_bytes(value)))
     score = struct.unpack("<f", _bytes(fields.get(_SCORE, b"\0\0\0\0")))[0]
     return _bytes(fields.get(_TEXT, b"")).decode("utf-8"), score, int(fields.get(_KIND, _NORMAL))
@@ -108,7 +107,7 @@ def _bytes(value: Value) -> bytes:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
-    """Yield number and value of the fields of a protocol buffer message."""
+    """Yield the number and value of each field of a protocol buffer message."""
     place = 0
     while place < len(data):
         key, place = _varint(data, place)
@@ -129,7 +128,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, the lowest first, and the place behind it."""
+    """Return a varint, seven bits per byte with the lowest first, and the offset after it."""
     number = shift = 0
     while True:
         byte = data[place]
@@ -145,9 +144,9 @@ class FoundTokenizer:
     """The tokenizer that was found beside a checkpoint.
 
     Attributes:
-        saved: The tokenizer with its base vocabulary alone.
+        saved: The tokenizer with only its base vocabulary.
         file: The file that it was read from.
-        added: Ids of the tokens that were added behind the base vocabulary.
+        added: Ids of the tokens added after the base vocabulary.
     """
 
     saved: SavedTokenizer
@@ -159,8 +158,8 @@ def read_tokenizer(place: Path, base: int) -> FoundTokenizer:
     """Return the tokenizer in a folder or file.
 
     Args:
-        place: A file `tokenizer.model` or `tokenizer.json`, or a folder with one of them; of both, the former is read.
-        base: How many entries its vocabulary should have, added tokens not counted.
+        place: A file `tokenizer.model` or `tokenizer.json`, or a folder with one of them; `tokenizer.model` goes first.
+        base: The expected number of entries of its vocabulary, added tokens not counted.
 
     Raises:
         DataError: There is no tokenizer, it cannot be read, is not of LLaMA's kind, or has another number of entries.
@@ -182,9 +181,9 @@ def read_tokenizer(place: Path, base: int) -> FoundTokenizer:
 def definition_of(pairs: BytePairs) -> str:
     """Return the text of a `tokenizer.json` for LLaMA's pieces.
 
-    Every text between two special tokens begins with a blank; characters that are no piece are spelt in bytes.
+    Every text between two special tokens starts with a space; characters without a piece become byte tokens.
     """
-    # The blank is that of the slow tokenizer's legacy mode, which LLaVA-1.5 and MedPLIB are trained with.
+    # The space is that of the slow tokenizer's legacy mode, with which LLaVA-1.5 and MedPLIB are trained.
     model = BPE(vocab=dict(pairs.ids), merges=list(pairs.merges), unk_token=UNKNOWN, fuse_unk=True, byte_fallback=True)
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(BLANK), normalizers.Replace(" ", BLANK)])
@@ -206,12 +205,12 @@ def _file(place: Path) -> Path:
 
 
 def _read_fast(file: Path) -> tuple[BytePairs, dict[str, int]]:
-    """Return vocabulary and added tokens of a `tokenizer.json`."""
+    """Return the vocabulary and the added tokens of a `tokenizer.json`."""
     document = read_object(file)
     try:
         model = document["model"]
         ids = {str(piece): int(id) for piece, id in model["vocab"].items()}
-        # As texts or as lists: tokenizers writes lists since 0.20.
+        # A merge is a string or, since tokenizers 0.20, a list.
         pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
         merges = tuple((str(first), str(second)) for first, second in pairs)
         added = {str(token["content"]): int(token["id"]) for token in document.get("added_tokens", ())}

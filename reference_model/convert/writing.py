@@ -1,4 +1,4 @@
-"""Writes weights tensor by tensor, so that no more than one tensor is in memory."""
+"""Writes weights tensor by tensor, so that only one tensor at a time is in memory."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from reference_model.modeling.moe import Router
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# The seed of drawn tensors: the same files give the same bytes.
+# The seed of randomly initialised tensors, so that the same files give the same bytes.
 SEED = 0
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
@@ -47,12 +47,12 @@ def entries(model: nn.Module, plan: TensorMap, precision: Precision | None) -> t
     """Return the tensors of the file, the widest numbers first.
 
     Args:
-        model: On torch's meta device; layers with tensors that are drawn get memory.
+        model: On torch's meta device; layers with randomly initialised tensors are allocated.
         plan: The source of every tensor of the model.
-        precision: The precision of the numbers; None: each as it is stored. Routers are always in single precision.
+        precision: The dtype of the tensors; None: each as stored. Routers are always in single precision.
 
     Raises:
-        DataError: A file holds other numbers than floating-point ones of 16 or 32 bits.
+        DataError: A tensor is not floating point of 16 or 32 bits.
     """
     faults = [
         f"{move.stored.file}: {name}: expected floating-point numbers of 16 or 32 bits, found {move.stored.dtype}"
@@ -72,12 +72,12 @@ def entries(model: nn.Module, plan: TensorMap, precision: Precision | None) -> t
         elif precision is not None:
             dtype = DTYPES[precision]
         found.append(TensorEntry(name=name, made_of=source, dtype=dtype))
-    # The widest first, so that all numbers lie at multiples of their width.
+    # The widest dtype first, so that every tensor is aligned to its width.
     return tuple(sorted(found, key=lambda entry: -entry.dtype.itemsize))
 
 
 def draw(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
-    """Return tensors of a model, float32, drawn as torch draws layers of their kind, the same in every call."""
+    """Return tensors of a model, float32, by torch's default initialisation of their layers; always the same values."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         for owner in dict.fromkeys(name.rpartition(".")[0] for name in names):
@@ -91,11 +91,11 @@ def write_tensors(path: Path, written: Sequence[TensorEntry], advance: Advance) 
 
     Args:
         path: The file.
-        written: Its tensors.
-        advance: Called with the size of every tensor, in bytes, once it is written.
+        written: The tensors, in the order of the file.
+        advance: Called with the size of every tensor, in bytes, after it is written.
 
     Raises:
-        DataError: A number does not fit the precision of the file.
+        DataError: A value overflows the dtype in the file.
     """
     with path.open("wb") as file:
         _write_header(file, written)
@@ -108,7 +108,7 @@ def value_of(entry: TensorEntry) -> Tensor:
     """Return the tensor of an entry, contiguous, in its shape and dtype.
 
     Raises:
-        DataError: A number does not fit the dtype.
+        DataError: A value overflows the dtype.
     """
     made_of = entry.made_of
     if isinstance(made_of, Tensor):
@@ -124,8 +124,8 @@ def value_of(entry: TensorEntry) -> Tensor:
 
 
 def grown(weight_VD: Tensor, rows: int) -> Tensor:
-    """Return a vocabulary of `rows` rows, (rows, D) in its dtype; the new rows are the mean of the others."""
-    # As LLaVA initialises its image tokens. The mean is taken in single precision: it sums 32000 rows.
+    """Return a vocabulary grown to `rows` rows, (rows, D) of the same dtype; new rows are the mean of the others."""
+    # As LLaVA initialises its image tokens. In single precision, as the mean runs over 32000 rows.
     mean_D = weight_VD.mean(dim=0, dtype=torch.float32).to(weight_VD.dtype)
     return torch.cat((weight_VD, mean_D.expand(rows - len(weight_VD), -1)))
 
@@ -138,5 +138,5 @@ def _write_header(file: BinaryIO, written: Sequence[TensorEntry]) -> None:
         header[entry.name] = {"dtype": _NAMES[entry.dtype], "shape": entry.shape, "data_offsets": place}
         start += entry.size
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the format aligns what follows the header to 8 bytes
+    text += b" " * (-len(text) % 8)  # the format aligns the tensors after the header to 8 bytes
     file.write(len(text).to_bytes(8, "little") + text)

@@ -1,7 +1,7 @@
-"""A language model that is spread over the processes (FSDP2), for one that does not fit a single GPU.
+"""Shards the language model over the processes with FSDP2, for models that do not fit a single GPU.
 
-Every decoder layer, experts included, is split; a process gathers a layer when it comes to it and forgets it again.
-A stage writes whole tensors all the same, so that any number of processes can go on with it.
+Every decoder layer, experts included, is sharded; a process gathers a layer when it needs it and frees it afterwards.
+States on disk hold whole tensors, so that any number of processes can resume from them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,26 +21,26 @@ from reference_model.modeling.language import LanguageModel
 
 
 def shard(language: LanguageModel, processes: Processes) -> None:
-    """Split the decoder layers over the processes, each of which takes its part of every parameter.
+    """Shard the decoder layers over the processes, in place.
 
-    Afterwards the model has other parameters under the same names. Embeddings, norm and head stay whole.
+    The parameters are replaced by DTensors of the same names. Embeddings, norm and head stay whole.
     """
     # Embeddings and head are called from outside `forward`, where nothing would gather them.
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     for layer in language.layers:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
-    # The layers' common root: it gathers the next one while one computes, and frees what the last has left.
+    # The common root of the layers: it prefetches the next layer during computation and frees the last one.
     others = {parameter for parameter in language.parameters() if not is_sharded(parameter)}
     fully_shard(language, mesh=mesh, ignored_params=others)
 
 
 def is_sharded(value: Tensor) -> bool:
-    """Return whether a tensor, of any shape and dtype, is spread over the processes."""
+    """Return whether a tensor, of any shape and dtype, is sharded over the processes."""
     return isinstance(value, DTensor)
 
 
 def gathered(value: Tensor) -> Tensor:
-    """Return a tensor as a whole, in its shape and dtype; all processes have to call this together."""
+    """Return the whole tensor, in its shape and dtype; all processes must call this together."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
@@ -48,7 +48,7 @@ def clip_gradients(parameters: Sequence[nn.Parameter], largest: float) -> None:
     """Scale all gradients so that their common norm, over all processes, is at most `largest`."""
     gradients = [one.grad for one in parameters if one.grad is not None]
     groups = [[one for one in gradients if is_sharded(one) == sharded] for sharded in (False, True)]
-    # Spread and whole tensors have norms of their own: torch does not stack the two kinds.
+    # Sharded and whole tensors get separate norms: torch cannot stack the two kinds.
     norms = [gathered(get_total_norm(group)) for group in groups if group]
     if norms:
         total = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
@@ -73,7 +73,7 @@ def save_whole(
 def load_whole(
     state: Path, settings: Mapping[str, Json], trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> int:
-    """Put a state into parameters and optimizer as `training_state.load_step` does, whether or not they are spread."""
+    """Load a state as `training_state.load_step` does, whether or not the parameters are sharded."""
     if not any(is_sharded(parameter) for parameter in trained.values()):
         return load_step(state, settings, trained, optimizer)
     copies = {name: nn.Parameter(torch.empty(parameter.shape)) for name, parameter in trained.items()}
@@ -91,7 +91,7 @@ def gathered_copies(tensors: Mapping[str, Tensor], *, kept: bool) -> dict[str, T
     """Return whole copies of tensors on the CPU, in their shapes and dtypes, by name.
 
     Args:
-        tensors: Tensors that may be spread over the processes.
+        tensors: Tensors that may be sharded over the processes.
         kept: Whether this process keeps the copies; all processes take part, and the others return nothing.
     """
     # One tensor after the other, so that no GPU has to hold all of them.
@@ -109,7 +109,7 @@ def _copies(
     """Return whole copies of parameters and optimizer."""
     values = gathered_copies(trained, kept=kept)
     copies = {name: nn.Parameter(value) for name, value in values.items()}
-    stand_in = torch.optim.AdamW(copies.values() or [torch.empty(0)])  # torch refuses an optimizer of nothing
+    stand_in = torch.optim.AdamW(copies.values() or [torch.empty(0)])  # torch refuses an optimizer without parameters
     for name, parameter in trained.items():
         state = gathered_copies(optimizer.state.get(parameter, {}), kept=kept)
         if kept:
@@ -118,7 +118,7 @@ def _copies(
 
 
 def _spread(value: Tensor, parameter: nn.Parameter) -> Tensor:
-    """Return a whole tensor as a parameter is spread; the optimizer's count of steps stays as it is."""
+    """Return a whole tensor sharded like a parameter; the optimizer's step count, a scalar, is returned unchanged."""
     if value.ndim < parameter.ndim:
         return value
     value = value.to(parameter.device)

@@ -1,4 +1,4 @@
-"""Prepares the data of a training in several processes if making or reading it for the first time takes long."""
+"""Prepares the data of a training in several processes if that takes long."""
 
 import contextlib
 import time
@@ -11,32 +11,32 @@ from harness.errors import HarnessError
 from harness.tasks.prepare import Notice
 from reference_model.training.data import SetSpec, read_sets
 
-# A data root that takes longer was not in the cache yet; one in the cache takes a tenth of this, a synthetic one 5 s.
+# A data root that takes longer was not in the cache: a cached root takes a tenth of this, making a synthetic one 5 s.
 SLOW_SECONDS = 2.0
 
 
 def prepare_ahead(
     wanted: Sequence[SetSpec], roots: Sequence[DataRoots], cache: Path, notice: Notice, *, cores: int | None = None
 ) -> None:
-    """Prepare the sets of a mix, each data root in a process of its own unless they are in the cache already.
+    """Prepare the sets of a mix, with one process per data root, unless they are in the cache already.
 
-    Afterwards the cache holds what reading one root after the other leaves there. A faulty root raises no error here:
-    whoever reads it next reports it.
+    Afterwards the cache is as if the roots had been read in turn. A faulty root raises no error here, but when its sets
+    are read for the training.
 
     Args:
         wanted: The sets of the mix.
-        roots: The data roots; the last one is prepared in this process and timed.
+        roots: The data roots; the last root is prepared in this process and timed, in seconds.
         cache: The cache folder of the harness.
-        notice: Called with a line that says how many roots are ready.
-        cores: How many processes to use; None: as many as this process may use.
+        notice: Called with a line on the number of roots that are ready.
+        cores: The number of processes to use; None: the number of cores available to this process.
     """
     if len(roots) < 2:
         return
-    # The last root stands for all: they are prepared in their order, so that if it is in the cache, the others are.
+    # The last root is timed: roots are read in order, so if the last is in the cache, the others are, too.
     began = time.monotonic()
     _prepare(wanted, roots[-1], cache)
     if cores is None:
-        from joblib import cpu_count  # not os.cpu_count: this one respects the limits of a container
+        from joblib import cpu_count  # unlike os.cpu_count, it respects the limits of a container
 
         cores = int(cpu_count())
     if time.monotonic() - began < SLOW_SECONDS or cores < 2:
@@ -54,7 +54,7 @@ def _on_all_cores(wanted: Sequence[SetSpec], roots: Sequence[DataRoots], cache: 
 
 
 def _prepare(wanted: Sequence[SetSpec], root: DataRoots, cache: Path) -> None:
-    """Prepare and read the sets of one root; only what that leaves in the cache is of use."""
+    """Prepare and read the sets of one root, for the effect on the cache."""
     for one in wanted:
         with contextlib.suppress(HarnessError):
-            read_sets([one], [root], cache, lambda _: None)  # whoever reads it next gives its notices
+            read_sets([one], [root], cache, lambda _: None)  # the next reader gives the notices

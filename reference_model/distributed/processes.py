@@ -1,6 +1,6 @@
 """Several processes that train one model together.
 
-Every process holds the model, measures its share of a step's rows and averages its gradients with those of the others.
+Every process holds the model, trains on its share of the rows of a step and averages its gradients with the others.
 accelerate chooses the device and the backend: gloo between CPUs, nccl between GPUs.
 """
 
@@ -22,21 +22,21 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from harness.errors import HarnessError, InterruptedRunError, SpecError
 
-# How long processes wait for one another: the first may have a large release to prepare before the others can go on,
-# and torch's own limit is half an hour at most.
+# How long processes wait for one another: the first may have to prepare a large release before the others can continue,
+# and torch's default limit is half an hour at most.
 LONGEST_WAIT = timedelta(hours=12)
-# How many numbers of gradients are sent as one message: few messages, and 64 MiB beside the gradients.
+# Most gradient values per all-reduce: few messages, and a buffer of 64 MiB in single precision.
 BUCKET = 1 << 24
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processes:
-    """One of the processes, and how it reaches the others; by default it is alone.
+    """One process and its communication with the others; by default a single process.
 
     Attributes:
-        number: The number of this process, from 0.
-        count: How many processes there are.
+        number: The rank of this process, from 0.
+        count: The number of processes.
         device: The device of this process.
     """
 
@@ -50,7 +50,7 @@ class Processes:
         return self.number == 0
 
     def own(self, parts: int) -> range:
-        """Return the numbers of the parts that this process measures, of `parts`, a multiple of `count`."""
+        """Return the numbers of the parts of this process; `parts` is a multiple of `count`."""
         each = parts // self.count
         return range(self.number * each, (self.number + 1) * each)
 
@@ -63,7 +63,7 @@ class Processes:
 
     @contextmanager
     def first_ahead(self) -> Iterator[None]:
-        """Let the first process through before the others, which find on disk what it has prepared."""
+        """Run the body in the first process, then in the others, which find its results on disk."""
         if not self.first:
             self.wait()
         yield
@@ -71,7 +71,7 @@ class Processes:
             self.wait()
 
     def total(self, values: Sequence[float]) -> list[float]:
-        """Return the sum over all processes of every number."""
+        """Return the sums over all processes, number by number."""
         if self.count == 1:
             return list(values)
         # In double precision, so that counts of tokens stay whole numbers.
@@ -82,13 +82,13 @@ class Processes:
 
     def as_first_says(self, flag: bool) -> bool:
         """Return the flag of the first process, in all processes."""
-        # Clocks differ: were each to ask its own whether a state is due, some would wait for ever.
+        # Clocks differ: if each decided for itself whether a state is due, some would wait forever.
         return self.total([float(flag and self.first)])[0] > 0
 
     def average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Replace every gradient by its mean over all processes; a missing gradient counts as zeros.
 
-        A parameter that has no gradient in any process keeps none, so that the optimizer skips it as it does in one
+        A parameter without a gradient in any process gets none, so that the optimizer skips it as in a single
         process.
 
         Args:
@@ -115,7 +115,7 @@ class Processes:
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield the tensors in their order, so many at once as together hold `BUCKET` numbers, at least one."""
+    """Yield the tensors in order, in groups of at least one tensor and otherwise at most `BUCKET` values."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         if bucket and sum(one.numel() for one in bucket) + tensor.numel() > BUCKET:
@@ -127,10 +127,10 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def choose_device(wanted: str | None, count: int) -> str:
-    """Return `cuda` or `cpu`: the wanted device, by default a GPU if there is one.
+    """Return `cuda` or `cpu`: the wanted device, by default a GPU if available.
 
     Raises:
-        SpecError: There is no GPU, or fewer than processes on this machine.
+        SpecError: `cuda` is wanted without a GPU, or there are fewer GPUs than processes.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     device = wanted or ("cuda" if gpus else "cpu")
@@ -145,26 +145,26 @@ def choose_device(wanted: str | None, count: int) -> str:
 
 @contextmanager
 def joined(device: str, count: int) -> Iterator[Processes]:
-    """Join the other processes, which the environment of a launcher names, and leave them at the end.
+    """Join the process group described by the launcher's environment variables, and leave it at the end.
 
     Args:
         device: `cpu` or `cuda`.
-        count: How many processes there are; with 1 the environment is not read.
+        count: The number of processes; with 1 the environment is not read.
     """
     if count == 1:
         yield Processes(device=torch.device(device))
         return
-    from accelerate import PartialState  # takes seconds, and a single process does not need it
+    from accelerate import PartialState  # takes seconds to import, and a single process does not need it
 
     state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
     yield Processes(number=state.process_index, count=state.num_processes, device=state.device)
-    # Not where an error ends this process: the others may wait in a message that will never come.
+    # Not after an error: the others may be waiting for a message that will never come.
     state.destroy_process_group()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Start:
-    """What a process is started with, beside its number."""
+    """The arguments that all started processes share."""
 
     job: Callable[..., None]
     arguments: tuple[Any, ...]
@@ -177,21 +177,21 @@ def launch(job: Callable[..., None], arguments: tuple[Any, ...], count: int) -> 
     """Run a job in several processes of this machine, and end all of them when one fails.
 
     Args:
-        job: A function of a module; it joins the others with `joined`.
-        arguments: Of the job; pickle can send them.
-        count: How many processes.
+        job: A module-level function, which joins the others with `joined`.
+        arguments: The arguments of the job, which must be picklable.
+        count: The number of processes.
     Raises:
-        HarnessError: The first that one of them raised.
-        InterruptedRunError: One of them was killed.
+        HarnessError: The first one that a process raised.
+        InterruptedRunError: A process was killed.
     """
     errors = multiprocessing.get_context("spawn").SimpleQueue()
-    # Processes that each take all cores would slow one another down.
+    # If every process used all cores, they would slow one another down.
     threads = max(1, torch.get_num_threads() // count)
-    with socket.socket() as one:  # port 0: the system chooses a free one
+    with socket.socket() as one:  # port 0: the system chooses a free port
         one.bind(("127.0.0.1", 0))
         port = int(one.getsockname()[1])
     start = _Start(job=job, arguments=arguments, count=count, port=port, threads=threads)
-    # "spawn": a forked process would share the threads and locks of torch as they happen to be.
+    # "spawn": a forked process would inherit torch's locks in whatever state they are, without its threads.
     started = start_processes(  # type: ignore[no-untyped-call]
         _run_as_one, args=(start, errors), nprocs=count, join=False, start_method="spawn"
     )
@@ -213,7 +213,7 @@ def launch(job: Callable[..., None], arguments: tuple[Any, ...], count: int) -> 
 
 
 def _run_as_one(number: int, start: _Start, errors: Any) -> None:
-    """Run the job in a process that was just started."""
+    """Run the job in a newly started process."""
     places = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": start.count, "LOCAL_WORLD_SIZE": start.count}
     os.environ.update({name: str(value) for name, value in places.items()})
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(start.port), OMP_NUM_THREADS=str(start.threads))
@@ -227,8 +227,8 @@ def _run_as_one(number: int, start: _Start, errors: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as the one that started it is gone, killed or not."""
-    # Nobody would collect it any more, and SIGINT may be ignored, as in the background of a shell's script.
+    """End this process as soon as its parent is gone, for whatever reason."""
+    # An orphan would run on: nobody ends it, and SIGINT may be ignored, as in background jobs of shell scripts.
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])

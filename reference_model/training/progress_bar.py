@@ -69,7 +69,7 @@ class TrainingBar:
         """Show the losses that have a weight in the stage; `step` of `steps` are done."""
         shown = " ".join(f"{name} {losses[name]:.3f}" for name, weight in stage.losses.items() if weight)
         if stage.number not in self._begun:
-            # A resumed stage counts from its first step here: the steps of an earlier run say nothing about this one's speed.
+            # A resumed stage is timed from its first step here: earlier runs say nothing about the speed of this one.
             line = self._bar.add_task(f"stage {stage.number}", total=steps, completed=step, losses=shown)
             self._begun[stage.number] = _Begun(step=step, seconds=self._clock(), line=line)
         begun = self._begun[stage.number]
