@@ -33,7 +33,7 @@ TOKENS = 4096
 TARGET = 1.10
 # Repeats of the layers that are there for comparison only: GShard's slots take 20 to 70 times the dense layer.
 OTHER_REPEATS = 5
-# How far two ways to compute a layer may lie apart, as a share of its largest output. They add in different orders, and
+# Largest difference of two ways to compute a layer, as a share of its largest output. They add in different orders, and
 # bfloat16 keeps 8 significant bits: one rounding is off by up to 0.4 %.
 AGREEMENT = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 

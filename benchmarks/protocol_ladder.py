@@ -219,7 +219,7 @@ def page(ladders: Sequence[Ladder]) -> str:
 
 
 def widest(ladders: Sequence[Ladder]) -> list[str]:
-    """Return a line per metric: the task on which its protocols lie furthest apart, the widest metric first."""
+    """Return a line per metric: the task on which its protocols are furthest apart, the widest metric first."""
     best: dict[str, tuple[Rungs, str]] = {}
     for found in ladders:
         for rungs in found.rungs:

@@ -138,7 +138,7 @@ def _load(reader: "_Reader", path: Path) -> Any:
 
 
 class _Reader:
-    """Takes typed values out of JSON; a fault is noted with its place, and reading goes on with a stand-in.
+    """Takes typed values out of JSON; a fault is noted with its place, and reading continues with a stand-in.
 
     So all faults of a file are named at once.
     """

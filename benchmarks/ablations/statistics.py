@@ -1,4 +1,4 @@
-"""The numbers of the ablations: each arm's means over seeds, and how far it lies from the full model.
+"""The numbers of the ablations: each arm's means over seeds, and its difference to the full model.
 
 Intervals are the 2.5th and 97.5th percentiles of 2,000 draws. In each draw patients are resampled with replacement (in
 VQA-RAD images, because the release names no patients), the same for every arm and seed, then seeds, the same for every
@@ -19,7 +19,7 @@ from harness.scoring.intervals import FEWEST_CLUSTERS, LEVEL, bootstrap_seed, re
 
 PATIENTS, IMAGES = "patients", "images"
 # What is resampled, and what is measured on it, in the order of the paper's columns. Recall and Dice follow MedPLIB's
-# protocols, so that they can stand beside its table; its Dice is the mean over modalities.
+# protocols, so that they can be shown beside its table; its Dice is the mean over modalities.
 NUMBERS: tuple[tuple[str, Number], ...] = (
     (
         PATIENTS,
@@ -60,7 +60,7 @@ class ArmNumbers:
         interval: 95 % interval of `mean`; None with fewer than five patients or images.
         difference: `mean` minus that of the full model.
         difference_interval: 95 % interval of `difference`, from pairs of the same seed and samples.
-        seeds_below: Number of seeds with which the arm lies below the full model.
+        seeds_below: Number of seeds with which the arm is below the full model.
     """
 
     arm: Arm

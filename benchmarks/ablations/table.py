@@ -99,7 +99,7 @@ def comparison(found: Sequence[ArmNumbers], printed: Mapping[str, float], table:
 
 
 def verdict(one: ArmNumbers, printed: float) -> str:
-    """Return whether an arm lies on the same side of the full model as in the paper, if its interval decides that.
+    """Return whether an arm is on the same side of the full model as in the paper, if its interval decides that.
 
     Args:
         one: Numbers of the arm.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Click's code for a wrong option; 1 is Python's code after an exception.
 EXIT_BAD_INPUT = 2
-# What is finished is kept, and the same command goes on; also more failures than --max-failures allows.
+# What is finished is kept, and the same command resumes; also for more failures than --max-failures allows.
 EXIT_RESUMABLE = 3
 # 128 + SIGINT, as a shell reports it.
 EXIT_CTRL_C = 130

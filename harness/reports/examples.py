@@ -36,7 +36,7 @@ MOST_PIXEL_BYTES = 800_000
 # Characters of a text that the report shows.
 WORDS = 400
 # Values of `gives` of the tasks whose samples are shown as images, not as a table of words.
-PICTURED = frozenset({"masks", "grounded_text"})
+SHOWN_AS_IMAGES = frozenset({"masks", "grounded_text"})
 
 ReadPrediction = Callable[[str], Prediction | None]
 
@@ -70,7 +70,7 @@ class Example:
         value: Value of the headline metric.
         status: Status of the prediction.
         prompt, target, answer: Texts, cut to WORDS characters.
-        picture: `data:` URI of a PNG; None if there is nothing to draw.
+        image_uri: `data:` URI of a PNG; None if there is nothing to draw.
         size: (H, W) of the PNG in pixels.
         description: The content of the PNG in words, for readers who do not see it.
     """
@@ -81,7 +81,7 @@ class Example:
     prompt: str
     target: str
     answer: str
-    picture: str | None = None
+    image_uri: str | None = None
     size: tuple[int, int] = (0, 0)
     description: str = ""
 
@@ -93,7 +93,7 @@ class TaskExamples:
     Attributes:
         value_name, protocol: The value that orders them.
         worst, median: The samples, worse ones first.
-        pictured: The samples are shown as images; otherwise as a table of words.
+        as_images: The samples are shown as images; otherwise as a table of words.
         plain: Why some images have a plain ground; None if all show pixels.
         count: Number of samples that have a value.
     """
@@ -102,7 +102,7 @@ class TaskExamples:
     protocol: str
     worst: tuple[Example, ...]
     median: tuple[Example, ...]
-    pictured: bool
+    as_images: bool
     plain: str | None
     count: int
 
@@ -160,7 +160,7 @@ def choose(
             protocol=task.headline.protocol,
             worst=tuple(drawer.example(rank, rows[rank.sample_id, rank.repeat]) for rank in worst),
             median=tuple(drawer.example(rank, rows[rank.sample_id, rank.repeat]) for rank in median),
-            pictured=task.gives in PICTURED,
+            as_images=task.gives in SHOWN_AS_IMAGES,
             plain=drawer.plain,
             count=len(goodness),
         )
@@ -196,7 +196,7 @@ class _Drawer:
 
     def __init__(self, task: TaskSpec, read: ReadPrediction, images: ReportImages, spent: int) -> None:
         self.spent = spent
-        self.plain = images.refusal(task) if task.gives in PICTURED else None
+        self.plain = images.refusal(task) if task.gives in SHOWN_AS_IMAGES else None
         self._task = task
         self._read = read
         self._media = MediaStore(images.roots) if self.plain is None else None
@@ -214,7 +214,7 @@ class _Drawer:
             target=_brief(" | ".join(target.answers) or target.choice or ""),
             answer=_brief((prediction.text or prediction.choice or "") if prediction is not None else ""),
         )
-        if self._task.gives not in PICTURED:
+        if self._task.gives not in SHOWN_AS_IMAGES:
             return example
         return self._with_image(
             example,
@@ -237,7 +237,7 @@ class _Drawer:
         if image is not None:
             self.spent += len(drawn.png)
         uri = f"data:image/png;base64,{base64.b64encode(drawn.png).decode()}"
-        return replace(example, picture=uri, size=drawn.size, description=description)
+        return replace(example, image_uri=uri, size=drawn.size, description=description)
 
     def _pixels(self, media: Sequence[Media], shown: int | None) -> "NDArray[np.uint8] | None":
         """Return an image, or one slice of a volume, as uint8 (H, W, 3) RGB; None if its pixels are not shown."""

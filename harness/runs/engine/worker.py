@@ -125,7 +125,7 @@ class Worker:
         assert self.adapter is not None
         if not batch:
             return []
-        # Built anew from the JSON at every try: an adapter that changes its requests changes copies of its own.
+        # Built anew from the JSON at every try: an adapter that changes its requests changes its own copies.
         requests = [with_handles(request_from_json(json.loads(item.text)), self.media) for item in batch]
         began = time.perf_counter()
         try:
