@@ -105,18 +105,18 @@ class Predictor:
 
     def _answer(self, request: Request, encoded: Encoded, reply: Reply) -> Answer:
         probability = reply.masks.logits_MHW.float().sigmoid()
-        drawn: list[Bools] = [mask.cpu().numpy() for mask in above(reply.masks.logits_MHW, self.threshold)]
-        sure = [
+        foreground: list[Bools] = [mask.cpu().numpy() for mask in above(reply.masks.logits_MHW, self.threshold)]
+        scores = [
             float(one[one > self.threshold].mean()) if mask.any() else 0.0
-            for one, mask in zip(probability, drawn, strict=True)
+            for one, mask in zip(probability, foreground, strict=True)
         ]
         # An answer of masks alone decodes to no text; as in the release, it gets one `<SEG>` per mask.
         text = self.tokenizer.decode(reply.ids) or " ".join([SEG] * len(reply.masks.iou_M))
-        found = [masks.bounding_box(masks.encode(mask)) for mask in drawn] if "boxes" in request.wants else []
+        found = [masks.bounding_box(masks.encode(mask)) for mask in foreground] if "boxes" in request.wants else []
         return Answer(
             text=text,
-            masks=tuple(drawn),
-            mask_scores=tuple(sure),
+            masks=tuple(foreground),
+            mask_scores=tuple(scores),
             boxes=tuple(box for box in found if box is not None),
             rendered=self.tokenizer.decode(encoded.ids),
             usage={"prompt_tokens": len(encoded.ids), "answer_tokens": len(reply.ids)},
