@@ -14,7 +14,7 @@ EXIT_BAD_INPUT = 2  # as click ends after a wrong option
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def main(context: click.Context, debug: bool) -> None:
-    """The static leaderboard: published cells, reproduced runs and submissions side by side."""
+    """The static leaderboard: published numbers and evaluated runs side by side."""
     context.obj = debug
 
 
@@ -25,7 +25,12 @@ def main(context: click.Context, debug: bool) -> None:
     type=click.Path(path_type=Path),
     help="A run directory, a results.json, or a folder with several; may be repeated. Default: those shipped with it.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the pages; an old board goes.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the pages; an existing board there is replaced.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write what was built as JSON to stdout.")
 @click.pass_obj
 def build(debug: bool, entries: tuple[Path, ...], out: Path, as_json: bool) -> None:

@@ -29,7 +29,7 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @DEBUG
 def info(preset: str, as_json: bool, debug: bool) -> None:
-    """Print the modules, shapes and parameter counts of a preset; no weights are made."""
+    """Print the modules, shapes and parameter counts of a preset; allocates nothing."""
     import json
 
     from reference_model.config import load_preset
@@ -46,15 +46,17 @@ def info(preset: str, as_json: bool, debug: bool) -> None:
 @click.option("--recipe", "recipe_name", required=True, help="Name of a recipe, such as medplib-tiny, or its file.")
 @click.option("--stage", "stages", required=True, help="Number of a stage, or all.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for models, states and logs.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of all that is drawn, in place of the recipe's.")
-@click.option("--steps", type=click.IntRange(min=1), help="Of every stage, in place of the recipe's.")
-@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Of the steps, to be quick.")
-@click.option("--data-root", "roots", multiple=True, help="In place of the recipe's; may be repeated.")
-@click.option("--start", type=click.Path(path_type=Path), help="Model that a first stage goes on with.")
-@click.option("--processes", type=click.IntRange(min=1), help="That share the rows of every step. [default: 1]")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[default: cuda where there is a GPU]")
+@click.option("--seed", type=click.IntRange(min=0), help="Random seed (overrides the recipe).")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps per stage (overrides the recipe).")
+@click.option(
+    "--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Fraction of the steps, for a quick trial."
+)
+@click.option("--data-root", "roots", multiple=True, help="Data root (overrides the recipe); may be repeated.")
+@click.option("--start", type=click.Path(path_type=Path), help="Model that the first stage starts from.")
+@click.option("--processes", type=click.IntRange(min=1), help="Number of data-parallel processes. [default: 1]")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[default: cuda if there is a GPU]")
 @click.option("--shard", is_flag=True, help="Spread the language model over the processes (FSDP2).")
-@click.option("--save-seconds", type=click.FloatRange(min=0), default=60.0, help="Between states: what a kill costs.")
+@click.option("--save-seconds", type=click.FloatRange(min=0), default=60.0, help="Seconds between checkpoints.")
 @DEBUG
 def train(
     recipe_name: str,
@@ -71,7 +73,7 @@ def train(
     save_seconds: float,
     debug: bool,
 ) -> None:
-    """Train one stage of a recipe, or all in turn; the same command goes on with what was cut short."""
+    """Train one stage of a recipe, or all in turn; the same command resumes an interrupted training."""
     from dataclasses import replace
     from functools import partial
 
@@ -113,7 +115,7 @@ def train(
 @click.option("--to", "file", type=click.Path(path_type=Path), help="A .png or .svg. [default: training.png in --out]")
 @DEBUG
 def plot(out: Path, file: Path | None, debug: bool) -> None:
-    """Draw the losses of a training, and the share of the tokens that each expert takes."""
+    """Plot the losses of a training and the share of tokens per expert."""
     file = file or out / "training.png"
     with _errors_as_exit_codes(debug):
         from reference_model.training import plots
@@ -125,7 +127,7 @@ def plot(out: Path, file: Path | None, debug: bool) -> None:
 @main.command()
 @click.option("--recipe", "recipe_name", required=True, help="Name of the recipe of the training, or its file.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the finished training.")
-@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder for the model to hand on.")
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder for the exported model.")
 @DEBUG
 def export(recipe_name: str, out: Path, to: Path, debug: bool) -> None:
     """Write the model of a finished training in 16 bits, with its recipe and a short log."""
@@ -158,8 +160,13 @@ def _launched(processes: int | None) -> int:
 @click.option("--clip", type=CHECKPOINT, help="CLIP, in place of the tower in --llava or --medplib.")
 @click.option("--sam-med2d", type=CHECKPOINT, help="SAM-Med2D's .pth file.")
 @click.option("--medplib", type=CHECKPOINT, help="MedPLIB, adapters merged: its folder. It needs none of the others.")
-@click.option("--tokenizer", type=CHECKPOINT, help="LLaMA's, where it does not lie beside --llava or --medplib.")
-@click.option("--allow-missing", multiple=True, metavar="PATTERN", help="Draw tensors of these names; may be repeated.")
+@click.option("--tokenizer", type=CHECKPOINT, help="LLaMA's tokenizer, if not in the folder of --llava or --medplib.")
+@click.option(
+    "--allow-missing",
+    multiple=True,
+    metavar="PATTERN",
+    help="Initialise tensors of these names at random; may be repeated.",
+)
 @click.option("--dtype", type=click.Choice(["fp32", "bf16", "fp16"]), help="[default: each tensor as it is stored]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the model, not there yet.")
 @click.option("--dry-run", is_flag=True, help="Compare names and shapes, and write nothing.")
@@ -178,7 +185,7 @@ def convert(
     dry_run: bool,
     debug: bool,
 ) -> None:
-    """Make a model folder of published checkpoints on disk: of --llava, --clip and --sam-med2d, or of --medplib.
+    """Convert published checkpoints on disk to a model folder: --llava, --clip and --sam-med2d, or --medplib.
 
     It prints which part comes from which checkpoint, what is left out and why, and what is drawn at random.
     """
@@ -216,7 +223,7 @@ def _errors_as_exit_codes(debug: bool) -> Iterator[None]:
         click.echo(f"reference-model: {error}", err=True)
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
-        click.echo("\nreference-model: stopped; the same command goes on from the last state", err=True)
+        click.echo("\nreference-model: stopped; the same command resumes from the last checkpoint", err=True)
         sys.exit(EXIT_CTRL_C)
 
 

@@ -48,9 +48,7 @@ def validate(
 @click.argument("tasks", nargs=-1, required=True)
 @TASK_PATH
 @DATA_ROOT
-@click.option(
-    "--near-duplicates", is_flag=True, help="Also look for images that show the same; opens each image again."
-)
+@click.option("--near-duplicates", is_flag=True, help="Also look for near-duplicate images; opens each image again.")
 @AS_JSON
 @click.pass_obj
 def prepare(

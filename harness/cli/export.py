@@ -13,7 +13,7 @@ from harness.cli.options import (
 
 @click.group()
 def export() -> None:
-    """Write what a run found as a file that others take."""
+    """Export results in other tools' formats."""
 
 
 @export.command("mmmu")
@@ -22,7 +22,7 @@ def export() -> None:
 @TASK_PATH
 @click.pass_obj
 def export_mmmu(debug: bool, run_dir: Path, out: Path, task_paths: tuple[Path, ...]) -> None:
-    """Write the answers of a run on MMMU as its server takes them."""
+    """Write the answers of a run on MMMU in the format of its server."""
     from harness.exports.mmmu import submission, write_submission
 
     with errors_as_exit_codes(debug):

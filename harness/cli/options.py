@@ -35,7 +35,7 @@ DATA_ROOT = click.option(
     "--data-root",
     "data_roots",
     multiple=True,
-    help="Folder that holds releases, or phantom[:SEED] for drawn patients; may be repeated.",
+    help="Folder that holds releases, or phantom[:SEED] for synthetic patients; may be repeated.",
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to stdout.")
 PROTOCOL = click.option("--protocol", "protocols", multiple=True, help="Score by this protocol only; may be repeated.")
@@ -43,7 +43,7 @@ PARAM = click.option(
     "--param", "params", multiple=True, help="METRIC.NAME=VALUE, a setting of the tasks' metrics; may be repeated."
 )
 MAX_FAILURES = click.option(
-    "--max-failures", default="1%", show_default=True, help="N or P%: exit 3 when more samples failed."
+    "--max-failures", default="1%", show_default=True, help="N or P%: exit with 3 if more samples failed."
 )
 
 

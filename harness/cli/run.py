@@ -41,28 +41,32 @@ def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
 @click.command()
 @click.option("--tasks", required=True, help="Tasks and groups, separated by commas.")
 @click.option("--model", required=True, help="NAME[:ARGUMENT], path/file.py:Class or package.module:Class.")
-@click.option("--model-args", multiple=True, help="k=v,... or @file.yaml; values are JSON where they parse.")
+@click.option("--model-args", multiple=True, help="k=v,... or @file.yaml; values are read as JSON if they parse.")
 @DATA_ROOT
 @TASK_PATH
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory [default: runs/<model>-<digest>].")
-@click.option("--limit", type=click.IntRange(min=1), help="Samples a task; smaller limits nest in larger ones.")
+@click.option("--limit", type=click.IntRange(min=1), help="Samples per task; smaller limits nest in larger ones.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), help="Copies of the model [default: one per GPU, else 1].")
 @click.option("--gpus-per-worker", type=click.FloatRange(min=0), help="[default: what the model asks for]")
-@click.option("--batch-size", help="N or auto (the model's most) [default: 16, or the model's most if that is less].")
+@click.option("--batch-size", help="N, or auto (the model's maximum) [default: 16, or the model's maximum if smaller].")
 @click.option(
     "--ray",
     "ray_address",
     default="auto",
     show_default=True,
-    help="auto (local when there are several workers), local, off, or the address of a cluster.",
+    help="auto (local if there are several workers), local, off, or the address of a cluster.",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds a sample."
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds per sample.",
 )
 @PARAM
 @MAX_FAILURES
-@click.option("--dry-run", is_flag=True, help="Show what would be asked, ask nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the planned requests and exit.")
 @AS_JSON
 @click.pass_obj
 def run(
@@ -142,7 +146,7 @@ def _batch_size(text: str | None) -> int | str | None:
 @AS_JSON
 @click.pass_obj
 def demo(debug: bool, out: Path, as_json: bool) -> None:
-    """Draw patients, run three baselines and the reference model on them, and print the numbers."""
+    """Run three baselines and the reference model on synthetic patients, and print the numbers."""
     from harness.cli import demo as demonstration
     from harness.paths import default_cache
 

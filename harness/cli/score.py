@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--predictions", type=click.Path(path_type=Path), help="JSON lines; see docs/hand-in-predictions.md.")
 @DATA_ROOT
 @TASK_PATH
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory for handed-in predictions.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory for submitted predictions.")
 @PROTOCOL
 @PARAM
 @MAX_FAILURES
@@ -49,7 +49,7 @@ def score(
     max_failures: str,
     as_json: bool,
 ) -> None:
-    """Score a run directory again, or predictions handed in as a file."""
+    """Score a run directory again, or predictions submitted as a file."""
     from harness.errors import SpecError
     from harness.evaluation import evaluate, rescore
     from harness.evaluation.setup import Observer

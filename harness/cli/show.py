@@ -55,9 +55,7 @@ def show(debug: bool, task: str, task_paths: tuple[Path, ...], as_json: bool) ->
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @TASK_PATH
 @DATA_ROOT
-@click.option(
-    "--with-images", is_flag=True, help="Show images whatever the terms of the data: for a report that stays here."
-)
+@click.option("--with-images", is_flag=True, help="Show images whatever the terms of the data; for internal use only.")
 @AS_JSON
 @click.pass_obj
 def report(
@@ -68,9 +66,9 @@ def report(
     with_images: bool,
     as_json: bool,
 ) -> None:
-    """Write report.html of a run again from what the run directory holds.
+    """Write report.html of a run again from its run directory.
 
-    With a data root it shows images where the terms of the data allow it; without one, outlines on a plain ground.
+    With a data root it shows images if the terms of the data allow it; without one, outlines on a plain background.
     """
     from harness.evaluation.outputs import find_report_images
     from harness.evaluation.rescore import rescore
@@ -99,13 +97,13 @@ def report(
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.argument("sample_id")
-@click.option("--task", help="Of this task only, where several ask about the sample.")
+@click.option("--task", help="Only this task, if several tasks use the sample.")
 @TASK_PATH
 @DATA_ROOT
 @click.option(
     "--png",
     type=click.Path(path_type=Path),
-    help="Draw target and prediction to this file: over the image with a data root, else on a plain ground.",
+    help="Draw target and prediction into this file: over the image with a data root, otherwise on a plain background.",
 )
 @AS_JSON
 @click.pass_obj
@@ -119,7 +117,7 @@ def explain(
     png: Path | None,
     as_json: bool,
 ) -> None:
-    """Tell everything that a run knows of one sample."""
+    """Show everything recorded for one sample."""
     from harness.paths import default_cache
     from harness.reports import explain_text
     from harness.reports.explain import as_json as to_json
@@ -134,15 +132,15 @@ def explain(
         if png is not None:
             drawn = found[0]
             explain_text.write_image(png, drawn, data_roots, default_cache(), bar.notice)
-            say(f"picture  {png} ({drawn.task.task})")
+            say(f"image    {png} ({drawn.task.task})")
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Bring WordNet into the cache where this machine has none.")
+@click.option("--fix", is_flag=True, help="Download WordNet if it is missing.")
 @AS_JSON
 @click.pass_obj
 def doctor(debug: bool, fix: bool, as_json: bool) -> None:
-    """Tell what this machine has, what is missing, and what to do about it."""
+    """Check the installation and suggest fixes."""
     from harness.cli import doctor as examination
     from harness.cli import listing
     from harness.paths import default_cache

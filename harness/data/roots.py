@@ -59,7 +59,7 @@ def data_roots(given: Sequence[str], cache: Path) -> DataRoots:
     """
     if not given:
         raise SpecError(
-            "--data-root: expected a folder with the releases, or `phantom` for drawn patients; none was given"
+            "--data-root: expected a folder with the releases, or `phantom` for synthetic patients; none was given"
         )
     phantoms = [root for root in given if root == PHANTOM or root.startswith(f"{PHANTOM}:")]
     if not phantoms:
@@ -68,7 +68,10 @@ def data_roots(given: Sequence[str], cache: Path) -> DataRoots:
             raise SpecError("\n".join(f"--data-root {root}: no such folder" for root in missing))
         return DataRoots(roots=tuple(Path(root) for root in given), kind="real")
     if len(given) > 1:
-        raise SpecError("--data-root: phantom data stand alone; their numbers never meet those of real data")
+        raise SpecError(
+            "--data-root: phantom data cannot be combined with other data roots; results on phantoms and on real data "
+            "are never mixed"
+        )
     _, _, seed = phantoms[0].partition(":")
     if seed and not seed.isdigit():
         raise SpecError(f"--data-root {phantoms[0]}: expected phantom:SEED with a whole number, found '{seed}'")

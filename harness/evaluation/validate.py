@@ -203,10 +203,10 @@ def text(reports: Sequence[Report]) -> str:
     lines = []
     for report in reports:
         if report.faults:
-            lines.append(f"{report.task}: {len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}")
+            lines.append(f"{report.task}: {len(report.faults)} error{'s' if len(report.faults) > 1 else ''}")
             lines += [f"  {line}" for fault in report.faults for line in fault.split("\n")]
         else:
-            tried = f", {report.samples} samples tried" if report.samples else " (file only)"
+            tried = f", {report.samples} samples checked" if report.samples else " (file only)"
             lines.append(f"{report.task}: ok{tried}")
         if report.prompt is not None:
             lines.append(f"  prompt: {report.prompt!r}")

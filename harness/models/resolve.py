@@ -21,7 +21,7 @@ from harness.records.file_digests import WeightsDigests
 BUILT_IN: Mapping[str, tuple[str, str]] = {
     "baseline": ("harness.models.baselines:build", "majority, random, empty, oracle, center-box or otsu"),
     "scripted": ("harness.models.scripted:Scripted", "one fixed reply (text=...) or replies by sample id (file=...)"),
-    "predictions": ("harness.models.predictions_file:Predictions", "answers handed in as a JSON lines file"),
+    "predictions": ("harness.models.predictions_file:Predictions", "predictions submitted as JSONL"),
 }
 ENTRY_POINTS = "medground.models"
 METHODS = ("capabilities", "load", "predict")

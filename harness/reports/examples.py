@@ -58,8 +58,8 @@ class ReportImages:
     def refusal(self, task: TaskSpec) -> str | None:
         """Return why a task's images are not shown; None if they are."""
         if not (task.terms.redistribute or self.phantom or self.asked):
-            return "the terms of these data do not allow to pass images on"
-        return None if self.roots else "the images are not at hand"
+            return "the data licence does not permit redistributing the images"
+        return None if self.roots else "no data root was given"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +233,7 @@ class _Drawer:
                 return example
             description = _description(sample, predicted, drawn.slice)
         except DataError as error:  # a mask of another size scores as the metric says; it cannot be drawn
-            return replace(example, description=f"No picture: {error}")
+            return replace(example, description=f"No image: {error}")
         if image is not None:
             self.spent += len(drawn.png)
         uri = f"data:image/png;base64,{base64.b64encode(drawn.png).decode()}"
@@ -265,7 +265,7 @@ def _description(sample: Sample, predicted: Sequence[Mask], shown: int | None) -
         wanted = f"Target of {_area(targets)}" if targets else "No target mask"
         return f"{where}{wanted}, {f'prediction of {_area(predicted)}' if predicted else 'no predicted mask'}."
     both = masks.overlap(masks.merge(targets), masks.merge(predicted))
-    return f"{where}Target {both.first:,} pixels, prediction {both.second:,}, in both {both.intersection:,}."
+    return f"{where}Target {both.first:,} pixels, prediction {both.second:,}, overlap {both.intersection:,}."
 
 
 def _area(found: Sequence[Mask]) -> str:

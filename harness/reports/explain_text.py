@@ -125,7 +125,8 @@ def _extent(mask: Mask) -> str:
         whole *= length
     box = masks.bounding_box(mask)
     unit = "pixels" if len(mask.size) == 2 else "voxels"
-    where = f", within {_numbers(box.corners)}" if box is not None else ""
+    corners = "x1 y1 x2 y2" if len(mask.size) == 2 else "z1 y1 x1 z2 y2 x2"
+    where = f", bounding box {corners} = {_numbers(box.corners)}" if box is not None else ""
     return f"{covered:,} of {whole:,} {unit} ({covered / whole:.2%}){where}"
 
 

@@ -275,4 +275,4 @@ def _differences(stored: Json, wanted: Json, where: str) -> Iterator[str]:
         for name in sorted({*stored, *wanted}):
             yield from _differences(stored.get(name), wanted.get(name), f"{where}.{name}" if where else str(name))
     elif stored != wanted:
-        yield f"{where}: there {json.dumps(stored)}, here {json.dumps(wanted)}"
+        yield f"{where}: stored {json.dumps(stored)}, requested {json.dumps(wanted)}"

@@ -205,7 +205,7 @@ def launch(job: Callable[..., None], arguments: tuple[Any, ...], count: int) -> 
             raise
         raise InterruptedRunError(
             f"process {error.error_index} of {count} was ended from outside ({error.signal_name or error.exit_code}); "
-            "the same command goes on from the last state"
+            "the same command resumes from the last checkpoint"
         ) from None
     finally:
         for process in started.processes:

@@ -111,8 +111,8 @@ def test_another_run_on_the_same_folder_ends_with_2_and_the_differences(run: Run
     code, stdout, stderr = run("shared", "--ray", "off", "--seed", "7").finish()
     assert (code, stdout) == (2, "")
     assert "holds another run" in stderr
-    assert "limit: there 4, here null" in stderr
-    assert "seed: there 0, here 7" in stderr
+    assert "limit: stored 4, requested null" in stderr
+    assert "seed: stored 0, requested 7" in stderr
 
 
 @pytest.fixture(params=["24k", "48k"])  # full while the plan is written, and while predictions are

@@ -116,7 +116,7 @@ def test_the_report_shows_drawn_patients_worst_first(run: Path) -> None:
     values = re.findall(r"<b>(\d\.\d{4})</b> dice", page[first : page.index("</section>", first)])
     assert len(values) == 12
     assert values == sorted(values)
-    assert re.search(r'alt="samed2d/all/[^"]+: Target [\d,]+ pixels, prediction [\d,]+, in both [\d,]+\."', page)
+    assert re.search(r'alt="samed2d/all/[^"]+: Target [\d,]+ pixels, prediction [\d,]+, overlap [\d,]+\."', page)
 
 
 def test_a_report_written_again_has_outlines_only_and_says_so(command: Any, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_report_written_again_has_outlines_only_and_says_so(command: Any, tmp_
         assert command("report", tmp_path, *words).exit_code == 0
         pages.append(path.read_text(encoding="utf-8"))
     assert pages[0] == pages[1]
-    assert "plain ground where images are not shown: the images are not at hand" in pages[0]
+    assert "plain background if images are not shown: no data root was given" in pages[0]
     assert len(pages[0]) < len(with_pixels) / 2
     assert pages[2] == with_pixels
 
@@ -146,7 +146,7 @@ def test_real_images_are_shown_only_when_asked_for(command: Any, tmp_path: Path,
     spec = RunSpec(tasks=("samed2d_seg",), model="baseline:otsu", data_roots=(str(root),), out=out, ray="off", limit=4)
     path = evaluate(spec).out / "report.html"
     outlines = path.read_text(encoding="utf-8")
-    assert "images are not shown: the terms of these data do not allow to pass images on" in outlines
+    assert "images are not shown: the data licence does not permit redistributing the images" in outlines
     assert command("report", out, "--data-root", root).exit_code == 0
     assert path.read_text(encoding="utf-8") == outlines
     assert command("report", out, "--data-root", root, "--with-images").exit_code == 0

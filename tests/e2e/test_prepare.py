@@ -91,7 +91,7 @@ def test_a_clean_release_has_no_finding(prepare: Any, root: Path) -> None:
     row, report = prepare("samed2d_seg", root, "--near-duplicates")
     assert report["counts"] == {}
     assert report["checked"]["near_duplicate"] == 12
-    assert "Nothing: every file" in Path(row["page"]).read_text()
+    assert "None: every file" in Path(row["page"]).read_text()
 
 
 def test_real_masks_and_images_give_no_false_alarm(prepare: Any, test_data: Path) -> None:

@@ -100,7 +100,7 @@ def test_another_run_on_the_same_out_is_refused_with_the_difference(command: Any
     result = _run(command, tmp_path / "run", "--seed", "5")
     assert result.exit_code == 2
     assert "holds another run" in result.stderr
-    assert "seed: there 0, here 5" in result.stderr
+    assert "seed: stored 0, requested 5" in result.stderr
 
 
 def test_limits_nest_and_are_marked(command: Any, tmp_path: Path) -> None:

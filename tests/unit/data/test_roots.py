@@ -92,7 +92,7 @@ def test_a_missing_data_root_is_named(tmp_path: Path) -> None:
 
 
 def test_phantom_and_real_data_do_not_mix(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="phantom data stand alone"):
+    with pytest.raises(SpecError, match="phantom data cannot be combined with other data roots"):
         data_roots(("phantom", str(tmp_path)), tmp_path)
 
 

@@ -88,10 +88,10 @@ def test_the_text_names_faults_prompts_and_means() -> None:
         Report(task="file"),
     ]
     assert text(found).splitlines() == [
-        "good: ok, 2 samples tried",
+        "good: ok, 2 samples checked",
         "  prompt: 'Why?'",
         f"  {'dice (m3d)':32} oracle 1.0000  shuffled -",
-        "bad: 2 faults",
+        "bad: 2 errors",
         "  one",
         "  two",
         "  three",

@@ -40,12 +40,12 @@ def test_no_sample_is_shown_twice(count: int, shown: int) -> None:
 
 def test_pixels_are_shown_only_where_terms_or_the_user_allow_it(task: TaskSpec, tmp_path: Path) -> None:
     free = replace(task, terms=Terms(redistribute=True))
-    forbidden = "the terms of these data do not allow to pass images on"
+    forbidden = "the data licence does not permit redistributing the images"
     assert ReportImages(roots=(tmp_path,)).refusal(task) == forbidden
     assert ReportImages(roots=(tmp_path,)).refusal(free) is None
     assert ReportImages(roots=(tmp_path,), asked=True).refusal(task) is None
     assert ReportImages(roots=(tmp_path,), phantom=True).refusal(task) is None
-    assert ReportImages(phantom=True).refusal(free) == "the images are not at hand"
+    assert ReportImages(phantom=True).refusal(free) == "no data root was given"
 
 
 def test_images_that_are_gone_leave_outlines(tmp_path: Path) -> None:

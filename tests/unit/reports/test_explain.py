@@ -114,7 +114,7 @@ def test_the_text_tells_what_the_prompt_points_at() -> None:
     words = text(_explanation())
     assert "visual prompt  box 1 2 3 4.5" in words
     assert "visual prompt  points +(5 6), -(7 8)" in words
-    assert "visual prompt  region, 20 of 200 pixels (10.00%), within 2 1 7 5" in words
+    assert "visual prompt  region, 20 of 200 pixels (10.00%), bounding box x1 y1 x2 y2 = 2 1 7 5" in words
     assert "prompt         Where is it?\n                 Say." in words
 
 
@@ -138,9 +138,9 @@ def test_the_text_tells_what_was_cropped_to_and_painted() -> None:
 
 def test_the_text_tells_masks_by_how_much_they_cover() -> None:
     words = text(_explanation())
-    assert "target mask    spleen: 20 of 200 pixels (10.00%), within 2 1 7 5" in words
+    assert "target mask    spleen: 20 of 200 pixels (10.00%), bounding box x1 y1 x2 y2 = 2 1 7 5" in words
     assert "target mask    liver: no mask" in words
-    assert "mask 1         20 of 200 pixels (10.00%), within 2 1 7 5, score 0.5" in words
+    assert "mask 1         20 of 200 pixels (10.00%), bounding box x1 y1 x2 y2 = 2 1 7 5, score 0.5" in words
     empty = Prediction(key="k", status="ok", masks=(masks.empty(SIZE),))
     assert "mask 1         0 of 200 pixels (0.00%)\n" in text(_explanation(prediction=empty))
 

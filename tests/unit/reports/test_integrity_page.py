@@ -146,12 +146,12 @@ def test_counts_and_repairs_come_with_what_they_mean(album: ImageFiles) -> None:
     assert "selects 1,234 of 9,000 samples" in text
     assert "mask without a foreground pixel" in text
     assert "4answer_type_blankfor example test.json[0], test.json[1], test.json[2]" in text
-    assert "No train_test_overlap (test image that also occurs in train) among 203 looked at." in text
+    assert "No train_test_overlap (test image that also occurs in train) among 203 checked." in text
 
 
 def test_a_clean_release_says_so(album: ImageFiles) -> None:
     page = render(report(), album, "demo", DIGEST)
-    assert "Nothing: every file that the release lists is there" in page
+    assert "None: every file that the release lists is present" in page
     assert "<img" not in page
 
 

@@ -272,8 +272,8 @@ def test_another_run_is_refused_with_every_difference(tmp_path: Path) -> None:
         other.open({"model": {"id": "otsu"}, "seed": 0, "limit": 3, "tasks": ["a", "b"]})
     assert str(raised.value).splitlines() == [
         f"--out {tmp_path}: holds another run; name another folder or repeat its command. It differs in:",
-        "  limit: there null, here 3",
-        '  model.id: there "scripted", here "otsu"',
+        "  limit: stored null, requested 3",
+        '  model.id: stored "scripted", requested "otsu"',
     ]
     opened(tmp_path).close()  # the refused one left no lock
 

@@ -272,8 +272,8 @@ READER = Reader(
     splits=splits,
     read=read,
     obtain=(
-        "MIMOSeg was never released; `--data-root phantom` has drawn patients in this layout, and the README of the "
-        f"task family mimoseg says how to lay out data of your own below {FOLDER}/."
+        "MIMOSeg was never released; `--data-root phantom` has synthetic patients in this layout, and the README of "
+        f"the task family mimoseg says how to lay out data of your own below {FOLDER}/."
     ),
     subsets=SUBSETS,
     options={"wording": (RELEASE, OURS, AUTHORS)},

@@ -83,7 +83,7 @@ class TestTheBoard:
     def test_shows_a_run_with_interval_coverage_and_failures(self, site: Any) -> None:
         page = site(results("my-model"))("index.html")
         section = page.partition('id="samed2d_seg"')[2]
-        for text in ("my-model", "50.0", "40.0–60.0", "100.0 %", "reproduced"):
+        for text in ("my-model", "50.0", "40.0–60.0", "100.0 %", "evaluated"):
             assert text in section
 
     def test_escapes_every_word_of_an_entry(self, site: Any, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ class TestTheBoard:
     def test_says_why_a_limited_run_and_an_oracle_are_left_out(self, site: Any) -> None:
         oracle = results("cheat") | {"model": {"id": "cheat", "arguments": {}, "oracle": True}}
         page = site(results("part", limited=True), oracle)("index.html")
-        left_out = page.partition("Entries that are not on the board")[2]
+        left_out = page.partition("Excluded entries")[2]
         assert "run0" in left_out
         assert "run with --limit" in left_out
         assert "an oracle enters no board" in left_out
@@ -110,7 +110,7 @@ class TestTheBoard:
 
     def test_says_once_that_there_are_no_ranks_yet(self, site: Any) -> None:
         page = site()("index.html")
-        assert "ranks will come with the paired test on the same samples" in page
+        assert "they need the paired test on the same samples" in page
 
     def test_phantom_numbers_stand_on_their_own_page_without_published_ones(self, site: Any) -> None:
         tasks = {"mecovqa_g": block(number(protocol="medplib"))}
