@@ -30,17 +30,17 @@ def test_this_machine_has_what_is_required(tmp_path: Path) -> None:
 
 
 def test_a_required_package_is_wrong_where_absent_and_an_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = ["numpy>=1", "scipy>=99999", "no-such-package>=1", "no-such-extra>=1; extra == 'judge'"]
+    asked = ["numpy>=1", "scipy>=99999", "no-such-package>=1", "no-such-extra>=1; extra == 'text'"]
     monkeypatch.setattr(doctor.metadata, "requires", lambda _name: asked)
     lines = named(list(doctor._packages()))
-    assert [lines[what].status for what in ("numpy", "scipy", "no-such-package", "no-such-extra [judge]")] == [
+    assert [lines[what].status for what in ("numpy", "scipy", "no-such-package", "no-such-extra [text]")] == [
         "ok",
         "wrong",
         "wrong",
         "missing",
     ]
     assert lines["scipy"].remedy == "pip install medground: >=99999 is asked for"
-    assert lines["no-such-extra [judge]"].remedy == "pip install 'medground[judge]'"
+    assert lines["no-such-extra [text]"].remedy == "pip install 'medground[text]'"
 
 
 def test_an_old_python_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
