@@ -36,7 +36,7 @@ demo: setup ## draw patients, evaluate three baselines and the reference model o
 
 # Two processes, whatever the machine has: the tests of one file share costly fixtures, so more bring little. The order of
 # collection puts the long tests (browser, chaos, e2e) first, so that no process is left with one of them at the end.
-PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder
 
 test: setup ## all tests but the slow ones: at most 5 minutes on two idle cores
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu"

@@ -28,11 +28,24 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("RAY_ADDRESS", None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together under pytest-xdist what shares something costly: one Ray, and the fixtures of a file."""
-    for item in items:
-        on_ray = "ray_local" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else str(item.path)))
+# Files whose tests share the session's Ray: one worker runs them all, so that only one starts it.
+ON_RAY = frozenset(f"tests/e2e/test_{name}.py" for name in ("demo", "fallbacks", "ray", "real_runs"))
+
+
+@pytest.hookimpl(optionalhook=True)  # known only where pytest-xdist is installed
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file together under pytest-xdist: they share costly fixtures.
+
+    `--dist loadgroup` would do the same by marks, but pytest-xdist 3.8 passes them over under pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "ray" if path in ON_RAY else path
+
+    return ByFile(config, log)
 
 
 def without_package(package: str, needs: str) -> NoReturn:

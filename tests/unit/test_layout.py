@@ -120,3 +120,11 @@ def test_no_module_is_longer_than_400_lines() -> None:
     modules = [path for top in tops for path in (ROOT / top).rglob("*.py")]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in modules}
     assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
+def test_tests_that_share_ray_are_run_by_one_worker() -> None:
+    from tests.conftest import ON_RAY
+
+    files = (path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
+    asking = {str(path.relative_to(ROOT)) for path in files if "ray_local" in path.read_text(encoding="utf-8")}
+    assert asking == ON_RAY
