@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = (
     "errors",
@@ -25,9 +27,6 @@ ORDER = (
     "cli",
 )
 
-# Imports that still run backwards, as `path imports name`: each is removed by the step that straightens it.
-ALLOWED: frozenset[str] = frozenset()
-
 
 def package(module: str) -> str | None:
     """Return the package of harness that a dotted module name belongs to."""
@@ -35,23 +34,21 @@ def package(module: str) -> str | None:
     return parts[1] if parts[0] == "harness" and len(parts) > 1 else None
 
 
-def breaks() -> list[str]:
-    """Return every import that reaches a package further right in ORDER, wherever in a file it stands."""
+def backward_imports(module: str, source: str) -> list[str]:
+    """Return every import of a module of harness that reaches a package further right in ORDER, wherever it stands."""
+    own = package(module)
     found = []
-    for path in sorted((ROOT / "harness").rglob("*.py")):
-        own = package(".".join(path.relative_to(ROOT).with_suffix("").parts))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [
-                    f"{node.module}.{alias.name}" if node.module == "harness" else node.module for alias in node.names
-                ]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            for name in names:
-                other = package(name)
-                if own in ORDER and other in ORDER and ORDER.index(other) > ORDER.index(own):
-                    found.append(f"{path.relative_to(ROOT)} imports {name}")
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            whole = node.module == "harness"
+            names = [f"{node.module}.{alias.name}" if whole else node.module for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            other = package(name)
+            if own in ORDER and other in ORDER and ORDER.index(other) > ORDER.index(own):
+                found.append(f"{module}:{node.lineno} imports {name}")
     return found
 
 
@@ -96,8 +93,20 @@ def test_the_leaderboard_imports_only_what_it_reads_runs_with() -> None:
 
 
 def test_packages_import_one_way() -> None:
-    assert [found for found in breaks() if found not in ALLOWED] == []
-    assert set(breaks()) >= ALLOWED, "take imports that are straightened out of ALLOWED"
+    found = []
+    for path in sorted((ROOT / "harness").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found += backward_imports(module, path.read_text(encoding="utf-8"))
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["from harness.cli import main", "import harness.runs.store", "def later():\n    from harness import tasks"],
+)
+def test_a_backward_import_is_found_wherever_it_stands(source: str) -> None:
+    (found,) = backward_imports("harness.imaging.masks", source)
+    assert found.startswith("harness.imaging.masks:")
 
 
 def test_no_folder_is_crowded() -> None:
