@@ -53,7 +53,8 @@ def build(debug: bool, entries: tuple[Path, ...], out: Path, as_json: bool) -> N
         left_out = [{"entry": entry, "reason": reason} for entry, reason in built.left_out]
         click.echo(json.dumps({"index": str(built.index), **counts, "left_out": left_out}, ensure_ascii=False))
     else:
-        click.echo(", ".join(f"{count} {kind}" for kind, count in counts.items()) + " numbers", err=True)
+        words = f"{built.published} published, {built.reproduced} evaluated, {built.phantom} phantom numbers"
+        click.echo(words, err=True)
         click.echo(str(built.index))
 
 
