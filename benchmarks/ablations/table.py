@@ -107,7 +107,7 @@ def verdict(one: ArmNumbers, printed: float) -> str:
     """
     bounds = one.difference_interval
     if bounds is None or bounds[0] <= 0 <= bounds[1]:
-        return "cannot be told"
+        return "undecided"
     return "agree" if (one.difference > 0) == (printed > 0) else "disagree"
 
 
@@ -116,7 +116,7 @@ def agreement(found: Sequence[ArmNumbers], printed: Mapping[str, float], table: 
     # Two equal means have no order and count as another order than the paper's.
     pairs = list(combinations(settings(found, printed, table), 2))
     alike = sum((one.mean - other.mean) * (value - another) > 0 for (one, value), (other, another) in pairs)
-    return f"{alike} of the {len(pairs)} pairs of settings stand in the paper's order, intervals aside."
+    return f"{alike} of the {len(pairs)} pairs of settings are in the paper's order, intervals aside."
 
 
 def settings(found: Sequence[ArmNumbers], printed: Mapping[str, float], table: str) -> list[tuple[ArmNumbers, float]]:

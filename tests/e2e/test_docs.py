@@ -84,15 +84,37 @@ def test_the_readme_shows_commands() -> None:
     assert len(_commands(REPOSITORY / "README.md")) >= 5
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks that begin with `# name.py` are files; tests of their own run them as what they are."""
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    monkeypatch.chdir(tmp_path)
+def _run_python(page: Path) -> dict[str, Any]:
+    """Run the Python blocks of a page in their order in this process; return the names they define.
+
+    Blocks that begin with `# name.py` are files; tests of their own run them as what they are.
+    """
     names: dict[str, Any] = {}
-    for block in blocks:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
         if not re.match(r"# \w+\.py\n", block):
             exec(compile(block, page.name, "exec"), names)
+    return {name: value for name, value in names.items() if not name.startswith("__")}
+
+
+def test_the_python_of_the_phantoms_page_writes_clean_and_spoilt_releases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _run_python(REPOSITORY / "docs" / "phantoms.md")
+    for root in ("data", "spoilt"):
+        assert {path.name for path in (tmp_path / root).iterdir()} >= {"SAMed2Dv1", "vqa_rad", "MeCoVQA"}
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"empty_mask", "missing_suffix"}
+
+
+def test_the_grids_of_the_page_on_own_data_are_answers() -> None:
+    names = _run_python(REPOSITORY / "docs" / "your-own-data.md")
+    assert names["mask"].shape == (40, 200, 200)
+    assert len(names["affine"]) == 16
+
+
+def test_no_page_has_python_that_is_not_run() -> None:
+    with_code = {page.name for page in PAGES if re.search(r"```python\n(?!# \w+\.py\n)", page.read_text("utf-8"))}
+    assert with_code == {"phantoms.md", "your-own-data.md"}
 
 
 @pytest.mark.parametrize(("what", "column"), [("tasks", "task"), ("metrics", "metric"), ("protocols", "protocol")])

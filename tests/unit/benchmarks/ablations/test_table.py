@@ -28,9 +28,9 @@ def numbers(arm: Arm, mean: float, *, interval: Bounds = None) -> ArmNumbers:
     [
         ((-0.2, -0.1), -2.0, "agree"),
         ((-0.2, -0.1), 2.0, "disagree"),
-        ((-0.2, 0.1), -2.0, "cannot be told"),
-        ((0.0, 0.0), -2.0, "cannot be told"),
-        (None, -2.0, "cannot be told"),
+        ((-0.2, 0.1), -2.0, "undecided"),
+        ((0.0, 0.0), -2.0, "undecided"),
+        (None, -2.0, "undecided"),
     ],
 )
 def test_an_arm_agrees_with_the_paper_only_where_its_interval_leaves_zero_out(
