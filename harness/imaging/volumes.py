@@ -52,7 +52,7 @@ def read_volume(path: Path) -> Volume:
     Args:
         path: A `.nii`, `.nii.gz`, `.npy` or `.dcm` file, a folder with a DICOM series, or a folder of numbered JPEG or
             PNG files, one per slice, whose grey values range from 0 to 255. An `.npy` array is taken as (D, H, W).
-            Leading axes of length 1 of npy and trailing ones of NIfTI are dropped.
+            Leading axes of length 1 of npy and trailing ones of NIfTI are dropped; a 2-D NIfTI has one slice.
     Raises:
         DataError: The suffix is unknown, a package is missing, the file cannot be read, does not hold numbers on three
             axes, or holds more than `VOXEL_CAP` of them.
@@ -148,23 +148,39 @@ def _read_nifti(path: Path) -> Volume:
     nibabel = _nibabel("NIfTI", f"{path.name}: ")
     try:
         stored = nibabel.load(path)
-        if len(stored.shape) > 3:
-            stored = _first_three_axes(nibabel, stored, path.name)
+        if len(stored.shape) != 3:
+            stored = three_axes(stored, path.name)
         check(stored.shape, stored.get_data_dtype(), path.name)
         return _from_image(nibabel.as_closest_canonical(stored))
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path.name}: cannot be read as NIfTI: {error}") from error
 
 
-def _first_three_axes(nibabel: Any, stored: Any, where: str) -> Any:
-    """Return a nibabel image without its fourth and further axes, all of which must have length 1."""
-    if prod(stored.shape[3:]) != 1:
+def three_axes(stored: Any, where: str) -> Any:
+    """Return a nibabel image of any number of axes with the three of space, (x, y, z).
+
+    A 2-D image, as nnU-Net keeps pictures, becomes a volume of one slice; further axes of length 1 are dropped.
+
+    Raises:
+        DataError: It has one axis, a fourth one that is longer than 1, or holds no numbers.
+    """
+    shape = tuple(stored.shape)
+    if len(shape) < 2 or prod(shape[3:]) != 1:
         raise DataError(
-            f"{where}: expected numbers on three axes, found {stored.get_data_dtype()} of shape {tuple(stored.shape)}; "
+            f"{where}: expected numbers on three axes, found {stored.get_data_dtype()} of shape {shape}; "
             "save the volume that is meant to a file of its own"
         )
-    check(stored.shape[:3], stored.get_data_dtype(), where)
-    return nibabel.Nifti1Image(np.asarray(stored.dataobj).reshape(stored.shape[:3]), stored.affine)
+    space = (*shape, 1)[:3]
+    check(space, stored.get_data_dtype(), where)
+    affine = np.array(stored.affine)
+    if len(shape) == 2 and not affine[:3, 2].any():  # some programs give the axis that is not there no direction
+        normal = np.cross(affine[:3, 0], affine[:3, 1])
+        affine[:3, 2] = normal / (np.linalg.norm(normal) or 1.0)
+    # With its header, which says in which unit lengths are.
+    volume = type(stored)(np.asarray(stored.dataobj).reshape(space), affine, stored.header)
+    if len(shape) == 2:  # its header gives two sides of a pixel, and perhaps 0 for the third
+        volume.header.set_zooms((*stored.header.get_zooms()[:2], np.linalg.norm(affine[:3, 2])))
+    return volume
 
 
 def _from_image(image: Any) -> Volume:

@@ -138,8 +138,24 @@ def test_other_axes_and_dtypes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected numbers on three axes, found complex128"):
         read_volume(tmp_path / "c.npy")
     four = write_nifti(tmp_path / "a.nii", np.zeros((1, 2, 3, 2), dtype=np.int16), np.eye(4))
-    with pytest.raises(DataError, match=r"found int16 of shape \(1, 2, 3, 2\)"):
+    with pytest.raises(DataError, match=r"found int16 of shape \(1, 2, 3, 2\); save the volume"):
         read_volume(four)
+
+
+def test_a_2d_nifti_is_a_volume_of_one_slice(tmp_path: Path) -> None:
+    flat = np.arange(6, dtype=np.int16).reshape(3, 2)
+    found = read_volume(write_nifti(tmp_path / "flat.nii", flat, np.diag((1.5, 2.0, 3.0, 1.0))))
+    np.testing.assert_array_equal(found.voxels, flat.T[np.newaxis])
+    assert found.spacing_mm == (3.0, 2.0, 1.5)
+    # A header that gives the third axis no direction.
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(flat, np.diag((1.5, 2.0, 3.0, 1.0)))
+    image.header["srow_z"], image.header["sform_code"], image.header["qform_code"] = 0, 1, 0
+    image.header["vox_offset"] = 352
+    (tmp_path / "bare.nii").write_bytes(image.header.binaryblock + b"\0" * 4 + flat.tobytes("F"))
+    found = read_volume(tmp_path / "bare.nii")
+    np.testing.assert_array_equal(found.voxels, flat.T[np.newaxis])
+    assert (found.spacing_mm, found.affine and found.affine[8:12]) == ((1.0, 2.0, 1.5), (0.0, 0.0, 1.0, 0.0))
 
 
 def test_further_axes_of_length_1_are_dropped(tmp_path: Path) -> None:
