@@ -4,19 +4,21 @@
 """
 
 import json
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from harness.metrics.metric import Pair, settle
+from harness.errors import HarnessError
+from harness.metrics.metric import Metric, Pair, settle
 from harness.records import FAULTS, Json, Prediction
 from harness.records.codec import canonical, to_json
 from harness.runs import plan_file
 from harness.runs.directory import RunDirectory
 from harness.runs.store import RunStore
 from harness.scoring.aggregate import to_json as row_to_json
-from harness.scoring.availability import UsableMetric, usable_metrics
+from harness.scoring.availability import MissingMetric, UsableMetric, usable_metrics
 from harness.scoring.floor_and_ceiling import BoundsSample
 from harness.scoring.parallel import Asked, score_all
 from harness.scoring.results import SCHEMA, Failure, Tally, aggregate_metric, combine_group, task_block
@@ -37,12 +39,15 @@ class Scored:
         failures: Failures of all cells, at most FAILURES_KEPT per cell.
         wanted: Number of scores that the supported cells should have.
         faults: Number of samples that `--max-failures` counts.
+        broken: Metrics that raised an exception while their numbers were computed, one line each. They stand in the
+            results as `unavailable`.
     """
 
     results: dict[str, Json]
     failures: list[Failure]
     wanted: int
     faults: int
+    broken: list[str] = field(default_factory=list)
 
 
 def score_run(
@@ -63,6 +68,7 @@ def score_run(
     cells, unavailable = store.directory.read_cells()
     blocks: dict[str, Json] = {}
     failures: list[Failure] = []
+    broken: list[str] = []
     wanted = faults = 0
     with out.failures_path.open("w", encoding="utf-8") as every_failure:
         for task in tasks:
@@ -70,12 +76,14 @@ def score_run(
             if cell is None or cell.unsupported is not None:
                 continue
             found = usable_metrics(task)
+            count = cell.samples * task.repeats
+            raised: list[MissingMetric] = []
+            tally, numbers = _score_cell(store, task, found.rows, count, out.scores_folder, every_failure, raised)
             unavailable += [
                 {"task": task.task, "metric": missing.metric, "reason": missing.reason, "remedy": missing.remedy}
-                for missing in found.missing
+                for missing in (*found.missing, *raised)
             ]
-            count = cell.samples * task.repeats
-            tally, numbers = _score_cell(store, task, found.rows, count, out.scores_folder, every_failure)
+            broken += [f"{task.task}: {missing.reason}" for missing in raised]
             blocks[task.task] = task_block(
                 task,
                 tally,
@@ -98,20 +106,36 @@ def score_run(
         "unsupported": {name: cell.unsupported for name, cell in cells.items() if cell.unsupported is not None},
         "unavailable": unavailable,
     }
-    return Scored(results=results, failures=failures, wanted=wanted, faults=faults)
+    return Scored(results=results, failures=failures, wanted=wanted, faults=faults, broken=broken)
 
 
 def _score_cell(
-    store: RunStore, task: TaskSpec, found: Sequence[UsableMetric], count: int, folder: Path, every_failure: TextIO
+    store: RunStore,
+    task: TaskSpec,
+    found: Sequence[UsableMetric],
+    count: int,
+    folder: Path,
+    every_failure: TextIO,
+    raised: list[MissingMetric],
 ) -> tuple[Tally, list[dict[str, Json]]]:
-    """Score every prediction of a cell; return the tally of its samples, and its rows of `results.json`."""
+    """Score every prediction of a cell; return the tally of its samples, and its rows of `results.json`.
+
+    A metric that raises an exception costs its own rows only: it is added to `raised`, and the others are computed.
+    """
     folder.mkdir(exist_ok=True)
-    # A metric that reads the whole corpus first is scored in this process: another would load it by name, without what
-    # it learned from the corpus.
-    rows = [
-        row if row.metric.prepare is None else UsableMetric(settle(row.metric, _answered(store, task)), None)
-        for row in found
-    ]
+    rows = []
+    for row in found:
+        if row.metric.prepare is None:
+            rows.append(row)
+            continue
+        try:
+            # A metric that reads the whole corpus first is scored in this process: another would load it by name,
+            # without what it learned from the corpus.
+            rows.append(UsableMetric(settle(row.metric, _answered(store, task)), None))
+        except HarnessError:
+            raise  # the stored predictions cannot be read, which is no fault of the metric
+        except Exception as error:  # noqa: BLE001 - a metric may be a task's own code; the others are computed
+            raised.append(_raised(row.metric, error))
     metrics = [row.metric for row in rows]
     paths = score_files(folder, task.task, metrics)
     files = {key: ScoreFile(path) for key, path in paths.items()}
@@ -126,19 +150,38 @@ def _score_cell(
         file.close()
     numbers: list[dict[str, Json]] = []
     for metric in metrics:
-        bounds = spread.bounds(metric)
-        # A number depends on more than its protocol: the metric's parameters and the resource that it used.
-        pedigree: dict[str, Json] = {"parameters": dict(metric.bound)} if metric.bound else {}
-        if metric.resource is not None:
-            pedigree["resource"] = dict(metric.resource.describe(metric.bound))
-        # Read back from the files, not kept: of a million samples one metric at a time fits into memory.
-        for row in aggregate_metric(task, metric, read_scores(paths[metric.name, metric.protocol], metric)):
-            number = {**row_to_json(row), **pedigree}
-            # Floor and ceiling are about the metric's first value over the whole task.
-            if row.stratum is None and row.name == metric.values[0]:
-                number |= {"floor": bounds.floor, "ceiling": bounds.ceiling}
-            numbers.append(number)
+        try:
+            bounds = spread.bounds(metric)
+            # A number depends on more than its protocol: the metric's parameters and the resource that it used.
+            pedigree: dict[str, Json] = {"parameters": dict(metric.bound)} if metric.bound else {}
+            if metric.resource is not None:
+                pedigree["resource"] = dict(metric.resource.describe(metric.bound))
+            rows_of_metric = []
+            # Read back from the files, not kept: of a million samples one metric at a time fits into memory.
+            for result in aggregate_metric(task, metric, read_scores(paths[metric.name, metric.protocol], metric)):
+                number = {**row_to_json(result), **pedigree}
+                # Floor and ceiling are about the metric's first value over the whole task.
+                if result.stratum is None and result.name == metric.values[0]:
+                    number |= {"floor": bounds.floor, "ceiling": bounds.ceiling}
+                rows_of_metric.append(number)
+        except Exception as error:  # noqa: BLE001 - a metric may be a task's own code; the others are computed
+            raised.append(_raised(metric, error))
+        else:
+            numbers += rows_of_metric
     return tally, numbers
+
+
+def _raised(metric: Metric, error: Exception) -> MissingMetric:
+    """Return why a metric has no rows: the last line of the traceback, and the line of code that it comes from."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    # The file's name alone: results hold no path of a machine.
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    words = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    return MissingMetric(
+        metric.name,
+        f"{metric.name} ({metric.protocol}) raised {words} ({place})",
+        "mend the metric, then `harness score RUN_DIR` scores the stored predictions again",
+    )
 
 
 def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:

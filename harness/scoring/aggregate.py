@@ -226,7 +226,10 @@ def _pooled(
     scored = table.scored[rows]
     present, cluster = np.unique(table.cluster[rows], return_inverse=True)
     seed = bootstrap_seed(task_name, stratum)
-    if metric.pool is not None:
+    if not scored.any():
+        # A pool ranks or counts what it is given; without a scored sample it has nothing to do that with.
+        values, found = np.full(len(metric.values), np.nan), [NO_INTERVAL] * len(metric.values)
+    elif metric.pool is not None:
         pool = _pool_of(metric, table, rows)
         values = pool(np.ones(len(rows)))
         found = weight_intervals(cluster, pool, seed=seed)
@@ -253,7 +256,7 @@ def _pooled(
                 clusters=len(present),
                 counted=scored,
                 undefined=table.undefined[rows].all(axis=1) & ~scored,
-                note=None if defined else "the summed stats define no value",
+                note=None if defined else "the summed stats define no value" if scored.any() else _NO_VALUE,
             )
         )
     return results

@@ -44,24 +44,28 @@ def score(metric: Metric, sample: Sample, repeat: int, prediction: Prediction) -
     if prediction.status == "data_error":
         return None
     nothing_to_find, failed = sample.target.absent, False
-    # No number may be improved by failing: a failed prediction stays in the mean, at the worst value.
-    if prediction.status in FAILED and not (nothing_to_find and prediction.status == "empty"):
-        failed = nothing_to_find or metric.ceiling(sample) is not None
-        outcome = Outcome("ok", metric.worst(sample)) if failed else Outcome("undefined")
-    elif metric.line == "judge":
-        outcome = Outcome("unjudged", detail={"reason": "no judge was asked"})
-    else:
-        try:
+    values: tuple[float | None, ...] = ()
+    try:
+        # No number may be improved by failing: a failed prediction stays in the mean, at the worst value.
+        if prediction.status in FAILED and not (nothing_to_find and prediction.status == "empty"):
+            failed = nothing_to_find or metric.ceiling(sample) is not None
+            outcome = Outcome("ok", metric.worst(sample)) if failed else Outcome("undefined")
+        elif metric.line == "judge":
+            outcome = Outcome("unjudged", detail={"reason": "no judge was asked"})
+        else:
             outcome = metric.score(sample, prediction)
-        except Exception as error:  # noqa: BLE001 - a metric may be a task's own code; one sample must not end a run
-            outcome = Outcome("scorer_error", detail={"error": f"{type(error).__name__}: {error}"})
-        if outcome.status == "unparsed":
-            failed = True
-            outcome = replace(outcome, stats=outcome.stats or metric.worst(sample))
-    counted = outcome.status in ("ok", "unparsed")
-    values = sample_values(metric, outcome.stats) if counted else ()
-    if failed and values[0] is None:  # even the worst answer has no value
-        outcome, counted, failed = replace(outcome, status="undefined"), False, False
+            if outcome.status == "unparsed":
+                failed = True
+                outcome = replace(outcome, stats=outcome.stats or metric.worst(sample))
+        counted = outcome.status in ("ok", "unparsed")
+        if counted:
+            outcome = replace(outcome, stats=tuple(map(float, outcome.stats)))
+            values = sample_values(metric, outcome.stats)
+        if failed and values and values[0] is None:  # even the worst answer has no value
+            outcome, counted, failed = replace(outcome, status="undefined"), False, False
+    except Exception as error:  # noqa: BLE001 - a metric may be a task's own code; one sample must not end a run
+        outcome = Outcome("scorer_error", detail={"error": f"{type(error).__name__}: {error}"})
+        counted = failed = False
     return Score(
         sample_id=sample.id,
         repeat=repeat,
@@ -118,7 +122,10 @@ class ScoreFile:
         columns = {name: [getattr(row, name) for row in rows] for name in self._schema.names}
         # As JSON text, since their keys differ from task to task and a parquet schema is fixed.
         for name in ("strata", "detail"):
-            columns[name] = [json.dumps(dict(value), sort_keys=True, ensure_ascii=False) for value in columns[name]]
+            # `repr` of what JSON does not know: the details of a task's own metric may hold any object.
+            columns[name] = [
+                json.dumps(dict(value), sort_keys=True, ensure_ascii=False, default=repr) for value in columns[name]
+            ]
         for name in ("values", "stats"):
             columns[name] = [list(getattr(row, name)) for row in rows]
         self._writer.write_table(self._pa.table(columns, schema=self._schema))

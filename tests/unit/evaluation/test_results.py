@@ -1,7 +1,9 @@
 """A run directory is scored into the content of `results.json`, `scores/` and `failures.jsonl`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,9 @@ from harness.evaluation.results import Scored, score_run
 from harness.evaluation.setup import RunSpec
 from harness.runs.directory import RunDirectory
 from harness.runs.store import RunStore
+from harness.scoring.availability import UsableMetric, UsableMetrics, usable_metrics
 from harness.tasks.catalog import index
+from harness.tasks.spec import TaskSpec
 from tests.support.tiny_vqa_rad import write_release
 
 SAMPLES = 5
@@ -81,3 +85,34 @@ def test_a_request_without_a_prediction_is_not_run_and_lowers_the_coverage(run: 
     assert [(failure.status, failure.message) for failure in found.failures] == [("not_run", "not asked yet")]
     written = [json.loads(line) for line in RunDirectory(copy).failures_path.read_text().splitlines()]
     assert [line["sample_id"] for line in written] == [failure.sample_id for failure in found.failures]
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ({"combine": lambda _sums: 1 / 0}, "vqa_accuracy (standard) raised ZeroDivisionError: division by zero"),
+        ({"prepare": lambda _pairs: [][0]}, "vqa_accuracy (standard) raised IndexError: list index out of range"),
+    ],
+)
+def test_a_metric_that_raises_costs_its_own_rows_only(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: dict[str, Any], words: str
+) -> None:
+    def with_a_broken_metric(task: TaskSpec) -> UsableMetrics:
+        found = usable_metrics(task)
+        for number, row in enumerate(found.rows):
+            if (row.metric.name, row.metric.protocol) == ("vqa_accuracy", "standard"):
+                # A corpus metric is combined once for all samples, so its scores are whole and its rows are not.
+                metric = replace(row.metric, corpus=True, each=row.metric.combine, **broken)
+                found.rows[number] = UsableMetric(metric, row.use)
+        return found
+
+    monkeypatch.setattr("harness.evaluation.results.usable_metrics", with_a_broken_metric)
+    found = _scored(run, tmp_path)
+    (missing,) = found.results["unavailable"]
+    assert (missing["task"], missing["metric"]) == ("vqa_rad", "vqa_accuracy")
+    assert missing["reason"].startswith(f"{words} (test_results.py:")
+    assert "harness score RUN_DIR" in missing["remedy"]
+    assert found.broken == [f"vqa_rad: {missing['reason']}"]
+    kept = {(row["metric"], row["protocol"]) for row in found.results["tasks"]["vqa_rad"]["metrics"]}
+    whole = RunDirectory(run).read_results()["tasks"]["vqa_rad"]["metrics"]
+    assert kept == {(row["metric"], row["protocol"]) for row in whole} - {("vqa_accuracy", "standard")}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.metrics import find
 from harness.metrics.metric import Floats, Metric, Outcome, Stats
 from harness.records import Result, Score
 from harness.scoring.aggregate import aggregate, to_json
@@ -223,8 +224,31 @@ def test_no_defined_value_is_null_with_the_reason() -> None:
         assert [row.value for row in found] == [None, None, None]
         assert [row.ci for row in found] == [None, None, None]
         assert found[0].note == "no sample has a defined value"
-        assert found[2].note == "the summed stats define no value"
+        assert found[2].note == "no sample has a defined value"
     assert found[1].note == "no defined value in modality 'ct'"
+
+
+def test_summed_stats_that_define_no_value_are_null_with_the_reason() -> None:
+    found = rows([score(1, 0.5, stats=(0.0, 0.0))], pooled=True)
+    assert (found[1].mean, found[1].value, found[1].note) == ("pooled", None, "the summed stats define no value")
+
+
+def test_a_stratum_without_a_scored_sample_is_null_under_a_metric_that_ranks_a_corpus() -> None:
+    ap50 = find("ap50", "glamm")
+    named = {"metric": "ap50", "protocol": "glamm"}
+    scores = [score(number, 1.0, stats=(1.0, 0.9, 1.0), **named) for number in range(6)]
+    left_out = [replace(undefined(number), strata={"modality": "mr"}, **named) for number in (7, 8)]
+    found = aggregate("task", ap50, [*scores, *left_out], strata=["modality"], macro_over="modality", pooled=False)
+    assert [(row.mean, row.stratum, row.value) for row in found] == [
+        ("pooled", None, 1.0),
+        ("macro", None, None),
+        ("pooled", {"modality": "ct"}, 1.0),
+        ("pooled", {"modality": "mr"}, None),
+    ]
+    assert found[1].note == "no defined value in modality 'mr'"
+    assert found[3].note == "no sample has a defined value"
+    nothing = aggregate("task", ap50, left_out, strata=["modality"], macro_over=None, pooled=False)
+    assert [row.value for row in nothing] == [None, None]
 
 
 def test_clusters_without_a_value_do_not_make_an_interval() -> None:

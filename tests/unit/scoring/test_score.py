@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,33 @@ def test_the_rule_that_fired_and_what_a_metric_raised_stand_beside_the_score() -
     row = score(DICE, PRESENT, 0, predicted(masks=(masks.full((2, 2)),)))
     assert row is not None
     assert row.detail["error"].startswith("DataError: s/1: predicted mask is (2, 2)")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"worst": lambda _sample: [][0]},
+        {"ceiling": lambda _sample: 1 / 0},
+        {"combine": lambda _sums: [][0]},
+        {"score": lambda _sample, _prediction: Outcome("ok", ("many", 1.0))},
+    ],
+    ids=["worst", "ceiling", "combine", "stats"],
+)
+def test_no_part_of_a_metric_ends_a_run_when_it_raises(broken: dict[str, Any]) -> None:
+    metric = replace(ACCURACY, each=None, **broken)
+    found = [scored(metric, QUESTION, predicted(text="yes")), scored(metric, QUESTION, predicted("refused"))]
+    assert ("scorer_error", (), False) in found
+
+
+def test_a_detail_that_json_does_not_know_is_stored_as_its_words(tmp_path: Path) -> None:
+    metric = replace(ACCURACY, score=lambda _sample, _prediction: Outcome("ok", (1.0, 1.0), {"where": Path("a")}))
+    row = score(metric, QUESTION, 0, predicted(text="yes"))
+    assert row is not None
+    file = ScoreFile(tmp_path / "scores.parquet")
+    file.add(row)
+    file.close()
+    (found,) = read_scores(tmp_path / "scores.parquet", metric)
+    assert found.detail == {"where": "PosixPath('a')"}
 
 
 def test_a_metric_that_raises_is_a_scorer_error_of_that_sample() -> None:
