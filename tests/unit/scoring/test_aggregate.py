@@ -235,7 +235,7 @@ def test_summed_stats_that_define_no_value_are_null_with_the_reason() -> None:
 
 def test_a_stratum_without_a_scored_sample_is_null_under_a_metric_that_ranks_a_corpus() -> None:
     ap50 = find("ap50", "glamm")
-    named = {"metric": "ap50", "protocol": "glamm"}
+    named: dict[str, Any] = {"metric": "ap50", "protocol": "glamm"}
     scores = [score(number, 1.0, stats=(1.0, 0.9, 1.0), **named) for number in range(6)]
     left_out = [replace(undefined(number), strata={"modality": "mr"}, **named) for number in (7, 8)]
     found = aggregate("task", ap50, [*scores, *left_out], strata=["modality"], macro_over="modality", pooled=False)

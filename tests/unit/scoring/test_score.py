@@ -120,7 +120,7 @@ def test_the_rule_that_fired_and_what_a_metric_raised_stand_beside_the_score() -
         {"worst": lambda _sample: [][0]},
         {"ceiling": lambda _sample: 1 / 0},
         {"combine": lambda _sums: [][0]},
-        {"score": lambda _sample, _prediction: Outcome("ok", ("many", 1.0))},
+        {"score": lambda _sample, _prediction: Outcome("ok", ("many", 1.0))},  # type: ignore[arg-type]
     ],
     ids=["worst", "ceiling", "combine", "stats"],
 )
