@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from string import ascii_uppercase
 
 from harness.records import Json, Sample
 
-SCHEMA = 2  # version of the report's JSON; with a new one every release is prepared again
-EXAMPLES = 3  # places that the report keeps for each kind of repair
+SCHEMA = 3  # version of the report's JSON; with a new one every release is prepared again
+EXAMPLES = 3  # places that the report keeps for each kind of repair, and findings of each kind that a person is shown
 # If more than this share of a class's masks seem inverted, the class may simply fill its images, so none is reported.
 INVERTED_SHARE_MOST = 0.9
 
@@ -22,11 +23,13 @@ FINDINGS: Mapping[str, str] = {
     "inverted_mask": "mask of all but the structure, as others of its class are not",
     "unlisted_file": "on disk, not listed by the release",
     "no_mask": "image listed without any mask, nothing to ask",
+    "missing_image": "mask whose image is not there",
+    "passed_over": "files among the images that are none, not asked about",
     "unknown_class": "class id without a name",
     "unparsable_name": "file name outside the release's grammar",
     "missing_value": "record without a value it needs",
     "unknown_value": "value that the release's own lists do not have",
-    "exif_rotation": "image with an EXIF rotation, which is not applied",
+    "exif_rotation": "image with an EXIF rotation",
     "train_test_overlap": "test image that also occurs in train",
     "patient_overlap": "test patient of whom train has other images",
     "slice_left_out": "picture in a folder of slices that is no part of the volume",
@@ -164,6 +167,10 @@ class Integrity:
         counts = Counter(finding.kind for finding in self.findings)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
+    def first(self, kind: str) -> list[Finding]:
+        """Return the first `EXAMPLES` findings of a kind, in the order of the report; empty if there are none."""
+        return nsmallest(EXAMPLES, (finding for finding in self.findings if finding.kind == kind))
+
     @property
     def repairs(self) -> dict[str, int]:
         """Number of repairs per name, by name."""
@@ -217,8 +224,9 @@ class Integrity:
             lines.append(f"selected {self.selected[1]:,} of {self.selected[0]:,} by the task's `where`")
         for kind, count in self.counts.items():
             of = f" of {self.checked[kind]:,}" if kind in self.checked else ""
-            first = min(finding for finding in self.findings if finding.kind == kind)
-            lines.append(f"{kind}: {count:,}{of} ({FINDINGS[kind]}; e.g. {first.where})")
+            first = self.first(kind)[0]
+            told = f"{first.where}: {first.detail}" if first.detail else first.where
+            lines.append(f"{kind}: {count:,}{of} ({FINDINGS[kind]}; e.g. {told})")
         lines += [
             f"repaired {name}: {count:,} (e.g. {self._examples[name][0]})" for name, count in self.repairs.items()
         ]

@@ -66,9 +66,17 @@ def test_the_summary_says_all_in_a_few_lines() -> None:
         "1,200 samples, 2 of them cannot be asked",
         "selected 1,200 of 3,000 by the task's `where`",
         "missing_file: 2 of 3 (listed by the release, not on disk; e.g. a.png)",
-        "size_mismatch: 1 (mask and image differ in size; e.g. c.png)",
+        "size_mismatch: 1 (mask and image differ in size; e.g. c.png: mask is (2, 3))",
         "repaired answer_type_blank: 1 (e.g. test.json[7])",
     ]
+
+
+def test_the_first_findings_of_a_kind_are_those_of_the_report() -> None:
+    integrity = Integrity()
+    for name in "dbca":
+        integrity.find("missing_file", f"{name}.png")
+    assert [finding.where for finding in integrity.first("missing_file")] == ["a.png", "b.png", "c.png"]
+    assert integrity.first("size_mismatch") == []
 
 
 def test_a_clean_release_has_one_line() -> None:
