@@ -187,6 +187,7 @@ def target_from_json(value: Mapping[str, Json]) -> Target:
         boxes=tuple(Box(corners=tuple(item["corners"])) for item in value.get("boxes", ())),
         caption_id=value.get("caption_id"),
         absent=value.get("absent", False),
+        ignore=mask_from_json(value["ignore"]) if "ignore" in value else None,
     )
 
 

@@ -27,6 +27,8 @@ class Target:
         boxes: Reference boxes in the same frame.
         caption_id: Identity of the matching text in a retrieval pool.
         absent: The thing asked for is not in the image, so that no mask is the right answer.
+        ignore: Pixels that nobody has labelled, or that are void: they are taken out of every predicted mask before it
+            is scored, and `entities` have none there. None if all pixels count.
     """
 
     answers: tuple[str, ...] = ()
@@ -35,6 +37,7 @@ class Target:
     boxes: tuple[Box, ...] = ()
     caption_id: str | None = None
     absent: bool = False
+    ignore: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

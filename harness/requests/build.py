@@ -102,9 +102,11 @@ def _with_sample(
         request = replace(request, prior=prior)
     if "target" in capabilities.takes:
         template = task.open_oracle if task.open_oracle and not sample.choices else task.oracle
+        # What is ignored is a rule of scoring; even a model that is told the target never sees it.
+        target = replace(sample.target, ignore=None)
         request = replace(
             request,
-            target=sample.target if crop is None else crops.crop_target(sample.target, crop),
+            target=target if crop is None else crops.crop_target(target, crop),
             oracle=fill(template, names(sample, with_target=True), where=sample.id) if template else None,
         )
     return request

@@ -15,11 +15,18 @@ ROWS_PER_GROUP = 65536  # scores that are kept in memory before they are written
 def readable(sample: Sample, prediction: Prediction, grammar: str) -> Pair:
     """Return the pair as it is scored: tags become entities if the model gave none, and are taken out of all words.
 
+    Pixels that the sample ignores are taken out of the predicted masks first.
+
     Args:
         sample: The sample.
         prediction: The model's prediction for it.
-        grammar: Of the task; with `none` the pair is returned as it is.
+        grammar: Of the task; with `none` words and entities are returned as they are.
     """
+    if sample.target.ignore is not None:
+        # Imported here, because numpy should load only where masks are compared.
+        from harness.metrics.masks.mask_pairs import without_ignored
+
+        prediction = without_ignored(sample, prediction)
     if grammar == "none":
         return sample, prediction
     named = fill_entities(prediction, grammar)

@@ -4,9 +4,10 @@ A prediction without a mask is an empty prediction. All counts come from run len
 (docs/log.md compares the time with dense arrays).
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
-from harness.imaging import masks
+from harness.imaging import masks, soft_masks
 from harness.imaging.masks import Overlap
 from harness.metrics.metric import EmptyCases, Stats
 from harness.records import Mask, Prediction, Sample
@@ -21,6 +22,43 @@ EMPTY_EITHER = EmptyCases(prediction=0.0, target=0.0, both="undefined")
 def targets(sample: Sample) -> tuple[Mask, ...]:
     """Return the masks of the target's entities; an entity that is only named has none."""
     return tuple(entity.mask for entity in sample.target.entities if entity.mask is not None)
+
+
+def without_ignored(sample: Sample, prediction: Prediction) -> Prediction:
+    """Return the prediction without the pixels that its sample ignores.
+
+    A mask that lies in them whole says nothing that could be scored, so it goes with its score and the entities that
+    point to it, unless the prediction has probabilities, which are one a mask. A mask of another size stays as it is,
+    for the metric to refuse.
+    """
+    ignored = sample.target.ignore
+    if ignored is None:
+        return prediction
+    counted = ~masks.decode(ignored)
+    kept: dict[int, Mask] = {}
+    for place, mask in enumerate(prediction.masks):
+        if mask.size != ignored.size:
+            kept[place] = mask
+            continue
+        left = masks.encode(masks.decode(mask) & counted)
+        if masks.area(left) or not masks.area(mask) or prediction.soft_masks:
+            kept[place] = left
+    soft = list(prediction.soft_masks)
+    for place, one in enumerate(soft):
+        if one.size == ignored.size:
+            recode = soft_masks.encode if one.levels else soft_masks.exact
+            soft[place] = recode(soft_masks.decode(one) * counted)
+    places = {old: new for new, old in enumerate(kept)}
+    pairs = ((entity, None if entity.mask is None else places.get(entity.mask)) for entity in prediction.entities)
+    return replace(
+        prediction,
+        masks=tuple(kept.values()),
+        soft_masks=tuple(soft),
+        mask_scores=tuple(score for place, score in enumerate(prediction.mask_scores) if place in kept),
+        entities=tuple(
+            replace(entity, mask=place) for entity, place in pairs if entity.mask is None or place is not None
+        ),
+    )
 
 
 def checked(sample: Sample, predicted: tuple[Mask, ...], target: tuple[Mask, ...]) -> tuple[Mask, ...]:

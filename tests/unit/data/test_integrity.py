@@ -162,5 +162,5 @@ def test_a_report_read_back_is_the_same_report() -> None:
 
 
 def test_a_report_of_another_schema_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected schema 2, found 1"):
+    with pytest.raises(ValueError, match="expected schema 3, found 1"):
         Integrity.from_json(Integrity().to_json() | {"schema": 1})

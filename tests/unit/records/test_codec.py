@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.imaging import masks
-from harness.records import Box, Media, MediaPart, Points, Region, Request, TextPart, Turn
+from harness.records import Box, Media, MediaPart, Points, Region, Request, Target, TextPart, Turn
 from harness.records.codec import (
     canonical,
     digest,
@@ -16,6 +16,7 @@ from harness.records.codec import (
     media_from_json,
     sha256_file,
     sha256_text,
+    target_from_json,
     to_json,
 )
 
@@ -75,3 +76,10 @@ def test_a_crop_or_colour_of_another_length_is_refused() -> None:
     overlay = {"prompt": {"corners": [0, 0, 1, 1]}, "style": "outline", "colour": [0, 0], "width": 1, "opacity": 100}
     with pytest.raises(ValueError, match="not enough values"):
         media_from_json({**media, "drawn": [overlay]})
+
+
+def test_a_target_that_ignores_nothing_has_the_json_it_always_had() -> None:
+    assert to_json(Target(answers=("yes",))) == {"answers": ["yes"]}
+    ignoring = Target(absent=True, ignore=masks.full((2, 3)))
+    assert to_json(ignoring) == {"absent": True, "ignore": mask_to_json(masks.full((2, 3)))}
+    assert target_from_json(to_json(ignoring)) == ignoring

@@ -146,6 +146,12 @@ def test_only_a_model_that_takes_them_per_sample_sees_id_prior_and_target() -> N
     assert seen("target", per_sample=True) == ("t/test/1", None, item.target, "yes.")
 
 
+def test_no_model_sees_what_is_ignored() -> None:
+    item = sample(target=Target(answers=("yes",), ignore=masks.full((4, 4))))
+    request = build(task(), item, model("text image target", per_sample=True))
+    assert request.target == Target(answers=("yes",))
+
+
 def test_a_retrieval_request_has_the_text_as_its_candidate_and_no_words() -> None:
     request = build(retrieval(), REPORTED, model("text volume", "embedding"))
     assert (request.kind, request.wants, request.candidates) == ("embed", ("embedding",), ("A cyst.",))

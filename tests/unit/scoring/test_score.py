@@ -8,8 +8,8 @@ import pytest
 
 from harness.imaging import mask_files, masks
 from harness.metrics import METRICS, Metric, Outcome, find
-from harness.records import Entity, Prediction, PredictionStatus, Sample, Target
-from harness.scoring.score import ScoreFile, read_scores, score, score_files
+from harness.records import Box, Entity, Prediction, PredictionStatus, Sample, Target
+from harness.scoring.score import ScoreFile, read_scores, readable, score, score_files
 from tests.support.metric_cases import pairs
 
 SIZE = (4, 4)
@@ -162,3 +162,14 @@ def test_scores_survive_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         file.add(row)
     file.close()
     assert list(read_scores(path, DICE)) == rows
+
+
+@pytest.mark.parametrize("grammar", ["none", "mimo"])
+def test_ignored_pixels_are_no_error_of_a_prediction(grammar: str) -> None:
+    half = masks.from_box(Box(corners=(0, 0, 2, 4)), SIZE)
+    item = replace(PRESENT, target=Target(entities=(Entity(name="a", mask=half),), ignore=masks.empty(SIZE)))
+    given = predicted(masks=(masks.full(SIZE),), text="all of it")
+    assert score(DICE, item, 0, readable(item, given, grammar)[1]).values == (16 / 24,)  # type: ignore[union-attr]
+    other = masks.from_box(Box(corners=(2, 0, 4, 4)), SIZE)
+    item = replace(item, target=replace(item.target, ignore=other))
+    assert score(DICE, item, 0, readable(item, given, grammar)[1]).values == (1.0,)  # type: ignore[union-attr]

@@ -1,11 +1,12 @@
 """Which masks of a sample and a prediction are compared, how their pixels are counted, and on which grid they lie."""
 
+import numpy as np
 import pytest
 
 from harness.errors import DataError
-from harness.imaging import masks
+from harness.imaging import masks, soft_masks
 from harness.metrics.masks import mask_pairs
-from harness.records import Box, Entity, Mask, Media, Prediction, Sample, Target
+from harness.records import Box, Entity, Mask, Media, PredictedEntity, Prediction, Sample, Target
 
 SIZE = (4, 10)
 
@@ -61,3 +62,50 @@ def test_a_predicted_mask_of_another_size_is_refused_unless_there_is_no_target()
     with pytest.raises(DataError, match=r"^d/test/1: predicted mask is \(10, 4\), image is \(4, 10\)"):
         mask_pairs.checked(sample(FIRST), wrong, (FIRST,))
     assert mask_pairs.checked(sample(None), wrong, ()) == wrong
+
+
+def ignoring(*ignored: Mask) -> Sample:
+    entities = (Entity(name="a", mask=FIRST),)
+    return Sample(id="d/test/1", target=Target(entities=entities, ignore=masks.merge(ignored) if ignored else None))
+
+
+def test_ignored_pixels_leave_every_predicted_mask() -> None:
+    item, given = ignoring(block(4, 7)), Prediction(key="k", status="ok", masks=(SECOND, FIRST))
+    found = mask_pairs.without_ignored(item, given)
+    assert found.masks == (block(2, 4), FIRST)
+    assert mask_pairs.all_masks(item, found) == (16, 16, 16)
+    assert mask_pairs.without_ignored(ignoring(), given) is given
+
+
+def test_a_mask_wholly_in_ignored_pixels_goes_with_its_score_and_its_entity() -> None:
+    entities = (
+        PredictedEntity(name="gone", mask=0),
+        PredictedEntity(name="kept", mask=1),
+        PredictedEntity(name="named"),
+        PredictedEntity(name="empty", mask=2),
+    )
+    nothing = masks.empty(SIZE)
+    given = Prediction(
+        key="k", status="ok", masks=(block(7, 9), FIRST, nothing), mask_scores=(0.9, 0.8, 0.7), entities=entities
+    )
+    found = mask_pairs.without_ignored(ignoring(block(6, 10)), given)
+    assert (found.masks, found.mask_scores) == ((FIRST, nothing), (0.8, 0.7))
+    assert [(entity.name, entity.mask) for entity in found.entities] == [("kept", 0), ("named", None), ("empty", 1)]
+
+
+def test_ignored_pixels_have_no_probability_and_the_masks_stay_one_a_probability() -> None:
+    probabilities = np.where(masks.decode(SECOND), 0.75, 0.25)
+    for encode in (soft_masks.encode, soft_masks.exact):
+        given = Prediction(key="k", status="ok", masks=(SECOND,), soft_masks=(encode(probabilities),))
+        found = mask_pairs.without_ignored(ignoring(SECOND), given)
+        assert found.masks == (masks.empty(SIZE),)
+        expected = np.where(masks.decode(SECOND), 0.0, 0.25)
+        np.testing.assert_array_equal(soft_masks.decode(found.soft_masks[0]), expected)
+        assert bool(found.soft_masks[0].levels) == (encode is soft_masks.encode)
+
+
+def test_a_mask_of_another_size_stays_for_the_metric_to_refuse() -> None:
+    other = masks.full((3, 3))
+    soft = soft_masks.exact(np.ones((3, 3)))
+    given = Prediction(key="k", status="ok", masks=(other,), soft_masks=(soft,))
+    assert mask_pairs.without_ignored(ignoring(SECOND), given) == given
