@@ -69,7 +69,7 @@ def test_the_table_of_all_numbers_reads_as_csv(tmp_path: Path) -> None:
     counts = json.loads(result.stdout)
     with (tmp_path / "site" / "data.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert counts["published"] == sum(row["value"] != "" for row in rows) == 875
+    assert counts["published"] == sum(row["value"] != "" for row in rows) == 903
     assert {row["source"] for row in rows} == {"published"}
 
 
