@@ -24,6 +24,7 @@ from harness.runs.engine.suspects import find_suspects
 from harness.runs.engine.worker import WorkerSetup
 from harness.runs.provenance import session_record
 from harness.runs.store import RunStore
+from harness.tasks.stored_files import write_stored
 
 
 def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[str] = ()) -> Evaluation:
@@ -46,6 +47,7 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
         store.open(run)
         for repair in store.repairs:
             watch.notice(repair)
+        write_stored(store.directory.tasks_folder, session.tasks, session.groups, spec.cache)
         store.add_session(session_record(command, gpus=gpus_here()))
         planned = _plan(session, store, watch)
         _predict(session, store, planned, watch)

@@ -87,13 +87,14 @@ def find_report_images(
         SpecError: Images are asked for without a data root, or `out` is no run directory.
         DataError: A release is not below the data roots.
     """
-    run = RunDirectory(out).read_run()
+    directory = RunDirectory(out)
+    run = directory.read_run()
     if with_images and not given_roots:
         raise SpecError("--with-images: expected --data-root too: a run directory does not say where its images lie")
     if not given_roots:  # nothing is prepared then: the report needs only the run directory
         return ReportImages(phantom=run["data"] == PHANTOM)
     roots = data_roots(given_roots, cache)
-    tasks, _ = index(task_paths).resolve(list(run["tasks"]))
+    tasks, _ = index(task_paths, stored=directory.tasks_folder).resolve(list(run["tasks"]))
     prepared = [prepare_task(task, roots, cache, watch.notice) for task in tasks]
     found = dict.fromkeys(path for data in prepared for path in (data.root, data.derived))
     return ReportImages(roots=tuple(found), phantom=run["data"] == PHANTOM, asked=with_images)

@@ -30,7 +30,7 @@ def rescore(
 
     Args:
         out: The run directory.
-        task_paths: Folders with further task files.
+        task_paths: Folders with further task files; they come before those that the run keeps.
         protocols: Score by these only; empty: as the tasks say.
         max_failures: `N` or `P%` of the wanted scores.
         parameters: Settings of the tasks' metrics, by `metric.parameter`.
@@ -41,8 +41,9 @@ def rescore(
     Raises:
         SpecError: `out` is no run directory, or a task of the run no longer exists.
     """
-    run = RunDirectory(out).read_run()
-    tasks, groups = index(task_paths).resolve(run["requested"])
+    directory = RunDirectory(out)
+    run = directory.read_run()
+    tasks, groups = index(task_paths, stored=directory.tasks_folder).resolve(run["requested"])
     tasks = with_parameters(tasks, run["parameters"])
     notes = [
         f"{task.task}: the task file changed since the run; scored by what it says now (version {task.version})"

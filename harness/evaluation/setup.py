@@ -13,7 +13,7 @@ from harness.records import Capabilities, Json, Resources
 from harness.records.codec import digest
 from harness.runs.cells import Cell
 from harness.runs.engine.progress import RunProgress
-from harness.tasks.catalog import index
+from harness.tasks.catalog import look_up
 from harness.tasks.overrides import with_parameters, with_protocols
 from harness.tasks.prepare import Notice
 from harness.tasks.spec import GroupSpec, TaskSpec
@@ -30,7 +30,7 @@ class RunSpec:
     """One evaluation, as the command line states it.
 
     Attributes:
-        tasks: Tasks and groups.
+        tasks: Tasks, groups and task files, one each or as lists such as `A,B`.
         model: Reference of the model.
         model_args: Arguments of the adapter.
         data_roots: Folders, or `phantom[:SEED]`.
@@ -158,7 +158,9 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
         HarnessError: A task, model or data root does not exist, an option is wrong, or a release cannot be read.
     """
     roots = data_roots(spec.data_roots, spec.cache)
-    tasks, groups = index(spec.task_paths).resolve(spec.tasks)
+    catalog, names = look_up(spec.tasks, spec.task_paths)
+    spec = replace(spec, tasks=names)  # a path to a task file is of no use to who scores the run later
+    tasks, groups = catalog.resolve(names)
     tasks = with_parameters([with_protocols(task, spec.protocols) for task in tasks], spec.parameters)
     reference = parse(spec.model, spec.model_args)
     adapter = build(reference)

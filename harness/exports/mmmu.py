@@ -40,7 +40,7 @@ def submission(run_folder: Path, task_paths: Sequence[Path] = ()) -> Submission:
     """
     directory = RunDirectory(run_folder)
     run = directory.read_run()
-    tasks, _ = index(task_paths).resolve(run["requested"])
+    tasks, _ = index(task_paths, stored=directory.tasks_folder).resolve(run["requested"])
     cells, _ = directory.read_cells()
     asked = [task.task for task in tasks if task.release.reader == READER and task.task in cells]
     names = [name for name in asked if cells[name].unsupported is None]

@@ -102,7 +102,7 @@ def explain(
     found = {name: directory.read_planned(name, [sample_id]) for name in names}
     if not any(found.values()):
         raise _unknown(directory, sample_id, names)
-    specs, _ = index(task_paths).resolve([name for name in names if found[name]])
+    specs, _ = index(task_paths, stored=directory.tasks_folder).resolve([name for name in names if found[name]])
     return [_explanation(directory, run, spec, row) for spec in specs for row in found[spec.task]]
 
 

@@ -6,6 +6,7 @@ Everything here only reads and takes no lock, so it works on a run that is still
     lock                            held by the process that writes
     plan/cells.json                 the tasks, and why some are not asked; its presence marks the plan as complete
     plan/<task>.parquet             the requests, one row per sample and repetition
+    tasks/                          the task files, so that the run can be scored without those it came from
     sessions.jsonl                  command, versions and hardware of every session
     events.jsonl                    the events of every session, one per line
     predictions/predictions.jsonl   the predictions, one per line
@@ -103,6 +104,11 @@ class RunDirectory:
     def plan_path(self, task: str) -> Path:
         """Return the plan of one task, in the format of `harness.runs.plan_file`."""
         return self.path / "plan" / f"{task}.parquet"
+
+    @property
+    def tasks_folder(self) -> Path:
+        """The files of the tasks, in the format of `harness.tasks.stored_files`."""
+        return self.path / "tasks"
 
     @property
     def sessions_path(self) -> Path:

@@ -3,6 +3,7 @@
 Listing reads only the head of each file and loads no metric; `Catalog.load` and `Catalog.resolve` check everything.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal
 from harness.errors import SpecError, nearest
 from harness.paths import packaged_folder
 from harness.tasks.spec import GroupSpec, TaskSpec
+from harness.tasks.stored_files import read_stored
 from harness.tasks.task_file import below, read_task
 from harness.tasks.yaml.mapping import Table
 from harness.tasks.yaml.nodes import Faults, read_heads, read_mapping
@@ -92,17 +94,24 @@ def task_folders(task_paths: Sequence[Path]) -> list[Path]:
     return list(reversed(by_place.values()))
 
 
-def index(task_paths: Sequence[Path] = ()) -> Catalog:
-    """Return the catalog of the packaged tasks and of every `*.yaml` below `task_paths`.
+def index(task_paths: Sequence[Path] = (), *, files: Sequence[Path] = (), stored: Path | None = None) -> Catalog:
+    """Return the catalog of the packaged tasks, of every `*.yaml` below `task_paths`, and of `files`.
 
     A file whose name begins with `_` holds no task: other files include it.
 
+    Args:
+        task_paths: Folders with further task files.
+        files: Further task files, without the others of their folders.
+        stored: Folder of the task files that a run keeps, in the format of `harness.tasks.stored_files`; they stand for
+            the names that neither the packaged tasks nor `task_paths` have.
     Raises:
         SpecError: A path is not a folder, a file has no name for its task, a name is taken twice, or a `groups.yaml` is
-            wrong: one line each.
+            wrong: one line each; or a stored task is wrong.
     """
     faults = Faults()
-    files = dict.fromkeys(file for folder in task_folders(task_paths) for file in sorted(folder.rglob("*.yaml")))
+    found = [file for folder in task_folders(task_paths) for file in sorted(folder.rglob("*.yaml"))]
+    # A file that lies below a folder, too, keeps the spelling of the folder.
+    files = list(reversed({file.resolve(): file for file in reversed([*found, *files])}.values()))
     entries: dict[str, CatalogEntry] = {}
     for file in files:
         if file.name != GROUPS_FILE and not file.name.startswith("_"):
@@ -113,7 +122,51 @@ def index(task_paths: Sequence[Path] = ()) -> Catalog:
             _enter_groups(file, entries, groups, faults)
     if faults.found:
         raise faults.error()
+    if stored is not None:
+        kept_files, kept_groups = read_stored(stored, known=entries.keys() | groups.keys())
+        entries |= {name: CatalogEntry(name=name, title="", file=file) for name, file in kept_files.items()}
+        groups |= kept_groups
     return Catalog(entries=dict(sorted(entries.items())), groups=dict(sorted(groups.items())))
+
+
+def split_names(texts: Sequence[str]) -> list[str]:
+    """Return the names in texts such as `A,B` and `A B`; the path of an existing file may hold blanks."""
+    parts = [part.strip() for text in texts for part in ([text] if Path(text).is_file() else text.split(","))]
+    return [name for part in parts for name in ([part] if Path(part).is_file() else part.split())]
+
+
+def look_up(names: Sequence[str], task_paths: Sequence[Path] = ()) -> tuple[Catalog, tuple[str, ...]]:
+    """Return the catalog in which `names` mean something, and the names with that of its task in place of every file.
+
+    Args:
+        names: Tasks, groups and task files, one each or as lists such as `A,B` and `A B`.
+        task_paths: Folders with further task files.
+    Raises:
+        SpecError: A file does not exist or is no task file; otherwise as `index`.
+    """
+    wanted = split_names(names)
+    files = {name: Path(name) for name in wanted if _is_path(name)}
+    lines = [line for name, file in files.items() if (line := _path_problem(name, file))]
+    if lines:
+        raise SpecError("\n".join(lines))
+    catalog = index(task_paths, files=tuple(files.values()))
+    by_file = {entry.file.resolve(): entry.name for entry in catalog.entries.values()}
+    return catalog, tuple(dict.fromkeys(by_file[files[name].resolve()] if name in files else name for name in wanted))
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or os.sep in name or name.lower().endswith((".yaml", ".yml"))
+
+
+def _path_problem(name: str, file: Path) -> str:
+    """Return why a path means no task; empty if it is a file that may hold one."""
+    if file.is_dir():
+        return f"{name}: is a folder; expected a task file, or --task-path {name} and the names of its tasks"
+    if not file.is_file():
+        return f"{name}: no such task file; expected a YAML file, or the name of a task (`harness list tasks`)"
+    if file.name == GROUPS_FILE:
+        return f"{name}: holds groups; expected a task file, or --task-path {file.parent} and the name of a group"
+    return ""
 
 
 def check_file(path: Path) -> list[str]:

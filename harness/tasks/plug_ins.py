@@ -3,11 +3,13 @@
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from harness.errors import SpecError, nearest
+from harness.errors import SpecError, nearest, words_of
+from harness.paths import default_cache
 from harness.records.codec import sha256_file
 from harness.tasks.spec import MetricUse, PlugIn, Release
 from harness.tasks.yaml.mapping import one_of
@@ -15,21 +17,6 @@ from harness.tasks.yaml.mapping import one_of
 if TYPE_CHECKING:
     from harness.data.releases.reader import Reader
     from harness.metrics.metric import Metric
-
-# Errors of a plug-in's own code while it is imported; they are shown to the author of the task without a traceback.
-IMPORT_FAULTS = (
-    ImportError,
-    SyntaxError,
-    NameError,
-    AttributeError,
-    TypeError,
-    ValueError,
-    LookupError,
-    ArithmeticError,
-    OSError,
-    RuntimeError,
-)
-
 
 def is_reference(name: str) -> bool:
     """Return whether `name` means an object outside the tables: `package.module:name` or `file.py:name`."""
@@ -44,16 +31,22 @@ def load_object(reference: str, folder: Path) -> tuple[object, PlugIn]:
         folder: The task file's folder.
 
     Raises:
-        SpecError: The file, the module or the name does not exist, or its code fails when imported.
+        SpecError: The file, the module or the name does not exist, its code fails when imported, or it came with a run
+            directory and has never run on this machine.
     """
     source, _, name = reference.rpartition(":")
     if source.endswith(".py"):
+        if (folder / source).is_file():
+            _check_origin(folder / source, folder.resolve())
         module = _import_file(folder / source, reference)
     else:
         try:
             module = importlib.import_module(source)
-        except IMPORT_FAULTS as error:
-            raise SpecError(f"'{reference}': cannot import {source}: {type(error).__name__}: {error}") from error
+        except KeyboardInterrupt:
+            raise
+        # Whatever its code raises, SystemExit included, is shown to the author of the task without a traceback.
+        except BaseException as error:
+            raise SpecError(f"'{reference}': cannot import {source}: {words_of(error)}") from error
     if not hasattr(module, name):
         raise SpecError(f"'{reference}': {source} has no '{name}'")
     # The digest of the file is part of the task's digest, so edited code makes another task.
@@ -77,9 +70,12 @@ def _import_file(path: Path, reference: str) -> ModuleType:
     sys.modules[name] = module  # before it runs: dataclasses look their own module up
     try:
         specification.loader.exec_module(module)
-    except IMPORT_FAULTS as error:
+    except KeyboardInterrupt:
         del sys.modules[name]
-        raise SpecError(f"'{reference}': cannot import {path.name}: {type(error).__name__}: {error}") from error
+        raise
+    except BaseException as error:
+        del sys.modules[name]
+        raise SpecError(f"'{reference}': cannot import {path.name}: {words_of(error)}") from error
     return module
 
 

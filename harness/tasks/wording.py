@@ -29,7 +29,7 @@ def read_wording(table: Table, folder: Path, faults_of: Callable[[str], list[str
     if not name:
         return None
     try:
-        content = json.loads(_find(name, folder))
+        content = json.loads(find_wording(name, folder).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         table.fault("wording", f"expected a JSON file {FOLDER}/{name}.json beside the task or its family: {error}")
         return None
@@ -39,12 +39,12 @@ def read_wording(table: Table, folder: Path, faults_of: Callable[[str], list[str
     return None if problems else Wording(name=name, **content)
 
 
-def _find(name: str, folder: Path) -> str:
-    """Return the text of the first file of that name.
+def find_wording(name: str, folder: Path) -> Path:
+    """Return the first file of that name: `wording/NAME.json` in the task's folder, or beside it.
 
     Raises:
-        OSError: There is no such file, or it cannot be read.
-        ValueError: The name is a path and not the name of a file, or the file is not UTF-8.
+        OSError: There is no such file.
+        ValueError: The name is a path and not the name of a file.
     """
     if Path(name).name != name:  # it must not lead out of the folder
         raise ValueError(f"'{name}' is a path; write the name alone")
@@ -52,7 +52,7 @@ def _find(name: str, folder: Path) -> str:
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise FileNotFoundError("there is none")
-    return found.read_text(encoding="utf-8")
+    return found
 
 
 def _problems(content: Json, faults_of: Callable[[str], list[str]]) -> list[str]:
