@@ -80,6 +80,33 @@ class BoardTable:
         return tuple(dict.fromkeys(note for line in self.lines for note in line.notes))
 
     @property
+    def uneven(self) -> str | None:
+        """A warning if the means of evaluated models are over different samples; None if they are not.
+
+        A sample without a value, such as Dice where both masks are empty, is left out of that model's mean.
+        """
+        ranges = []
+        for index, column in enumerate(self.columns):
+            cells = [line.cells[index] for line in self.lines]
+            counts = {
+                cell.n
+                for cell in cells
+                if cell is not None
+                and cell.row.source == "reproduced"
+                and cell.value is not None
+                and cell.n is not None
+            }
+            if len(counts) > 1:
+                ranges.append(f"{column.label} ({column.mean_label}) over {min(counts):,} to {max(counts):,} samples")
+        if not ranges:
+            return None
+        return (
+            f"Means over different samples: {', '.join(dict.fromkeys(ranges))}. A sample without a value, such as Dice "
+            "where target and prediction are both empty, is left out of the mean of that model only; compare models "
+            "within the strata, where the target is present."
+        )
+
+    @property
     def has_reproduced(self) -> bool:
         """Whether some line is an evaluated run with a number, and so with coverage and failures."""
         cells = [cell for line in self.lines for cell in line.cells if cell is not None]

@@ -111,6 +111,16 @@ class TestLines:
         (table,) = tables([printed("a"), printed("a", details=("fine-tuned",), table="Table 2")])
         assert len(table.lines) == 2
 
+    def test_means_of_evaluated_models_over_different_samples_are_warned_of(self, write: Write) -> None:
+        more, fewer = (results(model, tasks={"samed2d_seg": block(number(n=n))}) for model, n in (("a", 72), ("b", 65)))
+        (table,) = tables([*run_cells(write, more, fewer), printed("c", n=20)])
+        assert table.uneven is not None
+        assert table.uneven.startswith("Means over different samples: dice (micro) over 65 to 72 samples. ")
+
+    def test_means_over_the_same_samples_need_no_warning(self, write: Write) -> None:
+        (table,) = tables([*run_cells(write, results("a"), results("b")), printed("c", n=21)])
+        assert table.uneven is None
+
     def test_floor_and_ceiling_stand_in_the_head(self, write: Write) -> None:
         runs = [results(f"baseline:{name}") for name in ("empty", "oracle", "random")]
         (table,) = tables(run_cells(write, *runs, results("mine")))
