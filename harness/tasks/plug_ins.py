@@ -18,6 +18,38 @@ if TYPE_CHECKING:
     from harness.data.releases.reader import Reader
     from harness.metrics.metric import Metric
 
+# Name of the index in the folder of a run's own task files; see `harness.tasks.stored_files`.
+STORED_INDEX = "stored_tasks.json"
+
+
+def remember_code(files: Iterable[Path], cache: Path) -> None:
+    """Note that the Python of these files has run on this machine, whose user named it."""
+    for file in files:
+        place = _memory(cache, file)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+
+
+def _memory(cache: Path, file: Path) -> Path:
+    return cache / "plug-ins" / sha256_file(file)
+
+
+def _check_origin(path: Path, folder: Path) -> None:
+    """Refuse the Python of a task that a run directory brought along, unless it has run on this machine before.
+
+    A run directory may come from anybody, and to open it must not mean to run it.
+
+    Raises:
+        SpecError: It has not.
+    """
+    stored = next((place for place in (folder, *folder.parents) if (place / STORED_INDEX).is_file()), None)
+    if stored is not None and not _memory(default_cache(), path).is_file():
+        raise SpecError(
+            f"{path}: this Python came with a run and has never run on this machine; if you trust it, copy {folder} "
+            "out of the run and name the copy by --task-path"
+        )
+
+
 def is_reference(name: str) -> bool:
     """Return whether `name` means an object outside the tables: `package.module:name` or `file.py:name`."""
     return ":" in name
