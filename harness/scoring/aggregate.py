@@ -31,6 +31,7 @@ def aggregate(
     strata: Sequence[str],
     macro_over: str | None,
     pooled: bool,
+    implied: Sequence[str] = (),
 ) -> list[Result]:
     """Return every row of one metric and protocol; the order of `scores` changes nothing, to the byte.
 
@@ -48,13 +49,17 @@ def aggregate(
         strata: Keys with a row per value; a sample without the key has the value `none`.
         macro_over: Key of the macro mean; None: no macro row.
         pooled: Add a row of `metric.combine` over summed stats; rows of a corpus metric are such rows anyway.
+        implied: Further keys, which have rows only if the samples differ in them.
     """
-    keys = sorted({*strata, *((macro_over,) if macro_over else ())})
+    keys = sorted({*strata, *implied, *((macro_over,) if macro_over else ())})
     table = read_columns(metric, scores, keys, with_stats=pooled or metric.corpus)
+    shown = {*strata, *(key for key in implied if len(table.strata[key][0]) > 1)}
     mean = _pooled if metric.corpus else _micro
     whole = mean(task_name, metric, table, np.arange(len(table.cluster)), None)
     parts: dict[str, list[list[Result]]] = {}
     for key in keys:
+        if key not in shown and key != macro_over:
+            continue
         names, index = table.strata[key]
         members = rows_by_stratum(index, len(names))
         # Each stratum has a seed of its own and draws among its own clusters.
@@ -67,7 +72,7 @@ def aggregate(
         rows.append(_macro(task_name, metric, table, macro_over, whole, parts[macro_over]))
     if pooled and not metric.corpus:
         rows.append(_pooled(task_name, metric, table, np.arange(len(table.cluster)), None))
-    rows += [part for key in keys if key in strata for part in parts[key]]
+    rows += [part for key in keys if key in shown for part in parts[key]]
     return [row[name] for name in range(len(metric.values)) for row in rows]
 
 

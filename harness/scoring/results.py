@@ -55,6 +55,9 @@ def aggregate_metric(task: TaskSpec, metric: Metric, scores: Iterable[Score]) ->
         strata=task.strata,
         macro_over=headline.over,
         pooled=headline.mean == "pooled",
+        # Dice and its kin leave out a sample where target and prediction are both empty, so the mean over all samples
+        # is over other samples for another model; over those with something to find it is not.
+        implied=("presence",) if task.gives == "masks" else (),
     )
 
 

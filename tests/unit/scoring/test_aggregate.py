@@ -251,6 +251,19 @@ def test_a_stratum_without_a_scored_sample_is_null_under_a_metric_that_ranks_a_c
     assert [row.value for row in nothing] == [None, None]
 
 
+def test_an_implied_key_has_rows_only_if_the_samples_differ_in_it() -> None:
+    present, absent = ({"modality": "ct", "presence": word} for word in ("present", "absent"))
+    same = rows([score(1, 1.0, strata=present), score(2, 0.0, strata=present)], implied=["presence"])
+    assert [row.stratum for row in same] == [None]
+    apart = rows([score(1, 1.0, strata=present), score(2, 0.0, strata=absent)], implied=["presence"])
+    assert [(row.stratum, row.value) for row in apart] == [
+        (None, 0.5),
+        ({"presence": "absent"}, 0.0),
+        ({"presence": "present"}, 1.0),
+    ]
+    assert [row.stratum for row in rows([score(1, 1.0)], implied=["presence"])] == [None]
+
+
 def test_clusters_without_a_value_do_not_make_an_interval() -> None:
     four = [score(i, i / 4) for i in range(4)]
     assert rows([*four, undefined(8), undefined(9)])[0].ci_method == "none"
