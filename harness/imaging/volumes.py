@@ -5,11 +5,9 @@ Volumes are brought to the closest RAS+ orientation by flips and permutations an
 
 import io
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from harness.errors import DataError
 from harness.imaging.dicom.headers import group_series, read_header
 from harness.imaging.dicom.series import read_voxels, stack
 from harness.imaging.images import read_image
+from harness.imaging.nifti import import_nibabel, open_nifti, reading
 
 VOXEL_CAP = 2**30  # 4 GiB as float32
 
@@ -39,11 +38,15 @@ class Volume:
         voxels: float32 (D, H, W) = (z, y, x), read-only.
         spacing_mm: Voxel size in millimetres in the order (z, y, x); None if the file does not say.
         affine: Row-major 4 x 4 matrix from (x, y, z) voxels to millimetres in RAS+; None if the file does not say.
+        unit: Unit in which the file gives them, `mm`, `m` or `um`; `unknown` if it names none and mm were taken.
+        remarks: A sentence for each contradiction in the headers, with both values and which of them counts.
     """
 
     voxels: NDArray[np.float32]
     spacing_mm: tuple[float, ...] | None
     affine: tuple[float, ...] | None
+    unit: str = "mm"
+    remarks: tuple[str, ...] = ()
 
 
 def read_volume(path: Path) -> Volume:
@@ -104,10 +107,26 @@ def closest_canonical(voxels: NDArray[Any], affine: Sequence[Sequence[float]]) -
     Raises:
         DataError: nibabel is missing.
     """
-    nibabel = _nibabel("DICOM")
-    # nibabel counts axes as the affine does, (x, y, z); ours are the reverse.
-    image = nibabel.Nifti1Image(np.asarray(voxels, dtype=np.float32).T, np.asarray(affine))
-    return _from_image(nibabel.as_closest_canonical(image))
+    matrix = np.asarray(affine, dtype=np.float64)
+    # Seven digits, as in a header: the lengths of oblique columns are off in the last digits of float64.
+    lengths = tuple(float(str(np.float32(length))) for length in np.linalg.norm(matrix[:3, :3], axis=0))
+    # The affine counts axes as (x, y, z); ours are the reverse.
+    return _reoriented(np.asarray(voxels).T, matrix, lengths)
+
+
+def _reoriented(voxels: NDArray[Any], affine: NDArray[np.float64], spacing_mm: Sequence[float]) -> Volume:
+    """Return a volume in the closest RAS+ orientation; its axes and those of its spacing are (x, y, z) as stored."""
+    orientations = import_nibabel("DICOM").orientations
+    turns = orientations.io_orientation(affine)
+    turned = orientations.apply_orientation(voxels, turns)
+    # Row i of `turns` names the axis that stored axis i becomes.
+    spacing = [side for _, side in sorted(zip(turns[:, 0], spacing_mm, strict=True), key=lambda pair: pair[0])]
+    matrix = affine @ orientations.inv_ornt_aff(turns, voxels.shape)
+    return Volume(
+        _frozen(np.ascontiguousarray(turned.T, dtype=np.float32)),
+        tuple(spacing[::-1]),
+        tuple(float(value) + 0.0 for value in matrix.ravel()),
+    )
 
 
 def to_nifti(volume: Volume) -> bytes:
@@ -120,7 +139,7 @@ def to_nifti(volume: Volume) -> bytes:
     Raises:
         DataError: nibabel is missing.
     """
-    nibabel = _nibabel("NIfTI")
+    nibabel = import_nibabel("NIfTI")
     voxels = volume.voxels
     small = np.iinfo(np.int16)
     whole = bool(np.isfinite(voxels).all() and (voxels == np.rint(voxels)).all())
@@ -145,57 +164,19 @@ def _read_npy(path: Path) -> NDArray[np.float32]:
 
 
 def _read_nifti(path: Path) -> Volume:
-    nibabel = _nibabel("NIfTI", f"{path.name}: ")
-    try:
-        stored = nibabel.load(path)
-        if len(stored.shape) != 3:
-            stored = three_axes(stored, path.name)
-        check(stored.shape, stored.get_data_dtype(), path.name)
-        return _from_image(nibabel.as_closest_canonical(stored))
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path.name}: cannot be read as NIfTI: {error}") from error
-
-
-def three_axes(stored: Any, where: str) -> Any:
-    """Return a nibabel image of any number of axes with the three of space, (x, y, z).
-
-    A 2-D image, as nnU-Net keeps pictures, becomes a volume of one slice; further axes of length 1 are dropped.
-
-    Raises:
-        DataError: It has one axis, a fourth one that is longer than 1, or holds no numbers.
-    """
-    shape = tuple(stored.shape)
+    """Return the volume of a NIfTI file; a 2-D image, as nnU-Net keeps pictures, is a volume of one slice."""
+    file = open_nifti(path)
+    shape, dtype = tuple(file.image.shape), file.image.get_data_dtype()
     if len(shape) < 2 or prod(shape[3:]) != 1:
         raise DataError(
-            f"{where}: expected numbers on three axes, found {stored.get_data_dtype()} of shape {shape}; "
-            "save the volume that is meant to a file of its own"
+            f"{path.name}: expected numbers on three axes, found {dtype} of shape {shape}; save the volume that is "
+            "meant to a file of its own"
         )
     space = (*shape, 1)[:3]
-    check(space, stored.get_data_dtype(), where)
-    affine = np.array(stored.affine)
-    if len(shape) == 2 and not affine[:3, 2].any():  # some programs give the axis that is not there no direction
-        normal = np.cross(affine[:3, 0], affine[:3, 1])
-        affine[:3, 2] = normal / (np.linalg.norm(normal) or 1.0)
-    # With its header, which says in which unit lengths are.
-    volume = type(stored)(np.asarray(stored.dataobj).reshape(space), affine, stored.header)
-    if len(shape) == 2:  # its header gives two sides of a pixel, and perhaps 0 for the third
-        volume.header.set_zooms((*stored.header.get_zooms()[:2], np.linalg.norm(affine[:3, 2])))
-    return volume
-
-
-def _from_image(image: Any) -> Volume:
-    """Return the volume of a nibabel image, whose axes are (x, y, z)."""
-    voxels = np.asarray(image.dataobj, dtype=np.float32)
-    spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
-    affine = tuple(float(value) for value in np.asarray(image.affine).ravel())
-    return Volume(_frozen(np.ascontiguousarray(voxels.T)), spacing[::-1], affine)
-
-
-def _nibabel(needs: str, where: str = "") -> Any:
-    try:
-        return import_module("nibabel")  # heavy, optional, and only partly typed
-    except ImportError:
-        raise DataError(f"{where}reading {needs} needs nibabel; pip install 'medground[medical]'") from None
+    check(space, dtype, path.name)
+    with reading(path.name):
+        found = _reoriented(np.asanyarray(file.image.dataobj).reshape(space), file.affine, file.spacing_mm)
+    return replace(found, unit=file.unit, remarks=file.remarks)
 
 
 def check(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:

@@ -147,7 +147,7 @@ def test_a_2d_nifti_is_a_volume_of_one_slice(tmp_path: Path) -> None:
     found = read_volume(write_nifti(tmp_path / "flat.nii", flat, np.diag((1.5, 2.0, 3.0, 1.0))))
     np.testing.assert_array_equal(found.voxels, flat.T[np.newaxis])
     assert found.spacing_mm == (3.0, 2.0, 1.5)
-    # A header that gives the third axis no direction.
+    # A header that gives the third axis no direction, and pixdim its length.
     nibabel = pytest.importorskip("nibabel")
     image = nibabel.Nifti1Image(flat, np.diag((1.5, 2.0, 3.0, 1.0)))
     image.header["srow_z"], image.header["sform_code"], image.header["qform_code"] = 0, 1, 0
@@ -155,7 +155,7 @@ def test_a_2d_nifti_is_a_volume_of_one_slice(tmp_path: Path) -> None:
     (tmp_path / "bare.nii").write_bytes(image.header.binaryblock + b"\0" * 4 + flat.tobytes("F"))
     found = read_volume(tmp_path / "bare.nii")
     np.testing.assert_array_equal(found.voxels, flat.T[np.newaxis])
-    assert (found.spacing_mm, found.affine and found.affine[8:12]) == ((1.0, 2.0, 1.5), (0.0, 0.0, 1.0, 0.0))
+    assert (found.spacing_mm, found.affine and found.affine[8:12]) == ((3.0, 2.0, 1.5), (0.0, 0.0, 3.0, 0.0))
 
 
 def test_further_axes_of_length_1_are_dropped(tmp_path: Path) -> None:
