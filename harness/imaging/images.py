@@ -1,4 +1,8 @@
-"""Reading of 2-D images and masks by one rule: pixels as stored, without rotation or silent scaling."""
+"""Reading of 2-D images and masks by one rule: pixels as stored, without rotation or silent scaling.
+
+What a file's EXIF tag says of its rotation can be asked with `stored_as` and applied with `upright`. The tag of TIFF,
+which is part of that format, is applied in decoding.
+"""
 
 import io
 import warnings
@@ -21,8 +25,80 @@ SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp", "TIFF":
 ORIENTATION_TAG = 0x0112
 UPRIGHT = 1
 
+# What to say about formats that are not read, with the bytes that they begin with from an offset on. ISO files (HEIC,
+# AVIF) begin with a length and name their brand behind it.
+_FOREIGN: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (
+    ("JPEG 2000; convert it to PNG, for example with Pillow", 0, (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
+    ("JPEG XL; convert it to PNG, for example with pillow-jxl-plugin", 0, (b"\0\0\0\x0cJXL ", b"\xff\x0a")),
+    (
+        "HEIC; convert it to PNG, for example with pillow-heif",
+        4,
+        (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftypmif1", b"ftypmsf1"),
+    ),
+    ("AVIF; convert it to PNG, for example with Pillow", 4, (b"ftypavif", b"ftypavis")),
+    ("DICOM; give its name the suffix .dcm", 128, (b"DICM",)),
+    ("NRRD; convert it to NIfTI, for example with SimpleITK", 0, (b"NRRD",)),
+    ("MetaImage; convert it to NIfTI, for example with SimpleITK", 0, (b"ObjectType =",)),
+    ("PDF; save its picture as PNG", 0, (b"%PDF",)),
+)
+
 # The exceptions that Pillow raises on damaged files, found by flipping bytes in files of each format and cutting them.
 _DAMAGED = (OSError, ValueError, TypeError, SyntaxError, EOFError)
+
+# A file without one of these has no EXIF rotation: the marks of EXIF in JPEG, PNG (a chunk, or text) and WebP, of the
+# rotation in XMP, and the beginnings of TIFF.
+_TURNED_MARKS = (b"Exif\0", b"eXIf", b"Raw profile type", b"EXIF", b"tiff:Orientation")
+_TIFF = (b"II", b"MM")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAs:
+    """How an image file holds its pixels.
+
+    Attributes:
+        orientation: EXIF orientation, 1 to 8; 1 if the file is upright or does not say.
+        one_bit: Whether a pixel is black or white and nothing else.
+    """
+
+    orientation: int = UPRIGHT
+    one_bit: bool = False
+
+
+def stored_as(data: bytes) -> StoredAs:
+    """Return how an image file holds its pixels; a file that cannot be read says nothing, and raises nothing."""
+    try:
+        with _translated("", b""), _header(data, "") as image:
+            # Most files have no such mark, and Pillow decodes a whole PNG to look for it.
+            marked = data[:2] in _TIFF or any(mark in data for mark in _TURNED_MARKS)
+            return StoredAs(orientation=_orientation(image) if marked else UPRIGHT, one_bit=image.mode == "1")
+    except DataError:
+        return StoredAs()
+
+
+def _orientation(image: Image.Image) -> int:
+    found = image.getexif().get(ORIENTATION_TAG, UPRIGHT)
+    # The tag of a damaged file may hold anything.
+    return found if isinstance(found, int) and 1 <= found <= 8 else UPRIGHT
+
+
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return pixels as their EXIF orientation says that they are to be shown.
+
+    Args:
+        pixels: (H, W) or (H, W, C) of any dtype, as stored.
+        orientation: 1 to 8. From 5 on height and width change places.
+    Returns:
+        A view of the pixels where that is possible.
+    Source: EXIF 2.32, tag 0x0112.
+    """
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    # After the transposition of 5 to 8: which of them, and of 2 to 4, are mirrored left to right and top to bottom.
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +108,7 @@ class ImageFacts:
     Attributes:
         size: (H, W) as stored.
         window: (low, high) grey values that become 0 and 255; None if the image has 8 bits and needs no window.
-        orientation: EXIF orientation, 1 to 8; 1 if the file is upright or does not say. It is only reported.
+        orientation: EXIF orientation, 1 to 8; 1 if the file is upright or does not say. It is not applied to `size`.
         suffix: The usual file suffix of the format, with its dot.
     """
 
@@ -45,8 +121,8 @@ class ImageFacts:
 def read_image(data: bytes, *, window: Window | None, where: str) -> NDArray[np.uint8]:
     """Return the image as uint8 (H, W, 3) RGB in the stored frame.
 
-    Palette and grey images are expanded, alpha is dropped without blending, and EXIF rotation is not applied, since
-    masks are drawn in the stored frame.
+    Palette and grey images are expanded, alpha is dropped without blending, and EXIF rotation is not applied: readers
+    whose masks were made on the image as it is shown make an upright copy first.
 
     Args:
         data: The bytes of a PNG, JPEG, BMP, TIFF, GIF or WebP file.
@@ -127,13 +203,10 @@ def examine_image(data: bytes, *, window: Window | None, where: str) -> ImageFac
     """
     with _opened(data, where) as image:
         grey_limits = _limits(np.asarray(image), image.mode, window, where) if _is_deep(image) else None
-        orientation = image.getexif().get(ORIENTATION_TAG, UPRIGHT)
-        if not (isinstance(orientation, int) and 1 <= orientation <= 8):  # the tag of a damaged file may hold anything
-            orientation = UPRIGHT
         return ImageFacts(
             size=(image.height, image.width),
             window=grey_limits,
-            orientation=orientation,
+            orientation=_orientation(image),
             suffix=SUFFIXES[image.format or "PNG"],
         )
 
@@ -144,14 +217,14 @@ def image_size(data: bytes, *, where: str = "image") -> tuple[int, int]:
     Raises:
         DataError: The header cannot be read, or the image has more than `PIXEL_CAP` pixels.
     """
-    with _translated(where), _header(data, where) as image:
+    with _translated(where, data), _header(data, where) as image:
         return image.height, image.width
 
 
 @contextmanager
 def _opened(data: bytes, where: str) -> Iterator[Image.Image]:
     """Yield the decoded image; damage that shows only in decoding becomes a DataError, too."""
-    with _translated(where), _header(data, where) as image:
+    with _translated(where, data), _header(data, where) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # cameras append a preview to the only image and call the file MPO
             raise DataError(f"{where}: expected one image, found {frames} frames; write each to a file of its own")
@@ -163,8 +236,8 @@ def _opened(data: bytes, where: str) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _translated(where: str) -> Iterator[None]:
-    """Turn Pillow's exceptions into a DataError and silence its warnings."""
+def _translated(where: str, data: bytes) -> Iterator[None]:
+    """Turn Pillow's exceptions into a DataError that names the format of `data` if it can, and silence its warnings."""
     # Warning filters belong to the process, so another thread may find or lose ours; that is harmless.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -174,6 +247,12 @@ def _translated(where: str) -> Iterator[None]:
         except Image.DecompressionBombError:
             raise _too_large(where) from None
         except _DAMAGED as error:
+            foreign = next(
+                (words for words, start, marks in _FOREIGN if data[start : start + 12].startswith(marks)), ""
+            )
+            if foreign:
+                readable = ", ".join(FORMATS)
+                raise DataError(f"{where}: expected an image as {readable}, found {foreign}") from error
             # Pillow's "cannot identify image file" names the address of the buffer, which differs between runs.
             unknown = "cannot identify" in str(error)
             reason = "no known format or a broken header" if unknown else str(error)

@@ -53,6 +53,7 @@ class MediaStore:
     spool: Path | None = None
     fetch: Fetch | None = None
     _verified: dict[str, Path] = field(default_factory=dict)
+    _turns: dict[Path, bool] = field(default_factory=dict)
     _decoded: "dict[Decoded, NDArray[Any]]" = field(default_factory=dict)
 
     def locate(self, media: Media) -> Path:
@@ -76,8 +77,10 @@ class MediaStore:
         if self.fetch is not None and self.spool is not None:
             content = self.fetch(media.path)
             if content is not None and hashlib.sha256(content).hexdigest() == sha256:
-                # The suffix stays, because `read_volume` goes by it.
-                path = self.spool / f"{sha256}{Path(media.path).suffix}"
+                # The suffix stays, because `read_volume` goes by it, and of `.nii.gz` all of it.
+                name = Path(media.path)
+                suffix = "".join(name.suffixes[-2:]) if name.suffix.lower() == ".gz" else name.suffix
+                path = self.spool / f"{sha256}{suffix}"
                 path.write_bytes(content)
                 return path
             if content is not None:
@@ -95,11 +98,14 @@ class MediaStore:
     def path_of(self, media: Media) -> Path:
         """Return a local file of the media as shown: the release's own, or a PNG of the crop, overlay or slice.
 
+        An image whose file has an EXIF rotation becomes a PNG without it, because most programs would turn the file,
+        and `image` does not.
+
         Raises:
             DataError: As for `locate` and `image`, or the PNG cannot be written.
         """
         stored = self.locate(media)
-        if media.crop is None and not media.drawn and media.slice is None:
+        if media.crop is None and not media.drawn and media.slice is None and not self._turned(stored, media):
             return stored
         if self.spool is None:
             self.spool = Path(tempfile.mkdtemp(prefix="medground-media-"))
@@ -109,6 +115,16 @@ class MediaStore:
         if not path.exists():
             self._write(path, media)
         return path
+
+    def _turned(self, stored: Path, media: Media) -> bool:
+        """Return whether programs that heed EXIF would turn the file of an image."""
+        if media.kind != "image" or stored.is_dir():
+            return False
+        if stored not in self._turns:
+            from harness.imaging.images import UPRIGHT, stored_as
+
+            self._turns[stored] = stored_as(stored.read_bytes()).orientation != UPRIGHT
+        return self._turns[stored]
 
     def _write(self, path: Path, media: Media) -> None:
         """Write the pixels as PNG under another name, then rename it: other processes see a whole file or none."""
@@ -126,7 +142,7 @@ class MediaStore:
             partial.unlink(missing_ok=True)
             reason = error.strerror or error
             raise DataError(
-                f"{media.path}: a slice, cropped or painted, it cannot be written to {path.parent}: {reason}; "
+                f"{media.path}: a slice, cropped, painted or turned, it cannot be written to {path.parent}: {reason}; "
                 "make room there"
             ) from error
 

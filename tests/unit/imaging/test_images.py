@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from harness.errors import DataError, SpecError
 from harness.imaging.images import (
     ORIENTATION_TAG,
     PIXEL_CAP,
+    StoredAs,
     examine_image,
     image_size,
     read_image,
     read_labels,
     read_mask,
+    stored_as,
+    upright,
 )
 from harness.imaging.windowing import MIN_MAX
 
@@ -92,6 +95,59 @@ def test_exif_rotation_is_reported_and_not_applied() -> None:
     assert opened(data).shape == (20, 30, 3)
     facts = examine_image(data, window=None, where="a.jpg")
     assert (facts.orientation, facts.size, facts.suffix) == (6, (20, 30), ".jpg")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_upright_image_is_what_viewers_show(form: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION_TAG] = orientation
+    data = encoded(Image.fromarray(COLOURS), form, exif=exif)
+    assert stored_as(data) == StoredAs(orientation=orientation)
+    with Image.open(io.BytesIO(data)) as image:
+        shown = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(upright(opened(data), orientation), shown)
+
+
+def test_the_tag_of_a_tiff_is_applied_in_decoding() -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION_TAG] = 6
+    data = encoded(Image.fromarray(COLOURS), "TIFF", exif=exif)
+    np.testing.assert_array_equal(opened(data), upright(COLOURS, 6))
+    facts = examine_image(data, window=None, where="a.tif")
+    assert (facts.size, facts.orientation) == ((COLOURS.shape[1], COLOURS.shape[0]), 1)
+    assert stored_as(data).orientation == 6  # what a program that reads the file itself meets
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF"])
+def test_a_file_of_one_bit_says_so(form: str) -> None:
+    assert stored_as(encoded(Image.fromarray(np.array([[True, False]])), form)) == StoredAs(one_bit=True)
+    assert stored_as(encoded(Image.fromarray(GREYS), form)) == StoredAs()
+
+
+def test_a_file_that_is_no_image_says_nothing() -> None:
+    assert stored_as(b"Exif\0 no image") == StoredAs()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "found JPEG 2000; convert it to PNG, for example with Pillow"),
+        (b"\xff\x4f\xff\x51\0", "found JPEG 2000; convert it to PNG, for example with Pillow"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "found JPEG XL; convert it to PNG, for example with pillow-jxl-plugin"),
+        (b"\0\0\0\x18ftypheic\0\0", "found HEIC; convert it to PNG, for example with pillow-heif"),
+        (b"\0\0\0\x1cftypavif\0\0", "found AVIF; convert it to PNG, for example with Pillow"),
+        (b"\0" * 128 + b"DICM\2\0", "found DICOM; give its name the suffix .dcm"),
+        (b"NRRD0004\ntype: short", "found NRRD; convert it to NIfTI, for example with SimpleITK"),
+        (b"ObjectType = Image\nNDims = 3", "found MetaImage; convert it to NIfTI, for example with SimpleITK"),
+        (b"%PDF-1.7", "found PDF; save its picture as PNG"),
+    ],
+)
+def test_a_format_that_is_not_read_is_named_with_what_to_do(data: bytes, words: str) -> None:
+    for read in (opened, lambda data: image_size(data, where="release/a.png")):
+        with pytest.raises(DataError) as caught:
+            read(data)
+        assert str(caught.value) == f"release/a.png: expected an image as PNG, JPEG, BMP, TIFF, GIF, WEBP, {words}"
 
 
 @pytest.mark.parametrize("orientation", [0, 1, 9])
@@ -177,7 +233,7 @@ def test_truncated_files_are_data_errors(kind: str) -> None:
 
 def test_other_files_are_data_errors_without_addresses() -> None:
     with pytest.raises(DataError, match=r"a.png: cannot be read as an image \(no known format or a broken header\)"):
-        opened(b"%PDF-1.4 no image")
+        opened(b"%!PS-Adobe no image")
     with pytest.raises(DataError, match="no known format"):
         opened(b"")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from harness.errors import DataError
 from harness.imaging import media_store as media_module
@@ -205,7 +205,7 @@ def test_a_painted_image_that_cannot_be_written_names_the_folder(tmp_path: Path)
     with pytest.raises(DataError) as caught:
         str(LocalMedia(cropped_and_painted(tmp_path), store).path)
     assert str(caught.value) == (
-        f"a.png: a slice, cropped or painted, it cannot be written to {spool}: No such file or directory; "
+        f"a.png: a slice, cropped, painted or turned, it cannot be written to {spool}: No such file or directory; "
         "make room there"
     )
 
@@ -312,3 +312,29 @@ def test_a_folder_of_slices_comes_from_the_driver_as_an_archive(tmp_path: Path) 
     wrong = MediaStore(roots=[tmp_path / "none"], spool=spool, fetch=lambda _: b"something else")
     with pytest.raises(DataError, match="series: its bytes changed since it was prepared"):
         wrong.volume(media)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_the_file_of_a_turned_image_shows_what_the_image_shows(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)).save(tmp_path / f"a.{suffix}", exif=exif)
+    digest = hashlib.sha256((tmp_path / f"a.{suffix}").read_bytes()).hexdigest()
+    handle = LocalMedia(Media(path=f"a.{suffix}", sha256=digest, size=(4, 5)), MediaStore(roots=[tmp_path]))
+    with Image.open(handle.path) as image:
+        shown = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(shown, handle.image())
+    assert handle.path != str(tmp_path / f"a.{suffix}")
+    assert handle.path == handle.path
+
+
+def test_a_fetched_volume_keeps_both_parts_of_its_suffix(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(np.ones((2, 3, 4), dtype=np.int16), np.eye(4)), tmp_path / "a.b.nii.gz")
+    content = (tmp_path / "a.b.nii.gz").read_bytes()
+    record = Media(path="a.b.nii.gz", sha256=hashlib.sha256(content).hexdigest(), kind="volume", size=(4, 3, 2))
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    store = MediaStore(roots=[], spool=spool, fetch=lambda _: content)
+    assert store.locate(record) == spool / f"{record.sha256}.nii.gz"
+    assert store.volume(record).shape == (4, 3, 2)
