@@ -60,15 +60,16 @@ def read_volume(path: Path) -> Volume:
         DataError: The suffix is unknown, a package is missing, the file cannot be read, does not hold numbers on three
             axes, or holds more than `VOXEL_CAP` of them.
     """
-    if path.name.endswith((".nii", ".nii.gz")):
+    suffixes = path.name.lower()
+    if suffixes.endswith((".nii", ".nii.gz")):
         return _read_nifti(path)
-    if path.suffix == ".npy":
+    if suffixes.endswith(".npy"):
         return Volume(_read_npy(path), None, None)
     if path.is_dir() and slice_names(path):
         slices = read_slices(path, where=path.name).slices
         check((len(slices), *slices[0].shape), np.dtype(np.float32), path.name)
         return Volume(_frozen(np.stack(slices).astype(np.float32)), None, None)
-    if path.is_dir() or path.suffix == ".dcm":
+    if path.is_dir() or suffixes.endswith(".dcm"):
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         return read_dicom([file for file in files if file.is_file()], path.name)
     raise DataError(f"{path.name}: expected a .nii, .nii.gz, .npy or .dcm volume, found '{path.suffix}'")

@@ -33,10 +33,12 @@ class ReleaseImage:
     Attributes:
         media: Its record, without digest and size if it cannot be read.
         defect: Why a question on it cannot be asked; None if it can.
+        orientation: EXIF orientation of its file, 1 to 8; it is not applied.
     """
 
     media: Media
     defect: str | None = None
+    orientation: int = UPRIGHT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +94,13 @@ class ImageFiles:
         raise DataError(f"{path}: expected a file of the release, found none; run `harness prepare` again")
 
 
-def inspect_file(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
-    """Return the image at `path` below the data root, and report its faults."""
+def inspect_file(
+    files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity, report_rotation: bool = True
+) -> ReleaseImage:
+    """Return the image at `path` below the data root, and report its faults.
+
+    An EXIF rotation is reported as one that is not applied, unless the caller sees to it: `report_rotation` is False.
+    """
 
     def inspect() -> Json:
         content = files.read(path)
@@ -107,7 +114,7 @@ def inspect_file(files: ReleaseFiles, path: str, *, window: Window | None, integ
     if found == MISSING:
         integrity.find("missing_file", path)
         return ReleaseImage(media=Media(path=path, sha256=None), defect=f"image {path} is missing")
-    return _release_image(found, path, integrity)
+    return _release_image(found, path, integrity if report_rotation else None)
 
 
 def _image_facts(content: bytes, path: str, window: Window | None) -> dict[str, Json]:
@@ -138,16 +145,17 @@ def inspect_embedded(
     return _release_image(facts, path, integrity)
 
 
-def _release_image(facts: Mapping[str, Json], path: str, integrity: Integrity) -> ReleaseImage:
-    if facts["orientation"] != UPRIGHT:
-        integrity.find("exif_rotation", path, f"orientation {facts['orientation']}")
+def _release_image(facts: Mapping[str, Json], path: str, integrity: Integrity | None) -> ReleaseImage:
+    """Return the image that the facts describe; its rotation is reported if there is a report."""
+    if facts["orientation"] != UPRIGHT and integrity is not None:
+        integrity.find("exif_rotation", path, f"orientation {facts['orientation']}, not applied: kept as stored")
     media = Media(
         path=path,
         sha256=facts["sha256"],
         size=tuple(facts["size"]),
         window=None if facts["window"] is None else (facts["window"][0], facts["window"][1]),
     )
-    return ReleaseImage(media=media)
+    return ReleaseImage(media=media, orientation=facts["orientation"])
 
 
 def _unreadable(path: str, error: DataError, integrity: Integrity) -> ReleaseImage:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import PurePosixPath
 
@@ -17,7 +17,7 @@ from harness.data.releases.images import MISSING, ReleaseImage, inspect_embedded
 from harness.errors import DataError
 from harness.imaging.dicom.headers import read_header, read_pixels
 from harness.imaging.dicom.series import read_voxels, stack
-from harness.imaging.images import read_labels, whole_labels
+from harness.imaging.images import UPRIGHT, StoredAs, read_labels, stored_as, whole_labels
 from harness.imaging.masks import encode
 from harness.imaging.volumes import SUFFIXES, Volume, closest_canonical, read_volume, to_nifti
 from harness.imaging.windowing import Window, limits
@@ -41,25 +41,34 @@ class Labels:
     Attributes:
         size, affine: As in `Media`.
         masks: The mask of each value that occurs.
+        orientation: EXIF orientation of the file, 1 to 8; it is not applied.
+        one_bit: Whether the file holds black and white and nothing else, which programs read as 0 and 1 or 0 and 255.
     """
 
     size: Size
     affine: tuple[float, ...] | None
     masks: Mapping[int, Mask]
+    orientation: int = UPRIGHT
+    one_bit: bool = False
 
 
 def is_volume(path: str) -> bool:
     """Return whether a file is a NIfTI or npy volume by its name."""
-    return path.endswith(SUFFIXES)
+    return path.lower().endswith(SUFFIXES)
 
 
-def inspect_scan(files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity) -> ReleaseImage:
-    """Return the image, volume or DICOM file at `path`, and report its faults."""
+def inspect_scan(
+    files: ReleaseFiles, path: str, *, window: Window | None, integrity: Integrity, report_rotation: bool = True
+) -> ReleaseImage:
+    """Return the image, volume or DICOM file at `path`, and report its faults.
+
+    An EXIF rotation is reported as one that is not applied, unless the caller sees to it: `report_rotation` is False.
+    """
     if is_volume(path):
         return inspect_volume(files, path, window=window, integrity=integrity)
     if PurePosixPath(path).suffix.lower() == ".dcm":
         return _inspect_dicom(files, path, window, integrity)
-    return inspect_file(files, path, window=window, integrity=integrity)
+    return inspect_file(files, path, window=window, integrity=integrity, report_rotation=report_rotation)
 
 
 def inspect_volume(
@@ -166,17 +175,26 @@ def inspect_labels(files: ReleaseFiles, path: str, media: Media, *, integrity: I
         media: The image or volume that the labels belong to.
         integrity: The report.
     """
+    labels = inspect_label_file(files, path, integrity=integrity)
+    return labels if isinstance(labels, str) else misfit(labels, path, media, integrity) or labels
+
+
+def inspect_label_file(files: ReleaseFiles, path: str, *, integrity: Integrity) -> Labels | str:
+    """Return the masks of a label image in the frame of its file, or why it cannot be read, and report its faults."""
 
     def inspect() -> Json:
         if not files.has(path):
             return MISSING
         affine: tuple[float, ...] | None = None
+        stored = StoredAs()
         if is_volume(path):
             volume = read_volume(files.path(path))
             values, affine = whole_labels(volume.voxels, path), volume.affine
         else:
-            values = read_labels(files.read(path) or b"", where=path)
-        return {"size": list(values.shape), "affine": to_json(affine), "masks": _masks(values, path)}
+            content = files.read(path) or b""
+            values, stored = read_labels(content, where=path), stored_as(content)
+        facts = {"size": list(values.shape), "affine": to_json(affine), "masks": _masks(values, path)}
+        return facts | asdict(stored)
 
     try:
         found = files.once("labels", path, inspect)
@@ -188,8 +206,13 @@ def inspect_labels(files: ReleaseFiles, path: str, media: Media, *, integrity: I
         integrity.find("missing_file", path)
         return f"mask {path} is missing"
     masks = {int(value): mask_from_json(mask) for value, mask in found["masks"].items()}
-    labels = Labels(size=tuple(found["size"]), affine=_tuple(found["affine"]), masks=masks)
-    return _misfit(labels, path, media, integrity) or labels
+    return Labels(
+        size=tuple(found["size"]),
+        affine=_tuple(found["affine"]),
+        masks=masks,
+        orientation=found["orientation"],
+        one_bit=found["one_bit"],
+    )
 
 
 def _masks(values: NDArray[np.int64], path: str) -> dict[str, Json]:
@@ -203,8 +226,8 @@ def _masks(values: NDArray[np.int64], path: str) -> dict[str, Json]:
     return {str(value): mask_to_json(encode(values == value)) for value in present.tolist() if value}
 
 
-def _misfit(labels: Labels, path: str, media: Media, integrity: Integrity) -> str:
-    """Return why labels do not fit their image, or an empty string if they do or it cannot be read."""
+def misfit(labels: Labels, path: str, media: Media, integrity: Integrity) -> str:
+    """Return why labels do not fit their image, which is reported; an empty string if they do or it cannot be read."""
     if not media.size:
         return ""
     if labels.size != media.size:

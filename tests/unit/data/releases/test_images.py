@@ -71,7 +71,7 @@ def test_an_exif_rotation_is_reported_and_not_applied(files: ReleaseFiles) -> No
     integrity = Integrity()
     found = inspect_file(files, "turned.jpg", window=None, integrity=integrity)
     assert found.media.size == SHAPE
-    assert integrity.findings == [Finding("exif_rotation", "turned.jpg", "orientation 6")]
+    assert integrity.findings == [Finding("exif_rotation", "turned.jpg", "orientation 6, not applied: kept as stored")]
 
 
 def test_an_embedded_image_lies_below_the_derived_folder(files: ReleaseFiles) -> None:

@@ -228,7 +228,9 @@ def test_exif_rotation_is_found(root: Path) -> None:
     (root / "vqa_rad/images/a.jpg").write_bytes(jpeg(10, exif=exif))
     (sample,), integrity = read(root)
     assert sample.media[0].size == (6, 8)
-    assert integrity.findings == [Finding("exif_rotation", "vqa_rad/images/a.jpg", "orientation 8")]
+    assert integrity.findings == [
+        Finding("exif_rotation", "vqa_rad/images/a.jpg", "orientation 8, not applied: kept as stored")
+    ]
 
 
 def test_deep_images_carry_the_window_and_need_it(root: Path) -> None:
