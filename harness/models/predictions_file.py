@@ -1,69 +1,46 @@
 """Submitted predictions as JSON lines: the adapter that answers from such a file, and a report of every faulty line."""
 
-import json
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from pathlib import Path
+from typing import BinaryIO
 
-from harness.errors import DataError, ModelError, nearest
-from harness.imaging import mask_files
-from harness.models import answer_check
-from harness.records import (
-    Answer,
-    AnswerStatus,
-    Box,
-    Capabilities,
-    ErrorInfo,
-    Grid,
-    Json,
-    Mask,
-    PredictedEntity,
-    Request,
-)
-from harness.records.codec import digest, sha256_file
-
-FIELDS = (
-    "sample_id",
-    "text",
-    "choice",
-    "masks",
-    "grid",
-    "mask_scores",
-    "entities",
-    "boxes",
-    "nll",
-    "nll_tokens",
-    "embedding",
-    "status",
-    "repeat",
-)
-STATUSES = ("ok", "truncated", "refused", "empty", "model_error", "timeout")
+from harness.errors import DataError, ModelError
+from harness.models import answer_check, prediction_lines, predictions_format
+from harness.models.prediction_lines import Line, printable
+from harness.records import Answer, Capabilities, ErrorInfo, Request
 
 # Finds the sample id in a line that is not JSON, such as one that was cut off, so that the problem can name the sample.
-READABLE_ID = re.compile(rb'"sample_id"\s*:\s*"([^"\\]+)"')
+READABLE_ID = re.compile(rb'"sample_id"\s*:\s*"([^"\\]{1,1000})"')
+
+# What code outside of this package may raise over a value that no check foresaw: it costs its line and no other.
+UNFORESEEN = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RecursionError, TypeError, ValueError)
+
+# Problem of a line that the run has no sample for; a whole file of them is summed up.
+UNKNOWN_ID = "unknown_id"
 
 Slot = tuple[str, int]  # sample id and repetition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something wrong with a line of a predictions file.
+    """Something wrong with a line of a predictions file, or with a file of a predictions folder.
 
     Attributes:
-        line: 1-based.
-        sample_id: The sample that the line names, if it could be read.
+        line: 1-based; 0 for a file of a folder.
+        sample_id: The sample that the line names, if it could be read, without characters that cannot be shown.
         message: What is wrong and how the line counts.
+        kind: `line`, `unknown_field`, `duplicate`, `unknown_id` or `file`.
     """
 
     line: int
     sample_id: str | None
     message: str
+    kind: str = "line"
 
     def __str__(self) -> str:
-        words = [f"line {self.line}", self.sample_id, self.message]
+        words = [f"line {self.line}" if self.line else None, self.sample_id, self.message]
         return ": ".join(word for word in words if word is not None)
 
 
@@ -87,9 +64,14 @@ class PredictionsFile:
         """Yield a problem for every line that answers none of `slots`, the samples and repetitions of the run."""
         for (sample_id, repeat), (number, _) in self.lines.items():
             if (sample_id, repeat) not in slots:
-                what = f"has repeat {repeat} of this sample" if (sample_id, 0) in slots else "has this sample_id"
-                message = f"no task of this run {what}; the line is ignored"
-                yield Problem(line=number, sample_id=sample_id, message=message)
+                known = (sample_id, 0) in slots
+                what = f"has repeat {repeat} of this sample" if known else "has this sample_id"
+                yield Problem(
+                    line=number,
+                    sample_id=printable(sample_id),
+                    message=printable(f"no task of this run {what}; the line is ignored"),
+                    kind="line" if known else UNKNOWN_ID,
+                )
 
     def answer(self, request: Request, file: BinaryIO) -> Answer:
         """Return the file's answer to a request, or an answer whose error names the line.
@@ -104,12 +86,16 @@ class PredictionsFile:
             return _refuse(f"{self.path.name}: no line answers this sample{which}")
         number, offset = self.lines[slot]
         file.seek(offset)
+        content = file.readline(prediction_lines.MOST_LINE_BYTES)
         try:
-            answer = _answer(json.loads(file.readline()), self.path.parent)
+            value = prediction_lines.parse(Line(number=number, offset=offset, content=content, size=len(content)))
+            answer = prediction_lines.to_answer(value, self.path.parent)
             if answer.error is None:
                 answer_check.checked(request, answer)
         except (DataError, ModelError) as error:
             return _refuse(f"{self.path.name}:{number}: {error}")
+        except UNFORESEEN as error:
+            return _refuse(f"{self.path.name}:{number}: cannot be read ({type(error).__name__}: {error})")
         return answer
 
 
@@ -122,172 +108,33 @@ def read(path: Path) -> PredictionsFile:
     if not path.is_file():
         raise DataError(f"--predictions {path}: no such file; expected JSON lines, see docs/hand-in-predictions.md")
     result = PredictionsFile(path)
-    offset = 0
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                _index_line(result, number, offset, line)
-            offset += len(line)
+        for line in prediction_lines.lines_of(file):
+            if line.content.strip():
+                _index_line(result, line)
     return result
 
 
-def _index_line(index: PredictionsFile, number: int, offset: int, line: bytes) -> None:
-    """Note where a sample's line begins, or why the line cannot count.
-
-    Args:
-        index: The index, which is extended.
-        number: 1-based.
-        offset: Of the line's first byte in the file.
-        line: The line's bytes.
-    """
+def _index_line(index: PredictionsFile, line: Line) -> None:
+    """Note where a sample's line begins, or why the line cannot count."""
     try:
-        value = _fields(line)
+        value = prediction_lines.parse(line)
     except DataError as error:
-        meant_for = READABLE_ID.search(line)
-        sample_id = meant_for and meant_for[1].decode(errors="replace")
+        meant_for = READABLE_ID.search(line.content)
+        sample_id = meant_for and printable(meant_for[1].decode(errors="replace"))
         message = f"{error}; its sample counts as missing"
-        index.problems.append(Problem(line=number, sample_id=sample_id, message=message))
+        index.problems.append(Problem(line=line.number, sample_id=sample_id, message=message))
         return
     slot: Slot = (value["sample_id"], value.get("repeat", 0))
-    messages = [
-        f"unknown field '{name}'{nearest(name, FIELDS)}; the field is ignored" for name in value if name not in FIELDS
+    sample_id = printable(slot[0])
+    index.problems += [
+        Problem(line=line.number, sample_id=sample_id, message=message, kind="unknown_field")
+        for message in prediction_lines.unknown_fields(value)
     ]
-    first, _ = index.lines.setdefault(slot, (number, offset))
-    if first != number:
-        messages.append(f"answered before on line {first}, which counts; this line is ignored")
-    index.problems.extend(Problem(line=number, sample_id=slot[0], message=message) for message in messages)
-
-
-def _fields(line: bytes) -> dict[str, Json]:
-    """Return the object that a line holds.
-
-    Raises:
-        DataError: The line is no JSON object, or its sample id or repetition is missing or of the wrong type.
-    """
-    try:
-        value = json.loads(line.strip())
-    except json.JSONDecodeError as error:
-        raise DataError(f"cannot be read as JSON ({error.msg}, column {error.colno})") from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"cannot be read as JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise DataError(f"expected a JSON object, found {type(value).__name__}")
-    if "sample_id" not in value:
-        raise DataError("has no sample_id")
-    sample_id, repeat = value["sample_id"], value.get("repeat", 0)
-    if not isinstance(sample_id, str):
-        raise DataError(f"sample_id: expected text, found {sample_id!r:.80}")
-    if type(repeat) is not int or repeat < 0:  # JSON's true is an int in Python
-        raise DataError(f"repeat: expected a whole number of at least 0, found {repeat!r:.80}")
-    return value
-
-
-def _answer(value: Mapping[str, Json], folder: Path) -> Answer:
-    """Return the answer of one line as records; `answer_check.checked` judges their content.
-
-    Raises:
-        DataError: A part has another shape than its record.
-    """
-    status = value.get("status", "ok")
-    if status not in STATUSES:
-        raise DataError(f"status: expected one of {', '.join(STATUSES)}, found {status!r:.80}")
-    if status in ("model_error", "timeout"):
-        kind = "Timeout" if status == "timeout" else "HandedIn"
-        return Answer(error=ErrorInfo(type=kind, message=f"handed in as {status}"))
-    if status == "empty":
-        return Answer()
-    # Masks before entities: an entity may bring its mask along, and that is appended to those of the line.
-    found = [_mask(item, f"masks[{index}]", folder) for index, item in enumerate(_list(value, "masks"))]
-    entities = tuple(
-        _entity(item, f"entities[{index}]", found, folder) for index, item in enumerate(_list(value, "entities"))
-    )
-    boxes = []
-    for index, item in enumerate(_list(value, "boxes")):
-        if not isinstance(item, list):
-            raise DataError(f"boxes[{index}]: expected a list of numbers, found {type(item).__name__}")
-        boxes.append(Box(corners=tuple(item)))
-    return Answer(
-        text=value.get("text"),
-        choice=value.get("choice"),
-        masks=tuple(found),
-        grid=_grid(value.get("grid")),
-        mask_scores=_list(value, "mask_scores"),
-        entities=entities,
-        boxes=tuple(boxes),
-        nll=_list(value, "nll"),
-        nll_tokens=_list(value, "nll_tokens"),
-        embedding=_list(value, "embedding"),
-        status=cast(AnswerStatus, status),
-    )
-
-
-def _list(value: Mapping[str, Json], name: str) -> list[Json]:
-    items = value.get(name)
-    if items is None:
-        return []
-    if not isinstance(items, list):
-        raise DataError(f"{name}: expected a list, found {type(items).__name__}")
-    return items
-
-
-def _grid(value: Json) -> Grid | None:
-    """Return the grid that the masks lie on; `answer_check.checked` judges its numbers."""
-    if value is None:
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("size"), list) or set(value) - {"size", "affine"}:
-        raise DataError(f'grid: expected {{"size": [...]}} and perhaps "affine", found {value!r:.80}')
-    affine = value.get("affine")
-    return Grid(size=tuple(value["size"]), affine=tuple(affine) if isinstance(affine, list) else affine)
-
-
-def mask_files_digest(path: Path) -> str | None:
-    """Return the sha256 of the names and bytes of the mask files in a predictions file; None if it names none."""
-    found: set[Path] = set()
-    with path.open("rb") as file:
-        for line in file:
-            if b'"path"' in line:
-                with suppress(ValueError):
-                    found.update(_paths(json.loads(line)))
-    files = {name.as_posix(): path.parent / name for name in found if (path.parent / name).is_file()}
-    return digest({name: sha256_file(file) for name, file in files.items()}) if files else None
-
-
-def _paths(value: Json) -> Iterator[Path]:
-    """Yield every path below the predictions file's folder that a line holds, at any depth."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _paths(item)
-    elif isinstance(value, dict):
-        if isinstance(value.get("path"), str):
-            with suppress(DataError):
-                yield _below(Path(), value["path"], "")
-        for item in value.values():
-            yield from _paths(item)
-
-
-def _mask(value: Json, where: str, folder: Path) -> Mask:
-    if isinstance(value, dict) and "path" in value:
-        return mask_files.read_file(_below(folder, value["path"], where), value.get("label"), where)
-    return mask_files.from_json(value, where=where)
-
-
-def _below(folder: Path, path: Json, where: str) -> Path:
-    """Return the file below `folder`; absolute paths and `..` are refused."""
-    # The file comes from outside: it must not make the harness read other files of this machine.
-    if not isinstance(path, str) or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        raise DataError(f"{where}.path: expected a path below the predictions file's folder, found {path!r:.80}")
-    return folder / path
-
-
-def _entity(value: Json, where: str, found: list[Mask], folder: Path) -> PredictedEntity:
-    """Return the named entity; a mask that is given in place of an index is appended to `found`."""
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise DataError(f'{where}: expected {{"name": text, "mask": index, mask or null}}, found {value!r:.80}')
-    mask = value.get("mask")
-    if isinstance(mask, dict | list):
-        found.append(_mask(mask, f"{where}.mask", folder))
-        mask = len(found) - 1
-    return PredictedEntity(name=value["name"], mask=mask)
+    first, _ = index.lines.setdefault(slot, (line.number, line.offset))
+    if first != line.number:
+        message = f"answered before on line {first}, which counts; this line is ignored"
+        index.problems.append(Problem(line=line.number, sample_id=sample_id, message=message, kind="duplicate"))
 
 
 def _refuse(message: str) -> Answer:
@@ -302,17 +149,28 @@ class Predictions:
     """
 
     def __init__(self, file: str) -> None:
+        self.given = file
         self.path = Path(file).resolve()
         self.file: PredictionsFile | None = None
 
     @property
     def version(self) -> str:
         """The adapter's version and, if the file names mask files, the digest of their names and bytes."""
-        masks = mask_files_digest(self.path) if self.path.is_file() else None
+        masks = prediction_lines.mask_files_digest(self.path) if self.path.is_file() else None
         return "1" if masks is None else f"1+{masks}"
 
+    @property
+    def display_name(self) -> str:
+        """The file's name without its suffix, as the model's name unless one is given."""
+        return printable(self.path.stem, 80)
+
     def capabilities(self) -> Capabilities:
-        """Anything may have been asked and answered."""
+        """Anything may have been asked and answered.
+
+        Raises:
+            DataError: There is no such file, or it is no JSON lines as a whole.
+        """
+        predictions_format.check(self.path, self.given)
         return Capabilities(
             takes=frozenset({"text", "image", "images", "volume", "point", "box", "region"}),
             gives=frozenset({"text", "masks", "boxes", "nll", "embedding"}),
@@ -326,7 +184,17 @@ class Predictions:
 
     def load(self, device: str) -> None:  # noqa: ARG002 - there is nothing to place on a device
         """Index the file."""
-        self.file = read(self.path)
+        self.submitted()
+
+    def submitted(self) -> PredictionsFile:
+        """Return the index of the file, which is read once.
+
+        Raises:
+            DataError: The file does not exist.
+        """
+        if self.file is None:
+            self.file = read(self.path)
+        return self.file
 
     def predict(self, requests: Sequence[Request]) -> list[Answer]:
         """Look each sample up."""
@@ -344,5 +212,5 @@ class Predictions:
         Raises:
             DataError: The file does not exist.
         """
-        submitted = self.file or read(self.path)
-        return sorted([*submitted.problems, *submitted.unknown(slots)], key=lambda problem: problem.line)
+        found = self.submitted()
+        return sorted([*found.problems, *found.unknown(slots)], key=lambda problem: problem.line)

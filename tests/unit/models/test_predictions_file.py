@@ -10,6 +10,7 @@ from PIL import Image
 
 from harness.errors import DataError
 from harness.imaging import mask_files, masks
+from harness.models import prediction_lines
 from harness.models.predictions_file import Predictions, PredictionsFile, Problem, read
 from harness.records import Answer, Box, Media, MediaPart, PredictedEntity, Request, Turn
 
@@ -99,45 +100,134 @@ def test_lines_are_found_by_sample_and_repetition(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "sample_id", "expected"),
+    ("line", "sample_id", "kind", "expected"),
     [
         (
             '{"sample_id": "s/1", "text": "le',
             "s/1",
+            "line",
             "cannot be read as JSON (Unterminated string starting at, column 30); its sample counts as missing",
         ),
-        ("[1, 2]", None, "expected a JSON object, found list; its sample counts as missing"),
-        ('{"text": "left"}', None, "has no sample_id; its sample counts as missing"),
-        ('{"sample_id": 12}', None, "sample_id: expected text, found 12; its sample counts as missing"),
+        ("[1, 2]", None, "line", "expected a JSON object, found list; its sample counts as missing"),
+        ('{"text": "left"}', None, "line", "has no sample_id; its sample counts as missing"),
+        ('{"sample_id": 12}', None, "line", "sample_id: expected text, found 12; its sample counts as missing"),
         (
             '{"sample_id": "s/1", "repeat": true}',
             "s/1",
+            "line",
             "repeat: expected a whole number of at least 0, found True; its sample counts as missing",
         ),
         (
             '{"sample_id": "s/1", "mask": []}',
             "s/1",
+            "unknown_field",
             "unknown field 'mask' (did you mean 'masks'?); the field is ignored",
         ),
-        ('{"sample_id": "s/0"}', "s/0", "answered before on line 1, which counts; this line is ignored"),
+        ('{"sample_id": "s/0"}', "s/0", "duplicate", "answered before on line 1, which counts; this line is ignored"),
     ],
 )
 def test_a_line_that_cannot_count_is_named_and_the_rest_is_read(
-    line: str, sample_id: str | None, expected: str, tmp_path: Path
+    line: str, sample_id: str | None, kind: str, expected: str, tmp_path: Path
 ) -> None:
     hand_in = write(tmp_path, {"sample_id": "s/0", "text": "first"}, line, {"sample_id": "s/3", "text": "last"})
-    assert hand_in.problems == [Problem(line=2, sample_id=sample_id, message=expected)]
+    assert hand_in.problems == [Problem(line=2, sample_id=sample_id, message=expected, kind=kind)]
     assert str(hand_in.problems[0]).startswith(f"line 2: {sample_id}: " if sample_id else "line 2: ")
     assert [answer(hand_in, request(name)).text for name in ("s/0", "s/3")] == ["first", "last"]
 
 
-def test_bytes_that_are_no_text_and_endless_nesting_are_broken_lines(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "sample_id", "expected"),
+    [
+        (b'{"sample_id": "s/1", "text": "\xff"}', "s/1", "cannot be read as JSON (byte 31 is not UTF-8)"),
+        (b"[" * 100_000, None, "cannot be read as JSON (lists or objects are nested too deeply)"),
+        (
+            b'{"sample_id": "s/1", "nll": [' + b"9" * 5000 + b"]}",
+            "s/1",
+            "cannot be read as JSON (a number has thousands of digits)",
+        ),
+        (
+            b'{"sample_id": "\\ud800", "text": "a"}',
+            None,
+            "sample_id: expected Unicode text, found half of a surrogate pair",
+        ),
+        (b'{"sample_id": "s/1", "text": "a", "text": "b"}', "s/1", "holds the key 'text' twice"),
+        (b'{"sample_id": "s/1", "grid": {"\\ud800": 1, "\\ud800": 2}}', "s/1", "holds the key '\\ud800' twice"),
+        (
+            b'{"sample_id": "s/1", "text": "a\tb"}',
+            "s/1",
+            "cannot be read as JSON (Invalid control character at, column 32)",
+        ),
+        (b'{"sample_id": "s\x1b[2J", "text": "a}', "s\\x1b[2J", "cannot be read as JSON (Invalid control character at"),
+        (
+            b'{"sample_id": "' + b"s" * 1001 + b'"}',
+            None,
+            "sample_id: expected at most 1000 characters, found 1001",
+        ),
+        (
+            b'{"sample_id": "s/1", "repeat": ' + b"-" + b"9" * 4000 + b"}",
+            "s/1",
+            "repeat: expected a whole number of at least 0, found -9999",
+        ),
+    ],
+    ids=lambda _: "",
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_no_line_stops_the_others(
+    line: bytes, sample_id: str | None, expected: str, first: bool, tmp_path: Path
+) -> None:
     path = tmp_path / "p.jsonl"
-    path.write_bytes(b'{"sample_id": "s/1", "text": "\xff"}\n' + b"[" * 100_000 + b'\n{"sample_id": "s/2"}\r\n')
-    hand_in = read(path)
-    assert [problem.line for problem in hand_in.problems] == [1, 2]
-    assert all(problem.message.startswith("cannot be read as JSON (") for problem in hand_in.problems)
-    assert list(hand_in.lines) == [("s/2", 0)]
+    good = b'{"sample_id": "s/0", "text": "a"}\r\n', b'{"sample_id": "s/2", "text": "c"}\r\n'
+    path.write_bytes(line + b"\n" + good[0] + good[1] if first else good[0] + line + b"\n" + good[1])
+    Predictions(str(path)).capabilities()  # as a whole the file holds JSON lines
+    found = read(path)
+    (problem,) = found.problems
+    assert (problem.line, problem.sample_id) == (1 if first else 2, sample_id)
+    assert problem.message.startswith(expected)
+    str(problem).encode()
+    assert [answer(found, request(name)).text for name in ("s/0", "s/2")] == ["a", "c"]
+
+
+def test_a_line_above_the_cap_is_never_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction_lines, "MOST_LINE_BYTES", 64)
+    monkeypatch.setattr(prediction_lines, "KEPT_OF_A_LONG_LINE", 32)
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(
+        b'{"sample_id": "s/1", "text": "' + b"a" * 300 + b'"}\n{"sample_id": "s/2", "text": "b"}\n'
+        b'{"sample_id": "s/3", "text": "' + b"c" * 40
+    )
+    with path.open("rb") as file:
+        sizes = [(line.number, line.size, len(line.content)) for line in prediction_lines.lines_of(file)]
+    assert sizes == [(1, 333, 32), (2, 34, 34), (3, 70, 32)]
+    found = read(path)
+    assert [str(problem) for problem in found.problems] == [
+        f"line {number}: {name}: has {size} bytes; expected at most 64. Masks of this size belong in files of their "
+        "own; its sample counts as missing"
+        for number, name, size in ((1, "s/1", 333), (3, "s/3", 70))
+    ]
+    assert answer(found, request("s/2")).text == "b"
+
+
+def test_a_text_above_the_cap_costs_its_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction_lines, "MOST_TEXT", 5)
+    assert error(tmp_path, text="123456") == "p.jsonl:2: text: expected at most 5 characters, found 6"
+    assert error(tmp_path, choice="123456") == "p.jsonl:2: choice: expected at most 5 characters, found 6"
+
+
+def test_a_value_that_no_check_foresaw_costs_its_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OverflowError("too large")
+
+    monkeypatch.setattr(prediction_lines, "to_answer", fails)
+    assert error(tmp_path, text="a") == "p.jsonl:2: cannot be read (OverflowError: too large)"
+
+
+def test_of_many_unknown_fields_the_first_are_named(tmp_path: Path) -> None:
+    found = write(tmp_path, {"sample_id": "s/1", **{f"\ud800{number}": 1 for number in range(9)}})
+    assert [str(problem) for problem in found.problems][-2:] == [
+        "line 1: s/1: unknown field '\\ud8004'; the field is ignored",
+        "line 1: s/1: 4 more unknown fields; they are ignored",
+    ]
+    assert len(found.problems) == 6
 
 
 def test_lines_that_answer_nothing_of_the_run_are_named(tmp_path: Path) -> None:
@@ -146,6 +236,7 @@ def test_lines_that_answer_nothing_of_the_run_are_named(tmp_path: Path) -> None:
         "line 2: s/9: no task of this run has this sample_id; the line is ignored",
         "line 3: s/1: no task of this run has repeat 2 of this sample; the line is ignored",
     ]
+    assert [problem.kind for problem in hand_in.unknown({("s/1", 0)})] == ["unknown_id", "line"]
 
 
 def test_a_missing_sample_is_a_failure_that_names_the_file(tmp_path: Path) -> None:
@@ -185,6 +276,16 @@ def test_a_missing_sample_is_a_failure_that_names_the_file(tmp_path: Path) -> No
         ({"boxes": [[0, 0, 1, None]]}, "boxes[0].corners[3]: expected a finite number, found None"),
         ({"embedding": [1, 2]}, "embedding[0]: expected a list, found int"),
         ({"text": float("nan")}, "text: expected text or None, found float"),
+        ({"text": "\ud800"}, "text: expected Unicode text, found half of a surrogate pair at character 0"),
+        ({"entities": [{"name": "\ud800"}]}, "entities[0].name: expected Unicode text, found half of a surrogate pair"),
+        (
+            {"status": "\ud800"},
+            r"status: expected one of ok, truncated, refused, empty, model_error, timeout, found '\ud800",
+        ),
+        ({"masks": [{"path": "\ud800.png"}]}, "masks[0].path: expected a path below the predictions file's folder"),
+        ({"nll": [10**400, 1]}, "nll[0]: expected a finite number, found 1000"),
+        ({"boxes": [[0, 0, 1, 10**400]]}, "boxes[0].corners[3]: expected a finite number, found 1000"),
+        ({"masks": [{"size": [10**400, 2], "counts": "06"}]}, "masks[0]: size: "),
         ({"choice": 1}, "choice: expected text or None, found int"),
         ({"entities": [{"mask": 0}]}, 'entities[0]: expected {"name": text, "mask": index, mask or null}, found'),
         (
@@ -211,14 +312,20 @@ def test_masks_may_be_files_beside_the_predictions(tmp_path: Path) -> None:
     assert found == [[[0, 1, 1], [1, 1, 0]], [[0, 0, 1], [1, 1, 0]]]
 
 
-@pytest.mark.parametrize(("status", "kind"), [("model_error", "HandedIn"), ("timeout", "Timeout")])
-def test_a_failure_may_be_handed_in(status: str, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("status", "kind"), [("model_error", "Submitted"), ("timeout", "Timeout")])
+def test_a_failure_may_be_submitted(status: str, kind: str, tmp_path: Path) -> None:
     found = answer(write(tmp_path, {"sample_id": "s/1", "status": status, "text": "left"})).error
     assert found is not None
-    assert (found.type, found.message) == (kind, f"handed in as {status}")
+    assert (found.type, found.message) == (kind, f"submitted as {status}")
 
 
-def test_an_answer_handed_in_as_empty_holds_nothing(tmp_path: Path) -> None:
+def test_a_submitted_failure_says_why(tmp_path: Path) -> None:
+    found = answer(write(tmp_path, {"sample_id": "s/1", "status": "model_error", "error": "out of memory\x1b"})).error
+    assert found is not None
+    assert found.message == "out of memory\\x1b"
+
+
+def test_an_answer_submitted_as_empty_holds_nothing(tmp_path: Path) -> None:
     assert answer(write(tmp_path, {"sample_id": "s/1", "status": "empty", "text": "x"})) == Answer()
 
 
@@ -242,6 +349,7 @@ def test_each_request_gets_its_line_and_a_missing_one_an_error(tmp_path: Path) -
 
 
 def test_it_is_told_apart_by_the_files_bytes_and_asked_by_sample(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('{"sample_id": "s/1"}')
     capabilities = Predictions(str(tmp_path / "p.jsonl")).capabilities()
     assert capabilities.weights == (str(tmp_path / "p.jsonl"),)
     assert capabilities.per_sample
