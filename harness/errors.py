@@ -41,6 +41,24 @@ def together(errors: Sequence[str], kind: type[HarnessError] = SpecError) -> Har
     return kind("\n".join(errors))
 
 
+def words_of(error: BaseException) -> str:
+    """Return the kind and the message of an exception that foreign code raised, whatever its `__str__` does.
+
+    `sys.exit` in a model or a plug-in arrives as SystemExit, whose message is only its code: it is said in words.
+    """
+    if isinstance(error, SystemExit):
+        return f"SystemExit: it calls sys.exit({'' if error.code is None else repr(error.code)})"
+    return f"{type(error).__name__}: {message_of(error)}"
+
+
+def message_of(error: BaseException) -> str:
+    """Return `str(error)`, or a remark where that raises or is no text, as an exception of a model may."""
+    try:
+        return str(error)
+    except BaseException as second:  # noqa: BLE001 - a message that cannot be had must not cost the record of the fault
+        return f"<its message cannot be read: __str__ raises {type(second).__name__}>"
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return ` (did you mean 'x'?)` for the known word closest to `word`; empty if none is close."""
     import difflib  # imported here, so that only a failing command pays for it

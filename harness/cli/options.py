@@ -2,7 +2,9 @@
 
 import errno
 import json
+import shutil
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +23,12 @@ EXIT_BAD_INPUT = 2
 EXIT_RESUMABLE = 3
 # 128 + SIGINT, as a shell reports it.
 EXIT_CTRL_C = 130
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 # Most problems, and most failures, that the terminal shows; their files hold all.
 MOST_LINES = 20
+# Of a table that is not written to a terminal.
+MOST_COLUMNS = 200
 
 TASK_PATH = click.option(
     "--task-path",
@@ -37,6 +43,11 @@ DATA_ROOT = click.option(
     multiple=True,
     help="Folder that holds releases, or phantom[:SEED] for synthetic patients; may be repeated.",
 )
+TASKS = click.option(
+    "--tasks", "tasks", multiple=True, help="Tasks, groups and task files, as in A,B or 'A B'; may be repeated."
+)
+ALL = click.option("--all", "every_number", is_flag=True, help="Show every number, not only the headline of each task.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print the numbers, the paths and errors only.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to stdout.")
 PROTOCOL = click.option("--protocol", "protocols", multiple=True, help="Score by this protocol only; may be repeated.")
 PARAM = click.option(
@@ -45,11 +56,6 @@ PARAM = click.option(
 MAX_FAILURES = click.option(
     "--max-failures", default="1%", show_default=True, help="N or P%: exit with 3 if more samples failed."
 )
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Return the names in a list that is separated by commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def say(text: str) -> None:
@@ -65,7 +71,7 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
         debug: Let the errors pass, for their tracebacks.
         resume: Words of the command that resumes after Ctrl-C; empty if nothing is kept.
     """
-    from harness.errors import HarnessError, InterruptedRunError
+    from harness.errors import HarnessError, InterruptedRunError, words_of
 
     try:
         yield
@@ -75,15 +81,27 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
         say(f"harness: {error}")
         sys.exit(EXIT_RESUMABLE)
     except OSError as error:
-        # A full disk is the user's to mend; any other OSError is a fault of the harness and shows its traceback.
-        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        # A full disk and a place that may not be written or read are the user's to mend; any other OSError is a fault of
+        # the harness and shows its traceback.
+        if debug or error.errno not in (*DISK_FULL, *NO_ACCESS):
             raise
+        if error.errno in NO_ACCESS:
+            say(f"harness: {error.filename or 'a file'}: {error.strerror}; name another place, or change its rights")
+            sys.exit(EXIT_BAD_INPUT)
         say(f"harness: {error.filename or 'the disk'}: {error.strerror}. Make room and run the same command again.")
         sys.exit(EXIT_RESUMABLE)
     except HarnessError as error:
         if debug:
             raise
         say("\n".join(f"harness: {line}" if index == 0 else line for index, line in enumerate(str(error).split("\n"))))
+        sys.exit(EXIT_BAD_INPUT)
+    except SystemExit as error:
+        frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+        if frame.f_globals.get("__name__", "").startswith("harness.cli"):
+            raise
+        # Of a model or a task: passed on, its exit code would be the command's, 0 with nothing evaluated.
+        place = f"{Path(frame.f_code.co_filename).name}:{line}"
+        say(f"harness: the code of a model or a task ends the command ({place}): {words_of(error)}")
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt as error:
         hint = f" Go on with the same command:\n  {' '.join(resume)}" if resume else ""
@@ -98,30 +116,33 @@ def write_json(value: Any) -> None:
 
 
 @contextmanager
-def progress() -> "Iterator[ProgressBar]":
+def progress(*, quiet: bool = False) -> "Iterator[ProgressBar]":
     """Yield a progress bar on stderr; rich is imported only here, so that --help starts fast."""
     from harness.cli.progress_bar import ProgressBar
 
-    with ProgressBar() as bar:
+    with ProgressBar(quiet=quiet) as bar:
         yield bar
 
 
-def finish(result: "Evaluation", as_json: bool, max_failures: str) -> None:
+def finish(result: "Evaluation", max_failures: str, *, as_json: bool, every_number: bool, quiet: bool) -> None:
     """Print the numbers, the problems and failures, and the paths of the outputs; exit with the evaluation's code."""
-    from harness.reports.run_page import table
+    from harness.reports.run_table import table
     from harness.runs.directory import RunDirectory
 
     directory = RunDirectory(result.out)
-    for note in result.notes:
-        say(f"note: {note}")
-    for line in _what_failed(result, directory):
-        say(line)
+    if not quiet:
+        for line in [*(f"note: {note}" for note in result.notes), *_what_failed(result, directory)]:
+            say(line)
     if as_json:
         write_json(result.results)
     else:
-        click.echo(table(result.results))
+        # On a pipe as wide as its lines need: a log that is searched should not break them.
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else MOST_COLUMNS
+        click.echo(table(result.results, every_number=every_number, width=width))
     say(f"results  {directory.results_path}\nreport   {directory.report_path}")
-    if result.exit_code:
+    for line in result.broken:
+        say(f"harness: {line}")
+    if result.faults > result.allowed:
         say(f"harness: {result.faults} samples failed; --max-failures {max_failures} allows {result.allowed}")
     sys.exit(result.exit_code)
 

@@ -157,6 +157,8 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
     Raises:
         HarnessError: A task, model or data root does not exist, an option is wrong, or a release cannot be read.
     """
+    if not any(name.strip() for name in spec.tasks):  # as an unset variable of a CI job leaves it
+        raise SpecError("--tasks: expected at least one task or group, found none; `harness list tasks` names them")
     roots = data_roots(spec.data_roots, spec.cache)
     catalog, names = look_up(spec.tasks, spec.task_paths)
     spec = replace(spec, tasks=names)  # a path to a task file is of no use to who scores the run later

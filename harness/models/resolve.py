@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.errors import HarnessError, ModelError, SpecError, nearest
+from harness.errors import HarnessError, ModelError, SpecError, nearest, words_of
 from harness.records import Adapter, Capabilities, Json
 from harness.records.codec import sha256_text
 from harness.records.file_digests import WeightsDigests
@@ -96,10 +96,10 @@ def build(reference: ModelReference) -> Adapter:
     _check_arguments(reference, factory, positional)
     try:
         adapter = factory(*positional, **reference.arguments)
-    except HarnessError:
+    except (HarnessError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise ModelError(f"--model {reference.text}: building it failed: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # also SystemExit: an exit code of the model's would pass for the command's
+        raise ModelError(f"--model {reference.text}: building it failed: {words_of(error)}") from error
     missing = [f"{name}()" for name in METHODS if not callable(getattr(adapter, name, None))]
     if missing:
         found = type(adapter).__name__
@@ -157,9 +157,10 @@ def _module(reference: ModelReference, place: str) -> ModuleType:
     except ModuleNotFoundError as error:
         hint = nearest(place, list(BUILT_IN))
         raise SpecError(f"--model {reference.text}: importing it failed: {error}{hint}") from error
-    except Exception as error:
-        name = type(error).__name__
-        raise ModelError(f"--model {reference.text}: importing it failed: {name}: {error}") from error
+    except (HarnessError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise ModelError(f"--model {reference.text}: importing it failed: {words_of(error)}") from error
 
 
 def _module_from_source(path: Path, source: str) -> ModuleType:
@@ -190,10 +191,10 @@ def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities
     """
     try:
         declared = adapter.capabilities()
-    except HarnessError:
+    except (HarnessError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise ModelError(f"--model {reference.text}: capabilities() failed: {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        raise ModelError(f"--model {reference.text}: capabilities() failed: {words_of(error)}") from error
     fault = _capabilities_fault(declared)
     if fault is not None:
         raise ModelError(f"--model {reference.text}: capabilities(){fault}")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from harness.errors import words_of
 from harness.metrics.metric import Metric, Outcome, Pair, sample_values
 from harness.records import FAILED, Prediction, Sample, Score
 from harness.text.grounded_text import fill_entities, plain_text
@@ -70,8 +71,9 @@ def score(metric: Metric, sample: Sample, repeat: int, prediction: Prediction) -
             values = sample_values(metric, outcome.stats)
         if failed and values and values[0] is None:  # even the worst answer has no value
             outcome, counted, failed = replace(outcome, status="undefined"), False, False
-    except Exception as error:  # noqa: BLE001 - a metric may be a task's own code; one sample must not end a run
-        outcome = Outcome("scorer_error", detail={"error": f"{type(error).__name__}: {error}"})
+    # A metric may be a task's own code; one sample must not end a run, and none by `sys.exit`.
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        outcome = Outcome("scorer_error", detail={"error": words_of(error)})
         counted = failed = False
     return Score(
         sample_id=sample.id,

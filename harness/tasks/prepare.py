@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.data.manifest import Prepared, Progress, prepare
 from harness.data.releases.reader import ReleaseRequest
 from harness.data.roots import PHANTOM, DataRoots
+from harness.errors import DataError, words_of
 from harness.imaging.windowing import Window
 from harness.tasks.plug_ins import load_reader
 from harness.tasks.spec import Release, TaskSpec
@@ -73,6 +74,7 @@ def prepare_release(
         folder: Folder of the task's own readers: `TaskSpec.folder`.
     Raises:
         SpecError: There is no such reader; otherwise as `harness.data.manifest.prepare`.
+        DataError: A task's own reader calls `sys.exit`.
     """
     request = ReleaseRequest(
         dataset=dataset,
@@ -84,4 +86,7 @@ def prepare_release(
     )
     plug_in = None if release.plug_in is None else release.plug_in.sha256
     reader = load_reader(release, folder or Path())
-    return prepare(reader, request, roots=roots, cache=cache, plug_in=plug_in, progress=progress)
+    try:
+        return prepare(reader, request, roots=roots, cache=cache, plug_in=plug_in, progress=progress)
+    except SystemExit as error:  # the exit code of a task's own reader would pass for the command's
+        raise DataError(f"the reader '{release.reader}' ends the process: {words_of(error)}") from error

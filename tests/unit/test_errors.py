@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.errors import DataError, HarnessError, SpecError, nearest, together
+from harness.errors import DataError, HarnessError, SpecError, nearest, together, words_of
 
 
 def test_several_messages_become_one_error_in_order() -> None:
@@ -16,3 +16,23 @@ def test_several_messages_become_one_error_in_order() -> None:
 @pytest.mark.parametrize(("word", "guess"), [("dise", " (did you mean 'dice'?)"), ("zzz", ""), ("", "")])
 def test_the_nearest_known_word_is_suggested(word: str, guess: str) -> None:
     assert nearest(word, ["iou", "dice"]) == guess
+
+
+class MuteError(BaseException):
+    """Its message cannot be read."""
+
+    def __str__(self) -> str:
+        raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("no"), "ValueError: no"),
+        (SystemExit("no licence"), "SystemExit: it calls sys.exit('no licence')"),
+        (SystemExit(), "SystemExit: it calls sys.exit()"),
+        (MuteError(), "MuteError: <its message cannot be read: __str__ raises SystemExit>"),
+    ],
+)
+def test_an_exception_of_foreign_code_has_words_whatever_it_does(error: BaseException, words: str) -> None:
+    assert words_of(error) == words

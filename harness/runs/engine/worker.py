@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.errors import DataError, HarnessError, ModelError
+from harness.errors import DataError, HarnessError, ModelError, message_of, words_of
 from harness.imaging.media_store import Fetch, MediaStore, with_handles
 from harness.models import answer_check
 from harness.models.resolve import ModelReference, build
@@ -69,8 +69,8 @@ class Worker:
 
     Every request of a batch comes back as one stored line: an exception, a wrong number of answers or an answer that
     cannot be stored becomes a record of the sample at fault, and the other samples of the batch are answered all the
-    same. Only the user's interruption and the end of the process get past a worker; `harness.runs.engine` deals with
-    both.
+    same, whatever class the exception has. Only the user's interruption and the end of the process get past a worker;
+    `harness.runs.engine` deals with both.
 
     Args:
         setup: The model and the folders of its media.
@@ -98,11 +98,11 @@ class Worker:
             self.adapter.load(self.setup.device)
         except HarnessError as error:
             raise type(error)(f"--model {self.setup.reference.text}: load() failed: {error}") from error
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
+        except BaseException as error:
             self._stop_if_interrupted(error)
             detail = traceback.format_exc(limit=-4)
             name = self.setup.reference.text
-            raise ModelError(f"--model {name}: load() failed: {type(error).__name__}: {error}\n{detail}") from error
+            raise ModelError(f"--model {name}: load() failed: {words_of(error)}\n{detail}") from error
         # After `load`, since torch is only there if the adapter imported it, and it may have set the number itself.
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(self.setup.threads)
@@ -130,7 +130,9 @@ class Worker:
         began = time.perf_counter()
         try:
             replies = self._ask(requests)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the model's faults become records
+        # Also CancelledError, GeneratorExit, SystemExit and a KeyboardInterrupt of the model's own: let through, they
+        # would end every session at this sample, which would never be recorded.
+        except BaseException as error:  # noqa: BLE001 - the model's faults become records
             self._stop_if_interrupted(error)
             if len(batch) > 1:
                 half = len(batch) // 2
@@ -147,9 +149,9 @@ class Worker:
         for (request, _), reply in zip(batch, replies, strict=True):
             try:
                 finished.append(to_finished(answer_check.to_prediction(request, reply, seconds)))
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with one answer, the others count
-                message = f"the answer cannot be stored: {type(error).__name__}: {error}"
-                info = ErrorInfo(type="ModelError", message=message)
+            except BaseException as error:  # noqa: BLE001 - whatever is wrong with one answer, the others count
+                self._stop_if_interrupted(error)
+                info = ErrorInfo(type="ModelError", message=f"the answer cannot be stored: {words_of(error)}")
                 finished.append(to_finished(answer_check.failed(request.key, "model_error", info, seconds)))
         return finished
 
@@ -208,7 +210,10 @@ def _listed(replies: object, most: int) -> Sequence[object]:
 
 def _info(error: BaseException) -> ErrorInfo:
     text = "".join(traceback.format_exception(error, limit=-TRACEBACK_FRAMES))
-    return ErrorInfo(type=type(error).__name__, message=str(error), traceback=text)
+    # Without the user's name, which the home folder holds: records leave this machine.
+    text = text.replace(str(Path.home()), "~")
+    message = message_of(error) if not isinstance(error, SystemExit) else words_of(error).partition(": ")[2]
+    return ErrorInfo(type=type(error).__name__, message=message, traceback=text)
 
 
 def to_finished(prediction: Prediction) -> Finished:

@@ -66,3 +66,9 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     assert default_cache() == tmp_path
     monkeypatch.delenv("MEDGROUND_CACHE")
     assert default_cache() == Path.home() / ".cache" / "medground"
+
+
+@pytest.mark.parametrize("tasks", [(), ("",), (" ", "")])
+def test_no_task_is_no_evaluation(tasks: tuple[str, ...]) -> None:
+    with pytest.raises(SpecError, match=r"^--tasks: expected at least one task or group, found none; `harness list"):
+        _session(tasks=tasks)

@@ -16,6 +16,8 @@ from harness.models.resolve import ModelReference, build, capabilities_of, ident
 from harness.records import Answer, Capabilities, Json, Request
 
 ADAPTER = """
+import sys
+
 from harness.records import Answer, Capabilities
 
 
@@ -56,6 +58,11 @@ class Picky(Parrot):
         from harness.errors import SpecError
 
         raise SpecError("picky: expected a checkpoint")
+
+
+class Leaving(Parrot):
+    def __init__(self):
+        sys.exit(0)
 
 
 _private = 3
@@ -156,7 +163,7 @@ def test_a_reference_that_means_nothing_says_what_would(reference: str, expected
             ":Parott",
             {},
             SpecError,
-            "my_model.py has no class 'Parott' (did you mean 'Parrot'?); it has Parrot, Half, Broken, Picky",
+            "my_model.py has no class 'Parott' (did you mean 'Parrot'?); it has Parrot, Half, Broken, Picky, Leaving",
         ),
         (
             ":Parrot",
@@ -173,6 +180,7 @@ def test_a_reference_that_means_nothing_says_what_would(reference: str, expected
         ),
         (":Broken", {}, ModelError, "building it failed: RuntimeError: no such checkpoint"),
         (":Picky", {}, SpecError, "picky: expected a checkpoint"),
+        (":Leaving", {}, ModelError, "building it failed: SystemExit: it calls sys.exit(0)"),
         (":_private", {}, SpecError, "my_model.py has no class '_private'"),
     ],
 )
@@ -190,6 +198,9 @@ def test_an_adapter_that_cannot_be_built_says_why(
         ("import no_such_package\n", SpecError, "importing it failed: No module named 'no_such_package'"),
         ("def (:\n", ModelError, "importing it failed: SyntaxError: "),
         ("1 / 0\n", ModelError, "importing it failed: ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit()\n", ModelError, "importing it failed: SystemExit: it calls sys.exit()"),
+        ("raise SystemExit('no GPU')\n", ModelError, "importing it failed: SystemExit: it calls sys.exit('no GPU')"),
+        ("import asyncio; raise asyncio.CancelledError\n", ModelError, "importing it failed: CancelledError: "),
         ("from harness.records import Answer\n", SpecError, "has no class 'Model'; it has no class"),
     ],
 )
@@ -201,6 +212,18 @@ def test_a_file_that_cannot_be_run_says_why(
         with pytest.raises(kind) as caught:
             built(f"{tmp_path / 'model.py'}:Model")
         assert expected in str(caught.value)
+
+
+def test_a_function_that_is_no_model_and_ends_the_program_is_refused() -> None:
+    assert refusal("sys:exit") == "--model sys:exit: building it failed: SystemExit: it calls sys.exit()"
+
+
+def test_ctrl_c_while_a_model_is_imported_or_built_is_the_users(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        built(f"{tmp_path / 'model.py'}:Model")
+    with pytest.raises(KeyboardInterrupt):
+        capabilities_of(REFERENCE, Declares(KeyboardInterrupt()))
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
@@ -216,7 +239,7 @@ class Declares:
         self.declared = declared
 
     def capabilities(self) -> Any:
-        if isinstance(self.declared, Exception):
+        if isinstance(self.declared, BaseException):
             raise self.declared
         return self.declared
 
@@ -239,6 +262,8 @@ def test_capabilities_may_be_any_known_words() -> None:
     [
         ({"takes": ["text"]}, " returned dict, expected Capabilities"),
         (RuntimeError("no config"), " failed: RuntimeError: no config"),
+        (SystemExit(0), " failed: SystemExit: it calls sys.exit(0)"),
+        (GeneratorExit("gone"), " failed: GeneratorExit: gone"),
         (
             Capabilities(takes=frozenset({"text", "txet"})),
             ".takes: expected some of box, image, images, point, prior, region, target, text, volume, found 'txet' "

@@ -73,6 +73,10 @@ def test_the_reader_of_the_table_is_loaded_by_name(tmp_path: Path) -> None:
         ("own.py:NUMBER", "'own.py:NUMBER': expected a harness.Metric, got int"),
         ("gone.py:ROW", "'gone.py:ROW': expected a Python file at {folder}/gone.py"),
         ("broken.py:ROW", "'broken.py:ROW': cannot import broken.py: ZeroDivisionError: division by zero"),
+        ("leaving.py:ROW", "'leaving.py:ROW': cannot import leaving.py: SystemExit: it calls sys.exit(0)"),
+        ("asserting.py:ROW", "'asserting.py:ROW': cannot import asserting.py: AssertionError: no GPU"),
+        ("medground_leaving:ROW", "'medground_leaving:ROW': cannot import medground_leaving: SystemExit: it calls "
+         "sys.exit(0)"),
         ("no_such_package.x:ROW", "'no_such_package.x:ROW': cannot import no_such_package.x: ModuleNotFoundError: "
          "No module named 'no_such_package'"),
         ("hollow:ROW", "'hollow:ROW': hollow has no 'ROW'"),
@@ -81,6 +85,9 @@ def test_the_reader_of_the_table_is_loaded_by_name(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_metric_that_cannot_be_loaded_is_a_fault(own_code: Path, reference: str, fault: str) -> None:
     write(own_code, "1 / 0\n", "broken.py")
+    write(own_code, "raise SystemExit(0)\n", "leaving.py")
+    write(own_code / "package", "raise SystemExit(0)\n", "medground_leaving.py")
+    write(own_code, "assert False, 'no GPU'\n", "asserting.py")
     (own_code / "package" / "hollow").mkdir()
     path = write(own_code, changed("{metric: dice, protocol: medplib}", f'{{metric: "{reference}"}}'))
     assert faults(path) == [f"t.yaml:10: metrics[1].metric: {fault.format(folder=own_code)}"]

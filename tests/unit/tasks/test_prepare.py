@@ -11,7 +11,7 @@ from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.reader import Reader, ReleaseRequest
 from harness.data.roots import DataRoots
-from harness.errors import SpecError
+from harness.errors import DataError, SpecError
 from harness.records import Sample
 from harness.tasks.prepare import prepare_release, prepare_task
 from harness.tasks.spec import Headline, MetricUse, Release, TaskSpec
@@ -89,3 +89,12 @@ def test_a_release_is_read_by_the_tables_reader_or_there_is_an_error(root: Path)
     assert (prepared.samples, seen) == (3, [1, 2, 3])
     with pytest.raises(SpecError, match=r"expected 'toy', got 'tyo' \(did you mean 'toy'\?\)"):
         prepare_release(Release(reader="tyo"), **asked)  # type: ignore[arg-type]
+
+
+def test_a_reader_that_ends_the_program_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaving(*_: object) -> Iterator[tuple[str, Sample]]:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(releases, "READERS", {"toy": replace(TOY, read=leaving)})
+    with pytest.raises(DataError, match=r"^the reader 'toy' ends the process: SystemExit: it calls sys.exit\(0\)$"):
+        prepare_release(Release(reader="toy"), dataset="d", window=None, roots=[root], cache=root.parent / "cache")

@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from harness.records import Answer, Prediction, Request
+from harness.records.codec import request_from_json
 from harness.runs.directory import RunDirectory
 from harness.runs.engine.in_process import Watchdog, run_in_process
 from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.signals import TerminatedError
 from harness.runs.engine.suspects import find_suspects
-from harness.runs.engine.worker import to_finished
+from harness.runs.engine.worker import Finished, Worker, to_finished
 from harness.runs.plan_file import Ask
 from harness.runs.store import RunStore
-from tests.unit.runs.engine.engine_samples import SETUP, Model, Predict, asks, echo, key
+from tests.unit.runs.engine.engine_samples import SETUP, Model, asks, echo, key
 
 
 def in_process(store: RunStore, batches: Iterable[list[Ask]], total: int, *, invariant: bool = True) -> RunProgress:
@@ -43,16 +44,23 @@ def test_a_run_stores_every_answer_and_keeps_its_books(use: Callable[[Model], Mo
 
 
 class DiedError(BaseException):
-    """Stands for the end of the process: nothing catches it."""
+    """Stands for the end of the process."""
 
 
-def dies_on(name: str) -> Predict:
-    def predict(requests: Sequence[Request]) -> list[Answer]:
-        if any(request.prompt == name for request in requests):
+@pytest.fixture
+def dies_on_b(use: Callable[[Model], Model], monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A model that ends the process on the request `b`, past the worker that makes records of all its exceptions."""
+    model = use(Model(echo))
+    answer = Worker.answer
+
+    def dying(self: Worker, requests: Sequence[str]) -> list[Finished]:
+        if any('"text":"b"' in text for text in requests):
+            model.batches.append([request_from_json(json.loads(text)).prompt for text in requests])
             raise DiedError
-        return echo(requests)
+        return answer(self, requests)
 
-    return predict
+    monkeypatch.setattr(Worker, "answer", dying)
+    return model
 
 
 def sessions(store: RunStore, names: str, *, invariant: bool) -> int:
@@ -69,8 +77,8 @@ def sessions(store: RunStore, names: str, *, invariant: bool) -> int:
     pytest.fail("it never ends")
 
 
-def test_a_sample_alone_at_three_ends_in_a_row_is_given_up(use: Callable[[Model], Model], store: RunStore) -> None:
-    use(Model(dies_on("b")))
+@pytest.mark.usefixtures("dies_on_b")
+def test_a_sample_alone_at_three_ends_in_a_row_is_given_up(store: RunStore) -> None:
     assert sessions(store, "abcd", invariant=True) == 4  # once in its batch, three times alone
     assert store.statuses == {}
     prediction = store.prediction(key("b"))
@@ -81,10 +89,8 @@ def test_a_sample_alone_at_three_ends_in_a_row_is_given_up(use: Callable[[Model]
     assert all(store.is_done(key(name)) for name in "abcd")
 
 
-def test_a_batch_that_must_stay_whole_is_split_only_after_three_ends(
-    use: Callable[[Model], Model], store: RunStore
-) -> None:
-    model = use(Model(dies_on("b")))
+def test_a_batch_that_must_stay_whole_is_split_only_after_three_ends(dies_on_b: Model, store: RunStore) -> None:
+    model = dies_on_b
     assert sessions(store, "abcd", invariant=False) == 6
     assert model.batches[:4] == [*([list("abcd")] * 3), ["a"]]
     assert model.batches[4:] == [["b"], ["b"], ["b"], list("acd")]

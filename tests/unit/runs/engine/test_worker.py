@@ -1,8 +1,10 @@
 """Every fault of a model becomes a record of the sample at fault, and the other samples are answered all the same."""
 
+import asyncio
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,7 +46,25 @@ def test_a_sample_that_raises_fails_alone_and_the_others_stand(use: Callable[[Mo
     assert model.batches == [list("abcd"), list("ab"), list("cd"), ["c"], ["d"]]
 
 
-@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), MemoryError(), RecursionError()])
+class PanicError(BaseException):
+    """As libraries in Rust raise: no Exception, and its message cannot be read."""
+
+    def __str__(self) -> str:
+        raise GeneratorExit
+
+
+ENDINGS = [
+    SystemExit(0),
+    KeyboardInterrupt(),
+    MemoryError(),
+    RecursionError(),
+    asyncio.CancelledError(),
+    GeneratorExit(),
+    PanicError(),
+]
+
+
+@pytest.mark.parametrize("error", ENDINGS)
 def test_a_model_that_ends_the_program_by_an_exception_is_a_model_error(
     use: Callable[[Model], Model], error: BaseException
 ) -> None:
@@ -57,6 +77,62 @@ def test_a_model_that_ends_the_program_by_an_exception_is_a_model_error(
     assert [each.status for each in predictions] == ["ok", "model_error"]
     assert predictions[1].error is not None
     assert predictions[1].error.type == type(error).__name__
+    assert "raise error" in predictions[1].error.traceback
+
+
+def test_the_message_of_an_exception_is_recorded_whatever_it_is(use: Callable[[Model], Model]) -> None:
+    def predict(requests: Sequence[Request]) -> list[Answer]:
+        raise {"a": PanicError(), "b": SystemExit(4), "c": SystemExit()}[requests[0].prompt]
+
+    messages = [each.error.message for each in answered(use(Model(predict)), "abc") if each.error is not None]
+    assert messages == [
+        "<its message cannot be read: __str__ raises GeneratorExit>",
+        "it calls sys.exit(4)",
+        "it calls sys.exit()",
+    ]
+
+
+class Hollow(Answer):
+    """An answer that ends the program when it is looked at."""
+
+    @property
+    def error(self) -> None:
+        raise GeneratorExit("no more")
+
+
+def test_an_answer_that_raises_when_it_is_read_costs_its_own_sample(use: Callable[[Model], Model]) -> None:
+    def predict(requests: Sequence[Request]) -> list[Answer]:
+        return [Hollow.__new__(Hollow) if request.prompt == "a" else Answer(text="yes") for request in requests]
+
+    predictions = answered(use(Model(predict)), "ab")
+    assert [each.status for each in predictions] == ["model_error", "ok"]
+    assert predictions[0].error is not None
+    assert predictions[0].error.message == "the answer cannot be stored: GeneratorExit: no more"
+
+
+def test_a_traceback_does_not_name_the_home_folder(
+    use: Callable[[Model], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(Path(__file__).parent))
+
+    def predict(_: Sequence[Request]) -> list[Answer]:
+        raise ValueError
+
+    (prediction,) = answered(use(Model(predict)), "a")
+    assert prediction.error is not None
+    assert 'File "~/test_worker.py"' in prediction.error.traceback
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), asyncio.CancelledError(), PanicError()])
+def test_a_load_that_ends_the_program_is_an_error_of_the_model(
+    use: Callable[[Model], Model], error: BaseException
+) -> None:
+    def load(_: str) -> None:
+        raise error
+
+    use(Model(echo, load))
+    with pytest.raises(ModelError, match=rf"--model mine.py:Mine: load\(\) failed: {type(error).__name__}: "):
+        Worker(SETUP).load()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TerminatedError])
@@ -166,7 +242,7 @@ def test_a_model_that_changes_its_requests_changes_nothing_else(use: Callable[[M
     ("error", "kind", "message"),
     [
         (OSError("no such weights"), ModelError, r"--model mine\.py:Mine: load\(\) failed: OSError: no such weights\n"),
-        (SystemExit(1), ModelError, r"load\(\) failed: SystemExit: 1\n"),
+        (SystemExit(1), ModelError, r"load\(\) failed: SystemExit: it calls sys\.exit\(1\)\n"),
         (SpecError("line 3 is broken"), SpecError, r"--model mine\.py:Mine: load\(\) failed: line 3 is broken$"),
     ],
 )
