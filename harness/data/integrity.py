@@ -47,6 +47,10 @@ FINDINGS: Mapping[str, str] = {
     "class_not_listed": "class of a case that the listing leaves out, not asked",
     "several_layouts": "more than one layout of the release in one folder",
     "frame_mismatch": "mask and volume differ in position, spacing or orientation",
+    "geometry_conflict": "headers that contradict each other on where voxels lie or how large they are",
+    "skewed_grid": "volume whose axes are not at right angles (tilted gantry, shear)",
+    "resampled_mask": "DICOM segmentation on another grid than its series, brought to it by nearest centres",
+    "uneven_slices": "DICOM series whose slices are not quite evenly spaced, taken as even",
     "unknown_label": "label image with a value that no label names",
     "missing_slices": "DICOM series with gaps or uneven steps between its slices",
     "doubled_slices": "DICOM series with several slices in one place, of which one is kept",
@@ -56,6 +60,8 @@ FINDINGS: Mapping[str, str] = {
     "not_dicom": "file in a DICOM folder that is no DICOM image",
     "unreadable_options": "options that are no list of 2 to 26 texts",
     "label_mismatch": "right letter and right answer that mean different options",
+    "mixed_answers": "right option named by letter in a table that names them by text, or the other way round",
+    "outside_path": "image named by an address or outside of the data root, not opened",
     "no_answer": "questions whose right answer the release does not tell: asked, not scored",
 }
 

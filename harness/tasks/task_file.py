@@ -206,14 +206,15 @@ def _release(table: Table, folder: Path, strata: Sequence[str]) -> Release:
     release = table.table("release", ("reader", "split", "subset", "where", "options", "samples"))
     where = release.table("where", None)
     reader, plug_in = _reader(release, folder)
-    _check_strata(table, strata, reader)
+    options = _options(release, reader)
+    _check_strata(table, strata, _fitted(reader, options))
     return Release(
         reader=release.text("reader", ""),
         plug_in=plug_in,
         split=release.text("split", "test"),
         subset=_subset(release, reader),
         where={key: where.text_or_texts(key) for key in where.items},
-        options=_options(release, reader),
+        options=options,
         samples=release.integer("samples") if "samples" in release else None,
     )
 
@@ -256,6 +257,16 @@ def _options(release: Table, reader: "Reader | None") -> dict[str, Json]:
     if len(options.faults.found) == before:
         _check_together(options, found, reader)
     return found
+
+
+def _fitted(reader: "Reader | None", options: Mapping[str, Json]) -> "Reader | None":
+    """Return the reader with the strata that its options name; as it is if the options are at fault."""
+    from harness.data.releases.reader import ReleaseRequest
+
+    try:
+        return reader and reader.fitted(ReleaseRequest(dataset="", split="", options=options))
+    except SpecError:
+        return reader
 
 
 def _check_together(options: Table, found: Mapping[str, Json], reader: "Reader") -> None:

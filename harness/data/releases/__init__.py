@@ -10,6 +10,7 @@ from harness.data.releases.m3d.refseg import READER as M3D_REFSEG
 from harness.data.releases.m3d.seg import READER as M3D_SEG
 from harness.data.releases.m3d.vqa import READER as M3D_VQA
 from harness.data.releases.mimoseg.reader import READER as MIMOSEG
+from harness.data.releases.question_tables.reader import READER as VQA_TABLE
 from harness.data.releases.reader import Reader
 from harness.data.releases.samed2d.mecovqa import READER as MECOVQA
 from harness.data.releases.samed2d.reader import READER as SAMED2D
@@ -39,5 +40,6 @@ READERS: Mapping[str, Reader] = {
         SEGMENTATION,
         SLAKE,
         VQA_RAD,
+        VQA_TABLE,
     )
 }

@@ -68,6 +68,7 @@ class Reader:
         name: The name that task files use.
         version: Raised by every change that can alter a manifest.
         folders: Folders that must exist below a data root; of `one|other`, either is enough.
+        files: Files that must exist below the same data root.
         strata: Keys that every sample has in its strata, with the value `unknown` if the release does not state it.
         splits: Returns the splits that the files below a data root hold.
         read: Yields the samples, see `Read`.
@@ -87,6 +88,7 @@ class Reader:
     subsets: tuple[str, ...] = ()
     options: Options = field(default_factory=dict)
     fit: "Callable[[ReleaseRequest], Reader] | None" = None
+    files: tuple[str, ...] = ()
 
     def option(self, request: ReleaseRequest, name: str) -> Json:
         """Return the value of an option, or its default if the request does not set it."""
@@ -108,9 +110,10 @@ class Reader:
             ReleaseAbsentError: None does; the message names the folders, the roots searched, and how to get the data.
         """
         for root in roots:
-            if all(any((root / name).is_dir() for name in folder.split("|")) for folder in self.folders):
+            has_folders = all(any((root / name).is_dir() for name in folder.split("|")) for folder in self.folders)
+            if has_folders and all((root / name).is_file() for name in self.files):
                 return root
-        wanted = " and ".join(f"{folder.replace('|', '/ or ')}/" for folder in self.folders)
+        wanted = " and ".join([*(f"{folder.replace('|', '/ or ')}/" for folder in self.folders), *self.files])
         searched = ", ".join(str(root) for root in roots) or "no data root was given"
         raise ReleaseAbsentError(
             f"{self.name}: expected {wanted} below a data root, looked in: {searched}. {self.obtain}"

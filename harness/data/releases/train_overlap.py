@@ -52,7 +52,8 @@ class SplitImages:
             content: Bytes of an embedded image.
         """
         # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.
-        from harness.data.releases.images import ReleaseImage, inspect_embedded, inspect_file
+        from harness.data.releases.images import ReleaseImage, inspect_embedded
+        from harness.data.releases.volumes import inspect_scan
 
         if path is None and content is None:
             self.integrity.find("missing_value", place, "image")
@@ -62,7 +63,7 @@ class SplitImages:
             return self._images[key]
         window = self.request.window
         if content is None:
-            found = inspect_file(self.files, path or "", window=window, integrity=self.integrity)
+            found = inspect_scan(self.files, path or "", window=window, integrity=self.integrity)
         else:
             found = inspect_embedded(self.files, content, self.embedded, place, window=window, integrity=self.integrity)
         self._images[key] = found

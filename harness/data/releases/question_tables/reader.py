@@ -1,0 +1,438 @@
+"""Questions of one's own in a table: the task maps its columns, and gives the folder of the images."""
+
+import codecs
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from string import ascii_uppercase
+from typing import TYPE_CHECKING
+
+from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.question_tables.answers import (
+    FORMS,
+    AnswerForms,
+    Options,
+    answer_texts,
+    read_options,
+    right_option,
+    separators_fault,
+)
+from harness.data.releases.question_tables.cell_images import CellImages, is_reference, sources
+from harness.data.releases.question_tables.columns import Columns, columns_fault, resolve, strata_of
+from harness.data.releases.question_tables.rows import AUTO, SUFFIXES, UTF_8, Row, TableFile, cell_text
+from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseRequest
+from harness.data.releases.selection import Selection
+from harness.data.releases.train_overlap import SplitImages, digest_of
+from harness.data.releases.vqa.closed_options import YES_NO
+from harness.errors import DataError, SpecError
+from harness.records import Json, Sample, Target
+
+if TYPE_CHECKING:
+    from harness.data.releases.images import ReleaseImage
+
+EMBEDDED = "vqa_table"  # folder below the derived one for images that stand in the table itself
+SPLIT = "{split}"
+
+
+# --- the options of a task
+
+
+def _is_below(value: Json) -> bool:
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    return not PurePosixPath(value).is_absolute() and ".." not in PurePosixPath(value).parts
+
+
+def file_fault(value: Json) -> str:
+    """Return what is wrong with the name of a table, or an empty string if it is right."""
+    if not _is_below(value) or not value.strip("/."):
+        return f"expected the path of a table below the data root, found {value!r}"
+    if not value.lower().endswith(SUFFIXES):
+        hint = "; save the sheet as CSV in UTF-8" if value.lower().endswith((".xlsx", ".xls", ".ods")) else ""
+        return f"expected a file that ends in {', '.join(SUFFIXES)}, found {value!r}{hint}"
+    return "" if value.count("*") + value.count(SPLIT) <= 4 else f"expected fewer '*' and '{SPLIT}', found {value!r}"
+
+
+def _text_fault(value: Json) -> str:
+    return "" if isinstance(value, str) else f"expected text, found {value!r}"
+
+
+def _folder_fault(value: Json) -> str:
+    return "" if _is_below(value) else f"expected a folder below the data root, found {value!r}"
+
+
+def _encoding_fault(value: Json) -> str:
+    try:
+        codecs.lookup(str(value))
+    except LookupError:
+        return f"expected an encoding such as utf-8, cp1252 or utf-16, found {value!r}"
+    return ""
+
+
+def _delimiter_fault(value: Json) -> str:
+    known = isinstance(value, str) and (value == AUTO or len(value) == 1)
+    return "" if known else f"expected one character in quotes, or {AUTO}, found {value!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOptions:
+    """The table that a request names.
+
+    Attributes:
+        file: Path of the file or files below the data root; `{split}` and, in the file's name, `*` stand for anything.
+        columns: The column map.
+        images: Folder of the images below the data root; `{split}` may stand in it.
+        image_prefix: Beginning of the image names that is cut off.
+        answers: How right options are named.
+        separators: Field -> the text between several values in one cell.
+        encoding, delimiter: Of a file of text.
+    """
+
+    file: str
+    columns: Mapping[str, Json]
+    images: str
+    image_prefix: str
+    answers: str
+    separators: Mapping[str, str]
+    encoding: str
+    delimiter: str
+
+    @classmethod
+    def of(cls, request: ReleaseRequest) -> "TableOptions":
+        """Return the options of a request.
+
+        Raises:
+            SpecError: It names no table.
+        """
+        values = {name: READER.option(request, name) for name in READER.options}
+        if not values["file"]:
+            raise SpecError(f"file: expected the path of a table below the data root ({', '.join(SUFFIXES)})")
+        return cls(**values)
+
+    @property
+    def folder(self) -> str:
+        """The folder below which the table lies; empty for the data root itself."""
+        return re.split(r"[{*]", self.file)[0].rpartition("/")[0]
+
+    def image_folder(self, split: str) -> str:
+        """Return the folder of a split's images: the one named, else the table's own."""
+        named = self.images or self.file.rpartition("/")[0]
+        return named.replace(SPLIT, split)
+
+    def paths(self, files: ReleaseFiles) -> list[tuple[str, str]]:
+        """Return (path, split) of every file of the table, sorted; the split is `all` where the name does not tell."""
+        if SPLIT not in self.file and "*" not in self.file:
+            return [(self.file, ALL)] if files.has(self.file) else []
+        return sorted(_expanded(files, self.file.split("/"), "", ""))
+
+    def table(self, files: ReleaseFiles, path: str) -> TableFile:
+        """Return one file of the table."""
+        return TableFile(files=files, path=path, encoding=self.encoding, delimiter=self.delimiter)
+
+
+def _expanded(files: ReleaseFiles, parts: Sequence[str], below: str, split: str) -> Iterator[tuple[str, str]]:
+    """Yield (path, split) of the files that a pattern names below a folder; only folders on its way are listed."""
+    part, rest = parts[0], parts[1:]
+    if SPLIT in part or "*" in part:
+        expression = re.escape(part).replace(r"\*", ".*")
+        expression = expression.replace(re.escape(SPLIT), re.escape(split) if split else "(?P<split>.+?)", 1)
+        pattern = re.compile(expression.replace(re.escape(SPLIT), re.escape(split) if split else "(?P=split)"))
+        listed = files.folders(below or ".") if rest else files.names(below or ".")
+        matches = ((name, pattern.fullmatch(name)) for name in sorted(listed))
+        found = [(name, split or match.groupdict().get("split", "")) for name, match in matches if match is not None]
+    else:
+        found = [(part, split)] if rest or files.has(f"{below}{part}") else []
+    for name, own in found:
+        if rest:
+            yield from _expanded(files, rest, f"{below}{name}/", own)
+        elif not name.startswith("."):
+            yield f"{below}{name}", own or ALL
+
+
+# --- reading
+
+
+def splits(options: TableOptions, root: Path) -> tuple[str, ...]:
+    """Return the splits of a table: by the names of its files, else by its column, else `all`."""
+    files = ReleaseFiles(root=root, derived=root)
+    paths = options.paths(files)
+    if SPLIT in options.file or not paths:
+        return tuple(sorted({split for _, split in paths}))
+    columns = resolve(options.columns, options.table(files, paths[0][0]).columns(), paths[0][0])
+    if columns.split is None:
+        return (ALL,)
+    rows = (row for path, _ in paths for row in options.table(files, path).rows(Integrity(), columns=(columns.split,)))
+    found = {cell_text(row.cells.get(columns.split), "", "split", Integrity()) for row in rows}
+    return tuple(sorted(found - {""}))
+
+
+def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
+    """Yield (place, sample) of one split in the order of the table.
+
+    Raises:
+        DataError: The table cannot be read, or nothing tells whether right options are named by letter or by text.
+        SpecError: The column map names columns that the table does not have, or `where` no field of the samples.
+    """
+    options = TableOptions.of(request)
+    reading = _Reading(files, request, integrity, options)
+    selection = Selection.of(request, (*strata_of(options.columns), "patient"))
+    unanswered: list[str] = []
+    for row in reading.rows(request.split, integrity):
+        selection.before += 1
+        question = _Question(row, reading)
+        fields = {**question.strata, "patient": question.patient}
+        if selection.admits(fields):
+            selection.after += 1
+            sample = question.sample()
+            if sample.defect is None and not sample.target.answers:
+                unanswered.append(row.place)
+            yield row.place, sample
+    if unanswered:
+        first = ", ".join(unanswered[:3])
+        integrity.find("no_answer", unanswered[0], f"{len(unanswered):,} questions, the first at {first}")
+    selection.report(integrity)
+    reading.report_overlap()
+
+
+class _Reading:
+    """One reading of a split, with what its rows share."""
+
+    def __init__(
+        self, files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity, options: TableOptions
+    ) -> None:
+        self.files, self.request, self.integrity, self.options = files, request, integrity, options
+        self.paths = options.paths(files)
+        own = [path for path, split in self.paths if SPLIT not in options.file or split == request.split]
+        if not own:
+            raise DataError(f"{options.file}: expected a table below the data root, found none; check its name")
+        self.columns: Columns = resolve(options.columns, options.table(files, own[0]).columns(), own[0])
+        self.cells = CellImages(
+            SplitImages(files, request, integrity, EMBEDDED),
+            folder=options.image_folder(request.split),
+            prefix=options.image_prefix,
+            separator=options.separators.get("image"),
+        )
+        self.patients: set[str] = set()
+        self.form = self._survey()
+
+    def rows(
+        self, split: str, integrity: Integrity, columns: tuple[str, ...] | None = None, *, whole: bool = False
+    ) -> Iterator[Row]:
+        """Yield the rows of a split; a row whose split the table does not tell belongs to none, and is reported.
+
+        Args:
+            split: The split.
+            integrity: The report.
+            columns: Read only these of a parquet file; None for all that the map names.
+            whole: Also yield the rows of other splits in the same files.
+        """
+        start = 0
+        wanted = self.columns.all if columns is None else columns
+        for path, file_split in self.paths:
+            if SPLIT in self.options.file and file_split != split:
+                continue
+            table = self.options.table(self.files, path)
+            for row in table.rows(integrity, start=start, columns=(*wanted, "conversations", "messages")):
+                start = row.number + 1
+                if self.columns.split is not None and SPLIT not in self.options.file and not whole:
+                    named = cell_text(row.cells.get(self.columns.split), row.place, "split", Integrity())
+                    if not named:
+                        integrity.find("missing_value", row.place, "split")
+                    if named != split:
+                        continue
+                yield row
+
+    def _survey(self) -> str:
+        """Read the files once, to see how answers are named and which rows other rows take their image from."""
+        forms, columns = AnswerForms(), self.columns
+        referred: set[str] = set()
+        # Of parquet the images are not read here: their cells are bytes, never references.
+        quick = tuple(name for name in columns.all if name not in columns.image)
+        for row in self.rows(self.request.split, Integrity(), quick, whole=True):
+            options = self.options_of(row)
+            answers = answer_texts(row.cells.get(columns.answer), None)
+            answer = cell_text(answers[0] if answers else None, row.place, "answer", Integrity())
+            if options.texts and answer:
+                forms.add(answer, options.texts, row.place)
+            if columns.id is not None:
+                cells = [row.cells.get(name) for name in columns.image]
+                referred |= {cell_text(cell, "", "", Integrity()) for cell in cells if is_reference(cell)}
+        if referred:
+            # Images that other rows refer to, by their index, come first: a row may stand before the one it refers to.
+            for row in self.rows(self.request.split, Integrity(), whole=True):
+                row_id = self.id_of(row)
+                cells = [row.cells.get(name) for name in columns.image]
+                if row_id in referred and not any(map(is_reference, cells)):
+                    self.cells.remember(row.place, row_id, cells)
+        return forms.decide(self.options.answers)
+
+    def id_of(self, row: Row) -> str:
+        """Return the source id of a row, the number of the row if the table has no column of ids."""
+        if self.columns.id is None:
+            return str(row.number)
+        return cell_text(row.cells.get(self.columns.id), row.place, "id", Integrity())
+
+    def options_of(self, row: Row) -> Options:
+        """Return the options of a row."""
+        return read_options(
+            [row.cells.get(name) for name in self.columns.options], self.options.separators.get("options")
+        )
+
+    def report_overlap(self) -> None:
+        """Report the images and patients of this split that the train split has too."""
+        train = "train"
+        held = {split for _, split in self.paths} if SPLIT in self.options.file else {train}
+        if self.request.split in (train, ALL) or train not in held:
+            return
+        paths, digests = set(self.cells.images.paths), self.cells.images.digests
+        found: dict[str, str] = {}
+        patients: set[str] = set()
+        folder = self.options.image_folder(train)
+        locate = CellImages(
+            SplitImages(self.files, self.request, Integrity()), folder, self.cells.prefix, self.cells.separator
+        ).locate
+        for row in self.rows(train, Integrity()):
+            for cell in (row.cells.get(name) for name in self.columns.image):
+                for source in sources(cell, self.cells.separator):
+                    same = digests.get(digest_of(source.content)) if source.content is not None else None
+                    named = locate(source.name, "")[0] if source.name else None
+                    same = same or (named if named in paths else None)
+                    if same is not None:
+                        found.setdefault(same, row.place)
+            if self.columns.patient is not None:
+                patients.add(cell_text(row.cells.get(self.columns.patient), "", "patient", Integrity()))
+        self.integrity.checked["train_test_overlap"] = len(paths)
+        for path, place in sorted(found.items()):
+            self.integrity.find("train_test_overlap", path, f"in train at {place}")
+        for patient in sorted(self.patients & patients - {""}):
+            self.integrity.find("patient_overlap", self.options.file, f"patient {patient} is in train too")
+
+
+class _Question:
+    """One row as a question; remembers the first reason why it cannot be asked."""
+
+    def __init__(self, row: Row, reading: _Reading) -> None:
+        self.row, self.reading, self.integrity = row, reading, reading.integrity
+        self.defect: str | None = None
+        columns = reading.columns
+        self.question = self._text(columns.question, "question")
+        if not self.question:
+            self._fail("missing_value", "question", "the record has no question")
+        self.options = reading.options_of(row).texts
+        self._read_options()
+        self.answers = self._read_answers()
+        self.patient = "" if columns.patient is None else self._text(columns.patient, "patient")
+        strata = {name: self._text(column, name).lower() or UNKNOWN for name, column in columns.strata.items()}
+        named = "" if columns.answer_type is None else self._text(columns.answer_type, "answer_type").lower()
+        self.strata: Mapping[str, str] = {
+            "answer_type": named or self._derived_type(),
+            "form": "options" if self.options else "words",
+            **strata,
+        }
+
+    def _text(self, column: str, field: str) -> str:
+        return cell_text(self.row.cells.get(column), self.row.place, field, self.integrity)
+
+    def _fail(self, kind: str, detail: str, defect: str) -> None:
+        self.integrity.find(kind, self.row.place, detail)
+        self.defect = self.defect or defect
+
+    def _read_options(self) -> None:
+        found = self.reading.options_of(self.row)
+        if found.fault:
+            self._fail("unreadable_options", found.fault, "the options cannot be read")
+        if found.letters_removed:
+            self.integrity.repair("option_letter_removed", self.row.place)
+
+    def _read_answers(self) -> tuple[str, ...]:
+        separator = None if self.options else self.reading.options.separators.get("answer")
+        cells = answer_texts(self.row.cells.get(self.reading.columns.answer), separator)
+        texts = (cell_text(cell, self.row.place, "answer", self.integrity) for cell in cells)
+        return tuple(text for text in texts if text)
+
+    def _derived_type(self) -> str:
+        if self.options:
+            return "closed"
+        if not self.answers:
+            return UNKNOWN
+        return "closed" if self.answers[0].casefold().rstrip(".") in YES_NO else "open"
+
+    def _target(self) -> Target:
+        if not self.answers or not self.options:
+            return Target(answers=self.answers)
+        right = right_option(self.answers[0], self.options, self.reading.form)
+        if right.place is None:
+            self._fail("answer_not_among_options", right.fault, "the right answer is not one of the options")
+            return Target()
+        if right.remark:
+            self.integrity.find("mixed_answers", self.row.place, right.remark)
+        return Target(answers=(self.options[right.place],), choice=ascii_uppercase[right.place])
+
+    def sample(self) -> Sample:
+        """Return the question as a sample."""
+        reading, row = self.reading, self.row
+        request, columns = reading.request, reading.columns
+        row_id = reading.id_of(row)
+        if not row_id:
+            raise DataError(f"{row.place}: column '{columns.id}': expected an id, found an empty cell")
+        images: list[ReleaseImage] = []
+        if columns.image:
+            images = reading.cells.of_row(row.place, [row.cells.get(name) for name in columns.image])
+        later = row.cells.get("later_turns", 0)
+        if later:
+            self.integrity.find("later_turn", row.place, f"{later} more")
+        if row.cells.get("system"):
+            self.integrity.find("not_asked", row.place, "the system turn of the chat")
+        if self.patient:
+            reading.patients.add(self.patient)
+        target = self._target()
+        return Sample(
+            id=f"{request.dataset}/{request.split}/{row_id}",
+            media=tuple(image.media for image in images),
+            question=self.question,
+            choices=self.options,
+            target=target,
+            strata=self.strata,
+            cluster=self.patient or (images[0].media.path if images else row_id),
+            defect=next((image.defect for image in images if image.defect is not None), None) or self.defect,
+        )
+
+
+def _fit(request: ReleaseRequest) -> Reader:
+    options = TableOptions.of(request)
+    fixed = SPLIT not in options.file and "*" not in options.file
+    return replace(
+        READER,
+        folders=() if fixed else (options.folder or ".",),
+        files=(options.file,) if fixed else (),
+        strata=strata_of(options.columns),
+        splits=partial(splits, options),
+    )
+
+
+READER = Reader(
+    name="vqa_table",
+    version=1,
+    folders=(),
+    strata=strata_of({}),
+    splits=lambda _: (ALL,),
+    read=read,
+    obtain=(
+        "Put the table there and name it with release.options.file, or let `harness new-task FILE` write the task; see "
+        "docs/your-own-questions.md."
+    ),
+    options={
+        "file": Free(default="", fault=file_fault),
+        "columns": Free(default={}, fault=columns_fault),
+        "images": Free(default="", fault=_folder_fault),
+        "image_prefix": Free(default="", fault=_text_fault),
+        "answers": FORMS,
+        "separators": Free(default={}, fault=separators_fault),
+        "encoding": Free(default=UTF_8, fault=_encoding_fault),
+        "delimiter": Free(default=AUTO, fault=_delimiter_fault),
+    },
+    fit=_fit,
+)
