@@ -59,17 +59,21 @@ def prepare(
     near_duplicates: bool,
     as_json: bool,
 ) -> None:
-    """Read releases, check them, and write manifests and integrity reports to the cache."""
+    """Read releases, check them, and write manifests and integrity reports to the cache.
+
+    TASKS are names, groups or YAML files.
+    """
     from harness.data.near_duplicates import report_near_duplicates
     from harness.data.roots import data_roots as find_roots
     from harness.paths import default_cache
     from harness.reports.integrity_page import write_page
-    from harness.tasks.catalog import index
+    from harness.tasks.catalog import look_up
     from harness.tasks.prepare import prepare_task
 
     with errors_as_exit_codes(debug), progress() as bar:
         roots = find_roots(data_roots, default_cache())
-        specs, _ = index(task_paths).resolve(tasks)
+        catalog, names = look_up(tasks, task_paths)
+        specs, _ = catalog.resolve(names)
         rows = []
         for spec in specs:
             prepared = prepare_task(spec, roots, default_cache(), bar.notice)

@@ -8,7 +8,7 @@ from harness.cli.progress_bar import ProgressBar
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.outputs import Evaluation
 from harness.evaluation.setup import Observer, RunSpec
-from harness.reports.run_page import table
+from harness.reports.run_table import table
 from harness.runs.directory import RunDirectory
 from harness.runs.engine.ray_connection import ray_is_installed
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.tasks.catalog import index
+from harness.errors import SpecError
+from harness.tasks.catalog import index, look_up
 
 Row = dict[str, str]
 
@@ -90,7 +91,10 @@ def describe(name: str, task_paths: Sequence[Path]) -> dict[str, Any]:
     """
     from harness.records.codec import to_json
 
-    catalog = index(task_paths)
+    catalog, names = look_up([name], task_paths)
+    if len(names) != 1:
+        raise SpecError(f"expected one task or group, got {len(names)}: {', '.join(names)}")
+    name = names[0]
     group = catalog.group(name)
     if group is not None:
         members = [describe(member, task_paths) for member in group.members]

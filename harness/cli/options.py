@@ -81,8 +81,8 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
         say(f"harness: {error}")
         sys.exit(EXIT_RESUMABLE)
     except OSError as error:
-        # A full disk and a place that may not be written or read are the user's to mend; any other OSError is a fault of
-        # the harness and shows its traceback.
+        # A full disk and a place that may not be written or read are the user's to mend; any other OSError is a fault
+        # of the harness and shows its traceback.
         if debug or error.errno not in (*DISK_FULL, *NO_ACCESS):
             raise
         if error.errno in NO_ACCESS:

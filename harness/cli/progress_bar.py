@@ -15,10 +15,14 @@ PLAIN_EVERY_SECONDS = 30.0
 
 
 class ProgressBar:
-    """Shows the progress of a run as it changes; on a pipe it writes a line every half minute instead of a bar."""
+    """Shows the progress of a run as it changes; on a pipe it writes a line every half minute instead of a bar.
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True)
+    Args:
+        quiet: Show nothing at all.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -1,20 +1,23 @@
 """`harness run` and `harness demo`: evaluate models on tasks."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from harness.cli.options import (
+    ALL,
     AS_JSON,
     DATA_ROOT,
     MAX_FAILURES,
     PARAM,
+    QUIET,
     TASK_PATH,
+    TASKS,
     errors_as_exit_codes,
     finish,
-    names,
     progress,
     write_json,
 )
@@ -39,7 +42,7 @@ def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--tasks", required=True, help="Tasks and groups, separated by commas.")
+@TASKS
 @click.option("--model", required=True, help="NAME[:ARGUMENT], path/file.py:Class or package.module:Class.")
 @click.option("--model-args", multiple=True, help="k=v,... or @file.yaml; values are read as JSON if they parse.")
 @DATA_ROOT
@@ -67,11 +70,13 @@ def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
 @PARAM
 @MAX_FAILURES
 @click.option("--dry-run", is_flag=True, help="Print the planned requests and exit.")
+@ALL
+@QUIET
 @AS_JSON
 @click.pass_obj
 def run(
     debug: bool,
-    tasks: str,
+    tasks: tuple[str, ...],
     model: str,
     model_args: tuple[str, ...],
     data_roots: tuple[str, ...],
@@ -87,6 +92,8 @@ def run(
     params: tuple[str, ...],
     max_failures: str,
     dry_run: bool,
+    every_number: bool,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Evaluate a model on tasks; the same command on the same --out finishes what is missing."""
@@ -95,9 +102,9 @@ def run(
     from harness.runs.engine.worker import stdout_to_stderr
     from harness.tasks.overrides import read_parameters
 
-    with errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), progress() as bar:
+    with errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), progress(quiet=quiet) as bar:
         spec = RunSpec(
-            tasks=names(tasks),
+            tasks=tasks,
             model=model,
             model_args=_arguments(model_args),
             data_roots=data_roots,
@@ -117,11 +124,31 @@ def run(
         if dry_run:
             with stdout_to_stderr():  # planning imports the model's file, which may print
                 planned = evaluate.dry_run(spec, watch)
-            write_json(planned)
+            if as_json:
+                write_json(planned)
+            else:
+                click.echo(_planned_text(planned))
             return
         with stdout_to_stderr():  # what a model prints, on import too, never mixes with the result
             result = evaluate.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
-    finish(result, as_json, max_failures)
+    finish(result, max_failures, as_json=as_json, every_number=every_number, quiet=quiet)
+
+
+def _planned_text(planned: Mapping[str, Any]) -> str:
+    """Return what a run would do, as text."""
+    lines = [
+        f"model {planned['model']['id']}   data {planned['data']}",
+        f"{planned['requests']:,} requests, {planned['batch_size']} in a batch; the run directory: {planned['out']}",
+    ]
+    for task, cell in planned["cells"].items():
+        if cell["unsupported"] is not None:
+            lines.append(f"unsupported  {task}: {cell['unsupported']}")
+            continue
+        repeats = f" x {cell['repeats']} repeats" if cell["repeats"] > 1 else ""
+        fallbacks = f", with {', '.join(cell['fallbacks'])}" if cell["fallbacks"] else ""
+        lines.append(f"{task}: {cell['samples']:,} samples{repeats}{fallbacks}")
+    lines += [f"unavailable  {item['task']}: {item['reason']}" for item in planned["unavailable"]]
+    return "\n".join([*lines, "nothing was asked and nothing written; --json has more"])
 
 
 def _batch_size(text: str | None) -> int | str | None:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import (
+    ALL,
     AS_JSON,
     DATA_ROOT,
     MAX_FAILURES,
     PARAM,
     PROTOCOL,
+    QUIET,
     TASK_PATH,
+    TASKS,
     errors_as_exit_codes,
     finish,
-    names,
     progress,
 )
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run_dir", required=False, type=click.Path(path_type=Path))
-@click.option("--tasks", help="Tasks and groups that the predictions answer.")
+@TASKS
 @click.option("--predictions", type=click.Path(path_type=Path), help="JSON lines; see docs/hand-in-predictions.md.")
 @DATA_ROOT
 @TASK_PATH
@@ -34,12 +36,14 @@ if TYPE_CHECKING:
 @PROTOCOL
 @PARAM
 @MAX_FAILURES
+@ALL
+@QUIET
 @AS_JSON
 @click.pass_obj
 def score(
     debug: bool,
     run_dir: Path | None,
-    tasks: str | None,
+    tasks: tuple[str, ...],
     predictions: Path | None,
     data_roots: tuple[str, ...],
     task_paths: tuple[Path, ...],
@@ -47,6 +51,8 @@ def score(
     protocols: tuple[str, ...],
     params: tuple[str, ...],
     max_failures: str,
+    every_number: bool,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Score a run directory again, or predictions submitted as a file."""
@@ -55,8 +61,8 @@ def score(
     from harness.evaluation.setup import Observer
     from harness.tasks.overrides import read_parameters
 
-    with errors_as_exit_codes(debug), progress() as bar:
-        if run_dir is not None and predictions is None and tasks is None:
+    with errors_as_exit_codes(debug), progress(quiet=quiet) as bar:
+        if run_dir is not None and predictions is None and not tasks:
             result = rescore.rescore(
                 run_dir,
                 task_paths=task_paths,
@@ -64,7 +70,7 @@ def score(
                 parameters=read_parameters(params),
                 max_failures=max_failures,
             )
-        elif run_dir is None and predictions is not None and tasks is not None:
+        elif run_dir is None and predictions is not None and tasks:
             spec = replace(
                 _submitted_spec(tasks, predictions, data_roots, task_paths, out, max_failures),
                 protocols=protocols,
@@ -74,11 +80,11 @@ def score(
             result = evaluate.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
         else:
             raise SpecError("score: expected RUN_DIR, or --tasks with --predictions and --data-root")
-    finish(result, as_json, max_failures)
+    finish(result, max_failures, as_json=as_json, every_number=every_number, quiet=quiet)
 
 
 def _submitted_spec(
-    tasks: str,
+    tasks: tuple[str, ...],
     predictions: Path,
     data_roots: tuple[str, ...],
     task_paths: tuple[Path, ...],
@@ -98,7 +104,7 @@ def _submitted_spec(
             f"--predictions {predictions}: no such file; expected JSON lines, see docs/hand-in-predictions.md"
         )
     return RunSpec(
-        tasks=names(tasks),
+        tasks=tasks,
         model=f"predictions:{predictions}",
         data_roots=data_roots,
         task_paths=task_paths,

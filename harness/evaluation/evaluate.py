@@ -61,6 +61,7 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
             problems=problems,
             faults=scored.faults,
             allowed=allowed_failures(spec.max_failures, scored.wanted),
+            broken=(*scored.silent, *scored.broken),
         )
     finally:
         store.close()

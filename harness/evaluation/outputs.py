@@ -32,6 +32,8 @@ class Evaluation:
         problems: Problems in the lines of a predictions file.
         faults: Number of samples that `--max-failures` counts.
         allowed: Number of faults that `--max-failures` allows.
+        broken: What makes numbers useless whatever `--max-failures` allows, one line each: a task to which the model
+            gave no answer at all, a metric that raised an exception.
         notes: Remarks for the reader, such as that a task changed since the run.
     """
 
@@ -41,12 +43,13 @@ class Evaluation:
     problems: Sequence[predictions_file.Problem] = ()
     faults: int = 0
     allowed: int = 0
+    broken: Sequence[str] = ()
     notes: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 when more failed than allowed."""
-        return 3 if self.faults > self.allowed else 0
+        """0, or 3 when more failed than allowed or the numbers are useless."""
+        return 3 if self.faults > self.allowed or self.broken else 0
 
 
 def allowed_failures(text: str, wanted: int) -> int:

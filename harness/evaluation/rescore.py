@@ -72,5 +72,6 @@ def rescore(
         failures=scored.failures,
         faults=scored.faults,
         allowed=allowed_failures(max_failures, scored.wanted),
+        broken=(*scored.silent, *scored.broken),
         notes=notes,
     )

@@ -21,7 +21,7 @@ from harness.scoring.aggregate import to_json as row_to_json
 from harness.scoring.availability import MissingMetric, UsableMetric, usable_metrics
 from harness.scoring.floor_and_ceiling import BoundsSample
 from harness.scoring.parallel import Asked, score_all
-from harness.scoring.results import SCHEMA, Failure, Tally, aggregate_metric, combine_group, task_block
+from harness.scoring.results import ANSWERED, SCHEMA, Failure, Tally, aggregate_metric, combine_group, task_block
 from harness.scoring.score import ScoreFile, read_scores, readable, score_files
 from harness.tasks.spec import GroupSpec, TaskSpec
 
@@ -41,6 +41,8 @@ class Scored:
         faults: Number of samples that `--max-failures` counts.
         broken: Metrics that raised an exception while their numbers were computed, one line each. They stand in the
             results as `unavailable`.
+        silent: A line for each task to which the model gave no answer, though there is something to answer; none for
+            the baselines.
     """
 
     results: dict[str, Json]
@@ -48,6 +50,7 @@ class Scored:
     wanted: int
     faults: int
     broken: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
 
 
 def score_run(
@@ -69,6 +72,10 @@ def score_run(
     blocks: dict[str, Json] = {}
     failures: list[Failure] = []
     broken: list[str] = []
+    silent: list[str] = []
+    # A baseline may find nothing, or say nothing on purpose: it is there to show what that is worth. One of the user's
+    # own files may have the same name.
+    is_floor = str(run["model"]["id"]).startswith("baseline:") and run["model"].get("source_sha256") is None
     wanted = faults = 0
     with out.failures_path.open("w", encoding="utf-8") as every_failure:
         for task in tasks:
@@ -93,6 +100,8 @@ def score_run(
                 data_digest=cell.data_digest,
                 wording=task.words_used(run["data"]),
             )
+            if tally.silent and not is_floor:
+                silent.append(_silence(task, tally))
             failures += tally.failures
             wanted += count
             faults += sum(tally.counts[status] for status in FAULTS)
@@ -106,7 +115,13 @@ def score_run(
         "unsupported": {name: cell.unsupported for name, cell in cells.items() if cell.unsupported is not None},
         "unavailable": unavailable,
     }
-    return Scored(results=results, failures=failures, wanted=wanted, faults=faults, broken=broken)
+    return Scored(results=results, failures=failures, wanted=wanted, faults=faults, broken=broken, silent=silent)
+
+
+def _silence(task: TaskSpec, tally: Tally) -> str:
+    empty, refused = tally.counts["empty"], tally.counts["refused"]
+    words = [f"{empty} empty"] * (empty > 0) + [f"{refused} refused"] * (refused > 0)
+    return f"{task.task}: none of {sum(tally.counts.values())} answers can be scored: {', '.join(words)}"
 
 
 def _score_cell(
@@ -134,7 +149,7 @@ def _score_cell(
             rows.append(UsableMetric(settle(row.metric, _answered(store, task)), None))
         except HarnessError:
             raise  # the stored predictions cannot be read, which is no fault of the metric
-        except Exception as error:  # noqa: BLE001 - a metric may be a task's own code; the others are computed
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a metric may be a task's own code
             raised.append(_raised(row.metric, error))
     metrics = [row.metric for row in rows]
     paths = score_files(folder, task.task, metrics)
@@ -164,14 +179,14 @@ def _score_cell(
                 if result.stratum is None and result.name == metric.values[0]:
                     number |= {"floor": bounds.floor, "ceiling": bounds.ceiling}
                 rows_of_metric.append(number)
-        except Exception as error:  # noqa: BLE001 - a metric may be a task's own code; the others are computed
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a metric may be a task's own code
             raised.append(_raised(metric, error))
         else:
             numbers += rows_of_metric
     return tally, numbers
 
 
-def _raised(metric: Metric, error: Exception) -> MissingMetric:
+def _raised(metric: Metric, error: BaseException) -> MissingMetric:
     """Return why a metric has no rows: the last line of the traceback, and the line of code that it comes from."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     # The file's name alone: results hold no path of a machine.
@@ -197,9 +212,8 @@ def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: T
     for row in plan_file.read(store.directory.plan_path(task.task)):
         prediction = store.prediction(row.key) if row.defect is None else Prediction(key=row.key, status="data_error")
         status = "not_run" if prediction is None else prediction.status
-        tally.counts[status] += 1
-        # A truncated answer is scored like any other.
-        if status not in ("ok", "truncated"):
+        tally.count(status, absent=row.sample.target.absent)
+        if status not in ANSWERED:
             message = "not asked yet"
             if prediction is not None:
                 error = prediction.error

@@ -1,4 +1,4 @@
-"""The two forms in which people read a run: the table on the terminal and `report.html`."""
+"""The page of a run, `report.html`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,57 +8,11 @@ from harness.models.predictions_file import Problem
 from harness.records.atomic_files import write_atomically
 from harness.reports.examples import TaskExamples
 from harness.reports.html import environment
+from harness.reports.run_table import answered, interval, mean_name, metric_name, number, why_no_interval
 from harness.scoring.results import Failure, headline_row
 
 # Most failures, and most problems, on the page; their files hold all.
 FAILURES_SHOWN = 200
-
-
-def table(results: Mapping[str, Any]) -> str:
-    """Return the numbers of a run as plain text: one line per task, metric, protocol and mean, without strata."""
-    lines = [f"model {results['model']['id']}   data {results['data']}" + ("   limited" if results["limited"] else "")]
-    rows = [
-        ("task", "metric", "protocol", "mean", "value", "95 % interval", "n", "failed", "coverage"),
-        *(
-            (
-                task,
-                _name(row),
-                row["protocol"],
-                _mean(block, row),
-                number(row["value"]),
-                interval(row["ci"]),
-                str(row["n"]),
-                str(row["failed"]),
-                f"{block['coverage']:.1%}",
-            )
-            for task, block in results["tasks"].items()
-            for row in block["metrics"]
-            if row["stratum"] is None
-        ),
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += [f"unsupported  {task}: {reason}" for task, reason in results["unsupported"].items()]
-    lines += [f"unavailable  {item['task']}: {item['reason']}" for item in results["unavailable"]]
-    return "\n".join(lines)
-
-
-def _name(row: Mapping[str, Any]) -> str:
-    return str(row["metric"]) if row["name"] == row["metric"] else f"{row['metric']} {row['name']}"
-
-
-def _mean(block: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    return f"macro over {block['headline']['over']}" if row["mean"] == "macro" else str(row["mean"])
-
-
-def number(value: float | None) -> str:
-    """Return a value with four decimals; a dash for None."""
-    return "-" if value is None else f"{value:.4f}"
-
-
-def interval(ci: Sequence[float] | None) -> str:
-    """Return an interval with four decimals; a dash for None."""
-    return "-" if ci is None else f"[{ci[0]:.4f}, {ci[1]:.4f}]"
 
 
 def write_report(
@@ -80,7 +34,13 @@ def write_report(
         examples: The samples to show, by task.
     """
     pages = environment()
-    pages.filters.update(number=number, interval=interval, metric_name=_name)
+    pages.filters.update(
+        number=number,
+        interval=interval,
+        metric_name=metric_name,
+        answered=answered,
+        why_no_interval=why_no_interval,
+    )
     page = pages.get_template("report.html").render(
         results=results,
         cells=[_cell(task, block) for task, block in results["tasks"].items()],
@@ -96,7 +56,7 @@ def write_report(
 
 def _cell(task: str, block: Mapping[str, Any]) -> dict[str, Any]:
     """Return one task as the page shows it: its rows for the whole task, and those of the headline by stratum key."""
-    rows = [{**row, "mean_name": _mean(block, row)} for row in block["metrics"]]
+    rows = [{**row, "mean_name": mean_name(block, row)} for row in block["metrics"]]
     strata: dict[str, dict[str, list[dict[str, Any]]]] = {}
     shown = block["headline"]["metric"], block["headline"]["protocol"]
     for row in rows:

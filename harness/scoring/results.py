@@ -12,6 +12,8 @@ from harness.scoring.aggregate import aggregate
 from harness.tasks.spec import GroupSpec, TaskSpec
 
 SCHEMA = 1
+# Statuses of an answer that is scored as it stands; a truncated one is scored like any other.
+ANSWERED = frozenset({"ok", "truncated"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +34,27 @@ class Tally:
         counts: Predictions by status, and `not_run`.
         unscored: Per metric and protocol, the number of scores that are `unjudged` or `scorer_error`.
         failures: The first of the samples that failed.
+        answered: Answers that can be scored; an empty one where there is nothing to find is among them.
+        present: Samples in which there is something to find.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
+    answered: int = 0
+    present: int = 0
     unscored: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
+
+    def count(self, status: str, *, absent: bool) -> None:
+        """Count one sample; `absent` says that there is nothing to find in it."""
+        self.counts[status] += 1
+        self.present += not absent
+        self.answered += status in ANSWERED or (absent and status == "empty")
+
+    @property
+    def silent(self) -> bool:
+        """Whether the model was asked and gave no answer at all to anything that has one."""
+        given = sum(self.counts[status] for status in ANSWERED)
+        return given == 0 and self.present > 0 and self.counts["empty"] + self.counts["refused"] > 0
 
     def coverage(self, wanted: int) -> float:
         """Return 1 - (data_error + not run + the worst metric's unjudged and scorer_error) / wanted."""
@@ -85,12 +103,14 @@ def task_block(
     wanted = samples * task.repeats
     order = [*PREDICTION_STATUSES, "not_run"]
     return {
+        "title": task.title,
         "version": task.version,
         "task_digest": task.digest,
         "data_digest": data_digest,
         "fallbacks": list(fallbacks),
         **({} if wording is None else {"wording": wording}),
         "wanted": wanted,
+        "answered": tally.answered,
         "coverage": tally.coverage(wanted),
         "counts": {status: tally.counts[status] for status in order if tally.counts[status]},
         "headline": {

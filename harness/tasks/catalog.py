@@ -145,6 +145,8 @@ def look_up(names: Sequence[str], task_paths: Sequence[Path] = ()) -> tuple[Cata
         SpecError: A file does not exist or is no task file; otherwise as `index`.
     """
     wanted = split_names(names)
+    if not wanted:  # an empty variable of a script must not pass for an evaluation of nothing
+        raise SpecError("expected at least one task or group, found none; `harness list tasks` names them all")
     files = {name: Path(name) for name in wanted if _is_path(name)}
     lines = [line for name, file in files.items() if (line := _path_problem(name, file))]
     if lines:

@@ -1,0 +1,140 @@
+"""The numbers of a run as plain text for the terminal: the headline of each task, or every number."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.scoring.intervals import FEWEST_CLUSTERS
+from harness.scoring.results import headline_row
+
+# Marks the row of a task's headline where all rows are shown.
+MARK = "*"
+# A table of headlines is wider than this only where it must be; 80 is what terminals and logs have at least.
+WIDTH = 80
+
+
+def number(value: float | None) -> str:
+    """Return a value with four decimals; a dash for None."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def interval(ci: Sequence[float] | None) -> str:
+    """Return an interval with four decimals; a dash for None."""
+    return "-" if ci is None else f"[{ci[0]:.4f}, {ci[1]:.4f}]"
+
+
+def metric_name(row: Mapping[str, Any]) -> str:
+    """Return the name of a row's metric, followed by that of its value where a metric has several."""
+    return str(row["metric"]) if row["name"] == row["metric"] else f"{row['metric']} {row['name']}"
+
+
+def mean_name(block: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """Return the kind of a row's mean, with the stratum that a macro mean is over."""
+    return f"macro over {block['headline']['over']}" if row["mean"] == "macro" else str(row["mean"])
+
+
+def answered(block: Mapping[str, Any]) -> str:
+    """Return `K of N`: the answers that can be scored, of all that were wanted."""
+    if "answered" not in block:  # a run that an older version scored
+        return f"{block['counts'].get('ok', 0) + block['counts'].get('truncated', 0)} of {block['wanted']}"
+    return f"{block['answered']} of {block['wanted']}"
+
+
+def why_no_interval(row: Mapping[str, Any]) -> str:
+    """Return the reason why a number has no interval; empty if it has one, or has no value either."""
+    if row["ci"] is not None or row["value"] is None:
+        return ""
+    if row["clusters"] < FEWEST_CLUSTERS:
+        return f"fewer than {FEWEST_CLUSTERS} patients"
+    return str(row.get("note") or f"fewer than {FEWEST_CLUSTERS} patients in a stratum").removeprefix("no interval: ")
+
+
+def table(results: Mapping[str, Any], *, every_number: bool = False, width: int = WIDTH) -> str:
+    """Return the numbers of a run as plain text.
+
+    Args:
+        results: The content of `results.json`.
+        every_number: One row per metric, protocol and mean, with that of the headline marked, in place of one row per
+            task, its headline; strata are left out in both.
+        width: Characters in a line; where the titles of the tasks do not fit beside their rows, they stand below.
+    """
+    head = f"model {results['model']['id']}   data {results['data']}" + ("   limited" if results["limited"] else "")
+    lines = _every_number(results) if every_number else _headlines(results, width)
+    lines += [f"unsupported  {task}: {reason}" for task, reason in results["unsupported"].items()]
+    lines += [f"unavailable  {item['task']}: {item['reason']}" for item in results["unavailable"]]
+    return "\n".join([head, *lines])
+
+
+def _headlines(results: Mapping[str, Any], width: int) -> list[str]:
+    rows = [("task", "headline", "value", "95 % interval", "n", "failed", "answered")]
+    notes: list[str] = []
+    reasons: dict[str, list[str]] = {}
+    more = 0
+    for task, block in results["tasks"].items():
+        row = headline_row(block)
+        more += sum(other["stratum"] is None for other in block["metrics"])
+        wanted = block["headline"]
+        if row is None:
+            rows.append((task, f"{wanted['metric']} {wanted['protocol']}", "-", "-", "-", "-", answered(block)))
+            notes.append(f"{task}: its headline could not be computed")
+            continue
+        more -= 1
+        mean = "" if row["mean"] == "micro" else f", {mean_name(block, row)}"
+        name = f"{metric_name(row)} {row['protocol']}{mean}"
+        counts = (str(row["n"]), str(row["failed"]), answered(block))
+        rows.append((task, name, number(row["value"]), interval(row["ci"]), *counts))
+        if reason := why_no_interval(row):
+            reasons.setdefault(reason, []).append(task)
+        if block["coverage"] < 1:
+            notes.append(f"{task}: coverage {block['coverage']:.1%}, the other answers could not be scored")
+    titles = [str(block.get("title", "")) for block in results["tasks"].values()]
+    lines = _beside_or_below(rows, titles, width)
+    notes += [f"no interval: {reason} ({', '.join(tasks)})" for reason, tasks in reasons.items()]
+    if more > 0:
+        notes.append(f"{more} more number{'s' if more > 1 else ''}, of other metrics, protocols and means: --all")
+    return [*lines, *notes]
+
+
+def _beside_or_below(rows: Sequence[tuple[str, ...]], titles: Sequence[str], width: int) -> list[str]:
+    """Return the table of headlines; titles, and the headlines' names too, stand below their rows if they must."""
+    last = ["title" if any(titles) else "", *titles]
+    lines = _columns([(*row, title) for row, title in zip(rows, last, strict=True)])
+    if max(map(len, lines)) <= width:
+        return lines
+    below = list(titles)
+    lines = _columns(rows)
+    if max(map(len, lines)) > width:
+        below = [", ".join(filter(None, (row[1], title))) for row, title in zip(rows[1:], titles, strict=True)]
+        lines = _columns([(row[0], *row[2:]) for row in rows])
+    below = [words if len(words) + 2 <= width else f"{words[: width - 5]}..." for words in below]
+    pairs = [[line, *([f"  {words}"] if words else [])] for line, words in zip(lines[1:], below, strict=True)]
+    return [lines[0], *(line for pair in pairs for line in pair)]
+
+
+def _every_number(results: Mapping[str, Any]) -> list[str]:
+    rows = [("", "task", "metric", "protocol", "mean", "value", "95 % interval", "n", "failed", "answered", "coverage")]
+    for task, block in results["tasks"].items():
+        headline = headline_row(block)
+        rows += [
+            (
+                MARK if row is headline else "",
+                task,
+                metric_name(row),
+                row["protocol"],
+                mean_name(block, row),
+                number(row["value"]),
+                interval(row["ci"]),
+                str(row["n"]),
+                str(row["failed"]),
+                answered(block),
+                f"{block['coverage']:.1%}",
+            )
+            for row in block["metrics"]
+            if row["stratum"] is None
+        ]
+    return [*_columns(rows), f"{MARK} headline of its task"]
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return rows of cells as lines, each column as wide as its widest cell."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
