@@ -10,7 +10,7 @@ from functools import lru_cache
 from harness.imaging import masks, soft_masks
 from harness.imaging.masks import Overlap
 from harness.metrics.metric import EmptyCases, Stats
-from harness.records import Mask, Prediction, Sample
+from harness.records import Mask, Media, Prediction, Sample
 
 SUITS = frozenset({"masks", "grounded_text"})
 DICE_STATS = ("twice_intersection", "area_sum")
@@ -107,11 +107,11 @@ def area(target: tuple[Mask, ...]) -> int:
     return _overlap((), target).second
 
 
-def spacing_mm(sample: Sample, size: tuple[int, ...]) -> tuple[float, ...] | None:
-    """Return the spacing of the image or volume of this size, in mm per array axis; None if it is unknown."""
+def media_of(sample: Sample, size: tuple[int, ...]) -> Media | None:
+    """Return the image or volume of this size whose spacing is known; None if there is none."""
     for media in sample.media:
         if tuple(media.size) == tuple(size) and media.spacing_mm is not None and len(media.spacing_mm) == len(size):
-            return media.spacing_mm
+            return media
     return None
 
 

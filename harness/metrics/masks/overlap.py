@@ -4,10 +4,10 @@ The functions here follow our `standard` rules; those of released code are in `o
 """
 
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 
+from harness.imaging.target_size import voxel_mm3
 from harness.metrics.family import Family, Protocol
 from harness.metrics.masks.mask_pairs import (
     DICE_STATS,
@@ -19,8 +19,8 @@ from harness.metrics.masks.mask_pairs import (
     ceiling_all,
     dice_stats,
     iou_stats,
+    media_of,
     miss_all,
-    spacing_mm,
     targets,
 )
 from harness.metrics.masks.overlap_released import DICE_RELEASED, IOU_RELEASED
@@ -93,11 +93,11 @@ def _volume_stats(sample: Sample, predicted: int) -> Stats:
     if not wanted:
         return 0.0, 0.0, 0.0, 0.0
     difference = predicted - wanted
-    spacing = spacing_mm(sample, target[0].size)
-    if spacing is None or len(spacing) != 3:
+    media = media_of(sample, target[0].size)
+    if media is None or media.spacing_mm is None or len(media.spacing_mm) != 3:
         # The weight 0 keeps the sample out of the mean in ml; its relative error needs no spacing.
         return abs(difference) / wanted, 1.0, 0.0, 0.0
-    return abs(difference) / wanted, 1.0, difference * prod(spacing) / _MM3_PER_ML, 1.0
+    return abs(difference) / wanted, 1.0, difference * voxel_mm3(media.spacing_mm, media.affine) / _MM3_PER_ML, 1.0
 
 
 DICE = Family(
@@ -192,7 +192,7 @@ VOLUME_ERROR = Family(
     protocols=(
         Protocol(
             "standard",
-            version=1,
+            version=2,
             stats=("relative_error", "samples", "signed_ml", "samples_in_ml"),
             score=volume_error,
             combine=lambda stats: np.concatenate([ratio(stats[..., :2]), ratio(stats[..., 2:])], axis=-1),

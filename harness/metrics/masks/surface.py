@@ -8,14 +8,16 @@ laid through the corners of the pixels, each weighted by its length or area.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from harness.imaging import masks
+from harness.imaging.target_size import skewed_steps
 from harness.metrics.family import Family, Protocol
-from harness.metrics.masks.mask_pairs import EMPTY_EITHER, SUITS, ceiling_all, checked, spacing_mm, targets
-from harness.metrics.masks.surface_elements import Boundary, Spacing, boundary_pixels, cropped, surface_elements
+from harness.metrics.masks.mask_pairs import EMPTY_EITHER, SUITS, ceiling_all, checked, media_of, targets
+from harness.metrics.masks.surface_elements import Boundary, Grid, boundary_pixels, cropped, surface_elements
 from harness.metrics.metric import EmptyCases, Metric, Outcome, Parameter, Stats
 from harness.metrics.ratios import ratio
 from harness.records import Mask, Prediction, Sample
@@ -25,13 +27,13 @@ _PERCENT = 95.0  # of HD95; the maximum would depend on a single stray pixel
 
 # NSD and HD95 of a sample need the same distances, one after the other, and computing these takes most of the time.
 @lru_cache(maxsize=4)
-def _pixels(predicted: Mask | None, target: Mask | None, spacing: Spacing) -> tuple[Boundary, Boundary]:
-    return boundary_pixels(*cropped(predicted, target), spacing)
+def _pixels(predicted: Mask | None, target: Mask | None, grid: Grid) -> tuple[Boundary, Boundary]:
+    return boundary_pixels(*cropped(predicted, target), grid)
 
 
 @lru_cache(maxsize=4)
-def _elements(predicted: Mask | None, target: Mask | None, spacing: Spacing) -> tuple[Boundary, Boundary]:
-    return surface_elements(*cropped(predicted, target), spacing)
+def _elements(predicted: Mask | None, target: Mask | None, grid: Grid) -> tuple[Boundary, Boundary]:
+    return surface_elements(*cropped(predicted, target), grid)
 
 
 class _Setting(NamedTuple):
@@ -39,13 +41,14 @@ class _Setting(NamedTuple):
 
     Attributes:
         size: Of the image or volume, per array axis; empty if it is unknown.
-        spacing: Pixel size per array axis, in mm if `known`, else 1 per axis.
+        grid: Pixel size per array axis, in mm if `known`, else 1 per axis; the steps along the axes if these are not at
+            right angles.
     """
 
     predicted: Mask | None
     target: Mask | None
     size: tuple[int, ...]
-    spacing: Spacing
+    grid: Grid
     known: bool
 
     @property
@@ -54,8 +57,12 @@ class _Setting(NamedTuple):
 
     @property
     def diagonal(self) -> float:
-        """The longest distance in the image, in the unit of `spacing`; 0 if its size is unknown."""
-        return float(np.linalg.norm(np.multiply(self.size, self.spacing)))
+        """The longest distance in the image, in the unit of `grid`; 0 if its size is unknown."""
+        if not self.size or not isinstance(self.grid[0], tuple):
+            return float(np.linalg.norm(np.multiply(self.size, self.grid)))
+        # The diagonals of a skewed box differ in length.
+        sides = np.array(self.grid) * np.array(self.size)[:, np.newaxis]
+        return max(float(np.linalg.norm(sides.T @ signs)) for signs in product((1.0, -1.0), repeat=len(sides)))
 
 
 def _setting(sample: Sample, predicted: tuple[Mask, ...]) -> _Setting:
@@ -66,9 +73,11 @@ def _setting(sample: Sample, predicted: tuple[Mask, ...]) -> _Setting:
     size = next((mask.size for mask in reversed(found) if mask is not None), None)
     if size is None:
         size = tuple(sample.media[0].size) if sample.media else ()
-    spacing = spacing_mm(sample, size)
+    media = media_of(sample, size)
+    spacing = None if media is None else media.spacing_mm
+    grid: Grid | None = skewed_steps(media.affine) if media is not None and len(size) == 3 else None
     first, second = (mask if mask is not None and masks.area(mask) else None for mask in found)
-    return _Setting(first, second, size, spacing or (1.0,) * len(size), spacing is not None)
+    return _Setting(first, second, size, grid or spacing or (1.0,) * len(size), spacing is not None)
 
 
 def _weighted_percentile(side: Boundary) -> float:
@@ -83,18 +92,18 @@ class Rule(NamedTuple):
     """How a protocol measures.
 
     Attributes:
-        measure: (predicted, target, spacing) -> their boundaries; a mask is None if it is empty.
+        measure: (predicted, target, grid) -> their boundaries; a mask is None if it is empty.
         percentile: A boundary -> the 95th percentile of its distances.
         rounding: Relative excess over the tolerance that passes for a rounding error.
     """
 
-    measure: Callable[[Mask | None, Mask | None, Spacing], tuple[Boundary, Boundary]]
+    measure: Callable[[Mask | None, Mask | None, Grid], tuple[Boundary, Boundary]]
     percentile: Callable[[Boundary], float]
     rounding: float
 
 
-# A distance of exactly the tolerance counts, whatever its last bit says.
-PIXELS = Rule(_pixels, lambda side: float(np.percentile(side.distances, _PERCENT)), 1e-9)
+# A distance of exactly the tolerance counts: voxel sizes of 0.3 mm are 0.3000000119 in the float32 of a header.
+PIXELS = Rule(_pixels, lambda side: float(np.percentile(side.distances, _PERCENT)), 1e-6)
 ELEMENTS = Rule(_elements, _weighted_percentile, 0.0)  # the package compares without a margin
 
 
@@ -110,8 +119,10 @@ def nsd(sample: Sample, prediction: Prediction, tolerance_mm: float = 1.0, *, ru
     found = _setting(sample, prediction.masks)
     if found.predicted is None and found.target is None:
         return Outcome("undefined", detail=found.detail)
-    limit = tolerance_mm * (1 + rule.rounding)
-    both = rule.measure(found.predicted, found.target, found.spacing)
+    # Skewed volumes, which the released package does not know, have distances that are no sums of whole steps.
+    skewed = isinstance(found.grid[0], tuple)
+    limit = tolerance_mm * (1 + (PIXELS.rounding if skewed else rule.rounding))
+    both = rule.measure(found.predicted, found.target, found.grid)
     within = sum(float(side.weights[side.distances <= limit].sum()) for side in both)
     return Outcome("ok", (within, sum(float(side.weights.sum()) for side in both)), found.detail)
 
@@ -121,7 +132,7 @@ def _nsd_worst(sample: Sample, rule: Rule) -> Stats:
     found = _setting(sample, ())
     if found.target is None:
         return 0.0, 1.0
-    return 0.0, float(rule.measure(None, found.target, found.spacing)[1].weights.sum())
+    return 0.0, float(rule.measure(None, found.target, found.grid)[1].weights.sum())
 
 
 def hd95(sample: Sample, prediction: Prediction, *, rule: Rule = PIXELS) -> Outcome:
@@ -140,7 +151,7 @@ def hd95(sample: Sample, prediction: Prediction, *, rule: Rule = PIXELS) -> Outc
         return Outcome("undefined", detail=found.detail)
     if found.predicted is None or found.target is None:
         return Outcome("ok", (found.diagonal, 1.0), {**found.detail, "empty": "one side"})
-    both = rule.measure(found.predicted, found.target, found.spacing)
+    both = rule.measure(found.predicted, found.target, found.grid)
     return Outcome("ok", (max(rule.percentile(side) for side in both), 1.0), found.detail)
 
 
@@ -168,7 +179,7 @@ NSD = Family(
     protocols=(
         Protocol(
             "standard",
-            version=1,
+            version=2,
             stats=("within", "boundary_pixels"),
             score=partial(nsd, rule=PIXELS),
             worst=partial(_nsd_worst, rule=PIXELS),
@@ -179,7 +190,7 @@ NSD = Family(
         ),
         Protocol(
             "surface-distance",
-            version=1,
+            version=2,
             stats=("within", "boundary_measure"),
             score=partial(nsd, rule=ELEMENTS),
             worst=partial(_nsd_worst, rule=ELEMENTS),
@@ -211,7 +222,7 @@ HD95 = Family(
     protocols=(
         Protocol(
             "standard",
-            version=1,
+            version=2,
             score=partial(hd95, rule=PIXELS),
             summary="Larger of the two 95th percentiles of the distances between boundary pixels; worst: diagonal.",
             formula="max over both directions of the 95th percentile of the distances to the other boundary, "
@@ -220,7 +231,7 @@ HD95 = Family(
         ),
         Protocol(
             "surface-distance",
-            version=1,
+            version=2,
             score=partial(hd95, rule=ELEMENTS),
             summary="Larger of the two 95th percentiles, weighted by length or area, as the surface-distance package "
             "computes it.",

@@ -4,9 +4,10 @@ There are two kinds of elements: boundary pixels, and pieces of a contour or sur
 pixels meet.
 """
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from harness.metrics.metric import Floats
 from harness.records import Box, Mask
 
 Bools = NDArray[np.bool_]
-Spacing = tuple[float, ...]
+# Pixel size in mm per array axis; or, if the axes of a volume are not at right angles, a vector in mm per array axis,
+# from each voxel to the next.
+Grid = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 _MOST_INSIDE = 4  # corners of a cube inside the surface; with more, the surface of the complement is meant
 
@@ -33,7 +36,7 @@ class Boundary(NamedTuple):
     weights: Floats
 
 
-def boundary_pixels(prediction: Bools, target: Bools, spacing: Spacing) -> tuple[Boundary, Boundary]:
+def boundary_pixels(prediction: Bools, target: Bools, grid: Grid) -> tuple[Boundary, Boundary]:
     """Return the boundary pixels of both masks, prediction first, with the distances between their centres in mm.
 
     A boundary pixel belongs to the mask and shares an edge (in 3-D a face) with a pixel that does not. Pixels outside
@@ -42,17 +45,17 @@ def boundary_pixels(prediction: Bools, target: Bools, spacing: Spacing) -> tuple
     Args:
         prediction: Boolean (H, W) or (D, H, W).
         target: Boolean, same shape.
-        spacing: Pixel size in mm per array axis.
+        grid: Pixel size in mm per array axis, or the steps along the axes of a skewed volume.
     Source: MONAI's surface Dice and Hausdorff distance; Maier-Hein et al., arXiv:2206.01653, boundary metrics.
     """
     from scipy import ndimage
 
     first, second = (mask & ~ndimage.binary_erosion(mask) for mask in (prediction, target))
-    distances = _to_nearest(first, second, spacing), _to_nearest(second, first, spacing)
+    distances = _to_nearest(first, second, grid), _to_nearest(second, first, grid)
     return Boundary(distances[0], np.ones(len(distances[0]))), Boundary(distances[1], np.ones(len(distances[1])))
 
 
-def surface_elements(prediction: Bools, target: Bools, spacing: Spacing) -> tuple[Boundary, Boundary]:
+def surface_elements(prediction: Bools, target: Bools, grid: Grid) -> tuple[Boundary, Boundary]:
     """Return the contour or surface elements of both masks, prediction first, with the distances between them in mm.
 
     An element sits where pixels meet: at a corner of which some of the 4 (in 3-D 8) pixels around belong to the mask
@@ -61,23 +64,29 @@ def surface_elements(prediction: Bools, target: Bools, spacing: Spacing) -> tupl
 
     Source: Nikolov et al., arXiv:1809.04430, and its package surface-distance.
     """
-    weights = element_weights(spacing)
+    weights = element_weights(grid)
     codes = [_corner_codes(mask) for mask in (prediction, target)]
     # Code 0 lies outside of the mask and the last code inside; neither is on its surface.
     first, second = ((code > 0) & (code < len(weights) - 1) for code in codes)
-    distances = _to_nearest(first, second, spacing), _to_nearest(second, first, spacing)
+    distances = _to_nearest(first, second, grid), _to_nearest(second, first, grid)
     return Boundary(distances[0], weights[codes[0][first]]), Boundary(distances[1], weights[codes[1][second]])
 
 
-def _to_nearest(elements: Bools, others: Bools, spacing: Spacing) -> Floats:
+def _to_nearest(elements: Bools, others: Bools, grid: Grid) -> Floats:
     """Return the distance of each element to the nearest of the others, infinite if there are none."""
-    from scipy import ndimage
+    from scipy import ndimage, spatial
 
     if not elements.any():
         return np.zeros(0)
     if not others.any():
         return np.full(int(elements.sum()), np.inf)
-    distances: Floats = ndimage.distance_transform_edt(~others, sampling=spacing)[elements]
+    distances: Floats
+    if isinstance(grid[0], tuple):
+        # A distance transform knows only axes at right angles. Few voxels are on a boundary, so a tree of them is fast.
+        steps = np.array(grid)
+        distances = spatial.cKDTree(np.argwhere(others) @ steps).query(np.argwhere(elements) @ steps)[0]
+        return distances
+    distances = ndimage.distance_transform_edt(~others, sampling=grid)[elements]
     return distances
 
 
@@ -95,22 +104,23 @@ def _corner_codes(mask: Bools) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=64)
-def element_weights(spacing: Spacing) -> Floats:
+def element_weights(grid: Grid) -> Floats:
     """Return the length in mm (2-D) or area in square mm (3-D) of the element of each code of `_corner_codes`.
 
     Args:
-        spacing: Pixel size in mm per array axis, 2 or 3 of them.
+        grid: Pixel size in mm per array axis, 2 or 3 of them, or the steps along the 3 axes of a skewed volume.
     Returns:
         (16,) or (256,) float64; codes without a surface have 0.
     """
-    if len(spacing) == 2:
-        return np.array([_contour_length(code, spacing) for code in range(16)])
-    depth, height, width = spacing
-    faces = np.array([height * width, depth * width, depth * height])
-    return np.array([float(np.linalg.norm(normals * faces, axis=1).sum()) for normals in _surface_normals()])
+    if len(grid) == 2:
+        return np.array([_contour_length(code, grid) for code in range(16)])
+    steps = np.array(grid) if isinstance(grid[0], tuple) else np.diag(grid)
+    # The area vectors of the faces of a voxel, each across one axis.
+    faces = np.cross(steps[[1, 2, 0]], steps[[2, 0, 1]])
+    return np.array([float(np.linalg.norm(normals @ faces, axis=1).sum()) for normals in _surface_normals()])
 
 
-def _contour_length(code: int, spacing: Spacing) -> float:
+def _contour_length(code: int, spacing: Sequence[Any]) -> float:
     inside = [offset for bit, offset in enumerate(product((0, 1), repeat=2)) if code >> bit & 1]
     if len(inside) in (0, 4):
         return 0.0

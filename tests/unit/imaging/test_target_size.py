@@ -1,8 +1,9 @@
-"""The bounds of small, medium and large targets."""
+"""The bounds of small, medium and large targets, and the volume of a voxel."""
 
+import numpy as np
 import pytest
 
-from harness.imaging.target_size import target_size
+from harness.imaging.target_size import skewed_steps, target_size, voxel_mm3
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,30 @@ def test_target_sizes_are_volumes_where_the_spacing_is_known(voxels: int, size: 
 )
 def test_target_sizes_are_shares_of_a_volume_without_spacing(voxels: int, size: str) -> None:
     assert target_size(voxels, (50, 100, 100)) == size
+
+
+def affine(*columns: tuple[float, float, float]) -> tuple[float, ...]:
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(columns).T
+    return tuple(matrix.ravel().tolist())
+
+
+# A gantry tilted by 30 degrees: slices 4 mm apart along the table shift sideways, so each step is longer.
+TILTED = affine((0.5, 0, 0), (0, 0.5, 0), (0, -4 * np.tan(np.pi / 6), 4))
+
+
+def test_a_voxel_of_a_tilted_gantry_has_the_volume_of_the_determinant() -> None:
+    sides = tuple(np.linalg.norm(np.array(TILTED).reshape(4, 4)[:3, :3], axis=0)[::-1].tolist())
+    assert voxel_mm3(sides, TILTED) == pytest.approx(0.5 * 0.5 * 4)
+    assert voxel_mm3(sides) == pytest.approx(0.5 * 0.5 * 4 / np.cos(np.pi / 6))
+    assert skewed_steps(TILTED) == ((0, pytest.approx(-2.309401), 4), (0, 0.5, 0), (0.5, 0, 0))
+    # 1,000 voxels are 1 ml; by the sides they would be 1.15 ml.
+    assert target_size(999, (50, 100, 100), sides, TILTED) == "small"
+    assert target_size(999, (50, 100, 100), sides) == "medium"
+
+
+@pytest.mark.parametrize(("shift", "skewed"), [(0.0, False), (0.0009, False), (0.0011, True), (-0.0011, True)])
+def test_axes_are_at_right_angles_up_to_the_rounding_of_headers(shift: float, skewed: bool) -> None:
+    turned = affine((0, 2.0, 0), (-2.0, 0, 2 * shift), (0, 0, 5.0))
+    assert (skewed_steps(turned) is not None) is skewed
+    assert skewed_steps(None) is None

@@ -88,7 +88,9 @@ class Questions:
         strata: dict[str, str] = {
             "modality": case.modality,
             "class": part.label.lower(),
-            "target_size": target_size(covered, mask.size, media.spacing_mm) if mask and covered else UNKNOWN,
+            "target_size": target_size(covered, mask.size, media.spacing_mm, media.affine)
+            if mask and covered
+            else UNKNOWN,
             "presence": UNKNOWN if mask is None else "present" if covered else "absent",
         }
         return Sample(

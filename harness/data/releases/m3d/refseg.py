@@ -192,8 +192,8 @@ class _Reading:
             return None
         volume = self._image(row)
         mask, defect = self._mask(row, volume.media)
-        covered = 0 if mask is None else area(mask)
-        sized = None if mask is None or not covered else target_size(covered, mask.size, volume.media.spacing_mm)
+        covered, grid = 0 if mask is None else area(mask), (volume.media.spacing_mm, volume.media.affine)
+        sized = None if mask is None or not covered else target_size(covered, mask.size, *grid)
         fields["target_size"] = sized or UNKNOWN
         if not self.selection.admits(fields):
             return None

@@ -53,8 +53,8 @@ def test_the_worst_answer_weighs_as_much_as_the_target_and_at_least_one_pixel() 
 def test_spacing_is_that_of_the_image_of_this_size() -> None:
     other = Media(path="a", sha256=None, size=(8, 20), spacing_mm=(9.0, 9.0))
     own = Media(path="b", sha256=None, size=SIZE, spacing_mm=(0.5, 2.0))
-    assert mask_pairs.spacing_mm(sample(FIRST, media=(other, own)), SIZE) == (0.5, 2.0)
-    assert mask_pairs.spacing_mm(sample(FIRST, media=(other,)), SIZE) is None
+    assert mask_pairs.media_of(sample(FIRST, media=(other, own)), SIZE) == own
+    assert mask_pairs.media_of(sample(FIRST, media=(other,)), SIZE) is None
 
 
 def test_a_predicted_mask_of_another_size_is_refused_unless_there_is_no_target() -> None:

@@ -1,10 +1,15 @@
 """NSD and HD95: what a boundary is, what a millimetre is, and what empty means."""
 
+import itertools
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
+from scipy.spatial import distance
+from skimage.measure import marching_cubes, mesh_surface_area
 
 from harness.errors import DataError
 from harness.imaging import masks
@@ -154,3 +159,72 @@ def test_rows_without_parameters_refuse_a_tolerance() -> None:
     with pytest.raises(TypeError):
         ROWS["hd95", "standard"].score(sample(SQUARE), prediction(SQUARE), tolerance_mm=1.0)
     assert isinstance(ROWS["nsd", "standard"].score, partial)
+
+
+# Steps in mm along z, y and x of a CT with a tilted gantry, and of a volume under a general shear.
+TILTED = ((0.0, -1.5, 3.0), (0.0, 0.7, 0.0), (0.7, 0.0, 0.0))
+SHEARED = ((0.2, 0.1, 2.0), (0.5, 1.0, 0.0), (1.5, -0.3, 0.1))
+
+
+def skewed_sample(steps: tuple[tuple[float, ...], ...], target: Mask) -> Sample:
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(steps[::-1]).T  # columns are the steps along x, y and z
+    affine[:3, 3] = (-40.0, 7.0, 3.0)
+    media = Media(
+        path="a",
+        sha256=None,
+        kind="volume",
+        size=target.size,
+        spacing_mm=tuple(np.linalg.norm(steps, axis=1).tolist()),
+        affine=tuple(affine.ravel().tolist()),
+    )
+    return Sample(id="d/test/1", media=(media,), target=Target(entities=(Entity(name="target", mask=target),)))
+
+
+@pytest.mark.parametrize("steps", [TILTED, SHEARED])
+def test_distances_in_a_skewed_volume_are_those_in_space(steps: tuple[tuple[float, ...], ...]) -> None:
+    size = (9, 14, 15)
+    target, predicted = box(2, 3, 4, 7, 9, 10, size=size), box(1, 5, 4, 6, 11, 12, size=size)
+    points = []
+    for mask in (predicted, target):
+        dense = masks.decode(mask)
+        edge = dense & ~ndimage.binary_erosion(dense)
+        affine = np.array(skewed_sample(steps, target).media[0].affine).reshape(4, 4)
+        z, y, x = np.nonzero(edge)
+        points.append((affine @ np.stack([x, y, z, np.ones_like(x)]))[:3].T)
+    between = distance.cdist(*points)
+    both = between.min(axis=1), between.min(axis=0)
+    expected = max(np.percentile(one, 95) for one in both)
+    volume = skewed_sample(steps, target)
+    assert value(ROWS["hd95", "standard"], volume, predicted) == pytest.approx(expected, rel=1e-9)
+    within = np.concatenate(both) <= 1.6
+    assert value(ROWS["nsd", "standard"], volume, predicted, tolerance_mm=1.6) == pytest.approx(within.mean())
+    flat = replace(volume, media=(replace(volume.media[0], affine=None),))
+    assert value(ROWS["hd95", "standard"], flat, predicted) != pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("steps", [TILTED, SHEARED])
+def test_surface_elements_of_a_skewed_volume_have_the_area_of_its_mesh(steps: tuple[tuple[float, ...], ...]) -> None:
+    target = box(2, 3, 4, 7, 9, 10, size=(9, 14, 15))
+    points, triangles, _, _ = marching_cubes(np.pad(masks.decode(target), 1).astype(float), 0.5, method="lorensen")
+    area = mesh_surface_area(points @ np.array(steps), triangles)
+    worst = ROWS["nsd", "surface-distance"].worst(skewed_sample(steps, target))
+    assert worst == (0.0, pytest.approx(area, rel=1e-5))
+    volume, moved = skewed_sample(steps, target), box(2, 3, 5, 7, 9, 11, size=(9, 14, 15))
+    step = float(np.linalg.norm(steps[2]))
+    for row in (ROWS["nsd", "standard"], ROWS["nsd", "surface-distance"]):
+        assert value(row, volume, moved, tolerance_mm=step) == 1.0  # whatever the last bit of a distance says
+
+
+def test_the_worst_distance_in_a_skewed_volume_is_its_longest_diagonal() -> None:
+    target = box(2, 3, 4, 7, 9, 10, size=(9, 14, 15))
+    corners = [np.array(corner) * (9, 14, 15) @ np.array(TILTED) for corner in itertools.product((0, 1), repeat=3)]
+    expected = distance.pdist(corners).max()
+    assert ROWS["hd95", "standard"].floor(skewed_sample(TILTED, target)) == pytest.approx(expected)
+
+
+def test_a_tolerance_counts_in_the_float32_of_a_header() -> None:
+    spacing = float(np.float32(0.3))  # 0.3000000119
+    assert (
+        value(ROWS["nsd", "standard"], sample(SQUARE, spacing=(spacing,) * 2), box(6, 5, 16, 15), tolerance_mm=0.3) == 1
+    )
