@@ -2,9 +2,9 @@
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import combinations, product
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -19,6 +19,7 @@ from harness.imaging.dicom.headers import read_header, read_pixels
 from harness.imaging.dicom.series import read_voxels, stack
 from harness.imaging.images import UPRIGHT, StoredAs, read_labels, stored_as, whole_labels
 from harness.imaging.masks import encode
+from harness.imaging.target_size import skewed_steps
 from harness.imaging.volumes import SUFFIXES, Volume, closest_canonical, read_volume, to_nifti
 from harness.imaging.windowing import Window, limits
 from harness.records import Json, Mask, Media, Size
@@ -80,12 +81,17 @@ def inspect_volume(
         if not files.has(path):
             return MISSING
         found = read_volume(files.path(path))
-        facts = {"size": found.voxels.shape, "spacing_mm": found.spacing_mm, "affine": found.affine}
+        facts = {
+            "size": found.voxels.shape,
+            "spacing_mm": found.spacing_mm,
+            "affine": found.affine,
+            "remarks": found.remarks,
+        }
         window_limits = None if window is None else limits(window, found.voxels, path)
         return to_json({"sha256": sha256_file(files.path(path)), "window": window_limits, **facts})
 
     try:
-        facts = files.once(["volume", to_json(window)], path, inspect)
+        facts = files.once(["volume in mm", to_json(window)], path, inspect)
     except DataError as error:
         return unreadable(path, error, integrity)
     if facts == MISSING:
@@ -100,7 +106,27 @@ def inspect_volume(
         affine=_tuple(facts["affine"]),
         window=None if facts["window"] is None else (facts["window"][0], facts["window"][1]),
     )
+    report_geometry(path, facts["remarks"], media.affine, integrity)
     return ReleaseImage(media=media)
+
+
+def report_geometry(path: str, remarks: Sequence[str], affine: tuple[float, ...] | None, integrity: Integrity) -> None:
+    """Report what contradicts each other in the headers of a volume, and axes that are not at right angles.
+
+    Args:
+        path: The file or folder.
+        remarks: A sentence for each contradiction.
+        affine: As in `Media`.
+        integrity: The report.
+    """
+    for remark in remarks:
+        integrity.find("geometry_conflict", path, remark)
+    steps = skewed_steps(affine)
+    if steps is not None:
+        unit = [np.array(step) / np.linalg.norm(step) for step in steps]
+        angles = [np.degrees(np.arccos(abs(first @ second))) for first, second in combinations(unit, 2)]
+        detail = f"two axes are at {min(angles):.1f} degrees; distances are measured in space"
+        integrity.find("skewed_grid", path, detail)
 
 
 def _tuple(value: Json) -> tuple[float, ...] | None:
