@@ -1,11 +1,14 @@
 """Reading of DICOM files: the geometry in their headers, their grouping into series, and their stored values.
 
 Only the elements named here are read. Nothing that identifies a person, a place, a date or a device leaves this module,
-and no message holds the value of an element. Warnings and messages of pydicom may hold one, so they end here.
+and no message holds the value of an element other than sizes and counts of pixels. Warnings and messages of pydicom may
+hold one, so they end here.
 """
 
-import math
+import os
+import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
+from harness.imaging.dicom.elements import Vector, directions, lengths, number, pixel_mm, vector
 
-Vector = tuple[float, ...]
 Open = Callable[[str], BinaryIO]  # opens a file by the name under which its header was read
 
 # SOP classes of segmentations: Segmentation Storage, with a frame per segment, and Label Map Segmentation Storage.
@@ -43,10 +46,14 @@ MODALITIES: Mapping[str, str] = {
 # pydicom skips the elements that are not named here, so that identifying ones are never parsed.
 _HEADER = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "Modality"),
-    *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PixelSpacing", "SliceThickness"),
+    *("FrameOfReferenceUID", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames"),
+    *("PixelSpacing", "PixelSpacingCalibrationType", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
+    *("EstimatedRadiographicMagnificationFactor", "SequenceOfUltrasoundRegions", "SliceThickness"),
     *("SpacingBetweenSlices", "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence"),
 )
+# Transfer syntaxes that store pixels as they are: implicit and explicit little endian, and explicit big endian.
+_UNCOMPRESSED = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"})
 # The elements that pydicom needs to decode pixels.
 PIXELS = (
     *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit"),
@@ -61,8 +68,9 @@ class Frame:
     Attributes:
         position: (x, y, z) of the centre of the first pixel in millimetres, in DICOM's LPS+ coordinates.
         orientation: Direction cosines (x, y, z) along a row, then (x, y, z) down a column.
-        spacing: Millimetres between rows, then between columns.
-        step: Millimetres to the next slice.
+        spacing: Millimetres between rows, then between columns, both above 0.
+        step: Millimetres to the next slice, by the spacing between slices, else by their thickness.
+        between: Millimetres to the next slice by the spacing between slices alone.
         slope: Grey value = stored value * slope + intercept.
         intercept: See `slope`.
         segment: Number of the segment to which a frame of a segmentation belongs.
@@ -73,6 +81,7 @@ class Frame:
     orientation: Vector | None = None
     spacing: Vector | None = None
     step: float | None = None
+    between: float | None = None
     slope: float = 1.0
     intercept: float = 0.0
     segment: int | None = None
@@ -98,6 +107,9 @@ class Header:
         samples: Samples per pixel: 1 for grey values, 3 for colours.
         references: Series Instance UIDs of the series on which a segmentation was drawn.
         frames: The frames in the order of the pixels.
+        space: Frame of Reference UID: positions of files with another one cannot be compared; empty if it is not given.
+        pixel_mm: Millimetres between rows, then between columns, of an image without a place in space; see `elements`.
+        remarks: A sentence for each contradiction on the size of its pixels, with the values and which of them counts.
     """
 
     where: str
@@ -112,6 +124,9 @@ class Header:
     samples: int
     references: frozenset[str]
     frames: tuple[Frame, ...] = field(repr=False)
+    space: str = ""
+    pixel_mm: Vector | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,10 +172,13 @@ def discreet(where: str) -> Iterator[Any]:
             AttributeError,
             EOFError,
             LookupError,
+            MemoryError,
             OSError,
             RuntimeError,
             TypeError,
             ValueError,
+            struct.error,
+            zlib.error,
         ) as error:
             # `from None`, because a chained traceback would print the value after all.
             raise DataError(f"{where}: cannot be read as DICOM ({type(error).__name__}); check the file") from None
@@ -175,7 +193,8 @@ def read_header(file: BinaryIO, where: str) -> Header | None:
     Returns:
         None if it is not a DICOM file or holds no pixels.
     Raises:
-        DataError: It is a DICOM image with a damaged header, or pydicom is missing.
+        DataError: It is a DICOM image with a damaged header, it claims more frames than its bytes can hold, or pydicom
+            is missing.
     """
     with file, discreet(where) as pydicom:
         try:
@@ -186,6 +205,8 @@ def read_header(file: BinaryIO, where: str) -> Header | None:
             return None
         is_seg = str(data.get("SOPClassUID", "")) in SEG_CLASSES
         references = data.get("ReferencedSeriesSequence") or ()
+        frames = _frames(data, file.seek(0, os.SEEK_END), where)
+        size_mm, remarks = pixel_mm(data, frames[0].spacing)
         return Header(
             where=where,
             is_seg=is_seg,
@@ -198,12 +219,24 @@ def read_header(file: BinaryIO, where: str) -> Header | None:
             columns=int(data.Columns),
             samples=int(data.get("SamplesPerPixel") or 1),
             references=frozenset(str(item.get("SeriesInstanceUID", "")) for item in references),
-            frames=_frames(data),
+            frames=frames,
+            space=str(data.get("FrameOfReferenceUID") or ""),
+            pixel_mm=size_mm,
+            remarks=remarks,
         )
 
 
-def _frames(data: Any) -> tuple[Frame, ...]:
+def _frames(data: Any, file_bytes: int, where: str) -> tuple[Frame, ...]:
     count = int(data.get("NumberOfFrames") or 1)
+    bits = int(data.Rows) * int(data.Columns) * int(data.get("SamplesPerPixel") or 1)
+    bits *= int(data.get("BitsAllocated") or 8)
+    compressed = str(data.file_meta.get("TransferSyntaxUID", "")) not in _UNCOMPRESSED
+    # Checked before anything of that length is made. A compressed frame takes a byte at least, any other half of its
+    # bits, because colours may be stored for every second pixel.
+    if count > 1 and (count if compressed else count * bits // 16) > file_bytes:
+        frame = f"{int(data.Rows)} x {int(data.Columns)} pixels"
+        message = f"{where}: expected the pixels of {count} frames of {frame}, found a file of {file_bytes} bytes"
+        raise DataError(f"{message}; it is damaged or torn")
     groups = data.get("PerFrameFunctionalGroupsSequence")
     if not groups:
         # Some files hold several frames but a single position, such as ultrasound clips.
@@ -214,12 +247,13 @@ def _frames(data: Any) -> tuple[Frame, ...]:
 
 def _plain_frame(data: Any) -> Frame:
     return Frame(
-        position=_vector(data, "ImagePositionPatient", 3),
-        orientation=_vector(data, "ImageOrientationPatient", 6),
-        spacing=_vector(data, "PixelSpacing", 2),
+        position=vector(data, "ImagePositionPatient", 3),
+        orientation=directions(data),
+        spacing=lengths(data, "PixelSpacing"),
         step=_step(data),
-        slope=_number(data, "RescaleSlope", 1.0),
-        intercept=_number(data, "RescaleIntercept", 0.0),
+        between=abs(number(data, "SpacingBetweenSlices", 0.0)) or None,
+        slope=number(data, "RescaleSlope", 1.0),
+        intercept=number(data, "RescaleIntercept", 0.0),
     )
 
 
@@ -237,30 +271,20 @@ def _grouped_frame(group: Any, shared: Any) -> Frame:
     segment = item("SegmentIdentificationSequence").get("ReferencedSegmentNumber")
     sources = item("DerivationImageSequence").get("SourceImageSequence")
     return Frame(
-        position=_vector(item("PlanePositionSequence"), "ImagePositionPatient", 3),
-        orientation=_vector(item("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
-        spacing=_vector(measures, "PixelSpacing", 2),
+        position=vector(item("PlanePositionSequence"), "ImagePositionPatient", 3),
+        orientation=directions(item("PlaneOrientationSequence")),
+        spacing=lengths(measures, "PixelSpacing"),
         step=_step(measures),
-        slope=_number(values, "RescaleSlope", 1.0),
-        intercept=_number(values, "RescaleIntercept", 0.0),
+        between=abs(number(measures, "SpacingBetweenSlices", 0.0)) or None,
+        slope=number(values, "RescaleSlope", 1.0),
+        intercept=number(values, "RescaleIntercept", 0.0),
         segment=None if segment is None else int(segment),
         source=str(sources[0].get("ReferencedSOPInstanceUID", "")) if sources else None,
     )
 
 
-def _vector(data: Any, name: str, length: int) -> Vector | None:
-    values = data.get(name)
-    found = () if values is None else tuple(float(value) for value in values)
-    return found if len(found) == length and all(map(math.isfinite, found)) else None
-
-
-def _number(data: Any, name: str, default: float) -> float:
-    value = data.get(name)
-    return default if value is None or str(value) == "" else float(value)
-
-
 def _step(data: Any) -> float | None:
-    found = (_number(data, name, 0.0) for name in ("SpacingBetweenSlices", "SliceThickness"))
+    found = (number(data, name, 0.0) for name in ("SpacingBetweenSlices", "SliceThickness"))
     return next((abs(value) for value in found if value), None)
 
 

@@ -23,10 +23,12 @@ class Segment:
 
     Attributes:
         label: Its name.
+        number: Its segment number; of segments with one name the first.
         voxels: Boolean (slices, rows, columns), in the order of the series' stack.
     """
 
     label: str
+    number: int
     voxels: NDArray[np.bool_]
 
 
@@ -57,7 +59,8 @@ def read_segments(header: Header, found: Stack, open_file: Open) -> tuple[list[S
             covered = values == number if frame.segment is None else (values > 0) & (frame.segment == number)
             if covered.any():
                 _place(covered, frame, found, voxels[label], header.where)
-    return [Segment(label=label, voxels=array) for label, array in voxels.items()], remarks
+    numbers = {label: number for number, label in reversed(labels.items())}
+    return [Segment(label=label, number=numbers[label], voxels=array) for label, array in voxels.items()], remarks
 
 
 def read_labels(header: Header, open_file: Open) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.imaging.dicom.headers import Frame, Header, Open, Vector, stored_values
+from harness.imaging.dicom.elements import Vector
+from harness.imaging.dicom.headers import Frame, Header, Open, stored_values
 
 _SAME_MM = 1e-3  # slices closer than this count as being in the same place
 _SAME_DIRECTION = 4  # decimals to which direction cosines and pixel spacings must agree; files hold rounded ones

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.imaging.dicom.headers import Vector
+from harness.imaging.dicom.elements import Vector
 
 # SOP classes and the transfer syntax, by their identifiers in DICOM PS3.6.
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
