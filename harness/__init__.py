@@ -26,6 +26,7 @@ _PUBLIC = {
     "Sample": "harness.records",
     "evaluate": "harness.api",
     "load_run": "harness.api",
+    "load_scores": "harness.api",
     "score": "harness.api",
     "write_phantoms": "harness.data.phantoms.families",
 }
@@ -48,6 +49,7 @@ __all__ = [
     "Sample",
     "evaluate",
     "load_run",
+    "load_scores",
     "score",
     "write_phantoms",
 ]

@@ -8,10 +8,14 @@ from harness.evaluation import evaluate as evaluation
 from harness.evaluation import rescore
 from harness.evaluation.outputs import Evaluation
 from harness.evaluation.setup import RunSpec
+from harness.exports.sample_scores import load_scores
 from harness.runs.directory import RunDirectory
+from harness.scoring.results import headline_row
 
 if TYPE_CHECKING:
     import pandas as pd
+
+__all__ = ["evaluate", "load_run", "load_scores", "score"]
 
 
 def evaluate(
@@ -79,23 +83,42 @@ def score(run: str | Path, *, protocols: Sequence[str] = (), task_paths: Sequenc
     return rescore.rescore(Path(run), task_paths=paths, protocols=protocols, max_failures="100%")
 
 
-def load_run(run: str | Path) -> "pd.DataFrame":
-    """Return the numbers of a run as a table.
+def load_run(run: str | Path | Sequence[str | Path]) -> "pd.DataFrame":
+    """Return the numbers of one run, or of several, as a table.
 
+    Args:
+        run: A finished run directory, or several.
     Returns:
-        One row per number of `results.json`, with its task; `stratum` is `key=value` or None, `ci_low` and `ci_high`
-        are the ends of the confidence interval.
+        One row per number of `results.json`, with its run directory, model, data and task; `headline` marks the number
+        that the task reports first, `over` is the stratum key of a macro mean, `coverage` that of its task, `stratum`
+        is `key=value` or None, `ci_low` and `ci_high` are the ends of the confidence interval.
     Raises:
-        SpecError: The run has no results.
+        SpecError: A run has no results.
     """
     import pandas as pd
 
-    results = RunDirectory(Path(run)).read_results()
     rows = []
-    for task, block in results["tasks"].items():
-        for row in block["metrics"]:
-            stratum = "".join(f"{key}={value}" for key, value in (row["stratum"] or {}).items())
-            low, high = row["ci"] or (None, None)
-            flat = {key: value for key, value in row.items() if key not in ("stratum", "ci")}
-            rows.append({"task": task, **flat, "stratum": stratum or None, "ci_low": low, "ci_high": high})
+    for folder in [run] if isinstance(run, str | Path) else run:
+        results = RunDirectory(Path(folder)).read_results()
+        for task, block in results["tasks"].items():
+            headline = headline_row(block)
+            for row in block["metrics"]:
+                stratum = "".join(f"{key}={value}" for key, value in (row["stratum"] or {}).items())
+                low, high = row["ci"] or (None, None)
+                flat = {key: value for key, value in row.items() if key not in ("stratum", "ci")}
+                rows.append(
+                    {
+                        "run": str(folder),
+                        "model": results["model"]["id"],
+                        "data": results["data"],
+                        "task": task,
+                        **flat,
+                        "over": block["headline"]["over"] if row["mean"] == "macro" else None,
+                        "headline": row is headline,
+                        "coverage": block["coverage"],
+                        "stratum": stratum or None,
+                        "ci_low": low,
+                        "ci_high": high,
+                    }
+                )
     return pd.DataFrame(rows)

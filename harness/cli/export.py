@@ -1,5 +1,6 @@
 """`harness export`: results in the file formats of other tools and servers."""
 
+import json
 from pathlib import Path
 
 import click
@@ -9,6 +10,9 @@ from harness.cli.options import (
     errors_as_exit_codes,
     say,
 )
+
+OUT = click.option("--out", "-o", type=click.Path(path_type=Path), help="File to write [default: stdout].")
+TASK = click.option("--task", help="Only this task of the run.")
 
 
 @click.group()
@@ -30,3 +34,55 @@ def export_mmmu(debug: bool, run_dir: Path, out: Path, task_paths: tuple[Path, .
         write_submission(out, found)
     click.echo(out)
     say(f"{len(found.answers):,} answers, {found.unanswered:,} empty, {found.unread:,} without a letter that is read")
+
+
+def _write(text: str, out: Path | None) -> None:
+    """Write to a file, or to stdout if `out` is None.
+
+    Raises:
+        SpecError: The file cannot be written.
+    """
+    from harness.errors import SpecError
+
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"--out {out}: cannot be written: {error.strerror}; name another file") from error
+    say(f"wrote {out}")
+
+
+@export.command("csv")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@OUT
+@TASK
+@click.option("--long", is_flag=True, help="One line per sample and value, instead of one line per sample.")
+@click.pass_obj
+def export_csv(debug: bool, run_dir: Path, out: Path | None, task: str | None, long: bool) -> None:
+    """Write the scores of a run by sample, with the strata as columns.
+
+    An empty cell is no value; a failed answer has the worst value. From Python: harness.load_scores(RUN_DIR).
+    """
+    from harness.exports.sample_scores import as_csv, load_scores
+
+    with errors_as_exit_codes(debug):
+        _write(as_csv(load_scores(run_dir, task=task, long=long)), out)
+
+
+@export.command("summary-json")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@OUT
+@TASK
+@TASK_PATH
+@click.pass_obj
+def export_summary_json(
+    debug: bool, run_dir: Path, out: Path | None, task: str | None, task_paths: tuple[Path, ...]
+) -> None:
+    """Write a task that gives masks as nnU-Net's summary.json: voxel counts, Dice and IoU by case and label."""
+    from harness.exports.summary_json import summary
+
+    with errors_as_exit_codes(debug):
+        # With NaN, as nnU-Net writes it: its readers average with nanmean.
+        _write(json.dumps(summary(run_dir, task=task, task_paths=task_paths), indent=4) + "\n", out)

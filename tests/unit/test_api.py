@@ -11,18 +11,40 @@ from harness.errors import SpecError
 
 
 def row(**changed: Any) -> dict[str, Any]:
-    return {"metric": "dice", "name": "dice", "stratum": None, "value": 0.5, "ci": [0.25, 0.75]} | changed
+    fixed = {"metric": "dice", "name": "dice", "protocol": "standard", "mean": "micro"}
+    return fixed | {"stratum": None, "value": 0.5, "ci": [0.25, 0.75]} | changed
+
+
+def written(folder: Path, model: str, tasks: dict[str, list[dict[str, Any]]]) -> Path:
+    """Write the results of a run; the headline of its tasks is the macro mean of Dice over modality."""
+    headline = {"metric": "dice", "protocol": "standard", "mean": "macro", "over": "modality"}
+    blocks = {name: {"coverage": 0.5, "headline": headline, "metrics": rows} for name, rows in tasks.items()}
+    folder.mkdir(exist_ok=True)
+    results = {"model": {"id": model}, "data": "real", "tasks": blocks}
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
 
 
 def test_every_number_is_a_row_with_its_task_stratum_and_interval(tmp_path: Path) -> None:
-    tasks = {"a": {"metrics": [row(), row(stratum={"modality": "ct"}, ci=None)]}, "b": {"metrics": [row(value=1.0)]}}
-    (tmp_path / "results.json").write_text(json.dumps({"tasks": tasks}))
-    table = load_run(tmp_path)
+    tasks = {"a": [row(), row(stratum={"modality": "ct"}, ci=None)], "b": [row(value=1.0)]}
+    table = load_run(written(tmp_path, "m", tasks))
     assert table["task"].tolist() == ["a", "a", "b"]
     assert table["value"].tolist() == [0.5, 0.5, 1.0]
     assert table["stratum"].dropna().to_dict() == {1: "modality=ct"}
     assert table["ci_low"].tolist()[::2] == [0.25, 0.25]
     assert table["ci_high"].isna().tolist() == [False, True, False]
+
+
+def test_the_numbers_of_several_runs_name_their_run_model_headline_and_coverage(tmp_path: Path) -> None:
+    tasks = {"a": [row(), row(mean="macro")]}
+    first, second = (written(tmp_path / name, name, tasks) for name in ("x", "y"))
+    table = load_run([first, second])
+    assert table["model"].tolist() == ["x", "x", "y", "y"]
+    assert table["run"].tolist() == [str(first)] * 2 + [str(second)] * 2
+    assert table["headline"].tolist() == [False, True, False, True]
+    assert table["over"].dropna().to_dict() == {1: "modality", 3: "modality"}
+    assert table["coverage"].tolist() == [0.5] * 4
+    assert table["data"].unique().tolist() == ["real"]
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def test_the_public_names_of_harness_are_frozen() -> None:
         "Sample",
         "evaluate",
         "load_run",
+        "load_scores",
         "score",
         "write_phantoms",
     ]

@@ -1,0 +1,113 @@
+"""The scores of a finished run by sample, as a table of one row per sample or one row per score, and as CSV."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import SpecError, nearest
+from harness.runs import plan_file
+from harness.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Columns in front of a sample's strata and values.
+FACTS = ("task", "sample_id", "repeat", "status", "cluster")
+LONG = ("metric", "protocol", "name", "value", "score_status", "failed")
+# Spreadsheets run a cell that begins with one of these as a formula; ids and strata come from outside.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def load_scores(run: str | Path, *, task: str | None = None, long: bool = False) -> "pd.DataFrame":
+    """Return the scores of a finished run by sample.
+
+    Args:
+        run: The run directory.
+        task: Only this task; None: all tasks of the run.
+        long: One row per sample, metric, protocol and named value, in place of one row per sample.
+    Returns:
+        One row per sample and repetition, in the order of the run's plan, samples that could not be asked included.
+        Columns: `task`, `sample_id`, `repeat` (0-based), `status` of the prediction, `cluster`, one text column per
+        stratum key, then one float64 column per value: `dice.standard`, or `token_prf.standard.recall` if the metric
+        has several. NaN where a sample has no value; a failed or unreadable answer has the metric's worst. With `long`
+        the value columns are replaced by `metric`, `protocol`, `name`, `value`, the score's `score_status` and
+        `failed`.
+    Raises:
+        SpecError: The run is not finished, has no scores, or has no such task.
+    """
+    import pandas as pd
+
+    directory = RunDirectory(Path(run))
+    blocks = directory.read_results()["tasks"]
+    if task is not None and task not in blocks:
+        raise SpecError(f"{run}: has no scored task '{task}'{nearest(task, list(blocks))}, only {', '.join(blocks)}")
+    statuses = {line.key.hex(): line.status for line in directory.read_lines() if line.key is not None}
+    rows: list[dict[str, Any]] = []
+    strata: dict[str, None] = {}
+    values: dict[str, None] = {}
+    for name in [task] if task is not None else list(blocks):
+        # Of the scored rows every value has one without stratum, in the order of the metric's values.
+        scored: dict[tuple[str, str], list[str]] = {}
+        for number in blocks[name]["metrics"]:
+            names = scored.setdefault((number["metric"], number["protocol"]), [])
+            if number["name"] not in names:
+                names.append(number["name"])
+        scores = {key: dict(_read(directory.scores_folder / f"{name}.{key[0]}.{key[1]}.parquet")) for key in scored}
+        for row in plan_file.read(directory.plan_path(name)):
+            sample = row.sample
+            # A stratum that is called as a column of ours gets a prefix, so that neither hides the other.
+            in_columns = {
+                f"stratum.{key}" if key in (*FACTS, *LONG) else key: word for key, word in sample.strata.items()
+            }
+            strata.update(dict.fromkeys(in_columns))
+            status = "data_error" if row.defect is not None else statuses.get(row.key, "not_run")
+            facts = dict(zip(FACTS, (name, sample.id, row.repeat, status, sample.cluster), strict=True))
+            wide = {**facts, **in_columns}
+            for (metric, protocol), names in scored.items():
+                found = scores[metric, protocol].get((sample.id, row.repeat))
+                numbers = (found and found["values"]) or [None] * len(names)
+                for value_name, value in zip(names, numbers, strict=True):
+                    if long:
+                        rows.append(
+                            {
+                                **facts,
+                                **in_columns,
+                                "metric": metric,
+                                "protocol": protocol,
+                                "name": value_name,
+                                "value": value,
+                                "score_status": "not_scored" if found is None else found["status"],
+                                "failed": bool(found and found["failed"]),
+                            }
+                        )
+                    else:
+                        column = ".".join(dict.fromkeys((metric, protocol, value_name)))
+                        # A metric with one value is named after it: `dice.standard`, not `dice.standard.dice`.
+                        values[column] = None
+                        wide[column] = value
+            if not long:
+                rows.append(wide)
+    table = pd.DataFrame(rows, columns=[*FACTS, *strata, *(LONG if long else values)])
+    return table.astype(dict.fromkeys(["value"] if long else values, "float64"))
+
+
+def _read(path: Path) -> Iterator[tuple[tuple[str, int], Mapping[str, Any]]]:
+    """Yield ((sample id, repeat), {values, status, failed}) of one file of scores."""
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise SpecError(f"{path}: scores are missing; run `harness score` on the run directory to write them again")
+    columns = ["sample_id", "repeat", "values", "status", "failed"]
+    for row in pq.read_table(path, columns=columns).to_pylist():
+        yield (row["sample_id"], row["repeat"]), row
+
+
+def as_csv(table: "pd.DataFrame") -> str:
+    """Return a table of `load_scores` as CSV; an empty cell is no value, and no cell starts a formula."""
+    quoted = table.copy()
+    for column in quoted.columns:
+        if quoted[column].dtype == object or str(quoted[column].dtype) in ("str", "string"):
+            quoted[column] = [
+                f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in quoted[column]
+            ]
+    return str(quoted.to_csv(index=False, lineterminator="\n"))
