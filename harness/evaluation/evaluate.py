@@ -11,8 +11,9 @@ from harness.evaluation.outputs import Evaluation, allowed_failures, report_imag
 from harness.evaluation.planning import write_plan
 from harness.evaluation.results import score_run
 from harness.evaluation.setup import Observer, PreparedRun, RunSpec, open_session
-from harness.models import predictions_file
-from harness.models.resolve import build, find_factory
+from harness.evaluation.submission import check_unchanged, find_submission, stored_model
+from harness.models.description import described
+from harness.reports.findings_text import lines_of
 from harness.runs import plan_file
 from harness.runs.cells import Plan
 from harness.runs.directory import RunDirectory
@@ -41,8 +42,13 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
     watch = watch or Observer()
     session = open_session(spec, watch)
     allowed_failures(spec.max_failures, 0)  # a wrong option is reported now, not after hours of predicting
+    submission = find_submission(session)
+    for line in lines_of((cell.task.task, cell.prepared) for cell in session.cells):
+        watch.notice(line)
     store = RunStore(session.out)
     run = session.run_record()
+    check_unchanged(store.path, run["model"])
+    run["model"] = described(run["model"], spec.description, stored_model(store.path))
     try:
         store.open(run)
         for repair in store.repairs:
@@ -52,7 +58,7 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
         planned = _plan(session, store, watch)
         _predict(session, store, planned, watch)
         scored = score_run(store, run, session.tasks, session.groups, store.directory)
-        problems = _problems(session, planned)
+        problems, notes = ([], []) if submission is None else submission.problems(planned)
         write_outputs(store, session.tasks, scored, problems, report_images_of_run(session))
         return Evaluation(
             out=store.path,
@@ -61,6 +67,7 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
             problems=problems,
             faults=scored.faults,
             allowed=allowed_failures(spec.max_failures, scored.wanted),
+            notes=notes,
             broken=(*scored.silent, *scored.broken),
         )
     finally:
@@ -167,17 +174,6 @@ def _cluster_options(session: PreparedRun, store: RunStore, planned: Plan) -> Cl
         log=store.directory.ray_log_path,
         batch_invariant=session.capabilities.batch_invariant,
     )
-
-
-def _problems(session: PreparedRun, planned: Plan) -> list[predictions_file.Problem]:
-    """Return the problems in the lines of a predictions file; empty for a model that reads no such file."""
-    # The class is asked before an adapter is built: to build another model's adapter a second time may be expensive.
-    if not hasattr(find_factory(session.reference), "submission_problems"):
-        return []
-    slots = {(sample_id, repeat) for path in planned.files for sample_id, repeat, _ in plan_file.read_keys(path)}
-    adapter: Any = build(session.reference)
-    problems: list[predictions_file.Problem] = adapter.submission_problems(slots)
-    return problems
 
 
 def dry_run(spec: RunSpec, watch: Observer) -> dict[str, Any]:

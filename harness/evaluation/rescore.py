@@ -9,6 +9,7 @@ from harness.data.roots import PHANTOM
 from harness.evaluation.outputs import Evaluation, allowed_failures, write_outputs
 from harness.evaluation.results import score_run
 from harness.models import predictions_file
+from harness.models.description import ModelDescription, described
 from harness.records import Json
 from harness.reports.examples import ReportImages
 from harness.runs.directory import RunDirectory
@@ -25,6 +26,7 @@ def rescore(
     max_failures: str,
     parameters: Mapping[str, Json] = MappingProxyType({}),
     images: ReportImages | None = None,
+    description: ModelDescription | None = None,
 ) -> Evaluation:
     """Score the stored predictions of a run again.
 
@@ -36,6 +38,7 @@ def rescore(
         parameters: Settings of the tasks' metrics, by `metric.parameter`.
         images: Which images the report shows; None: outlines on a plain ground, since a run directory does not hold
             the folders of its images.
+        description: What replaces the model's name, page, paper, size and licence; None keeps them.
     Returns:
         The numbers. With `protocols` or `parameters` the run directory keeps its own numbers and is not changed.
     Raises:
@@ -50,10 +53,13 @@ def rescore(
         for task in tasks
         if task.task in run["tasks"] and run["tasks"][task.task]["digest"] != task.digest
     ]
+    given = description or ModelDescription()
+    described_run = {**run, "model": described(run["model"], given, run["model"])}
     # Locked, though nothing is asked: scores and results of a run that is still in progress would be mixed.
     store = RunStore(out)
     try:
-        store.open(run)
+        store.open(run if protocols or parameters else described_run)
+        run = described_run
         if protocols or parameters:
             # Scores go elsewhere: those in the run directory must stay the ones that its results came from.
             with tempfile.TemporaryDirectory() as folder:

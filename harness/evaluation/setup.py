@@ -7,6 +7,8 @@ from pathlib import Path
 from harness.data.roots import DataRoots, data_roots
 from harness.errors import SpecError
 from harness.evaluation.planning import prepare_cells
+from harness.models.description import ModelDescription, undescribed
+from harness.models.predictions_file import Predictions
 from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
 from harness.paths import default_cache
 from harness.records import Capabilities, Json, Resources
@@ -47,6 +49,7 @@ class RunSpec:
         cache: Folder of manifests and derived files.
         protocols: Score by these only; empty: as the tasks say.
         parameters: Settings of the tasks' metrics, by `metric.parameter`.
+        description: Name, page, paper, size and licence of the model, which no number depends on.
     """
 
     tasks: tuple[str, ...]
@@ -66,6 +69,7 @@ class RunSpec:
     cache: Path = field(default_factory=default_cache)
     protocols: tuple[str, ...] = ()
     parameters: Mapping[str, Json] = field(default_factory=dict)
+    description: ModelDescription = field(default_factory=ModelDescription)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +96,7 @@ class PreparedRun:
         roots: The data roots.
         cells, unavailable: The prepared tasks, and group members whose files are absent.
         batch_size: Requests per batch.
+        display_name: The model's name unless one is given: that of its file for submitted predictions, else None.
     """
 
     spec: RunSpec
@@ -104,12 +109,14 @@ class PreparedRun:
     cells: list[Cell]
     unavailable: list[dict[str, Json]]
     batch_size: int
+    display_name: str | None = None
 
     def run_record(self) -> dict[str, Json]:
-        """Return the content of `run.json`: what must not change while a run is resumed."""
+        """Return the content of `run.json`: what must not change while a run is resumed, but the model's name."""
+        name = {} if self.display_name is None else {"name": self.display_name}
         return {
             "schema": 1,
-            "model": {**self.identity, "oracle": "target" in self.capabilities.takes},
+            "model": {**self.identity, "oracle": "target" in self.capabilities.takes, **name},
             "data": self.roots.kind,
             "requested": list(self.spec.tasks),
             "tasks": {
@@ -148,7 +155,7 @@ class PreparedRun:
         if self.spec.out is not None:
             return self.spec.out
         name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in str(self.identity["id"]))
-        return Path("runs") / f"{name}-{digest(self.run_record())[:12]}"
+        return Path("runs") / f"{name}-{digest(undescribed(self.run_record()))[:12]}"
 
 
 def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
@@ -181,6 +188,7 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
         cells=cells,
         unavailable=unavailable,
         batch_size=batch_size,
+        display_name=adapter.display_name if isinstance(adapter, Predictions) else None,
     )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.errors import SpecError
+from harness.models.description import undescribed
 from harness.models.predictions_file import Problem
 from harness.records import Json, Prediction
 from harness.records.atomic_files import write_atomically, write_bytes_atomically
@@ -86,16 +87,17 @@ class RunStore:
             raise
 
     def _open_locked(self, run: Mapping[str, Json]) -> None:
-        if self.directory.run_path.exists():
-            # Through JSON, so that a tuple equals the list that it was stored as.
-            differences = list(_differences(self.directory.read_run(), json.loads(json.dumps(run)), ""))
+        wanted = json.loads(json.dumps(run))  # through JSON, so that a tuple equals the list that it was stored as
+        stored = self.directory.read_run() if self.directory.run_path.exists() else None
+        if stored is not None:
+            differences = list(_differences(undescribed(stored), undescribed(wanted), ""))
             if differences:
                 lines = "\n".join(f"  {difference}" for difference in differences)
                 raise SpecError(
                     f"--out {self.path}: holds another run; name another folder or repeat its command. "
                     f"It differs in:\n{lines}"
                 )
-        else:
+        if stored != wanted:  # a run is new, or its model is described in other words, which changes no number
             write_atomically(self.directory.run_path, json.dumps(run, indent=2, sort_keys=True) + "\n")
         # Torn ends are cut off before lines are indexed, so a torn line is not reported as damaged, too.
         torn, torn_events = self.predictions.open(), self.events.open()

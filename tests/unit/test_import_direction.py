@@ -18,13 +18,18 @@ ADAPTERS = {
         "harness.imaging.frames",
         "harness.imaging.masks",
     },
-    # It checks a file that somebody else wrote, and digests the mask files beside it.
+    # They check a file that somebody else wrote, and digest the mask files beside it.
     "harness.models.predictions_file": {
         "harness.records",
         "harness.errors",
-        "harness.imaging.masks",
-        "harness.imaging.mask_files",
         "harness.models.answer_check",
+        "harness.models.prediction_lines",
+        "harness.models.predictions_format",
+    },
+    "harness.models.prediction_lines": {
+        "harness.records",
+        "harness.errors",
+        "harness.imaging.mask_files",
         "harness.records.codec",
     },
 }

@@ -1,0 +1,153 @@
+"""Submitted predictions within an evaluation: do they belong to its tasks, and are they those of the run directory."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data.manifest import read_manifest
+from harness.errors import DataError, HarnessError, SpecError
+from harness.evaluation.setup import PreparedRun
+from harness.models.prediction_lines import printable
+from harness.models.predictions_file import Predictions, Problem
+from harness.models.resolve import build, find_factory
+from harness.records import Json
+from harness.runs import plan_file
+from harness.runs.cells import Plan
+from harness.runs.directory import RunDirectory
+
+# Problems that are named when no line of a file can be read, and tasks and beginnings of ids that a message names.
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """The adapter of submitted predictions.
+
+    Attributes:
+        adapter: It has `submission_problems`.
+        tasks: Names of the run's tasks.
+    """
+
+    adapter: Any
+    tasks: tuple[str, ...]
+
+    def problems(self, planned: Plan) -> tuple[list[Problem], list[str]]:
+        """Return the problems of the submitted lines, and a remark if ids do not belong or samples have no answer."""
+        slots = [(sample_id, repeat) for path in planned.files for sample_id, repeat, _ in plan_file.read_keys(path)]
+        problems: list[Problem] = self.adapter.submission_problems(set(slots))
+        if not isinstance(self.adapter, Predictions):
+            return problems, []
+        lines = self.adapter.submitted().lines
+        asked = {sample_id for sample_id, _ in slots}
+        ids = {sample_id for sample_id, _ in lines}
+        missing = len(set(slots) - set(lines))
+        strangers = len(ids - asked)
+        if not missing and not strangers:
+            return problems, []
+        samples = "samples" if len(asked) == len(set(slots)) else "samples and repetitions"
+        words = [f"{len(ids) - strangers:,} of {len(ids):,} ids belong to {_listed(self.tasks)}"]
+        words += [f"{strangers:,} ignored"] if strangers else []
+        words += [f"{missing:,} of {len(set(slots)):,} {samples} have no answer"] if missing else []
+        return problems, [f"{self.adapter.path.name}: {'; '.join(words)}"]
+
+
+def find_submission(session: PreparedRun) -> Submission | None:
+    """Return the submitted predictions that a run evaluates; None if its model reads none.
+
+    Raises:
+        DataError: No id of the predictions file belongs to a task of the run.
+    """
+    # The class is asked before an adapter is built: to build another model's adapter a second time may be expensive.
+    if not hasattr(find_factory(session.reference), "submission_problems"):
+        return None
+    adapter: Any = build(session.reference)
+    found = Submission(adapter=adapter, tasks=tuple(cell.task.task for cell in session.cells))
+    if isinstance(adapter, Predictions):
+        _check_belongs(adapter, session, found.tasks)
+    return found
+
+
+def _check_belongs(adapter: Predictions, session: PreparedRun, tasks: Collection[str]) -> None:
+    submitted = adapter.submitted()
+    name = f"--predictions {adapter.given}"
+    ids = {sample_id for sample_id, _ in submitted.lines}
+    if not ids:
+        first = [str(problem) for problem in submitted.problems[:MOST_NAMED]]
+        more = len(submitted.problems) - len(first)
+        first += [f"and {more:,} more"] if more else []
+        raise DataError("\n  ".join([f"{name}: no line can be read as a prediction; nothing is scored", *first]))
+    own: list[str] = []
+    for cell in session.cells:
+        for sample in read_manifest(cell.prepared.manifest):
+            if sample.id in ids:
+                return
+            own.append(sample.id)
+    if not own:  # every task is unavailable, which the results say
+        return
+    depth = next((depth for depth in (1, 2, 3) if not _begin(ids, depth) & _begin(own, depth)), 0)
+    theirs, ours = (_beginnings(some, depth) for some in (sorted(ids), own))
+    raise DataError(
+        f"{name}: 0 of {len(ids):,} ids belong to {_listed(tasks)}; they begin with {theirs}, those of the run with "
+        f"{ours}, such as {printable(own[0])}. Nothing is scored; the ids of a task are in its manifest, see "
+        "docs/hand-in-predictions.md"
+    )
+
+
+def _begin(ids: Iterable[str], depth: int) -> set[str]:
+    return {_beginning(sample_id, depth) for sample_id in ids}
+
+
+def _beginning(sample_id: str, depth: int) -> str:
+    """Return the first parts of an id, with a slash behind them if others follow; the whole id at depth 0."""
+    parts = sample_id.split("/")
+    return sample_id if not depth or len(parts) <= depth else "/".join(parts[:depth]) + "/"
+
+
+def _beginnings(ids: Collection[str], depth: int) -> str:
+    found = Counter(_beginning(sample_id, depth) for sample_id in ids).most_common()
+    words = [printable(beginning, 80) for beginning, _ in found[:MOST_NAMED]]
+    return ", ".join(words) + (f" and {len(found) - MOST_NAMED:,} others" if len(found) > MOST_NAMED else "")
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = list(names)[:MOST_NAMED]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more tasks" if more else "")
+
+
+def stored_model(out: Path) -> Mapping[str, Json]:
+    """Return the `model` block of the `run.json` in a run directory; empty if there is none that can be read."""
+    with suppress(HarnessError, OSError):
+        if RunDirectory(out).run_path.is_file():
+            model = RunDirectory(out).read_run().get("model")
+            return model if isinstance(model, dict) else {}
+    return {}
+
+
+def check_unchanged(out: Path, model: Mapping[str, Json]) -> None:
+    """Raise if a run directory holds predictions of a file that has been changed since.
+
+    Args:
+        out: The run directory.
+        model: The `model` block of the run that is to be made there.
+    Raises:
+        SpecError: The file, or a mask file that it names, is another one now.
+    """
+    stored = stored_model(out)
+    if not stored or any(block.get("id") != "predictions" for block in (stored, model)):
+        return
+    remedy = "name another --out, or repeat the command with the file as it was"
+    before, now = (str((block.get("weights") or [""])[0])[:12] for block in (stored, model))
+    if before != now:
+        raise SpecError(
+            f"--out {out}: holds the run of another predictions file, or of this one before it changed (sha256 "
+            f"{before} stored, {now} now); {remedy}"
+        )
+    if stored.get("version") != model.get("version"):
+        raise SpecError(
+            f"--out {out}: the predictions file is the same, but the mask files that it names changed since that run; "
+            f"{remedy}"
+        )
