@@ -53,7 +53,8 @@ class ProgressBar:
 
     def notice(self, text: str) -> None:
         """Print one line above the bar."""
-        self.console.print(text, style="dim", highlight=False, markup=False)
+        # Not wrapped: a path that is broken over two lines can be neither copied nor searched.
+        self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
 
     def show(self, progress: "RunProgress") -> None:
         """Show the current progress."""

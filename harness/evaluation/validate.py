@@ -1,31 +1,40 @@
 """`harness validate`: checks task files, whether their samples can be asked, and whether metrics rank good over bad."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import fsum
 from pathlib import Path
 from typing import Any
 
-from harness.data.manifest import read_manifest
+from harness.data.manifest import read_manifest, read_report
 from harness.data.roots import DataRoots, data_roots
-from harness.errors import HarnessError, SpecError
+from harness.errors import HarnessError
 from harness.imaging.media_store import MediaStore, with_handles
 from harness.metrics.metric import Metric, Pair, settle
 from harness.models.answer_check import to_prediction
 from harness.models.baselines import Oracle
 from harness.records import Answer, Request, Sample, Size
 from harness.records.codec import to_json as record_to_json
+from harness.reports.findings_text import findings_text, reason_of
 from harness.requests.build import build_request
 from harness.requests.visual_prompts import visual_prompts
 from harness.scoring.availability import usable_metrics
 from harness.scoring.score import readable, score
-from harness.tasks.catalog import check_file, index
+from harness.tasks.catalog import GROUPS_FILE, check_file, look_up, split_names
 from harness.tasks.prepare import prepare_task
 from harness.tasks.spec import TaskSpec
 
 # Samples per task that are rendered, opened and scored.
 SAMPLES = 32
+# Of them at most so many come from further behind, if the first have all something to find or all nothing, and so many
+# samples are looked through for them.
+OTHERS = 4
+SEARCHED = 10_000
+# Faults of one kind that are named.
+NAMED = 3
+# Findings that lose answers without a sample that could fail: a task that has them is not as its author means it.
+FAILING = ("missing_image",)
 # Largest difference of means that count as equal: rounding is far below it, a fault in a single sample far above.
 TOLERANCE = 1e-9
 
@@ -37,7 +46,10 @@ class Report:
     Attributes:
         task: Its name, or its file if it has none yet.
         faults: One line each.
-        samples: Number of samples that were tried; 0 without data.
+        samples: Number of samples that were rendered, opened and scored; 0 without data.
+        tried: Number of samples that were to be.
+        findings: What the preparation of the data found, by kind.
+        found: The same in words, one line each.
         prompt: The words that are sent to a model for the first sample.
         scores: Mean scores of the oracle's, empty and shuffled predictions, by metric and protocol.
     """
@@ -45,6 +57,9 @@ class Report:
     task: str
     faults: list[str] = field(default_factory=list)
     samples: int = 0
+    tried: int = 0
+    findings: dict[str, int] = field(default_factory=dict)
+    found: list[str] = field(default_factory=list)
     prompt: str | None = None
     scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
@@ -60,29 +75,22 @@ def validate(names: Sequence[str], task_paths: Sequence[Path], roots: Sequence[s
     Raises:
         SpecError: A name means nothing, or a data root does not exist.
     """
-    files = [Path(name) for name in names if name.endswith((".yaml", ".yml"))]
-    reports = []
-    for file in files:
-        if not file.is_file():
-            raise SpecError(f"{file}: no such task file")
-        reports.append(Report(task=str(file), faults=check_file(file)))
-    tasks = [name for name in names if not name.endswith((".yaml", ".yml"))]
-    folders: list[Path] = []
-    # A folder with a faulty file cannot be indexed, so its other files are checked without data only.
-    if not any(report.faults for report in reports):
-        folders = [*task_paths, *dict.fromkeys(file.parent for file in files)]
-    if tasks or (roots and folders):
-        catalog = index(folders or task_paths)
-        named = {file.resolve() for file in files}
-        wanted = tasks + [entry.name for entry in catalog.entries.values() if entry.file.resolve() in named]
-        specs, _ = catalog.resolve(wanted)
-        found = [Report(task=spec.task) for spec in specs]
-        if roots:
-            data = data_roots(roots, cache)
-            for spec, report in zip(specs, found, strict=True):
-                _try_samples(spec, data, cache, report)
-        reports = [report for report in reports if report.faults] + found
-    return reports
+    wanted = split_names(names)
+    files = [name for name in wanted if name.endswith((".yaml", ".yml")) and Path(name).is_file()]
+    reports = [Report(task=name, faults=check_file(Path(name))) for name in files]
+    # Checked by themselves: a file with faults has no task yet, and a file of groups none at all.
+    alone = [report for report in reports if report.faults or Path(report.task).name == GROUPS_FILE]
+    left = [name for name in wanted if name not in {report.task for report in alone}]
+    if (not left and wanted) or (left == files and not roots):
+        return reports
+    catalog, tasks = look_up(left, task_paths)
+    specs, _ = catalog.resolve(tasks)
+    found = [Report(task=spec.task) for spec in specs]
+    if roots:
+        data = data_roots(roots, cache)
+        for spec, report in zip(specs, found, strict=True):
+            _try_samples(spec, data, cache, report)
+    return alone + found
 
 
 def _try_samples(task: TaskSpec, roots: DataRoots, cache: Path, report: Report) -> None:
@@ -92,11 +100,19 @@ def _try_samples(task: TaskSpec, roots: DataRoots, cache: Path, report: Report) 
     except HarnessError as error:
         report.faults.append(str(error))
         return
+    integrity = read_report(prepared.integrity)
+    report.findings = integrity.counts
+    report.found = findings_text([task.task], integrity, prepared.integrity)
+    report.faults += [f"{task.task}: {integrity.counts[kind]} {kind}" for kind in FAILING if kind in integrity.counts]
     media = MediaStore(roots=(prepared.root, prepared.derived))
     asked = task.asked_of(roots.kind)
-    whole = (sample for sample in read_manifest(prepared.manifest) if sample.defect is None)
-    pairs = []
-    for sample in islice(whole, SAMPLES):
+    chosen = _choose(read_manifest(prepared.manifest))
+    report.tried = len(chosen)
+    pairs, unread = [], []
+    for sample in chosen:
+        if sample.defect is not None:
+            unread.append(f"{sample.id}: {reason_of(sample.defect, integrity)}")
+            continue
         try:
             # The oracle's capabilities: of a model that takes and gives everything, so that no fallback hides a fault.
             request = build_request(
@@ -105,15 +121,33 @@ def _try_samples(task: TaskSpec, roots: DataRoots, cache: Path, report: Report) 
             for image in with_handles(request, media).images:
                 image.image()
         except HarnessError as error:
-            report.faults.append(f"{sample.id}: {error}")
+            unread.append(f"{sample.id}: {error}")
             continue
         pairs.append((sample, replace(request, key=sample.id)))
     report.samples = len(pairs)
+    report.faults += unread[:NAMED]
+    if len(unread) > NAMED:
+        report.faults.append(
+            f"{task.task}: {len(unread) - NAMED} more of the {len(chosen)} samples tried cannot be read"
+        )
     if pairs:
         first = pairs[0][1]
         # A retrieval task has no prompt; its words are the text that is embedded.
         report.prompt = first.prompt or " ".join(first.candidates if first.kind == "embed" else ())
         _check_metrics(task, pairs, report)
+
+
+def _choose(samples: Iterable[Sample]) -> list[Sample]:
+    """Return the samples to try: the first, and some from further behind if those are alike in having a target."""
+    left = iter(samples)
+    chosen = list(islice(left, SAMPLES))
+    kinds = {sample.target.absent for sample in chosen}
+    if len(kinds) == 1:
+        # A release that is sorted may begin with all the images that show nothing, and its Dice be undefined on them.
+        others = islice((sample for sample in islice(left, SEARCHED) if sample.target.absent not in kinds), OTHERS)
+        found = list(others)
+        chosen[len(chosen) - len(found) :] = found
+    return chosen
 
 
 def _check_metrics(task: TaskSpec, pairs: Sequence[tuple[Sample, Request]], report: Report) -> None:
@@ -132,6 +166,11 @@ def _check_metrics(task: TaskSpec, pairs: Sequence[tuple[Sample, Request]], repo
         }
         report.scores[name] = means
         report.faults += [f"{task.file}: {name}: {fault}" for fault in _faults(metric, perfect, silent, means)]
+        of_headline = (metric.name, metric.protocol) == (task.headline.metric, task.headline.protocol)
+        if of_headline and means["oracle"] is None:
+            absent = sum(sample.target.absent for sample, _ in perfect)
+            why = f"; in {absent} of {len(perfect)} samples there is nothing to find" if absent else ""
+            report.faults.append(f"{task.file}: {name}: the headline is undefined for the oracle's own answers{why}")
 
 
 def _faults(
@@ -198,19 +237,28 @@ def to_json(reports: Sequence[Report]) -> list[dict[str, Any]]:
     return [record_to_json(report) for report in reports]
 
 
+def _checked(report: Report) -> str:
+    """Return how many samples were checked, and of how many if some could not be."""
+    if not report.tried:
+        return "(file only)"
+    of = f"{report.samples} of {report.tried}" if report.samples < report.tried else f"{report.samples}"
+    return f"{of} samples checked"
+
+
 def text(reports: Sequence[Report]) -> str:
     """Return the reports as text for the terminal."""
     lines = []
     for report in reports:
         if report.faults:
-            lines.append(f"{report.task}: {len(report.faults)} error{'s' if len(report.faults) > 1 else ''}")
+            count = f"{len(report.faults)} error{'s' if len(report.faults) > 1 else ''}"
+            lines.append(f"{report.task}: {count}{f', {_checked(report)}' if report.tried else ''}")
             lines += [f"  {line}" for fault in report.faults for line in fault.split("\n")]
         else:
-            tried = f", {report.samples} samples checked" if report.samples else " (file only)"
-            lines.append(f"{report.task}: ok{tried}")
+            lines.append(f"{report.task}: ok{', ' if report.tried else ' '}{_checked(report)}")
         if report.prompt is not None:
             lines.append(f"  prompt: {report.prompt!r}")
         for name, means in report.scores.items():
             shown = "  ".join(f"{kind} {'-' if value is None else f'{value:.4f}'}" for kind, value in means.items())
             lines.append(f"  {name:32} {shown}")
+        lines += report.found
     return "\n".join(lines)

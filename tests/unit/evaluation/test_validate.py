@@ -83,7 +83,7 @@ def test_a_single_sample_has_no_other_answer_to_be_given(tmp_path: Path) -> None
 
 def test_the_text_names_faults_prompts_and_means() -> None:
     found = [
-        Report(task="good", samples=2, prompt="Why?", scores={"dice (m3d)": {"oracle": 1.0, "shuffled": None}}),
+        Report(task="good", samples=2, tried=2, prompt="Why?", scores={"dice (m3d)": {"oracle": 1, "shuffled": None}}),
         Report(task="bad", faults=["one\ntwo", "three"]),
         Report(task="file"),
     ]

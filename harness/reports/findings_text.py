@@ -1,0 +1,83 @@
+"""What the preparation of data found, in a few lines for the terminal; integrity.json and its page hold all of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from harness.data.integrity import FINDINGS, Finding, Integrity
+from harness.data.manifest import Prepared, read_report
+from harness.errors import DataError
+
+# Lines per task: a person should see at a glance what is wrong with the data, between the lines of the run.
+MOST_LINES = 15
+# Findings of each kind that are shown, fewer where there are many kinds.
+EXAMPLES = 3
+# Characters of one finding's line.
+LONGEST = 200
+
+
+def lines_of(prepared: Iterable[tuple[str, Prepared]]) -> list[str]:
+    """Return what was found in the data of some tasks, (name, data) each; those that share data are named together."""
+    by_report: dict[Path, list[str]] = {}
+    for task, data in prepared:
+        by_report.setdefault(data.integrity, []).append(task)
+    lines = []
+    for path, tasks in by_report.items():
+        try:
+            report = read_report(path)
+        except DataError as error:  # what was found is a remark: an unreadable report must not cost the run
+            lines.append(f"{', '.join(tasks)}: {error}")
+            continue
+        lines += findings_text(tasks, report, path)
+    return lines
+
+
+def findings_text(tasks: Sequence[str], report: Integrity, path: Path) -> list[str]:
+    """Return a report in at most MOST_LINES lines: counts by kind, the first of each, repairs, and where the rest is.
+
+    Args:
+        tasks: The tasks that use the data.
+        report: The report; without findings and repairs there is no line.
+        path: Where the whole report is.
+    """
+    repairs = ", ".join(f"{name} {count:,}" for name, count in report.repairs.items())
+    names = ", ".join(tasks)
+    if not report.findings:
+        return [f"{names}: repaired {repairs}"] if repairs else []
+    by_kind = {kind: sorted(found for found in report.findings if found.kind == kind) for kind in report.counts}
+    head = f"{names}: {report.samples:,} samples, {report.defective:,} of them cannot be asked; found in the data:"
+    tail = [f"  repaired: {repairs}"] if repairs else []
+    tail.append(f"  all of it: {path}, or `harness prepare {tasks[0]}`")
+    room = MOST_LINES - 1 - len(tail)
+    shown = next(
+        (count for count in range(EXAMPLES, 0, -1) if _lines(by_kind, count) <= room),
+        0,
+    )
+    kinds = list(by_kind)
+    if len(kinds) > room:
+        kinds = kinds[: room - 1]
+    lines = [head]
+    for kind in kinds:
+        found = by_kind[kind]
+        of = f" of {report.checked[kind]:,}" if kind in report.checked else ""
+        lines.append(f"  {kind} {len(found):,}{of}: {FINDINGS[kind]}")
+        lines += [f"    {_one(finding)}" for finding in found[:shown]]
+    if len(kinds) < len(by_kind):
+        lines.append(f"  and {len(by_kind) - len(kinds)} more kinds")
+    return [*lines, *tail]
+
+
+def _lines(by_kind: Mapping[str, Sequence[Finding]], examples: int) -> int:
+    return sum(1 + min(examples, len(found)) for found in by_kind.values())
+
+
+def _one(finding: Finding) -> str:
+    text = f"{finding.where}: {finding.detail}" if finding.detail else finding.where
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def reason_of(defect: str, report: Integrity) -> str:
+    """Return a sample's defect with what the report says of its file, such as what was expected and found in it."""
+    for finding in report.findings:
+        if finding.detail and finding.where in defect and finding.detail not in defect:
+            return f"{defect}: {finding.detail}"
+    return defect
