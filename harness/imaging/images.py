@@ -42,6 +42,9 @@ _FOREIGN: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (
     ("PDF; save its picture as PNG", 0, (b"%PDF",)),
 )
 
+# Difference of two channels of a grey pixel up to which a lossy format may have made it.
+_SAME_COLOUR = 16
+
 # The exceptions that Pillow raises on damaged files, found by flipping bytes in files of each format and cutting them.
 _DAMAGED = (OSError, ValueError, TypeError, SyntaxError, EOFError)
 
@@ -101,6 +104,26 @@ def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels
 
 
+def upright_copy(data: bytes, orientation: int, *, where: str) -> bytes:
+    """Return an image as it is to be shown, as a TIFF without a tag: grey of more than 8 bits as it is, else as RGB.
+
+    Args:
+        data: The bytes of a file that `read_image` reads.
+        orientation: 1 to 8.
+        where: Name of the file, for messages.
+    Raises:
+        DataError: As for `read_image`, except that no window is needed.
+    """
+    with _opened(data, where) as image:
+        pixels = np.asarray(image) if _is_deep(image) else None
+    if pixels is None:
+        pixels = read_image(data, window=None, where=where)
+    content = io.BytesIO()
+    # Uncompressed TIFF: its bytes depend on the pixels alone, where PNG's depend on the version of zlib.
+    Image.fromarray(np.ascontiguousarray(upright(pixels, orientation))).save(content, "TIFF")
+    return content.getvalue()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFacts:
     """The properties of an image that `harness prepare` records.
@@ -143,51 +166,55 @@ def read_image(data: bytes, *, window: Window | None, where: str) -> NDArray[np.
         return np.array(plain.convert("RGB"), dtype=np.uint8)
 
 
-def read_mask(data: bytes, *, where: str) -> NDArray[np.bool_]:
-    """Return a mask file as boolean (H, W) in the stored frame: every stored value of at least 1 is foreground.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMask:
+    """The values of a mask file, before `harness.imaging.mask_files` says what they mean.
 
-    Palette files count by index, so index 0 is background whatever its colour. In colour files any channel counts, and
-    alpha is dropped.
+    Attributes:
+        values: (H, W) in the stored frame, booleans, integers or floats: palette files by index, others by value.
+        lossy: Whether the format changes values in storing them.
+        from_alpha: Whether the mask lies in the alpha channel, and the colours say nothing.
+    """
 
+    values: NDArray[Any]
+    lossy: bool = False
+    from_alpha: bool = False
+
+
+def read_stored_mask(data: bytes, *, where: str) -> StoredMask:
+    """Return the stored values of a mask file; of several equal channels one, and alpha only if nothing else varies.
+
+    Args:
+        data: The bytes of a PNG, JPEG, BMP, TIFF, GIF or WebP file.
+        where: Name of the file, for messages.
     Raises:
-        DataError: As for `read_image`, except that no window is needed.
+        DataError: As for `read_image`, except that no window is needed; the channels differ; or pixels are transparent
+            and hold a value, so that colours and alpha are two masks.
     """
     with _opened(data, where) as image:
-        values = _without_alpha(image) >= 1
-        return np.ascontiguousarray(values if values.ndim == 2 else values.any(axis=2))
-
-
-def read_labels(data: bytes, *, where: str) -> NDArray[np.int64]:
-    """Return a label image as int64 (H, W) in the stored frame: palette files by index, grey files by value.
-
-    Raises:
-        DataError: As for `read_mask`, or the channels differ, or a value is not a whole number of at least 0.
-    """
-    with _opened(data, where) as image:
-        values = _without_alpha(image)
-    if values.ndim == 3:
-        if (values != values[..., :1]).any():
-            raise DataError(f"{where}: expected one channel of labels or equal ones, found colours that differ")
-        values = values[..., 0]
-    return whole_labels(values, where)
-
-
-def _without_alpha(image: Image.Image) -> NDArray[Any]:
-    """Return the stored values, (H, W) or with colours (H, W, 3)."""
-    opaque = {"RGBA": "RGB", "LA": "L", "PA": "P", "RGBX": "RGB"}.get(image.mode)
-    return np.asarray(image.convert(opaque) if opaque else image)
-
-
-def whole_labels(values: NDArray[Any], where: str) -> NDArray[np.int64]:
-    """Return numbers of any shape and dtype as int64 labels of the same shape.
-
-    Raises:
-        DataError: A value is not a whole number of at least 0.
-    """
-    labels: NDArray[np.int64] = np.nan_to_num(values, nan=-1.0).astype(np.int64)
-    if labels.size and (labels.min() < 0 or (values.dtype.kind == "f" and (labels != values).any())):
-        raise DataError(f"{where}: expected labels, whole numbers of at least 0, found other values")
-    return labels
+        # The lossless coder of WebP names itself `VP8L`.
+        lossy = (
+            image.format in ("JPEG", "MPO")
+            or image.info.get("compression") == "jpeg"
+            or (image.format == "WEBP" and b"VP8L" not in data)
+        )
+        values, bands = np.asarray(image), image.getbands()
+    if values.ndim == 2:
+        return StoredMask(values=values, lossy=lossy)
+    colours, alpha = (values[..., :-1], values[..., -1]) if bands[-1] in ("A", "a") else (values, None)
+    colours = colours[..., :3] if bands[-1] == "X" else colours
+    if alpha is not None and alpha.min() != alpha.max():
+        if (colours == colours[0, 0]).all():
+            return StoredMask(values=alpha, lossy=lossy, from_alpha=True)
+        if ((alpha == 0) & colours.any(axis=2)).any():
+            raise DataError(
+                f"{where}: expected one mask, found colours and an alpha channel that differ; save the one that is "
+                "meant as a grey image"
+            )
+    apart = int((colours.max(axis=2).astype(np.int64) - colours.min(axis=2)).max())
+    if apart > (_SAME_COLOUR if lossy else 0):
+        raise DataError(f"{where}: expected one channel of labels or equal ones, found colours that differ")
+    return StoredMask(values=colours[..., 0] if not apart else np.median(colours, axis=2).astype(np.uint8), lossy=lossy)
 
 
 def examine_image(data: bytes, *, window: Window | None, where: str) -> ImageFacts:

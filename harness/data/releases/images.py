@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.errors import DataError
-from harness.imaging.images import UPRIGHT, examine_image, read_image, read_mask
+from harness.imaging.images import UPRIGHT, examine_image, read_image, read_stored_mask
+from harness.imaging.mask_files.values import MaskValues, Note, read_values
 from harness.imaging.masks import area, encode, merge
 from harness.imaging.windowing import Window
 from harness.records import Json, Mask, Media, Size
@@ -84,7 +85,7 @@ class ImageFiles:
         Raises:
             DataError: As `image`.
         """
-        return read_mask(self._content(path), where=path)
+        return read_one_mask(self._content(path), path).labels > 0
 
     def _content(self, path: str) -> bytes:
         for folder in (self.root, self.derived):
@@ -216,19 +217,24 @@ def _mask_file(files: ReleaseFiles, path: str, size: Size, findings: _MaskFindin
         content = files.read(path)
         if content is None:
             return MISSING
-        pixels = read_mask(content, where=path)
+        read = read_one_mask(content, path)
+        pixels = read.labels > 0
         fault = "" if pixels.any() and not pixels.all() else "full_mask" if pixels.any() else "empty_mask"
         inverted = "" if fault else why_inverted(pixels)
-        return {"mask": mask_to_json(encode(pixels)), "fault": fault, "inverted": inverted}
+        return to_json(
+            {"mask": mask_to_json(encode(pixels)), "fault": fault, "inverted": inverted, "notes": read.notes}
+        )
 
     try:
-        found = files.once("mask", path, inspect)
+        found = files.once("mask by value", path, inspect)
     except DataError as error:
         findings.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
         return None, f"mask {path} cannot be read"
     if found == MISSING:
         findings.find("missing_file", path)
         return None, f"mask {path} is missing"
+    for kind, detail in found["notes"]:
+        findings.find(kind, path, detail)
     if found["fault"]:
         findings.find(found["fault"], path)
     else:
@@ -241,6 +247,17 @@ def _mask_file(files: ReleaseFiles, path: str, size: Size, findings: _MaskFindin
         return None, f"mask {path} has no image to lie on"
     findings.find("size_mismatch", path, f"mask is {mask.size}, image is {size} as (H, W)")
     return None, f"mask {path} is {mask.size}, its image {size} as (H, W)"
+
+
+def read_one_mask(content: bytes, where: str) -> MaskValues:
+    """Return the labels of a file that is one mask, whatever its values, and what was changed in reading them.
+
+    Raises:
+        DataError: The file cannot be read, or its values do not say what is foreground.
+    """
+    stored = read_stored_mask(content, where=where)
+    found = read_values(stored.values, where=where, named=(), lossy=stored.lossy)
+    return replace(found, notes=(Note("alpha_mask", ""), *found.notes)) if stored.from_alpha else found
 
 
 def why_inverted(pixels: NDArray[np.bool_]) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -17,12 +17,14 @@ from harness.data.releases.images import MISSING, ReleaseImage, inspect_embedded
 from harness.errors import DataError
 from harness.imaging.dicom.headers import read_header, read_pixels
 from harness.imaging.dicom.series import read_voxels, stack
-from harness.imaging.images import UPRIGHT, StoredAs, read_labels, stored_as, whole_labels
+from harness.imaging.images import UPRIGHT, StoredAs, read_stored_mask, stored_as
+from harness.imaging.mask_files.frame import displacement
+from harness.imaging.mask_files.values import counted, read_values
 from harness.imaging.masks import encode
 from harness.imaging.target_size import skewed_steps
 from harness.imaging.volumes import SUFFIXES, Volume, closest_canonical, read_volume, to_nifti
 from harness.imaging.windowing import Window, limits
-from harness.records import Json, Mask, Media, Size
+from harness.records import Grid, Json, Mask, Media, Size
 from harness.records.codec import mask_from_json, mask_to_json, sha256_file, to_json
 
 # Folder below the derived one for copies of DICOM images that hold the pixels and nothing that identifies a patient.
@@ -30,9 +32,6 @@ DERIVED = "dicom"
 
 # A label image with more values than this is taken for a photograph or a scan.
 LABELS_MOST = 1024
-# Share of the smallest voxel side by which the corners of a mask may be displaced from those of its volume: NIfTI keeps
-# affines in float32, so files of one series differ in the last digits.
-_SHIFT = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +191,15 @@ def derived_volume(files: ReleaseFiles, volume: Volume, where: str, *, window: W
     return ReleaseImage(media=media)
 
 
-def inspect_labels(files: ReleaseFiles, path: str, media: Media, *, integrity: Integrity) -> Labels | str:
+def inspect_labels(
+    files: ReleaseFiles,
+    path: str,
+    media: Media,
+    *,
+    integrity: Integrity,
+    named: Sequence[int] | None = None,
+    threshold: float | None = None,
+) -> Labels | str:
     """Return the masks of a label image, or why it cannot be used, and report its faults.
 
     Args:
@@ -200,30 +207,55 @@ def inspect_labels(files: ReleaseFiles, path: str, media: Media, *, integrity: I
         path: An image or volume whose values are labels; 0 is background.
         media: The image or volume that the labels belong to.
         integrity: The report.
+        named, threshold: As in `inspect_label_file`.
     """
-    labels = inspect_label_file(files, path, integrity=integrity)
+    labels = inspect_label_file(files, path, integrity=integrity, named=named, threshold=threshold)
     return labels if isinstance(labels, str) else misfit(labels, path, media, integrity) or labels
 
 
-def inspect_label_file(files: ReleaseFiles, path: str, *, integrity: Integrity) -> Labels | str:
-    """Return the masks of a label image in the frame of its file, or why it cannot be read, and report its faults."""
+def inspect_label_file(
+    files: ReleaseFiles,
+    path: str,
+    *,
+    integrity: Integrity,
+    named: Sequence[int] | None = None,
+    threshold: float | None = None,
+) -> Labels | str:
+    """Return the masks of a label image in the frame of its file, or why it cannot be read, and report its faults.
+
+    Args:
+        files: The release.
+        path: An image or volume whose values are labels; 0 is background.
+        integrity: The report.
+        named: The values that labels have in this file. Empty: it is one mask, of any value. None: not known.
+        threshold: Numbers from this one on are foreground; None if the file holds labels.
+    """
 
     def inspect() -> Json:
         if not files.has(path):
             return MISSING
         affine: tuple[float, ...] | None = None
-        stored = StoredAs()
+        stored_facts, lossy, from_alpha = StoredAs(), False, False
         if is_volume(path):
             volume = read_volume(files.path(path))
-            values, affine = whole_labels(volume.voxels, path), volume.affine
+            values, affine = volume.voxels, volume.affine
         else:
             content = files.read(path) or b""
-            values, stored = read_labels(content, where=path), stored_as(content)
-        facts = {"size": list(values.shape), "affine": to_json(affine), "masks": _masks(values, path)}
-        return facts | asdict(stored)
+            stored, stored_facts = read_stored_mask(content, where=path), stored_as(content)
+            values, lossy, from_alpha = stored.values, stored.lossy, stored.from_alpha
+        found = read_values(values, where=path, named=named, lossy=lossy, threshold=threshold)
+        notes = [("alpha_mask", ""), *found.notes] if from_alpha else found.notes
+        facts = {
+            "size": values.shape,
+            "affine": affine,
+            "masks": _masks(found.labels, path),
+            "notes": notes,
+        }
+        return to_json(facts | asdict(stored_facts))
 
     try:
-        found = files.once("labels", path, inspect)
+        # What the values mean depends on the labels too, so they are part of the question.
+        found = files.once(["labels by value", to_json(named), threshold], path, inspect)
     except DataError as error:
         detail = str(error).removeprefix(f"{path}: ").removeprefix(f"{PurePosixPath(path).name}: ")
         integrity.find("unreadable_file", path, detail)
@@ -231,6 +263,8 @@ def inspect_label_file(files: ReleaseFiles, path: str, *, integrity: Integrity) 
     if found == MISSING:
         integrity.find("missing_file", path)
         return f"mask {path} is missing"
+    for kind, detail in found["notes"]:
+        integrity.find(kind, path, detail)
     masks = {int(value): mask_from_json(mask) for value, mask in found["masks"].items()}
     return Labels(
         size=tuple(found["size"]),
@@ -241,12 +275,9 @@ def inspect_label_file(files: ReleaseFiles, path: str, *, integrity: Integrity) 
     )
 
 
-def _masks(values: NDArray[np.int64], path: str) -> dict[str, Json]:
+def _masks(values: NDArray[np.unsignedinteger], path: str) -> dict[str, Json]:
     """Return the mask of each value of a label image (H, W) or volume (D, H, W), as JSON values."""
-    # `bincount` allocates as many cells as the largest value, so that is bounded first.
-    if values.max(initial=0) > np.iinfo(np.uint16).max:
-        raise DataError(f"{path}: expected labels of at most {np.iinfo(np.uint16).max}, found {values.max()}")
-    present = np.flatnonzero(np.bincount(values.ravel()))
+    present = np.flatnonzero(counted(values))
     if len(present) > LABELS_MOST:
         raise DataError(f"{path}: expected at most {LABELS_MOST} labels, found {len(present)}; is it a picture?")
     return {str(value): mask_to_json(encode(values == value)) for value in present.tolist() if value}
@@ -262,13 +293,9 @@ def misfit(labels: Labels, path: str, media: Media, integrity: Integrity) -> str
             "size_mismatch", path, f"mask is {labels.size}, image is {media.size} as {axes}", image=media.path
         )
         return f"mask {path} is {labels.size}, its image {media.size} as {axes}"
-    off = 0.0
-    if labels.affine is not None and media.affine is not None:
-        # The largest distance of two affines over a volume is reached at one of its corners, (x, y, z) of (D, H, W).
-        corners = [(*corner, 1) for corner in product(*((0, length - 1) for length in reversed(media.size)))]
-        difference = (np.array(labels.affine) - np.array(media.affine)).reshape(4, 4)
-        off = float(np.linalg.norm(np.array(corners) @ difference.T, axis=1).max())
-    if off > _SHIFT * min(media.spacing_mm or (1.0,)):
-        integrity.find("frame_mismatch", path, f"corners lie up to {off:.3g} mm apart", image=media.path)
-        return f"mask {path} lies up to {off:.3g} mm beside its volume"
-    return ""
+    beside = displacement(Grid(size=labels.size, affine=labels.affine), Grid(size=media.size, affine=media.affine))
+    if beside is None:
+        return ""
+    integrity.find("frame_mismatch", path, str(beside), image=media.path)
+    # The manifest says only how far, because its digest must not change with the wording of a hint.
+    return f"mask {path} lies up to {beside.off_mm:.3g} mm beside its volume"

@@ -16,11 +16,11 @@ from harness.imaging.images import (
     ORIENTATION_TAG,
     PIXEL_CAP,
     StoredAs,
+    StoredMask,
     examine_image,
     image_size,
     read_image,
-    read_labels,
-    read_mask,
+    read_stored_mask,
     stored_as,
     upright,
 )
@@ -196,19 +196,71 @@ def test_a_window_of_percentiles_is_that_of_the_image() -> None:
     np.testing.assert_array_equal(read_image(data, window=MIN_MAX, where="a.png")[0, :, 0], [0, 128, 255])
 
 
-def test_labels_are_palette_indices_and_grey_values() -> None:
+def stored(image: Image.Image, kind: str = "PNG", **options: Any) -> StoredMask:
+    return read_stored_mask(encoded(image, kind, **options), where="m.png")
+
+
+def test_stored_values_are_palette_indices_and_grey_values_of_any_depth() -> None:
     palette = Image.fromarray(np.array([[0, 2]], dtype=np.uint8), mode="L").convert("P")
     palette.putpalette([9, 9, 9] * 256)
     palette.putdata([0, 2])
-    np.testing.assert_array_equal(read_labels(encoded(palette), where="m.png"), [[0, 2]])
-    deep = Image.fromarray(np.array([[0, 700]], dtype=np.uint16))
-    np.testing.assert_array_equal(read_labels(encoded(deep), where="m.png"), [[0, 700]])
+    np.testing.assert_array_equal(stored(palette).values, [[0, 2]])
+    np.testing.assert_array_equal(stored(Image.fromarray(np.array([[0, 700]], dtype=np.uint16))).values, [[0, 700]])
+    bits = np.array([[False, True]])
+    assert stored(Image.fromarray(bits)).values.dtype == np.bool_
+    np.testing.assert_array_equal(stored(Image.fromarray(bits)).values, bits)
+    share = np.array([[0.25, 1.0]], dtype=np.float32)
+    np.testing.assert_array_equal(stored(Image.fromarray(share), "TIFF").values, share)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA", "RGBX"])
+def test_equal_channels_are_one_and_alpha_is_dropped(mode: str) -> None:
+    grey = Image.fromarray(np.array([[0, 3]], dtype=np.uint8))
+    kind = "TIFF" if mode == "RGBX" else "PNG"
+    assert stored(grey.convert(mode), kind).values.tolist() == [[0, 3]]
 
 
 def test_colours_that_differ_are_no_labels() -> None:
-    data = encoded(Image.fromarray(np.array([[[1, 2, 3]]], dtype=np.uint8)))
-    with pytest.raises(DataError, match=r"m.png: expected one channel of labels or equal ones, found colours"):
-        read_labels(data, where="m.png")
+    for colour in ([1, 2, 3], [0, 0, 1]):
+        data = encoded(Image.fromarray(np.array([[colour]], dtype=np.uint8)))
+        with pytest.raises(DataError, match=r"m.png: expected one channel of labels or equal ones, found colours"):
+            read_stored_mask(data, where="m.png")
+
+
+def test_a_mask_in_the_alpha_channel_is_found_there() -> None:
+    for shade in (0, 255):
+        pixels = np.full((2, 2, 4), shade, dtype=np.uint8)
+        pixels[..., 3] = [[0, 255], [0, 128]]
+        found = stored(Image.fromarray(pixels))
+        assert (found.from_alpha, found.values.tolist()) == (True, [[0, 255], [0, 128]])
+    assert not stored(Image.fromarray(np.full((2, 2, 4), 255, dtype=np.uint8))).from_alpha
+
+
+def test_colours_and_alpha_that_are_two_masks_are_refused() -> None:
+    pixels = np.array([[[255, 255, 255, 0], [0, 0, 0, 255]]], dtype=np.uint8)
+    with pytest.raises(DataError, match=r"^m.png: expected one mask, found colours and an alpha channel that differ"):
+        stored(Image.fromarray(pixels))
+    pixels[0, 0] = 0  # a transparent pixel without a value is background by both
+    pixels[0, 1] = 255
+    assert stored(Image.fromarray(pixels)).values.tolist() == [[0, 255]]
+
+
+def test_formats_that_change_values_say_so() -> None:
+    disc = Image.fromarray(np.kron(np.eye(2, dtype=np.uint8), np.full((8, 8), 255, dtype=np.uint8)))
+    assert [stored(disc, kind).lossy for kind in ("PNG", "BMP", "TIFF", "GIF", "JPEG")] == [False] * 4 + [True]
+    assert stored(disc, "TIFF", compression="jpeg").lossy
+    assert [stored(disc, "WEBP", lossless=whole).lossy for whole in (True, False)] == [False, True]
+    assert stored(disc.convert("RGB"), "JPEG").values.shape == (16, 16)
+
+
+def test_channels_that_a_lossy_format_moved_apart_are_one() -> None:
+    colours = np.zeros((16, 16, 3), dtype=np.uint8)
+    colours[:, 8:] = (250, 255, 252)
+    found = stored(Image.fromarray(colours), "JPEG", quality=95, subsampling=0).values
+    assert found.shape == (16, 16)
+    assert abs(found[:, 8:].astype(int) - 252).max() <= 4
+    with pytest.raises(DataError, match="found colours that differ"):
+        stored(Image.fromarray(colours))
 
 
 def test_a_window_runs_upwards() -> None:
@@ -282,29 +334,6 @@ def test_damage_of_any_kind_is_a_data_error_or_an_image(kind: str) -> None:
                 assert opened(bytes(data), (0, 1)).ndim == 3
 
 
-def test_every_value_from_one_on_is_foreground() -> None:
-    mask = read_mask(encoded(Image.fromarray(np.array([[0, 1, 2, 255]], dtype=np.uint8))), where="m.png")
-    np.testing.assert_array_equal(mask, [[False, True, True, True]])
-    assert mask.dtype == np.bool_
-
-
-def test_palette_masks_count_by_index() -> None:
-    image = Image.fromarray(np.array([[0, 1]], dtype=np.uint8))
-    image.putpalette([255, 255, 255, 0, 0, 0])
-    np.testing.assert_array_equal(read_mask(encoded(image), where="m.png"), [[False, True]])
-
-
-def test_colour_deep_and_transparent_masks_are_read() -> None:
-    colour = np.zeros((1, 2, 4), dtype=np.uint8)
-    colour[0, 1, 2] = 1
-    colour[:, :, 3] = 255
-    np.testing.assert_array_equal(read_mask(encoded(Image.fromarray(colour)), where="m.png"), [[False, True]])
-    deep = np.array([[0, 256]], dtype=np.uint16)
-    np.testing.assert_array_equal(read_mask(encoded(Image.fromarray(deep)), where="m.png"), [[False, True]])
-    bits = np.array([[False, True]])
-    np.testing.assert_array_equal(read_mask(encoded(Image.fromarray(bits)), where="m.png"), bits)
-
-
 def test_a_broken_mask_is_named() -> None:
     with pytest.raises(DataError, match=r"masks/m.png: cannot be read as an image"):
-        read_mask(b"nothing", where="masks/m.png")
+        read_stored_mask(b"nothing", where="masks/m.png")

@@ -1,14 +1,8 @@
-"""Reading of masks from JSON, PNG and NIfTI, and writing to JSON. This is where masks from outside are checked."""
+"""Masks as JSON: run lengths, or nested lists of 0 and 1."""
 
-import zlib
 from collections.abc import Mapping
-from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from harness.errors import DataError
 from harness.imaging.masks import area, check_extent, checked_counts, encode
@@ -58,38 +52,6 @@ def from_json(value: Json, *, where: str, check: bool = True) -> Mask:
     return Mask(size=size, counts=checked_counts(value["counts"], size, f"{where}: counts"))
 
 
-def read_file(path: Path | str, label: int | None, where: str) -> Mask:
-    """Return the mask that an image or volume file holds.
-
-    Args:
-        path: A `.png` with one channel, a palette or equal channels, which gives (H, W) in its stored frame; or a
-            `.nii` or `.nii.gz`, which is brought to the closest RAS+ orientation by flips and permutations and gives
-            (D, H, W) = (z, y, x).
-        label: The value >= 1 that is foreground; None means every value >= 1.
-        where: File and line, or sample; begins every message.
-    Raises:
-        DataError: The file is missing, unreadable, too large or not a mask, the label is not an integer >= 1, or
-            nibabel is not installed.
-    """
-    if label is not None and (type(label) is not int or label < 1):
-        raise DataError(f"{where}: label: expected an integer >= 1, found {label!r}")
-    file = Path(path)
-    if not file.is_file():
-        raise DataError(f"{where}: mask file {file.name} is missing; expected it at {file}")
-    if file.name.lower().endswith(".png"):
-        values = _read_png(file, where)
-    elif file.name.lower().endswith((".nii", ".nii.gz")):
-        values = _read_nifti(file, where)
-    else:
-        raise DataError(f"{where}: expected a mask file .png, .nii or .nii.gz, found {file.name}")
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        raise DataError(f"{where}: {file.name}: expected labels, found NaN")
-    return encode(values >= 1 if label is None else values == label, where=where)
-
-
-# --- JSON
-
-
 def _from_slices(value: Mapping[str, Json], where: str) -> Mask:
     size = _json_size(value, 3, where)
     if not isinstance(value["slices"], dict):
@@ -112,41 +74,3 @@ def _json_size(value: Mapping[str, Json], axes: int, where: str) -> Size:
         raise DataError(f"{where}: size: expected {order} as integers, found {size!r}")
     check_extent(tuple(size), f"{where}: size")
     return tuple(size)
-
-
-# --- files
-
-
-def _read_png(file: Path, where: str) -> NDArray[Any]:
-    """Return the stored values of a PNG as (H, W); alpha is dropped."""
-    try:
-        with Image.open(file) as image:
-            # The header is read before the pixels, so that a file that claims a huge size is refused cheaply.
-            check_extent(image.size[::-1], f"{where}: {file.name}")
-            values = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: mask file {file.name} cannot be read as an image: {error}") from error
-    if values.ndim == 2:
-        return values
-    colours = values[..., : 3 if values.shape[-1] > 2 else 1]
-    if (colours != colours[..., :1]).any():
-        raise DataError(
-            f"{where}: {file.name}: expected one channel or equal ones, found {values.shape[-1]} that differ"
-        )
-    return values[..., 0]
-
-
-def _read_nifti(file: Path, where: str) -> NDArray[Any]:
-    """Return the values of a NIfTI file as (z, y, x) in the orientation closest to RAS+."""
-    try:
-        nibabel: Any = import_module("nibabel")  # heavy, optional, and only partly typed
-    except ImportError as error:
-        raise DataError(f"{where}: {file.name} needs nibabel; pip install 'medground[medical]'") from error
-    try:
-        image = nibabel.load(file)
-        if len(image.shape) != 3:
-            raise DataError(f"{where}: {file.name}: expected a volume with 3 axes, found shape {image.shape}")
-        check_extent(image.shape, f"{where}: {file.name}")
-        return np.asarray(nibabel.as_closest_canonical(image).dataobj).transpose(2, 1, 0)
-    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise DataError(f"{where}: mask file {file.name} cannot be read as NIfTI: {error}") from error

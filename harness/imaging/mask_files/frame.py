@@ -1,0 +1,45 @@
+"""Where the mask of a file lies, compared with the image or volume that it belongs to."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.imaging.nifti import SAME_PLACE, corner_distance
+from harness.records import Grid
+
+
+class Displacement(NamedTuple):
+    """How a mask lies beside its volume.
+
+    Attributes:
+        off_mm: Largest distance in mm between a corner of the mask and the same corner of the volume.
+        hint: What seems to have gone wrong; empty if that is not known.
+    """
+
+    off_mm: float
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"corners lie up to {self.off_mm:.3g} mm apart" + (f"; {self.hint}" if self.hint else "")
+
+
+def displacement(mask: Grid, owner: Grid) -> Displacement | None:
+    """Return how a mask lies beside its volume; None if it lies on it, or if one of them does not say where it lies.
+
+    Args:
+        mask: Size and affine of the mask, in the orientation closest to RAS+.
+        owner: Size and affine of the volume, in the same orientation. Of the same size as `mask`.
+    """
+    if mask.affine is None or owner.affine is None or len(owner.size) != 3:
+        return None
+    own, wanted = (np.array(affine, dtype=np.float64).reshape(4, 4) for affine in (mask.affine, owner.affine))
+    sizes, expected = (np.linalg.norm(affine[:3, :3], axis=0) for affine in (own, wanted))
+    off = corner_distance(own, wanted, owner.size[::-1])
+    if off <= SAME_PLACE * expected.min():
+        return None
+    if (own == np.eye(4)).all():
+        return Displacement(off, "the mask's affine is the identity, so it was saved without the affine of its image")
+    if (abs(sizes - expected) > 1e-3 * expected).any():
+        found, wants = (" x ".join(f"{size:.4g}" for size in each) for each in (sizes, expected))
+        return Displacement(off, f"voxels of the mask are {found} mm, those of the volume {wants} mm")
+    return Displacement(off)
