@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from harness.paths import without_home
 from harness.records import Json
 
 # An argument whose name contains one of these, such as `api_key`, holds a secret.
@@ -47,7 +48,7 @@ def session_record(command: Sequence[str], *, gpus: int) -> dict[str, Json]:
 def _without_secret(word: str) -> str:
     """Return a word of the command with the values of secrets and the user's home left out."""
     parts = []
-    for part in word.replace(str(Path.home()), "~").split(","):
+    for part in without_home(word).split(","):
         name, equals, _ = part.partition("=")
         secret = equals and any(hint in name.lower() for hint in SECRET_WORDS)
         parts.append(f"{name}=***" if secret else part)

@@ -17,6 +17,7 @@ from harness.errors import DataError, HarnessError, ModelError, message_of, word
 from harness.imaging.media_store import Fetch, MediaStore, with_handles
 from harness.models import answer_check
 from harness.models.resolve import ModelReference, build
+from harness.paths import without_home
 from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Request
 from harness.records.codec import request_from_json, to_json
 from harness.requests import volume_slices
@@ -210,8 +211,7 @@ def _listed(replies: object, most: int) -> Sequence[object]:
 
 def _info(error: BaseException) -> ErrorInfo:
     text = "".join(traceback.format_exception(error, limit=-TRACEBACK_FRAMES))
-    # Without the user's name, which the home folder holds: records leave this machine.
-    text = text.replace(str(Path.home()), "~")
+    text = without_home(text)
     message = message_of(error) if not isinstance(error, SystemExit) else words_of(error).partition(": ")[2]
     return ErrorInfo(type=type(error).__name__, message=message, traceback=text)
 
