@@ -3,10 +3,11 @@
 import click
 
 from harness.cli import data, export, run, score, show
+from harness.cli.guard import GuardedGroup
 from harness.cli.metric import command as metric
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=GuardedGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="medground", prog_name="harness")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
