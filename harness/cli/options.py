@@ -5,8 +5,10 @@ import json
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 # Most problems, and most failures, that the terminal shows; their files hold all.
 MOST_LINES = 20
+# Of one kind: those that differ in nothing but the line or the sample.
+MOST_ALIKE = 3
 # Of a table that is not written to a terminal.
 MOST_COLUMNS = 200
 
@@ -56,6 +60,25 @@ PARAM = click.option(
 MAX_FAILURES = click.option(
     "--max-failures", default="1%", show_default=True, help="N or P%: exit with 3 if more samples failed."
 )
+
+
+def describe_model(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that describe a model; the command gets their texts as `description`, None where not given."""
+    words = {
+        "name": "Name of the model in tables and reports [for submitted predictions: that of the file].",
+        "url": "Page of the model: https://...",
+        "paper": "Its paper: citation, DOI, arXiv number or address.",
+        "params": "Number of its parameters, such as 7B or 350M.",
+        "licence": "Licence of its weights, such as Apache-2.0.",
+    }
+
+    @wraps(command)
+    def described(*args: Any, **options: Any) -> None:
+        command(*args, description={name: options.pop(f"model_{name}") for name in words}, **options)
+
+    for name, text in reversed(words.items()):
+        described = click.option(f"--{name}", f"model_{name}", help=text)(described)
+    return described
 
 
 def say(text: str) -> None:
@@ -149,11 +172,12 @@ def finish(result: "Evaluation", max_failures: str, *, as_json: bool, every_numb
 
 def _what_failed(result: "Evaluation", directory: "RunDirectory") -> list[str]:
     """Return a line per problem and per failure, at most MOST_LINES of each."""
-    problems = [str(problem) for problem in result.problems]
+    problems = _first_of_each([(problem.message, str(problem)) for problem in result.problems])
     broken = [
         failure for failure in result.failures if failure.status in ("model_error", "timeout", "data_error", "not_run")
     ]
-    failures = [f"{failure.sample_id}: {failure.status}: {failure.message}" for failure in broken]
+    alike = [(f"{failure.status}: {failure.message}", failure.sample_id) for failure in broken]
+    failures = _first_of_each([(what, f"{sample_id}: {what}") for what, sample_id in alike])
     lines = []
     for name, items, path in (
         ("problems", problems, directory.problems_path),
@@ -163,3 +187,16 @@ def _what_failed(result: "Evaluation", directory: "RunDirectory") -> list[str]:
         if len(items) > MOST_LINES:
             lines.append(f"... and {len(items) - MOST_LINES} more {name}; see {path}")
     return lines
+
+
+def _first_of_each(lines: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the text of each (kind, text), of one kind at most MOST_ALIKE, and then one that counts the rest."""
+    counts, seen = Counter(kind for kind, _ in lines), Counter[str]()
+    texts = []
+    for kind, text in lines:
+        seen[kind] += 1
+        if seen[kind] <= MOST_ALIKE:
+            texts.append(text)
+        elif seen[kind] == MOST_ALIKE + 1:
+            texts.append(f"{counts[kind] - MOST_ALIKE:,} more: {kind}")
+    return texts

@@ -16,6 +16,7 @@ from harness.cli.options import (
     QUIET,
     TASK_PATH,
     TASKS,
+    describe_model,
     errors_as_exit_codes,
     finish,
     progress,
@@ -69,6 +70,7 @@ def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
 )
 @PARAM
 @MAX_FAILURES
+@describe_model
 @click.option("--dry-run", is_flag=True, help="Print the planned requests and exit.")
 @ALL
 @QUIET
@@ -91,6 +93,7 @@ def run(
     timeout: float,
     params: tuple[str, ...],
     max_failures: str,
+    description: dict[str, str | None],
     dry_run: bool,
     every_number: bool,
     quiet: bool,
@@ -99,6 +102,7 @@ def run(
     """Evaluate a model on tasks; the same command on the same --out finishes what is missing."""
     from harness.evaluation import evaluate
     from harness.evaluation.setup import Observer, RunSpec
+    from harness.models.description import ModelDescription
     from harness.runs.engine.worker import stdout_to_stderr
     from harness.tasks.overrides import read_parameters
 
@@ -119,6 +123,7 @@ def run(
             timeout=timeout,
             max_failures=max_failures,
             parameters=read_parameters(params),
+            description=ModelDescription.read(**description),
         )
         watch = Observer(notice=bar.notice, progress=bar.show)
         if dry_run:

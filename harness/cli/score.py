@@ -17,6 +17,7 @@ from harness.cli.options import (
     QUIET,
     TASK_PATH,
     TASKS,
+    describe_model,
     errors_as_exit_codes,
     finish,
     progress,
@@ -29,13 +30,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run_dir", required=False, type=click.Path(path_type=Path))
 @TASKS
-@click.option("--predictions", type=click.Path(path_type=Path), help="JSON lines; see docs/hand-in-predictions.md.")
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    help="JSON lines, or a folder of masks; see docs/hand-in-predictions.md.",
+)
 @DATA_ROOT
 @TASK_PATH
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory for submitted predictions.")
 @PROTOCOL
 @PARAM
 @MAX_FAILURES
+@describe_model
 @ALL
 @QUIET
 @AS_JSON
@@ -51,6 +57,7 @@ def score(
     protocols: tuple[str, ...],
     params: tuple[str, ...],
     max_failures: str,
+    description: dict[str, str | None],
     every_number: bool,
     quiet: bool,
     as_json: bool,
@@ -59,6 +66,7 @@ def score(
     from harness.errors import SpecError
     from harness.evaluation import evaluate, rescore
     from harness.evaluation.setup import Observer
+    from harness.models.description import ModelDescription
     from harness.tasks.overrides import read_parameters
 
     with errors_as_exit_codes(debug), progress(quiet=quiet) as bar:
@@ -69,12 +77,14 @@ def score(
                 protocols=protocols,
                 parameters=read_parameters(params),
                 max_failures=max_failures,
+                description=ModelDescription.read(**description),
             )
         elif run_dir is None and predictions is not None and tasks:
             spec = replace(
                 _submitted_spec(tasks, predictions, data_roots, task_paths, out, max_failures),
                 protocols=protocols,
                 parameters=read_parameters(params),
+                description=ModelDescription.read(**description),
             )
             watch = Observer(notice=bar.notice, progress=bar.show)
             result = evaluate.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
@@ -91,18 +101,9 @@ def _submitted_spec(
     out: Path | None,
     max_failures: str,
 ) -> "RunSpec":
-    """Return the evaluation of a predictions file, read by an adapter as if it were a model.
-
-    Raises:
-        DataError: There is no such file.
-    """
-    from harness.errors import DataError
+    """Return the evaluation of submitted predictions, read by an adapter as if it were a model."""
     from harness.evaluation.setup import RunSpec
 
-    if not predictions.is_file():
-        raise DataError(
-            f"--predictions {predictions}: no such file; expected JSON lines, see docs/hand-in-predictions.md"
-        )
     return RunSpec(
         tasks=tasks,
         model=f"predictions:{predictions}",

@@ -9,16 +9,13 @@ from typing import BinaryIO
 from harness.errors import DataError, ModelError
 from harness.models import answer_check, prediction_lines, predictions_format
 from harness.models.prediction_lines import Line, printable
-from harness.records import Answer, Capabilities, ErrorInfo, Request
+from harness.records import Answer, Capabilities, ErrorInfo, Grid, Request
 
 # Finds the sample id in a line that is not JSON, such as one that was cut off, so that the problem can name the sample.
 READABLE_ID = re.compile(rb'"sample_id"\s*:\s*"([^"\\]{1,1000})"')
 
 # What code outside of this package may raise over a value that no check foresaw: it costs its line and no other.
 UNFORESEEN = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RecursionError, TypeError, ValueError)
-
-# Problem of a line that the run has no sample for; a whole file of them is summed up.
-UNKNOWN_ID = "unknown_id"
 
 Slot = tuple[str, int]  # sample id and repetition
 
@@ -31,13 +28,11 @@ class Problem:
         line: 1-based; 0 for a file of a folder.
         sample_id: The sample that the line names, if it could be read, without characters that cannot be shown.
         message: What is wrong and how the line counts.
-        kind: `line`, `unknown_field`, `duplicate`, `unknown_id` or `file`.
     """
 
     line: int
     sample_id: str | None
     message: str
-    kind: str = "line"
 
     def __str__(self) -> str:
         words = [f"line {self.line}" if self.line else None, self.sample_id, self.message]
@@ -70,7 +65,6 @@ class PredictionsFile:
                     line=number,
                     sample_id=printable(sample_id),
                     message=printable(f"no task of this run {what}; the line is ignored"),
-                    kind="line" if known else UNKNOWN_ID,
                 )
 
     def answer(self, request: Request, file: BinaryIO) -> Answer:
@@ -89,7 +83,7 @@ class PredictionsFile:
         content = file.readline(prediction_lines.MOST_LINE_BYTES)
         try:
             value = prediction_lines.parse(Line(number=number, offset=offset, content=content, size=len(content)))
-            answer = prediction_lines.to_answer(value, self.path.parent)
+            answer = prediction_lines.to_answer(value, self.path.parent, owner_of(request))
             if answer.error is None:
                 answer_check.checked(request, answer)
         except (DataError, ModelError) as error:
@@ -97,6 +91,15 @@ class PredictionsFile:
         except UNFORESEEN as error:
             return _refuse(f"{self.path.name}:{number}: cannot be read ({type(error).__name__}: {error})")
         return answer
+
+
+def owner_of(request: Request) -> Grid | None:
+    """Return size and affine of the image or volume that the masks of an answer belong to; None without one."""
+    if not request.media:
+        return None
+    record = request.media[0].record
+    # Masks of a cropped image lie in the crop, where the affine of the whole does not hold.
+    return Grid(size=record.size, affine=record.affine if record.crop is None else None)
 
 
 def read(path: Path) -> PredictionsFile:
@@ -128,13 +131,13 @@ def _index_line(index: PredictionsFile, line: Line) -> None:
     slot: Slot = (value["sample_id"], value.get("repeat", 0))
     sample_id = printable(slot[0])
     index.problems += [
-        Problem(line=line.number, sample_id=sample_id, message=message, kind="unknown_field")
+        Problem(line=line.number, sample_id=sample_id, message=message)
         for message in prediction_lines.unknown_fields(value)
     ]
     first, _ = index.lines.setdefault(slot, (line.number, line.offset))
     if first != line.number:
         message = f"answered before on line {first}, which counts; this line is ignored"
-        index.problems.append(Problem(line=line.number, sample_id=sample_id, message=message, kind="duplicate"))
+        index.problems.append(Problem(line=line.number, sample_id=sample_id, message=message))
 
 
 def _refuse(message: str) -> Answer:

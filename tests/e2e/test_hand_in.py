@@ -150,4 +150,4 @@ def test_the_same_file_from_another_place_is_the_same_run(command: Any, samples:
 def test_a_missing_file_ends_with_2(command: Any, tmp_path: Path) -> None:
     result = hand_in(command, tmp_path / "run", "samed2d_seg", tmp_path / "none.jsonl", "phantom")
     assert result.exit_code == 2
-    assert "none.jsonl: no such file; expected JSON lines, see docs/hand-in-predictions.md" in result.stderr
+    assert "none.jsonl: no such file; expected JSON lines; see docs/hand-in-predictions.md" in result.stderr

@@ -100,37 +100,34 @@ def test_lines_are_found_by_sample_and_repetition(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "sample_id", "kind", "expected"),
+    ("line", "sample_id", "expected"),
     [
         (
             '{"sample_id": "s/1", "text": "le',
             "s/1",
-            "line",
             "cannot be read as JSON (Unterminated string starting at, column 30); its sample counts as missing",
         ),
-        ("[1, 2]", None, "line", "expected a JSON object, found list; its sample counts as missing"),
-        ('{"text": "left"}', None, "line", "has no sample_id; its sample counts as missing"),
-        ('{"sample_id": 12}', None, "line", "sample_id: expected text, found 12; its sample counts as missing"),
+        ("[1, 2]", None, "expected a JSON object, found list; its sample counts as missing"),
+        ('{"text": "left"}', None, "has no sample_id; its sample counts as missing"),
+        ('{"sample_id": 12}', None, "sample_id: expected text, found 12; its sample counts as missing"),
         (
             '{"sample_id": "s/1", "repeat": true}',
             "s/1",
-            "line",
             "repeat: expected a whole number of at least 0, found True; its sample counts as missing",
         ),
         (
             '{"sample_id": "s/1", "mask": []}',
             "s/1",
-            "unknown_field",
             "unknown field 'mask' (did you mean 'masks'?); the field is ignored",
         ),
-        ('{"sample_id": "s/0"}', "s/0", "duplicate", "answered before on line 1, which counts; this line is ignored"),
+        ('{"sample_id": "s/0"}', "s/0", "answered before on line 1, which counts; this line is ignored"),
     ],
 )
 def test_a_line_that_cannot_count_is_named_and_the_rest_is_read(
-    line: str, sample_id: str | None, kind: str, expected: str, tmp_path: Path
+    line: str, sample_id: str | None, expected: str, tmp_path: Path
 ) -> None:
     hand_in = write(tmp_path, {"sample_id": "s/0", "text": "first"}, line, {"sample_id": "s/3", "text": "last"})
-    assert hand_in.problems == [Problem(line=2, sample_id=sample_id, message=expected, kind=kind)]
+    assert hand_in.problems == [Problem(line=2, sample_id=sample_id, message=expected)]
     assert str(hand_in.problems[0]).startswith(f"line 2: {sample_id}: " if sample_id else "line 2: ")
     assert [answer(hand_in, request(name)).text for name in ("s/0", "s/3")] == ["first", "last"]
 
@@ -236,7 +233,6 @@ def test_lines_that_answer_nothing_of_the_run_are_named(tmp_path: Path) -> None:
         "line 2: s/9: no task of this run has this sample_id; the line is ignored",
         "line 3: s/1: no task of this run has repeat 2 of this sample; the line is ignored",
     ]
-    assert [problem.kind for problem in hand_in.unknown({("s/1", 0)})] == ["unknown_id", "line"]
 
 
 def test_a_missing_sample_is_a_failure_that_names_the_file(tmp_path: Path) -> None:
