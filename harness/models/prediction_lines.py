@@ -1,9 +1,10 @@
 """One line of a predictions file: cut from the file, read as JSON, and turned into an answer."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
@@ -28,6 +29,7 @@ FIELDS = (
     "error",
     "repeat",
 )
+MASK_FIELDS = ("path", "label", "threshold")  # of a mask in a file of its own
 STATUSES = ("ok", "truncated", "refused", "empty", "model_error", "timeout")
 
 # A longer line is not read: parsed JSON takes about ten times the memory of its text. Run lengths of the masks of a
@@ -161,12 +163,14 @@ def unknown_fields(value: Mapping[str, Json]) -> list[str]:
     return messages
 
 
-def to_answer(value: Mapping[str, Json], folder: Path) -> Answer:
+def to_answer(value: Mapping[str, Json], folder: Path, owner: Grid | None = None) -> Answer:
     """Return the answer of one line as records; `answer_check.checked` judges their content.
 
     Args:
         value: The line.
         folder: Folder below which mask files lie.
+        owner: Size and affine of the image or volume that mask files are compared with; None if that is not known. The
+            line's own `grid` takes its place.
     Raises:
         DataError: A part has another shape than its record, or a text is too long.
     """
@@ -184,10 +188,12 @@ def to_answer(value: Mapping[str, Json], folder: Path) -> Answer:
         text = value.get(name)
         if isinstance(text, str) and len(text) > MOST_TEXT:
             raise DataError(f"{name}: expected at most {MOST_TEXT:,} characters, found {len(text):,}")
+    grid = _grid(value.get("grid"))
+    mask_of = partial(_mask, folder=folder, owner=owner if grid is None else grid)
     # Masks before entities: an entity may bring its mask along, and that is appended to those of the line.
-    found = [_mask(item, f"masks[{index}]", folder) for index, item in enumerate(_list(value, "masks"))]
+    found = [mask_of(item, f"masks[{index}]") for index, item in enumerate(_list(value, "masks"))]
     entities = tuple(
-        _entity(item, f"entities[{index}]", found, folder) for index, item in enumerate(_list(value, "entities"))
+        _entity(item, f"entities[{index}]", found, mask_of) for index, item in enumerate(_list(value, "entities"))
     )
     boxes = []
     for index, item in enumerate(_list(value, "boxes")):
@@ -198,7 +204,7 @@ def to_answer(value: Mapping[str, Json], folder: Path) -> Answer:
         text=value.get("text"),
         choice=value.get("choice"),
         masks=tuple(found),
-        grid=_grid(value.get("grid")),
+        grid=grid,
         mask_scores=_list(value, "mask_scores"),
         entities=entities,
         boxes=tuple(boxes),
@@ -228,10 +234,18 @@ def _grid(value: Json) -> Grid | None:
     return Grid(size=tuple(value["size"]), affine=tuple(affine) if isinstance(affine, list) else affine)
 
 
-def _mask(value: Json, where: str, folder: Path) -> Mask:
-    if isinstance(value, dict) and "path" in value:
-        return mask_files.read_file(_below(folder, value["path"], where), value.get("label"), where)
-    return mask_files.from_json(value, where=where)
+def _mask(value: Json, where: str, *, folder: Path, owner: Grid | None) -> Mask:
+    """Return the mask of a JSON value; one in a file of its own is compared with `owner`."""
+    if not isinstance(value, dict) or "path" not in value:
+        return mask_files.from_json(value, where=where)
+    for name in value:
+        if name not in MASK_FIELDS:
+            raise DataError(
+                f"{where}: expected a mask file with {', '.join(MASK_FIELDS)}, found {name!r:.80}"
+                f"{nearest(name[:80], MASK_FIELDS)}"
+            )
+    file, label, threshold = _below(folder, value["path"], where), value.get("label"), value.get("threshold")
+    return mask_files.read_file(file, label, where, threshold=threshold, owner=owner)
 
 
 def _below(folder: Path, path: Json, where: str) -> Path:
@@ -247,13 +261,13 @@ def _below(folder: Path, path: Json, where: str) -> Path:
     return folder / path
 
 
-def _entity(value: Json, where: str, found: list[Mask], folder: Path) -> PredictedEntity:
+def _entity(value: Json, where: str, found: list[Mask], mask_of: Callable[[Json, str], Mask]) -> PredictedEntity:
     """Return the named entity; a mask that is given in place of an index is appended to `found`."""
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise DataError(f'{where}: expected {{"name": text, "mask": index, mask or null}}, found {_shown(value)}')
     mask = value.get("mask")
     if isinstance(mask, dict | list):
-        found.append(_mask(mask, f"{where}.mask", folder))
+        found.append(mask_of(mask, f"{where}.mask"))
         mask = len(found) - 1
     return PredictedEntity(name=value["name"], mask=mask)
 
