@@ -9,6 +9,7 @@ from harness.evaluation import rescore
 from harness.evaluation.outputs import Evaluation
 from harness.evaluation.setup import RunSpec
 from harness.exports.sample_scores import load_scores
+from harness.models.description import display_name
 from harness.runs.directory import RunDirectory
 from harness.scoring.results import headline_row
 
@@ -109,7 +110,7 @@ def load_run(run: str | Path | Sequence[str | Path]) -> "pd.DataFrame":
                 rows.append(
                     {
                         "run": str(folder),
-                        "model": results["model"]["id"],
+                        "model": display_name(results["model"]),
                         "data": results["data"],
                         "task": task,
                         **flat,

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.errors import SpecError, nearest
 from harness.metrics.metric import Metric
+from harness.models.description import display_name
 from harness.records import Json, Prediction, Request, Sample
 from harness.records.codec import request_from_json, to_json
 from harness.runs.directory import RunDirectory
@@ -130,7 +131,7 @@ def _explanation(directory: RunDirectory, run: Mapping[str, Any], task: TaskSpec
     metrics = [load_metric(use, task.folder) for use in task.metrics]
     paths = score_files(directory.scores_folder, task.task, metrics)
     return Explanation(
-        model=str(run["model"]["id"]),
+        model=display_name(run["model"]),
         data=str(run["data"]),
         task=task,
         # The scores follow the task file at the time of the run; `task` is the file as it is now.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.models.description import display_name
 from harness.scoring.intervals import FEWEST_CLUSTERS
 from harness.scoring.results import headline_row
 
@@ -57,7 +58,7 @@ def table(results: Mapping[str, Any], *, every_number: bool = False, width: int 
             task, its headline; strata are left out in both.
         width: Characters in a line; where the titles of the tasks do not fit beside their rows, they stand below.
     """
-    head = f"model {results['model']['id']}   data {results['data']}" + ("   limited" if results["limited"] else "")
+    head = f"model {display_name(results['model'])}   data {results['data']}" + ("   limited" if results["limited"] else "")
     lines = _every_number(results) if every_number else _headlines(results, width)
     lines += [f"unsupported  {task}: {reason}" for task, reason in results["unsupported"].items()]
     lines += [f"unavailable  {item['task']}: {item['reason']}" for item in results["unavailable"]]
