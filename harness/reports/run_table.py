@@ -58,7 +58,8 @@ def table(results: Mapping[str, Any], *, every_number: bool = False, width: int 
             task, its headline; strata are left out in both.
         width: Characters in a line; where the titles of the tasks do not fit beside their rows, they stand below.
     """
-    head = f"model {display_name(results['model'])}   data {results['data']}" + ("   limited" if results["limited"] else "")
+    limited = "   limited" if results["limited"] else ""
+    head = f"model {display_name(results['model'])}   data {results['data']}{limited}"
     lines = _every_number(results) if every_number else _headlines(results, width)
     lines += [f"unsupported  {task}: {reason}" for task, reason in results["unsupported"].items()]
     lines += [f"unavailable  {item['task']}: {item['reason']}" for item in results["unavailable"]]
