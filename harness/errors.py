@@ -9,6 +9,7 @@ HarnessError
 └── InterruptedRunError   a run ended before its plan was done; the same command resumes it
 """
 
+import errno
 from collections.abc import Sequence
 
 
@@ -57,6 +58,16 @@ def message_of(error: BaseException) -> str:
         return str(error)
     except BaseException as second:  # noqa: BLE001 - a message that cannot be had must not cost the record of the fault
         return f"<its message cannot be read: __str__ raises {type(second).__name__}>"
+
+
+def place_problem(error: OSError) -> str | None:
+    """Return what to do about a file that may not be written or read, or a full disk; None for any other OSError."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.filename or 'the disk'}: {error.strerror}; make room and run the same command again"
+    # ENOENT is none of them: a file that should be there and is not is a fault of the harness.
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+        return f"{error.filename or 'a file'}: {error.strerror}; name another place, or change its rights"
+    return None
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -36,7 +36,7 @@ def main(context: click.Context, debug: bool) -> None:
 def build(debug: bool, entries: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Write the board as static pages that open from the file system."""
     # Imported here, so that --help loads neither numpy nor the metrics.
-    from harness.errors import HarnessError
+    from harness.errors import HarnessError, place_problem
     from leaderboard.build import build as build_board
 
     try:
@@ -45,6 +45,12 @@ def build(debug: bool, entries: tuple[Path, ...], out: Path, as_json: bool) -> N
         if debug:
             raise
         click.echo(f"leaderboard: {error}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except OSError as error:
+        problem = place_problem(error)
+        if debug or problem is None:
+            raise
+        click.echo(f"leaderboard: {problem}", err=True)
         sys.exit(EXIT_BAD_INPUT)
     for entry, reason in built.left_out:
         click.echo(f"left out  {entry}: {reason}", err=True)

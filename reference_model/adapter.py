@@ -1,5 +1,6 @@
 """The adapter of the reference model: `reference:tiny`, or `reference:FOLDER` with a model of the user's own."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 MAX_BATCH = 16
+# Packages of the extra [models], those first that answers need.
+NEEDED = ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "peft", "matplotlib")
+INSTALL = "pip install 'medground[models]'"
 
 
 class Reference:
@@ -22,12 +26,16 @@ class Reference:
         threshold: The probability above which a pixel is foreground, in (0, 1); None: the model's own.
 
     Raises:
-        SpecError: The threshold is not in (0, 1), or the folder holds no model.
+        SpecError: The threshold is not in (0, 1), the folder holds no model, or torch is not installed.
     """
 
     version = "1"
 
     def __init__(self, model: str = "tiny", *, threshold: float | None = None) -> None:
+        # Said here, before data are prepared for a model that cannot be loaded.
+        missing = [name for name in NEEDED[:3] if importlib.util.find_spec(name) is None]
+        if missing:
+            raise SpecError(f"reference:{model}: needs {', '.join(missing)}, not installed; {INSTALL}")
         if threshold is not None and not 0 < threshold < 1:
             raise SpecError(f"reference:{model}: threshold: expected a probability between 0 and 1, got {threshold}")
         self.folder = WEIGHTS / f"medplib-{model}" if (WEIGHTS / f"medplib-{model}").is_dir() else Path(model)

@@ -9,7 +9,8 @@ from typing import Literal
 
 import click
 
-from harness.errors import HarnessError, SpecError
+from harness.errors import HarnessError, SpecError, place_problem
+from reference_model.adapter import INSTALL, NEEDED
 
 # Click exits with 2 on a wrong option; a shell reports 130 for a process that SIGINT ended.
 EXIT_BAD_INPUT = 2
@@ -36,9 +37,9 @@ def info(preset: str, as_json: bool, debug: bool) -> None:
 
     with _errors_as_exit_codes(debug):
         config = load_preset(preset)
-    from reference_model import info as describing
+        from reference_model import info as describing
 
-    described = describing.describe(config)
+        described = describing.describe(config)
     click.echo(json.dumps(describing.as_json(described)) if as_json else describing.as_text(described))
 
 
@@ -221,6 +222,18 @@ def _errors_as_exit_codes(debug: bool) -> Iterator[None]:
         if debug:
             raise
         click.echo(f"reference-model: {error}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if debug or name not in NEEDED:
+            raise
+        click.echo(f"reference-model: needs {name}, which is not installed; {INSTALL}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except OSError as error:
+        problem = place_problem(error)
+        if debug or problem is None:
+            raise
+        click.echo(f"reference-model: {problem}", err=True)
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         click.echo("\nreference-model: stopped; the same command resumes from the last checkpoint", err=True)

@@ -25,8 +25,6 @@ EXIT_BAD_INPUT = 2
 EXIT_RESUMABLE = 3
 # 128 + SIGINT, as a shell reports it.
 EXIT_CTRL_C = 130
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 # Most problems, and most failures, that the terminal shows; their files hold all.
 MOST_LINES = 20
 # Of one kind: those that differ in nothing but the line or the sample.
@@ -94,7 +92,7 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
         debug: Let the errors pass, for their tracebacks.
         resume: Words of the command that resumes after Ctrl-C; empty if nothing is kept.
     """
-    from harness.errors import HarnessError, InterruptedRunError, words_of
+    from harness.errors import HarnessError, InterruptedRunError, place_problem, words_of
 
     try:
         yield
@@ -106,13 +104,11 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
     except OSError as error:
         # A full disk and a place that may not be written or read are the user's to mend; any other OSError is a fault
         # of the harness and shows its traceback.
-        if debug or error.errno not in (*DISK_FULL, *NO_ACCESS):
+        problem = place_problem(error)
+        if debug or problem is None:
             raise
-        if error.errno in NO_ACCESS:
-            say(f"harness: {error.filename or 'a file'}: {error.strerror}; name another place, or change its rights")
-            sys.exit(EXIT_BAD_INPUT)
-        say(f"harness: {error.filename or 'the disk'}: {error.strerror}. Make room and run the same command again.")
-        sys.exit(EXIT_RESUMABLE)
+        say(f"harness: {problem}")
+        sys.exit(EXIT_RESUMABLE if error.errno in (errno.ENOSPC, errno.EDQUOT) else EXIT_BAD_INPUT)
     except HarnessError as error:
         if debug:
             raise

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import SpecError
+from harness.errors import DataError, SpecError
 
 PHANTOM = "phantom"
 
@@ -27,7 +27,11 @@ class DataRoots:
     seed: int = 0
 
     def of(self, reader: str) -> tuple[Path, ...]:
-        """Return the data roots of a reader; synthetic patients are written in its layout on first use."""
+        """Return the data roots of a reader; synthetic patients are written in its layout on first use.
+
+        Raises:
+            DataError: The cache, to which they are written, cannot be written.
+        """
         if self.kind != PHANTOM:
             return self.roots
         from harness.data import phantoms  # needs numpy and the writers, which real data do without
@@ -38,10 +42,16 @@ class DataRoots:
         # A new version of the phantoms gets a new folder, so that old patients are never mistaken for new ones.
         root = folder / f"v{phantoms.VERSION}-seed{self.seed}-{family.name}"
         if not root.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            # Written beside it and renamed, because half-written patients must never be read.
-            unfinished = Path(tempfile.mkdtemp(dir=folder))
-            family.write(unfinished, self.seed)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                # Written beside it and renamed, because half-written patients must never be read.
+                unfinished = Path(tempfile.mkdtemp(dir=folder))
+                family.write(unfinished, self.seed)
+            except OSError as error:
+                raise DataError(
+                    f"{folder}: the cache, where synthetic patients are kept, cannot be written: {error.strerror}; "
+                    "make room or set MEDGROUND_CACHE elsewhere"
+                ) from error
             with contextlib.suppress(OSError):
                 unfinished.rename(root)  # another process may have written the same patients meanwhile
         return (root,)

@@ -1,5 +1,6 @@
 """The metrics and readers that a task file may name: rows of the tables, or objects in the task's own code."""
 
+import contextlib
 import importlib
 import importlib.util
 import sys
@@ -24,10 +25,12 @@ STORED_INDEX = "stored_tasks.json"
 
 def remember_code(files: Iterable[Path], cache: Path) -> None:
     """Note that the Python of these files has run on this machine, whose user named it."""
-    for file in files:
-        place = _memory(cache, file)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.touch()
+    # A cache that may only be read costs no run: the user names the files of its tasks again.
+    with contextlib.suppress(OSError):
+        for file in files:
+            place = _memory(cache, file)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
 
 
 def _memory(cache: Path, file: Path) -> Path:
