@@ -5,16 +5,13 @@ import re
 import unicodedata
 from functools import cache
 from pathlib import Path
-from typing import Literal
+
+from harness.text.characters import plain_characters
 
 _QUOTE_PAIRS = frozenset({'""', "''", "``", "“”", "‘’", "„“", "«»", "「」", "『』"})
 _FINAL_MARKS = ".!?,;:。"  # NFKC maps the other full-width marks to ASCII, but not the ideographic full stop
 _IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
 _IDEOGRAPH_OR_RUN = re.compile(f"[{_IDEOGRAPH}]|[^{_IDEOGRAPH}]+")
-_IDEOGRAPH_OR_WORD = re.compile(rf"[{_IDEOGRAPH}]|[^\W{_IDEOGRAPH}]+")
-
-_POLARITY: dict[str, Literal["yes", "no"]] = {"yes": "yes", "是": "yes", "no": "no", "否": "no"}
-_IS_NOT = "不是"  # "is not": holds 是, but is neither yes nor no
 
 _VQA_SYMBOLS = ';/[]"{}()=+\\_-><@`,?!'
 _VQA_THOUSANDS = re.compile(r"\d,\d")
@@ -40,11 +37,11 @@ _VQA_NUMBERS = {
 def standard_normalise(text: str) -> str:
     """Return `text` in the form that the protocol `standard` compares.
 
-    NFKC, casefold, blanks collapsed and trimmed; surrounding quotes and final `. ! ? , ; :` are dropped repeatedly. The
-    empty text stays empty.
+    Plain characters (NFKC, nothing invisible, ASCII apostrophes and hyphens), casefold, blanks collapsed and trimmed;
+    surrounding quotes and final `. ! ? , ; :` are dropped repeatedly. The empty text stays empty.
     """
     # NFKC again after casefold, which may leave characters that are not normalised.
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = plain_characters(text).casefold()
     text = " ".join(unicodedata.normalize("NFKC", folded).split())
     while (bare := _without_wrapping(text)) != text:
         text = bare
@@ -66,17 +63,6 @@ def words(text: str) -> list[str]:
     """
     runs = (run for word in standard_normalise(text).split() for run in _IDEOGRAPH_OR_RUN.findall(word))
     return [word for run in runs if (word := standard_normalise(run))]
-
-
-def yes_no(text: str) -> Literal["yes", "no"] | None:
-    """Return which of yes (是) and no (否) occurs among the words of `text`; None if both do or neither.
-
-    Words are runs of Unicode letters, digits and underscores, and single CJK characters. 不是 ("is not") counts as
-    neither, so that a reply that says nothing else is not read.
-    """
-    folded = unicodedata.normalize("NFKC", text).casefold().replace(_IS_NOT, " ")
-    found = {_POLARITY[word] for word in _IDEOGRAPH_OR_WORD.findall(folded) if word in _POLARITY}
-    return found.pop() if len(found) == 1 else None
 
 
 def vqa_v2_normalise(text: str) -> str:

@@ -10,10 +10,9 @@ from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.metrics.ratios import MISS, f1_precision_recall, miss_if_answered, ratio, shares
 from harness.records import Prediction, Sample
-from harness.text.normalisers import medplib_normalise, standard_normalise, vqa_v2_normalise, words, yes_no
-
-# 是 and 否 are yes and no in Chinese; SLAKE asks in both languages.
-_YES_NO_ANSWERS = frozenset({"yes", "no", "是", "否"})
+from harness.text.normalisers import medplib_normalise, standard_normalise, vqa_v2_normalise, words
+from harness.text.reply import short_answer
+from harness.text.yes_no import POLARITY, yes_no
 
 
 def _reply(prediction: Prediction) -> str:
@@ -31,18 +30,23 @@ def _hit(right: bool, rule: str) -> Outcome:
 def _standard_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
     """Compare by yes or no if the first answer is one of them, else by equal text after normalising.
 
-    The score is 0 or 1. A reply that holds both or neither of yes and no is `unparsed`, an empty one included; without
-    an answer to compare with the score is undefined.
+    The score is 0 or 1. A reply that states neither yes nor no, or both, is `unparsed`, an empty one included, and so
+    is any reply that ends while it reasons or states several answers; without an answer to compare with the score is
+    undefined.
     """
     if not sample.target.answers:
         return Outcome("undefined")
+    # SLAKE asks in English and in Chinese, so 是 is met by yes.
     accepted = {standard_normalise(answer) for answer in sample.target.answers}
-    if standard_normalise(_reference(sample)) not in _YES_NO_ANSWERS:
-        return _hit(standard_normalise(_reply(prediction)) in accepted, "equal_text")
+    if standard_normalise(_reference(sample)) not in POLARITY:
+        reply = short_answer(_reply(prediction))
+        if reply is None:
+            return Outcome("unparsed", MISS, {"rule": "no_answer"})
+        return _hit(standard_normalise(reply) in accepted, "equal_text")
     answer = yes_no(_reply(prediction))
     if answer is None:
         return Outcome("unparsed", MISS, {"rule": "yes_no"})
-    return _hit(answer in {yes_no(text) for text in accepted & _YES_NO_ANSWERS}, "yes_no")
+    return _hit(answer in {POLARITY[text] for text in accepted if text in POLARITY}, "yes_no")
 
 
 def _equality(normalise: Callable[[str], str]) -> Callable[[Sample, Prediction], Outcome]:
@@ -59,11 +63,12 @@ def _equality(normalise: Callable[[str], str]) -> Callable[[Sample, Prediction],
 def _standard_tokens(sample: Sample, prediction: Prediction) -> Outcome:
     """Return (words in common, words of the reply, words of the first answer), repeated words counted.
 
-    A word is in common as often as both sides have it. No word on either side is undefined.
+    A word is in common as often as both sides have it. No word on either side is undefined. A reply that ends while it
+    reasons, or states several answers, has no words.
     """
     if not sample.target.answers:
         return Outcome("undefined")
-    predicted, target = Counter(words(_reply(prediction))), Counter(words(_reference(sample)))
+    predicted, target = Counter(words(short_answer(_reply(prediction)) or "")), Counter(words(_reference(sample)))
     if not predicted and not target:
         return Outcome("undefined")
     return Outcome("ok", (float((predicted & target).total()), float(predicted.total()), float(target.total())))
