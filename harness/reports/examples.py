@@ -1,8 +1,9 @@
-"""Examples for the page of a run: the worst and the median samples of each task, with images."""
+"""Samples for the page of a run: the worst and the median of each task with images, and a list of all."""
 
 import base64
 import heapq
 import json
+import math
 import statistics
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,8 +34,13 @@ SIDE = 256
 # Most bytes of images with pixels in one report, which is a single file that people send and open; further samples are
 # drawn on a plain ground.
 MOST_PIXEL_BYTES = 800_000
+# The same of an image beside words, in the row of a table.
+SIDE_BESIDE_WORDS = 160
 # Characters of a text that the report shows.
 WORDS = 400
+# Most samples in the list of a task, and in all lists of a report: with more, the page opens slowly.
+LISTED = 2000
+LISTED_IN_ALL = 6000
 # Values of `gives` of the tasks whose samples are shown as images, not as a table of words.
 SHOWN_AS_IMAGES = frozenset({"masks", "grounded_text"})
 
@@ -94,8 +100,10 @@ class TaskExamples:
         value_name, protocol: The value that orders them.
         worst, median: The samples, worse ones first.
         as_images: The samples are shown as images; otherwise as a table of words.
-        plain: Why some images have a plain ground; None if all show pixels.
+        plain: Why some images have a plain ground, or are not shown beside words; None if all show pixels.
         count: Number of samples that have a value.
+        listed: Every sample that was scored, the worst first and those without a value last.
+        unlisted: How many more there are.
     """
 
     value_name: str
@@ -105,6 +113,31 @@ class TaskExamples:
     as_images: bool
     plain: str | None
     count: int
+    listed: tuple["ListedSample", ...] = ()
+    unlisted: int = 0
+
+    @property
+    def gives_words(self) -> bool:
+        """Whether the list has targets and answers in words."""
+        return any(sample.target or sample.answer for sample in self.listed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedSample:
+    """One sample in the list of a task.
+
+    Attributes:
+        value: Value of the headline metric; None if it has none.
+        status: `failed`, else the status of its score.
+        prompt, target, answer: Texts, cut to WORDS characters; target and answer are empty in tasks that give masks.
+    """
+
+    sample_id: str
+    value: float | None
+    status: str
+    prompt: str
+    target: str
+    answer: str
 
 
 class Rank(NamedTuple):
@@ -114,7 +147,8 @@ class Rank(NamedTuple):
         goodness: The value, negated if lower is better.
         mixed: Digest of the id, so that among equal values the first samples come from the whole release.
         sample_id, repeat: The sample.
-        value: Value of the metric.
+        value: Value of the metric; NaN if the sample has none, which only the list shows.
+        status: `failed`, else the status of the score.
     """
 
     goodness: float
@@ -122,6 +156,7 @@ class Rank(NamedTuple):
     sample_id: str
     repeat: int
     value: float
+    status: str = "ok"
 
 
 def choose(
@@ -136,7 +171,7 @@ def choose(
         images: Whether pixels may be shown, and where they are.
     """
     found: dict[str, TaskExamples] = {}
-    spent = 0
+    spent = listed = 0
     for task in tasks:
         wanted = (task.headline.metric, task.headline.protocol)
         use = next((use for use in task.metrics if (use.metric, use.protocol) == wanted), None)
@@ -164,20 +199,53 @@ def choose(
             plain=drawer.plain,
             count=len(goodness),
         )
+        chosen = heapq.nsmallest(min(LISTED, LISTED_IN_ALL - listed), _ranks(path, metric, every=True))
+        scored = sum(1 for _ in _ranks(path, metric, every=True))
+        found[task.task] = replace(
+            found[task.task], listed=_listed(run, task, chosen, read), unlisted=scored - len(chosen)
+        )
+        listed += len(chosen)
         spent = drawer.spent
     return found
 
 
-def _ranks(path: Path, metric: Metric) -> Iterator[Rank]:
-    """Yield every sample that has a value, in the order of the file."""
+def _ranks(path: Path, metric: Metric, *, every: bool = False) -> Iterator[Rank]:
+    """Yield every sample that has a value, in the order of the file; with `every` also those that have none."""
     import pyarrow.parquet as pq
 
     sign = 1.0 if metric.higher_is_better else -1.0
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=["sample_id", "repeat", "values"]):
-            for sample_id, repeat, values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+        for batch in file.iter_batches(columns=["sample_id", "repeat", "values", "status", "failed"]):
+            columns = (column.to_pylist() for column in batch.columns)
+            for sample_id, repeat, values, status, failed in zip(*columns, strict=True):
+                word = "failed" if failed and status == "ok" else status
                 if values and values[0] is not None:
-                    yield Rank(sign * values[0], sha256_text(sample_id), sample_id, repeat, values[0])
+                    yield Rank(sign * values[0], sha256_text(sample_id), sample_id, repeat, values[0], word)
+                elif every:
+                    yield Rank(math.inf, sha256_text(sample_id), sample_id, repeat, math.nan, word)
+
+
+def _listed(run: RunDirectory, task: TaskSpec, ranks: Sequence[Rank], read: ReadPrediction) -> tuple[ListedSample, ...]:
+    """Return the samples of `ranks`, in their order, for the list of a task."""
+    rows = {(row.sample.id, row.repeat): row for row in run.read_planned(task.task, [rank.sample_id for rank in ranks])}
+    found = []
+    for rank in ranks:
+        row = rows[rank.sample_id, rank.repeat]
+        # Masks say nothing in a list, and those of a volume take long to read.
+        prediction = read(row.key) if row.key and task.gives != "masks" else None
+        target = row.sample.target
+        prompt = request_from_json(json.loads(row.request)).prompt if row.request else ""
+        found.append(
+            ListedSample(
+                sample_id=rank.sample_id,
+                value=None if math.isnan(rank.value) else rank.value,
+                status=rank.status,
+                prompt=_brief(prompt),
+                target=_brief(" | ".join(target.answers) or target.choice or "") if task.gives != "masks" else "",
+                answer=_brief((prediction.text or prediction.choice or "") if prediction is not None else ""),
+            )
+        )
+    return tuple(found)
 
 
 def _near(median: float, ranks: Iterable[Rank], worst: Sequence[Rank]) -> list[Rank]:
@@ -196,7 +264,7 @@ class _Drawer:
 
     def __init__(self, task: TaskSpec, read: ReadPrediction, images: ReportImages, spent: int) -> None:
         self.spent = spent
-        self.plain = images.refusal(task) if task.gives in SHOWN_AS_IMAGES else None
+        self.plain = images.refusal(task)
         self._task = task
         self._read = read
         self._media = MediaStore(images.roots) if self.plain is None else None
@@ -214,8 +282,6 @@ class _Drawer:
             target=_brief(" | ".join(target.answers) or target.choice or ""),
             answer=_brief((prediction.text or prediction.choice or "") if prediction is not None else ""),
         )
-        if self._task.gives not in SHOWN_AS_IMAGES:
-            return example
         return self._with_image(
             example,
             row.sample,
@@ -226,12 +292,19 @@ class _Drawer:
     def _with_image(
         self, example: Example, sample: Sample, predicted: Sequence[Mask], prompts: Sequence[VisualPrompt]
     ) -> Example:
+        words = self._task.gives not in SHOWN_AS_IMAGES
         try:
-            image = self._pixels(sample.media[:1], drawing.slice_to_draw(sample, predicted))
-            drawn = drawing.draw_sample(sample, predicted, prompts=prompts, image=image, side=SIDE)
+            shown = drawing.slice_to_draw(sample, predicted)
+            image = self._pixels(sample.media[:1], shown)
+            if image is None and words:  # outlines on a plain ground show masks, of which there are none here
+                return example
+            side = SIDE_BESIDE_WORDS if words else SIDE
+            drawn = drawing.draw_sample(sample, predicted, prompts=prompts, image=image, side=side)
             if drawn is None:
                 return example
             description = _description(sample, predicted, drawn.slice)
+            if words:
+                description = "The image" if shown is None else f"Slice {shown} of the volume"
         except DataError as error:  # a mask of another size scores as the metric says; it cannot be drawn
             return replace(example, description=f"No image: {error}")
         if image is not None:

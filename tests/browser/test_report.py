@@ -67,3 +67,27 @@ def test_the_page_shows_the_headline(chromium: str, page: Path, tmp_path: Path) 
     assert "baseline:center-box" in dom
     assert "phantom data" in dom
     assert re.search(r"samed2d_seg_box.*?0\.\d{4}", dom, flags=re.DOTALL)
+
+
+def test_the_list_of_samples_is_filtered_by_words_and_status(chromium: str, page: Path, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    # The page's own policy stays in force for its script; what types into the filter is another page around it.
+    whole = re.search(r'<table id="samples-samed2d_seg_box">.*?</table>', text, flags=re.DOTALL)
+    assert whole is not None
+    rows = re.findall(r"<tr data-status.*?</tr>", whole[0], flags=re.DOTALL)
+    wanted = re.sub(r".*--(\w+--case_\d+).*", r"\1", rows[0], flags=re.DOTALL)
+    (tmp_path / "page.html").write_text(text)
+    (tmp_path / "framed.html").write_text(
+        '<iframe id="page" src="page.html"></iframe><script>'
+        "const frame = document.getElementById('page'); frame.onload = () => {"
+        "const bar = frame.contentDocument.querySelector('[data-filter=samples-samed2d_seg_box]');"
+        "const find = bar.querySelector('input'), before = bar.querySelector('output').value;"
+        f"find.value = '{wanted.upper()}'; find.dispatchEvent(new Event('input'));"
+        "document.title = [bar.hidden, before, bar.querySelector('output').value].join('; '); }</script>"
+    )
+    dom = _dom_with_files(chromium, tmp_path / "framed.html", tmp_path / "profile")
+    found = re.search(r"<title>(.*?)</title>", dom)
+    assert found is not None, dom[:500]
+    kept = sum(wanted in row for row in rows)
+    assert 0 < kept < len(rows)
+    assert found[1] == f"false; {len(rows)} of {len(rows)} shown; {kept} of {len(rows)} shown"

@@ -1,14 +1,17 @@
 """Which samples a report shows, and when it may show their pixels."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.data.roots import data_roots
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
+from harness.paths import default_cache
 from harness.reports import examples
-from harness.reports.examples import Rank, ReportImages, choose
+from harness.reports.examples import Rank, ReportImages, TaskExamples, choose
 from harness.runs.directory import RunDirectory
 from harness.runs.store import RunStore
 from harness.tasks.catalog import index
@@ -66,6 +69,60 @@ def test_images_that_are_gone_leave_outlines(tmp_path: Path) -> None:
     assert gone.plain == "an image is not where it was"
     assert (len(gone.worst), len(gone.median), gone.count) == (6, 3, 9)
     assert (gone.worst, gone.median) == (plain.worst, plain.median)
+
+
+@pytest.fixture(scope="module")
+def words_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunStore]:
+    """The open store of a run on eight questions about synthetic patients, of which one gets no answer."""
+    out = tmp_path_factory.mktemp("words")
+    spec = RunSpec(
+        tasks=("vqa_rad",),
+        model="scripted",
+        model_args={"text": "yes", "fail_every": 4},
+        data_roots=("phantom",),
+        out=out,
+        ray="off",
+        limit=8,
+        max_failures="100%",
+    )
+    evaluate(spec)
+    store = RunStore(out)
+    store.open(store.directory.read_run())
+    yield store
+    store.close()
+
+
+def _shown(store: RunStore, images: ReportImages) -> TaskExamples:
+    tasks, _ = index().resolve(["vqa_rad"])
+    return choose(store.directory, tasks, store.prediction, images)["vqa_rad"]
+
+
+def test_questions_show_their_image_if_its_pixels_may_be_shown(words_run: RunStore) -> None:
+    roots = data_roots(["phantom"], default_cache()).of("vqa_rad")
+    shown = _shown(words_run, ReportImages(roots=tuple(roots), phantom=True))
+    assert shown.plain is None
+    assert all(example.image_uri and max(example.size) <= 160 for example in (*shown.worst, *shown.median))
+    assert shown.worst[0].description == "The image"
+    hidden = _shown(words_run, ReportImages(phantom=True))
+    assert hidden.plain == "no data root was given"
+    assert all(example.image_uri is None for example in (*hidden.worst, *hidden.median))
+    assert [example.sample_id for example in hidden.worst] == [example.sample_id for example in shown.worst]
+
+
+def test_every_scored_sample_is_listed_the_worst_first(words_run: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = _shown(words_run, ReportImages(phantom=True))
+    assert (len(shown.listed), shown.unlisted) == (8, 0)
+    values = [sample.value for sample in shown.listed]
+    assert values == sorted(values, key=lambda value: (value is None, value))
+    assert shown.gives_words
+    failed = [sample for sample in shown.listed if sample.status == "failed"]
+    assert failed
+    assert all(sample.value == 0.0 and not sample.answer for sample in failed)
+    assert {sample.answer for sample in shown.listed if sample.status == "ok"} == {"yes"}
+    monkeypatch.setattr(examples, "LISTED", 3)
+    few = _shown(words_run, ReportImages(phantom=True))
+    assert few.listed == shown.listed[:3]
+    assert few.unlisted == 5
 
 
 def test_a_task_without_scores_has_no_examples(tmp_path: Path, task: TaskSpec) -> None:
