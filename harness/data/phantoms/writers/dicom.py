@@ -97,6 +97,7 @@ def write_segmentation(
     positions: Sequence[Sequence[float]],
     *,
     referenced: bool = True,
+    between: float | None = None,
 ) -> None:
     """Write a binary DICOM SEG with a frame for each slice that a segment covers.
 
@@ -106,6 +107,7 @@ def write_segmentation(
         segments: Label -> boolean (slices, rows, columns).
         positions: (x, y, z) of each slice's first pixel in mm.
         referenced: Whether the file names its series.
+        between: Spacing between slices in mm that it states; None for none.
     """
     data = _dataset(SEGMENTATION, f"{series.name}/{series.number}/segmentation/{path.name}")
     data.SeriesInstanceUID = uid(f"{series.name}/seg/{path.name}")
@@ -115,6 +117,8 @@ def write_segmentation(
         data.ReferencedSeriesSequence = [_item(SeriesInstanceUID=uid(f"{series.name}/{series.number}"))]
     orientation = _item(ImageOrientationPatient=list(series.orientation))
     measures = _item(PixelSpacing=list(series.spacing))
+    if between is not None:
+        measures.SpacingBetweenSlices = between
     data.SharedFunctionalGroupsSequence = [
         _item(PlaneOrientationSequence=[orientation], PixelMeasuresSequence=[measures])
     ]
