@@ -95,7 +95,7 @@ def build(entries: Sequence[Path], out: Path) -> Built:
 
 def _is_of_a_model(cell: BoardCell) -> bool:
     # Ceiling, random and floor are shown in the headers of tables; they are not results of a model.
-    return cell.row.model not in BOUNDS
+    return cell.row.model_id not in BOUNDS
 
 
 def _admit(entries: Sequence[BoardEntry]) -> tuple[list[BoardEntry], tuple[tuple[str, str], ...]]:

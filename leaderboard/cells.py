@@ -24,6 +24,8 @@ class BoardRow:
         run_by: The paper that ran the model; None for an evaluated run.
         printed_in: Paper and table of each place that prints it; empty for an evaluated run.
         entry: The run's name among the entries; None for a published row.
+        model_id: Id of an evaluated model, which the name `model` may hide; None for a published row.
+        url: Page of the model, http or https.
         details: Size, setting, arguments, fallbacks.
     """
 
@@ -32,6 +34,8 @@ class BoardRow:
     run_by: str | None = None
     printed_in: tuple[tuple[str, str], ...] = ()
     entry: str | None = None
+    model_id: str | None = None
+    url: str | None = None
     details: tuple[str, ...] = ()
 
 
@@ -173,7 +177,16 @@ def number_is_not_headline(block: EntryBlock, number: EntryNumber) -> int:
 
 def _row(entry: BoardEntry, fallbacks: tuple[str, ...] = ()) -> BoardRow:
     used = tuple(f"fallback {fallback}" for fallback in fallbacks)
-    return BoardRow(source="reproduced", model=entry.model, entry=entry.name, details=(*entry.arguments, *used))
+    # A predictions file has no id of its own; of any other model it says what was run under the given name.
+    named = (entry.model,) if entry.title and entry.model != "predictions" else ()
+    return BoardRow(
+        source="reproduced",
+        model=entry.title or entry.model,
+        entry=entry.name,
+        model_id=entry.model,
+        url=entry.url,
+        details=(*entry.described, *named, *entry.arguments, *used),
+    )
 
 
 def _evaluated(entry: BoardEntry, block: EntryBlock, number: EntryNumber, order: tuple[int, ...]) -> BoardCell:

@@ -16,7 +16,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 # The keys of `record`, in the order of the columns: what the number is, whose it is, and its value.
 COLUMNS = (
     *("source", "data", "place", "metric", "name", "protocol", "stratum_key", "stratum", "mean", "over"),
-    *("model", "run_by", "printed_in", "entry", "details"),
+    *("model", "model_id", "url", "run_by", "printed_in", "entry", "details"),
     *("value", "printed", "unit", "low", "high", "interval", "n", "clusters", "coverage"),
     *("failed", "unparsed", "undefined", "unsupported", "basis", "note"),
 )
@@ -37,6 +37,8 @@ def record(cell: BoardCell) -> dict[str, Any]:
         "mean": cell.mean or None,
         "over": cell.over,
         "model": cell.row.model,
+        "model_id": cell.row.model_id,
+        "url": cell.row.url,
         "run_by": cell.row.run_by,
         "printed_in": "; ".join(", ".join(filter(None, place)) for place in cell.row.printed_in) or None,
         "entry": cell.row.entry,

@@ -246,14 +246,14 @@ def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: S
     bounds: dict[str, tuple[BoardCell | None, ...]] = {}
     for row in rows:
         found = tuple(placed.get((row, column)) for column in columns)
-        if row.source == "reproduced" and row.model in BOUNDS:
-            bounds.setdefault(BOUNDS[row.model], found)
+        if row.model_id in BOUNDS:
+            bounds.setdefault(BOUNDS[row.model_id], found)
         else:
             lines.append(Line(row, found))
     lines = _merged(lines)
     # Tables of published numbers alone are not filled with runs that say nothing about them.
     if any(row.source == "reproduced" for row in rows):
-        lines += [Line(cell.row, (cell,) * len(columns)) for cell in unsupported if cell.row.model not in BOUNDS]
+        lines += [Line(cell.row, (cell,) * len(columns)) for cell in unsupported if cell.row.model_id not in BOUNDS]
     ordered = tuple((name, bounds[name]) for name in BOUNDS.values() if name in bounds)
     return BoardTable(place, protocol, columns, ordered, _ordered(lines))
 

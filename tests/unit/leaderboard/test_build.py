@@ -65,3 +65,28 @@ def test_a_file_is_no_folder_for_pages(tmp_path: Path) -> None:
     (tmp_path / "site").write_text("")
     with pytest.raises(SpecError, match=r"--out .*site: expected a folder, found a file"):
         build([], tmp_path / "site")
+
+
+def test_submitted_models_have_rows_under_their_names_and_none_passes_for_a_baseline(
+    write: Write, tmp_path: Path
+) -> None:
+    for index, name in enumerate(("Ours", "Theirs", "baseline:empty")):
+        model = {"id": "predictions", "oracle": False, "name": name, "url": f"https://example.org/?a=1&b={index}"}
+        folder = write(results() | {"model": model}, f"run{index}")
+    named = {"id": "mine:Model", "oracle": False, "name": "Mine"}
+    folder = write(results() | {"model": named}, "run3")
+    built = build([folder], tmp_path / "site")
+    assert built.reproduced == 4
+    page = (tmp_path / "site" / "index.html").read_text()
+    link = '<span class="model"><a href="https://example.org/?a=1&amp;b=0" rel="noopener noreferrer nofollow">Ours</a>'
+    assert link in page
+    assert '<span class="model">Mine</span>' in page
+    assert "mine:Model" in page
+    cells = json.loads((tmp_path / "site" / "data.json").read_text())["cells"]
+    found = {(cell["model"], cell["model_id"]) for cell in cells if cell["source"] == "reproduced"}
+    assert found == {
+        ("Ours", "predictions"),
+        ("Theirs", "predictions"),
+        ("baseline:empty", "predictions"),
+        ("Mine", "mine:Model"),
+    }

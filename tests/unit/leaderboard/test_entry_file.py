@@ -66,8 +66,48 @@ class TestReading:
         assert entry.arguments[0] == "by=question"
         assert len(entry.arguments[1]) == len("text=") + 80
 
+    def test_a_model_may_be_described(self, write: Write) -> None:
+        described = {
+            "name": "Ours",
+            "url": "https://example.org/ours",
+            "paper": "Ours, 2026",
+            "params": 7_240_000_000,
+            "licence": "Apache-2.0",
+        }
+        entry = read_entries(write(results() | {"model": {"id": "predictions", "oracle": False, **described}}))[0]
+        assert (entry.model, entry.title, entry.url) == ("predictions", "Ours", "https://example.org/ours")
+        assert entry.described == ("7.24B parameters", "Ours, 2026", "Apache-2.0")
+
+    def test_a_model_without_a_description_has_its_id(self, write: Write) -> None:
+        entry = read_entries(write(results(model="m")))[0]
+        assert (entry.model, entry.title, entry.url, entry.described) == ("m", "", None, ())
+
 
 class TestRefusing:
+    @pytest.mark.parametrize(
+        ("described", "message"),
+        [
+            (
+                {"url": "javascript:alert(1)"},
+                "url: expected an address that begins with https:// or http://, got 'java",
+            ),
+            ({"url": "https:"}, "url: expected an address that begins with https:// or http://, got 'https:'"),
+            (
+                {"url": "https://[::1"},
+                "url: expected an address that begins with https:// or http://, got 'https://[::1'",
+            ),
+            ({"name": ""}, "name: expected text of at most 2000 characters, got empty text"),
+            ({"name": "a\u202eb"}, "name: expected at most 500 characters that can be shown"),
+            ({"paper": "p" * 501}, "paper: expected at most 500 characters that can be shown"),
+            ({"licence": 3}, "licence: expected text of at most 2000 characters, got the number 3"),
+            ({"params": "7B"}, "params: expected a whole number of at least 0, got text"),
+            ({"params": 10**400}, "params: expected at most 10,000,000,000,000,000 parameters"),
+        ],
+    )
+    def test_a_wrong_description_is_named(self, write: Write, described: dict[str, Any], message: str) -> None:
+        folder = write(results() | {"model": {"id": "m", "oracle": False, **described}})
+        assert fault(folder).startswith(f"run/results.json: model.{message}")
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
