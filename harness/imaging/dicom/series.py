@@ -15,7 +15,10 @@ from harness.imaging.dicom.headers import Frame, Header, Open, stored_values
 _SAME_MM = 1e-3  # slices closer than this count as being in the same place
 _SAME_DIRECTION = 4  # decimals to which direction cosines and pixel spacings must agree; files hold rounded ones
 _GAP = 1.5  # a step of more than this many usual steps between slices is a gap
-_UNEVEN = 0.1  # share of the usual step by which other steps may differ
+_UNEVEN = 0.1  # share of the usual step by which other steps may differ; beyond it there is no grid to score on
+# Share of the usual step and millimetres up to which a difference of steps is the rounding of positions in headers.
+_ROUNDED, _ROUNDED_MM = 0.02, 0.02
+_ASIDE = 0.5  # share of the smallest side of a voxel by which a slice may lie beside the straight line of the others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,8 @@ class Stack:
         doubled: Number of slices that were left out because another is in the same place.
         foreign: Number of slices that were left out because their orientation, size or spacing differs from most.
         fault: Why the slices do not form a volume; empty if they do.
+        uneven: How much the slices differ from an even grid, on which they are taken to be; empty if they do not.
+        conflict: What the headers say against their positions, which count; empty if they agree.
     """
 
     slices: tuple[tuple[Header, int], ...]
@@ -37,6 +42,8 @@ class Stack:
     doubled: int = 0
     foreign: int = 0
     fault: str = ""
+    uneven: str = ""
+    conflict: str = ""
 
 
 def stack(headers: Sequence[Header], where: str) -> Stack:
@@ -67,9 +74,19 @@ def stack(headers: Sequence[Header], where: str) -> Stack:
         if before is None or _along(place, normal) - _along(before, normal) > _SAME_MM
     ]
     step, fault = _steps([_along(place, normal) for place in kept], _frame(kept[0]).step or 1.0)
+    affine = _affine(kept, normal * step, fault=fault)
+    uneven = ""
+    if not fault and len(kept) > 1:
+        fault, uneven = _unevenness(kept, step, normal)
+    between, length = _frame(kept[0]).between, float(np.linalg.norm(np.array(affine)[:3, 2]))
+    # Of a tilted gantry some programs give the distance along the normal and some that between the first pixels.
+    agrees = not between or len(kept) == 1 or any(abs(between - one) <= _ROUNDED * one for one in (step, length))
+    stated = f"the spacing between slices is {between:.4g} mm" if between else ""
     return Stack(
         slices=tuple(kept),
-        affine=_affine(kept, normal * step, fault=fault),
+        affine=affine,
+        uneven=uneven,
+        conflict="" if agrees else f"{stated}, their positions are {step:.4g} mm apart; the positions count",
         shape=(len(kept), kept[0][0].rows, kept[0][0].columns),
         doubled=len(ordered) - len(kept),
         foreign=len(slices) - len(alike),
@@ -116,6 +133,22 @@ def _steps(places: Sequence[float], alone: float) -> tuple[float, str]:
     if (abs(steps - usual) > _UNEVEN * usual).any():
         return usual, f"the steps between slices differ, from {steps.min():.3g} to {steps.max():.3g} mm"
     return usual, ""
+
+
+def _unevenness(kept: Sequence[tuple[Header, int]], step: float, normal: NDArray[np.float64]) -> tuple[str, str]:
+    """Return why slices with regular steps form no grid, and how much they differ from an even one; empty if not."""
+    places = np.array([_frame(place).position for place in kept])
+    steps = np.diff(places @ normal)
+    even = places[0] + np.linspace(0, 1, len(places))[:, np.newaxis] * (places[-1] - places[0])
+    aside = float(np.linalg.norm(places - even, axis=1).max())
+    smallest = min(step, *(_frame(kept[0]).spacing or ()))
+    if aside > _ASIDE * smallest:
+        return f"slices lie up to {aside:.3g} mm beside a straight line of even steps", ""
+    if abs(steps - step).max() > max(_ROUNDED * step, _ROUNDED_MM):
+        return "", f"the steps between slices range from {steps.min():.4g} to {steps.max():.4g} mm; taken as even"
+    if aside > max(_ROUNDED * smallest, _ROUNDED_MM):
+        return "", f"slices lie up to {aside:.3g} mm beside a straight line of even steps; taken as even"
+    return "", ""
 
 
 def _affine(kept: Sequence[tuple[Header, int]], step: NDArray[np.float64], *, fault: str) -> tuple[Vector, ...]:
