@@ -4,7 +4,7 @@ Source of the layout: nnU-Net's documentation of its dataset format, versions 1 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles, read_json
-from harness.data.releases.folders.images import MODALITIES, NAMES, TARGET, folder_option
+from harness.data.releases.folders.file_names import FileNames, Named, PassedOver, is_hidden, report_repairs
+from harness.data.releases.folders.images import MODALITIES, NAMES, TARGET, threshold_fault
+from harness.data.releases.folders.labels import Label, LabelSet, label_set, values_fault, values_of
+from harness.data.releases.folders.patterns import folder_option
 from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseRequest
 from harness.errors import DataError
 from harness.records import Json, Sample
 
 if TYPE_CHECKING:
-    from harness.data.releases.folders.labelled_cases import Questions
+    from harness.data.releases.folders.labelled_cases import LabelReading
 
 FOLDER = "nifti_seg"
 DATASET = "dataset.json"
@@ -28,8 +31,6 @@ IMAGE, LABEL = "image.nii.gz", "label.nii.gz"
 # Folders of images and labels of each split.
 PARTS: Mapping[str, tuple[str, str]] = {"train": ("imagesTr", "labelsTr"), "test": ("imagesTs", "labelsTs")}
 
-# nnU-Net's names for voxels that belong to no structure: the rest of the volume, and voxels left open.
-_NOT_ASKED = frozenset({"background", "ignore"})
 # Channel names that are MR, most of them sequences: `dataset.json` names channels freely.
 _MR = frozenset({"mr", "mri", "t1", "t1w", "t1c", "t1ce", "t1gd", "t2", "t2w", "flair", "adc", "dwi", "pd"})
 
@@ -39,24 +40,23 @@ class Dataset:
     """The content of `dataset.json`.
 
     Attributes:
-        labels: The values of each label, without background.
+        labels: What the values of a label volume mean.
         modality: Modality code of the channel that is shown.
         ending: Suffix of the files' names.
-        named: All values that a label volume may hold.
     """
 
-    labels: Mapping[str, tuple[int, ...] | None]
+    labels: LabelSet
     modality: str = UNKNOWN
     ending: str = ".nii.gz"
-    named: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A volume and its labels, as paths below the data root."""
+    """A volume and its labels, as paths below the data root; `no_image` says why the volume was not found."""
 
     image: str
     label: str
+    no_image: str = ""
 
 
 def splits(folder: str, root: Path) -> tuple[str, ...]:
@@ -70,28 +70,39 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) of every label of every volume, in the order of the names.
 
     Raises:
-        DataError: A JSON file is malformed.
-        SpecError: `where` names no field of the samples.
+        DataError: A JSON file is malformed, or the labels do not fit the masks.
+        SpecError: `where` names no field of the samples, or an option names a value that a label has.
     """
     # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.
-    from harness.data.releases.folders.labelled_cases import Questions
+    from harness.data.releases.folders.labelled_cases import LabelReading
 
     folder, channel = str(READER.option(request, "folder")).rstrip("/"), str(READER.option(request, "channel"))
+    unopened: list[str] = []
     if request.split == ALL:
-        dataset, pairs = Dataset(labels={TARGET: None}), _plain_pairs(files, folder, integrity)
+        dataset = Dataset(labels=LabelSet(labels=(Label(name=TARGET),), source=NAMES))
+        pairs = _plain_pairs(files, folder, integrity)
         if files.has(f"{folder}/{NAMES}"):
             labels = {"labels": read_json(files, f"{folder}/{NAMES}")}
             dataset = read_dataset(labels, f"{folder}/{NAMES}", "0000")
     else:
         dataset = read_dataset(read_json(files, f"{folder}/{DATASET}"), f"{folder}/{DATASET}", channel)
         pairs = _pairs(files, folder, request.split, channel, dataset.ending, integrity)
+        for split, (_, labels_of_split) in PARTS.items():
+            if split != request.split:
+                names = sorted(files.names(f"{folder}/{labels_of_split}"))
+                unopened += [f"{folder}/{labels_of_split}/{name}" for name in names if _is_file(name, dataset.ending)]
     modality = str(READER.option(request, "modality"))
     if modality != UNKNOWN:
         dataset = replace(dataset, modality=modality)
-    questions = Questions(request, integrity)
+    labels_with_options = dataset.labels.options(
+        ignored=READER.option(request, "labels_ignored"), void=READER.option(request, "ignore")
+    )
+    reading = LabelReading(
+        files, request, integrity, labels_with_options, threshold=READER.option(request, "threshold")
+    )
     for pair in pairs:
-        yield from _samples(files, pair, dataset, folder, questions)
-    questions.selection.report(integrity)
+        yield from _samples(pair, dataset.modality, folder, reading, unopened)
+    yield from reading.finish(unopened)
 
 
 def read_dataset(value: Json, where: str, channel: str) -> Dataset:
@@ -110,18 +121,15 @@ def read_dataset(value: Json, where: str, channel: str) -> Dataset:
     version_1 = all(key.isdigit() and isinstance(name, str) for key, name in given.items())
     by_name = {name: number for number, name in given.items()} if version_1 else given
     try:
-        # A list of values is a region of version 2, several labels asked about as one.
-        labels = {
-            str(name): tuple(map(int, number)) if isinstance(number, list) else (int(number),)
-            for name, number in by_name.items()
-        }
+        # A list of values is a region of version 2, several labels asked about as one. `regions_class_order` says in
+        # which order a model's regions become labels; of the masks it says nothing.
+        labels = {str(name): values_of(number) for name, number in by_name.items()}
     except (TypeError, ValueError):
         raise DataError(f"{where}: labels: expected names and whole numbers, found {str(given)[:60]!r}") from None
     return Dataset(
-        labels={name: values for name, values in labels.items() if name.lower() not in _NOT_ASKED and values != (0,)},
+        labels=label_set(labels, f"{where}: labels"),
         modality=_modality(value.get("channel_names") or value.get("modality") or {}, channel),
         ending=str(value.get("file_ending") or ".nii.gz"),
-        named=tuple(number for values in labels.values() for number in values),
     )
 
 
@@ -133,55 +141,91 @@ def _modality(channels: Mapping[str, Json], channel: str) -> str:
     return {"": UNKNOWN, "ct": "ct", "pet": "pet"}.get(name, "other")
 
 
+def _is_file(name: str, ending: str) -> bool:
+    return name.lower().endswith(ending.lower()) and not is_hidden(name)
+
+
 def _pairs(
     files: ReleaseFiles, folder: str, split: str, channel: str, ending: str, integrity: Integrity
 ) -> Iterator[_Pair]:
-    """Yield the pairs of a split, sorted by name; an image without labels is reported."""
+    """Yield the pairs of a split, sorted by name; an image without labels and other files are reported."""
     images, labels = (f"{folder}/{name}" for name in PARTS[split])
-    paired: set[str] = set()
+    beside = PassedOver()
+    cases: dict[str, str] = {}
     for name in sorted(files.names(labels)):
-        # Names that begin with a dot are macOS's copies of attributes, which the Decathlon's archives hold.
-        if name.endswith(ending) and not name.startswith("."):
-            case = name.removesuffix(ending)
-            image = f"{images}/{case}_{channel}{ending}"
-            plain = f"{images}/{case}{ending}"
-            # The Decathlon's names have no channel number.
-            image = plain if not files.has(image) and files.has(plain) else image
-            paired.add(case)
-            yield _Pair(image, f"{labels}/{name}")
+        if _is_file(name, ending):
+            cases[f"{labels}/{name}"] = name[: -len(ending)]
+        else:
+            beside.add(f"{labels}/{name}", below=labels)
+    names = FileNames(files)
+    numbered = names.all_of([f"{images}/{case}_{channel}{ending}" for case in cases.values()])
+    # The Decathlon's names have no channel number.
+    plain = names.all_of([f"{images}/{case}{ending}" for case in cases.values()])
+    used: dict[str, Named] = {}
+    for label, case in cases.items():
+        wanted = f"{images}/{case}_{channel}{ending}"
+        candidates = (numbered[wanted], plain[f"{images}/{case}{ending}"])
+        # The name as it should be before one in another form.
+        exact = [one for one in candidates if one.found and one.path in (wanted, f"{images}/{case}{ending}")]
+        chosen = next(iter([*exact, *(one for one in candidates if one.found)]), candidates[0])
+        used[wanted if chosen is candidates[0] else f"{images}/{case}{ending}"] = chosen
+        yield _Pair(chosen.path, label, "" if chosen.found else chosen.detail or "there is none")
+    report_repairs(used, integrity)
+    taken = {re.sub(r"_\d{4}$", "", named.path[: -len(ending)]) for named in used.values() if named.found}
     for name in sorted(files.names(images)):
-        case = re.sub(r"_\d{4}$", "", name.removesuffix(ending))
-        if name.endswith(ending) and not name.startswith(".") and not paired & {case, name.removesuffix(ending)}:
-            integrity.find("no_mask", f"{images}/{name}")
+        path = f"{images}/{name}"
+        if not _is_file(name, ending):
+            beside.add(path, below=images)
+        elif not taken & {path[: -len(ending)], re.sub(r"_\d{4}$", "", path[: -len(ending)])}:
+            integrity.find("no_mask", path)
+    beside.report(integrity)
 
 
 def _plain_pairs(files: ReleaseFiles, folder: str, integrity: Integrity) -> Iterator[_Pair]:
-    """Yield the pairs below a folder, one for each folder that holds an image; one without labels is reported."""
+    """Yield the pairs below a folder, one for each folder that holds an image or labels; what lacks is reported."""
+    found: dict[str, dict[str, str]] = {}
     for path in files.walk(folder):
-        if path.endswith(f"/{IMAGE}"):
-            label = f"{path.removesuffix(IMAGE)}{LABEL}"
-            if files.has(label):
-                yield _Pair(path, label)
-            else:
-                integrity.find("no_mask", path)
+        parent, _, name = path.rpartition("/")
+        if name.lower() in (IMAGE, LABEL) and not is_hidden(path.removeprefix(f"{folder}/")):
+            # The name as it should be counts before one in another case.
+            inside = found.setdefault(parent, {})
+            if name in (IMAGE, LABEL) or name.lower() not in inside:
+                inside[name.lower()] = path
+    for parent, inside in found.items():
+        for name, path in inside.items():
+            if path != f"{parent}/{name}":
+                integrity.repair("file_name", f"{path} for {name}")
+        if LABEL not in inside:
+            integrity.find("no_mask", inside[IMAGE])
+        elif IMAGE in inside:
+            yield _Pair(inside[IMAGE], inside[LABEL])
+        else:
+            yield _Pair(f"{parent}/{IMAGE}", inside[LABEL], "there is none")
 
 
 def _samples(
-    files: ReleaseFiles, pair: _Pair, dataset: Dataset, folder: str, questions: "Questions"
+    pair: _Pair, modality: str, folder: str, reading: "LabelReading", unopened: list[str]
 ) -> Iterator[tuple[str, Sample]]:
     """Yield (place, sample) of a pair; it is not opened if the selection keeps no question on it."""
-    from harness.data.releases.folders.labelled_cases import Case, parts_of
-    from harness.data.releases.volumes import inspect_scan
+    from harness.data.releases.folders.labelled_cases import Masks
 
-    wanted = questions.admits(tuple(dataset.labels), patient="", modality=dataset.modality)
+    by_name = {label.name: label for label in reading.labels.labels}
+    wanted = reading.questions.admits(tuple(by_name), patient="", modality=modality)
     if not wanted:
+        unopened.append(pair.label)
         return
-    integrity = questions.integrity
-    image = inspect_scan(files, pair.image, window=questions.request.window, integrity=integrity)
-    labels: Sequence[tuple[str, tuple[int, ...] | None]] = [(name, dataset.labels[name]) for name in wanted]
-    parts = parts_of(files, pair.label, image, labels, dataset.named, integrity)
-    path = pair.image.removeprefix(f"{folder}/")
-    yield from questions.samples(Case(path=path, patient="", modality=dataset.modality, image=image, parts=parts))
+    if pair.no_image:
+        reading.integrity.find("missing_image", pair.label, f"expected its image at {pair.image}: {pair.no_image}")
+    yield from reading.samples(
+        Masks(
+            image=pair.image,
+            path=pair.image.removeprefix(f"{folder}/"),
+            patient="",
+            modality=modality,
+            files={pair.label: [by_name[name] for name in wanted]},
+            has_image=not pair.no_image,
+        )
+    )
 
 
 def _channel_fault(value: Json) -> str:
@@ -197,7 +241,7 @@ def _fit(request: ReleaseRequest) -> Reader:
 
 READER = Reader(
     name="nifti_seg",
-    version=1,
+    version=2,
     folders=(FOLDER,),
     strata=("modality", "class", "target_size", "presence"),
     splits=partial(splits, FOLDER),
@@ -209,6 +253,9 @@ READER = Reader(
     options={
         "folder": folder_option(FOLDER),
         "channel": Free(default="0000", fault=_channel_fault),
+        "labels_ignored": Free(default=[], fault=values_fault),
+        "ignore": Free(default=[], fault=values_fault),
+        "threshold": Free(default=None, fault=threshold_fault),
         "modality": MODALITIES,
     },
     fit=_fit,

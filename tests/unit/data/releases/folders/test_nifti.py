@@ -9,6 +9,7 @@ import pytest
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.folders.labels import Label
 from harness.data.releases.folders.nifti import READER, read_dataset
 from harness.data.releases.reader import ReleaseRequest
 from harness.errors import DataError, SpecError
@@ -64,12 +65,15 @@ def test_labels_of_version_2_become_questions(root: Path) -> None:
 
 def test_version_1_names_values_by_number() -> None:
     found = read_dataset({"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "edema"}}, "x", "0000")
-    assert (dict(found.labels), found.modality, found.named) == ({"edema": (1,)}, "mr", (0, 1))
+    assert found.labels.labels == (Label(name="edema", values=(1,)),)
+    assert found.modality == "mr"
+    assert found.labels.ignored == {0}
 
 
 def test_the_ignore_label_is_not_asked_about() -> None:
     found = read_dataset({"labels": {"background": 0, "liver": 1, "ignore": 2}}, "x", "0000")
-    assert (dict(found.labels), found.named) == ({"liver": (1,)}, (0, 1, 2))
+    assert found.labels.labels == (Label(name="liver", values=(1,)),)
+    assert found.labels.void == {2}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +145,7 @@ def test_missing_and_unreadable_volumes_stay_as_samples(root: Path) -> None:
     ]
     found = {(finding.kind, finding.where.rpartition("/")[2]) for finding in integrity.findings}
     assert found == {
-        ("missing_file", "c1_0000.nii.gz"),
+        ("missing_image", "c1.nii.gz"),
         ("unreadable_file", "c2_0000.nii.gz"),
         ("no_mask", "c3_0000.nii.gz"),
         ("unreadable_file", "c4_0000.nii.gz"),
@@ -158,7 +162,10 @@ def test_plain_pairs_are_cases_of_one_split(tmp_path: Path) -> None:
     options = {"folder": "mine", "modality": "mr"}
     (sample,), integrity = read(tmp_path, "all", options=options)
     assert (sample.id, sample.strata["modality"]) == ("d/all/a/image.nii.gz:target", "mr")
-    assert [(finding.kind, finding.where) for finding in integrity.findings] == [("no_mask", "mine/b/image.nii.gz")]
+    assert [(finding.kind, finding.where) for finding in sorted(integrity.findings)] == [
+        ("merged_values", "mine/a/label.nii.gz"),
+        ("no_mask", "mine/b/image.nii.gz"),
+    ]
     (tmp_path / "mine/labels.json").write_text('{"cyst": 2}')
     (sample,), integrity = read(tmp_path, "all", options=options)
     assert sample.id == "d/all/a/image.nii.gz:cyst"
