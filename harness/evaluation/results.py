@@ -18,7 +18,7 @@ from harness.runs import plan_file
 from harness.runs.directory import RunDirectory
 from harness.runs.store import RunStore
 from harness.scoring.aggregate import to_json as row_to_json
-from harness.scoring.availability import MissingMetric, UsableMetric, usable_metrics
+from harness.scoring.availability import MissingMetric, UsableMetric, UsableMetrics, usable_metrics
 from harness.scoring.floor_and_ceiling import BoundsSample
 from harness.scoring.parallel import Asked, score_all
 from harness.scoring.results import ANSWERED, SCHEMA, Failure, Tally, aggregate_metric, combine_group, task_block
@@ -84,6 +84,8 @@ def score_run(
                 continue
             found = usable_metrics(task)
             count = cell.samples * task.repeats
+            if run["limit"] is not None and cell.samples != cell.of and (cell.of or cell.samples == run["limit"]):
+                _leave_out_rivals(found, cell.samples, cell.of)
             raised: list[MissingMetric] = []
             tally, numbers = _score_cell(store, task, found.rows, count, out.scores_folder, every_failure, raised)
             unavailable += [
@@ -122,6 +124,21 @@ def _silence(task: TaskSpec, tally: Tally) -> str:
     empty, refused = tally.counts["empty"], tally.counts["refused"]
     words = [f"{empty} empty"] * (empty > 0) + [f"{refused} refused"] * (refused > 0)
     return f"{task.task}: none of {sum(tally.counts.values())} answers can be scored: {', '.join(words)}"
+
+
+def _leave_out_rivals(found: UsableMetrics, samples: int, of: int | None) -> None:
+    """Move the metrics that rank a sample against all others to the missing ones: a limited run holds only some."""
+    ranked = [row for row in found.rows if row.metric.rivals]
+    found.rows = [row for row in found.rows if not row.metric.rivals]
+    found.missing += [
+        MissingMetric(
+            row.metric.name,
+            f"{row.metric.name} ({row.metric.protocol}) ranks each sample among all of its pool, and --limit left "
+            f"{samples:,}{f' of {of:,}' if of else ''} samples: the number would be too high",
+            "run without --limit",
+        )
+        for row in ranked
+    ]
 
 
 def _score_cell(

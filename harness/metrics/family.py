@@ -33,6 +33,7 @@ class _Fields:
     corpus: bool | None = None
     pool: Callable[[Sequence[Stats], Floats], Floats] | None = None
     prepare: Callable[..., Callable[[Sample, Prediction], Outcome]] | None = None
+    rivals: bool | None = None
     parameters: tuple[Parameter, ...] | None = None
     resource: Resource | None = None
     higher_is_better: bool | None = None

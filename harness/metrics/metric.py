@@ -148,6 +148,8 @@ class Metric:
         pool: For numbers that sums of stats cannot give: (stats of every sample in id order, weights of the samples,
             float64 (..., samples)) -> values, float64 (..., len(values)). `combine` then sees one sample only.
         prepare: For scores that depend on the other samples: reads all pairs once and returns `score`.
+        rivals: Whether the other samples are what a sample is ranked against, so that its score over some of the
+            samples is another number, and a better one, than over all.
         parameters: The settings that a task may change.
         bound: Their values in this row.
         resource: The thing outside the package that the row needs; None if it needs nothing.
@@ -176,6 +178,7 @@ class Metric:
     corpus: bool = False
     pool: Callable[[Sequence[Stats], Floats], Floats] | None = None
     prepare: Callable[..., Callable[[Sample, Prediction], Outcome]] | None = None
+    rivals: bool = False
     parameters: tuple[Parameter, ...] = ()
     bound: Mapping[str, Json] = field(default_factory=dict)
     resource: Resource | None = None

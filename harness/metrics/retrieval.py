@@ -296,6 +296,7 @@ RETRIEVAL = Family(
     combine=ratio,
     worst=_worst,
     ceiling=_ceiling,
+    rivals=True,
     parameters=(
         Parameter(
             name="query",

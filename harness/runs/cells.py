@@ -69,6 +69,7 @@ def write_cells(result: Plan) -> None:
     cells = {
         cell.task.task: {
             "samples": cell.samples,
+            "of": cell.prepared.samples,
             "fallbacks": list(cell.fallbacks),
             "unsupported": cell.unsupported,
             "data_digest": cell.prepared.digest,

@@ -68,12 +68,14 @@ class StoredCell:
         fallbacks: The task's fallbacks that the model needs, as `name: value`.
         unsupported: Why the model cannot be asked; None if it can.
         data_digest: Digest of the manifest.
+        of: Number of samples of the release; None in a run of an older version.
     """
 
     samples: int
     fallbacks: tuple[str, ...]
     unsupported: str | None
     data_digest: str
+    of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

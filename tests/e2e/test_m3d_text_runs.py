@@ -96,6 +96,20 @@ def test_a_random_model_answers_all_of_them(command: Any, tmp_path: Path) -> Non
         assert (results["tasks"][name]["wanted"], results["tasks"][name]["coverage"]) == (8, 1.0)
     macro = [row for row in results["tasks"]["m3d_closed_vqa"]["metrics"] if row["mean"] == "macro"]
     assert {row["protocol"] for row in macro} == {"m3d", "strict-letter", "huatuo"}
+    # Among 8 rivals a random model would find its target more often than among all.
+    for name in TASKS[:2]:
+        assert results["tasks"][name]["metrics"] == []
+    reasons = [item for item in results["unavailable"] if item["task"] == TASKS[0]]
+    assert [item["reason"].partition(" ranks")[0] for item in reasons] == ["retrieval (m3d)", "retrieval (standard)"]
+    assert "--limit left 8 of 60 samples: the number would be too high" in reasons[0]["reason"]
+    assert reasons[0]["remedy"] == "run without --limit"
+
+
+def test_a_limit_above_the_number_of_samples_leaves_the_whole_gallery(command: Any, tmp_path: Path) -> None:
+    words = ("--tasks", TASKS[0], "--model", "baseline:random", "--limit", 60)
+    results = run(command, tmp_path / "run", *words)
+    assert results["limited"]
+    assert {row["metric"] for row in results["tasks"][TASKS[0]]["metrics"]} == {"retrieval"}
 
 
 def test_both_directions_of_retrieval_share_their_requests(command: Any, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_cells_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     cells = [cell("vqa_rad", tmp_path), cell("samed2d_seg", tmp_path, unsupported="gives no masks")]
     write_cells(Plan(directory=directory, cells=cells, unavailable=[lacking]))
     stored, unavailable = directory.read_cells()
-    expected = {"samples": 3, "fallbacks": ("prompt: words",)}
+    expected: dict[str, Any] = {"samples": 3, "of": cells[0].prepared.samples, "fallbacks": ("prompt: words",)}
     assert stored == {
         "vqa_rad": StoredCell(**expected, unsupported=None, data_digest="digest of vqa_rad"),
         "samed2d_seg": StoredCell(**expected, unsupported="gives no masks", data_digest="digest of samed2d_seg"),
