@@ -11,7 +11,9 @@ from harness.evaluation.setup import Observer, PreparedRun
 from harness.models import predictions_file
 from harness.records import Json
 from harness.reports.examples import ReportImages, choose
+from harness.reports.notebook import as_html
 from harness.reports.run_page import write_report
+from harness.reports.run_table import table
 from harness.runs.directory import RunDirectory
 from harness.runs.performance import performance_of
 from harness.runs.store import RunStore
@@ -21,7 +23,7 @@ from harness.tasks.prepare import prepare_task
 from harness.tasks.spec import TaskSpec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Evaluation:
     """The outcome of an evaluation.
 
@@ -50,6 +52,13 @@ class Evaluation:
     def exit_code(self) -> int:
         """0, or 3 when more failed than allowed or the numbers are useless."""
         return 3 if self.faults > self.allowed or self.broken else 0
+
+    def __repr__(self) -> str:
+        # Not the dataclass's own, which would print every number of every stratum.
+        return f"<Evaluation of {self.results['model']['id']} in {self.out}>\n{table(self.results)}"
+
+    def _repr_html_(self) -> str:
+        return as_html(self.results, self.out)
 
 
 def allowed_failures(text: str, wanted: int) -> int:
