@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import PurePosixPath
 
@@ -16,13 +16,13 @@ from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.images import MISSING, ReleaseImage, inspect_embedded, inspect_file
 from harness.errors import DataError
 from harness.imaging.dicom.headers import read_header, read_pixels
-from harness.imaging.dicom.series import read_voxels, stack
+from harness.imaging.dicom.series import Stack, read_voxels, stack
 from harness.imaging.images import UPRIGHT, StoredAs, read_stored_mask, stored_as
 from harness.imaging.mask_files.frame import displacement
 from harness.imaging.mask_files.values import counted, read_values
 from harness.imaging.masks import encode
 from harness.imaging.target_size import skewed_steps
-from harness.imaging.volumes import SUFFIXES, Volume, closest_canonical, read_volume, to_nifti
+from harness.imaging.volumes import SUFFIXES, Volume, check, closest_canonical, read_volume, to_nifti
 from harness.imaging.windowing import Window, limits
 from harness.records import Grid, Json, Mask, Media, Size
 from harness.records.codec import mask_from_json, mask_to_json, sha256_file, to_json
@@ -153,7 +153,9 @@ def _inspect_dicom(files: ReleaseFiles, path: str, window: Window | None, integr
             frames = stack([header], header.where)
             if frames.fault:
                 raise DataError(f"{header.where}: {frames.fault}")
+            check(frames.shape, np.dtype(np.float32), path)
             volume = closest_canonical(read_voxels(frames, files.open), frames.affine)
+            report_slices(path, frames, integrity)
             return derived_volume(files, volume, path, window=window)
         content = io.BytesIO()
         # Uncompressed TIFF: its bytes depend on the pixels alone, where PNG's depend on the version of zlib.
@@ -161,7 +163,30 @@ def _inspect_dicom(files: ReleaseFiles, path: str, window: Window | None, integr
     except DataError as error:
         integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
         return ReleaseImage(media=Media(path=path, sha256=None), defect=f"image {path} cannot be read")
-    return inspect_embedded(files, content.getvalue(), DERIVED, path, window=window, integrity=integrity)
+    report_geometry(path, header.remarks, None, integrity)
+    found = inspect_embedded(files, content.getvalue(), DERIVED, path, window=window, integrity=integrity)
+    if found.defect is not None:
+        return found
+    return replace(found, media=replace(found.media, spacing_mm=header.pixel_mm))
+
+
+def report_slices(path: str, found: Stack, integrity: Integrity) -> None:
+    """Report what is not as it should be with the slices of a DICOM series.
+
+    Args:
+        path: The file or folder.
+        found: The slices.
+        integrity: The report.
+    """
+    if found.fault:
+        integrity.find("missing_slices", path, found.fault)
+    for kind, count in (("doubled_slices", found.doubled), ("foreign_slices", found.foreign)):
+        if count:
+            integrity.find(kind, path, f"{count} left out, {len(found.slices)} kept")
+    if found.uneven:
+        integrity.find("uneven_slices", path, found.uneven)
+    affine = tuple(value for row in found.affine for value in row)
+    report_geometry(path, [found.conflict] if found.conflict else [], None if found.fault else affine, integrity)
 
 
 def derived_volume(files: ReleaseFiles, volume: Volume, where: str, *, window: Window | None) -> ReleaseImage:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
-from harness.data.releases.folders.images import folder_option, matcher, pattern_fault
+from harness.data.releases.folders.patterns import folder_option, matcher, pattern_fault
 from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseRequest
 from harness.errors import DataError
 from harness.records import Media, Sample
@@ -169,7 +169,7 @@ class _Reading:
         import numpy as np
 
         from harness.data.releases.images import ReleaseImage
-        from harness.data.releases.volumes import derived_volume
+        from harness.data.releases.volumes import derived_volume, report_slices
         from harness.imaging import volumes
         from harness.imaging.dicom.series import read_voxels, stack
 
@@ -179,12 +179,7 @@ class _Reading:
             return ReleaseImage(media=no_volume, defect=f"{path} holds no series that its segmentation lies on"), None
         try:
             found = stack(series.headers, path)
-            if found.fault:
-                self.integrity.find("missing_slices", path, found.fault)
-            if found.doubled:
-                self.integrity.find("doubled_slices", path, f"{found.doubled} left out, {len(found.slices)} kept")
-            if found.foreign:
-                self.integrity.find("foreign_slices", path, f"{found.foreign} left out, {len(found.slices)} kept")
+            report_slices(path, found, self.integrity)
             if found.fault:
                 return ReleaseImage(media=no_volume, defect=f"series {path}: {found.fault}"), None
             # Checked before any pixel is read, because the headers give the shape.
@@ -211,7 +206,7 @@ class _Reading:
         import numpy as np
 
         from harness.data.releases.folders.labelled_cases import Part
-        from harness.imaging.dicom.segmentations import read_labels, read_segments
+        from harness.imaging.dicom.segmentations import read_labels, read_segmentation
         from harness.imaging.masks import encode
         from harness.imaging.volumes import closest_canonical
 
@@ -221,24 +216,29 @@ class _Reading:
             labels = read_labels(header, self.files.open)
             if stack is None:
                 return [Part(label=label, defect="there is no volume to lie on") for label in labels]
-            segments, remarks = read_segments(header, stack, self.files.open)
+            read = read_segmentation(header, stack, self.files.open, resample=True)
         except DataError as error:
             self.integrity.find("unreadable_file", header.where, str(error).removeprefix(f"{header.where}: "))
             return [Part(label=label, defect=defect) for label in labels]
-        for remark in remarks:
+        for remark in read.remarks:
             self.integrity.find("segmentation_remark", header.where, remark)
-        # Reoriented as the volume was, so that mask and volume share a frame.
-        found = [
-            Part(
-                label=segment.label,
-                mask=encode(np.asarray(closest_canonical(segment.voxels, stack.affine).voxels > 0)),
-            )
-            for segment in segments
-        ]
-        for segment in segments:
+        if read.resampled:
+            self.integrity.find("resampled_mask", header.where, read.resampled)
+        if read.conflict:
+            self.integrity.find("geometry_conflict", header.where, read.conflict)
+        parts = []
+        for segment in read.segments:
+            if segment.lost:
+                lost = f"'{segment.label}' is nearest to no voxel of its series"
+                self.integrity.find("resampled_mask", header.where, lost)
+                parts.append(Part(label=segment.label, defect=f"segmentation {header.where}: {lost}"))
+                continue
             if not segment.voxels.any():
                 self.integrity.find("empty_mask", header.where, segment.label)
-        return found
+            # Reoriented as the volume was, so that mask and volume share a frame.
+            placed = np.asarray(closest_canonical(segment.voxels, stack.affine).voxels > 0)
+            parts.append(Part(label=segment.label, mask=encode(placed)))
+        return parts
 
 
 def _described(series: "Series") -> str:
@@ -254,7 +254,7 @@ def _fit(request: ReleaseRequest) -> Reader:
 
 READER = Reader(
     name="dicom_seg",
-    version=1,
+    version=2,
     folders=(FOLDER,),
     strata=("modality", "class", "target_size", "presence"),
     splits=lambda _: (ALL,),
