@@ -198,7 +198,10 @@ def read_stored_mask(data: bytes, *, where: str) -> StoredMask:
             or image.info.get("compression") == "jpeg"
             or (image.format == "WEBP" and b"VP8L" not in data)
         )
-        values, bands = np.asarray(image), image.getbands()
+        # Pillow's array of single bits holds 255 for True, which NumPy takes for 1 or 255 as the case may be.
+        values, bands = np.asarray(image.convert("L") if image.mode == "1" else image), image.getbands()
+        if image.mode == "1":
+            values = values > 0
     if values.ndim == 2:
         return StoredMask(values=values, lossy=lossy)
     colours, alpha = (values[..., :-1], values[..., -1]) if bands[-1] in ("A", "a") else (values, None)

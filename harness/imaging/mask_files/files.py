@@ -74,9 +74,11 @@ def read_file(
             volume = read_volume(file)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
+        for conflict in volume.remarks:
+            remark(f"{here}: {conflict}")
         values = volume.voxels
         if owner is not None and owner.size == values.shape:
-            beside = displacement(Grid(size=values.shape, affine=volume.affine), owner)
+            beside = displacement(Grid(size=values.shape, affine=volume.affine), owner, unit=volume.unit)
             if beside is not None:
                 raise DataError(f"{here}: frame_mismatch: the mask lies beside its volume, {beside}")
     else:

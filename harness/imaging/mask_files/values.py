@@ -28,6 +28,9 @@ FEW = 16
 # Share of the pixels between empty and full that must have four equal neighbours for them to be the areas of a label:
 # in edges and noise almost none has, in a structure three pixels wide a third.
 AREAS = 0.2
+# Share of the values between empty and full that lie around one value if they are those of a label under noise. Of
+# three such labels each has a third; probabilities are spread over all values.
+CROWDED = 0.3
 # Usual step between unequal neighbours, as a share of the largest value, up to which values change smoothly.
 SMOOTH = 1 / 32
 
@@ -87,7 +90,7 @@ def read_values(
     if stored.dtype.kind not in "biuf":
         raise DataError(f"{where}: expected numbers, found {stored.dtype}")
     notes: list[Note] = []
-    values: NDArray[Any] = stored.view(np.uint8) if stored.dtype == np.bool_ else stored
+    values: NDArray[Any] = stored.astype(np.uint8) if stored.dtype == np.bool_ else stored
     if values.dtype.kind == "f":
         values = _finite(values, where, notes)
     if threshold is not None:
@@ -258,17 +261,23 @@ def _is_soft(values: Labels, shown: NDArray[np.int64], full: int, where: str, na
     # Near empty and near full a mask has areas too, of 1 and 254 for example, so the middle decides. Without a middle,
     # values near full are noise, and those near empty may be labels beside a 255 that says "not known".
     middle = (values > full // 8) & (values < full - full // 8)
-    decides = middle.any()
-    areas = _area_share(values, middle if decides else (values > 0) & (values != full)) >= AREAS
+    decides = bool(middle.any())
+    if not decides:
+        middle = (values > 0) & (values != full)
+    areas = _share_in_areas(values, middle, equal=True) >= AREAS
     if areas and values.ndim == 2 and not few:
         areas = not _is_smooth(values, highest)
     if not decides and (lossy or (shown > full - full // 8).sum() > 1):
         areas = False
+    expected = f"{where}: expected 0 and {full}"
+    noisy = reaches_half and decides and not areas and _share_in_areas(values, middle, equal=False) >= AREAS
+    if noisy and _is_crowded(values[middle], full):
+        raise DataError(
+            f"{expected}, found areas of values between that vary, as of labels that JPEG changed; save masks as PNG"
+        )
     if lossy and (areas or not reaches_half):
         found = f"areas of values between, up to {highest}" if areas else f"none above {highest}"
-        raise DataError(
-            f"{where}: expected 0 and {full} in a file whose format changes values, found {found}; save masks as PNG"
-        )
+        raise DataError(f"{expected} in a file whose format changes values, found {found}; save masks as PNG")
     if areas:
         return False
     if not reaches_half:
@@ -280,17 +289,29 @@ def _is_soft(values: Labels, shown: NDArray[np.int64], full: int, where: str, na
     return True
 
 
-def _area_share(values: Labels, chosen: NDArray[np.bool_]) -> float:
-    """Return the share of the chosen pixels whose four neighbours in their plane hold the same value."""
-    inner, inside = values[..., 1:-1, 1:-1], chosen[..., 1:-1, 1:-1]
-    same = (
-        inside
-        & (inner == values[..., :-2, 1:-1])
-        & (inner == values[..., 2:, 1:-1])
-        & (inner == values[..., 1:-1, :-2])
-        & (inner == values[..., 1:-1, 2:])
-    )
+def _share_in_areas(values: Labels, chosen: NDArray[np.bool_], *, equal: bool) -> float:
+    """Return the share of the chosen pixels that lie amid an area, by their four neighbours in their plane.
+
+    Args:
+        values: Unsigned integers (H, W) or (D, H, W).
+        chosen: The pixels to look at, in the same shape.
+        equal: Whether neighbours must hold the same value; otherwise it is enough that they are chosen too.
+    """
+    inner = (..., slice(1, -1), slice(1, -1))
+    same = chosen[inner].copy()
+    before, after, middle = slice(None, -2), slice(2, None), slice(1, -1)
+    for rows, columns in ((before, middle), (after, middle), (middle, before), (middle, after)):
+        beside = (..., rows, columns)
+        same &= values[inner] == values[beside] if equal else chosen[beside]
     return float(same.sum()) / max(int(chosen.sum()), 1)
+
+
+def _is_crowded(between: Labels, full: int) -> bool:
+    """Return whether many of the values between empty and full lie around one: those of a label, not of an edge."""
+    width = full // 16
+    counts = np.bincount(between, minlength=width)
+    sums = np.cumsum(np.concatenate(([0], counts)))
+    return bool((sums[width:] - sums[:-width]).max() >= CROWDED * between.size)
 
 
 def _is_smooth(values: Labels, highest: int) -> bool:

@@ -1,14 +1,11 @@
-"""Masks from JSON, PNG and NIfTI: read exactly, or refused with what is wrong."""
+"""Masks from JSON: read exactly, or refused with what is wrong."""
 
 import json
 import re
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from harness.errors import DataError
 from harness.imaging import mask_files, masks
@@ -22,9 +19,6 @@ CUBE[3, 0, 0] = True
 
 def refusal(message: str) -> Any:
     return pytest.raises(DataError, match=f"^{re.escape(message)}$")
-
-
-# --- JSON
 
 
 @pytest.mark.parametrize("array", [SQUARE, CUBE, np.zeros((4, 6), dtype=bool), np.zeros((5, 4, 6), dtype=bool)])
@@ -146,96 +140,3 @@ def test_slice_without_foreground_is_left_out() -> None:
 def test_broken_json_is_refused_with_what_is_wrong(value: Any, message: str) -> None:
     with refusal(message):
         mask_files.from_json(value, where="p:3")
-
-
-# --- files
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "1", "RGB", "RGBA", "LA", "I;16"])
-def test_png_of_every_mode_gives_its_foreground(mode: str, tmp_path: Path) -> None:
-    image = Image.fromarray(SQUARE.astype(np.uint8) * (1 if mode == "P" else 255))
-    if mode == "P":
-        image.putpalette([0, 0, 0, 200, 10, 10])
-    elif mode == "I;16":
-        image = Image.fromarray(SQUARE.astype(np.uint16) * 1000)
-    else:
-        image = image.convert(mode)
-    image.save(tmp_path / "mask.png")
-    assert mask_files.read_file(tmp_path / "mask.png", None, "x") == masks.encode(SQUARE)
-
-
-def test_png_label_selects_one_value(tmp_path: Path) -> None:
-    labels = np.zeros((4, 6), dtype=np.uint8)
-    labels[0, :], labels[1:3, 2:5] = 1, 3
-    Image.fromarray(labels).save(tmp_path / "mask.png")
-    assert mask_files.read_file(str(tmp_path / "mask.png"), 3, "x") == masks.encode(SQUARE)
-    assert masks.area(mask_files.read_file(tmp_path / "mask.png", None, "x")) == 12
-
-
-@pytest.mark.parametrize("label", [0, "1", 1.5, True])
-def test_label_must_be_a_positive_integer(label: Any, tmp_path: Path) -> None:
-    Image.fromarray(SQUARE).save(tmp_path / "mask.png")
-    with refusal(f"x: label: expected an integer >= 1, found {label!r}"):
-        mask_files.read_file(tmp_path / "mask.png", label, "x")
-
-
-def test_coloured_png_is_refused(tmp_path: Path) -> None:
-    Image.new("RGB", (6, 4), (9, 0, 0)).save(tmp_path / "mask.png")
-    with refusal("x: mask.png: expected one channel or equal ones, found 3 that differ"):
-        mask_files.read_file(tmp_path / "mask.png", None, "x")
-
-
-def test_missing_unknown_and_broken_files_are_refused(tmp_path: Path) -> None:
-    with refusal(f"x: mask file mask.png is missing; expected it at {tmp_path / 'mask.png'}"):
-        mask_files.read_file(tmp_path / "mask.png", None, "x")
-    for name in ("mask.gif", "mask.png", "mask.nii.gz", "mask.nii"):
-        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n not really")
-    with refusal("x: expected a mask file .png, .nii or .nii.gz, found mask.gif"):
-        mask_files.read_file(tmp_path / "mask.gif", None, "x")
-    with pytest.raises(DataError, match=r"^x: mask file mask\.png cannot be read as an image: "):
-        mask_files.read_file(tmp_path / "mask.png", None, "x")
-    pytest.importorskip("nibabel")
-    for name in ("mask.nii.gz", "mask.nii"):
-        with pytest.raises(DataError, match=rf"^x: mask file {re.escape(name)} cannot be read as NIfTI: "):
-            mask_files.read_file(tmp_path / name, None, "x")
-
-
-def test_truncated_png_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.random.default_rng(0).integers(0, 2, (64, 64), dtype=np.uint8)).save(tmp_path / "mask.png")
-    content = (tmp_path / "mask.png").read_bytes()
-    (tmp_path / "mask.png").write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r"^x: mask file mask\.png cannot be read as an image: "):
-        mask_files.read_file(tmp_path / "mask.png", None, "x")
-
-
-def save_nifti(path: Path, values_xyz: np.ndarray[Any, Any], diagonal: tuple[float, ...] = (1, 1, 1, 1)) -> None:
-    nibabel: Any = pytest.importorskip("nibabel")
-    nibabel.save(nibabel.Nifti1Image(values_xyz, np.diag(diagonal)), path)
-
-
-@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nii"])
-def test_nifti_is_held_as_z_y_x(name: str, tmp_path: Path) -> None:
-    save_nifti(tmp_path / name, CUBE.transpose(2, 1, 0).astype(np.uint8) * 2)
-    assert mask_files.read_file(tmp_path / name, 2, "x") == masks.encode(CUBE)
-    assert masks.area(mask_files.read_file(tmp_path / name, 1, "x")) == 0
-
-
-def test_nifti_is_flipped_to_ras(tmp_path: Path) -> None:
-    save_nifti(tmp_path / "mask.nii.gz", CUBE.transpose(2, 1, 0).astype(np.float32), (-1, -1, 2, 1))
-    assert mask_files.read_file(tmp_path / "mask.nii.gz", None, "x") == masks.encode(CUBE[:, ::-1, ::-1])
-
-
-def test_nifti_that_is_no_label_volume_is_refused(tmp_path: Path) -> None:
-    save_nifti(tmp_path / "mask.nii", np.zeros((2, 2, 2, 3), dtype=np.uint8))
-    with refusal("x: mask.nii: expected a volume with 3 axes, found shape (2, 2, 2, 3)"):
-        mask_files.read_file(tmp_path / "mask.nii", None, "x")
-    save_nifti(tmp_path / "mask.nii", np.full((2, 2, 2), np.nan, dtype=np.float32))
-    with refusal("x: mask.nii: expected labels, found NaN"):
-        mask_files.read_file(tmp_path / "mask.nii", None, "x")
-
-
-def test_nifti_without_nibabel_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mask.nii").write_bytes(b"")
-    monkeypatch.setitem(sys.modules, "nibabel", None)
-    with refusal("x: mask.nii needs nibabel; pip install 'medground[medical]'"):
-        mask_files.read_file(tmp_path / "mask.nii", None, "x")
