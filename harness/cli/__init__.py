@@ -2,7 +2,7 @@
 
 import click
 
-from harness.cli import data, export, run, score, show
+from harness.cli import data, export, new_task, run, score, show
 from harness.cli.guard import GuardedGroup
 from harness.cli.metric import command as metric
 
@@ -21,6 +21,7 @@ for command in (
     show.show,
     data.validate,
     data.prepare,
+    new_task.new_task,
     run.run,
     score.score,
     show.report,

@@ -1,0 +1,164 @@
+"""A task as a look at a folder proposes it, and its YAML."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.records import Json
+
+# Words that YAML 1.2 or a reader of older YAML takes for something other than text.
+_NOT_TEXT = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"})
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the user decides in place of the look; None or empty where the look decides.
+
+    Attributes:
+        name: The task.
+        labels: Name -> values in the masks.
+        images, masks: Patterns of paths below the folder.
+        split: The split to evaluate.
+        modality: Modality code.
+        cache: The cache folder, which must not lie below a data root.
+    """
+
+    name: str | None = None
+    labels: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    images: str | None = None
+    masks: str | None = None
+    split: str | None = None
+    modality: str | None = None
+    cache: Path | None = None
+
+    def root_of(self, folder: Path) -> tuple[Path, str]:
+        """Return the data root of a release's folder, and the folder below it: its parent, unless that holds the cache.
+
+        Nothing may be written below a data root, and folders in a person's home have the cache beside them.
+        """
+        if self.cache is not None and self.cache.resolve().is_relative_to(folder.parent):
+            return folder, "."
+        return folder.parent, folder.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A task that a look at a folder proposes.
+
+    Attributes:
+        name: Of the task and of its file.
+        title: What a reader sees.
+        data_root: Folder below which the release lies.
+        reader, split: Of the release.
+        options: Of the reader.
+        gives: `masks`, `choice` or `text`.
+        prompt: The words a user would type.
+        oracle: The ideal reply.
+        metrics: As in a task file.
+        headline: As in a task file.
+        strata: Keys to break results down by.
+        cluster: `patient` or `image`.
+        where: Selection of samples.
+        dataset: First part of the ids; empty: the name.
+        model: A baseline that gives a first number.
+        seen: What was seen, one line each.
+        taken: What was taken for what, one line each.
+        open: What a person must decide, one line each; they also stand in the file.
+        remarks: Option -> comment above it, for what a person must decide.
+        window: Whether images may have more than 8 bits.
+    """
+
+    name: str
+    title: str
+    data_root: Path
+    reader: str
+    split: str
+    options: Mapping[str, Json]
+    gives: str
+    prompt: str
+    oracle: str
+    metrics: Sequence[Mapping[str, Json]]
+    headline: Mapping[str, Json]
+    strata: Sequence[str]
+    cluster: str = "image"
+    where: Mapping[str, Json] = field(default_factory=dict)
+    dataset: str = ""
+    model: str = "baseline:otsu"
+    seen: Sequence[str] = ()
+    taken: Sequence[str] = ()
+    open: Sequence[str] = ()
+    remarks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    window: bool = True
+
+    def to_yaml(self) -> str:
+        """Return the task file."""
+        lines = [f"task: {flow(self.name)}"]
+        if self.dataset:
+            lines.append(f"dataset: {flow(self.dataset)}")
+        lines += ["version: 1", f"title: {flow(self.title)}", "release:"]
+        lines += [f"  reader: {flow(self.reader)}", f"  split: {flow(self.split)}"]
+        if self.where:
+            lines.append(f"  where: {flow(dict(self.where))}")
+        lines.append("  options:")
+        for key, value in self.options.items():
+            lines += [f"    # {remark}" for remark in self.remarks.get(key, ())]
+            lines.append(f"    {key}: {flow(value)}")
+        # Options that are only named in a comment come last, so that the comment can be made a line of the file.
+        lines += [f"    # {remark}" for key in self.remarks if key not in self.options for remark in self.remarks[key]]
+        lines += [f"gives: {self.gives}", f"oracle: {json.dumps(self.oracle)}"]
+        lines.append("# What the licence of the data allows; with false no image leaves this machine or enters a page.")
+        lines.append("terms: {redistribute: false, external_api: false}")
+        lines.append(f"prompt: {json.dumps(self.prompt, ensure_ascii=False)}")
+        lines.append("metrics:")
+        lines += [f"  - {flow(dict(metric))}" for metric in self.metrics]
+        lines += [f"headline: {flow(dict(self.headline))}", f"strata: {flow(list(self.strata))}"]
+        lines.append(f"cluster: {self.cluster}")
+        if self.window:
+            lines.append("window: {percentiles: [0.5, 99.5]}")
+        return "\n".join(lines) + "\n"
+
+
+def flow(value: Json) -> str:
+    """Return a value as YAML on one line; text is quoted where it could be read as something else."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{flow(str(key))}: {flow(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(flow, value)) + "]"
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def task_name(text: str) -> str:
+    """Return a text as the name of a task: letters, digits, `_`, `-` and `.`."""
+    name = re.sub(r"[^a-z0-9_.-]+", "_", text.lower()).strip("_.-")
+    return name or "my_task"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+MASK_PROMPT = "Outline the {class} in this image with a mask."
+VOLUME_PROMPT = "Outline the {class} in this volume with a mask."
+VOLUME_METRICS: tuple[Mapping[str, Json], ...] = (
+    {"metric": "dice"},
+    {"metric": "nsd", "params": {"tolerance_mm": 2}},
+    {"metric": "hd95"},
+    {"metric": "no_target_accuracy"},
+)
+IMAGE_METRICS: tuple[Mapping[str, Json], ...] = (
+    {"metric": "dice"},
+    {"metric": "iou"},
+    {"metric": "no_target_accuracy"},
+)
+MASK_STRATA = ("class", "target_size", "presence")
+
+
+def mask_headline(labels: int) -> Mapping[str, Json]:
+    """Return the headline of a task that gives masks: over several labels each counts alike."""
+    return {"metric": "dice"} if labels == 1 else {"metric": "dice", "mean": "macro", "over": "class"}

@@ -1,0 +1,86 @@
+"""The files of a folder, with what their names and places tell."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import SpecError
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".dcm", ".npy", ".nii", ".nii.gz")
+VOLUMES = (".nii", ".nii.gz", ".npy")
+MOST_FILES = 500_000  # a look at more would take minutes, and is most likely one at the wrong folder
+
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+_MASK_WORDS = frozenset(
+    {
+        *("mask", "masks", "label", "labels", "lbl", "seg", "segs", "segmentation", "segmentations", "segmented"),
+        *("gt", "gts", "groundtruth", "truth", "annotation", "annotations", "annot", "manual", "roi", "rois", "dseg"),
+        *("contour", "contours"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file.
+
+    Attributes:
+        folder: The parts of its folder below the folder that is looked at.
+        stem, suffix: Its name, `.nii.gz` being one suffix.
+    """
+
+    folder: tuple[str, ...]
+    stem: str
+    suffix: str
+
+    @property
+    def path(self) -> str:
+        """Its path below the folder that is looked at."""
+        return "/".join((*self.folder, f"{self.stem}{self.suffix}"))
+
+    @property
+    def is_image(self) -> bool:
+        """Whether its name is that of an image or volume."""
+        return self.suffix.lower() in IMAGES
+
+
+def entries_of(folder: Path) -> list[Entry]:
+    """Return the files below a folder in the order of their paths; hidden ones and Windows' thumbnails are passed over.
+
+    Raises:
+        SpecError: There are too many.
+    """
+    found: list[Entry] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        parts = Path(place).relative_to(folder).parts
+        for name in sorted(names):
+            if not name.startswith(".") and name.lower() not in ("thumbs.db", "desktop.ini"):
+                found.append(Entry(parts, *split_suffix(name)))
+        if len(found) > MOST_FILES:
+            raise SpecError(f"{folder}: expected a dataset, found more than {MOST_FILES:,} files; name a folder in it")
+    return found
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """Return (stem, suffix) of a file's name."""
+    if name.lower().endswith(".nii.gz"):
+        return name[:-7], name[-7:]
+    stem, dot, suffix = name.rpartition(".")
+    return (stem, f".{suffix}") if dot and stem else (name, "")
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a name in lower case: `labelsTr` and `ground_truth` have two each."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", text)]
+
+
+def is_mask_name(text: str) -> bool:
+    """Return whether a file's or folder's name says that it holds masks."""
+    return bool(_MASK_WORDS & {*words(text), text.lower()})
+
+
+def is_split_name(text: str) -> bool:
+    """Return whether a folder's name is that of a split."""
+    return text.lower() in _SPLITS

@@ -1,0 +1,72 @@
+"""A look at a folder or file: which of the layouts it has, and the tasks that it can become."""
+
+from pathlib import Path
+
+from harness.data.releases.question_tables.rows import is_table
+from harness.errors import SpecError
+from harness.tasks.new_task.draft import Choices, Draft
+from harness.tasks.new_task.listing import Entry, entries_of
+from harness.tasks.new_task.masks import image_mask_draft
+from harness.tasks.new_task.questions import has_questions, table_draft
+from harness.tasks.new_task.volumes import bids_draft, dicom_draft, is_bids, is_nnunet, may_be_dicom, nnunet_draft
+
+LAYOUTS = (
+    "a folder of images with masks, nnU-Net's folders with dataset.json, BIDS with derivatives, DICOM series with "
+    "DICOM SEG, or a table of questions (CSV, TSV, JSON, JSON lines, parquet)"
+)
+
+
+def look(path: Path, choices: Choices) -> list[Draft]:
+    """Return the tasks that a folder or file can become.
+
+    Args:
+        path: The folder or file.
+        choices: What the user decides.
+    Raises:
+        SpecError: There is nothing at the path, it has none of the layouts, or several readings of it fit alike.
+        DataError: A file in it cannot be read.
+    """
+    path = path.resolve()
+    if path.is_file():
+        if path.name == "dataset.json" and is_nnunet(path.parent):
+            return look(path.parent, choices)
+        if not is_table(path.name):
+            hint = "; save the sheet as CSV in UTF-8" if path.suffix.lower() in (".xlsx", ".xls", ".ods") else ""
+            raise SpecError(f"{path}: expected {LAYOUTS}; found a file {path.suffix or 'without a suffix'}{hint}")
+        return table_draft(path, choices)
+    if not path.is_dir():
+        raise SpecError(f"{path}: expected a folder or a table, found nothing")
+    if is_nnunet(path):
+        return [nnunet_draft(path, entries_of(path), choices)]
+    inner = sorted(one.name for one in path.iterdir() if one.is_dir() and is_nnunet(one))
+    if inner:
+        raise SpecError(f"{path}: expected one dataset, found {', '.join(inner)}; name one of them")
+    entries = entries_of(path)
+    if not entries:
+        raise SpecError(f"{path}: expected {LAYOUTS}; found an empty folder")
+    if is_bids(entries):
+        return [bids_draft(path, entries, choices)]
+    dicom = dicom_draft(path, entries, choices) if may_be_dicom(entries) else None
+    if dicom is not None:
+        return [dicom]
+    masks = image_mask_draft(path, entries, choices)
+    if masks is not None:
+        return [masks]
+    tables = [entry for entry in entries if len(entry.folder) < 2 and is_table(entry.path)]
+    asking = [entry.path for entry in tables if has_questions(path / entry.path)]
+    if len(asking) == 1:
+        return table_draft(path / asking[0], choices)
+    if asking:
+        raise SpecError(f"{path}: expected one table of questions, found {', '.join(asking[:8])}; name one of them")
+    raise SpecError(f"{path}: expected {LAYOUTS}; found {_found(entries)}")
+
+
+def _found(entries: list[Entry]) -> str:
+    """Return what a folder holds, by the suffixes of its files."""
+    suffixes: dict[str, int] = {}
+    for entry in entries:
+        suffixes[entry.suffix or "without suffix"] = suffixes.get(entry.suffix or "without suffix", 0) + 1
+    counted = sorted(suffixes.items(), key=lambda item: (-item[1], item[0]))
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in counted[:6])
+    folders = sorted({entry.folder[0] for entry in entries if entry.folder})
+    return f"{kinds} in {', '.join(folders[:8]) or 'no folder'}; give the patterns with --images and --masks"

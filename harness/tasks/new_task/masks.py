@@ -1,0 +1,283 @@
+"""Folders of images and masks: patterns of their paths, and the values that the masks hold."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.folders.images import MODALITIES, layout_of
+from harness.data.releases.reader import ALL, ReleaseRequest
+from harness.errors import SpecError
+from harness.records import Json
+from harness.tasks.new_task.draft import (
+    IMAGE_METRICS,
+    MASK_PROMPT,
+    MASK_STRATA,
+    VOLUME_METRICS,
+    VOLUME_PROMPT,
+    Choices,
+    Draft,
+    counted,
+    mask_headline,
+    task_name,
+)
+from harness.tasks.new_task.listing import VOLUMES, Entry
+from harness.tasks.new_task.pairing import Pairing, find_pairings
+
+# Masks that are opened for their values, evenly spread over the folder: each takes some milliseconds.
+OPENED = 24
+WHITE = 255
+# With more values than this masks are photographs, or number the objects of one class.
+VALUES_MOST = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskValues:
+    """The values of some masks.
+
+    Attributes:
+        counts: Value above 0 -> number of masks that hold it, most frequent first.
+        opened: Number of masks opened.
+        faults: Why masks cannot be read.
+        soft: Number of masks of black and white with values between, which are cut at half.
+    """
+
+    counts: Mapping[int, int]
+    opened: int
+    faults: Sequence[str]
+    soft: int
+
+    @property
+    def text(self) -> str:
+        """The values in words."""
+        if not self.counts:
+            return f"nothing but background in {counted(self.opened, 'mask')}"
+        shown = [f"{value} (in {count} of {self.opened} masks)" for value, count in self.counts.items()]
+        more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
+        return (
+            f"{', '.join(shown[:8])}{more}{f', {self.soft} of them with soft edges, cut at half' if self.soft else ''}"
+        )
+
+
+def values_of(root: Path, paths: Sequence[str]) -> MaskValues:
+    """Return the values of masks below a folder, as the reader of the task reads them.
+
+    Masks of black and white with soft edges, or saved as JPEG, count as holding 255 alone.
+    """
+    # Imported here: numpy should load when a folder is looked at, not when commands are listed.
+    from harness.data.releases.volumes import inspect_label_file
+
+    files = ReleaseFiles(root=root, derived=root)
+    step = max(1, len(paths) // OPENED)
+    chosen = list(paths)[::step][:OPENED]
+    counts: Counter[int] = Counter()
+    faults = []
+    soft = 0
+    for path in chosen:
+        found = inspect_label_file(files, path, integrity=Integrity())
+        if not isinstance(found, str) and not found.one_bit and len(found.masks) > 1:
+            cut = inspect_label_file(files, path, integrity=Integrity(), named=(WHITE,))
+            # Cut at half, nothing but white is left; labels are refused or stay as they are.
+            if not isinstance(cut, str) and set(cut.masks) == {WHITE}:
+                found, soft = cut, soft + 1
+        if isinstance(found, str):
+            faults.append(found)
+        else:
+            counts.update([WHITE] if found.one_bit and found.masks else found.masks.keys())
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return MaskValues(counts=dict(ordered), opened=len(chosen), faults=faults, soft=soft)
+
+
+def labels_from(values: MaskValues, named: Mapping[str, Sequence[int]]) -> tuple[Json, list[str], list[str]]:
+    """Return (labels option, comments above it, what a person must decide) for masks of these values.
+
+    Args:
+        values: Of the masks.
+        named: What the user calls them.
+    Raises:
+        SpecError: The user names a value that no opened mask holds.
+    """
+    if named:
+        unseen = [value for held in named.values() for value in held if value not in values.counts]
+        if unseen and values.counts:
+            raise SpecError(f"--label: no opened mask holds the value {unseen[0]}; the masks hold {values.text}")
+        labels = {name: held[0] if len(held) == 1 else list(held) for name, held in named.items()}
+        over = sorted(set(values.counts) - {value for held in named.values() for value in held})
+        remark = (
+            [f"The masks also hold {', '.join(map(str, over))}: name them, or they are not asked about."]
+            if over
+            else []
+        )
+        return labels, remark, remark
+    numbers = sorted(values.counts)
+    if not numbers:
+        remark = [f"{values.text[0].upper()}{values.text[1:]}: write the name and value of what they mark."]
+        return {"target": WHITE}, remark, remark
+    if len(numbers) > VALUES_MOST:
+        raise SpecError(
+            f"the masks hold {len(numbers)} values from {numbers[0]} to {numbers[-1]}: expected labels, so they may be "
+            "pictures or numbers of cells; name those that count with --label NAME=VALUE"
+        )
+    if len(numbers) == 1:
+        remark = [f"The masks hold {values.text}. 'target' stands in the question: write what it is, such as polyp."]
+        return {"target": numbers[0]}, remark, remark
+    remark = [f"The masks hold {values.text}.", "The names stand in the questions: write what each value is."]
+    return {f"label_{number}": number for number in numbers}, remark, [" ".join(remark)]
+
+
+def image_mask_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Draft | None:
+    """Return a task over a folder of images and masks, or None if no masks pair with images.
+
+    Raises:
+        SpecError: Several patterns fit alike, or the chosen ones fit no file.
+    """
+    pairing = _chosen(folder, entries, choices)
+    if pairing is None:
+        return None
+    split = _split(pairing, choices)
+    pairs = [pair for pair in pairing.pairs if split in (ALL, *pair[0].folder)]
+    volumes = pairs[0][0].suffix.lower() in VOLUMES
+    data_root, inside = choices.root_of(folder)
+    options: dict[str, Json] = {"folder": inside, "images": pairing.images, "masks": pairing.masks}
+    remarks: dict[str, Sequence[str]] = {}
+    decide: list[str] = []
+    values = values_of(folder, [mask.path for _, mask in pairs])
+    if pairing.labels:
+        options["labels"] = list(pairing.labels)
+    else:
+        options["labels"], remarks["labels"], opened = labels_from(values, choices.labels)
+        decide += opened
+    _add_modality(options, remarks, decide, choices)
+    seen = [f"{counted(len(pairing.pairs), 'image')} with a mask", f"values in the masks: {values.text}"]
+    for text, lonely in (
+        ("image without a mask", pairing.lonely_images),
+        ("mask without an image", pairing.lonely_masks),
+    ):
+        if lonely:
+            plural = text.replace("image without", "images without").replace("mask without an", "masks without an")
+            seen.append(f"{counted(len(lonely), text, plural)}, such as {lonely[0].path}")
+    seen += [f"unreadable: {fault}" for fault in values.faults[:3]]
+    by_patient = "{patient}" in pairing.images
+    taken = [f"images {pairing.images}", f"masks {pairing.masks}", f"split {split}"]
+    taken.append("patients by their folder" if by_patient else "every image as a patient of its own")
+    if not by_patient:
+        decide.append(
+            "If several images are of one patient, put {patient} into images and masks and write cluster: patient"
+        )
+        remarks["images"] = (
+            "If names tell the patient, write {patient} for that part here and below, and cluster: patient.",
+        )
+    labels = options["labels"]
+    return Draft(
+        name=choices.name or task_name(folder.name),
+        title=f"Segmentation of {folder.name}",
+        data_root=data_root,
+        reader="segmentation",
+        split=split,
+        options=options,
+        gives="masks",
+        prompt=VOLUME_PROMPT if volumes else MASK_PROMPT,
+        oracle="<SEG>",
+        metrics=VOLUME_METRICS if volumes else IMAGE_METRICS,
+        headline=mask_headline(len(labels)),
+        strata=MASK_STRATA,
+        cluster="patient" if by_patient else "image",
+        seen=seen,
+        taken=taken,
+        open=decide,
+        remarks=remarks,
+    )
+
+
+def _add_modality(
+    options: dict[str, Json], remarks: dict[str, Sequence[str]], decide: list[str], choices: Choices
+) -> None:
+    """Set the modality that the user names, or leave a comment in its place."""
+    if choices.modality is not None:
+        if choices.modality not in MODALITIES:
+            raise SpecError(f"--modality {choices.modality}: expected one of {', '.join(MODALITIES[1:])}")
+        options["modality"] = choices.modality
+        return
+    known = ", ".join(MODALITIES[1:])
+    remarks["modality"] = (f"modality: unknown # nothing tells it; one of {known}",)
+    decide.append(f"modality: nothing tells it; one of {known}")
+
+
+def _split(pairing: Pairing, choices: Choices) -> str:
+    """Return the split that is evaluated: the chosen one, else the one that is called test, else validation."""
+    if not pairing.splits:
+        if choices.split not in (None, ALL):
+            raise SpecError(f"--split {choices.split}: the folders tell no splits")
+        return ALL
+    if choices.split is not None:
+        if choices.split not in pairing.splits:
+            raise SpecError(f"--split {choices.split}: expected one of {', '.join(pairing.splits)}")
+        return choices.split
+    for start in ("test", "val", "dev"):
+        for split in pairing.splits:
+            if split.lower().startswith(start):
+                return split
+    return pairing.splits[0]
+
+
+def _chosen(folder: Path, entries: Sequence[Entry], choices: Choices) -> Pairing | None:
+    """Return the pairing by the user's patterns, else the only one that fits; None if none does.
+
+    Raises:
+        SpecError: Several fit alike, or the user's patterns fit no file.
+    """
+    if choices.images and choices.masks:
+        return _by_patterns(folder, entries, choices.images, choices.masks, list(choices.labels))
+    found = [
+        pairing
+        for pairing in find_pairings(entries)
+        if choices.images in (None, pairing.images) and choices.masks in (None, pairing.masks)
+    ]
+    if not found and (choices.images or choices.masks):
+        ways = "; ".join(f"--images {one.images!r} --masks {one.masks!r}" for one in find_pairings(entries)) or "none"
+        raise SpecError(f"{folder}: the pattern fits none of what was found ({ways}); give both --images and --masks")
+    if len(found) > 1:
+        lines = [f"  --images {one.images!r} --masks {one.masks!r} ({len(one.pairs)} pairs)" for one in found[:8]]
+        raise SpecError(
+            f"{folder}: images and masks pair in {len(found)} ways; say which is meant, adding one of:\n"
+            + "\n".join(lines)
+        )
+    return found[0] if found else None
+
+
+def _by_patterns(folder: Path, entries: Sequence[Entry], images: str, masks: str, labels: Sequence[str]) -> Pairing:
+    """Return the pairing of two patterns.
+
+    Raises:
+        SpecError: The patterns are wrong, or fit no file.
+    """
+    options: dict[str, Json] = {"folder": folder.name, "images": images, "masks": masks, "labels": list(labels)}
+    if "{label}" not in masks:
+        options.pop("labels")
+    layout = layout_of(ReleaseRequest(dataset="", split=ALL, options=options))
+    by_path = {entry.path: entry for entry in entries}
+    pairs, lonely, splits = [], [], set()
+    for path, entry in by_path.items():
+        parts = layout.parts(f"{folder.name}/{path}")
+        if parts is None:
+            continue
+        splits |= {parts.get("split") or ALL}
+        mask = layout.mask(parts, labels[0] if labels else "").removeprefix(f"{folder.name}/")
+        if mask in by_path:
+            pairs.append((entry, by_path[mask]))
+        else:
+            lonely.append(entry)
+    if not pairs:
+        example = lonely[0].path if lonely else "no image"
+        raise SpecError(f"--images {images!r} --masks {masks!r}: no image has a mask by these; found {example}")
+    held = () if "{label}" not in masks else labels
+    return Pairing(
+        images=images,
+        masks=masks,
+        pairs=pairs,
+        lonely_images=lonely,
+        splits=sorted(splits - {ALL}),
+        labels=held,
+    )

@@ -1,0 +1,382 @@
+"""Tables of questions: which columns hold what, in which folder the images lie, and how right options are named."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.data.integrity import Integrity
+from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.question_tables.answers import FROM_0, FROM_1, AnswerForms, read_options
+from harness.data.releases.question_tables.cell_images import is_base64, sources
+from harness.data.releases.question_tables.columns import FIELDS, lettered_columns
+from harness.data.releases.question_tables.rows import UTF_8, Row, TableFile, cell_text
+from harness.data.releases.reader import ALL
+from harness.errors import DataError, SpecError
+from harness.records import Json
+from harness.tasks.new_task.draft import Choices, Draft, counted, task_name
+from harness.tasks.new_task.listing import words
+
+# Field -> words by which a column is taken for it, the likeliest first. A column's whole name counts more than one of
+# its words. German, French, Spanish and Chinese beside English.
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "question": ("question", "questions", "query", "prompt", "frage", "pregunta", "问题", "instruction", "q"),
+    "answer": (
+        *(
+            "answer",
+            "answers",
+            "gt_answer",
+            "ground_truth",
+            "groundtruth",
+            "gt",
+            "correct_answer",
+            "reference",
+            "target",
+        ),
+        *("antwort", "reponse", "réponse", "respuesta", "答案", "label", "response", "solution", "a"),
+    ),
+    "options": ("options", "choices", "candidates", "optionen", "选项"),
+    "image": (
+        *("image", "image_path", "images", "img", "image_name", "img_name", "image_file", "img_path", "image_id"),
+        *(
+            "filename",
+            "file_name",
+            "file",
+            "path",
+            "figure_path",
+            "picture",
+            "figure",
+            "bild",
+            "bilddatei",
+            "imagen",
+            "图像",
+        ),
+    ),
+    "id": ("id", "index", "qid", "question_id", "questionid", "uid", "sample_id", "idx", "nr", "number"),
+    "split": ("split", "subset", "fold", "partition", "set"),
+    "patient": (
+        "patient",
+        "patient_id",
+        "patientid",
+        "subject",
+        "subject_id",
+        "subjectid",
+        "case_id",
+        "study_id",
+        "pid",
+    ),
+    "answer_type": ("answer_type", "answertype", "question_form"),
+}
+# Options in columns of their own: "Option A", "choice_b", "opa".
+_OPTION_WORDS = ("option", "choice", "opt", "answer", "antwort", "op")
+# Columns with at most this many different values in a look are offered as strata.
+STRATA_MOST = 20
+# Rows that are read in a look; the reader reads them all.
+LOOKED = 2000
+# Encodings that are tried, in this order, where a file is not UTF-8; each can decode any bytes but for a few.
+_ENCODINGS = ("gb18030", "cp1252")
+# Folders beside a table in which its images usually lie.
+_FOLDERS = ("images", "imgs", "img", "image", "Images", "figures", "pictures", "bilder", "data")
+_CHECKED = 40  # image names that are looked up in each folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """The first rows of a table, and the columns that were found in it."""
+
+    table: TableFile
+    held: Sequence[str]
+    rows: Sequence[Row]
+
+    def values(self, column: str) -> list[str]:
+        """Return the texts of a column that are not empty."""
+        texts = (cell_text(row.cells.get(column), row.place, "", Integrity()) for row in self.rows)
+        return [text for text in texts if text]
+
+
+def table_draft(path: Path, choices: Choices) -> list[Draft]:
+    """Return the tasks over a table: one over questions with options, one over questions answered in words, or both.
+
+    Raises:
+        SpecError: Nothing tells which column holds the questions or the answers, or where the images lie.
+        DataError: The table cannot be read.
+    """
+    look, encoding = _first_rows(path)
+    columns = _columns(path, look)
+    options: dict[str, Json] = {"file": path.name}
+    taken = [f"{field}: {_shown(column)}" for field, column in columns.items()]
+    decide: list[str] = []
+    remarks: dict[str, Sequence[str]] = {}
+    if encoding != UTF_8:
+        options["encoding"] = encoding
+        remarks["encoding"] = (f"Not UTF-8: read as {encoding}. Compare: {_odd_words(look)}",)
+        decide.append(f"encoding: read as {encoding}; compare {_odd_words(look)}")
+    used = {name for column in columns.values() for name in ([column] if isinstance(column, str) else column)}
+    strata = _strata(look, used)
+    data_root, folder, found = _images(path, look, columns)
+    if folder or data_root != path.parent:
+        options["images"] = folder
+        options["file"] = path.relative_to(data_root).as_posix()
+    taken.append(found)
+    mapped = {field: column for field, column in columns.items() if column not in FIELDS[field][:1]}
+    options["columns"] = {**mapped, **strata}
+    if "image" not in columns:
+        options["columns"] = {**mapped, "image": "", **strata}
+        remarks["columns"] = ("No column of images was found; if there is one, write its name in place of image: ''.",)
+        decide.append("images: no column of images was found, so the questions are asked without")
+    if "patient" not in columns:
+        decide.append(
+            "patients: no column tells them, so questions on one image are one cluster; if you know, add patient"
+        )
+    with_options, without = _forms(look, columns, options, remarks, decide)
+    if not options["columns"]:
+        options.pop("columns")
+    split = _table_split(look, columns, choices)
+    unused = [name for name in look.held if name and name not in used and name not in strata.values()]
+    name = choices.name or task_name(path.stem)
+    draft = Draft(
+        name=name,
+        title=f"Questions of {path.name}",
+        data_root=data_root,
+        reader="vqa_table",
+        split=split,
+        options=options,
+        gives="text",
+        prompt="{question}\nAnswer in a word or a short phrase.",
+        oracle="{answer}",
+        metrics=({"metric": "vqa_accuracy"}, {"metric": "vqa_accuracy", "protocol": "vqa-v2"}, {"metric": "token_prf"}),
+        headline={"metric": "vqa_accuracy"},
+        strata=("answer_type", *strata),
+        cluster="patient" if "patient" in columns else "image",
+        model="baseline:random",
+        seen=[
+            f"{counted(len(look.rows), 'row')}{' or more' if len(look.rows) == LOOKED else ''} in {path.name}: "
+            f"{with_options} with options, {without} answered in words",
+            *([f"columns that are not used: {', '.join(unused)}"] if unused else []),
+        ],
+        taken=[*taken, f"split {split}"],
+        open=decide,
+        remarks=remarks,
+    )
+    lettered = replace(
+        draft,
+        gives="choice",
+        prompt="{question}\n{options}\nReply with the letter of the right option and nothing else.",
+        oracle="{letter}",
+        metrics=(
+            {"metric": "choice_accuracy", "protocol": "strict-letter"},
+            {"metric": "choice_accuracy", "protocol": "exact"},
+        ),
+        headline={"metric": "choice_accuracy", "protocol": "strict-letter"},
+        strata=tuple(strata),
+    )
+    if with_options and without:
+        return [
+            replace(lettered, name=f"{name}_options", dataset=name, where={"form": "options"}),
+            replace(draft, name=f"{name}_words", dataset=name, where={"form": "words"}),
+        ]
+    return [lettered if with_options else draft]
+
+
+def has_questions(path: Path) -> bool:
+    """Return whether a file is a table with columns of questions and answers."""
+    try:
+        _columns(path, _first_rows(path)[0])
+    except (DataError, SpecError, OSError):
+        return False
+    return True
+
+
+def _first_rows(path: Path) -> tuple[_Look, str]:
+    """Return the first rows of a table, and its encoding."""
+    files = ReleaseFiles(root=path.parent, derived=path.parent)
+    fault: DataError | None = None
+    for encoding in (UTF_8, *_ENCODINGS):
+        table = TableFile(files=files, path=path.name, encoding=encoding)
+        try:
+            if path.suffix == ".parquet" or encoding == UTF_8 or not path.read_bytes().decode(encoding).isascii():
+                held = table.columns()
+                rows = [row for row, _ in zip(table.rows(Integrity()), range(LOOKED), strict=False)]
+                return _Look(table=table, held=held, rows=rows), encoding
+        except DataError as error:
+            fault = fault or error
+            if f"expected {encoding.upper()}" not in str(error):
+                raise
+        except UnicodeDecodeError:
+            continue
+    raise fault or DataError(f"{path}: expected a table, found none")
+
+
+def _odd_words(look: _Look) -> str:
+    """Return some words with letters beyond ASCII, by which a person sees whether the encoding is right."""
+    texts = (str(value) for row in look.rows for value in row.cells.values())
+    odd = dict.fromkeys(word for text in texts for word in text.split() if not word.isascii())
+    return ", ".join(list(odd)[:6]) or "the first rows"
+
+
+def _columns(path: Path, look: _Look) -> dict[str, Json]:
+    """Return field -> column or columns.
+
+    Raises:
+        SpecError: No column is taken for the question or the answer.
+    """
+    by_name = {name.strip().lower().replace(" ", "_"): name for name in reversed(look.held) if name}
+    found: dict[str, Json] = {}
+    lettered = lettered_columns(look.held) or _option_columns(look.held)
+    taken: set[str] = set(lettered)
+    for whole in (True, False):
+        for field, usual in _NAMES.items():
+            for name in usual:
+                matches = [by_name[name]] if name in by_name else []
+                if not whole and len(name) > 1:
+                    matches = [held for held in look.held if name in words(held) or name in held.lower().split("_")]
+                match = next((held for held in matches if held not in taken and look.values(held)), None)
+                if match is not None and field not in found and not (field == "options" and lettered):
+                    found[field] = match
+                    taken.add(match)
+    if lettered:
+        found["options"] = list(lettered)
+    lacking = [field for field in ("question", "answer") if field not in found]
+    if lacking:
+        held = ", ".join(name for name in look.held if name) or "none"
+        raise SpecError(
+            f"{path}: no column is called like {' or '.join(lacking)}; found {held}. Rename one, or write the task "
+            "with release.options.columns (docs/your-own-questions.md)"
+        )
+    if (
+        "options" in found
+        and not lettered
+        and not any(read_options([row.cells.get(str(found["options"]))], None).texts for row in look.rows)
+    ):
+        found.pop("options")
+    return {field: found[field] for field in FIELDS if field in found}
+
+
+def _option_columns(held: Sequence[str]) -> tuple[str, ...]:
+    """Return columns such as `Option A`, `choice_b` or `opa` in letter order, or `option1` and so on; none if a gap."""
+    for marks in ("abcdefghij", "123456789", "0123456789"):
+        for word in _OPTION_WORDS:
+            plain = {"".join(char for char in name.lower() if char.isalnum()): name for name in held}
+            columns = []
+            for mark in marks:
+                if f"{word}{mark}" not in plain:
+                    break
+                columns.append(plain[f"{word}{mark}"])
+            if len(columns) > 1:
+                return tuple(columns)
+    return ()
+
+
+def _shown(column: Json) -> str:
+    return ", ".join(column) if isinstance(column, list) else str(column)
+
+
+def _strata(look: _Look, used: set[str]) -> dict[str, str]:
+    """Return stratum -> column of the columns with few values, such as modality or organ."""
+    found: dict[str, str] = {}
+    for column in look.held:
+        key = "_".join(words(column))
+        values = look.values(column) if column not in used else []
+        short = all(len(value) <= 60 for value in values)
+        few = 1 < len(set(values)) <= min(STRATA_MOST, max(2, len(values) // 2))
+        if few and short and key.isascii() and key[:1].isalpha() and key not in FIELDS and key not in ("form", *found):
+            found[key] = column
+    return found
+
+
+def _images(path: Path, look: _Look, columns: Mapping[str, Json]) -> tuple[Path, str, str]:
+    """Return (data root, folder of the images below it, what was found) of the images that cells name.
+
+    Raises:
+        SpecError: Cells name images that lie in none of the folders beside the table.
+    """
+    column = columns.get("image")
+    if column is None:
+        return path.parent, "", "images: none"
+    cells = [row.cells.get(str(column)) for row in look.rows]
+    if any(isinstance(cell, bytes | dict) or (isinstance(cell, str) and is_base64(cell)) for cell in cells):
+        return path.parent, "", "images: in the table itself"
+    names = [source.name for cell in cells for source in sources(cell, None) if source.name][
+        :: max(1, len(cells) // _CHECKED)
+    ]
+    if not names:
+        return path.parent, "", "images: no cell names one"
+    # Subfolders of the table's folder, and those beside it; the folder with most of the names counts.
+    starts = [path.parent, path.parent.parent]
+    tried: Counter[Path] = Counter()
+    for start in starts:
+        below = sorted(one for one in start.iterdir() if one.is_dir() and not one.name.startswith("."))
+        near = [start / name for name in _FOLDERS if (start / name).is_dir()]
+        for folder in dict.fromkeys([start, *near, *below]):
+            tried[folder] = sum(_is_there(folder, name) for name in names)
+        if any(tried.values()):
+            break
+    folder, count = max(tried.items(), key=lambda item: item[1])
+    if not count:
+        places = ", ".join(f"{one}/" for one in list(tried)[:6])
+        raise SpecError(
+            f"{path}: column '{column}' names images such as {names[0]!r}, which lie in none of {places}; put the "
+            "images or the table there, or write the task with release.options.images and image_prefix"
+        )
+    root = (
+        path.parent if folder.is_relative_to(path.parent) else folder.parent if folder != path.parent.parent else folder
+    )
+    inside = folder.relative_to(root).as_posix() if folder != path.parent else ""
+    return root, "" if inside == "." else inside, f"images: {count} of {len(names)} names tried lie in {folder.name}/"
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    name = name.replace("\\", "/")
+    if name.startswith("/") or ".." in name.split("/"):
+        return False
+    try:
+        return (folder / name).is_file() or any(
+            (folder / f"{name}{suffix}").is_file() for suffix in (".png", ".jpg", ".jpeg") if "." not in name
+        )
+    except OSError:  # a name longer than the file system allows
+        return False
+
+
+def _forms(
+    look: _Look,
+    columns: Mapping[str, Json],
+    options: dict[str, Json],
+    remarks: dict[str, Sequence[str]],
+    decide: list[str],
+) -> tuple[int, int]:
+    """Return the numbers of questions with and without options, and set how right options are named if that is open."""
+    listed = columns.get("options", [])
+    names = listed if isinstance(listed, list) else [listed]
+    forms, with_options = AnswerForms(), 0
+    for row in look.rows:
+        found = read_options([row.cells.get(name) for name in names], None)
+        with_options += bool(found.texts or found.fault)
+        answer = cell_text(row.cells.get(str(columns["answer"])), row.place, "", Integrity())
+        if found.texts and answer:
+            forms.add(answer, found.texts, row.place)
+    try:
+        forms.decide("auto")
+    except DataError as error:
+        if forms.numbers:
+            form = FROM_0 if 0 in forms.numbers else FROM_1
+            sure = (0 in forms.numbers) != (forms.options in forms.numbers)
+            options["answers"] = form
+            if not sure:
+                remarks["answers"] = ("Right options are numbers; nothing tells whether they count from 0 or from 1.",)
+                decide.append(f"answers: numbers, taken as {form}; if they count otherwise, change it")
+        else:
+            options["answers"] = "letter"
+            remarks["answers"] = (f"letter or text: {error}",)
+            decide.append("answers: taken as letters; they may be texts")
+    return with_options, len(look.rows) - with_options
+
+
+def _table_split(look: _Look, columns: Mapping[str, Json], choices: Choices) -> str:
+    if "split" not in columns:
+        if choices.split not in (None, ALL):
+            raise SpecError(f"--split {choices.split}: the table has no column of splits")
+        return ALL
+    held = sorted(set(look.values(str(columns["split"]))))
+    if choices.split is not None:
+        return choices.split
+    return next((one for start in ("test", "val", "dev") for one in held if one.lower().startswith(start)), held[0])

@@ -1,0 +1,339 @@
+"""Folders of volumes in a layout of their own: nnU-Net's, derivatives of BIDS, and DICOM series with a DICOM SEG."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness.data.releases.reader import ALL
+from harness.errors import DataError, SpecError
+from harness.records import Json
+from harness.tasks.new_task.draft import (
+    IMAGE_METRICS,
+    MASK_PROMPT,
+    MASK_STRATA,
+    VOLUME_METRICS,
+    VOLUME_PROMPT,
+    Choices,
+    Draft,
+    counted,
+    mask_headline,
+    task_name,
+)
+from harness.tasks.new_task.listing import VOLUMES, Entry, is_mask_name, is_split_name
+from harness.tasks.new_task.masks import labels_from, values_of
+from harness.tasks.new_task.pairing import FileGroup, Pairing, paired, without_repeats
+
+DATASET = "dataset.json"
+_NOT_ASKED = frozenset({"background", "ignore"})
+# Raw images of BIDS in the order in which one is taken, if several lie beside a mask; the modality of each.
+_SUFFIXES: Mapping[str, str] = {
+    **dict.fromkeys(("T1w", "T2w", "FLAIR", "PDw", "T2starw", "dwi", "bold"), "mr"),
+    "ct": "ct",
+    "pet": "pet",
+}
+# Headers read in a look at DICOM: more would take minutes, and the first files of a folder tell its series.
+MOST_HEADERS = 3000
+HEADERS_A_FOLDER = 3
+
+
+def is_nnunet(folder: Path) -> bool:
+    """Return whether a folder has nnU-Net's layout."""
+    return (folder / DATASET).is_file() and any((folder / name).is_dir() for name in ("labelsTr", "labelsTs"))
+
+
+def nnunet_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Draft:
+    """Return a task over a folder in nnU-Net's layout, whose `dataset.json` names the labels.
+
+    Raises:
+        SpecError: `dataset.json` cannot be read, or the split has no labels.
+    """
+    try:
+        dataset: Json = json.loads((folder / DATASET).read_bytes())
+        held = dataset["labels"]
+        names = [str(name) for name in (held.values() if all(str(key).isdigit() for key in held) else held)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SpecError(
+            f"{folder / DATASET}: expected an object with 'labels', found {error}; mend it first"
+        ) from error
+    counts = Counter(entry.folder[0] for entry in entries if len(entry.folder) == 1 and entry.is_image)
+    splits = {"test": counts["labelsTs"], "train": counts["labelsTr"]}
+    held_splits = [split for split, count in splits.items() if count]
+    if not held_splits or choices.split not in (None, *held_splits):
+        raise SpecError(
+            f"{folder}: expected labels of the split {choices.split or 'test or train'}, found "
+            f"{counted(splits['test'], 'file')} in labelsTs and {counted(splits['train'], 'file')} in labelsTr"
+        )
+    split = choices.split or held_splits[0]
+    asked = [name for name in names if name.lower() not in _NOT_ASKED]
+    ending = str(dataset.get("file_ending") or ".nii.gz")
+    volumes = ending.lower() in VOLUMES
+    data_root, inside = choices.root_of(folder)
+    options: dict[str, Json] = {"folder": inside}
+    if choices.modality is not None:
+        options["modality"] = choices.modality
+    channels = dataset.get("channel_names") or dataset.get("modality") or {}
+    return Draft(
+        name=choices.name or task_name(folder.name),
+        title=f"Segmentation of {dataset.get('name') or folder.name}",
+        data_root=data_root,
+        reader="nifti_seg",
+        split=split,
+        options=options,
+        gives="masks",
+        prompt=VOLUME_PROMPT if volumes else MASK_PROMPT,
+        oracle="<SEG>",
+        metrics=VOLUME_METRICS if volumes else IMAGE_METRICS,
+        headline=mask_headline(len(asked)),
+        strata=MASK_STRATA,
+        seen=[
+            f"nnU-Net's layout: {counted(splits['train'], 'label file')} in labelsTr, {splits['test']} in labelsTs",
+            f"labels {', '.join(asked)}; channels {', '.join(map(str, channels.values())) or 'without names'}",
+        ],
+        taken=[f"split {split} ({splits[split]} cases)", "channel 0000", "every case as a patient of its own"],
+    )
+
+
+# --- BIDS
+
+
+def is_bids(entries: Sequence[Entry]) -> bool:
+    """Return whether a folder holds subjects of BIDS with derivatives."""
+    return any(_is_derivative(entry) for entry in entries) and any(
+        entry.folder[:1] and entry.folder[0].startswith("sub-") for entry in entries
+    )
+
+
+def _is_derivative(entry: Entry) -> bool:
+    return entry.folder[:1] == ("derivatives",) and any(part.startswith("sub-") for part in entry.folder)
+
+
+def bids_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Draft:
+    """Return a task over the segmentations among the derivatives of a BIDS dataset.
+
+    Raises:
+        SpecError: No segmentation pairs with an image, or several ways fit alike.
+    """
+    images: dict[str, FileGroup] = {}
+    masks: dict[str, FileGroup] = {}
+    for entry in (entry for entry in entries if entry.suffix.lower() in VOLUMES):
+        subject = next((part for part in entry.folder if part.startswith("sub-")), None)
+        if subject is None:
+            continue
+        session = next((part for part in entry.folder if part.startswith("ses-")), "")
+        named = {subject: "{patient}", session: "{session}"}
+        pattern = "".join(f"{named.get(part, part)}/" for part in entry.folder)
+        kind = entry.stem.rpartition("_")[2]
+        is_mask = kind in ("dseg", "mask") and _is_derivative(entry)
+        if is_mask or kind in _SUFFIXES:
+            group = masks if is_mask else images
+            group.setdefault(f"{pattern}{kind}", FileGroup(pattern)).add((subject, session, ""), entry)
+    found = [way for mask in masks.values() for image in images.values() for way in paired(image, mask)]
+    found = without_repeats(_joined(_kept(found, choices)))
+    ways = [f"  --images {one.images!r} --masks {one.masks!r} ({len(one.pairs)} pairs)" for one in found]
+    if not found:
+        raise SpecError(
+            f"{folder}: expected *_dseg or *_mask below derivatives/ that pair with images of the same subject "
+            f"(*_{', *_'.join(_SUFFIXES)}); found none"
+        )
+    if len(found) > 1:
+        raise SpecError(
+            f"{folder}: several segmentations fit; say which is meant, adding one of:\n" + "\n".join(ways[:8])
+        )
+    return _bids_draft(folder, entries, found[0], choices)
+
+
+def _kept(found: Sequence[Pairing], choices: Choices) -> list[Pairing]:
+    """Return the pairings that the user's patterns admit; without such, those of the first kind of image that has any.
+
+    An image in the space of the segmentation goes before one in the scanner's.
+    """
+    kept = [one for one in found if choices.images in (None, one.images) and choices.masks in (None, one.masks)]
+    in_space = [one for one in kept if "space-" not in one.masks]
+    kept = in_space or kept
+    if choices.images is None:
+        for kind in _SUFFIXES:
+            of_kind = [one for one in kept if one.images.partition(".nii")[0].endswith(kind)]
+            if of_kind:
+                most = max(len(one.pairs) for one in of_kind)
+                return [one for one in of_kind if len(one.pairs) == most]
+    return kept
+
+
+def _joined(found: Sequence[Pairing]) -> list[Pairing]:
+    """Return the pairings with masks that differ in their entity `label-` alone joined to one with labels."""
+    groups: dict[tuple[str, str], list[tuple[str, Pairing]]] = {}
+    result = []
+    for one in found:
+        before, entity, rest = one.masks.rpartition("label-")
+        label, _, after = rest.partition("_")
+        if entity and after.partition(".")[0].endswith("mask"):
+            groups.setdefault((one.images, f"{before}label-{{label}}_{after}"), []).append((label, one))
+        else:
+            result.append(one)
+    for (_, masks), members in groups.items():
+        pairs = [pair for _, member in members for pair in member.pairs]
+        result.append(replace(members[0][1], masks=masks, pairs=pairs, labels=sorted(label for label, _ in members)))
+    return result
+
+
+def _bids_draft(folder: Path, entries: Sequence[Entry], pairing: Pairing, choices: Choices) -> Draft:
+    data_root, inside = choices.root_of(folder)
+    options: dict[str, Json] = {"folder": inside, "images": pairing.images, "masks": pairing.masks}
+    remarks: dict[str, Sequence[str]] = {}
+    decide: list[str] = []
+    values = values_of(folder, [mask.path for _, mask in pairing.pairs])
+    names = dict(choices.labels) or {
+        name: [value] for name, value in _lookup(folder, entries, pairing).items() if value in values.counts
+    }
+    if pairing.labels:
+        options["labels"] = list(pairing.labels)
+    else:
+        options["labels"], remarks["labels"], decide = labels_from(values, names)
+    kind = pairing.images.partition(".nii")[0].rpartition("_")[2]
+    options["modality"] = choices.modality or _SUFFIXES.get(kind, "unknown")
+    subjects = {entry.folder[:1] for entry, _ in pairing.pairs}
+    return Draft(
+        name=choices.name or task_name(folder.name),
+        title=f"Segmentation of {folder.name}",
+        data_root=data_root,
+        reader="segmentation",
+        split=ALL,
+        options=options,
+        gives="masks",
+        prompt=VOLUME_PROMPT,
+        oracle="<SEG>",
+        metrics=VOLUME_METRICS,
+        headline=mask_headline(len(options["labels"])),
+        strata=MASK_STRATA,
+        cluster="patient",
+        seen=[
+            f"BIDS: {counted(len(pairing.pairs), 'mask')} of {counted(len(subjects), 'subject')} in derivatives",
+            f"values in the masks: {values.text}",
+            *(f"unreadable: {fault}" for fault in values.faults[:3]),
+        ],
+        taken=[f"images {pairing.images}", f"masks {pairing.masks}", "every subject as a patient"],
+        open=decide,
+        remarks=remarks,
+    )
+
+
+def _lookup(folder: Path, entries: Sequence[Entry], pairing: Pairing) -> dict[str, int]:
+    """Return the names of labels in the first `*dseg.tsv` among the derivatives; empty if there is none."""
+    kind = pairing.masks.partition(".nii")[0].rpartition("_")[2]
+    start = pairing.masks.partition("{")[0]
+    for entry in entries:
+        if entry.suffix == ".tsv" and entry.stem.endswith(kind) and entry.path.startswith((start, f"{kind}.")):
+            with (folder / entry.path).open(encoding="utf-8-sig", newline="") as file:
+                rows = list(csv.DictReader(file, delimiter="\t"))
+            if all(row.get("name") and str(row.get("index")).isdigit() for row in rows):
+                return {str(row["name"]): int(str(row["index"])) for row in rows if int(str(row["index"])) > 0}
+    return {}
+
+
+# --- DICOM
+
+
+def may_be_dicom(entries: Sequence[Entry]) -> bool:
+    """Return whether names of files may be those of DICOM."""
+    return any(entry.suffix.lower() in (".dcm", ".dicom", ".ima", "") for entry in entries)
+
+
+def dicom_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Draft | None:
+    """Return a task over DICOM series with DICOM SEG, or None if the folder holds no SEG.
+
+    Raises:
+        SpecError: The series and the SEG of a patient do not lie below a folder of their own.
+    """
+    series: dict[tuple[str, ...], set[str]] = {}
+    segmentations: list[tuple[str, ...]] = []
+    modalities: Counter[str] = Counter()
+    for entry, header_is_seg, uid, modality in _headers(folder, entries):
+        if header_is_seg:
+            segmentations.append(entry.folder)
+        else:
+            series.setdefault(entry.folder, set()).add(uid)
+            modalities[modality] += 1
+    if not segmentations:
+        return None
+    depth = _case_depth(segmentations, list(series))
+    if depth is None:
+        raise SpecError(
+            f"{folder}: expected a folder per patient with a DICOM series and its SEG, beside the SEG of "
+            f"{'/'.join(segmentations[0]) or '.'} there is no series. Put them into one folder"
+        )
+    cases = {place[:depth] for place in segmentations}
+    # Files that lie in the folder itself are one case: the folder, whose parent becomes the release's folder.
+    root, below = (folder, ()) if depth else (folder.parent, (folder.name,))
+    split = ALL
+    if not depth:
+        pattern = folder.name
+    elif depth == 1:
+        pattern = "{patient}"
+    elif all(is_split_name(case[0]) for case in cases):
+        pattern, splits = "/".join(("{split}", "{patient}", "{case}")[:depth]), sorted({case[0] for case in cases})
+        split = choices.split or next((one for one in splits if one.startswith("test")), splits[0])
+    else:
+        pattern = "/".join(("{patient}", "{case}"))
+    del below
+    data_root, inside = choices.root_of(root)
+    options: dict[str, Json] = {"folder": inside}
+    if pattern != "{patient}":
+        options["cases"] = pattern
+    return Draft(
+        name=choices.name or task_name(folder.name),
+        title=f"Segmentation of {folder.name}",
+        data_root=data_root,
+        reader="dicom_seg",
+        split=split,
+        options=options,
+        gives="masks",
+        prompt=VOLUME_PROMPT,
+        oracle="<SEG>",
+        metrics=VOLUME_METRICS,
+        # The segments are read with the pixels, so their number is not known yet.
+        headline={"metric": "dice", "mean": "macro", "over": "class"},
+        strata=MASK_STRATA,
+        cluster="patient",
+        seen=[
+            f"DICOM: {counted(len(segmentations), 'SEG object')} in {counted(len(cases), 'folder')} of patients",
+            f"modalities {', '.join(f'{name} ({count} headers read)' for name, count in modalities.items()) or 'none'}",
+        ],
+        taken=[f"cases {pattern}", f"split {split}", "labels: the segments of each SEG"],
+    )
+
+
+def _headers(folder: Path, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bool, str, str]]:
+    """Yield (file, whether it is a SEG, series, modality) of DICOM files, of many those that begin a folder."""
+    from harness.imaging.dicom.headers import read_header
+
+    likely = [entry for entry in entries if entry.suffix.lower() in (".dcm", ".dicom", ".ima", "")]
+    by_folder: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in likely:
+        by_folder.setdefault(entry.folder, []).append(entry)
+    if len(likely) > MOST_HEADERS:
+        likely = [entry for group in by_folder.values() for entry in (*group[:HEADERS_A_FOLDER], group[-1])]
+    for entry in likely:
+        try:
+            header = read_header((folder / entry.path).open("rb"), entry.path)
+        except (DataError, OSError):
+            continue  # the reader of the task reports each
+        if header is not None:
+            yield entry, header.is_seg, header.series, header.modality
+
+
+def _case_depth(segmentations: Sequence[tuple[str, ...]], series: Sequence[tuple[str, ...]]) -> int | None:
+    """Return the number of folders down to a case: the deepest at which every SEG still has a series beside it."""
+    for depth in (3, 2, 1, 0):
+        # A folder of a SEG alone is no case, however deep it lies.
+        with_series = {place[:depth] for place in series if len(place) >= depth}
+        if all(len(place) >= depth and place[:depth] in with_series for place in segmentations):
+            return min(depth, 2) if depth < 3 or all(is_split_name(place[0]) for place in segmentations) else 2
+    return None
+
+
+def says_mask(entry: Entry) -> bool:
+    """Return whether a file's name or folder is that of masks."""
+    return is_mask_name(entry.stem) or any(map(is_mask_name, entry.folder))
