@@ -58,7 +58,7 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
         planned = _plan(session, store, watch)
         _predict(session, store, planned, watch)
         scored = score_run(store, run, session.tasks, session.groups, store.directory)
-        problems, notes = ([], []) if submission is None else submission.problems(planned)
+        problems, notes = ([], []) if submission is None else submission.problems(planned, store)
         write_outputs(store, session.tasks, scored, problems, report_images_of_run(session))
         return Evaluation(
             out=store.path,

@@ -1,7 +1,7 @@
 """Submitted predictions within an evaluation: do they belong to its tasks, and are they those of the run directory."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from harness.records import Json
 from harness.runs import plan_file
 from harness.runs.cells import Plan
 from harness.runs.directory import RunDirectory
+from harness.runs.store import RunStore
 
 # Problems that are named when no line of a file can be read, and tasks and beginnings of ids that a message names.
 MOST_NAMED = 3
@@ -29,18 +30,22 @@ class Submission:
     Attributes:
         adapter: It has `submission_problems`.
         tasks: Names of the run's tasks.
+        names_files: Whether a predictions file names files with masks.
     """
 
     adapter: Any
     tasks: tuple[str, ...]
+    names_files: bool
 
-    def problems(self, planned: Plan) -> tuple[list[Problem], list[str]]:
+    def problems(self, planned: Plan, store: RunStore) -> tuple[list[Problem], list[str]]:
         """Return the problems of the submitted lines, and a remark if ids do not belong or samples have no answer."""
         slots = [(sample_id, repeat) for path in planned.files for sample_id, repeat, _ in plan_file.read_keys(path)]
         problems: list[Problem] = self.adapter.submission_problems(set(slots))
         if not isinstance(self.adapter, Predictions):
             return problems, []
         lines = self.adapter.submitted().lines
+        if self.names_files:
+            problems = sorted([*problems, *self._remarks(planned, store)], key=lambda problem: problem.line)
         asked = {sample_id for sample_id, _ in slots}
         ids = {sample_id for sample_id, _ in lines}
         missing = len(set(slots) - set(lines))
@@ -53,6 +58,16 @@ class Submission:
         words += [f"{missing:,} of {len(set(slots)):,} {samples} have no answer"] if missing else []
         return problems, [f"{self.adapter.path.name}: {'; '.join(words)}"]
 
+    def _remarks(self, planned: Plan, store: RunStore) -> Iterator[Problem]:
+        """Yield what was changed in reading the mask files of each line."""
+        lines = self.adapter.submitted().lines
+        for path in planned.files:
+            for sample_id, repeat, key in plan_file.read_keys(path):
+                prediction = store.prediction(key) if key else None
+                number, _ = lines.get((sample_id, repeat), (0, 0))
+                for remark in () if prediction is None else prediction.remarks:
+                    yield Problem(line=number, sample_id=printable(sample_id), message=remark)
+
 
 def find_submission(session: PreparedRun) -> Submission | None:
     """Return the submitted predictions that a run evaluates; None if its model reads none.
@@ -64,7 +79,12 @@ def find_submission(session: PreparedRun) -> Submission | None:
     if not hasattr(find_factory(session.reference), "submission_problems"):
         return None
     adapter: Any = build(session.reference)
-    found = Submission(adapter=adapter, tasks=tuple(cell.task.task for cell in session.cells))
+    found = Submission(
+        adapter=adapter,
+        tasks=tuple(cell.task.task for cell in session.cells),
+        # The version of this adapter has the digest of the files behind it.
+        names_files="+" in str(session.identity["version"]),
+    )
     if isinstance(adapter, Predictions):
         _check_belongs(adapter, session, found.tasks)
     return found

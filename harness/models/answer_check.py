@@ -134,6 +134,7 @@ def checked(request: Request, answer: object, seconds: float = 0.0) -> Predictio
         rendered=_text(answer.rendered, "rendered"),
         seconds=seconds,
         usage=_usage(answer.usage),
+        remarks=_each(answer.remarks, "remarks", lambda remark, where: _text(remark, where) or ""),
     )
 
 

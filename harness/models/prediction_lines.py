@@ -189,7 +189,8 @@ def to_answer(value: Mapping[str, Json], folder: Path, owner: Grid | None = None
         if isinstance(text, str) and len(text) > MOST_TEXT:
             raise DataError(f"{name}: expected at most {MOST_TEXT:,} characters, found {len(text):,}")
     grid = _grid(value.get("grid"))
-    mask_of = partial(_mask, folder=folder, owner=owner if grid is None else grid)
+    remarks: list[str] = []
+    mask_of = partial(_mask, folder=folder, owner=owner if grid is None else grid, remark=remarks.append)
     # Masks before entities: an entity may bring its mask along, and that is appended to those of the line.
     found = [mask_of(item, f"masks[{index}]") for index, item in enumerate(_list(value, "masks"))]
     entities = tuple(
@@ -212,6 +213,7 @@ def to_answer(value: Mapping[str, Json], folder: Path, owner: Grid | None = None
         nll_tokens=_list(value, "nll_tokens"),
         embedding=_list(value, "embedding"),
         status=cast(AnswerStatus, status),
+        remarks=tuple(printable(remark, 2000) for remark in remarks),
     )
 
 
@@ -234,7 +236,7 @@ def _grid(value: Json) -> Grid | None:
     return Grid(size=tuple(value["size"]), affine=tuple(affine) if isinstance(affine, list) else affine)
 
 
-def _mask(value: Json, where: str, *, folder: Path, owner: Grid | None) -> Mask:
+def _mask(value: Json, where: str, *, folder: Path, owner: Grid | None, remark: Callable[[str], None]) -> Mask:
     """Return the mask of a JSON value; one in a file of its own is compared with `owner`."""
     if not isinstance(value, dict) or "path" not in value:
         return mask_files.from_json(value, where=where)
@@ -245,7 +247,7 @@ def _mask(value: Json, where: str, *, folder: Path, owner: Grid | None) -> Mask:
                 f"{nearest(name[:80], MASK_FIELDS)}"
             )
     file, label, threshold = _below(folder, value["path"], where), value.get("label"), value.get("threshold")
-    return mask_files.read_file(file, label, where, threshold=threshold, owner=owner)
+    return mask_files.read_file(file, label, where, threshold=threshold, owner=owner, remark=remark)
 
 
 def _below(folder: Path, path: Json, where: str) -> Path:
@@ -280,7 +282,12 @@ def mask_files_digest(path: Path) -> str | None:
             if b'"path"' in line.content and line.size <= MOST_LINE_BYTES:
                 with suppress(ValueError, RecursionError):
                     found.update(_paths(json.loads(line.content)))
-    files = {name.as_posix(): path.parent / name for name in found if (path.parent / name).is_file()}
+    files: dict[str, Path] = {}
+    for name in found:
+        masks = path.parent / name
+        # A DICOM SEG may be a folder of files.
+        inside = sorted(masks.iterdir()) if masks.is_dir() else [masks]
+        files.update({one.relative_to(path.parent).as_posix(): one for one in inside if one.is_file()})
     return digest({name: sha256_file(file) for name, file in files.items()}) if files else None
 
 

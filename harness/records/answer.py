@@ -82,6 +82,7 @@ class Answer:
         usage: Counts such as the tokens of prompt and answer.
         status: `truncated` if the model stopped at its token limit, `refused` if its interface reports a refusal.
         error: Set this if only this request failed; the other answers of the batch remain valid.
+        remarks: What was changed in reading the answer, one sentence each; they are listed in `problems.jsonl`.
     """
 
     text: str | None = None
@@ -100,3 +101,4 @@ class Answer:
     usage: Mapping[str, float] = field(default_factory=dict)
     status: AnswerStatus = "ok"
     error: ErrorInfo | None = None
+    remarks: Sequence[str] = ()

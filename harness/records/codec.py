@@ -278,6 +278,7 @@ def prediction_from_json(value: Mapping[str, Json]) -> Prediction:
         seconds=value.get("seconds", 0.0),
         usage=value.get("usage", {}),
         error=None if error is None else ErrorInfo(**error),
+        remarks=tuple(value.get("remarks", ())),
     )
 
 

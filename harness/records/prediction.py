@@ -57,3 +57,4 @@ class Prediction:
     seconds: float = 0.0
     usage: Mapping[str, float] = field(default_factory=dict)
     error: ErrorInfo | None = None
+    remarks: tuple[str, ...] = ()

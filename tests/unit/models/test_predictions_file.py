@@ -11,6 +11,7 @@ from PIL import Image
 from harness.errors import DataError
 from harness.imaging import mask_files, masks
 from harness.models import prediction_lines
+from harness.models.answer_check import to_prediction
 from harness.models.predictions_file import Predictions, PredictionsFile, Problem, read
 from harness.records import Answer, Box, Media, MediaPart, PredictedEntity, Request, Turn
 
@@ -306,6 +307,20 @@ def test_masks_may_be_files_beside_the_predictions(tmp_path: Path) -> None:
     line = {"sample_id": "s/1", "masks": [{"path": "masks/a.png"}, {"path": "masks/a.png", "label": 2}]}
     found = [masks.decode(mask).astype(int).tolist() for mask in answer(write(tmp_path, line)).masks]
     assert found == [[[0, 1, 1], [1, 1, 0]], [[0, 0, 1], [1, 1, 0]]]
+
+
+def test_what_is_changed_in_reading_a_mask_file_is_a_remark_of_the_answer(tmp_path: Path) -> None:
+    soft = np.zeros((40, 30), dtype=np.uint8)
+    soft[10:30, 8:22] = 255
+    soft[9, 8:22] = soft[30, 8:22] = 90
+    Image.fromarray(soft).save(tmp_path / "a.png")
+    image = MediaPart(media=Media(path="a.png", sha256="0", size=(40, 30)))
+    asked = Request(sample_id="s/1", wants=("masks",), messages=(Turn(role="user", parts=(image,)),))
+    found = answer(write(tmp_path, {"sample_id": "s/1", "masks": [{"path": "a.png"}]}), asked)
+    assert found.error is None
+    (remark,) = found.remarks
+    assert remark.startswith("masks[0]: a.png: 1 value beside 0 and 255 in 28 of 1,200 pixels")
+    assert to_prediction(asked, found, 0.0).remarks == (remark,)
 
 
 @pytest.mark.parametrize(("status", "kind"), [("model_error", "Submitted"), ("timeout", "Timeout")])

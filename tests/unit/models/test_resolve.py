@@ -372,7 +372,7 @@ def test_weights_of_one_name_and_exchanged_weights_are_told_apart(tmp_path: Path
 
 def test_weights_digests_are_remembered_where_the_caller_says(tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl"
-    file.write_text("")
+    file.write_text('{"sample_id": "s/1"}\n')
     os.utime(file, (1_600_000_000, 1_600_000_000))
     found = identified(f"predictions:{file}", memory=tmp_path / "memory")
     assert len(list((tmp_path / "memory").iterdir())) == 1
