@@ -66,6 +66,20 @@ def test_the_script_of_the_hand_in_page_writes_what_score_reads(
     assert not (tmp_path / "run" / "problems.jsonl").exists()
 
 
+def test_the_script_of_the_results_page_prints_headlines_and_means_by_stratum(
+    command: Any, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("majority", "random"):
+        words = ("--model", f"baseline:{name}", "--data-root", "phantom", "--limit", 20, "--ray", "off")
+        assert command("run", "--tasks", "vqa_rad", *words, "--out", name).exit_code == 0
+    monkeypatch.setattr(sys, "argv", ["read_results.py", "majority", "random"])
+    exec(_example(repository / "docs" / "results.md", "read_results.py"), {})
+    printed = capsys.readouterr().out
+    assert printed.count("vqa_accuracy") == 3
+    assert re.search(r"closed +0\.\d+", printed)
+
+
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 
 
@@ -74,7 +88,7 @@ def test_every_command_that_a_page_shows_exists(command: Any, page: Path) -> Non
     for words in _commands(page):
         if words[0].startswith("-"):
             words = words[1:]  # an option of `harness` itself, before the command
-        result = command(words[0], "--help")
+        result = command(*words[: 2 if words[0] == "export" else 1], "--help")
         assert result.exit_code == 0, words
         options = [word.partition("=")[0] for word in words if word.startswith("--")]
         assert [option for option in options if option not in result.stdout] == []
