@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.ray_connection import ClusterOptions, gpus_here, ray_is_installed
 from harness.runs.engine.suspects import find_suspects
 from harness.runs.engine.worker import WorkerSetup
+from harness.runs.plan_digests import DamagedPlanError, check_file
 from harness.runs.provenance import session_record
 from harness.runs.store import RunStore
 from harness.tasks.stored_files import write_stored
@@ -57,6 +58,8 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
         store.add_session(session_record(command, gpus=gpus_here()))
         planned = _plan(session, store, watch)
         _predict(session, store, planned, watch)
+        # Checked again, since a run takes hours: its scores are read from the plan.
+        planned = _plan(session, store, watch)
         scored = score_run(store, run, session.tasks, session.groups, store.directory)
         problems, notes = ([], []) if submission is None else submission.problems(planned, store)
         write_outputs(store, session.tasks, scored, problems, report_images_of_run(session))
@@ -75,16 +78,34 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
 
 
 def _plan(session: PreparedRun, store: RunStore, watch: Observer) -> Plan:
-    """Write the plan, or load the one on disk, whose batches a resumed run must keep."""
-    result = Plan(directory=store.directory, cells=session.cells, unavailable=session.unavailable)
+    """Load the plan on disk, whose batches a resumed run must keep; write it if it is absent or damaged."""
+    result = Plan(directory=store.directory, cells=session.cells, unavailable=list(session.unavailable))
     if store.directory.cells_path.exists():
-        stored, result.unavailable = store.directory.read_cells()
-        for cell in result.cells:
-            kept = stored[cell.task.task]
-            cell.samples, cell.fallbacks, cell.unsupported = kept.samples, kept.fallbacks, kept.unsupported
-        return result
+        try:
+            stored, result.unavailable = store.directory.read_cells()
+        except DamagedPlanError as error:
+            for fault in error.faults:
+                watch.notice(f"{fault}; the plan is written anew from the data")
+            store.event("repaired", plan=list(error.faults))
+            for cell in result.cells:
+                cell.fallbacks, cell.unsupported = (), None
+        else:
+            for cell in result.cells:
+                kept = stored[cell.task.task]
+                cell.samples, cell.fallbacks, cell.unsupported = kept.samples, kept.fallbacks, kept.unsupported
+            return result
     _write_plan(session, result, watch)
     return result
+
+
+def _intact_files(session: PreparedRun, store: RunStore, planned: Plan, watch: Observer) -> Iterator[Path]:
+    """Yield the plan files in order; one that was damaged or deleted since the run began is written again first."""
+    for cell in planned.supported:
+        try:
+            check_file(store.directory.cells_path, cell.task.task)
+        except DamagedPlanError:
+            _plan(session, store, watch)
+        yield planned.file(cell.task.task)
 
 
 def _write_plan(session: PreparedRun, planned: Plan, watch: Observer) -> None:
@@ -114,7 +135,7 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
     total = len({bytes.fromhex(key) for path in planned.files for _, _, key in plan_file.read_keys(path) if key})
     progress = RunProgress(store=store, total=total, counts=Counter(store.statuses), watch=watch.progress)
     batches = plan_file.due(
-        plan_file.batches(planned.files, session.batch_size, store.is_done),
+        plan_file.batches(_intact_files(session, store, planned, watch), session.batch_size, store.is_done),
         store.is_done,
         batch_invariant=session.capabilities.batch_invariant,
         size=session.batch_size,

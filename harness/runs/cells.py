@@ -8,6 +8,7 @@ from harness.data.manifest import Prepared
 from harness.records import Json
 from harness.records.atomic_files import write_atomically
 from harness.runs.directory import RunDirectory
+from harness.runs.plan_digests import with_digests
 from harness.tasks.spec import TaskSpec
 
 
@@ -79,5 +80,9 @@ def write_cells(result: Plan) -> None:
     path = result.directory.cells_path
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without digests of the tasks: run.json holds them, and a run whose task changed is refused when it is resumed.
-    content = {"cells": cells, "unavailable": result.unavailable}
+    files = {cell.task.task: result.file(cell.task.task) for cell in result.supported}
+    content = with_digests(
+        {"cells": cells, "unavailable": result.unavailable},
+        {task: file for task, file in files.items() if file.exists()},
+    )
     write_atomically(path, json.dumps(content, indent=2, sort_keys=True) + "\n")

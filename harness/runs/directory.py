@@ -4,7 +4,8 @@ Everything here only reads and takes no lock, so it works on a run that is still
 
     run.json                        what must not change while the run is resumed
     lock                            held by the process that writes
-    plan/cells.json                 the tasks, and why some are not asked; its presence marks the plan as complete
+    plan/cells.json                 the tasks, why some are not asked, and digests of the files beside it; its presence
+                                    marks the plan as complete
     plan/<task>.parquet             the requests, one row per sample and repetition
     tasks/                          the task files, so that the run can be scored without those it came from
     sessions.jsonl                  command, versions and hardware of every session
@@ -29,6 +30,7 @@ from typing import Any, NamedTuple
 from harness.errors import DataError, SpecError
 from harness.records import Json, Prediction
 from harness.records.codec import prediction_from_json, sample_from_json
+from harness.runs.plan_digests import read_intact
 from harness.runs.plan_file import PlannedRequest
 
 # The leaderboard finds the runs in a folder by this name, too.
@@ -212,10 +214,11 @@ class RunDirectory:
 
         Raises:
             SpecError: The plan is not complete.
+            DamagedPlanError: A file of the plan is missing, or holds other bytes than were written.
         """
         if not self.cells_path.exists():
             raise SpecError(f"{self.path}: has no complete plan; run `harness run` on it first")
-        content = json.loads(self.cells_path.read_text(encoding="utf-8"))
+        content = read_intact(self.cells_path)
         cells = {
             name: StoredCell(**{**cell, "fallbacks": tuple(cell["fallbacks"])})
             for name, cell in content["cells"].items()
@@ -226,7 +229,9 @@ class RunDirectory:
         """Return the ids of all samples in a task's plan."""
         import pyarrow.parquet as pq
 
-        return set(pq.read_table(self.plan_path(task), columns=["sample_id"])[0].to_pylist())
+        return set(
+            pq.read_table(self.plan_path(task), columns=["sample_id"], page_checksum_verification=True)[0].to_pylist()
+        )
 
     def read_planned(self, task: str, sample_ids: Sequence[str]) -> list[PlannedRequest]:
         """Return the rows of a task's plan that belong to these samples, in the order of the plan."""
@@ -234,7 +239,12 @@ class RunDirectory:
 
         columns = ["repeat", "key", "size_class", "request", "defect", "sample"]
         # Filtered by pyarrow while it reads: the rows of other samples never become Python objects.
-        table = pq.read_table(self.plan_path(task), columns=columns, filters=[("sample_id", "in", list(sample_ids))])
+        table = pq.read_table(
+            self.plan_path(task),
+            columns=columns,
+            filters=[("sample_id", "in", list(sample_ids))],
+            page_checksum_verification=True,
+        )
         rows = table.to_pylist()
         return [PlannedRequest(**{**row, "sample": sample_from_json(json.loads(row["sample"]))}) for row in rows]
 

@@ -7,12 +7,13 @@ every number of workers and every resume.
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from harness.errors import InterruptedRunError
 from harness.records import Sample
 from harness.records.atomic_files import disk_error
 from harness.records.codec import canonical, sample_from_json, sample_to_json
@@ -91,7 +92,7 @@ def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
     remaining = iter(rows)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
             while group := list(islice(remaining, ROWS_PER_GROUP)):
                 columns = {
                     "sample_id": [row.sample.id for row in group],
@@ -132,24 +133,45 @@ def read_keys(path: Path) -> Iterator[tuple[str, int, str]]:
 
 
 def _groups_of(path: Path) -> Iterator[Callable[[list[str]], list[list[Any]]]]:
-    """Yield for every row group a callable that returns some of its columns."""
+    """Yield for every row group a callable that returns some of its columns.
+
+    Raises:
+        InterruptedRunError: The file is gone or damaged.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    def unreadable(error: Exception) -> InterruptedRunError:
+        reason = " ".join(str(error).split())
+        return InterruptedRunError(
+            f"{path}: the plan cannot be read ({reason}). Run the same `harness run` command again: it is written anew "
+            "from the data."
+        )
+
+    faults = (OSError, pa.ArrowException, UnicodeDecodeError)
+    try:
+        # The digest of the whole file is checked before it is opened; its pages' own as they are read, hours later.
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except faults as error:
+        raise unreadable(error) from error
+    with file:
         for index in range(file.num_row_groups):
 
             def read_columns(columns: list[str], index: int = index) -> list[list[Any]]:
-                table = file.read_row_group(index, columns=columns)
-                return [table.column(name).to_pylist() for name in columns]
+                try:
+                    table = file.read_row_group(index, columns=columns)
+                    return [table.column(name).to_pylist() for name in columns]
+                except faults as error:
+                    raise unreadable(error) from error
 
             yield read_columns
 
 
-def batches(paths: Sequence[Path], size: int, done: Callable[[str], bool] = lambda _: False) -> Iterator[list[Ask]]:
+def batches(paths: Iterable[Path], size: int, done: Callable[[str], bool] = lambda _: False) -> Iterator[list[Ask]]:
     """Yield the batches of the whole plan; a request that several tasks share is in the first of them only.
 
     Args:
-        paths: Plans of the tasks, in their order.
+        paths: Plans of the tasks, in their order; each is taken when it is due.
         size: Requests per batch.
         done: Says whether a key is finished; the batches of a row group that is finished as a whole are left out.
     """
