@@ -40,6 +40,7 @@ class Labels:
 
     Attributes:
         size, affine: As in `Media`.
+        unit: Unit that the file names, as in `Volume`.
         masks: The mask of each value that occurs.
         orientation: EXIF orientation of the file, 1 to 8; it is not applied.
         one_bit: Whether the file holds black and white and nothing else, which programs read as 0 and 1 or 0 and 255.
@@ -50,6 +51,7 @@ class Labels:
     masks: Mapping[int, Mask]
     orientation: int = UPRIGHT
     one_bit: bool = False
+    unit: str = "mm"
 
 
 def is_volume(path: str) -> bool:
@@ -260,19 +262,22 @@ def inspect_label_file(
         if not files.has(path):
             return MISSING
         affine: tuple[float, ...] | None = None
+        unit, conflicts = "mm", list[tuple[str, str]]()
         stored_facts, lossy, from_alpha = StoredAs(), False, False
         if is_volume(path):
             volume = read_volume(files.path(path))
-            values, affine = volume.voxels, volume.affine
+            conflicts = [("geometry_conflict", conflict) for conflict in volume.remarks]
+            values, affine, unit = volume.voxels, volume.affine, volume.unit
         else:
             content = files.read(path) or b""
             stored, stored_facts = read_stored_mask(content, where=path), stored_as(content)
             values, lossy, from_alpha = stored.values, stored.lossy, stored.from_alpha
         found = read_values(values, where=path, named=named, lossy=lossy, threshold=threshold)
-        notes = [("alpha_mask", ""), *found.notes] if from_alpha else found.notes
+        notes = [*([("alpha_mask", "")] if from_alpha else []), *conflicts, *found.notes]
         facts = {
             "size": values.shape,
             "affine": affine,
+            "unit": unit,
             "masks": _masks(found.labels, path),
             "notes": notes,
         }
@@ -280,7 +285,7 @@ def inspect_label_file(
 
     try:
         # What the values mean depends on the labels too, so they are part of the question.
-        found = files.once(["labels by value", to_json(named), threshold], path, inspect)
+        found = files.once(["labels by value in mm", to_json(named), threshold], path, inspect)
     except DataError as error:
         detail = str(error).removeprefix(f"{path}: ").removeprefix(f"{PurePosixPath(path).name}: ")
         integrity.find("unreadable_file", path, detail)
@@ -294,6 +299,7 @@ def inspect_label_file(
     return Labels(
         size=tuple(found["size"]),
         affine=_tuple(found["affine"]),
+        unit=found["unit"],
         masks=masks,
         orientation=found["orientation"],
         one_bit=found["one_bit"],
@@ -318,7 +324,8 @@ def misfit(labels: Labels, path: str, media: Media, integrity: Integrity) -> str
             "size_mismatch", path, f"mask is {labels.size}, image is {media.size} as {axes}", image=media.path
         )
         return f"mask {path} is {labels.size}, its image {media.size} as {axes}"
-    beside = displacement(Grid(size=labels.size, affine=labels.affine), Grid(size=media.size, affine=media.affine))
+    own, owner = (Grid(size=one.size, affine=one.affine) for one in (labels, media))
+    beside = displacement(own, owner, unit=labels.unit)
     if beside is None:
         return ""
     integrity.find("frame_mismatch", path, str(beside), image=media.path)

@@ -29,6 +29,15 @@ def test_without_two_affines_in_space_nothing_is_compared() -> None:
     assert displacement(grid(other, (4, 6)), grid(OWN, (4, 6))) is None
 
 
+@pytest.mark.parametrize(("scale", "fits"), [(1.0, True), (1000.0, True), (0.001, True), (10.0, False)])
+def test_a_mask_that_names_no_unit_is_in_that_of_its_volume(scale: float, fits: bool) -> None:
+    stored = np.diag([scale, scale, scale, 1.0]) @ OWN
+    assert (displacement(grid(stored), grid(OWN), unit="unknown") is None) is fits
+    assert (displacement(grid(stored), grid(OWN), unit="mm") is None) is (scale == 1)
+    beside = stored + np.diag([0, 0, 1.0], 1)[:4] * scale  # a shear of a voxel is seen in any unit
+    assert displacement(grid(beside), grid(OWN), unit="unknown") is not None
+
+
 def moved_and_sized(mm: float, size: float) -> np.ndarray:
     changed = OWN.copy()
     changed[:3, 3] += mm
