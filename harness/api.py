@@ -1,15 +1,19 @@
 """The Python API: the same evaluations as the command line, for notebooks and scripts."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from harness.errors import SpecError
 from harness.evaluation import evaluate as evaluation
 from harness.evaluation import rescore
 from harness.evaluation.outputs import Evaluation
-from harness.evaluation.setup import RunSpec
+from harness.evaluation.setup import DEFAULT_MAX_FAILURES, DEFAULT_TIMEOUT, Observer, RunSpec
 from harness.exports.sample_scores import load_scores
-from harness.models.description import display_name
+from harness.models.description import ModelDescription, display_name
+from harness.records import Adapter
 from harness.runs.directory import RunDirectory
 from harness.scoring.results import headline_row
 
@@ -20,68 +24,102 @@ __all__ = ["evaluate", "load_run", "load_scores", "score"]
 
 
 def evaluate(
-    tasks: Sequence[str],
-    model: str,
+    tasks: str | Path | Sequence[str | Path],
+    model: str | Path | Adapter | type[Adapter],
     *,
-    data_roots: Sequence[str | Path],
+    data_roots: str | Path | Sequence[str | Path],
     model_args: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     limit: int | None = None,
     seed: int = 0,
     workers: int | None = None,
+    gpus_per_worker: float | None = None,
+    batch_size: int | Literal["auto"] | None = None,
     ray: str = "auto",
-    task_paths: Sequence[str | Path] = (),
-    max_failures: str = "1%",
+    timeout: float = DEFAULT_TIMEOUT,
+    task_paths: str | Path | Sequence[str | Path] = (),
+    max_failures: str | int = DEFAULT_MAX_FAILURES,
+    protocols: str | Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    description: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Evaluate a model on tasks, or resume an evaluation that was interrupted; the same as `harness run`.
 
+    News, such as what was found in the data, goes to the logger `harness`, which writes to stderr unless it is set up
+    otherwise.
+
     Args:
-        tasks: Names of tasks or groups of tasks.
-        model: Model reference: a name, `path/file.py:Class` or `package.module:Class`.
-        data_roots: Folders that hold releases, or `phantom[:SEED]` for synthetic patients.
-        model_args: Keyword arguments of the model's `__init__`.
+        tasks: Names of tasks, groups and task files, one or several; `A,B` are two.
+        model: Model reference: a name, `path/file.py:Class` or `package.module:Class`; or an adapter, or its class. An
+            interrupted evaluation can be resumed if the class stands in a file and, for an object, its attributes are
+            JSON values.
+        data_roots: Folders that hold releases, or `phantom[:SEED]` for synthetic patients, one or several.
+        model_args: Keyword arguments of the model's `__init__`; none for an object.
         out: The run directory; None means `runs/<model>-<digest>`.
         limit: The most samples per task, where smaller limits nest in larger ones; None evaluates all.
         seed: Seed of the run.
         workers: Number of model copies; None means one per GPU, else 1.
+        gpus_per_worker: GPUs of one copy; None means as many as the model asks for.
+        batch_size: Requests per batch; `auto` means the model's maximum, None the same but 16 at most.
         ray: `auto`, `local`, `off` or the address of a cluster.
-        task_paths: Folders with further task files.
+        timeout: Seconds per sample.
+        task_paths: Folders with further task files, one or several.
         max_failures: `N` or `P%` of the wanted scores that may fail before the evaluation counts as failed.
+        protocols: Score by these protocols only; empty means as the tasks say.
+        parameters: Settings of the tasks' metrics, by `metric.parameter`, such as `nsd.tolerance_mm`.
+        description: Any of `name`, `url`, `paper`, `params` and `licence` of the model, for tables and reports.
     Returns:
         The run directory, the content of `results.json`, and the failures.
     Raises:
         HarnessError: The evaluation cannot begin or cannot go on; finished predictions are kept.
     """
+    unknown = sorted((description or {}).keys() - {item.name for item in fields(ModelDescription)})
+    if unknown:
+        known = ", ".join(item.name for item in fields(ModelDescription))
+        raise SpecError(f"description: expected some of {known}, found '{unknown[0]}'")
     spec = RunSpec(
-        tasks=tuple(tasks),
-        model=model,
+        tasks=_several(tasks),
+        model=str(model) if isinstance(model, Path) else model,
         model_args=model_args or {},
-        data_roots=tuple(str(root) for root in data_roots),
+        data_roots=_several(data_roots),
         out=None if out is None else Path(out),
         limit=limit,
         seed=seed,
         workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        batch_size=batch_size,
         ray=ray,
-        task_paths=tuple(Path(path) for path in task_paths),
-        max_failures=max_failures,
+        timeout=timeout,
+        task_paths=tuple(map(Path, _several(task_paths))),
+        max_failures=str(max_failures),
+        protocols=_several(protocols),
+        parameters=parameters or {},
+        description=ModelDescription.read(**(description or {})),
     )
-    return evaluation.evaluate(spec)
+    return evaluation.evaluate(spec, Observer(notice=logging.getLogger("harness").warning))
 
 
-def score(run: str | Path, *, protocols: Sequence[str] = (), task_paths: Sequence[str | Path] = ()) -> Evaluation:
+def _several(given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    """Return one or several names or paths as texts; a text alone is one, not a sequence of letters."""
+    return (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
+
+
+def score(
+    run: str | Path, *, protocols: str | Sequence[str] = (), task_paths: str | Path | Sequence[str | Path] = ()
+) -> Evaluation:
     """Score the stored predictions of a run again; the same as `harness score RUN_DIR`.
 
     Args:
         run: The run directory.
         protocols: Score by these protocols only, and leave the run directory as it is; empty means the tasks' own.
-        task_paths: Folders with further task files.
+        task_paths: Folders with further task files, which come before those that the run keeps.
     Returns:
         The run directory, the new results, and the failures.
     Raises:
         SpecError: `run` is not a run directory.
     """
-    paths = tuple(Path(path) for path in task_paths)
-    return rescore.rescore(Path(run), task_paths=paths, protocols=protocols, max_failures="100%")
+    paths = tuple(map(Path, _several(task_paths)))
+    return rescore.rescore(Path(run), task_paths=paths, protocols=_several(protocols), max_failures="100%")
 
 
 def load_run(run: str | Path | Sequence[str | Path]) -> "pd.DataFrame":

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from harness.data.roots import DataRoots, data_roots
 from harness.errors import SpecError
 from harness.evaluation.planning import prepare_cells
 from harness.models.description import ModelDescription, undescribed
+from harness.models.given import reference_to
 from harness.models.predictions_file import Predictions
 from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
 from harness.paths import default_cache
@@ -33,7 +35,7 @@ class RunSpec:
 
     Attributes:
         tasks: Tasks, groups and task files, one each or as lists such as `A,B`.
-        model: Reference of the model.
+        model: Reference of the model; or, from Python, an adapter or its class.
         model_args: Arguments of the adapter.
         data_roots: Folders, or `phantom[:SEED]`.
         out: Run directory; None: `runs/<model>-<digest>`.
@@ -53,7 +55,7 @@ class RunSpec:
     """
 
     tasks: tuple[str, ...]
-    model: str
+    model: Any
     model_args: Mapping[str, Json] = field(default_factory=dict)
     data_roots: tuple[str, ...] = ()
     out: Path | None = None
@@ -171,7 +173,9 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
     spec = replace(spec, tasks=names)  # a path to a task file is of no use to who scores the run later
     tasks, groups = catalog.resolve(names)
     tasks = with_parameters([with_protocols(task, spec.protocols) for task in tasks], spec.parameters)
-    reference = parse(spec.model, spec.model_args)
+    reference = (
+        parse(spec.model, spec.model_args) if isinstance(spec.model, str) else reference_to(spec.model, spec.model_args)
+    )
     adapter = build(reference)
     capabilities = capabilities_of(reference, adapter)
     # Before the data are prepared, which may take an hour.

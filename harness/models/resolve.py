@@ -5,7 +5,7 @@ import inspect
 import re
 import sys
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
@@ -24,6 +24,8 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "predictions": ("harness.models.predictions_file:Predictions", "predictions submitted as JSONL"),
 }
 ENTRY_POINTS = "medground.models"
+# Argument that stands for what cannot be told of a model that was given from Python: no two evaluations share it.
+ONLY_THIS = "only_this_evaluation"
 METHODS = ("capabilities", "load", "predict")
 TAKES = frozenset({"text", "image", "images", "volume", "point", "box", "region", "prior", "target"})
 GIVES = frozenset({"text", "nll", "masks", "boxes", "embedding"})
@@ -39,6 +41,8 @@ class ModelReference:
         argument: The text behind the name of a named model (`otsu` of `baseline:otsu`).
         arguments: The values of `--model-args`.
         source: The text of the adapter's file, shipped with the reference so every worker runs the same bytes.
+        given, given_sha256: The class or the object of a model that was given from Python (`harness.models.given`), and
+            the sha256 of the file that defines it; None if there is no such file.
     """
 
     text: str
@@ -46,6 +50,8 @@ class ModelReference:
     argument: str | None = None
     arguments: Mapping[str, Json] = field(default_factory=dict)
     source: str | None = None
+    given: Any = None
+    given_sha256: str | None = None
 
 
 def parse(text: str, arguments: Mapping[str, Json]) -> ModelReference:
@@ -93,9 +99,13 @@ def build(reference: ModelReference) -> Adapter:
     """
     factory = find_factory(reference)
     positional = [] if reference.argument is None else [reference.argument]
-    _check_arguments(reference, factory, positional)
+    built = reference.given is not None and not inspect.isclass(reference.given)
+    # What tells one evaluation of a class from another is no argument of it.
+    arguments = {name: value for name, value in reference.arguments.items() if name != ONLY_THIS}
     try:
-        adapter = factory(*positional, **reference.arguments)
+        if not built:
+            _check_arguments(replace(reference, arguments=arguments), factory, positional)
+        adapter = reference.given if built else factory(*positional, **arguments)
     except (HarnessError, KeyboardInterrupt):
         raise
     except BaseException as error:  # also SystemExit: an exit code of the model's would pass for the command's
@@ -134,6 +144,8 @@ def find_factory(reference: ModelReference) -> Any:
         SpecError: The module, class or function does not exist.
         ModelError: Importing the module fails.
     """
+    if reference.given is not None:
+        return reference.given if inspect.isclass(reference.given) else type(reference.given)
     place, _, attribute = reference.target.rpartition(":")
     module = _module(reference, place)
     found = getattr(module, attribute, None)
@@ -250,7 +262,7 @@ def identity(
     return {
         "id": _public_name(reference, weights),
         "version": str(getattr(adapter, "version", "0")),
-        "source_sha256": None if reference.source is None else sha256_text(reference.source),
+        "source_sha256": reference.given_sha256 if reference.source is None else sha256_text(reference.source),
         "arguments": {
             name: _without_path(value, weights)
             for name, value in reference.arguments.items()

@@ -1,13 +1,18 @@
 """The numbers of a run as a table."""
 
+import inspect
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.api import load_run
+from harness.api import evaluate, load_run
 from harness.errors import SpecError
+from harness.evaluation.setup import RunSpec
+from tests.support.tiny_vqa_rad import write_release
+from tests.unit.models.test_given import Echo
 
 
 def row(**changed: Any) -> dict[str, Any]:
@@ -50,3 +55,43 @@ def test_the_numbers_of_several_runs_name_their_run_model_headline_and_coverage(
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"has no results\.json; expected a finished run directory"):
         load_run(tmp_path)
+
+
+def test_python_has_every_option_of_the_command() -> None:
+    # The cache is the environment's, as it is for the command.
+    assert {field.name for field in fields(RunSpec)} - {"cache"} == inspect.signature(evaluate).parameters.keys()
+
+
+def test_one_task_one_root_and_an_object_need_no_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDGROUND_CACHE", str(tmp_path / "cache"))
+    root = write_release(tmp_path / "data", 3)
+    found = evaluate(
+        "vqa_rad, vqa_rad_closed",
+        Echo(),
+        data_roots=root,
+        out=tmp_path / "run",
+        max_failures=5,
+        description={"name": "Echo 1"},
+    )
+    assert list(found.results["tasks"]) == ["vqa_rad", "vqa_rad_closed"]
+    assert found.results["model"]["id"] == "test_given:Echo"
+    assert found.results["model"]["name"] == "Echo 1"
+    again = evaluate(Path("vqa_rad"), "baseline:empty", data_roots=[root], out=tmp_path / "other", protocols="standard")
+    assert {row["protocol"] for row in again.results["tasks"]["vqa_rad"]["metrics"]} == {"standard"}
+
+
+def test_what_was_found_in_the_data_goes_to_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MEDGROUND_CACHE", str(tmp_path / "cache"))
+    root = write_release(tmp_path / "data", 3)
+    (root / "vqa_rad" / "images" / "0.png").write_bytes(b"no image")
+    evaluate("vqa_rad", "baseline:empty", data_roots=root, out=tmp_path / "run")
+    assert "unreadable_file 1: cannot be read" in caplog.text
+
+
+def test_an_unknown_word_on_a_model_is_refused() -> None:
+    with pytest.raises(
+        SpecError, match="description: expected some of name, url, paper, params, licence, found 'size'"
+    ):
+        evaluate("vqa_rad", "baseline:empty", data_roots="phantom", description={"size": "7B"})
