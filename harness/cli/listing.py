@@ -1,5 +1,6 @@
 """Tasks, models, metrics and protocols as rows and as text, for `harness list` and `harness show`."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from harness.errors import SpecError
 from harness.tasks.catalog import index, look_up
 
 Row = dict[str, str]
+# Characters that a wrapped column has beside the others; in fewer its words would stand one below the other.
+NARROWEST = 30
 
 
 def rows(what: str, task_paths: Sequence[Path]) -> list[Row]:
@@ -73,14 +76,36 @@ def _protocols() -> list[Row]:
     ]
 
 
-def table(found: Sequence[Row]) -> str:
-    """Return the rows as columns of plain text, the last column unpadded."""
+def table(found: Sequence[Row], width: int | None = None) -> str:
+    """Return the rows as columns of plain text, the last column unpadded.
+
+    Args:
+        found: The rows.
+        width: Characters in a line. In wider tables the columns that do not fit are wrapped, beside the others or below
+            them; None: rows of any width.
+    """
     if not found:
         return "nothing"
     names = list(found[0])
     widths = {name: max(len(name), *(len(row[name]) for row in found)) for name in names}
     lines = [dict(zip(names, names, strict=True)), *found]
-    return "\n".join("  ".join(row[name].ljust(widths[name]) for name in names).rstrip() for row in lines)
+    if width is None or sum(widths.values()) + 2 * (len(names) - 1) <= width:
+        return "\n".join("  ".join(row[name].ljust(widths[name]) for name in names).rstrip() for row in lines)
+    # Columns from the left for as long as they fit; long ones do not, nor anything behind them.
+    beside: list[str] = []
+    while sum(widths[name] + 2 for name in [*beside, names[len(beside)]]) <= width:
+        beside.append(names[len(beside)])
+    beside = beside or names[:1]
+    taken = sum(widths[name] + 2 for name in beside)
+    parts = []
+    for row in lines:
+        first = "".join(row[name].ljust(widths[name] + 2) for name in beside)
+        rest = " | ".join(row[name] for name in names[len(beside) :] if row[name])
+        if width - taken >= NARROWEST:
+            parts += textwrap.wrap(rest, width, initial_indent=first, subsequent_indent=" " * taken) or [first.rstrip()]
+        else:
+            parts += [first.rstrip(), *textwrap.wrap(rest, width, initial_indent="    ", subsequent_indent="    ")]
+    return "\n".join(parts)
 
 
 def describe(name: str, task_paths: Sequence[Path]) -> dict[str, Any]:

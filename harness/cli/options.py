@@ -84,6 +84,11 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def terminal_width() -> int | None:
+    """Return the width of the terminal that stdout is; None for a pipe, where lines that are searched stay whole."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 @contextmanager
 def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[None]:
     """Turn the harness's errors into one message and an exit code.
@@ -155,9 +160,7 @@ def finish(result: "Evaluation", max_failures: str, *, as_json: bool, every_numb
     if as_json:
         write_json(result.results)
     else:
-        # On a pipe as wide as its lines need: a log that is searched should not break them.
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else MOST_COLUMNS
-        click.echo(table(result.results, every_number=every_number, width=width))
+        click.echo(table(result.results, every_number=every_number, width=terminal_width() or MOST_COLUMNS))
     say(f"results  {directory.results_path}\nreport   {directory.report_path}")
     for line in result.broken:
         say(f"harness: {line}")

@@ -13,6 +13,7 @@ from harness.cli.options import (
     errors_as_exit_codes,
     progress,
     say,
+    terminal_width,
     write_json,
 )
 
@@ -31,7 +32,7 @@ def list_command(debug: bool, what: str, task_paths: tuple[Path, ...], as_json: 
         if as_json:
             write_json(rows)
         else:
-            click.echo(listing.table(rows))
+            click.echo(listing.table(rows, terminal_width()))
 
 
 @click.command()
@@ -154,6 +155,6 @@ def doctor(debug: bool, fix: bool, as_json: bool) -> None:
         if as_json:
             write_json(rows)
         else:
-            click.echo(listing.table(rows))
+            click.echo(listing.table(rows, terminal_width()))
         if not examination.is_sound(findings):
             sys.exit(EXIT_BAD_INPUT)

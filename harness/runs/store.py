@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import time
 import zlib
 from collections import Counter
@@ -33,6 +34,11 @@ BLOB_ABOVE_BYTES = 256 * 1024
 # Fields that move to a blob; a blob with binary masks only is a plain list of them.
 MASK_FIELDS = ("masks", "soft_masks")
 LINES_NAMED = 5
+# What is shown of another run on the same --out: enough to see what was meant, on one screen.
+DIFFERENCES_SHOWN = 8
+VALUE_SHOWN = 60
+DIGEST = re.compile(r"[0-9a-f]{40,}")
+DIGEST_SHOWN = 12
 
 
 @dataclass(slots=True)
@@ -92,7 +98,9 @@ class RunStore:
         if stored is not None:
             differences = list(_differences(undescribed(stored), undescribed(wanted), ""))
             if differences:
-                lines = "\n".join(f"  {difference}" for difference in differences)
+                left = len(differences) - DIFFERENCES_SHOWN
+                lines = "\n".join(f"  {difference}" for difference in differences[:DIFFERENCES_SHOWN])
+                lines += f"\n  and {left} more" if left > 0 else ""
                 raise SpecError(
                     f"--out {self.path}: holds another run; name another folder or repeat its command. "
                     f"It differs in:\n{lines}"
@@ -277,4 +285,16 @@ def _differences(stored: Json, wanted: Json, where: str) -> Iterator[str]:
         for name in sorted({*stored, *wanted}):
             yield from _differences(stored.get(name), wanted.get(name), f"{where}.{name}" if where else str(name))
     elif stored != wanted:
-        yield f"{where}: stored {json.dumps(stored)}, requested {json.dumps(wanted)}"
+        yield f"{where}: stored {_brief(stored)}, requested {_brief(wanted)}"
+
+
+def _brief(value: Json) -> str:
+    """Return a value as JSON, digests and whatever else is long cut off, and the fields of an object left out."""
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return "one"
+    if isinstance(value, str) and DIGEST.fullmatch(value):
+        return value[:DIGEST_SHOWN]
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= VALUE_SHOWN else f"{text[:VALUE_SHOWN]}..."

@@ -63,8 +63,18 @@ def _checked(use: MetricUse) -> MetricUse:
 
 
 def _unknown(name: str, tasks: Sequence[TaskSpec]) -> SpecError:
+    """Return what is wrong with the name of a parameter: its form, its metric, or the parameter itself."""
     from harness.metrics import find
 
+    metrics = list(dict.fromkeys(use.metric for task in tasks for use in task.metrics))
+    metric, dot, _ = name.partition(".")
+    if not dot:
+        return SpecError(f"--param {name}: expected METRIC.NAME=VALUE, such as nsd.tolerance_mm=2")
+    if metric not in metrics:
+        return SpecError(
+            f"--param {name}: none of these tasks has the metric '{metric}'{nearest(metric, metrics)}; "
+            f"they have {', '.join(metrics)}"
+        )
     known = {
         f"{use.metric}.{parameter.name}"
         for task in tasks
@@ -72,8 +82,9 @@ def _unknown(name: str, tasks: Sequence[TaskSpec]) -> SpecError:
         if not use.plug_in
         for parameter in find(use.metric, use.protocol).parameters
     }
-    listed = f"one of {', '.join(sorted(known))}" if known else "none: the metrics of these tasks have no parameters"
-    return SpecError(f"--param {name}: expected {listed}{nearest(name, sorted(known))}")
+    own = [parameter for parameter in sorted(known) if parameter.startswith(f"{metric}.")]
+    listed = f"it has {', '.join(own)}" if own else "it has none"
+    return SpecError(f"--param {name}: the metric '{metric}' has no such parameter, {listed}{nearest(name, own)}")
 
 
 def with_protocols(task: TaskSpec, wanted: Sequence[str]) -> TaskSpec:

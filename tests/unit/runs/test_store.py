@@ -272,10 +272,22 @@ def test_another_run_is_refused_with_every_difference(tmp_path: Path) -> None:
         other.open({"model": {"id": "otsu"}, "seed": 0, "limit": 3, "tasks": ["a", "b"]})
     assert str(raised.value).splitlines() == [
         f"--out {tmp_path}: holds another run; name another folder or repeat its command. It differs in:",
-        "  limit: stored null, requested 3",
+        "  limit: stored none, requested 3",
         '  model.id: stored "scripted", requested "otsu"',
     ]
     opened(tmp_path).close()  # the refused one left no lock
+
+
+def test_what_differs_is_said_in_a_few_short_lines(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    tasks = {name: {"digest": "0" * 64} for name in "abcdefgh"}
+    changed = {"model": {"id": "scripted", "weights": "f" * 64}, "seed": 0, "limit": None, "tasks": tasks}
+    with pytest.raises(SpecError) as raised:
+        RunStore(tmp_path).open({**changed, "words": "long " * 30})
+    lines = str(raised.value).splitlines()[1:]
+    assert lines[0] == "  model.weights: stored none, requested ffffffffffff"
+    assert len(lines) == 3
+    assert max(map(len, lines)) < 200
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:

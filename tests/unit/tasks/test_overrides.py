@@ -44,7 +44,10 @@ def test_a_parameter_reaches_the_metric_that_has_it_and_no_other(task: TaskSpec)
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"nsd.tolerance": 2}, r"--param nsd\.tolerance: expected one of nsd\.tolerance_mm \(did you mean"),
+        ({"nsd.tolerance": 2}, r"--param nsd\.tolerance: the metric 'nsd' has no .*, it has nsd\.tolerance_mm \(did"),
+        ({"dice.tol": 2}, r"--param dice\.tol: the metric 'dice' has no such parameter, it has none$"),
+        ({"bleu.n": 2}, r"--param bleu\.n: none of these tasks has the metric 'bleu'; they have .*dice"),
+        ({"tolerance_mm": 2}, r"--param tolerance_mm: expected METRIC\.NAME=VALUE, such as nsd\.tolerance_mm=2"),
         ({"nsd.tolerance_mm": -1}, r"--param nsd: tolerance_mm: expected a number above"),
     ],
 )
