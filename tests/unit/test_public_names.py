@@ -41,7 +41,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_the_commands_are_frozen() -> None:
     commands = {"demo", "doctor", "explain", "export", "list", "metric", "prepare", "report", "run", "score", "show"}
-    assert commands | {"validate"} == set(main.commands)
+    assert commands | {"validate", "new-task"} == set(main.commands)
 
 
 def test_the_options_of_run_are_frozen() -> None:
@@ -62,6 +62,14 @@ def test_the_options_of_run_are_frozen() -> None:
         "--timeout",
         "--max-failures",
         "--param",
+        "--name",
+        "--url",
+        "--paper",
+        "--params",
+        "--licence",
         "--dry-run",
+        "--all",
+        "--quiet",
+        "-q",
         "--json",
     }
