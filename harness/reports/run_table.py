@@ -49,6 +49,28 @@ def why_no_interval(row: Mapping[str, Any]) -> str:
     return str(row.get("note") or f"fewer than {FEWEST_CLUSTERS} patients in a stratum").removeprefix("no interval: ")
 
 
+def by_presence(block: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the rows that show present and absent targets apart; empty if a task has only one kind.
+
+    Dice and its kin have no value where both masks are empty, so over absent targets they count only the false alarms:
+    `no_target_accuracy` says more there, and stands for them if the task has it.
+    """
+    row = headline_row(block)
+    if row is None:
+        return []
+    parts = {
+        (other["metric"], other["protocol"], *other["stratum"].values()): other
+        for other in block["metrics"]
+        if other["stratum"]
+        and list(other["stratum"]) == ["presence"]
+        and other["name"] in (row["name"], other["metric"])
+    }
+    asked = (row["metric"], row["protocol"])
+    present = parts.get((*asked, "present"))
+    absent = parts.get(("no_target_accuracy", "standard", "absent")) or parts.get((*asked, "absent"))
+    return [present, absent] if present is not None and absent is not None else []
+
+
 def table(results: Mapping[str, Any], *, every_number: bool = False, width: int = WIDTH) -> str:
     """Return the numbers of a run as plain text.
 
@@ -68,11 +90,13 @@ def table(results: Mapping[str, Any], *, every_number: bool = False, width: int 
 
 def _headlines(results: Mapping[str, Any], width: int) -> list[str]:
     rows = [("task", "headline", "value", "95 % interval", "n", "failed", "answered")]
+    titles: list[str] = []
     notes: list[str] = []
     reasons: dict[str, list[str]] = {}
     more = 0
     for task, block in results["tasks"].items():
         row = headline_row(block)
+        titles.append(str(block.get("title", "")))
         more += sum(other["stratum"] is None for other in block["metrics"])
         wanted = block["headline"]
         if row is None:
@@ -84,11 +108,17 @@ def _headlines(results: Mapping[str, Any], width: int) -> list[str]:
         name = f"{metric_name(row)} {row['protocol']}{mean}"
         counts = (str(row["n"]), str(row["failed"]), answered(block))
         rows.append((task, name, number(row["value"]), interval(row["ci"]), *counts))
+        for part in by_presence(block):
+            (presence,) = part["stratum"].values()
+            name = f"  {presence}: {metric_name(part)} {part['protocol']}"
+            rows.append(
+                ("", name, number(part["value"]), interval(part["ci"]), str(part["n"]), str(part["failed"]), "")
+            )
+            titles.append("")
         if reason := why_no_interval(row):
             reasons.setdefault(reason, []).append(task)
         if block["coverage"] < 1:
             notes.append(f"{task}: coverage {block['coverage']:.1%}, the other answers could not be scored")
-    titles = [str(block.get("title", "")) for block in results["tasks"].values()]
     lines = _beside_or_below(rows, titles, width)
     notes += [f"no interval: {reason} ({', '.join(tasks)})" for reason, tasks in reasons.items()]
     if more > 0:
@@ -105,8 +135,12 @@ def _beside_or_below(rows: Sequence[tuple[str, ...]], titles: Sequence[str], wid
     below = list(titles)
     lines = _columns(rows)
     if max(map(len, lines)) > width:
-        below = [", ".join(filter(None, (row[1], title))) for row, title in zip(rows[1:], titles, strict=True)]
-        lines = _columns([(row[0], *row[2:]) for row in rows])
+        below = [
+            ", ".join(filter(None, (row[1], title))) if row[0] else ""
+            for row, title in zip(rows[1:], titles, strict=True)
+        ]
+        # Rows of a part of a task do not name the task; their own name, without the protocol, takes its place.
+        lines = _columns([(row[0] or row[1].rpartition(" ")[0], *row[2:]) for row in rows])
     below = [words if len(words) + 2 <= width else f"{words[: width - 5]}..." for words in below]
     pairs = [[line, *([f"  {words}"] if words else [])] for line, words in zip(lines[1:], below, strict=True)]
     return [lines[0], *(line for pair in pairs for line in pair)]

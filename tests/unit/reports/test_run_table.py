@@ -42,6 +42,36 @@ def test_all_numbers_mark_the_headline_and_leave_strata_out() -> None:
     assert text.count("50.0%") == 3
 
 
+def test_present_and_absent_targets_are_shown_apart_wherever_both_occur() -> None:
+    none = {"metric": "no_target_accuracy", "name": "no_target_accuracy"}
+    present, absent = ({"stratum": {"presence": word}} for word in ("present", "absent"))
+    rows = [
+        _row(),
+        _row(**present, value=0.5),
+        _row(**absent, value=0.0),
+        _row(**none),
+        _row(**none, **absent, value=1),
+    ]
+    wide = table(_results(tasks={"seg": _block(*rows, title="Polyps")})).splitlines()
+    assert [line.split("  ")[0] for line in wide[1:]] == [
+        "task",
+        "seg",
+        "",
+        "",
+        "1 more number, of other metrics, protocols and means: --all",
+    ]
+    assert "present: dice standard" in wide[3]
+    assert "0.5000" in wide[3]
+    assert "absent: no_target_accuracy standard" in wide[4]
+    assert "1.0000" in wide[4]
+    narrow = table(_results(tasks={"seg": _block(*rows)}), width=70).splitlines()
+    assert narrow[5].startswith("  absent: no_target_accuracy  1.0000")
+    # Without the metric of absent targets, the headline's own row; with one kind of target only, none.
+    own = table(_results(tasks={"seg": _block(*rows[:3])})).splitlines()
+    assert "absent: dice standard" in own[4]
+    assert len(table(_results(tasks={"seg": _block(*rows[:2])})).splitlines()) == 3
+
+
 def test_titles_stand_beside_their_rows_where_the_lines_are_wide_enough_and_below_them_else() -> None:
     results = _results(tasks={"seg": _block(_row(mean="macro"), title="Polyps of our clinic")})
     results["tasks"]["seg"]["headline"]["mean"] = "macro"
