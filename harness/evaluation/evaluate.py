@@ -159,6 +159,8 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
             invariant = session.capabilities.batch_invariant
             run_in_process(setup, batches, progress, suspects, timeout=spec.timeout, batch_invariant=invariant)
         else:
+            place = "starting Ray" if options.address == "local" else f"connecting to Ray at {options.address}"
+            watch.notice(f"{place} for {options.workers} workers; the first answer takes some seconds")
             run_on_ray(setup, batches, progress, options)
         state = "done"
     finally:
