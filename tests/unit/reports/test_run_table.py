@@ -52,7 +52,7 @@ def test_present_and_absent_targets_are_shown_apart_wherever_both_occur() -> Non
         _row(**none),
         _row(**none, **absent, value=1),
     ]
-    wide = table(_results(tasks={"seg": _block(*rows, title="Polyps")})).splitlines()
+    wide = table(_results(tasks={"seg": _block(*rows, title="Polyps")}), width=120).splitlines()
     assert [line.split("  ")[0] for line in wide[1:]] == [
         "task",
         "seg",
