@@ -1,6 +1,6 @@
 """Masks in files of their own: PNG and other pictures, NIfTI, npy and DICOM SEG."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,40 @@ def read_file(
     if not (file.is_file() or file.is_dir()):
         raise DataError(f"{where}: mask file {file.name} is missing; expected it at {file}")
     if is_seg:
-        return _read_seg(file, label, here, owner, remark)
+        segments = read_dicom_seg(file, where, owner=owner, remark=remark)
+        wanted = [segment for segment in segments if label is None or label in (segment.label, segment.number)]
+        if not wanted:
+            names = ", ".join(f"{segment.number} ({segment.label})" for segment in segments) or "none"
+            raise DataError(f"{here}: label: expected one of its segments, {names}, found {label!r:.80}")
+        return encode(np.logical_or.reduce([segment.voxels for segment in wanted]), where=where)
+    # A single label is one of several as a rule, so the values stand as they are; 255 is the inside of a mask.
+    named = (label,) if isinstance(label, int) and label in FULL_VALUES else None if label else ()
+    labels, one_bit = read_label_file(file, where, named=named, threshold=threshold, owner=owner, remark=remark)
+    if isinstance(label, int):
+        return encode(labels == _stored_label(labels, label, one_bit, here), where=where)
+    return encode(labels > 0, where=where)
+
+
+def read_label_file(
+    file: Path,
+    where: str,
+    *,
+    named: Sequence[int] | None,
+    threshold: Json = None,
+    owner: Grid | None = None,
+    remark: Remark = lambda _: None,
+) -> tuple[Labels, bool]:
+    """Return the labels of a picture or a volume, and whether the file holds single bits, of which 1 is foreground.
+
+    Args:
+        file: A picture, or a `.nii`, `.nii.gz` or `.npy` volume; it exists.
+        where: File and line, or sample; begins every message.
+        named: As in `read_values`.
+        threshold, owner, remark: As in `read_file`.
+    Raises:
+        DataError: As `read_file`.
+    """
+    name, here = file.name.lower(), f"{where}: {file.name}"
     lossy = one_bit = False
     if name.endswith(PICTURES):
         stored = read_stored_mask(file.read_bytes(), where=here)
@@ -85,14 +118,10 @@ def read_file(
         known = ", ".join((*PICTURES, *SUFFIXES))
         raise DataError(f"{where}: expected a mask file ({known} or .dcm), found {file.name}")
     check_extent(values.shape, here)
-    # A single label is one of several as a rule, so the values stand as they are; 255 is the inside of a mask.
-    named = (label,) if isinstance(label, int) and label in FULL_VALUES else None if label else ()
     found = read_values(values, where=here, named=named, lossy=lossy, threshold=threshold)
     for note in found.notes:
         remark(f"{here}: {note.detail}")
-    if isinstance(label, int):
-        return encode(found.labels == _stored_label(found.labels, label, one_bit, here), where=where)
-    return encode(found.labels > 0, where=where)
+    return found.labels, one_bit
 
 
 def _stored_label(labels: Labels, label: int, one_bit: bool, where: str) -> int:
@@ -109,8 +138,18 @@ def _stored_label(labels: Labels, label: int, one_bit: bool, where: str) -> int:
     return label
 
 
-def _read_seg(path: Path, label: Json, where: str, owner: Grid | None, remark: Remark) -> Mask:
-    """Return segments of the DICOM SEG files at a path, on the grid of the volume that they belong to."""
+def read_dicom_seg(path: Path, where: str, *, owner: Grid | None, remark: Remark = lambda _: None) -> list[Segment]:
+    """Return the segments of the DICOM SEG files at a path, on the grid of the volume that they belong to.
+
+    Args:
+        path: A file, or a folder of them.
+        where: File and line, or sample; begins every message.
+        owner: Size and affine of the volume.
+        remark: Called with each thing that was left out or interpreted, as a sentence that begins with `where`.
+    Raises:
+        DataError: There is no DICOM SEG, it cannot be read or lies beside the volume, or the volume has no affine.
+    """
+    where = f"{where}: {path.name}"
     if owner is None or owner.affine is None or len(owner.size) != 3:
         raise DataError(f"{where}: expected a mask for a volume with an affine, because a DICOM SEG is placed in space")
     files = {file.name: file for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()}
@@ -130,8 +169,4 @@ def _read_seg(path: Path, label: Json, where: str, owner: Grid | None, remark: R
     except (DataError, OSError) as error:
         words = str(error)
         raise DataError(words if words.startswith(where) else f"{where}: {words}") from error
-    wanted = [segment for segment in segments if label is None or label in (segment.label, segment.number)]
-    if not wanted:
-        names = ", ".join(f"{segment.number} ({segment.label})" for segment in segments) or "none"
-        raise DataError(f"{where}: label: expected one of its segments, {names}, found {label!r:.80}")
-    return encode(np.logical_or.reduce([segment.voxels for segment in wanted]), where=where)
+    return segments
