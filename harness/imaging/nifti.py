@@ -32,8 +32,6 @@ _SAME_SIZE = 1e-3
 SAME_PLACE = 0.1
 # Determinant of the directions of the three axes below which they do not span a space.
 _FLAT = 1e-6
-# Nothing that is scanned in a clinic is longer than this; a volume that is has its unit wrong.
-_LONGEST_MM = 10_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +155,6 @@ def _geometry(image: Any, header: Any, where: str) -> NiftiFile:
     # Where both agree, pixdim has the rounder numbers: the lengths of oblique columns are off in their last digits.
     agree = sizes is not None and bool((abs(lengths - sizes) <= _SAME_SIZE * lengths).all())
     spacing = sizes if sizes is not None and agree else lengths
-    if (np.array(shape) * spacing).max() > _LONGEST_MM:
-        metres = _by(np.array(shape) * spacing / 1000)
-        remarks.append(f"the volume would be {metres} m large, unit {unit}; the header may name a wrong unit")
     return NiftiFile(image=image, affine=affine, spacing_mm=tuple(spacing.tolist()), unit=unit, remarks=tuple(remarks))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ DERIVED = "dicom"
 
 # A label image with more values than this is taken for a photograph or a scan.
 LABELS_MOST = 1024
+# Nothing that is scanned in a clinic is longer; of a volume that is the header has the unit wrong.
+_LONGEST_M = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +85,17 @@ def inspect_volume(
         if not files.has(path):
             return MISSING
         found = read_volume(files.path(path))
-        facts = {
+        facts: dict[str, Any] = {
             "size": found.voxels.shape,
             "spacing_mm": found.spacing_mm,
             "affine": found.affine,
             "remarks": found.remarks,
         }
+        sides = np.multiply(found.voxels.shape, found.spacing_mm or 0.0) / 1000
+        if sides.max() > _LONGEST_M:
+            metres = " x ".join(f"{side:.4g}" for side in sides)
+            words = f"the volume is {metres} m large if its unit of length, {found.unit}, is right; mm if none is named"
+            facts["remarks"] = (*found.remarks, words)
         window_limits = None if window is None else limits(window, found.voxels, path)
         return to_json({"sha256": sha256_file(files.path(path)), "window": window_limits, **facts})
 

@@ -74,12 +74,6 @@ def test_another_code_of_a_unit_is_taken_as_mm_and_said(tmp_path: Path) -> None:
     assert found.remarks == ("5 is no code of a unit of length; taken as mm",)
 
 
-def test_a_volume_of_an_unlikely_size_is_said(tmp_path: Path) -> None:
-    found = write(tmp_path / "a.nii", sform=np.diag([1500.0, 1500.0, 3000.0, 1]), pixdim=(1500, 1500, 3000))
-    words = "the volume would be 6 x 7.5 x 18 m large, unit unknown; the header may name a wrong unit"
-    assert found.remarks == (words,)
-
-
 @pytest.mark.parametrize(
     ("pixdim", "remark"),
     [

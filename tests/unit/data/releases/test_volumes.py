@@ -157,3 +157,60 @@ def test_a_derived_volume_is_read_back_as_it_was(files: ReleaseFiles) -> None:
     read = read_volume(files.derived / found.media.path)
     assert np.array_equal(read.voxels, volume.voxels)
     assert (read.affine, found.media.size) == (found.media.affine, volume.voxels.shape)
+
+
+def geometry_findings(files: ReleaseFiles, path: str) -> list[tuple[str, str]]:
+    integrity = Integrity()
+    found = inspect_scan(files, path, window=None, integrity=integrity)
+    assert found.defect is None
+    return [(one.kind, one.detail) for one in integrity.findings]
+
+
+def test_a_volume_of_an_unlikely_size_is_said(files: ReleaseFiles) -> None:
+    image = nibabel.Nifti1Image(np.zeros((5, 4, 3), dtype=np.int16), np.diag([3000.0, 1000.0, 1000.0, 1.0]))
+    nibabel.save(image, files.root / "large.nii.gz")
+    words = "the volume is 3 x 4 x 15 m large if its unit of length, unknown, is right; mm if none is named"
+    assert geometry_findings(files, "large.nii.gz") == [("geometry_conflict", words)]
+    image.header.set_xyzt_units("micron")
+    nibabel.save(image, files.root / "large.nii.gz")
+    assert geometry_findings(files, "large.nii.gz") == []
+
+
+def test_a_sheared_volume_and_headers_that_contradict_each_other_are_said(files: ReleaseFiles) -> None:
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[1, 2] = 2.0
+    image = nibabel.Nifti1Image(np.zeros((5, 4, 3), dtype=np.int16), affine)
+    nibabel.save(image, files.root / "sheared.nii.gz")
+    skewed = ("skewed_grid", "two axes are at 45.0 degrees; distances are measured in space")
+    assert geometry_findings(files, "sheared.nii.gz") == [skewed]
+    image.header["pixdim"][1:4] = 1
+    (files.root / "sheared.nii").write_bytes(image.header.binaryblock + b"\0" * 4 + bytes(120))
+    words = "voxels are 1 x 1 x 2.82843 mm by the sform and 1 x 1 x 1 mm by pixdim; the sform counts"
+    assert geometry_findings(files, "sheared.nii") == [("geometry_conflict", words), skewed]
+
+
+def test_headers_of_a_mask_that_contradict_each_other_are_said(files: ReleaseFiles, media: Media) -> None:
+    image = nibabel.load(files.root / "label.nii.gz")
+    header = image.header.copy()
+    header["pixdim"][3], header["magic"], header["vox_offset"] = 5, b"n+1", 352
+    content = header.binaryblock + b"\0" * 4 + np.asarray(image.dataobj).tobytes("F")
+    (files.root / "odd.nii").write_bytes(content)
+    found, findings = labels_of(files, "odd.nii", media)
+    assert isinstance(found, Labels)
+    words = "voxels are 1 x 1 x 2 mm by the sform and 1 x 1 x 5 mm by pixdim; the sform counts"
+    assert [(one.kind, one.detail) for one in findings] == [("geometry_conflict", words)]
+
+
+@pytest.mark.parametrize("unit", ["mm", "micron", "meter"])
+def test_masks_without_a_unit_are_in_that_of_their_volume(files: ReleaseFiles, unit: str) -> None:
+    scale = {"mm": 1.0, "micron": 1000.0, "meter": 0.001}[unit]
+    affine = np.diag([1.0 * scale, 1.0 * scale, 2.0 * scale, 1.0])
+    volume, mask = (nibabel.Nifti1Image(np.ones((5, 4, 3), dtype=np.int16), affine) for _ in range(2))
+    volume.header.set_xyzt_units(unit)
+    nibabel.save(volume, files.root / "image.nii.gz")
+    nibabel.save(mask, files.root / "mask.nii.gz")
+    media = inspect_scan(files, "image.nii.gz", window=None, integrity=Integrity()).media
+    assert media.spacing_mm == (2.0, 1.0, 1.0)
+    found, findings = labels_of(files, "mask.nii.gz", media)
+    assert isinstance(found, Labels)
+    assert findings == []
