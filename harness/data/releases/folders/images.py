@@ -16,7 +16,7 @@ from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles, read_json
 from harness.data.releases.folders.file_names import FileNames, Named, PassedOver, report_repairs, suffix_of
 from harness.data.releases.folders.labels import Label, LabelSet, label_set, labels_fault, values_fault, values_of
-from harness.data.releases.folders.patterns import NAME_IN_BRACES, Layout, folder_option, matcher, pattern_fault  # noqa: F401
+from harness.data.releases.folders.patterns import NAME_IN_BRACES, Layout, folder_option, pattern_fault
 from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.records import Json, Sample

@@ -203,15 +203,15 @@ class ValuesFound:
             return
         named, unnamed = self.labels.named, self.labels.unnamed(self.files)
         holds = "; ".join(
-            f"{value} in {self.files[value]:,} (such as {self.examples[value]})" for value in unnamed[:_VALUES_SHOWN]
+            f"{value} (in {self.files[value]:,}, such as {self.examples[value]})" for value in unnamed[:_VALUES_SHOWN]
         )
-        names = ", ".join(f"{name}: {value}" for value, name in sorted(named.items())[:_VALUES_SHOWN])
+        names = ", ".join(f"{value} ({name})" for value, name in sorted(named.items())[:_VALUES_SHOWN])
         lost = ", ".join(f"{value} ({named[value]})" for value in missing[:_VALUES_SHOWN])
+        advice = self._advice(missing, unnamed)
         raise DataError(
-            f"{where}: the labels do not fit the masks. {self.labels.source} names {names}; "
-            f"{lost} {'is' if len(missing) == 1 else 'are'} in none of {self.masks:,} masks, which hold values "
-            f"that no label names: {holds}. Write the values that the masks hold, for example "
-            f"`labels: {{{self._advice(missing, unnamed)}}}`, or, if they are not to be asked about, "
+            f"{where}: labels and masks do not fit. `{self.labels.source}` names {names}; expected each in some of the "
+            f"{self.masks:,} mask files, found {lost} in none, but values without a name: {holds}. Write the values "
+            f"that the masks hold, for example `labels: {{{advice}}}`, or, if they are not to be asked about, "
             f"`labels_ignored: [{shown(unnamed)}]`"
         )
 
