@@ -70,7 +70,7 @@ class Reader:
         folders: Folders that must exist below a data root; of `one|other`, either is enough.
         files: Files that must exist below the same data root.
         strata: Keys that every sample has in its strata, with the value `unknown` if the release does not state it.
-        splits: Returns the splits that the files below a data root hold.
+        splits: Returns the splits that the files below a data root hold; only `all` unless the reader says otherwise.
         read: Yields the samples, see `Read`.
         obtain: One sentence on how to get the data.
         subsets: Values of `release.subset`; empty if it takes none.
@@ -81,10 +81,10 @@ class Reader:
     name: str
     version: int
     folders: tuple[str, ...]
-    strata: tuple[str, ...]
-    splits: Callable[[Path], tuple[str, ...]]
     read: Read
-    obtain: str
+    strata: tuple[str, ...] = ()
+    splits: Callable[[Path], tuple[str, ...]] = lambda _: (ALL,)
+    obtain: str = "Put the data there, or name another --data-root."
     subsets: tuple[str, ...] = ()
     options: Options = field(default_factory=dict)
     fit: "Callable[[ReleaseRequest], Reader] | None" = None
