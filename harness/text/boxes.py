@@ -4,7 +4,11 @@ M3D's frame is `unit` with one difference: the second corner is the last voxel i
 full mask ends below 1 and a mask of one slice has no extent.
 """
 
+import math
+import operator
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.errors import DataError
 from harness.imaging import masks
@@ -17,7 +21,31 @@ _M3D_NUMBER = r"[-+]?(?:\d*\.\d+|\d+)"
 _M3D_BOX = re.compile(rf"\[({_M3D_NUMBER}(?:, {_M3D_NUMBER}){{5}})\]")
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?"
-_LIST = re.compile(rf"[\[(]\s*({_NUMBER}(?:(?:\s*[,;]\s*|\s+){_NUMBER}){{3,5}})\s*[\])]")
+_COORDINATE = rf"{_NUMBER}(?:\s*(?:%|px\b))?"
+_BETWEEN = r"(?:\s*[,;、]\s*|\s+)"
+_QUOTED = r"\"[^\"\n]{0,80}\"|'[^'\n]{0,80}'"
+_LIST = re.compile(
+    rf"[\[({{<]\s*(?:(?:{_QUOTED})\s*,\s*)?({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{1,6}})"
+    rf"(?:\s*,\s*(?:{_QUOTED}))?\s*[\])}}>]"
+)
+_TAGGED_LIST = re.compile(rf"[>:]\s*({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{3,5}})\s*(?=</)")
+_KEYED_LIST = re.compile(
+    rf"\b(?:b?box|coordinates?|location|region|坐标)\b[^\d\[\](){{}}\n]{{0,40}}[:=]\s*"
+    rf"({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{3,5}})\s*\.?\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_BARE_LIST = re.compile(rf"\s*({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{3,5}})\s*\.?\s*")
+# What may stand between the two corners of a box, each in brackets of its own: "from (1, 2) to (3, 4)".
+_CORNER = r"(?:(?:bottom|lower|right|down|max(?:imum)?|end)[\s-]*)+(?:corner)?[\s\w]{0,10}?"
+_JOINS = re.compile(
+    rf"\s*(?:,|;|-|->|→|to|and|\]\s*,\s*\[)?\s*(?:the\s+)?(?:{_CORNER})?\s*(?:at|is|[:=])?\s*", re.IGNORECASE
+)
+_NAMED = re.compile(
+    rf"[\"']?\b([xyz])_?(?:(1|min|left|top|start|0)|(2|max|right|bottom|end))[\"']?\s*[:=]\s*[\"']?({_COORDINATE})",
+    re.IGNORECASE,
+)
+# The key of Gemini, Gemma and MedGemma, whose boxes begin with y: read as ours they would be moved in silence.
+_Y_FIRST = re.compile(r"(?<![a-z])box_2d[\"']?\s*[:=]\s*\[?\s*$")
 _DECIMALS = 3  # as M3D rounds the boxes of its training texts
 
 
@@ -27,22 +55,111 @@ def read_m3d(text: str) -> Corners | None:
     return tuple(map(float, match[1].split(", "))) if match else None
 
 
-def read_standard(text: str, count: int | None = None) -> Corners | None:
-    """Return the first list of numbers in a text that can be a box.
+@dataclass(frozen=True, slots=True)
+class TextBox:
+    """A box as a text gives it.
 
-    The list is enclosed in square or round brackets, and its numbers are separated by commas, semicolons or blanks.
+    Attributes:
+        corners: All starts, then all ends, as written.
+        percent: Whether the numbers are percent of the axes, whatever the frame of other numbers is.
+    """
+
+    corners: Corners
+    percent: bool = False
+
+
+def read_boxes(text: str, count: int | None = None) -> list[TextBox]:
+    """Return what a text writes as boxes, in order, possible or not.
+
+    A box is a list of numbers in brackets or in tags, separated by commas, semicolons or blanks, perhaps with a label
+    or, behind the numbers, a confidence in [0, 1] that is written as a decimal or in percent; or two corners in
+    brackets of their own; or named numbers (`x1`, `ymin`, `z_end`); or, if nothing else stands on the line
+    behind a word such as box, or in the text, bare numbers. So the notations of Qwen-VL, Qwen2.5-VL, InternVL,
+    DeepSeek-VL2, VLM-R1 and lmms-eval are read. Three corners and more are a polygon and no box. Lists under the key
+    `box_2d` begin with y and are left to a reader that knows their frame.
 
     Args:
-        text: A reply.
-        count: The number of corners; None means 4 or 6.
-    Returns:
-        The numbers as written, in the reply's own frame; None if there is no such list.
+        text: A reply without its reasoning, in plain characters.
+        count: The number of corners' numbers, 4 or 6; None means either.
     """
+    counts = (4, 6) if count is None else (count,)
+    found: dict[int, TextBox | None] = {}
+    corners: list[tuple[int, int, list[str]]] = []
     for match in _LIST.finditer(text):
-        corners = tuple(map(float, re.findall(_NUMBER, match[1])))
-        if len(corners) in ((4, 6) if count is None else (count,)):
-            return corners
-    return None
+        numbers = re.findall(_COORDINATE, match[1])
+        if _Y_FIRST.search(text, max(0, match.start() - 16), match.start()):
+            continue
+        if len(numbers) - 1 in counts and _is_confidence(numbers):
+            numbers = numbers[:-1]
+        if len(numbers) in counts:
+            found[match.start()] = _text_box(numbers)
+        elif 2 * len(numbers) in counts:
+            corners.append((match.start(), match.end(), numbers))
+    run: list[tuple[int, int, list[str]]] = []
+    for corner in [*corners, None]:
+        if corner and run and len(corner[2]) == len(run[0][2]) and _JOINS.fullmatch(text, run[-1][1], corner[0]):
+            run.append(corner)
+            continue
+        if len(run) == 2:
+            found[run[0][0]] = _text_box([*run[0][2], *run[1][2]])
+        run = [corner] if corner else []
+    found.update(_named_boxes(text, counts))
+    for pattern in (_TAGGED_LIST, _KEYED_LIST):
+        for match in pattern.finditer(text):
+            numbers = re.findall(_COORDINATE, match[1])
+            if len(numbers) in counts:
+                found.setdefault(match.start(1), _text_box(numbers))
+    if not found and (whole := _BARE_LIST.fullmatch(text)):
+        numbers = re.findall(_COORDINATE, whole[1])
+        if len(numbers) in counts:
+            found[0] = _text_box(numbers)
+    return [box for _, box in sorted(found.items(), key=lambda item: item[0]) if box is not None]
+
+
+def read_standard(text: str, count: int | None = None) -> Corners | None:
+    """Return the numbers of the first box of `read_boxes` that is not written in percent; None without one."""
+    return next((box.corners for box in read_boxes(text, count) if not box.percent), None)
+
+
+def is_possible(corners: Corners) -> bool:
+    """Return whether corners enclose a box: all finite, and on every axis the end behind the start."""
+    half = len(corners) // 2
+    return all(map(math.isfinite, corners)) and all(map(operator.lt, corners[:half], corners[half:]))
+
+
+def _is_confidence(numbers: Sequence[str]) -> bool:
+    """Return whether the last of several numbers can only be a confidence, and none of the others is in percent."""
+    last = numbers[-1]
+    if any("%" in number for number in numbers[:-1]):
+        return False
+    return "%" in last or ("." in last and 0 <= float(last.rstrip(" px")) <= 1)
+
+
+def _text_box(numbers: Sequence[str]) -> TextBox | None:
+    """Return the box of numbers as written; None if some of them are in percent and others are not."""
+    percent = sum("%" in number for number in numbers)
+    if percent not in (0, len(numbers)):
+        return None
+    return TextBox(tuple(float(number.rstrip("% px")) for number in numbers), percent=bool(percent))
+
+
+def _named_boxes(text: str, counts: Sequence[int]) -> dict[int, TextBox | None]:
+    """Return the boxes whose numbers have names, by place; a name that recurs begins the next box."""
+    found: dict[int, TextBox | None] = {}
+    named: dict[tuple[str, bool], str] = {}
+    start = 0
+    for match in [*_NAMED.finditer(text), None]:
+        key = (match[1].lower(), match[3] is not None) if match else None
+        if key is None or key in named:
+            axes = [axis for axis in "zyx" if (axis, False) in named] if ("z", False) in named else ["x", "y"]
+            wanted = [(axis, end) for end in (False, True) for axis in axes]
+            if len(named) == len(wanted) and len(wanted) in counts and all(name in named for name in wanted):
+                found[start] = _text_box([named[name] for name in wanted])
+            named = {}
+        if match and key:
+            start = start if named else match.start()
+            named[key] = match[4]
+    return found
 
 
 def m3d_corners(mask: Mask) -> Corners:

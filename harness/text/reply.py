@@ -28,7 +28,9 @@ _MARKER = re.compile(
 )
 _ENDS = ("tag_end", "square_end", "triangle_end", "special_end", "unused_end")
 # gpt-oss: every message names its channel, and only the last one, if it is `final`, is meant for the reader.
-_CHANNEL = re.compile(r"<\|channel\|>\s*([a-z]*)|(?:\A|(?<=\|>))\s*(analysis|commentary|final)(?=[^<]{0,40}<\|message\|>)")
+_CHANNEL = re.compile(
+    r"<\|channel\|>\s*([a-z]*)|(?:\A|(?<=\|>))\s*(analysis|commentary|final)(?=[^<]{0,40}<\|message\|>)"
+)
 _MESSAGE = "<|message|>"
 _MESSAGE_END = re.compile(r"<\|(?:return|end|call|start|channel)\|>")
 # The same decoded without its special tokens, which glues the names of channels to the words beside them.
@@ -80,7 +82,18 @@ _KEYS = (
     *("final_answer", "answer", "correct_answer", "choice", "option", "letter", "selected_option", "correct_option"),
     *("prediction", "response", "output", "result", "label", "answer_text", "option_text", "答案"),
 )
-_PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">", "【": "】", "〔": "〕", "「": "」", "『": "』", "《": "》", "〈": "〉"}
+_PAIRS = {
+    "(": ")",
+    "[": "]",
+    "{": "}",
+    "<": ">",
+    "【": "】",
+    "〔": "〕",
+    "「": "」",
+    "『": "』",
+    "《": "》",
+    "〈": "〉",
+}
 _QUOTES = {'"': '"', "'": "'", "`": "`", "«": "»", "‹": "›"}
 _DEPTH = 8  # wrapping nests, but nothing that a model writes nests deeper
 

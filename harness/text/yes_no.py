@@ -17,9 +17,13 @@ _PREFIX = re.compile(
 # "no." before a number is short for number.
 _ENGLISH = re.compile(r"(?<![\w-])(?:yes|no)(?![\w-]|'[a-z]|\.\s?\d)", re.IGNORECASE)
 # 是 is also the verb "is", and both characters stand in many words (是否, 但是, 否则): they answer as a clause only.
-_CHINESE = re.compile(r"(?:(?<=^)|(?<=[\s,.;:!?，。；：！？、\"'(（]))(?:是的?|否)(?=$|[啊呀哦]|[\s,.;:!?，。；：！？、\"')）])")
+_CHINESE = re.compile(
+    r"(?:(?<=^)|(?<=[\s,.;:!?，。；：！？、\"'(（]))(?:是的?|否)(?=$|[啊呀哦]|[\s,.;:!?，。；：！？、\"')）])"
+)
 _CHINESE_START = re.compile(r"是(?!否|不是|非)|否(?!则|认|定|决)")
-_OPPOSITE_NEXT = re.compile(r"[\s\W]*(?:and|or|nor|/)?[\s\W]*(?:yes|no)(?![\w-])|\s*[和或与、/]\s*[是否]", re.IGNORECASE)
+_OPPOSITE_NEXT = re.compile(
+    r"[\s\W]*(?:and|or|nor|/)?[\s\W]*(?:yes|no)(?![\w-])|\s*[和或与、/]\s*[是否]", re.IGNORECASE
+)
 _DENIED = re.compile(
     r"(?:\b(?:not|never|neither|nor|cannot|without|whether|if|either|instead\s+of|rather\s+than)\b|n't\b|不|非)"
     r"(?:\W+\w+){0,3}\W*$",

@@ -244,21 +244,23 @@ CHOICE_ACCURACY = Family(
     protocols=(
         Protocol(
             "strict-letter",
-            version=1,
+            version=2,
             score=_by_reading(strict_letter, same_text),
             summary="Share of right options: letters that exist and option texts only, never a guess; compared by "
             "option text.",
-            formula="1 if the option read has the right option's text. Read by the first of: the whole reply is a "
-            "letter; it begins with one and a mark; answer or option, then a letter; it equals one option's text.",
+            formula="1 if the option read has the right option's text. Read without reasoning and wrapping: the whole "
+            "reply is a letter or an option's text; else the one option that it asserts, by letter or by text, and "
+            "does not deny.",
             source="ours",
         ),
         Protocol(
             "exact",
-            version=1,
+            version=2,
             score=_by_reading(exact, same_text),
             summary="Share of right options; a reply is an option's letter or text to the character, or it is not "
             "read.",
-            formula="1 if the option whose letter or text the trimmed reply equals has the right option's text.",
+            formula="1 if the option whose letter or text the trimmed reply, without reasoning, equals has the right "
+            "option's text.",
             source="ours",
         ),
         Protocol(

@@ -8,23 +8,9 @@ from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Metric, Outcome
 from harness.metrics.ratios import MISS, ratio
 from harness.records import Prediction, Sample
+from harness.text.judgement import BEST, stated_points
 
-_BEST = 100.0  # the judge's prompt asks for a score from 0 to 100
-_SCORE = re.compile("score", re.IGNORECASE)
-# A hyphen is a minus sign only behind a blank, a colon or a bracket: "GPT-4" and "80-90" hold no negative number.
-_NUMBER = re.compile(r"(?:(?<=[\s:(])-)?\d+(?:\.\d+)?")
 _M3D = re.compile(r"Score: (\d+\.\d+)")  # M3D, Bench/eval/eval_with_llm.py
-
-
-def standard_points(reply: str) -> float | None:
-    """Return the first integer or decimal after the word "score" in any case, clamped to 0..100.
-
-    Returns None if there is no such number, as in an empty reply. A hyphen is a minus sign if it stands right before a
-    digit and after a blank, a colon or a bracket.
-    """
-    word = _SCORE.search(reply)
-    number = _NUMBER.search(reply, word.end()) if word else None
-    return None if number is None else min(max(float(number[0]), 0.0), _BEST)
 
 
 def m3d_points(reply: str) -> float | None:
@@ -59,17 +45,18 @@ JUDGE = Family(
     suits=frozenset({"text"}),
     combine=ratio,
     worst=lambda _: MISS,
-    ceiling=lambda _: _BEST,
+    ceiling=lambda _: BEST,
     unit="points",
     empty=EmptyCases(prediction="unjudged", note="Empty: the judge's reply."),
     protocols=(
         Protocol(
             "standard",
-            version=1,
-            score=_by_points(standard_points, "first_number_after_score"),
-            summary="Mean of a judge's scores from 0 to 100: the first number after the word score.",
-            formula="The first whole number or decimal after the word score, case aside, clamped to 0..100.",
-            range=(0.0, _BEST),
+            version=2,
+            score=_by_points(stated_points, "stated_score"),
+            summary="Mean of the scores from 0 to 100 that a judge states; ranges and several scores are not read.",
+            formula="Without reasoning and wrapping, the first of: overall score: N; score: N; score is N, I give N; N "
+            "alone. N/10, N/5 and N% are scaled to 100; clamped to 0..100.",
+            range=(0.0, BEST),
             source="ours",
         ),
         Protocol(

@@ -37,7 +37,7 @@ def _standard_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
     if not sample.target.answers:
         return Outcome("undefined")
     # SLAKE asks in English and in Chinese, so 是 is met by yes.
-    accepted = {standard_normalise(answer) for answer in sample.target.answers}
+    accepted = {standard_normalise(short_answer(answer) or answer) for answer in sample.target.answers}
     if standard_normalise(_reference(sample)) not in POLARITY:
         reply = short_answer(_reply(prediction))
         if reply is None:
@@ -60,6 +60,11 @@ def _equality(normalise: Callable[[str], str]) -> Callable[[Sample, Prediction],
     return score
 
 
+def _words(text: str) -> list[str]:
+    """Return the words that `token_prf` compares, of a reply and of an answer alike, so that each is worth itself."""
+    return words(short_answer(text) or "")
+
+
 def _standard_tokens(sample: Sample, prediction: Prediction) -> Outcome:
     """Return (words in common, words of the reply, words of the first answer), repeated words counted.
 
@@ -68,7 +73,7 @@ def _standard_tokens(sample: Sample, prediction: Prediction) -> Outcome:
     """
     if not sample.target.answers:
         return Outcome("undefined")
-    predicted, target = Counter(words(short_answer(_reply(prediction)) or "")), Counter(words(_reference(sample)))
+    predicted, target = Counter(_words(_reply(prediction))), Counter(_words(_reference(sample)))
     if not predicted and not target:
         return Outcome("undefined")
     return Outcome("ok", (float((predicted & target).total()), float(predicted.total()), float(target.total())))
@@ -124,12 +129,11 @@ VQA_ACCURACY = Family(
     protocols=(
         Protocol(
             "standard",
-            version=1,
+            version=2,
             score=_standard_accuracy,
-            summary="Share of right answers: yes or no read from the reply's words, other answers equal after "
-            "normalising.",
-            formula="First answer yes or no: 1 if the reply's words hold exactly one of the two and an answer is the "
-            "same; both or neither: unparsed. Else 1 if the normalised reply equals a normalised answer.",
+            summary="Share of right answers: yes or no read from the reply, other answers equal after normalising.",
+            formula="Without reasoning and wrapping. First answer yes or no: 1 if the reply begins with the same, or "
+            "holds it and not the other; unclear: unparsed. Else 1 if the normalised reply equals a normalised answer.",
             empty=replace(VQA_EMPTY, note="Against yes or no an empty reply is unparsed."),
             source="ours",
         ),
@@ -162,13 +166,14 @@ TOKEN_PRF = Family(
     protocols=(
         Protocol(
             "standard",
-            version=1,
+            version=2,
             stats=("overlap", "predicted", "target"),
             score=_standard_tokens,
             combine=lambda sums: f1_precision_recall(sums[..., 0], sums[..., 1], sums[..., 2]),
-            worst=lambda sample: (0.0, 0.0, float(len(words(_reference(sample)))) if sample.target.answers else 0.0),
-            ceiling=lambda sample: 1.0 if sample.target.answers and words(_reference(sample)) else None,
-            summary="Words in common with the first answer, each counted as often as both sides have it.",
+            worst=lambda sample: (0.0, 0.0, float(len(_words(_reference(sample)))) if sample.target.answers else 0.0),
+            ceiling=lambda sample: 1.0 if sample.target.answers and _words(_reference(sample)) else None,
+            summary="Words in common with the first answer, without reasoning and wrapping, each counted as often as "
+            "both sides have it.",
             formula="c = shared words, each the lesser of its two counts; precision = c / words of the reply, "
             "recall = c / words of the answer, F1 = 2 c / (words of both).",
             empty=EmptyCases(prediction=0.0, target=0.0, both="undefined"),

@@ -1,7 +1,7 @@
 """Referring expression comprehension: the predicted box against the target's, by IoU and by share above a threshold.
 
-If there are several boxes the first counts. A box is given as numbers, or as a text that holds it. Corners are all
-starts, then all ends, of an image or of a volume, in pixels.
+If there are several boxes the first counts, in a text the first that encloses anything. A box is given as numbers, or
+as a text that holds it. Corners are all starts, then all ends, of an image or of a volume, in pixels.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,8 @@ from harness.metrics.ratios import ratio
 from harness.records import Prediction, Sample
 from harness.text import boxes
 from harness.text.boxes import Corners
+from harness.text.characters import plain_characters
+from harness.text.reply import answer_text
 
 _M3D_EPSILON = 1e-6  # M3D, eval_pos.py; added to the denominator
 _NO_BOX = -1.0  # M3D, eval_pos.py, writes this if either text has no box, for a correct refusal too
@@ -74,8 +76,13 @@ def _standard_sides(sample: Sample, prediction: Prediction, text_frame: str) -> 
     target = _standard_target(sample, text_frame)
     if prediction.boxes:
         return prediction.boxes[0].corners, target
-    corners = boxes.read_standard(prediction.text or "", None if target is None else len(target))
-    return (None if corners is None else _from_text(corners, sample, text_frame)), target
+    reply = plain_characters(answer_text(prediction.text or ""))
+    for box in boxes.read_boxes(reply, None if target is None else len(target)):
+        corners = _from_text(box.corners, sample, text_frame, percent=box.percent)
+        # Corners that enclose nothing are no box: the next one counts, and nothing is swapped or clipped.
+        if corners is not None and boxes.is_possible(corners):
+            return corners, target
+    return None, target
 
 
 def _standard_target(sample: Sample, text_frame: str = "original") -> Corners | None:
@@ -85,16 +92,22 @@ def _standard_target(sample: Sample, text_frame: str = "original") -> Corners | 
     return None if corners is None else _from_text(corners, sample, text_frame)
 
 
-def _from_text(corners: Corners, sample: Sample, text_frame: str) -> Corners:
-    """Return in original pixels a box that a text gives in `text_frame`."""
+def _from_text(corners: Corners, sample: Sample, text_frame: str, *, percent: bool = False) -> Corners | None:
+    """Return in original pixels a box that a text gives in `text_frame` or in percent; None if it is not finite."""
+    size = sample.media[0].size if sample.media else ()
+    if percent:
+        if 2 * len(size) != len(corners):
+            return None
+        corners, text_frame = tuple(value / 100 for value in corners), "m3d" if text_frame == "m3d" else "unit"
     if text_frame == "original":
         return corners
-    size = sample.media[0].size if sample.media else ()
     if 2 * len(size) != len(corners):
         raise DataError(
             f"{sample.id}: a box of {len(corners)} numbers in frame {text_frame} needs an image of "
             f"{len(corners) // 2} axes, found size {tuple(size)}"
         )
+    if not all(map(isfinite, corners)):
+        return None
     if text_frame == "m3d":
         return boxes.from_m3d(corners, size).corners
     return box_from_frame(corners, size, Frame.parse(text_frame)).corners
@@ -196,7 +209,12 @@ def _m3d_ceiling(worth: Callable[[float, float], float]) -> Callable[[Sample], f
 _THRESHOLD = Parameter(
     name="threshold", default=_M3D_THRESHOLD, above=0.0, summary="A hit lies above this IoU, in (0, 1)."
 )
-_EMPTY = EmptyCases(prediction="unparsed", target=0.0, both="undefined", note="Empty: no box, in numbers or in words.")
+_EMPTY = EmptyCases(
+    prediction="unparsed",
+    target=0.0,
+    both="undefined",
+    note="Empty: no box, in numbers or in words, or only boxes that enclose nothing, in words.",
+)
 _M3D_SOURCE = "Bench/eval/eval_pos.py of M3D, arXiv:2404.00578"
 _TEXT_FRAME = Parameter(
     name="text_frame",
@@ -217,7 +235,7 @@ REC_ACCURACY = Family(
     protocols=(
         Protocol(
             "standard",
-            version=1,
+            version=2,
             score=_standard(_hit),
             ceiling=_standard_ceiling(_hit),
             parameters=(_THRESHOLD, _TEXT_FRAME),
@@ -248,7 +266,7 @@ REC_IOU = Family(
     protocols=(
         Protocol(
             "standard",
-            version=1,
+            version=2,
             score=_standard(_iou_itself),
             worst=lambda _: (0.0, 1.0),
             ceiling=_standard_ceiling(_iou_itself),

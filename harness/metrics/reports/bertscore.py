@@ -7,6 +7,7 @@ from harness.metrics.metric import EmptyCases, Metric, Outcome, Pair, Parameter,
 from harness.metrics.ratios import ratio
 from harness.metrics.reports.bert_encoder import DEFAULT_MODEL, Texts, describe, find_model, load, missing
 from harness.records import Prediction, Sample
+from harness.text.reply import answer_text
 
 
 def prepare(
@@ -37,8 +38,9 @@ def prepare(
 
 def _texts(sample: Sample, prediction: Prediction) -> list[Texts]:
     """Return the texts to compare; none for a blank text, which scores 0 against anything."""
-    reply = (prediction.text or "").strip()
-    return [(answer.strip(), reply) for answer in sample.target.answers if reply and answer.strip()]
+    reply = answer_text(prediction.text or "").strip()
+    answers = (answer_text(answer).strip() for answer in sample.target.answers)
+    return [(answer, reply) for answer in answers if reply and answer]
 
 
 def _score(sample: Sample, prediction: Prediction, *, model: str = DEFAULT_MODEL, num_layers: int = 0) -> Outcome:
@@ -54,7 +56,7 @@ def _ceiling(sample: Sample) -> float | None:
     """Return 1; 0 if every answer is blank, which bert-score scores 0 whatever the reply."""
     if not sample.target.answers:
         return None
-    return 1.0 if any(answer.strip() for answer in sample.target.answers) else 0.0
+    return 1.0 if any(answer_text(answer).strip() for answer in sample.target.answers) else 0.0
 
 
 BERTSCORE = Family(
@@ -67,7 +69,7 @@ BERTSCORE = Family(
     protocols=(
         Protocol(
             name="standard",
-            version=1,
+            version=2,
             score=_score,
             worst=_worst,
             ceiling=_ceiling,
@@ -86,7 +88,8 @@ BERTSCORE = Family(
                 ),
             ),
             resource=Resource(name="bert-score model", missing=missing, describe=describe),
-            summary="BERTScore of bert-score: cosine of contextual embeddings, matched greedily; no idf, no rescaling.",
+            summary="BERTScore of bert-score, reasoning cut: cosine of contextual embeddings, matched greedily; no idf "
+            "weights, no rescaling.",
             formula="P = mean over the reply's tokens of the largest cosine with a token of the answer, R the reverse, "
             "F1 = 2 P R / (P + R). The best answer counts, for each value on its own.",
             range=(-1.0, 1.0),

@@ -11,7 +11,9 @@ import numpy as np
 from harness.metrics.family import Family, Protocol
 from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Stats
 from harness.records import Prediction, Sample
+from harness.text.characters import plain_characters
 from harness.text.ptb_tokenizer import caption_line
+from harness.text.reply import answer_text
 from harness.text.tokenizers import Tokens, tokens_13a, tokens_13a_by_character, without_grounding_tags
 
 ORDERS = (1, 2, 3, 4)
@@ -188,7 +190,13 @@ def _caption_words(text: str) -> Tokens:
     return tuple(caption_line(without_grounding_tags(text)).split())
 
 
-_standard_score = _score(tokens_13a_by_character, closest_length)
+def standard_tokens(text: str) -> Tokens:
+    """Return the tokens of protocol `standard`: of a reply's words without its reasoning, in plain characters."""
+    # Answers go the same way, so that repeating one is worth its ceiling.
+    return tokens_13a_by_character(plain_characters(answer_text(text)))
+
+
+_standard_score = _score(standard_tokens, closest_length)
 
 
 BLEU = Family(
@@ -202,14 +210,14 @@ BLEU = Family(
     protocols=(
         Protocol(
             name="standard",
-            version=1,
+            version=2,
             score=_smoothed_score,
             combine=_bleu4_first(_unsmoothed),
             each=_bleu4_first(_smoothed),
-            worst=_worst(tokens_13a_by_character, closest_length),
-            ceiling=_ceiling(tokens_13a_by_character, _bleu4_first(_smoothed)),
-            summary="Corpus BLEU-4 of 13a tokens, CJK by character, no smoothing; single samples count 0.1 for no "
-            "match.",
+            worst=_worst(standard_tokens, closest_length),
+            ceiling=_ceiling(standard_tokens, _bleu4_first(_smoothed)),
+            summary="Corpus BLEU-4 of 13a tokens reasoning cut, CJK by character, no smoothing; single samples "
+            "count 0.1 for no match.",
             formula=f"{_FORMULA}, from summed counts; reference words: of the answer closest in length.",
             source="Papineni et al., ACL 2002; single samples: Chen and Cherry, WMT 2014, smoothing 1",
         ),

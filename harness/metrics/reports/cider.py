@@ -11,6 +11,7 @@ from harness.metrics.ratios import miss_if_answered, ratio
 from harness.metrics.reports.bleu import ORDERS, ngrams
 from harness.records import Prediction, Sample
 from harness.text.ptb_tokenizer import caption_line
+from harness.text.reply import answer_text
 
 # pycocoevalcap, cider.py and cider_scorer.py: width in 2-grams of the damping by length, and the factor of the score.
 _SIGMA = 6.0
@@ -62,7 +63,7 @@ class _Corpus:
 
 
 def _words(text: str) -> list[str]:
-    return caption_line(text).split()
+    return caption_line(answer_text(text)).split()
 
 
 def _corpus(references: Iterable[Sequence[str]]) -> _Corpus:
@@ -137,12 +138,13 @@ CIDER = Family(
     protocols=(
         Protocol(
             name="standard",
-            version=1,
+            version=2,
             score=_alone,
             ceiling=_ceiling,
             prepare=_prepare,
             caveat="rare n-grams are those of this task's references: values of other tasks or subsets do not compare",
-            summary="CIDEr-D in 0..10 as pycocoevalcap computes it, on Treebank tokens without punctuation.",
+            summary="CIDEr-D in 0..10 as pycocoevalcap computes it, reasoning cut, on Treebank tokens without "
+            "punctuation.",
             formula="10 x mean over the answers and over 1- to 4-grams of the clipped tf-idf cosine, "
             "x exp(-(difference of lengths)^2 / 72).",
             empty=EmptyCases(

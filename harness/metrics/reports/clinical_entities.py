@@ -13,6 +13,7 @@ from harness.metrics.ratios import f1_precision_recall
 from harness.records import Json, Prediction, Sample
 from harness.records.codec import sha256_file
 from harness.text.normalisers import words
+from harness.text.reply import answer_text
 
 OUR_TERMS = Path(__file__).with_name("clinical_terms.txt")
 _SIDES = frozenset({"left", "right"})
@@ -100,7 +101,7 @@ def _file(terms: str) -> Path:
 # Cached, because `_score`, `_worst` and `_ceiling` read the same answers.
 @lru_cache(maxsize=1 << 12)
 def _entities(text: str, path: Path) -> frozenset[str]:
-    return read_terms(path).entities(text)
+    return read_terms(path).entities(answer_text(text))
 
 
 def _score(sample: Sample, prediction: Prediction, *, terms: str = "") -> Outcome:
@@ -160,7 +161,7 @@ CLINICAL_ENTITY_F1 = Family(
     protocols=(
         Protocol(
             name="standard",
-            version=1,
+            version=2,
             score=_score,
             worst=_worst,
             ceiling=_ceiling,
@@ -173,7 +174,7 @@ CLINICAL_ENTITY_F1 = Family(
             ),
             resource=Resource(name="term list", missing=_missing, describe=_describe),
             caveat="Counts names as words: a name that the report denies counts like one that it affirms.",
-            summary="Names of a term list that reply and reference share, each counted once a report.",
+            summary="Names of a term list that reply, reasoning cut, and reference share, each counted once a report.",
             formula="c = entities that both texts name; precision = c / those of the reply, recall = c / those of the "
             "first answer, F1 = 2 c / (both).",
             empty=EmptyCases(

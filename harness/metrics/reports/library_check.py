@@ -13,12 +13,13 @@ from typing import Any
 from harness.errors import SpecError
 from harness.metrics.metric import Metric, Missing, Pair, Stats
 from harness.metrics.reports import meteor_java
-from harness.metrics.reports.bleu import ORDERS
+from harness.metrics.reports.bleu import ORDERS, standard_tokens
 from harness.paths import default_cache
 from harness.text import wordnet
 from harness.text.ptb_tokenizer import caption_line
+from harness.text.reply import answer_text
 from harness.text.sentence_splitter import sentences
-from harness.text.tokenizers import tokens_13a_by_character, unicode_words, without_grounding_tags
+from harness.text.tokenizers import unicode_words, without_grounding_tags
 
 Differences = Iterator[str | None]
 
@@ -89,7 +90,8 @@ def _by_rouge_score(metric: Metric) -> Callable[[Pair], Stats]:
 
     def stats(pair: Pair) -> Stats:
         sample, prediction = pair
-        best = scorer.score_multi(sample.target.answers, prediction.text or "")
+        words = str if metric.protocol == "m3d" else answer_text
+        best = scorer.score_multi([words(answer) for answer in sample.target.answers], words(prediction.text or ""))
         return (*(float(best[name].fmeasure) for name in metric.values), 1.0)
 
     return stats
@@ -111,7 +113,7 @@ def _by_nltk_meteor(metric: Metric) -> Callable[[Pair], Stats]:
     reader = _NoSynsets() if metric.resource is None or place is None else wordnet.open_word_net(place).reader
 
     def words(text: str) -> list[str]:
-        lines = sentences(text) if metric.protocol == "m3d" else [text]
+        lines = sentences(text) if metric.protocol == "m3d" else [answer_text(text)]
         return [word for line in lines for word in word_tokenize(line, preserve_line=True)]
 
     def stats(pair: Pair) -> Stats:
@@ -132,8 +134,8 @@ def _by_nltk_counts(_metric: Metric) -> Callable[[Pair], Stats]:
 
     def stats(pair: Pair) -> Stats:
         sample, prediction = pair
-        words = tokens_13a_by_character(prediction.text or "")
-        references = [tokens_13a_by_character(answer) for answer in sample.target.answers]
+        words = standard_tokens(prediction.text or "")
+        references = [standard_tokens(answer) for answer in sample.target.answers]
         precisions = [modified_precision(references, words, order) for order in ORDERS]
         # nltk divides by 1 where a text is shorter than the n-gram; we keep the true total, 0.
         totals = [part.denominator for part in precisions[: len(words)]] + [0] * max(0, len(ORDERS) - len(words))
@@ -146,8 +148,8 @@ def _by_nltk_counts(_metric: Metric) -> Callable[[Pair], Stats]:
 def _of_tokens(metric: Metric, pairs: Sequence[Pair]) -> Differences:
     """Yield where our Treebank tokens differ from those that pycocoevalcap's Java program cuts; its values follow."""
     texts = [(prediction.text or "", *sample.target.answers) for sample, prediction in pairs]
-    if metric.name != "cider":
-        texts = [tuple(map(without_grounding_tags, group)) for group in texts]
+    words = answer_text if metric.name == "cider" else without_grounding_tags
+    texts = [tuple(map(words, group)) for group in texts]
     # The program reads one text per line, so a line break inside a text becomes a blank, as in pycocoevalcap.
     lines = {text: _LINE_BREAK.sub(" ", text) for group in texts for text in group}
     tokens = dict(zip(lines, meteor_java.treebank_lines(list(lines.values())), strict=True))

@@ -16,6 +16,7 @@ from harness.paths import default_cache
 from harness.records import Json, Prediction, Sample
 from harness.text import wordnet
 from harness.text.nltk_tokenizer import nltk_words
+from harness.text.reply import answer_text
 from harness.text.sentence_splitter import sentences
 
 Words = Sequence[str]
@@ -125,6 +126,11 @@ def _no_synonyms() -> None:
     """Stand in for `_synonyms` in the protocol that aligns by words and stems alone."""
 
 
+def answer_words(text: str) -> list[str]:
+    """Return nltk's words of a text without its reasoning: nltk defines METEOR, and not what of a reply is compared."""
+    return nltk_words(answer_text(text))
+
+
 def words_by_sentence(text: str) -> list[str]:
     """Return nltk's words of each sentence in turn.
 
@@ -184,11 +190,11 @@ METEOR = Family(
     protocols=(
         Protocol(
             name="nltk",
-            version=1,
-            score=_score(nltk_words, _synonyms),
-            ceiling=_ceiling(nltk_words),
+            version=2,
+            score=_score(answer_words, _synonyms),
+            ceiling=_ceiling(answer_words),
             resource=_WORD_NET,
-            summary="METEOR of nltk: words, Porter stems and WordNet synonyms, the text taken as one line.",
+            summary="METEOR of nltk, reasoning cut: words, Porter stems and WordNet synonyms, the text taken as one line.",
             source="Lavie and Agarwal, WMT 2007; meteor_score of nltk",
         ),
         Protocol(
@@ -202,9 +208,9 @@ METEOR = Family(
         ),
         Protocol(
             name="nltk-stem",
-            version=1,
-            score=_score(nltk_words, _no_synonyms),
-            ceiling=_ceiling(nltk_words),
+            version=2,
+            score=_score(answer_words, _no_synonyms),
+            ceiling=_ceiling(answer_words),
             caveat="Without synonyms: not comparable with METEOR that uses WordNet.",
             summary="METEOR of nltk without WordNet: words and Porter stems only. Another metric, and lower.",
             source="Lavie and Agarwal, WMT 2007; meteor_score of nltk with an empty word net",

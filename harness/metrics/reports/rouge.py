@@ -13,6 +13,7 @@ from harness.metrics.ratios import miss_if_answered, ratio
 from harness.metrics.reports.bleu import clipped_matches
 from harness.records import Prediction, Sample
 from harness.text.ptb_tokenizer import caption_line
+from harness.text.reply import answer_text
 from harness.text.tokenizers import Tokens, rouge_tokens, unicode_words, without_grounding_tags
 
 # Weight of recall against precision in COCO's F: pycocoevalcap, rouge.py.
@@ -117,10 +118,12 @@ def _f1_scores(predicted: str, reference: str, tokenize: Tokenizer) -> dict[str,
     return scores
 
 
-def _best_f1(tokenize: Tokenizer, names: Sequence[str]) -> Compare:
+def _best_f1(tokenize: Tokenizer, names: Sequence[str], words: Callable[[str], str] = str) -> Compare:
+    """Return a comparison by F1 of what `words` leaves of each text."""
+
     def best(sample: Sample, text: str) -> tuple[float, ...]:
         """Return the highest F1 over the answers, each value on its own, as rouge_score's `score_multi`."""
-        scores = [_f1_scores(text, answer, tokenize) for answer in sample.target.answers]
+        scores = [_f1_scores(words(text), words(answer), tokenize) for answer in sample.target.answers]
         return tuple(max(found[name] for found in scores) for name in names)
 
     return best
@@ -184,14 +187,14 @@ ROUGE = Family(
     protocols=(
         Protocol(
             name="standard",
-            version=1,
+            version=2,
             values=_STANDARD,
             stats=(*_STANDARD, "samples"),
-            score=_score(_best_f1(unicode_words, _STANDARD)),
+            score=_score(_best_f1(unicode_words, _STANDARD, answer_text)),
             worst=_worst(_STANDARD),
-            ceiling=_ceiling(_best_f1(unicode_words, _STANDARD)),
-            summary="F1 of the longest common subsequence of Unicode words (CJK by character), no stemming; mean over "
-            "samples.",
+            ceiling=_ceiling(_best_f1(unicode_words, _STANDARD, answer_text)),
+            summary="F1 of the longest common subsequence of Unicode words (CJK by character), reasoning cut, no "
+            "stemming; mean over samples.",
             source="Lin, 2004; rouge_score 0.1.2 with another tokenizer",
         ),
         Protocol(
