@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SpecError
-from harness.tasks.catalog import check_file, index, task_folders
+from harness.tasks.catalog import check_file, index, look_up, split_names, task_folders
 from tests.unit.tasks.task_cases import GOOD, changed, write
 
 pytestmark = pytest.mark.usefixtures("small_tables")
@@ -162,3 +162,42 @@ def test_sixty_files_are_listed_quickly_whatever_stands_in_them(folder: Path) ->
     started = time.perf_counter()
     assert len(index().entries) == 60
     assert time.perf_counter() - started < 1.0  # about 0.05 s; reading them whole takes over 10 s
+
+
+def test_names_are_lists_with_commas_or_blanks_and_paths_may_hold_blanks(tmp_path: Path) -> None:
+    path = tmp_path / "my tasks.yaml"
+    path.touch()
+    assert split_names(["a,b", "c d", " e , f g", str(path)]) == ["a", "b", "c", "d", "e", "f", "g", str(path)]
+    assert split_names([f"a,{path},b c"]) == ["a", str(path), "b", "c"]
+    assert split_names([",", " "]) == []
+
+
+def test_a_file_is_looked_up_alone_and_stands_for_the_name_of_its_task(folder: Path, tmp_path: Path) -> None:
+    write(folder, named("packaged"), "packaged.yaml")
+    mine = write(tmp_path / "mine", named("mine"), "a file.yaml")
+    write(tmp_path / "mine", "no: task\n", "docker-compose.yaml")
+    catalog, names = look_up([str(mine), "packaged", str(mine)])
+    assert names == ("mine", "packaged")
+    assert catalog.entries["mine"].file == mine
+    again, names = look_up([str(folder / "packaged.yaml")])  # one that is found by its name, too
+    assert names == ("packaged",)
+    assert list(again.entries) == ["packaged"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no/such", "no/such: no such task file; expected a YAML file, or the name of a task"),
+        ("gone.yaml", "gone.yaml: no such task file; expected"),
+        ("tasks/", r"tasks/: is a folder; expected a task file, or --task-path tasks/ and the names of its tasks"),
+        ("tasks/groups.yaml", "holds groups; expected a task file, or --task-path tasks and the name of a group"),
+        ("", "expected at least one task or group, found none; `harness list tasks` names them all"),
+    ],
+)
+def test_a_path_that_is_no_task_file_says_so(
+    name: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, "{}\n", "groups.yaml")
+    monkeypatch.chdir(folder.parent)
+    with pytest.raises(SpecError, match=message):
+        look_up([name])
