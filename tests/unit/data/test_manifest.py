@@ -267,7 +267,7 @@ class CutShortError(Exception):
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The image and mask files that were opened, in order."""
     opened: list[str] = []
-    for name in ("examine_image", "read_mask"):
+    for name in ("examine_image", "read_stored_mask"):
         real = getattr(images, name)
 
         def noted(data: bytes, *, where: str, real: Any = real, **more: Any) -> Any:

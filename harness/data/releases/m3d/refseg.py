@@ -247,7 +247,7 @@ class _Reading:
 
 READER = Reader(
     name="m3d_refseg",
-    version=1,
+    version=2,
     folders=(f"{PREPARED}|{RAW}",),
     strata=("modality", "question_type", "target_size"),
     splits=splits,

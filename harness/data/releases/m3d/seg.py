@@ -259,7 +259,7 @@ class _Reading:
 
 READER = Reader(
     name="m3d_seg",
-    version=1,
+    version=2,
     folders=(f"{PREPARED}|{RAW}",),
     strata=("modality", "source", "class", "kind", "presence", "target_size", "wording"),
     splits=splits,

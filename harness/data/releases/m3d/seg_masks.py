@@ -14,10 +14,11 @@ from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.images import MISSING, ReleaseMask
 from harness.errors import DataError
+from harness.imaging.mask_files.values import read_values
 from harness.imaging.masks import area, empty, encode
 from harness.imaging.volumes import VOXEL_CAP
 from harness.records import Json, Mask, Size
-from harness.records.codec import mask_from_json, mask_to_json
+from harness.records.codec import mask_from_json, mask_to_json, to_json
 
 MOST_SPARSE_BYTES = 2**33  # in a sparse matrix once unpacked: 8 GiB, so that a crafted archive cannot fill the memory
 _ABSENT = (1, 1, 1, 1)  # shape of the mask of a class that a prepared volume does not show
@@ -32,7 +33,7 @@ def inspect_class(files: ReleaseFiles, path: str, size: Size, integrity: Integri
         size: (D, H, W) of the volume in voxels; empty if it could not be read.
         integrity: The report.
     """
-    found = _inspected(files, "class_mask", path, lambda: _class_facts(files.path(path)), integrity)
+    found = _inspected(files, "class mask by value", path, lambda: _class_facts(files.path(path)), integrity)
     if isinstance(found, str):
         return ReleaseMask(defect=found)
     if found["mask"] is None:
@@ -54,7 +55,7 @@ def inspect_sparse(
     """
     # The matrix has two dimensions; only the file's name gives the other two, as in the released code.
     found = _inspected(
-        files, ["sparse_mask", list(shape)], path, lambda: _sparse_facts(files.path(path), shape), integrity
+        files, ["sparse mask by value", list(shape)], path, lambda: _sparse_facts(files.path(path), shape), integrity
     )
     if isinstance(found, str):
         return found
@@ -72,6 +73,8 @@ def _inspected(files: ReleaseFiles, what: Json, path: str, facts: Callable[[], J
     if found == MISSING:
         integrity.find("missing_file", path)
         return f"mask {path} is missing"
+    for kind, detail in found["notes"]:
+        integrity.find(kind, path, detail)
     return found
 
 
@@ -87,10 +90,11 @@ def _release_mask(mask: Mask | None, where: str, size: Size, integrity: Integrit
 def _class_facts(path: Path) -> Json:
     stored = _read_array(path)
     if stored.shape == _ABSENT and not stored.any():
-        return {"mask": None}
+        return {"mask": None, "notes": []}
     if stored.ndim not in (3, 4) or (stored.ndim == 4 and stored.shape[0] != 1):
         raise DataError(f"{path.name}: expected a mask (1, D, H, W), found shape {stored.shape}")
-    return {"mask": mask_to_json(encode(stored.reshape(stored.shape[-3:]) != 0, where=path.name))}
+    read = read_values(stored.reshape(stored.shape[-3:]), where=path.name, named=())
+    return to_json({"mask": mask_to_json(encode(read.labels > 0, where=path.name)), "notes": read.notes})
 
 
 def _read_array(path: Path) -> NDArray[Any]:
@@ -109,14 +113,17 @@ def _sparse_facts(path: Path, shape: tuple[int, int, int, int]) -> Json:
     """Return the masks of all rows, made dense one row at a time."""
     classes, *extent = shape
     starts, columns, values = _read_rows(path, (classes, prod(extent)))
-    found = []
+    found: list[Json] = []
+    # Values without their places: whether they lie in edges or areas is not asked, so that every value above 0 counts.
+    read = read_values(values[np.newaxis], where=path.name, named=None)
+    foreground = read.labels[0] > 0
     for row in range(classes):
         own = slice(int(starts[row]), int(starts[row + 1]))
         dense = np.zeros(prod(extent), dtype=np.bool_)
-        dense[columns[own][values[own] != 0]] = True
+        dense[columns[own][foreground[own]]] = True
         # (X, Y, Z) as stored becomes (Z, Y, X), which is (D, H, W).
         found.append(mask_to_json(encode(dense.reshape(extent).T, where=path.name)))
-    return {"masks": found}
+    return to_json({"masks": found, "notes": read.notes})
 
 
 def _read_rows(path: Path, shape: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

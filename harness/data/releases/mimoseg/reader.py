@@ -266,7 +266,7 @@ def _first_defect(release_masks: "Sequence[ReleaseMask]") -> str | None:
 
 READER = Reader(
     name="mimoseg",
-    version=1,
+    version=2,
     folders=(FOLDER,),
     strata=STRATA,
     splits=splits,

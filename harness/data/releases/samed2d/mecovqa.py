@@ -333,7 +333,7 @@ def _parse_mask(path: str) -> tuple[str, str] | None:
 
 READER = Reader(
     name="mecovqa",
-    version=1,
+    version=2,
     folders=(FOLDER, reader.FOLDER),
     strata=("modality", "source", "class", "target_size"),
     splits=splits,

@@ -298,7 +298,7 @@ class _Reading:
 
 READER = Reader(
     name="samed2d",
-    version=1,
+    version=2,
     folders=(FOLDER,),
     strata=("modality", "source", "class", "target_size"),
     splits=splits,

@@ -135,6 +135,46 @@ def test_one_faulty_mask_makes_all_of_them_unusable(
         assert detail is None or one.detail == detail
 
 
+def test_a_mask_with_soft_edges_is_cut_at_half_and_reported(files: ReleaseFiles) -> None:
+    mask = box(1, 1, 5, 5)
+    mask[1, 1:5], mask[4, 1:5] = 100, 200
+    (files.root / "m.png").write_bytes(png(mask))
+    integrity = Integrity()
+    found = inspect_masks(files, ["m.png"], SHAPE, integrity=integrity, image="i.png")
+    assert found.area == 12
+    detail = "2 values beside 0 and 255 in 8 of 48 pixels, 100 to 200; cut at half, from 128 on"
+    assert [(one.kind, one.where, one.detail, one.image) for one in integrity.findings] == [
+        ("soft_mask", "m.png", detail, "i.png")
+    ]
+
+
+def test_several_values_of_one_mask_are_one_and_reported(files: ReleaseFiles) -> None:
+    mask = box(1, 1, 5, 5)
+    mask[1:3, 1:5], mask[3:5, 1:5] = 7, 2
+    (files.root / "m.png").write_bytes(png(mask))
+    integrity = Integrity()
+    assert inspect_masks(files, ["m.png"], SHAPE, integrity=integrity).area == 16
+    assert [(one.kind, one.detail) for one in integrity.findings] == [
+        ("merged_values", "no label names the values 2, 7; all of them count as foreground")
+    ]
+
+
+def test_colours_that_differ_are_no_mask(files: ReleaseFiles) -> None:
+    (files.root / "red.png").write_bytes(png(np.dstack([box(1, 1, 3, 3)] + [box(0, 0, 0, 0)] * 2)))
+    integrity = Integrity()
+    assert inspect_masks(files, ["red.png"], SHAPE, integrity=integrity).defect == "mask red.png cannot be read"
+    assert [(one.kind, one.detail) for one in integrity.findings] == [
+        ("unreadable_file", "expected one channel of labels or equal ones, found colours that differ")
+    ]
+
+
+def test_a_mask_in_the_alpha_channel_is_read_and_reported(files: ReleaseFiles) -> None:
+    (files.root / "m.png").write_bytes(png(np.dstack([box(0, 0, 6, 8)] * 3 + [box(1, 1, 3, 3)])))
+    integrity = Integrity()
+    found = inspect_masks(files, ["m.png"], SHAPE, integrity=integrity)
+    assert (found.area, list(integrity.counts)) == (4, ["alpha_mask"])
+
+
 @pytest.mark.parametrize(("mask", "kind"), [(box(0, 0, 0, 0), "empty_mask"), (box(0, 0, 6, 8), "full_mask")])
 def test_masks_of_nothing_or_everything_are_reported_and_used(files: ReleaseFiles, mask: np.ndarray, kind: str) -> None:
     (files.root / "m.png").write_bytes(png(mask))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.data.inspection_cache import open_inspection_cache
 from harness.data.integrity import Finding, Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.volumes import (
@@ -128,12 +129,72 @@ def test_labels_fit_a_volume_that_cannot_be_read(files: ReleaseFiles) -> None:
     assert findings == []
 
 
+def test_what_changes_the_values_of_a_mask_is_a_finding(files: ReleaseFiles, media: Media) -> None:
+    labels = np.where(np.arange(60).reshape(SHAPE) < 6, np.nan, 0.99999994).astype(np.float32)
+    labels[2] = 2
+    save_nifti(files.root / "label.nii.gz", labels)
+    found, findings = labels_of(files, "label.nii.gz", media)
+    assert isinstance(found, Labels)
+    assert {value: area(mask) for value, mask in found.masks.items()} == {1: 34, 2: 20}
+    nan = Finding("nan_background", "label.nii.gz", "NaN in 6 of 60 pixels, read as background")
+    assert findings == [nan]
+    integrity = Integrity()
+    inspect_labels(files, "label.nii.gz", media, integrity=integrity, named=())
+    merged = "no label names the values 1, 2; all of them count as foreground"
+    assert integrity.findings == [nan, Finding("merged_values", "label.nii.gz", merged)]
+
+
+def test_a_soft_or_transparent_mask_is_read_and_said(files: ReleaseFiles) -> None:
+    media = Media(path="x.png", sha256="0", size=(4, 5))
+    grey = np.zeros((4, 5), dtype=np.uint8)
+    grey[1:3, 1:4], grey[0] = 255, (0, 127, 128, 60, 1)
+    Image.fromarray(grey).save(files.root / "grey.png")
+    Image.fromarray(np.dstack([np.zeros((4, 5, 3), dtype=np.uint8), (grey > 127) * np.uint8(255)])).save(
+        files.root / "alpha.png"
+    )
+    detail = "4 values beside 0 and 255 in 4 of 20 pixels, 1 to 128; cut at half, from 128 on"
+    for name, kind, words in (("grey.png", "soft_mask", detail), ("alpha.png", "alpha_mask", "")):
+        for named in ((), (255,)):
+            integrity = Integrity()
+            found = inspect_labels(files, name, media, integrity=integrity, named=named)
+            assert isinstance(found, Labels)
+            assert {value: area(mask) for value, mask in found.masks.items()} == {255: 7}
+            assert integrity.findings == [Finding(kind, name, words)]
+
+
+def test_a_declared_threshold_makes_one_label(files: ReleaseFiles, media: Media) -> None:
+    save_nifti(files.root / "label.nii.gz", np.linspace(0, 1, 60, dtype=np.float32).reshape(SHAPE))
+    found, findings = labels_of(files, "label.nii.gz", media)
+    assert found == "mask label.nii.gz cannot be read"
+    assert "as in a map of probabilities; threshold it first, or declare the threshold" in findings[0].detail
+    for named, value in (((), 1), ((4,), 4), (None, 1)):
+        found = inspect_labels(files, "label.nii.gz", media, integrity=Integrity(), named=named, threshold=0.5)
+        assert isinstance(found, Labels)
+        assert {value: area(mask) for value, mask in found.masks.items()} == {value: 30}
+
+
+def test_what_was_remembered_of_a_mask_holds_for_one_set_of_labels(tmp_path: Path, files: ReleaseFiles) -> None:
+    grey = np.zeros((4, 5), dtype=np.uint8)
+    grey[1:3, 1:4], grey[0, :3] = 255, 120
+    Image.fromarray(grey).save(files.root / "m.png")
+    media = Media(path="x.png", sha256="0", size=(4, 5))
+    remembered: list[dict[int, int]] = []
+    for named in ((255,), (120, 255)):
+        with open_inspection_cache(tmp_path / "kept") as kept:
+            again = ReleaseFiles(root=files.root, derived=files.derived, inspections=kept)
+            found = inspect_labels(again, "m.png", media, integrity=Integrity(), named=named)
+            assert isinstance(found, Labels)
+            remembered.append({value: area(mask) for value, mask in found.masks.items()})
+    assert remembered == [{255: 6}, {120: 3, 255: 6}]
+
+
 @pytest.mark.parametrize(
     ("values", "detail"),
     [
         (np.arange(1_500, dtype=np.int32).reshape(3, 20, 25), "at most 1024 labels, found 1500; is it a picture?"),
         (np.full(SHAPE, 70_000, dtype=np.int32), "labels of at most 65535, found 70000"),
-        (np.full(SHAPE, 0.5, dtype=np.float32), ""),
+        (np.full(SHAPE, 0.5, dtype=np.float32), "found 0.5 and 59 other numbers that are not whole between 0 and 1"),
+        (np.full(SHAPE, -2, dtype=np.int16), "found -2 as the lowest; give the background the value 0"),
     ],
 )
 def test_other_values_are_no_labels(files: ReleaseFiles, media: Media, values: np.ndarray, detail: str) -> None:

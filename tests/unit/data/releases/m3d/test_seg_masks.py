@@ -37,6 +37,29 @@ def test_a_prepared_mask_is_in_the_frame_of_its_volume(files: ReleaseFiles) -> N
     assert found.area == 1
 
 
+def test_values_of_masks_are_read_by_the_rules_of_all_masks(files: ReleaseFiles) -> None:
+    stored = np.zeros((1, *SIZE), dtype=np.float32)
+    stored[0, 1, 2, 3], stored[0, 0, 0, 0] = 0.9999, np.nan
+    np.save(files.root / "m.npy", stored)
+    integrity = Integrity()
+    assert inspect_class(files, "m.npy", SIZE, integrity).area == 1
+    assert [(one.kind, one.detail) for one in integrity.findings] == [
+        ("nan_background", "NaN in 1 of 192 pixels, read as background")
+    ]
+    np.save(files.root / "m.npy", stored * np.float32(0.6))
+    assert inspect_class(files, "m.npy", SIZE, integrity).defect == "mask m.npy cannot be read"
+    assert integrity.findings[-1].detail.startswith(
+        "expected labels, whole numbers of at least 0, found 0.59994 between"
+    )
+    dense = np.zeros((2, 8, 6, 4), dtype=np.float32)
+    dense[0, 1, 1, 1], dense[1, 3, 2, 1] = 0.9999, 0.4
+    shape = save_sparse(files, dense)
+    assert inspect_sparse(files, "m.npz", shape, SIZE, integrity) == "mask m.npz cannot be read"
+    dense[1, 3, 2, 1] = 2
+    found = inspect_sparse(files, "m.npz", save_sparse(files, dense), SIZE, integrity)
+    assert [one.area for one in found if not isinstance(one, str)] == [1, 1]
+
+
 def test_one_voxel_of_nothing_stands_for_an_absent_class(files: ReleaseFiles) -> None:
     np.save(files.root / "m.npy", np.zeros((1, 1, 1, 1), dtype=np.bool_))
     found = inspect_class(files, "m.npy", SIZE, Integrity())
