@@ -1,6 +1,7 @@
 """Values of DICOM elements: numbers, lengths and directions, and the size of the pixels of a single image."""
 
 import math
+from collections.abc import Iterable
 from operator import mul
 from typing import Any
 
@@ -77,8 +78,10 @@ def _mm(size: Vector) -> str:
 
 
 def vector(data: Any, name: str, length: int) -> Vector | None:
+    """Return an element of so many finite numbers, None if the header leaves it out or has another number of them."""
     values = data.get(name)
-    found = () if values is None else tuple(float(value) for value in values)
+    # pydicom gives a single number as itself.
+    found = tuple(map(float, values)) if isinstance(values, Iterable) else ()
     return found if len(found) == length and all(map(math.isfinite, found)) else None
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from harness.data.inspection_cache import open_inspection_cache
 from harness.data.integrity import Finding, Integrity
+from harness.data.phantoms.writers.dicom import DrawnSeries, write_slice
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.volumes import (
     Labels,
@@ -17,9 +18,11 @@ from harness.data.releases.volumes import (
     inspect_volume,
     is_volume,
 )
-from harness.imaging.masks import area
+from harness.imaging.masks import area, encode
 from harness.imaging.volumes import closest_canonical, read_volume
-from harness.records import Media
+from harness.metrics.masks.surface import hd95
+from harness.records import Entity, Media, Prediction, Sample, Target
+from tests.support.dicom_series import change
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -275,3 +278,56 @@ def test_masks_without_a_unit_are_in_that_of_their_volume(files: ReleaseFiles, u
     found, findings = labels_of(files, "mask.nii.gz", media)
     assert isinstance(found, Labels)
     assert findings == []
+
+
+def test_a_single_dicom_image_has_the_size_of_its_pixels(files: ReleaseFiles) -> None:
+    path, grey = files.root / "xray.dcm", np.zeros((6, 8), dtype=np.float32)
+    write_slice(path, DrawnSeries(name="x", modality="DX", spacing=(0.2, 0.3), intercept=0), 1, (0, 0, 0), grey)
+    found = inspect_scan(files, "xray.dcm", window=(0.0, 1.0), integrity=Integrity())
+    assert (found.media.kind, found.media.size, found.media.spacing_mm) == ("image", (6, 8), (0.2, 0.3))
+    change(path, ImagerPixelSpacing=[0.4, 0.4])
+    integrity = Integrity()
+    found = inspect_scan(files, "xray.dcm", window=(0.0, 1.0), integrity=integrity)
+    assert found.media.spacing_mm == (0.2, 0.3)
+    words = "PixelSpacing is 0.2 x 0.3 mm and ImagerPixelSpacing 0.4 x 0.4 mm without a type of calibration"
+    assert [(one.kind, one.where) for one in integrity.findings] == [("geometry_conflict", "xray.dcm")]
+    assert integrity.findings[0].detail == f"{words}; PixelSpacing counts"
+    # A column apart are 0.3 mm, a row apart 0.2 mm.
+    mask = np.zeros((6, 8), dtype=np.uint8)
+    mask[2, 2] = 1
+    moved = np.roll(mask, (2, 1), axis=(0, 1))
+    media = found.media
+    target = Target(entities=(Entity(name="dot", mask=encode(mask > 0)),))
+    sample = Sample(id="x", media=(media,), target=target)
+    outcome = hd95(sample, Prediction(key="x", status="ok", masks=(encode(moved > 0),)))
+    assert outcome.stats == pytest.approx((0.5, 1.0))
+    assert outcome.detail == {}
+
+
+@pytest.mark.parametrize("content", ["an unknown type", "an affine of 0", "too many frames"])
+def test_a_file_that_cannot_be_read_is_a_finding_of_its_own(files: ReleaseFiles, content: str) -> None:
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((5, 4, 3))
+    header.set_data_dtype(np.int16)
+    header["vox_offset"], header["magic"], header["sform_code"] = 352, b"n+1", 1
+    name = "odd.nii"
+    if content == "an unknown type":
+        header["datatype"] = 999
+    if content == "too many frames":
+        name = "odd.dcm"
+        write_slice(files.root / name, DrawnSeries(name="x"), 1, (0, 0, 0), np.zeros((6, 8)))
+        change(files.root / name, NumberOfFrames=10**9)
+    else:
+        (files.root / name).write_bytes(header.binaryblock + b"\0" * 4 + bytes(120))
+    integrity = Integrity()
+    found = inspect_scan(files, name, window=None, integrity=integrity)
+    kind = "image" if content == "too many frames" else "volume"
+    assert found.defect == f"{kind} {name} cannot be read"
+    (finding,) = integrity.findings
+    assert finding.kind == "unreadable_file"
+    words = {
+        "an unknown type": "cannot be read as NIfTI: data code 999 not recognized",
+        "an affine of 0": "expected an affine with an inverse, found none in sform and qform",
+        "too many frames": "expected the pixels of 1000000000 frames of 6 x 8 pixels, found a file of",
+    }
+    assert finding.detail.startswith(words[content])
