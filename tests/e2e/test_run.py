@@ -178,8 +178,10 @@ def test_an_empty_answer_counts_as_failed_and_not_as_a_fault(command: Any, tmp_p
 
 
 def test_dry_run_says_what_would_be_asked_and_writes_no_run(command: Any, tmp_path: Path) -> None:
-    result = _run(command, tmp_path / "run", "--dry-run", "--limit", "5")
-    plan = json.loads(result.stdout)
+    words = _run(command, tmp_path / "run", "--dry-run", "--limit", "5").stdout
+    assert "5 requests, 16 in a batch" in words
+    assert "samed2d_seg: 5 samples" in words
+    plan = json.loads(_run(command, tmp_path / "run", "--dry-run", "--json", "--limit", "5").stdout)
     assert plan["requests"] == 5
     assert plan["cells"]["samed2d_seg"]["samples"] == 5
     assert not (tmp_path / "run").exists()
@@ -322,3 +324,45 @@ def test_the_python_api_gives_the_numbers_as_a_table(tmp_path: Path) -> None:
     assert (micro["ci_low"] <= micro["value"]).all()
     again = harness.score(tmp_path / "run", protocols=["sam-med2d"])
     assert again.results["tasks"]["samed2d_seg"]["headline"]["protocol"] == "sam-med2d"
+
+
+def test_a_quiet_run_prints_its_numbers_and_paths_and_nothing_else(command: Any, tmp_path: Path) -> None:
+    result = _run(command, tmp_path / "run", "--quiet", "--limit", "5")
+    out = tmp_path / "run"
+    assert result.stderr == f"results  {out / 'results.json'}\nreport   {out / 'report.html'}\n"
+    assert result.stdout.splitlines()[0].startswith("model baseline:otsu")
+    again = command("score", out, "--all", "--quiet")
+    assert "*  samed2d_seg" in again.stdout
+    assert len(again.stdout.splitlines()) > len(result.stdout.splitlines())
+
+
+def test_a_run_of_a_file_is_scored_shown_and_explained_without_it(command: Any, tmp_path: Path) -> None:
+    file = tmp_path / "mine" / "my task.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "task: mine\nversion: 1\ntitle: Mine\nrelease: {reader: samed2d, split: all}\ngives: masks\n"
+        'oracle: "<SEG>"\nprompt: "Where is the {class}?"\nmetrics:\n  - {metric: dice}\nheadline: {metric: dice}\n'
+    )
+    out = tmp_path / "run"
+    words = ("--model", "baseline:otsu", "--data-root", "phantom", "--limit", "4", "--out", out, "--json")
+    first = command("run", "--tasks", f"{file},samed2d_seg", "--tasks", "mine", "--task-path", file.parent, *words)
+    assert first.exit_code == 0, first.stderr
+    assert list(json.loads(first.stdout)["tasks"]) == ["mine", "samed2d_seg"]
+    assert json.loads((out / "run.json").read_text())["requested"] == ["mine", "samed2d_seg"]
+    again = command("score", out, "--json")  # while the file is there and not named
+    file.unlink()
+    assert again.stdout == command("score", out, "--json").stdout == first.stdout
+    assert command("report", out).exit_code == 0
+    found = json.loads(command("explain", out, _first_id(out, "mine"), "--json").stdout)
+    assert {item["task"] for item in found} == {"mine"}
+    file.write_text("task: mine\n")
+    changed = command("score", out, "--task-path", file.parent)
+    assert changed.exit_code == 2
+    assert "version: required key is missing" in changed.stderr
+
+
+def _first_id(out: Path, task: str) -> str:
+    import pyarrow.parquet as pq
+
+    found: str = pq.read_table(out / "plan" / f"{task}.parquet", columns=["sample_id"])[0][0].as_py()
+    return found
