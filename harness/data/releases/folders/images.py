@@ -153,7 +153,7 @@ class _Cases:
             parts = layout.parts(path)
             if parts is not None:
                 self._images[path] = parts
-            elif layout.is_beside(path):
+            elif layout.is_beside(path) and path != f"{layout.folder}/{NAMES}":
                 beside.add(path, below=layout.start(layout.images))
         beside.report(reading.integrity)
         wanted = {self._layout.mask(parts, label.text) for parts in self._images.values() for label in labels.labels}

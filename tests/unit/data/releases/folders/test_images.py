@@ -1,5 +1,6 @@
 """A folder of images and masks: what patterns and labels make of it, and what is found wrong."""
 
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,19 @@ def test_deep_images_get_a_window_of_their_own(tmp_path: Path) -> None:
         ({"labels": []}, "release.options.labels: expected a list of texts, or label: value, found []"),
         ({"labels": {"a": 0}}, "release.options.labels: a: expected a whole number of at least 1, a list of them, or"),
         ({"labels": {"a": [True]}}, "release.options.labels: a: expected a whole number of at least 1, a list"),
+        (
+            {"labels": {"a": 1}, "labels_ignored": [1]},
+            "labels_ignored: expected values that no label names, found 1 (a)",
+        ),
+        ({"labels": {"a": 1}, "ignore": [1]}, "ignore: expected values that no label names, found 1 (a)"),
+        (
+            {"labels_ignored": [0]},
+            "release.options.labels_ignored: expected a list of whole numbers of at least 1, fou",
+        ),
+        ({"ignore": 255}, "release.options.ignore: expected a list of whole numbers of at least 1, found 255"),
+        ({"exif": "turn"}, "release.options.exif: expected 'auto' or 'apply' or 'ignore', found 'turn'"),
+        ({"threshold": "half"}, "release.options.threshold: expected a number in the values of the file"),
+        ({"threshold": 0.5, "labels": {"a": 1, "b": 2}}, "threshold: expected one label of one value beside it and"),
         ({"modality": "thermal"}, "release.options.modality: expected 'unknown' or 'ct'"),
         ({"masks": "{patient}/{case}.png"}, "masks: '{patient}' does not stand in images, so nothing says it; images"),
         ({"masks": "{case}_{label}.png"}, "labels: expected the labels, because masks holds '{label}'; found none"),
@@ -240,3 +254,209 @@ def test_a_dicom_file_that_is_none_cannot_be_asked(tmp_path: Path) -> None:
     (sample,), integrity = read(tmp_path)
     assert sample.defect == "image segmentation/images/a.dcm cannot be read"
     assert integrity.findings[0].detail == "expected a DICOM image, found none"
+
+
+ORGANS = {"labels": {"liver": 1, "cyst": 3}}
+
+
+def test_files_that_are_no_images_are_passed_over_and_reported_once(root: Path) -> None:
+    folder = root / "segmentation/images"
+    (folder / ".cache").mkdir()
+    for name in ("._a.png", "Thumbs.db", "a.json", "b.json", "notes", ".cache/c.png", "../masks/._a.png"):
+        (folder / name).write_bytes(b"none")
+    samples, integrity = read(root, options=ORGANS)
+    assert [sample.defect for sample in samples] == [None, None]
+    assert [(one.kind, one.where.rpartition("/")[2], one.detail) for one in sorted(integrity.findings)] == [
+        ("passed_over", "._a.png", "2 files: hidden"),
+        ("passed_over", "Thumbs.db", "1 file: *.db"),
+        ("passed_over", "a.json", "2 files: *.json"),
+        ("passed_over", "notes", "1 file: without a suffix"),
+    ]
+
+
+def test_labels_json_beside_the_images_is_not_passed_over(tmp_path: Path) -> None:
+    save(tmp_path / "f/a.png", np.full(SHAPE, 7, dtype=np.uint8))
+    save(tmp_path / "f/a_mask.png", labels(liver=1))
+    (tmp_path / "f/labels.json").write_text('{"liver": 1}')
+    (sample,), integrity = read(tmp_path, options={"folder": "f", "images": "{case}.*", "masks": "{case}_mask.png"})
+    assert (sample.id, integrity.findings) == ("d/all/a.png:liver", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("b.png", b"torn", "cannot be read as an image (no known format or a broken header); replace the file"),
+        ("b.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", "found JPEG 2000; convert it to PNG, for example with Pillow"),
+        ("b.HEIC", b"\0\0\0\x18ftypheic", "found HEIC; convert it to PNG, for example with pillow-heif"),
+        ("b.nrrd", b"NRRD0004", "found NRRD; convert it to NIfTI, for example with SimpleITK"),
+    ],
+)
+def test_an_image_that_cannot_be_decoded_is_no_file_to_pass_over(
+    root: Path, name: str, content: bytes, words: str
+) -> None:
+    (root / f"segmentation/images/{name}").write_bytes(content)
+    save(root / "segmentation/masks/b.png", labels(liver=1))
+    samples, integrity = read(root, options=ORGANS)
+    assert [sample.defect for sample in samples[2:]] == [f"image segmentation/images/{name} cannot be read"] * 2
+    (finding,) = integrity.findings
+    assert (finding.kind, finding.where) == ("unreadable_file", f"segmentation/images/{name}")
+    assert finding.detail.endswith(words)
+
+
+def test_names_in_another_form_are_repaired_and_suffixes_count_in_any_case(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+    for image, mask in ((f"{composed}.png", f"{apart}.png"), ("upper.PNG", "Upper.PNG"), ("c.JPG", "c.png")):
+        save(tmp_path / f"segmentation/images/{image}", np.full(SHAPE, 7, dtype=np.uint8))
+        save(tmp_path / f"segmentation/masks/{mask}", labels(cyst=1))
+    samples, integrity = read(tmp_path)
+    assert [sample.defect for sample in samples] == [None] * 3
+    assert (integrity.findings, integrity.repairs) == ([], {"file_name": 2})
+    samples, integrity = read(tmp_path, options={"images": "images/{case}.jpg"})
+    assert [sample.id for sample in samples if sample.defect is None] == ["d/all/images/c.JPG:target"]
+    assert integrity.counts == {"missing_image": 2}  # the masks of the images that are no .jpg
+
+
+def test_a_mask_of_nearly_that_name_is_named(root: Path) -> None:
+    (root / "segmentation/masks/a.png").rename(root / "segmentation/masks/a_seg.png")
+    samples, integrity = read(root, options=ORGANS)
+    assert {sample.defect for sample in samples[:2]} == {"mask segmentation/masks/a.png is missing"}
+    found = {one.kind: (one.where, one.detail) for one in integrity.findings}
+    assert found["missing_file"] == ("segmentation/masks/a.png", "did you mean 'a_seg.png'?")
+
+
+def test_volumes_in_upper_case_are_volumes(tmp_path: Path) -> None:
+    voxels = np.zeros((4, 5, 6), dtype=np.int16)
+    voxels[1:3, 2, 3] = 2
+    for name in ("images/a.nii.gz", "masks/a.nii.gz"):
+        save(tmp_path / f"segmentation/{name}", voxels)
+        (tmp_path / f"segmentation/{name}").rename(tmp_path / f"segmentation/{name.upper()[:-8].lower()}A.NII.GZ")
+    options = {"masks": "masks/{case}.nii.gz", "labels": {"cyst": 2}}
+    (sample,), integrity = read(tmp_path, options=options)
+    np.testing.assert_array_equal(pixels_of(sample), voxels.T == 2)
+    assert (sample.media[0].kind, integrity.findings) == ("volume", [])
+
+
+def test_a_mask_without_an_image_is_counted_and_cannot_be_asked(root: Path) -> None:
+    save(root / "segmentation/masks/gone.png", labels(liver=1))
+    samples, integrity = read(root, options=ORGANS)
+    assert [(sample.id, sample.defect) for sample in samples[2:]] == [
+        (f"d/all/images/gone.png:{name}", "image segmentation/images/gone.png is missing") for name in ("liver", "cyst")
+    ]
+    (finding,) = integrity.findings
+    assert (finding.kind, finding.where) == ("missing_image", "segmentation/masks/gone.png")
+    assert finding.detail == "expected its image at segmentation/images/gone.png, found none"
+
+
+def test_a_mask_that_does_not_say_where_its_image_is_has_its_own_path(tmp_path: Path) -> None:
+    save(tmp_path / "f/p1/x_a.png", np.full(SHAPE, 7, dtype=np.uint8))
+    for name in ("a_liver", "b_liver", "b_spleen"):
+        save(tmp_path / f"f/masks/{name}.png", labels(liver=1))
+    options = {
+        "folder": "f",
+        "images": "{patient}/x_{case}.png",
+        "masks": "masks/{case}_{label}.png",
+        "labels": ["liver"],
+    }
+    samples, integrity = read(tmp_path, options=options)
+    assert [sample.id for sample in samples] == ["d/all/p1/x_a.png:liver", "d/all/masks/b_liver.png:liver"]
+    (finding,) = integrity.findings  # b_spleen.png is of a label that nobody asks about
+    assert finding.detail == "expected its image at f/{patient}/x_{case}.png, found none"
+
+
+def test_a_second_mask_of_an_image_is_reported(root: Path) -> None:
+    save(root / "segmentation/masks/a.PNG", labels(liver=1))
+    samples, integrity = read(root, options=ORGANS)
+    assert len(samples) == 2
+    assert [(one.kind, one.where) for one in integrity.findings] == [("passed_over", "segmentation/masks/a.PNG")]
+
+
+def test_masks_without_an_image_are_selected_too(root: Path) -> None:
+    save(root / "segmentation/masks/gone.png", labels(liver=1))
+    samples, integrity = read(root, options=ORGANS, where={"class": ("liver",)})
+    assert [sample.id for sample in samples] == ["d/all/images/a.png:liver", "d/all/images/gone.png:liver"]
+    assert integrity.selected == (4, 2)
+
+
+def test_labels_that_fit_no_mask_end_the_reading(root: Path) -> None:
+    with pytest.raises(DataError, match=r"d: labels and masks do not fit. `labels` names 2 \(cyst\); .*1 \(in 1, such"):
+        read(root, options={"labels": {"cyst": 2}})
+    (root / "segmentation/labels.json").write_text('{"cyst": 2, "Background": 0}')
+    with pytest.raises(DataError, match=r"`segmentation/labels.json` names 2 \(cyst\)"):
+        read(root)
+    (sample,), integrity = read(root, options={"labels_ignored": [1, 3]})
+    assert (sample.target.absent, integrity.findings) == (True, [])
+
+
+def test_a_class_that_only_others_show_fits(tmp_path: Path) -> None:
+    for name, values in (("p1_a", {"liver": 1, "vessel": 9}), ("p2_b", {"liver": 1, "cyst": 3})):
+        save(tmp_path / f"segmentation/images/{name}.png", np.full(SHAPE, 7, dtype=np.uint8))
+        save(tmp_path / f"segmentation/masks/{name}.png", labels(**values))
+    options = {"images": "images/{patient}_{case}.*", "masks": "masks/{patient}_{case}.png", **ORGANS}
+    samples, integrity = read(tmp_path, options=options, where={"patient": ("p1",)})
+    assert [sample.target.absent for sample in samples] == [False, True]
+    assert integrity.counts == {"unknown_label": 1}
+    (tmp_path / "segmentation/masks/p2_b.png").unlink()
+    with pytest.raises(DataError, match=r"found 3 \(cyst\) in none"):
+        read(tmp_path, options=options, where={"patient": ("p1",)})
+
+
+def test_void_pixels_are_no_label_and_are_ignored(root: Path) -> None:
+    save(root / "segmentation/masks/a.png", labels(polyp=1, void=255))
+    for options in (
+        {"labels": {"polyp": 1}, "ignore": [255]},
+        {"labels": {"polyp": 1, "ignore": 255}},
+        {"ignore": [255]},
+    ):
+        (sample,), integrity = read(root, options=options)
+        np.testing.assert_array_equal(pixels_of(sample), labels(polyp=1, void=255) == 1)
+        assert sample.target.ignore is not None
+        np.testing.assert_array_equal(decode(sample.target.ignore), labels(polyp=1, void=255) == 255)
+        assert integrity.findings == []
+
+
+def photo(path: Path, orientation: int, shape: tuple[int, int] = SHAPE) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.arange(shape[0] * shape[1], dtype=np.uint8).reshape(shape)).save(path, exif=exif)
+
+
+def marked(shape: tuple[int, int]) -> np.ndarray:
+    pixels = np.zeros(shape, dtype=np.uint8)
+    pixels[1, 2] = 1
+    return pixels
+
+
+def test_a_turned_photo_and_its_mask_are_brought_into_one_frame(tmp_path: Path) -> None:
+    photo(tmp_path / "segmentation/images/a.png", 6)
+    save(tmp_path / "segmentation/masks/a.png", marked(SHAPE[::-1]))
+    (sample,), integrity = read(tmp_path)
+    assert (sample.id, sample.defect, sample.media[0].size) == ("d/all/images/a.png:target", None, SHAPE[::-1])
+    assert sample.media[0].path.startswith("upright/")
+    np.testing.assert_array_equal(pixels_of(sample), marked(SHAPE[::-1]) > 0)
+    assert integrity.counts == {"exif_rotation": 1}
+    (sample,), _ = read(tmp_path, options={"exif": "ignore"})
+    assert sample.defect == "mask segmentation/masks/a.png is (20, 10), its image (10, 20) as (H, W)"
+
+
+def test_a_photo_that_is_turned_by_180_degrees_is_shown_as_viewers_do(tmp_path: Path) -> None:
+    photo(tmp_path / "segmentation/images/a.png", 3)
+    save(tmp_path / "segmentation/masks/a.png", marked(SHAPE))
+    for exif, path in (("auto", "upright/"), ("apply", "upright/"), ("ignore", "segmentation/images/a.png")):
+        (sample,), integrity = read(tmp_path, options={"exif": exif})
+        assert sample.media[0].path.startswith(path)
+        np.testing.assert_array_equal(pixels_of(sample), marked(SHAPE) > 0)
+        assert integrity.counts == {"exif_rotation": 1}
+
+
+def test_what_a_size_does_not_tell_the_other_photos_tell(tmp_path: Path) -> None:
+    for name, orientation in (("a", 3), ("b", 6)):
+        photo(tmp_path / f"segmentation/images/{name}.png", orientation)
+        save(tmp_path / f"segmentation/masks/{name}.png", marked(SHAPE))  # made on the pixels as stored
+    samples, integrity = read(tmp_path)
+    assert [sample.media[0].path[-5:] for sample in samples] == ["b.png", "a.png"]
+    assert [sample.media[0].size for sample in samples] == [SHAPE, SHAPE]
+    assert [one.detail for one in sorted(integrity.findings)] == [
+        "orientation 3, not applied: as of 1 other turned images, whose masks fit without it only",
+        "orientation 6, not applied: the sizes of image and mask fit without it only",
+    ]
