@@ -152,11 +152,14 @@ def finish(result: "Evaluation", max_failures: str, *, as_json: bool, every_numb
     """Print the numbers, the problems and failures, and the paths of the outputs; exit with the evaluation's code."""
     from harness.reports.run_table import table
     from harness.runs.directory import RunDirectory
+    from harness.scoring.failure_kinds import kinds_of
 
     directory = RunDirectory(result.out)
     if not quiet:
         for line in [*(f"note: {note}" for note in result.notes), *_what_failed(result, directory)]:
             say(line)
+        for kind in kinds_of(failure for failure in result.failures if failure.traceback)[:MOST_ALIKE]:
+            say(kind.text)
     if as_json:
         write_json(result.results)
     else:

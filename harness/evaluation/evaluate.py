@@ -19,7 +19,7 @@ from harness.runs.cells import Plan
 from harness.runs.directory import RunDirectory
 from harness.runs.engine.cluster import run_on_ray
 from harness.runs.engine.in_process import run_in_process
-from harness.runs.engine.progress import RunProgress
+from harness.runs.engine.progress import FailureLimit, RunProgress
 from harness.runs.engine.ray_connection import ClusterOptions, gpus_here, ray_is_installed
 from harness.runs.engine.suspects import find_suspects
 from harness.runs.engine.worker import WorkerSetup
@@ -57,7 +57,8 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
         write_stored(store.directory.tasks_folder, session.tasks, session.groups, spec.cache)
         store.add_session(session_record(command, gpus=gpus_here()))
         planned = _plan(session, store, watch)
-        _predict(session, store, planned, watch)
+        # The faults of a file are all wanted, and cost nothing; a model that fails stops early.
+        _predict(session, store, planned, watch, stops=submission is None)
         # Checked again, since a run takes hours: its scores are read from the plan.
         planned = _plan(session, store, watch)
         scored = score_run(store, run, session.tasks, session.groups, store.directory)
@@ -122,18 +123,23 @@ def _write_plan(session: PreparedRun, planned: Plan, watch: Observer) -> None:
     )
 
 
-def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observer) -> None:
-    """Ask the model for every prediction that is missing.
+def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observer, *, stops: bool) -> None:
+    """Ask the model for every prediction that is missing; `stops` says that too many failures end the run.
 
     Raises:
-        HarnessError: The model cannot be loaded, the workers keep ending, or a request is not finished in the end.
+        HarnessError: The model cannot be loaded, the workers keep ending, too much fails, or a request is not finished
+            in the end.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     spec = session.spec
     suspects = find_suspects(store.directory.read_events())
     # By distinct key: tasks that ask the same of the same image share the answer.
     total = len({bytes.fromhex(key) for path in planned.files for _, _, key in plan_file.read_keys(path) if key})
+    wanted = sum(cell.wanted for cell in planned.supported)
     progress = RunProgress(store=store, total=total, counts=Counter(store.statuses), watch=watch.progress)
+    if stops:
+        allowed = allowed_failures(spec.max_failures, wanted)
+        progress.limit = FailureLimit(option=spec.max_failures, allowed=allowed, wanted=wanted)
     batches = plan_file.due(
         plan_file.batches(_intact_files(session, store, planned, watch), session.batch_size, store.is_done),
         store.is_done,
@@ -142,6 +148,7 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
     )
     if progress.done == total:  # before a model is loaded: a finished run is scored again in seconds
         return
+    progress.stop_if_hopeless()
     options = _cluster_options(session, store, planned)
     resources = session.resources
     setup = WorkerSetup(

@@ -231,11 +231,12 @@ def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: T
         status = "not_run" if prediction is None else prediction.status
         tally.count(status, absent=row.sample.target.absent)
         if status not in ANSWERED:
-            message = "not asked yet"
+            message, trace = "not asked yet", ""
             if prediction is not None:
                 error = prediction.error
                 message = row.defect or (f"{error.type}: {error.message}" if error is not None else "")
-            failure = Failure(task=task.task, sample_id=row.sample.id, status=status, message=message)
+                trace = error.traceback if error is not None else ""
+            failure = Failure(task=task.task, sample_id=row.sample.id, status=status, message=message, traceback=trace)
             every_failure.write(canonical(to_json(failure)) + "\n")
             if len(tally.failures) < FAILURES_KEPT:
                 tally.failures.append(failure)

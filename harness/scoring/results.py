@@ -18,12 +18,19 @@ ANSWERED = frozenset({"ok", "truncated"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A sample without a usable answer, for the report and the terminal."""
+    """A sample without a usable answer, for the report and the terminal.
+
+    Attributes:
+        task, sample_id, status: Whose answer it is, and what became of it.
+        message: Type and message of the error; empty for an answer that is empty or refused.
+        traceback: Where the model raised it; empty if it raised nothing.
+    """
 
     task: str
     sample_id: str
     status: str
     message: str
+    traceback: str = ""
 
 
 @dataclass(slots=True)

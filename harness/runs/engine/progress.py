@@ -1,14 +1,47 @@
 """The progress of a run: what is in flight, what is finished and what failed, on disk before it counts."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from harness.errors import InterruptedRunError
 from harness.models import answer_check
 from harness.records import FAULTS, ErrorInfo, PredictionStatus
 from harness.runs.engine.worker import Finished, to_finished
 from harness.runs.plan_file import Ask
 from harness.runs.store import RunStore
+from harness.scoring.failure_kinds import kinds_of
+from harness.scoring.results import Failure
+
+# A run that fails is stopped no earlier: of few requests a single failure, which says little, would be above 1 %.
+LEAST_FINISHED = 20
+KINDS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLimit:
+    """How many failures of the model a run takes before it stops, resumably.
+
+    The limit counts what the model fails to answer, by error or timeout; data that cannot be read are no fault of its.
+
+    Attributes:
+        option: `--max-failures` as it was given.
+        allowed: The number of failed scores that it allows.
+        wanted: The number of scores that the run should have.
+    """
+
+    option: str
+    allowed: int
+    wanted: int
+
+    def is_hopeless(self, failed: int, asked: int) -> bool:
+        """Say whether a run with so many failures, of so many requests that were asked, will have failed in the end.
+
+        That is certain above the allowed number: each request that failed stands for at least one score. Where all of
+        the first requests failed it is as good as certain.
+        """
+        return asked >= LEAST_FINISHED and self.allowed < self.wanted and (failed == asked or failed > self.allowed)
 
 
 @dataclass(slots=True)
@@ -20,12 +53,14 @@ class RunProgress:
         total: Number of requests in the whole plan.
         counts: Number of finished requests by status, including those of earlier sessions.
         watch: Called after every change, for a progress bar; None for no call.
+        limit: The failures after which the run stops; None: it never stops for them.
     """
 
     store: RunStore
     total: int
     counts: Counter[str] = field(default_factory=Counter)
     watch: "Callable[[RunProgress], None] | None" = None
+    limit: FailureLimit | None = None
     _batches: int = 0
 
     @property
@@ -62,7 +97,7 @@ class RunProgress:
         """Store the answers to a batch; a request that was finished before keeps its first answer.
 
         Raises:
-            InterruptedRunError: The disk refuses it.
+            InterruptedRunError: The disk refuses it, or so much failed that the run stops.
         """
         keys = []
         for item in finished:
@@ -78,7 +113,7 @@ class RunProgress:
         """Store the failure of a request that no worker survives.
 
         Raises:
-            InterruptedRunError: The disk refuses it.
+            InterruptedRunError: The disk refuses it, or so much failed that the run stops.
         """
         error = ErrorInfo(
             type="Timeout" if status == "timeout" else "WorkerDied", message=f"{ask.sample_id}: {message}"
@@ -92,7 +127,40 @@ class RunProgress:
         self.store.status(self.status("running"))
         if self.watch is not None:
             self.watch(self)
+        self.stop_if_hopeless()
+
+    def stop_if_hopeless(self) -> None:
+        """Stop a run that has failed already, before it costs more.
+
+        Raises:
+            InterruptedRunError: All of the first requests failed, or more than `--max-failures` allows in the end.
+        """
+        failed = self.counts["model_error"] + self.counts["timeout"]
+        asked = self.done - self.counts["data_error"]
+        limit = self.limit
+        if limit is None or self.done >= self.total or not limit.is_hopeless(failed, asked):
+            return
+        kinds = kinds_of(_failures(self.store.directory.read_values()))
+        tracebacks = "\n".join(kind.text for kind in kinds[:KINDS_SHOWN])
+        counted = "all of the first" if failed == asked else f"{failed:,} of"
+        raise InterruptedRunError(
+            f"the model failed on {counted} {asked:,} requests, and the run stops before the other "
+            f"{self.total - self.done:,}: --max-failures {limit.option} allows {limit.allowed:,} of {limit.wanted:,}.\n"
+            f"{tracebacks}\nWhat is finished is kept, failures included. The same command with --max-failures 100% "
+            "goes on in spite of them; another --out begins anew."
+        )
 
     def status(self, state: str) -> dict[str, object]:
         """Return the content of `status.json`."""
         return {"state": state, "done": self.done, "total": self.total, "counts": dict(sorted(self.counts.items()))}
+
+
+def _failures(values: Iterable[Mapping[str, Any]]) -> Iterator[Failure]:
+    """Yield the stored predictions that failed; they hold no sample ids."""
+    for value in values:
+        if value.get("status") in ("model_error", "timeout"):
+            error = value.get("error", {})
+            message = f"{error.get('type', '')}: {error.get('message', '')}"
+            yield Failure(
+                task="", sample_id="", status=value["status"], message=message, traceback=error.get("traceback", "")
+            )

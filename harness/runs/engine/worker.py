@@ -129,18 +129,23 @@ class Worker:
         # Built anew from the JSON at every try: an adapter that changes its requests changes its own copies.
         requests = [with_handles(request_from_json(json.loads(item.text)), self.media) for item in batch]
         began = time.perf_counter()
+        fault: BaseException | None = None
         try:
             replies = self._ask(requests)
         # Also CancelledError, GeneratorExit, SystemExit and a KeyboardInterrupt of the model's own: let through, they
         # would end every session at this sample, which would never be recorded.
         except BaseException as error:  # noqa: BLE001 - the model's faults become records
             self._stop_if_interrupted(error)
-            if len(batch) > 1:
-                half = len(batch) // 2
-                return self._predict(batch[:half]) + self._predict(batch[half:])
-            status: PredictionStatus = "data_error" if isinstance(error, DataError) else "model_error"
+            fault = error
+        # Outside the `except`: the traceback of a half would hold that of the whole.
+        if fault is not None and len(batch) > 1:
+            fault = None  # its frames hold the model's tensors, and memory may be what is short
+            half = len(batch) // 2
+            return self._predict(batch[:half]) + self._predict(batch[half:])
+        if fault is not None:
+            status: PredictionStatus = "data_error" if isinstance(fault, DataError) else "model_error"
             seconds = round(time.perf_counter() - began, 6)
-            return [to_finished(answer_check.failed(batch[0].request.key, status, _info(error), seconds))]
+            return [to_finished(answer_check.failed(batch[0].request.key, status, _info(fault), seconds))]
         seconds = round((time.perf_counter() - began) / len(batch), 6)
         if len(replies) != len(batch):
             # Which answer belongs to which request is unknown, so none of them counts.

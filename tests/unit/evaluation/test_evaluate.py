@@ -1,6 +1,7 @@
 """A run from what was asked for to its results: what is refused, what is kept, and what a dry run leaves."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from harness.errors import InterruptedRunError, SpecError
 from harness.evaluation import evaluate as evaluation
 from harness.evaluation.evaluate import dry_run, evaluate
 from harness.evaluation.setup import Observer, RunSpec
+from harness.records import Answer, Capabilities, Request
 from harness.runs.directory import RunDirectory
+from harness.runs.engine import worker as worker_module
 from tests.support.tiny_vqa_rad import write_release
 
 
@@ -74,6 +77,51 @@ def test_failures_above_the_allowed_share_give_exit_code_3(spec: RunSpec) -> Non
     assert found.faults > found.allowed == 0
     assert found.exit_code == 3
     assert {failure.status for failure in found.failures} == {"model_error"}
+
+
+class Failing:
+    """Raises at every request."""
+
+    version = "1"
+    asked = 0
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(max_batch=4)
+
+    def load(self, device: str) -> None: ...
+
+    def predict(self, requests: Sequence[Request]) -> list[Answer]:
+        type(self).asked += len(requests) == 1
+        raise ValueError("bad pixel")
+
+
+def test_a_model_that_always_fails_stops_the_run_and_can_be_gone_on_with(
+    spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "build", lambda _: Failing())
+    spec = replace(spec, data_roots=(str(write_release(tmp_path / "more", 30)),), batch_size=4)
+    for _ in range(2):  # the second start does not ask the model again
+        with pytest.raises(
+            InterruptedRunError, match=r"all of the first 20 requests, and the run stops before the oth"
+        ):
+            evaluate(spec)
+    assert Failing.asked == 20
+    directory = RunDirectory(tmp_path / "run")
+    assert not directory.results_path.exists()
+    found = evaluate(replace(spec, max_failures="100%"))
+    assert found.results["tasks"]["vqa_rad"]["counts"] == {"model_error": 30}
+    lines = [json.loads(line) for line in directory.failures_path.read_text().splitlines()]
+    assert len(lines) == 30
+    assert all(line["traceback"].endswith("ValueError: bad pixel\n") for line in lines)
+    assert not any("During handling" in line["traceback"] for line in lines)
+
+
+def test_submitted_predictions_are_read_to_the_end_whatever_is_wrong_with_them(spec: RunSpec, tmp_path: Path) -> None:
+    root = write_release(tmp_path / "more", 30)
+    file = tmp_path / "mine.jsonl"
+    file.write_text("".join(f'{{"sample_id": "vqa_rad/test/{number}", "text": 3}}\n' for number in range(30)))
+    found = evaluate(replace(spec, model=f"predictions:{file}", model_args={}, data_roots=(str(root),)))
+    assert found.results["tasks"]["vqa_rad"]["counts"] == {"model_error": 30}
 
 
 def test_a_wrong_max_failures_is_refused_before_anything_is_written(spec: RunSpec, tmp_path: Path) -> None:
