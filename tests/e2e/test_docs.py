@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.conftest import REPOSITORY
+from tests.support import own_data
 
 
 def _commands(page: Path) -> list[list[str]]:
@@ -78,6 +80,49 @@ def test_the_script_of_the_results_page_prints_headlines_and_means_by_stratum(
     printed = capsys.readouterr().out
     assert printed.count("vqa_accuracy") == 3
     assert re.search(r"closed +0\.\d+", printed)
+
+
+def test_the_reader_of_twenty_lines_reads_and_its_task_gives_a_number(
+    command: Any, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = repository / "docs" / "your-own-questions.md"
+    reader = _example(page, "our_reader.py")
+    assert len([line for line in reader.splitlines()[1:] if line.strip()]) <= 20
+    assert re.findall(r"^(?:from|import) (\S+)", reader, flags=re.MULTILINE) == ["json", "harness"]
+    tasks = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    for folder in ("my-tasks", "hospital/studies", "hospital/scans"):
+        Path(folder).mkdir(parents=True)
+    Path("my-tasks/our_reader.py").write_text(reader)
+    Path("my-tasks/findings.yaml").write_text(next(task for task in tasks if "our_reader" in task))
+    for image in ("a.png", "b.png"):
+        Image.new("L", (8, 6)).save(f"hospital/scans/{image}")
+    findings = [{"name": "a mass", "present": True}, {"name": "fluid", "present": False}]
+    for number, image in enumerate(("a.png", "b.png")):
+        study = {"id": f"s{number}", "image": image, "patient": f"p{number}", "findings": findings}
+        Path(f"hospital/studies/s{number}.json").write_text(json.dumps(study))
+    shown = [words for words in _commands(page) if "my-tasks/findings.yaml" in words]
+    assert [words[0] for words in shown] == ["validate", "run"]
+    assert command(*shown[0]).exit_code == 0
+    Path("hospital/scans/b.png").unlink()
+    result = command(*shown[1], "--out", "run", "--ray", "off", "--max-failures", "100%")
+    assert result.exit_code == 0, result.stderr
+    block = json.loads(Path("run/results.json").read_text())["tasks"]["findings"]
+    # The image that is not there costs its two samples, and is counted.
+    assert (block["wanted"], block["counts"]) == (4, {"data_error": 2, "ok": 2})
+
+
+def test_the_task_of_the_page_on_own_questions_is_valid(
+    command: Any, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = repository / "docs" / "your-own-questions.md"
+    (task,) = re.findall(r"```yaml\n(task: quiz.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    own_data.write_csv(Path("hospital/quiz"))
+    Path("quiz.yaml").write_text(task)
+    result = command("validate", "quiz.yaml", "--data-root", "hospital")
+    assert result.exit_code == 0, result.stdout
+    assert "4 samples checked" in result.stdout
 
 
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))

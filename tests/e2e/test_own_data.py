@@ -2,12 +2,17 @@
 
 import json
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.support.own_data import LAYOUTS
 
 MOST_LINES = 15
 
@@ -44,7 +49,7 @@ def test_a_folder_becomes_a_task_with_the_yaml_of_the_page(
     write_polyps(tmp_path / "hospital")
     (tmp_path / "my-tasks/polyps").mkdir(parents=True)
     (tmp_path / "my-tasks/polyps/our_polyps.yaml").write_text(task)
-    commands = re.findall(r"^harness ((?:validate|prepare|run) .+)$", page.read_text(), flags=re.MULTILINE)
+    commands = re.findall(r"^harness ((?:validate|prepare|run) .*our_polyps.*)$", page.read_text(), flags=re.MULTILINE)
     assert len(commands) == 3
     for words in commands[:2]:
         result = command(*words.split())
@@ -65,7 +70,8 @@ def test_wrong_options_are_named_with_file_and_line(command: Any, repository: Pa
     path.write_text(task.replace("{patient}_{case}.*", "{patent}_{case}.*").replace("dice}", "dise}", 1))
     result = command("validate", path)
     assert result.exit_code == 2
-    assert "7: release.options.images: expected names among '{split}', '{patient}', '{case}', found '{patent}'" in (
+    known = "'{split}', '{patient}', '{case}', '{session}', '{group}'"
+    assert f"7: release.options.images: expected names among {known}, found '{{patent}}'" in (
         result.stdout + result.stderr
     )
     path.write_text(task.replace("{polyp: 255}", "{polyp: big}"))
@@ -144,3 +150,60 @@ def _covered(pixels: int) -> str:
     from pycocotools import mask as coco
 
     return str(coco.encode(np.ones((pixels, 1), dtype=np.uint8, order="F"))["counts"].decode())
+
+
+def shown_lines(page: Path, layout: str) -> list[list[str]]:
+    """Return the words of each line of the code block that makes a task of a layout."""
+    blocks = re.findall(r"^```\n(harness new-task .*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    (block,) = (block for block in blocks if f" hospital/{layout}" in block.splitlines()[0])
+    return [line.split()[1:] for line in block.splitlines()]
+
+
+# Page, task and the first number: that of a threshold, worked out by `harness run` once and by hand for the discs, where
+# the threshold is right everywhere. A guess has no number of its own.
+FIRST_NUMBERS = {
+    "polyps": ("your-own-data", "polyps", 1.0),
+    "Dataset042_Liver": ("your-own-data", "dataset042_liver", 0.5514),
+    "brains": ("your-own-data", "brains", 0.5514),
+    "export": ("your-own-data", "export", 0.96),
+    "quiz": ("your-own-questions", "questions", None),
+    "chat": ("your-own-questions", "chat", None),
+    "benchmark": ("your-own-questions", "benchmark", None),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_lines_of_the_page_lead_from_data_to_a_first_number(
+    command: Any, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    pytest.importorskip("nibabel")
+    pytest.importorskip("pydicom")
+    page, task, value = FIRST_NUMBERS[layout]
+    monkeypatch.chdir(tmp_path)
+    LAYOUTS[layout](tmp_path / "hospital" / layout)
+    lines = shown_lines(repository / "docs" / f"{page}.md", layout)
+    assert len(lines) == 2
+    made = command(*lines[0])
+    assert made.exit_code == 0, made.stderr
+    # The command that is printed is the one of the page.
+    assert made.stdout.split() == ["harness", *lines[1]]
+    block = results_of(command, tmp_path / "run", *lines[1][1:])["tasks"][task]
+    assert block["counts"] == {"ok": block["wanted"]}
+    assert block["coverage"] == 1.0
+    first = block["metrics"][0]
+    headline = next(row for row in block["metrics"] if row["mean"] == "macro") if value == 0.5514 else first
+    assert 0 <= headline["value"] <= 1
+    if value is not None:
+        assert headline["value"] == pytest.approx(value, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["polyps", "quiz"])
+def test_real_processes_lead_to_a_first_number_within_a_minute(repository: Path, tmp_path: Path, layout: str) -> None:
+    LAYOUTS[layout](tmp_path / "hospital" / layout)
+    begun = time.monotonic()
+    for words in shown_lines(repository / "docs" / f"{FIRST_NUMBERS[layout][0]}.md", layout):
+        line = [sys.executable, "-m", "harness.cli", *words]
+        subprocess.run(line, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    assert time.monotonic() - begun < 60
+    assert list(tmp_path.glob("runs/*/results.json"))
