@@ -1,6 +1,8 @@
 """DICOM headers and pixels: what is read, what is refused, and nothing that names anybody."""
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +116,44 @@ def test_without_pydicom_the_message_says_what_to_install(tmp_path: Path, monkey
         read_volume(tmp_path / "a.dcm")
     with pytest.raises(DataError, match=r"drawing DICOM files needs pydicom; pip install 'medground\[medical\]'"):
         write_slice(tmp_path / "a.dcm", SERIES, 1, (0, 0, 0), VOXELS[0])
+
+
+@pytest.mark.parametrize(("frames", "refused"), [(2, False), (4, True), (10**9, True)])
+def test_frames_that_the_bytes_of_a_file_cannot_hold_are_refused(tmp_path: Path, frames: int, refused: bool) -> None:
+    write_slice(tmp_path / "a.dcm", DrawnSeries(name="a"), 1, (0, 0, 0), np.zeros((64, 64)))
+    change(tmp_path / "a.dcm", NumberOfFrames=frames)
+    path = tmp_path / "a.dcm"
+    if not refused:  # a torn file is left to the decoder, which has a message of its own
+        found = read_header(path.open("rb"), "a.dcm")
+        assert found is not None
+        assert len(found.frames) == frames
+        return
+    words = (
+        f"a.dcm: expected the pixels of {frames} frames of 64 x 64 pixels, found a file of {path.stat().st_size} bytes"
+    )
+    with pytest.raises(DataError, match=f"^{words}; it is damaged or torn"):
+        read_header(path.open("rb"), "a.dcm")
+
+
+def test_frames_of_a_compressed_file_are_held_against_its_length(tmp_path: Path) -> None:
+    write_slice(tmp_path / "a.dcm", DrawnSeries(name="a"), 1, (0, 0, 0), np.zeros((64, 64)))
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.5"  # run lengths, of which a frame may be short
+    data["PixelData"].VR, data.PixelData = "OB", pydicom.encaps.encapsulate([b"ab"] * 4)
+    for frames, refused in ((200, False), (10**9, True)):
+        data.NumberOfFrames = frames
+        data.save_as(tmp_path / "a.dcm")
+        if refused:
+            with pytest.raises(DataError, match="expected the pixels of 1000000000 frames"):
+                read_header((tmp_path / "a.dcm").open("rb"), "a.dcm")
+        else:
+            found = read_header((tmp_path / "a.dcm").open("rb"), "a.dcm")
+            assert found is not None
+            assert len(found.frames) == frames
+
+
+@pytest.mark.parametrize("error", [MemoryError, struct.error, zlib.error])
+def test_what_pydicom_raises_becomes_a_message(error: type[Exception]) -> None:
+    name = error.__name__
+    with pytest.raises(DataError, match=rf"^x: cannot be read as DICOM \({name}\); check the file"), discreet("x"):
+        raise error

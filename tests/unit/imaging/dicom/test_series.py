@@ -64,6 +64,61 @@ def test_uneven_steps_are_named(tmp_path: Path) -> None:
     assert stacked(tmp_path).fault == "the steps between slices differ, from 2.5 to 3.5 mm"
 
 
+def moved(folder: Path, place: int, *mm: float) -> None:
+    """Move the slice that `write` put at a place."""
+    change(folder / f"{(place * 3) % 4}.dcm", ImagePositionPatient=[*np.add(positions()[place], mm)])
+
+
+def test_steps_that_differ_a_little_are_taken_as_even_and_said(tmp_path: Path) -> None:
+    write(tmp_path)
+    moved(tmp_path, 1, 0, 0, 0.1)
+    found = stacked(tmp_path)
+    assert (found.fault, found.uneven) == ("", "the steps between slices range from 2.4 to 2.6 mm; taken as even")
+    assert found.affine[2][2] == pytest.approx(2.5)
+    moved(tmp_path, 1, 0, 0, 0.01)  # rounded positions
+    assert stacked(tmp_path).uneven == ""
+
+
+@pytest.mark.parametrize(("shift", "fault"), [(0.5, ""), (1.7, "slices lie up to 1.7 mm beside a straight line")])
+def test_a_slice_beside_the_line_of_the_others_is_said(tmp_path: Path, shift: float, fault: str) -> None:
+    write(tmp_path)
+    moved(tmp_path, 2, shift, 0, 0)
+    found = stacked(tmp_path)
+    assert found.fault == (fault and f"{fault} of even steps")
+    words = "slices lie up to 0.5 mm beside a straight line of even steps; taken as even"
+    assert found.uneven == ("" if fault else words)
+
+
+def test_a_tilted_gantry_gives_an_affine_with_a_shear(tmp_path: Path) -> None:
+    write(tmp_path)
+    for place in range(4):
+        moved(tmp_path, place, 0, 1.2 * place, 0)
+    found = stacked(tmp_path)
+    assert (found.fault, found.uneven, found.conflict) == ("", "", "")
+    np.testing.assert_allclose(np.array(found.affine)[:3, 2], (0, -1.2, 2.5))
+    volume = read_volume(tmp_path)
+    assert volume.affine is not None
+    assert abs(np.linalg.det(np.array(volume.affine).reshape(4, 4))) == pytest.approx(2.0 * 3.0 * 2.5)
+    assert volume.spacing_mm == pytest.approx((np.hypot(1.2, 2.5), 2.0, 3.0))
+    # Both the distance of the slices and that of their first pixels are in use.
+    for between, said in ((2.5, False), (float(np.hypot(1.2, 2.5)), False), (5.0, True)):
+        for path in tmp_path.iterdir():
+            change(path, SpacingBetweenSlices=f"{between:.6f}")
+        words = "the spacing between slices is 5 mm, their positions are 2.5 mm apart; the positions count"
+        assert stacked(tmp_path).conflict == (words if said else "")
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [{"PixelSpacing": [0, 3]}, {"ImageOrientationPatient": [0] * 6}, {"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}],
+)
+def test_a_size_or_direction_of_0_is_no_place(tmp_path: Path, elements: dict[str, Any]) -> None:
+    write(tmp_path)
+    change(tmp_path / "0.dcm", **elements)
+    with pytest.raises(DataError, match="series: expected position, orientation and pixel spacing in every slice"):
+        stacked(tmp_path)
+
+
 def test_of_doubled_slices_the_lowest_instance_number_stays(tmp_path: Path) -> None:
     write(tmp_path)
     write_slice(tmp_path / "again.dcm", SERIES, 3, positions()[0], VOXELS[0] + 50)
