@@ -145,6 +145,20 @@ def _remove_segmentation(root: Path, number: int) -> str:
     return _place(root, folder)
 
 
+def _remove_image(root: Path, number: int) -> str:
+    image = _file(root, f"{IMAGES}/images", number)
+    image.unlink()
+    return _place(root, root / IMAGES / "masks" / image.name)
+
+
+def _add_attributes(root: Path, number: int) -> str:
+    """Add what macOS keeps of an image beside it on disks that are not its own."""
+    image = _file(root, f"{IMAGES}/images", number)
+    path = image.with_name(f"._{image.name}")
+    path.write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    return _place(root, path)
+
+
 # Name -> how the defect is planted. The integrity report uses the same names, but calls `no_segmentation` `no_mask`.
 DEFECTS: Mapping[str, Plant] = {
     "missing_file": _remove_mask,
@@ -159,4 +173,6 @@ DEFECTS: Mapping[str, Plant] = {
     "other_series": _add_localizer,
     "not_dicom": _add_text,
     "no_segmentation": _remove_segmentation,
+    "missing_image": _remove_image,
+    "passed_over": _add_attributes,
 }

@@ -195,3 +195,89 @@ def test_values_beyond_labels_are_named(root: Path) -> None:
     samples, integrity = read(root)
     assert samples[0].defect == "mask nifti_seg/labelsTs/c1.nii.gz cannot be read"
     assert integrity.findings[0].detail == "expected labels of at most 65535, found 140000"
+
+
+def described(root: Path, **labels: Any) -> None:
+    (root / "nifti_seg/dataset.json").write_text(json.dumps({"labels": {"background": 0, **labels}}))
+
+
+def test_the_ignore_label_is_left_out_of_the_target_and_kept_beside_it(root: Path) -> None:
+    described(root, liver=1, ignore=2)
+    (sample,), integrity = read(root)
+    target = sample.target
+    assert target.entities[0].mask is not None
+    assert target.ignore is not None
+    np.testing.assert_array_equal(decode(target.entities[0].mask), VOXELS.T == 1)
+    np.testing.assert_array_equal(decode(target.ignore), VOXELS.T == 2)
+    assert (sample.strata["presence"], integrity.findings) == ("present", [])
+
+
+def test_regions_are_unions_whatever_their_class_order(root: Path) -> None:
+    regions = {"whole tumor": [1, 2], "core": [2], "ignore": 3}
+    given = {"labels": {"background": 0, **regions}, "regions_class_order": [1, 2]}
+    (root / "nifti_seg/dataset.json").write_text(json.dumps(given))
+    samples, integrity = read(root)
+    areas = {sample.strata["class"]: int(decode(sample.target.entities[0].mask).sum()) for sample in samples}  # type: ignore[arg-type]
+    assert areas == {"whole tumor": (VOXELS > 0).sum(), "core": (VOXELS == 2).sum()}
+    assert integrity.findings == []
+
+
+def test_labels_of_dataset_json_that_fit_no_volume_end_the_reading(root: Path) -> None:
+    described(root, liver=1, tumour=3)
+    with pytest.raises(
+        DataError, match=r"`nifti_seg/dataset.json: labels` names 1 \(liver\), 3 \(tumour\); .*: 2 \(in 1"
+    ):
+        read(root)
+    save(root / "nifti_seg/labelsTr/c9.nii.gz", VOXELS * 0 + 3)  # the training set shows the tumour
+    samples, integrity = read(root)
+    assert len(samples) == 2
+    assert [(one.kind, one.detail) for one in integrity.findings] == [("unknown_label", "2")]
+    (root / "nifti_seg/labelsTr/c9.nii.gz").unlink()
+    assert read(root, options={"labels_ignored": [2]})[1].findings == []
+
+
+def test_volumes_and_labels_in_another_form_of_their_names_are_found(root: Path) -> None:
+    folder = root / "nifti_seg"
+    (folder / "imagesTs/c1_0000.nii.gz").rename(folder / "imagesTs/C1_0000.NII.GZ")
+    (folder / "labelsTs/c1.nii.gz").rename(folder / "labelsTs/c1.NII.GZ")
+    for name in ("imagesTs/._c1_0000.nii.gz", "labelsTs/.DS_Store", "labelsTs/plans.json"):
+        (folder / name).write_bytes(b"none")
+    samples, integrity = read(root)
+    assert [sample.id for sample in samples] == [f"d/test/imagesTs/C1_0000.NII.GZ:{name}" for name in ("liver", "all")]
+    assert [sample.defect for sample in samples] == [None, None]
+    assert integrity.repairs == {"file_name": 1}
+    assert [(one.kind, one.detail) for one in sorted(integrity.findings)] == [
+        ("passed_over", "2 files: hidden"),
+        ("passed_over", "1 file: *.json"),
+    ]
+
+
+def test_labels_without_a_volume_cannot_be_asked(root: Path) -> None:
+    save(root / "nifti_seg/labelsTs/c22.nii.gz")
+    samples, integrity = read(root)
+    assert [sample.defect for sample in samples[2:]] == ["volume nifti_seg/imagesTs/c22_0000.nii.gz is missing"] * 2
+    assert [(one.kind, one.where, one.detail) for one in integrity.findings] == [
+        (
+            "missing_image",
+            "nifti_seg/labelsTs/c22.nii.gz",
+            "expected its image at nifti_seg/imagesTs/c22_0000.nii.gz: did you mean 'c1_0000.nii.gz'?",
+        )
+    ]
+
+
+def test_plain_labels_without_a_volume_and_names_in_another_case_are_seen(tmp_path: Path) -> None:
+    save(tmp_path / "nifti_seg/a/Image.NII.GZ")
+    save(tmp_path / "nifti_seg/a/label.nii.gz", (VOXELS == 1).astype(np.uint8))
+    save(tmp_path / "nifti_seg/b/label.nii.gz", (VOXELS == 1).astype(np.uint8))
+    save(tmp_path / "nifti_seg/.trash/label.nii.gz")
+    samples, integrity = read(tmp_path, "all")
+    assert [sample.defect for sample in samples] == [None, "volume nifti_seg/b/image.nii.gz is missing"]
+    assert integrity.repairs == {"file_name": 1}
+    assert [(one.kind, one.where, one.detail) for one in integrity.findings] == [
+        ("missing_image", "nifti_seg/b/label.nii.gz", "expected its image at nifti_seg/b/image.nii.gz: there is none")
+    ]
+
+
+def test_a_value_is_not_named_and_ignored(root: Path) -> None:
+    with pytest.raises(SpecError, match=r"ignore: expected values that no label names, found 1 \(liver\)"):
+        read(root, options={"ignore": [1]})
