@@ -12,10 +12,13 @@ from harness.data.phantoms.writers.dicom import PRIVATE, DrawnSeries, uid, write
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.folders.dicom import READER
 from harness.data.releases.reader import ReleaseRequest
-from harness.imaging.masks import decode
+from harness.imaging.masks import decode, encode
 from harness.imaging.volumes import read_volume
-from harness.records import Sample
+from harness.metrics.masks.overlap import volume_error
+from harness.metrics.masks.surface import hd95
+from harness.records import Prediction, Sample
 from harness.records.codec import sample_to_json
+from tests.support.dicom_series import change
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -215,3 +218,104 @@ def test_the_real_segmentation_lies_on_a_series_that_it_names(tmp_path: Path) ->
     assert [(one.kind, one.detail) for one in integrity.findings] == [("segmentation_remark", remark)]
     told = json.dumps(sample_to_json(sample)) + json.dumps(integrity.to_json())
     assert [value for value in ("JANCT000", "99000", "20030417", "03086212", "1.2.392") if value in told] == []
+
+
+def fine(folder: Path, segments: dict[str, np.ndarray]) -> None:
+    """Write segments on a grid of twice as many rows and columns over the field of view of the series."""
+    series = DrawnSeries(name="p1", number=4, spacing=(0.5, 0.5))
+    corners = [(x - 0.25, y - 0.25, z) for x, y, z in PLACES]
+    write_segmentation(folder / "seg/s.dcm", series, segments, corners, between=2.0)
+
+
+def doubled(mask: np.ndarray) -> np.ndarray:
+    return mask.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def test_a_segmentation_on_a_finer_grid_is_resampled_and_said(root: Path) -> None:
+    speck = np.zeros((4, 10, 12), dtype=bool)
+    speck[1, 2, 2] = True  # the later of two pixels counts, so (3, 3) is the one that is nearest to a voxel
+    fine(root / "dicom_seg/patient one", {"Cyst": doubled(cyst()), "Speck": speck})
+    cysts, specks = read(root)[0]
+    mask = cysts.target.entities[0].mask
+    assert mask is not None
+    np.testing.assert_array_equal(decode(mask), cyst()[:, ::-1, ::-1])
+    lost = "'Speck' is nearest to no voxel of its series"
+    assert specks.defect == f"segmentation dicom_seg/patient one/seg/s.dcm: {lost}"
+    grids = "it has frames of 10 x 12 pixels of 0.5 x 0.5 mm, 2 mm apart, its series slices of 5 x 6 of 1 x 1 mm"
+    assert findings(read(root)[1]) == [
+        ("resampled_mask", "/seg/s.dcm", f"{grids}, 2 mm apart"),
+        ("resampled_mask", "/seg/s.dcm", lost),
+    ]
+
+
+def test_a_segmentation_in_another_frame_of_reference_is_said(root: Path) -> None:
+    folder = root / "dicom_seg/patient one"
+    for number, path in enumerate(sorted(folder.rglob("*.dcm"))):
+        change(path, FrameOfReferenceUID=f"1.2.{number // 4}")  # four slices, then the segmentation
+    (sample,), integrity = read(root)
+    assert sample.defect is None
+    words = "it names another frame of reference than its series; positions were compared all the same"
+    assert findings(integrity) == [("geometry_conflict", "/seg/s.dcm", words)]
+
+
+def test_background_is_asked_about_under_no_name(root: Path) -> None:
+    folder = root / "dicom_seg/patient one"
+    write_segmentation(folder / "seg/s.dcm", SERIES, {"Background": ~cyst(), "Cyst": cyst()}, PLACES)
+    (sample,), integrity = read(root)
+    assert (sample.id, integrity.findings) == ("d/all/patient one/ct:Cyst", [])
+    write_segmentation(folder / "seg/s.dcm", SERIES, {"hintergrund": ~cyst()}, PLACES)
+    samples, integrity = read(root)
+    assert samples == []
+    assert findings(integrity) == [("segmentation_remark", "/seg/s.dcm", "it has no segment but background")]
+
+
+def test_a_tilted_gantry_is_said_and_its_voxels_have_the_right_volume(tmp_path: Path) -> None:
+    # Voxels of 10 x 10 x 10 mm, 1 ml each: by the length of a step, 14.1 mm, one voxel would be medium.
+    series = DrawnSeries(name="p1", number=4, spacing=(10.0, 9.9))
+    places = [(0.0, 10.0 * place, 10.0 * place) for place in range(4)]
+    one = np.zeros((4, 5, 6), dtype=bool)
+    one[1, 2, 3] = True
+    folder = tmp_path / "data/dicom_seg/p"
+    for place in range(4):
+        write_slice(folder / f"ct/{place}.dcm", series, place + 1, places[place], VOXELS[place])
+    write_segmentation(folder / "s.dcm", series, {"Cyst": one}, places)
+    (sample,), integrity = read(tmp_path / "data")
+    assert sample.strata["target_size"] == "small"
+    assert sample.media[0].spacing_mm == pytest.approx((200**0.5, 10, 9.9))
+    words = "two axes are at 45.0 degrees; distances are measured in space"
+    assert [(one.kind, one.where, one.detail) for one in integrity.findings] == [
+        ("skewed_grid", "dicom_seg/p/ct", words)
+    ]
+    mask = sample.target.entities[0].mask
+    assert mask is not None
+    twice = Prediction(key="k", status="ok", masks=(encode(decode(mask) | np.roll(decode(mask), 1, axis=2)),))
+    assert volume_error(sample, twice).stats == pytest.approx((1.0, 1.0, 0.99, 1.0))
+    # One slice up is 10 mm along the table and 10 mm aside.
+    up = Prediction(key="k", status="ok", masks=(encode(np.roll(decode(mask), 1, axis=0)),))
+    assert hd95(sample, up).stats == pytest.approx((200**0.5, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("moves", "kind", "askable"),
+    [
+        ({1: 2.1}, "uneven_slices", True),
+        ({1: 2.5}, "missing_slices", False),
+        ({1: 0.0}, "missing_slices", False),
+        ({3: 4.0}, "doubled_slices", True),
+    ],
+)
+def test_slices_at_uneven_places_are_always_said(root: Path, moves: dict[int, float], kind: str, askable: bool) -> None:
+    for place, z in moves.items():
+        change(root / f"dicom_seg/patient one/ct/{3 - place}.dcm", ImagePositionPatient=[0, 0, z])
+    (sample,), integrity = read(root)
+    assert (sample.defect is None) is askable
+    assert kind in {found[0] for found in findings(integrity)}
+
+
+def test_a_spacing_between_slices_that_positions_contradict_is_said(root: Path) -> None:
+    for path in (root / "dicom_seg/patient one/ct").iterdir():
+        change(path, SpacingBetweenSlices=5)
+    (sample,), integrity = read(root)
+    assert sample.media[0].spacing_mm == (2.0, 1.0, 1.0)
+    words = "the spacing between slices is 5 mm, their positions are 2 mm apart; the positions count"
+    assert findings(integrity) == [("geometry_conflict", "/ct", words)]
