@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.errors import DataError, SpecError, nearest
 from harness.imaging.windowing import Window
 from harness.records import Json, Sample
+
+if TYPE_CHECKING:
+    from harness.data.releases.folders.labels import LabelSet
 
 ALL = "all"  # the only split of a release that is not divided into splits
 
@@ -75,6 +79,7 @@ class Reader:
         obtain: One sentence on how to get the data.
         subsets: Values of `release.subset`; empty if it takes none.
         options: The values of each key of `release.options`, the default first, or a `Free` option.
+        labels: Returns what the values of masks mean, for the data below a root; None if the layout names no values.
         fit: Returns the reader with the folders and splits that a request's options name; None if they are fixed.
     """
 
@@ -89,6 +94,7 @@ class Reader:
     options: Options = field(default_factory=dict)
     fit: "Callable[[ReleaseRequest], Reader] | None" = None
     files: tuple[str, ...] = ()
+    labels: "Callable[[ReleaseRequest, Path], LabelSet] | None" = None
 
     def option(self, request: ReleaseRequest, name: str) -> Json:
         """Return the value of an option, or its default if the request does not set it."""

@@ -97,6 +97,19 @@ def splits(request: ReleaseRequest, root: Path) -> tuple[str, ...]:
     return tuple(sorted({parts["split"] for parts in found if parts is not None}))
 
 
+def labels_of(request: ReleaseRequest, root: Path) -> LabelSet:
+    """Return the labels that the task or `labels.json` names.
+
+    Raises:
+        DataError: `labels.json` is malformed.
+    """
+    return _labels_in(ReleaseFiles(root=root, derived=root), request, layout_of(request))
+
+
+def _labels_in(files: ReleaseFiles, request: ReleaseRequest, layout: Layout) -> LabelSet:
+    return layout.labels or _named_labels(files, layout.folder).options(**_ignored(request))
+
+
 def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
     """Yield (place, sample) of every label of every image, by the path of the image, and of masks without an image.
 
@@ -110,7 +123,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     from harness.data.releases.folders.labelled_cases import LabelReading
 
     layout = layout_of(request)
-    labels = layout.labels or _named_labels(files, layout.folder).options(**_ignored(request))
+    labels = _labels_in(files, request, layout)
     reading = LabelReading(
         files,
         request,
@@ -263,5 +276,6 @@ READER = Reader(
         "exif": EXIF,
         "modality": MODALITIES,
     },
+    labels=labels_of,
     fit=_fit,
 )

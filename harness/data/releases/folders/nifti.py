@@ -66,6 +66,26 @@ def splits(folder: str, root: Path) -> tuple[str, ...]:
     return tuple(split for split, (_, labels) in PARTS.items() if (root / folder / labels).is_dir())
 
 
+def labels_of(request: ReleaseRequest, root: Path) -> LabelSet:
+    """Return the labels that `dataset.json` or, for folders of pairs, `labels.json` names.
+
+    Raises:
+        DataError: It is malformed.
+    """
+    files = ReleaseFiles(root=root, derived=root)
+    found = _dataset(files, request).labels
+    return found.options(ignored=READER.option(request, "labels_ignored"), void=READER.option(request, "ignore"))
+
+
+def _dataset(files: ReleaseFiles, request: ReleaseRequest) -> Dataset:
+    folder, channel = str(READER.option(request, "folder")).rstrip("/"), str(READER.option(request, "channel"))
+    if request.split != ALL:
+        return read_dataset(read_json(files, f"{folder}/{DATASET}"), f"{folder}/{DATASET}", channel)
+    if not files.has(f"{folder}/{NAMES}"):
+        return Dataset(labels=LabelSet(labels=(Label(name=TARGET),), source=NAMES))
+    return read_dataset({"labels": read_json(files, f"{folder}/{NAMES}")}, f"{folder}/{NAMES}", "0000")
+
+
 def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
     """Yield (place, sample) of every label of every volume, in the order of the names.
 
@@ -78,14 +98,10 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
     folder, channel = str(READER.option(request, "folder")).rstrip("/"), str(READER.option(request, "channel"))
     unopened: list[str] = []
+    dataset = _dataset(files, request)
     if request.split == ALL:
-        dataset = Dataset(labels=LabelSet(labels=(Label(name=TARGET),), source=NAMES))
         pairs = _plain_pairs(files, folder, integrity)
-        if files.has(f"{folder}/{NAMES}"):
-            labels = {"labels": read_json(files, f"{folder}/{NAMES}")}
-            dataset = read_dataset(labels, f"{folder}/{NAMES}", "0000")
     else:
-        dataset = read_dataset(read_json(files, f"{folder}/{DATASET}"), f"{folder}/{DATASET}", channel)
         pairs = _pairs(files, folder, request.split, channel, dataset.ending, integrity)
         for split, (_, labels_of_split) in PARTS.items():
             if split != request.split:
@@ -258,5 +274,6 @@ READER = Reader(
         "threshold": Free(default=None, fault=threshold_fault),
         "modality": MODALITIES,
     },
+    labels=labels_of,
     fit=_fit,
 )
