@@ -86,12 +86,15 @@ def reading(where: str) -> Iterator[Any]:
         *(ArithmeticError, EOFError, LookupError, MemoryError, OSError, TypeError, ValueError, zlib.error),
     )
     # Its log names no file and says that a value was mended; the remarks of `open_nifti` say both.
-    with nibabel.imageglobals.LoggingOutputSuppressor():
-        try:
-            yield nibabel
-        except broken as error:
-            reason = "too large for the memory of this machine" if isinstance(error, MemoryError) else error
-            raise DataError(f"{where}: cannot be read as NIfTI: {reason}") from error
+    logger = nibabel.imageglobals.logger
+    silent, logger.disabled = logger.disabled, True
+    try:
+        yield nibabel
+    except broken as error:
+        reason = "too large for the memory of this machine" if isinstance(error, MemoryError) else error
+        raise DataError(f"{where}: cannot be read as NIfTI: {reason}") from error
+    finally:
+        logger.disabled = silent
 
 
 def open_nifti(path: Path) -> NiftiFile:

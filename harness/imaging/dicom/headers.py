@@ -177,6 +177,7 @@ def discreet(where: str) -> Iterator[Any]:
             RuntimeError,
             TypeError,
             ValueError,
+            pydicom.errors.BytesLengthException,
             struct.error,
             zlib.error,
         ) as error:

@@ -152,7 +152,7 @@ def test_frames_of_a_compressed_file_are_held_against_its_length(tmp_path: Path)
             assert len(found.frames) == frames
 
 
-@pytest.mark.parametrize("error", [MemoryError, struct.error, zlib.error])
+@pytest.mark.parametrize("error", [MemoryError, struct.error, zlib.error, pydicom.errors.BytesLengthException])
 def test_what_pydicom_raises_becomes_a_message(error: type[Exception]) -> None:
     name = error.__name__
     with pytest.raises(DataError, match=rf"^x: cannot be read as DICOM \({name}\); check the file"), discreet("x"):
