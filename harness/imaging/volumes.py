@@ -35,36 +35,37 @@ class Volume:
     """A volume in memory.
 
     Attributes:
-        voxels: float32 (D, H, W) = (z, y, x), read-only.
+        voxels: (D, H, W) = (z, y, x), read-only; float32 unless they were read as stored.
         spacing_mm: Voxel size in millimetres in the order (z, y, x); None if the file does not say.
         affine: Row-major 4 x 4 matrix from (x, y, z) voxels to millimetres in RAS+; None if the file does not say.
         unit: Unit in which the file gives them, `mm`, `m` or `um`; `unknown` if it names none and mm were taken.
         remarks: A sentence for each contradiction in the headers, with both values and which of them counts.
     """
 
-    voxels: NDArray[np.float32]
+    voxels: NDArray[Any]
     spacing_mm: tuple[float, ...] | None
     affine: tuple[float, ...] | None
     unit: str = "mm"
     remarks: tuple[str, ...] = ()
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, *, as_stored: bool = False) -> Volume:
     """Return the volume of a file or folder.
 
     Args:
         path: A `.nii`, `.nii.gz`, `.npy` or `.dcm` file, a folder with a DICOM series, or a folder of numbered JPEG or
             PNG files, one per slice, whose grey values range from 0 to 255. An `.npy` array is taken as (D, H, W).
             Leading axes of length 1 of npy and trailing ones of NIfTI are dropped; a 2-D NIfTI has one slice.
+        as_stored: Whether numbers of NIfTI and npy keep their type, as labels should; otherwise they become float32.
     Raises:
         DataError: The suffix is unknown, a package is missing, the file cannot be read, does not hold numbers on three
             axes, or holds more than `VOXEL_CAP` of them.
     """
     suffixes = path.name.lower()
     if suffixes.endswith((".nii", ".nii.gz")):
-        return _read_nifti(path)
+        return _read_nifti(path, None if as_stored else np.float32)
     if suffixes.endswith(".npy"):
-        return Volume(_read_npy(path), None, None)
+        return Volume(_read_npy(path, None if as_stored else np.float32), None, None)
     if path.is_dir() and slice_names(path):
         slices = read_slices(path, where=path.name).slices
         check((len(slices), *slices[0].shape), np.dtype(np.float32), path.name)
@@ -115,7 +116,9 @@ def closest_canonical(voxels: NDArray[Any], affine: Sequence[Sequence[float]]) -
     return _reoriented(np.asarray(voxels).T, matrix, lengths)
 
 
-def _reoriented(voxels: NDArray[Any], affine: NDArray[np.float64], spacing_mm: Sequence[float]) -> Volume:
+def _reoriented(
+    voxels: NDArray[Any], affine: NDArray[np.float64], spacing_mm: Sequence[float], dtype: Any = np.float32
+) -> Volume:
     """Return a volume in the closest RAS+ orientation; its axes and those of its spacing are (x, y, z) as stored."""
     orientations = import_nibabel("DICOM").orientations
     turns = orientations.io_orientation(affine)
@@ -124,7 +127,7 @@ def _reoriented(voxels: NDArray[Any], affine: NDArray[np.float64], spacing_mm: S
     spacing = [side for _, side in sorted(zip(turns[:, 0], spacing_mm, strict=True), key=lambda pair: pair[0])]
     matrix = affine @ orientations.inv_ornt_aff(turns, voxels.shape)
     return Volume(
-        _frozen(np.ascontiguousarray(turned.T, dtype=np.float32)),
+        _frozen(np.ascontiguousarray(turned.T, dtype=dtype)),
         tuple(spacing[::-1]),
         tuple(float(value) + 0.0 for value in matrix.ravel()),
     )
@@ -152,31 +155,31 @@ def to_nifti(volume: Volume) -> bytes:
     return content
 
 
-def _read_npy(path: Path) -> NDArray[np.float32]:
+def _read_npy(path: Path, dtype: Any) -> NDArray[Any]:
     try:
         # Mapped into memory, so that the size is checked before the array is read; no pickles, which can run code.
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
         while stored.ndim > 3 and stored.shape[0] == 1:
             stored = stored[0]
         check(stored.shape, stored.dtype, path.name)
-        return _frozen(np.array(stored, dtype=np.float32, order="C"))
+        return _frozen(np.array(stored, dtype=dtype, order="C"))
     except (OSError, ValueError, EOFError, TypeError) as error:
         raise DataError(f"{path.name}: cannot be read as npy: {error}") from error
 
 
-def _read_nifti(path: Path) -> Volume:
+def _read_nifti(path: Path, dtype: Any) -> Volume:
     """Return the volume of a NIfTI file; a 2-D image, as nnU-Net keeps pictures, is a volume of one slice."""
     file = open_nifti(path)
-    shape, dtype = tuple(file.image.shape), file.image.get_data_dtype()
+    shape, stored = tuple(file.image.shape), file.image.get_data_dtype()
     if len(shape) < 2 or prod(shape[3:]) != 1:
         raise DataError(
-            f"{path.name}: expected numbers on three axes, found {dtype} of shape {shape}; save the volume that is "
+            f"{path.name}: expected numbers on three axes, found {stored} of shape {shape}; save the volume that is "
             "meant to a file of its own"
         )
     space = (*shape, 1)[:3]
-    check(space, dtype, path.name)
+    check(space, stored, path.name)
     with reading(path.name):
-        found = _reoriented(np.asanyarray(file.image.dataobj).reshape(space), file.affine, file.spacing_mm)
+        found = _reoriented(np.asanyarray(file.image.dataobj).reshape(space), file.affine, file.spacing_mm, dtype)
     return replace(found, unit=file.unit, remarks=file.remarks)
 
 
@@ -192,7 +195,7 @@ def check(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
         raise DataError(f"{where}: expected at most {VOXEL_CAP} voxels, found {prod(shape)}")
 
 
-def _frozen(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+def _frozen(voxels: NDArray[Any]) -> NDArray[Any]:
     voxels.setflags(write=False)
     return voxels
 

@@ -273,7 +273,7 @@ def inspect_label_file(
         unit, conflicts = "mm", list[tuple[str, str]]()
         stored_facts, lossy, from_alpha = StoredAs(), False, False
         if is_volume(path):
-            volume = read_volume(files.path(path))
+            volume = read_volume(files.path(path), as_stored=True)
             conflicts = [("geometry_conflict", conflict) for conflict in volume.remarks]
             values, affine, unit = volume.voxels, volume.affine, volume.unit
         else:

@@ -69,7 +69,10 @@ def read_file(
     named = (label,) if isinstance(label, int) and label in FULL_VALUES else None if label else ()
     labels, one_bit = read_label_file(file, where, named=named, threshold=threshold, owner=owner, remark=remark)
     if isinstance(label, int):
-        return encode(labels == _stored_label(labels, label, one_bit, here), where=where)
+        foreground = labels == (1 if one_bit and label == FULL_VALUES[0] else label)
+        if not foreground.any():
+            _check_label(labels, label, here)
+        return encode(foreground, where=where)
     return encode(labels > 0, where=where)
 
 
@@ -104,7 +107,7 @@ def read_label_file(
             # Which end of a NIfTI axis is the left of a picture depends on the program that wrote it.
             raise DataError(f"{here}: expected a picture such as PNG as the mask of a 2-D image, found a volume")
         try:
-            volume = read_volume(file)
+            volume = read_volume(file, as_stored=True)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
         for conflict in volume.remarks:
@@ -124,18 +127,15 @@ def read_label_file(
     return found.labels, one_bit
 
 
-def _stored_label(labels: Labels, label: int, one_bit: bool, where: str) -> int:
-    """Return the value that a label has in a file.
+def _check_label(labels: Labels, label: int, where: str) -> None:
+    """Refuse a label that a mask of two values does not hold; in a label image it may be one that is not there.
 
     Raises:
         DataError: The file is a mask of two values, and its foreground has another one.
     """
-    if one_bit:
-        return 1 if label in (1, FULL_VALUES[0]) else label
     shown = np.flatnonzero(counted(labels)[1:]) + 1
-    if label not in shown and shown.size == 1 and (shown[0] in FULL_VALUES or label in FULL_VALUES):
+    if shown.size == 1 and (shown[0] in FULL_VALUES or label in FULL_VALUES):
         raise DataError(f"{where}: label: expected a value of the file, which holds 0 and {shown[0]}, found {label}")
-    return label
 
 
 def read_dicom_seg(path: Path, where: str, *, owner: Grid | None, remark: Remark = lambda _: None) -> list[Segment]:
