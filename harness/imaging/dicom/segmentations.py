@@ -23,7 +23,7 @@ _OFF_GRID = 0.1
 
 # The property "Background" of PS3.16 CID 7150 and 7159, and what programs call a segment of all that is no structure.
 _BACKGROUND_CODE = ("DCM", "125040")
-_BACKGROUND = frozenset({"background", "hintergrund", "arrière-plan", "fondo", "sfondo", "achtergrond", "背景"})
+_BACKGROUND = frozenset({"background", "bg", "hintergrund", "arrière-plan", "fondo", "sfondo", "achtergrond", "背景"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
