@@ -8,9 +8,11 @@ from typing import Any
 from harness.data.roots import DataRoots, data_roots
 from harness.errors import SpecError
 from harness.evaluation.planning import prepare_cells
+from harness.evaluation.submitted_folder import as_predictions_file
 from harness.models.description import ModelDescription, undescribed
 from harness.models.given import reference_to
 from harness.models.predictions_file import Predictions
+from harness.models.predictions_folder import FolderReport
 from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
 from harness.paths import default_cache
 from harness.records import Capabilities, Json, Resources
@@ -99,6 +101,7 @@ class PreparedRun:
         cells, unavailable: The prepared tasks, and group members whose files are absent.
         batch_size: Requests per batch.
         display_name: The model's name unless one is given: that of its file for submitted predictions, else None.
+        folder: What became of the files of a predictions folder; None for any other model.
     """
 
     spec: RunSpec
@@ -112,6 +115,7 @@ class PreparedRun:
     unavailable: list[dict[str, Json]]
     batch_size: int
     display_name: str | None = None
+    folder: FolderReport | None = None
 
     def run_record(self) -> dict[str, Json]:
         """Return the content of `run.json`: what must not change while a run is resumed, but the model's name."""
@@ -181,6 +185,11 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
     # Before the data are prepared, which may take an hour.
     batch_size = _batch_size(spec, capabilities.max_batch)
     cells, unavailable = prepare_cells(tasks, groups, spec.tasks, roots, spec.cache, watch.notice)
+    folder = None
+    if isinstance(adapter, Predictions) and adapter.path.is_dir():
+        reference, folder = as_predictions_file(adapter, reference, cells, spec.cache)
+        adapter = build(reference)
+        capabilities = capabilities_of(reference, adapter)
     return PreparedRun(
         spec=spec,
         reference=reference,
@@ -193,6 +202,7 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
         unavailable=unavailable,
         batch_size=batch_size,
         display_name=adapter.display_name if isinstance(adapter, Predictions) else None,
+        folder=folder,
     )
 
 

@@ -12,6 +12,7 @@ from harness.errors import DataError, HarnessError, SpecError
 from harness.evaluation.setup import PreparedRun
 from harness.models.prediction_lines import printable
 from harness.models.predictions_file import Predictions, Problem
+from harness.models.predictions_folder import FolderReport
 from harness.models.resolve import build, find_factory
 from harness.records import Json
 from harness.runs import plan_file
@@ -31,14 +32,19 @@ class Submission:
         adapter: It has `submission_problems`.
         tasks: Names of the run's tasks.
         names_files: Whether a predictions file names files with masks.
+        folder: What became of the files of a folder; None for a predictions file.
     """
 
     adapter: Any
     tasks: tuple[str, ...]
     names_files: bool
+    folder: FolderReport | None = None
 
     def problems(self, planned: Plan, store: RunStore) -> tuple[list[Problem], list[str]]:
         """Return the problems of the submitted lines, and a remark if ids do not belong or samples have no answer."""
+        if self.folder is not None:
+            note = self.folder.note
+            return self.folder.problems, [] if note is None else [f"{self.adapter.display_name}: {note}"]
         slots = [(sample_id, repeat) for path in planned.files for sample_id, repeat, _ in plan_file.read_keys(path)]
         problems: list[Problem] = self.adapter.submission_problems(set(slots))
         if not isinstance(self.adapter, Predictions):
@@ -84,8 +90,9 @@ def find_submission(session: PreparedRun) -> Submission | None:
         tasks=tuple(cell.task.task for cell in session.cells),
         # The version of this adapter has the digest of the files behind it.
         names_files="+" in str(session.identity["version"]),
+        folder=session.folder,
     )
-    if isinstance(adapter, Predictions):
+    if isinstance(adapter, Predictions) and session.folder is None:
         _check_belongs(adapter, session, found.tasks)
     return found
 

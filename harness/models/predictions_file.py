@@ -148,7 +148,8 @@ class Predictions:
     """Adapter that answers each request with its sample's line of a predictions file.
 
     Args:
-        file: JSON lines, one object per sample and repetition.
+        file: JSON lines, one object per sample and repetition; or a folder of masks, which an evaluation turns into
+            such a file before it asks (`harness.evaluation.submitted_folder`).
     """
 
     def __init__(self, file: str) -> None:
@@ -173,7 +174,9 @@ class Predictions:
         Raises:
             DataError: There is no such file, or it is no JSON lines as a whole.
         """
-        predictions_format.check(self.path, self.given)
+        is_folder = self.path.is_dir()
+        if not is_folder:
+            predictions_format.check(self.path, self.given)
         return Capabilities(
             takes=frozenset({"text", "image", "images", "volume", "point", "box", "region"}),
             gives=frozenset({"text", "masks", "boxes", "nll", "embedding"}),
@@ -181,8 +184,8 @@ class Predictions:
             max_batch=1024,
             batch_invariant=True,
             per_sample=True,
-            # The file is the model: its bytes are digested as weights are.
-            weights=(str(self.path),),
+            # The file is the model: its bytes are digested as weights are. A folder is made a file before it is asked.
+            weights=() if is_folder else (str(self.path),),
         )
 
     def load(self, device: str) -> None:  # noqa: ARG002 - there is nothing to place on a device
