@@ -1,8 +1,11 @@
 """The helpers that put messages together."""
 
+import errno
+import os
+
 import pytest
 
-from harness.errors import DataError, HarnessError, SpecError, nearest, together, words_of
+from harness.errors import DataError, HarnessError, SpecError, nearest, place_problem, together, words_of
 
 
 def test_several_messages_become_one_error_in_order() -> None:
@@ -36,3 +39,16 @@ class MuteError(BaseException):
 )
 def test_an_exception_of_foreign_code_has_words_whatever_it_does(error: BaseException, words: str) -> None:
     assert words_of(error) == words
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.EROFS, "/x: Read-only file system; name another place, or change its rights"),
+        (errno.EACCES, "/x: Permission denied; name another place, or change its rights"),
+        (errno.ENOSPC, "/x: No space left on device; make room and run the same command again"),
+        (errno.ENOENT, None),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_the_users_to_mend(code: int, words: str | None) -> None:
+    assert place_problem(OSError(code, os.strerror(code), "/x")) == words

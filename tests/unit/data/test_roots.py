@@ -8,7 +8,7 @@ import pytest
 from harness.data import phantoms
 from harness.data.phantoms import families
 from harness.data.roots import DataRoots, data_roots
-from harness.errors import SpecError
+from harness.errors import DataError, SpecError
 
 
 @pytest.fixture
@@ -115,3 +115,12 @@ def test_phantoms_are_written_once_a_seed_when_a_reader_asks(tmp_path: Path, mon
     assert drawn == []
     assert first.of("samed2d") == again.of("mecovqa") != other.of("samed2d")
     assert drawn == [0, 1]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    roots = data_roots(["phantom"], tmp_path / "file")
+    with pytest.raises(
+        DataError, match=r"phantoms: the cache, where synthetic patients are kept, cannot be written: Not"
+    ):
+        roots.of("slake")

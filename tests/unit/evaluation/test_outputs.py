@@ -28,6 +28,10 @@ def test_more_failures_than_allowed_give_exit_code_3(tmp_path: Path, faults: int
     assert Evaluation(out=tmp_path, results={}, faults=faults, allowed=2).exit_code == code
 
 
+def test_useless_numbers_give_exit_code_3_whatever_is_allowed(tmp_path: Path) -> None:
+    assert Evaluation(out=tmp_path, results={}, allowed=2, broken=["a: none of 3 answers"]).exit_code == 3
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two questions; its data lie in `data` beside it."""

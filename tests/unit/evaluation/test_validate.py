@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SpecError
-from harness.evaluation.validate import Report, text, to_json, validate
-from tests.support.tiny_vqa_rad import write_release
+from harness.evaluation.validate import OTHERS, SAMPLES, Report, text, to_json, validate
+from harness.evaluation.validate import _choose as choose
+from harness.records import Sample, Target
+from tests.support.tiny_vqa_rad import PICTURES, write_release
 
 TASK = """\
 task: mine
@@ -98,3 +100,40 @@ def test_the_text_names_faults_prompts_and_means() -> None:
         "file: ok (file only)",
     ]
     assert [report["task"] for report in json.loads(json.dumps(to_json(found)))] == ["good", "bad", "file"]
+
+
+def test_samples_that_cannot_be_read_are_errors_with_their_reason(tmp_path: Path) -> None:
+    root = write_release(tmp_path / "data", 8)
+    for number in range(PICTURES - 1):  # each picture belongs to two of the eight questions
+        (root / "vqa_rad" / "images" / f"{number}.png").write_bytes(b"no image")
+    (report,) = validate([write(tmp_path)], (), (str(root),), tmp_path / "cache")
+    assert (report.samples, report.tried) == (2, 8)
+    assert report.faults[0].startswith("mine/test/0: image vqa_rad/images/0.png cannot be read: cannot be read as an")
+    assert report.faults[3] == "mine: 3 more of the 8 samples tried cannot be read"
+    assert report.findings == {"unreadable_file": 3}
+    shown = text([report])
+    assert "mine: 4 errors, 2 of 8 samples checked" in shown
+    assert "  unreadable_file 3" in shown
+
+
+def test_samples_from_further_behind_are_tried_where_the_first_are_alike() -> None:
+    def sample(number: int, *, absent: bool) -> Sample:
+        return Sample(
+            id=str(number), media=(), question="", target=Target(absent=absent), strata={}, cluster=str(number)
+        )
+
+    first = [sample(number, absent=True) for number in range(SAMPLES + 9)]
+    assert choose(first) == first[:SAMPLES]
+    assert choose(first[:3]) == first[:3]
+    others = [sample(100 + number, absent=False) for number in range(9)]
+    assert choose([*first, *others]) == [*first[: SAMPLES - OTHERS], *others[:OTHERS]]
+    mixed = [first[0], *others, *first[1:]]
+    assert choose(mixed) == mixed[:SAMPLES]
+
+
+def test_several_names_and_files_are_validated_together(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    groups = tmp_path / "groups.yaml"
+    groups.write_text("both:\n  title: Both\n  tasks: [mine, vqa_rad]\n")
+    found = validate([f"{file},vqa_rad slake", str(groups)], (), (), tmp_path)
+    assert [report.task for report in found] == [str(groups), "mine", "vqa_rad", "slake"]

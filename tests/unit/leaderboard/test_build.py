@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from harness.errors import SpecError
 from leaderboard.build import ENTRIES, build
+from leaderboard.cli import main
 from leaderboard.published.printed import PUBLISHED_FOLDER
 from tests.unit.leaderboard.board_samples import Write, block, results
 
@@ -90,3 +92,11 @@ def test_submitted_models_have_rows_under_their_names_and_none_passes_for_a_base
         ("baseline:empty", "predictions"),
         ("Mine", "mine:Model"),
     }
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(main, ["build", "--out", str(tmp_path / "file" / "site")])
+    assert done.exit_code == 2
+    assert done.stderr.endswith("Not a directory; name another place, or change its rights\n")
+    assert done.stderr.startswith(f"leaderboard: {tmp_path / 'file'}")

@@ -144,3 +144,11 @@ def test_saying_what_it_can_costs_no_heavy_import(folder: Path) -> None:
         f"Reference({str(folder)!r}).capabilities(); print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_model_whose_packages_are_absent_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else object())
+    with pytest.raises(
+        SpecError, match=r"^reference:tiny: needs torch, not installed; pip install 'medground\[models\]'$"
+    ):
+        Reference()

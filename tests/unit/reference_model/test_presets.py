@@ -1,5 +1,6 @@
 """Presets are read whole or refused with every fault, and describe the published architecture."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -131,3 +132,25 @@ def test_a_missing_section_and_a_broken_file_are_named(tmp_path: Path) -> None:
     without = "\n".join(line for line in TINY.splitlines() if not line.startswith("moe:"))
     assert "moe: required key is missing" in fault_of(without, tmp_path)
     assert "expected 'key: value' lines" in fault_of("- 1\n", tmp_path)
+
+
+def test_a_command_without_torch_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("reference_model.config.load_preset", absent)
+    done = CliRunner().invoke(main, ["info", "--preset", "medplib-tiny"])
+    assert done.exit_code == 2
+    assert done.stderr == ("reference-model: needs torch, which is not installed; pip install 'medground[models]'\n")
+
+
+def test_a_folder_that_may_not_be_written_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/out")
+
+    monkeypatch.setattr("reference_model.config.load_preset", refused)
+    done = CliRunner().invoke(main, ["info", "--preset", "medplib-tiny"])
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "reference-model: /out: Permission denied; name another place, or change its rights\n",
+    )

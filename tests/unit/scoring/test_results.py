@@ -53,6 +53,34 @@ def test_a_block_counts_what_is_wanted_and_lists_statuses_that_occur_in_their_or
     assert "wording" not in block
 
 
+def test_an_empty_answer_is_an_answer_only_where_there_is_nothing_to_find() -> None:
+    tally = Tally()
+    for status, absent in [("ok", False), ("truncated", True), ("empty", True), ("empty", False), ("refused", True)]:
+        tally.count(status, absent=absent)
+    assert (tally.answered, tally.present) == (3, 2)
+    block = task_block(TASK, tally, [], samples=3, fallbacks=(), data_digest="d", wording=None)
+    assert (block["title"], block["answered"]) == ("Seg", 3)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "absent", "silent"),
+    [
+        (["empty", "empty"], False, True),
+        (["refused", "empty", "data_error"], False, True),
+        (["empty", "ok"], False, False),
+        (["empty", "truncated"], False, False),
+        (["empty", "empty"], True, False),  # nothing to find: no mask is the right answer
+        (["model_error", "data_error"], False, False),  # these count against --max-failures
+        ([], False, False),
+    ],
+)
+def test_a_model_is_silent_if_all_it_gave_is_empty_or_refused(statuses: list[str], absent: bool, silent: bool) -> None:
+    tally = Tally()
+    for status in statuses:
+        tally.count(status, absent=absent)
+    assert tally.silent == silent
+
+
 def test_a_block_names_the_wording_of_a_task_that_has_several() -> None:
     block = task_block(TASK, Tally(), [], samples=0, fallbacks=(), data_digest="d", wording="own")
     assert (block["wording"], block["wanted"], block["coverage"]) == ("own", 0, 1.0)
