@@ -128,7 +128,10 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
         say(f"harness: the code of a model or a task ends the command ({place}): {words_of(error)}")
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt as error:
-        hint = f" Go on with the same command:\n  {' '.join(resume)}" if resume else ""
+        from harness.models.secrets import masked_words
+
+        words = " ".join(masked_words(word, ()) for word in resume)  # what a terminal shows, a log may keep
+        hint = f" Go on with the same command:\n  {words}" if resume else ""
         code = getattr(error, "exit_code", EXIT_CTRL_C)
         say(f"\nharness: stopped by {'Ctrl-C' if code == EXIT_CTRL_C else 'a signal'}; what is finished is kept.{hint}")
         sys.exit(code)

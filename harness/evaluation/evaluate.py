@@ -1,18 +1,20 @@
 """An evaluation from its specification to the results, for `harness run`, `harness score` and the Python API."""
 
+import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InterruptedRunError, SpecError
+from harness.errors import HarnessError, InterruptedRunError, ModelError, SpecError, words_of
 from harness.evaluation.outputs import Evaluation, allowed_failures, report_images_of_run, write_outputs
 from harness.evaluation.planning import write_plan
 from harness.evaluation.results import score_run
 from harness.evaluation.setup import Observer, PreparedRun, RunSpec, open_session
 from harness.evaluation.submission import check_unchanged, find_submission, stored_model
 from harness.models.description import described
+from harness.models.secrets import masked, secrets_of
 from harness.reports.findings_text import lines_of
 from harness.runs import plan_file
 from harness.runs.cells import Plan
@@ -40,13 +42,36 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
         HarnessError: It cannot begin, or cannot go on; what is finished is kept.
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
     """
-    watch = watch or Observer()
+    with _faults_of_others(spec):
+        return _evaluate(spec, watch or Observer(), command)
+
+
+@contextlib.contextmanager
+def _faults_of_others(spec: RunSpec) -> Iterator[None]:
+    """Mask the model's secrets in errors, and make one of a `sys.exit` in the code of a model or a task.
+
+    Raises:
+        HarnessError: As it came, or in place of a SystemExit, whose exit code would pass for the program's own.
+    """
+    try:
+        yield
+    except HarnessError as error:
+        words = masked(str(error), secrets_of(spec.model_args))
+        if words != str(error):
+            error.args = (words,)
+            raise error from None  # what it came from says the secret, too
+        raise
+    except SystemExit as error:
+        raise ModelError(f"the code of the model or of a task ends the evaluation: {words_of(error)}") from error
+
+
+def _evaluate(spec: RunSpec, watch: Observer, command: Sequence[str]) -> Evaluation:
     session = open_session(spec, watch)
     allowed_failures(spec.max_failures, 0)  # a wrong option is reported now, not after hours of predicting
     submission = find_submission(session)
     for line in lines_of((cell.task.task, cell.prepared) for cell in session.cells):
         watch.notice(line)
-    store = RunStore(session.out)
+    store = RunStore(session.out, secrets=secrets_of(spec.model_args))
     run = session.run_record()
     check_unchanged(store.path, run["model"])
     run["model"] = described(run["model"], spec.description, stored_model(store.path))
@@ -55,7 +80,7 @@ def evaluate(spec: RunSpec, watch: Observer | None = None, *, command: Sequence[
         for repair in store.repairs:
             watch.notice(repair)
         write_stored(store.directory.tasks_folder, session.tasks, session.groups, spec.cache)
-        store.add_session(session_record(command, gpus=gpus_here()))
+        store.add_session(session_record(command, gpus=gpus_here(), secrets=store.secrets))
         planned = _plan(session, store, watch)
         # The faults of a file are all wanted, and cost nothing; a model that fails stops early.
         _predict(session, store, planned, watch, stops=submission is None)
@@ -212,7 +237,8 @@ def dry_run(spec: RunSpec, watch: Observer) -> dict[str, Any]:
     Raises:
         HarnessError: It could not begin.
     """
-    session = open_session(spec, watch)
+    with _faults_of_others(spec):
+        session = open_session(spec, watch)
     with tempfile.TemporaryDirectory() as folder:
         planned = Plan(directory=RunDirectory(Path(folder)), cells=session.cells, unavailable=session.unavailable)
         _write_plan(session, planned, watch)

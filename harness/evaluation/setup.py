@@ -14,6 +14,7 @@ from harness.models.given import reference_to
 from harness.models.predictions_file import Predictions
 from harness.models.predictions_folder import FolderReport
 from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
+from harness.models.secrets import refuse_secrets
 from harness.paths import default_cache
 from harness.records import Capabilities, Json, Resources
 from harness.records.codec import digest
@@ -182,6 +183,7 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
     )
     adapter = build(reference)
     capabilities = capabilities_of(reference, adapter)
+    refuse_secrets(reference, capabilities.execution_only)
     # Before the data are prepared, which may take an hour.
     batch_size = _batch_size(spec, capabilities.max_batch)
     cells, unavailable = prepare_cells(tasks, groups, spec.tasks, roots, spec.cache, watch.notice)

@@ -9,6 +9,7 @@ import numpy as np
 from harness.errors import DataError, ModelError
 from harness.imaging import crops, mask_files, masks, soft_masks
 from harness.imaging.resampling import Resampling, resampling
+from harness.models.secrets import masked
 from harness.records import (
     Answer,
     AnswerStatus,
@@ -58,12 +59,13 @@ def failed(key: str, status: PredictionStatus, error: ErrorInfo, seconds: float 
     Args:
         key: Key of the request.
         status: `model_error`, `timeout` or `data_error`.
-        error: The reason; characters that cannot be written as UTF-8 are escaped.
+        error: The reason; characters that cannot be written as UTF-8 are escaped, and well-known keys masked.
         seconds: Time that the model took for this request, in seconds.
     """
     # Half of a surrogate pair, as in the name of a file that is not UTF-8, would end the run when it is written.
     kind, message, traceback = (
-        str(text).encode("utf-8", "backslashreplace").decode() for text in (error.type, error.message, error.traceback)
+        masked(str(text).encode("utf-8", "backslashreplace").decode(), ())
+        for text in (error.type, error.message, error.traceback)
     )
     plain = ErrorInfo(type=kind, message=message, traceback=traceback)
     return Prediction(key=key, status=status, error=plain, seconds=seconds)

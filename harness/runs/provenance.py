@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from harness.models.secrets import masked_words
 from harness.paths import without_home
 from harness.records import Json
 
-# An argument whose name contains one of these, such as `api_key`, holds a secret.
-SECRET_WORDS = ("key", "token", "secret", "password")
 # Packages whose version may move a number or the speed of a run.
 PACKAGES = (
     "medground",
@@ -28,31 +27,22 @@ PACKAGES = (
 )
 
 
-def session_record(command: Sequence[str], *, gpus: int) -> dict[str, Json]:
+def session_record(command: Sequence[str], *, gpus: int, secrets: Sequence[str] = ()) -> dict[str, Json]:
     """Return one line of `sessions.jsonl`: the command, versions and hardware, without user, host and secrets.
 
     Args:
         command: The words of the command line.
         gpus: GPUs of this machine.
+        secrets: Secrets among the model's arguments.
     """
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": [_without_secret(word) for word in command],
+        "command": [masked_words(without_home(word), secrets) for word in command],
         "git": _git_commit(),
         "python": platform.python_version(),
         "packages": _versions(),
         "hardware": {"machine": platform.machine(), "cpus": os.cpu_count(), "gpus": gpus},
     }
-
-
-def _without_secret(word: str) -> str:
-    """Return a word of the command with the values of secrets and the user's home left out."""
-    parts = []
-    for part in without_home(word).split(","):
-        name, equals, _ = part.partition("=")
-        secret = equals and any(hint in name.lower() for hint in SECRET_WORDS)
-        parts.append(f"{name}=***" if secret else part)
-    return ",".join(parts)
 
 
 def _git_commit() -> str | None:

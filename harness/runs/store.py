@@ -21,6 +21,7 @@ from typing import BinaryIO
 from harness.errors import SpecError
 from harness.models.description import undescribed
 from harness.models.predictions_file import Problem
+from harness.models.secrets import masked_record
 from harness.records import Json, Prediction
 from harness.records.atomic_files import write_atomically, write_bytes_atomically
 from harness.records.codec import canonical
@@ -52,6 +53,7 @@ class RunStore:
         offsets: Where the line of each finished request begins, by the bytes of its key.
         statuses: Number of finished requests by status, as `open` found them.
         repairs: The damage that `open` found, in words for the user.
+        secrets: Secrets among the model's arguments; each is masked in whatever is written.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class RunStore:
     offsets: dict[bytes, int] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
     repairs: list[str] = field(default_factory=list)
+    secrets: tuple[str, ...] = ()
     _lock: BinaryIO | None = None
     _status_written: float = float("-inf")
     _reader: BinaryIO | None = None
@@ -141,6 +144,10 @@ class RunStore:
         name = bytes.fromhex(key)
         if name in self.offsets:
             return False
+        # Looked for first: to parse every line would take longer than a fast model.
+        if any(secret in line or json.dumps(secret, ensure_ascii=False)[1:-1] in line for secret in self.secrets):
+            value = masked_record(json.loads(line), self.secrets)
+            line = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         if len(line) > BLOB_ABOVE_BYTES:
             line = self._masks_to_blob(line)
         body = line.encode()[:-1]
@@ -190,6 +197,8 @@ class RunStore:
         """
         # Words from outside, such as a model's error, may hold half a surrogate pair; an event is written all the same.
         record = {"event": name, "time": round(time.time(), 3), **fields}
+        if self.secrets:
+            record = masked_record(record, self.secrets)
         self.events.append(json.dumps(record, ensure_ascii=False).encode(errors="replace"))
 
     def status(self, status: Mapping[str, Json], *, at_once: bool = False) -> None:

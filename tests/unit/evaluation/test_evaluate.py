@@ -1,13 +1,15 @@
 """A run from what was asked for to its results: what is refused, what is kept, and what a dry run leaves."""
 
 import json
+import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.errors import InterruptedRunError, SpecError
+from harness.errors import InterruptedRunError, ModelError, SpecError
 from harness.evaluation import evaluate as evaluation
 from harness.evaluation.evaluate import dry_run, evaluate
 from harness.evaluation.setup import Observer, RunSpec
@@ -155,3 +157,70 @@ def test_the_lines_of_a_predictions_file_are_reported(spec: RunSpec, tmp_path: P
     assert [problem.line for problem in found.problems] == [7]
     stored = RunDirectory(tmp_path / "run").read_problems()
     assert [problem["line"] for problem in stored] == [7]
+
+
+class Paid:
+    """Stands for an endpoint: it repeats its key in what it answers and in what it raises."""
+
+    version = "1"
+
+    def __init__(self, *, api_key: str, region: str = "eu") -> None:
+        self.api_key, self.region = api_key, region
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(batch_invariant=True, max_batch=2, execution_only=frozenset({"api_key"}))
+
+    def load(self, device: str) -> None:
+        self.device = device
+        if self.api_key == "stale-and-refused":
+            raise OSError(f"401 for {self.api_key}")
+
+    def predict(self, requests: Sequence[Request]) -> list[Answer]:
+        if len(requests) > 1:
+            return [Answer(text=f"yes, says {self.api_key}", rendered=self.api_key) for _ in requests]
+        raise ValueError(f"429 for {self.api_key!r}")
+
+
+def test_a_secret_is_written_nowhere(spec: RunSpec, tmp_path: Path) -> None:
+    secret = 'not"to be kept'
+    spec = replace(
+        spec,
+        data_roots=(str(write_release(tmp_path / "odd", 7)),),
+        model=f"{__name__}:Paid",
+        model_args={"api_key": secret},
+        batch_size=2,
+        max_failures="100%",
+    )
+    command = ["harness", "run", "--model-args", f"api_key={json.dumps(secret)}"]
+    found = evaluate(spec, command=command)
+    assert found.results["tasks"]["vqa_rad"]["counts"] == {"ok": 6, "model_error": 1}
+    written = {path.name: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert len(written) > 8
+    assert [name for name, content in written.items() if b"to be kept" in content] == []
+    assert b"yes, says ***" in written["predictions.jsonl"]
+    assert b"ValueError: 429 for '***'" in written["failures.jsonl"]
+    assert json.loads(written["sessions.jsonl"])["command"][-1] == "api_key=***"
+    assert json.loads(written["run.json"])["model"]["arguments"] == {}
+
+
+def test_no_message_holds_a_secret(spec: RunSpec) -> None:
+    refused = replace(spec, model=f"{__name__}:Paid", model_args={"api_key": "stale-and-refused"})
+    with pytest.raises(ModelError, match=r"load\(\) failed: OSError: 401 for \*\*\*") as raised:
+        evaluate(refused)
+    assert "stale-and" not in "".join(traceback.format_exception(raised.value))
+    with pytest.raises(SpecError, match=r"^--model-args: region: its value looks like a key"):
+        evaluate(replace(refused, model_args={"api_key": "x", "region": "sk-" + "a1b2" * 4}))
+
+
+class Leaving(Paid):
+    """Ends the program where nobody expects it."""
+
+    @property
+    def version(self) -> str:  # type: ignore[override]
+        sys.exit(0)
+
+
+def test_a_sys_exit_of_a_model_is_an_error_wherever_it_comes(spec: RunSpec) -> None:
+    message = r"^the code of the model or of a task ends the evaluation: SystemExit: it calls sys.exit\(0\)$"
+    with pytest.raises(ModelError, match=message):
+        evaluate(replace(spec, model=f"{__name__}:Leaving", model_args={"api_key": "x"}))
