@@ -69,8 +69,13 @@ class Names:
 
     _targets: dict[Parts, set[Target]] = field(default_factory=dict)
 
-    def add(self, sample: Sample) -> None:
-        """Note the names that a file may have to answer a sample."""
+    def add(self, sample: Sample, texts: Iterable[str] = ()) -> None:
+        """Note the names that a file may have to answer a sample.
+
+        Args:
+            sample: The sample, with the name of its target.
+            texts: What else stands for its label in names of files.
+        """
         dataset, _, rest = sample.id.partition("/")
         split, _, source = rest.partition("/")
         question, label = question_of(sample), label_of(sample)
@@ -81,8 +86,9 @@ class Names:
         for case in _cases(base):
             for name in (case, (_form(dataset), *case), (_form(dataset), _form(split), *case)):
                 self._note(name, Target(question=question))
-                for with_label in () if label is None else _labelled(name, label):
-                    self._note(with_label, Target(question=question, label=label))
+                for text in () if label is None else dict.fromkeys((label, *filter(None, texts))):
+                    for with_label in _labelled(name, text):
+                        self._note(with_label, Target(question=question, label=label))
 
     def _note(self, name: Parts, target: Target) -> None:
         self._targets.setdefault(name, set()).add(target)

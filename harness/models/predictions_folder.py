@@ -23,6 +23,7 @@ from harness.records.codec import canonical
 DICOM = ".dcm"
 # Files in which programs say what the values of their masks mean: nnU-Net's, and the harness's own.
 NAMED_IN = ("dataset.json", "labels.json")
+VALUES_OR_FILES = 'put a labels.json such as {"liver": 1} into the folder, or save a file for each label'
 MOST_NAMED = 3  # ambiguous files, and samples without a file, that a message names
 
 # What was found for one sample: its mask, or why there is none.
@@ -83,7 +84,10 @@ def lines_of_folder(folder: Path, given: str, asked: Sequence[Asked], report: Fo
     own = _labels_in(folder)
     names, by_question = Names(), dict[str, list[Asked]]()
     for one in asked:
-        names.add(one.sample)
+        texts = [
+            label.text for label in (one.labels.labels if one.labels else ()) if label.name == label_of(one.sample)
+        ]
+        names.add(one.sample, texts)
         by_question.setdefault(question_of(one.sample), []).append(one)
     chosen = _match(folder, given, names, by_question, report)
     for question, group in by_question.items():
@@ -204,7 +208,8 @@ def _is_whole(sample: Sample, labels: LabelSet | None) -> bool:
     label = label_of(sample)
     if label is None or labels is None:
         return label is None
-    return all(known.values is None for known in labels.labels if known.name.casefold() == label.casefold())
+    # Of several labels without values none can be told from the others in one file.
+    return len(labels.labels) == 1 and labels.labels[0].values is None and labels.labels[0].name == label
 
 
 def _labels(
@@ -218,10 +223,7 @@ def _labels(
     """Return the masks of a file that holds labels by their values."""
     here = f"{where}: {file.name}"
     if labels is None:
-        raise DataError(
-            f"{here}: expected the values of its labels, which the task does not say; put a labels.json such as "
-            '{"liver": 1} into the folder, or save a file for each label'
-        )
+        raise DataError(f"{here}: expected the values of its labels, which the task does not say; {VALUES_OR_FILES}")
     named = labels.named
     values, one_bit = read_label_file(file, where, named=tuple(named), owner=owner, remark=remark)
     shown_values = [int(value) for value in np.unique(values) if value]
@@ -245,7 +247,7 @@ def _labels(
         wanted = (label_of(one) or "").casefold()
         means = [known.values for known in labels.labels if known.name.casefold() == wanted]
         if not means or means[0] is None:
-            found[one.id] = DataError(f"{here}: {labels.source} names no label '{wanted}' with a value")
+            found[one.id] = DataError(f"{here}: {labels.source} names no value of '{label_of(one)}'; {VALUES_OR_FILES}")
         else:
             found[one.id] = masks.encode(np.isin(values, means[0]), where=here)
     return found
