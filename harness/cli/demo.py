@@ -53,7 +53,7 @@ def run(out: Path, cache: Path, bar: ProgressBar, *, limit: int | None = None) -
     return runs
 
 
-def text(runs: Sequence[Evaluation]) -> str:
-    """Return the tables of numbers and the paths of the reports."""
-    parts = [f"{table(run.results)}\nreport: {RunDirectory(run.out).report_path.resolve()}" for run in runs]
+def text(runs: Sequence[Evaluation], width: int) -> str:
+    """Return the tables of numbers, of lines of at most `width` characters, and the paths of the reports."""
+    parts = [f"{table(run.results, width=width)}\nreport: {RunDirectory(run.out).report_path.resolve()}" for run in runs]
     return "\n\n".join(parts)

@@ -12,6 +12,7 @@ from harness.cli.options import (
     AS_JSON,
     DATA_ROOT,
     MAX_FAILURES,
+    MOST_COLUMNS,
     PARAM,
     QUIET,
     TASK_PATH,
@@ -20,6 +21,7 @@ from harness.cli.options import (
     errors_as_exit_codes,
     finish,
     progress,
+    terminal_width,
     write_json,
 )
 
@@ -187,4 +189,4 @@ def demo(debug: bool, out: Path, as_json: bool) -> None:
     if as_json:
         write_json([run.results for run in runs])
     else:
-        click.echo(demonstration.text(runs))
+        click.echo(demonstration.text(runs, terminal_width() or MOST_COLUMNS))

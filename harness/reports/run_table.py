@@ -78,11 +78,12 @@ def table(results: Mapping[str, Any], *, every_number: bool = False, width: int 
         results: The content of `results.json`.
         every_number: One row per metric, protocol and mean, with that of the headline marked, in place of one row per
             task, its headline; strata are left out in both.
-        width: Characters in a line; where the titles of the tasks do not fit beside their rows, they stand below.
+        width: Characters in a line; what does not fit beside the rows, such as the titles of the tasks, stands below or
+            above them.
     """
     limited = "   limited" if results["limited"] else ""
     head = f"model {display_name(results['model'])}   data {results['data']}{limited}"
-    lines = _every_number(results) if every_number else _headlines(results, width)
+    lines = _every_number(results, width) if every_number else _headlines(results, width)
     lines += [f"unsupported  {task}: {reason}" for task, reason in results["unsupported"].items()]
     lines += [f"unavailable  {item['task']}: {item['reason']}" for item in results["unavailable"]]
     return "\n".join([head, *lines])
@@ -146,7 +147,7 @@ def _beside_or_below(rows: Sequence[tuple[str, ...]], titles: Sequence[str], wid
     return [lines[0], *(line for pair in pairs for line in pair)]
 
 
-def _every_number(results: Mapping[str, Any]) -> list[str]:
+def _every_number(results: Mapping[str, Any], width: int) -> list[str]:
     rows = [("", "task", "metric", "protocol", "mean", "value", "95 % interval", "n", "failed", "answered", "coverage")]
     for task, block in results["tasks"].items():
         headline = headline_row(block)
@@ -167,7 +168,15 @@ def _every_number(results: Mapping[str, Any]) -> list[str]:
             for row in block["metrics"]
             if row["stratum"] is None
         ]
-    return [*_columns(rows), f"{MARK} headline of its task"]
+    lines = _columns(rows)
+    if max(map(len, lines)) > width:
+        # What a task's rows share is said once, above them.
+        shared = {row[1]: f"{row[1]}: answered {row[9]}, coverage {row[10]}" for row in rows[1:]}
+        short = _columns([(row[0], *row[2:9]) for row in rows])
+        lines = [short[0]]
+        for task, words in shared.items():
+            lines += [words, *(line for line, row in zip(short[1:], rows[1:], strict=True) if row[1] == task)]
+    return [*lines, f"{MARK} headline of its task"]
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -34,7 +34,7 @@ def test_by_default_the_table_has_one_row_per_task_and_says_how_much_more_there_
 
 def test_all_numbers_mark_the_headline_and_leave_strata_out() -> None:
     rows = (_row(protocol="medplib", value=0.75), _row(), _row(mean="macro"), _row(stratum={"organ": "liver"}))
-    text = table(_results(tasks={"seg": _block(*rows, coverage=0.5)}), every_number=True)
+    text = table(_results(tasks={"seg": _block(*rows, coverage=0.5)}), every_number=True, width=120)
     marked = [line for line in text.splitlines() if line.startswith("*")]
     assert len(marked) == 2  # the headline, and what the mark means
     assert marked[0].split()[1:5] == ["seg", "dice", "standard", "micro"]
@@ -70,6 +70,18 @@ def test_present_and_absent_targets_are_shown_apart_wherever_both_occur() -> Non
     own = table(_results(tasks={"seg": _block(*rows[:3])})).splitlines()
     assert "absent: dice standard" in own[4]
     assert len(table(_results(tasks={"seg": _block(*rows[:2])})).splitlines()) == 3
+
+
+def test_all_numbers_in_a_narrow_terminal_say_once_what_the_rows_of_a_task_share() -> None:
+    results = _results(tasks={"seg": _block(_row(), _row(mean="macro")), "other": _block(_row())})
+    lines = table(results, every_number=True, width=90).splitlines()
+    assert lines[2] == "seg: answered 3 of 4, coverage 100.0%"
+    assert [line.split()[:4] for line in lines[3:5]] == [
+        ["*", "dice", "standard", "micro"],
+        ["dice", "standard", "macro", "over"],
+    ]
+    assert lines[5].startswith("other: answered")
+    assert max(map(len, lines)) <= 90
 
 
 def test_titles_stand_beside_their_rows_where_the_lines_are_wide_enough_and_below_them_else() -> None:
