@@ -55,5 +55,6 @@ def run(out: Path, cache: Path, bar: ProgressBar, *, limit: int | None = None) -
 
 def text(runs: Sequence[Evaluation], width: int) -> str:
     """Return the tables of numbers, of lines of at most `width` characters, and the paths of the reports."""
-    parts = [f"{table(run.results, width=width)}\nreport: {RunDirectory(run.out).report_path.resolve()}" for run in runs]
+    pages = [RunDirectory(run.out).report_path.resolve() for run in runs]
+    parts = [f"{table(run.results, width=width)}\nreport: {page}" for run, page in zip(runs, pages, strict=True)]
     return "\n\n".join(parts)

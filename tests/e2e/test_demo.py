@@ -40,7 +40,7 @@ def test_the_demo_on_a_few_samples_of_each_task(tmp_path: Path, ray_local: Any) 
     assert ray_local.is_initialized()
     with ProgressBar() as bar:
         runs = demo.run(tmp_path / "demo", default_cache(), bar, limit=4)
-    _check(tmp_path / "demo", demo.text(runs))
+    _check(tmp_path / "demo", demo.text(runs, 80))
 
 
 @pytest.mark.slow
