@@ -9,7 +9,7 @@ from harness.errors import DataError
 from harness.imaging.dicom.headers import read_header
 from harness.imaging.dicom.segmentations import Segment, read_segments
 from harness.imaging.dicom.series import Stack
-from harness.imaging.images import read_stored_mask
+from harness.imaging.images import UPRIGHT, read_stored_mask, stored_as
 from harness.imaging.mask_files.frame import displacement
 from harness.imaging.mask_files.values import FULL_VALUES, Labels, counted, read_values, threshold_fault
 from harness.imaging.masks import check_extent, encode
@@ -98,7 +98,13 @@ def read_label_file(
     name, here = file.name.lower(), f"{where}: {file.name}"
     lossy = one_bit = False
     if name.endswith(PICTURES):
-        stored = read_stored_mask(file.read_bytes(), where=here)
+        content = file.read_bytes()
+        stored = read_stored_mask(content, where=here)
+        if (orientation := stored_as(content).orientation) != UPRIGHT:
+            raise DataError(
+                f"{here}: expected pixels as they are shown, found an EXIF rotation (orientation {orientation}); save "
+                "the mask without it"
+            )
         values, lossy, one_bit = stored.values, stored.lossy, stored.values.dtype == np.bool_
         if stored.from_alpha:
             remark(f"{here}: read from the alpha channel, because all of its colours are equal")

@@ -118,6 +118,17 @@ def test_a_mask_in_the_alpha_channel_is_read_with_a_remark(tmp_path: Path) -> No
     assert said == ["x: mask.png: read from the alpha channel, because all of its colours are equal"]
 
 
+def test_a_mask_that_is_to_be_turned_is_refused(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(SQUARE.astype(np.uint8)).save(tmp_path / "m.png", exif=exif)
+    words = (
+        "x: m.png: expected pixels as they are shown, found an EXIF rotation (orientation 6); save the mask without it"
+    )
+    with refusal(words):
+        read_file(tmp_path / "m.png", None, "x")
+
+
 @pytest.mark.parametrize("label", [0, "1", 1.5, True])
 def test_label_must_be_a_positive_integer(label: Any, tmp_path: Path) -> None:
     Image.fromarray(SQUARE).save(tmp_path / "mask.png")
