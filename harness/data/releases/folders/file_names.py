@@ -120,18 +120,25 @@ class FileNames:
                 found[path] = Named(path, found=False, detail=detail)
         return found
 
+    def folder(self, path: str) -> Named:
+        """Return the folder that a path means, of which each part may be written in another form."""
+        reached = ""
+        for part in path.split("/"):
+            inside = self._folders_in(reached)
+            same = [part] if part in inside else _same(part, _by_form(inside))
+            if len(same) != 1:
+                return Named(path, found=False, detail=_ambiguous(same) if same else f"there is no folder {path}")
+            reached = f"{reached}/{same[0]}".lstrip("/")
+        return Named(reached)
+
     def _find(self, path: str) -> Named:
         folder, _, name = path.rpartition("/")
         if name in self._names_in(folder):
             return Named(path)
-        # Folders may be written in another form, too.
-        reached = ""
-        for part in folder.split("/"):
-            inside = self._folders_in(reached)
-            same = [part] if part in inside else _same(part, _by_form(inside))
-            if len(same) != 1:
-                return Named(path, found=False, detail=_ambiguous(same) if same else f"there is no folder {folder}")
-            reached = f"{reached}/{same[0]}".lstrip("/")
+        place = self.folder(folder)
+        if not place.found:
+            return Named(path, found=False, detail=place.detail)
+        reached = place.path
         if reached not in self._forms:
             self._forms[reached] = _by_form(self._names_in(reached))
         same = [name] if name in self._names_in(reached) else _same(name, self._forms[reached])

@@ -93,6 +93,7 @@ def splits(request: ReleaseRequest, root: Path) -> tuple[str, ...]:
     if "{split}" not in layout.images:
         return (ALL,)
     files = ReleaseFiles(root=root, derived=root)
+    layout, _ = layout.on_disk(FileNames(files))
     found = (layout.parts(path) for path in files.walk(layout.start(layout.images)))
     return tuple(sorted({parts["split"] for parts in found if parts is not None}))
 
@@ -158,8 +159,11 @@ class _Cases:
     """
 
     def __init__(self, reading: "LabelReading", layout: Layout, labels: LabelSet) -> None:
-        self._reading, self._layout, self._labels = reading, layout, labels
         self._files, self._request = reading.files, reading.request
+        names = FileNames(self._files)
+        layout, written = layout.on_disk(names)
+        report_repairs(written, reading.integrity)
+        self._reading, self._layout, self._labels = reading, layout, labels
         self._images: dict[str, dict[str, str]] = {}
         beside = PassedOver()
         for path in self._files.walk(layout.start(layout.images)):
@@ -170,7 +174,7 @@ class _Cases:
                 beside.add(path, below=layout.start(layout.images))
         beside.report(reading.integrity)
         wanted = {self._layout.mask(parts, label.text) for parts in self._images.values() for label in labels.labels}
-        self._named = FileNames(self._files).all_of(sorted(wanted))
+        self._named = names.all_of(sorted(wanted))
         self.unopened: list[str] = []
 
     def all(self) -> "Iterator[Masks]":

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import PurePosixPath
 
-from harness.data.releases.folders.file_names import FOREIGN_SUFFIXES, READ_SUFFIXES, is_hidden
+from harness.data.releases.folders.file_names import FOREIGN_SUFFIXES, READ_SUFFIXES, FileNames, Named, is_hidden
 from harness.data.releases.folders.labels import LabelSet
 from harness.data.releases.reader import Free
 from harness.records import Json
@@ -39,6 +39,24 @@ class Layout:
         """Return the folder below which all files of a pattern lie."""
         fixed = re.split(r"[{*]", pattern)[0]
         return f"{self.folder}/{fixed}".rpartition("/")[0]
+
+    def on_disk(self, names: FileNames) -> "tuple[Layout, dict[str, Named]]":
+        """Return the layout with its folders as they are written on disk, and those that are written in another form.
+
+        Only the folders before the first name in braces are looked up.
+        """
+        found: dict[str, Named] = {}
+        patterns = []
+        for pattern in (self.images, self.masks):
+            start = self.start(pattern)
+            # A folder that links elsewhere is found by its own name only.
+            named = Named(start) if names.files.has(start) else names.folder(start)
+            if named.found and named.path != start:
+                found[start] = named
+                below = named.path.removeprefix(f"{self.folder}/")
+                pattern = f"{below}{pattern[len(start) - len(self.folder) - 1 :]}"
+            patterns.append(pattern)
+        return replace(self, images=patterns[0], masks=patterns[1]), found
 
     def parts(self, path: str) -> dict[str, str] | None:
         """Return the parts of an image's path below the data root by their names in the pattern, or None."""

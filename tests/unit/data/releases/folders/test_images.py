@@ -316,6 +316,22 @@ def test_names_in_another_form_are_repaired_and_suffixes_count_in_any_case(tmp_p
     assert integrity.counts == {"missing_image": 2}  # the masks of the images that are no .jpg
 
 
+def test_folders_in_another_form_are_found(root: Path) -> None:
+    for name in ("images", "masks"):
+        (root / "segmentation" / name).rename(root / "segmentation" / name.title())
+    save(root / "segmentation/Masks/gone.png", labels(liver=1))
+    samples, integrity = read(root, options=ORGANS)
+    assert [sample.id for sample in samples] == [
+        f"d/all/Images/{image}.png:{name}" for image in ("a", "gone") for name in ("liver", "cyst")
+    ]
+    assert [sample.defect is None for sample in samples] == [True, True, False, False]
+    assert (integrity.counts, integrity.repairs) == ({"missing_image": 1}, {"file_name": 2})
+    options = {**ORGANS, "images": "images/{split}/{case}.*", "masks": "masks/{split}/{case}.png"}
+    (root / "segmentation/Images/test").mkdir()
+    save(root / "segmentation/Images/test/b.png", labels(liver=1))
+    assert READER.fitted(ReleaseRequest(dataset="d", split="x", options=options)).splits(root) == ("test",)
+
+
 def test_a_mask_of_nearly_that_name_is_named(root: Path) -> None:
     (root / "segmentation/masks/a.png").rename(root / "segmentation/masks/a_seg.png")
     samples, integrity = read(root, options=ORGANS)
