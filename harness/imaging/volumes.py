@@ -163,8 +163,9 @@ def _read_npy(path: Path, dtype: Any) -> NDArray[Any]:
             stored = stored[0]
         check(stored.shape, stored.dtype, path.name)
         return _frozen(np.array(stored, dtype=dtype, order="C"))
-    except (OSError, ValueError, EOFError, TypeError) as error:
-        raise DataError(f"{path.name}: cannot be read as npy: {error}") from error
+    except (OSError, ValueError, EOFError, TypeError, MemoryError) as error:
+        reason = "too large for the memory of this machine" if isinstance(error, MemoryError) else error
+        raise DataError(f"{path.name}: cannot be read as npy: {reason}") from error
 
 
 def _read_nifti(path: Path, dtype: Any) -> Volume:

@@ -103,6 +103,8 @@ def inspect_volume(
         facts = files.once(["volume in mm", to_json(window)], path, inspect)
     except DataError as error:
         return unreadable(path, error, integrity)
+    except MemoryError:
+        return unreadable(path, DataError("too large for the memory of this machine"), integrity)
     if facts == MISSING:
         integrity.find("missing_file", path)
         return ReleaseImage(media=Media(path=path, sha256=None, kind="volume"), defect=f"volume {path} is missing")
@@ -170,8 +172,10 @@ def _inspect_dicom(files: ReleaseFiles, path: str, window: Window | None, integr
         content = io.BytesIO()
         # Uncompressed TIFF: its bytes depend on the pixels alone, where PNG's depend on the version of zlib.
         Image.fromarray(read_pixels(files.open, header)).save(content, "TIFF")
-    except DataError as error:
-        integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
+    except (DataError, MemoryError) as error:
+        large = isinstance(error, MemoryError)
+        detail = "too large for the memory of this machine" if large else str(error).removeprefix(f"{path}: ")
+        integrity.find("unreadable_file", path, detail)
         return ReleaseImage(media=Media(path=path, sha256=None), defect=f"image {path} cannot be read")
     report_geometry(path, header.remarks, None, integrity)
     found = inspect_embedded(files, content.getvalue(), DERIVED, path, window=window, integrity=integrity)

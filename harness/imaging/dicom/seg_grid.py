@@ -67,7 +67,7 @@ class SegGrid:
         if not placed:
             return
         matrix = to_lps(self.found.affine)
-        self._check_inside(placed, np.asarray(np.linalg.inv(matrix), dtype=np.float64), where)
+        begin, end = self._box(placed, np.asarray(np.linalg.inv(matrix), dtype=np.float64), where)
         heights = np.array([np.dot(frame.position or (), self.across) for frame, _ in placed])
         numbers = np.rint((heights - heights.min()) / self.step).astype(np.int64)
         if numbers.max() > _MOST_SLICES:
@@ -82,8 +82,9 @@ class SegGrid:
         index_of = np.full(int(numbers.max()) + 1, -1)
         index_of[kept] = np.arange(len(kept))
         columns_rows = np.linalg.pinv(np.stack([self.along, self.down], axis=1))
-        rows, columns = (axis.ravel() for axis in np.indices(target.shape[1:]))
-        for number in range(len(target)):  # slice by slice, because the positions of all voxels would not fit in memory
+        rows, columns = (axis.ravel() for axis in np.mgrid[begin[1] : end[1], begin[0] : end[0]])
+        # Slice by slice, because the positions of all voxels would not fit in memory.
+        for number in range(begin[2], end[2]):
             voxels = np.stack([columns, rows, np.full_like(rows, number)], axis=1)
             points = voxels @ matrix[:3, :3].T + matrix[:3, 3]
             slices = _nearest((points @ self.across - heights.min()) / self.step)
@@ -95,19 +96,29 @@ class SegGrid:
             column, row = _nearest((points[inside] - corners[which]) @ columns_rows.T).T
             within = (column >= 0) & (column < masks.shape[2]) & (row >= 0) & (row < masks.shape[1])
             inside, which, column, row = (one[within] for one in (inside, which, column, row))
-            target[number].reshape(-1)[inside] |= masks[which, row, column]
+            target[number, rows[inside], columns[inside]] |= masks[which, row, column]
 
-    def _check_inside(self, placed: Sequence[tuple[Frame, NDArray[np.bool_]]], to_voxels: Matrix, where: str) -> None:
-        """Check that no foreground lies further outside of the series than half a voxel of each."""
+    def _box(
+        self, placed: Sequence[tuple[Frame, NDArray[np.bool_]]], to_voxels: Matrix, where: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the box (x, y, z) of voxels of the series, half-open, outside of which no foreground is near.
+
+        Raises:
+            DataError: Foreground lies further outside of the series than half a voxel of each.
+        """
         steps = to_voxels[:3, :3] @ np.stack([self.along, self.down, self.across * self.step], axis=1)
         margin = 0.5 + abs(steps).sum(axis=1) / 2 + _TIE
-        last = np.array(self.found.shape[::-1]) - 1
+        low, high = np.full(3, np.inf), np.full(3, -np.inf)
         for frame, mask in placed:
             rows, columns = np.nonzero(mask)
             begin = to_voxels[:3, :3] @ np.array(frame.position) + to_voxels[:3, 3]
             exact = begin + columns[:, np.newaxis] * steps[:, 0] + rows[:, np.newaxis] * steps[:, 1]
-            if (exact < -margin).any() or (exact > last + margin).any():
-                raise DataError(f"{where}: a frame lies outside the slices of its series; the series may lack slices")
+            low, high = np.minimum(low, exact.min(axis=0)), np.maximum(high, exact.max(axis=0))
+        size = np.array(self.found.shape[::-1])
+        if (low < -margin).any() or (high > size - 1 + margin).any():
+            raise DataError(f"{where}: a frame lies outside the slices of its series; the series may lack slices")
+        first, last = np.floor(low - margin), np.ceil(high + margin)
+        return np.maximum(first, 0).astype(np.int64), np.minimum(last + 1, size).astype(np.int64)
 
 
 def _nearest(places: Matrix) -> NDArray[np.int64]:

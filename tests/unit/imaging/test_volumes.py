@@ -195,6 +195,16 @@ def test_a_volume_above_the_cap_is_refused_before_it_is_read(tmp_path: Path, mon
         read_volume(tmp_path / "a.npy")
 
 
+def test_an_array_that_does_not_fit_into_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    np.save(tmp_path / "a.npy", VOXELS)
+    monkeypatch.setattr(volumes.np, "load", full)
+    with pytest.raises(DataError, match=r"a\.npy: cannot be read as npy: too large for the memory of this machine"):
+        read_volume(tmp_path / "a.npy")
+
+
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.mhd: expected a \.nii, \.nii\.gz, \.npy or \.dcm volume, found '\.mhd'"):
         read_volume(tmp_path / "a.mhd")

@@ -188,7 +188,9 @@ class _Reading:
             return derived_volume(self.files, volume, path, window=self.request.window), found
         except DataError as error:
             self.integrity.find("unreadable_file", path, str(error).removeprefix(f"{path}: "))
-            return ReleaseImage(media=no_volume, defect=f"series {path} cannot be read"), None
+        except MemoryError:
+            self.integrity.find("unreadable_file", path, "too large for the memory of this machine")
+        return ReleaseImage(media=no_volume, defect=f"series {path} cannot be read"), None
 
     def _parts(self, segmentations: "Sequence[Header]", stack: "Stack | None") -> "list[Part]":
         """Return the segments of all segmentations of a series; of several with one name, the first."""

@@ -9,6 +9,7 @@ from PIL import Image
 from harness.data.inspection_cache import open_inspection_cache
 from harness.data.integrity import Finding, Integrity
 from harness.data.phantoms.writers.dicom import DrawnSeries, write_slice
+from harness.data.releases import volumes as release_volumes
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.volumes import (
     Labels,
@@ -331,3 +332,21 @@ def test_a_file_that_cannot_be_read_is_a_finding_of_its_own(files: ReleaseFiles,
         "too many frames": "expected the pixels of 1000000000 frames of 6 x 8 pixels, found a file of",
     }
     assert finding.detail.startswith(words[content])
+
+
+@pytest.mark.parametrize("name", ["ct.nii.gz", "a.npy", "a.dcm"])
+def test_a_volume_that_does_not_fit_into_memory_is_a_finding(
+    files: ReleaseFiles, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    np.save(files.root / "a.npy", np.zeros(SHAPE))
+    write_slice(files.root / "a.dcm", DrawnSeries(name="x"), 1, (0, 0, 0), np.zeros((6, 8)))
+    monkeypatch.setattr(release_volumes, "read_pixels", full)
+    monkeypatch.setattr(release_volumes, "limits", full)
+    integrity = Integrity()
+    found = inspect_scan(files, name, window=(0.0, 1.0), integrity=integrity)
+    assert (found.defect or "").endswith("cannot be read")
+    words = "too large for the memory of this machine"
+    assert [(one.kind, one.where, one.detail) for one in integrity.findings] == [("unreadable_file", name, words)]

@@ -319,3 +319,13 @@ def test_a_spacing_between_slices_that_positions_contradict_is_said(root: Path) 
     assert sample.media[0].spacing_mm == (2.0, 1.0, 1.0)
     words = "the spacing between slices is 5 mm, their positions are 2 mm apart; the positions count"
     assert findings(integrity) == [("geometry_conflict", "/ct", words)]
+
+
+def test_a_series_that_does_not_fit_into_memory_cannot_be_asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("harness.imaging.dicom.series.read_voxels", full)
+    (sample,), integrity = read(root)
+    assert sample.defect == "series dicom_seg/patient one/ct cannot be read"
+    assert findings(integrity) == [("unreadable_file", "/ct", "too large for the memory of this machine")]
