@@ -1,14 +1,14 @@
 """Tables of questions: which columns hold what, in which folder the images lie, and how right options are named."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.question_tables.answers import FROM_0, FROM_1, AnswerForms, read_options
-from harness.data.releases.question_tables.cell_images import is_base64, sources
+from harness.data.releases.question_tables.cell_images import Source, is_base64, sources
 from harness.data.releases.question_tables.columns import FIELDS, lettered_columns
 from harness.data.releases.question_tables.rows import UTF_8, Row, TableFile, cell_text
 from harness.data.releases.reader import ALL
@@ -71,8 +71,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 _OPTION_WORDS = ("option", "choice", "opt", "answer", "antwort", "op")
 # Columns with at most this many different values in a look are offered as strata.
 STRATA_MOST = 20
-# Rows that are read in a look; the reader reads them all.
+# Rows that are read in a look, and characters or bytes of images in them; the reader reads all.
 LOOKED = 2000
+LOOKED_BYTES = 50_000_000
 # Encodings that are tried, in this order, where a file is not UTF-8; each can decode any bytes but for a few.
 _ENCODINGS = ("gb18030", "cp1252")
 # Folders beside a table in which its images usually lie.
@@ -154,7 +155,7 @@ def table_draft(path: Path, choices: Choices) -> list[Draft]:
             f"{with_options} with options, {without} answered in words",
             *([f"columns that are not used: {', '.join(unused)}"] if unused else []),
         ],
-        taken=[*taken, f"split {split}"],
+        taken=[*taken, *([f"strata: {', '.join(strata)}"] if strata else []), f"split {split}"],
         open=decide,
         remarks=remarks,
     )
@@ -196,8 +197,7 @@ def _first_rows(path: Path) -> tuple[_Look, str]:
         try:
             if path.suffix == ".parquet" or encoding == UTF_8 or not path.read_bytes().decode(encoding).isascii():
                 held = table.columns()
-                rows = [row for row, _ in zip(table.rows(Integrity()), range(LOOKED), strict=False)]
-                return _Look(table=table, held=held, rows=rows), encoding
+                return _Look(table=table, held=held, rows=_some(table)), encoding
         except DataError as error:
             fault = fault or error
             if f"expected {encoding.upper()}" not in str(error):
@@ -205,6 +205,24 @@ def _first_rows(path: Path) -> tuple[_Look, str]:
         except UnicodeDecodeError:
             continue
     raise fault or DataError(f"{path}: expected a table, found none")
+
+
+def _some(table: TableFile) -> list[Row]:
+    """Return the first rows, fewer if they hold large images."""
+    rows: list[Row] = []
+    size = 0
+    for row in table.rows(Integrity()):
+        rows.append(row)
+        size += sum(len(source.content or b"") for cell in row.cells.values() for source in _embedded(cell))
+        if len(rows) == LOOKED or size > LOOKED_BYTES:
+            break
+    return rows
+
+
+def _embedded(cell: Json) -> Iterator[Source]:
+    """Yield the images that a cell holds itself."""
+    if isinstance(cell, bytes | dict) or (isinstance(cell, str) and is_base64(cell)):
+        yield from sources(cell, None)
 
 
 def _odd_words(look: _Look) -> str:
@@ -294,7 +312,7 @@ def _images(path: Path, look: _Look, columns: Mapping[str, Json]) -> tuple[Path,
     if column is None:
         return path.parent, "", "images: none"
     cells = [row.cells.get(str(column)) for row in look.rows]
-    if any(isinstance(cell, bytes | dict) or (isinstance(cell, str) and is_base64(cell)) for cell in cells):
+    if any(source.content for cell in cells for source in _embedded(cell)):
         return path.parent, "", "images: in the table itself"
     names = [source.name for cell in cells for source in sources(cell, None) if source.name][
         :: max(1, len(cells) // _CHECKED)

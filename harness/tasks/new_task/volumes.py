@@ -318,7 +318,9 @@ def _headers(folder: Path, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bo
     for entry in likely:
         try:
             header = read_header((folder / entry.path).open("rb"), entry.path)
-        except (DataError, OSError):
+        except (DataError, OSError) as error:
+            if "pip install" in str(error):
+                raise
             continue  # the reader of the task reports each
         if header is not None:
             yield entry, header.is_seg, header.series, header.modality

@@ -96,6 +96,7 @@ class CellImages:
     separator: str | None
     referred: "dict[str, ReleaseImage]" = field(default_factory=dict)
     _names: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _located: dict[str, tuple[str | None, str]] = field(default_factory=dict)
 
     @property
     def files(self) -> ReleaseFiles:
@@ -123,28 +124,35 @@ class CellImages:
             return self.images.image(place, None, source.content)
         if source.name in self.referred:
             return self.referred[source.name]
-        path, fault = (None, source.fault) if source.fault else self.locate(source.name, place)
+        if source.fault:
+            return self._faulty(place, "unreadable_file", source.fault, "the image in the table cannot be decoded")
+        path, fault = self.locate(source.name, place)
         if path is not None:
             return self.images.image(place, path)
-        return self._faulty(place, fault)
+        # The path itself stays out of the defect, which runs and pages show: it may name a person or a machine.
+        return self._faulty(place, "outside_path", fault, "the image is named outside of the data root")
 
-    def _faulty(self, place: str, fault: str) -> "ReleaseImage":
+    def _faulty(self, place: str, kind: str, fault: str, defect: str) -> "ReleaseImage":
         from harness.data.releases.images import ReleaseImage
         from harness.records import Media
 
-        self.integrity.find(
-            "outside_path" if "data root" in fault or "address" in fault else "unreadable_file", place, fault
-        )
-        return ReleaseImage(media=Media(path=place, sha256=None), defect=f"the image is {fault}")
+        self.integrity.find(kind, place, fault)
+        return ReleaseImage(media=Media(path=place, sha256=None), defect=defect)
 
     def locate(self, name: str, place: str) -> tuple[str | None, str]:
         """Return the path below the data root of the image that a cell names, or None and why there is no such path.
 
         A name that does not exist as written is tried with slashes for backslashes, with the usual suffixes, and in
-        another case or Unicode form; each is counted as a repair.
+        another case or Unicode form; each is counted as a repair, once for each name.
         """
+        # Kept, because many questions are on one image.
+        if name not in self._located:
+            self._located[name] = self._locate(name, place)
+        return self._located[name]
+
+    def _locate(self, name: str, place: str) -> tuple[str | None, str]:
         if re.match(r"[a-z]+://", name):
-            return None, "an address; download the images and name the files"
+            return None, f"{name[:80]!r} is an address; download the images and name the files"
         inner = name.removeprefix(self.prefix) if self.prefix else name
         if "\\" in inner:
             self.integrity.repair("backslash_in_path", place)
@@ -152,8 +160,8 @@ class CellImages:
         path = PurePosixPath(inner)
         if path.is_absolute() or ".." in path.parts or "\0" in inner or re.match(r"[A-Za-z]:/", inner):
             return None, (
-                f"named {inner!r}, outside of the data root; say with release.options.image_prefix which beginning to "
-                "cut off, and with images the folder"
+                f"{inner!r} leads out of the data root; say with release.options.image_prefix which beginning to cut "
+                "off, and with images the folder"
             )
         written = str(PurePosixPath(self.folder) / path)
         if self.files.has(written):

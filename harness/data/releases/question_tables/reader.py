@@ -199,8 +199,7 @@ class _Question:
         self.question = self._text(columns.question, "question")
         if not self.question:
             self._fail("missing_value", "question", "the record has no question")
-        self.options = reading.options_of(row).texts
-        self._read_options()
+        self.options = self._read_options()
         self.answers = self._read_answers()
         self.patient = "" if columns.patient is None else self._text(columns.patient, "patient")
         strata = {name: self._text(column, name).lower() or UNKNOWN for name, column in columns.strata.items()}
@@ -218,12 +217,13 @@ class _Question:
         self.integrity.find(kind, self.row.place, detail)
         self.defect = self.defect or defect
 
-    def _read_options(self) -> None:
+    def _read_options(self) -> tuple[str, ...]:
         found = self.reading.options_of(self.row)
         if found.fault:
             self._fail("unreadable_options", found.fault, "the options cannot be read")
         if found.letters_removed:
             self.integrity.repair("option_letter_removed", self.row.place)
+        return found.texts
 
     def _read_answers(self) -> tuple[str, ...]:
         separator = None if self.options else self.reading.options.separators.get("answer")
@@ -241,6 +241,10 @@ class _Question:
     def _target(self) -> Target:
         if not self.answers or not self.options:
             return Target(answers=self.answers)
+        if len(self.answers) > 1:
+            detail = f"expected one right option, found {len(self.answers)}: {', '.join(self.answers)}"
+            self._fail("answer_not_among_options", detail, "there are several right options")
+            return Target()
         right = right_option(self.answers[0], self.options, self.reading.form)
         if right.place is None:
             self._fail("answer_not_among_options", right.fault, "the right answer is not one of the options")
