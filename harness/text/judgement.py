@@ -6,6 +6,7 @@ from harness.text.reply import short_answer
 
 BEST = 100.0  # the judge's prompt asks for a score from 0 to 100
 
+_TAG = re.compile(r"<\s*(score|rating|grade)\s*>(.*?)<\s*/\s*\1\s*>", re.IGNORECASE | re.DOTALL)
 _NUMBER = r"\d+(?:\.\d+)?"
 # The scale that a judge repeats from its prompt: "(0-100)", "on a scale of 0 to 100", "out of 100" without a number.
 _SCALE = re.compile(
@@ -77,6 +78,7 @@ def stated_points(reply: str) -> float | None:
     answer = short_answer(reply)
     if not answer:
         return None
+    answer = _TAG.sub(r"\1: \2", answer)
     scales = {(match["low"], match["high"]) for match in _SCALE.finditer(answer)}
     scales |= {("0", match[1]) for match in _MAXIMUM.finditer(answer)}
     text = _MAXIMUM.sub(" ", _SCALE.sub(" ", answer)).strip()

@@ -21,9 +21,8 @@ _CHINESE = re.compile(
     r"(?:(?<=^)|(?<=[\s,.;:!?，。；：！？、\"'(（]))(?:是的?|否)(?=$|[啊呀哦]|[\s,.;:!?，。；：！？、\"')）])"
 )
 _CHINESE_START = re.compile(r"是(?!否|不是|非)|否(?!则|认|定|决)")
-_OPPOSITE_NEXT = re.compile(
-    r"[\s\W]*(?:and|or|nor|/)?[\s\W]*(?:yes|no)(?![\w-])|\s*[和或与、/]\s*[是否]", re.IGNORECASE
-)
+# Both in one breath: "yes or no", "yes/no", "yes no", 是或否.
+_BOTH = re.compile(r"(?:\s*(?:and|or|nor|/|\\|&|\|)\s*|\s+)(yes|no)(?![\w-])|\s*[和或与、/]\s*([是否])", re.IGNORECASE)
 _DENIED = re.compile(
     r"(?:\b(?:not|never|neither|nor|cannot|without|whether|if|either|instead\s+of|rather\s+than)\b|n't\b|不|非)"
     r"(?:\W+\w+){0,3}\W*$",
@@ -60,7 +59,8 @@ def yes_no(reply: str) -> Polarity | None:
     answered = POLARITY[word]
     others = [(at, other) for at, other in found[1:] if POLARITY[other] != answered]
     if place == 0:
-        if _OPPOSITE_NEXT.match(text, len(word)) and others and others[0][0] == found[1][0]:
+        both = _BOTH.match(text, len(word))
+        if both and POLARITY[(both[1] or both[2]).lower()] != answered:
             return None
         clear = not any(other != "no" or _NO_ANSWERS.match(text, at) for at, other in others)
     else:

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics.answers.choice import METRICS
-from harness.metrics.answers.judge import standard_points
 from harness.metrics.metric import Metric, sample_values, settle
 from harness.records import Prediction, Sample, Target
 from harness.text.choices.mmmu import mmmu_candidates, mmmu_match
 from harness.text.choices.strict import exact, strict_letter
+from harness.text.judgement import stated_points
 
 ROWS = {metric.protocol: metric for metric in METRICS}
 ALL_ROWS = pytest.mark.parametrize("row", METRICS, ids=lambda row: row.protocol)
@@ -82,7 +82,7 @@ def test_a_draw_is_the_only_difference_between_the_two_mmmu_rows(items: list[tup
 
 @given(st.text(max_size=30))
 def test_a_judge_score_lies_between_0_and_100(text: str) -> None:
-    assert 0 <= (standard_points(f"Score: {text}") or 0) <= 100
+    assert 0 <= (stated_points(f"Score: {text}") or 0) <= 100
 
 
 @given(st.floats(-1e6, 1e6).map(lambda number: round(number, 2)))

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from harness.metrics.answers.short_answer import METRICS
 from harness.metrics.metric import Metric, sample_values
 from harness.records import Prediction, Sample, Target
-from harness.text.normalisers import standard_normalise, words, yes_no
+from harness.text.normalisers import standard_normalise, words
+from harness.text.yes_no import yes_no
 
 TEXT = st.text(st.sampled_from("aA b.,;'\"“”!?-3 \n\t肺是否不éß。") | st.characters(codec="utf-8"), max_size=30)
 ROWS = {(metric.name, metric.protocol): metric for metric in METRICS}

@@ -194,7 +194,7 @@ METEOR = Family(
             score=_score(answer_words, _synonyms),
             ceiling=_ceiling(answer_words),
             resource=_WORD_NET,
-            summary="METEOR of nltk, reasoning cut: words, Porter stems and WordNet synonyms, the text taken as one line.",
+            summary="METEOR of nltk: words, Porter stems and WordNet synonyms, the text, reasoning cut, as one line.",
             source="Lavie and Agarwal, WMT 2007; meteor_score of nltk",
         ),
         Protocol(

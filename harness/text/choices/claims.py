@@ -64,7 +64,7 @@ _WRONG = (
 # What stands right behind a letter or a text that is denied.
 _DENIED = re.compile(
     rf"[\s\"')\]}}]*(?:(?:选项|项)?(?:是|为)?\s*(?:不|错|有误|排除|可以?排除|被排除)"
-    rf"|[\s:=,(-]*(?:{_WRONG}(?<!not)(?<!no)(?<!out)|not\s+(?:correct|right|likely)|no\s*(?:[.!,;]|$)|[✗✘×❌])"
+    rf"|[\s:=,(-]*(?:{_WRONG}(?<!not)(?<!no)(?<!out)|not\s+(?:correct|right|likely)(?=\s*(?:[.,;!?)]|$))|no\s*(?:[.!,;]|$)|[✗✘×❌])"
     rf"|,?\s*(?:which\s+|that\s+)?(?:(?:is|are|was|were|seems?|looks?|appears?|has|have|had|does|do|did|must|may|might"
     rf"|can|could|would|should|will)\b[^.;,\n]{{0,30}}?(?:\b{_WRONG}|n't\b)|cannot\b|(?:is|are|was|were|does|do|did|ca"
     rf"|could|wo|would|has)n't\b|doesn't\b))",
@@ -110,9 +110,15 @@ _PIECE = re.compile(
 _BETWEEN = ")]}>\"' \t.:;,-([=、。，：；→*"
 _OPENERS, _CLOSERS = "([{<\"' \t", ")]}>\"'"
 _MARKS = ".:;,!?)]。，、；：！？"
+# Between an option's text and its letter: "Liver (B)", "Liver, which is option B".
+_NAMING = re.compile(
+    r"(?:\s*[(\[,:-]+\s*(?:(?:which|that)\s+is\s+)?(?:the\s+)?(?:option|choice|letter|answer)?|\s+(?:option|choice|letter))"
+    r"\s*:?\s*[(\[\"']*$",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(r"[.!?。]\s*$")
 _OTHER = re.compile(r"[\s:=-]+[\"'(\[]*([A-Z])[\"')\].,:]*(?:\s*$|\n)")
-_JOINED = re.compile(r"[)\"']*\s*(?:,|/|、|\bor\b|\band\b|或者?|和)\s*(?:(?:or|and|possibly|maybe|the|an?)\s+)*")
+_JOINED = re.compile(r"[)\"']*\s*(?:,|/|、|\bor\b|\band\b|或者?|和)\s*(?:(?:or|and|possibly|maybe)\s+)*")
 _MARKED = re.compile(r"(?<![A-Za-z0-9])([A-Z])\s*[.):、]\s*")
 ARTICLE = re.compile(r"(?:the|an?)\s+", re.IGNORECASE)
 BLANK_OR_MARK = re.compile(r"[\s.,;:!?()\[\]{}<>\"'`*、。，：；！？-]+")
@@ -157,12 +163,17 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
             continue
         before, rest = text[:place].rstrip(_OPENERS), text[end:]
         label, behind = _label(text, end, texts)
-        if label == texts.get(letter):
+        named_at = _NAMING.search(text[max(0, place - 40) : place])
+        start = max(0, place - 40) + named_at.start() if named_at else place
+        naming = _ends_in_text(text[:start], texts) if start < place else []
+        start = start - len(texts[naming[0]]) if naming else place
+        own = bool(label) and label == texts.get(letter)
+        if own:
             after = behind
-        if _denied_before(text[:place]) or _DENIED.match(rest) or (label and _DENIED.match(text, behind)):
+        # Of an option's own text, which may hold a no, nothing denies the letter beside it.
+        if _denied_before(text[:start]) or _DENIED.match(text, behind) or (not own and _DENIED.match(rest)):
             claims.denied.update(known)
             continue
-        naming = _ends_in_text(before, texts) if text[place - 1 : place] in ("(", "[") or before[-1:] == "," else []
         alone = not BLANK_OR_MARK.sub("", text[behind:])
         rule = "named_letter"
         if not before.strip() and stands in ("mark", "end", "own", "leading"):
@@ -177,10 +188,9 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
             continue
         beside = {one for one, own in texts.items() if own == label} | set(naming)
         other = _OTHER.match(rest)
-        own = texts.get(letter, "")
         if (beside and letter not in beside) or len(set(listed)) > len(set(known)):
             claims.conflict = True
-        if other and other[1] in texts and other[1] not in listed and other[1].lower() != own:
+        if other and other[1] in texts and other[1] not in listed and other[1].lower() != texts.get(letter):
             claims.conflict = True
         for one in known:
             claims.asserted.setdefault(one, rule)
@@ -226,6 +236,8 @@ def _stands(text: str, place: int, own: str, letter: str) -> str:
     enclosed = len(bare) < len(rest) and text[place - 1 : place] in tuple("([{<\"'")
     if not bare.lstrip(" \t") or bare.lstrip(" \t")[0] == "\n":
         return "end"
+    if rest[0] in ")]}":
+        return "mark"
     if bare[0] in _MARKS:
         if bare[0] in "?？" or (letter == "I" and bare[0] == ","):
             return ""
@@ -270,10 +282,11 @@ def _label(text: str, end: int, texts: Mapping[str, str]) -> tuple[str, int]:
     while end < len(text) and text[end] in _BETWEEN:
         end += 1
     article = ARTICLE.match(text, end)
-    start = article.end() if article else end
-    line = text[start:].split("\n", 1)[0]
-    found = max((own for own in texts.values() if _begins(line, own)), key=len, default="")
-    return (found, min(start + len(found), len(text))) if found else ("", end)
+    for start in (end, article.end()) if article else (end,):
+        line = text[start:].split("\n", 1)[0]
+        if found := max((own for own in texts.values() if _begins(line, own)), key=len, default=""):
+            return found, min(start + len(found), len(text))
+    return "", end
 
 
 def _ends_in_text(before: str, texts: Mapping[str, str]) -> list[str]:
@@ -319,7 +332,7 @@ def _option_pattern(texts: tuple[str, ...]) -> re.Pattern[str] | None:
 def _claim_texts(text: str, texts: Mapping[str, str], claims: Claims) -> None:
     """Add what a text in lower case says of options by their texts."""
     # Yes and no are words of any sentence: `yes_no` knows which of them answer.
-    pattern = None if set(texts.values()) & set(POLARITY) else _option_pattern(tuple(texts.values()))
+    pattern = None if set(texts.values()) <= set(POLARITY) else _option_pattern(tuple(texts.values()))
     if pattern is None:
         return
     for match in pattern.finditer(text):
@@ -340,8 +353,9 @@ def _claim_texts(text: str, texts: Mapping[str, str], claims: Claims) -> None:
             for letter in letters:
                 claims.asserted.setdefault(letter, "option_text")
             joined = _JOINED.match(rest)
-            if joined and (other := pattern.match(rest, joined.end())) and other[0] != match[0]:
-                claims.conflict = True
+            if joined and (other := pattern.search(rest, joined.end(), joined.end() + 100)):
+                gap = ARTICLE.sub("", rest[joined.end() : other.start()])
+                claims.conflict = claims.conflict or (not gap and other[0] != match[0])
         if states and ends and begins:
             # A sentence that names a second option lists what is seen and chooses nothing.
             sentence = _CLAUSE.split(rest, maxsplit=1)[0]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.text.normalisers import medplib_normalise, standard_normalise, vqa_v2_normalise, words, yes_no
+from harness.text.normalisers import medplib_normalise, standard_normalise, vqa_v2_normalise, words
 
 
 @pytest.mark.parametrize(
@@ -43,29 +43,6 @@ def test_standard_normalise_keeps_words_and_drops_dress(text: str, normalised: s
 )
 def test_words_are_normalised_one_by_one_and_cjk_goes_by_character(text: str, expected: list[str]) -> None:
     assert words(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        ("Yes, there is a fracture.", "yes"),
-        ("The answer is NO", "no"),
-        ("no no no", "no"),
-        ("ＹＥＳ", "yes"),
-        ("是的", "yes"),
-        ("否", "no"),
-        ("yes and no", None),
-        ("是否", None),
-        ("It cannot be determined", None),
-        ("nope", None),
-        ("normal", None),
-        ("不是", None),
-        ("不是, no", "no"),
-        ("", None),
-    ],
-)
-def test_yes_no_needs_exactly_one_of_the_two(text: str, answer: str | None) -> None:
-    assert yes_no(text) == answer
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.metrics.answers.judge import METRICS, m3d_points, standard_points
+from harness.metrics.answers.judge import METRICS, m3d_points
 from harness.metrics.metric import Metric, Outcome, sample_values
 from harness.records import Prediction, Sample
 
@@ -20,26 +20,6 @@ def test_the_rows_are_those_of_the_spec() -> None:
         ("judge", "standard", "judge", "points"),
         ("judge", "m3d", "judge", "points"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("reply", "points"),
-    [
-        ("score 80", 80.0),
-        ("**Score:** 90.", 90.0),
-        ("The SCORE is about 62.5 of 100", 62.5),
-        ("Score: 150", 100.0),
-        ("Score: -5", 0.0),
-        ("Score - 85", 85.0),
-        ("Score-85", 85.0),
-        ("Score:\n75/100", 75.0),
-        ("I give 75 as score", None),
-        ("75", None),
-        ("", None),
-    ],
-)
-def test_standard_takes_the_first_number_after_score(reply: str, points: float | None) -> None:
-    assert standard_points(reply) == points
 
 
 @pytest.mark.parametrize(
