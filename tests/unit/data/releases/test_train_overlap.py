@@ -2,13 +2,14 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from harness.data.integrity import Finding, Integrity
-from harness.data.releases import images as inspection
+from harness.data.releases import volumes as inspection
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.reader import ReleaseRequest
 from harness.data.releases.train_overlap import SplitImages, digest_of, digests_of, find_named_overlap, find_overlap
@@ -32,13 +33,13 @@ def test_an_image_is_inspected_once_however_many_records_name_it(
     images: SplitImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    inspect_file = inspection.inspect_file
+    inspect_scan = inspection.inspect_scan
 
-    def noted(files: ReleaseFiles, path: str, **rest: object) -> object:
+    def noted(files: ReleaseFiles, path: str, **rest: Any) -> object:
         opened.append(path)
-        return inspect_file(files, path, **rest)
+        return inspect_scan(files, path, **rest)
 
-    monkeypatch.setattr(inspection, "inspect_file", noted)
+    monkeypatch.setattr(inspection, "inspect_scan", noted)
     first, again = (images.image(place, "images/a.png") for place in ("r[0]", "r[1]"))
     assert first is again
     assert opened == ["images/a.png"]
