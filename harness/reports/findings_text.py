@@ -44,7 +44,8 @@ def findings_text(tasks: Sequence[str], report: Integrity, path: Path) -> list[s
     if not report.findings:
         return [f"{names}: repaired {repairs}"] if repairs else []
     by_kind = {kind: sorted(found for found in report.findings if found.kind == kind) for kind in report.counts}
-    head = f"{names}: {report.samples:,} samples, {report.defective:,} of them cannot be asked; found in the data:"
+    lost = f", {report.defective:,} of them cannot be asked" if report.defective else ""
+    head = f"{names}: {report.samples:,} samples{lost}; found in the data:"
     tail = [f"  repaired: {repairs}"] if repairs else []
     tail.append(f"  all of it: {path}, or `harness prepare {tasks[0]}`")
     room = MOST_LINES - 1 - len(tail)
