@@ -144,7 +144,7 @@ def grid_of(frames: Sequence[Frame], shape: Sequence[int], found: Stack, where: 
     assert first.spacing is not None
     along, down = np.array(first.orientation[:3]) * first.spacing[1], np.array(first.orientation[3:]) * first.spacing[0]
     across = np.cross(first.orientation[:3], first.orientation[3:])
-    across /= np.linalg.norm(across)
+    across = across / np.linalg.norm(across)
     matrix = to_lps(found.affine)[:3, :3]
     in_voxels = np.linalg.inv(matrix) @ np.stack([along, down], axis=1)
     lattice = np.rint(in_voxels)
