@@ -99,6 +99,8 @@ def _counts(sample: Sample, prediction: Prediction) -> dict[str, float]:
     found, reference, intersection = overlap
     union = overlap.union
     size = prod(sample.media[0].size or (0,)) if sample.media else 0
+    # As in nnU-Net, pixels that are ignored are no true negatives either.
+    size -= area((sample.target.ignore,)) if sample.target.ignore is not None else 0
     # An empty answer is right where there is nothing to find; a crash is not.
     nothing = 0.0 if failed and prediction.status != "empty" else math.nan
     values = (

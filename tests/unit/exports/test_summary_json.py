@@ -10,7 +10,11 @@ from click.testing import CliRunner
 from harness.api import load_run
 from harness.cli import main
 from harness.errors import SpecError
+from harness.exports import summary_json
 from harness.exports.summary_json import summary
+from harness.imaging import masks
+from harness.records import Box, Entity, Media, Prediction, Sample, Target
+from harness.scoring.score import readable
 
 
 def test_counts_are_those_of_the_masks(mask_run: Path) -> None:
@@ -32,6 +36,25 @@ def test_counts_are_those_of_the_masks(mask_run: Path) -> None:
     # Nothing to find and nothing found: no number. An answer that is missing counts as an empty mask.
     assert math.isnan(second["metrics"]["lesion"]["Dice"])
     assert third["metrics"]["lesion"] == first["metrics"]["lesion"]
+
+
+def test_ignored_pixels_are_counted_nowhere() -> None:
+    liver, void = (masks.from_box(Box(corners=corners), (4, 4)) for corners in ((0, 0, 4, 1), (0, 1, 4, 3)))
+    sample = Sample(
+        id="d/all/a.png:liver",
+        media=(Media(path="a.png", sha256="0", size=(4, 4)),),
+        target=Target(entities=(Entity(name="liver", mask=liver),), ignore=void),
+    )
+    everything = Prediction(key="k", status="ok", masks=(masks.full((4, 4)),))
+    found = summary_json._counts(*readable(sample, everything, "none"))
+    assert {key: found[key] for key in ("TP", "FP", "FN", "TN", "n_pred", "n_ref")} == {
+        "TP": 4,
+        "FP": 4,
+        "FN": 0,
+        "TN": 0,
+        "n_pred": 8,
+        "n_ref": 4,
+    }
 
 
 def test_the_mean_of_a_label_leaves_out_cases_without_a_number(mask_run: Path) -> None:
