@@ -105,7 +105,7 @@ def lines_of_folder(folder: Path, given: str, asked: Sequence[Asked], report: Fo
             alone = any(target.label is not None for target in names.of(path))
             found |= _read(folder, path, [one.sample for one in members], labels, alone=alone, report=report)
         for one in usable:
-            yield canonical(_line(one.sample, found.get(one.sample.id), given)) + "\n"
+            yield canonical(_line(one.sample, found.get(one.sample.id))) + "\n"
             report.samples += 1
             report.answered += one.sample.id in chosen
             if one.sample.id not in chosen and len(report.without) < MOST_NAMED:
@@ -176,7 +176,7 @@ def _read(
     """
     media = members[0].media[0]
     owner = Grid(size=media.size, affine=media.affine)
-    where = path.rpartition("/")[0] or folder.name
+    where = path.rpartition("/")[0] or "mask"  # not the folder's name: the same masks elsewhere are the same run
 
     def remark(words: str) -> None:
         report.problems.append(Problem(line=0, sample_id=None, message=printable(words, 2000)))
@@ -278,10 +278,10 @@ def _segments(
     return found
 
 
-def _line(sample: Sample, found: Found | None, given: str) -> dict[str, Json]:
+def _line(sample: Sample, found: Found | None) -> dict[str, Json]:
     if isinstance(found, Mask):
         return {"sample_id": sample.id, "masks": [to_json(found)]}
-    words = f"{Path(given).name}: no file is named after this sample" if found is None else str(found)
+    words = "no file of the folder is named after this sample" if found is None else str(found)
     words = printable(words, 2000)
     return {"sample_id": sample.id, "status": "model_error", "error": words}
 

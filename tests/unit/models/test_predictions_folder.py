@@ -85,7 +85,7 @@ def test_the_folder_may_say_what_its_values_mean(name: str, content: Mapping[str
     found = answers(tmp_path, *(asked("a.png", label, THREE) for label in ("liver", "spleen", "both")))
     assert found["a.png:liver"] == where(3)
     assert found["a.png:spleen"] == where(1, 2)
-    assert found["a.png:both"].startswith(f"{tmp_path.name}: a.png: {tmp_path / name}")
+    assert found["a.png:both"].startswith(f"mask: a.png: {tmp_path / name}")
     assert "names no value of 'both'; put a labels.json" in found["a.png:both"]
 
 
@@ -134,7 +134,7 @@ def test_a_folder_for_each_label_holds_masks_of_that_label_alone(tmp_path: Path)
     three = [asked("a.png", label, THREE) for label in ("liver", "both", "spleen")]
     assert answers(tmp_path, *three, report=report) == {
         "a.png:liver": where(1),
-        "a.png:both": "given: no file is named after this sample",
+        "a.png:both": "no file of the folder is named after this sample",
         "a.png:spleen": where(3),
     }
     assert report.note == ("2 of 2 files answer 2 of 3 samples; none is named after seg/all/images/a.png:both")
@@ -145,7 +145,7 @@ def test_values_that_no_label_has_are_refused_or_said(tmp_path: Path) -> None:
     save(tmp_path / "b.png", np.where(VALUES == 2, 7, VALUES).astype(np.uint8))
     report = FolderReport()
     found = answers(tmp_path, asked("a.png", "liver", THREE), asked("b.png", "liver", THREE), report=report)
-    here, says = f"{tmp_path.name}: ", "dataset.json: labels says liver: 1, both: 2, spleen: 3"
+    here, says = "mask: ", "dataset.json: labels says liver: 1, both: 2, spleen: 3"
     assert found == {
         "a.png:liver": f"{here}a.png: no label has a value that it holds, 7; {says}",
         "b.png:liver": where(1),
@@ -181,7 +181,7 @@ def test_files_without_a_sample_and_samples_without_a_file_are_counted(tmp_path:
     (tmp_path / "plans.json").write_text("{}")
     report = FolderReport()
     found = answers(tmp_path, *(asked(f"case_0{n}.png", "liver", THREE) for n in range(1, 6)), report=report)
-    assert found["case_02.png:liver"] == "given: no file is named after this sample"
+    assert found["case_02.png:liver"] == "no file of the folder is named after this sample"
     assert report.note == (
         "1 of 3 files answer 1 of 5 samples; none is named after seg/all/images/case_02.png:liver, "
         "seg/all/images/case_03.png:liver, seg/all/images/case_04.png:liver and 1 more"
