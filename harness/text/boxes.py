@@ -25,23 +25,31 @@ _COORDINATE = rf"{_NUMBER}(?:\s*(?:%|px\b))?"
 _BETWEEN = r"(?:\s*[,;、]\s*|\s+)"
 _QUOTED = r"\"[^\"\n]{0,80}\"|'[^'\n]{0,80}'"
 _LIST = re.compile(
-    rf"[\[({{<]\s*(?:(?:{_QUOTED})\s*,\s*)?({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{1,6}})"
-    rf"(?:\s*,\s*(?:{_QUOTED}))?\s*[\])}}>]"
+    rf"[\[({{<【]\s*(?:(?:{_QUOTED})\s*,\s*)?({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{1,6}})"
+    rf"(?:\s*,\s*(?:{_QUOTED}))?\s*[\])}}>】]"
 )
-_TAGGED_LIST = re.compile(rf"[>:]\s*({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{3,5}})\s*(?=</)")
+_TAGGED_LIST = re.compile(rf"[>:]\s*({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{3,6}})\s*(?=</)")
 _KEYED_LIST = re.compile(
     rf"\b(?:b?box|coordinates?|location|region|坐标)\b[^\d\[\](){{}}\n]{{0,40}}[:=]\s*"
-    rf"({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{3,5}})\s*\.?\s*$",
+    rf"[\"']?({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{3,6}})[\"']?\s*[.,}}]*\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
-_BARE_LIST = re.compile(rf"\s*({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{3,5}})\s*\.?\s*")
+_BARE_LIST = re.compile(rf"\s*({_COORDINATE}(?:{_BETWEEN}{_COORDINATE}){{3,6}})\s*\.?\s*")
 # What may stand between the two corners of a box, each in brackets of its own: "from (1, 2) to (3, 4)".
 _CORNER = r"(?:(?:bottom|lower|right|down|max(?:imum)?|end)[\s-]*)+(?:corner)?[\s\w]{0,10}?"
 _JOINS = re.compile(
     rf"\s*(?:,|;|-|->|→|to|and|\]\s*,\s*\[)?\s*(?:the\s+)?(?:{_CORNER})?\s*(?:at|is|[:=])?\s*", re.IGNORECASE
 )
 _NAMED = re.compile(
-    rf"[\"']?\b([xyz])_?(?:(1|min|left|top|start|0)|(2|max|right|bottom|end))[\"']?\s*[:=]\s*[\"']?({_COORDINATE})",
+    rf"\b(?:([xyz])_?(?:(1|min|left|top|start|0)|(2|max|right|bottom|end))|(?<!-)(left|top|right|bottom))"
+    rf"[\"']?\s*[:=]\s*[\"']?({_COORDINATE})",
+    re.IGNORECASE,
+)
+_SIDES = {"left": ("x", False), "top": ("y", False), "right": ("x", True), "bottom": ("y", True)}
+# Lists behind these keys are no boxes, whatever their length.
+_NO_BOX = re.compile(
+    r"(?:scores?|confidences?|probabilit(?:y|ies)|conf|probs?|logits?|size|shape|spacing|dimensions|resolution"
+    r"|segmentation|polygon|points?|keypoints?|clicks?)[\"']?\s*(?:is|are|of|at|[:=])?\s*\[?\s*$",
     re.IGNORECASE,
 )
 # The key of Gemini, Gemma and MedGemma, whose boxes begin with y: read as ours they would be moved in silence.
@@ -87,10 +95,10 @@ def read_boxes(text: str, count: int | None = None) -> list[TextBox]:
     corners: list[tuple[int, int, list[str]]] = []
     for match in _LIST.finditer(text):
         numbers = re.findall(_COORDINATE, match[1])
-        if _Y_FIRST.search(text, max(0, match.start() - 16), match.start()):
+        before = text[max(0, match.start() - 24) : match.start()]
+        if _Y_FIRST.search(before) or _NO_BOX.search(before):
             continue
-        if len(numbers) - 1 in counts and _is_confidence(numbers):
-            numbers = numbers[:-1]
+        numbers = _without_confidence(numbers, counts)
         if len(numbers) in counts:
             found[match.start()] = _text_box(numbers)
         elif 2 * len(numbers) in counts:
@@ -106,11 +114,11 @@ def read_boxes(text: str, count: int | None = None) -> list[TextBox]:
     found.update(_named_boxes(text, counts))
     for pattern in (_TAGGED_LIST, _KEYED_LIST):
         for match in pattern.finditer(text):
-            numbers = re.findall(_COORDINATE, match[1])
+            numbers = _without_confidence(re.findall(_COORDINATE, match[1]), counts)
             if len(numbers) in counts:
                 found.setdefault(match.start(1), _text_box(numbers))
     if not found and (whole := _BARE_LIST.fullmatch(text)):
-        numbers = re.findall(_COORDINATE, whole[1])
+        numbers = _without_confidence(re.findall(_COORDINATE, whole[1]), counts)
         if len(numbers) in counts:
             found[0] = _text_box(numbers)
     return [box for _, box in sorted(found.items(), key=lambda item: item[0]) if box is not None]
@@ -127,12 +135,13 @@ def is_possible(corners: Corners) -> bool:
     return all(map(math.isfinite, corners)) and all(map(operator.lt, corners[:half], corners[half:]))
 
 
-def _is_confidence(numbers: Sequence[str]) -> bool:
-    """Return whether the last of several numbers can only be a confidence, and none of the others is in percent."""
-    last = numbers[-1]
-    if any("%" in number for number in numbers[:-1]):
-        return False
-    return "%" in last or ("." in last and 0 <= float(last.rstrip(" px")) <= 1)
+def _without_confidence(numbers: list[str], counts: Sequence[int]) -> list[str]:
+    """Return numbers without a last one that can only be a confidence, if a box is left."""
+    *corners, last = numbers
+    if len(corners) not in counts or any("%" in number for number in corners):
+        return numbers
+    confidence = "%" in last or ("." in last and 0 <= float(last.rstrip(" px")) <= 1)
+    return corners if confidence else numbers
 
 
 def _text_box(numbers: Sequence[str]) -> TextBox | None:
@@ -149,7 +158,9 @@ def _named_boxes(text: str, counts: Sequence[int]) -> dict[int, TextBox | None]:
     named: dict[tuple[str, bool], str] = {}
     start = 0
     for match in [*_NAMED.finditer(text), None]:
-        key = (match[1].lower(), match[3] is not None) if match else None
+        key = None
+        if match:
+            key = _SIDES[match[4].lower()] if match[4] else (match[1].lower(), match[3] is not None)
         if key is None or key in named:
             axes = [axis for axis in "zyx" if (axis, False) in named] if ("z", False) in named else ["x", "y"]
             wanted = [(axis, end) for end in (False, True) for axis in axes]
@@ -158,7 +169,7 @@ def _named_boxes(text: str, counts: Sequence[int]) -> dict[int, TextBox | None]:
             named = {}
         if match and key:
             start = start if named else match.start()
-            named[key] = match[4]
+            named[key] = match[5]
     return found
 
 

@@ -22,7 +22,7 @@ _SCORE = r"(?<![A-Za-z])(?:scor(?:es?|ed|ing)|ratings?|grades?|marks?)(?![A-Za-z
 _OVERALL = r"(?:overall|final|total|aggregate|综合|最终|总体)"
 # A value: a minus sign stands only behind a blank or a mark, so "GPT-4" and "Score-85" hold no negative number.
 _VALUE = (
-    rf"[\"'(\[{{]*(?P<value>(?:(?<=[\s:=(])-)?{_NUMBER})[\"')\]}}]*"
+    rf"[\"'(\[{{~≈]*(?P<value>(?:(?<=[\s:=(])-)?{_NUMBER})[\"')\]}}]*"
     rf"(?:\s*(?:/|out\s+of(?:\s+a)?(?:\s+(?:possible|total|maximum)(?:\s+of)?)?|of|满分)\s*[\"'(]*(?P<most>{_NUMBER})"
     rf"|\s*(?P<percent>%|percent\b|％))?(?:\s*(?:points?|pts|分)(?![A-Za-z]))?"
 )
@@ -35,17 +35,21 @@ _STATED = re.compile(
     re.IGNORECASE,
 )
 _SAID = re.compile(
-    rf"(?P<overall>{_OVERALL}\s*)?(?:{_SCORE})(?:\s+(?:is|was|of|it|this|at|as|with|to|would\s+be|should\s+be|{_HEDGE}))*"
+    rf"(?P<overall>{_OVERALL}\s*)?(?:{_SCORE})(?:\s+(?:is|was|of|it|this|at|as|with|to|would\s+be|should\s+be|{_HEDGE}|answer|response"
+    rf"|prediction))*"
     rf"\s*{_VALUE}"
     rf"|\b(?:give|assign|award|rate|grade|deserves?|receives?|gets?|earns?)\b[^\n.\d]{{0,60}}?(?<![\w.-])"
     rf"{_VALUE.replace('<value>', '<value2>').replace('<most>', '<most2>').replace('<percent>', '<percent2>')}",
     re.IGNORECASE,
 )
+_OTHER_SCORE = re.compile(
+    r"(?:max(?:imum)?|min(?:imum)?|possible|highest|lowest|passing|threshold|bleu|f1|confidence)[\s-]*$", re.IGNORECASE
+)
 _WHOLE = re.compile(_VALUE)
 # Behind a value: a second one ("70-80", "70 or 80", "75 ± 5"), or a noun that makes it a count.
 _GOES_ON = re.compile(
-    r"\s*(?:-|~|to|and|or|,|±|\+/-|\+-|至|到|或)\s*\d|\s*\.\d|(?:\s+(?:findings?|facts?|points?\s+(?:were|are)|items?"
-    r"|answers?|statements?|criteria|criterion|of\s+the))\b|-?[A-Za-z\d]",
+    r"\s*(?:->|→|-|~|\+|\*|×|to|and|or|,|±|\+/-|\+-|至|到|或)\s*\d|\s+\d|\s*\.\d|(?:\s+(?:findings?|facts?|points?\s+(?:were|are)|items?"
+    r"|stars?|answers?|statements?|criteria|criterion|of\s+the))\b|-?[A-Za-z\d]",
     re.IGNORECASE,
 )
 _BOUND = re.compile(
@@ -88,7 +92,9 @@ def stated_points(reply: str) -> float | None:
     for low, high in scales:
         if high != "100":
             scale = float(high) if low == "0" and len(scales) == 1 else 0.0
-    stated = list(_STATED.finditer(text))
+    stated = [
+        one for one in _STATED.finditer(text) if not _OTHER_SCORE.search(text[max(0, one.start() - 16) : one.start()])
+    ]
     overall = [match for match in stated if match["overall"]]
     for matches in (overall, stated, _said(text)):
         if matches:
@@ -117,6 +123,8 @@ def _points(text: str, match: re.Match[str], scale: float) -> float | None:
     if value is None or _GOES_ON.match(text, match.end()) or _BOUND.search(parts.get("between") or ""):
         return None
     number, best = float(value), BEST if percent else float(most) if most else scale
+    if best == BEST and not most and not percent and 0 < number < 1:
+        return None  # a share, or a very low score
     if best not in (5.0, 10.0, BEST) or (best < BEST and not 0 <= number <= best):
         return None
     return min(max(number * (BEST / best), 0.0), BEST)

@@ -55,7 +55,7 @@ _FENCE = re.compile(
 _STRUCK = re.compile(r"~~[^~\n]+~~")
 _HEADING = re.compile(r"^[ \t]{0,3}(?:#{1,6}[ \t]+|>[ \t]?)", re.M)
 _UNDERSCORES = re.compile(r"(?<!\w)(_{1,2})(?=\S)([^_\n]+)(?<=\S)\1(?!\w)")
-_HTML = re.compile(r"</?(?:b|i|u|em|strong|p|span|div|mark|font|center|sub|sup|code|pre|h[1-6])(?:\s[^<>]*)?>", re.I)
+_HTML = re.compile(r"</?(?:b|i|u|em|strong|p|span|div|mark|font|center|sub|sup|code|pre|h[1-6])(?:\s[^<>]*)?>")
 _BREAK = re.compile(r"<br\s*/?>", re.I)
 _BOX = re.compile(r"\\f?boxed\s*\{|\\fbox\s*\{|\\framebox\s*\{")
 _TEXT_COMMAND = re.compile(

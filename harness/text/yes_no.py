@@ -14,18 +14,24 @@ _PREFIX = re.compile(
     r"(?:\s+(?:is|would\s+be|should\s+be)\b|[:=])\s*|(?:答案|回答|结论)(?:是|为|:|：)\s*[:：]?",
     re.IGNORECASE,
 )
+_NOT_ANSWERING = (
+    r"\s+(?:doubt|question|matter|idea|clue|answer|comment|information|way"
+    r"|images?\s+(?:is|was|are|were|provided|given|attached))\b"
+)
 # "no." before a number is short for number.
-_ENGLISH = re.compile(r"(?<![\w-])(?:yes|no)(?![\w-]|'[a-z]|\.\s?\d)", re.IGNORECASE)
+_ENGLISH = re.compile(rf"(?<![\w-])(?:yes|no(?!{_NOT_ANSWERING}))(?![\w-]|'[a-z]|\.\s?\d)", re.IGNORECASE)
 # 是 is also the verb "is", and both characters stand in many words (是否, 但是, 否则): they answer as a clause only.
 _CHINESE = re.compile(
     r"(?:(?<=^)|(?<=[\s,.;:!?，。；：！？、\"'(（]))(?:是的?|否)(?=$|[啊呀哦]|[\s,.;:!?，。；：！？、\"')）])"
 )
-_CHINESE_START = re.compile(r"是(?!否|不是|非)|否(?!则|认|定|决)")
+_CHINESE_START = re.compile(r"是(?!否|不是|非|什么|哪|谁)|否(?!则|认|定|决)")
 # Both in one breath: "yes or no", "yes/no", "yes no", 是或否.
-_BOTH = re.compile(r"(?:\s*(?:and|or|nor|/|\\|&|\|)\s*|\s+)(yes|no)(?![\w-])|\s*[和或与、/]\s*([是否])", re.IGNORECASE)
+_BOTH = re.compile(
+    r"(?:\s*(?:and|or|nor|/|\\|&|\|)\s*|[ \t]+)(yes|no)(?![\w-])|\s*[和或与、/]\s*([是否])", re.IGNORECASE
+)
 _DENIED = re.compile(
     r"(?:\b(?:not|never|neither|nor|cannot|without|whether|if|either|instead\s+of|rather\s+than)\b|n't\b|不|非)"
-    r"(?:\W+\w+){0,3}\W*$",
+    r"(?:[^\w,.;:!?，。；]+\w+){0,3}[^\w,.;:!?，。；]*$",
     re.IGNORECASE,
 )
 # "no" that answers, in contrast to one before a noun, as in "Yes, there is no effusion".

@@ -9,11 +9,13 @@ from harness.text.normalisers import standard_normalise
 from harness.text.yes_no import POLARITY
 
 _NOUN = (
-    r"(?:answers?|ans|options?|choices?|selections?|picks?|diagnosis|letters?|alternatives?|one|conclusion|response)"
+    r"(?:answers?|ans|options?|choices?|selections?|picks?|diagnosis|letters?|alternatives?|one|conclusion|response|prediction|verdict"
+    r"|decision|(?:structure|organ|finding|lesion|abnormality|plane|modality)(?:\s+(?:shown|seen|depicted|marked)"
+    r"|\s+in\s+(?:the|this)\s+image)*(?=\s+is\b))"
 )
 _VERB = (
     r"(?:choose|chose|chosen|choosing|select(?:ed|ing)?|pick(?:ed|ing)?|go(?:ing)?\s+(?:with|for)|opt(?:ing)?\s+for"
-    r"|vote\s+for|say|guess|answer|believe|think|conclude|settle\s+(?:on|for)|corresponds?\s+to|match(?:es)?|favou?r)"
+    r"|vote\s+for|say|guess|answer|believe|think|conclude|lean(?:ing)?\s+towards?|settle\s+(?:on|for)|corresponds?\s+to|match(?:es)?|favou?r|mean|looks?\s+like|seems?\s+like)"
 )
 _ADVERB = (
     r"(?:(?:(?:most|very)\s+)?(?:likely|probably|definitely|certainly|clearly|therefore|thus|hence|indeed|obviously"
@@ -23,20 +25,24 @@ _UNIT = r"(?:(?:(?:the|an|either|that\s+of|labell?ed|as)\s+)*(?:option|choice|an
 _BE = r"(?:is|are|was|(?:must|should|would|will|could|can|may|might|has\s+to|seems?\s+to|appears?\s+to)\s+be|be)"
 # What stands right before a letter or a text that is asserted.
 _STATES = re.compile(
-    rf"(?:\b{_NOUN}\b[^:=\n]{{0,70}}?(?:\b{_BE}\b|:|=|->|→|\s-)\s*[\"']?{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
+    rf"(?:\b{_NOUN}\b[^:=\n]{{0,70}}?(?:\b{_BE}\b|'s\b|:|=|->|→|\s-)(?:\s*,[^,\n]{{0,30}},)?\s*[\"']?{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
     rf"|\b{_NOUN}[\"']?\s*:?\s*"
     rf"|\b{_VERB}\s+(?:(?:that|it|it's|is|the|an?|on|for|with)\s+)*{_ADVERB}{_UNIT}"
     rf"|\b(?:it|this|that|which)(?:'s|\s+{_BE})\s+{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
     r"|\b(?:so|thus|hence|therefore|probably|definitely|likely|clearly|certainly|maybe|perhaps|possibly|sure|ok|okay|final"
-    rf"|correct|best|but|instead)\s*[,:]?\s+(?:it's\s+|it\s+is\s+)?{_UNIT}"
-    r"|(?:答案|选项|选择|应选|应该选|故选|我选|选|应为|正确的?|结果|结论)(?:应该|应当|应)?(?:是|为|选)?\s*[:=]?\s*(?:选项)?"
+    rf"|overall|correct|best|but|instead|choose|select|pick)\s*[,:]?\s+(?:it's\s+|it\s+is\s+)?{_UNIT}"
+    rf"|(?:=>|->|→)\s*{_UNIT}"
+    rf"|\b(?:given|based\s+on|considering|after|judging\s+by|looking\s+at|from)\b[^,\n]{{0,60}},\s*{_ADVERB}{_UNIT}"
+    r"|(?:答案[】\]]?|选项|选择|应选|应该选|故选|我选|选|应为|正确的?|认为|可能的?|最佳的?(?:选项|答案)?|结果|结论)(?:应该|应当|应)?(?:是|为|选)?\s*[:=]?\s*(?:选项)?"
     r"|(?:^|[,，、]\s*|而|应该|应当|应|就|那么|因此|所以|则)(?:是|为|选择?)\s*(?:选项)?"
     r")\s*$",
     re.IGNORECASE,
 )
 _LOWER = re.compile(
     rf"(?:\b(?:answer|ans|option|choice)s?\b(?P<link>\s*{_BE}\b\s*:?|\s*[:=])?\s*(?:\b(?:option|choice)\s*)?"
-    r"|(?:答案|选项|选择|选)(?P<cjk>是|为|:)?\s*)"
+    rf"|(?:=>|->|→)\s*{_UNIT}"
+    rf"|\b(?:given|based\s+on|considering|after|judging\s+by|looking\s+at|from)\b[^,\n]{{0,60}},\s*{_ADVERB}{_UNIT}"
+    r"|(?:答案[】\]]?|选项|选择|选)(?P<cjk>是|为|:)?\s*)"
     r"(?P<open>[\"'(\[]*)(?P<letter>[a-z])(?=[\"')\]]*\s*(?:[.,;:)!?。，；\n]|\]|$))",
     re.IGNORECASE,
 )
@@ -50,62 +56,60 @@ _NEXT = re.compile(
 _DENIES = re.compile(
     r"\b(?:not|never|neither|nor|cannot|no|without|instead\s+of|rather\s+than|other\s+than|except|against|incorrect|wrong"
     r"|unlikely|than|false|avoid|excluding|excludes?|excluded|exclusion|eliminat\w+|rul(?:e|es|ed|ing)\s+out"
-    r"|reject\w*|discard\w*|dismiss\w*|unlike|doubt|(?:all|anything|everything)\s+but)\b|n't\b|不|非|排除|否定|错|没有|无法|未",
+    r"|reject\w*|discard\w*|dismiss\w*|unlike|doubt|(?:all|any(?:thing)?|every(?:thing)?|none)\s+but|least"
+    # What was thought before, and what others may think, is not what the reply says.
+    r"|(?:initially|originally|previously|(?:at\s+)?first)\s+(?:i\s+|we\s+)?(?:thought|guess\w*|believed|considered|chose"
+    r"|suspected|assumed|said)|(?:some|many|others|people|students)\s+(?:may|might|could|would|often|will|think|choose))\b"
+    r"|n't\b|不|非|排除|否定|错|没有|无法|未",
     re.IGNORECASE,
 )
 _NO_DENIAL = re.compile(
-    r"\b(?:no|without(?:\s+an?y?)?|beyond)\s+doubt\b|\bnot\s+(?:sure|certain|only|entirely\s+\w+)\b|无疑|毫无疑问",
+    r"\b(?:no|without(?:\s+an?y?)?|beyond)\s+doubt\b|无疑|毫无疑问",
     re.IGNORECASE,
 )
 _WRONG = (
     r"(?:incorrect|wrong|false|untrue|unlikely|excluded|eliminated|ruled\s+out|rejected|discarded|dismissed|impossible"
-    r"|improbable|inconsistent|implausible|inaccurate|less\s+likely|not\b|never\b|out\b|no\b)"
+    r"|improbable|inconsistent|implausible|inaccurate|mistaken?|an?\s+error|unsuitable|inappropriate|less\s+likely|not\b|never\b|out\b|no\b)"
 )
 # What stands right behind a letter or a text that is denied.
 _DENIED = re.compile(
     rf"[\s\"')\]}}]*(?:(?:选项|项)?(?:是|为)?\s*(?:不|错|有误|排除|可以?排除|被排除)"
     rf"|[\s:=,(-]*(?:{_WRONG}(?<!not)(?<!no)(?<!out)|not\s+(?:correct|right|likely)(?=\s*(?:[.,;!?)]|$))|no\s*(?:[.!,;]|$)|[✗✘×❌])"
     rf"|,?\s*(?:which\s+|that\s+)?(?:(?:is|are|was|were|seems?|looks?|appears?|has|have|had|does|do|did|must|may|might"
-    rf"|can|could|would|should|will)\b[^.;,\n]{{0,30}}?(?:\b{_WRONG}|n't\b)|cannot\b|(?:is|are|was|were|does|do|did|ca"
+    rf"|can|could|would|should|will)\b[^.;,\n]{{0,30}}?(?:\b{_WRONG}|n't\b)|cannot\b|fails?\b|(?:is|are|was|were|does|do|did|ca"
     rf"|could|wo|would|has)n't\b|doesn't\b))",
     re.IGNORECASE,
 )
 _CONFIRMED = re.compile(
     r"[\"')\]}]*\s*(?:,\s*)?(?:(?:is|would\s+be|seems|appears|looks|must\s+be|should\s+be)\s+(?:(?:the|my|a|most|very|also"
     r"|clearly|definitely|likely|single|only)\s+)*(?:correct|right|best|answer|true|appropriate|likely|consistent|accurate"
-    r"|probable|choice|option|possible|plausible|final)\b|could\s+also\b|(?:选项|项)?(?:是|为)?(?:正确|对的|最佳|答案))",
+    r"|probable|choice|option|final|one)\b|(?:fits|matches|describes)\s+(?:\w+\s+){0,3}best\b"
+    r"|best\s+(?:fits|matches|describes)\b|it\s+is\s*(?:$|[.!])|(?:选项|项)?(?:是|为)?(?:正确|对的|最佳|答案))",
     re.IGNORECASE,
 )
-_CONNECTIVES = frozenset(
-    {"because", "since", "is", "was", "would", "and", "or", "as", "due", "given", "based", "which", "for", "not", "but"}
-    | {
-        "rather",
-        "instead",
-        "here",
-        "from",
-        "with",
-        "in",
-        "on",
-        "that",
-        "where",
-        "when",
-        "if",
-        "while",
-        "though",
-        "then",
-    }
-    | {"although", "indicating", "showing", "representing", "corresponding", "meaning", "so"}
+# An option that may be right, too, leaves open which one is meant.
+_POSSIBLE = re.compile(
+    r"[\"')\]}]*\s*(?:(?:is|seems|looks|appears|might\s+be|may\s+be|could\s+be)\s+(?:also\s+|equally\s+)*(?:possible|plausible"
+    r"|conceivable)|(?:could|may|might)\s+(?:also\s+)?(?:be|fit|apply)|也有可能|也可能)",
+    re.IGNORECASE,
 )
-# Behind an article or a pronoun of the same letter other words of the list could stand: "a given", "I would".
-_WORD_CONNECTIVES: Mapping[str, frozenset[str]] = {
-    "A": frozenset(["because", "since", "is", "was", "would", "and", "or", "which"]),
-    "I": frozenset(),
+# Words that may follow a letter, but not an article or a pronoun of the same letter: "a given", "I would".
+_VERBS = r"is|was|would|seems|looks|appears|must|should|has|fits|matches|it"
+_CONNECTIVE = re.compile(
+    rf"{_VERBS}|because|since|and|or|as|due|given|based|which|for|not|but|rather|instead|here|from|with|in|on|that|where"
+    r"|when|if|while|though|although|indicating|showing|representing|corresponding|meaning|so|then|over|best"
+)
+_WORD_CONNECTIVES: Mapping[str, re.Pattern[str]] = {
+    "A": re.compile(rf"{_VERBS}|because|since|and|or|which"),
+    "I": re.compile("is"),
 }
 _AGAINST = re.compile(r"(?:rather\s+than|instead\s+of|not|over)\s+(?:option\s+)?[\"'(\[]*[A-Z](?![A-Za-z0-9])")
 _LEADING_WORDS = frozenset(["because", "since", "as", "due", "given", "based"])
 _CLAUSE = re.compile(r"[.!?]\s|[。！？；;]|(?<![:：])\n")
 _PIECE = re.compile(
-    r"[,，、]|(?<!all )(?<!anything )(?<!everything )\bbut\b|\byet\b|\bhowever\b|\bwhereas\b|而是|而应", re.IGNORECASE
+    r"[,，、]|\byet\b|\bhowever\b|\bwhereas\b|而是|而应"
+    r"|(?<!all )(?<!any )(?<!none )(?<!anything )(?<!everything )\bbut\b",
+    re.IGNORECASE,
 )
 _BETWEEN = ")]}>\"' \t.:;,-([=、。，：；→*"
 _OPENERS, _CLOSERS = "([{<\"' \t", ")]}>\"'"
@@ -131,12 +135,14 @@ class Claims:
     Attributes:
         asserted: Letters that it asserts, in any way, with the step that found them.
         denied: Letters that it denies.
+        possible: Letters of which it says that they may be right, too.
         conflict: Whether a letter stands beside another option's text, or in a list with a letter of no option.
     """
 
     asserted: dict[str, str] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
     conflict: bool = False
+    possible: set[str] = field(default_factory=set)
 
 
 def find_claims(text: str, texts: Mapping[str, str]) -> Claims:
@@ -154,6 +160,8 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
     after = 0
     for place, letter, lower in _candidates(text, texts):
         if place < after or place in echoed:
+            continue
+        if letter not in texts and not _stands(text, place, "", letter):
             continue
         listed, end = _listed(text, place, letter, texts)
         after = end
@@ -173,6 +181,9 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
         # Of an option's own text, which may hold a no, nothing denies the letter beside it.
         if _denied_before(text[:start]) or _DENIED.match(text, behind) or (not own and _DENIED.match(rest)):
             claims.denied.update(known)
+            continue
+        if _POSSIBLE.match(rest):
+            claims.possible.update(known)
             continue
         alone = not BLANK_OR_MARK.sub("", text[behind:])
         rule = "named_letter"
@@ -218,7 +229,7 @@ def _listed(text: str, place: int, letter: str, texts: Mapping[str, str]) -> tup
     while following := _NEXT.match(text, end):
         one, at = following[1], following.end()
         more = _NEXT.match(text, at)
-        if not more and not _stands(text, at - 1, texts.get(one, ""), one):
+        if not more and text[at : at + 1] not in (",", "，") and not _stands(text, at - 1, texts.get(one, ""), one):
             break
         letters.append(one)
         end = at
@@ -241,9 +252,19 @@ def _stands(text: str, place: int, own: str, letter: str) -> str:
     if bare[0] in _MARKS:
         if bare[0] in "?？" or (letter == "I" and bare[0] == ","):
             return ""
+        if (
+            letter == "A"
+            and place == 0
+            and bare[0] in ":："
+            and bare[1:].strip()
+            and not _begins(bare[1:].lstrip(), own)
+        ):
+            return ""  # "A: I cannot tell" answers "Q:"
         glued = bare[1:2].isalnum() and bare[1:2].isascii()
         return "" if glued and not _begins(bare[1:], own) else "mark"
     if ord(bare[0]) >= 0x2E80 or enclosed:  # CJK text has no blanks
+        return "mark"
+    if bare[0] == "(":
         return "mark"
     if bare[0] in "-/":
         return "mark" if _begins(bare[1:], own) else ""
@@ -259,7 +280,7 @@ def _stands(text: str, place: int, own: str, letter: str) -> str:
         return "" if re.match(r"as[\s-]+yet", bare, re.IGNORECASE) else "leading"
     if _AGAINST.match(bare):
         return "leading"
-    if word not in _WORD_CONNECTIVES.get(letter, _CONNECTIVES):
+    if not _WORD_CONNECTIVES.get(letter, _CONNECTIVE).fullmatch(word):
         return ""
     return "leading" if word in _LEADING_WORDS else "word"
 

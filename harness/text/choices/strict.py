@@ -43,7 +43,10 @@ def strict_letter(reply: str, options: Sequence[str]) -> ChoiceReading:
     if letters or equal:
         return _decide(named, [*letters, *equal], "letter_alone" if letters else "option_text")
     claims = find_claims(answer, texts)
-    if claims.conflict or _answers(named, claims.asserted) & _answers(named, claims.denied):
+    rivals = _answers(named, claims.denied & set(claims.asserted)) | (
+        _answers(named, claims.possible) - _answers(named, claims.asserted)
+    )
+    if claims.conflict or (claims.asserted and rivals):
         return ChoiceReading(None, "conflict")
     if claims.asserted:
         return _decide(named, list(claims.asserted), next(iter(claims.asserted.values())))
