@@ -39,19 +39,22 @@ class MaskValues:
 
     Attributes:
         counts: Value above 0 -> number of masks that hold it, most frequent first.
-        opened: Number of masks opened.
+        opened, masks: Number of masks opened, and of all.
         faults: Why masks cannot be read.
         soft: Number of masks of black and white with values between, which are cut at half.
     """
 
     counts: Mapping[int, int]
     opened: int
+    masks: int
     faults: Sequence[str]
     soft: int
 
     @property
     def text(self) -> str:
         """The values in words."""
+        if len(self.faults) == self.opened:
+            return f"none of {counted(self.opened, 'mask')} can be read"
         if not self.counts:
             return f"nothing but background in {counted(self.opened, 'mask')}"
         shown = [f"{value} (in {count} of {self.opened} masks)" for value, count in self.counts.items()]
@@ -77,7 +80,8 @@ def values_of(root: Path, paths: Sequence[str]) -> MaskValues:
     soft = 0
     for path in chosen:
         found = inspect_label_file(files, path, integrity=Integrity())
-        if not isinstance(found, str) and not found.one_bit and len(found.masks) > 1:
+        # A file of many values may be a mask of black and white all the same, and JPEG is not read as labels at all.
+        if isinstance(found, str) or (not found.one_bit and len(found.masks) > 1):
             cut = inspect_label_file(files, path, integrity=Integrity(), named=(WHITE,))
             # Cut at half, nothing but white is left; labels are refused or stay as they are.
             if not isinstance(cut, str) and set(cut.masks) == {WHITE}:
@@ -87,7 +91,7 @@ def values_of(root: Path, paths: Sequence[str]) -> MaskValues:
         else:
             counts.update([WHITE] if found.one_bit and found.masks else found.masks.keys())
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return MaskValues(counts=dict(ordered), opened=len(chosen), faults=faults, soft=soft)
+    return MaskValues(counts=dict(ordered), opened=len(chosen), masks=len(paths), faults=faults, soft=soft)
 
 
 def labels_from(values: MaskValues, named: Mapping[str, Sequence[int]]) -> tuple[Json, list[str], list[str]]:
@@ -101,15 +105,13 @@ def labels_from(values: MaskValues, named: Mapping[str, Sequence[int]]) -> tuple
     """
     if named:
         unseen = [value for held in named.values() for value in held if value not in values.counts]
-        if unseen and values.counts:
+        # A rare value may be in a mask that was not opened.
+        if unseen and values.counts and values.opened == values.masks:
             raise SpecError(f"--label: no opened mask holds the value {unseen[0]}; the masks hold {values.text}")
         labels = {name: held[0] if len(held) == 1 else list(held) for name, held in named.items()}
         over = sorted(set(values.counts) - {value for held in named.values() for value in held})
-        remark = (
-            [f"The masks also hold {', '.join(map(str, over))}: name them, or they are not asked about."]
-            if over
-            else []
-        )
+        shown = ", ".join(map(str, over))
+        remark = [f"The masks also hold {shown}: name it here, or in labels_ignored: [{shown}]"] if over else []
         return labels, remark, remark
     numbers = sorted(values.counts)
     if not numbers:
@@ -137,7 +139,8 @@ def image_mask_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -
     if pairing is None:
         return None
     split = _split(pairing, choices)
-    pairs = [pair for pair in pairing.pairs if split in (ALL, *pair[0].folder)]
+    # A split that stands in the names of files and not of folders leaves all pairs.
+    pairs = [pair for pair in pairing.pairs if split in (ALL, *pair[0].folder)] or pairing.pairs
     volumes = pairs[0][0].suffix.lower() in VOLUMES
     data_root, inside = choices.root_of(folder)
     options: dict[str, Json] = {"folder": inside, "images": pairing.images, "masks": pairing.masks}
@@ -151,24 +154,20 @@ def image_mask_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -
         decide += opened
     _add_modality(options, remarks, decide, choices)
     seen = [f"{counted(len(pairing.pairs), 'image')} with a mask", f"values in the masks: {values.text}"]
-    for text, lonely in (
-        ("image without a mask", pairing.lonely_images),
-        ("mask without an image", pairing.lonely_masks),
+    for kind, other, lonely in (
+        ("image", "a mask", pairing.lonely_images),
+        ("mask", "an image", pairing.lonely_masks),
     ):
         if lonely:
-            plural = text.replace("image without", "images without").replace("mask without an", "masks without an")
-            seen.append(f"{counted(len(lonely), text, plural)}, such as {lonely[0].path}")
+            seen.append(f"{counted(len(lonely), kind)} without {other}, such as {lonely[0].path}")
     seen += [f"unreadable: {fault}" for fault in values.faults[:3]]
     by_patient = "{patient}" in pairing.images
     taken = [f"images {pairing.images}", f"masks {pairing.masks}", f"split {split}"]
     taken.append("patients by their folder" if by_patient else "every image as a patient of its own")
     if not by_patient:
-        decide.append(
-            "If several images are of one patient, put {patient} into images and masks and write cluster: patient"
-        )
-        remarks["images"] = (
-            "If names tell the patient, write {patient} for that part here and below, and cluster: patient.",
-        )
+        words = "if names tell the patient, write {patient} for that part in images and masks, and cluster: patient"
+        decide.append(words)
+        remarks["images"] = (f"{words[0].upper()}{words[1:]}.",)
     labels = options["labels"]
     return Draft(
         name=choices.name or task_name(folder.name),

@@ -1,5 +1,6 @@
 """Tables of questions: which columns hold what, in which folder the images lie, and how right options are named."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -74,8 +75,8 @@ STRATA_MOST = 20
 # Rows that are read in a look, and characters or bytes of images in them; the reader reads all.
 LOOKED = 2000
 LOOKED_BYTES = 50_000_000
-# Encodings that are tried, in this order, where a file is not UTF-8; each can decode any bytes but for a few.
-_ENCODINGS = ("gb18030", "cp1252")
+# Of Excel on Windows in China and in Western Europe. Either decodes almost any bytes; `_encoding` tells them apart.
+_CHINESE, _WESTERN = "gb18030", "cp1252"
 # Folders beside a table in which its images usually lie.
 _FOLDERS = ("images", "imgs", "img", "image", "Images", "figures", "pictures", "bilder", "data")
 _CHECKED = 40  # image names that are looked up in each folder
@@ -91,7 +92,10 @@ class _Look:
 
     def values(self, column: str) -> list[str]:
         """Return the texts of a column that are not empty."""
-        texts = (cell_text(row.cells.get(column), row.place, "", Integrity()) for row in self.rows)
+        cells = (row.cells.get(column) for row in self.rows)
+        texts = (
+            "image" if isinstance(cell, bytes | dict | list) else cell_text(cell, "", "", Integrity()) for cell in cells
+        )
         return [text for text in texts if text]
 
 
@@ -191,20 +195,26 @@ def has_questions(path: Path) -> bool:
 def _first_rows(path: Path) -> tuple[_Look, str]:
     """Return the first rows of a table, and its encoding."""
     files = ReleaseFiles(root=path.parent, derived=path.parent)
-    fault: DataError | None = None
-    for encoding in (UTF_8, *_ENCODINGS):
-        table = TableFile(files=files, path=path.name, encoding=encoding)
-        try:
-            if path.suffix == ".parquet" or encoding == UTF_8 or not path.read_bytes().decode(encoding).isascii():
-                held = table.columns()
-                return _Look(table=table, held=held, rows=_some(table)), encoding
-        except DataError as error:
-            fault = fault or error
-            if f"expected {encoding.upper()}" not in str(error):
-                raise
-        except UnicodeDecodeError:
-            continue
-    raise fault or DataError(f"{path}: expected a table, found none")
+    table = TableFile(files=files, path=path.name)
+    try:
+        return _Look(table=table, held=table.columns(), rows=_some(table)), UTF_8
+    except DataError as error:
+        if "expected UTF-8" not in str(error):
+            raise
+    encoding = _encoding(path.read_bytes())
+    table = replace(table, encoding=encoding)
+    return _Look(table=table, held=table.columns(), rows=_some(table)), encoding
+
+
+def _encoding(content: bytes) -> str:
+    """Return the likely encoding of a text that is not UTF-8: Chinese if its letters beyond ASCII come in rows."""
+    try:
+        text = content.decode(_CHINESE)
+    except UnicodeDecodeError:
+        return _WESTERN
+    # Western letters stand alone between others; read as Chinese, they make single characters.
+    runs = re.findall(r"[^\x00-\x7f]+", text)
+    return _CHINESE if 2 * sum(len(run) > 1 for run in runs) > len(runs) else _WESTERN
 
 
 def _some(table: TableFile) -> list[Row]:
