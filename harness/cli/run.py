@@ -54,7 +54,11 @@ def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--limit", type=click.IntRange(min=1), help="Samples per task; smaller limits nest in larger ones.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), help="Copies of the model [default: one per GPU, else 1].")
-@click.option("--gpus-per-worker", type=click.FloatRange(min=0), help="[default: what the model asks for]")
+@click.option(
+    "--gpus-per-worker",
+    type=click.FloatRange(min=0),
+    help="GPUs of each copy, 0 for the CPU [default: what the model asks for; one, if there is one that it can use].",
+)
 @click.option("--batch-size", help="N, or auto (the model's maximum) [default: 16, or the model's maximum if smaller].")
 @click.option(
     "--ray",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, InterruptedRunError, ModelError, SpecError, words_of
+from harness.errors import HarnessError, InterruptedRunError, ModelError, words_of
 from harness.evaluation.outputs import Evaluation, allowed_failures, report_images_of_run, write_outputs
 from harness.evaluation.planning import write_plan
 from harness.evaluation.results import score_run
@@ -20,9 +20,10 @@ from harness.runs import plan_file
 from harness.runs.cells import Plan
 from harness.runs.directory import RunDirectory
 from harness.runs.engine.cluster import run_on_ray
+from harness.runs.engine.devices import device_of, gpus_here
 from harness.runs.engine.in_process import run_in_process
 from harness.runs.engine.progress import FailureLimit, RunProgress
-from harness.runs.engine.ray_connection import ClusterOptions, gpus_here, ray_is_installed
+from harness.runs.engine.ray_connection import ClusterOptions
 from harness.runs.engine.suspects import find_suspects
 from harness.runs.engine.worker import WorkerSetup
 from harness.runs.plan_digests import DamagedPlanError, check_file
@@ -174,15 +175,13 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
     if progress.done == total:  # before a model is loaded: a finished run is scored again in seconds
         return
     progress.stop_if_hopeless()
-    options = _cluster_options(session, store, planned)
-    resources = session.resources
+    options = _cluster_options(session, store, wanted)
     setup = WorkerSetup(
         reference=session.reference,
         roots=tuple(path.resolve() for path in session.media_roots),
-        # Ray assigns GPUs to the copies that ask for them; a copy that asks for none must not take another's.
-        device="cuda:0" if resources.gpus or (options is None and gpus_here()) else "cpu",
+        device=device_of(session.runner.wanted.resources),
         # The same number in both runners: sums in another order would differ in their last bits.
-        threads=max(1, int(resources.cpus)),
+        threads=max(1, int(session.capabilities.resources.cpus)),
     )
     store.event("session", runner="process" if options is None else "ray", done=progress.done, total=total)
     state = "interrupted"
@@ -192,7 +191,9 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
             run_in_process(setup, batches, progress, suspects, timeout=spec.timeout, batch_invariant=invariant)
         else:
             place = "starting Ray" if options.address == "local" else f"connecting to Ray at {options.address}"
-            watch.notice(f"{place} for {options.workers} workers; the first answer takes some seconds")
+            workers = options.wanted.workers
+            copies = "the workers" if workers is None else f"{workers} worker{'' if workers == 1 else 's'}"
+            watch.notice(f"{place} for {copies}; the first answer takes some seconds")
             run_on_ray(setup, batches, progress, options)
         state = "done"
     finally:
@@ -204,28 +205,15 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
         )
 
 
-def _cluster_options(session: PreparedRun, store: RunStore, planned: Plan) -> ClusterOptions | None:
-    """Return how to run on Ray, or None to run in this process."""
-    spec = session.spec
-    resources = session.resources
-    workers = spec.workers or (max(1, gpus_here()) if resources.gpus else 1)
-    address = spec.ray
-    if address == "auto":
-        address = "local" if workers > 1 and ray_is_installed() else "off"
-        if address == "off" and workers > 1:
-            raise SpecError(f"--workers {workers}: needs ray, which is not installed; pip install 'medground[ray]'")
-    if address == "off":
-        if workers > 1:
-            raise SpecError(f"--ray off runs one worker in this process; --workers {workers} needs --ray local")
+def _cluster_options(session: PreparedRun, store: RunStore, wanted: int) -> ClusterOptions | None:
+    """Return how to run on Ray, or None to run in this process; `wanted` is the number of scores."""
+    if session.runner.address is None:
         return None
-    wanted = sum(cell.wanted for cell in planned.supported)
     return ClusterOptions(
-        address=address,
-        workers=workers,
-        resources=resources,
-        timeout=spec.timeout,
-        # A sample that no actor survives costs TRIES actors, and up to as many again before it is alone in its batch.
-        max_deaths=10 + 4 * workers + 6 * allowed_failures(spec.max_failures, wanted),
+        address=session.runner.address,
+        wanted=session.runner.wanted,
+        timeout=session.spec.timeout,
+        failures=allowed_failures(session.spec.max_failures, wanted),
         log=store.directory.ray_log_path,
         batch_invariant=session.capabilities.batch_invariant,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from harness.models.description import ModelDescription, undescribed
 from harness.models.given import reference_to
 from harness.models.predictions_file import Predictions
 from harness.models.predictions_folder import FolderReport
-from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
+from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse, resource_fault
 from harness.models.secrets import refuse_secrets
 from harness.paths import default_cache
 from harness.records import Capabilities, Json, Resources
 from harness.records.codec import digest
 from harness.runs.cells import Cell
+from harness.runs.engine.devices import NodeResources, Wanted, gpus_here, seen_here, settled
 from harness.runs.engine.progress import RunProgress
+from harness.runs.engine.ray_connection import ray_is_installed
 from harness.tasks.catalog import look_up
 from harness.tasks.overrides import with_parameters, with_protocols
 from harness.tasks.prepare import Notice
@@ -46,7 +49,8 @@ class RunSpec:
         limit: Samples per task; None for all.
         seed: Seed of the run.
         workers: Copies of the model; None: one per GPU, else 1.
-        gpus_per_worker: GPUs of one copy; None: as many as the model asks for.
+        gpus_per_worker: GPUs of one copy; None: as many as the model asks for, or one, if there is one and it can use
+            it. 0: the CPU.
         batch_size: Requests per batch; `auto`: the model's maximum; None: the model's maximum, but 16 at most.
         ray: `auto`, `local`, `off` or an address.
         timeout: Seconds per sample.
@@ -90,6 +94,19 @@ class Observer:
     progress: Callable[[RunProgress], None] = lambda _: None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """Where the copies of the model run.
+
+    Attributes:
+        address: `local`, or the address of a cluster, of Ray; None: in this process.
+        wanted: Copies, and CPUs and GPUs of each; what is open in it depends on the cluster.
+    """
+
+    address: str | None
+    wanted: Wanted
+
+
 @dataclass(slots=True)
 class PreparedRun:
     """An evaluation whose names are resolved and whose data are prepared; nothing has been asked yet.
@@ -115,6 +132,7 @@ class PreparedRun:
     cells: list[Cell]
     unavailable: list[dict[str, Json]]
     batch_size: int
+    runner: Runner
     display_name: str | None = None
     folder: FolderReport | None = None
 
@@ -150,13 +168,6 @@ class PreparedRun:
         return tuple(dict.fromkeys(path for cell in self.cells for path in (cell.prepared.root, cell.prepared.derived)))
 
     @property
-    def resources(self) -> Resources:
-        """The resources of one copy of the model; `--gpus-per-worker` overrides the GPUs that it asks for."""
-        asked = self.capabilities.resources
-        gpus = self.spec.gpus_per_worker
-        return asked if gpus is None else replace(asked, gpus=gpus)
-
-    @property
     def out(self) -> Path:
         """The run directory."""
         if self.spec.out is not None:
@@ -186,6 +197,7 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
     refuse_secrets(reference, capabilities.execution_only)
     # Before the data are prepared, which may take an hour.
     batch_size = _batch_size(spec, capabilities.max_batch)
+    runner = choose_runner(spec, capabilities.resources)
     cells, unavailable = prepare_cells(tasks, groups, spec.tasks, roots, spec.cache, watch.notice)
     folder = None
     if isinstance(adapter, Predictions) and adapter.path.is_dir():
@@ -203,9 +215,38 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
         cells=cells,
         unavailable=unavailable,
         batch_size=batch_size,
+        runner=runner,
         display_name=adapter.display_name if isinstance(adapter, Predictions) else None,
         folder=folder,
     )
+
+
+def choose_runner(spec: RunSpec, resources: Resources) -> Runner:
+    """Return where the copies of a model that asks for `resources` run.
+
+    Raises:
+        SpecError: `--gpus-per-worker` is no number of GPUs, this machine has no GPU where one is asked for, or several
+            workers were asked for that Ray would have to run.
+    """
+    gpus = spec.gpus_per_worker
+    if gpus is not None and (fault := resource_fault(gpus, whole=True)):
+        raise SpecError(f"--gpus-per-worker {gpus}: {fault}")
+    wanted = Wanted(resources=resources, gpus_per_worker=gpus, workers=spec.workers)
+    if spec.ray not in ("auto", "off"):
+        return Runner(address=spec.ray, wanted=wanted)
+    if spec.ray == "off" and (spec.workers or 1) > 1:
+        raise SpecError(f"--ray off runs one worker in this process; --workers {spec.workers} needs --ray local")
+    here = gpus_here()
+    # Ray on this machine starts with as many CPUs as the workers need.
+    nodes, seen = [NodeResources(cpus=inf, gpus=here)], seen_here(here)
+    if spec.ray == "auto":
+        workers = spec.workers or settled(wanted, nodes, seen)[0]
+        if workers > 1 and ray_is_installed():
+            return Runner(address="local", wanted=wanted)
+        if workers > 1 and spec.workers:
+            raise SpecError(f"--workers {workers}: needs ray, which is not installed; pip install 'medground[ray]'")
+    workers, resources = settled(replace(wanted, workers=1), nodes, seen)
+    return Runner(address=None, wanted=Wanted(resources=resources, workers=workers))
 
 
 def _batch_size(spec: RunSpec, most: int) -> int:

@@ -11,7 +11,18 @@ import numpy as np
 
 from harness.errors import SpecError, nearest
 from harness.imaging import masks
-from harness.records import Adapter, Answer, Box, Capabilities, Points, PredictedEntity, Region, Request, Size
+from harness.records import (
+    Adapter,
+    Answer,
+    Box,
+    Capabilities,
+    Points,
+    PredictedEntity,
+    Region,
+    Request,
+    Resources,
+    Size,
+)
 
 ANYTHING = frozenset({"text", "image", "images", "volume", "point", "box", "region"})
 GIVES_ALL = frozenset({"text", "masks", "boxes", "nll", "embedding"})
@@ -36,6 +47,7 @@ class _Baseline(ABC):
             max_batch=1024,
             batch_invariant=True,
             per_sample=self.per_sample,
+            resources=Resources(gpus=0),
         )
 
     def load(self, device: str) -> None:  # noqa: B027 - every baseline is ready once built

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from harness.errors import DataError, ModelError
 from harness.models import answer_check, prediction_lines, predictions_format
 from harness.models.prediction_lines import Line, printable
-from harness.records import Answer, Capabilities, ErrorInfo, Grid, Request
+from harness.records import Answer, Capabilities, ErrorInfo, Grid, Request, Resources
 
 # Finds the sample id in a line that is not JSON, such as one that was cut off, so that the problem can name the sample.
 READABLE_ID = re.compile(rb'"sample_id"\s*:\s*"([^"\\]{1,1000})"')
@@ -186,6 +186,7 @@ class Predictions:
             per_sample=True,
             # The file is the model: its bytes are digested as weights are. A folder is made a file before it is asked.
             weights=() if is_folder else (str(self.path),),
+            resources=Resources(gpus=0),
         )
 
     def load(self, device: str) -> None:  # noqa: ARG002 - there is nothing to place on a device

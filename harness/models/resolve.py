@@ -7,13 +7,14 @@ import sys
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from importlib import metadata
+from math import inf
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from harness.errors import HarnessError, ModelError, SpecError, nearest, words_of
-from harness.records import Adapter, Capabilities, Json
+from harness.records import Adapter, Capabilities, Json, Resources
 from harness.records.codec import sha256_text
 from harness.records.file_digests import WeightsDigests
 
@@ -233,10 +234,31 @@ def _capabilities_fault(declared: object) -> str | None:
         most = getattr(declared, name)
         if type(most) is not int or most < 1:
             return f".{name}: expected a whole number of at least 1, found {most!r}"
+    resources: object = declared.resources  # submitted code fills this in: the annotation may not hold
+    if not isinstance(resources, Resources):
+        return f".resources: expected Resources, found {resources!r}"
+    for name in ("cpus", "gpus"):
+        number = getattr(resources, name)
+        if not (name == "gpus" and number is None) and (fault := resource_fault(number, whole=name == "gpus")):
+            return f".resources.{name}: {fault}, found {number!r}"
     for name in ("execution_only", "weights"):
         words = getattr(declared, name)
         if isinstance(words, str) or not all(isinstance(word, str | PathLike) for word in words):
             return f".{name}: expected a {'set of argument names' if name == 'execution_only' else 'tuple of paths'}"
+    return None
+
+
+def resource_fault(number: object, *, whole: bool) -> str | None:
+    """Return what was expected of a number of CPUs or GPUs; None if it is one.
+
+    Args:
+        number: The number.
+        whole: Above 1 it must be whole, as that of GPUs.
+    """
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < inf:
+        return "expected a number of at least 0"
+    if whole and number > 1 and number != int(number):
+        return "expected a whole number, or a fraction of one GPU"
     return None
 
 

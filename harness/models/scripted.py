@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import SpecError
-from harness.records import Answer, Capabilities, ErrorInfo, Json, Request
+from harness.records import Answer, Capabilities, ErrorInfo, Json, Request, Resources
 
 HANG_SECONDS = 10**6  # eleven days: longer than any time limit of a sample
 CRASH_EXIT_CODE = 70  # distinguishes a planned crash from any other, for tests
@@ -62,6 +62,7 @@ class Scripted:
             per_sample=True,
             execution_only=frozenset({"sleep"}),
             weights=() if self.file is None else (self.file,),
+            resources=Resources(gpus=0),
         )
 
     def load(self, device: str) -> None:  # noqa: ARG002 - there is nothing to place on a device

@@ -10,10 +10,16 @@ from harness.records.request import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """The CPUs and GPUs that one copy of a model needs; with a fraction of a GPU several copies share it."""
+    """The CPUs and GPUs of one copy of a model.
+
+    Attributes:
+        cpus: CPUs that it needs.
+        gpus: GPUs that it needs; with a fraction of one several copies share it. None, for a model that runs on either:
+            one where the machine has any, else the CPU. 0 for a model that has no use for one.
+    """
 
     cpus: float = 1.0
-    gpus: float = 0.0
+    gpus: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,7 @@ class RunStore:
     statuses: Counter[str] = field(default_factory=Counter)
     repairs: list[str] = field(default_factory=list)
     secrets: tuple[str, ...] = ()
+    _session: dict[str, Json] | None = None
     _lock: BinaryIO | None = None
     _status_written: float = float("-inf")
     _reader: BinaryIO | None = None
@@ -214,9 +215,25 @@ class RunStore:
             self._status_written = now
 
     def add_session(self, record: Mapping[str, Json]) -> None:
-        """Append one session to `sessions.jsonl`."""
+        """Append one session to `sessions.jsonl`, without workers; `add_worker` names them."""
+        self._session = {**record, "workers": []}
         with self.directory.sessions_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(self._session) + "\n")
+
+    def add_worker(self, worker: Mapping[str, Json]) -> None:
+        """Note a worker of this session in its line of `sessions.jsonl`; nothing for a session without one.
+
+        Args:
+            worker: Its name and its device, as `devices.device_record` describes it.
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
+        if self._session is None:
+            return
+        self._session["workers"].append(dict(worker))
+        path = self.directory.sessions_path
+        *earlier, _ = path.read_text(encoding="utf-8").splitlines() or [""]
+        write_atomically(path, "".join(f"{line}\n" for line in (*earlier, json.dumps(self._session))), durable=False)
 
     def write_problems(self, problems: Iterable[Problem]) -> None:
         """Write `problems.jsonl`.

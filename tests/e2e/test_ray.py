@@ -175,7 +175,7 @@ def test_what_an_adapter_does_to_its_process_stays_there(run: Callable[..., Resu
 def test_gpus_that_the_cluster_lacks_are_refused(run: Callable[..., Result], tmp_path: Path) -> None:
     result = run("run", "--gpus-per-worker", 1, "--workers", 2)
     assert result.exit_code == 2
-    assert "--workers 2 with 1 GPUs each need 2 GPUs; the cluster has 0." in result.stderr
+    assert "--gpus-per-worker 1: Ray sees 0 GPUs and 4 CPUs on 1 node; --gpus-per-worker 0 runs" in result.stderr
     assert events(tmp_path / "run", "started") == []
 
 

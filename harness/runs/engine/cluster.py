@@ -11,10 +11,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.errors import InterruptedRunError, ModelError, SpecError
+from harness.runs.engine.devices import device_of
 from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.ray_actors import MediaLibrary, Node, versions
 from harness.runs.engine.ray_connection import ClusterOptions, connected, first_lines
@@ -269,10 +270,10 @@ class Cluster:
     def _actor_class(self) -> Any:
         if self.actor_class is None:
             # Ray gives each process as many OpenMP threads as CPUs, so no runtime_env: it would cost 0.5 s an actor.
-            resources = self.options.resources
+            resources = self.options.wanted.resources
             self.actor_class = self.ray.remote(
                 num_cpus=resources.cpus,
-                num_gpus=resources.gpus,
+                num_gpus=resources.gpus or 0,
                 # Deaths are dealt with here: Ray would ask again behind our back, out of order and without an event.
                 max_restarts=0,
                 max_task_retries=0,
@@ -306,8 +307,10 @@ class Cluster:
             return
         if "error" in found:
             raise ModelError(found["error"])
+        device = found.pop("device", {})
         if found != versions():
             raise SpecError(f"a worker runs {found}, the driver {versions()}; install the same versions on every node")
+        self.progress.store.add_worker({"worker": self.names[actor], **device})
         self.loaded += 1
         self.idle.append(actor)
 
@@ -317,5 +320,7 @@ def run_on_ray(
 ) -> None:
     """Run the batches on Ray; see `Cluster.run` for the errors."""
     sys.stdout.flush()  # `connected` sends stdout to a log; what was printed before belongs on the terminal
-    with connected(options) as ray, Interruption() as interruption:
+    with connected(options) as (ray, options), Interruption() as interruption:
+        # Ray assigns GPUs to the copies that ask for them; a copy that asks for none must not take another's.
+        setup = replace(setup, device=device_of(options.wanted.resources))
         Cluster(setup=setup, options=options, progress=progress, ray=ray, interruption=interruption).run(batches)

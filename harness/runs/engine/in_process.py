@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+from harness.runs.engine.devices import device_record
 from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.signals import Interruption
 from harness.runs.engine.suspects import Suspects
@@ -55,6 +56,7 @@ def run_in_process(
     with Interruption() as interruption, stdout_to_stderr():
         worker = Worker(setup, interrupted=interruption.has_come)
         worker.load()
+        progress.store.add_worker({"worker": "driver", **device_record(setup.device)})
         with Watchdog(progress) as watchdog:
             for batch in _with_suspects(batches, suspects, progress, batch_invariant=batch_invariant):
                 attempt = 1 + max(suspects.ends[ask.key] for ask in batch)

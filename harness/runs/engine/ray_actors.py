@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.imaging.volumes import packed
+from harness.runs.engine.devices import device_record
 from harness.runs.engine.worker import Finished, Worker, WorkerSetup
 
 # Environment variable of a node with data roots of its own, separated as in PATH.
@@ -56,8 +57,8 @@ class Node:
         self.spool = spool
         self.worker = Worker(replace(setup, roots=(*own, *setup.roots), spool=spool), fetch=fetch)
 
-    def load(self) -> dict[str, str]:
-        """Load the model; return the versions that this process runs, or the failure's message as `error`.
+    def load(self) -> dict[str, Any]:
+        """Load the model; return the versions that this process runs and its `device`, or the failure as `error`.
 
         The failure is returned, not raised: an exception whose class cannot be pickled would arrive as another one.
         """
@@ -65,7 +66,7 @@ class Node:
             self.worker.load()
         except HarnessError as error:
             return {"error": str(error)}
-        return versions()
+        return {**versions(), "device": device_record(self.worker.setup.device)}
 
     def answer(self, requests: list[str]) -> list[Finished]:
         """Answer one batch."""

@@ -6,12 +6,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from harness.errors import SpecError
-from harness.records import Resources
+from harness.runs.engine.devices import NodeResources, Wanted, gpus_here, settled
 
 # Environment variables that Ray reads when it is imported.
 QUIET = {
@@ -33,34 +33,35 @@ class ClusterOptions:
 
     Attributes:
         address: `local`, or the address of a running cluster.
-        workers: Copies of the model.
-        resources: CPUs and GPUs of one copy.
+        wanted: Copies of the model, and CPUs and GPUs of each; numbers once the cluster is known.
         timeout: Seconds per sample.
-        max_deaths: Number of actors that may die, or be killed for not returning, before the run stops.
+        failures: Number of failures that are allowed.
         log: File for the output of Ray.
         batch_invariant: Whether a batch may be split when it is put back the first time.
     """
 
     address: str
-    workers: int
-    resources: Resources
+    wanted: Wanted
     timeout: float
-    max_deaths: int
+    failures: int
     log: Path
     batch_invariant: bool
+
+    @property
+    def workers(self) -> int:
+        """Copies of the model; 1 until the cluster is known if their number depends on it."""
+        return self.wanted.workers or 1
+
+    @property
+    def max_deaths(self) -> int:
+        """Number of actors that may die, or be killed for not returning, before the run stops."""
+        # A sample that no actor survives costs TRIES actors, and up to as many again before it is alone in its batch.
+        return 10 + 4 * self.workers + 6 * self.failures
 
 
 def ray_is_installed() -> bool:
     """Say whether ray can be imported, without importing it."""
     return importlib.util.find_spec("ray") is not None
-
-
-def gpus_here() -> int:
-    """Return how many NVIDIA GPUs this process can see, without loading a library: importing torch takes seconds."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
-    return sum(path.name.removeprefix("nvidia").isdigit() for path in Path("/dev").glob("nvidia*"))
 
 
 def first_lines(text: str) -> str:
@@ -69,8 +70,8 @@ def first_lines(text: str) -> str:
 
 
 @contextlib.contextmanager
-def connected(options: ClusterOptions) -> Iterator[Any]:
-    """Yield the ray module, connected; everything Ray prints goes to the log.
+def connected(options: ClusterOptions) -> Iterator[tuple[Any, ClusterOptions]]:
+    """Yield the ray module, connected, and the options with what the cluster settles; what Ray prints goes to the log.
 
     Raises:
         SpecError: ray is not installed, or the cluster cannot be reached or lacks the resources.
@@ -85,14 +86,12 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
     # Ray's thread for errors of workers prints on sys.stdout whatever its options say; results go there, too.
     with options.log.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         if ray.is_initialized():
-            _check_resources(ray, options)
-            yield ray  # a connection that others made stays open
+            yield ray, _settled(ray, options)  # a connection that others made stays open
             return
         with _sigterm_kept():
             try:
                 _connect(ray, options, log)
-                _check_resources(ray, options)
-                yield ray
+                yield ray, _settled(ray, options)
             finally:
                 ray.shutdown()
 
@@ -115,9 +114,11 @@ def _connect(ray: Any, options: ClusterOptions, log: TextIO) -> None:
     try:
         with contextlib.redirect_stderr(log):
             if options.address == "local":
-                cpus = max(os.cpu_count() or 1, round(options.workers * options.resources.cpus))
+                cpus = max(os.cpu_count() or 1, round(options.workers * options.wanted.resources.cpus))
+                # As many GPUs as the harness counts; where it finds none, Ray looks by other means.
+                gpus = gpus_here() or None
                 # Without the address Ray would attach to any cluster that already runs on this machine.
-                ray.init(address="local", num_cpus=cpus, _node_ip_address="127.0.0.1", **quiet)
+                ray.init(address="local", num_cpus=cpus, num_gpus=gpus, _node_ip_address="127.0.0.1", **quiet)
             else:
                 del quiet["include_dashboard"]
                 ray.init(address=options.address, **quiet)
@@ -127,13 +128,18 @@ def _connect(ray: Any, options: ClusterOptions, log: TextIO) -> None:
         ) from error
 
 
-def _check_resources(ray: Any, options: ClusterOptions) -> None:
-    # Asked first, because an actor that no node can hold stays pending for ever.
-    cluster = ray.cluster_resources()
-    for name, each in (("GPU", options.resources.gpus), ("CPU", options.resources.cpus)):
-        wanted, available = each * options.workers, cluster.get(name, 0.0)
-        if wanted > available:
-            raise SpecError(
-                f"--workers {options.workers} with {each:g} {name}s each need {wanted:g} {name}s; the cluster has "
-                f"{available:g}. Lower --workers{' or --gpus-per-worker' if name == 'GPU' else ''}."
-            )
+def _settled(ray: Any, options: ClusterOptions) -> ClusterOptions:
+    """Return the options with the number of workers and of the GPUs of each, by what the cluster has.
+
+    Asked before anything starts, because an actor that no node can hold stays pending for ever.
+
+    Raises:
+        SpecError: There is no room for them.
+    """
+    alive = [node.get("Resources", {}) for node in ray.nodes() if node.get("Alive", True)]
+    nodes = [NodeResources(cpus=each.get("CPU", 0.0), gpus=each.get("GPU", 0.0)) for each in alive]
+    gpus, cpus = sum(node.gpus for node in nodes), sum(node.cpus for node in nodes)
+    count = f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}"
+    seen = f"Ray sees {gpus:g} GPU{'' if gpus == 1 else 's'} and {cpus:g} CPUs on {count}"
+    workers, resources = settled(options.wanted, nodes, seen)
+    return replace(options, wanted=replace(options.wanted, workers=workers, resources=resources, gpus_per_worker=None))

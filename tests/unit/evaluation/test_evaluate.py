@@ -11,6 +11,7 @@ import pytest
 
 from harness.errors import InterruptedRunError, ModelError, SpecError
 from harness.evaluation import evaluate as evaluation
+from harness.evaluation import setup
 from harness.evaluation.evaluate import dry_run, evaluate
 from harness.evaluation.setup import Observer, RunSpec
 from harness.records import Answer, Capabilities, Request
@@ -42,7 +43,9 @@ def test_a_run_leaves_its_files_and_returns_its_results(spec: RunSpec, tmp_path:
     assert found.results["tasks"]["vqa_rad"]["counts"] == {"ok": 6}
     assert (found.faults, found.exit_code) == (0, 0)
     assert directory.report_path.is_file()
-    assert json.loads(directory.sessions_path.read_text())["command"] == ["harness", "run"]
+    session = json.loads(directory.sessions_path.read_text())
+    assert session["command"] == ["harness", "run"]
+    assert session["workers"] == [{"worker": "driver", "device": "cpu", "gpus": [], "gpu": None}]
     assert json.loads(directory.status_path.read_text())["state"] == "done"
 
 
@@ -135,7 +138,7 @@ def test_a_wrong_max_failures_is_refused_before_anything_is_written(spec: RunSpe
 def test_several_workers_need_ray(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SpecError, match="--ray off runs one worker in this process; --workers 2 needs --ray local"):
         evaluate(replace(spec, workers=2))
-    monkeypatch.setattr(evaluation, "ray_is_installed", lambda: False)
+    monkeypatch.setattr(setup, "ray_is_installed", lambda: False)
     with pytest.raises(SpecError, match="--workers 2: needs ray, which is not installed"):
         evaluate(replace(spec, workers=2, ray="auto"))
 

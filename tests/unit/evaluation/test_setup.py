@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from harness.errors import SpecError
-from harness.evaluation.setup import Observer, PreparedRun, RunSpec, open_session
+from harness.evaluation import setup
+from harness.evaluation.setup import Observer, PreparedRun, RunSpec, choose_runner, open_session
 from harness.paths import default_cache
+from harness.records import Resources
 from harness.tasks.catalog import index
 from harness.tasks.overrides import with_protocols
 
@@ -72,3 +74,68 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_no_task_is_no_evaluation(tasks: tuple[str, ...]) -> None:
     with pytest.raises(SpecError, match=r"^--tasks: expected at least one task or group, found none; `harness list"):
         _session(tasks=tasks)
+
+
+USES_EITHER, NO_USE = Resources(), Resources(gpus=0)
+
+
+def runner(resources: Resources, **options: Any) -> tuple[str | None, int | None, float | None]:
+    found = choose_runner(RunSpec(tasks=("t",), model="m", **options), resources)
+    return found.address, found.wanted.workers, found.wanted.resources.gpus
+
+
+@pytest.mark.parametrize(
+    ("gpus", "resources", "options", "expected"),
+    [
+        # One copy runs in this process, on the GPU if it can use it.
+        (0, USES_EITHER, {}, (None, 1, 0.0)),
+        (1, USES_EITHER, {}, (None, 1, 1.0)),
+        (4, NO_USE, {}, (None, 1, 0.0)),
+        (4, USES_EITHER, {"ray": "off"}, (None, 1, 1.0)),
+        (1, USES_EITHER, {"gpus_per_worker": 0.5}, (None, 1, 0.5)),
+        (1, USES_EITHER, {"gpus_per_worker": 0.0}, (None, 1, 0.0)),
+        (4, Resources(gpus=4), {}, (None, 1, 4.0)),
+        # Several go to Ray, which settles what is open.
+        (4, USES_EITHER, {}, ("local", None, None)),
+        (0, USES_EITHER, {"workers": 2}, ("local", 2, None)),
+        (4, USES_EITHER, {"workers": 1}, (None, 1, 1.0)),
+        (0, USES_EITHER, {"ray": "10.0.0.1:6379"}, ("10.0.0.1:6379", None, None)),
+    ],
+)
+def test_a_model_that_can_use_a_gpu_gets_one(
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: int,
+    resources: Resources,
+    options: dict[str, Any],
+    expected: tuple[str | None, int | None, float | None],
+) -> None:
+    monkeypatch.setattr(setup, "gpus_here", lambda: gpus)
+    assert runner(resources, **options) == expected
+
+
+def test_several_gpus_without_ray_are_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "gpus_here", lambda: 4)
+    monkeypatch.setattr(setup, "ray_is_installed", lambda: False)
+    assert runner(USES_EITHER) == (None, 1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "options", "message"),
+    [
+        (4, {"gpus_per_worker": 1.5}, r"^--gpus-per-worker 1\.5: expected a whole number, or a fraction of one GPU$"),
+        (4, {"gpus_per_worker": float("nan")}, r"^--gpus-per-worker nan: expected a number of at least 0$"),
+        (
+            0,
+            {"gpus_per_worker": 1.0},
+            r"^--gpus-per-worker 1: this machine has 0 GPUs \(.*\); --gpus-per-worker 0 runs",
+        ),
+        (1, {"gpus_per_worker": 2.0}, r"^--gpus-per-worker 2: this machine has 1 GPU \(.*\); expected at most 1$"),
+    ],
+)
+def test_gpus_that_are_not_there_are_refused_before_the_data_are_prepared(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, options: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr(setup, "gpus_here", lambda: gpus)
+    monkeypatch.setattr(setup, "prepare_cells", lambda *_: pytest.fail("the data were prepared"))
+    with pytest.raises(SpecError, match=message):
+        _session(**options)

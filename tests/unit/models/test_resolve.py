@@ -13,7 +13,7 @@ import pytest
 
 from harness.errors import HarnessError, ModelError, SpecError
 from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
-from harness.records import Answer, Capabilities, Json, Request
+from harness.records import Answer, Capabilities, Json, Request, Resources
 
 ADAPTER = """
 import sys
@@ -275,6 +275,14 @@ def test_capabilities_may_be_any_known_words() -> None:
         (Capabilities(takes=frozenset({"target"})), ".takes: prior and target need per_sample=True"),
         (Capabilities(max_batch=0), ".max_batch: expected a whole number of at least 1, found 0"),
         (Capabilities(max_images=1.5), ".max_images: expected a whole number of at least 1, found 1.5"),  # type: ignore[arg-type]
+        (
+            Capabilities(resources=Resources(gpus=1.5)),
+            ".resources.gpus: expected a whole number, or a fraction of one G",
+        ),
+        (Capabilities(resources=Resources(gpus=-1)), ".resources.gpus: expected a number of at least 0, found -1"),
+        (Capabilities(resources=Resources(cpus=float("nan"))), ".resources.cpus: expected a number of at least 0, f"),
+        (Capabilities(resources=Resources(cpus=None)), ".resources.cpus: expected a number of at least 0, found None"),  # type: ignore[arg-type]
+        (Capabilities(resources={"gpus": 1}), ".resources: expected Resources, found {'gpus': 1}"),  # type: ignore[arg-type]
         (Capabilities(weights="model.bin"), ".weights: expected a tuple of paths"),  # type: ignore[arg-type]
         (Capabilities(execution_only="device"), ".execution_only: expected a set of argument names"),  # type: ignore[arg-type]
     ],

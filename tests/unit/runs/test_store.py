@@ -335,3 +335,22 @@ def test_status_is_written_at_most_once_a_second(tmp_path: Path, monkeypatch: py
         store.status({"done": seconds}, at_once=at_once)
         seen.append(json.loads((tmp_path / "status.json").read_text())["done"])
     assert seen == [0.0, 0.0, 0.6, 1.7]
+
+
+def test_workers_are_added_to_the_line_of_their_session(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.open({"seed": 0})
+    store.add_worker({"worker": "nobody's"})
+    for number in (1, 2):
+        store.add_session({"command": ["harness", str(number)]})
+        store.add_worker({"worker": "driver", "device": "cpu"})
+    store.add_worker({"worker": "worker-2", "device": "cuda:0"})
+    store.close()
+    lines = [json.loads(line) for line in store.directory.sessions_path.read_text().splitlines()]
+    assert lines == [
+        {"command": ["harness", "1"], "workers": [{"worker": "driver", "device": "cpu"}]},
+        {
+            "command": ["harness", "2"],
+            "workers": [{"worker": "driver", "device": "cpu"}, {"worker": "worker-2", "device": "cuda:0"}],
+        },
+    ]

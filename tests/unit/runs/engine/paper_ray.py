@@ -48,7 +48,7 @@ class PaperRay:
         self._answer, self._load = answer, load
         self.actors = 0
         self.killed: list[Any] = []
-        self.resources = {"CPU": 4.0}
+        self.machines: list[dict[str, Any]] = [{"Alive": True, "Resources": {"CPU": 4.0}}]
 
     def remote(self, **_: Any) -> Callable[[type], Any]:
         return lambda kind: SimpleNamespace(remote=lambda *_: self._actor(kind))
@@ -76,5 +76,5 @@ class PaperRay:
     def get_runtime_context(self) -> Any:
         return SimpleNamespace(get_node_id=lambda: "0" * 56)
 
-    def cluster_resources(self) -> dict[str, float]:
-        return self.resources
+    def nodes(self) -> list[dict[str, Any]]:
+        return self.machines

@@ -1,5 +1,6 @@
 """What the driver loop decides, against a Ray that exists on paper only."""
 
+import json
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from harness.models.resolve import ModelReference
 from harness.records import Resources
 from harness.runs.engine import cluster as cluster_module
 from harness.runs.engine.cluster import Cluster
+from harness.runs.engine.devices import Wanted
 from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.ray_actors import versions
 from harness.runs.engine.ray_connection import ClusterOptions
@@ -30,13 +32,12 @@ def asks(names: str) -> list[Ask]:
 
 @pytest.fixture
 def cluster(store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Cluster]:
-    def make(ray: PaperRay, *, workers: int = 1, invariant: bool = True, max_deaths: int = 50) -> Cluster:
+    def make(ray: PaperRay, *, workers: int = 1, invariant: bool = True, failures: int = 6) -> Cluster:
         options = ClusterOptions(
             address="local",
-            workers=workers,
-            resources=Resources(),
+            wanted=Wanted(resources=Resources(), workers=workers),
             timeout=60.0,
-            max_deaths=max_deaths,
+            failures=failures,
             log=tmp_path / "ray.log",
             batch_invariant=invariant,
         )
@@ -132,7 +133,7 @@ def test_an_actor_that_does_not_return_is_killed_and_its_sample_a_timeout(
 def test_a_model_that_always_dies_stops_the_run_soon(cluster: Callable[..., Cluster]) -> None:
     ray = PaperRay(lambda _: RayError("segmentation fault"))
     with pytest.raises(InterruptedRunError) as raised:
-        cluster(ray, max_deaths=1000).run(iter([asks("ab"), asks("cd"), asks("ef")]))
+        cluster(ray, failures=200).run(iter([asks("ab"), asks("cd"), asks("ef")]))
     assert str(raised.value) == (
         "the model's process ended 9 times and answered nothing between, last with RayError: segmentation fault. What "
         "is finished is kept; mend the model and run the same command again, or raise --max-failures."
@@ -141,8 +142,9 @@ def test_a_model_that_always_dies_stops_the_run_soon(cluster: Callable[..., Clus
 
 
 def test_too_many_deaths_in_all_stop_the_run(cluster: Callable[..., Cluster], store: RunStore) -> None:
-    with pytest.raises(InterruptedRunError, match="the model's process ended 3 times, last with RayError: died on b"):
-        cluster(PaperRay(dies_on("b")), max_deaths=2).run(iter([asks("abcdef")]))
+    ray = PaperRay(lambda requests: RayError("died") if {*requests} & {*"bdfh"} else reply(requests))
+    with pytest.raises(InterruptedRunError, match="the model's process ended 15 times, last with RayError: died"):
+        cluster(ray, failures=0).run(iter([asks("ab"), asks("cd"), asks("ef"), asks("gh")]))
     assert store.is_done(key("a"))
 
 
@@ -201,3 +203,16 @@ def test_an_interruption_dismisses_the_actors(cluster: Callable[..., Cluster], s
         signal.signal(signal.SIGINT, before)
     assert len(ray.killed) == 2
     assert not store.offsets
+
+
+def test_each_actor_that_has_loaded_stands_in_the_session_with_its_device(
+    cluster: Callable[..., Cluster], store: RunStore
+) -> None:
+    store.add_session({"command": []})
+    ray = PaperRay(load=lambda number: {**versions(), "device": {"device": "cuda:0", "gpus": [str(number)]}})
+    cluster(ray, workers=2).run(iter([asks("ab"), asks("cd")]))
+    (line,) = store.directory.sessions_path.read_text().splitlines()
+    assert json.loads(line)["workers"] == [
+        {"worker": "worker-1", "device": "cuda:0", "gpus": ["1"]},
+        {"worker": "worker-2", "device": "cuda:0", "gpus": ["2"]},
+    ]

@@ -8,13 +8,14 @@ import pytest
 
 from harness.errors import SpecError
 from harness.records import Resources
-from harness.runs.engine.ray_connection import QUIET, ClusterOptions, connected, gpus_here
+from harness.runs.engine.devices import Wanted
+from harness.runs.engine.ray_connection import QUIET, ClusterOptions, connected
 from tests.unit.runs.engine.paper_ray import PaperRay
 
 
 def options(tmp_path: Path, **more: Any) -> ClusterOptions:
-    given: dict[str, Any] = {"address": "local", "workers": 2, "resources": Resources()} | more
-    return ClusterOptions(timeout=60.0, max_deaths=9, log=tmp_path / "logs" / "ray.log", batch_invariant=True, **given)
+    given: dict[str, Any] = {"address": "local", "wanted": Wanted(resources=Resources(), workers=2)} | more
+    return ClusterOptions(timeout=60.0, failures=1, log=tmp_path / "logs" / "ray.log", batch_invariant=True, **given)
 
 
 class RunningRay(PaperRay):
@@ -28,15 +29,21 @@ class RunningRay(PaperRay):
 @pytest.mark.parametrize(
     ("resources", "message"),
     [
-        (Resources(gpus=1), r"--workers 2 with 1 GPUs each need 2 GPUs; the cluster has 0\. .* or --gpus-per-worker\."),
-        (Resources(cpus=3), r"--workers 2 with 3 CPUs each need 6 CPUs; the cluster has 4\. Lower --workers\."),
+        (
+            Resources(gpus=1),
+            r"the model asks for 1 GPUs a copy: Ray sees 0 GPUs and 4 CPUs on 1 node; --gpus-per-worker 0",
+        ),
+        (Resources(cpus=3), r"--workers 2 with 3 CPUs each: Ray sees 0 GPUs and 4 CPUs on 1 node, room for 1\. Lower"),
     ],
 )
 def test_what_the_cluster_lacks_is_refused_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resources: Resources, message: str
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", RunningRay())
-    with pytest.raises(SpecError, match=message), connected(options(tmp_path, resources=resources)):
+    with (
+        pytest.raises(SpecError, match=message),
+        connected(options(tmp_path, wanted=Wanted(resources=resources, workers=2))),
+    ):
         pytest.fail("it was let in")
 
 
@@ -97,5 +104,14 @@ def test_ray_is_told_to_be_quiet_before_it_is_imported(tmp_path: Path, monkeypat
         assert {name: environment[name] for name in QUIET} == {**QUIET, "RAY_USAGE_STATS_ENABLED": "1"}
 
 
-def test_gpus_are_counted_without_a_library() -> None:
-    assert gpus_here() >= 0
+def test_what_is_open_is_settled_by_the_nodes_that_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = RunningRay()
+    ray.machines = [
+        {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}},
+        {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}},
+        {"Alive": False, "Resources": {"CPU": 8.0, "GPU": 8.0}},
+    ]
+    monkeypatch.setitem(__import__("sys").modules, "ray", ray)
+    with connected(options(tmp_path, wanted=Wanted(resources=Resources()))) as (_, found):
+        assert found.wanted == Wanted(resources=Resources(gpus=1.0), workers=3)
+        assert (found.workers, found.max_deaths) == (3, 10 + 4 * 3 + 6)
