@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
-from harness.errors import nearest
+from harness.errors import DataError
 
 # Suffixes of the files that are read as images, masks or volumes.
 READ_SUFFIXES = (
@@ -35,6 +35,21 @@ def suffix_of(name: str) -> str:
     return ".nii.gz" if lower.endswith(".nii.gz") else PurePosixPath(lower).suffix
 
 
+def check_encoding(path: str) -> None:
+    """Check that a file's name is text, because ids and records hold it.
+
+    Raises:
+        DataError: It holds bytes that are no UTF-8, as names of old archives do.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise DataError(
+            f"{shown}: expected a file name in UTF-8, found other bytes; rename it, e.g. with convmv"
+        ) from None
+
+
 @dataclass(slots=True)
 class PassedOver:
     """The files beside the images that are none, reported once for each kind."""
@@ -59,10 +74,13 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def _stem(name: str) -> str:
+    return name[: len(name) - len(suffix_of(name))]
+
+
 def _any_suffix(name: str) -> str:
     found = _composed(name)
-    suffix = suffix_of(found)
-    return found[: len(found) - len(suffix)] + suffix
+    return _stem(found) + suffix_of(found)
 
 
 # How names may differ, from the least: archives made on macOS hold letters and accents apart (NFD), cameras and Windows
@@ -124,8 +142,9 @@ class FileNames:
         """Return the folder that a path means, of which each part may be written in another form."""
         reached = ""
         for part in path.split("/"):
-            inside = self._folders_in(reached)
-            same = [part] if part in inside else _same(part, _by_form(inside))
+            # Asked for by itself first, because a folder that links elsewhere is not listed.
+            exact = self.files.has(f"{reached}/{part}".lstrip("/"))
+            same = [part] if exact else _same(part, _by_form(self._folders_in(reached)))
             if len(same) != 1:
                 return Named(path, found=False, detail=_ambiguous(same) if same else f"there is no folder {path}")
             reached = f"{reached}/{same[0]}".lstrip("/")
@@ -147,11 +166,17 @@ class FileNames:
         return Named(path, found=False, detail=_ambiguous(same) if same else self._nearest(name, reached))
 
     def _nearest(self, name: str, folder: str) -> str:
+        from difflib import get_close_matches  # imported here, so that only a fault pays for it
+
         self._hints += 1
         if self._hints > _HINTS:
             return ""
-        hint = nearest(name, sorted(one for one in self._names_in(folder) if not is_hidden(one)))
-        return hint.strip(" ()") or f"no file in {folder} has nearly that name"
+        # Without suffixes, which make all names alike; `p01_mask` is nearer to `p01` than their lengths say.
+        stems = {_stem(one): one for one in sorted(self._names_in(folder), reverse=True) if not is_hidden(one)}
+        stem = _stem(name)
+        longer = [one for one in sorted(stems) if one.startswith(stem) and not one[len(stem) :][:1].isalnum()]
+        close = longer or get_close_matches(stem, stems, n=1)
+        return f"did you mean '{stems[close[0]]}'?" if close else f"no file in {folder} has nearly that name"
 
     def _names_in(self, folder: str) -> frozenset[str]:
         if folder not in self._names:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles, read_json
-from harness.data.releases.folders.file_names import FileNames, Named, PassedOver, report_repairs, suffix_of
+from harness.data.releases.folders.file_names import (
+    FileNames,
+    Named,
+    PassedOver,
+    check_encoding,
+    report_repairs,
+    suffix_of,
+)
 from harness.data.releases.folders.labels import Label, LabelSet, label_set, labels_fault, values_fault, values_of
 from harness.data.releases.folders.patterns import NAME_IN_BRACES, Layout, folder_option, pattern_fault
 from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseRequest
@@ -169,6 +176,7 @@ class _Cases:
         for path in self._files.walk(layout.start(layout.images)):
             parts = layout.parts(path)
             if parts is not None:
+                check_encoding(path)
                 self._images[path] = parts
             elif layout.is_beside(path) and path != f"{layout.folder}/{NAMES}":
                 beside.add(path, below=layout.start(layout.images))
@@ -214,6 +222,7 @@ class _Cases:
         for path in self._files.walk(self._layout.start(self._layout.masks)):
             if path in used or path in self._images:
                 continue
+            check_encoding(path)
             found = {label: self._layout.parts_of_mask(path, label.text) for label in self._labels.labels}
             parts = next((one for one in found.values() if one is not None), None)
             labels = {label: path for label, one in found.items() if one is not None}

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles, read_json
-from harness.data.releases.folders.file_names import FileNames, Named, PassedOver, is_hidden, report_repairs
+from harness.data.releases.folders.file_names import (
+    FileNames,
+    Named,
+    PassedOver,
+    check_encoding,
+    is_hidden,
+    report_repairs,
+)
 from harness.data.releases.folders.images import MODALITIES, NAMES, TARGET, threshold_fault
 from harness.data.releases.folders.labels import Label, LabelSet, label_set, values_fault, values_of
 from harness.data.releases.folders.patterns import folder_option
@@ -170,6 +177,7 @@ def _pairs(
     cases: dict[str, str] = {}
     for name in sorted(files.names(labels)):
         if _is_file(name, ending):
+            check_encoding(f"{labels}/{name}")
             cases[f"{labels}/{name}"] = name[: -len(ending)]
         else:
             beside.add(f"{labels}/{name}", below=labels)

@@ -49,8 +49,7 @@ class Layout:
         patterns = []
         for pattern in (self.images, self.masks):
             start = self.start(pattern)
-            # A folder that links elsewhere is found by its own name only.
-            named = Named(start) if names.files.has(start) else names.folder(start)
+            named = names.folder(start)
             if named.found and named.path != start:
                 found[start] = named
                 below = named.path.removeprefix(f"{self.folder}/")

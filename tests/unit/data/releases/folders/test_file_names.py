@@ -11,10 +11,12 @@ from harness.data.releases.folders.file_names import (
     FileNames,
     Named,
     PassedOver,
+    check_encoding,
     is_hidden,
     report_repairs,
     suffix_of,
 )
+from harness.errors import DataError
 
 NFC = unicodedata.normalize("NFC", "Müller.png")
 NFD = unicodedata.normalize("NFD", "Müller.png")
@@ -122,3 +124,18 @@ def test_a_missing_file_names_the_nearest_or_what_lacks(tmp_path: Path) -> None:
     assert found["n/a.png"].detail == "there is no folder n"
     many = look.all_of([f"m/case_{number}.png" for number in range(20)])
     assert sum(bool(named.detail) for named in many.values()) == 8  # two were looked for above
+
+
+def test_a_folder_that_links_elsewhere_is_found_by_its_name(tmp_path: Path) -> None:
+    look = names(tmp_path, "real/Ab.png")
+    (tmp_path / "m").symlink_to(tmp_path / "real")
+    found = look.all_of(["m/ab.png", "m/zzz.png"])
+    assert found["m/ab.png"] == Named("m/Ab.png")
+    assert found["m/zzz.png"].detail == "no file in m has nearly that name"
+
+
+def test_a_name_that_is_no_text_is_refused() -> None:
+    check_encoding("m/Müller.png")
+    message = r"m/M\\xfcller.png: expected a file name in UTF-8, found other bytes; rename it, e.g. with convmv"
+    with pytest.raises(DataError, match=message):
+        check_encoding(b"m/M\xfcller.png".decode("utf-8", "surrogateescape"))
