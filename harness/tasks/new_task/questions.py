@@ -3,73 +3,22 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.question_tables.answers import FROM_0, FROM_1, AnswerForms, read_options
 from harness.data.releases.question_tables.cell_images import Source, is_base64, sources
-from harness.data.releases.question_tables.columns import FIELDS, lettered_columns
+from harness.data.releases.question_tables.columns import FIELDS
 from harness.data.releases.question_tables.rows import UTF_8, Row, TableFile, cell_text
 from harness.data.releases.reader import ALL
 from harness.errors import DataError, SpecError
 from harness.records import Json
+from harness.tasks.new_task.column_names import Look, columns_of
 from harness.tasks.new_task.draft import Choices, Draft, counted, task_name
 from harness.tasks.new_task.listing import words
 
-# Field -> words by which a column is taken for it, the likeliest first. A column's whole name counts more than one of
-# its words. German, French, Spanish and Chinese beside English.
-_NAMES: Mapping[str, tuple[str, ...]] = {
-    "question": ("question", "questions", "query", "prompt", "frage", "pregunta", "问题", "instruction", "q"),
-    "answer": (
-        *(
-            "answer",
-            "answers",
-            "gt_answer",
-            "ground_truth",
-            "groundtruth",
-            "gt",
-            "correct_answer",
-            "reference",
-            "target",
-        ),
-        *("antwort", "reponse", "réponse", "respuesta", "答案", "label", "response", "solution", "a"),
-    ),
-    "options": ("options", "choices", "candidates", "optionen", "选项"),
-    "image": (
-        *("image", "image_path", "images", "img", "image_name", "img_name", "image_file", "img_path", "image_id"),
-        *(
-            "filename",
-            "file_name",
-            "file",
-            "path",
-            "figure_path",
-            "picture",
-            "figure",
-            "bild",
-            "bilddatei",
-            "imagen",
-            "图像",
-        ),
-    ),
-    "id": ("id", "index", "qid", "question_id", "questionid", "uid", "sample_id", "idx", "nr", "number"),
-    "split": ("split", "subset", "fold", "partition", "set"),
-    "patient": (
-        "patient",
-        "patient_id",
-        "patientid",
-        "subject",
-        "subject_id",
-        "subjectid",
-        "case_id",
-        "study_id",
-        "pid",
-    ),
-    "answer_type": ("answer_type", "answertype", "question_form"),
-}
-# Options in columns of their own: "Option A", "choice_b", "opa".
-_OPTION_WORDS = ("option", "choice", "opt", "answer", "antwort", "op")
 # Columns with at most this many different values in a look are offered as strata.
 STRATA_MOST = 20
 # Rows that are read in a look, and characters or bytes of images in them; the reader reads all.
@@ -82,23 +31,6 @@ _FOLDERS = ("images", "imgs", "img", "image", "Images", "figures", "pictures", "
 _CHECKED = 40  # image names that are looked up in each folder
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """The first rows of a table, and the columns that were found in it."""
-
-    table: TableFile
-    held: Sequence[str]
-    rows: Sequence[Row]
-
-    def values(self, column: str) -> list[str]:
-        """Return the texts of a column that are not empty."""
-        cells = (row.cells.get(column) for row in self.rows)
-        texts = (
-            "image" if isinstance(cell, bytes | dict | list) else cell_text(cell, "", "", Integrity()) for cell in cells
-        )
-        return [text for text in texts if text]
-
-
 def table_draft(path: Path, choices: Choices) -> list[Draft]:
     """Return the tasks over a table: one over questions with options, one over questions answered in words, or both.
 
@@ -107,7 +39,7 @@ def table_draft(path: Path, choices: Choices) -> list[Draft]:
         DataError: The table cannot be read.
     """
     look, encoding = _first_rows(path)
-    columns = _columns(path, look)
+    columns = columns_of(path, look)
     options: dict[str, Json] = {"file": path.name}
     taken = [f"{field}: {_shown(column)}" for field, column in columns.items()]
     decide: list[str] = []
@@ -186,24 +118,24 @@ def table_draft(path: Path, choices: Choices) -> list[Draft]:
 def has_questions(path: Path) -> bool:
     """Return whether a file is a table with columns of questions and answers."""
     try:
-        _columns(path, _first_rows(path)[0])
+        columns_of(path, _first_rows(path)[0])
     except (DataError, SpecError, OSError):
         return False
     return True
 
 
-def _first_rows(path: Path) -> tuple[_Look, str]:
+def _first_rows(path: Path) -> tuple[Look, str]:
     """Return the first rows of a table, and its encoding."""
     files = ReleaseFiles(root=path.parent, derived=path.parent)
     table = TableFile(files=files, path=path.name)
     try:
-        return _Look(table=table, held=table.columns(), rows=_some(table)), UTF_8
+        return Look(table=table, held=table.columns(), rows=_some(table)), UTF_8
     except DataError as error:
         if "expected UTF-8" not in str(error):
             raise
     encoding = _encoding(path.read_bytes())
     table = replace(table, encoding=encoding)
-    return _Look(table=table, held=table.columns(), rows=_some(table)), encoding
+    return Look(table=table, held=table.columns(), rows=_some(table)), encoding
 
 
 def _encoding(content: bytes) -> str:
@@ -235,71 +167,18 @@ def _embedded(cell: Json) -> Iterator[Source]:
         yield from sources(cell, None)
 
 
-def _odd_words(look: _Look) -> str:
+def _odd_words(look: Look) -> str:
     """Return some words with letters beyond ASCII, by which a person sees whether the encoding is right."""
     texts = (str(value) for row in look.rows for value in row.cells.values())
     odd = dict.fromkeys(word for text in texts for word in text.split() if not word.isascii())
     return ", ".join(list(odd)[:6]) or "the first rows"
 
 
-def _columns(path: Path, look: _Look) -> dict[str, Json]:
-    """Return field -> column or columns.
-
-    Raises:
-        SpecError: No column is taken for the question or the answer.
-    """
-    by_name = {name.strip().lower().replace(" ", "_"): name for name in reversed(look.held) if name}
-    found: dict[str, Json] = {}
-    lettered = lettered_columns(look.held) or _option_columns(look.held)
-    taken: set[str] = set(lettered)
-    for whole in (True, False):
-        for field, usual in _NAMES.items():
-            for name in usual:
-                matches = [by_name[name]] if name in by_name else []
-                if not whole and len(name) > 1:
-                    matches = [held for held in look.held if name in words(held) or name in held.lower().split("_")]
-                match = next((held for held in matches if held not in taken and look.values(held)), None)
-                if match is not None and field not in found and not (field == "options" and lettered):
-                    found[field] = match
-                    taken.add(match)
-    if lettered:
-        found["options"] = list(lettered)
-    lacking = [field for field in ("question", "answer") if field not in found]
-    if lacking:
-        held = ", ".join(name for name in look.held if name) or "none"
-        raise SpecError(
-            f"{path}: no column is called like {' or '.join(lacking)}; found {held}. Rename one, or write the task "
-            "with release.options.columns (docs/your-own-questions.md)"
-        )
-    if (
-        "options" in found
-        and not lettered
-        and not any(read_options([row.cells.get(str(found["options"]))], None).texts for row in look.rows)
-    ):
-        found.pop("options")
-    return {field: found[field] for field in FIELDS if field in found}
-
-
-def _option_columns(held: Sequence[str]) -> tuple[str, ...]:
-    """Return columns such as `Option A`, `choice_b` or `opa` in letter order, or `option1` and so on; none if a gap."""
-    for marks in ("abcdefghij", "123456789", "0123456789"):
-        for word in _OPTION_WORDS:
-            plain = {"".join(char for char in name.lower() if char.isalnum()): name for name in held}
-            columns = []
-            for mark in marks:
-                if f"{word}{mark}" not in plain:
-                    break
-                columns.append(plain[f"{word}{mark}"])
-            if len(columns) > 1:
-                return tuple(columns)
-    return ()
-
-
 def _shown(column: Json) -> str:
     return ", ".join(column) if isinstance(column, list) else str(column)
 
 
-def _strata(look: _Look, used: set[str]) -> dict[str, str]:
+def _strata(look: Look, used: set[str]) -> dict[str, str]:
     """Return stratum -> column of the columns with few values, such as modality or organ."""
     found: dict[str, str] = {}
     for column in look.held:
@@ -312,7 +191,7 @@ def _strata(look: _Look, used: set[str]) -> dict[str, str]:
     return found
 
 
-def _images(path: Path, look: _Look, columns: Mapping[str, Json]) -> tuple[Path, str, str]:
+def _images(path: Path, look: Look, columns: Mapping[str, Json]) -> tuple[Path, str, str]:
     """Return (data root, folder of the images below it, what was found) of the images that cells name.
 
     Raises:
@@ -366,7 +245,7 @@ def _is_there(folder: Path, name: str) -> bool:
 
 
 def _forms(
-    look: _Look,
+    look: Look,
     columns: Mapping[str, Json],
     options: dict[str, Json],
     remarks: dict[str, Sequence[str]],
@@ -399,7 +278,7 @@ def _forms(
     return with_options, len(look.rows) - with_options
 
 
-def _table_split(look: _Look, columns: Mapping[str, Json], choices: Choices) -> str:
+def _table_split(look: Look, columns: Mapping[str, Json], choices: Choices) -> str:
     if "split" not in columns:
         if choices.split not in (None, ALL):
             raise SpecError(f"--split {choices.split}: the table has no column of splits")
