@@ -5,6 +5,7 @@ which is part of that format, is applied in decoding.
 """
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ _FOREIGN: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (
 _SAME_COLOUR = 16
 
 # The exceptions that Pillow raises on damaged files, found by flipping bytes in files of each format and cutting them.
-_DAMAGED = (OSError, ValueError, TypeError, SyntaxError, EOFError)
+_DAMAGED = (OSError, ValueError, TypeError, SyntaxError, EOFError, LookupError, struct.error, MemoryError)
 
 # A file without one of these has no EXIF rotation: the marks of EXIF in JPEG, PNG (a chunk, or text) and WebP, of the
 # rotation in XMP, and the beginnings of TIFF.
@@ -285,7 +286,7 @@ def _translated(where: str, data: bytes) -> Iterator[None]:
                 raise DataError(f"{where}: expected an image as {readable}, found {foreign}") from error
             # Pillow's "cannot identify image file" names the address of the buffer, which differs between runs.
             unknown = "cannot identify" in str(error)
-            reason = "no known format or a broken header" if unknown else str(error)
+            reason = "no known format or a broken header" if unknown else str(error) or "too large for the memory"
             raise DataError(f"{where}: cannot be read as an image ({reason}); replace the file") from error
 
 

@@ -5,6 +5,7 @@ a code and mends bad values in silence; here what contradicts the rest is a rema
 counts as none.
 """
 
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,7 +92,9 @@ def reading(where: str) -> Iterator[Any]:
     try:
         yield nibabel
     except broken as error:
-        reason = "too large for the memory of this machine" if isinstance(error, MemoryError) else error
+        # One line, with the name of the file in place of its path on this machine.
+        words = re.sub(rf"/[^\n]*?{re.escape(where)}", where, str(error)).partition("\n")[0].removesuffix(" from ")
+        reason = "too large for the memory of this machine" if isinstance(error, MemoryError) else words
         raise DataError(f"{where}: cannot be read as NIfTI: {reason}") from error
     finally:
         logger.disabled = silent

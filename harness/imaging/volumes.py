@@ -4,12 +4,14 @@ Volumes are brought to the closest RAS+ orientation by flips and permutations an
 """
 
 import io
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,9 @@ from harness.imaging.images import read_image
 from harness.imaging.nifti import import_nibabel, open_nifti, reading
 
 VOXEL_CAP = 2**30  # 4 GiB as float32
+
+# What NumPy raises on a damaged npy file, whose header is Python source.
+NPY_DAMAGED = (OSError, ValueError, EOFError, TypeError, SyntaxError, TokenError, MemoryError, RecursionError)
 
 SUFFIXES = (".nii", ".nii.gz", ".npy")  # a DICOM file may hold a volume, too, but most hold one slice
 
@@ -163,9 +168,15 @@ def _read_npy(path: Path, dtype: Any) -> NDArray[Any]:
             stored = stored[0]
         check(stored.shape, stored.dtype, path.name)
         return _frozen(np.array(stored, dtype=dtype, order="C"))
-    except (OSError, ValueError, EOFError, TypeError, MemoryError) as error:
-        reason = "too large for the memory of this machine" if isinstance(error, MemoryError) else error
-        raise DataError(f"{path.name}: cannot be read as npy: {reason}") from error
+    except NPY_DAMAGED as error:
+        raise DataError(f"{path.name}: cannot be read as npy: {npy_fault(error)}") from error
+
+
+def npy_fault(error: BaseException) -> str:
+    """Return what is wrong with an npy file, by what NumPy raised, in a line without the bytes of its header."""
+    if isinstance(error, MemoryError):
+        return "too large for the memory of this machine"
+    return "a broken header" if isinstance(error, TokenError) else re.split(r": [\"']|\n", str(error))[0]
 
 
 def _read_nifti(path: Path, dtype: Any) -> Volume:

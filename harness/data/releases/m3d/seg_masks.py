@@ -16,7 +16,7 @@ from harness.data.releases.images import MISSING, ReleaseMask
 from harness.errors import DataError
 from harness.imaging.mask_files.values import read_values
 from harness.imaging.masks import area, empty, encode
-from harness.imaging.volumes import VOXEL_CAP
+from harness.imaging.volumes import NPY_DAMAGED, VOXEL_CAP, npy_fault
 from harness.records import Json, Mask, Size
 from harness.records.codec import mask_from_json, mask_to_json, to_json
 
@@ -100,8 +100,8 @@ def _class_facts(path: Path) -> Json:
 def _read_array(path: Path) -> NDArray[Any]:
     try:
         stored: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, TypeError) as error:
-        raise DataError(f"{path.name}: cannot be read as npy: {error}") from error
+    except NPY_DAMAGED as error:
+        raise DataError(f"{path.name}: cannot be read as npy: {npy_fault(error)}") from error
     if stored.dtype.kind not in "biuf" or prod(stored.shape) > VOXEL_CAP:
         raise DataError(
             f"{path.name}: expected at most {VOXEL_CAP} numbers, found {stored.dtype} of shape {stored.shape}"

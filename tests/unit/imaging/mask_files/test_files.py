@@ -5,6 +5,7 @@ import re
 import struct
 import sys
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -183,6 +184,46 @@ def test_a_header_that_claims_a_huge_size_is_refused_cheaply(tmp_path: Path) -> 
     (tmp_path / "mask.nii").write_bytes(content)
     with pytest.raises(DataError, match=r"^x: mask\.nii: expected at most 1073741824 voxels, found 35181150961663$"):
         read_file(tmp_path / "mask.nii", None, "x")
+
+
+@pytest.mark.parametrize("name", ["m.png", "m.gif", "m.jpg", "m.tif", "m.npy", "m.nii", "m.nii.gz"])
+def test_damage_of_any_kind_is_one_line_without_a_path_of_this_machine(name: str, tmp_path: Path) -> None:
+    random = Random(name)
+    path = tmp_path / name
+    if ".nii" in name:
+        nifti(path, CUBE.astype(np.int16))
+    elif name == "m.npy":
+        np.save(path, CUBE.astype(np.int16))
+    else:
+        Image.fromarray(SQUARE.astype(np.uint8) * 255).save(path)
+    whole = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
+    said: list[str] = []
+    for _ in range(30):
+        content = bytearray(whole)
+        for _ in range(random.randrange(1, 4)):
+            content[random.randrange(min(len(content), 400))] = random.randrange(256)
+        content = content[: random.randrange(len(content))] if random.random() < 0.2 else content
+        path.write_bytes(gzip.compress(content, 1) if name.endswith(".gz") else content)
+        try:
+            assert isinstance(read_file(path, None, "x"), Mask)
+        except DataError as error:
+            said.append(str(error))
+    assert len(said) > 4
+    assert [
+        words for words in said if not words.startswith(f"x: {name}: ") or "\n" in words or str(tmp_path) in words
+    ] == []
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=rf"^x: {re.escape(name)}: cannot be read as "):
+        read_file(path, None, "x")
+
+
+def test_an_npy_whose_header_is_no_python_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", CUBE)
+    content = bytearray((tmp_path / "m.npy").read_bytes())
+    content[content.index(b"}")] = ord("(")
+    (tmp_path / "m.npy").write_bytes(content)
+    with refusal("x: m.npy: cannot be read as npy: a broken header"):
+        read_file(tmp_path / "m.npy", None, "x")
 
 
 # --- volumes
