@@ -36,6 +36,16 @@ def home_folder() -> Path | None:
         return None
 
 
+def lend_home() -> None:
+    """Let the cache be the home of a user who has none: several libraries, nltk among them, cannot be imported without.
+
+    Nothing happens if the user has a home, or no place for the cache either, which is said where the cache is needed.
+    """
+    own, shared = os.environ.get("MEDGROUND_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
+    if (own or Path(shared).is_absolute()) and home_folder() is None:
+        os.environ["HOME"] = str(default_cache())
+
+
 def without_home(text: str) -> str:
     """Return a text with the user's home, which holds their name, written as `~`: for what leaves this machine."""
     home = str(home_folder() or "")

@@ -5,6 +5,7 @@ import click
 from harness.cli import data, export, new_task, run, score, show
 from harness.cli.guard import GuardedGroup
 from harness.cli.metric import command as metric
+from harness.paths import lend_home
 
 
 @click.group(cls=GuardedGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -14,6 +15,7 @@ from harness.cli.metric import command as metric
 def main(context: click.Context, debug: bool) -> None:
     """Evaluate medical vision-language models that answer in words and in pixels."""
     context.obj = debug  # read by every command through `click.pass_obj`
+    lend_home()
 
 
 for command in (

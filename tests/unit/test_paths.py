@@ -1,11 +1,12 @@
 """Where the cache and the packaged tasks lie."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from harness.errors import SpecError
-from harness.paths import default_cache, home_folder, packaged_folder, without_home
+from harness.paths import default_cache, home_folder, lend_home, packaged_folder, without_home
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -54,6 +55,24 @@ def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch: pytest.Monke
     assert without_home("/data/x") == "/data/x"
     with pytest.raises(SpecError, match="this user has no home; set MEDGROUND_CACHE to a folder, or HOME"):
         default_cache()
+
+
+def test_the_cache_is_lent_as_a_home_only_to_a_user_without_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("MEDGROUND_CACHE", str(tmp_path))
+    lend_home()
+    assert os.environ["HOME"] == "/home/me"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("harness.paths.home_folder", lambda: None)
+    lend_home()
+    assert os.environ["HOME"] == str(tmp_path)
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("MEDGROUND_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    lend_home()
+    assert "HOME" not in os.environ
 
 
 def test_the_home_of_a_user_is_left_out_unless_it_is_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
