@@ -241,6 +241,9 @@ class LabelReading:
             unnamed = self.labels.unnamed(found.masks)
             if unnamed:
                 report.find("unknown_label", path, shown(unnamed))
+            other = self.labels.other_encoding(found.masks)
+            if other:
+                return f"mask {path} {other}"
         return found
 
     def _in_frame(self, opened: _Opened, frame: Frame, why: str) -> Iterator[tuple[str, Sample]]:

@@ -1,7 +1,7 @@
 """The labels of a folder: which values of its masks are asked about, which are not, and whether both fit the masks."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.errors import DataError, SpecError
@@ -12,6 +12,9 @@ from harness.records import Json
 _BACKGROUND = frozenset({"background", "bg"})
 # nnU-Net's name for pixels that nobody has labelled, which count in no metric.
 _IGNORE = "ignore"
+
+# What programs write for the foreground of a mask of two values.
+_FOREGROUND = frozenset({1, 255, 65535})
 
 _VALUES_SHOWN = 10  # in a message or a finding
 
@@ -64,6 +67,16 @@ class LabelSet:
     def unnamed(self, values: Iterable[int]) -> list[int]:
         """Return those of the values that mean nothing, ascending; none if every value above 0 counts."""
         return sorted(set(values) - self.named.keys() - self.ignored - self.void) if self.by_value else []
+
+    def other_encoding(self, values: Collection[int]) -> str:
+        """Return why a mask seems to hold the only label under another value, or an empty string.
+
+        Folders that were merged hold masks of 0 and 1 beside masks of 0 and 255. Its label would be taken for absent.
+        """
+        unnamed = self.unnamed(values)
+        if len(self.named) > 1 or len(values) != 1 or not unnamed or not {*self.named, *unnamed} <= _FOREGROUND:
+            return ""
+        return f"holds {unnamed[0]} and not {min(self.named)}"
 
     def one_bit_value(self) -> int:
         """Return what the foreground of a file of one bit is: 255, or 1 if that is the value that is named."""
@@ -212,7 +225,7 @@ class ValuesFound:
             f"{where}: labels and masks do not fit. `{self.labels.source}` names {names}; expected each in some of the "
             f"{self.masks:,} mask files, found {lost} in none, but values without a name: {holds}. Write the values "
             f"that the masks hold, for example `labels: {{{advice}}}`, or, if they are not to be asked about, "
-            f"`labels_ignored: [{shown(unnamed)}]`"
+            f"`labels_ignored: [{shown(unnamed)}]`; values of void pixels belong into `ignore`"
         )
 
     def _advice(self, missing: Sequence[int], unnamed: Sequence[int]) -> str:

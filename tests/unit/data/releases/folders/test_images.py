@@ -403,6 +403,20 @@ def test_labels_that_fit_no_mask_end_the_reading(root: Path) -> None:
     assert (sample.target.absent, integrity.findings) == (True, [])
 
 
+def test_a_mask_of_0_and_1_among_masks_of_0_and_255_cannot_be_asked(root: Path) -> None:
+    for name, value in (("b", 255), ("c", 1)):
+        save(root / f"segmentation/images/{name}.png", np.full(SHAPE, 7, dtype=np.uint8))
+        save(root / f"segmentation/masks/{name}.png", labels(polyp=value))
+    samples, integrity = read(root, options={"labels": {"polyp": 255}, "labels_ignored": [3]})
+    defects = {sample.id[-11:]: sample.defect for sample in samples}
+    assert defects == {
+        "a.png:polyp": None,  # a label image, in which the polyp is absent
+        "b.png:polyp": None,
+        "c.png:polyp": "mask segmentation/masks/c.png holds 1 and not 255",
+    }
+    assert integrity.counts == {"unknown_label": 2}
+
+
 def test_a_class_that_only_others_show_fits(tmp_path: Path) -> None:
     for name, values in (("p1_a", {"liver": 1, "vessel": 9}), ("p2_b", {"liver": 1, "cyst": 3})):
         save(tmp_path / f"segmentation/images/{name}.png", np.full(SHAPE, 7, dtype=np.uint8))

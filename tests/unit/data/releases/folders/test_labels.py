@@ -84,6 +84,27 @@ def test_a_file_of_one_bit_has_the_value_that_is_named(
     assert LabelSet(labels=labels, void=others.get("void", frozenset())).one_bit_value() == expected
 
 
+@pytest.mark.parametrize(
+    ("named", "values", "problem"),
+    [
+        ((255,), [1], "holds 1 and not 255"),
+        ((1,), [255], "holds 255 and not 1"),
+        ((255,), [255], ""),
+        ((255,), [], ""),
+        ((255,), [1, 2], ""),  # a label image
+        ((255,), [7], ""),
+        ((2,), [1], ""),  # of two kinds of lesion, one is asked about
+        ((1, 255), [65535], ""),
+    ],
+)
+def test_a_mask_may_hold_the_only_label_under_another_value(
+    named: tuple[int, ...], values: list[int], problem: str
+) -> None:
+    labels = LabelSet(labels=(Label(name="polyp", values=named),))
+    assert labels.other_encoding(values) == problem
+    assert labels.options(ignored=[3], void=[]).other_encoding([3]) == ""
+
+
 @pytest.mark.parametrize("value", [{"background": 0, "liver": 1}, {"a": [2, 3]}, {"a": "text"}, ["a"]])
 def test_right_labels_have_no_fault(value: object) -> None:
     assert labels_fault(value) == ""
@@ -137,7 +158,8 @@ def test_labels_that_fit_no_mask_are_refused_with_what_to_write() -> None:
     assert str(caught.value) == (
         "d: labels and masks do not fit. `labels` names 255 (polyp); expected each in some of the 3 mask files, found "
         "255 (polyp) in none, but values without a name: 1 (in 2, such as a). Write the values that the masks hold, "
-        "for example `labels: {polyp: 1}`, or, if they are not to be asked about, `labels_ignored: [1]`"
+        "for example `labels: {polyp: 1}`, or, if they are not to be asked about, `labels_ignored: [1]`; values of "
+        "void pixels belong into `ignore`"
     )
 
 
