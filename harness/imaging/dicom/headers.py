@@ -11,7 +11,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, BinaryIO
 
@@ -49,7 +49,14 @@ _HEADER = (
     *("FrameOfReferenceUID", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames"),
     *("PixelSpacing", "PixelSpacingCalibrationType", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
     *("EstimatedRadiographicMagnificationFactor", "SequenceOfUltrasoundRegions", "SliceThickness"),
-    *("SpacingBetweenSlices", "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept"),
+    *(
+        "GridFrameOffsetVector",
+        "SpacingBetweenSlices",
+        "ImageOrientationPatient",
+        "ImagePositionPatient",
+        "RescaleSlope",
+        "RescaleIntercept",
+    ),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence"),
 )
 # Transfer syntaxes that store pixels as they are: implicit and explicit little endian, and explicit big endian.
@@ -240,8 +247,18 @@ def _frames(data: Any, file_bytes: int, where: str) -> tuple[Frame, ...]:
         raise DataError(f"{message}; it is damaged or torn")
     groups = data.get("PerFrameFunctionalGroupsSequence")
     if not groups:
-        # Some files hold several frames but a single position, such as ultrasound clips.
-        return (_plain_frame(data),) * count
+        first = _plain_frame(data)
+        if count == 1 or first.position is None or first.orientation is None:
+            return (first,) * count  # such as the frames of an ultrasound clip
+        # Several frames with one position: those of a dose grid lie at offsets from it, of others that is not known.
+        offsets = vector(data, "GridFrameOffsetVector", count)
+        if offsets is None:
+            return (replace(first, position=None),) * count
+        normal = np.cross(first.orientation[:3], first.orientation[3:])
+        # Offsets that begin with 0 count from the position, others along the axis of the patient (PS3.3 C.8.8.3.2).
+        start = 0.0 if offsets[0] == 0 else float(np.dot(first.position, normal))
+        places = [np.array(first.position) + (offset - start) * normal for offset in offsets]
+        return tuple(replace(first, position=tuple(place.tolist())) for place in places)
     shared = (data.get("SharedFunctionalGroupsSequence") or [None])[0]
     return tuple(_grouped_frame(group, shared) for group in groups)
 

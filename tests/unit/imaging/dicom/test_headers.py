@@ -157,3 +157,30 @@ def test_what_pydicom_raises_becomes_a_message(error: type[Exception]) -> None:
     name = error.__name__
     with pytest.raises(DataError, match=rf"^x: cannot be read as DICOM \({name}\); check the file"), discreet("x"):
         raise error
+
+
+def test_frames_of_a_dose_grid_lie_at_their_offsets() -> None:
+    path = bundled("rtdose.dcm")
+    volume = read_volume(path)
+    assert (volume.voxels.shape, volume.spacing_mm) == ((15, 10, 10), (5.0, 10.0, 10.0))
+    np.testing.assert_array_equal(volume.voxels[3, ::-1, ::-1] > 0, pydicom.dcmread(path).pixel_array[3] > 0)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "heights"), [([0, 2], (7.0, 9.0)), ([7, 9], (7.0, 9.0)), ([8, 6], (8.0, 6.0)), (None, None)]
+)
+def test_frames_with_one_position_lie_at_offsets_or_nowhere(
+    tmp_path: Path, offsets: list[float] | None, heights: tuple[float, ...] | None
+) -> None:
+    path = tmp_path / "a.dcm"
+    write_slice(path, DrawnSeries(name="a"), 1, (1, 2, 7), VOXELS[0])
+    change(path, NumberOfFrames=2, PixelData=pydicom.dcmread(path).PixelData * 2)
+    if offsets is not None:
+        change(path, GridFrameOffsetVector=offsets)
+    found = read_header(path.open("rb"), "a.dcm")
+    assert found is not None
+    places = [frame.position for frame in found.frames]
+    assert places == ([None, None] if heights is None else [(1.0, 2.0, height) for height in heights])
+    if heights is None:
+        with pytest.raises(DataError, match="expected position, orientation and pixel spacing in every slice"):
+            read_volume(path)
