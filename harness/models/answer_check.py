@@ -254,7 +254,9 @@ def _box(box: Any, size: Size, where: str, crop: Crop | None) -> Box:
 
 def _entity(entity: Any, masks_given: int, where: str) -> PredictedEntity:
     if not isinstance(entity, PredictedEntity):
-        raise ModelError(f"{where}: expected PredictedEntity, found {type(entity).__name__}")
+        found = type(entity).__name__
+        hint = "; an Entity is a part of a target" if found == "Entity" else ""
+        raise ModelError(f"{where}: expected harness.PredictedEntity(name=..., mask=INDEX), found {found}{hint}")
     name = _text(entity.name, f"{where}.name")
     if name is None:
         raise ModelError(f"{where}.name: expected text, found None")

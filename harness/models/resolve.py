@@ -22,7 +22,7 @@ from harness.records.file_digests import WeightsDigests
 BUILT_IN: Mapping[str, tuple[str, str]] = {
     "baseline": ("harness.models.baselines:build", "majority, random, empty, oracle, center-box or otsu"),
     "scripted": ("harness.models.scripted:Scripted", "one fixed reply (text=...) or replies by sample id (file=...)"),
-    "predictions": ("harness.models.predictions_file:Predictions", "predictions submitted as JSONL"),
+    "predictions": ("harness.models.predictions_file:Predictions", "predictions submitted as JSONL, or a folder of masks"),
 }
 ENTRY_POINTS = "medground.models"
 # Argument that stands for what cannot be told of a model that was given from Python: no two evaluations share it.

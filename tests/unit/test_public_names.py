@@ -18,6 +18,7 @@ def test_the_public_names_of_harness_are_frozen() -> None:
         "Mask",
         "Metric",
         "Points",
+        "PredictedEntity",
         "Prediction",
         "Reader",
         "Region",

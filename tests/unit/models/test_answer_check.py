@@ -13,6 +13,7 @@ from harness.records import (
     Answer,
     Box,
     Crop,
+    Entity,
     ErrorInfo,
     Mask,
     Media,
@@ -175,7 +176,15 @@ def test_token_counts_are_carried_as_plain_integers() -> None:
         (Answer(text="a\ud800"), "text: expected Unicode text, found half of a surrogate pair at character 1"),
         (Answer(choice=b"A"), "choice: expected text or None, found bytes"),  # type: ignore[arg-type]
         (Answer(rendered=["<s>"]), "rendered: expected text or None, found list"),  # type: ignore[arg-type]
-        (Answer(entities=("liver",)), "entities[0]: expected PredictedEntity, found str"),  # type: ignore[arg-type]
+        (
+            Answer(entities=("liver",)),  # type: ignore[arg-type]
+            "entities[0]: expected harness.PredictedEntity(name=..., mask=INDEX), found str",
+        ),
+        (
+            Answer(entities=(Entity(name="liver"),)),  # type: ignore[arg-type]
+            "entities[0]: expected harness.PredictedEntity(name=..., mask=INDEX), found Entity; an Entity is a part of a "
+            "target",
+        ),
         (Answer(entities=(PredictedEntity(name=None),)), "entities[0].name: expected text, found None"),  # type: ignore[arg-type]
         (
             Answer(entities=(PredictedEntity(name="liver", mask=0),)),
