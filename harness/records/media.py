@@ -16,7 +16,8 @@ class Media:
         sha256: Digest of the file's bytes; None if the release lacks the file or it cannot be read.
         kind: `image` or `volume`.
         size: (H, W) or (D, H, W) as shown, which without a crop is as stored; empty if the file cannot be read.
-        spacing_mm: Pixel or voxel size in millimetres, in the order of `size`.
+        spacing_mm: Pixel or voxel size in millimetres, in the order of `size`; the length of the step along each axis
+            where these are not at right angles.
         affine: Row-major 4 x 4 matrix of a volume, from (x, y, z) voxels to millimetres in RAS+.
         window: (low, high) grey values that become 0 and 255 when deeper pixels are converted to 8 bits.
         crop: The part of the image that is shown in place of the whole.
