@@ -182,8 +182,8 @@ def test_token_counts_are_carried_as_plain_integers() -> None:
         ),
         (
             Answer(entities=(Entity(name="liver"),)),  # type: ignore[arg-type]
-            "entities[0]: expected harness.PredictedEntity(name=..., mask=INDEX), found Entity; an Entity is a part of a "
-            "target",
+            "entities[0]: expected harness.PredictedEntity(name=..., mask=INDEX), found Entity; an Entity is a part of "
+            "a target",
         ),
         (Answer(entities=(PredictedEntity(name=None),)), "entities[0].name: expected text, found None"),  # type: ignore[arg-type]
         (
