@@ -60,11 +60,13 @@ class StoredAs:
     """How an image file holds its pixels.
 
     Attributes:
-        orientation: EXIF orientation, 1 to 8; 1 if the file is upright or does not say.
+        orientation: EXIF orientation of the pixels as they are decoded here, 1 to 8; 1 if the file does not say.
+        turned: Whether other programs may show the file in another orientation than that in which it is stored.
         one_bit: Whether a pixel is black or white and nothing else.
     """
 
     orientation: int = UPRIGHT
+    turned: bool = False
     one_bit: bool = False
 
 
@@ -74,7 +76,10 @@ def stored_as(data: bytes) -> StoredAs:
         with _translated("", b""), _header(data, "") as image:
             # Most files have no such mark, and Pillow decodes a whole PNG to look for it.
             marked = data[:2] in _TIFF or any(mark in data for mark in _TURNED_MARKS)
-            return StoredAs(orientation=_orientation(image) if marked else UPRIGHT, one_bit=image.mode == "1")
+            tag = _orientation(image) if marked else UPRIGHT
+            # The tag of TIFF is applied in decoding.
+            left = UPRIGHT if image.format == "TIFF" else tag
+            return StoredAs(orientation=left, turned=tag != UPRIGHT, one_bit=image.mode == "1")
     except DataError:
         return StoredAs()
 

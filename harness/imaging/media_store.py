@@ -121,9 +121,9 @@ class MediaStore:
         if media.kind != "image" or stored.is_dir():
             return False
         if stored not in self._turns:
-            from harness.imaging.images import UPRIGHT, stored_as
+            from harness.imaging.images import stored_as
 
-            self._turns[stored] = stored_as(stored.read_bytes()).orientation != UPRIGHT
+            self._turns[stored] = stored_as(stored.read_bytes()).turned
         return self._turns[stored]
 
     def _write(self, path: Path, media: Media) -> None:

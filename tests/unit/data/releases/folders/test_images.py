@@ -490,3 +490,16 @@ def test_what_a_size_does_not_tell_the_other_photos_tell(tmp_path: Path) -> None
         "orientation 3, not applied: as of 1 other turned images, whose masks fit without it only",
         "orientation 6, not applied: the sizes of image and mask fit without it only",
     ]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_mask_with_a_tag_is_turned_once(tmp_path: Path, suffix: str) -> None:
+    photo(tmp_path / "segmentation/images/a.png", 6)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / f"segmentation/masks/a.{suffix}"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(marked(SHAPE)).save(path, exif=exif)
+    (sample,), _ = read(tmp_path, options={"masks": f"masks/{{case}}.{suffix}"})
+    assert sample.defect is None
+    np.testing.assert_array_equal(pixels_of(sample), np.rot90(marked(SHAPE), -1) > 0)
