@@ -4,11 +4,16 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.options import AS_JSON, EXIT_BAD_INPUT, errors_as_exit_codes, say, write_json
+
+if TYPE_CHECKING:
+    from harness.tasks.new_task.draft import Draft
 
 
 @click.command("new-task")
@@ -65,7 +70,7 @@ def new_task(
             modality=modality,
             cache=default_cache(),
         )
-        drafts = look(source, choices)
+        drafts = _named(look(source, choices), name)
         files = [out / f"{draft.name}.yaml" for draft in drafts]
         root = drafts[0].data_root
         _check_place(files, source, out, force=force)
@@ -101,6 +106,24 @@ def new_task(
             say(f"harness: mend what is named above in {files[0]}, then run")
             say(f"  harness validate {files[0]} --data-root {shlex.quote(shown_root)}")
             sys.exit(EXIT_BAD_INPUT)
+
+
+def _named(drafts: Sequence["Draft"], name: str | None) -> list["Draft"]:
+    """Return the drafts with names that no task of the harness has; a folder may be called `slake` or `segmentation`.
+
+    Raises:
+        SpecError: The user has chosen such a name.
+    """
+    from harness.errors import SpecError
+    from harness.tasks.catalog import index
+
+    catalog = index()
+    taken = [draft.name for draft in drafts if draft.name in catalog.entries or draft.name in catalog.groups]
+    if not taken:
+        return list(drafts)
+    if name is not None:
+        raise SpecError(f"--name {name}: a task or group of the harness is called '{taken[0]}'; choose another")
+    return [replace(one, name=f"own_{one.name}", dataset=one.dataset and f"own_{one.dataset}") for one in drafts]
 
 
 def _labels(given: Sequence[str]) -> dict[str, tuple[int, ...]]:

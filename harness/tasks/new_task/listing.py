@@ -19,6 +19,12 @@ _MASK_WORDS = frozenset(
         *("contour", "contours"),
     }
 )
+_IMAGE_WORDS = frozenset(
+    {
+        *("image", "images", "img", "imgs", "input", "inputs", "original", "originals", "raw", "photo", "photos"),
+        *("picture", "pictures", "scan", "scans", "volume", "volumes", "jpegimages"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,16 @@ def words(text: str) -> list[str]:
 def is_mask_name(text: str) -> bool:
     """Return whether a file's or folder's name says that it holds masks."""
     return bool(_MASK_WORDS & {*words(text), text.lower()})
+
+
+def holds_masks(entry: Entry) -> bool:
+    """Return whether a file is a mask by the deepest of its folders that says so, else by its own name."""
+    for part in reversed(entry.folder):
+        if is_mask_name(part):
+            return True
+        if _IMAGE_WORDS & {*words(part), part.lower()}:
+            return False
+    return is_mask_name(entry.stem)
 
 
 def is_split_name(text: str) -> bool:

@@ -1,11 +1,12 @@
 """A look at a folder or file: which of the layouts it has, and the tasks that it can become."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.releases.question_tables.rows import is_table
 from harness.errors import SpecError
 from harness.tasks.new_task.draft import Choices, Draft
-from harness.tasks.new_task.listing import Entry, entries_of
+from harness.tasks.new_task.listing import Entry, entries_of, is_split_name
 from harness.tasks.new_task.masks import image_mask_draft
 from harness.tasks.new_task.questions import has_questions, table_draft
 from harness.tasks.new_task.volumes import bids_draft, dicom_draft, is_bids, is_nnunet, may_be_dicom, nnunet_draft
@@ -56,9 +57,29 @@ def look(path: Path, choices: Choices) -> list[Draft]:
     asking = [entry.path for entry in tables if has_questions(path / entry.path)]
     if len(asking) == 1:
         return table_draft(path / asking[0], choices)
-    if asking:
+    if len(asking) > 1:
+        pattern, splits = _split_pattern(asking)
+        if splits:
+            first = next(
+                (path for start in ("test", "val", "dev") for path in asking if start in path.lower()), asking[0]
+            )
+            return table_draft(path / first, choices, pattern=pattern, splits=splits)
         raise SpecError(f"{path}: expected one table of questions, found {', '.join(asking[:8])}; name one of them")
     raise SpecError(f"{path}: expected {LAYOUTS}; found {_found(entries)}")
+
+
+def _split_pattern(paths: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the pattern of paths that differ in the name of a split alone, and the splits; empty if none.
+
+    `trainset.json` and `testset.json` give `{split}set.json`.
+    """
+    for name in (paths[0][start:end] for start in range(len(paths[0])) for end in range(start + 1, len(paths[0]) + 1)):
+        before, _, after = paths[0].partition(name)
+        inner = [path[len(before) : len(path) - len(after)] for path in paths]
+        whole = all(f"{before}{split}{after}" == path for split, path in zip(inner, paths, strict=True))
+        if whole and all(map(is_split_name, inner)):
+            return f"{before}{{split}}{after}", tuple(sorted(inner))
+    return "", ()
 
 
 def _found(entries: list[Entry]) -> str:

@@ -5,9 +5,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 
-from harness.tasks.new_task.listing import Entry, is_mask_name, is_split_name
+from harness.tasks.new_task.listing import Entry, holds_masks, is_mask_name, is_split_name
 
 SAMPLE = 40  # masks whose names are compared with all images, to find what distinguishes the two
+
+# Characters around the case in the names of a single image and its mask: `_segmentation` and `img_`, for example.
+CHANCE = 24
 
 _AFFIXES = re.compile(r"[_\-. ]")
 
@@ -92,22 +95,29 @@ def _in_folders(entries: Sequence[Entry]) -> Iterator[Pairing]:
     of_images: dict[str, FileGroup] = {}
     for entry in entries:
         pattern, key = _generalised(entry.folder, shared)
-        holds_masks = any(is_mask_name(part) for part in entry.folder) or is_mask_name(entry.stem)
-        group = of_masks if holds_masks else of_images
+        group = of_masks if holds_masks(entry) else of_images
         group.setdefault(pattern, FileGroup(pattern)).add(key, entry)
     for masks in of_masks.values():
         ways = [way for images in of_images.values() for way in paired(images, masks)]
+        ways = [way for way in ways if not _by_chance(way)]
         most = max((len(way.pairs) for way in ways), default=0)
         if 2 * most >= masks.count:
             yield from (way for way in ways if len(way.pairs) == most)
+
+
+def _by_chance(way: Pairing) -> bool:
+    """Return whether a single image and a single mask agree in little of their names."""
+    around = [pattern.rpartition("/")[2].partition(".")[0].replace("{case}", "") for pattern in (way.images, way.masks)]
+    return len(way.pairs) == 1 and sum(map(len, around)) > CHANCE
 
 
 def _shared_parts(entries: Sequence[Entry]) -> frozenset[str]:
     """Return the folder names that occur both among images and among masks, in one folder with others of their kind."""
     sides: dict[bool, set[str]] = {True: set(), False: set()}
     for entry in entries:
-        side = any(is_mask_name(part) for part in entry.folder) or is_mask_name(entry.stem)
-        sides[side] |= {part for part in entry.folder if not is_mask_name(part) and not is_split_name(part)}
+        sides[holds_masks(entry)] |= {
+            part for part in entry.folder if not is_mask_name(part) and not is_split_name(part)
+        }
     shared = sides[True] & sides[False]
     siblings: dict[tuple[str, ...], set[str]] = {}
     for entry in entries:

@@ -31,9 +31,14 @@ _FOLDERS = ("images", "imgs", "img", "image", "Images", "figures", "pictures", "
 _CHECKED = 40  # image names that are looked up in each folder
 
 
-def table_draft(path: Path, choices: Choices) -> list[Draft]:
+def table_draft(path: Path, choices: Choices, *, pattern: str = "", splits: Sequence[str] = ()) -> list[Draft]:
     """Return the tasks over a table: one over questions with options, one over questions answered in words, or both.
 
+    Args:
+        path: The table.
+        choices: What the user decides.
+        pattern: The names of the table's files, with `{split}`, if each split has one; empty for a single file.
+        splits: The splits that such files have.
     Raises:
         SpecError: Nothing tells which column holds the questions or the answers, or where the images lie.
         DataError: The table cannot be read.
@@ -68,9 +73,12 @@ def table_draft(path: Path, choices: Choices) -> list[Draft]:
     with_options, without = _forms(look, columns, options, remarks, decide)
     if not options["columns"]:
         options.pop("columns")
-    split = _table_split(look, columns, choices)
+    split = _table_split(look, columns, choices, splits)
+    if pattern:
+        options["file"] = str(options["file"]).removesuffix(path.name) + pattern.rpartition("/")[2]
+        taken.append(f"files {pattern} of the splits {', '.join(splits)}")
     unused = [name for name in look.held if name and name not in used and name not in strata.values()]
-    name = choices.name or task_name(path.stem)
+    name = choices.name or task_name(path.parent.name if pattern else path.stem)
     draft = Draft(
         name=name,
         title=f"Questions of {path.name}",
@@ -278,7 +286,13 @@ def _forms(
     return with_options, len(look.rows) - with_options
 
 
-def _table_split(look: Look, columns: Mapping[str, Json], choices: Choices) -> str:
+def _table_split(look: Look, columns: Mapping[str, Json], choices: Choices, splits: Sequence[str]) -> str:
+    if splits:
+        if choices.split not in (None, *splits):
+            raise SpecError(f"--split {choices.split}: expected one of {', '.join(splits)}")
+        return choices.split or next(
+            (one for start in ("test", "val", "dev") for one in splits if start in one), splits[0]
+        )
     if "split" not in columns:
         if choices.split not in (None, ALL):
             raise SpecError(f"--split {choices.split}: the table has no column of splits")

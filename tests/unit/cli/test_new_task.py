@@ -91,3 +91,14 @@ def test_two_tasks_of_a_table_are_run_by_one_command(tmp_path: Path, monkeypatch
     command = result.stdout.split()
     assert command[3] == "my-tasks/q_options.yaml,my-tasks/q_words.yaml"
     assert [result.stderr.count(line) for line in ("q_options: ok", "q_words: ok")] == [1, 1]
+
+
+def test_a_name_that_the_harness_has_is_never_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own_data.write_images_and_masks(tmp_path / "hospital/segmentation")
+    result = new_task("hospital/segmentation")
+    assert result.exit_code == 0, result.output
+    assert "wrote   my-tasks/own_segmentation.yaml" in result.stderr
+    refused = new_task("hospital/segmentation", "--name", "slake")
+    assert refused.exit_code == 2
+    assert "--name slake: a task or group of the harness is called 'slake'; choose another" in refused.stderr

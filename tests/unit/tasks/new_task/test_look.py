@@ -422,6 +422,17 @@ def test_a_folder_with_one_table_of_questions_is_that_table(tmp_path: Path) -> N
         looked(tmp_path)
 
 
+def test_tables_that_differ_in_the_split_alone_are_one(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "quiz/images")
+    for split in ("train", "test"):
+        write_table(tmp_path / f"quiz/{split}set.csv", [ROW])
+    draft = looked(tmp_path / "quiz")
+    assert (draft.name, draft.options["file"], draft.split) == ("quiz", "{split}set.csv", "test")
+    assert looked(tmp_path / "quiz", split="train").split == "train"
+    with pytest.raises(SpecError, match="--split val: expected one of test, train"):
+        looked(tmp_path / "quiz", split="val")
+
+
 # --- everything
 
 

@@ -109,7 +109,14 @@ def test_what_has_no_counterpart_is_returned() -> None:
 
 
 @pytest.mark.parametrize(
-    "files", [[], entries("a.png", "b.png"), pairs("images/{n}.png"), entries("x/a.png", "masks/b.png")]
+    "files",
+    [
+        [],
+        entries("a.png", "b.png"),
+        pairs("images/{n}.png"),
+        entries("x/a.png", "masks/b.png"),
+        entries("xray--1.2.840.10008--2d.png", "us--nerve_segmentation--19--2d.png"),
+    ],
 )
 def test_files_that_do_not_pair_are_left_alone(files: list[Entry]) -> None:
     assert find_pairings(files) == []
@@ -129,3 +136,8 @@ def test_words_of_names() -> None:
     ]
     assert split_suffix("a.b.nii.gz") == ("a.b", ".nii.gz")
     assert [split_suffix(name) for name in (".hidden", "README")] == [(".hidden", ""), ("README", "")]
+
+
+def test_a_folder_that_is_called_after_masks_holds_images_too() -> None:
+    (found,) = find_pairings(entries("seg/images/p01.png", "seg/masks/p01.png"))
+    assert (found.images, found.masks) == ("seg/images/{case}.*", "seg/masks/{case}.png")
