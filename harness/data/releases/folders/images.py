@@ -183,6 +183,9 @@ class _Cases:
         beside.report(reading.integrity)
         wanted = {self._layout.mask(parts, label.text) for parts in self._images.values() for label in labels.labels}
         self._named = names.all_of(sorted(wanted))
+        # Where both are in one folder, the mask `a_MASK.PNG` of `a.png` looks like an image.
+        masks = {mask.path for mask in self._named.values() if mask.found}
+        self._images = {path: parts for path, parts in self._images.items() if path not in masks}
         self.unopened: list[str] = []
 
     def all(self) -> "Iterator[Masks]":

@@ -332,6 +332,15 @@ def test_folders_in_another_form_are_found(root: Path) -> None:
     assert READER.fitted(ReleaseRequest(dataset="d", split="x", options=options)).splits(root) == ("test",)
 
 
+def test_a_mask_in_another_form_beside_its_image_is_no_image(tmp_path: Path) -> None:
+    save(tmp_path / "f/a.png", np.full(SHAPE, 7, dtype=np.uint8))
+    save(tmp_path / "f/a_MASK.PNG", labels(cyst=1))
+    options = {"folder": "f", "images": "{case}.*", "masks": "{case}_mask.png", "labels": {"cyst": 1}}
+    (sample,), integrity = read(tmp_path, options=options)
+    assert (sample.id, sample.defect) == ("d/all/a.png:cyst", None)
+    assert (integrity.findings, integrity.repairs) == ([], {"file_name": 1})
+
+
 def test_a_mask_of_nearly_that_name_is_named(root: Path) -> None:
     (root / "segmentation/masks/a.png").rename(root / "segmentation/masks/a_seg.png")
     samples, integrity = read(root, options=ORGANS)
