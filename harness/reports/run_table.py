@@ -118,6 +118,8 @@ def _headlines(results: Mapping[str, Any], width: int) -> list[str]:
             titles.append("")
         if reason := why_no_interval(row):
             reasons.setdefault(reason, []).append(task)
+        if row.get("unparsed"):
+            notes.append(f"{task}: {row['unparsed']} of {row['n']} replies could not be read as an answer")
         if block["coverage"] < 1:
             notes.append(f"{task}: coverage {block['coverage']:.1%}, the other answers could not be scored")
     lines = _beside_or_below(rows, titles, width)

@@ -86,7 +86,11 @@ def task_folders(task_paths: Sequence[Path]) -> list[Path]:
     Raises:
         SpecError: A given path is not a folder.
     """
-    lines = [f"--task-path {path}: expected a folder" for path in task_paths if not path.is_dir()]
+    lines = [
+        f"--task-path {path}: expected a folder{'; a task file is named in place of a task' if path.is_file() else ''}"
+        for path in task_paths
+        if not path.is_dir()
+    ]
     if lines:
         raise SpecError("\n".join(lines))
     # If a folder is given in several spellings the first is kept, and messages name its files by that spelling.

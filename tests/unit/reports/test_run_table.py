@@ -110,11 +110,12 @@ def test_a_table_says_why_an_interval_is_missing() -> None:
 def test_what_did_not_run_and_what_could_not_be_scored_is_named() -> None:
     text = table(
         _results(
-            tasks={"seg": _block(_row(), coverage=0.5), "gone": _block()},
+            tasks={"seg": _block(_row(unparsed=2), coverage=0.5), "gone": _block()},
             unsupported={"vqa": "gives no text"},
             unavailable=[{"task": "ct", "reason": "no files"}],
         )
     )
+    assert "seg: 2 of 3 replies could not be read as an answer" in text
     assert "seg: coverage 50.0%, the other answers could not be scored" in text
     assert "gone: its headline could not be computed" in text
     assert "unsupported  vqa: gives no text" in text
