@@ -135,7 +135,8 @@ def flow(value: Json) -> str:
 def task_name(text: str) -> str:
     """Return a text as the name of a task: letters, digits, `_`, `-` and `.`."""
     name = re.sub(r"[^a-z0-9_.-]+", "_", text.lower()).strip("_.-")
-    return name or "my_task"
+    # `groups.yaml` is the file of groups, in whatever folder it lies.
+    return {"": "my_task", "groups": "my_groups"}.get(name, name)
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -476,4 +476,9 @@ def test_texts_of_yaml_are_quoted_where_they_could_be_something_else() -> None:
     values = ["no", "1", "a b", "{x}", "null", "ok_1", 'q"', "ü", "a/b.c"]
     assert flow(values) == '["no", "1", "a b", "{x}", "null", ok_1, "q\\"", "ü", a/b.c]'
     assert flow({"a": [1, True]}) == "{a: [1, true]}"
-    assert [task_name(text) for text in ("My Data (2)", "Ü", "a.b-c")] == ["my_data_2", "my_task", "a.b-c"]
+    assert [task_name(text) for text in ("My Data (2)", "Ü", "a.b-c", "Groups")] == [
+        "my_data_2",
+        "my_task",
+        "a.b-c",
+        "my_groups",
+    ]
