@@ -7,8 +7,9 @@ option; options with the same text, apart from outer blanks, are one.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from harness.text.choices.claims import ARTICLE, BLANK_OR_MARK, find_claims
+from harness.text.choices.claims import find_claims
 from harness.text.choices.reading import ChoiceReading, lettered
+from harness.text.choices.wording import ARTICLE, BLANK_OR_MARK
 from harness.text.normalisers import standard_normalise
 from harness.text.reply import answer_part, short_answer
 from harness.text.yes_no import POLARITY, yes_no

@@ -21,7 +21,8 @@ from harness.text import boxes
         ("[1e-1, -2, +3, 4]", (0.1, -2, 3, 4)),
         ("[1, 2, 3] then [1, 2, 3, 4, 5] then [5, 6, 7, 8]", (5, 6, 7, 8)),
         ("[1, 2, 3, 4, 5, 6, 7]", None),
-        ("1, 2, 3, 4", None),
+        ("1, 2, 3, 4", (1, 2, 3, 4)),
+        ("at 1, 2, 3, 4", None),
         ("[a, b, c, d]", None),
         ("", None),
     ],
@@ -30,11 +31,85 @@ def test_the_first_list_that_can_be_a_box_is_read(text: str, expected: tuple[flo
     assert boxes.read_standard(text) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<box>(1,2),(3,4)</box>",
+        "<|object_ref_start|>liver<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|>",
+        "<ref>liver</ref><box>[[1, 2, 3, 4]]</box>",
+        "<|ref|>liver<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>",
+        '[{"bbox_2d": [1, 2, 3, 4], "label": "liver"}]',
+        '{"scores": [0.1, 0.2, 0.3, 0.4], "bbox": [1, 2, 3, 4]}',
+        "[1, 2, 3, 4, 0.95]",
+        "[1, 2, 3, 4, 95%]",
+        '["liver", 1, 2, 3, 4]',
+        "<bbox>1 2 3 4</bbox>",
+        "Bounding box: 1, 2, 3, 4",
+        "top-left (1, 2), bottom-right (3, 4)",
+        "[[1, 2], [3, 4]]",
+        "x1=1, y1=2, x2=3, y2=4",
+        '{"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}',
+        "left: 1, top: 2, right: 3, bottom: 4",
+        "[1px, 2px, 3px, 4px]",
+    ],
+)
+def test_the_notations_of_published_models_are_read(text: str) -> None:
+    assert boxes.read_boxes(text, 4) == [boxes.TextBox((1, 2, 3, 4))]
+
+
+def test_a_volume_has_two_corners_of_three_numbers_and_names_with_z_first() -> None:
+    expected = [boxes.TextBox((1, 2, 3, 4, 5, 6))]
+    assert boxes.read_boxes("(1, 2, 3), (4, 5, 6)", 6) == expected
+    assert boxes.read_boxes("z1=1 y1=2 x1=3 z2=4 y2=5 x2=6", 6) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 2, 3, 4, 5]",
+        "[0.95, 1, 2, 3, 4]",
+        '{"box_2d": [1, 2, 3, 4]}',
+        "<quad>(1,2),(3,2),(3,4),(1,4)</quad>",
+        "scores: [0.1, 0.2, 0.3, 0.4]",
+        "points (1, 2), (3, 4)",
+        "[1%, 2, 3, 4]",
+        "x1=1, y1=2, x2=3",
+        "[1, 2, 3, 4",
+        "[NaN, 2, 3, 4]",
+    ],
+)
+def test_numbers_that_are_no_box_stay_unread(text: str) -> None:
+    assert boxes.read_boxes(text, 4) == []
+
+
+def test_percent_is_told_apart_and_boxes_come_in_order() -> None:
+    found = boxes.read_boxes("[1%, 2%, 3%, 4%] and [5, 6, 7, 8]", 4)
+    assert found == [boxes.TextBox((1, 2, 3, 4), percent=True), boxes.TextBox((5, 6, 7, 8))]
+    assert boxes.read_standard("[1%, 2%, 3%, 4%] and [5, 6, 7, 8]") == (5, 6, 7, 8)
+
+
+@pytest.mark.parametrize(
+    ("corners", "possible"),
+    [
+        ((1, 2, 3, 4), True),
+        ((0, 0, 0, 1, 1, 1), True),
+        ((3, 2, 1, 4), False),
+        ((1, 2, 1, 4), False),
+        ((float("nan"), 2, 3, 4), False),
+        ((1, 2, 3, float("inf")), False),
+    ],
+)
+def test_a_box_encloses_something(corners: tuple[float, ...], possible: bool) -> None:
+    assert boxes.is_possible(corners) is possible
+
+
 def test_a_list_of_another_length_than_asked_for_is_passed_over() -> None:
     assert boxes.read_standard("[1, 2, 3, 4] [1, 2, 3, 4, 5, 6]", 6) == (1, 2, 3, 4, 5, 6)
 
 
-@pytest.mark.parametrize("text", ["[" + "1" * 50_000, "[1" + " " * 50_000, "[1, 2" + "," * 50_000, "[" * 50_000])
+@pytest.mark.parametrize(
+    "text", ["[" + "1" * 50_000, "[1" + " " * 50_000, "[1, 2" + "," * 50_000, "[" * 50_000, "box" + ":" * 50_000]
+)
 def test_no_reply_takes_long_to_read(text: str) -> None:
     start = time.perf_counter()
     assert (boxes.read_standard(text), boxes.read_m3d(text)) == (None, None)

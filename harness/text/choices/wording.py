@@ -1,0 +1,124 @@
+"""How replies to questions with options are worded: what asserts, denies and lists letters and texts."""
+
+import re
+from collections.abc import Mapping
+
+_NOUN = (
+    r"(?:answers?|ans|options?|choices?|selections?|picks?|diagnosis|letters?|alternatives?|one|conclusion|response|prediction|verdict"
+    r"|decision|(?:structure|organ|finding|lesion|abnormality|plane|modality)(?:\s+(?:shown|seen|depicted|marked)"
+    r"|\s+in\s+(?:the|this)\s+image)*(?=\s+is\b))"
+)
+_VERB = (
+    r"(?:choose|chose|chosen|choosing|select(?:ed|ing)?|pick(?:ed|ing)?|go(?:ing)?\s+(?:with|for)|opt(?:ing)?\s+for"
+    r"|vote\s+for|say|guess|answer|believe|think|conclude|lean(?:ing)?\s+towards?|settle\s+(?:on|for)|corresponds?\s+to|match(?:es)?|favou?r|mean|looks?\s+like|seems?\s+like)"
+)
+_ADVERB = (
+    r"(?:(?:(?:most|very)\s+)?(?:likely|probably|definitely|certainly|clearly|therefore|thus|hence|indeed|obviously"
+    r"|simply|actually|still|just|also|then|possibly|perhaps|maybe|surely|evidently)\s*,?\s+)*"
+)
+_UNIT = r"(?:(?:(?:the|an|either|that\s+of|labell?ed|as)\s+)*(?:option|choice|answer|letter|alternative)s?\s*:?\s*)?"
+_BE = r"(?:is|are|was|(?:must|should|would|will|could|can|may|might|has\s+to|seems?\s+to|appears?\s+to)\s+be|be)"
+# What stands right before a letter or a text that is asserted.
+STATES = re.compile(
+    rf"(?:\b{_NOUN}\b[^:=\n]{{0,70}}?(?:\b{_BE}\b|'s\b|:|=|->|→|\s-)(?:\s*,[^,\n]{{0,30}},)?\s*[\"']?{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
+    rf"|\b{_NOUN}[\"']?\s*:?\s*"
+    rf"|\b{_VERB}\s+(?:(?:that|it|it's|is|the|an?|on|for|with)\s+)*{_ADVERB}{_UNIT}"
+    rf"|\b(?:it|this|that|which)(?:'s|\s+{_BE})\s+{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
+    r"|\b(?:so|thus|hence|therefore|probably|definitely|likely|clearly|certainly|maybe|perhaps|possibly|sure|ok|okay|final"
+    rf"|overall|correct|best|but|instead|choose|select|pick)\s*[,:]?\s+(?:it's\s+|it\s+is\s+)?{_UNIT}"
+    rf"|(?:=>|->|→)\s*{_UNIT}"
+    rf"|\b(?:given|based\s+on|considering|after|judging\s+by|looking\s+at|from)\b[^,\n]{{0,60}},\s*{_ADVERB}{_UNIT}"
+    r"|(?:答案[】\]]?|选项|选择|应选|应该选|故选|我选|选|应为|正确的?|认为|可能的?|最佳的?(?:选项|答案)?|结果|结论)(?:应该|应当|应)?(?:是|为|选)?\s*[:=]?\s*(?:选项)?"
+    r"|(?:^|[,，、]\s*|而|应该|应当|应|就|那么|因此|所以|则)(?:是|为|选择?)\s*(?:选项)?"
+    r")\s*$",
+    re.IGNORECASE,
+)
+LOWER = re.compile(
+    rf"(?:\b(?:answer|ans|option|choice)s?\b(?P<link>\s*{_BE}\b\s*:?|\s*[:=])?\s*(?:\b(?:option|choice)\s*)?"
+    rf"|(?:=>|->|→)\s*{_UNIT}"
+    rf"|\b(?:given|based\s+on|considering|after|judging\s+by|looking\s+at|from)\b[^,\n]{{0,60}},\s*{_ADVERB}{_UNIT}"
+    r"|(?:答案[】\]]?|选项|选择|选)(?P<cjk>是|为|:)?\s*)"
+    r"(?P<open>[\"'(\[]*)(?P<letter>[a-z])(?=[\"')\]]*\s*(?:[.,;:)!?。，；\n]|\]|$))",
+    re.IGNORECASE,
+)
+LOWER_LEADING = re.compile(r"[(\[]?([a-z])[)\].:、]+\s*")
+UPPER = re.compile(r"(?<![A-Za-z0-9_./\\&-])(?<![A-Za-z]')([A-Z])(?![A-Za-z0-9_]|'[A-Za-z])")
+NEXT = re.compile(
+    r"[\"')\]}]*\s*(?:,|/|、|&|;|\bor\b|\band\b|\bnor\b|\bversus\b|\bvs\b\.?|或者?|和|与|及)\s*"
+    r"(?:(?:or|and|nor|possibly|maybe|perhaps|probably|even|either|also|option|choice|answer|the)\s+)*[\"'(\[{]*"
+    r"([A-Z])(?![A-Za-z0-9_]|'[A-Za-z]|[\"')\]}]*\s+(?:is|was|isn't|wasn't|can|cannot|can't|would|does|seems)\b)"
+)
+DENIES = re.compile(
+    r"\b(?:not|never|neither|nor|cannot|no|without|instead\s+of|rather\s+than|other\s+than|except|against|incorrect|wrong"
+    r"|unlikely|than|false|avoid|excluding|excludes?|excluded|exclusion|eliminat\w+|rul(?:e|es|ed|ing)\s+out"
+    r"|reject\w*|discard\w*|dismiss\w*|unlike|doubt|(?:all|any(?:thing)?|every(?:thing)?|none)\s+but|least"
+    # What was thought before, and what others may think, is not what the reply says.
+    r"|(?:initially|originally|previously|(?:at\s+)?first)\s+(?:i\s+|we\s+)?(?:thought|guess\w*|believed|considered|chose"
+    r"|suspected|assumed|said)|(?:some|many|others|people|students)\s+(?:may|might|could|would|often|will|think|choose))\b"
+    r"|n't\b|不|非|排除|否定|错|没有|无法|未",
+    re.IGNORECASE,
+)
+NO_DENIAL = re.compile(
+    r"\b(?:no|without(?:\s+an?y?)?|beyond)\s+doubt\b|无疑|毫无疑问",
+    re.IGNORECASE,
+)
+_WRONG = (
+    r"(?:incorrect|wrong|false|untrue|unlikely|excluded|eliminated|ruled\s+out|rejected|discarded|dismissed|impossible"
+    r"|improbable|inconsistent|implausible|inaccurate|mistaken?|an?\s+error|unsuitable|inappropriate|less\s+likely|not\b|never\b|out\b|no\b)"
+)
+# What stands right behind a letter or a text that is denied.
+DENIED = re.compile(
+    rf"[\s\"')\]}}]*(?:(?:选项|项)?(?:是|为)?\s*(?:不|错|有误|排除|可以?排除|被排除)"
+    rf"|[\s:=,(-]*(?:{_WRONG}(?<!not)(?<!no)(?<!out)|not\s+(?:correct|right|likely)(?=\s*(?:[.,;!?)]|$))|no\s*(?:[.!,;]|$)|[✗✘×❌])"
+    rf"|,?\s*(?:which\s+|that\s+)?(?:(?:is|are|was|were|seems?|looks?|appears?|has|have|had|does|do|did|must|may|might"
+    rf"|can|could|would|should|will)\b[^.;,\n]{{0,30}}?(?:\b{_WRONG}|n't\b)|cannot\b|fails?\b|(?:is|are|was|were|does|do|did|ca"
+    rf"|could|wo|would|has)n't\b|doesn't\b))",
+    re.IGNORECASE,
+)
+CONFIRMED = re.compile(
+    r"[\"')\]}]*\s*(?:,\s*)?(?:(?:is|would\s+be|seems|appears|looks|must\s+be|should\s+be)\s+(?:(?:the|my|a|most|very|also"
+    r"|clearly|definitely|likely|single|only)\s+)*(?:correct|right|best|answer|true|appropriate|likely|consistent|accurate"
+    r"|probable|choice|option|final|one)\b|(?:fits|matches|describes)\s+(?:\w+\s+){0,3}best\b"
+    r"|best\s+(?:fits|matches|describes)\b|it\s+is\s*(?:$|[.!])|(?:选项|项)?(?:是|为)?(?:正确|对的|最佳|答案))",
+    re.IGNORECASE,
+)
+# An option that may be right, too, leaves open which one is meant.
+POSSIBLE = re.compile(
+    r"[\"')\]}]*\s*(?:(?:is|seems|looks|appears|might\s+be|may\s+be|could\s+be)\s+(?:also\s+|equally\s+)*(?:possible|plausible"
+    r"|conceivable)|(?:could|may|might)\s+(?:also\s+)?(?:be|fit|apply)|也有可能|也可能)",
+    re.IGNORECASE,
+)
+# Words that may follow a letter, but not an article or a pronoun of the same letter: "a given", "I would".
+_VERBS = r"is|was|would|seems|looks|appears|must|should|has|fits|matches|it"
+CONNECTIVE = re.compile(
+    rf"{_VERBS}|because|since|and|or|as|due|given|based|which|for|not|but|rather|instead|here|from|with|in|on|that|where"
+    r"|when|if|while|though|although|indicating|showing|representing|corresponding|meaning|so|then|over|best"
+)
+LEADS = ("mark", "end", "own", "leading")
+WORD_CONNECTIVES: Mapping[str, re.Pattern[str]] = {
+    "A": re.compile(rf"{_VERBS}|because|since|and|or|which"),
+    "I": re.compile("is"),
+}
+AGAINST = re.compile(r"(?:rather\s+than|instead\s+of|not|over)\s+(?:option\s+)?[\"'(\[]*[A-Z](?![A-Za-z0-9])")
+LEADING_WORDS = frozenset(["because", "since", "as", "due", "given", "based"])
+CLAUSE = re.compile(r"[.!?]\s|[。！？；;]|(?<![:：])\n")
+PIECE = re.compile(
+    r"[,，、]|\byet\b|\bhowever\b|\bwhereas\b|而是|而应"
+    r"|(?<!all )(?<!any )(?<!none )(?<!anything )(?<!everything )\bbut\b",
+    re.IGNORECASE,
+)
+BETWEEN = ")]}>\"' \t.:;,-([=、。，：；→*"
+OPENERS, CLOSERS = "([{<\"' \t", ")]}>\"'"
+MARKS = ".:;,!?)]。，、；：！？"
+# Between an option's text and its letter: "Liver (B)", "Liver, which is option B".
+NAMING = re.compile(
+    r"(?:\s*[(\[,:-]+\s*(?:(?:which|that)\s+is\s+)?(?:the\s+)?(?:option|choice|letter|answer)?|\s+(?:option|choice|letter))"
+    r"\s*:?\s*[(\[\"']*$",
+    re.IGNORECASE,
+)
+SENTENCE_END = re.compile(r"[.!?。]\s*$")
+OTHER = re.compile(r"[\s:=-]+[\"'(\[]*([A-Z])[\"')\].,:]*(?:\s*$|\n)")
+JOINED = re.compile(r"[)\"']*\s*(?:,|/|、|\bor\b|\band\b|或者?|和)\s*(?:(?:or|and|possibly|maybe)\s+)*")
+MARKED = re.compile(r"(?<![A-Za-z0-9])([A-Z])\s*[.):、]\s*")
+ARTICLE = re.compile(r"(?:the|an?)\s+", re.IGNORECASE)
+BLANK_OR_MARK = re.compile(r"[\s.,;:!?()\[\]{}<>\"'`*、。，：；！？-]+")
