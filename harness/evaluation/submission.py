@@ -11,7 +11,7 @@ from harness.data.manifest import read_manifest
 from harness.errors import DataError, HarnessError, SpecError
 from harness.evaluation.setup import PreparedRun
 from harness.models.prediction_lines import printable
-from harness.models.predictions_file import Predictions, Problem
+from harness.models.predictions_file import Predictions, Problem, Slot
 from harness.models.predictions_folder import FolderReport
 from harness.models.resolve import build, find_factory
 from harness.records import Json
@@ -45,8 +45,12 @@ class Submission:
         if self.folder is not None:
             note = self.folder.note
             return self.folder.problems, [] if note is None else [f"{self.adapter.display_name}: {note}"]
-        slots = [(sample_id, repeat) for path in planned.files for sample_id, repeat, _ in plan_file.read_keys(path)]
-        problems: list[Problem] = self.adapter.submission_problems(set(slots))
+        by_task = {
+            path.stem: {(sample_id, repeat) for sample_id, repeat, _ in plan_file.read_keys(path)}
+            for path in planned.files
+        }
+        slots = set[Slot]().union(*by_task.values())
+        problems: list[Problem] = self.adapter.submission_problems(slots)
         if not isinstance(self.adapter, Predictions):
             return problems, []
         lines = self.adapter.submitted().lines
@@ -54,14 +58,16 @@ class Submission:
             problems = sorted([*problems, *self._remarks(planned, store)], key=lambda problem: problem.line)
         asked = {sample_id for sample_id, _ in slots}
         ids = {sample_id for sample_id, _ in lines}
-        missing = len(set(slots) - set(lines))
+        missing = len(slots - lines.keys())
         strangers = len(ids - asked)
         if not missing and not strangers:
             return problems, []
-        samples = "samples" if len(asked) == len(set(slots)) else "samples and repetitions"
+        samples = "samples" if len(asked) == len(slots) else "samples and repetitions"
         words = [f"{len(ids) - strangers:,} of {len(ids):,} ids belong to {_listed(self.tasks)}"]
+        unanswered = [task for task, own in by_task.items() if not own & lines.keys()]
+        words += [f"none to {_listed(unanswered)}"] if unanswered else []
         words += [f"{strangers:,} ignored"] if strangers else []
-        words += [f"{missing:,} of {len(set(slots)):,} {samples} have no answer"] if missing else []
+        words += [f"{missing:,} of {len(slots):,} {samples} have no answer"] if missing else []
         return problems, [f"{self.adapter.path.name}: {'; '.join(words)}"]
 
     def _remarks(self, planned: Plan, store: RunStore) -> Iterator[Problem]:

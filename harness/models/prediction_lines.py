@@ -40,6 +40,7 @@ KEPT_OF_A_LONG_LINE = 64 * 1024
 # Characters of `text`, above the longest reply of 64,000 tokens; the text metrics would take minutes over more.
 MOST_TEXT = 500_000
 MOST_ID = 1000
+MOST_MESSAGE = 2000
 MOST_UNKNOWN_FIELDS = 5
 
 
@@ -180,7 +181,7 @@ def to_answer(value: Mapping[str, Json], folder: Path, owner: Grid | None = None
     if status in ("model_error", "timeout"):
         kind = "Timeout" if status == "timeout" else "Submitted"
         said = value.get("error")
-        words = printable(said, 2000) if isinstance(said, str) and said else f"submitted as {status}"
+        words = printable(said, MOST_MESSAGE) if isinstance(said, str) and said else f"submitted as {status}"
         return Answer(error=ErrorInfo(type=kind, message=words))
     if status == "empty":
         return Answer()
@@ -213,7 +214,7 @@ def to_answer(value: Mapping[str, Json], folder: Path, owner: Grid | None = None
         nll_tokens=_list(value, "nll_tokens"),
         embedding=_list(value, "embedding"),
         status=cast(AnswerStatus, status),
-        remarks=tuple(printable(remark, 2000) for remark in remarks),
+        remarks=tuple(printable(remark, MOST_MESSAGE) for remark in remarks),
     )
 
 
@@ -267,6 +268,8 @@ def _entity(value: Json, where: str, found: list[Mask], mask_of: Callable[[Json,
     """Return the named entity; a mask that is given in place of an index is appended to `found`."""
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise DataError(f'{where}: expected {{"name": text, "mask": index, mask or null}}, found {_shown(value)}')
+    if len(value["name"]) > MOST_ID:
+        raise DataError(f"{where}.name: expected at most {MOST_ID} characters, found {len(value['name']):,}")
     mask = value.get("mask")
     if isinstance(mask, dict | list):
         found.append(mask_of(mask, f"{where}.mask"))

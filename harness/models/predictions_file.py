@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from harness.errors import DataError, ModelError
 from harness.models import answer_check, prediction_lines, predictions_format
-from harness.models.prediction_lines import Line, printable
+from harness.models.prediction_lines import MOST_MESSAGE, Line, printable
 from harness.records import Answer, Capabilities, ErrorInfo, Grid, Request, Resources
 
 # Finds the sample id in a line that is not JSON, such as one that was cut off, so that the problem can name the sample.
@@ -87,9 +87,11 @@ class PredictionsFile:
             if answer.error is None:
                 answer_check.checked(request, answer)
         except (DataError, ModelError) as error:
-            return _refuse(f"{self.path.name}:{number}: {error}")
+            # A name of a file in it may hold characters that change what a terminal shows.
+            return _refuse(printable(f"{self.path.name}:{number}: {error}", MOST_MESSAGE))
         except UNFORESEEN as error:
-            return _refuse(f"{self.path.name}:{number}: cannot be read ({type(error).__name__}: {error})")
+            words = f"{self.path.name}:{number}: cannot be read ({type(error).__name__}: {error})"
+            return _refuse(printable(words, MOST_MESSAGE))
         return answer
 
 

@@ -15,7 +15,7 @@ from harness.imaging.mask_files.files import PICTURES, read_dicom_seg, read_labe
 from harness.imaging.mask_files.values import FULL_VALUES
 from harness.imaging.volumes import SUFFIXES
 from harness.models.folder_names import Names, Target, label_of, mask_files_below, question_of
-from harness.models.prediction_lines import printable
+from harness.models.prediction_lines import MOST_MESSAGE, printable
 from harness.models.predictions_file import Problem
 from harness.records import Grid, Json, Mask, Sample
 from harness.records.codec import canonical
@@ -179,7 +179,7 @@ def _read(
     where = path.rpartition("/")[0] or "mask"  # not the folder's name: the same masks elsewhere are the same run
 
     def remark(words: str) -> None:
-        report.problems.append(Problem(line=0, sample_id=None, message=printable(words, 2000)))
+        report.problems.append(Problem(line=0, sample_id=None, message=printable(words, MOST_MESSAGE)))
 
     file = folder / path
     try:
@@ -282,7 +282,7 @@ def _line(sample: Sample, found: Found | None) -> dict[str, Json]:
     if isinstance(found, Mask):
         return {"sample_id": sample.id, "masks": [to_json(found)]}
     words = "no file of the folder is named after this sample" if found is None else str(found)
-    words = printable(words, 2000)
+    words = printable(words, MOST_MESSAGE)
     return {"sample_id": sample.id, "status": "model_error", "error": words}
 
 

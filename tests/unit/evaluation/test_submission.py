@@ -91,8 +91,12 @@ def test_a_file_of_broken_lines_is_refused_with_the_first_of_them(spec: RunSpec,
 
 def test_ids_that_do_not_belong_and_samples_without_an_answer_are_counted(spec: RunSpec, tmp_path: Path) -> None:
     write(tmp_path / "answers.jsonl", [*ids(1, 2), *(f"slake/test/{number}" for number in range(4))])
-    found = evaluate(spec)
-    assert found.notes == ["answers.jsonl: 2 of 6 ids belong to vqa_rad; 4 ignored; 4 of 6 samples have no answer"]
+    write_images_and_masks(tmp_path / "data" / "segmentation")
+    found = evaluate(replace(spec, tasks=("vqa_rad", "segmentation")))
+    assert found.notes == [
+        "answers.jsonl: 2 of 6 ids belong to vqa_rad, segmentation; none to segmentation; 4 ignored; 7 of 9 samples have "
+        "no answer"
+    ]
     assert len(found.problems) == 4
 
 

@@ -284,6 +284,8 @@ def test_a_missing_sample_is_a_failure_that_names_the_file(tmp_path: Path) -> No
         ({"boxes": [[0, 0, 1, 10**400]]}, "boxes[0].corners[3]: expected a finite number, found 1000"),
         ({"masks": [{"size": [10**400, 2], "counts": "06"}]}, "masks[0]: size: "),
         ({"choice": 1}, "choice: expected text or None, found int"),
+        ({"masks": [{"path": "a\x1b[2J.png"}]}, r"masks[0]: mask file a\x1b[2J.png is missing"),
+        ({"entities": [{"name": "n" * 1001}]}, "entities[0].name: expected at most 1000 characters, found 1,001"),
         ({"entities": [{"mask": 0}]}, 'entities[0]: expected {"name": text, "mask": index, mask or null}, found'),
         (
             {"entities": [{"name": "lung", "mask": 0}]},
