@@ -94,8 +94,8 @@ def test_ids_that_do_not_belong_and_samples_without_an_answer_are_counted(spec: 
     write_images_and_masks(tmp_path / "data" / "segmentation")
     found = evaluate(replace(spec, tasks=("vqa_rad", "segmentation")))
     assert found.notes == [
-        "answers.jsonl: 2 of 6 ids belong to vqa_rad, segmentation; none to segmentation; 4 ignored; 7 of 9 samples have "
-        "no answer"
+        "answers.jsonl: 2 of 6 ids belong to vqa_rad, segmentation; none to segmentation; 4 ignored; 7 of 9 samples "
+        "have no answer"
     ]
     assert len(found.problems) == 4
 
