@@ -89,6 +89,8 @@ def _target_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "target box", _numbers(box.corners)
     if target.absent:
         yield "target", "nothing to find: no mask is the right answer"
+    if target.ignore is not None:
+        yield "ignored", f"{_extent(target.ignore)}; taken out of predicted masks before they are scored"
 
 
 def _prediction_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """What is told of one sample: read past the lock and past damage, with everything a person asks for."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,15 @@ def test_a_sample_that_cannot_be_asked_is_told_with_its_defect() -> None:
     assert "status         data_error: a.png: is missing" in words
     assert "target         nothing to find: no mask is the right answer" in words
     assert "prompt " not in words
+    assert "ignored" not in words
+
+
+def test_the_text_tells_which_pixels_are_ignored() -> None:
+    told = _explanation()
+    target = replace(told.row.sample.target, ignore=masks.from_box(Box(corners=(0, 0, 4, 5)), SIZE))
+    words = text(replace(told, row=replace(told.row, sample=replace(told.row.sample, target=target))))
+    said = "20 of 200 pixels (10.00%), bounding box x1 y1 x2 y2 = 0 0 4 5; taken out of predicted masks before they are"
+    assert f"ignored        {said} scored" in words
 
 
 def test_a_task_that_changed_since_the_run_is_named() -> None:
