@@ -353,6 +353,9 @@ def test_a_run_of_a_file_is_scored_shown_and_explained_without_it(command: Any, 
     file.unlink()
     assert again.stdout == command("score", out, "--json").stdout == first.stdout
     assert command("report", out).exit_code == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert '<h2 id="mine">Mine</h2>' in page
+    assert "answered 4 of 4" in page
     found = json.loads(command("explain", out, _first_id(out, "mine"), "--json").stdout)
     assert {item["task"] for item in found} == {"mine"}
     file.write_text("task: mine\n")
