@@ -17,20 +17,20 @@ _RIGHT_ANGLE = 1e-3
 Steps = tuple[tuple[float, ...], ...]
 
 
-def skewed_steps(affine: tuple[float, ...] | None) -> Steps | None:
+def skewed_steps(affine: tuple[float, ...] | None, axes: tuple[int, ...] = (0, 1, 2)) -> Steps | None:
     """Return the steps from a voxel to the next along each array axis, if the axes are not at right angles.
 
     They are not in a CT with a tilted gantry, whose slices shift sideways, and in volumes under a shearing transform.
 
     Args:
         affine: As in `Media`: row-major 4 x 4, from (x, y, z) voxels to mm.
+        axes: The array axes that count, of (z, y, x).
     Returns:
-        A vector (x, y, z) in mm for each of the array axes (z, y, x). None if the axes are at right angles, or without
-        an affine.
+        A vector (x, y, z) in mm for each of `axes`. None if they are at right angles, or without an affine.
     """
     if affine is None:
         return None
-    steps = tuple(tuple(affine[4 * row + axis] for row in range(3)) for axis in (2, 1, 0))
+    steps = tuple(tuple(affine[4 * row + 2 - axis] for row in range(3)) for axis in axes)
     for first, second in combinations(steps, 2):
         if abs(sum(map(mul, first, second))) > _RIGHT_ANGLE * hypot(*first) * hypot(*second):
             return steps
@@ -54,7 +54,11 @@ def voxel_mm3(spacing_mm: tuple[float, ...], affine: tuple[float, ...] | None = 
 
 
 def target_size(
-    area: int, size: Size, spacing_mm: tuple[float, ...] | None = None, affine: tuple[float, ...] | None = None
+    area: int,
+    size: Size,
+    spacing_mm: tuple[float, ...] | None = None,
+    affine: tuple[float, ...] | None = None,
+    flat: bool = False,
 ) -> TargetSize:
     """Return the size class of a target.
 
@@ -67,11 +71,12 @@ def target_size(
         size: (H, W) or (D, H, W) of the image or volume.
         spacing_mm: Voxel size in millimetres, in the order of `size`; ignored for images.
         affine: As in `Media`, for volumes whose axes are not at right angles.
+        flat: As in `Media`: a volume of one slice that is an image.
     """
-    if len(size) == 3 and spacing_mm is not None:
+    if len(size) == 3 and not flat and spacing_mm is not None:
         return _between(area * voxel_mm3(spacing_mm, affine) / _MM3_PER_ML, 1.0, 10.0)
     # Whole numbers on both sides, so that a target of exactly 1 % is on the same side of the limit on any machine.
-    if len(size) == 3:
+    if len(size) == 3 and not flat:
         return _between(area * 10_000, prod(size), prod(size) * 10)
     return _between(area * 100, prod(size), prod(size) * 10)
 

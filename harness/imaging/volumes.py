@@ -45,6 +45,7 @@ class Volume:
         affine: Row-major 4 x 4 matrix from (x, y, z) voxels to millimetres in RAS+; None if the file does not say.
         unit: Unit in which the file gives them, `mm`, `m` or `um`; `unknown` if it names none and mm were taken.
         remarks: A sentence for each contradiction in the headers, with both values and which of them counts.
+        flat: Whether the file holds a 2-D image, which is a volume of one slice without a thickness.
     """
 
     voxels: NDArray[Any]
@@ -52,6 +53,7 @@ class Volume:
     affine: tuple[float, ...] | None
     unit: str = "mm"
     remarks: tuple[str, ...] = ()
+    flat: bool = False
 
 
 def read_volume(path: Path, *, as_stored: bool = False) -> Volume:
@@ -192,7 +194,7 @@ def _read_nifti(path: Path, dtype: Any) -> Volume:
     check(space, stored, path.name)
     with reading(path.name):
         found = _reoriented(np.asanyarray(file.image.dataobj).reshape(space), file.affine, file.spacing_mm, dtype)
-    return replace(found, unit=file.unit, remarks=file.remarks)
+    return replace(found, unit=file.unit, remarks=file.remarks, flat=len(shape) == 2)
 
 
 def check(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:

@@ -148,6 +148,7 @@ def media_from_json(value: Mapping[str, Json]) -> Media:
         drawn=tuple(_overlay_from_json(item) for item in value.get("drawn", ())),
         axes=value.get("axes", "zyx"),
         slice=value.get("slice"),
+        flat=value.get("flat", False),
     )
 
 

@@ -24,6 +24,7 @@ class Media:
         drawn: Visual prompts that are painted over the pixels after the crop, in this order.
         axes: Order of the axes in the volume's file; `xyz` is transposed to `zyx` on reading.
         slice: Index of the slice of a volume that is shown as an image; None if the whole file is shown.
+        flat: Whether the file holds a 2-D image that is kept as a volume of one slice, without a thickness.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Media:
     drawn: "tuple[Overlay, ...]" = ()
     axes: Literal["zyx", "xyz"] = "zyx"
     slice: int | None = None
+    flat: bool = False
 
     @property
     def record(self) -> "Media":

@@ -89,6 +89,7 @@ def inspect_volume(
             "size": found.voxels.shape,
             "spacing_mm": found.spacing_mm,
             "affine": found.affine,
+            "flat": found.flat,
             "remarks": found.remarks,
         }
         sides = np.multiply(found.voxels.shape, found.spacing_mm or 0.0) / 1000
@@ -100,7 +101,7 @@ def inspect_volume(
         return to_json({"sha256": sha256_file(files.path(path)), "window": window_limits, **facts})
 
     try:
-        facts = files.once(["volume in mm", to_json(window)], path, inspect)
+        facts = files.once(["volume in mm, or flat", to_json(window)], path, inspect)
     except DataError as error:
         return unreadable(path, error, integrity)
     except MemoryError:
@@ -115,6 +116,7 @@ def inspect_volume(
         size=tuple(facts["size"]),
         spacing_mm=_tuple(facts["spacing_mm"]),
         affine=_tuple(facts["affine"]),
+        flat=facts["flat"],
         window=None if facts["window"] is None else (facts["window"][0], facts["window"][1]),
     )
     report_geometry(path, facts["remarks"], media.affine, integrity)

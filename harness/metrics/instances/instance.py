@@ -142,7 +142,8 @@ def _detection(sample: Sample, prediction: Prediction) -> Outcome:
 
 def _by_size(sample: Sample, found: _Matched) -> tuple[float, ...]:
     """Return for each size the number of targets found and of all targets."""
-    grid = (sample.media[0].spacing_mm, sample.media[0].affine) if sample.media else ()
+    media = sample.media[0] if sample.media else None
+    grid = () if media is None else (media.spacing_mm, media.affine, media.flat)
     sizes = [target_size(masks.area(mask), mask.size, *grid) for mask in found.targets]
     hits = [sizes[place] for place in found.hits]
     return tuple(float(names.count(size)) for size in SIZES for names in (hits, sizes))

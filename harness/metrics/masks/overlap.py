@@ -94,7 +94,7 @@ def _volume_stats(sample: Sample, predicted: int) -> Stats:
         return 0.0, 0.0, 0.0, 0.0
     difference = predicted - wanted
     media = media_of(sample, target[0].size)
-    if media is None or media.spacing_mm is None or len(media.spacing_mm) != 3:
+    if media is None or media.spacing_mm is None or len(media.spacing_mm) != 3 or media.flat:
         # The weight 0 keeps the sample out of the mean in ml; its relative error needs no spacing.
         return abs(difference) / wanted, 1.0, 0.0, 0.0
     return abs(difference) / wanted, 1.0, difference * voxel_mm3(media.spacing_mm, media.affine) / _MM3_PER_ML, 1.0

@@ -75,9 +75,15 @@ def _setting(sample: Sample, predicted: tuple[Mask, ...]) -> _Setting:
         size = tuple(sample.media[0].size) if sample.media else ()
     media = media_of(sample, size)
     spacing = None if media is None else media.spacing_mm
-    grid: Grid | None = skewed_steps(media.affine) if media is not None and len(size) == 3 else None
     first, second = (mask if mask is not None and masks.area(mask) else None for mask in found)
-    return _Setting(first, second, size, grid or spacing or (1.0,) * len(size), spacing is not None)
+    axes = tuple(range(len(size)))
+    if media is not None and media.flat and size.count(1) == 1:
+        # As a volume all of its pixels would be boundary, because nothing lies above and below them.
+        axes = tuple(axis for axis in axes if size[axis] > 1)
+        first, second = (mask and masks.encode(masks.decode(mask).squeeze()) for mask in (first, second))
+    skewed: Grid | None = skewed_steps(media.affine, axes) if media is not None and len(size) == 3 else None
+    grid = skewed or tuple(1.0 if spacing is None else spacing[axis] for axis in axes)
+    return _Setting(first, second, tuple(size[axis] for axis in axes), grid, spacing is not None)
 
 
 def _weighted_percentile(side: Boundary) -> float:

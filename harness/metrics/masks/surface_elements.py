@@ -4,10 +4,9 @@ There are two kinds of elements: boundary pixels, and pieces of a contour or sur
 pixels meet.
 """
 
-from collections.abc import Sequence
 from functools import cache, lru_cache
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,28 +107,32 @@ def element_weights(grid: Grid) -> Floats:
     """Return the length in mm (2-D) or area in square mm (3-D) of the element of each code of `_corner_codes`.
 
     Args:
-        grid: Pixel size in mm per array axis, 2 or 3 of them, or the steps along the 3 axes of a skewed volume.
+        grid: Pixel size in mm per array axis, 2 or 3 of them, or the steps along the axes of a skewed volume.
     Returns:
         (16,) or (256,) float64; codes without a surface have 0.
     """
-    if len(grid) == 2:
-        return np.array([_contour_length(code, grid) for code in range(16)])
     steps = np.array(grid) if isinstance(grid[0], tuple) else np.diag(grid)
+    if len(grid) == 2:
+        return np.array([_contour_length(code, steps) for code in range(16)])
     # The area vectors of the faces of a voxel, each across one axis.
     faces = np.cross(steps[[1, 2, 0]], steps[[2, 0, 1]])
     return np.array([float(np.linalg.norm(normals @ faces, axis=1).sum()) for normals in _surface_normals()])
 
 
-def _contour_length(code: int, spacing: Sequence[Any]) -> float:
+def _contour_length(code: int, steps: Floats) -> float:
+    """Return the length in mm of the contour around one corner; `steps` are those to the next row and column."""
     inside = [offset for bit, offset in enumerate(product((0, 1), repeat=2)) if code >> bit & 1]
     if len(inside) in (0, 4):
         return 0.0
-    diagonal = 0.5 * float(np.linalg.norm(spacing))
-    if len(inside) != 2:
-        return diagonal
-    # Two diagonal pixels are cut off one by one; two neighbours are parted by a straight line along their axis.
-    rows, columns = np.ptp(np.array(inside), axis=0)
-    return 2 * diagonal if rows and columns else spacing[1] if columns else spacing[0]
+    if len(inside) == 2:
+        # Two neighbours are parted by a straight line along their axis.
+        rows, columns = np.ptp(np.array(inside), axis=0)
+        if not (rows and columns):
+            return float(np.linalg.norm(steps[1 if columns else 0]))
+    # One pixel is cut off, or the one that three leave over, or two diagonal ones one by one.
+    alone = inside[0] if len(inside) < 3 else next(one for one in product((0, 1), repeat=2) if one not in inside)
+    across = steps[0] - steps[1] if alone[0] == alone[1] else steps[0] + steps[1]
+    return 0.5 * float(np.linalg.norm(across)) * (2 if len(inside) == 2 else 1)
 
 
 @cache

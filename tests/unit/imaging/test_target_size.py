@@ -35,6 +35,12 @@ def affine(*columns: tuple[float, float, float]) -> tuple[float, ...]:
     return tuple(matrix.ravel().tolist())
 
 
+@pytest.mark.parametrize(("area", "size"), [(99, "small"), (100, "medium"), (1001, "large")])
+def test_a_2d_file_has_the_sizes_of_an_image(area: int, size: str) -> None:
+    assert target_size(area, (1, 100, 100), (9.0, 9.0, 9.0), flat=True) == size
+    assert target_size(area, (1, 100, 100), (9.0, 9.0, 9.0)) == "large"
+
+
 # A gantry tilted by 30 degrees: slices 4 mm apart along the table shift sideways, so each step is longer.
 TILTED = affine((0.5, 0, 0), (0, 0.5, 0), (0, -4 * np.tan(np.pi / 6), 4))
 

@@ -146,7 +146,8 @@ def test_a_2d_nifti_is_a_volume_of_one_slice(tmp_path: Path) -> None:
     flat = np.arange(6, dtype=np.int16).reshape(3, 2)
     found = read_volume(write_nifti(tmp_path / "flat.nii", flat, np.diag((1.5, 2.0, 3.0, 1.0))))
     np.testing.assert_array_equal(found.voxels, flat.T[np.newaxis])
-    assert found.spacing_mm == (3.0, 2.0, 1.5)
+    assert (found.spacing_mm, found.flat) == ((3.0, 2.0, 1.5), True)
+    assert not read_volume(write_nifti(tmp_path / "one.nii", flat[..., np.newaxis], np.eye(4))).flat
     # A header that gives the third axis no direction, and pixdim its length.
     nibabel = pytest.importorskip("nibabel")
     image = nibabel.Nifti1Image(flat, np.diag((1.5, 2.0, 3.0, 1.0)))

@@ -93,7 +93,7 @@ class Questions:
         strata: dict[str, str] = {
             "modality": case.modality,
             "class": part.label.lower(),
-            "target_size": target_size(covered, mask.size, media.spacing_mm, media.affine)
+            "target_size": target_size(covered, mask.size, media.spacing_mm, media.affine, media.flat)
             if mask and covered
             else UNKNOWN,
             "presence": UNKNOWN if mask is None else "present" if covered else "absent",

@@ -23,6 +23,7 @@ from harness.imaging.masks import area, encode
 from harness.imaging.volumes import closest_canonical, read_volume
 from harness.metrics.masks.surface import hd95
 from harness.records import Entity, Media, Prediction, Sample, Target
+from harness.records.codec import media_from_json, to_json
 from tests.support.dicom_series import change
 
 nibabel = pytest.importorskip("nibabel")
@@ -179,17 +180,17 @@ def test_a_declared_threshold_makes_one_label(files: ReleaseFiles, media: Media)
 
 def test_what_was_remembered_of_a_mask_holds_for_one_set_of_labels(tmp_path: Path, files: ReleaseFiles) -> None:
     grey = np.zeros((4, 5), dtype=np.uint8)
-    grey[1:3, 1:4], grey[0, :3] = 255, 120
+    grey[1:3, 1:4], grey[0, :3] = 255, (100, 120, 120)
     Image.fromarray(grey).save(files.root / "m.png")
     media = Media(path="x.png", sha256="0", size=(4, 5))
     remembered: list[dict[int, int]] = []
-    for named in ((255,), (120, 255)):
+    for named in ((255,), (100, 120, 255)):
         with open_inspection_cache(tmp_path / "kept") as kept:
             again = ReleaseFiles(root=files.root, derived=files.derived, inspections=kept)
             found = inspect_labels(again, "m.png", media, integrity=Integrity(), named=named)
             assert isinstance(found, Labels)
             remembered.append({value: area(mask) for value, mask in found.masks.items()})
-    assert remembered == [{255: 6}, {120: 3, 255: 6}]
+    assert remembered == [{255: 6}, {100: 1, 120: 2, 255: 6}]
 
 
 @pytest.mark.parametrize(
@@ -350,3 +351,10 @@ def test_a_volume_that_does_not_fit_into_memory_is_a_finding(
     assert (found.defect or "").endswith("cannot be read")
     words = "too large for the memory of this machine"
     assert [(one.kind, one.where, one.detail) for one in integrity.findings] == [("unreadable_file", name, words)]
+
+
+def test_a_2d_nifti_is_known_as_one(files: ReleaseFiles) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 4), dtype=np.int16), np.eye(4)), files.root / "flat.nii.gz")
+    media = inspect_scan(files, "flat.nii.gz", window=None, integrity=Integrity()).media
+    assert (media.size, media.flat) == ((1, 4, 5), True)
+    assert media_from_json(to_json(media)) == media

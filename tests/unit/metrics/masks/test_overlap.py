@@ -1,5 +1,7 @@
 """Dice and IoU: which masks count, what empty means, and what a failed prediction weighs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -240,3 +242,16 @@ def test_volume_errors_are_averaged_over_the_samples_that_have_them() -> None:
     row = ROWS["volume_error", "standard"]
     assert row.combine(np.array([3.0, 4.0, -6.0, 2.0])).tolist() == [0.75, -3.0]
     assert row.combine(np.array([[3.0, 4.0, 0.0, 0.0]])).tolist()[0][0] == 0.75
+
+
+def test_a_2d_file_and_a_sheared_volume_have_their_own_millilitres() -> None:
+    row, size = ROWS["volume_error", "standard"], (1, 10, 10)
+    target, predicted = masks.encode(np.ones(size, dtype=bool)), masks.empty(size)
+    sheared = (10.0, 0, 5.0, 0, 0, 10.0, 0, 0, 0, 0, 10.0, 0, 0, 0, 0, 1.0)
+    sides = (float(np.hypot(10, 5)), 10.0, 10.0)
+    media = Media(path="a", sha256=None, kind="volume", size=size, spacing_mm=sides, affine=sheared)
+    entities = (Entity(name="target", mask=target),)
+    volume = Sample(id="x", media=(media,), target=Target(entities=entities))
+    assert row.score(volume, prediction(predicted)).stats == pytest.approx((1.0, 1.0, -100.0, 1.0))
+    flat = replace(volume, media=(replace(media, flat=True),))
+    assert row.score(flat, prediction(predicted)).stats == (1.0, 1.0, 0.0, 0.0)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial import distance
-from skimage.measure import marching_cubes, mesh_surface_area
+from skimage.measure import find_contours, marching_cubes, mesh_surface_area
 
 from harness.errors import DataError
 from harness.imaging import masks
 from harness.metrics.masks import surface
-from harness.metrics.masks.surface_elements import boundary_pixels
+from harness.metrics.masks.surface_elements import boundary_pixels, element_weights, surface_elements
 from harness.metrics.metric import Metric, Outcome, bind, sample_values
 from harness.records import Box, Entity, Mask, Media, Prediction, Sample, Target
 
@@ -228,3 +228,38 @@ def test_a_tolerance_counts_in_the_float32_of_a_header() -> None:
     assert (
         value(ROWS["nsd", "standard"], sample(SQUARE, spacing=(spacing,) * 2), box(6, 5, 16, 15), tolerance_mm=0.3) == 1
     )
+
+
+@ALL_ROWS
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_2d_file_is_measured_as_the_image_that_it_is(row: Metric, axis: int) -> None:
+    def thick(mask: Mask) -> Mask:
+        return masks.encode(np.expand_dims(masks.decode(mask), axis))
+
+    spacing = (0.5, 2.0)
+    sides = tuple(np.insert(np.array(spacing), axis, 9.0).tolist())
+    affine = tuple(np.diag([*sides[::-1], 1.0]).ravel().tolist())
+    size = thick(SQUARE).size
+    media = Media(path="a", sha256=None, kind="volume", size=size, spacing_mm=sides, affine=affine, flat=True)
+    target = Target(entities=(Entity(name="target", mask=thick(SQUARE)),))
+    flat, image = Sample(id="d/test/1", media=(media,), target=target), sample(SQUARE, spacing=spacing)
+    for predicted in (MOVED, NOTHING):
+        found, expected = row.score(flat, prediction(thick(predicted))), row.score(image, prediction(predicted))
+        assert (found.stats, found.detail) == (expected.stats, expected.detail)
+    assert row.worst(flat) == row.worst(image)
+    # A volume that happens to have one slice is measured as one, as MONAI and surface-distance do.
+    volume = replace(flat, media=(replace(media, flat=False),))
+    if row.name == "nsd":
+        assert row.score(volume, prediction(thick(MOVED))).stats[1] > row.score(image, prediction(MOVED)).stats[1]
+
+
+def test_elements_of_a_skewed_image_have_the_length_of_its_contour() -> None:
+    steps = ((0.3, 2.0, 0.1), (1.5, 0.4, 0.0))
+    square = np.zeros((12, 14), dtype=bool)
+    square[3:8, 4:11] = True
+    square[8, 4] = square[9, 5] = True  # a step, and a diagonal
+    contour, _ = surface_elements(square, square, steps)
+    lines = find_contours(np.pad(square, 1).astype(float), 0.5, fully_connected="low")
+    length = sum(np.linalg.norm(np.diff(line @ np.array(steps), axis=0), axis=1).sum() for line in lines)
+    assert contour.weights.sum() == pytest.approx(length)
+    assert len(set(np.round(element_weights(steps), 9))) == 7  # 0, both axes, both diagonals, both twice
