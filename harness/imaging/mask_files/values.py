@@ -28,6 +28,9 @@ FEW = 16
 # Share of the pixels between empty and full that must have four equal neighbours for them to be the areas of a label:
 # in edges and noise almost none has, in a structure three pixels wide a third.
 AREAS = 0.2
+# Share of the pixels between empty and full that must have four neighbours between them, too, if they are the areas of
+# a label under noise: more than the band of an edge that is smoothed over four pixels has.
+THICK = 0.5
 # Share of the values between empty and full that lie around one value if they are those of a label under noise. Of
 # three such labels each has a third; probabilities are spread over all values.
 CROWDED = 0.3
@@ -256,7 +259,9 @@ def _is_soft(values: Labels, shown: NDArray[np.int64], full: int, where: str, na
     """
     few, highest = shown.size <= FEW, int(shown.max())
     reaches_half = 2 * highest >= full
-    if few and not lossy and not (reaches_half and named in (None, full)):
+    # One value in the middle is that of a second label: edges that are smoothed have several.
+    second = shown.size == 2 and full // 8 < shown[0] < full - full // 8
+    if not lossy and (second or (few and not (reaches_half and named in (None, full)))):
         return False
     # Near empty and near full a mask has areas too, of 1 and 254 for example, so the middle decides. Without a middle,
     # values near full are noise, and those near empty may be labels beside a 255 that says "not known".
@@ -270,10 +275,11 @@ def _is_soft(values: Labels, shown: NDArray[np.int64], full: int, where: str, na
     if not decides and (lossy or (shown > full - full // 8).sum() > 1):
         areas = False
     expected = f"{where}: expected 0 and {full}"
-    noisy = reaches_half and decides and not areas and _share_in_areas(values, middle, equal=False) >= AREAS
+    noisy = reaches_half and decides and not areas and _share_in_areas(values, middle, equal=False) >= THICK
     if noisy and _is_crowded(values[middle], full):
         raise DataError(
-            f"{expected}, found areas of values between that vary, as of labels that JPEG changed; save masks as PNG"
+            f"{expected}, found areas of values between that vary, as of labels that JPEG changed or of probabilities "
+            "near one half; save labels as PNG, or declare the threshold of probabilities"
         )
     if lossy and (areas or not reaches_half):
         found = f"areas of values between, up to {highest}" if areas else f"none above {highest}"

@@ -225,6 +225,16 @@ def test_label_images_are_left_as_they_are(shown: tuple[int, ...]) -> None:
     assert merged.notes == (("merged_values", f"no label names the values {listed}; all of them count as foreground"),)
 
 
+def test_one_value_between_is_a_second_label_however_thin() -> None:
+    vessels = np.zeros((30, 30), dtype=np.uint8)
+    vessels[5, 3:27], vessels[3:27, 20] = 128, 255
+    np.testing.assert_array_equal(values_of(vessels, (255,)).labels, vessels)
+    assert kinds(values_of(vessels)) == ["merged_values"]
+    noise = vessels.copy()  # but not beside empty or full
+    noise[noise == 128] = 254
+    assert kinds(values_of(noise, (255,))) == ["soft_mask"]
+
+
 def test_instances_are_labels_however_many() -> None:
     cells = np.zeros((60, 60), dtype=np.uint16)
     for number in range(100):
