@@ -261,10 +261,13 @@ def _options(release: Table, reader: "Reader | None") -> dict[str, Json]:
 
 def _fitted(reader: "Reader | None", options: Mapping[str, Json]) -> "Reader | None":
     """Return the reader with the strata that its options name; as it is if the options are at fault."""
-    from harness.data.releases.reader import ReleaseRequest
+    from harness.data.releases.reader import ReleaseRequest, option_fault
 
+    # The reader relies on options that are each right by themselves.
+    if reader is None or any(option_fault(reader.options[key], value) for key, value in options.items()):
+        return reader
     try:
-        return reader and reader.fitted(ReleaseRequest(dataset="", split="", options=options))
+        return reader.fitted(ReleaseRequest(dataset="", split="", options=options))
     except SpecError:
         return reader
 

@@ -15,6 +15,7 @@ from harness.data.releases.question_tables.reader import READER
 from harness.data.releases.reader import ReleaseAbsentError, ReleaseRequest
 from harness.errors import DataError, SpecError
 from harness.records import Sample
+from harness.tasks.task_file import load_task
 from tests.support.own_data import picture, write_pictures
 
 
@@ -332,3 +333,28 @@ def test_wrong_options_are_named(option: str, value: Any, fault: str) -> None:
 def test_a_task_without_a_table_is_told() -> None:
     with pytest.raises(SpecError, match="file: expected the path of a table below the data root"):
         READER.fitted(asked())
+
+
+def task_file(root: Path, options: str, strata: str) -> Path:
+    lines = [
+        *("task: quiz", "version: 1", "title: Quiz", f"release: {{reader: vqa_table, split: all, options: {options}}}"),
+        *("gives: text", 'oracle: "{answer}"', 'prompt: "{question} {organ}"', "metrics: [{metric: vqa_accuracy}]"),
+        *("headline: {metric: vqa_accuracy}", f"strata: {strata}"),
+    ]
+    path = root / "quiz.yaml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_a_task_may_break_down_by_the_strata_of_its_own_map(tmp_path: Path) -> None:
+    task = load_task(task_file(tmp_path, "{file: q.csv, columns: {organ: Organ}}", "[answer_type, form, organ]"))
+    assert task.strata == ("answer_type", "form", "organ")
+    with pytest.raises(SpecError, match=r"reader 'vqa_table' does not tell 'orgn' \(did you mean 'organ'\?\), only"):
+        load_task(task_file(tmp_path, "{file: q.csv, columns: {organ: Organ}}", "[organ, orgn]"))
+
+
+def test_faulty_options_of_a_task_are_named_and_not_used(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_task(task_file(tmp_path, "{file: 3, columns: {organ: [a]}}", "[organ]"))
+    for words in ("file: expected the path of a table", "columns: organ: expected the name of a column"):
+        assert f"quiz.yaml:4: release.options.{words}" in str(caught.value)
