@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -147,3 +148,103 @@ def test_a_full_disk_ends_with_3_and_the_run_goes_on_when_there_is_room(
     filling.out = tiny_disk / "run"
     assert filling.finish()[0] == 0
     assert filling.results == expected
+
+
+ENDINGS = """
+import asyncio
+import os
+import sys
+
+from harness import Answer, Capabilities
+
+if os.environ.get("ENDS") == "import":
+    sys.exit()
+
+
+class Ending:
+    version = "1"
+
+    def __init__(self):
+        if os.environ.get("ENDS") == "init":
+            sys.exit(0)
+
+    def capabilities(self):
+        if os.environ.get("ENDS") == "capabilities":
+            sys.exit(0)
+        return Capabilities(max_batch=4, batch_invariant=True)
+
+    def load(self, device):
+        if os.environ.get("ENDS") == "load":
+            os._exit(0)
+        if os.environ.get("ENDS") == "sys.exit in load":
+            sys.exit(0)
+
+    def predict(self, requests):
+        if os.environ.get("ENDS") == "predict":
+            os._exit(0)
+        if os.environ.get("ENDS") == "cancelled":
+            raise asyncio.CancelledError
+        return [Answer(text="yes") for _ in requests]
+"""
+ONE_LINE = "harness: the process ended with exit code 0 before the command was done"
+CANNOT = "ending.py:Ending: {} failed: SystemExit: it calls sys.exit({})"
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "words"),
+    [
+        pytest.param("import", 2, CANNOT.format("importing it", ""), marks=SLOW),
+        pytest.param("init", 2, CANNOT.format("building it", 0), marks=SLOW),
+        pytest.param("capabilities", 2, CANNOT.format("capabilities()", 0), marks=SLOW),
+        pytest.param("sys.exit in load", 2, CANNOT.format("load()", 0), marks=SLOW),
+        pytest.param("load", 3, ONE_LINE, marks=SLOW),
+        ("predict", 3, ONE_LINE),
+        pytest.param("cancelled", 3, "model failed on all of the first 20 requests, and the run stops", marks=SLOW),
+    ],
+)
+def test_no_model_ends_a_run_with_0_that_evaluated_nothing(
+    run: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, code: int, words: str
+) -> None:
+    (tmp_path / "ending.py").write_text(ENDINGS)
+    ending = run("ending", "--ray", "off")
+    at = ending.command.index("--model")
+    ending.command[at : at + 4] = ["--model", f"{tmp_path}/ending.py:Ending"]
+    monkeypatch.setenv("ENDS", where)
+    found, stdout, stderr = ending.finish()
+    assert (found, stdout) == (code, "")
+    assert words in stderr
+    assert not (ending.out / "results.json").exists()
+    if where != "cancelled":
+        monkeypatch.delenv("ENDS")
+        assert ending.finish()[0] == 0
+        assert counts(ending) == {"ok": SAMPLES}
+
+
+@SLOW
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("validate", "os._exit(0)", ONE_LINE),
+        ("validate", "sys.exit(0)", "cannot import own.py: SystemExit: it calls sys.exit(0)"),
+        ("run", "sys.exit(0)", "cannot import own.py: SystemExit: it calls sys.exit(0)"),
+        ("run", "os._exit(0)", ONE_LINE),
+    ],
+)
+def test_no_plug_in_of_a_task_ends_a_command_with_0(tmp_path: Path, command: str, code: str, words: str) -> None:
+    (tmp_path / "own.py").write_text(f"import os, sys\n{code}\n")
+    (tmp_path / "mine.yaml").write_text(
+        "task: mine\nversion: 1\ntitle: Mine\nrelease: {reader: vqa_rad, split: test}\ngives: text\n"
+        'prompt: "{question}"\nmetrics: [{metric: "own.py:ROW"}]\nheadline: {metric: "own.py:ROW"}\n'
+    )
+    words_of_run = ["--tasks", "mine", "--model", "scripted", "--data-root", str(tmp_path)]
+    more = ["mine"] if command == "validate" else words_of_run
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", command, *more, "--task-path", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == (3 if "_exit" in code else 2)
+    assert words in done.stderr

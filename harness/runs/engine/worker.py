@@ -102,8 +102,11 @@ class Worker:
         except BaseException as error:
             self._stop_if_interrupted(error)
             detail = traceback.format_exc(limit=-4)
-            name = self.setup.reference.text
-            raise ModelError(f"--model {name}: load() failed: {words_of(error)}\n{detail}") from error
+            name, device = self.setup.reference.text, self.setup.device
+            hint = (
+                "" if device == "cpu" else f"\nIt was loaded onto {device}; --gpus-per-worker 0 loads it onto the CPU."
+            )
+            raise ModelError(f"--model {name}: load() failed: {words_of(error)}\n{detail}{hint}") from error
         # After `load`, since torch is only there if the adapter imported it, and it may have set the number itself.
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(self.setup.threads)

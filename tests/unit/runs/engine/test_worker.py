@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,15 @@ def test_a_traceback_does_not_name_the_home_folder(
     (prediction,) = answered(use(Model(predict)), "a")
     assert prediction.error is not None
     assert 'File "~/test_worker.py"' in prediction.error.traceback
+
+
+def test_a_model_that_cannot_be_loaded_onto_a_gpu_says_how_to_do_without(use: Callable[[Model], Model]) -> None:
+    def load(_: str) -> None:
+        raise RuntimeError("Torch not compiled with CUDA enabled")
+
+    use(Model(echo, load))
+    with pytest.raises(ModelError, match=r"\nIt was loaded onto cuda:0; --gpus-per-worker 0 loads it onto the CPU\.$"):
+        Worker(replace(SETUP, device="cuda:0")).load()
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), asyncio.CancelledError(), PanicError()])
