@@ -24,6 +24,7 @@ DICOM = ".dcm"
 # Files in which programs say what the values of their masks mean: nnU-Net's, and the harness's own.
 NAMED_IN = ("dataset.json", "labels.json")
 VALUES_OR_FILES = 'put a labels.json such as {"liver": 1} into the folder, or save a file for each label'
+MOST_HINTS = 10
 MOST_NAMED = 3  # ambiguous files, and samples without a file, that a message names
 
 # What was found for one sample: its mask, or why there is none.
@@ -130,7 +131,8 @@ def _match(
         report.files += 1
         targets = names.of(path)
         if not targets:
-            hint = names.nearest(path)
+            # Looking for a near name takes long among many, and a person reads the first.
+            hint = names.nearest(path) if len(report.problems) < MOST_HINTS else ""
             message = f"{printable(path)}: no sample of this run has this name{hint}; the file is ignored"
             report.problems.append(Problem(line=0, sample_id=None, message=message))
             continue
@@ -153,10 +155,10 @@ def _match(
         known = ", ".join((*PICTURES, *SUFFIXES, DICOM))
         raise DataError(f"--predictions {given}: expected a folder with masks ({known}), found none")
     if not report.used:
-        first = str(report.problems[0].message).partition(": ")[0]
+        first = report.problems[0].message.removesuffix("; the file is ignored")
         raise DataError(
-            f"--predictions {given}: 0 of {report.files:,} files are named after a sample; they are called such as "
-            f"{first}, and the images such as {example}. Nothing is scored; see docs/hand-in-predictions.md"
+            f"--predictions {given}: 0 of {report.files:,} files are named after a sample, so nothing is scored. "
+            f"{first}. The images are called such as {example}; see docs/hand-in-predictions.md"
         )
     return chosen
 
