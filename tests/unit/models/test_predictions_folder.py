@@ -212,8 +212,8 @@ def test_a_folder_that_answers_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         answers(tmp_path, asked("a.png", "liver", THREE))
     assert str(caught.value) == (
-        "--predictions given: 0 of 1 files are named after a sample, so nothing is scored. x.png: no sample of this run "
-        "has this name. The images are called such as seg/images/a.png; see docs/hand-in-predictions.md"
+        "--predictions given: 0 of 1 files are named after a sample, so nothing is scored. x.png: no sample of this "
+        "run has this name. The images are called such as seg/images/a.png; see docs/hand-in-predictions.md"
     )
 
 
