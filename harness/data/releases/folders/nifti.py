@@ -20,7 +20,7 @@ from harness.data.releases.folders.file_names import (
     is_hidden,
     report_repairs,
 )
-from harness.data.releases.folders.images import MODALITIES, NAMES, TARGET, threshold_fault
+from harness.data.releases.folders.images import EXIF, MODALITIES, NAMES, TARGET, threshold_fault
 from harness.data.releases.folders.labels import Label, LabelSet, label_set, values_fault, values_of
 from harness.data.releases.folders.patterns import folder_option
 from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseRequest
@@ -121,7 +121,12 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         ignored=READER.option(request, "labels_ignored"), void=READER.option(request, "ignore")
     )
     reading = LabelReading(
-        files, request, integrity, labels_with_options, threshold=READER.option(request, "threshold")
+        files,
+        request,
+        integrity,
+        labels_with_options,
+        exif=str(READER.option(request, "exif")),
+        threshold=READER.option(request, "threshold"),
     )
     for pair in pairs:
         yield from _samples(pair, dataset.modality, folder, reading, unopened)
@@ -280,6 +285,7 @@ READER = Reader(
         "labels_ignored": Free(default=[], fault=values_fault),
         "ignore": Free(default=[], fault=values_fault),
         "threshold": Free(default=None, fault=threshold_fault),
+        "exif": EXIF,  # of pictures, which nnU-Net takes in these folders too
         "modality": MODALITIES,
     },
     labels=labels_of,

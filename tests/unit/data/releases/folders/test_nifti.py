@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
@@ -281,3 +282,18 @@ def test_plain_labels_without_a_volume_and_names_in_another_case_are_seen(tmp_pa
 def test_a_value_is_not_named_and_ignored(root: Path) -> None:
     with pytest.raises(SpecError, match=r"ignore: expected values that no label names, found 1 \(liver\)"):
         read(root, options={"ignore": [1]})
+
+
+@pytest.mark.parametrize(("exif", "folder"), [("auto", "upright"), ("ignore", "nifti_seg")])
+def test_pictures_in_nnu_nets_folders_have_the_rule_of_exif(tmp_path: Path, exif: str, folder: str) -> None:
+    for name, pixels, orientation in (("imagesTs/c_0000", 90, 3), ("labelsTs/c", 1, 1)):
+        path, tag = tmp_path / f"nifti_seg/{name}.png", Image.Exif()
+        tag[0x0112] = orientation
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((4, 5), pixels, dtype=np.uint8)).save(path, exif=tag)
+    described(tmp_path, tissue=1)
+    text = (tmp_path / "nifti_seg/dataset.json").read_text()
+    (tmp_path / "nifti_seg/dataset.json").write_text(text.replace("{", '{"file_ending": ".png", ', 1))
+    (sample,), integrity = read(tmp_path, options={"exif": exif})
+    assert (sample.defect, sample.media[0].path.split("/")[0]) == (None, folder)
+    assert integrity.counts == {"exif_rotation": 1, "full_mask": 1}
