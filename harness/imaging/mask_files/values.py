@@ -28,9 +28,9 @@ FEW = 16
 # Share of the pixels between empty and full that must have four equal neighbours for them to be the areas of a label:
 # in edges and noise almost none has, in a structure three pixels wide a third.
 AREAS = 0.2
-# Share of the pixels between empty and full that must have four neighbours between them, too, if they are the areas of
-# a label under noise: more than the band of an edge that is smoothed over four pixels has.
-THICK = 0.5
+# The same if noise has moved the values of a label, by up to NOISE of the full value: more than a smoothed edge has.
+THICK = 0.3
+NOISE = 1 / 16
 # Share of the values between empty and full that lie around one value if they are those of a label under noise. Of
 # three such labels each has a third; probabilities are spread over all values.
 CROWDED = 0.3
@@ -269,13 +269,13 @@ def _is_soft(values: Labels, shown: NDArray[np.int64], full: int, where: str, na
     decides = bool(middle.any())
     if not decides:
         middle = (values > 0) & (values != full)
-    areas = _share_in_areas(values, middle, equal=True) >= AREAS
+    areas = _share_in_areas(values, middle, 0) >= AREAS
     if areas and values.ndim == 2 and not few:
         areas = not _is_smooth(values, highest)
     if not decides and (lossy or (shown > full - full // 8).sum() > 1):
         areas = False
     expected = f"{where}: expected 0 and {full}"
-    noisy = reaches_half and decides and not areas and _share_in_areas(values, middle, equal=False) >= THICK
+    noisy = reaches_half and decides and not areas and _share_in_areas(values, middle, int(NOISE * full)) >= THICK
     if noisy and _is_crowded(values[middle], full):
         raise DataError(
             f"{expected}, found areas of values between that vary, as of labels that JPEG changed or of probabilities "
@@ -295,21 +295,20 @@ def _is_soft(values: Labels, shown: NDArray[np.int64], full: int, where: str, na
     return True
 
 
-def _share_in_areas(values: Labels, chosen: NDArray[np.bool_], *, equal: bool) -> float:
+def _share_in_areas(values: Labels, chosen: NDArray[np.bool_], apart: int) -> float:
     """Return the share of the chosen pixels that lie amid an area, by their four neighbours in their plane.
 
     Args:
         values: Unsigned integers (H, W) or (D, H, W).
         chosen: The pixels to look at, in the same shape.
-        equal: Whether neighbours must hold the same value; otherwise it is enough that they are chosen too.
+        apart: Difference from a neighbour up to which a pixel belongs with it.
     """
-    inner = (..., slice(1, -1), slice(1, -1))
-    same = chosen[inner].copy()
     before, after, middle = slice(None, -2), slice(2, None), slice(1, -1)
+    inner = values[..., middle, middle].astype(np.int32)
+    amid = chosen[..., middle, middle].copy()
     for rows, columns in ((before, middle), (after, middle), (middle, before), (middle, after)):
-        beside = (..., rows, columns)
-        same &= values[inner] == values[beside] if equal else chosen[beside]
-    return float(same.sum()) / max(int(chosen.sum()), 1)
+        amid &= abs(inner - values[..., rows, columns]) <= apart
+    return float(amid.sum()) / max(int(chosen.sum()), 1)
 
 
 def _is_crowded(between: Labels, full: int) -> bool:

@@ -3,11 +3,12 @@
 import io
 import re
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from harness.errors import DataError
 from harness.imaging.images import read_stored_mask
@@ -169,6 +170,30 @@ SOFT = {
     "probabilities_as_jpeg": (jpeg(probabilities()), True),
     "sixteen_bits": (smoothed(DISC).astype(np.uint16) * 257, False),
 }
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_masks_are_cut_at_half_whatever_softened_them(seed: int) -> None:
+    random = Random(seed)
+    picture = Image.new("L", (random.randrange(33, 160), random.randrange(40, 120)))
+    for _ in range(random.randrange(1, 4)):
+        ends = [(random.randrange(picture.width), random.randrange(picture.height)) for _ in range(5)]
+        if random.random() < 0.5:
+            ImageDraw.Draw(picture).polygon(ends, fill=255)
+        else:
+            ImageDraw.Draw(picture).line(ends, fill=255, width=random.randrange(4, 7))
+    hard = np.asarray(picture)
+    quality = random.choice((30, 50, 75, 90, 98))
+    size = (picture.width * 3 // 2, picture.height * 4 // 3)
+    for stored, lossy in (
+        (jpeg(hard, quality), True),
+        (jpeg(hard, quality), False),
+        (np.asarray(picture.resize(size, Image.Resampling.BICUBIC)), False),
+        (np.asarray(picture.filter(ImageFilter.GaussianBlur(1))), False),
+    ):
+        found = values_of(stored, lossy=lossy)
+        np.testing.assert_array_equal(found.labels, (stored >= 128) * 255)
+        assert kinds(found) == ["soft_mask"]
 
 
 @pytest.mark.parametrize("name", SOFT)
