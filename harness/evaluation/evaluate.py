@@ -57,7 +57,9 @@ def _faults_of_others(spec: RunSpec) -> Iterator[None]:
     try:
         yield
     except HarnessError as error:
-        words = masked(str(error), secrets_of(spec.model_args))
+        # An adapter that is built already has its secrets among its attributes.
+        attributes = {} if isinstance(spec.model, str) else getattr(spec.model, "__dict__", {})
+        words = masked(str(error), secrets_of({**attributes, **spec.model_args}))
         if words != str(error):
             error.args = (words,)
             raise error from None  # what it came from says the secret, too
@@ -72,7 +74,7 @@ def _evaluate(spec: RunSpec, watch: Observer, command: Sequence[str]) -> Evaluat
     submission = find_submission(session)
     for line in lines_of((cell.task.task, cell.prepared) for cell in session.cells):
         watch.notice(line)
-    store = RunStore(session.out, secrets=secrets_of(spec.model_args))
+    store = RunStore(session.out, secrets=secrets_of(session.reference.arguments))
     run = session.run_record()
     check_unchanged(store.path, run["model"])
     run["model"] = described(run["model"], spec.description, stored_model(store.path))

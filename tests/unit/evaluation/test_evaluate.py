@@ -215,6 +215,21 @@ def test_no_message_holds_a_secret(spec: RunSpec) -> None:
         evaluate(replace(refused, model_args={"api_key": "x", "region": "sk-" + "a1b2" * 4}))
 
 
+def test_no_secret_of_a_model_that_is_built_already_is_stored_or_said(spec: RunSpec) -> None:
+    with pytest.raises(SpecError, match=r"^--model-args: secret: is named like a secret"):
+        evaluate(replace(spec, model=Attributes(secret="keep it"), model_args={}))
+    given = replace(spec, model=Attributes(api_key="stale-and-refused"), model_args={})
+    with pytest.raises(ModelError, match=r"401 for \*\*\*"):
+        evaluate(given)
+
+
+class Attributes(Paid):
+    """Holds what it is given."""
+
+    def __init__(self, **attributes: str) -> None:
+        vars(self).update(attributes)
+
+
 class Leaving(Paid):
     """Ends the program where nobody expects it."""
 
