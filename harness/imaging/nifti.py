@@ -90,7 +90,9 @@ def reading(where: str) -> Iterator[Any]:
     logger = nibabel.imageglobals.logger
     silent, logger.disabled = logger.disabled, True
     try:
-        yield nibabel
+        # Numbers of a damaged header overflow; what comes of them is checked.
+        with np.errstate(all="ignore"):
+            yield nibabel
     except broken as error:
         # One line, with the name of the file in place of its path on this machine.
         words = re.sub(rf"/[^\n]*?{re.escape(where)}", where, str(error)).partition("\n")[0].removesuffix(" from ")

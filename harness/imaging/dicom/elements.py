@@ -9,6 +9,7 @@ Vector = tuple[float, ...]
 
 # By how much the lengths of direction cosines and their right angle may be off: some files hold three digits.
 _DIRECTION_SLACK = 0.01
+LEAST_MM = 1e-6  # a nanometre; what is shorter is a 0 that went through arithmetic
 # Relative difference of two pixel sizes that is no contradiction: some headers round to three digits.
 _SAME_SIZE = 0.01
 _CENTIMETRES = 3  # code of a unit of length along an axis of an ultrasound region (PS3.3 C.8.5.5.1.15)
@@ -88,7 +89,7 @@ def vector(data: Any, name: str, length: int) -> Vector | None:
 def lengths(data: Any, name: str) -> Vector | None:
     """Return two lengths in mm, None if the header leaves them out or one of them is not above 0."""
     found = vector(data, name, 2)
-    return found if found is not None and min(found) > 0 else None
+    return found if found is not None and min(found) > LEAST_MM else None
 
 
 def directions(data: Any) -> Vector | None:
@@ -101,6 +102,14 @@ def directions(data: Any) -> Vector | None:
     return found if max(map(abs, products)) < _DIRECTION_SLACK else None
 
 
+def length(data: Any, name: str) -> float | None:
+    """Return a length in mm without its sign, None if the header leaves it out or it is 0."""
+    found = abs(number(data, name, 0.0))
+    return found if found > LEAST_MM else None
+
+
 def number(data: Any, name: str, default: float) -> float:
+    """Return a finite number, the default if the header leaves it out or has another value."""
     value = data.get(name)
-    return default if value is None or str(value) == "" else float(value)
+    found = default if value is None or str(value) == "" else float(value)
+    return found if math.isfinite(found) else default

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.imaging.dicom.elements import Vector, directions, lengths, number, pixel_mm, vector
+from harness.imaging.dicom.elements import Vector, directions, length, lengths, number, pixel_mm, vector
 
 Open = Callable[[str], BinaryIO]  # opens a file by the name under which its header was read
 
@@ -269,7 +269,7 @@ def _plain_frame(data: Any) -> Frame:
         orientation=directions(data),
         spacing=lengths(data, "PixelSpacing"),
         step=_step(data),
-        between=abs(number(data, "SpacingBetweenSlices", 0.0)) or None,
+        between=length(data, "SpacingBetweenSlices"),
         slope=number(data, "RescaleSlope", 1.0),
         intercept=number(data, "RescaleIntercept", 0.0),
     )
@@ -293,7 +293,7 @@ def _grouped_frame(group: Any, shared: Any) -> Frame:
         orientation=directions(item("PlaneOrientationSequence")),
         spacing=lengths(measures, "PixelSpacing"),
         step=_step(measures),
-        between=abs(number(measures, "SpacingBetweenSlices", 0.0)) or None,
+        between=length(measures, "SpacingBetweenSlices"),
         slope=number(values, "RescaleSlope", 1.0),
         intercept=number(values, "RescaleIntercept", 0.0),
         segment=None if segment is None else int(segment),
@@ -302,8 +302,7 @@ def _grouped_frame(group: Any, shared: Any) -> Frame:
 
 
 def _step(data: Any) -> float | None:
-    found = (number(data, name, 0.0) for name in ("SpacingBetweenSlices", "SliceThickness"))
-    return next((abs(value) for value in found if value), None)
+    return length(data, "SpacingBetweenSlices") or length(data, "SliceThickness")
 
 
 def group_series(headers: Sequence[Header]) -> list[Series]:

@@ -202,3 +202,13 @@ def test_without_nibabel_a_message_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setitem(__import__("sys").modules, "nibabel", None)
     with pytest.raises(DataError, match=r"^reading DICOM needs nibabel; pip install 'medground\[medical\]'"):
         import_nibabel("DICOM")
+
+
+def test_absurd_numbers_raise_no_warning(tmp_path: Path) -> None:
+    found = write(tmp_path / "a.nii", qform=AFFINE, qoffset_x=np.nan, quatern_b=1e30)
+    assert found.remarks == ("the qform has no inverse; the sform counts",)
+    huge = AFFINE * 1e30
+    huge[3] = (0, 0, 0, 1)
+    volume = write(tmp_path / "a.nii", sform=huge, pixdim=(1e30, 1e30, 1e30), scl_slope=1e38)
+    assert volume.spacing_mm[0] > 1e29
+    assert read_volume(tmp_path / "a.nii").voxels.shape == (6, 5, 4)

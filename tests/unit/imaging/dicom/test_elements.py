@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.imaging.dicom.elements import directions, lengths, pixel_mm
+from harness.imaging.dicom.elements import directions, length, lengths, number, pixel_mm
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -105,3 +105,15 @@ def test_pixel_spacing_counts_and_what_contradicts_it_is_said(elements: dict[str
 )
 def test_direction_cosines_are_two_axes_at_right_angles(cosines: list[float], usable: bool) -> None:
     assert (directions(header(ImageOrientationPatient=cosines)) is not None) is usable
+
+
+@pytest.mark.parametrize(("value", "mm"), [("2.5", 2.5), ("-2.5", 2.5), ("0", None), ("1e-9", None), ("1e400", None)])
+def test_a_length_has_no_sign_and_is_above_0(value: str, mm: float | None) -> None:
+    assert length(header(SliceThickness=value), "SliceThickness") == mm
+    assert length(header(), "SliceThickness") is None
+
+
+def test_a_number_that_is_none_is_the_default() -> None:
+    assert number(header(RescaleSlope="1e400"), "RescaleSlope", 1.0) == 1.0
+    assert number(header(RescaleSlope=None), "RescaleSlope", 1.0) == 1.0
+    assert number(header(RescaleSlope="2"), "RescaleSlope", 1.0) == 2.0
