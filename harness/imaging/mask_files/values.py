@@ -210,26 +210,23 @@ def _two_values(values: Labels, where: str, named: int | None, lossy: bool, note
         lossy: Whether the format changes values in storing them.
         notes: Extended by what was changed.
     """
-    counts = counted(values)
-    shown = np.flatnonzero(counts)
-    shown = shown[shown > 0]
-    highest = int(shown.max(initial=0))
-    if not shown.size or (shown.size == 1 and not lossy):
+    highest = int(values.max(initial=0))
+    # Most masks hold two values, which is found without counting them.
+    two = bool(((values == 0) | (values == highest)).all())
+    if highest == 0 or (two and not lossy):
         return values
     by_bits = FULL_VALUES[0] if highest <= FULL_VALUES[0] else FULL_VALUES[1]
     full = highest if highest == named and 2 * highest >= FULL_VALUES[0] else by_bits
-    if shown.size == 1 and highest == full:
+    if two and highest == full:
         return values
+    counts = counted(values)
+    shown = np.flatnonzero(counts)
+    shown = shown[shown > 0]
     if not _is_soft(values, shown, full, where, named, lossy):
         if named is None:
             listed = ", ".join(map(str, shown[:10].tolist())) + (", ..." if shown.size > 10 else "")
             notes.append(Note("merged_values", f"no label names the values {listed}; all of them count as foreground"))
         return values
-    if named is not None and named not in FULL_VALUES and named != full:
-        raise DataError(
-            f"{where}: expected the value {named} and 0, found {shown.size} values up to {highest}, as in a mask of 0 "
-            f"and {full} with soft edges; name the value {full}, which cuts it at half"
-        )
     half = (full + 1) // 2
     between = shown[shown != full]
     pixels = int(counts[between].sum())

@@ -215,7 +215,8 @@ def test_a_mask_of_low_contrast_is_cut_at_half_of_its_named_value() -> None:
     grey = (smoothed(DISC).astype(float) * 200 / 255).astype(np.uint8)
     found = values_of(grey, (200,))
     np.testing.assert_array_equal(found.labels, (grey >= 100) * 200)
-    refused(r"expected the value 1 and 0, found \d+ values up to 255, as in a mask of 0 and 255", SOFT["jpeg"][0], (1,))
+    # A value that is not that of the mask is no reason to read it otherwise; the reader compares values and labels.
+    assert np.unique(values_of(SOFT["jpeg"][0], (1,), lossy=True).labels).tolist() == [0, 255]
 
 
 @pytest.mark.parametrize("named", [None, (), (1,), (255,), (65535,), (1000,)])
