@@ -125,7 +125,14 @@ def _image_facts(content: bytes, path: str, window: Window | None) -> dict[str, 
 
 
 def inspect_embedded(
-    files: ReleaseFiles, content: bytes, folder: str, place: str, *, window: Window | None, integrity: Integrity
+    files: ReleaseFiles,
+    content: bytes,
+    folder: str,
+    place: str,
+    *,
+    window: Window | None,
+    integrity: Integrity,
+    report_rotation: bool = True,
 ) -> ReleaseImage:
     """Return an image that is embedded in a table, and write it below the derived folder under its digest.
 
@@ -136,6 +143,7 @@ def inspect_embedded(
         place: The record that holds the image, for the report.
         window: The grey values that become 0 and 255 if it has more than 8 bits.
         integrity: The report.
+        report_rotation: Whether to report an EXIF rotation as one that is not applied.
     """
     try:
         facts = _image_facts(content, place, window)
@@ -143,7 +151,7 @@ def inspect_embedded(
         return _unreadable(place, error, integrity)
     path = f"{folder}/{facts['sha256']}{facts['suffix']}"
     files.derive(path, content)
-    return _release_image(facts, path, integrity)
+    return _release_image(facts, path, integrity if report_rotation else None)
 
 
 def _release_image(facts: Mapping[str, Json], path: str, integrity: Integrity | None) -> ReleaseImage:

@@ -24,24 +24,27 @@ class SplitImages:
         request: The part of it that is read.
         integrity: The report.
         embedded: Folder below the derived one for images that are embedded in a table.
+        upright: Whether an EXIF rotation is applied, as viewers do; published releases are taken as stored.
     """
 
     files: ReleaseFiles
     request: ReleaseRequest
     integrity: Integrity
     embedded: str = ""
+    upright: bool = False
     _images: "dict[str, ReleaseImage]" = field(default_factory=dict)
+    _stored: "dict[str, ReleaseImage]" = field(default_factory=dict)
 
     @property
     def digests(self) -> dict[str, str]:
-        """The path of each readable image, by its sha256."""
-        media = (image.media for image in self._images.values())
+        """The path of each readable image, by the sha256 of its file as stored."""
+        media = (image.media for image in self._stored.values())
         return {item.sha256: item.path for item in media if item.sha256 is not None}
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The paths of all images, including those that could not be read."""
-        return tuple(image.media.path for image in self._images.values())
+        return tuple(image.media.path for image in self._stored.values())
 
     def image(self, place: str, path: str | None, content: bytes | None = None) -> "ReleaseImage":
         """Return the image of a record; a record without an image is reported.
@@ -52,6 +55,7 @@ class SplitImages:
             content: Bytes of an embedded image.
         """
         # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.
+        from harness.data.releases.folders.rotation import as_shown
         from harness.data.releases.images import ReleaseImage, inspect_embedded
         from harness.data.releases.volumes import inspect_scan
 
@@ -61,13 +65,24 @@ class SplitImages:
         key = path or digest_of(content)
         if key in self._images:
             return self._images[key]
-        window = self.request.window
+        window, report = self.request.window, not self.upright
         if content is None:
-            found = inspect_scan(self.files, path or "", window=window, integrity=self.integrity)
+            found = inspect_scan(
+                self.files, path or "", window=window, integrity=self.integrity, report_rotation=report
+            )
         else:
-            found = inspect_embedded(self.files, content, self.embedded, place, window=window, integrity=self.integrity)
-        self._images[key] = found
-        return found
+            found = inspect_embedded(
+                self.files,
+                content,
+                self.embedded,
+                place,
+                window=window,
+                integrity=self.integrity,
+                report_rotation=report,
+            )
+        self._stored[key] = found
+        self._images[key] = as_shown(self.files, found, content, self.integrity) if self.upright else found
+        return self._images[key]
 
 
 def digest_of(content: bytes | None) -> str:

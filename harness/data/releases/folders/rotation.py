@@ -110,16 +110,34 @@ def brought(
         else mask
         for path, mask in masks.items()
     }
-    return _upright_image(files, image, integrity), turned
+    return _upright_image(files, image, None, integrity), turned
 
 
-def _upright_image(files: ReleaseFiles, image: ReleaseImage, integrity: Integrity) -> ReleaseImage:
+def as_shown(files: ReleaseFiles, image: ReleaseImage, content: bytes | None, integrity: Integrity) -> ReleaseImage:
+    """Return an image without masks as viewers show it, and report its tag.
+
+    Args:
+        files: The release; an upright copy is written below its derived folder.
+        image: The image as stored.
+        content: Its bytes; None if it is a file of the release.
+        integrity: The report.
+    """
+    if image.orientation != UPRIGHT:
+        detail = f"orientation {image.orientation}, applied: as viewers do"
+        integrity.find("exif_rotation", image.media.path, detail)
+    return _upright_image(files, image, content, integrity)
+
+
+def _upright_image(
+    files: ReleaseFiles, image: ReleaseImage, content: bytes | None, integrity: Integrity
+) -> ReleaseImage:
     """Return an image as its tag says that it is to be shown, as a copy without the tag if it has one."""
     media = image.media
     if image.orientation == UPRIGHT or image.defect is not None:
         return image
     try:
-        content = upright_copy(files.read(media.path) or b"", image.orientation, where=media.path)
+        stored = files.read(media.path) if content is None else content
+        content = upright_copy(stored or b"", image.orientation, where=media.path)
     except DataError as error:
         # Read a moment ago, so the file was removed or changed meanwhile.
         integrity.find("unreadable_file", media.path, str(error).removeprefix(f"{media.path}: "))

@@ -88,7 +88,7 @@ class _Reading:
             raise DataError(f"{options.file}: expected a table below the data root, found none; check its name")
         self.columns: Columns = resolve(options.columns, options.table(files, own[0]).columns(), own[0])
         self.cells = CellImages(
-            SplitImages(files, request, integrity, EMBEDDED),
+            SplitImages(files, request, integrity, EMBEDDED, upright=True),
             folder=options.image_folder(request.split),
             prefix=options.image_prefix,
             separator=options.separators.get("image"),

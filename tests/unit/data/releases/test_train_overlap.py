@@ -45,6 +45,25 @@ def test_an_image_is_inspected_once_however_many_records_name_it(
     assert opened == ["images/a.png"]
 
 
+def test_photos_of_ones_own_are_shown_as_viewers_do_and_known_by_their_files(tmp_path: Path) -> None:
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.arange(20, dtype=np.uint8).reshape(4, 5)).save(tmp_path / "images/a.png", exif=tag)
+    content = (tmp_path / "images/a.png").read_bytes()
+    files, integrity = ReleaseFiles(root=tmp_path, derived=tmp_path / "derived"), Integrity()
+    images = SplitImages(files, ReleaseRequest(dataset="d", split="test"), integrity, "embedded", upright=True)
+    found = [images.image("r[0]", "images/a.png"), images.image("r[1]", None, content)]
+    assert [(image.media.size, image.media.path.split("/")[0]) for image in found] == [((5, 4), "upright")] * 2
+    assert found[0] == images.image("r[2]", "images/a.png")
+    digest = hashlib.sha256(content).hexdigest()
+    assert images.digests == {digest: f"embedded/{digest}.png"}
+    assert [(one.kind, one.where, one.detail) for one in sorted(integrity.findings)] == [
+        ("exif_rotation", place, "orientation 6, applied: as viewers do")
+        for place in (f"embedded/{digest}.png", "images/a.png")
+    ]
+
+
 def test_an_embedded_image_is_written_under_its_digest_once(images: SplitImages, tmp_path: Path) -> None:
     content = save(tmp_path / "x.png", 3)
     found = images.image("t[0]", None, content)
