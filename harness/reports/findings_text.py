@@ -1,6 +1,8 @@
 """What the preparation of data found, in a few lines for the terminal; integrity.json and its page hold all of it."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from harness.data.integrity import FINDINGS, Finding, Integrity
@@ -11,6 +13,8 @@ from harness.errors import DataError
 MOST_LINES = 15
 # Findings of each kind that are shown, fewer where there are many kinds.
 EXAMPLES = 3
+# Bytes of a report that is read whole; a release of millions of files may have one that would fill the memory.
+LARGEST = 16 * 2**20
 # Characters of one finding's line.
 LONGEST = 200
 
@@ -23,12 +27,34 @@ def lines_of(prepared: Iterable[tuple[str, Prepared]]) -> list[str]:
     lines = []
     for path, tasks in by_report.items():
         try:
+            if path.is_file() and path.stat().st_size > LARGEST:
+                lines += _counts_alone(tasks, path)
+                continue
             report = read_report(path)
-        except DataError as error:  # what was found is a remark: an unreadable report must not cost the run
+        except (DataError, OSError, ValueError) as error:
+            # What was found is a remark: an unreadable report must not cost the run.
             lines.append(f"{', '.join(tasks)}: {error}")
             continue
         lines += findings_text(tasks, report, path)
     return lines
+
+
+def _counts_alone(tasks: Sequence[str], path: Path) -> list[str]:
+    """Return the kinds and counts of a report whose findings are too many to be read for a few lines.
+
+    Raises:
+        ValueError: The file is no report.
+    """
+    with path.open(encoding="utf-8") as file:
+        # The counts stand before the findings, and every key of the report has a line of its own.
+        head = "".join(takewhile(lambda line: not line.startswith(' "findings"'), file))
+    counts: dict[str, int] = json.loads(f"{head.rstrip().rstrip(',')}}}")["counts"]
+    most = sorted(counts.items(), key=lambda item: -item[1])[: MOST_LINES - 2]
+    return [
+        f"{', '.join(tasks)}: found in the data:",
+        *(f"  {kind} {count:,}: {FINDINGS.get(kind, '')}" for kind, count in most),
+        f"  all of it: {path}, or `harness prepare {tasks[0]}`",
+    ]
 
 
 def findings_text(tasks: Sequence[str], report: Integrity, path: Path) -> list[str]:

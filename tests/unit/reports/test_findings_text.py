@@ -71,6 +71,23 @@ def test_tasks_over_the_same_data_are_named_together_and_a_lost_report_costs_not
     assert "cannot be read: No such file or directory; run `harness prepare` again" in second
 
 
+def test_of_a_report_too_large_to_be_read_the_counts_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = Integrity(samples=9)
+    for number in range(3):
+        report.find("unknown_label", f"{number}.png", "value 1")
+    report.find("empty_mask", "a.png")
+    data = _prepared(tmp_path, report)
+    monkeypatch.setattr("harness.reports.findings_text.LARGEST", 10)
+    assert lines_of([("a", data)]) == [
+        "a: found in the data:",
+        "  unknown_label 3: label image with a value that no label names",
+        "  empty_mask 1: mask without a foreground pixel",
+        f"  all of it: {data.integrity}, or `harness prepare a`",
+    ]
+    data.integrity.write_text("no report at all")
+    assert lines_of([("a", data)])[0].startswith("a: ")
+
+
 def test_a_defect_is_told_with_what_the_report_says_of_its_file() -> None:
     report = Integrity()
     report.find("unreadable_file", "masks/1.png")
