@@ -90,7 +90,7 @@ class PredictionsFile:
             # A name of a file in it may hold characters that change what a terminal shows.
             return _refuse(printable(f"{self.path.name}:{number}: {error}", MOST_MESSAGE))
         except UNFORESEEN as error:
-            words = f"{self.path.name}:{number}: cannot be read ({type(error).__name__}: {error})"
+            words = f"{self.path.name}:{number}: cannot be read ({reason_of(error)})"
             return _refuse(printable(words, MOST_MESSAGE))
         return answer
 
@@ -140,6 +140,12 @@ def _index_line(index: PredictionsFile, line: Line) -> None:
     if first != line.number:
         message = f"answered before on line {first}, which counts; this line is ignored"
         index.problems.append(Problem(line=line.number, sample_id=sample_id, message=message))
+
+
+def reason_of(error: Exception) -> str:
+    """Return an exception in words, without the path of a file on this machine."""
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{type(error).__name__}: {words}"
 
 
 def _refuse(message: str) -> Answer:
