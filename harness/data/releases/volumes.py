@@ -33,8 +33,9 @@ DERIVED = "dicom"
 
 # A label image with more values than this is taken for a photograph or a scan.
 LABELS_MOST = 1024
-# Nothing that is scanned in a clinic is longer; of a volume that is the header has the unit wrong.
-_LONGEST_M = 10.0
+# Nothing that is scanned in a clinic is longer; of a volume that is the header has the unit wrong. So it has of most
+# volumes in micrometres that are shorter than a millimetre: their numbers are mm as a rule.
+_LONGEST_M, _SHORTEST_M = 10.0, 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ def inspect_volume(
             "remarks": found.remarks,
         }
         sides = np.multiply(found.voxels.shape, found.spacing_mm or 0.0) / 1000
-        if sides.max() > _LONGEST_M:
+        if sides.max() > _LONGEST_M or (found.unit == "um" and sides.max() < _SHORTEST_M):
             metres = " x ".join(f"{side:.4g}" for side in sides)
             words = f"the volume is {metres} m large if its unit of length, {found.unit}, is right; mm if none is named"
             facts["remarks"] = (*found.remarks, words)
@@ -101,7 +102,7 @@ def inspect_volume(
         return to_json({"sha256": sha256_file(files.path(path)), "window": window_limits, **facts})
 
     try:
-        facts = files.once(["volume in mm, or flat", to_json(window)], path, inspect)
+        facts = files.once(["volume in mm, flat or not", to_json(window)], path, inspect)
     except DataError as error:
         return unreadable(path, error, integrity)
     except MemoryError:

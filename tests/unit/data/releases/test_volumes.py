@@ -240,6 +240,11 @@ def test_a_volume_of_an_unlikely_size_is_said(files: ReleaseFiles) -> None:
     image.header.set_xyzt_units("micron")
     nibabel.save(image, files.root / "large.nii.gz")
     assert geometry_findings(files, "large.nii.gz") == []
+    image = nibabel.Nifti1Image(np.zeros((5, 4, 3), dtype=np.int16), np.diag([3.0, 1.0, 1.0, 1.0]))
+    image.header.set_xyzt_units("micron")
+    nibabel.save(image, files.root / "small.nii.gz")
+    words = "the volume is 3e-06 x 4e-06 x 1.5e-05 m large if its unit of length, um, is right; mm if none is named"
+    assert geometry_findings(files, "small.nii.gz") == [("geometry_conflict", words)]
 
 
 def test_a_sheared_volume_and_headers_that_contradict_each_other_are_said(files: ReleaseFiles) -> None:
