@@ -95,7 +95,10 @@ def read_values(
     notes: list[Note] = []
     values: NDArray[Any] = stored.astype(np.uint8) if stored.dtype == np.bool_ else stored
     if values.dtype.kind == "f":
-        values = _finite(values, where, notes)
+        with np.errstate(invalid="ignore"):  # NaN, infinity and numbers below 0 or beyond 16 bits are looked at below
+            whole = values.astype(np.uint16)
+        # Most floats are labels, which one comparison finds.
+        values = whole if np.array_equal(whole, values) else _finite(values, where, notes)
     if threshold is not None:
         return MaskValues(labels=_cut(values, threshold, (named or (1,))[0], where), notes=tuple(notes))
     values = _whole(values, where)
