@@ -55,8 +55,13 @@ def as_predictions_file(
     report = FolderReport()
     content = hashlib.sha256()
     place = cache / "predictions"
-    place.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=place, suffix=".tmp")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=place, suffix=".tmp")
+    except OSError as error:
+        raise DataError(
+            f"{place}: cannot be written: {error.strerror}; MEDGROUND_CACHE names another folder"
+        ) from error
     try:
         with os.fdopen(handle, "wb") as file:
             for line in lines_of_folder(adapter.path, adapter.given, list(asked.values()), report):

@@ -16,7 +16,7 @@ from harness.imaging.mask_files.values import FULL_VALUES
 from harness.imaging.volumes import SUFFIXES
 from harness.models.folder_names import Names, Target, label_of, mask_files_below, question_of
 from harness.models.prediction_lines import MOST_MESSAGE, printable
-from harness.models.predictions_file import Problem
+from harness.models.predictions_file import UNFORESEEN, Problem, reason_of
 from harness.records import Grid, Json, Mask, Sample
 from harness.records.codec import canonical
 
@@ -194,6 +194,9 @@ def _read(
             found = _labels(file, where, members, labels, owner, remark)
     except DataError as error:
         return dict.fromkeys((one.id for one in members), error)
+    except UNFORESEEN as error:
+        words = f"{where}: {file.name}: cannot be read ({reason_of(error)})"
+        return dict.fromkeys((one.id for one in members), DataError(words))
     checked: dict[str, Found] = {}
     for sample_id, answer in found.items():
         checked[sample_id] = answer

@@ -214,6 +214,13 @@ def test_a_folder_answers_tasks_with_masks_only(spec: RunSpec, folder: RunSpec) 
         evaluate(replace(spec, model=folder.model))
 
 
+def test_a_cache_that_cannot_be_written_is_said(folder: RunSpec, tmp_path: Path) -> None:
+    open_session(replace(folder, model="baseline:empty"), Observer())
+    (tmp_path / "cache" / "predictions").write_text("no folder")
+    with pytest.raises(DataError, match="predictions: cannot be written: File exists; MEDGROUND_CACHE names another"):
+        open_session(folder, Observer())
+
+
 def test_of_a_folder_without_a_match_nothing_is_left(folder: RunSpec, tmp_path: Path) -> None:
     for file in (tmp_path / "unet.v2").iterdir():
         file.rename(file.with_name(f"x{file.name}"))

@@ -228,6 +228,24 @@ def test_a_file_that_cannot_be_used_costs_its_own_samples(tmp_path: Path) -> Non
     assert found["c.png:liver"] == where(1)
 
 
+def test_a_file_that_may_not_be_read_costs_its_own_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        save(tmp_path / f"{name}.png", VALUES)
+    whole = Path.read_bytes
+
+    def refuses(file: Path) -> bytes:
+        if file.name == "a.png":
+            raise PermissionError(13, "Permission denied", str(file))
+        return whole(file)
+
+    monkeypatch.setattr(Path, "read_bytes", refuses)
+    found = answers(tmp_path, asked("a.png", "liver", THREE), asked("b.png", "liver", THREE))
+    assert found == {
+        "a.png:liver": "mask: a.png: cannot be read (PermissionError: Permission denied)",
+        "b.png:liver": where(1),
+    }
+
+
 def test_samples_that_cannot_be_asked_have_no_line(tmp_path: Path) -> None:
     save(tmp_path / "a.png", VALUES)
     report = FolderReport()
