@@ -214,7 +214,10 @@ class TableFile:
         for place, record in places:
             if not isinstance(record, dict):
                 raise DataError(f"{place}: expected a JSON object with a question, found {str(record)[:60]!r}")
-            yield place, flat_chat(record)
+            whole = _without_surrogates(record)
+            if whole != record:
+                integrity.repair("broken_character_replaced", place)
+            yield place, flat_chat(whole)
 
     def _lines(self) -> Iterator[tuple[str, Json]]:
         with self._text(Integrity()) as text:
@@ -250,6 +253,17 @@ class TableFile:
                         number += 1
             except (pyarrow.ArrowException, OSError) as error:
                 raise DataError(f"{self.path}: expected parquet, found {error}; is the file whole?") from error
+
+
+def _without_surrogates(value: Json) -> Json:
+    """Return a JSON value with U+FFFD for each half of a character, which JSON can escape and UTF-8 cannot hold."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(one) for one in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(one) for key, one in value.items()}
+    return value
 
 
 def flat_chat(record: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -190,3 +190,10 @@ def test_tables_are_known_by_their_suffix() -> None:
         False,
         False,
     ]
+
+
+def test_halves_of_characters_are_replaced_and_counted(tmp_path: Path) -> None:
+    integrity = Integrity()
+    found = rows(table(tmp_path, "q.jsonl", '{"a": "x\\ud83d", "b": ["\\ud83d\\ude00"]}\n{"a": "ü"}\n'), integrity)
+    assert [dict(row.cells) for row in found] == [{"a": "x\ufffd", "b": ["\U0001f600"]}, {"a": "ü"}]
+    assert integrity.repairs == {"broken_character_replaced": 1}
