@@ -263,6 +263,11 @@ def test_a_missing_sample_is_a_failure_that_names_the_file(tmp_path: Path) -> No
         ({"masks": [{"path": 3}]}, "masks[0].path: expected a path below the predictions file's folder, found 3"),
         ({"masks": [{"path": "a.png"}]}, "masks[0]: mask file a.png is missing"),
         ({"masks": [{"path": "a.png", "label": 0}]}, "masks[0]: label: expected an integer >= 1, found 0"),
+        (
+            {"masks": [{"path": "a.png", "treshold": 0.5}]},
+            "masks[0]: expected a mask file with path, label, threshold, found 'treshold' (did you mean 'threshold'?)",
+        ),
+        ({"masks": [{"path": "a.png", "threshold": "0.5"}]}, "masks[0]: threshold: expected a number in the values of"),
         ({"mask_scores": [float("nan")]}, "mask_scores[0]: expected a finite number, found nan"),
         ({"mask_scores": ["1"]}, "mask_scores[0]: expected a finite number, found '1'"),
         ({"masks": [RLE], "mask_scores": [1, 1]}, "mask_scores: expected one per mask (1), found 2"),
@@ -309,6 +314,32 @@ def test_masks_may_be_files_beside_the_predictions(tmp_path: Path) -> None:
     line = {"sample_id": "s/1", "masks": [{"path": "masks/a.png"}, {"path": "masks/a.png", "label": 2}]}
     found = [masks.decode(mask).astype(int).tolist() for mask in answer(write(tmp_path, line)).masks]
     assert found == [[[0, 1, 1], [1, 1, 0]], [[0, 0, 1], [1, 1, 0]]]
+
+
+def test_a_volume_beside_that_of_its_sample_is_refused_unless_the_line_has_a_grid(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    affine = np.diag((2.0, 2.0, 3.0, 1.0))
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 3, 2), dtype=np.uint8), affine), tmp_path / "a.nii.gz")
+    moved = affine.copy()
+    moved[0, 3] = 7
+    record = Media(path="v.nii.gz", sha256="0", kind="volume", size=(2, 3, 4), affine=tuple(moved.ravel().tolist()))
+    asked = Request(sample_id="s/1", wants=("masks",), messages=(Turn(role="user", parts=(MediaPart(media=record),)),))
+    line: dict[str, Any] = {"sample_id": "s/1", "masks": [{"path": "a.nii.gz"}]}
+    refused = answer(write(tmp_path, line), asked).error
+    assert refused is not None
+    words = (
+        "p.jsonl:1: masks[0]: a.nii.gz: frame_mismatch: the mask lies beside its volume, corners lie up to 7 mm apart"
+    )
+    assert refused.message == words
+    line["grid"] = {"size": [2, 3, 4], "affine": affine.ravel().tolist()}
+    found = answer(write(tmp_path, line), asked)
+    assert found.error is None
+    assert found.masks == (masks.full((2, 3, 4)),)
+    # The volume's own place counts again where the image is another.
+    line["grid"]["affine"] = moved.ravel().tolist()
+    refused = answer(write(tmp_path, line), asked).error
+    assert refused is not None
+    assert refused.message == words
 
 
 def test_what_is_changed_in_reading_a_mask_file_is_a_remark_of_the_answer(tmp_path: Path) -> None:

@@ -135,8 +135,9 @@ def test_a_threshold_that_says_nothing_is_refused(stored: Any, threshold: float,
 @pytest.mark.parametrize(("value", "right"), [(None, True), (0.5, True), (1, True), (True, False), ("0.5", False)])
 def test_a_threshold_is_a_finite_number(value: Any, right: bool) -> None:
     assert (threshold_fault(value) == "") is right
-    expected = "expected a number in the values of the file, such as 0.5, found inf"
-    assert threshold_fault(float("inf")) == expected
+    for number in (float("inf"), float("nan"), 10**400):
+        expected = "expected a number in the values of the file, such as 0.5, found "
+        assert threshold_fault(number) == f"{expected}{number!r:.80}"
 
 
 # --- masks of two values that hold more
