@@ -31,7 +31,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi
 	@touch $@
 
-demo: setup ## draw patients, evaluate three baselines and the reference model on them, build reports and a board
+demo: setup ## evaluate three baselines and the reference model on synthetic patients, build reports and a board
 	$(BIN)/harness demo --out demo
 	$(BIN)/leaderboard build --entries demo --out demo/board
 
