@@ -331,3 +331,33 @@ def test_a_segmentation_of_background_alone_says_so(tmp_path: Path) -> None:
     write_segmentation(tmp_path / "seg.dcm", SERIES, {"Background": two_segments()["Liver"]}, positions())
     found = read(tmp_path)
     assert (found.segments, found.remarks) == ((), ("it has no segment but background",))
+
+
+def test_frames_on_several_other_grids_are_refused(tmp_path: Path) -> None:
+    other_grid(tmp_path, (1.0, 1.5), 2.5, (4, 10, 12), between=2.5)
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    measures = pydicom.Dataset()
+    measures.PixelSpacing = [1.0, 1.4]
+    data.PerFrameFunctionalGroupsSequence[-1].PixelMeasuresSequence = [measures]
+    data.save_as(tmp_path / "seg.dcm")
+    with pytest.raises(DataError, match=r"seg.dcm: its frames lie on several grids; resample the segmentation"):
+        read(tmp_path)
+
+
+def test_frames_that_no_scan_holds_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    mask = np.ones((2, 10, 12), dtype=bool)
+    series = DrawnSeries(name="a", spacing=(1.0, 1.5))
+    write_segmentation(tmp_path / "seg.dcm", series, {"cyst": mask}, positions(2), between=1e-5)
+    with pytest.raises(DataError, match=r"seg.dcm: expected frames of one scan, found some 2.5 mm apart"):
+        read(tmp_path)
+
+
+def test_pixels_without_a_place_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_segmentation(tmp_path / "seg.dcm", SERIES, two_segments(), positions())
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    data.PerFrameFunctionalGroupsSequence = data.PerFrameFunctionalGroupsSequence[:1]
+    data.save_as(tmp_path / "seg.dcm")
+    with pytest.raises(DataError, match=r"seg.dcm: expected a place for each of its 3 frames, found 1"):
+        read(tmp_path)
