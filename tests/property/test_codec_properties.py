@@ -99,6 +99,7 @@ targets = st.builds(
     boxes=tuples(boxes),
     caption_id=maybe(text),
     absent=st.booleans(),
+    ignore=maybe(masks),
 )
 samples = st.builds(
     Sample,
