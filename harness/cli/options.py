@@ -191,6 +191,8 @@ def _what_failed(result: "Evaluation", directory: "RunDirectory") -> list[str]:
         lines += [f"{name.removesuffix('s')}: {item}" for item in items[:MOST_LINES]]
         if len(items) > MOST_LINES:
             lines.append(f"... and {len(items) - MOST_LINES} more {name}; see {path}")
+        elif len(items) < (len(result.problems) if name == "problems" else len(broken)):
+            lines.append(f"... all {name} are in {path}")
     return lines
 
 

@@ -1,8 +1,13 @@
 """Errors as one message and an exit code, which no code of a model or a task may choose."""
 
+from pathlib import Path
+
 import pytest
 
-from harness.cli.options import errors_as_exit_codes
+from harness.cli.options import errors_as_exit_codes, finish
+from harness.evaluation.outputs import Evaluation
+from harness.models.predictions_file import Problem
+from harness.scoring.results import Failure
 
 
 @pytest.mark.parametrize("code", ["0", "", "7", "'no licence'"])
@@ -19,3 +24,30 @@ def test_a_command_chooses_its_own(capsys: pytest.CaptureFixture[str]) -> None:
         exec("import sys\nsys.exit(3)", {"__name__": "harness.cli.data"})
     assert left.value.code == 3
     assert capsys.readouterr().err == ""
+
+
+def test_problems_and_failures_that_are_alike_are_shown_three_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "no task of this run has this sample_id; the line is ignored"
+    problems = [Problem(line=number, sample_id=f"s/{number}", message=words) for number in range(1, 205)]
+    problems.insert(100, Problem(line=900, sample_id=None, message="has no sample_id"))
+    missing = [Failure(task="t", sample_id=f"s/{n}", status="model_error", message="E: no line") for n in range(25)]
+    each = [Failure(task="t", sample_id=f"q/{n}", status="model_error", message=f"E: {n}") for n in range(25)]
+    results = {"model": {"id": "m", "name": "Ours"}, "data": "real", "limited": False, "tasks": {}}
+    whole = {**results, "groups": {}, "unsupported": {}, "unavailable": []}
+    for failures in (missing, each):
+        found = Evaluation(out=tmp_path, results=whole, problems=problems, failures=failures)
+        with pytest.raises(SystemExit):
+            finish(found, "1%", as_json=False, every_number=False, quiet=False)
+    first, second = capsys.readouterr().err.split("report ")[:2]
+    assert first.splitlines()[:9] == [
+        *(f"problem: line {number}: s/{number}: {words}" for number in (1, 2, 3)),
+        f"problem: 201 more: {words}",
+        "problem: line 900: has no sample_id",
+        f"... all problems are in {tmp_path / 'problems.jsonl'}",
+        *(f"failure: s/{number}: model_error: E: no line" for number in range(3)),
+    ]
+    assert "failure: 22 more: model_error: E: no line\n" in first
+    assert second.count("failure: q/") == 20
+    assert f"... and 5 more failures; see {tmp_path / 'failures.jsonl'}" in second
