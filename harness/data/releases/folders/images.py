@@ -124,7 +124,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     Images of which only the others tell whether they are turned come behind the rest.
 
     Raises:
-        DataError: `labels.json` is malformed, or the labels do not fit the masks.
+        DataError: There are no images, `labels.json` is malformed, or the labels do not fit the masks.
         SpecError: `where` names no field of the samples.
     """
     # Imported here, because numpy and Pillow should load when a release is read, not when readers are listed.
@@ -181,6 +181,12 @@ class _Cases:
             elif layout.is_beside(path) and path != f"{layout.folder}/{NAMES}":
                 beside.add(path, below=layout.start(layout.images))
         beside.report(reading.integrity)
+        if not self._images:
+            others = ", ".join(f"{len(files):,} {kind}" for kind, files in beside.files.items()) or "no other files"
+            raise DataError(
+                f"{layout.folder}/{layout.images}: expected images that match this pattern, found none ({others}); "
+                "correct release.options.images"
+            )
         wanted = {self._layout.mask(parts, label.text) for parts in self._images.values() for label in labels.labels}
         self._named = names.all_of(sorted(wanted))
         # Where both are in one folder, the mask `a_MASK.PNG` of `a.png` looks like an image.

@@ -1,5 +1,6 @@
 """A folder of images and masks: what patterns and labels make of it, and what is found wrong."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -393,6 +394,18 @@ def test_a_second_mask_of_an_image_is_reported(root: Path) -> None:
     samples, integrity = read(root, options=ORGANS)
     assert len(samples) == 2
     assert [(one.kind, one.where) for one in integrity.findings] == [("passed_over", "segmentation/masks/a.PNG")]
+
+
+def test_a_pattern_that_no_image_matches_is_named(root: Path) -> None:
+    (root / "segmentation/images/b.json").write_bytes(b"{}")
+    message = (
+        "segmentation/images/{case}.jpg: expected images that match this pattern, found none (no other files); corr"
+    )
+    with pytest.raises(DataError, match=re.escape(message)):
+        read(root, options={"images": "images/{case}.jpg"})
+    (root / "segmentation/images/a.png").unlink()
+    with pytest.raises(DataError, match=r"found none \(1 \*.json\); correct release.options.images"):
+        read(root)
 
 
 def test_masks_without_an_image_are_selected_too(root: Path) -> None:
