@@ -47,7 +47,7 @@ _WRAPPED = re.compile(
 )
 _UNOPENED = re.compile(rf"\A(.*?)<\s*/\s*(?:{_TAGS})\s*>", re.IGNORECASE | re.DOTALL)
 _END_OF_TEXT = re.compile(
-    r"(?:\s*(?:<\|(?:im_end|endoftext|end_of_text|eot_id|eom_id|end|return|assistant)\|>|</s>|<eos>|<end_of_turn>))+\s*\Z"
+    r"(?:<\|(?:im_end|endoftext|end_of_text|eot_id|eom_id|end|return|assistant)\|>|</s>|<eos>|<end_of_turn>)\Z"
 )
 _FENCE = re.compile(
     r"^[ \t]*(?:```|~~~)[\w+-]*[ \t]*$\n?|```(?:json|text|txt|plaintext|markdown|md|latex|python)?\b|```", re.M
@@ -64,7 +64,7 @@ _TEXT_COMMAND = re.compile(
 )
 _LATEX_MARKS = re.compile(r"\\(?:left|right|quad|qquad|[()\[\],;:! ])|\$+")
 
-_COLON = r"\s*(?:is|are|would\s+be|为|是)?\s*[:=]\s*"
+_COLON = r"\s*(?:(?:is|are|would\s+be|为|是)\s*)?[:=]\s*"
 _FINAL = re.compile(
     r"(?:\bfinal\s+(?:answer|choice|option|selection|verdict)\b|最终答案|最后答案)"
     r"(?:\s*\([^()\n]*\))?\s*(?:(?:is|was|would\s+be|为|是)\b)?\s*[:=]?\s*",
@@ -76,7 +76,7 @@ _LINE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _EXPLANATION = re.compile(
-    r"(?<=\S)\s*\n\s*\(?(?:explanation|rationale|reason(?:ing|s)?|justification|解析|解释|理由|分析)\s*\)?\s*:", re.I
+    r"(?<=\S)[ \t]*\n\s*\(?(?:explanation|rationale|reason(?:ing|s)?|justification|解析|解释|理由|分析)\s*\)?\s*:", re.I
 )
 _KEYS = (
     *("final_answer", "answer", "correct_answer", "choice", "option", "letter", "selected_option", "correct_option"),
@@ -95,6 +95,7 @@ _PAIRS = {
     "〈": "〉",
 }
 _QUOTES = {'"': '"', "'": "'", "`": "`", "«": "»", "‹": "›"}
+_LINE_LENGTH = 400
 _DEPTH = 8  # wrapping nests, but nothing that a model writes nests deeper
 
 
@@ -156,7 +157,7 @@ def answer_text(text: str) -> str:
     if part is None:
         return ""
     if "<" in part or "\\" in part:
-        part = _END_OF_TEXT.sub("", part)
+        part = _without_end_of_text(part)
         part = "\n".join(_contents(part) or [part])
     return _without_markdown(part)
 
@@ -188,7 +189,7 @@ def short_answer(text: str) -> str | None:
 def _unwrapped_once(text: str) -> str | None:
     """Return a text without its outer layer of wrapping; None if it states several answers."""
     if "<" in text or "\\" in text:
-        text = _END_OF_TEXT.sub("", text)
+        text = _without_end_of_text(text)
         if contents := _contents(text):
             return contents[0] if len(contents) == 1 else None
         text = _HTML.sub("", _BREAK.sub("\n", text))
@@ -201,14 +202,23 @@ def _unwrapped_once(text: str) -> str | None:
     if "}" in text and (stated := _json_answer(text[text.find("{") : text.rfind("}") + 1])) is not None:
         return stated
     for marker in (_FINAL, _LINE):
-        found = [text[match.end() :].strip() for match in marker.finditer(text)]
-        if found := [answer for answer in found if any(map(str.isalnum, answer))]:
-            return found[-1] if len(_distinct(answer.splitlines()[0] for answer in found)) == 1 else None
+        # The first line behind each mark tells answers apart; reading on from every mark would take quadratic time.
+        found = {match.end(): text[match.end() : match.end() + _LINE_LENGTH].strip() for match in marker.finditer(text)}
+        found = {end: line for end, line in found.items() if any(map(str.isalnum, line))}
+        if found:
+            distinct = _distinct(line.splitlines()[0] for line in found.values())
+            return text[max(found) :].strip() if len(distinct) == 1 else None
     text = _EXPLANATION.split(text, maxsplit=1)[0].strip().lstrip("•> \t")
     if text.startswith("- "):
         text = text[2:]
     if len(text) >= 2 and _encloses(text):
         text = text[1:-1].strip()
+    return text
+
+
+def _without_end_of_text(text: str) -> str:
+    while found := _END_OF_TEXT.search(text := text.rstrip(), max(0, len(text) - 24)):
+        text = text[: found.start()]
     return text
 
 
@@ -230,13 +240,13 @@ def _contents(text: str) -> list[str]:
             tagged = [unopened[1]]
         if tagged:
             return _distinct(tagged) or [""]
-    boxes = []
-    for match in _BOX.finditer(text) if "\\" in text else ():
-        depth, end = 1, match.end()
+    boxes, end = [], 0
+    while "\\" in text and (box := _BOX.search(text, end)):
+        depth, end = 1, box.end()
         while end < len(text) and depth:
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             end += 1
-        boxes.append(text[match.end() : end if depth else end - 1])
+        boxes.append(text[box.end() : end if depth else end - 1])
     return _distinct(boxes)
 
 

@@ -1,7 +1,7 @@
 """What a reply says of the options of a question: which it asserts, and which it denies, by letter and by text."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -28,10 +28,24 @@ class Claims:
 
 
 def find_claims(text: str, texts: Mapping[str, str]) -> Claims:
+    """Return what an unwrapped reply says of options.
+
+    Args:
+        text: The answer, as `short_answer` gives it.
+        texts: The options' texts by letter, in the form of `standard_normalise`.
+    """
     claims = Claims()
     _claim_letters(text, texts, claims)
     _claim_texts(text.lower(), texts, claims)
     return claims
+
+
+# How far around a letter or a text is looked, in characters: a sentence, so that long replies take linear time.
+_NEAR, _CLAUSE = 400, 120
+
+
+# A reply with more lone letters, or with more mentions of options, chooses none of them.
+_MOST = 500
 
 
 # --- letters
@@ -40,7 +54,9 @@ def find_claims(text: str, texts: Mapping[str, str]) -> Claims:
 def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
     echoed = _echoed(text, texts)
     after = 0
-    for place, letter, lower in _candidates(text, texts):
+    candidates = _candidates(text, texts)
+    claims.conflict = len(candidates) > _MOST
+    for place, letter, lower in candidates[:_MOST]:
         if place < after or place in echoed:
             continue
         if letter not in texts and not _stands(text, place, "", letter):
@@ -51,35 +67,33 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
         stands = "list" if lower or len(listed) > 1 else _stands(text, place, texts.get(letter, ""), letter)
         if not known or not stands:
             continue
-        before, rest = text[:place].rstrip(wording.OPENERS), text[end:]
+        since = max(0, place - _NEAR)
+        before, rest = text[since:place].rstrip(wording.OPENERS), text[end : end + _NEAR]
         label, behind = _label(text, end, texts)
         named_at = wording.NAMING.search(text[max(0, place - 40) : place])
         start = max(0, place - 40) + named_at.start() if named_at else place
-        naming = _ends_in_text(text[:start], texts) if start < place else []
-        start = start - len(texts[naming[0]]) if naming else place
+        naming = _ends_in_text(text[since:start], texts) if start < place else []
+        start = max(since, start - len(texts[naming[0]])) if naming else place
         own = bool(label) and label == texts.get(letter)
         if own:
             after = behind
-        # Of an option's own text, which may hold a no, nothing denies the letter beside it.
-        if (
-            _denied_before(text[:start])
-            or wording.DENIED.match(text, behind)
-            or (not own and wording.DENIED.match(rest))
-        ):
+        # An option's own text may hold a no, and behind it "is not enlarged" says nothing of the option.
+        denied = wording.CALLED_WRONG.match(text, behind) if label else wording.DENIED.match(rest)
+        if denied or _denied_before(text[since:start]):
             claims.denied.update(known)
             continue
         if wording.POSSIBLE.match(rest):
             claims.possible.update(known)
             continue
-        alone = not wording.BLANK_OR_MARK.sub("", text[behind:])
+        alone = len(text) - behind < _NEAR and not wording.BLANK_OR_MARK.sub("", text[behind:])
         rule = "named_letter"
-        if not before.strip() and (lower or (stands == "list" and alone) or stands in wording.LEADS):
+        if not since and not before.strip() and (lower or (stands == "list" and alone) or stands in wording.LEADS):
             rule = "leading_letter"
         elif not (
             lower
             or naming
             or (alone and (before.rstrip(" \t")[-1:] == "\n" or wording.SENTENCE_END.search(before)))
-            or wording.STATES.search(_clause(text[:place]))
+            or wording.STATES.search(_clause(text[since:place]))
             or wording.CONFIRMED.match(rest)
         ):
             continue
@@ -93,8 +107,8 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
             claims.asserted.setdefault(one, rule)
 
 
-def _candidates(text: str, texts: Mapping[str, str]) -> Iterator[tuple[int, str, bool]]:
-    """Yield (place, letter, whether it is written small) of letters that may name an option, in order."""
+def _candidates(text: str, texts: Mapping[str, str]) -> list[tuple[int, str, bool]]:
+    """Return (place, letter, whether it is written small) of letters that may name an option, in order."""
     found = {match.start(1): (match[1], False) for match in wording.UPPER.finditer(text)}
     for match in wording.LOWER.finditer(text):
         letter = match["letter"]
@@ -106,7 +120,7 @@ def _candidates(text: str, texts: Mapping[str, str]) -> Iterator[tuple[int, str,
     leading = wording.LOWER_LEADING.match(text)
     if leading and (letter := leading[1].upper()) in texts and _label(text, leading.end(), texts)[0]:
         found[leading.start(1)] = (letter, True)
-    return ((place, *found[place]) for place in sorted(found))
+    return [(place, *found[place]) for place in sorted(found)]
 
 
 def _listed(text: str, place: int, letter: str, texts: Mapping[str, str]) -> tuple[list[str], int]:
@@ -128,7 +142,7 @@ def _stands(text: str, place: int, own: str, letter: str) -> str:
     `end` before the end of a line, `mark` before a mark or in brackets, `own` before its option's text, `leading`
     before a word such as because, `word` before another word that does not follow an article or a pronoun.
     """
-    rest = text[place + 1 :]
+    rest = text[place + 1 : place + 1 + max(_NEAR, 3 * len(own))]
     bare = rest.lstrip(wording.CLOSERS)
     enclosed = len(bare) < len(rest) and text[place - 1 : place] in tuple("([{<\"'")
     if not bare.lstrip(" \t") or bare.lstrip(" \t")[0] == "\n":
@@ -190,7 +204,7 @@ def _label(text: str, end: int, texts: Mapping[str, str]) -> tuple[str, int]:
         end += 1
     article = wording.ARTICLE.match(text, end)
     for start in (end, article.end()) if article else (end,):
-        line = text[start:].split("\n", 1)[0]
+        line = text[start : start + _NEAR].split("\n", 1)[0]
         if found := max((own for own in texts.values() if _begins(line, own)), key=len, default=""):
             return found, min(start + len(found), len(text))
     return "", end
@@ -242,15 +256,18 @@ def _claim_texts(text: str, texts: Mapping[str, str], claims: Claims) -> None:
     pattern = None if set(texts.values()) <= set(POLARITY) else _option_pattern(tuple(texts.values()))
     if pattern is None:
         return
-    for match in pattern.finditer(text):
+    mentions = list(pattern.finditer(text))
+    claims.conflict = claims.conflict or len(mentions) > _MOST
+    for match in mentions[:_MOST]:
         letters = [letter for letter, own in texts.items() if own == standard_normalise(match[0])]
-        before, rest = text[: match.start()], text[match.end() :]
-        if not letters:
+        since = max(0, match.start() - _NEAR)
+        before, rest = text[since : match.start()], text[match.end() : match.end() + _NEAR]
+        if not letters or wording.DENIED.match(rest):
             continue
-        if _denied_before(before) or wording.DENIED.match(rest):
+        if _denied_before(before):
             claims.denied.update(letters)
             continue
-        begins = not wording.ARTICLE.sub("", before).strip(wording.OPENERS)
+        begins = not since and not wording.ARTICLE.sub("", before).strip(wording.OPENERS)
         ends = not rest.strip(wording.CLOSERS + " ") or rest.lstrip(wording.CLOSERS)[:1] in tuple(
             ".,;:!?\n。，；：！？("
         )
@@ -278,10 +295,10 @@ def _claim_texts(text: str, texts: Mapping[str, str], claims: Claims) -> None:
 
 def _clause(before: str) -> str:
     """Return the part of a text's end that belongs to its last sentence."""
-    return wording.CLAUSE.split(before[-200:])[-1].rstrip(wording.OPENERS) + " "
+    return wording.CLAUSE.split(before[-_CLAUSE:])[-1].rstrip(wording.OPENERS) + " "
 
 
 def _denied_before(before: str) -> bool:
     """Return whether the clause that a text ends in denies what follows."""
-    piece = wording.PIECE.split(wording.CLAUSE.split(before[-200:])[-1])[-1]
+    piece = wording.PIECE.split(wording.CLAUSE.split(before[-_CLAUSE:])[-1])[-1]
     return wording.DENIES.search(wording.NO_DENIAL.sub(" ", piece)) is not None

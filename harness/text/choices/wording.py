@@ -75,6 +75,13 @@ DENIED = re.compile(
     rf"|could|wo|would|has)n't\b|doesn't\b))",
     re.IGNORECASE,
 )
+# The same behind an option's text, of which "is not enlarged" denies nothing.
+CALLED_WRONG = re.compile(
+    rf"[\s\"')\]}},]*(?:[\s:=(-]*(?:{_WRONG}(?<!not)(?<!no)(?<!out)|[✗✘×❌])|(?:is|are|was|were|would\s+be|seems?|has\s+been"
+    rf"|have\s+been|can\s+be|could\s+be|must\s+be)\s+(?:\w+\s+)?(?:{_WRONG}(?<!not)(?<!no)(?<!out)"
+    rf"|not\s+(?:the\s+)?(?:correct|right|best|answer|likely))|(?:是)?(?:错|不正确|不对|有误))",
+    re.IGNORECASE,
+)
 CONFIRMED = re.compile(
     r"[\"')\]}]*\s*(?:,\s*)?(?:(?:is|would\s+be|seems|appears|looks|must\s+be|should\s+be)\s+(?:(?:the|my|a|most|very|also"
     r"|clearly|definitely|likely|single|only)\s+)*(?:correct|right|best|answer|true|appropriate|likely|consistent|accurate"

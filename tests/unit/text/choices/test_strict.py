@@ -1,5 +1,7 @@
 """Our own rules: which step reads a reply, and what stays unread."""
 
+import time
+
 import pytest
 
 from harness.text.choices.reading import ChoiceReading, lettered
@@ -291,3 +293,12 @@ def test_exact_reads_a_letter_before_a_text() -> None:
 
 def test_there_are_26_letters() -> None:
     assert "".join(lettered([str(number) for number in range(30)])) == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@pytest.mark.parametrize(
+    "text", ["A. " * 20_000, "(A) " * 20_000, "spleen " * 10_000, "A or " * 20_000, "x " + "\n" * 50_000 + "B"]
+)
+def test_no_reply_takes_long_to_read(text: str) -> None:
+    start = time.perf_counter()
+    strict_letter(text, ORGANS)
+    assert time.perf_counter() - start < 2
