@@ -20,8 +20,8 @@ _OFF_GRID = 0.1
 _SAME_STEP = 0.01
 # Steps between slices from which frames count as having left out slices of their series.
 _SPARSE = 1.5
-# Frames in one place differ by rounding only.
-_SAME_MM = 1e-3
+# Share of a step between slices up to which frames are in one place: positions are rounded.
+_SAME_PLACE = 0.02
 # A centre that is as near to two voxels belongs to the later one, whatever the last digits of a position say.
 _TIE = 1e-6
 # More slices than this between the first and the last frame are no scan of a body.
@@ -155,15 +155,17 @@ def grid_of(frames: Sequence[Frame], shape: Sequence[int], found: Stack, where: 
     usual = abs(float(matrix[:, axis] @ across))
     heights = np.sort([np.dot(frame.position or (), across) for frame in placed])
     apart = np.diff(heights)
-    apart = apart[apart > _SAME_MM]
-    stated = placed[0].between
+    apart = apart[apart > _SAME_PLACE * usual]
+    stated, slices = placed[0].between, [header.frames[at] for header, at in found.slices[:1]]
+    if any(_same_step(stated, other.between) for other in slices):
+        stated = usual  # copied from the series, of which the positions count, whatever it states
     # Where both are known the smaller one is right: frames without foreground are often left out.
     step = min([*([stated] if stated else []), *apart.tolist()], default=placed[0].step or usual)
     one_slice = found.shape[::-1][axis] == 1
     finer = not one_slice and step < usual * (1 - _SAME_STEP) and bool(stated or apart.size)
     # Frames as thick as they lie apart fill the space between them, unless the slices of the series are as thick too.
-    thick, others = placed[0].step, [header.frames[at].step for header, at in found.slices[:1]]
-    filled = bool(apart.size) and _same_step(thick, step) and not any(_same_step(thick, other) for other in others)
+    thick = placed[0].step
+    filled = bool(apart.size) and _same_step(thick, step) and not any(_same_step(thick, one.step) for one in slices)
     coarser = not one_slice and bool(stated or filled) and step > usual * (1 + _SAME_STEP)
     sparse = ""
     if not (stated or filled) and apart.size and step > usual * _SPARSE:

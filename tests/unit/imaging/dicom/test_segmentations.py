@@ -361,3 +361,29 @@ def test_pixels_without_a_place_are_refused(tmp_path: Path) -> None:
     data.save_as(tmp_path / "seg.dcm")
     with pytest.raises(DataError, match=r"seg.dcm: expected a place for each of its 3 frames, found 1"):
         read(tmp_path)
+
+
+def test_a_wrong_spacing_that_was_copied_from_the_series_does_not_thicken_a_frame(tmp_path: Path) -> None:
+    write(tmp_path)
+    for path in tmp_path.iterdir():
+        change(path, SpacingBetweenSlices=5)
+    mask = np.zeros((4, 5, 6), dtype=bool)
+    mask[1, 2, 3] = True
+    write_segmentation(tmp_path / "seg.dcm", SERIES, {"cyst": mask}, positions(), between=5.0)
+    found = read(tmp_path)
+    np.testing.assert_array_equal(found.segments[0].voxels, mask)
+    assert found.resampled == ""
+
+
+def test_rounded_positions_are_no_finer_grid(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_segmentation(tmp_path / "seg.dcm", SERIES, two_segments(), positions())
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    data.SegmentSequence[1].SegmentNumber = 7
+    frame = data.PerFrameFunctionalGroupsSequence[-1]
+    frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 7
+    frame.PlanePositionSequence[0].ImagePositionPatient = [*positions()[1][:2], positions()[1][2] + 0.02]
+    data.save_as(tmp_path / "seg.dcm")
+    found = read(tmp_path)
+    assert (found.resampled, found.remarks) == ("", ())
+    np.testing.assert_array_equal(found.segments[0].voxels, two_segments()["Liver"])
