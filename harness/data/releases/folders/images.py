@@ -226,7 +226,8 @@ class _Cases:
 
         used = {mask.path for mask in self._named.values()}
         named = set(self._images)
-        usual = Counter(suffix_of(path) for path in self._images).most_common(1)
+        # The suffix of most images, as it is written.
+        usual = Counter(path[len(path) - len(suffix_of(path)) :] for path in self._images).most_common(1)
         suffix = usual[0][0] if usual else ".png"
         for path in self._files.walk(self._layout.start(self._layout.masks)):
             if path in used or path in self._images:
