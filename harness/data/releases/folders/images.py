@@ -75,8 +75,9 @@ def _labels(given: Json, source: str, *, in_paths: bool) -> LabelSet:
     for name, value in (given if isinstance(given, dict) else {name: name for name in given}).items():
         if in_paths != isinstance(value, str):
             expected = "text that stands for '{label}'" if in_paths else "values, because masks holds no '{label}'"
-            raise SpecError(f"labels.{name}: expected {expected}, found {value!r}")
-        found[name] = value if isinstance(value, str) else values_of(value)
+            hint = f"; names come first: `{{{value}: {name}}}`" if not in_paths and str(name).isdigit() else ""
+            raise SpecError(f"labels.{name}: expected {expected}, found {value!r}{hint}")
+        found[str(name)] = value if isinstance(value, str) else values_of(value)  # YAML may give a number
     return label_set(found, source)
 
 

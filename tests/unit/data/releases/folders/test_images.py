@@ -82,6 +82,11 @@ def test_without_labels_all_of_a_mask_is_the_target(root: Path) -> None:
     assert integrity.counts == {"merged_values": 1}
 
 
+def test_a_label_may_be_a_number(root: Path) -> None:
+    samples, _ = read(root, options={"labels": {1: 1, 4: 3}})
+    assert [sample.id[-2:] for sample in samples] == [":1", ":4"]
+
+
 def test_labels_json_names_the_values(root: Path) -> None:
     (root / "segmentation/labels.json").write_text('{"liver": 1}')
     (sample,), integrity = read(root)
@@ -209,6 +214,7 @@ def test_deep_images_get_a_window_of_their_own(tmp_path: Path) -> None:
         ({"modality": "thermal"}, "release.options.modality: expected 'unknown' or 'ct'"),
         ({"masks": "{patient}/{case}.png"}, "masks: '{patient}' does not stand in images, so nothing says it; images"),
         ({"masks": "{case}_{label}.png"}, "labels: expected the labels, because masks holds '{label}'; found none"),
+        ({"labels": {1: "liver"}}, "masks holds no '{label}', found 'liver'; names come first: `{liver: 1}`"),
         ({"labels": {"a": "b"}}, "labels.a: expected values, because masks holds no '{label}', found 'b'"),
         ({"masks": "{case}_{label}.png", "labels": {"a": 1}}, "labels.a: expected text that stands for '{label}'"),
     ],
