@@ -77,10 +77,23 @@ def _fault(path: Path) -> str | None:
     return _fault_of_bytes(head) or _fault_of_text(text, whole=whole)
 
 
-def _fault_of_bytes(head: bytes) -> str | None:
+def encoding_fault(head: bytes) -> str | None:
+    """Return why text is not UTF-8, if its first bytes are those of UTF-16 or UTF-32; else None."""
     for mark, name in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return f"is {name}, {UTF_8} (`>` of Windows PowerShell writes UTF-16)"
+    # Without a mark, ASCII characters leave zero bytes at every other place, or at three of four.
+    start = head[: min(64, len(head) // 4 * 4)]
+    zeros = [start[place::4].count(0) / max(1, len(start) // 4) for place in range(4)]
+    if min(zeros) < 0.5 and sorted(zeros)[1] > 0.9 and max(zeros[0], zeros[3]) == 1:
+        return f"is UTF-32 without a byte order mark, {UTF_8}"
+    for odd, even in ((zeros[1] + zeros[3], zeros[0] + zeros[2]), (zeros[0] + zeros[2], zeros[1] + zeros[3])):
+        if odd > 1 and even < 0.2:
+            return f"is UTF-16 without a byte order mark, {UTF_8}"
+    return None
+
+
+def _fault_of_bytes(head: bytes) -> str | None:
     if head.startswith(b"PK\x03\x04"):
         if b"xl/" in head or b"[Content_Types].xml" in head[:100]:
             return "is an Excel workbook (.xlsx); expected JSON lines"
@@ -89,15 +102,7 @@ def _fault_of_bytes(head: bytes) -> str | None:
         if head[place:].startswith(signature):
             what, _, remedy = name.partition("; ")
             return f"is {what}; expected JSON lines" + (f"; {remedy}" if remedy else "")
-    # Without a mark, ASCII characters leave zero bytes at every other place, or at three of four.
-    start = head[: min(64, len(head) // 4 * 4)]
-    zeros = [start[place::4].count(0) / max(1, len(start) // 4) for place in range(4)]
-    if sorted(zeros)[1] > 0.9 and max(zeros[0], zeros[3]) == 1:
-        return f"is UTF-32 without a byte order mark, {UTF_8}"
-    for odd, even in ((zeros[1] + zeros[3], zeros[0] + zeros[2]), (zeros[0] + zeros[2], zeros[1] + zeros[3])):
-        if odd > 1 and even < 0.2:
-            return f"is UTF-16 without a byte order mark, {UTF_8}"
-    return None
+    return encoding_fault(head)
 
 
 def _fault_of_text(head: bytes, *, whole: bool) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 from harness.errors import DataError
 from harness.imaging import mask_files, masks, soft_masks
 from harness.metrics.metric import LineKind, Pair
+from harness.models.predictions_format import ONE_A_LINE, encoding_fault
 from harness.records import Box, Entity, Json, Mask, Media, PredictedEntity, Prediction, Sample, Target
 
 Line = Mapping[str, Json]
@@ -52,11 +53,16 @@ def parse(line: bytes, where: str, kind: LineKind) -> dict[str, Json]:
         DataError: The line is not a JSON object, or lacks one of the keys of its kind.
     """
     try:
-        value = json.loads(line.strip())
+        # Decoded here, because JSON's reader would guess UTF-16 and then fail over the half of a line end.
+        value = json.loads(line.decode("utf-8-sig").strip())
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}: expected a JSON object: {error.msg}, column {error.colno}") from error
-    except (UnicodeDecodeError, RecursionError) as error:  # bytes that are not UTF-8; brackets nested too deep
-        raise DataError(f"{where}: expected a JSON object: {error}") from error
+        reason = encoding_fault(line) or f"{error.msg}, column {error.colno}"
+        raise DataError(f"{where}: expected a JSON object: {reason}") from error
+    # Bytes that are not UTF-8, numbers of thousands of digits, brackets nested too deep.
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: expected a JSON object: {encoding_fault(line) or error}") from error
+    if isinstance(value, list):
+        raise DataError(f"{where}: is a JSON list, {ONE_A_LINE}")
     if not isinstance(value, dict) or not all(key in value for key in KEYS[kind]):
         wanted = " and ".join(f'"{key}"' for key in KEYS[kind])
         found = ", ".join(map(repr, value)) if isinstance(value, dict) else type(value).__name__

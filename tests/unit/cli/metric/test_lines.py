@@ -111,6 +111,18 @@ def test_broken_lines_are_named_and_the_others_scored() -> None:
     [
         (b'{"prediction": "ye', "vqa_accuracy", "line 1: expected a JSON object: Unterminated string"),
         (b"\xff", "vqa_accuracy", "line 1: expected a JSON object: 'utf-8' codec can't decode"),
+        (
+            '{"prediction": "yes", "target": "yes"}'.encode("utf-16"),
+            "vqa_accuracy",
+            "line 1: expected a JSON object: is UTF-16, save it as UTF-8",
+        ),
+        (
+            '{"prediction": "yes", "target": "yes"}'.encode("utf-16-be"),
+            "vqa_accuracy",
+            "line 1: expected a JSON object: is UTF-16 without a byte order mark, save it as UTF-8",
+        ),
+        (b'[{"prediction": "a", "target": "b"}]', "vqa_accuracy", "line 1: is a JSON list, write one object a line"),
+        (b"9" * 5000, "vqa_accuracy", "line 1: expected a JSON object: Exceeds the limit"),
         (b"[" * 100_000, "vqa_accuracy", "line 1: expected a JSON object: maximum recursion"),
         ([1], "vqa_accuracy", 'line 1: expected an object with "prediction" and "target", found list'),
         ({}, "vqa_accuracy", 'line 1: expected an object with "prediction" and "target", found no key'),
