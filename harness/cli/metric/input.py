@@ -61,7 +61,7 @@ def parse(line: bytes, where: str, kind: LineKind) -> dict[str, Json]:
     # Bytes that are not UTF-8, numbers of thousands of digits, brackets nested too deep.
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: expected a JSON object: {encoding_fault(line) or error}") from error
-    if isinstance(value, list):
+    if isinstance(value, list) and value and isinstance(value[0], dict):
         raise DataError(f"{where}: is a JSON list, {ONE_A_LINE}")
     if not isinstance(value, dict) or not all(key in value for key in KEYS[kind]):
         wanted = " and ".join(f'"{key}"' for key in KEYS[kind])

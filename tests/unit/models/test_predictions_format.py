@@ -67,6 +67,11 @@ def zipped(*names: str) -> bytes:
         (zipped("[Content_Types].xml", "xl/workbook.xml"), "is an Excel workbook (.xlsx); expected JSON lines"),
         (b"PAR1\x15\x04", "is a Parquet table; expected JSON lines;"),
         (b"\x80\x04\x95\x00", "is a Python pickle; expected JSON lines;"),
+        (
+            b"\x5c\x01\x00\x00" + bytes(340) + b"n+1\x00",
+            "is a NIfTI file; expected JSON lines; masks are submitted as a",
+        ),
+        (bytes(400), "is binary data; expected JSON lines"),
         (b"\x00\x01\x02\x03" * 30, "is binary data; expected JSON lines"),
         (
             b"sample_id,text\ns/1,yes\n",
