@@ -82,7 +82,8 @@ class Answer:
         usage: Counts such as the tokens of prompt and answer.
         status: `truncated` if the model stopped at its token limit, `refused` if its interface reports a refusal.
         error: Set this if only this request failed; the other answers of the batch remain valid.
-        remarks: What was changed in reading the answer, one sentence each; they are listed in `problems.jsonl`.
+        remarks: What was changed in reading the answer, one sentence each; those of submitted predictions are listed in
+            `problems.jsonl`.
     """
 
     text: str | None = None
