@@ -107,7 +107,7 @@ def answer_span(text: str) -> tuple[int, int] | None:
     closed was cut off, and nothing in it was meant as an answer. Of the channels of gpt-oss the last must be `final`.
     """
     start, end = 0, len(text)
-    if "<|" in text and (channels := list(_CHANNEL.finditer(text))):
+    if "<" in text and "<|" in text and (channels := list(_CHANNEL.finditer(text))):
         message = text.find(_MESSAGE, channels[-1].end())
         if (channels[-1][1] or channels[-1][2]) != "final" or message < 0:
             return None
@@ -178,7 +178,8 @@ def short_answer(text: str) -> str | None:
         return None
     answer: str | None = plain_characters(part).strip()
     for _ in range(_DEPTH):
-        if not answer or answer.isalnum():
+        # Most answers are a few bare words.
+        if not answer or (answer.rstrip(".").replace(" ", "").isalnum() and not _has_final(answer)):
             break
         before, answer = answer, _unwrapped_once(answer)
         if answer == before:
@@ -201,19 +202,27 @@ def _unwrapped_once(text: str) -> str | None:
     text = text.strip()
     if "}" in text and (stated := _json_answer(text[text.find("{") : text.rfind("}") + 1])) is not None:
         return stated
-    for marker in (_FINAL, _LINE):
+    markers = [_FINAL] if _has_final(text) else []
+    for marker in [*markers, _LINE] if ":" in text or "=" in text else markers:
         # The first line behind each mark tells answers apart; reading on from every mark would take quadratic time.
         found = {match.end(): text[match.end() : match.end() + _LINE_LENGTH].strip() for match in marker.finditer(text)}
         found = {end: line for end, line in found.items() if any(map(str.isalnum, line))}
         if found:
             distinct = _distinct(line.splitlines()[0] for line in found.values())
             return text[max(found) :].strip() if len(distinct) == 1 else None
-    text = _EXPLANATION.split(text, maxsplit=1)[0].strip().lstrip("•> \t")
+    if "\n" in text and ":" in text:
+        text = _EXPLANATION.split(text, maxsplit=1)[0]
+    text = text.strip().lstrip("•> \t")
     if text.startswith("- "):
         text = text[2:]
     if len(text) >= 2 and _encloses(text):
         text = text[1:-1].strip()
     return text
+
+
+def _has_final(text: str) -> bool:
+    """Return whether `_FINAL` may be found: words that it holds are looked for in a fraction of its time."""
+    return "inal" in text or "INAL" in text or "答案" in text
 
 
 def _without_end_of_text(text: str) -> str:
@@ -223,13 +232,14 @@ def _without_end_of_text(text: str) -> str:
 
 
 def _without_markdown(text: str) -> str:
-    if "```" in text or "~~" in text:
+    # Single characters are looked for first: they are found to be missing several times as fast as longer marks.
+    if "`" in text or "~" in text:
         text = _STRUCK.sub("", _FENCE.sub("", text)).strip()
-    if "**" in text:
+    if "*" in text:
         text = text.replace("**", "")
     if "_" in text:
         text = _UNDERSCORES.sub(r"\2", text)
-    return _HEADING.sub("", text) if "#" in text or text.startswith(">") or "\n>" in text else text
+    return _HEADING.sub("", text) if "#" in text or ">" in text else text
 
 
 def _contents(text: str) -> list[str]:
