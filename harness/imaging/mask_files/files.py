@@ -173,6 +173,6 @@ def read_dicom_seg(path: Path, where: str, *, owner: Grid | None, remark: Remark
             for words in remarks:
                 remark(f"{where}: {words}")
     except (DataError, OSError) as error:
-        words = str(error)
-        raise DataError(words if words.startswith(where) else f"{where}: {words}") from error
+        words = str(error).removeprefix(f"{where}: ").removeprefix(f"{path.name}: ")
+        raise DataError(f"{where}: {words}") from error
     return segments

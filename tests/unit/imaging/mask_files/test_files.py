@@ -385,7 +385,7 @@ def test_a_dicom_seg_that_cannot_be_placed_is_refused(export: Any) -> None:
         read_file(folder / "seg.dcm", None, "x", owner=Grid(size=owner.size))
     moved = np.array(owner.affine).reshape(4, 4)
     moved[:3, 3] += 500
-    with pytest.raises(DataError, match=r"^x: seg\.dcm: "):
+    with pytest.raises(DataError, match=r"^x: seg\.dcm: a frame lies "):
         read_file(folder / "seg.dcm", None, "x", owner=grid(moved, owner.size))
     with refusal("x: seg.dcm: label: expected one of its segments, 1 (Liver), 2 (Lesion), found 'Spleen'"):
         read_file(folder / "seg.dcm", "Spleen", "x", owner=owner)
