@@ -8,6 +8,8 @@ from dataclasses import astuple, dataclass, field
 from harness.tasks.new_task.listing import Entry, holds_masks, is_mask_name, is_split_name
 
 SAMPLE = 40  # masks whose names are compared with all images, to find what distinguishes the two
+ALIKE = 20  # images with one part of a name in common, up to which the part may be a case's name
+MOST_FOLDERS = 100  # of images and of masks that are compared with each other
 
 # Characters around the case in the names of a single image and its mask: `_segmentation` and `img_`, for example.
 CHANCE = 24
@@ -97,6 +99,8 @@ def _in_folders(entries: Sequence[Entry]) -> Iterator[Pairing]:
         pattern, key = _generalised(entry.folder, shared)
         group = of_masks if holds_masks(entry) else of_images
         group.setdefault(pattern, FileGroup(pattern)).add(key, entry)
+    if len(of_images) > MOST_FOLDERS and len(of_masks) > MOST_FOLDERS:
+        return  # folders of a kind that are told neither as patients nor as groups: only a person's patterns help
     for masks in of_masks.values():
         ways = [way for images in of_images.values() for way in paired(images, masks)]
         ways = [way for way in ways if not _by_chance(way)]
@@ -161,16 +165,21 @@ def _bases(stem: str) -> list[str]:
 def _affixes(images: Mapping[str, Entry], stem: str) -> set[Affixes]:
     """Return the affixes by which the mask with this stem may belong to one of the images."""
     found = set()
-    for base in _bases(stem):
+    bases = _bases(stem)
+    for base in bases:
+        if base in images:
+            before, _, after = stem.partition(base)
+            found.add(Affixes("", "", before, after))
+    if found:
+        return found
+    for base in bases:
         before, _, after = stem.partition(base)
-        for image in images:
-            if base in image:
-                first, _, last = image.partition(base)
-                found.add(Affixes(first, last, before, after))
-            elif base == stem and image in stem:
-                first, _, last = stem.partition(image)
-                found.add(Affixes("", "", first, last))
-    return found
+        inside = [image for image in images if base in image]
+        # A base in the names of many images, such as `img`, identifies none.
+        if len(inside) <= ALIKE:
+            found |= {Affixes(*image.partition(base)[::2], before, after) for image in inside}
+    shorter = [image for image in images if image in stem]
+    return found | {Affixes("", "", *stem.partition(image)[::2]) for image in shorter}
 
 
 def paired(images: FileGroup, masks: FileGroup) -> Iterator[Pairing]:
