@@ -118,6 +118,36 @@ LETTERS = (
         "{O}不对，应选{L}",
     ),
     *("根据图像，正确答案是{L}。", "这张图显示右侧较大。因此答案是{L}。"),
+    *(
+        "Looks like {L}.",
+        "{L} it is.",
+        "The answer has to be {L}.",
+        "I'm leaning toward {L}",
+        "{L} over {O}",
+        "Choose {L}",
+    ),
+    *(
+        "The second best is {O}, but the answer is {L}.",
+        "{L} best describes the image.",
+        "The answer is, in my opinion, {L}",
+    ),
+    *(
+        "I first thought of {O}, but the answer is {L}.",
+        "Between {O} and {L}, I choose {L}.",
+        "=> {L}",
+        "Given the shape, {L}.",
+    ),
+    *(
+        "The answer is {L}.\n\n{O} is incorrect because of its side.\n{Q} is incorrect.",
+        "{T} is shown, so {L} is right.",
+    ),
+    *(
+        "The correct answer is {L}. {T}.\n\nThe other one ({O}) is on the left.",
+        "本题选{L}",
+        "综上，选{L}",
+        "{L}（{T}）",
+        "【答案】{L}",
+    ),
 )
 NOT_LETTERS = (
     *("Option {L} is incorrect.", "Option {L} is wrong.", "{L} is incorrect.", "{L} is wrong.", "{L}: incorrect"),
@@ -190,6 +220,24 @@ NOT_LETTERS = (
         "\\boxed{{{L}}} or \\boxed{{{O}}}",
     ),
     *("<think>The answer is {L}", "<think>The answer is {L}.</think>", "<think>\nSo {L} it is. Wait,", "{L}<think>or"),
+    *("The answer could be {L} or {O} depending on the view.", "If it lay on the left, the answer would be {L}."),
+    *("I initially thought {L}, but I cannot tell.", "I'm not sure it's {L}", "Some may say {L}", "{L} is possible."),
+    *(
+        "Is it {L}?",
+        "{L}? No.",
+        "{L} does not fit.",
+        "Everything except {L}.",
+        "The least likely is {L}.",
+        "Wrong: {L}",
+    ),
+    *(
+        "None of {L}, {O} or {Q}.",
+        "I hesitate between {L} and {O}.",
+        "The arrow labelled {L} points down.",
+        "{L}+{O}",
+        "{L}{O}",
+    ),
+    *("A: I cannot tell.", "Patient {L} is older.", "{L} or something else"),
 )
 TEXTS = (
     *(

@@ -18,6 +18,7 @@ class Claims:
         asserted: Letters that it asserts, in any way, with the step that found them.
         denied: Letters that it denies.
         possible: Letters of which it says that they may be right, too.
+        mentioned: Letters that it sets behind their own text within a sentence: "the liver (B) is shown".
         conflict: Whether a letter stands beside another option's text, or in a list with a letter of no option.
     """
 
@@ -25,6 +26,7 @@ class Claims:
     denied: set[str] = field(default_factory=set)
     conflict: bool = False
     possible: set[str] = field(default_factory=set)
+    mentioned: set[str] = field(default_factory=set)
 
 
 def find_claims(text: str, texts: Mapping[str, str]) -> Claims:
@@ -37,6 +39,8 @@ def find_claims(text: str, texts: Mapping[str, str]) -> Claims:
     claims = Claims()
     _claim_letters(text, texts, claims)
     _claim_texts(text.lower(), texts, claims)
+    if not claims.asserted:
+        claims.asserted.update(dict.fromkeys(sorted(claims.mentioned), "named_letter"))
     return claims
 
 
@@ -89,6 +93,15 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
         rule = "named_letter"
         if not since and not before.strip() and (lower or (stands == "list" and alone) or stands in wording.LEADS):
             rule = "leading_letter"
+        elif (
+            naming
+            and not wording.STATES.search(_clause(text[since:start]))
+            and text[since:start].strip(wording.OPENERS)
+        ):
+            # An explanation names options like this, too: it counts if nothing else asserts one.
+            if letter in naming:
+                claims.mentioned.update(known)
+            continue
         elif not (
             lower
             or naming
@@ -129,7 +142,9 @@ def _listed(text: str, place: int, letter: str, texts: Mapping[str, str]) -> tup
     while following := wording.NEXT.match(text, end):
         one, at = following[1], following.end()
         more = wording.NEXT.match(text, at)
-        if not more and text[at : at + 1] not in (",", "，") and not _stands(text, at - 1, texts.get(one, ""), one):
+        # Behind "or" only A and I can be words: "A or B depending on the view" names two.
+        word = one in "AI" and not more and text[at : at + 1] not in (",", "，")
+        if word and not _stands(text, at - 1, texts.get(one, ""), one):
             break
         letters.append(one)
         end = at
@@ -178,6 +193,8 @@ def _stands(text: str, place: int, own: str, letter: str) -> str:
     word = (re.match(r"[A-Za-z]*", bare) or [""])[0].lower()
     if word == "as" and letter == "A":
         return "" if re.match(r"as[\s-]+yet", bare, re.IGNORECASE) else "leading"
+    if wording.CONFIRMED.match(rest):
+        return "word"
     if wording.AGAINST.match(bare):
         return "leading"
     if not wording.WORD_CONNECTIVES.get(letter, wording.CONNECTIVE).fullmatch(word):
@@ -243,9 +260,11 @@ def _echoed(text: str, texts: Mapping[str, str]) -> set[int]:
 def _option_pattern(texts: tuple[str, ...]) -> re.Pattern[str] | None:
     parts = []
     for text in sorted(set(texts), key=len, reverse=True):
-        if len(text) > 1:
+        if len(text) > 1 or text.isdigit():
             body = r"\s+".join(map(re.escape, text.split()))
             edges = [r"(?<![a-z0-9])" if text[0].isascii() else "", r"(?![a-z0-9])" if text[-1].isascii() else ""]
+            if text[0].isdigit() or text[-1].isdigit():
+                edges = [r"(?<![a-z0-9.])", r"(?![a-z0-9]|\.\d)"]  # "1.5 mm" is not "5 mm"
             parts.append(f"{edges[0]}{body}{edges[1]}")
     return re.compile("|".join(parts)) if parts else None
 
@@ -276,12 +295,14 @@ def _claim_texts(text: str, texts: Mapping[str, str], claims: Claims) -> None:
         )
         states = begins or wording.STATES.search(re.sub(r"\b(?:the|an?)\s+$", "", _clause(before)))
         if (states and ends) or (begins and wording.CONFIRMED.match(rest)):
+            joined = wording.JOINED.match(rest)
+            other = pattern.search(rest, joined.end(), joined.end() + 100) if joined else None
+            if joined and other and other[0] != match[0]:
+                claims.conflict |= not wording.ARTICLE.sub("", rest[joined.end() : other.start()])
+            elif joined and "or" in joined[0].split():
+                continue  # "liver or something else" leaves it open
             for letter in letters:
                 claims.asserted.setdefault(letter, "option_text")
-            joined = wording.JOINED.match(rest)
-            if joined and (other := pattern.search(rest, joined.end(), joined.end() + 100)):
-                gap = wording.ARTICLE.sub("", rest[joined.end() : other.start()])
-                claims.conflict = claims.conflict or (not gap and other[0] != match[0])
         if states and ends and begins:
             # A sentence that names a second option lists what is seen and chooses nothing.
             sentence = wording.CLAUSE.split(rest, maxsplit=1)[0]
@@ -300,5 +321,8 @@ def _clause(before: str) -> str:
 
 def _denied_before(before: str) -> bool:
     """Return whether the clause that a text ends in denies what follows."""
-    piece = wording.PIECE.split(wording.CLAUSE.split(before[-_CLAUSE:])[-1])[-1]
+    clause = wording.CLAUSE.split(before[-_CLAUSE:])[-1]
+    if wording.HYPOTHETICAL.search(clause):
+        return True
+    piece = wording.PIECE.split(clause)[-1]
     return wording.DENIES.search(wording.NO_DENIAL.sub(" ", piece)) is not None

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 _NOUN = (
     r"(?:answers?|ans|options?|choices?|selections?|picks?|diagnosis|letters?|alternatives?|one|conclusion|response|prediction|verdict"
-    r"|decision|(?:structure|organ|finding|lesion|abnormality|plane|modality)(?:\s+(?:shown|seen|depicted|marked)"
-    r"|\s+in\s+(?:the|this)\s+image)*(?=\s+is\b))"
+    r"|decision)"
 )
 _VERB = (
     r"(?:choose|chose|chosen|choosing|select(?:ed|ing)?|pick(?:ed|ing)?|go(?:ing)?\s+(?:with|for)|opt(?:ing)?\s+for"
@@ -21,11 +20,13 @@ _BE = r"(?:is|are|was|(?:must|should|would|will|could|can|may|might|has\s+to|see
 # What stands right before a letter or a text that is asserted.
 STATES = re.compile(
     rf"(?:\b{_NOUN}\b[^:=\n]{{0,70}}?(?:\b{_BE}\b|'s\b|:|=|->|→|\s-)(?:\s*,[^,\n]{{0,30}},)?\s*[\"']?{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
-    rf"|\b{_NOUN}[\"']?\s*:?\s*"
+    r"|\b(?:answer|ans|option|choice|selection|pick|letter|alternative)s?[\"']?\s*:?\s*"
     rf"|\b{_VERB}\s+(?:(?:that|it|it's|is|the|an?|on|for|with)\s+)*{_ADVERB}{_UNIT}"
     rf"|\b(?:it|this|that|which)(?:'s|\s+{_BE})\s+{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
     r"|\b(?:so|thus|hence|therefore|probably|definitely|likely|clearly|certainly|maybe|perhaps|possibly|sure|ok|okay|final"
     rf"|overall|correct|best|but|instead|choose|select|pick)\s*[,:]?\s+(?:it's\s+|it\s+is\s+)?{_UNIT}"
+    rf"|^\W*(?:the|this)\s+(?:structure|organ|finding|lesion|abnormality|plane|modality|image)(?:\s+(?:shown|seen|depicted"
+    rf"|marked)|\s+in\s+(?:the|this)\s+image)*\s+(?:is|appears\s+to\s+be)\s+{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
     rf"|(?:=>|->|→)\s*{_UNIT}"
     rf"|\b(?:given|based\s+on|considering|after|judging\s+by|looking\s+at|from)\b[^,\n]{{0,60}},\s*{_ADVERB}{_UNIT}"
     r"|(?:答案[】\]]?|选项|选择|应选|应该选|故选|我选|选|应为|正确的?|认为|可能的?|最佳的?(?:选项|答案)?|结果|结论)(?:应该|应当|应)?(?:是|为|选)?\s*[:=]?\s*(?:选项)?"
@@ -35,6 +36,8 @@ STATES = re.compile(
 )
 LOWER = re.compile(
     rf"(?:\b(?:answer|ans|option|choice)s?\b(?P<link>\s*{_BE}\b\s*:?|\s*[:=])?\s*(?:\b(?:option|choice)\s*)?"
+    rf"|^\W*(?:the|this)\s+(?:structure|organ|finding|lesion|abnormality|plane|modality|image)(?:\s+(?:shown|seen|depicted"
+    rf"|marked)|\s+in\s+(?:the|this)\s+image)*\s+(?:is|appears\s+to\s+be)\s+{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
     rf"|(?:=>|->|→)\s*{_UNIT}"
     rf"|\b(?:given|based\s+on|considering|after|judging\s+by|looking\s+at|from)\b[^,\n]{{0,60}},\s*{_ADVERB}{_UNIT}"
     r"|(?:答案[】\]]?|选项|选择|选)(?P<cjk>是|为|:)?\s*)"
@@ -46,7 +49,7 @@ UPPER = re.compile(r"(?<![A-Za-z0-9_./\\&-])(?<![A-Za-z]')([A-Z])(?![A-Za-z0-9_]
 NEXT = re.compile(
     r"[\"')\]}]*\s*(?:,|/|、|&|;|\bor\b|\band\b|\bnor\b|\bversus\b|\bvs\b\.?|或者?|和|与|及)\s*"
     r"(?:(?:or|and|nor|possibly|maybe|perhaps|probably|even|either|also|option|choice|answer|the)\s+)*[\"'(\[{]*"
-    r"([A-Z])(?![A-Za-z0-9_]|'[A-Za-z]|[\"')\]}]*\s+(?:is|was|isn't|wasn't|can|cannot|can't|would|does|seems)\b)"
+    r"([A-Z])(?![A-Za-z0-9_]|['-][A-Za-z]|[\"')\]}]*\s+(?:is|was|isn't|wasn't|can|cannot|can't|would|does|seems)\b)"
 )
 DENIES = re.compile(
     r"\b(?:not|never|neither|nor|cannot|no|without|instead\s+of|rather\s+than|other\s+than|except|against|incorrect|wrong"
@@ -58,6 +61,8 @@ DENIES = re.compile(
     r"|n't\b|不|非|排除|否定|错|没有|无法|未",
     re.IGNORECASE,
 )
+# What holds only if something else did.
+HYPOTHETICAL = re.compile(r"\b(?:if|unless)\b[^.]*\b(?:would|were)\b|\bwould\s+have\s+been\b", re.IGNORECASE)
 NO_DENIAL = re.compile(
     r"\b(?:no|without(?:\s+an?y?)?|beyond)\s+doubt\b|无疑|毫无疑问",
     re.IGNORECASE,
@@ -98,12 +103,12 @@ POSSIBLE = re.compile(
 # Words that may follow a letter, but not an article or a pronoun of the same letter: "a given", "I would".
 _VERBS = r"is|was|would|seems|looks|appears|must|should|has|fits|matches|it"
 CONNECTIVE = re.compile(
-    rf"{_VERBS}|because|since|and|or|as|due|given|based|which|for|not|but|rather|instead|here|from|with|in|on|that|where"
+    rf"{_VERBS}|because|since|and|as|due|given|based|which|for|not|but|rather|instead|here|from|with|in|on|that|where"
     r"|when|if|while|though|although|indicating|showing|representing|corresponding|meaning|so|then|over|best"
 )
 LEADS = ("mark", "end", "own", "leading")
 WORD_CONNECTIVES: Mapping[str, re.Pattern[str]] = {
-    "A": re.compile(rf"{_VERBS}|because|since|and|or|which"),
+    "A": re.compile(rf"{_VERBS}|because|since|and|which"),
     "I": re.compile("is"),
 }
 AGAINST = re.compile(r"(?:rather\s+than|instead\s+of|not|over)\s+(?:option\s+)?[\"'(\[]*[A-Z](?![A-Za-z0-9])")
