@@ -159,6 +159,7 @@ def test_a_plan_that_goes_while_the_model_answers_is_written_again_before_it_is_
     assert sorted(path.name for path in plan.iterdir()) == sorted(FILES)
 
 
+@pytest.mark.slow
 def test_a_plan_file_is_looked_at_again_when_its_turn_comes(
     spec: RunSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -194,6 +195,7 @@ def old_cells(run: RunDirectory) -> bytes:
     return run.cells_path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_opens(spec: RunSpec, finished: RunDirectory) -> None:
     before, expected = old_cells(finished), finished.results_path.read_bytes()
     evaluate(replace(spec, timeout=5.0))

@@ -113,7 +113,7 @@ def test_another_run_on_the_same_folder_ends_with_2_and_the_differences(run: Run
     code, stdout, stderr = run("shared", "--ray", "off", "--seed", "7").finish()
     assert (code, stdout) == (2, "")
     assert "holds another run" in stderr
-    assert "limit: stored 4, requested null" in stderr
+    assert "limit: stored 4, requested none" in stderr
     assert "seed: stored 0, requested 7" in stderr
 
 
@@ -199,7 +199,7 @@ SLOW = pytest.mark.slow
         pytest.param("capabilities", 2, CANNOT.format("capabilities()", 0), marks=SLOW),
         pytest.param("sys.exit in load", 2, CANNOT.format("load()", 0), marks=SLOW),
         pytest.param("load", 3, ONE_LINE, marks=SLOW),
-        ("predict", 3, ONE_LINE),
+        pytest.param("predict", 3, ONE_LINE, marks=SLOW),  # the guard's own tests are quicker
         pytest.param("cancelled", 3, "model failed on all of the first 20 requests, and the run stops", marks=SLOW),
     ],
 )
