@@ -90,6 +90,7 @@ def guarded(command: Callable[[], object]) -> NoReturn:
         if number != signal.SIGKILL:
             signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+        sys.exit(128 + number)  # the first process of a container is not ended by a signal of its own
     sys.exit(code or (EXIT_RESUMABLE if said is None else said))
 
 
