@@ -61,6 +61,13 @@ def test_strict_readings_name_letters_that_exist(reply: str, order: list[str]) -
         assert read(reply, order[:2]).letter in ("A", "B", None)
 
 
+@given(REPLIES, REPLIES)
+def test_reasoning_changes_no_reading(reasoning: str, reply: str) -> None:
+    assert strict_letter(f"<think>{reasoning}</think>{reply}", ORGANS) == strict_letter(reply, ORGANS)
+    assert strict_letter(f"<think>{reply}", ORGANS).letter is None
+    assert exact(f"<think>{reasoning}</think>\n{reply}", ORGANS) == exact(reply, ORGANS)
+
+
 @given(REPLIES)
 def test_what_exact_reads_strict_reads_too(reply: str) -> None:
     letter = exact(reply, ORGANS).letter

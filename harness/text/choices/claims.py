@@ -133,7 +133,11 @@ def _candidates(text: str, texts: Mapping[str, str]) -> list[tuple[int, str, boo
     leading = wording.LOWER_LEADING.match(text)
     if leading and (letter := leading[1].upper()) in texts and _label(text, leading.end(), texts)[0]:
         found[leading.start(1)] = (letter, True)
-    return [(place, *found[place]) for place in sorted(found)]
+    # A letter within an option's text ("Vitamin B", "E. coli") is part of that name.
+    pattern = _option_pattern(tuple(texts.values()))
+    spans = [match.span() for match in pattern.finditer(text.lower())] if pattern else []
+    covered = {place for start, end in spans for place in range(start, end)}
+    return [(place, *found[place]) for place in sorted(found.keys() - covered)]
 
 
 def _listed(text: str, place: int, letter: str, texts: Mapping[str, str]) -> tuple[list[str], int]:

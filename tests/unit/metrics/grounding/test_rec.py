@@ -125,6 +125,33 @@ def test_a_box_in_words_is_brought_to_voxels_from_its_frame(frame: str, text: st
     assert row.score(target(text, size=(4, 4, 8)), reply(text)).stats == (1.0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "status", "iou"),
+    [
+        ("<think>[0, 0, 4, 2]?</think>[2, 0, 6, 4]", "ok", 1.0),
+        ('<answer>{"bbox_2d": [2, 0, 6, 4]}</answer>', "ok", 1.0),
+        ("[2, 0, 6, 4, 0.9]", "ok", 1.0),
+        ("[6, 4, 2, 0] or [2, 0, 6, 4]", "ok", 1.0),
+        ("[25%, 0%, 75%, 100%]", "ok", 1.0),
+        ("<think>[2, 0, 6, 4]", "unparsed", 0.0),
+        ("[6, 4, 2, 0]", "unparsed", 0.0),
+        ("[2, 0, 2, 4]", "unparsed", 0.0),
+        ("[2, 0, 1e999, 4]", "unparsed", 0.0),
+    ],
+)
+def test_the_first_box_of_the_answer_that_encloses_anything_counts(text: str, status: str, iou: float) -> None:
+    row = ROWS["rec_iou", "standard"]
+    found = row.score(target((2.0, 0.0, 6.0, 4.0), size=(4, 8)), reply(text))
+    assert (found.status, found.stats) == (status, (iou, 1.0))
+
+
+def test_percent_needs_an_image_and_infinity_has_no_place_in_one() -> None:
+    row = ROWS["rec_iou", "standard"]
+    assert row.score(target((2.0, 0.0, 6.0, 4.0)), reply("[25%, 0%, 75%, 100%]")).status == "unparsed"
+    unit = bind(row, {"text_frame": "unit"}, "t")
+    assert unit.score(target((2.0, 0.0, 6.0, 4.0), size=(4, 8)), reply("[0.25, 0, 1e999, 1]")).status == "unparsed"
+
+
 def test_a_frame_needs_an_image_of_as_many_axes() -> None:
     row = bind(ROWS["rec_iou", "standard"], {"text_frame": "unit"}, "t")
     expected = r"^d/test/1: a box of 6 numbers in frame unit needs an image of 3 axes, found size \(4, 4\)$"

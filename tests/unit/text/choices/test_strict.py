@@ -237,6 +237,8 @@ def test_a_letter_that_is_another_options_text_is_ambiguous() -> None:
     assert read("A. B", ("B", "A", "C")) == ("A", "leading_letter")
     assert read("A", ("A", "B", "AB", "O")) == ("A", "letter_alone")
     assert read("O", ("A", "B", "AB", "O")) == ("D", "option_text")
+    assert read("The answer is E. coli.", ("E. coli", "S. aureus", "x", "y", "z")) == ("A", "option_text")
+    assert read("The answer is Vitamin A", ("Vitamin B", "Vitamin A")) == ("B", "option_text")
     assert read("E. coli", ("E. coli", "S. aureus", "x", "y", "z")) == ("A", "option_text")
 
 
