@@ -69,12 +69,13 @@ def find_pairings(entries: Sequence[Entry]) -> list[Pairing]:
     found = [*_in_folders(images), *_in_case_folders(images)]
     found = _joined_labels(found)
     most = max((len(pairing.pairs) for pairing in found), default=0)
-    # Fewer than half as many pairs come from names that agree by chance, or from a single one of many folders.
-    whole = [set(pairing.pairs) for pairing in found]
+    # Fewer than half as many pairs come from names that agree by chance; and a part of another's masks is a single one
+    # of many folders, or pairs the files of a folder with each other's masks.
+    whole = [{mask for _, mask in pairing.pairs} for pairing in found]
     kept = [
         pairing
-        for pairing, pairs in zip(found, whole, strict=True)
-        if 2 * len(pairs) >= most and not any(pairs < others for others in whole)
+        for pairing, masks in zip(found, whole, strict=True)
+        if 2 * len(masks) >= most and not any(masks < others for others in whole)
     ]
     return without_repeats(kept)
 

@@ -66,7 +66,7 @@ def table_draft(path: Path, choices: Choices, *, pattern: str = "", splits: Sequ
         options["columns"] = {**mapped, "image": "", **strata}
         remarks["columns"] = ("No column of images was found; if there is one, write its name in place of image: ''.",)
         decide.append("images: no column of images was found, so the questions are asked without")
-    if "patient" not in columns:
+    if "patient" not in columns and "image" in columns:
         decide.append(
             "patients: no column tells them, so questions on one image are one cluster; if you know, add patient"
         )
