@@ -1,6 +1,7 @@
 """The rows of a table of questions, whatever format its file has, each with its place for messages."""
 
 import codecs
+import contextlib
 import csv
 import io
 import json
@@ -163,9 +164,11 @@ class TableFile:
         return header, mark
 
     def _delimited(self, integrity: Integrity) -> Iterator[tuple[str, Mapping[str, Json]]]:
-        # A setting of the whole process; only ever raised, so that no reader gets less than it asked for.
-        csv.field_size_limit(max(csv.field_size_limit(), CELL_MOST))
-        with self._text(integrity) as text:
+        # A setting of the whole process: put back at the end, or other readers would take damaged files for cells.
+        before = csv.field_size_limit(CELL_MOST)
+        with contextlib.ExitStack() as stack:
+            stack.callback(csv.field_size_limit, before)
+            text = stack.enter_context(self._text(integrity))
             header, mark = self._header(text)
             # Not pandas, which reads words such as "NA" and "None" as missing values; here they may be answers.
             rows = csv.reader(text, delimiter=mark, strict=True)
