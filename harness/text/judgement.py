@@ -10,7 +10,7 @@ _TAG = re.compile(r"<\s*(score|rating|grade)\s*>(.*?)<\s*/\s*\1\s*>", re.IGNOREC
 _NUMBER = r"\d+(?:\.\d+)?"
 # The scale that a judge repeats from its prompt: "(0-100)", "on a scale of 0 to 100", "out of 100" without a number.
 _SCALE = re.compile(
-    r"[(\[]?\s*(?:\b(?:on|in|using|with)\s+(?:a|the)\s+)?(?:\b(?:scale|range|scores?)\b\s*(?:of|from|is|:)?\s*)?"
+    r"[(\[]?\s*(?:\b(?:on|in|using|with)\s+(?:a|the)\s+)?(?:\b(?:scale|range)\b\s*(?:of|from|is|:)?\s*)?"
     r"(?:\b(?:from|between)\s+)?(?<![\d.])(?P<low>0|1)\s*(?:-|~|to|and|\.\.|,|到|至)\s*(?P<high>100|10|5)(?![\d.]*\d)"
     r"(?:\s*(?:points?|分))?\s*[)\]]?",
     re.IGNORECASE,
@@ -100,7 +100,7 @@ def stated_points(reply: str) -> float | None:
         if matches:
             found = {_points(text, match, scale) for match in matches}
             return found.pop() if len(found) == 1 else None
-    text = text.strip(" .\n")
+    text = text.strip(" .,:\n")
     whole = _WHOLE.fullmatch(text)
     return _points(text, whole, scale) if whole else None
 

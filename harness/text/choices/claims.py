@@ -110,6 +110,8 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
             or wording.CONFIRMED.match(rest)
         ):
             continue
+        if wording.ALTERNATIVE.search(_clause(text[since:place])):
+            claims.conflict = True
         beside = {one for one, own in texts.items() if own == label} | set(naming)
         other = wording.OTHER.match(rest)
         if (beside and letter not in beside) or len(set(listed)) > len(set(known)):
@@ -181,9 +183,11 @@ def _stands(text: str, place: int, own: str, letter: str) -> str:
             return ""  # "A: I cannot tell" answers "Q:"
         glued = bare[1:2].isalnum() and bare[1:2].isascii()
         return "" if glued and not _begins(bare[1:], own) else "mark"
-    if ord(bare[0]) >= 0x2E80 or enclosed:  # CJK text has no blanks
+    if enclosed or wording.CJK_FOLLOWER.match(bare.lstrip(" \t")):
         return "mark"
-    if bare[0] == "(":
+    if ord(bare[0]) >= 0x2E80:  # A型 is type A
+        return "own" if _begins(bare, own) else ""
+    if bare[0] in "(=":
         return "mark"
     if bare[0] in "-/":
         return "mark" if _begins(bare[1:], own) else ""
@@ -251,7 +255,14 @@ def _echoed(text: str, texts: Mapping[str, str]) -> set[int]:
             for match in wording.MARKED.finditer(paragraph)
             if match[1] in texts and _begins(paragraph[match.end() :], texts[match[1]])
         }
-        if len(set(marked.values())) > 1:
+        ends = [place + 1 + len(texts[letter]) for place, letter in marked.items()]
+        following = [*marked][1:]
+        begun = [place for place in marked if text[start:place].rstrip(" \t([*")[-1:] in ("", "\n")]
+        # Either one option a line, or one right behind the other.
+        adjacent = [
+            not any(map(str.isalnum, text[end + 2 : after])) for end, after in zip(ends, following, strict=False)
+        ]
+        if len(set(marked.values())) > 1 and (len(begun) > 1 or all(adjacent)):
             places.update(marked)
         start += len(paragraph) + 2
     return places

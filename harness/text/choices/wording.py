@@ -20,7 +20,7 @@ _BE = r"(?:is|are|was|(?:must|should|would|will|could|can|may|might|has\s+to|see
 # What stands right before a letter or a text that is asserted.
 STATES = re.compile(
     rf"(?:\b{_NOUN}\b[^:=\n]{{0,70}}?(?:\b{_BE}\b|'s\b|:|=|->|→|\s-)(?:\s*,[^,\n]{{0,30}},)?\s*[\"']?{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
-    r"|\b(?:answer|ans|option|choice|selection|pick|letter|alternative)s?[\"']?\s*:?\s*"
+    r"|\b(?:answer|ans|option|choice|selection|pick|letter|alternative)s?[\"'\]】)]*\s*:?\s*"
     rf"|\b{_VERB}\s+(?:(?:that|it|it's|is|the|an?|on|for|with)\s+)*{_ADVERB}{_UNIT}"
     rf"|\b(?:it|this|that|which)(?:'s|\s+{_BE})\s+{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
     r"|\b(?:so|thus|hence|therefore|probably|definitely|likely|clearly|certainly|maybe|perhaps|possibly|sure|ok|okay|final"
@@ -47,18 +47,18 @@ LOWER = re.compile(
 LOWER_LEADING = re.compile(r"[(\[]?([a-z])[)\].:、]+\s*")
 UPPER = re.compile(r"(?<![A-Za-z0-9_./\\&-])(?<![A-Za-z]')([A-Z])(?![A-Za-z0-9_]|'[A-Za-z])")
 NEXT = re.compile(
-    r"[\"')\]}]*\s*(?:,|/|、|&|;|\bor\b|\band\b|\bnor\b|\bversus\b|\bvs\b\.?|或者?|和|与|及)\s*"
-    r"(?:(?:or|and|nor|possibly|maybe|perhaps|probably|even|either|also|option|choice|answer|the)\s+)*[\"'(\[{]*"
+    r"[\"')\]}]*\s*\(?\s*(?:,|/|、|&|;|\bor\b|\band\b|\bnor\b|\bversus\b|\bvs\b\.?|或者?|和|与|及)\s*"
+    r"(?:(?:or|and|nor|possibly|maybe|perhaps|probably|even|either|also|option|choice|answer|the)\s+)*(?:选\s*)?[\"'(\[{]*"
     r"([A-Z])(?![A-Za-z0-9_]|['-][A-Za-z]|[\"')\]}]*\s+(?:is|was|isn't|wasn't|can|cannot|can't|would|does|seems)\b)"
 )
 DENIES = re.compile(
     r"\b(?:not|never|neither|nor|cannot|no|without|instead\s+of|rather\s+than|other\s+than|except|against|incorrect|wrong"
     r"|unlikely|than|false|avoid|excluding|excludes?|excluded|exclusion|eliminat\w+|rul(?:e|es|ed|ing)\s+out"
-    r"|reject\w*|discard\w*|dismiss\w*|unlike|doubt|(?:all|any(?:thing)?|every(?:thing)?|none)\s+but|least"
+    r"|reject\w*|discard\w*|dismiss\w*|unlike|doubt|less|(?:all|any(?:thing)?|every(?:thing)?|none)\s+but|least"
     # What was thought before, and what others may think, is not what the reply says.
     r"|(?:initially|originally|previously|(?:at\s+)?first)\s+(?:i\s+|we\s+)?(?:thought|guess\w*|believed|considered|chose"
     r"|suspected|assumed|said)|(?:some|many|others|people|students)\s+(?:may|might|could|would|often|will|think|choose))\b"
-    r"|n't\b|不|非|排除|否定|错|没有|无法|未",
+    r"|n't\b|不|非|除|否定|错|没有|无法|未|别选|勿选",
     re.IGNORECASE,
 )
 # What holds only if something else did.
@@ -111,8 +111,11 @@ WORD_CONNECTIVES: Mapping[str, re.Pattern[str]] = {
     "A": re.compile(rf"{_VERBS}|because|since|and|which"),
     "I": re.compile("is"),
 }
+CJK_FOLLOWER = re.compile(r"选项|项|是|为|正确|对|最|更|符合|因|而|不|错|有误|也|可|被|[\u3000-\u303f\uff00-\uffef]")
+# An option before this one is left open by "or".
+ALTERNATIVE = re.compile(r"(?<![A-Za-z'-])[A-Z]\b[^.!?]{0,20}\bor\b(?:(?!\bbut\b)[^.!?]){0,30}$")
 AGAINST = re.compile(r"(?:rather\s+than|instead\s+of|not|over)\s+(?:option\s+)?[\"'(\[]*[A-Z](?![A-Za-z0-9])")
-LEADING_WORDS = frozenset(["because", "since", "as", "due", "given", "based"])
+LEADING_WORDS = frozenset({"because", "since", "as", "due", "given", "based", "with"})
 CLAUSE = re.compile(r"[.!?]\s|[。！？；;]|(?<![:：])\n")
 PIECE = re.compile(
     r"[,，、]|\byet\b|\bhowever\b|\bwhereas\b|而是|而应"
