@@ -47,8 +47,8 @@ LOWER = re.compile(
 LOWER_LEADING = re.compile(r"[(\[]?([a-z])[)\].:、]+\s*")
 UPPER = re.compile(r"(?<![A-Za-z0-9_./\\&-])(?<![A-Za-z]')([A-Z])(?![A-Za-z0-9_]|'[A-Za-z])")
 NEXT = re.compile(
-    r"[\"')\]}]*\s*\(?\s*(?:,|/|、|&|;|\bor\b|\band\b|\bnor\b|\bversus\b|\bvs\b\.?|或者?|和|与|及)\s*"
-    r"(?:(?:or|and|nor|possibly|maybe|perhaps|probably|even|either|also|option|choice|answer|the)\s+)*(?:选\s*)?[\"'(\[{]*"
+    r"[\"')\]}]*\s*\(?\s*(?:,|/|、|&|;|\bor\b|\band\b|\bnor\b|\bversus\b|\bvs\b\.?|或者?(?:\s*选)?|和|与|及)\s*"
+    r"(?:(?:or|and|nor|possibly|maybe|perhaps|probably|even|either|also|option|choice|answer|the)\s+)*[\"'(\[{]*"
     r"([A-Z])(?![A-Za-z0-9_]|['-][A-Za-z]|[\"')\]}]*\s+(?:is|was|isn't|wasn't|can|cannot|can't|would|does|seems)\b)"
 )
 DENIES = re.compile(
