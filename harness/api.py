@@ -42,6 +42,7 @@ def evaluate(
     protocols: str | Sequence[str] = (),
     parameters: Mapping[str, Any] | None = None,
     description: Mapping[str, Any] | None = None,
+    send_data_to: str | Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate a model on tasks, or resume an evaluation that was interrupted; the same as `harness run`.
 
@@ -68,6 +69,7 @@ def evaluate(
         protocols: Score by these protocols only; empty means as the tasks say.
         parameters: Settings of the tasks' metrics, by `metric.parameter`, such as `nsd.tolerance_mm`.
         description: Any of `name`, `url`, `paper`, `params` and `licence` of the model, for tables and reports.
+        send_data_to: Hosts that may get the data of tasks whose terms forbid sending them anywhere.
     Returns:
         The run directory, the content of `results.json`, and the failures.
     Raises:
@@ -95,6 +97,7 @@ def evaluate(
         protocols=_several(protocols),
         parameters=parameters or {},
         description=ModelDescription.read(**(description or {})),
+        send_data_to=_several(send_data_to),
     )
     return evaluation.evaluate(spec, Observer(notice=logging.getLogger("harness").warning))
 

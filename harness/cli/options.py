@@ -55,6 +55,12 @@ PROTOCOL = click.option("--protocol", "protocols", multiple=True, help="Score by
 PARAM = click.option(
     "--param", "params", multiple=True, help="METRIC.NAME=VALUE, a setting of the tasks' metrics; may be repeated."
 )
+SEND_DATA_TO = click.option(
+    "--send-data-to",
+    metavar="HOST",
+    multiple=True,
+    help="Host that may get the data of tasks whose terms forbid sending them anywhere; may be repeated.",
+)
 MAX_FAILURES = click.option(
     "--max-failures", default="1%", show_default=True, help="N or P%: exit with 3 if more samples failed."
 )

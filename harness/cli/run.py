@@ -15,6 +15,7 @@ from harness.cli.options import (
     MOST_COLUMNS,
     PARAM,
     QUIET,
+    SEND_DATA_TO,
     TASK_PATH,
     TASKS,
     describe_model,
@@ -77,6 +78,7 @@ def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
 @PARAM
 @MAX_FAILURES
 @describe_model
+@SEND_DATA_TO
 @click.option("--dry-run", is_flag=True, help="Print the planned requests and exit.")
 @ALL
 @QUIET
@@ -100,6 +102,7 @@ def run(
     params: tuple[str, ...],
     max_failures: str,
     description: dict[str, str | None],
+    send_data_to: tuple[str, ...],
     dry_run: bool,
     every_number: bool,
     quiet: bool,
@@ -130,6 +133,7 @@ def run(
             max_failures=max_failures,
             parameters=read_parameters(params),
             description=ModelDescription.read(**description),
+            send_data_to=send_data_to,
         )
         watch = Observer(notice=bar.notice, progress=bar.show)
         if dry_run:

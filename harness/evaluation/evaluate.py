@@ -184,6 +184,8 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
         device=device_of(session.runner.wanted.resources),
         # The same number in both runners: sums in another order would differ in their last bits.
         threads=max(1, int(session.capabilities.resources.cpus)),
+        folder=store.directory.model_folder.resolve(),
+        timeout=spec.timeout,
     )
     store.event("session", runner="process" if options is None else "ray", done=progress.done, total=total)
     state = "interrupted"

@@ -1,6 +1,7 @@
 """The set-up of an evaluation: names are resolved to tasks and a model, and the data are prepared."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -33,6 +34,8 @@ DEFAULT_BATCH = 16
 # Seconds per sample.
 DEFAULT_TIMEOUT = 600.0
 DEFAULT_MAX_FAILURES = "1%"
+# Tasks that a message names; a group may have hundreds.
+TASKS_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,7 @@ class RunSpec:
         protocols: Score by these only; empty: as the tasks say.
         parameters: Settings of the tasks' metrics, by `metric.parameter`.
         description: Name, page, paper, size and licence of the model, which no number depends on.
+        send_data_to: Hosts that may get the data of tasks whose terms do not allow it to everyone.
     """
 
     tasks: tuple[str, ...]
@@ -79,6 +83,7 @@ class RunSpec:
     protocols: tuple[str, ...] = ()
     parameters: Mapping[str, Json] = field(default_factory=dict)
     description: ModelDescription = field(default_factory=ModelDescription)
+    send_data_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +200,9 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
     adapter = build(reference)
     capabilities = capabilities_of(reference, adapter)
     refuse_secrets(reference, capabilities.execution_only)
+    refuse_sending(tasks, capabilities.sends_data_to, spec.send_data_to)
     # Before the data are prepared, which may take an hour.
-    batch_size = _batch_size(spec, capabilities.max_batch)
+    batch_size = _batch_size(spec, capabilities)
     runner = choose_runner(spec, capabilities.resources)
     cells, unavailable = prepare_cells(tasks, groups, spec.tasks, roots, spec.cache, watch.notice)
     folder = None
@@ -249,9 +255,39 @@ def choose_runner(spec: RunSpec, resources: Resources) -> Runner:
     return Runner(address=None, wanted=Wanted(resources=resources, workers=workers))
 
 
-def _batch_size(spec: RunSpec, most: int) -> int:
+def refuse_sending(tasks: Sequence[TaskSpec], host: str | None, allowed: Sequence[str]) -> None:
+    """Check that the data of the tasks may be sent where the model is.
+
+    A host counts as named only by the words in which the model's address names it: `localhost` does not name
+    `127.0.0.1`. A loopback address must be named, too: what listens there may pass the data on.
+
+    Args:
+        tasks: The tasks that are to be run.
+        host: That of the model; None for a model that sends nothing away.
+        allowed: Hosts of `--send-data-to`, with or without a port.
+    Raises:
+        SpecError: The terms of a task forbid it, and `allowed` does not name the host.
+    """
+    # As it is, which may be an IPv6 address full of colons, and without a port.
+    named = {form.strip("[] ").lower() for name in allowed for form in (name, re.sub(r":\d+\s*$", "", name))}
+    if host is None or host.lower() in named:
+        return
+    forbidden = [task.task for task in tasks if not task.terms.external_api]
+    if not forbidden:
+        return
+    shown = ", ".join(forbidden[:TASKS_NAMED])
+    more = f" and {len(forbidden) - TASKS_NAMED} more" if len(forbidden) > TASKS_NAMED else ""
+    found = f"; found --send-data-to {', '.join(allowed)}" if allowed else ""
+    raise SpecError(
+        f"--model sends questions and images to {host}, which the terms of {shown}{more} do not allow "
+        f"(terms.external_api is false). Nothing was sent; if you have the right to, add --send-data-to {host}{found}"
+    )
+
+
+def _batch_size(spec: RunSpec, capabilities: Capabilities) -> int:
+    most = capabilities.max_batch
     if spec.batch_size is None:
-        return min(DEFAULT_BATCH, most)
+        return capabilities.usual_batch or min(DEFAULT_BATCH, most)
     if spec.batch_size == "auto":
         return most
     size = int(spec.batch_size)

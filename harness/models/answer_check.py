@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -45,7 +46,12 @@ def to_prediction(request: Request, answer: object, seconds: float) -> Predictio
         error: object = answer.error  # submitted code fills this in: the annotation may not hold
         if not isinstance(error, ErrorInfo):
             error = ErrorInfo(type="ModelError", message=f"error: expected ErrorInfo, found {error!r}")
-        return failed(request.key, "timeout" if error.type == "Timeout" else "model_error", error, seconds)
+        status: PredictionStatus = "timeout" if error.type == "Timeout" else "model_error"
+        try:
+            usage = _usage(answer.usage)  # what a failed request cost was spent all the same
+        except ModelError:
+            usage = {}  # the error of the model says more
+        return replace(failed(request.key, status, error, seconds), usage=usage)
     try:
         return checked(request, answer, seconds)
     except (DataError, ModelError) as fault:

@@ -22,7 +22,10 @@ from harness.records.file_digests import WeightsDigests
 BUILT_IN: Mapping[str, tuple[str, str]] = {
     "baseline": ("harness.models.baselines:build", "majority, random, empty, oracle, center-box or otsu"),
     "scripted": ("harness.models.scripted:Scripted", "one fixed reply (text=...) or replies by sample id (file=...)"),
-    "predictions": ("harness.models.predictions_file:Predictions", "predictions submitted as JSONL, or a folder of masks"),
+    "predictions": (
+        "harness.models.predictions_file:Predictions",
+        "predictions submitted as JSONL, or a folder of masks",
+    ),
 }
 ENTRY_POINTS = "medground.models"
 # Argument that stands for what cannot be told of a model that was given from Python: no two evaluations share it.
@@ -234,6 +237,12 @@ def _capabilities_fault(declared: object) -> str | None:
         most = getattr(declared, name)
         if type(most) is not int or most < 1:
             return f".{name}: expected a whole number of at least 1, found {most!r}"
+    usual: object = declared.usual_batch
+    if usual is not None and (type(usual) is not int or not 1 <= usual <= declared.max_batch):
+        return f".usual_batch: expected a whole number from 1 to max_batch ({declared.max_batch}), found {usual!r}"
+    host: object = declared.sends_data_to
+    if host is not None and (not isinstance(host, str) or not host.strip()):
+        return f".sends_data_to: expected the name of a host, or None, found {host!r}"
     resources: object = declared.resources  # submitted code fills this in: the annotation may not hold
     if not isinstance(resources, Resources):
         return f".resources: expected Resources, found {resources!r}"

@@ -41,6 +41,9 @@ class Capabilities:
             model's identity and hence out of every request's key.
         weights: Files or folders whose bytes are part of the model's identity.
         resources: CPUs and GPUs of one copy of the model.
+        usual_batch: Requests per batch unless `--batch-size` says otherwise; None: 16, or `max_batch` if that is less.
+        sends_data_to: The host that gets the questions and images, for a model that is not on this machine; None for
+            any other. Tasks whose terms forbid it are refused unless `--send-data-to` names the host.
     """
 
     takes: frozenset[str] = frozenset({"text", "image"})
@@ -52,6 +55,8 @@ class Capabilities:
     execution_only: frozenset[str] = frozenset()
     weights: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
+    usual_batch: int | None = None
+    sends_data_to: str | None = None
 
 
 class Adapter(Protocol):
@@ -60,6 +65,10 @@ class Adapter(Protocol):
     `__init__` receives the arguments of `--model-args` by keyword. The harness then calls `capabilities`, `load` and
     `predict`, in this order. It catches the exceptions of `predict` and halves the batch until the failing request is
     alone, so an adapter need not guard against single bad samples.
+
+    Two methods are optional. `begin_run(folder, timeout)` comes before `load`: a folder in the run directory for files
+    of the adapter's own, such as a log, which need not exist yet and is None on a node that does not see it; and the
+    seconds that one sample may take. `close()` comes last, where the process lives long enough to call it.
     """
 
     def capabilities(self) -> Capabilities:

@@ -15,7 +15,9 @@ class ErrorInfo:
     """An error as data, so that it can be stored with the prediction.
 
     Attributes:
-        type: Name of the exception, or any short name of your own; `Timeout` is stored with the status `timeout`.
+        type: Name of the exception, or any short name of your own. `Timeout` is stored with the status `timeout`.
+            `Stop` says that the request was not asked and that the run cannot go on, as when a budget is spent: nothing
+            is stored for it, what else the batch holds is, and the run ends resumably with the message.
         message: The message for people to read.
         traceback: The traceback, if there is one.
     """

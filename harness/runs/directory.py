@@ -16,6 +16,7 @@ Everything here only reads and takes no lock, so it works on a run that is still
     scores/<task>.<metric>.<protocol>.parquet, failures.jsonl, problems.jsonl
     results.json, performance.json, report.html
     ray.log                         the output of Ray
+    model/                          files of the model's own, such as the output of a server that it starts
 """
 
 import hashlib
@@ -132,6 +133,11 @@ class RunDirectory:
     def blob_path(self, name: str) -> Path:
         """Return the path of a file of masks; `name` is the SHA-256 of its unpacked bytes."""
         return self.path / "blobs" / f"{name}.json.zst"
+
+    @property
+    def model_folder(self) -> Path:
+        """Files of the model's own: each adapter names them itself."""
+        return self.path / "model"
 
     @property
     def status_path(self) -> Path:

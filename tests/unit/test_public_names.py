@@ -60,6 +60,7 @@ def test_the_options_of_run_are_frozen() -> None:
         "--out",
         "--limit",
         "--seed",
+        "--send-data-to",
         "--workers",
         "--gpus-per-worker",
         "--batch-size",

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 
 from harness.runs.engine.devices import device_record
 from harness.runs.engine.progress import RunProgress
@@ -53,8 +54,9 @@ def run_in_process(
         HarnessError: The model cannot be loaded, or the disk refuses what is written.
         KeyboardInterrupt: Ctrl-C, or SIGTERM as TerminatedError.
     """
-    with Interruption() as interruption, stdout_to_stderr():
+    with Interruption() as interruption, stdout_to_stderr(), ExitStack() as leaving:
         worker = Worker(setup, interrupted=interruption.has_come)
+        leaving.callback(worker.close)  # also where `load` fails half-way
         worker.load()
         progress.store.add_worker({"worker": "driver", **device_record(setup.device)})
         with Watchdog(progress) as watchdog:

@@ -97,10 +97,14 @@ class RunProgress:
         """Store the answers to a batch; a request that was finished before keeps its first answer.
 
         Raises:
-            InterruptedRunError: The disk refuses it, or so much failed that the run stops.
+            InterruptedRunError: The disk refuses it, so much failed that the run stops, or the model stops it.
         """
         keys = []
+        stops = []
         for item in finished:
+            if not item.key:
+                stops.append(item.line)
+                continue
             # A batch whose answers depend on each other is asked again whole, so some of its requests may be finished.
             if self.store.record(item.key, item.line):
                 self.counts[item.status] += 1
@@ -108,6 +112,8 @@ class RunProgress:
         # After the lines: an event without its lines would clear suspects that are still to be asked.
         self.store.event("finished", batch=number, keys=keys)
         self._report()
+        if stops:
+            raise InterruptedRunError(f"{stops[0]}. What is finished is kept; run the same command again to go on.")
 
     def give_up(self, ask: Ask, status: PredictionStatus, message: str) -> None:
         """Store the failure of a request that no worker survives.

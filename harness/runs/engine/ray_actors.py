@@ -73,7 +73,8 @@ class Node:
         return self.worker.answer(requests)
 
     def close(self) -> None:
-        """Remove the files that the driver sent."""
+        """Let the model end what it started, and remove the files that the driver sent."""
+        self.worker.close()
         shutil.rmtree(self.spool, ignore_errors=True)
 
 

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ from harness.requests import volume_slices
 
 # The last frames are those of the adapter's code; the ones before belong to this module and explain nothing.
 TRACEBACK_FRAMES = 6
+# Type of the error with which an adapter ends the run; see `harness.records.ErrorInfo`.
+STOP = "Stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,8 @@ class WorkerSetup:
         device: Passed to the adapter's `load`.
         threads: Number of torch's threads, the same in every runner.
         spool: Folder for media that the driver sends; None if this process sees the driver's files.
+        folder: Folder in the run directory for files of the model's own; None for a model that has none.
+        timeout: Seconds that one sample may take.
     """
 
     reference: ModelReference
@@ -43,10 +48,12 @@ class WorkerSetup:
     device: str = "cpu"
     threads: int = 1
     spool: Path | None = None
+    folder: Path | None = None
+    timeout: float = inf
 
 
 class Finished(NamedTuple):
-    """One finished request as it is stored."""
+    """One finished request as it is stored; without a key, the reason in `line` for which the model stops the run."""
 
     key: str
     status: PredictionStatus
@@ -96,6 +103,10 @@ class Worker:
         """
         self.adapter = build(self.setup.reference)
         try:
+            if callable(begin := getattr(self.adapter, "begin_run", None)):
+                folder = self.setup.folder
+                # On a node of its own file system the run directory is not there.
+                begin(folder if folder is not None and folder.parent.is_dir() else None, self.setup.timeout)
             self.adapter.load(self.setup.device)
         except HarnessError as error:
             raise type(error)(f"--model {self.setup.reference.text}: load() failed: {error}") from error
@@ -111,8 +122,19 @@ class Worker:
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(self.setup.threads)
 
+    def close(self) -> None:
+        """Let the adapter end what it started."""
+        if callable(close := getattr(self.adapter, "close", None)):
+            try:
+                close()
+            except Exception as error:  # noqa: BLE001 - the answers are stored, and a worse error must not be hidden
+                sys.stderr.write(f"harness: --model {self.setup.reference.text}: close() failed: {words_of(error)}\n")
+
     def answer(self, requests: Sequence[str]) -> list[Finished]:
-        """Answer one batch of requests, given as their JSON; every request comes back, in any order."""
+        """Answer one batch of requests, given as their JSON; every request comes back, in any order.
+
+        A request for which the adapter returned the error `Stop` does not; the reason comes in its place.
+        """
         finished: list[Finished] = []
         ready: list[_Item] = []
         for text in requests:
@@ -157,7 +179,11 @@ class Worker:
         finished = []
         for (request, _), reply in zip(batch, replies, strict=True):
             try:
-                finished.append(to_finished(answer_check.to_prediction(request, reply, seconds)))
+                prediction = answer_check.to_prediction(request, reply, seconds)
+                if prediction.error is not None and prediction.error.type == STOP:
+                    finished.append(Finished("", "model_error", prediction.error.message))
+                    continue
+                finished.append(to_finished(prediction))
             except BaseException as error:  # noqa: BLE001 - whatever is wrong with one answer, the others count
                 self._stop_if_interrupted(error)
                 info = ErrorInfo(type="ModelError", message=f"the answer cannot be stored: {words_of(error)}")
