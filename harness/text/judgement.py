@@ -2,7 +2,7 @@
 
 import re
 
-from harness.text.reply import short_answer
+from harness.text.reply import plain_reply
 
 BEST = 100.0  # the judge's prompt asks for a score from 0 to 100
 
@@ -48,8 +48,9 @@ _OTHER_SCORE = re.compile(
 _WHOLE = re.compile(_VALUE)
 # Behind a value: a second one ("70-80", "70 or 80", "75 ± 5"), or a noun that makes it a count.
 _GOES_ON = re.compile(
-    r"\s*(?:->|→|-|~|\+|\*|×|to|and|or|,|±|\+/-|\+-|至|到|或)\s*\d|\s+\d|\s*\.\d|(?:\s+(?:findings?|facts?|points?\s+(?:were|are)|items?"
-    r"|stars?|answers?|statements?|criteria|criterion|of\s+the))\b|-?[A-Za-z\d]",
+    r"[ \t]*(?:->|→|-|~|\+|\*|×|to|and|or|,|±|\+/-|\+-|至|到|或)[ \t]*\d|[ \t]+\d|[ \t]*\.\d|-?[A-Za-z\d]"
+    r"|(?:[ \t]+(?:findings?|facts?|points?\s+(?:were|are)|items?|stars?|answers?|statements?|criteria|criterion"
+    r"|of\s+the))\b",
     re.IGNORECASE,
 )
 _BOUND = re.compile(
@@ -67,8 +68,9 @@ _TOO = re.compile(
 def stated_points(reply: str) -> float | None:
     """Return the score that a judge's reply states, in [0, 100]; None if it states none, several, or a range.
 
-    The reply is unwrapped by `short_answer`. The scale that it repeats, such as (0-100), is passed over. Then the first
-    of these that says anything decides, and all that it says has to be one number:
+    The reply loses its reasoning and the marks of its wrapping (`plain_reply`). The scale that it repeats, such as
+    (0-100), is passed over. Then the first of these that says anything decides, and all that it says has to be one
+    number:
 
     1. "overall score" or "final score" with a colon or = and a number;
     2. "score" or 评分 with a colon or =: `Score: 85`, `"score": 85`;
@@ -79,7 +81,7 @@ def stated_points(reply: str) -> float | None:
     scale from 0 to 10 or 5 that the reply repeats before a number without one, is scaled likewise or, if it begins at
     1, not read. What lies outside is clamped.
     """
-    answer = short_answer(reply)
+    answer = plain_reply(reply)
     if not answer:
         return None
     answer = _TAG.sub(r"\1: \2", answer)
@@ -100,7 +102,7 @@ def stated_points(reply: str) -> float | None:
         if matches:
             found = {_points(text, match, scale) for match in matches}
             return found.pop() if len(found) == 1 else None
-    text = text.strip(" .,:\n")
+    text = text.strip(" .,:\n\"'")
     whole = _WHOLE.fullmatch(text)
     return _points(text, whole, scale) if whole else None
 

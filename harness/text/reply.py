@@ -45,6 +45,7 @@ _WRAPPED = re.compile(
     rf"|<\|\s*(?:{_SPECIAL})\s*\|>(?P<special>.*?)(?:<\|\s*(?:{_SPECIAL_ENDS})\s*\|>|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
+_TAG_MARK = re.compile(rf"<\s*/?\s*(?:{_TAGS})\s*>|<\|\s*(?:{_SPECIAL}|{_SPECIAL_ENDS})\s*\|>", re.IGNORECASE)
 _UNOPENED = re.compile(rf"\A(.*?)<\s*/\s*(?:{_TAGS})\s*>", re.IGNORECASE | re.DOTALL)
 _END_OF_TEXT = re.compile(
     r"(?:<\|(?:im_end|endoftext|end_of_text|eot_id|eom_id|end|return|assistant)\|>|</s>|<eos>|<end_of_turn>)\Z"
@@ -59,7 +60,7 @@ _HTML = re.compile(r"</?(?:b|i|u|em|strong|p|span|div|mark|font|center|sub|sup|c
 _BREAK = re.compile(r"<br\s*/?>", re.I)
 _BOX = re.compile(r"\\f?boxed\s*\{|\\fbox\s*\{|\\framebox\s*\{")
 _TEXT_COMMAND = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|bb|cal)|operatorname|mbox|hbox|emph|boldsymbol|bm)"
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|bb|cal)|operatorname|f?box(?:ed)?|mbox|hbox|emph|boldsymbol|bm)"
     r"\s*\{([^{}]*)\}"
 )
 _LATEX_MARKS = re.compile(r"\\(?:left|right|quad|qquad|[()\[\],;:! ])|\$+")
@@ -187,6 +188,25 @@ def short_answer(text: str) -> str | None:
     return answer
 
 
+def plain_reply(text: str) -> str | None:
+    """Return all words of a reply without its reasoning and without the marks of wrapping, in plain characters.
+
+    This is for rules that look for a statement among others, where `short_answer` would pick out another one: a judge
+    may repeat the answer that it scores.
+
+    Returns:
+        The words, ends trimmed; None if the reply ends while it reasons.
+    """
+    part = answer_part(text)
+    if part is None:
+        return None
+    text = _without_end_of_text(plain_characters(part))
+    if "<" in text:
+        text = _HTML.sub("", _BREAK.sub("\n", _TAG_MARK.sub(" ", text)))
+    text = _without_markdown(text).replace("*", "").replace("`", "")
+    return _without_latex(text).strip()
+
+
 def _unwrapped_once(text: str) -> str | None:
     """Return a text without its outer layer of wrapping; None if it states several answers."""
     if "<" in text or "\\" in text:
@@ -195,11 +215,7 @@ def _unwrapped_once(text: str) -> str | None:
             return contents[0] if len(contents) == 1 else None
         text = _HTML.sub("", _BREAK.sub("\n", text))
     text = _without_markdown(text).replace("*", "").replace("`", "")
-    if "\\" in text or "$" in text:
-        while (bare := _TEXT_COMMAND.sub(r"\1", text)) != text:
-            text = bare
-        text = _LATEX_MARKS.sub("", text)
-    text = text.strip()
+    text = _without_latex(text).strip()
     if "}" in text and (stated := _json_answer(text[text.find("{") : text.rfind("}") + 1])) is not None:
         return stated
     markers = [_FINAL] if _has_final(text) else []
@@ -223,6 +239,14 @@ def _unwrapped_once(text: str) -> str | None:
 def _has_final(text: str) -> bool:
     """Return whether `_FINAL` may be found: words that it holds are looked for in a fraction of its time."""
     return "inal" in text or "INAL" in text or "答案" in text
+
+
+def _without_latex(text: str) -> str:
+    if "\\" in text or "$" in text:
+        while (bare := _TEXT_COMMAND.sub(r"\1", text)) != text:
+            text = bare
+        text = _LATEX_MARKS.sub("", text)
+    return text
 
 
 def _without_end_of_text(text: str) -> str:

@@ -108,6 +108,7 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
             or (alone and (before.rstrip(" \t")[-1:] == "\n" or wording.SENTENCE_END.search(before)))
             or wording.STATES.search(_clause(text[since:place]))
             or wording.CONFIRMED.match(rest)
+            or (own and wording.CONFIRMED.match(text, behind))
         ):
             continue
         if wording.ALTERNATIVE.search(_clause(text[since:place])):
