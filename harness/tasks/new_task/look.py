@@ -1,5 +1,6 @@
 """A look at a folder or file: which of the layouts it has, and the tasks that it can become."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,17 +55,19 @@ def look(path: Path, choices: Choices) -> list[Draft]:
     if masks is not None:
         return [masks]
     tables = [entry for entry in entries if len(entry.folder) < 2 and is_table(entry.path)]
-    asking = [entry.path for entry in tables if has_questions(path / entry.path)]
-    if len(asking) == 1:
-        return table_draft(path / asking[0], choices)
-    if len(asking) > 1:
-        pattern, splits = _split_pattern(asking)
-        if splits:
-            first = next(
-                (path for start in ("test", "val", "dev") for path in asking if start in path.lower()), asking[0]
-            )
-            return table_draft(path / first, choices, pattern=pattern, splits=splits)
-        raise SpecError(f"{path}: expected one table of questions, found {', '.join(asking[:8])}; name one of them")
+    # Parts of one table, as the hub cuts parquet, are one table; the first part tells its columns.
+    parts: dict[str, str] = {}
+    for entry in tables:
+        parts.setdefault(re.sub(r"-\d+-of-\d+", "-*", entry.path), entry.path)
+    asking = {pattern: first for pattern, first in parts.items() if has_questions(path / first)}
+    if list(asking) == list(asking.values()) and len(asking) == 1:
+        return table_draft(path / next(iter(asking)), choices)
+    if asking:
+        pattern, splits = _split_pattern(list(asking))
+        if not splits:
+            raise SpecError(f"{path}: expected one table of questions, found {', '.join(asking)}; name one of them")
+        wanted = (one for start in (choices.split or "test", "test", "val", "dev") for one in asking if start in one)
+        return table_draft(path / asking[next(wanted, next(iter(asking)))], choices, pattern=pattern, splits=splits)
     raise SpecError(f"{path}: expected {LAYOUTS}; found {_found(entries)}")
 
 

@@ -102,7 +102,8 @@ def nnunet_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Dr
 def is_bids(entries: Sequence[Entry]) -> bool:
     """Return whether a folder holds subjects of BIDS with derivatives."""
     return any(_is_derivative(entry) for entry in entries) and any(
-        entry.folder[:1] and entry.folder[0].startswith("sub-") for entry in entries
+        entry.folder[:1] != ("derivatives",) and any(part.startswith("sub-") for part in entry.folder)
+        for entry in entries
     )
 
 

@@ -197,6 +197,12 @@ def bids(root: Path, *images: str, derivatives: str = "") -> Path:
     return root
 
 
+def test_bids_may_keep_its_images_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    images, masks = "rawdata/{s}/anat/{s}_T1w.nii.gz", "m/{s}/anat/{s}_dseg.nii.gz"
+    draft = looked(bids(tmp_path / "b", images, derivatives=masks))
+    assert draft.options["images"] == "rawdata/{patient}/anat/{case}_T1w.nii.gz"
+
+
 def test_bids_with_sessions_and_several_contrasts_takes_the_first_contrast(tmp_path: Path) -> None:
     root = bids(
         tmp_path / "b",
@@ -433,7 +439,26 @@ def test_tables_that_differ_in_the_split_alone_are_one(tmp_path: Path) -> None:
         looked(tmp_path / "quiz", split="val")
 
 
+def test_parts_of_the_hubs_parquet_are_one_table_with_splits(tmp_path: Path) -> None:
+    for name in ("test-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"):
+        (tmp_path / "set/data").mkdir(parents=True, exist_ok=True)
+        row = {"image": {"bytes": picture(0), "path": None}, "question": name, "answer": "b"}
+        pd.DataFrame([row]).to_parquet(tmp_path / f"set/data/{name}.parquet")
+    draft = looked(tmp_path / "set")
+    assert (draft.options["file"], draft.split) == ("{split}-*.parquet", "test")
+    assert draft.data_root == tmp_path / "set/data"
+    (tmp_path / "set/data/test-00000-of-00001.parquet").unlink()
+    assert looked(tmp_path / "set").split == "train"
+
+
 # --- everything
+
+
+def test_a_folder_with_more_files_than_a_dataset_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.tasks.new_task.listing.MOST_FILES", 2)
+    write_pictures(tmp_path / "d")
+    with pytest.raises(SpecError, match="expected a dataset, found more than 2 files; name a folder in it"):
+        looked(tmp_path / "d")
 
 
 @pytest.mark.parametrize(

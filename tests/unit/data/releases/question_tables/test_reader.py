@@ -330,6 +330,15 @@ def test_wrong_options_are_named(option: str, value: Any, fault: str) -> None:
         READER.check(asked(**{option: value}))
 
 
+def test_a_split_without_a_file_ends_the_reading(root: Path) -> None:
+    write(root, "image,question,answer\n0.png,a,b\n", "test.csv")
+    request = asked("val", file="{split}.csv")
+    with pytest.raises(
+        DataError, match=r"\{split\}\.csv: expected a table below the data root, found none; check its name"
+    ):
+        list(READER.fitted(request).read(ReleaseFiles(root=root, derived=root), request, Integrity()))
+
+
 def test_a_task_without_a_table_is_told() -> None:
     with pytest.raises(SpecError, match="file: expected the path of a table below the data root"):
         READER.fitted(asked())
