@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
@@ -19,6 +20,14 @@ from harness.tasks.new_task.column_names import Look, columns_of
 from harness.tasks.new_task.draft import Choices, Draft, counted, task_name
 from harness.tasks.new_task.listing import words
 
+# Half of the answers are longer than this: they are reports, and none would ever equal a reply.
+SHORT_WORDS = 8
+SHORT_METRICS: tuple[Mapping[str, Json], ...] = (
+    {"metric": "vqa_accuracy"},
+    {"metric": "vqa_accuracy", "protocol": "vqa-v2"},
+    {"metric": "token_prf"},
+)
+LONG_METRICS: tuple[Mapping[str, Json], ...] = ({"metric": "token_prf"}, {"metric": "rouge"}, {"metric": "bleu"})
 # Columns with at most this many different values in a look are offered as strata.
 STRATA_MOST = 20
 # Rows that are read in a look, and characters or bytes of images in them; the reader reads all.
@@ -79,6 +88,9 @@ def table_draft(path: Path, choices: Choices, *, pattern: str = "", splits: Sequ
         taken.append(f"files {pattern} of the splits {', '.join(splits)}")
     unused = [name for name in look.held if name and name not in used and name not in strata.values()]
     name = choices.name or task_name(path.parent.name if pattern else path.stem)
+    long = without > 0 and median(len(text.split()) for text in look.values(str(columns["answer"]))) > SHORT_WORDS
+    if long:
+        taken.append("answers: texts of many words, scored by the words in common")
     draft = Draft(
         name=name,
         title=f"Questions of {path.name}",
@@ -87,10 +99,10 @@ def table_draft(path: Path, choices: Choices, *, pattern: str = "", splits: Sequ
         split=split,
         options=options,
         gives="text",
-        prompt="{question}\nAnswer in a word or a short phrase.",
+        prompt="{question}" if long else "{question}\nAnswer in a word or a short phrase.",
         oracle="{answer}",
-        metrics=({"metric": "vqa_accuracy"}, {"metric": "vqa_accuracy", "protocol": "vqa-v2"}, {"metric": "token_prf"}),
-        headline={"metric": "vqa_accuracy"},
+        metrics=LONG_METRICS if long else SHORT_METRICS,
+        headline={"metric": "token_prf" if long else "vqa_accuracy"},
         strata=("answer_type", *strata),
         cluster="patient" if "patient" in columns else "image",
         model="baseline:random",

@@ -428,6 +428,15 @@ def test_a_folder_with_one_table_of_questions_is_that_table(tmp_path: Path) -> N
         looked(tmp_path)
 
 
+def test_answers_of_many_words_are_scored_by_the_words_in_common(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "images")
+    report = {**ROW, "answer": "The heart is normal in size, and the lungs are clear on both sides."}
+    draft = looked(write_table(tmp_path / "q.csv", [report, report, ROW]))
+    assert [metric["metric"] for metric in draft.metrics] == ["token_prf", "rouge", "bleu"]
+    assert (draft.headline, draft.prompt) == ({"metric": "token_prf"}, "{question}")
+    assert looked(write_table(tmp_path / "q.csv", [report, ROW, ROW])).headline == {"metric": "vqa_accuracy"}
+
+
 def test_tables_that_differ_in_the_split_alone_are_one(tmp_path: Path) -> None:
     write_pictures(tmp_path / "quiz/images")
     for split in ("train", "test"):
