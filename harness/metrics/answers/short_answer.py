@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,6 +28,13 @@ def _hit(right: bool, rule: str) -> Outcome:
     return Outcome("ok", (float(right), 1.0), {"rule": rule})
 
 
+# Cached, because releases repeat their short answers.
+@lru_cache(maxsize=1 << 12)
+def _accepted(answer: str) -> str:
+    """Return an answer in the form in which a reply is compared with it."""
+    return standard_normalise(short_answer(answer) or answer)
+
+
 def _standard_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
     """Compare by yes or no if the first answer is one of them, else by equal text after normalising.
 
@@ -37,8 +45,8 @@ def _standard_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
     if not sample.target.answers:
         return Outcome("undefined")
     # SLAKE asks in English and in Chinese, so 是 is met by yes.
-    accepted = {standard_normalise(short_answer(answer) or answer) for answer in sample.target.answers}
-    if standard_normalise(_reference(sample)) not in POLARITY:
+    accepted = set(map(_accepted, sample.target.answers))
+    if _accepted(_reference(sample)) not in POLARITY:
         reply = short_answer(_reply(prediction))
         if reply is None:
             return Outcome("unparsed", MISS, {"rule": "no_answer"})
@@ -60,9 +68,10 @@ def _equality(normalise: Callable[[str], str]) -> Callable[[Sample, Prediction],
     return score
 
 
-def _words(text: str) -> list[str]:
+@lru_cache(maxsize=1 << 12)
+def _words(text: str) -> tuple[str, ...]:
     """Return the words that `token_prf` compares, of a reply and of an answer alike, so that each is worth itself."""
-    return words(short_answer(text) or "")
+    return tuple(words(short_answer(text) or ""))
 
 
 def _standard_tokens(sample: Sample, prediction: Prediction) -> Outcome:
