@@ -159,8 +159,8 @@ def shown_lines(page: Path, layout: str) -> list[list[str]]:
     return [line.split()[1:] for line in block.splitlines()]
 
 
-# Page, task and the first number: that of a threshold, worked out by `harness run` once and by hand for the discs, where
-# the threshold is right everywhere. A guess has no number of its own.
+# Page, task and the first number of a threshold on grey values, which for the discs is right everywhere. A guess has no
+# number of its own.
 FIRST_NUMBERS = {
     "polyps": ("your-own-data", "polyps", 1.0),
     "Dataset042_Liver": ("your-own-data", "dataset042_liver", 0.5514),
