@@ -164,7 +164,7 @@ def unknown_fields(value: Mapping[str, Json]) -> list[str]:
     return messages
 
 
-def to_answer(value: Mapping[str, Json], folder: Path, owner: Grid | None = None) -> Answer:
+def to_answer(value: Mapping[str, Json], folder: Path, owner: Grid | None = None, *, anywhere: bool = False) -> Answer:
     """Return the answer of one line as records; `answer_check.checked` judges their content.
 
     Args:
@@ -172,6 +172,7 @@ def to_answer(value: Mapping[str, Json], folder: Path, owner: Grid | None = None
         folder: Folder below which mask files lie.
         owner: Size and affine of the image or volume that mask files are compared with; None if that is not known. The
             line's own `grid` takes its place.
+        anywhere: Mask files may also lie elsewhere: the line is not from outside, but of a program that the user runs.
     Raises:
         DataError: A part has another shape than its record, or a text is too long.
     """
@@ -191,7 +192,8 @@ def to_answer(value: Mapping[str, Json], folder: Path, owner: Grid | None = None
             raise DataError(f"{name}: expected at most {MOST_TEXT:,} characters, found {len(text):,}")
     grid = _grid(value.get("grid"))
     remarks: list[str] = []
-    mask_of = partial(_mask, folder=folder, owner=owner if grid is None else grid, remark=remarks.append)
+    place = partial(_anywhere if anywhere else _below, folder)
+    mask_of = partial(_mask, place=place, owner=owner if grid is None else grid, remark=remarks.append)
     # Masks before entities: an entity may bring its mask along, and that is appended to those of the line.
     found = [mask_of(item, f"masks[{index}]") for index, item in enumerate(_list(value, "masks"))]
     entities = tuple(
@@ -237,8 +239,15 @@ def _grid(value: Json) -> Grid | None:
     return Grid(size=tuple(value["size"]), affine=tuple(affine) if isinstance(affine, list) else affine)
 
 
-def _mask(value: Json, where: str, *, folder: Path, owner: Grid | None, remark: Callable[[str], None]) -> Mask:
-    """Return the mask of a JSON value; one in a file of its own is compared with `owner`."""
+def _mask(
+    value: Json,
+    where: str,
+    *,
+    place: Callable[[Json, str], Path],
+    owner: Grid | None,
+    remark: Callable[[str], None],
+) -> Mask:
+    """Return the mask of a JSON value; one in a file of its own, found by `place`, is compared with `owner`."""
     if not isinstance(value, dict) or "path" not in value:
         return mask_files.from_json(value, where=where)
     for name in value:
@@ -247,7 +256,7 @@ def _mask(value: Json, where: str, *, folder: Path, owner: Grid | None, remark: 
                 f"{where}: expected a mask file with {', '.join(MASK_FIELDS)}, found {name!r:.80}"
                 f"{nearest(name[:80], MASK_FIELDS)}"
             )
-    file, label, threshold = _below(folder, value["path"], where), value.get("label"), value.get("threshold")
+    file, label, threshold = place(value["path"], where), value.get("label"), value.get("threshold")
     return mask_files.read_file(file, label, where, threshold=threshold, owner=owner, remark=remark)
 
 
@@ -261,6 +270,13 @@ def _below(folder: Path, path: Json, where: str) -> Path:
         or ".." in PurePosixPath(path).parts
     ):
         raise DataError(f"{where}.path: expected a path below the predictions file's folder, found {_shown(path)}")
+    return folder / path
+
+
+def _anywhere(folder: Path, path: Json, where: str) -> Path:
+    """Return the file that a path names from `folder`."""
+    if not isinstance(path, str) or not path or not _is_unicode(path) or "\0" in path:
+        raise DataError(f"{where}.path: expected the path of a mask file, found {_shown(path)}")
     return folder / path
 
 

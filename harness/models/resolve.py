@@ -26,6 +26,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "harness.models.predictions_file:Predictions",
         "predictions submitted as JSONL, or a folder of masks",
     ),
+    "process": ("harness.models.process:Process", "a program of your own that reads and writes lines of JSON"),
 }
 ENTRY_POINTS = "medground.models"
 # Argument that stands for what cannot be told of a model that was given from Python: no two evaluations share it.
@@ -291,7 +292,7 @@ def identity(
     digests = WeightsDigests(memory)
     weights = {Path(weight).resolve(): digests.of(Path(weight)) for weight in capabilities.weights}
     return {
-        "id": _public_name(reference, weights),
+        "id": getattr(adapter, "public_id", None) or _public_name(reference, weights),
         "version": str(getattr(adapter, "version", "0")),
         "source_sha256": reference.given_sha256 if reference.source is None else sha256_text(reference.source),
         "arguments": {
