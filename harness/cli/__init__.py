@@ -2,7 +2,7 @@
 
 import click
 
-from harness.cli import data, export, new_task, run, score, show
+from harness.cli import data, export, new_task, reply, run, score, show
 from harness.cli.guard import GuardedGroup
 from harness.cli.metric import command as metric
 from harness.paths import lend_home
@@ -29,6 +29,7 @@ for command in (
     show.report,
     show.explain,
     metric.metric,
+    reply.reply,
     show.doctor,
     run.demo,
     export.export,

@@ -1,0 +1,30 @@
+"""Replies of published models against what they say, in pixels; each case of `dialects.json` names its source.
+
+Where a released reader cuts to whole pixels, swaps axes or moves a box, `expected` is the definition's and `note` says
+what the reader gives.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.reply import answers
+
+CASES = json.loads((Path(__file__).parent / "dialects.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["id"]))
+def test_a_reply_says_in_pixels_what_its_dialect_defines(case: dict[str, Any]) -> None:
+    line = json.dumps({"reply": case["reply"], "image_size": case["image_size"]}).encode()
+    (found,) = answers([line], case["dialect"], case["frame"], json.dumps(case.get("frame_args")))
+    expected = case["expected"]
+    assert found["status"] == expected["status"]
+    for kind in ("boxes", "points"):
+        assert len(found[kind]) == len(expected[kind])
+        for one, other in zip(found[kind], expected[kind], strict=True):
+            assert one == pytest.approx(other, rel=1e-6, abs=1e-6)
+    # An empty list beside boxes or points says that the definition gives no labels to compare.
+    if expected["labels"] or not (expected["boxes"] or expected["points"]):
+        assert found["labels"] == expected["labels"]
