@@ -24,7 +24,7 @@ STATES = re.compile(
     rf"|\b{_VERB}\s+(?:(?:that|it|it's|is|the|an?|on|for|with)\s+)*{_ADVERB}{_UNIT}"
     rf"|\b(?:it|this|that|which)(?:'s|\s+{_BE})\s+{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
     r"|\b(?:so|thus|hence|therefore|probably|definitely|likely|clearly|certainly|maybe|perhaps|possibly|sure|ok|okay|final"
-    rf"|overall|correct|best|but|instead|choose|select|pick)\s*[,:]?\s+(?:it's\s+|it\s+is\s+)?{_UNIT}"
+    rf"|overall|correct|best|but|instead|actually|rather|correction|wait|sorry|choose|select|pick)\s*[,:]?\s+(?:it's\s+|it\s+is\s+)?{_UNIT}"
     rf"|^\W*(?:the|this)\s+(?:structure|organ|finding|lesion|abnormality|plane|modality|image)(?:\s+(?:shown|seen|depicted"
     rf"|marked)|\s+in\s+(?:the|this)\s+image)*\s+(?:is|appears\s+to\s+be)\s+{_ADVERB}(?:(?:the|an?)\s+)?{_UNIT}"
     rf"|(?:=>|->|→)\s*{_UNIT}"

@@ -133,6 +133,9 @@ def test_a_reply_that_states_an_option_text(reply: str) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
+        "Answer: A. Actually, B",
+        "A. Wait, B.",
+        "A\nCorrection: B",
         "The answer is A or B",
         "The answer is A/B",
         "Answer: A and B",
