@@ -11,7 +11,8 @@ NUMBER = r"[-+]?(?:\d{1,9}(?:\.\d{1,17})?|\.\d{1,17})"
 # Innermost brackets with at least one digit: `[1, 2, 3, 4]` of `[[1, 2, 3, 4], [5, 6, 7, 8]]`.
 _BRACKETS = re.compile(r"\[([^\[\]{}()<>]*)\]")
 _GROUP = re.compile(rf"\s*{NUMBER}\s*(?:,\s*{NUMBER}\s*)*")
-_SENTENCE_END = re.compile(r"[.!?。；;]\s+(?=[^\W\d_a-z])|\n")
+# Ends of sentences, line breaks, and what tags and brackets of other things are made of.
+_APART = re.compile(r"[.!?。；;]\s+(?=[^\W\d_a-z])|[\n<>\[\]{}|]")
 _LINK = re.compile(r"\A(?:and|und|et|y|及|和)\b\s*", re.IGNORECASE)
 
 Numbers = tuple[float, ...]
@@ -89,5 +90,5 @@ def words_before(text: str, start: int, previous: int) -> str:
         previous: Where the thing before it ends, or 0.
     """
     words = text[max(previous, start - 200) : start]
-    words = _SENTENCE_END.split(words)[-1].strip(" \t\n.,;:，。；：、–-`*]")
+    words = _APART.split(words)[-1].strip(" \t\n.,;:，。；：、–-`*")
     return _LINK.sub("", words, count=1)

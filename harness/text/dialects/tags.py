@@ -103,8 +103,7 @@ def _named(
             told += 1
         if not tagged and words and start > previous:
             around = _AROUND.search(text, max(previous, start - 200), start)
-            said = words_before(text, around.start() if around else start, previous)
-            label = said if not set(said) & set("<>[]{}|") else ""
+            label = words_before(text, around.start() if around else start, previous)
         shapes.append(Shape("box" if len(numbers) == corners else "point", numbers, label))
         previous = end
     return tuple(shapes)
