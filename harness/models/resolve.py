@@ -26,6 +26,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "harness.models.predictions_file:Predictions",
         "predictions submitted as JSONL, or a folder of masks",
     ),
+    "openai": ("harness.models.endpoint.adapter:OpenAI", "a model behind an OpenAI-compatible endpoint, or a server"),
     "process": ("harness.models.process:Process", "a program of your own that reads and writes lines of JSON"),
 }
 ENTRY_POINTS = "medground.models"

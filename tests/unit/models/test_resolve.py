@@ -133,8 +133,7 @@ def test_a_function_may_build_the_adapter_and_take_the_argument(
         ("basline:otsu", "importing it failed: No module named 'basline' (did you mean 'baseline'?)"),
         (
             "basline",
-            "expected one of baseline, scripted, predictions, reference (`harness list models`), path/file.py:Class or "
-            "package.module:Class (did you mean 'baseline'?)",
+            "reference (`harness list models`), path/file.py:Class or package.module:Class (did you mean 'baseline'?)",
         ),
         ("nowhere/model.py:Parrot", "no file nowhere/model.py; expected path/to/file.py:ClassName"),
         ("no_such_package.module:Parrot", "importing it failed: No module named 'no_such_package'"),
