@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import HarnessError, ModelError, SpecError, nearest, words_of
+from harness.models import with_dialect
 from harness.records import Adapter, Capabilities, Json, Resources
 from harness.records.codec import sha256_text
 from harness.records.file_digests import WeightsDigests
@@ -107,7 +108,9 @@ def build(reference: ModelReference) -> Adapter:
     positional = [] if reference.argument is None else [reference.argument]
     built = reference.given is not None and not inspect.isclass(reference.given)
     # What tells one evaluation of a class from another is no argument of it.
-    arguments = {name: value for name, value in reference.arguments.items() if name != ONLY_THIS}
+    arguments = {
+        name: value for name, value in with_dialect.own_arguments(reference.arguments).items() if name != ONLY_THIS
+    }
     try:
         if not built:
             _check_arguments(replace(reference, arguments=arguments), factory, positional)
@@ -202,10 +205,11 @@ def _module_from_source(path: Path, source: str) -> ModuleType:
 
 
 def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities:
-    """Return the adapter's capabilities after checking them.
+    """Return the adapter's capabilities after checking them, with what its replies hold in a declared dialect.
 
     Raises:
         ModelError: `capabilities()` fails, returns no `Capabilities`, or declares something the harness does not know.
+        SpecError: The dialect or the frame of its replies does not exist.
     """
     try:
         declared = adapter.capabilities()
@@ -216,7 +220,7 @@ def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities
     fault = _capabilities_fault(declared)
     if fault is not None:
         raise ModelError(f"--model {reference.text}: capabilities(){fault}")
-    return declared
+    return with_dialect.with_reader(declared, with_dialect.reader_of(reference.text, reference.arguments, declared))
 
 
 def _capabilities_fault(declared: object) -> str | None:
@@ -252,6 +256,8 @@ def _capabilities_fault(declared: object) -> str | None:
         number = getattr(resources, name)
         if not (name == "gpus" and number is None) and (fault := resource_fault(number, whole=name == "gpus")):
             return f".resources.{name}: {fault}, found {number!r}"
+    if not isinstance(declared.reply, Mapping):
+        return f".reply: expected a mapping with dialect and frame, found {declared.reply!r:.80}"
     for name in ("execution_only", "weights"):
         words = getattr(declared, name)
         if isinstance(words, str) or not all(isinstance(word, str | PathLike) for word in words):
@@ -292,16 +298,19 @@ def identity(
     # A file by its bytes: the same weights in another place give the same keys, and edited ones new keys.
     digests = WeightsDigests(memory)
     weights = {Path(weight).resolve(): digests.of(Path(weight)) for weight in capabilities.weights}
+    reader = with_dialect.reader_of(reference.text, reference.arguments, capabilities)
     return {
         "id": getattr(adapter, "public_id", None) or _public_name(reference, weights),
         "version": str(getattr(adapter, "version", "0")),
         "source_sha256": reference.given_sha256 if reference.source is None else sha256_text(reference.source),
         "arguments": {
             name: _without_path(value, weights)
-            for name, value in reference.arguments.items()
+            for name, value in with_dialect.public_arguments(reference.arguments).items()
             if name not in capabilities.execution_only
         },
         "weights": list(weights.values()),
+        # Only where it is declared: all other models keep the keys of their requests.
+        **({} if reader is None else {"reply": reader.identity()}),
     }
 
 
@@ -317,5 +326,10 @@ def _public_name(reference: ModelReference, weights: Mapping[Path, str]) -> str:
 def _without_path(value: Json, weights: Mapping[Path, str]) -> Json:
     if isinstance(value, list):
         return [_without_path(item, weights) for item in value]
-    sha256 = weights.get(Path(value).resolve()) if isinstance(value, str) else None
-    return value if sha256 is None else {"sha256": sha256}
+    if not isinstance(value, str):
+        return value
+    if (sha256 := weights.get(Path(value).resolve())) is not None:
+        return {"sha256": sha256}
+    kind, at, path = value.partition("@")  # `json_schema@answer.json`
+    sha256 = weights.get(Path(path).resolve()) if at else None
+    return value if sha256 is None else {"kind": kind, "sha256": sha256}

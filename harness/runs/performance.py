@@ -8,12 +8,16 @@ from typing import Any
 from harness.records import Json
 from harness.runs.directory import RunDirectory
 
+# Counts of an answer's usage that add up to its tokens; others, such as cached tokens, are parts of them.
+TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
+
 
 def performance_of(directory: RunDirectory) -> dict[str, Json]:
     """Return the content of `performance.json`.
 
     `seconds` runs from the first request to the last answer of each session, summed over sessions; `model_seconds` is
-    the time spent inside the model, summed over workers.
+    the time spent inside the model, summed over workers. `usage` sums what the answers report: `cost` is in the
+    currency of the file of prices, `retries` counts attempts that failed and were made again.
     """
     model_seconds = 0.0
     usage: Counter[str] = Counter()
@@ -33,6 +37,10 @@ def performance_of(directory: RunDirectory) -> dict[str, Json]:
         "requests_per_second": round(requests / seconds, 2) if seconds else None,
         "model_seconds": round(model_seconds, 3),
         "workers_lost": sum(span.lost for span in spans),
+        # What models behind an endpoint report, here for readers that compare runs; None where a model reports none.
+        "tokens": sum(usage[name] for name in TOKENS) if usage.keys() & TOKENS else None,
+        "cost": round(usage["cost"], 9) if "cost" in usage else None,
+        "retries": usage["retries"],
         "usage": dict(sorted(usage.items())),
     }
 

@@ -36,6 +36,7 @@ DEFAULT_TIMEOUT = 600.0
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 IMAGES = ("send", "leave_out")
 DETAILS = ("low", "high", "auto")
+Reader = Callable[[Any, Call], Reply]
 
 
 @dataclass(slots=True)
@@ -128,8 +129,7 @@ class OpenAI:
         self.fingerprint = fingerprint
         self.logprobs = logprobs
         self.max_images = max_images
-        self.concurrency = concurrency
-        self.max_retries = max_retries
+        self.concurrency, self.max_retries = concurrency, max_retries
         self.schema, form = response_format_of(response_format)
         overrides = {"temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens}
         self.most = Spent(limit_of("max_cost", max_cost), limit_of("max_tokens_total", max_tokens_total))
@@ -162,9 +162,7 @@ class OpenAI:
         """Take words and images, give words; what is answered is kept, so a run ends in the same bytes."""
         takes = {"text", "image", "images"} | (set() if self.settings.sends_images else {"volume"})
         served = self.serve is not None
-        weights = [self.schema] if self.schema is not None else []
-        if served and Path(self.model).exists():
-            weights.append(self.model)
+        files = [self.schema, self.model if served and Path(self.model).exists() else None]
         return Capabilities(
             takes=frozenset(takes),
             # A box may be given in words, which the metrics read.
@@ -176,7 +174,7 @@ class OpenAI:
             execution_only=frozenset(
                 {"concurrency", "max_retries", "prices", "max_cost", "max_tokens_total", "serve_timeout"}
             ),
-            weights=tuple(weights),
+            weights=tuple(file for file in files if file is not None),
             # A server of our own uses a GPU where there is one.
             resources=Resources(gpus=None if served else 0),
             sends_data_to=None if served else self.host,
@@ -271,12 +269,8 @@ class OpenAI:
         try:
             if request.kind == "nll":
                 return await self._likelihoods(request, batch)
-            loop = asyncio.get_running_loop()
-            if request.media and self.settings.sends_images:
-                call = await loop.run_in_executor(self._encoder, self._builder.chat, request)
-            else:
-                call = self._builder.chat(request)
-            return await self._asked(call, request.key, batch, read_chat)
+            make = partial(self._builder.chat, request)
+            return await self._asked(make, request.key, batch, read_chat, encodes=bool(request.media))
         except DataError as error:
             return error
         except ModelError as error:
@@ -289,10 +283,9 @@ class OpenAI:
         """Return the likelihood of each candidate, one call each."""
         found: list[Answer] = []
         for place, candidate in enumerate(request.candidates):
-            call = self._builder.likelihood(request, candidate)
-            ends = len(call.body["prompt"])
-            read = partial(read_likelihood, begins=ends - len(candidate), ends=ends)
-            found.append(await self._asked(call, f"{request.key}:{place}", batch, read))
+            make = partial(self._builder.likelihood, request, candidate)
+            read = partial(read_likelihood, length=len(candidate))
+            found.append(await self._asked(make, f"{request.key}:{place}", batch, read))
             if found[-1].error is not None:
                 break
         usage = Counter[str]()
@@ -307,19 +300,23 @@ class OpenAI:
             usage=usage,
         )
 
-    async def _asked(self, call: Call, key: str, batch: _Batch, read: Callable[[Any], Reply]) -> Answer:
+    async def _asked(
+        self, make: Callable[[], Call], key: str, batch: _Batch, read: Reader, *, encodes: bool = False
+    ) -> Answer:
         """Return the answer to one call: the one that is paid for, else a new one, when there is a place in flight.
 
         Args:
-            call: The call.
+            make: Makes the call; only then, because a batch of large images would fill the memory.
             key: Under which its answer is kept.
             batch: Its batch.
             read: Reads the reply.
+            encodes: Making it takes long, so other calls go on meanwhile.
         Raises:
+            DataError, ModelError: The call cannot be made.
             OSError, InterruptedRunError: The answer cannot be kept.
         """
         if (kept := self._journal.get(key)) is not None:
-            return answer_of(kept, call.rendered)
+            return answer_of(kept, make().rendered)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(batch.deadline):
@@ -327,18 +324,21 @@ class OpenAI:
         except TimeoutError:
             return Answer(error=ErrorInfo(type="Timeout", message="its turn did not come within the time of its batch"))
         try:
+            call = await loop.run_in_executor(self._encoder, make) if encodes else make()
             estimate = batch.stop or await self._reserved(call)
             if isinstance(estimate, str):
                 batch.stop = batch.stop or estimate
                 return _stopped(batch.stop)
-            usage: Mapping[str, int] | None = {}  # of a call that is cancelled nobody knows what it cost
+            usage: Mapping[str, int] = {}
+            uncounted = 1  # of a call that is cancelled nobody knows what it cost
             try:
                 outcome = await self._client.call(call, min(batch.deadline, loop.time() + self._seconds()), key)
-                usage = None if outcome.unpaid else tokens_used(outcome.payload)
+                usage = tokens_used(outcome.payload)
+                uncounted = outcome.uncounted + (not outcome.fault and not usage)
                 return self._finished(outcome, usage, call, key, batch, read)
             finally:
                 self._calls -= 1
-                self._budget.settle(call, estimate, usage)
+                self._budget.settle(call, estimate, usage, uncounted)
                 async with self._settled:
                     self._settled.notify_all()
         finally:
@@ -361,17 +361,17 @@ class OpenAI:
     def _finished(
         self,
         outcome: Outcome,
-        usage: Mapping[str, int] | None,
+        usage: Mapping[str, int],
         call: Call,
         key: str,
         batch: _Batch,
-        read: Callable[[Any], Reply],
+        read: Reader,
     ) -> Answer:
         """Return the answer that a call ended in, kept on disk if the server gave one."""
-        counts: dict[str, float] = dict(usage or {})
+        counts: dict[str, float] = dict(usage)
         if outcome.retries:
             counts["retries"] = outcome.retries
-        if (cost := self._budget.cost_of(usage or {})) is not None:
+        if (cost := self._budget.cost_of(usage)) is not None:
             counts["cost"] = cost
         elif not outcome.fault and not usage:
             counts["calls_without_usage"] = 1
@@ -384,7 +384,7 @@ class OpenAI:
             return Answer(error=ErrorInfo(type=outcome.fault, message=outcome.message), usage=counts)
         record: dict[str, Json] = {"usage": counts}
         try:
-            reply = read(outcome.payload)
+            reply = read(outcome.payload, call)
             if self.fingerprint is not None and reply.fingerprint != self.fingerprint:
                 raise MalformedReplyError(f"system_fingerprint: expected {self.fingerprint}, found {reply.fingerprint}")
             record |= {"text": reply.text, "status": reply.status, "fingerprint": reply.fingerprint}

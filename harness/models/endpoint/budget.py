@@ -136,23 +136,23 @@ class Budget:
             return None
         return self.price.of(usage["prompt_tokens"], usage["completion_tokens"])
 
-    def settle(self, call: Call, estimate: Spent, usage: Mapping[str, int] | None) -> None:
+    def settle(self, call: Call, estimate: Spent, usage: Mapping[str, int], uncounted: int) -> None:
         """Replace what was set aside for a call by what it cost.
 
         Args:
             call: The call.
             estimate: What was set aside.
-            usage: Tokens that the server counted: none of them if it did not say, None if it generated nothing.
+            usage: Tokens that the server counted; empty if there is no reply, or it does not say.
+            uncounted: Number of attempts that may have cost the estimate each.
         """
         if not self._limited:
             return
-        actual = estimate
-        if usage is None:
-            actual = Spent()
-        elif "prompt_tokens" in usage and "completion_tokens" in usage:
-            actual = Spent(self.cost_of(usage) or 0.0, usage["prompt_tokens"] + usage["completion_tokens"])
-            self._ratio = max(self._ratio or 0.0, usage["prompt_tokens"] / max(1, call.input_tokens))
-        elif self._ratio is None:
+        actual = Spent(estimate.cost * uncounted, estimate.tokens * uncounted)
+        if {"prompt_tokens", "completion_tokens"} <= usage.keys():
+            tokens = usage["prompt_tokens"] + usage["completion_tokens"]
+            actual = actual.plus(Spent(self.cost_of(usage) or 0.0, tokens))
+            self._ratio = max(self._ratio or 0.0, usage["prompt_tokens"] / call.input_tokens)
+        elif uncounted and self._ratio is None:
             self._ratio = 1.0 / ROOM  # a server that counts nothing: the guess is all there is
         with self._ledger() as book:
             own = Spent(*book["reserved"].get(self._own, (0.0, 0.0))).plus(estimate, -1)

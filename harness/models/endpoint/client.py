@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from harness.errors import ModelError
 from harness.models.endpoint.limit import AdaptiveLimit
 from harness.models.endpoint.messages import Call
 from harness.models.secrets import masked
@@ -41,7 +42,8 @@ class Outcome:
         fault: Kind of the error, as `ErrorInfo.type`; empty if there is a reply.
         message: Of the error.
         refused: The server refused for what the request holds.
-        unpaid: The server did not answer, or answered with an error: nothing was generated.
+        unpaid: The server was not reached, or answered with an error: nothing was generated.
+        uncounted: Number of attempts without a usable reply that may have been paid for all the same.
     """
 
     payload: Any = None
@@ -50,6 +52,7 @@ class Outcome:
     message: str = ""
     refused: bool = False
     unpaid: bool = False
+    uncounted: int = 0
 
 
 class OversizedBodyError(Exception):
@@ -86,6 +89,7 @@ class EndpointClient:
         self._revive = revive
         self._answered = False
         self._response: Any = httpx2.Response
+        self._not_reached = (httpx2.ConnectError, httpx2.ConnectTimeout)
         http = httpx2.AsyncClient(
             # A redirect would carry the images, and on the same host the key, to a place that nobody named.
             follow_redirects=False,
@@ -116,11 +120,12 @@ class EndpointClient:
             salt: Spreads the retries of calls that failed together.
         """
         loop = asyncio.get_running_loop()
-        outcome, pause = Outcome(), 0.0
+        outcome, pause, uncounted = Outcome(), 0.0, 0
         for attempt in range(self._most_retries + 1):
             began = loop.time()
             outcome, again, asked = await self._attempt(call, deadline)
-            outcome = replace(outcome, retries=attempt)
+            uncounted += bool(outcome.fault) and not outcome.unpaid
+            outcome = replace(outcome, retries=attempt, uncounted=uncounted)
             if not outcome.fault:
                 self._answered = True
                 self._limit.succeeded()
@@ -133,7 +138,10 @@ class EndpointClient:
                 break
             await asyncio.sleep(pause)
             if again == "connection" and self._revive is not None:
-                await self._revive()
+                try:
+                    await self._revive()
+                except ModelError as error:
+                    return replace(outcome, fault="Stop", message=self.hidden(str(error)))
         return outcome
 
     async def _attempt(self, call: Call, deadline: float) -> tuple[Outcome, str, float | None]:
@@ -151,7 +159,8 @@ class EndpointClient:
             return self._refused(error)
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            return _failed("ConnectionFailed", self.hidden(f"{self._host}: {_named(cause)}")), "connection", None
+            message = self.hidden(f"{self._host}: {_named(cause)}")
+            return _failed("ConnectionFailed", message, unpaid=isinstance(cause, self._not_reached)), "connection", None
         except OversizedBodyError as error:
             return _failed("OversizedReply", str(error)), "", None
         except Exception as error:  # noqa: BLE001 - whatever a server makes a library raise is one sample's failure
@@ -210,7 +219,8 @@ def pause_of(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that `Retry-After` asks to wait, given as seconds or as a date; None if it asks for none."""
     value = headers.get("retry-after", "").strip()
     try:
-        seconds = float(value)
+        # OpenAI's own header, in milliseconds, is the finer one.
+        seconds = float(headers["retry-after-ms"]) / 1000 if "retry-after-ms" in headers else float(value)
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()

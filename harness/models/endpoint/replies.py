@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.models.endpoint.messages import Call
 from harness.records import AnswerStatus
 from harness.records.values import Json
 
@@ -42,7 +43,7 @@ class Reply:
     nll_tokens: int = 0
 
 
-def read_chat(payload: object) -> Reply:
+def read_chat(payload: object, call: Call) -> Reply:  # noqa: ARG001 - read like a likelihood, which needs the prompt
     """Return the reply of `/chat/completions`.
 
     Raises:
@@ -67,13 +68,13 @@ def read_chat(payload: object) -> Reply:
     return Reply(text=content, status=status, usage=_usage(payload), fingerprint=_fingerprint(payload))
 
 
-def read_likelihood(payload: object, begins: int, ends: int) -> Reply:
+def read_likelihood(payload: object, call: Call, *, length: int) -> Reply:
     """Return the likelihood of a continuation from the echo of `/completions`.
 
     Args:
         payload: The reply.
-        begins, ends: Where the continuation begins and ends in the prompt, in characters. A token that only reaches
-            into it belongs to it.
+        call: The call, whose prompt ends in the continuation.
+        length: Of the continuation, in characters. A token that only reaches into it belongs to it.
     Raises:
         MalformedReplyError: It has another form, or no likelihoods.
     """
@@ -87,6 +88,8 @@ def read_likelihood(payload: object, begins: int, ends: int) -> Reply:
     assert tokens is not None
     assert logprobs is not None
     assert offsets is not None
+    ends = len(call.body["prompt"])
+    begins = ends - length
     own: list[float] = []
     for token, logprob, offset in zip(tokens, logprobs, offsets, strict=True):
         if not isinstance(offset, int) or not isinstance(token, str):
