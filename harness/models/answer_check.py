@@ -135,6 +135,7 @@ def checked(request: Request, answer: object, seconds: float = 0.0) -> Predictio
         grid=None if way is None else way.grid,
         mask_scores=_counted(answer.mask_scores, "mask_scores", _number, len(found), "mask"),
         boxes=boxes,
+        points=_each(answer.points, "points", lambda point, where: _point(point, size, where, crop)),
         entities=_each(answer.entities, "entities", lambda entity, where: _entity(entity, len(found), where)),
         nll=nll,
         nll_tokens=_counted(answer.nll_tokens, "nll_tokens", _token_count, len(nll), "number in nll"),
@@ -143,6 +144,7 @@ def checked(request: Request, answer: object, seconds: float = 0.0) -> Predictio
         seconds=seconds,
         usage=_usage(answer.usage),
         remarks=_each(answer.remarks, "remarks", lambda remark, where: _text(remark, where) or ""),
+        read_as=_text(answer.read_as, "read_as"),
     )
 
 
@@ -256,6 +258,16 @@ def _box(box: Any, size: Size, where: str, crop: Crop | None) -> Box:
         raise ModelError(f"{where}: expected Box(corners=...) with {counts} numbers, found {box!r}")
     checked_box = Box(corners=_each(box.corners, f"{where}.corners", _number))
     return checked_box if crop is None else crops.uncrop_box(checked_box, crop)
+
+
+def _point(point: Any, size: Size, where: str, crop: Crop | None) -> tuple[float, ...]:
+    numbers = _each(point, where, _number)
+    if len(numbers) not in ((len(size),) if size else (2, 3)):
+        counts = str(len(size)) if size else "2 or 3"
+        raise ModelError(f"{where}: expected {counts} numbers, x first, found {point!r:.80}")
+    if crop is None:
+        return numbers
+    return numbers[0] + crop.corners[0], numbers[1] + crop.corners[1]
 
 
 def _entity(entity: Any, masks_given: int, where: str) -> PredictedEntity:

@@ -1,11 +1,12 @@
 """The interface that a submitter implements, and the capabilities that a model declares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.records.answer import Answer
 from harness.records.request import Request
+from harness.records.values import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,9 @@ class Capabilities:
         usual_batch: Requests per batch unless `--batch-size` says otherwise; None: 16, or `max_batch` if that is less.
         sends_data_to: The host that gets the questions and images, for a model that is not on this machine; None for
             any other. Tasks whose terms forbid it are refused unless `--send-data-to` names the host.
+        reply: How the model writes boxes, points and masks in its words, as in `{"dialect": "qwen3_vl", "frame":
+            "per_mille"}`, perhaps with `frame_args`; the harness then reads them (docs/models.md). Empty if the words
+            hold none. `--model-args reply=...,frame=...` declares it for any model and comes first.
     """
 
     takes: frozenset[str] = frozenset({"text", "image"})
@@ -57,6 +61,7 @@ class Capabilities:
     resources: Resources = field(default_factory=Resources)
     usual_batch: int | None = None
     sends_data_to: str | None = None
+    reply: Mapping[str, Json] = field(default_factory=dict)
 
 
 class Adapter(Protocol):

@@ -75,6 +75,7 @@ class Answer:
             or volume by nearest neighbour.
         mask_scores: One confidence per mask; higher is more confident.
         boxes: Half-open boxes in pixels, x1 y1 x2 y2 (3-D: z1 y1 x1 z2 y2 x2).
+        points: Positions in pixels, (x, y) or (x, y, z); the centre of pixel i lies at i + 0.5.
         entities: Names that are bound to masks.
         nll: Mean negative log likelihood per token of each of the request's candidates, in their order.
         nll_tokens: The number of tokens behind each mean in `nll`.
@@ -86,6 +87,7 @@ class Answer:
         error: Set this if only this request failed; the other answers of the batch remain valid.
         remarks: What was changed in reading the answer, one sentence each; those of submitted predictions are listed in
             `problems.jsonl`.
+        read_as: The dialect and the frame in which the harness has read the text; nothing else reads boxes in it then.
     """
 
     text: str | None = None
@@ -96,6 +98,7 @@ class Answer:
     grid: Grid | None = None
     mask_scores: Sequence[float] = ()
     boxes: Sequence[Box] = ()
+    points: Sequence[tuple[float, ...]] = ()
     entities: Sequence[PredictedEntity] = ()
     nll: Sequence[float] = ()
     nll_tokens: Sequence[int] = ()
@@ -105,3 +108,4 @@ class Answer:
     status: AnswerStatus = "ok"
     error: ErrorInfo | None = None
     remarks: Sequence[str] = ()
+    read_as: str | None = None

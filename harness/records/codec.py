@@ -271,6 +271,7 @@ def prediction_from_json(value: Mapping[str, Json]) -> Prediction:
         grid=None if grid is None else Grid(size=tuple(grid["size"]), affine=_optional_tuple(grid.get("affine"))),
         mask_scores=tuple(value.get("mask_scores", ())),
         boxes=tuple(Box(corners=tuple(item["corners"])) for item in value.get("boxes", ())),
+        points=tuple(tuple(point) for point in value.get("points", ())),
         entities=tuple(predicted_entity_from_json(item) for item in value.get("entities", ())),
         nll=tuple(value.get("nll", ())),
         nll_tokens=tuple(value.get("nll_tokens", ())),
@@ -280,6 +281,7 @@ def prediction_from_json(value: Mapping[str, Json]) -> Prediction:
         usage=value.get("usage", {}),
         error=None if error is None else ErrorInfo(**error),
         remarks=tuple(value.get("remarks", ())),
+        read_as=value.get("read_as"),
     )
 
 

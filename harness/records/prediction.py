@@ -49,6 +49,7 @@ class Prediction:
     grid: Grid | None = None
     mask_scores: tuple[float, ...] = ()
     boxes: tuple[Box, ...] = ()
+    points: tuple[tuple[float, ...], ...] = ()
     entities: tuple[PredictedEntity, ...] = ()
     nll: tuple[float, ...] = ()
     nll_tokens: tuple[int, ...] = ()
@@ -58,3 +59,4 @@ class Prediction:
     usage: Mapping[str, float] = field(default_factory=dict)
     error: ErrorInfo | None = None
     remarks: tuple[str, ...] = ()
+    read_as: str | None = None

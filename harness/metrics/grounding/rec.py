@@ -74,8 +74,9 @@ def _standard_sides(sample: Sample, prediction: Prediction, text_frame: str) -> 
         DataError: A box in `text_frame` needs the size of the image, and the sample has none of as many axes.
     """
     target = _standard_target(sample, text_frame)
-    if prediction.boxes:
-        return prediction.boxes[0].corners, target
+    if prediction.boxes or prediction.read_as is not None:
+        # In a declared dialect the words are read already, and what is no box in it is none in any other.
+        return prediction.boxes[0].corners if prediction.boxes else None, target
     reply = plain_characters(answer_text(prediction.text or ""))
     for box in boxes.read_boxes(reply, None if target is None else len(target)):
         corners = _from_text(box.corners, sample, text_frame, percent=box.percent)

@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 from harness.errors import DataError, HarnessError, ModelError, message_of, words_of
 from harness.imaging.media_store import Fetch, MediaStore, with_handles
-from harness.models import answer_check
-from harness.models.resolve import ModelReference, build
+from harness.models import answer_check, with_dialect
+from harness.models.resolve import ModelReference, build, capabilities_of
 from harness.paths import without_home
 from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Request
 from harness.records.codec import request_from_json, to_json
 from harness.requests import volume_slices
+from harness.text.dialects.reply_reader import ReplyReader
 
 # The last frames are those of the adapter's code; the ones before belong to this module and explain nothing.
 TRACEBACK_FRAMES = 6
@@ -94,6 +95,7 @@ class Worker:
         self.media = MediaStore(roots=setup.roots, spool=setup.spool, fetch=fetch)
         self.interrupted = interrupted
         self.adapter: Adapter | None = None
+        self.reader: ReplyReader | None = None
 
     def load(self) -> None:
         """Build the adapter and load its weights.
@@ -101,7 +103,10 @@ class Worker:
         Raises:
             HarnessError: The adapter cannot be built, or its `load` fails.
         """
-        self.adapter = build(self.setup.reference)
+        reference = self.setup.reference
+        self.adapter = build(reference)
+        declared = capabilities_of(reference, self.adapter)
+        self.reader = with_dialect.reader_of(reference.text, reference.arguments, declared)
         try:
             if callable(begin := getattr(self.adapter, "begin_run", None)):
                 folder = self.setup.folder
@@ -194,7 +199,11 @@ class Worker:
         """Return the adapter's answers; a `one_by_one` request is asked slice by slice, in batches of its own."""
         assert self.adapter is not None
         if not any(request.one_by_one for request in requests):
-            return _listed(self.adapter.predict(requests), most=len(requests) + 1)
+            answers = _listed(self.adapter.predict(requests), most=len(requests) + 1)
+            if self.reader is None or len(answers) != len(requests):
+                return answers
+            pairs = zip(requests, answers, strict=True)
+            return [with_dialect.typed(self.reader, request, answer) for request, answer in pairs]
         replies: list[object] = []
         for request in requests:
             if request.one_by_one:
