@@ -11,13 +11,16 @@ from math import inf
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, ModelError, SpecError, nearest, words_of
-from harness.models import with_dialect
 from harness.records import Adapter, Capabilities, Json, Resources
 from harness.records.codec import sha256_text
 from harness.records.file_digests import WeightsDigests
+from harness.text.dialects import typed_answers
+
+if TYPE_CHECKING:
+    from harness.text.dialects.reply_reader import ReplyReader
 
 # Targets are text, so that listing the models imports none of them.
 BUILT_IN: Mapping[str, tuple[str, str]] = {
@@ -108,9 +111,8 @@ def build(reference: ModelReference) -> Adapter:
     positional = [] if reference.argument is None else [reference.argument]
     built = reference.given is not None and not inspect.isclass(reference.given)
     # What tells one evaluation of a class from another is no argument of it.
-    arguments = {
-        name: value for name, value in with_dialect.own_arguments(reference.arguments).items() if name != ONLY_THIS
-    }
+    others = {ONLY_THIS, *typed_answers.reply_arguments(factory, reference.arguments)}
+    arguments = {name: value for name, value in reference.arguments.items() if name not in others}
     try:
         if not built:
             _check_arguments(replace(reference, arguments=arguments), factory, positional)
@@ -220,7 +222,19 @@ def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities
     fault = _capabilities_fault(declared)
     if fault is not None:
         raise ModelError(f"--model {reference.text}: capabilities(){fault}")
-    return with_dialect.with_reader(declared, with_dialect.reader_of(reference.text, reference.arguments, declared))
+    return typed_answers.with_reader(declared, reply_reader(reference, declared))
+
+
+def reply_reader(reference: ModelReference, capabilities: Capabilities) -> "ReplyReader | None":
+    """Return the reader of a model's replies, as `--model-args` or the adapter declares it; None if neither does.
+
+    Raises:
+        SpecError: The dialect, the frame or an argument does not exist.
+    """
+    arguments: Mapping[str, Json] = {}
+    if typed_answers.ARGUMENTS[0] in reference.arguments:
+        arguments = typed_answers.reply_arguments(find_factory(reference), reference.arguments)
+    return typed_answers.reader_of(reference.text, arguments, capabilities)
 
 
 def _capabilities_fault(declared: object) -> str | None:
@@ -256,8 +270,9 @@ def _capabilities_fault(declared: object) -> str | None:
         number = getattr(resources, name)
         if not (name == "gpus" and number is None) and (fault := resource_fault(number, whole=name == "gpus")):
             return f".resources.{name}: {fault}, found {number!r}"
-    if not isinstance(declared.reply, Mapping):
-        return f".reply: expected a mapping with dialect and frame, found {declared.reply!r:.80}"
+    reply: object = declared.reply
+    if not isinstance(reply, Mapping):
+        return f".reply: expected a mapping with dialect and frame, found {reply!r:.80}"
     for name in ("execution_only", "weights"):
         words = getattr(declared, name)
         if isinstance(words, str) or not all(isinstance(word, str | PathLike) for word in words):
@@ -298,14 +313,14 @@ def identity(
     # A file by its bytes: the same weights in another place give the same keys, and edited ones new keys.
     digests = WeightsDigests(memory)
     weights = {Path(weight).resolve(): digests.of(Path(weight)) for weight in capabilities.weights}
-    reader = with_dialect.reader_of(reference.text, reference.arguments, capabilities)
+    reader = reply_reader(reference, capabilities)
     return {
         "id": getattr(adapter, "public_id", None) or _public_name(reference, weights),
         "version": str(getattr(adapter, "version", "0")),
         "source_sha256": reference.given_sha256 if reference.source is None else sha256_text(reference.source),
         "arguments": {
             name: _without_path(value, weights)
-            for name, value in with_dialect.public_arguments(reference.arguments).items()
+            for name, value in typed_answers.public_arguments(reference.arguments).items()
             if name not in capabilities.execution_only
         },
         "weights": list(weights.values()),

@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 from harness.errors import DataError, HarnessError, ModelError, message_of, words_of
 from harness.imaging.media_store import Fetch, MediaStore, with_handles
-from harness.models import answer_check, with_dialect
-from harness.models.resolve import ModelReference, build, capabilities_of
+from harness.models import answer_check
+from harness.models.resolve import ModelReference, build, capabilities_of, reply_reader
 from harness.paths import without_home
 from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Request
 from harness.records.codec import request_from_json, to_json
 from harness.requests import volume_slices
+from harness.text.dialects import typed_answers
 from harness.text.dialects.reply_reader import ReplyReader
 
 # The last frames are those of the adapter's code; the ones before belong to this module and explain nothing.
@@ -105,8 +106,7 @@ class Worker:
         """
         reference = self.setup.reference
         self.adapter = build(reference)
-        declared = capabilities_of(reference, self.adapter)
-        self.reader = with_dialect.reader_of(reference.text, reference.arguments, declared)
+        self.reader = reply_reader(reference, capabilities_of(reference, self.adapter))
         try:
             if callable(begin := getattr(self.adapter, "begin_run", None)):
                 folder = self.setup.folder
@@ -203,7 +203,7 @@ class Worker:
             if self.reader is None or len(answers) != len(requests):
                 return answers
             pairs = zip(requests, answers, strict=True)
-            return [with_dialect.typed(self.reader, request, answer) for request, answer in pairs]
+            return [typed_answers.typed(self.reader, request, answer) for request, answer in pairs]
         replies: list[object] = []
         for request in requests:
             if request.one_by_one:

@@ -4,10 +4,11 @@ The text stays as the model wrote it, for protocols of released code. Nothing is
 dialect and frame alone, and a reply that the dialect cannot read has none.
 """
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
 from harness.records import Answer, Capabilities, ErrorInfo, Json, PredictedEntity, Request
@@ -19,10 +20,21 @@ if TYPE_CHECKING:
 ARGUMENTS = ("reply", "frame", "frame_args")
 
 
-def own_arguments(arguments: Mapping[str, Json]) -> dict[str, Json]:
-    """Return a model's arguments without those that say how its replies are read."""
-    taken = ARGUMENTS if ARGUMENTS[0] in arguments else ()
-    return {name: value for name, value in arguments.items() if name not in taken}
+def reply_arguments(factory: Any, arguments: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the arguments that say how a model's replies are read; none if `reply` is an argument of the model's own.
+
+    Args:
+        factory: The class or function that builds the model.
+        arguments: Those of `--model-args`.
+    """
+    if ARGUMENTS[0] not in arguments:
+        return {}
+    try:
+        own = set(inspect.signature(factory).parameters)
+    except (TypeError, ValueError):  # some classes written in C have no signature
+        own = set()
+    taken = () if ARGUMENTS[0] in own else ARGUMENTS
+    return {name: arguments[name] for name in taken if name in arguments}
 
 
 def reader_of(text: str, arguments: Mapping[str, Json], capabilities: Capabilities) -> "ReplyReader | None":
@@ -30,13 +42,14 @@ def reader_of(text: str, arguments: Mapping[str, Json], capabilities: Capabiliti
 
     Args:
         text: The model's reference, for messages.
-        arguments: Those of `--model-args`; `reply` counts more than what the adapter declares.
+        arguments: From `reply_arguments`; they count more than what the adapter declares.
         capabilities: The adapter's own.
     Raises:
         SpecError: The dialect, the frame or an argument does not exist.
     """
-    given, where = {"dialect": None}, f"--model-args: {ARGUMENTS[0]}"
-    if ARGUMENTS[0] in arguments:
+    given: dict[str, Json] = {}
+    where = f"--model-args: {ARGUMENTS[0]}"
+    if arguments:
         names = zip(("dialect", "frame", "frame_args"), ARGUMENTS, strict=True)
         given = {name: arguments[argument] for name, argument in names if argument in arguments}
     elif capabilities.reply:
