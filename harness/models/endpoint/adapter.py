@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from harness.errors import DataError, InterruptedRunError, ModelError, SpecError
 from harness.models.endpoint.budget import Budget, Spent, read_price
-from harness.models.endpoint.client import EndpointClient, Outcome, is_loopback
+from harness.models.endpoint.client import NO_KEY, EndpointClient, Outcome, is_loopback
 from harness.models.endpoint.journal import Journal, answer_of
 from harness.models.endpoint.limit import AdaptiveLimit
 from harness.models.endpoint.messages import Call, CallBuilder, CallSettings
@@ -25,8 +25,6 @@ from harness.models.endpoint.server import KEY, Server
 from harness.records import Answer, Capabilities, ErrorInfo, Json, Request, Resources
 
 OPENAI = "https://api.openai.com/v1"
-# A server without keys takes any; the `openai` package asks for one.
-NO_KEY = "none"
 # Batches so many times as large as what is in flight: the last of a batch leave few places empty.
 BATCHES_OF = 8
 MOST_IN_FLIGHT = 256

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness.errors import ModelError
+from harness.errors import ModelError, words_of
 from harness.models.endpoint.limit import AdaptiveLimit
 from harness.models.endpoint.messages import Call
-from harness.models.secrets import masked
+from harness.models.secrets import LEAST_MASKED_IN_ANSWERS, MASK, masked
 
 RETRYABLE = frozenset({408, 409, 425, 429, *range(500, 600)})
 # Statuses of a server that has too much to do; 529 is Anthropic's and 524 a proxy's that waited for it.
@@ -30,6 +30,10 @@ CONNECT_SECONDS = 10.0
 MOST_PAUSE = 60.0
 FIRST_PAUSE, LONGEST_BACKOFF = 0.5, 16.0
 WORDS_SHOWN = 200
+# Of a long body; words that are shown begin within it.
+MOST_SEARCHED = 1 << 16
+# A server without keys takes any; the `openai` package asks for one.
+NO_KEY = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ class EndpointClient:
         import httpx2
         import openai
 
-        self._key = key
+        self._secret = "" if key == NO_KEY else key
         self._host = urlsplit(base_url).hostname or ""
         self._limit = limit
         self._most_retries = most_retries
@@ -159,18 +163,18 @@ class EndpointClient:
             return self._refused(error)
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            message = self.hidden(f"{self._host}: {_named(cause)}")
+            message = f"{self._host}: {self._shown(words_of(cause))}"
             return _failed("ConnectionFailed", message, unpaid=isinstance(cause, self._not_reached)), "connection", None
         except OversizedBodyError as error:
             return _failed("OversizedReply", str(error)), "", None
         except Exception as error:  # noqa: BLE001 - whatever a server makes a library raise is one sample's failure
-            return _failed("EndpointError", self.hidden(_named(error))), "", None
+            return _failed("EndpointError", self._shown(words_of(error))), "", None
         try:
             # A key that a server repeats reaches nothing that is stored.
-            payload = _each_text(json.loads(response.content), self.hidden_key)
+            payload = _each_text(json.loads(response.content), self.without_key)
         except (ValueError, RecursionError):
             kind = response.headers.get("content-type", "no content type")
-            words = self.hidden(" ".join(response.content[:4096].decode(errors="replace").split())[:WORDS_SHOWN])
+            words = self._shown(response.content.decode(errors="replace"))
             message = f"expected JSON, found {kind} of {len(response.content)} bytes with status 200: {words}"
             return _failed("MalformedReply", message), "malformed", None
         return Outcome(payload=payload), "", None
@@ -181,7 +185,7 @@ class EndpointClient:
         body = error.body if isinstance(error.body, Mapping) else {}
         code = str(body.get("code") or "")
         said = body.get("message") if isinstance(body.get("message"), str) else error.response.text
-        words = self.hidden(" ".join(str(said).split())[:WORDS_SHOWN])
+        words = self._shown(str(said))
         message = f"{self._host} answered with status {status}{f': {words}' if words else ''}"
         if 300 <= status < 400:
             place = urlsplit(headers.get("location", "")).hostname or "another path"
@@ -190,24 +194,24 @@ class EndpointClient:
         if status == 402 or code in OUT_OF_MONEY:
             return _failed("Stop", message, unpaid=True), "", None
         if status in (401, 403, 404) and not self._answered:
-            hint = (
-                "; is OPENAI_API_KEY the key of this endpoint?"
-                if status != 404
-                else "; are base_url= and the model right?"
-            )
-            return _failed("Stop", message + hint, unpaid=True), "", None
+            hint = "are base_url= and the model right?" if status == 404 else "is OPENAI_API_KEY its key?"
+            return _failed("Stop", f"{message}; {hint}", unpaid=True), "", None
         if code in REFUSALS:
             return _failed("Refused", message, unpaid=True, refused=True), "", None
         again = "overload" if status in OVERLOADED else "status" if status in RETRYABLE else ""
         return _failed(f"Status{status}", message, unpaid=True), again, pause_of(headers) if again else None
 
-    def hidden_key(self, text: str) -> str:
-        """Return a text without the key."""
-        return text.replace(self._key, "***") if len(self._key) >= 8 else text
+    def without_key(self, text: str) -> str:
+        """Return what a server wrote without the key; of a short key only messages are rid, as words may hold it."""
+        return text.replace(self._secret, MASK) if len(self._secret) >= LEAST_MASKED_IN_ANSWERS else text
 
     def hidden(self, text: str) -> str:
         """Return a message without the key, and without what has the form of another."""
-        return masked(text, (self._key,) if len(self._key) >= 8 else ())
+        return masked(text, (self._secret,))
+
+    def _shown(self, text: str) -> str:
+        """Return the beginning of a server's words, hidden before it is cut: half a key would pass."""
+        return " ".join(self.hidden(self.without_key(text)[:MOST_SEARCHED]).split())[:WORDS_SHOWN]
 
 
 def is_loopback(host: str) -> bool:
@@ -262,11 +266,6 @@ def _bounded_stream(stream: Any) -> Any:
 
 def _failed(kind: str, message: str, *, unpaid: bool = False, refused: bool = False) -> Outcome:
     return Outcome(fault=kind, message=message, unpaid=unpaid, refused=refused)
-
-
-def _named(error: BaseException) -> str:
-    words = " ".join(str(error).split())[:WORDS_SHOWN]
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:
