@@ -8,7 +8,7 @@ from harness.data.roots import PHANTOM, data_roots
 from harness.errors import SpecError
 from harness.evaluation.results import Scored
 from harness.evaluation.setup import Observer, PreparedRun
-from harness.models import predictions_file
+from harness.models.submitted import predictions_file
 from harness.records import Json
 from harness.reports.examples import ReportImages, choose
 from harness.reports.notebook import as_html

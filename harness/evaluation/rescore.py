@@ -8,8 +8,8 @@ from types import MappingProxyType
 from harness.data.roots import PHANTOM
 from harness.evaluation.outputs import Evaluation, allowed_failures, write_outputs
 from harness.evaluation.results import score_run
-from harness.models import predictions_file
 from harness.models.description import ModelDescription, described
+from harness.models.submitted import predictions_file
 from harness.records import Json
 from harness.reports.examples import ReportImages
 from harness.runs.directory import RunDirectory

@@ -13,10 +13,10 @@ from harness.evaluation.planning import prepare_cells
 from harness.evaluation.submitted_folder import as_predictions_file
 from harness.models.description import ModelDescription, undescribed
 from harness.models.given import reference_to
-from harness.models.predictions_file import Predictions
-from harness.models.predictions_folder import FolderReport
 from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse, resource_fault
 from harness.models.secrets import refuse_secrets
+from harness.models.submitted.predictions_file import Predictions
+from harness.models.submitted.predictions_folder import FolderReport
 from harness.paths import default_cache
 from harness.records import Capabilities, Json, Resources
 from harness.records.codec import digest

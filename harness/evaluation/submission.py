@@ -10,10 +10,10 @@ from typing import Any
 from harness.data.manifest import read_manifest
 from harness.errors import DataError, HarnessError, SpecError
 from harness.evaluation.setup import PreparedRun
-from harness.models.prediction_lines import printable
-from harness.models.predictions_file import Predictions, Problem, Slot
-from harness.models.predictions_folder import FolderReport
 from harness.models.resolve import build, find_factory
+from harness.models.submitted.prediction_lines import printable
+from harness.models.submitted.predictions_file import Predictions, Problem, Slot
+from harness.models.submitted.predictions_folder import FolderReport
 from harness.records import Json
 from harness.runs import plan_file
 from harness.runs.cells import Plan

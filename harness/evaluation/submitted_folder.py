@@ -10,9 +10,9 @@ from pathlib import Path
 from harness.data.manifest import read_manifest
 from harness.data.releases.reader import ReleaseRequest
 from harness.errors import DataError
-from harness.models.predictions_file import Predictions
-from harness.models.predictions_folder import Asked, FolderReport, lines_of_folder
 from harness.models.resolve import ModelReference
+from harness.models.submitted.predictions_file import Predictions
+from harness.models.submitted.predictions_folder import Asked, FolderReport, lines_of_folder
 from harness.records import Entity, Sample, Target
 from harness.runs.cells import Cell
 

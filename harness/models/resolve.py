@@ -27,7 +27,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "baseline": ("harness.models.baselines:build", "majority, random, empty, oracle, center-box or otsu"),
     "scripted": ("harness.models.scripted:Scripted", "one fixed reply (text=...) or replies by sample id (file=...)"),
     "predictions": (
-        "harness.models.predictions_file:Predictions",
+        "harness.models.submitted.predictions_file:Predictions",
         "predictions submitted as JSONL, or a folder of masks",
     ),
     "openai": ("harness.models.endpoint.adapter:OpenAI", "a model behind an OpenAI-compatible endpoint, or a server"),

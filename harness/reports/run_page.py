@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.models.predictions_file import Problem
+from harness.models.submitted.predictions_file import Problem
 from harness.records.atomic_files import write_atomically
 from harness.reports.examples import TaskExamples
 from harness.reports.html import environment

@@ -20,8 +20,8 @@ from typing import BinaryIO
 
 from harness.errors import SpecError
 from harness.models.description import undescribed
-from harness.models.predictions_file import Problem
 from harness.models.secrets import masked_record
+from harness.models.submitted.predictions_file import Problem
 from harness.records import Json, Prediction
 from harness.records.atomic_files import write_atomically, write_bytes_atomically
 from harness.records.codec import canonical

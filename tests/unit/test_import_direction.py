@@ -19,14 +19,14 @@ ADAPTERS = {
         "harness.imaging.masks",
     },
     # They check a file that somebody else wrote, and digest the mask files beside it.
-    "harness.models.predictions_file": {
+    "harness.models.submitted.predictions_file": {
         "harness.records",
         "harness.errors",
         "harness.models.answer_check",
-        "harness.models.prediction_lines",
-        "harness.models.predictions_format",
+        "harness.models.submitted.prediction_lines",
+        "harness.models.submitted.predictions_format",
     },
-    "harness.models.prediction_lines": {
+    "harness.models.submitted.prediction_lines": {
         "harness.records",
         "harness.errors",
         "harness.imaging.mask_files",

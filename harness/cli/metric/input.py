@@ -10,7 +10,7 @@ import numpy as np
 from harness.errors import DataError
 from harness.imaging import mask_files, masks, soft_masks
 from harness.metrics.metric import LineKind, Pair
-from harness.models.predictions_format import ONE_A_LINE, encoding_fault
+from harness.models.submitted.predictions_format import ONE_A_LINE, encoding_fault
 from harness.records import Box, Entity, Json, Mask, Media, PredictedEntity, Prediction, Sample, Target
 
 Line = Mapping[str, Json]

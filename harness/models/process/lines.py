@@ -13,10 +13,10 @@ import numpy as np
 
 from harness.errors import DataError, ModelError, nearest
 from harness.imaging import masks
-from harness.models import prediction_lines
-from harness.models.predictions_file import UNFORESEEN, owner_of, reason_of
 from harness.models.process.child import OutOfStepError
 from harness.models.resolve import GIVES, TAKES
+from harness.models.submitted import prediction_lines
+from harness.models.submitted.predictions_file import UNFORESEEN, owner_of, reason_of
 from harness.records import Answer, Box, ErrorInfo, Json, Mask, MediaPart, Points, Request, TextPart, VisualPrompt
 from harness.records.codec import mask_to_json
 

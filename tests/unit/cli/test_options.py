@@ -6,7 +6,7 @@ import pytest
 
 from harness.cli.options import errors_as_exit_codes, finish
 from harness.evaluation.outputs import Evaluation
-from harness.models.predictions_file import Problem
+from harness.models.submitted.predictions_file import Problem
 from harness.scoring.results import Failure
 
 

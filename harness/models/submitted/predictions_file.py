@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.errors import DataError, ModelError
-from harness.models import answer_check, prediction_lines, predictions_format
-from harness.models.prediction_lines import MOST_MESSAGE, Line, printable
+from harness.models import answer_check
+from harness.models.submitted import prediction_lines, predictions_format
+from harness.models.submitted.prediction_lines import MOST_MESSAGE, Line, printable
 from harness.records import Answer, Capabilities, ErrorInfo, Grid, Request, Resources
 
 # Finds the sample id in a line that is not JSON, such as one that was cut off, so that the problem can name the sample.

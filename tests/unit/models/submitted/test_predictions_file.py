@@ -10,9 +10,9 @@ from PIL import Image
 
 from harness.errors import DataError
 from harness.imaging import mask_files, masks
-from harness.models import prediction_lines
 from harness.models.answer_check import to_prediction
-from harness.models.predictions_file import Predictions, PredictionsFile, Problem, read
+from harness.models.submitted import prediction_lines
+from harness.models.submitted.predictions_file import Predictions, PredictionsFile, Problem, read
 from harness.records import Answer, Box, Media, MediaPart, PredictedEntity, Request, Turn
 
 FULL = masks.full((2, 3))

@@ -14,7 +14,7 @@ from harness.data.releases.folders.labels import Label, LabelSet, label_set
 from harness.errors import DataError
 from harness.imaging import masks
 from harness.imaging.mask_files import from_json
-from harness.models.predictions_folder import Asked, FolderReport, lines_of_folder
+from harness.models.submitted.predictions_folder import Asked, FolderReport, lines_of_folder
 from harness.records import Entity, Media, Sample, Target
 
 Array = NDArray[Any]

@@ -15,8 +15,8 @@ from harness.imaging.mask_files.files import PICTURES, read_dicom_seg, read_labe
 from harness.imaging.mask_files.values import FULL_VALUES
 from harness.imaging.volumes import SUFFIXES
 from harness.models.folder_names import Names, Target, label_of, mask_files_below, question_of
-from harness.models.prediction_lines import MOST_MESSAGE, printable
-from harness.models.predictions_file import UNFORESEEN, Problem, reason_of
+from harness.models.submitted.prediction_lines import MOST_MESSAGE, printable
+from harness.models.submitted.predictions_file import UNFORESEEN, Problem, reason_of
 from harness.records import Grid, Json, Mask, Sample
 from harness.records.codec import canonical
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import DataError
-from harness.models.predictions_format import check
+from harness.models.submitted.predictions_format import check
 
 OBJECTS = [{"sample_id": f"s/{number}", "text": "ja, größer"} for number in range(3)]
 LINES = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in OBJECTS)
