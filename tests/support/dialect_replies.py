@@ -121,8 +121,8 @@ def _qwen_json(key: str, point_key: str, name: str) -> Callable[..., Meant]:
             frame, args = "per_mille", None
             meant = [_scaled(one, size, 1000) for one in numbers]
         reply = _fenced(random, json.dumps(items, ensure_ascii=False))
-        shown = {"points": meant} if points else {"boxes": meant}
-        return Meant(reply, name, frame, args, size, labels=labels, **shown)
+        boxes_meant, at = ([], meant) if points else (meant, [])
+        return Meant(reply, name, frame, args, size, boxes_meant, at, labels=labels)
 
     return write
 
@@ -164,8 +164,8 @@ def _bracketed(name: str) -> Callable[..., Meant]:
             said = [around.format(label=label, box=box) for label, box in zip(labels, written, strict=True)]
             reply = random.choice((" ", "\n", " and ")).join(said)
         order = {"order": "xyzxyz"} if points and axes == 3 else None
-        shown = {"points": meant} if points else {"boxes": meant}
-        return Meant(_fenced(random, reply), name, frame, order, size, labels=labels, **shown)
+        boxes, at = ([], meant) if points else (meant, [])
+        return Meant(_fenced(random, reply), name, frame, order, size, boxes, at, labels=labels)
 
     return write
 
@@ -278,7 +278,7 @@ def _sa_co(random: Random, size: Any, count: int, *_: Any) -> Meant:
 
 
 def _pixel_boxes(random: Random, size: Any, count: int) -> list[tuple[int, ...]]:
-    found = []
+    found: list[tuple[int, ...]] = []
     for _ in range(count):
         (y1, y2), (x1, x2) = (sorted(random.sample(range(length + 1), 2)) for length in size)
         found.append((x1, y1, x2, y2))

@@ -127,6 +127,7 @@ def files(text: str, axes: int) -> Written:  # noqa: ARG001 - the file says its 
 
 def _keyed(text: str, keys: tuple[str, ...]) -> Iterator[_Keyed]:
     """Yield every whole value that stands behind one of the keys, in order."""
+    objects: dict[int, tuple[Json, int] | None] = {}  # by start: many keys may try the same long object
     for match in re.finditer(rf'(?<!\\)"({"|".join(map(re.escape, keys))})"\s*:\s*(?=[\[{{"])', text):
         value = _value(text, match.end())
         if value is None:
@@ -137,7 +138,9 @@ def _keyed(text: str, keys: tuple[str, ...]) -> Iterator[_Keyed]:
             start = text.rfind("{", max(0, match.start() - _REACH), start)
             if start < 0:
                 break
-            found = _decoded(text, start)
+            if start not in objects:
+                objects[start] = _decoded(text, start)
+            found = objects[start]
             if found is not None and found[1] > match.end() and isinstance(found[0], dict):
                 owner = found[0] if match[1] in found[0] else {}
                 break
