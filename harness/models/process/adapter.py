@@ -247,7 +247,7 @@ class Process:
         if self.child is not None and (self.child.has_ended() or not self.child.in_step):
             self._stop(0)  # it ended between two batches, or was interrupted within one
         if self.fruitless >= MOST_FRUITLESS:
-            raise EndedError(f"it is not started any more{self.log.last_words()}")
+            raise EndedError("it is not started any more")
         if self.child is None:
             try:
                 self._start()
@@ -262,11 +262,11 @@ class Process:
             try:
                 return read_answers(self.child.exchange(line, seconds), requests, ids, Path.cwd())
             except (EndedError, LateError) as error:
-                self.log.add(f"harness: {error}".encode())
+                self.log.note(str(error))
                 self._stop(0)
                 raise
             except OutOfStepError as error:
-                self.log.add(f"harness: {error}".encode())
+                self.log.note(str(error))
                 self._stop(0)
                 # A batch is asked again in halves, which may be more in a row than a broken process should get.
                 self.fruitless += len(requests) == 1

@@ -68,8 +68,16 @@ class ErrorLog:
         with self._turn:
             if text:
                 self.last.append(text)
-            if self.path is None:
-                return
+            self._write(text)
+
+    def note(self, words: str) -> None:
+        """Write a line of our own; the last words begin anew, with those of the process that is started next."""
+        with self._turn:
+            self.last.clear()
+            self._write(f"harness: {words}")
+
+    def _write(self, text: str) -> None:
+        if self.path is not None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 if self.path.exists() and self.path.stat().st_size > MOST_LOG_BYTES:
