@@ -194,7 +194,7 @@ class EndpointClient:
         if status == 402 or code in OUT_OF_MONEY:
             return _failed("Stop", message, unpaid=True), "", None
         if status in (401, 403, 404) and not self._answered:
-            hint = "are base_url= and the model right?" if status == 404 else "is OPENAI_API_KEY its key?"
+            hint = "base_url= or the model is wrong" if status == 404 else "OPENAI_API_KEY is not its key"
             return _failed("Stop", f"{message}; {hint}", unpaid=True), "", None
         if code in REFUSALS:
             return _failed("Refused", message, unpaid=True, refused=True), "", None

@@ -160,6 +160,6 @@ class Server:
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def _said(self) -> str:
-        if self._reader is not None:
-            self._reader.join(1.0)
+        if self._reader is not None and self._process is not None and self._process.poll() is not None:
+            self._reader.join(1.0)  # its last words may still be on their way
         return "; its last words:\n" + "\n".join(self.log.last) if self.log.last else "; it said nothing"

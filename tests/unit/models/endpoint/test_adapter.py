@@ -275,8 +275,8 @@ def test_a_server_that_is_not_there_is_named(opened: Open) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "words"),
     [
-        (401, "invalid_api_key", "is OPENAI_API_KEY its key?"),
-        (404, "model_not_found", "are base_url= and the model right?"),
+        (401, "invalid_api_key", "OPENAI_API_KEY is not its key"),
+        (404, "model_not_found", "base_url= or the model is wrong"),
         (429, "insufficient_quota", "answered with status 429"),
         (402, "", "answered with status 402"),
     ],
