@@ -31,9 +31,8 @@ MOST_IN_FLIGHT = 256
 # Of a sample's time the harness itself needs this share, at most these seconds, to store what came of it.
 RESERVE, MOST_RESERVE = 0.1, 5.0
 DEFAULT_TIMEOUT = 600.0
-TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
-IMAGES = ("send", "leave_out")
-DETAILS = ("low", "high", "auto")
+# Between two looks at a budget whose rest other workers have set aside.
+OTHERS_SECONDS = 0.1
 Reader = Callable[[Any, Call], Reply]
 
 
@@ -107,12 +106,7 @@ class OpenAI:
             raise SpecError(
                 "--model-args: expected base_url or serve, found both: a server that is started has its own"
             )
-        check_choices(
-            token_limit=(token_limit, (None, *TOKEN_LIMITS)),
-            images=(images, IMAGES),
-            detail=(detail, (None, *DETAILS)),
-            logprobs=(logprobs, (True, False)),
-        )
+        check_choices(token_limit=token_limit, images=images, detail=detail, logprobs=logprobs)
         for name, number, least, most in (
             ("concurrency", concurrency, 1, MOST_IN_FLIGHT),
             ("max_retries", max_retries, 0, 100),
@@ -145,7 +139,7 @@ class OpenAI:
             overrides={
                 name: value for name, value in {**overrides, "seed": seed, "stop": stop}.items() if value is not None
             },
-            token_limit=token_limit or TOKEN_LIMITS[own],
+            token_limit=token_limit or ("max_completion_tokens" if own else "max_tokens"),
             response_format=form,
             extra=extra or {},
             sends_images=images == "send",
@@ -344,17 +338,21 @@ class OpenAI:
 
     async def _reserved(self, call: Call) -> Spent | str:
         """Return what is set aside for a call, or why nothing may be asked any more, though calls in flight end."""
-        async with self._settled:
-            while True:
+        while True:
+            async with self._settled:
                 estimate = self._budget.estimate(call)
+                why: str | None = ""
                 if not (self._budget.is_learning and self._calls):
                     why = self._budget.reserve(estimate)
-                    if why is None:
-                        self._calls += 1
-                        return estimate
-                    if not self._calls:
-                        return why
-                await self._settled.wait()
+                if why is None:
+                    self._calls += 1
+                    return estimate
+                if why and not self._calls:
+                    return why
+                if self._calls:
+                    await self._settled.wait()
+                    continue
+            await asyncio.sleep(OTHERS_SECONDS)  # other workers have set aside what is left
 
     def _finished(
         self,

@@ -106,10 +106,11 @@ class Budget:
         return Spent(cost, reads + call.output_tokens)
 
     def reserve(self, estimate: Spent) -> str | None:
-        """Set the estimate aside; return why that is impossible, or None.
+        """Set the estimate aside if there is room for it beside all that is set aside.
 
         Returns:
-            The limit that would be exceeded, as `max_cost=1: 0.98 is spent ...`.
+            None if it is set aside; an empty text if there may be room when the calls in flight are done; else the
+            limit that would be exceeded, as `max_cost=1: 0.98 is spent ...`.
         """
         if not self._limited:
             return None
@@ -124,6 +125,9 @@ class Budget:
                 ("max_tokens_total", after.tokens, self.most.tokens, spent.tokens),
             ):
                 if total > limit:
+                    alone = spent.plus(estimate)
+                    if (alone.cost if name == "max_cost" else alone.tokens) <= limit:
+                        return ""
                     next_one = estimate.cost if name == "max_cost" else estimate.tokens
                     return f"{name}={limit:g}: {used:.6g} is spent, and the next call may take {next_one:.6g}"
             own = Spent(*book["reserved"].get(self._own, (0.0, 0.0))).plus(estimate)

@@ -9,6 +9,13 @@ from urllib.parse import urlsplit
 from harness.errors import SpecError
 from harness.records import Json
 
+CHOICES: Mapping[str, Sequence[object]] = {
+    "token_limit": (None, "max_tokens", "max_completion_tokens"),
+    "images": ("send", "leave_out"),
+    "detail": (None, "low", "high", "auto"),
+    "logprobs": (True, False),
+}
+
 
 def host_of(base_url: object) -> str:
     """Return the host of an address.
@@ -53,18 +60,19 @@ def response_format_of(text: str | None) -> tuple[str | None, Mapping[str, Json]
     return name, {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}}
 
 
-def check_choices(**given: tuple[object, Sequence[object]]) -> None:
-    """Check arguments that are one of some values, each given as (value, values).
+def check_choices(**given: object) -> None:
+    """Check arguments that are one of CHOICES.
 
     Raises:
         SpecError: One is none of them.
     """
-    for name, (value, known) in given.items():
-        if not any(value is each or (isinstance(value, str) and value == each) for each in known):
-            words = " or ".join(
-                str(each).lower() if isinstance(each, bool) else str(each) for each in known if each is not None
-            )
-            raise SpecError(f"--model-args {name}: expected {words}, found {value!r}")
+    for name, value in given.items():
+        # Not by equality: 1 is no True.
+        if not any(value is known or (isinstance(value, str) and value == known) for known in CHOICES[name]):
+            words = [
+                str(known).lower() if isinstance(known, bool) else known for known in CHOICES[name] if known is not None
+            ]
+            raise SpecError(f"--model-args {name}: expected {' or '.join(map(str, words))}, found {value!r}")
 
 
 def check_count(name: str, value: object, least: int, most: int) -> None:
