@@ -2,7 +2,8 @@
 
 import click
 
-from harness.cli import data, export, new_task, reply, run, score, show
+from harness.cli import data, export, reply, run, score, show
+from harness.cli.authoring import adapter, new_task
 from harness.cli.guard import GuardedGroup
 from harness.cli.metric import command as metric
 from harness.paths import lend_home
@@ -24,6 +25,8 @@ for command in (
     data.validate,
     data.prepare,
     new_task.new_task,
+    adapter.new_adapter,
+    adapter.check_adapter,
     run.run,
     score.score,
     show.report,

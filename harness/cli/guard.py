@@ -20,7 +20,9 @@ from typing import Any, NoReturn
 import click
 
 # Commands that load tasks or models, and with them other people's code.
-GUARDED = frozenset({"demo", "explain", "list", "new-task", "prepare", "report", "run", "score", "show", "validate"})
+GUARDED = frozenset(
+    {"check-adapter", "demo", "explain", "list", "new-task", "prepare", "report", "run", "score", "show", "validate"}
+)
 PASSED_ON = (signal.SIGINT, signal.SIGTERM)
 # The child's message is this byte, which is the number of no signal, and its exit code.
 DONE = 255

@@ -27,7 +27,7 @@ from harness.cli.options import (
 )
 
 
-def _arguments(text: tuple[str, ...]) -> dict[str, Any]:
+def read_arguments(text: tuple[str, ...]) -> dict[str, Any]:
     """Return the arguments of all `--model-args`, each `k=v,...` or `@file.yaml`.
 
     Raises:
@@ -119,7 +119,7 @@ def run(
         spec = RunSpec(
             tasks=tasks,
             model=model,
-            model_args=_arguments(model_args),
+            model_args=read_arguments(model_args),
             data_roots=data_roots,
             out=out,
             task_paths=task_paths,
