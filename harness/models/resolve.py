@@ -30,6 +30,10 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "harness.models.submitted.predictions_file:Predictions",
         "predictions submitted as JSONL, or a folder of masks",
     ),
+    "hf": (
+        "harness.models.huggingface.adapter:HuggingFace",
+        "a model of the Hugging Face hub, of a folder or GGUF",
+    ),
     "openai": ("harness.models.endpoint.adapter:OpenAI", "a model behind an OpenAI-compatible endpoint, or a server"),
     "process": ("harness.models.process:Process", "a program of your own that reads and writes lines of JSON"),
 }
