@@ -38,3 +38,4 @@ for command in (
     export.export,
 ):
     main.add_command(command)
+show.doctor.add_command(reply.frames)

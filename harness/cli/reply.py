@@ -3,11 +3,12 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import EXIT_BAD_INPUT, errors_as_exit_codes, say, write_json
+from harness.cli.options import AS_JSON, EXIT_BAD_INPUT, errors_as_exit_codes, say, terminal_width, write_json
 from harness.records import Json
 
 if TYPE_CHECKING:
@@ -34,6 +35,41 @@ def reply(debug: bool, dialect: str, frame: str, frame_args: str | None) -> None
                 readable = False
                 say(f"harness: {line['detail']['error']}")
     sys.exit(0 if readable else EXIT_BAD_INPUT)
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--all", "every", is_flag=True, help="Show the contradicted frames, too.")
+@AS_JSON
+@click.pass_obj
+def frames(debug: bool, run_dir: Path, every: bool, as_json: bool) -> None:
+    """Say which frames and orders the boxes of a run fit, by its answers alone.
+
+    No target is looked at. A frame that fits need not be the model's: only its authors can say which it is.
+    """
+    from harness.cli.listing import table
+    from harness.reports.frame_fit import frame_report
+
+    with errors_as_exit_codes(debug):
+        found = frame_report(run_dir)
+        if as_json:
+            write_json(found.to_json())
+            return
+        rows = [
+            {
+                "frame": fit.frame,
+                "order": fit.order,
+                "": "declared" if fit.declared else "",
+                "the answers": fit.verdict,
+                "such as": fit.example,
+            }
+            for fit in found.fits
+            if every or fit.declared or fit.verdict == "fits"
+        ]
+        dialect = f", read as {found.dialect}" if found.dialect else ""
+        say(f"{found.read} of {found.replies} replies hold boxes, {found.fits[0].boxes} in all{dialect}")
+        say(f"declared: {found.declared or 'nothing; --model-args reply=DIALECT,frame=FRAME declares it'}")
+        click.echo(table(rows, terminal_width()))
 
 
 def answers(lines: Iterable[bytes], dialect: str, frame: str, frame_args: str | None) -> Iterator[dict[str, Json]]:

@@ -136,12 +136,15 @@ def explain(
             say(f"image    {png} ({drawn.task.task})")
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--fix", is_flag=True, help="Download WordNet if it is missing.")
 @AS_JSON
-@click.pass_obj
-def doctor(debug: bool, fix: bool, as_json: bool) -> None:
-    """Check the installation and suggest fixes."""
+@click.pass_context
+def doctor(context: click.Context, fix: bool, as_json: bool) -> None:
+    """Check the installation and suggest fixes; `doctor frames RUN_DIR` checks the boxes of a run."""
+    if context.invoked_subcommand is not None:
+        return
+    debug = bool(context.obj)
     from harness.cli import doctor as examination
     from harness.cli import listing
     from harness.paths import default_cache

@@ -1,6 +1,7 @@
 """Dialects of markup: Molmo's points, and phrases that name the masks a model gives beside its words."""
 
 import re
+from bisect import bisect_right
 
 from harness.text.dialects.shapes import Shape, Written
 from harness.text.grounded_text import parse
@@ -87,11 +88,13 @@ def phrases(text: str, axes: int) -> Written:  # noqa: ARG001 - a phrase has no 
     for entity in found.entities:
         shapes |= {mask: Shape("phrase", label=entity.name, span=entity.span) for mask in entity.masks}
     free = [entity for entity in found.entities if not entity.masks]
+    ends, stray = [entity.span[1] for entity in free], set(found.stray)
     previous = 0
     for mask, token in enumerate(_TOKEN.finditer(text)):
-        if mask in found.stray:
+        if mask in stray:
             # Words stand between the phrase and its token; a phrase before an earlier token belongs to that one.
-            near = [entity for entity in free if previous <= entity.span[0] and entity.span[1] <= token.start()]
-            shapes[mask] = Shape("phrase", label=near[-1].name, span=near[-1].span) if near else Shape("phrase")
+            place = bisect_right(ends, token.start()) - 1
+            near = free[place] if place >= 0 and free[place].span[0] >= previous else None
+            shapes[mask] = Shape("phrase", label=near.name, span=near.span) if near else Shape("phrase")
         previous = token.end()
     return Written(tuple(shapes[mask] for mask in sorted(shapes)))
