@@ -18,7 +18,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "resize masks to the image as it is shown, or say Answer(grid=Grid(size=...)) for a grid of the model's own",
     ),
     (
-        r"expected a boolean array|expected (booleans|0 and 1|bool)|soft masks|values other than",
+        r"expected a boolean array|expected the values 0 and 1",
         "compare first: mask > 0",
     ),
     (r"soft_masks", "give probabilities between 0 and 1, one array per mask"),
@@ -135,10 +135,12 @@ def check_repeats(
     swapped = [
         probe
         for batch in batches
+        if all(probe.request.key in by_key for probe in batch)
+        # The same answers, each of them given alone as well, to other requests of the batch.
+        and sorted(json.dumps(first[probe.request.key]) for probe in batch)
+        == sorted(json.dumps(alone[probe.request.key]) for probe in batch)
         for probe in batch
-        if (key := probe.request.key) in by_key
-        and first[key] != alone[key]
-        and any(first[key] == alone[other.request.key] for other in batch if other is not probe)
+        if first[probe.request.key] != alone[probe.request.key]
     ]
     if swapped and not repeated:
         report.faults.append(
