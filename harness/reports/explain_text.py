@@ -104,11 +104,15 @@ def _prediction_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "answer", prediction.text
     if prediction.choice is not None:
         yield "chosen", f"option {prediction.choice}"
+    if prediction.read_as is not None:
+        yield "read as", prediction.read_as
     for number, mask in enumerate(prediction.masks):
         score = f", score {prediction.mask_scores[number]:.4g}" if number < len(prediction.mask_scores) else ""
         yield f"mask {number + 1}", _extent(mask) + score
     for box in prediction.boxes:
         yield "box", _numbers(box.corners)
+    for point in prediction.points:
+        yield "point", _numbers(point)
     for entity in prediction.entities:
         yield "entity", entity.name + (f", mask {entity.mask + 1}" if entity.mask is not None else ", no mask")
     if prediction.nll:

@@ -22,8 +22,8 @@ def _pointing_game(sample: Sample, prediction: Prediction) -> Outcome:
 
     A predicted mask points at its most probable pixel if there are probabilities, else at its own pixel nearest to its
     centre; a box points at its centre. Targets are met by name, and each predicted entity is used once; an answer
-    without entities gives its masks, or its boxes, in the order of the targets. Without a target that has a pixel the
-    score is undefined.
+    without entities gives its masks, or else its boxes, or else its points, in the order of the targets. Without a
+    target that has a pixel the score is undefined.
 
     Raises:
         DataError: A predicted mask has another size than the target.
@@ -50,6 +50,9 @@ def _places(targets: Sequence[Entity], prediction: Prediction, sample: Sample) -
         return [_mask_place(prediction, index, sample) for index in indices]
     if prediction.masks:
         places = [_mask_place(prediction, index, sample) for index in range(len(prediction.masks))]
+    elif prediction.points and not prediction.boxes:
+        # The pixel that holds the point; x comes first in a point and last in an array.
+        places = [tuple(int(np.floor(value)) for value in point[::-1]) for point in prediction.points]
     else:
         places = []
         for box in prediction.boxes:
@@ -112,7 +115,8 @@ POINTING_GAME = Family(
             worst=_worst,
             ceiling=lambda sample: 1.0 if any(masks.area(mask) for mask in target_masks(sample)) else None,
             summary="Share of targets whose mask holds the place that the answer points at.",
-            formula="targets whose mask holds the most probable pixel, the central pixel or the box centre / targets.",
+            formula="targets whose mask holds the most probable pixel, the central pixel, the box centre or the point "
+            "/ targets.",
             empty=EmptyCases(prediction=0.0, target="undefined", both="undefined"),
             source="Zhang et al., arXiv:1608.00507, without its margin of 15 pixels",
         ),

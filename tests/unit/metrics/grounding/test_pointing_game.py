@@ -71,6 +71,16 @@ def test_boxes_of_volumes_point_in_array_order() -> None:
     assert values(POINTING, sample(("x", masks.encode(volume))), answer) == (1.0,)
 
 
+def test_points_answer_the_targets_in_order() -> None:
+    def pointed(*points: tuple[float, ...]) -> tuple[float | None, ...]:
+        return values(POINTING, BOTH, Prediction(key="k", status="ok", points=points))
+
+    (y1, x1), (y2, x2) = (np.argwhere(masks.decode(mask))[0] for mask in (LEFT, RIGHT))
+    assert pointed((x1 + 0.9, y1 + 0.1), (x2 + 0.5, y2 + 0.5)) == (1.0,)
+    assert pointed((x2 + 0.5, y2 + 0.5), (x2 + 0.5, y2 + 0.5)) == (0.5,)
+    assert pointed((-0.5, y1), (float(x2), y2, 0.0)) == (0.0,)
+
+
 def test_entities_are_met_by_name_each_once() -> None:
     twice = sample(("nodule", LEFT), ("nodule", RIGHT))
     assert values(POINTING, twice, prediction(("Nodule", LEFT), ("nodule", RIGHT))) == (1.0,)
