@@ -33,6 +33,20 @@ def test_a_batch_is_sixteen_unless_asked_otherwise(asked: Any, size: int) -> Non
     assert _session(batch_size=asked).batch_size == size
 
 
+def test_a_model_may_say_how_large_its_usual_batch_is(tmp_path: Path) -> None:
+    path = tmp_path / "wide.py"
+    path.write_text(
+        "from harness import Capabilities\n"
+        "class Wide:\n"
+        "    def capabilities(self):\n"
+        "        return Capabilities(max_batch=100, usual_batch=64)\n"
+        "    def load(self, device): ...\n"
+        "    def predict(self, requests): ...\n"
+    )
+    assert _session(model=f"{path}:Wide").batch_size == 64
+    assert _session(model=f"{path}:Wide", batch_size=3).batch_size == 3
+
+
 def test_the_default_run_directory_names_model_and_digest() -> None:
     session = _session()
     assert session.out.parent == Path("runs")

@@ -321,3 +321,10 @@ def test_probabilities_of_a_crop_are_moved_to_the_original_image() -> None:
     (soft,) = prediction.soft_masks
     np.testing.assert_allclose(soft_masks.decode(soft), whole, atol=1e-9)
     assert prediction.masks == (masks.encode(whole > 0.5),)
+
+
+def test_what_a_failed_request_cost_is_kept() -> None:
+    error = ErrorInfo(type="Status500", message="down")
+    assert to_prediction(request(), Answer(error=error, usage={"retries": 3}), 0.0).usage == {"retries": 3}
+    broken = to_prediction(request(), Answer(error=error, usage={"retries": "3"}), 0.0)  # type: ignore[dict-item]
+    assert (broken.usage, broken.error) == ({}, error)

@@ -273,6 +273,11 @@ def test_capabilities_may_be_any_known_words() -> None:
         (Capabilities(takes=["text"]), ".takes: expected a set of words, found ['text']"),  # type: ignore[arg-type]
         (Capabilities(takes=frozenset({"target"})), ".takes: prior and target need per_sample=True"),
         (Capabilities(max_batch=0), ".max_batch: expected a whole number of at least 1, found 0"),
+        (
+            Capabilities(max_batch=4, usual_batch=5),
+            ".usual_batch: expected a whole number from 1 to max_batch (4), found 5",
+        ),
+        (Capabilities(sends_data_to=" "), ".sends_data_to: expected the name of a host, or None, found ' '"),
         (Capabilities(max_images=1.5), ".max_images: expected a whole number of at least 1, found 1.5"),  # type: ignore[arg-type]
         (
             Capabilities(resources=Resources(gpus=1.5)),

@@ -50,3 +50,17 @@ def test_a_damaged_line_is_passed_over(tmp_path: Path) -> None:
     with store.predictions.path.open("a") as file:
         file.write('{"key": "b", "sec')
     assert performance_of(store.directory)["requests"] == 1
+
+
+def test_tokens_cost_and_repeated_attempts_are_summed(tmp_path: Path) -> None:
+    predictions: list[dict[str, object]] = [
+        {"key": "a", "usage": {"prompt_tokens": 9, "completion_tokens": 1, "cached_tokens": 5, "cost": 0.1}},
+        {"key": "b", "usage": {"prompt_tokens": 9, "cost": 0.2, "retries": 2}},
+    ]
+    performance = performance_of(_run(tmp_path, [], predictions).directory)
+    assert (performance["tokens"], performance["cost"], performance["retries"]) == (19, 0.3, 2)
+
+
+def test_a_model_that_counts_nothing_has_neither_tokens_nor_cost(tmp_path: Path) -> None:
+    performance = performance_of(_run(tmp_path, [], [{"key": "a"}]).directory)
+    assert (performance["tokens"], performance["cost"], performance["retries"]) == (None, None, 0)

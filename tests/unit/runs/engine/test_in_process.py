@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import ModelError
 from harness.records import Answer, Prediction, Request
 from harness.records.codec import request_from_json
 from harness.runs.directory import RunDirectory
@@ -186,3 +187,27 @@ def test_the_watchdog_ends_the_process_with_3_and_notes_what_hung(tmp_path: Path
     (event,) = RunDirectory(tmp_path / "run").read_events()
     assert (event["event"], event["keys"]) == ("hung", ["k0", "k1", "k2", "k3", "k4"])
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "hung"
+
+
+def test_a_model_is_closed_however_the_run_ends(use: Callable[[Model], Model], store: RunStore) -> None:
+    closed: list[str] = []
+
+    def fail(_: str) -> None:
+        raise ValueError("no weights")
+
+    for load in (lambda _: None, fail):
+        model = Model(echo, load)
+        model.close = lambda: closed.append("closed")  # type: ignore[attr-defined]
+        use(model)
+        try:
+            run_in_process(
+                SETUP,
+                [asks("a")],
+                RunProgress(store=store, total=1),
+                find_suspects([]),
+                timeout=60,
+                batch_invariant=True,
+            )
+        except ModelError:
+            closed.append("not loaded")
+    assert closed == ["closed", "closed", "not loaded"]

@@ -158,3 +158,12 @@ def test_requests_that_are_given_up_count_among_the_failures(store: RunStore) ->
     progress.give_up(ask("a"), "timeout", "no answer within 5 s")
     with pytest.raises(InterruptedRunError, match=r"the model failed on 2 of 22 requests(.|\n)*WorkerDied"):
         progress.give_up(ask("b"), "model_error", "the process ended")
+
+
+def test_a_model_that_stops_the_run_stops_it_after_its_answers_are_stored(store: RunStore) -> None:
+    progress = RunProgress(store=store, total=3)
+    with pytest.raises(InterruptedRunError) as caught:
+        progress.finish(1, [Finished("", "model_error", "the budget is spent"), finished("a")])
+    assert str(caught.value) == ("the budget is spent. What is finished is kept; run the same command again to go on.")
+    assert progress.counts == {"ok": 1}
+    assert events(store)[-1]["keys"] == [key("a")]

@@ -275,3 +275,51 @@ def test_what_a_model_prints_goes_to_stderr_also_from_native_code(capfd: pytest.
     captured = capfd.readouterr()
     assert captured.out == "result\n"
     assert "from native code" in captured.err
+
+
+class Beginning(Model):
+    """A model that takes its folder and the time of a sample, and says when it is closed."""
+
+    def __init__(self, close: Callable[[], None] = lambda: None) -> None:
+        super().__init__(echo)
+        self.begun: list[tuple[Path | None, float]] = []
+        self.close = close
+
+    def begin_run(self, folder: Path | None, timeout: float) -> None:
+        self.begun.append((folder, timeout))
+
+
+def test_a_model_gets_a_folder_of_a_run_that_is_there(use: Callable[[Model], Model], tmp_path: Path) -> None:
+    model = Beginning()
+    use(model)
+    for run in (tmp_path, tmp_path / "on another machine"):
+        Worker(replace(SETUP, folder=run / "model", timeout=5.0)).load()
+    Worker(SETUP).load()
+    assert model.begun == [(tmp_path / "model", 5.0), (None, 5.0), (None, float("inf"))]
+
+
+def test_a_model_that_cannot_be_closed_is_reported(
+    use: Callable[[Model], Model], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def close() -> None:
+        raise ValueError("still open")
+
+    use(Beginning(close))
+    worker = Worker(SETUP)
+    worker.close()  # before it is loaded there is nothing to close
+    worker.load()
+    worker.close()
+    assert capsys.readouterr().err == "harness: --model mine.py:Mine: close() failed: ValueError: still open\n"
+
+
+def test_a_model_may_stop_the_run_and_nothing_is_stored_for_what_it_did_not_ask(use: Callable[[Model], Model]) -> None:
+    def predict(requests: Sequence[Request]) -> list[Answer]:
+        stop = Answer(error=ErrorInfo(type="Stop", message="the budget is spent"))
+        return [stop if request.prompt in "bc" else Answer(text="yes") for request in requests]
+
+    use(Model(predict))
+    worker = Worker(SETUP)
+    worker.load()
+    finished = worker.answer([each.request for each in asks("abcd")])
+    assert [(item.key, item.line) for item in finished if not item.key] == [("", "the budget is spent")] * 2
+    assert [item.key for item in finished if item.key] == [key("a"), key("d")]
