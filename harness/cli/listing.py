@@ -1,4 +1,4 @@
-"""Tasks, models, metrics and protocols as rows and as text, for `harness list` and `harness show`."""
+"""Tasks, models, metrics, protocols and recipes as rows and as text, for `harness list` and `harness show`."""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.errors import SpecError
 from harness.tasks.catalog import index, look_up
+from harness.tasks.volume_recipes import RECIPES
 
 Row = dict[str, str]
 # Characters that a wrapped column has beside the others; in fewer its words would stand one below the other.
@@ -14,12 +15,16 @@ NARROWEST = 30
 
 
 def rows(what: str, task_paths: Sequence[Path]) -> list[Row]:
-    """Return the tasks, models, metrics or protocols, one mapping of column to text each."""
+    """Return the tasks, models, metrics, protocols or recipes for volumes, one mapping of column to text each."""
     sources: Mapping[str, Callable[[], list[Row]]] = {
         "tasks": lambda: _tasks(task_paths),
         "models": _models,
         "metrics": _metrics,
         "protocols": _protocols,
+        "recipes": lambda: [
+            {"recipe": recipe.name, "version": str(recipe.version), "what a model gets": recipe.summary}
+            for recipe in RECIPES.values()
+        ],
     }
     return sources[what]()
 

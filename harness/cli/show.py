@@ -19,12 +19,12 @@ from harness.cli.options import (
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["tasks", "models", "metrics", "protocols"]))
+@click.argument("what", type=click.Choice(["tasks", "models", "metrics", "protocols", "recipes"]))
 @TASK_PATH
 @AS_JSON
 @click.pass_obj
 def list_command(debug: bool, what: str, task_paths: tuple[Path, ...], as_json: bool) -> None:
-    """List tasks, models, metrics or protocols."""
+    """List tasks, models, metrics, protocols or recipes for showing volumes."""
     from harness.cli import listing
 
     with errors_as_exit_codes(debug):

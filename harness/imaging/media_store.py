@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
 from harness.imaging.windowing import Percentiles, limits, windowed
-from harness.records import Crop, Media, MediaPart, Overlay, Request, Size
+from harness.records import Crop, Media, MediaPart, Overlay, Request, Size, View
 from harness.records.codec import digest, sha256_file, sha256_folder, to_json
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # The key of the cache: everything that decoded pixels depend on, and the form that they were decoded to.
-Decoded = tuple[str, tuple[float, float] | None, Crop | None, tuple[Overlay, ...], str, int | None, str]
+Decoded = tuple[str, tuple[float, float] | None, Crop | None, tuple[Overlay, ...], str, int | None, View | None, str]
 
 # Grey values of a volume that become 0 and 255 in its slices if its task names no window: the range that M3D's
 # preparation of volumes takes.
@@ -96,7 +96,7 @@ class MediaStore:
         raise DataError(f"{media.path}: found below none of {', '.join(str(root) for root in self.roots)}{asked}")
 
     def path_of(self, media: Media) -> Path:
-        """Return a local file of the media as shown: the release's own, or a PNG of the crop, overlay or slice.
+        """Return a local file of the media as shown: the release's own, or a PNG of the crop, overlay, slice or view.
 
         An image whose file has an EXIF rotation becomes a PNG without it, because most programs would turn the file,
         and `image` does not.
@@ -105,7 +105,8 @@ class MediaStore:
             DataError: As for `locate` and `image`, or the PNG cannot be written.
         """
         stored = self.locate(media)
-        if media.crop is None and not media.drawn and media.slice is None and not self._turned(stored, media):
+        changed = media.crop is not None or media.drawn or media.slice is not None or media.view is not None
+        if not changed and not self._turned(stored, media):
             return stored
         if self.spool is None:
             self.spool = Path(tempfile.mkdtemp(prefix="medground-media-"))
@@ -153,12 +154,14 @@ class MediaStore:
             DataError: As for `locate`, or the file cannot be read.
         """
         if media.crop is not None or media.drawn:
-            from harness.imaging import prompt_overlays
+            from harness.imaging.views import prompt_overlays
 
             stored = replace(media, crop=None, drawn=())
             return self._once(media, lambda: prompt_overlays.apply_crop_and_overlays(self.image(stored), media))
         if media.slice is not None:
             return self._once(media, lambda: self._slice_of_volume(media))
+        if media.view is not None:
+            return self._once(media, lambda: self._view_of_volume(media))
         from harness.imaging.images import read_image
 
         return self._once(
@@ -174,6 +177,41 @@ class MediaStore:
         # The whole volume is cached in 8 bits, because a request usually shows several of its slices.
         grey = self._once(whole, lambda: self._grey_volume(whole), "grey")
         return np.repeat(grey[media.slice, :, :, np.newaxis], 3, axis=2)
+
+    def _view_of_volume(self, media: Media) -> "NDArray[np.uint8]":
+        """Return slices of a volume by a recipe as uint8 (H, W, 3).
+
+        Raises:
+            DataError: The recipe's windows are in Hounsfield units, and the voxels are not.
+        """
+        import numpy as np
+
+        from harness.imaging.views import slice_places, volume_views
+
+        view = media.view
+        assert view is not None
+        whole = replace(media, kind="volume", view=None)
+        # Which slices are not empty must not depend on the window of the task.
+        plain = replace(whole, window=None)
+        places = view.slices
+        if view.of is not None:
+            wanted = view.of
+
+            def choose() -> "NDArray[Any]":
+                grey = self._once(plain, lambda: self._grey_volume(plain), "grey")
+                return np.array(slice_places.filled(list(volume_views.along(grey, view.plane)), wanted))
+
+            chosen = self._once(plain, choose, f"{wanted} {view.plane} slices")
+            places = tuple(int(chosen[place]) for place in view.slices)
+        if not view.windows:
+            return volume_views.render(view, self._once(whole, lambda: self._grey_volume(whole), "grey"), places)
+
+        def hounsfield() -> "NDArray[Any]":
+            voxels = self._read_volume(plain)
+            volume_views.check_hounsfield(voxels, media.path)
+            return voxels
+
+        return volume_views.render(view, self._once(plain, hounsfield, "Hounsfield units"), places)
 
     def _grey_volume(self, media: Media) -> "NDArray[np.uint8]":
         """Return a volume as uint8 (D, H, W), by the window of its record, else by SLICE_PERCENTILES."""
@@ -200,7 +238,7 @@ class MediaStore:
 
     def _once(self, media: Media, decode: "Callable[[], NDArray[Any]]", what: str = "") -> "NDArray[Any]":
         """Return the cached pixels, or decode and cache them; the pixels cached first are dropped first."""
-        key = (media.sha256 or "", media.window, media.crop, media.drawn, media.axes, media.slice, what)
+        key = (media.sha256 or "", media.window, media.crop, media.drawn, media.axes, media.slice, media.view, what)
         if key not in self._decoded:
             pixels = decode()
             pixels.setflags(write=False)

@@ -101,7 +101,8 @@ def checked(request: Request, answer: object, seconds: float = 0.0) -> Predictio
     media = request.media
     size, crop = (media[0].record.size, media[0].record.crop) if media else ((), None)
     if request.one_by_one:  # the images are the slices of one volume, and the answers are put together already
-        size = (len(media), *size)
+        view = media[0].record.view
+        size = (len(media), *size) if view is None else view.original
     way = None if answer.grid is None or not media else resampling(answer.grid, media[0].record, size)
     found = _each(answer.masks, "masks", lambda mask, where: _mask(mask, size, where, crop, way))
     soft = _each(answer.soft_masks, "soft_masks", lambda mask, where: _soft_mask(mask, size, where, crop, way))

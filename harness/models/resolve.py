@@ -17,6 +17,7 @@ from harness.errors import HarnessError, ModelError, SpecError, nearest, words_o
 from harness.records import Adapter, Capabilities, Json, Resources
 from harness.records.codec import sha256_text
 from harness.records.file_digests import WeightsDigests
+from harness.tasks.volume_recipes import ARGUMENT, RECIPES, recipe_argument, with_recipe
 from harness.text.dialects import typed_answers
 
 if TYPE_CHECKING:
@@ -115,7 +116,11 @@ def build(reference: ModelReference) -> Adapter:
     positional = [] if reference.argument is None else [reference.argument]
     built = reference.given is not None and not inspect.isclass(reference.given)
     # What tells one evaluation of a class from another is no argument of it.
-    others = {ONLY_THIS, *typed_answers.reply_arguments(factory, reference.arguments)}
+    others = {
+        ONLY_THIS,
+        *typed_answers.reply_arguments(factory, reference.arguments),
+        *recipe_argument(factory, reference.arguments),
+    }
     arguments = {name: value for name, value in reference.arguments.items() if name not in others}
     try:
         if not built:
@@ -215,7 +220,7 @@ def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities
 
     Raises:
         ModelError: `capabilities()` fails, returns no `Capabilities`, or declares something the harness does not know.
-        SpecError: The dialect or the frame of its replies does not exist.
+        SpecError: The dialect or the frame of its replies, or the recipe for volumes, does not exist.
     """
     try:
         declared = adapter.capabilities()
@@ -226,6 +231,8 @@ def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities
     fault = _capabilities_fault(declared)
     if fault is not None:
         raise ModelError(f"--model {reference.text}: capabilities(){fault}")
+    recipe = recipe_argument(find_factory(reference), reference.arguments) if ARGUMENT in reference.arguments else {}
+    declared = with_recipe(reference.text, declared, recipe)
     return typed_answers.with_reader(declared, reply_reader(reference, declared))
 
 
@@ -330,6 +337,7 @@ def identity(
         "weights": list(weights.values()),
         # Only where it is declared: all other models keep the keys of their requests.
         **({} if reader is None else {"reply": reader.identity()}),
+        **({} if capabilities.volume is None else {"volume": RECIPES[capabilities.volume].id}),
     }
 
 

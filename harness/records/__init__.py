@@ -25,7 +25,7 @@ Field names, order and defaults are the stored format: see `codec.py` before you
 from harness.records.adapter import Adapter, Capabilities, Resources
 from harness.records.answer import Answer, AnswerStatus, ErrorInfo, Grid, PredictedEntity
 from harness.records.masks import Mask, SoftMask
-from harness.records.media import Crop, Media, MediaHandle, Overlay
+from harness.records.media import Crop, Media, MediaHandle, Overlay, View
 from harness.records.prediction import FAILED, FAULTS, PREDICTION_STATUSES, Prediction, PredictionStatus
 from harness.records.request import MediaPart, Part, Prior, Request, RequestKind, TextPart, Turn
 from harness.records.sample import Entity, Sample, Target
@@ -71,5 +71,6 @@ __all__ = [
     "Target",
     "TextPart",
     "Turn",
+    "View",
     "VisualPrompt",
 ]

@@ -48,6 +48,8 @@ class Capabilities:
         reply: How the model writes boxes, points and masks in its words, as in `{"dialect": "qwen3_vl", "frame":
             "per_mille"}`, perhaps with `frame_args`; the harness then reads them (docs/models.md). Empty if the words
             hold none. `--model-args reply=...,frame=...` declares it for any model and comes first.
+        volume: Name of the recipe by which a volume is shown to the model as images (docs/volumes.md), whether or not
+            it takes volumes; None: by the fallback of the task. `--model-args volume=...` comes first.
     """
 
     takes: frozenset[str] = frozenset({"text", "image"})
@@ -62,6 +64,7 @@ class Capabilities:
     usual_batch: int | None = None
     sends_data_to: str | None = None
     reply: Mapping[str, Json] = field(default_factory=dict)
+    volume: str | None = None
 
 
 class Adapter(Protocol):

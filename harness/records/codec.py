@@ -35,6 +35,7 @@ from harness.records import (
     Target,
     TextPart,
     Turn,
+    View,
     VisualPrompt,
 )
 
@@ -149,6 +150,21 @@ def media_from_json(value: Mapping[str, Json]) -> Media:
         axes=value.get("axes", "zyx"),
         slice=value.get("slice"),
         flat=value.get("flat", False),
+        view=None if value.get("view") is None else _view_from_json(value["view"]),
+    )
+
+
+def _view_from_json(value: Mapping[str, Json]) -> View:
+    return View(
+        recipe=value["recipe"],
+        plane=value["plane"],
+        slices=tuple(value["slices"]),
+        of=value.get("of"),
+        original=tuple(value["original"]),
+        tile=tuple(value["tile"]),
+        grid=tuple(value.get("grid", (1, 1))),
+        turned=value.get("turned", False),
+        windows=tuple((low, high) for low, high in value.get("windows", ())),
     )
 
 

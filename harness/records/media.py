@@ -25,6 +25,7 @@ class Media:
         axes: Order of the axes in the volume's file; `xyz` is transposed to `zyx` on reading.
         slice: Index of the slice of a volume that is shown as an image; None if the whole file is shown.
         flat: Whether the file holds a 2-D image that is kept as a volume of one slice, without a thickness.
+        view: The slices of a volume that are shown as one image, by a recipe; None if no recipe is used.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Media:
     axes: Literal["zyx", "xyz"] = "zyx"
     slice: int | None = None
     flat: bool = False
+    view: "View | None" = None
 
     @property
     def record(self) -> "Media":
@@ -57,6 +59,35 @@ class Crop:
 
     corners: tuple[int, int, int, int]
     original: Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One or several slices of a volume as one image; see `harness.imaging.views.volume_views`.
+
+    Attributes:
+        recipe: Name and version of the recipe that made it, as in `axial-10/1`.
+        plane: Direction of the slices.
+        slices: Their indices along the first, second or third axis of the volume (axial, coronal, sagittal), in reading
+            order of the tiles. With `of` they are places among the slices that the voxels choose.
+        of: How many slices are spread over the part of the volume that is not empty; None if `slices` are indices.
+        original: (D, H, W) of the volume.
+        tile: (rows, columns) of pixels of one slice as shown.
+        grid: (rows, columns) of tiles.
+        turned: Whether slices are turned to the radiological convention; else they are shown as stored.
+        windows: (low, high) in Hounsfield units for red, green and blue, or one for all three; empty: the window of the
+            record, else percentiles.
+    """
+
+    recipe: str
+    plane: Literal["axial", "coronal", "sagittal"]
+    slices: tuple[int, ...]
+    of: int | None = None
+    original: Size
+    tile: Size
+    grid: Size = (1, 1)
+    turned: bool = False
+    windows: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

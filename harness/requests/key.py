@@ -22,6 +22,6 @@ def request_key(request: Request, identity: Mapping[str, Json]) -> str:
             if "media" in part:
                 media = part["media"]
                 # Only if set: an image as it is stored keeps the key that it had before there were crops and slices.
-                changes = {name: media[name] for name in ("crop", "drawn", "axes", "slice") if name in media}
+                changes = {name: media[name] for name in ("crop", "drawn", "axes", "slice", "view") if name in media}
                 part["media"] = {name: media.get(name) for name in ("sha256", "kind", "window")} | changes
     return digest({"request": content, "model": identity})

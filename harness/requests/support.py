@@ -51,7 +51,13 @@ def support(task: TaskSpec, prompts: Sequence[VisualPrompt], sample: Sample, cap
     wanted, takes = wants(task), capabilities.takes
     lacks = [f"gives {want}" for want in wanted if want not in capabilities.gives]
     pointing = VisualPromptFallbacks(prompts=prompts, media=sample.media, fallbacks=task.fallbacks, takes=takes)
-    slicing = VolumeFallbacks(media=sample.media, fallbacks=task.fallbacks, capabilities=capabilities, wants=wanted)
+    slicing = VolumeFallbacks(
+        media=sample.media,
+        fallbacks=task.fallbacks,
+        capabilities=capabilities,
+        wants=wanted,
+        modality=sample.strata.get("modality", ""),
+    )
     sliced: tuple[str, ...] = ()
     if slicing.name is not None:
         sliced = slicing.used()

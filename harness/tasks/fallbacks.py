@@ -1,13 +1,15 @@
 """The table of fallbacks: how a task may be asked of a model that lacks an input the task uses.
 
 A visual prompt becomes coordinates in the words, paint over the image, or a crop. Words are left out if a visual prompt
-says what to mark. A volume is shown as slices. `harness.requests.visual_prompt_fallbacks` and
-`harness.requests.volume_slices` carry them out.
+says what to mark. A volume is shown as slices, by their number or by a recipe.
+`harness.requests.visual_prompt_fallbacks` and `harness.requests.volume_slices` carry them out.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from harness.tasks.volume_recipes import RECIPES
 
 Kind = Literal["box", "point", "region", "text", "volume"]
 Way = Literal["text", "overlay", "crop", "nothing", "slices"]
@@ -54,7 +56,7 @@ FALLBACKS: Mapping[str, Fallback] = {
     "region_as_box_text": Fallback(kind="region", way="text", options=FRAMES),
     "region_as_overlay": Fallback(kind="region", way="overlay", options=("outline", "fill")),
     "region_as_crop": Fallback(kind="region", way="crop"),
-    "volume_as_slices": Fallback(kind="volume", way="slices", options=(ALL_SLICES,)),
+    "volume_as_slices": Fallback(kind="volume", way="slices", options=(ALL_SLICES, *RECIPES)),
     "text_left_out": Fallback(kind="text", way="nothing", options=("where_pointed",)),
 }
 

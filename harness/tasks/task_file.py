@@ -14,6 +14,7 @@ from harness.tasks.metric_section import read_headline, read_metrics
 from harness.tasks.plug_ins import find_reader
 from harness.tasks.prompt_template import ORACLE_NAMES, PROMPT_NAMES, template_faults
 from harness.tasks.spec import GIVES, Gives, Paper, PlugIn, Release, TaskSpec, Terms
+from harness.tasks.volume_recipes import RECIPES
 from harness.tasks.wording import read_wording
 from harness.tasks.yaml.mapping import Table, describe, one_of
 from harness.tasks.yaml.nodes import Faults, Node, plain, read_mapping
@@ -351,14 +352,19 @@ def _fallbacks(table: Table, visual_prompt: str, gives: Gives) -> dict[str, str 
 
 
 def _slices(item: Table, name: str, gives: Gives) -> str | float:
-    """Return the number of slices that replace a volume, or `all`."""
+    """Return the number of slices that replace a volume, `all`, or the name of a recipe."""
     node = item.items[name]
     if gives in ("boxes", "grounded_text"):
         item.fault(name, f"cannot stand where gives is '{gives}': answers to slices do not add up to one of a volume")
     if gives == "masks":
+        recipes = [recipe.name for recipe in RECIPES.values() if recipe.stacks]
+        if node.value in recipes:
+            return str(node.value)
         if node.value != ALL_SLICES:
+            known = "" if isinstance(node.value, int) else f" or one of {', '.join(recipes)}"
             item.fault(
-                name, f"expected '{ALL_SLICES}' where gives is 'masks', got {describe(node)}; masks need each slice"
+                name,
+                f"expected '{ALL_SLICES}'{known} where gives is 'masks', got {describe(node)}; masks need each slice",
             )
         return ALL_SLICES
     return item.choice(name, FALLBACKS[name].options) if isinstance(node.value, str) else item.integer(name)

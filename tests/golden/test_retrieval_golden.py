@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.imaging.views import slice_places
 from harness.metrics.metric import sample_values
 from harness.metrics.retrieval import METRICS, matrix_outcome, matrix_ranks, volume_scores
-from harness.requests import volume_slices
 
 CASES = json.loads((Path(__file__).parent / "m3d_retrieval.json").read_text(encoding="utf-8"))
 ROWS = {row.protocol: row for row in METRICS}
@@ -52,6 +52,6 @@ def test_a_volume_scores_its_best_slice(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", CASES["slice_sampling"], ids=lambda case: f"{case['num']}_of_{case['n']}")
 def test_slices_are_chosen_as_released_or_as_two_readings_of_the_paper(case: dict[str, Any]) -> None:
-    assert volume_slices.every_nth(case["n"], case["num"]) == case["gpt4v_script"]
-    assert volume_slices.evenly_spaced(case["n"], case["num"]) == case["linspace_round"]
-    assert volume_slices.bin_centres(case["n"], case["num"]) == case["bin_centres"]
+    assert slice_places.every_nth(case["n"], case["num"]) == case["gpt4v_script"]
+    assert slice_places.evenly_spaced(case["n"], case["num"]) == case["linspace_round"]
+    assert slice_places.bin_centres(case["n"], case["num"]) == case["bin_centres"]

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from harness.imaging import masks
+from harness.imaging.views.slice_places import bin_centres, evenly_spaced, every_nth
 from harness.models.answer_check import to_prediction
 from harness.records import Answer, Capabilities, ErrorInfo, Media, MediaPart, Request, TextPart, Turn
 from harness.requests import volume_slices
-from harness.requests.volume_slices import VolumeFallbacks, bin_centres, slices_of
+from harness.requests.volume_slices import VolumeFallbacks, slices_of
 
 VOLUME = Media(path="a.npy", sha256="1" * 64, kind="volume", size=(20, 6, 8), spacing_mm=(2.0, 1.0, 1.0))
 IMAGE = Media(path="a.png", sha256="2" * 64, size=(6, 8))
@@ -181,9 +182,7 @@ def test_what_the_slices_used_adds_up() -> None:
 
 # --- which slices
 
-RULES = pytest.mark.parametrize(
-    "rule", [volume_slices.every_nth, volume_slices.evenly_spaced, volume_slices.bin_centres]
-)
+RULES = pytest.mark.parametrize("rule", [every_nth, evenly_spaced, bin_centres])
 
 
 @RULES
@@ -193,16 +192,16 @@ def test_slices_ascend_inside_the_volume(rule: Callable[[int, int], list[int]], 
     found = rule(depth, wanted)
     assert found == sorted(set(found))
     assert 0 <= found[0] <= found[-1] < depth
-    most = 2 * wanted - 1 if rule is volume_slices.every_nth else wanted
+    most = 2 * wanted - 1 if rule is every_nth else wanted
     assert min(depth, wanted) <= len(found) <= most
 
 
 def test_even_spacing_shows_both_ends_and_bins_show_neither() -> None:
-    assert volume_slices.evenly_spaced(100, 3) == [0, 50, 99]
-    assert volume_slices.bin_centres(100, 3) == [16, 50, 83]
+    assert evenly_spaced(100, 3) == [0, 50, 99]
+    assert bin_centres(100, 3) == [16, 50, 83]
 
 
 def test_the_released_rule_leaves_out_the_end() -> None:
-    assert volume_slices.every_nth(19, 10) == list(range(19))
-    assert volume_slices.every_nth(29, 10)[-1] == 28
-    assert volume_slices.every_nth(39, 10) == list(range(0, 39, 3))
+    assert every_nth(19, 10) == list(range(19))
+    assert every_nth(29, 10)[-1] == 28
+    assert every_nth(39, 10) == list(range(0, 39, 3))

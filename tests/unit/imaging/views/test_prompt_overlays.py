@@ -6,7 +6,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from harness.imaging import masks, prompt_overlays
+from harness.imaging import masks
+from harness.imaging.views import prompt_overlays
 from harness.records import Box, Crop, Media, Overlay, Points, Region, VisualPrompt
 
 SIZE = (40, 60)
