@@ -12,12 +12,11 @@ Folders such as `fold_0`, `predictions` or `imagesTs` are no part of a name.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from harness.data.releases.folders.file_names import READ_SUFFIXES, is_hidden, suffix_of
+from harness.data.releases.folders.file_names import READ_SUFFIXES, folded, is_hidden, split_suffix
 from harness.errors import nearest
 from harness.records import Sample
 
@@ -84,7 +83,7 @@ class Names:
             self._note(name, Target(question=question, label=label))
         base = source if label is None else source.removesuffix(f":{label}")
         for case in _cases(base):
-            for name in (case, (_form(dataset), *case), (_form(dataset), _form(split), *case)):
+            for name in (case, (folded(dataset), *case), (folded(dataset), folded(split), *case)):
                 self._note(name, Target(question=question))
                 for text in () if label is None else dict.fromkeys((label, *filter(None, texts))):
                     for with_label in _labelled(name, text):
@@ -109,7 +108,7 @@ class Names:
 
     def nearest(self, path: str) -> str:
         """Return ` (did you mean 'x'?)` for the name closest to that of a file; empty if none is close."""
-        return nearest(_form(PurePosixPath(_without_suffix(path)).name), sorted({name[-1] for name in self._targets}))
+        return nearest(folded(PurePosixPath(_without_suffix(path)).name), sorted({name[-1] for name in self._targets}))
 
 
 def mask_files_below(folder: Path, suffixes: Iterable[str]) -> Iterator[str]:
@@ -121,17 +120,13 @@ def mask_files_below(folder: Path, suffixes: Iterable[str]) -> Iterator[str]:
             yield path
 
 
-def _form(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
-
-
 def _parts(path: PurePosixPath) -> Parts:
-    return tuple(_form(part) for part in path.parts)
+    return tuple(folded(part) for part in path.parts)
 
 
 def _without_suffix(path: str) -> str:
-    suffix = suffix_of(path)
-    return path[: len(path) - len(suffix)] if suffix in READ_SUFFIXES else path
+    stem, suffix = split_suffix(path)
+    return stem if suffix.lower() in READ_SUFFIXES else path
 
 
 def _cases(source: str) -> Iterator[Parts]:
@@ -151,7 +146,7 @@ def _cases(source: str) -> Iterator[Parts]:
 
 def _labelled(name: Parts, label: str) -> Iterator[Parts]:
     """Yield the names of an image's mask of one label."""
-    for text in dict.fromkeys((_form(label), re.sub(r"[\s/]+", "_", _form(label)))):
+    for text in dict.fromkeys((folded(label), re.sub(r"[\s/]+", "_", folded(label)))):
         yield (text, *name)
         yield (*name[:-1], text, name[-1])
         yield (*name, text)

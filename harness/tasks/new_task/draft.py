@@ -144,22 +144,63 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-MASK_PROMPT = "Outline the {class} in this image with a mask."
-VOLUME_PROMPT = "Outline the {class} in this volume with a mask."
-VOLUME_METRICS: tuple[Mapping[str, Json], ...] = (
+_VOLUME_METRICS: tuple[Mapping[str, Json], ...] = (
     {"metric": "dice"},
     {"metric": "nsd", "params": {"tolerance_mm": 2}},
     {"metric": "hd95"},
     {"metric": "no_target_accuracy"},
 )
-IMAGE_METRICS: tuple[Mapping[str, Json], ...] = (
+_IMAGE_METRICS: tuple[Mapping[str, Json], ...] = (
     {"metric": "dice"},
     {"metric": "iou"},
     {"metric": "no_target_accuracy"},
 )
-MASK_STRATA = ("class", "target_size", "presence")
 
 
-def mask_headline(labels: int) -> Mapping[str, Json]:
-    """Return the headline of a task that gives masks: over several labels each counts alike."""
-    return {"metric": "dice"} if labels == 1 else {"metric": "dice", "mean": "macro", "over": "class"}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskTask:
+    """What distinguishes a task over images or volumes with masks from others of its kind.
+
+    Attributes:
+        subject: What the masks are of, for the title.
+        volumes: Whether they are of volumes.
+        labels: Number of labels; None if it is not known before the pixels are read.
+        by_patient: Whether samples of one patient form a cluster.
+        reader, split, options, data_root, seen, taken, open, remarks: As in `Draft`.
+    """
+
+    subject: str
+    data_root: Path
+    reader: str
+    split: str
+    options: Mapping[str, Json]
+    volumes: bool
+    labels: int | None
+    by_patient: bool
+    seen: Sequence[str]
+    taken: Sequence[str]
+    open: Sequence[str] = ()
+    remarks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def draft(self, folder: Path, choices: Choices) -> Draft:
+        """Return the task over a folder. Over several labels each counts alike in the headline."""
+        macro: Mapping[str, Json] = {} if self.labels == 1 else {"mean": "macro", "over": "class"}
+        return Draft(
+            name=choices.name or task_name(folder.name),
+            title=f"Segmentation of {self.subject}",
+            data_root=self.data_root,
+            reader=self.reader,
+            split=self.split,
+            options=self.options,
+            gives="masks",
+            prompt=f"Outline the {{class}} in this {'volume' if self.volumes else 'image'} with a mask.",
+            oracle="<SEG>",
+            metrics=_VOLUME_METRICS if self.volumes else _IMAGE_METRICS,
+            headline={"metric": "dice", **macro},
+            strata=("class", "target_size", "presence"),
+            cluster="patient" if self.by_patient else "image",
+            seen=self.seen,
+            taken=self.taken,
+            open=self.open,
+            remarks=self.remarks,
+        )

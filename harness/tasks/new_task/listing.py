@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.data.releases.folders.file_names import READ_SUFFIXES, split_suffix
 from harness.errors import SpecError
+from harness.imaging.volumes import SUFFIXES
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".dcm", ".npy", ".nii", ".nii.gz")
-VOLUMES = (".nii", ".nii.gz", ".npy")
 MOST_FILES = 500_000  # a look at more would take minutes, and is most likely one at the wrong folder
 
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
@@ -48,7 +48,12 @@ class Entry:
     @property
     def is_image(self) -> bool:
         """Whether its name is that of an image or volume."""
-        return self.suffix.lower() in IMAGES
+        return self.suffix.lower() in READ_SUFFIXES
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether its name is that of a volume."""
+        return self.suffix.lower() in SUFFIXES
 
 
 def entries_of(folder: Path) -> list[Entry]:
@@ -67,14 +72,6 @@ def entries_of(folder: Path) -> list[Entry]:
         if len(found) > MOST_FILES:
             raise SpecError(f"{folder}: expected a dataset, found more than {MOST_FILES:,} files; name a folder in it")
     return found
-
-
-def split_suffix(name: str) -> tuple[str, str]:
-    """Return (stem, suffix) of a file's name."""
-    if name.lower().endswith(".nii.gz"):
-        return name[:-7], name[-7:]
-    stem, dot, suffix = name.rpartition(".")
-    return (stem, f".{suffix}") if dot and stem else (name, "")
 
 
 def words(text: str) -> list[str]:

@@ -11,20 +11,9 @@ from harness.data.releases.folders.images import MODALITIES, layout_of
 from harness.data.releases.reader import ALL, ReleaseRequest
 from harness.errors import SpecError
 from harness.records import Json
-from harness.tasks.new_task.draft import (
-    IMAGE_METRICS,
-    MASK_PROMPT,
-    MASK_STRATA,
-    VOLUME_METRICS,
-    VOLUME_PROMPT,
-    Choices,
-    Draft,
-    counted,
-    mask_headline,
-    task_name,
-)
-from harness.tasks.new_task.listing import VOLUMES, Entry
-from harness.tasks.new_task.pairing import Pairing, find_pairings
+from harness.tasks.new_task.draft import Choices, Draft, MaskTask, counted
+from harness.tasks.new_task.listing import Entry
+from harness.tasks.new_task.pairing import WAYS_SHOWN, Pairing, find_pairings
 
 # Masks that are opened for their values, evenly spread over the folder: each takes some milliseconds.
 OPENED = 24
@@ -141,7 +130,6 @@ def image_mask_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -
     split = _split(pairing, choices)
     # A split that stands in the names of files and not of folders leaves all pairs.
     pairs = [pair for pair in pairing.pairs if split in (ALL, *pair[0].folder)] or pairing.pairs
-    volumes = pairs[0][0].suffix.lower() in VOLUMES
     data_root, inside = choices.root_of(folder)
     options: dict[str, Json] = {"folder": inside, "images": pairing.images, "masks": pairing.masks}
     remarks: dict[str, Sequence[str]] = {}
@@ -165,29 +153,23 @@ def image_mask_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -
     taken = [f"images {pairing.images}", f"masks {pairing.masks}", f"split {split}"]
     taken.append("patients by their folder" if by_patient else "every image as a patient of its own")
     if not by_patient:
-        words = "if names tell the patient, write {patient} for that part in images and masks, and cluster: patient"
-        decide.append(words)
-        remarks["images"] = (f"{words[0].upper()}{words[1:]}.",)
-    labels = options["labels"]
-    return Draft(
-        name=choices.name or task_name(folder.name),
-        title=f"Segmentation of {folder.name}",
+        words = "f names hold the patient, write {patient} for that part in images and masks, and cluster: patient"
+        decide.append(f"i{words}")
+        remarks["images"] = (f"I{words}.",)
+    return MaskTask(
+        subject=folder.name,
         data_root=data_root,
         reader="segmentation",
         split=split,
         options=options,
-        gives="masks",
-        prompt=VOLUME_PROMPT if volumes else MASK_PROMPT,
-        oracle="<SEG>",
-        metrics=VOLUME_METRICS if volumes else IMAGE_METRICS,
-        headline=mask_headline(len(labels)),
-        strata=MASK_STRATA,
-        cluster="patient" if by_patient else "image",
+        volumes=pairs[0][0].is_volume,
+        labels=len(options["labels"]),
+        by_patient=by_patient,
         seen=seen,
         taken=taken,
         open=decide,
         remarks=remarks,
-    )
+    ).draft(folder, choices)
 
 
 def _add_modality(
@@ -235,14 +217,11 @@ def _chosen(folder: Path, entries: Sequence[Entry], choices: Choices) -> Pairing
         if choices.images in (None, pairing.images) and choices.masks in (None, pairing.masks)
     ]
     if not found and (choices.images or choices.masks):
-        ways = "; ".join(f"--images {one.images!r} --masks {one.masks!r}" for one in find_pairings(entries)) or "none"
+        ways = "; ".join(one.flags for one in find_pairings(entries)) or "none"
         raise SpecError(f"{folder}: the pattern fits none of what was found ({ways}); give both --images and --masks")
     if len(found) > 1:
-        lines = [f"  --images {one.images!r} --masks {one.masks!r} ({len(one.pairs)} pairs)" for one in found[:8]]
-        raise SpecError(
-            f"{folder}: images and masks pair in {len(found)} ways; say which is meant, adding one of:\n"
-            + "\n".join(lines)
-        )
+        lines = "\n".join(f"  {one.flags} ({len(one.pairs)} pairs)" for one in found[:WAYS_SHOWN])
+        raise SpecError(f"{folder}: images and masks pair in {len(found)} ways; choose one by adding:\n{lines}")
     return found[0] if found else None
 
 

@@ -3,11 +3,12 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 
 from harness.tasks.new_task.listing import Entry, holds_masks, is_mask_name, is_split_name
 
 SAMPLE = 40  # masks whose names are compared with all images, to find what distinguishes the two
+WAYS_SHOWN = 8  # pairings that a message lists
 ALIKE = 20  # images with one part of a name in common, up to which the part may be a case's name
 MOST_FOLDERS = 100  # of images and of masks that are compared with each other
 
@@ -46,6 +47,11 @@ class Pairing:
     lonely_masks: Sequence[Entry] = ()
     splits: Sequence[str] = ()
     labels: Sequence[str] = ()
+
+    @property
+    def flags(self) -> str:
+        """The options of the command line that choose this pairing."""
+        return f"--images {self.images!r} --masks {self.masks!r}"
 
 
 @dataclass(slots=True)
@@ -269,22 +275,27 @@ def _joined_labels(found: Sequence[Pairing]) -> list[Pairing]:
         parts = pairing.masks.split("/")
         for place, part in enumerate(parts[:-1]):
             if "{" not in part and any(map(is_mask_name, parts[:place])) and not is_mask_name(part):
-                joined = "/".join((*parts[:place], "{label}", *parts[place + 1 :]))
-                groups.setdefault((pairing.images, joined), []).append((part, pairing))
+                masks = "/".join((*parts[:place], "{label}", *parts[place + 1 :]))
+                groups.setdefault((pairing.images, masks), []).append((part, pairing))
     result = list(found)
-    for (images, masks), members in groups.items():
+    for (_, masks), members in groups.items():
         if len(members) > 1:
-            first = members[0][1]
             result = [one for one in result if one not in [member for _, member in members]]
-            result.append(
-                Pairing(
-                    images=images,
-                    masks=masks,
-                    pairs=[pair for _, member in members for pair in member.pairs],
-                    lonely_images=first.lonely_images,
-                    lonely_masks=[mask for _, member in members for mask in member.lonely_masks],
-                    splits=first.splits,
-                    labels=sorted(label for label, _ in members),
-                )
-            )
+            result.append(joined(members, masks))
     return result
+
+
+def joined(members: Sequence[tuple[str, Pairing]], masks: str) -> Pairing:
+    """Return one pairing for several that differ in the label of their masks only.
+
+    Args:
+        members: (label, pairing), all with the same pattern of images.
+        masks: The pattern of all their masks, with `{label}`.
+    """
+    return replace(
+        members[0][1],
+        masks=masks,
+        pairs=[pair for _, member in members for pair in member.pairs],
+        lonely_masks=[mask for _, member in members for mask in member.lonely_masks],
+        labels=sorted(label for label, _ in members),
+    )

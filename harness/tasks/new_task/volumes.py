@@ -4,27 +4,16 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from harness.data.releases.reader import ALL
 from harness.errors import DataError, SpecError
+from harness.imaging.volumes import SUFFIXES
 from harness.records import Json
-from harness.tasks.new_task.draft import (
-    IMAGE_METRICS,
-    MASK_PROMPT,
-    MASK_STRATA,
-    VOLUME_METRICS,
-    VOLUME_PROMPT,
-    Choices,
-    Draft,
-    counted,
-    mask_headline,
-    task_name,
-)
-from harness.tasks.new_task.listing import VOLUMES, Entry, is_mask_name, is_split_name
+from harness.tasks.new_task.draft import Choices, Draft, MaskTask, counted
+from harness.tasks.new_task.listing import Entry, is_split_name
 from harness.tasks.new_task.masks import labels_from, values_of
-from harness.tasks.new_task.pairing import FileGroup, Pairing, paired, without_repeats
+from harness.tasks.new_task.pairing import WAYS_SHOWN, FileGroup, Pairing, joined, paired, without_repeats
 
 DATASET = "dataset.json"
 _NOT_ASKED = frozenset({"background", "ignore"})
@@ -69,31 +58,26 @@ def nnunet_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Dr
     split = choices.split or held_splits[0]
     asked = [name for name in names if name.lower() not in _NOT_ASKED]
     ending = str(dataset.get("file_ending") or ".nii.gz")
-    volumes = ending.lower() in VOLUMES
     data_root, inside = choices.root_of(folder)
     options: dict[str, Json] = {"folder": inside}
     if choices.modality is not None:
         options["modality"] = choices.modality
     channels = dataset.get("channel_names") or dataset.get("modality") or {}
-    return Draft(
-        name=choices.name or task_name(folder.name),
-        title=f"Segmentation of {dataset.get('name') or folder.name}",
+    return MaskTask(
+        subject=str(dataset.get("name") or folder.name),
         data_root=data_root,
         reader="nifti_seg",
         split=split,
         options=options,
-        gives="masks",
-        prompt=VOLUME_PROMPT if volumes else MASK_PROMPT,
-        oracle="<SEG>",
-        metrics=VOLUME_METRICS if volumes else IMAGE_METRICS,
-        headline=mask_headline(len(asked)),
-        strata=MASK_STRATA,
+        volumes=ending.lower() in SUFFIXES,
+        labels=len(asked),
+        by_patient=False,
         seen=[
             f"nnU-Net's layout: {counted(splits['train'], 'label file')} in labelsTr, {splits['test']} in labelsTs",
             f"labels {', '.join(asked)}; channels {', '.join(map(str, channels.values())) or 'without names'}",
         ],
         taken=[f"split {split} ({splits[split]} cases)", "channel 0000", "every case as a patient of its own"],
-    )
+    ).draft(folder, choices)
 
 
 # --- BIDS
@@ -119,7 +103,7 @@ def bids_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Draf
     """
     images: dict[str, FileGroup] = {}
     masks: dict[str, FileGroup] = {}
-    for entry in (entry for entry in entries if entry.suffix.lower() in VOLUMES):
+    for entry in (entry for entry in entries if entry.is_volume):
         subject = next((part for part in entry.folder if part.startswith("sub-")), None)
         if subject is None:
             continue
@@ -133,16 +117,14 @@ def bids_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Draf
             group.setdefault(f"{pattern}{kind}", FileGroup(pattern)).add((subject, session, ""), entry)
     found = [way for mask in masks.values() for image in images.values() for way in paired(image, mask)]
     found = without_repeats(_joined(_kept(found, choices)))
-    ways = [f"  --images {one.images!r} --masks {one.masks!r} ({len(one.pairs)} pairs)" for one in found]
     if not found:
         raise SpecError(
             f"{folder}: expected *_dseg or *_mask below derivatives/ that pair with images of the same subject "
             f"(*_{', *_'.join(_SUFFIXES)}); found none"
         )
     if len(found) > 1:
-        raise SpecError(
-            f"{folder}: several segmentations fit; say which is meant, adding one of:\n" + "\n".join(ways[:8])
-        )
+        lines = "\n".join(f"  {one.flags} ({len(one.pairs)} pairs)" for one in found[:WAYS_SHOWN])
+        raise SpecError(f"{folder}: several segmentations fit; choose one by adding:\n{lines}")
     return _bids_draft(folder, entries, found[0], choices)
 
 
@@ -174,10 +156,7 @@ def _joined(found: Sequence[Pairing]) -> list[Pairing]:
             groups.setdefault((one.images, f"{before}label-{{label}}_{after}"), []).append((label, one))
         else:
             result.append(one)
-    for (_, masks), members in groups.items():
-        pairs = [pair for _, member in members for pair in member.pairs]
-        result.append(replace(members[0][1], masks=masks, pairs=pairs, labels=sorted(label for label, _ in members)))
-    return result
+    return result + [joined(members, masks) for (_, masks), members in groups.items()]
 
 
 def _bids_draft(folder: Path, entries: Sequence[Entry], pairing: Pairing, choices: Choices) -> Draft:
@@ -196,20 +175,15 @@ def _bids_draft(folder: Path, entries: Sequence[Entry], pairing: Pairing, choice
     kind = pairing.images.partition(".nii")[0].rpartition("_")[2]
     options["modality"] = choices.modality or _SUFFIXES.get(kind, "unknown")
     subjects = {entry.folder[:1] for entry, _ in pairing.pairs}
-    return Draft(
-        name=choices.name or task_name(folder.name),
-        title=f"Segmentation of {folder.name}",
+    return MaskTask(
+        subject=folder.name,
         data_root=data_root,
         reader="segmentation",
         split=ALL,
         options=options,
-        gives="masks",
-        prompt=VOLUME_PROMPT,
-        oracle="<SEG>",
-        metrics=VOLUME_METRICS,
-        headline=mask_headline(len(options["labels"])),
-        strata=MASK_STRATA,
-        cluster="patient",
+        volumes=True,
+        labels=len(options["labels"]),
+        by_patient=True,
         seen=[
             f"BIDS: {counted(len(pairing.pairs), 'mask')} of {counted(len(subjects), 'subject')} in derivatives",
             f"values in the masks: {values.text}",
@@ -218,7 +192,7 @@ def _bids_draft(folder: Path, entries: Sequence[Entry], pairing: Pairing, choice
         taken=[f"images {pairing.images}", f"masks {pairing.masks}", "every subject as a patient"],
         open=decide,
         remarks=remarks,
-    )
+    ).draft(folder, choices)
 
 
 def _lookup(folder: Path, entries: Sequence[Entry], pairing: Pairing) -> dict[str, int]:
@@ -266,8 +240,6 @@ def dicom_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Dra
             f"{'/'.join(segmentations[0]) or '.'} there is no series. Put them into one folder"
         )
     cases = {place[:depth] for place in segmentations}
-    # Files that lie in the folder itself are one case: the folder, whose parent becomes the release's folder.
-    root, below = (folder, ()) if depth else (folder.parent, (folder.name,))
     split = ALL
     if not depth:
         pattern = folder.name
@@ -278,32 +250,26 @@ def dicom_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Dra
         split = choices.split or next((one for one in splits if one.startswith("test")), splits[0])
     else:
         pattern = "/".join(("{patient}", "{case}"))
-    del below
-    data_root, inside = choices.root_of(root)
+    # Files directly in the folder are one case, so that the folder's parent is the release's folder.
+    data_root, inside = choices.root_of(folder if depth else folder.parent)
     options: dict[str, Json] = {"folder": inside}
     if pattern != "{patient}":
         options["cases"] = pattern
-    return Draft(
-        name=choices.name or task_name(folder.name),
-        title=f"Segmentation of {folder.name}",
+    return MaskTask(
+        subject=folder.name,
         data_root=data_root,
         reader="dicom_seg",
         split=split,
         options=options,
-        gives="masks",
-        prompt=VOLUME_PROMPT,
-        oracle="<SEG>",
-        metrics=VOLUME_METRICS,
-        # The segments are read with the pixels, so their number is not known yet.
-        headline={"metric": "dice", "mean": "macro", "over": "class"},
-        strata=MASK_STRATA,
-        cluster="patient",
+        volumes=True,
+        labels=None,  # the segments of a SEG are read with its pixels
+        by_patient=True,
         seen=[
             f"DICOM: {counted(len(segmentations), 'SEG object')} in {counted(len(cases), 'folder')} of patients",
             f"modalities {', '.join(f'{name} ({count} headers read)' for name, count in modalities.items()) or 'none'}",
         ],
         taken=[f"cases {pattern}", f"split {split}", "labels: the segments of each SEG"],
-    )
+    ).draft(folder, choices)
 
 
 def _headers(folder: Path, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bool, str, str]]:
@@ -335,8 +301,3 @@ def _case_depth(segmentations: Sequence[tuple[str, ...]], series: Sequence[tuple
         if all(len(place) >= depth and place[:depth] in with_series for place in segmentations):
             return min(depth, 2) if depth < 3 or all(is_split_name(place[0]) for place in segmentations) else 2
     return None
-
-
-def says_mask(entry: Entry) -> bool:
-    """Return whether a file's name or folder is that of masks."""
-    return is_mask_name(entry.stem) or any(map(is_mask_name, entry.folder))

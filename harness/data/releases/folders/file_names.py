@@ -1,4 +1,4 @@
-"""Names of files as people have them: what lies beside images without being one, and names that differ in form only."""
+"""Names of files as people have them: suffixes, hidden files, names that differ from the expected ones in form."""
 
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -29,10 +29,15 @@ def is_hidden(path: str) -> bool:
     return any(part.startswith(".") or part == _ARCHIVED for part in PurePosixPath(path).parts)
 
 
-def suffix_of(name: str) -> str:
-    """Return a name's suffix in lower case with its dot, `.nii.gz` being one; empty if it has none."""
-    lower = name.lower()
-    return ".nii.gz" if lower.endswith(".nii.gz") else PurePosixPath(lower).suffix
+def split_suffix(name: str) -> tuple[str, str]:
+    """Return (stem, suffix) of a name or path as written; `.nii.gz` is one suffix, and `.hidden` has none."""
+    length = len(".nii.gz") if name.lower().endswith(".nii.gz") else len(PurePosixPath(name).suffix)
+    return name[: len(name) - length], name[len(name) - length :]
+
+
+def folded(name: str) -> str:
+    """Return a name without its letter case and Unicode form, to compare it with others."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def check_encoding(path: str) -> None:
@@ -52,15 +57,14 @@ def check_encoding(path: str) -> None:
 
 @dataclass(slots=True)
 class PassedOver:
-    """The files beside the images that are none, reported once for each kind."""
+    """Files among the images that are not images, reported once for each kind."""
 
     files: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, path: str, *, below: str = "") -> None:
         """Note a file below the data root, which is hidden if a part of its path below the folder `below` is."""
-        name = PurePosixPath(path).name
-        hidden = is_hidden(path.removeprefix(f"{below}/"))
-        kind = "hidden" if hidden else f"*{suffix_of(name)}" if suffix_of(name) else "without a suffix"
+        suffix = split_suffix(path)[1].lower()
+        kind = "hidden" if is_hidden(path.removeprefix(f"{below}/")) else f"*{suffix}" if suffix else "without a suffix"
         self.files.setdefault(kind, []).append(path)
 
     def report(self, integrity: Integrity) -> None:
@@ -74,20 +78,16 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _stem(name: str) -> str:
-    return name[: len(name) - len(suffix_of(name))]
-
-
 def _any_suffix(name: str) -> str:
-    found = _composed(name)
-    return _stem(found) + suffix_of(found)
+    stem, suffix = split_suffix(_composed(name))
+    return stem + suffix.lower()
 
 
-# How names may differ, from the least: archives made on macOS hold letters and accents apart (NFD), cameras and Windows
-# write suffixes, and people names, in another case.
-_FORMS: tuple[Callable[[str], str], ...] = (_composed, _any_suffix, lambda name: _composed(name).casefold())
+# How names may differ, the smallest difference first: archives made on macOS store accents as characters of their own
+# (NFD), cameras and Windows write suffixes in capitals, and people write names so.
+_FORMS: tuple[Callable[[str], str], ...] = (_composed, _any_suffix, folded)
 
-# Missing files for which the nearest name is looked for, which takes long in a large folder; a person reads the first.
+# Missing files for which a similar name is searched: it takes long in a large folder, and people read only the first.
 _HINTS = 10
 
 
@@ -110,8 +110,8 @@ class Named:
 class FileNames:
     """Finds files whose names differ from the wanted ones in Unicode form or letter case only.
 
-    Every match of that kind is a repair, and one that is not certain is refused: two files that could be meant, or a
-    file that is, by its exact name or by a match, that of another image.
+    Every such match is reported as a repair. A match that is not certain is refused: two files could be meant, or the
+    file also belongs to another image.
     """
 
     files: ReleaseFiles
@@ -134,15 +134,15 @@ class FileNames:
         for path, named in found.items():
             others = [other for other in owners.get(named.path, ()) if other != path]
             if named.found and named.path != path and others:
-                detail = f"{named.path} differs from it in form only, but may be that of {others[0]} as well"
+                detail = f"{named.path} differs from it in form only, but may also belong to {others[0]}"
                 found[path] = Named(path, found=False, detail=detail)
         return found
 
     def folder(self, path: str) -> Named:
-        """Return the folder that a path means, of which each part may be written in another form."""
+        """Return the folder that a path means; each of its parts may be written in another form."""
         reached = ""
         for part in path.split("/"):
-            # Asked for by itself first, because a folder that links elsewhere is not listed.
+            # The exact name first, because a symbolic link to a folder elsewhere is not listed.
             exact = self.files.has(f"{reached}/{part}".lstrip("/"))
             same = [part] if exact else _same(part, _by_form(self._folders_in(reached)))
             if len(same) != 1:
@@ -171,12 +171,15 @@ class FileNames:
         self._hints += 1
         if self._hints > _HINTS:
             return ""
-        # Without suffixes, which make all names alike; `p01_mask` is nearer to `p01` than their lengths say.
-        stems = {_stem(one): one for one in sorted(self._names_in(folder), reverse=True) if not is_hidden(one)}
-        stem = _stem(name)
+        # Without suffixes, which make all names similar. `p01_mask` comes first for `p01`, though difflib, which
+        # compares lengths too, finds others closer.
+        stems = {
+            split_suffix(one)[0]: one for one in sorted(self._names_in(folder), reverse=True) if not is_hidden(one)
+        }
+        stem, _ = split_suffix(name)
         longer = [one for one in sorted(stems) if one.startswith(stem) and not one[len(stem) :][:1].isalnum()]
         close = longer or get_close_matches(stem, stems, n=1)
-        return f"did you mean '{stems[close[0]]}'?" if close else f"no file in {folder} has nearly that name"
+        return f"did you mean '{stems[close[0]]}'?" if close else f"no file in {folder} has a similar name"
 
     def _names_in(self, folder: str) -> frozenset[str]:
         if folder not in self._names:

@@ -20,7 +20,7 @@ from harness.data.releases.folders.file_names import (
     PassedOver,
     check_encoding,
     report_repairs,
-    suffix_of,
+    split_suffix,
 )
 from harness.data.releases.folders.labels import Label, LabelSet, label_set, labels_fault, values_fault, values_of
 from harness.data.releases.folders.patterns import NAME_IN_BRACES, Layout, folder_option, pattern_fault
@@ -228,7 +228,7 @@ class _Cases:
         used = {mask.path for mask in self._named.values()}
         named = set(self._images)
         # The suffix of most images, as it is written.
-        usual = Counter(path[len(path) - len(suffix_of(path)) :] for path in self._images).most_common(1)
+        usual = Counter(split_suffix(path)[1] for path in self._images).most_common(1)
         suffix = usual[0][0] if usual else ".png"
         for path in self._files.walk(self._layout.start(self._layout.masks)):
             if path in used or path in self._images:

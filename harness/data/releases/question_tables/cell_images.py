@@ -3,7 +3,6 @@
 import base64
 import binascii
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
+from harness.data.releases.folders.file_names import folded
 from harness.data.releases.question_tables.answers import listed_text
 from harness.data.releases.train_overlap import SplitImages
 from harness.records import Json
@@ -174,7 +174,7 @@ class CellImages:
         parent, _, last = written.rpartition("/")
         if parent not in self._names:
             self._names[parent] = _by_form(self.files.names(parent))
-        other = self._names[parent].get(_form(last))
+        other = self._names[parent].get(folded(last))
         if other is not None:
             self.integrity.repair("name_form", place)
             return str(PurePosixPath(parent) / other), ""
@@ -186,13 +186,9 @@ def _by_form(names: Iterable[str]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     doubled = set()
     for name in names:
-        if found.setdefault(_form(name), name) != name:
-            doubled.add(_form(name))
+        if found.setdefault(folded(name), name) != name:
+            doubled.add(folded(name))
     return {form: name for form, name in found.items() if form not in doubled}
-
-
-def _form(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def is_reference(cell: Json) -> bool:

@@ -239,7 +239,7 @@ def test_a_mask_for_each_label_of_bids_becomes_labels(tmp_path: Path) -> None:
 def test_two_pipelines_of_bids_are_a_question_and_none_is_refused(tmp_path: Path) -> None:
     masks = "a/{s}/anat/{s}_dseg.nii.gz b/{s}/anat/{s}_dseg.nii.gz"
     root = bids(tmp_path / "b", "{s}/anat/{s}_T1w.nii.gz", derivatives=masks)
-    with pytest.raises(SpecError, match="several segmentations fit; say which is meant, adding one of:\n  --images"):
+    with pytest.raises(SpecError, match="several segmentations fit; choose one by adding:\n  --images"):
         looked(root)
     chosen = "derivatives/b/{patient}/anat/{case}_dseg.nii.gz"
     assert looked(root, masks=chosen).options["masks"] == chosen

@@ -14,7 +14,7 @@ from harness.data.releases.folders.file_names import (
     check_encoding,
     is_hidden,
     report_repairs,
-    suffix_of,
+    split_suffix,
 )
 from harness.errors import DataError
 
@@ -37,11 +37,21 @@ def test_names_that_begin_with_a_dot_and_macos_copies_are_hidden(path: str, hidd
     assert is_hidden(path) is hidden
 
 
-def test_the_suffix_of_a_packed_volume_is_one() -> None:
-    assert [suffix_of(name) for name in ("A.NII.GZ", "a.b.PNG", "a", "a.tar.gz")] == [".nii.gz", ".png", "", ".gz"]
+@pytest.mark.parametrize(
+    ("name", "stem", "suffix"),
+    [
+        ("A.NII.GZ", "A", ".NII.GZ"),
+        ("a.b.PNG", "a.b", ".PNG"),
+        ("f.d/a", "f.d/a", ""),
+        ("a.tar.gz", "a.tar", ".gz"),
+        (".hidden", ".hidden", ""),
+    ],
+)
+def test_the_suffix_of_a_compressed_volume_is_one(name: str, stem: str, suffix: str) -> None:
+    assert split_suffix(name) == (stem, suffix)
 
 
-def test_files_that_are_no_images_are_reported_once_a_kind() -> None:
+def test_files_that_are_not_images_are_reported_once_per_kind() -> None:
     beside, integrity = PassedOver(), Integrity()
     for path in ("f/._b.png", "f/._a.png", "f/Thumbs.db", "f/x.json", "f/README", "f/.g/y.json"):
         beside.add(path, below="f")
@@ -110,9 +120,9 @@ def test_two_files_that_could_be_meant_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_that_of_another_image_is_refused(tmp_path: Path) -> None:
     found = names(tmp_path, "m/a.png", "m/Bb.png").all_of(["m/a.png", "m/A.png", "m/bb.png", "m/BB.png"])
     assert found["m/a.png"] == Named("m/a.png")
-    said = "m/a.png differs from it in form only, but may be that of m/a.png as well"
+    said = "m/a.png differs from it in form only, but may also belong to m/a.png"
     assert found["m/A.png"] == Named("m/A.png", found=False, detail=said)
-    assert found["m/bb.png"].detail == "m/Bb.png differs from it in form only, but may be that of m/BB.png as well"
+    assert found["m/bb.png"].detail == "m/Bb.png differs from it in form only, but may also belong to m/BB.png"
     assert not found["m/BB.png"].found
 
 
@@ -120,7 +130,7 @@ def test_a_missing_file_names_the_nearest_or_what_lacks(tmp_path: Path) -> None:
     look = names(tmp_path, "m/case_001.png", "m/._case_01.png")
     found = look.all_of(["m/case_01.png", "m/zzz.png", "n/a.png"])
     assert found["m/case_01.png"] == Named("m/case_01.png", found=False, detail="did you mean 'case_001.png'?")
-    assert found["m/zzz.png"].detail == "no file in m has nearly that name"
+    assert found["m/zzz.png"].detail == "no file in m has a similar name"
     assert found["n/a.png"].detail == "there is no folder n"
     many = look.all_of([f"m/case_{number}.png" for number in range(20)])
     assert sum(bool(named.detail) for named in many.values()) == 8  # two were looked for above
@@ -131,7 +141,7 @@ def test_a_folder_that_links_elsewhere_is_found_by_its_name(tmp_path: Path) -> N
     (tmp_path / "m").symlink_to(tmp_path / "real")
     found = look.all_of(["m/ab.png", "m/zzz.png"])
     assert found["m/ab.png"] == Named("m/Ab.png")
-    assert found["m/zzz.png"].detail == "no file in m has nearly that name"
+    assert found["m/zzz.png"].detail == "no file in m has a similar name"
 
 
 def test_a_name_that_is_no_text_is_refused() -> None:
