@@ -1,9 +1,11 @@
 """`harness score`: score a run again, or predictions submitted as a file."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +29,31 @@ if TYPE_CHECKING:
     from harness.evaluation.setup import RunSpec
 
 
+def _logs(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that name another harness's log; the command gets the harness and the file as `log`."""
+    logs = {
+        "lm-eval": "samples_*.jsonl of lm_eval --log_samples",
+        "inspect": ".eval or .json of inspect_ai",
+        "lmms-eval": "*_samples_*.jsonl of lmms-eval --log_samples",
+        "vlmevalkit": "predictions of VLMEvalKit as xlsx, tsv or json",
+    }
+    parameters = {name: f"from_{name.replace('-', '_')}" for name in logs}
+
+    @wraps(command)
+    def with_log(*args: Any, **options: Any) -> None:
+        given = {name: options.pop(parameter) for name, parameter in parameters.items()}
+        found = [(name, path) for name, path in given.items() if path is not None]
+        if len(found) > 1:
+            raise click.UsageError(f"expected one log, found {' and '.join(f'--from-{name}' for name, _ in found)}")
+        command(*args, log=found[0] if found else None, **options)
+
+    described: Callable[..., None] = with_log
+    for name, words in reversed(logs.items()):
+        option = click.option(f"--from-{name}", parameters[name], type=click.Path(path_type=Path), help=f"{words}.")
+        described = option(described)
+    return described
+
+
 @click.command()
 @click.argument("run_dir", required=False, type=click.Path(path_type=Path))
 @TASKS
@@ -35,6 +62,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="JSON lines, or a folder of masks; see docs/hand-in-predictions.md.",
 )
+@_logs
 @DATA_ROOT
 @TASK_PATH
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory for submitted predictions.")
@@ -51,6 +79,7 @@ def score(
     run_dir: Path | None,
     tasks: tuple[str, ...],
     predictions: Path | None,
+    log: tuple[str, Path] | None,
     data_roots: tuple[str, ...],
     task_paths: tuple[Path, ...],
     out: Path | None,
@@ -62,7 +91,7 @@ def score(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Score a run directory again, or predictions submitted as a file."""
+    """Score a run directory again, predictions submitted as a file, or the answers in another harness's log."""
     from harness.errors import SpecError
     from harness.evaluation import evaluate, rescore
     from harness.evaluation.setup import Observer
@@ -70,7 +99,7 @@ def score(
     from harness.tasks.overrides import read_parameters
 
     with errors_as_exit_codes(debug), progress(quiet=quiet) as bar:
-        if run_dir is not None and predictions is None and not tasks:
+        if run_dir is not None and predictions is None and log is None and not tasks:
             result = rescore.rescore(
                 run_dir,
                 task_paths=task_paths,
@@ -79,9 +108,9 @@ def score(
                 max_failures=max_failures,
                 description=ModelDescription.read(**description),
             )
-        elif run_dir is None and predictions is not None and tasks:
+        elif run_dir is None and (predictions is None) != (log is None) and tasks:
             spec = replace(
-                _submitted_spec(tasks, predictions, data_roots, task_paths, out, max_failures),
+                _submitted_spec(tasks, predictions, log, data_roots, task_paths, out, max_failures),
                 protocols=protocols,
                 parameters=read_parameters(params),
                 description=ModelDescription.read(**description),
@@ -89,13 +118,17 @@ def score(
             watch = Observer(notice=bar.notice, progress=bar.show)
             result = evaluate.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
         else:
-            raise SpecError("score: expected RUN_DIR, or --tasks with --predictions and --data-root")
+            raise SpecError(
+                "score: expected RUN_DIR, or --tasks and --data-root with one of --predictions, "
+                "--from-lm-eval, --from-inspect, --from-lmms-eval and --from-vlmevalkit"
+            )
     finish(result, max_failures, as_json=as_json, every_number=every_number, quiet=quiet)
 
 
 def _submitted_spec(
     tasks: tuple[str, ...],
-    predictions: Path,
+    predictions: Path | None,
+    log: tuple[str, Path] | None,
     data_roots: tuple[str, ...],
     task_paths: tuple[Path, ...],
     out: Path | None,
@@ -106,7 +139,8 @@ def _submitted_spec(
 
     return RunSpec(
         tasks=tasks,
-        model=f"predictions:{predictions}",
+        model=f"predictions:{predictions if log is None else log[1]}",
+        model_args={} if log is None else {"log": log[0]},
         data_roots=data_roots,
         task_paths=task_paths,
         out=out,

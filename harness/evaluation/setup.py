@@ -9,12 +9,14 @@ from typing import Any
 
 from harness.data.roots import DataRoots, data_roots
 from harness.errors import SpecError
+from harness.evaluation import foreign_log
 from harness.evaluation.planning import prepare_cells
 from harness.evaluation.submitted_folder import as_predictions_file
 from harness.models.description import ModelDescription, undescribed
 from harness.models.given import reference_to
 from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse, resource_fault
 from harness.models.secrets import refuse_secrets
+from harness.models.submitted.foreign_logs.matching import LogReport
 from harness.models.submitted.predictions_file import Predictions
 from harness.models.submitted.predictions_folder import FolderReport
 from harness.paths import default_cache
@@ -124,7 +126,8 @@ class PreparedRun:
         cells, unavailable: The prepared tasks, and group members whose files are absent.
         batch_size: Requests per batch.
         display_name: The model's name unless one is given: that of its file for submitted predictions, else None.
-        folder: What became of the files of a predictions folder; None for any other model.
+        folder: What became of the files of a predictions folder, or of the rows of another harness's log; None for any
+            other model.
     """
 
     spec: RunSpec
@@ -139,7 +142,7 @@ class PreparedRun:
     batch_size: int
     runner: Runner
     display_name: str | None = None
-    folder: FolderReport | None = None
+    folder: FolderReport | LogReport | None = None
 
     def run_record(self) -> dict[str, Json]:
         """Return the content of `run.json`: what must not change while a run is resumed, but the model's name."""
@@ -205,9 +208,12 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
     batch_size = _batch_size(spec, capabilities)
     runner = choose_runner(spec, capabilities.resources)
     cells, unavailable = prepare_cells(tasks, groups, spec.tasks, roots, spec.cache, watch.notice)
-    folder = None
-    if isinstance(adapter, Predictions) and adapter.path.is_dir():
-        reference, folder = as_predictions_file(adapter, reference, cells, spec.cache)
+    folder: FolderReport | LogReport | None = None
+    if isinstance(adapter, Predictions) and (adapter.log is not None or adapter.path.is_dir()):
+        if adapter.log is not None:
+            reference, folder = foreign_log.as_predictions_file(adapter, reference, cells, spec.cache, roots.kind)
+        else:
+            reference, folder = as_predictions_file(adapter, reference, cells, spec.cache)
         adapter = build(reference)
         capabilities = capabilities_of(reference, adapter)
     return PreparedRun(

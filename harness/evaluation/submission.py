@@ -11,6 +11,7 @@ from harness.data.manifest import read_manifest
 from harness.errors import DataError, HarnessError, SpecError
 from harness.evaluation.setup import PreparedRun
 from harness.models.resolve import build, find_factory
+from harness.models.submitted.foreign_logs.matching import LogReport
 from harness.models.submitted.prediction_lines import printable
 from harness.models.submitted.predictions_file import Predictions, Problem, Slot
 from harness.models.submitted.predictions_folder import FolderReport
@@ -32,13 +33,13 @@ class Submission:
         adapter: It has `submission_problems`.
         tasks: Names of the run's tasks.
         names_files: Whether a predictions file names files with masks.
-        folder: What became of the files of a folder; None for a predictions file.
+        folder: What became of the files of a folder, or of the rows of a log; None for a predictions file.
     """
 
     adapter: Any
     tasks: tuple[str, ...]
     names_files: bool
-    folder: FolderReport | None = None
+    folder: FolderReport | LogReport | None = None
 
     def problems(self, planned: Plan, store: RunStore) -> tuple[list[Problem], list[str]]:
         """Return the problems of the submitted lines, and a remark if ids do not belong or samples have no answer."""

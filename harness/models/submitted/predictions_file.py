@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import DataError, ModelError
+from harness.errors import DataError, ModelError, SpecError, nearest
 from harness.models import answer_check
 from harness.models.submitted import prediction_lines, predictions_format
 from harness.models.submitted.prediction_lines import MOST_MESSAGE, Line, printable
@@ -17,6 +17,14 @@ READABLE_ID = re.compile(rb'"sample_id"\s*:\s*"([^"\\]{1,1000})"')
 
 # What code outside of this package may raise over a value that no check foresaw: it costs its line and no other.
 UNFORESEEN = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RecursionError, TypeError, ValueError)
+
+# Other harnesses whose logs are read, and the file that each of them writes.
+LOGS = {
+    "lm-eval": "a file of --log_samples, such as samples_TASK_DATE.jsonl",
+    "lmms-eval": "a file of --log_samples, such as DATE_samples_TASK.jsonl",
+    "inspect": "a log of inspect_ai, .eval or .json",
+    "vlmevalkit": "a table of predictions, such as MODEL_DATASET.xlsx or .tsv",
+}
 
 Slot = tuple[str, int]  # sample id and repetition
 
@@ -159,17 +167,25 @@ class Predictions:
     Args:
         file: JSON lines, one object per sample and repetition; or a folder of masks, which an evaluation turns into
             such a file before it asks (`harness.evaluation.submitted_folder`).
+        log: One of LOGS if the file is the log of another harness, which an evaluation turns into such a file, too
+            (`harness.evaluation.foreign_log`).
+    Raises:
+        SpecError: There is no such harness.
     """
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, log: str | None = None) -> None:
+        if log is not None and log not in LOGS:
+            raise SpecError(f"log: expected one of {', '.join(LOGS)}, found {log!r:.80}{nearest(str(log), list(LOGS))}")
         self.given = file
+        self.log = log
         self.path = Path(file).resolve()
         self.file: PredictionsFile | None = None
 
     @property
     def version(self) -> str:
         """The adapter's version and, if the file names mask files, the digest of their names and bytes."""
-        masks = prediction_lines.mask_files_digest(self.path) if self.path.is_file() else None
+        lines = self.log is None and self.path.is_file()
+        masks = prediction_lines.mask_files_digest(self.path) if lines else None
         return "1" if masks is None else f"1+{masks}"
 
     @property
@@ -183,8 +199,11 @@ class Predictions:
         Raises:
             DataError: There is no such file, or it is no JSON lines as a whole.
         """
-        is_folder = self.path.is_dir()
-        if not is_folder:
+        is_source = self.log is not None or self.path.is_dir()
+        if self.log is not None and not self.path.is_file():
+            what = "is a folder; expected" if self.path.is_dir() else "no such file; expected"
+            raise DataError(f"--from-{self.log} {self.given}: {what} {LOGS[self.log]}; see docs/other-harnesses.md")
+        if not is_source:
             predictions_format.check(self.path, self.given)
         return Capabilities(
             takes=frozenset({"text", "image", "images", "volume", "point", "box", "region"}),
@@ -193,8 +212,9 @@ class Predictions:
             max_batch=1024,
             batch_invariant=True,
             per_sample=True,
-            # The file is the model: its bytes are digested as weights are. A folder is made a file before it is asked.
-            weights=() if is_folder else (str(self.path),),
+            # The file is the model: its bytes are digested as weights are. A folder or a log is made a file before it
+            # is asked.
+            weights=() if is_source else (str(self.path),),
             resources=Resources(gpus=0),
         )
 
