@@ -46,7 +46,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_the_commands_are_frozen() -> None:
     commands = {"demo", "doctor", "explain", "export", "list", "metric", "prepare", "report", "run", "score", "show"}
-    assert commands | {"validate", "new-task", "reply"} == set(main.commands)
+    commands |= {"check-adapter", "new-adapter", "new-task", "reply", "validate"}
+    assert commands == set(main.commands)
 
 
 def test_the_options_of_run_are_frozen() -> None:
