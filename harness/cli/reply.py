@@ -121,6 +121,7 @@ def _answer(line: bytes, number: int, reader: "ReplyReader") -> dict[str, Json]:
     }
     if "masks" in reader.dialect.gives:
         answer["masks"] = [mask_to_json(mask) for mask in found.masks]
+        answer["mask_labels"] = [name.label for name in found.mask_names]
     scores = [name.score for name in (*found.box_names, *found.point_names, *found.mask_names)]
     if any(score is not None for score in scores):
         answer["scores"] = scores

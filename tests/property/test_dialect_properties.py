@@ -81,7 +81,8 @@ def test_names_are_read_with_what_they_name(form: str, size: tuple[int, ...]) ->
     random = Random(form)
     for count in (1, 2, 3):
         meant = reply_in(form, random, size, count)
-        assert list(reader_of(meant).read(meant.reply, size).labels) == meant.labels
+        found = reader_of(meant).read(meant.reply, size)
+        assert [*found.labels, *(name.label for name in found.mask_names)] == meant.labels
 
 
 def moved(form: str, size: tuple[int, ...], replies: int, tries: int) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ _ALT = re.compile(r'(?<!\w)alt="([^"<>]*)"')
 _INNER = re.compile(r">([^<>]*)</points?>")
 _CLICK = re.compile(r"(?<!\w)(?:Click)?\((\d{1,3}\.\d), ?(\d{1,3}\.\d)\)")
 # Tenths of a percent, three digits each and four for 100 %. Three at the end of a reply may be four that were cut off.
-_TENTHS = re.compile(r"(?<!\w)p=(\d{3}|1000), ?(\d{3}|1000)(?!\d)")
+_TENTHS = re.compile(r"(?<!\w)p\s*=\s*(\d{3}|1000)\s*,\s*(\d{3}|1000)(?!\d)")
 _MAYBE_CUT = "100"
 _COORDS = re.compile(r'(?<![\w"])coords="([^"<>]*)("?)')
 _POSITION = re.compile(r"[0-9]{3,4} [0-9]{3,4}")

@@ -49,8 +49,8 @@ class Reading:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of boxes, points, masks and phrases, in this order."""
-        names = (*self.box_names, *self.point_names, *self.mask_names)
+        """The names of boxes, points and phrases, in this order."""
+        names = (*self.box_names, *self.point_names)
         return (*(name.label for name in names), *(label for label, _ in self.phrases))
 
 

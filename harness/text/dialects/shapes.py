@@ -13,7 +13,7 @@ _BRACKETS = re.compile(r"\[([^\[\]{}()<>]*)\]")
 _GROUP = re.compile(rf"\s*{NUMBER}\s*(?:,\s*{NUMBER}\s*)*")
 # Ends of sentences, line breaks, and what tags and brackets of other things are made of.
 _APART = re.compile(r"[.!?。；;]\s+(?=[^\W\d_a-z])|[\n<>\[\]{}|]")
-_LINK = re.compile(r"\A(?:and|und|et|y|及|和)\b\s*", re.IGNORECASE)
+_LINK = re.compile(r"\A(?:and|or|und|et|y|及|和)\b\s*", re.IGNORECASE)
 
 Numbers = tuple[float, ...]
 Kind = Literal["box", "point", "polygon", "mask", "file", "phrase"]

@@ -103,7 +103,8 @@ def _named(
             told += 1
         if not tagged and words and start > previous:
             around = _AROUND.search(text, max(previous, start - 200), start)
-            label = words_before(text, around.start() if around else start, previous)
+            # Nothing but a comma or an "and" between two: the second is named as the first is.
+            label = words_before(text, around.start() if around else start, previous) or label
         shapes.append(Shape("box" if len(numbers) == corners else "point", numbers, label))
         previous = end
     return tuple(shapes)

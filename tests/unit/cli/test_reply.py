@@ -31,7 +31,8 @@ def test_masks_and_scores_stand_in_the_line_where_the_dialect_has_them() -> None
     said = json.dumps({"polygon": [0, 0, 4, 0, 4, 2, 0, 2], "score": 0.5, "label": "a"})
     done = reply(json.dumps({"reply": said, "image_size": [2, 4]}), "json", "--frame", "pixels")
     found = json.loads(done.stdout)
-    assert (found["labels"], found["scores"], found["masks"]) == (["a"], [0.5], [{"size": [2, 4], "counts": "08"}])
+    assert (found["mask_labels"], found["scores"]) == (["a"], [0.5])
+    assert (found["labels"], found["masks"]) == ([], [{"size": [2, 4], "counts": "08"}])
 
 
 def test_frame_args_are_json() -> None:

@@ -172,6 +172,19 @@ def test_masks_as_run_lengths_polygons_and_parts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reply", "labels"),
+    [
+        ("node [1, 2, 3, 4], [5, 6, 7, 8] and [1, 1, 2, 2].", ["node"] * 3),
+        ("The heart is large. left lung [1, 2, 3, 4]", ["The heart is large. left lung"]),
+        ("The heart is large. Left lung [1, 2, 3, 4]\n- spleen: [5, 6, 7, 8]", ["Left lung", "spleen"]),
+        ("T1/T2 node (ca. 2 cm) [1, 2, 3, 4]", ["T1/T2 node (ca. 2 cm)"]),
+    ],
+)
+def test_words_before_brackets_are_a_name(reply: str, labels: list[str]) -> None:
+    assert list(read("ferret", reply).labels) == labels
+
+
+@pytest.mark.parametrize(
     "value",
     [
         {"size": [10, 21], "counts": "x"},
@@ -218,7 +231,7 @@ def test_masks_in_files_beside_the_reply(tmp_path: Path) -> None:
     ]
     found = read("mask_files", json.dumps(items), "none", (10, 20), folder=str(tmp_path))
     assert [masks.area(mask) for mask in found.masks] == [40]
-    assert found.labels == ("liver",)
+    assert [name.label for name in found.mask_names] == ["liver"]
     np.save(tmp_path / "soft.npy", np.linspace(0, 1, 24).reshape(2, 3, 4))
     soft = '[{"file": "soft.npy", "threshold": 0.75, "label": "spleen"}]'
     (mask,) = read("mask_files", soft, "none", (2, 3, 4), folder=str(tmp_path)).masks
