@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.releases.folders.labels import LabelSet, label_set, labels_fault, shown, values_of
+from harness.data.releases.folders.labels import LabelSet, labels_in_json, shown
 from harness.errors import DataError
 from harness.imaging import masks
 from harness.imaging.mask_files import read_file, to_json
@@ -310,9 +310,5 @@ def _labels_in(folder: Path) -> LabelSet | None:
             raise DataError(f"{file}: cannot be read as JSON: {error}") from error
         if name == NAMED_IN[0]:
             return read_dataset(value, str(file), "0000").labels
-        if fault := labels_fault(value) or ("" if isinstance(value, dict) else "expected label: value"):
-            raise DataError(f"{file}: {fault}")
-        if any(isinstance(meaning, str) for meaning in value.values()):
-            raise DataError(f"{file}: expected label: value")
-        return label_set({str(label): values_of(meaning) for label, meaning in value.items()}, str(file))
+        return labels_in_json(value, str(file))
     return None

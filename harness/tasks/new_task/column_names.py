@@ -1,4 +1,4 @@
-"""The columns of a table of questions, told by their names."""
+"""Recognise the columns of a table of questions by their names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from harness.errors import SpecError
 from harness.records import Json
 from harness.tasks.new_task.listing import words
 
-# Field -> words by which a column is taken for it, the likeliest first. A column's whole name counts more than one of
+# Field -> names of its column, the likeliest first. A column's whole name counts more than one of
 # its words. German, French, Spanish and Chinese beside English.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "question": ("question", "questions", "query", "prompt", "frage", "pregunta", "问题", "instruction", "q"),
@@ -109,7 +109,7 @@ def columns_of(path: Path, look: Look) -> dict[str, Json]:
     if lacking:
         held = ", ".join(name for name in look.held if name) or "none"
         raise SpecError(
-            f"{path}: no column is called like {' or '.join(lacking)}; found {held}. Rename one, or write the task "
+            f"{path}: no column is named like {' or '.join(lacking)}; found {held}. Rename one, or write the task "
             "with release.options.columns (docs/your-own-questions.md)"
         )
     if (

@@ -1,4 +1,4 @@
-"""A task as a look at a folder proposes it, and its YAML."""
+"""A proposed task, and its YAML."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What the user decides in place of the look; None or empty where the look decides.
+    """What the user has decided on the command line; None or empty where the files decide.
 
     Attributes:
         name: The task.
@@ -46,7 +46,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A task that a look at a folder proposes.
+    """A task that is proposed for a folder or table.
 
     Attributes:
         name: Of the task and of its file.
@@ -55,7 +55,7 @@ class Draft:
         reader, split: Of the release.
         options: Of the reader.
         gives: `masks`, `choice` or `text`.
-        prompt: The words a user would type.
+        prompt: The question as a user would type it.
         oracle: The ideal reply.
         metrics: As in a task file.
         headline: As in a task file.
@@ -64,10 +64,10 @@ class Draft:
         where: Selection of samples.
         dataset: First part of the ids; empty: the name.
         model: A baseline that gives a first number.
-        seen: What was seen, one line each.
-        taken: What was taken for what, one line each.
-        open: What a person must decide, one line each; they also stand in the file.
-        remarks: Option -> comment above it, for what a person must decide.
+        seen: What was found, one line each.
+        taken: How it is read, one line each.
+        open: What the user must decide, one line each; the file has comments on it, too.
+        remarks: Option -> lines of the comment above it.
         window: Whether images may have more than 8 bits.
     """
 
@@ -106,7 +106,7 @@ class Draft:
         for key, value in self.options.items():
             lines += [f"    # {remark}" for remark in self.remarks.get(key, ())]
             lines.append(f"    {key}: {flow(value)}")
-        # Options that are only named in a comment come last, so that the comment can be made a line of the file.
+        # Options that are only named in a comment come last, so that the user can turn the comment into a line.
         lines += [f"    # {remark}" for key in self.remarks if key not in self.options for remark in self.remarks[key]]
         lines += [f"gives: {self.gives}", f"oracle: {json.dumps(self.oracle)}"]
         lines.append("# What the licence of the data allows; with false no image leaves this machine or enters a page.")
@@ -135,7 +135,7 @@ def flow(value: Json) -> str:
 def task_name(text: str) -> str:
     """Return a text as the name of a task: letters, digits, `_`, `-` and `.`."""
     name = re.sub(r"[^a-z0-9_.-]+", "_", text.lower()).strip("_.-")
-    # `groups.yaml` is the file of groups, in whatever folder it lies.
+    # A file `groups.yaml` defines groups of tasks, in any folder.
     return {"": "my_task", "groups": "my_groups"}.get(name, name)
 
 

@@ -1,4 +1,4 @@
-"""The files of a folder, with what their names and places tell."""
+"""The files of a folder, and what their names and folders say: image or mask, split, words."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from harness.data.releases.folders.file_names import READ_SUFFIXES, split_suffix
 from harness.errors import SpecError
 from harness.imaging.volumes import SUFFIXES
 
-MOST_FILES = 500_000  # a look at more would take minutes, and is most likely one at the wrong folder
+MOST_FILES = 500_000  # more would take minutes, and most likely it is the wrong folder
 
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 _MASK_WORDS = frozenset(
@@ -32,7 +32,7 @@ class Entry:
     """One file.
 
     Attributes:
-        folder: The parts of its folder below the folder that is looked at.
+        folder: The parts of its folder, relative to the folder that is searched.
         stem, suffix: Its name, `.nii.gz` being one suffix.
     """
 
@@ -42,7 +42,7 @@ class Entry:
 
     @property
     def path(self) -> str:
-        """Its path below the folder that is looked at."""
+        """Its path relative to the folder that is searched."""
         return "/".join((*self.folder, f"{self.stem}{self.suffix}"))
 
     @property
@@ -57,7 +57,7 @@ class Entry:
 
 
 def entries_of(folder: Path) -> list[Entry]:
-    """Return the files below a folder in the order of their paths; hidden ones and Windows' thumbnails are passed over.
+    """Return the files below a folder in the order of their paths; hidden files and Windows' thumbnails are left out.
 
     Raises:
         SpecError: There are too many.

@@ -1,4 +1,4 @@
-"""A look at a folder or file: which of the layouts it has, and the tasks that it can become."""
+"""Recognise the layout of a folder or file, and propose tasks over it."""
 
 import re
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ def look(path: Path, choices: Choices) -> list[Draft]:
 
     Args:
         path: The folder or file.
-        choices: What the user decides.
+        choices: What the user has decided on the command line.
     Raises:
-        SpecError: There is nothing at the path, it has none of the layouts, or several readings of it fit alike.
+        SpecError: The path does not exist, has none of the layouts, or can be read in several ways.
         DataError: A file in it cannot be read.
     """
     path = path.resolve()
@@ -55,7 +55,7 @@ def look(path: Path, choices: Choices) -> list[Draft]:
     if masks is not None:
         return [masks]
     tables = [entry for entry in entries if len(entry.folder) < 2 and is_table(entry.path)]
-    # Parts of one table, as the hub cuts parquet, are one table; the first part tells its columns.
+    # The Hugging Face Hub cuts a table into several parquet files; the first has the columns of all.
     parts: dict[str, str] = {}
     for entry in tables:
         parts.setdefault(re.sub(r"-\d+-of-\d+", "-*", entry.path), entry.path)

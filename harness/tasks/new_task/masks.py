@@ -1,4 +1,4 @@
-"""Folders of images and masks: patterns of their paths, and the values that the masks hold."""
+"""Tasks over folders of images and masks: patterns of the paths, and labels from the values of the masks."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from harness.tasks.new_task.draft import Choices, Draft, MaskTask, counted
 from harness.tasks.new_task.listing import Entry
 from harness.tasks.new_task.pairing import WAYS_SHOWN, Pairing, find_pairings
 
-# Masks that are opened for their values, evenly spread over the folder: each takes some milliseconds.
+# Masks that are read for their values, evenly spread over the folder; each takes some milliseconds.
 OPENED = 24
 WHITE = 255
-# With more values than this masks are photographs, or number the objects of one class.
+# Masks of more values are photographs, or number the objects of one class.
 VALUES_MOST = 32
 
 
@@ -28,7 +28,7 @@ class MaskValues:
 
     Attributes:
         counts: Value above 0 -> number of masks that hold it, most frequent first.
-        opened, masks: Number of masks opened, and of all.
+        opened, masks: Number of masks that were read, and of all.
         faults: Why masks cannot be read.
         soft: Number of masks of black and white with values between, which are cut at half.
     """
@@ -69,10 +69,10 @@ def values_of(root: Path, paths: Sequence[str]) -> MaskValues:
     soft = 0
     for path in chosen:
         found = inspect_label_file(files, path, integrity=Integrity())
-        # A file of many values may be a mask of black and white all the same, and JPEG is not read as labels at all.
+        # A file of many values may still be a black-and-white mask, and JPEG is never read as labels.
         if isinstance(found, str) or (not found.one_bit and len(found.masks) > 1):
             cut = inspect_label_file(files, path, integrity=Integrity(), named=(WHITE,))
-            # Cut at half, nothing but white is left; labels are refused or stay as they are.
+            # Of a soft mask only white is left when it is cut at half; labels are refused or stay as they are.
             if not isinstance(cut, str) and set(cut.masks) == {WHITE}:
                 found, soft = cut, soft + 1
         if isinstance(found, str):
@@ -84,19 +84,19 @@ def values_of(root: Path, paths: Sequence[str]) -> MaskValues:
 
 
 def labels_from(values: MaskValues, named: Mapping[str, Sequence[int]]) -> tuple[Json, list[str], list[str]]:
-    """Return (labels option, comments above it, what a person must decide) for masks of these values.
+    """Return (labels option, comments above it, what the user must decide) for masks of these values.
 
     Args:
         values: Of the masks.
-        named: What the user calls them.
+        named: The user's names, each with its values.
     Raises:
-        SpecError: The user names a value that no opened mask holds.
+        SpecError: The user names a value that is in no mask, or the masks hold too many values.
     """
     if named:
         unseen = [value for held in named.values() for value in held if value not in values.counts]
         # A rare value may be in a mask that was not opened.
         if unseen and values.counts and values.opened == values.masks:
-            raise SpecError(f"--label: no opened mask holds the value {unseen[0]}; the masks hold {values.text}")
+            raise SpecError(f"--label: no mask holds the value {unseen[0]}; the masks hold {values.text}")
         labels = {name: held[0] if len(held) == 1 else list(held) for name, held in named.items()}
         over = sorted(set(values.counts) - {value for held in named.values() for value in held})
         shown = ", ".join(map(str, over))
@@ -104,7 +104,7 @@ def labels_from(values: MaskValues, named: Mapping[str, Sequence[int]]) -> tuple
         return labels, remark, remark
     numbers = sorted(values.counts)
     if not numbers:
-        remark = [f"{values.text[0].upper()}{values.text[1:]}: write the name and value of what they mark."]
+        remark = [f"{values.text[0].upper()}{values.text[1:]}: write the name and the value of the structure."]
         return {"target": WHITE}, remark, remark
     if len(numbers) > VALUES_MOST:
         raise SpecError(
@@ -112,23 +112,23 @@ def labels_from(values: MaskValues, named: Mapping[str, Sequence[int]]) -> tuple
             "pictures or numbers of cells; name those that count with --label NAME=VALUE"
         )
     if len(numbers) == 1:
-        remark = [f"The masks hold {values.text}. 'target' stands in the question: write what it is, such as polyp."]
+        remark = [f"The masks hold {values.text}. 'target' is used in the question: write what it is, such as polyp."]
         return {"target": numbers[0]}, remark, remark
-    remark = [f"The masks hold {values.text}.", "The names stand in the questions: write what each value is."]
+    remark = [f"The masks hold {values.text}.", "The names are used in the questions: write what each value is."]
     return {f"label_{number}": number for number in numbers}, remark, [" ".join(remark)]
 
 
 def image_mask_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Draft | None:
-    """Return a task over a folder of images and masks, or None if no masks pair with images.
+    """Return a task over a folder of images and masks, or None if no mask pairs with an image.
 
     Raises:
-        SpecError: Several patterns fit alike, or the chosen ones fit no file.
+        SpecError: Several patterns fit, or the chosen ones fit no file.
     """
     pairing = _chosen(folder, entries, choices)
     if pairing is None:
         return None
     split = _split(pairing, choices)
-    # A split that stands in the names of files and not of folders leaves all pairs.
+    # If the split is part of file names rather than of folders, all pairs stay.
     pairs = [pair for pair in pairing.pairs if split in (ALL, *pair[0].folder)] or pairing.pairs
     data_root, inside = choices.root_of(folder)
     options: dict[str, Json] = {"folder": inside, "images": pairing.images, "masks": pairing.masks}
@@ -182,15 +182,15 @@ def _add_modality(
         options["modality"] = choices.modality
         return
     known = ", ".join(MODALITIES[1:])
-    remarks["modality"] = (f"modality: unknown # nothing tells it; one of {known}",)
-    decide.append(f"modality: nothing tells it; one of {known}")
+    remarks["modality"] = (f"modality: unknown # not known from the files; one of {known}",)
+    decide.append(f"modality: not known from the files; one of {known}")
 
 
 def _split(pairing: Pairing, choices: Choices) -> str:
     """Return the split that is evaluated: the chosen one, else the one that is called test, else validation."""
     if not pairing.splits:
         if choices.split not in (None, ALL):
-            raise SpecError(f"--split {choices.split}: the folders tell no splits")
+            raise SpecError(f"--split {choices.split}: no folder is named after a split")
         return ALL
     if choices.split is not None:
         if choices.split not in pairing.splits:
@@ -204,10 +204,10 @@ def _split(pairing: Pairing, choices: Choices) -> str:
 
 
 def _chosen(folder: Path, entries: Sequence[Entry], choices: Choices) -> Pairing | None:
-    """Return the pairing by the user's patterns, else the only one that fits; None if none does.
+    """Return the pairing of the user's patterns, else the only one that fits; None if none fits.
 
     Raises:
-        SpecError: Several fit alike, or the user's patterns fit no file.
+        SpecError: Several fit, or the user's patterns fit no file.
     """
     if choices.images and choices.masks:
         return _by_patterns(folder, entries, choices.images, choices.masks, list(choices.labels))

@@ -1,4 +1,4 @@
-"""Which file is the mask of which image: patterns of their paths, found from the names alone."""
+"""Pair images with masks by their names alone, and find the patterns of their paths."""
 
 import re
 from collections import Counter
@@ -7,12 +7,12 @@ from dataclasses import astuple, dataclass, field, replace
 
 from harness.tasks.new_task.listing import Entry, holds_masks, is_mask_name, is_split_name
 
-SAMPLE = 40  # masks whose names are compared with all images, to find what distinguishes the two
+SAMPLE = 40  # masks of a folder whose names are compared with all images, which takes quadratic time
 WAYS_SHOWN = 8  # pairings that a message lists
-ALIKE = 20  # images with one part of a name in common, up to which the part may be a case's name
-MOST_FOLDERS = 100  # of images and of masks that are compared with each other
+ALIKE = 20  # a part of a name that more images share is not the name of a case
+MOST_FOLDERS = 100  # patterns of folders of images and of masks; each is compared with each
 
-# Characters around the case in the names of a single image and its mask: `_segmentation` and `img_`, for example.
+# With more characters around the case, such as `_segmentation` and `img_`, a single image and mask pair by chance.
 CHANCE = 24
 
 _AFFIXES = re.compile(r"[_\-. ]")
@@ -36,7 +36,7 @@ class Pairing:
         images, masks: Patterns of their paths below the folder.
         pairs: (image, mask) of every image that has one.
         lonely_images, lonely_masks: The others.
-        splits: The splits that the folders tell.
+        splits: The splits among the names of folders.
         labels: Texts that stand for `{label}` in `masks`.
     """
 
@@ -75,8 +75,8 @@ def find_pairings(entries: Sequence[Entry]) -> list[Pairing]:
     found = [*_in_folders(images), *_in_case_folders(images)]
     found = _joined_labels(found)
     most = max((len(pairing.pairs) for pairing in found), default=0)
-    # Fewer than half as many pairs come from names that agree by chance; and a part of another's masks is a single one
-    # of many folders, or pairs the files of a folder with each other's masks.
+    # With fewer than half as many pairs the names agree by chance. A pairing of a subset of another's masks covers a
+    # single one of many folders, or crosses the files of a folder.
     whole = [{mask for _, mask in pairing.pairs} for pairing in found]
     kept = [
         pairing
@@ -107,7 +107,7 @@ def _in_folders(entries: Sequence[Entry]) -> Iterator[Pairing]:
         group = of_masks if holds_masks(entry) else of_images
         group.setdefault(pattern, FileGroup(pattern)).add(key, entry)
     if len(of_images) > MOST_FOLDERS and len(of_masks) > MOST_FOLDERS:
-        return  # folders of a kind that are told neither as patients nor as groups: only a person's patterns help
+        return  # folders that are neither patients nor groups; the user has to give the patterns
     for masks in of_masks.values():
         ways = [way for images in of_images.values() for way in paired(images, masks)]
         ways = [way for way in ways if not _by_chance(way)]
@@ -117,7 +117,7 @@ def _in_folders(entries: Sequence[Entry]) -> Iterator[Pairing]:
 
 
 def _by_chance(way: Pairing) -> bool:
-    """Return whether a single image and a single mask agree in little of their names."""
+    """Return whether a single image and a single mask have little of their names in common."""
     around = [pattern.rpartition("/")[2].partition(".")[0].replace("{case}", "") for pattern in (way.images, way.masks)]
     return len(way.pairs) == 1 and sum(map(len, around)) > CHANCE
 
@@ -190,7 +190,7 @@ def _affixes(images: Mapping[str, Entry], stem: str) -> set[Affixes]:
 
 
 def paired(images: FileGroup, masks: FileGroup) -> Iterator[Pairing]:
-    """Yield the pairings of two groups of folders: by the affixes that pair most masks, several if they do alike."""
+    """Yield the pairings of two groups of folders: by the affixes that pair most masks; several if there is a tie."""
     counts: Counter[Affixes] = Counter()
     for key, files in masks.files.items():
         for stem in list(files)[:SAMPLE]:
@@ -199,7 +199,7 @@ def paired(images: FileGroup, masks: FileGroup) -> Iterator[Pairing]:
             break
     most = max(counts.values(), default=0)
     likely = sorted(affixes for affixes, count in counts.items() if count == most)
-    # A longer affix takes a part of the cases' names with it, unless the names leave no shorter one.
+    # Longer affixes contain a part of the case's name, unless no shorter ones fit.
     least = min((sum(map(len, astuple(one))) for one in likely), default=0)
     for one in likely:
         if sum(map(len, astuple(one))) <= least + 12:

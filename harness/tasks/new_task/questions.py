@@ -1,4 +1,4 @@
-"""Tables of questions: which columns hold what, in which folder the images lie, and how right options are named."""
+"""Tasks over tables of questions: what the columns hold, where the images are, how right options are written."""
 
 import re
 from collections import Counter
@@ -20,7 +20,7 @@ from harness.tasks.new_task.column_names import Look, columns_of
 from harness.tasks.new_task.draft import Choices, Draft, counted, task_name
 from harness.tasks.new_task.listing import words
 
-# Half of the answers are longer than this: they are reports, and none would ever equal a reply.
+# Answers whose median is longer are reports, which no reply ever equals.
 SHORT_WORDS = 8
 SHORT_METRICS: tuple[Mapping[str, Json], ...] = (
     {"metric": "vqa_accuracy"},
@@ -28,14 +28,14 @@ SHORT_METRICS: tuple[Mapping[str, Json], ...] = (
     {"metric": "token_prf"},
 )
 LONG_METRICS: tuple[Mapping[str, Json], ...] = ({"metric": "token_prf"}, {"metric": "rouge"}, {"metric": "bleu"})
-# Columns with at most this many different values in a look are offered as strata.
+# Columns with at most this many different values in the rows that are read become strata.
 STRATA_MOST = 20
-# Rows that are read in a look, and characters or bytes of images in them; the reader reads all.
+# Rows that are read, and bytes of images in them; the reader of the task reads all.
 LOOKED = 2000
 LOOKED_BYTES = 50_000_000
 # Of Excel on Windows in China and in Western Europe. Either decodes almost any bytes; `_encoding` tells them apart.
 _CHINESE, _WESTERN = "gb18030", "cp1252"
-# Folders beside a table in which its images usually lie.
+# Usual names of the folder of images beside a table.
 _FOLDERS = ("images", "imgs", "img", "image", "Images", "figures", "pictures", "bilder", "data")
 _CHECKED = 40  # image names that are looked up in each folder
 
@@ -45,11 +45,11 @@ def table_draft(path: Path, choices: Choices, *, pattern: str = "", splits: Sequ
 
     Args:
         path: The table.
-        choices: What the user decides.
+        choices: What the user has decided on the command line.
         pattern: The names of the table's files, with `{split}`, if each split has one; empty for a single file.
         splits: The splits that such files have.
     Raises:
-        SpecError: Nothing tells which column holds the questions or the answers, or where the images lie.
+        SpecError: No column is recognised as that of the questions or the answers, or the images are not found.
         DataError: The table cannot be read.
     """
     look, encoding = _first_rows(path)
@@ -77,7 +77,7 @@ def table_draft(path: Path, choices: Choices, *, pattern: str = "", splits: Sequ
         decide.append("images: no column of images was found, so the questions are asked without")
     if "patient" not in columns and "image" in columns:
         decide.append(
-            "patients: no column tells them, so questions on one image are one cluster; if you know, add patient"
+            "patients: no column names them, so questions on one image are one cluster; if there is one, add patient"
         )
     with_options, without = _forms(look, columns, options, remarks, decide)
     if not options["columns"]:
@@ -215,7 +215,7 @@ def _images(path: Path, look: Look, columns: Mapping[str, Json]) -> tuple[Path, 
     """Return (data root, folder of the images below it, what was found) of the images that cells name.
 
     Raises:
-        SpecError: Cells name images that lie in none of the folders beside the table.
+        SpecError: Cells name images that are in none of the folders beside the table.
     """
     column = columns.get("image")
     if column is None:
@@ -228,7 +228,7 @@ def _images(path: Path, look: Look, columns: Mapping[str, Json]) -> tuple[Path, 
     ]
     if not names:
         return path.parent, "", "images: no cell names one"
-    # Subfolders of the table's folder, and those beside it; the folder with most of the names counts.
+    # Subfolders of the table's folder, then those beside it; the folder with most of the images counts.
     starts = [path.parent, path.parent.parent]
     tried: Counter[Path] = Counter()
     for start in starts:
@@ -242,14 +242,14 @@ def _images(path: Path, look: Look, columns: Mapping[str, Json]) -> tuple[Path, 
     if not count:
         places = ", ".join(f"{one}/" for one in list(tried)[:6])
         raise SpecError(
-            f"{path}: column '{column}' names images such as {names[0]!r}, which lie in none of {places}; put the "
+            f"{path}: column '{column}' names images such as {names[0]!r}, which are in none of {places}; put the "
             "images or the table there, or write the task with release.options.images and image_prefix"
         )
     root = (
         path.parent if folder.is_relative_to(path.parent) else folder.parent if folder != path.parent.parent else folder
     )
     inside = folder.relative_to(root).as_posix() if folder != path.parent else ""
-    return root, "" if inside == "." else inside, f"images: {count} of {len(names)} names tried lie in {folder.name}/"
+    return root, "" if inside == "." else inside, f"images: {count} of {len(names)} names tried are in {folder.name}/"
 
 
 def _is_there(folder: Path, name: str) -> bool:
@@ -271,7 +271,7 @@ def _forms(
     remarks: dict[str, Sequence[str]],
     decide: list[str],
 ) -> tuple[int, int]:
-    """Return the numbers of questions with and without options, and set how right options are named if that is open."""
+    """Return the numbers of questions with and without options; where the form of the right ones is open, set it."""
     listed = columns.get("options", [])
     names = listed if isinstance(listed, list) else [listed]
     forms, with_options = AnswerForms(), 0
@@ -289,12 +289,12 @@ def _forms(
             sure = (0 in forms.numbers) != (forms.options in forms.numbers)
             options["answers"] = form
             if not sure:
-                remarks["answers"] = ("Right options are numbers; nothing tells whether they count from 0 or from 1.",)
+                remarks["answers"] = ("Right options are numbers, which may count from 0 or from 1.",)
                 decide.append(f"answers: numbers, taken as {form}; if they count otherwise, change it")
         else:
             options["answers"] = "letter"
             remarks["answers"] = (f"letter or text: {error}",)
-            decide.append("answers: taken as letters; they may be texts")
+            decide.append("answers: taken as letters; they may be the texts of options")
     return with_options, len(look.rows) - with_options
 
 

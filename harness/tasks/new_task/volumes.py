@@ -1,4 +1,4 @@
-"""Folders of volumes in a layout of their own: nnU-Net's, derivatives of BIDS, and DICOM series with a DICOM SEG."""
+"""Tasks over volumes in a standard layout: nnU-Net's, BIDS with derivatives, and DICOM series with DICOM SEG."""
 
 import csv
 import json
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from harness.data.releases.folders.nifti import DATASET, PARTS, read_dataset
 from harness.data.releases.reader import ALL
 from harness.errors import DataError, SpecError
 from harness.imaging.volumes import SUFFIXES
@@ -15,38 +16,35 @@ from harness.tasks.new_task.listing import Entry, is_split_name
 from harness.tasks.new_task.masks import labels_from, values_of
 from harness.tasks.new_task.pairing import WAYS_SHOWN, FileGroup, Pairing, joined, paired, without_repeats
 
-DATASET = "dataset.json"
-_NOT_ASKED = frozenset({"background", "ignore"})
-# Raw images of BIDS in the order in which one is taken, if several lie beside a mask; the modality of each.
+# Suffixes of raw BIDS images with their modality. If a subject has several, the first of this order is chosen.
 _SUFFIXES: Mapping[str, str] = {
     **dict.fromkeys(("T1w", "T2w", "FLAIR", "PDw", "T2starw", "dwi", "bold"), "mr"),
     "ct": "ct",
     "pet": "pet",
 }
-# Headers read in a look at DICOM: more would take minutes, and the first files of a folder tell its series.
+# DICOM headers to read: more would take minutes, and the first files of a folder identify its series.
 MOST_HEADERS = 3000
 HEADERS_A_FOLDER = 3
 
 
 def is_nnunet(folder: Path) -> bool:
     """Return whether a folder has nnU-Net's layout."""
-    return (folder / DATASET).is_file() and any((folder / name).is_dir() for name in ("labelsTr", "labelsTs"))
+    return (folder / DATASET).is_file() and any((folder / labels).is_dir() for _, labels in PARTS.values())
 
 
 def nnunet_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Draft:
     """Return a task over a folder in nnU-Net's layout, whose `dataset.json` names the labels.
 
     Raises:
-        SpecError: `dataset.json` cannot be read, or the split has no labels.
+        DataError: `dataset.json` cannot be read or names no labels.
+        SpecError: The split has no labels.
     """
     try:
-        dataset: Json = json.loads((folder / DATASET).read_bytes())
-        held = dataset["labels"]
-        names = [str(name) for name in (held.values() if all(str(key).isdigit() for key in held) else held)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SpecError(
-            f"{folder / DATASET}: expected an object with 'labels', found {error}; mend it first"
-        ) from error
+        value: Json = json.loads((folder / DATASET).read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / DATASET}: cannot be read as JSON: {error}") from error
+    dataset = read_dataset(value, str(folder / DATASET), "0000")
+    asked = [label.name for label in dataset.labels.labels]
     counts = Counter(entry.folder[0] for entry in entries if len(entry.folder) == 1 and entry.is_image)
     splits = {"test": counts["labelsTs"], "train": counts["labelsTr"]}
     held_splits = [split for split, count in splits.items() if count]
@@ -56,20 +54,18 @@ def nnunet_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Dr
             f"{counted(splits['test'], 'file')} in labelsTs and {counted(splits['train'], 'file')} in labelsTr"
         )
     split = choices.split or held_splits[0]
-    asked = [name for name in names if name.lower() not in _NOT_ASKED]
-    ending = str(dataset.get("file_ending") or ".nii.gz")
     data_root, inside = choices.root_of(folder)
     options: dict[str, Json] = {"folder": inside}
     if choices.modality is not None:
         options["modality"] = choices.modality
-    channels = dataset.get("channel_names") or dataset.get("modality") or {}
+    channels = value.get("channel_names") or value.get("modality") or {}
     return MaskTask(
-        subject=str(dataset.get("name") or folder.name),
+        subject=str(value.get("name") or folder.name),
         data_root=data_root,
         reader="nifti_seg",
         split=split,
         options=options,
-        volumes=ending.lower() in SUFFIXES,
+        volumes=dataset.ending.lower() in SUFFIXES,
         labels=len(asked),
         by_patient=False,
         seen=[
@@ -131,7 +127,7 @@ def bids_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Draf
 def _kept(found: Sequence[Pairing], choices: Choices) -> list[Pairing]:
     """Return the pairings that the user's patterns admit; without such, those of the first kind of image that has any.
 
-    An image in the space of the segmentation goes before one in the scanner's.
+    A segmentation in the space of the raw image goes before one in a standard space (`space-`).
     """
     kept = [one for one in found if choices.images in (None, one.images) and choices.masks in (None, one.masks)]
     in_space = [one for one in kept if "space-" not in one.masks]
@@ -196,7 +192,7 @@ def _bids_draft(folder: Path, entries: Sequence[Entry], pairing: Pairing, choice
 
 
 def _lookup(folder: Path, entries: Sequence[Entry], pairing: Pairing) -> dict[str, int]:
-    """Return the names of labels in the first `*dseg.tsv` among the derivatives; empty if there is none."""
+    """Return name -> value of the first `*dseg.tsv` that belongs to the masks; empty without such a file."""
     kind = pairing.masks.partition(".nii")[0].rpartition("_")[2]
     start = pairing.masks.partition("{")[0]
     for entry in entries:
@@ -273,7 +269,7 @@ def dicom_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Dra
 
 
 def _headers(folder: Path, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bool, str, str]]:
-    """Yield (file, whether it is a SEG, series, modality) of DICOM files, of many those that begin a folder."""
+    """Yield (file, whether it is a SEG, series, modality) of DICOM files; of too many, the first and last of each folder."""
     from harness.imaging.dicom.headers import read_header
 
     likely = [entry for entry in entries if entry.suffix.lower() in (".dcm", ".dicom", ".ima", "")]

@@ -22,7 +22,15 @@ from harness.data.releases.folders.file_names import (
     report_repairs,
     split_suffix,
 )
-from harness.data.releases.folders.labels import Label, LabelSet, label_set, labels_fault, values_fault, values_of
+from harness.data.releases.folders.labels import (
+    Label,
+    LabelSet,
+    label_set,
+    labels_fault,
+    labels_in_json,
+    values_fault,
+    values_of,
+)
 from harness.data.releases.folders.patterns import NAME_IN_BRACES, Layout, folder_option, pattern_fault
 from harness.data.releases.reader import ALL, UNKNOWN, Free, Reader, ReleaseRequest
 from harness.errors import DataError, SpecError
@@ -56,7 +64,7 @@ def layout_of(request: ReleaseRequest) -> Layout:
     in_paths = "{label}" in masks
     found: LabelSet | None = None
     if labels:
-        found = _labels(labels, "labels", in_paths=in_paths).options(**_ignored(request))
+        found = _labels(labels, in_paths=in_paths).options(**_ignored(request))
     elif in_paths:
         raise SpecError("labels: expected the labels, because masks holds '{label}'; found none")
     several = found is not None and found.by_value and (len(found.named) > 1 or found.ignored or found.void)
@@ -69,8 +77,8 @@ def _ignored(request: ReleaseRequest) -> dict[str, Sequence[int]]:
     return {"ignored": READER.option(request, "labels_ignored"), "void": READER.option(request, "ignore")}
 
 
-def _labels(given: Json, source: str, *, in_paths: bool) -> LabelSet:
-    """Return labels as a task or `labels.json` gives them: a list of names, or name -> text, value or values."""
+def _labels(given: Json, *, in_paths: bool) -> LabelSet:
+    """Return labels as a task gives them: a list of names, or name -> text, value or values."""
     found: dict[str, str | tuple[int, ...] | None] = {}
     for name, value in (given if isinstance(given, dict) else {name: name for name in given}).items():
         if in_paths != isinstance(value, str):
@@ -78,7 +86,7 @@ def _labels(given: Json, source: str, *, in_paths: bool) -> LabelSet:
             hint = f"; names come first: `{{{value}: {name}}}`" if not in_paths and str(name).isdigit() else ""
             raise SpecError(f"labels.{name}: expected {expected}, found {value!r}{hint}")
         found[str(name)] = value if isinstance(value, str) else values_of(value)  # YAML may give a number
-    return label_set(found, source)
+    return label_set(found, "labels")
 
 
 # --- faults of the values of options
@@ -152,11 +160,7 @@ def _named_labels(files: ReleaseFiles, folder: str) -> LabelSet:
     where = f"{folder}/{NAMES}"
     if not files.has(where):
         return LabelSet(labels=(Label(name=TARGET),), source=NAMES)
-    given = read_json(files, where)
-    fault = labels_fault(given)
-    if fault or not isinstance(given, dict) or any(isinstance(value, str) for value in given.values()):
-        raise DataError(f"{where}: {fault or 'expected label: value'}")
-    return _labels(given, where, in_paths=False)
+    return labels_in_json(read_json(files, where), where)
 
 
 class _Cases:

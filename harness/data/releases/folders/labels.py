@@ -122,10 +122,9 @@ def label_set(given: Mapping[str, str | tuple[int, ...] | None], source: str) ->
     void: set[int] = set()
     for name, meaning in given.items():
         values = meaning if isinstance(meaning, tuple) else ()
-        folded = name.strip().strip("_").casefold()
-        if folded in _BACKGROUND or values == (0,):
+        if _plain(name) in _BACKGROUND or values == (0,):
             ignored.update(values)
-        elif folded == _IGNORE and values:
+        elif _plain(name) == _IGNORE and values:
             void.update(values)
         elif isinstance(meaning, str):
             labels.append(Label(name=name, text=meaning))
@@ -136,6 +135,10 @@ def label_set(given: Mapping[str, str | tuple[int, ...] | None], source: str) ->
     return LabelSet(labels=tuple(labels), source=source, ignored=frozenset(ignored), void=frozenset(void))
 
 
+def _plain(name: str) -> str:
+    return name.strip().strip("_").casefold()
+
+
 def labels_fault(value: Json) -> str:
     """Return what is wrong with labels, or an empty string if they are right."""
     if isinstance(value, list) and value and all(isinstance(name, str) and name for name in value):
@@ -144,11 +147,26 @@ def labels_fault(value: Json) -> str:
         return f"expected a list of texts, or label: value, found {value!r}"
     for name, found in value.items():
         numbers = found if isinstance(found, list) and found else [found]
-        least = 0 if str(name).strip().strip("_").casefold() in _BACKGROUND else 1
+        least = 0 if _plain(str(name)) in _BACKGROUND else 1
         # Not `isinstance`, because True is an int too.
         if not (isinstance(found, str) and found) and not all(type(one) is int and one >= least for one in numbers):
             return f"{name}: expected a whole number of at least 1, a list of them, or text, found {found!r}"
     return ""
+
+
+def labels_in_json(value: Json, where: str) -> LabelSet:
+    """Return the labels of a `labels.json`, which gives the value or values of each name.
+
+    Args:
+        value: Its content.
+        where: Its path, for messages.
+    Raises:
+        DataError: It has another form, or no label is left to ask about.
+    """
+    fault = labels_fault(value)
+    if fault or not isinstance(value, dict) or any(isinstance(meaning, str) for meaning in value.values()):
+        raise DataError(f"{where}: {fault or 'expected label: value'}")
+    return label_set({str(name): values_of(meaning) for name, meaning in value.items()}, where)
 
 
 def values_fault(value: Json) -> str:

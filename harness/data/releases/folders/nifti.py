@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FOLDER = "nifti_seg"
 DATASET = "dataset.json"
+NO_FILE = "there is no such file"
 # Names of the files of a pair, each pair in a folder of its own.
 IMAGE, LABEL = "image.nii.gz", "label.nii.gz"
 
@@ -79,18 +80,24 @@ def labels_of(request: ReleaseRequest, root: Path) -> LabelSet:
     Raises:
         DataError: It is malformed.
     """
-    files = ReleaseFiles(root=root, derived=root)
-    found = _dataset(files, request).labels
-    return found.options(ignored=READER.option(request, "labels_ignored"), void=READER.option(request, "ignore"))
+    return _dataset(ReleaseFiles(root=root, derived=root), request).labels
 
 
 def _dataset(files: ReleaseFiles, request: ReleaseRequest) -> Dataset:
+    """Return what the release's JSON file says, with the task's options applied."""
     folder, channel = str(READER.option(request, "folder")).rstrip("/"), str(READER.option(request, "channel"))
+    dataset, names = f"{folder}/{DATASET}", f"{folder}/{NAMES}"
     if request.split != ALL:
-        return read_dataset(read_json(files, f"{folder}/{DATASET}"), f"{folder}/{DATASET}", channel)
-    if not files.has(f"{folder}/{NAMES}"):
-        return Dataset(labels=LabelSet(labels=(Label(name=TARGET),), source=NAMES))
-    return read_dataset({"labels": read_json(files, f"{folder}/{NAMES}")}, f"{folder}/{NAMES}", "0000")
+        found = read_dataset(read_json(files, dataset), dataset, channel)
+    elif files.has(names):
+        found = read_dataset({"labels": read_json(files, names)}, names, channel)
+    else:
+        found = Dataset(labels=LabelSet(labels=(Label(name=TARGET),), source=NAMES))
+    labels = found.labels.options(
+        ignored=READER.option(request, "labels_ignored"), void=READER.option(request, "ignore")
+    )
+    modality = str(READER.option(request, "modality"))
+    return replace(found, labels=labels, modality=found.modality if modality == UNKNOWN else modality)
 
 
 def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
@@ -114,17 +121,11 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
             if split != request.split:
                 names = sorted(files.names(f"{folder}/{labels_of_split}"))
                 unopened += [f"{folder}/{labels_of_split}/{name}" for name in names if _is_file(name, dataset.ending)]
-    modality = str(READER.option(request, "modality"))
-    if modality != UNKNOWN:
-        dataset = replace(dataset, modality=modality)
-    labels_with_options = dataset.labels.options(
-        ignored=READER.option(request, "labels_ignored"), void=READER.option(request, "ignore")
-    )
     reading = LabelReading(
         files,
         request,
         integrity,
-        labels_with_options,
+        dataset.labels,
         exif=str(READER.option(request, "exif")),
         threshold=READER.option(request, "threshold"),
     )
@@ -198,7 +199,7 @@ def _pairs(
         exact = [one for one in candidates if one.found and one.path in (wanted, f"{images}/{case}{ending}")]
         chosen = next(iter([*exact, *(one for one in candidates if one.found)]), candidates[0])
         used[wanted if chosen is candidates[0] else f"{images}/{case}{ending}"] = chosen
-        yield _Pair(chosen.path, label, "" if chosen.found else chosen.detail or "there is none")
+        yield _Pair(chosen.path, label, "" if chosen.found else chosen.detail or NO_FILE)
     report_repairs(used, integrity)
     taken = {re.sub(r"_\d{4}$", "", named.path[: -len(ending)]) for named in used.values() if named.found}
     for name in sorted(files.names(images)):
@@ -229,7 +230,7 @@ def _plain_pairs(files: ReleaseFiles, folder: str, integrity: Integrity) -> Iter
         elif IMAGE in inside:
             yield _Pair(inside[IMAGE], inside[LABEL])
         else:
-            yield _Pair(f"{parent}/{IMAGE}", inside[LABEL], "there is none")
+            yield _Pair(f"{parent}/{IMAGE}", inside[LABEL], NO_FILE)
 
 
 def _samples(

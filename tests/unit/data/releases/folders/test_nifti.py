@@ -275,7 +275,11 @@ def test_plain_labels_without_a_volume_and_names_in_another_case_are_seen(tmp_pa
     assert [sample.defect for sample in samples] == [None, "volume nifti_seg/b/image.nii.gz is missing"]
     assert integrity.repairs == {"file_name": 1}
     assert [(one.kind, one.where, one.detail) for one in integrity.findings] == [
-        ("missing_image", "nifti_seg/b/label.nii.gz", "expected its image at nifti_seg/b/image.nii.gz: there is none")
+        (
+            "missing_image",
+            "nifti_seg/b/label.nii.gz",
+            "expected its image at nifti_seg/b/image.nii.gz: there is no such file",
+        )
     ]
 
 
