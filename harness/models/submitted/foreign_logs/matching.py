@@ -231,8 +231,8 @@ class _Index:
         if len({one.asks for one in shown}) == 1:
             known = self.has_images and bool(row.images) and any(one.sample.media for one in shown)
             return _Found(samples=tuple(shown), way="question and image" if known else "question alone")
-        why = "the row holds no image that would tell them apart" if not (self.has_images and row.images) else ""
-        why = why or "they show the same image"
+        alone = not (self.has_images and row.images) and any(one.sample.media for one in shown)
+        why = "the row holds no image that would tell them apart" if alone else "nothing in the row tells them apart"
         return _Found(
             fault=f"{said}, and {len(shown):,} samples ask its question{_quoted(row)}: {_listed(shown)}; {why}",
             ambiguous=True,
