@@ -51,7 +51,7 @@ class Scorer:
             before = self.loaded.model(**inputs, use_cache=True, **self._last_only)
             first = before.logits[:, -1].float().log_softmax(dim=-1)
             for start in range(0, len(candidates), AT_ONCE):
-                sums += self._sums(before.past_key_values, first, candidates[start : start + AT_ONCE], length)
+                sums += self._sums(before.past_key_values, first, candidates[start : start + AT_ONCE])
         counts = [len(tokens) for tokens in candidates]
         return Answer(
             nll=[total / count for total, count in zip(sums, counts, strict=True)],
@@ -77,14 +77,13 @@ class Scorer:
             raise ModelError(f"the model's tokenizer makes no token of the option {candidate!r}")
         return tokens
 
-    def _sums(self, cache: Any, first: Any, candidates: Sequence[Sequence[int]], length: int) -> list[float]:
+    def _sums(self, cache: Any, first: Any, candidates: Sequence[Sequence[int]]) -> list[float]:
         """Return the negative log likelihood of each candidate.
 
         Args:
             cache: Keys and values of the question.
             first: Log probabilities of the token after the question, shape (1, vocabulary).
             candidates: Their tokens.
-            length: Of the question, in tokens.
         """
         import torch
 
@@ -96,16 +95,11 @@ class Scorer:
             real[row, : len(tokens)] = 1
         scores = first.expand(len(candidates), -1).gather(1, ids[:, :1])
         if longest > 1:
-            # Copied, since a forward pass writes into the cache it gets; padding is behind what it could disturb.
+            # Copied, since a forward pass writes into the cache it gets. Without a mask: the question has no padding,
+            # and that of the candidates lies behind every token that counts.
             own = copy.deepcopy(cache)
             own.batch_repeat_interleave(len(candidates))
-            seen = torch.ones((len(candidates), length), dtype=torch.long, device=device)
-            after = self.loaded.model(
-                input_ids=ids[:, :-1],
-                attention_mask=torch.cat([seen, real[:, :-1]], dim=1),
-                past_key_values=own,
-                use_cache=True,
-            )
+            after = self.loaded.model(input_ids=ids[:, :-1], past_key_values=own, use_cache=True)
             rest = after.logits.float().log_softmax(dim=-1).gather(2, ids[:, 1:, None])[..., 0]
             scores = torch.cat([scores, rest], dim=1)
         return [float(-total) for total in (scores.double() * real).sum(dim=1)]

@@ -149,13 +149,18 @@ def _processor(checkpoint: Checkpoint, source: dict[str, Any]) -> Any:
         config = transformers.AutoConfig.from_pretrained(checkpoint.source, **source)
         native = known.get(type(config), None)
         if native is not None and "video_processor" in (parts := native.get_attributes()):
+            place = parts.index("video_processor")
             own = [part for part in parts if part != "video_processor"]
 
-            def without_videos(self: Any, *given: Any, **named: Any) -> None:
-                native.__init__(self, **dict(zip(own, given, strict=False)), **{"video_processor": None, **named})
+            def with_none(_: Any, *given: Any, **named: Any) -> list[Any]:
+                found = list(native._get_arguments_from_pretrained.__func__(made, *given, **named))
+                return [*found[:place], None, *found[place:]]
 
-            # The base class takes what `get_attributes` names and leaves out the rest.
-            members = {"__init__": without_videos, "get_attributes": classmethod(lambda _: own)}
+            # `get_attributes` names what is loaded and checked; in its place the constructor gets None.
+            members = {
+                "get_attributes": classmethod(lambda _: own),
+                "_get_arguments_from_pretrained": classmethod(with_none),
+            }
             made: Any = type(native.__name__, (native,), members)
             return made.from_pretrained(checkpoint.source, **source)
     return transformers.AutoProcessor.from_pretrained(checkpoint.source, **source)

@@ -86,6 +86,7 @@ class Prompter:
         processor, tokenizer = self.loaded.processor, self.loaded.tokenizer
         with_parts = processor is not None and getattr(processor, "chat_template", None) is not None
         if not with_parts and tokenizer.chat_template is None:
+            # A model that was not made for conversations gets the words as they stand.
             return "\n".join(self._joined(content) for _, content in turns), False
         messages = [
             {"role": role, "content": content if with_parts else self._joined(content)} for role, content in turns
