@@ -42,7 +42,8 @@ MOST_FRUITLESS = 9
 MOST_LOGS = 16
 # Arguments that decide what is asked, which is part of the key itself, or how fast it is answered.
 EXECUTION_ONLY = frozenset(
-    {"takes", "gives", "max_batch", "max_images", "batch_invariant", "cpus", "gpus", "start_timeout", "timeout"}
+    {"takes", "gives", "max_batch", "max_images", "batch_invariant", "sends_data_to"}
+    | {"cpus", "gpus", "start_timeout", "timeout"}
 )
 # Part of the model's identity: raised when other lines are sent for the same request.
 PROTOCOL = "1"
@@ -58,7 +59,7 @@ class Process:
         command: The program and its arguments, quoted as in a shell, without a shell.
         takes, gives: As the process would say them, as lists or as words with blanks between. With both, the process
             is not started to find out.
-        max_batch, max_images, batch_invariant, version: Override what the process says.
+        max_batch, max_images, batch_invariant, version, sends_data_to: Override what the process says.
         weights: Files and folders that belong to the model's identity, beside the files that the command names.
         cpus, gpus: Of one copy; `gpus` None: one where there is one.
         start_timeout: Seconds until the `ready` line.
@@ -83,6 +84,7 @@ class Process:
         gpus: float | None = None,
         start_timeout: float = START_SECONDS,
         timeout: float | None = None,
+        sends_data_to: str | None = None,
     ) -> None:
         self.command = Command.read(command)
         try:
@@ -99,6 +101,7 @@ class Process:
         self.weights = (weights,) if isinstance(weights, str) else tuple(weights)
         self.resources = Resources(cpus=cpus, gpus=gpus)
         self.start_timeout, self.timeout = start_timeout, timeout
+        self.sends_data_to = sends_data_to
         self.device = "cpu"
         self.log = ErrorLog()
         self.ready: Ready | None = None
@@ -145,6 +148,7 @@ class Process:
             execution_only=EXECUTION_ONLY,
             weights=tuple(dict.fromkeys((*map(str, self.command.files()), *self.weights))),
             resources=self.resources,
+            sends_data_to=self.sends_data_to or ready.sends_data_to,
         )
 
     def begin_run(self, folder: Path | None, timeout: float) -> None:

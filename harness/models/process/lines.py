@@ -25,7 +25,17 @@ TAKEN = TAKES - {"prior", "target"}  # these two are for baselines that know wha
 MAX_BATCH = 64
 # The same for a process that takes `images`: as many slices as a volume is shown by.
 MAX_IMAGES = 100
-READY_FIELDS = ("ready", "takes", "gives", "max_batch", "max_images", "batch_invariant", "version", "error")
+READY_FIELDS = (
+    "ready",
+    "takes",
+    "gives",
+    "max_batch",
+    "max_images",
+    "batch_invariant",
+    "version",
+    "sends_data_to",
+    "error",
+)
 ANSWER_FIELDS = ("id", *(set(prediction_lines.FIELDS) - {"sample_id", "repeat"}), "usage", "rendered")
 MOST_STRAYS = 3
 
@@ -38,6 +48,7 @@ class Ready:
         takes, gives: As in `Capabilities`.
         max_batch, max_images, batch_invariant: As in `Capabilities`; None if the process says nothing of it.
         version: Of the model, part of every request's key.
+        sends_data_to: The host that gets questions and images, as in `Capabilities`.
     """
 
     takes: frozenset[str]
@@ -46,6 +57,7 @@ class Ready:
     max_images: int | None = None
     batch_invariant: bool | None = None
     version: str | None = None
+    sends_data_to: str | None = None
 
 
 def read_ready(line: bytes) -> Ready:
@@ -69,7 +81,8 @@ def read_ready(line: bytes) -> Ready:
         found = value.get(name)
         if found is not None and (type(found) is not int or found < 1):
             raise ModelError(f"ready: {name}: expected a whole number of at least 1, found {found!r:.80}")
-    for name, kind, what in (("batch_invariant", bool, "true or false"), ("version", str, "text")):
+    texts = (("version", str, "text"), ("sends_data_to", str, "the name of a host"))
+    for name, kind, what in (("batch_invariant", bool, "true or false"), *texts):
         found = value.get(name)
         if found is not None and type(found) is not kind:
             raise ModelError(f"ready: {name}: expected {what}, found {found!r:.80}")
@@ -80,6 +93,7 @@ def read_ready(line: bytes) -> Ready:
         max_images=value.get("max_images"),
         batch_invariant=value.get("batch_invariant"),
         version=value.get("version"),
+        sends_data_to=value.get("sends_data_to"),
     )
 
 

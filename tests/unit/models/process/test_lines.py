@@ -1,12 +1,14 @@
 """The lines between the harness and a model's process: requests out, `ready` and answers in."""
 
+import contextlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from harness.errors import ModelError
@@ -14,7 +16,7 @@ from harness.imaging import masks
 from harness.imaging.media_store import MediaStore, with_handles
 from harness.models.answer_check import to_prediction
 from harness.models.process.child import BEGINS_AS_JSON, OutOfStepError
-from harness.models.process.lines import Ready, ids_of, read_answers, read_ready, requests_line
+from harness.models.process.lines import ANSWER_FIELDS, Ready, ids_of, read_answers, read_ready, requests_line
 from harness.records import (
     Answer,
     Box,
@@ -222,10 +224,10 @@ def test_ready_is_read_with_and_without_what_is_optional() -> None:
     said: dict[str, Json] = {"ready": True, "takes": ["text", "image"], "gives": ["masks"]}
     bare = Ready(takes=frozenset({"text", "image"}), gives=frozenset({"masks"}))
     assert read_ready(line(said)) == bare
-    more = {"max_batch": 3, "max_images": 2, "batch_invariant": True, "version": "1.2"}
-    assert read_ready(line(said | more)) == replace(
-        bare, max_batch=3, max_images=2, batch_invariant=True, version="1.2"
-    )
+    more = {"max_batch": 3, "max_images": 2, "batch_invariant": True, "version": "1.2", "sends_data_to": "a.example"}
+    found = read_ready(line(said | more))
+    assert (found.max_batch, found.max_images, found.batch_invariant) == (3, 2, True)
+    assert (found.version, found.sends_data_to) == ("1.2", "a.example")
 
 
 @pytest.mark.parametrize(
@@ -244,6 +246,7 @@ def test_ready_is_read_with_and_without_what_is_optional() -> None:
         ({"max_images": True}, "ready: max_images: expected a whole number of at least 1, found True"),
         ({"batch_invariant": 1}, "ready: batch_invariant: expected true or false, found 1"),
         ({"version": 2}, "ready: version: expected text, found 2"),
+        ({"sends_data_to": 2}, "ready: sends_data_to: expected the name of a host, found 2"),
         ({"batch_invarient": True}, "ready: unknown field 'batch_invarient' (did you mean 'batch_invariant'?)"),
     ],
 )
@@ -274,3 +277,36 @@ def test_another_first_line_is_shown() -> None:
 )
 def test_lines_of_libraries_are_told_from_lines_of_the_protocol(content: bytes, is_json: bool) -> None:
     assert bool(BEGINS_AS_JSON.match(content)) is is_json
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from((*ANSWER_FIELDS, "path", "error")), ANYTHING, max_size=4),
+    st.lists(ANYTHING, max_size=2),
+)
+def test_whatever_an_answer_holds_it_is_stored_or_a_named_error(item: dict[str, Json], others: list[Json]) -> None:
+    request = Request(key="a", wants=("masks",))
+    content = line({"answers": [{**item, "id": "a"}, *others]})
+    (answer,) = read_answers(content, [request], ["a"], Path("/nowhere"))
+    prediction = to_prediction(request, answer, 0.0)
+    assert prediction.status in ("ok", "empty", "truncated", "refused") or (
+        prediction.error and prediction.error.message
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=40) | ANYTHING.map(line))
+def test_whatever_a_line_holds_it_is_answers_or_out_of_step(content: bytes) -> None:
+    for read in (
+        lambda: read_answers(content, [Request(key="a")], ["a"], Path("/nowhere")),
+        lambda: read_ready(content),
+    ):
+        with contextlib.suppress(ModelError):
+            assert read()
