@@ -135,6 +135,7 @@ class OpenAI:
         own = urlsplit(OPENAI).hostname == self.host
         self.settings = CallSettings(
             model=self.model,
+            shown_model=Path(self.model).name if Path(self.model).exists() else self.model,
             system=str(system),
             overrides={
                 name: value for name, value in {**overrides, "seed": seed, "stop": stop}.items() if value is not None

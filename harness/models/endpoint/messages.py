@@ -38,6 +38,7 @@ class CallSettings:
 
     Attributes:
         model: Name of the model, as the server knows it.
+        shown_model: Its name in the record: no path of this machine.
         system: Sentence of the system turn; empty for none.
         overrides: Settings that replace the task's, by their names there, and `seed` and `stop`; OMIT leaves one out.
         token_limit: Name of the limit of new tokens in the call.
@@ -48,6 +49,7 @@ class CallSettings:
     """
 
     model: str
+    shown_model: str
     system: str = ""
     overrides: Mapping[str, Json] = field(default_factory=dict)
     token_limit: str = "max_tokens"
@@ -116,7 +118,7 @@ class CallBuilder:
         return Call(
             path="/chat/completions",
             body=body,
-            rendered=_as_text({**body, "messages": shown}),
+            rendered=_as_text({**body, "model": settings.shown_model, "messages": shown}),
             input_tokens=text_bytes // BYTES_PER_TOKEN + image_tokens + 1,
             output_tokens=int(rest.get(settings.token_limit, 0)),
         )
@@ -146,7 +148,8 @@ class CallBuilder:
             **self.settings.extra,
         }
         tokens = len((prefix + candidate).encode()) // BYTES_PER_TOKEN + 1
-        return Call(path="/completions", body=body, rendered=_as_text(body), input_tokens=tokens, output_tokens=1)
+        shown = _as_text({**body, "model": self.settings.shown_model})
+        return Call(path="/completions", body=body, rendered=shown, input_tokens=tokens, output_tokens=1)
 
     def _generation(self, request: Request) -> dict[str, Any]:
         """Return the fields that decide how the reply is generated: the task's settings with what replaces them."""
