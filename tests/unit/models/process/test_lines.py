@@ -286,7 +286,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(st.sampled_from((*ANSWER_FIELDS, "path", "error")), ANYTHING, max_size=4),
     st.lists(ANYTHING, max_size=2),
@@ -301,7 +301,7 @@ def test_whatever_an_answer_holds_it_is_stored_or_a_named_error(item: dict[str, 
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=40) | ANYTHING.map(line))
 def test_whatever_a_line_holds_it_is_answers_or_out_of_step(content: bytes) -> None:
     for read in (
