@@ -177,15 +177,22 @@ class VolumeFallbacks:
         """Return the words with a mark for each image of the volume, in the order and with the labels of the recipe."""
         if self.name is None:
             return text
-        several = len(self.media_asked()) - len(self.media) + 1
-        if self.recipe is None or self.recipe.order == "marked":
+        if self.recipe is None:
+            several = len(self.media_asked()) - len(self.media) + 1
             return text.replace(MARK, MARK * several, 1)
-        rest = text.replace(MARK, "", 1).strip()
+        counts = [len(views_of(media, self.recipe)) for media in self.media]
+        if self.recipe.order == "marked":
+            before, *pieces = text.split(MARK)
+            # With fewer marks than media the last media take them, as in `harness.requests.build`.
+            marked = counts[max(0, len(counts) - len(pieces)) :]
+            marked += [1] * (len(pieces) - len(marked))
+            return before + "".join(MARK * count + words for count, words in zip(marked, pieces, strict=True))
+        rest, count = text.replace(MARK, "", 1).strip(), sum(counts)
         if self.recipe.order == "text_first":
-            return rest + MARK * several
+            return rest + MARK * count
         # Of calls with one slice each none would know which label is its own.
         label = "" if self.one_by_one or not self.recipe.label else f" {self.recipe.label} "
-        labels = (label.format(place=place, count=several) for place in range(1, several + 1))
+        labels = (label.format(place=place, count=count) for place in range(1, count + 1))
         return "".join(MARK + words for words in labels) + rest
 
 

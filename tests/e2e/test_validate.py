@@ -119,12 +119,13 @@ def test_an_unknown_task_gets_the_nearest_name(command: Any) -> None:
     assert "did you mean 'samed2d_seg'?" in result.stderr
 
 
-def test_list_names_tasks_models_metrics_and_protocols(command: Any) -> None:
+def test_list_names_tasks_models_metrics_protocols_and_recipes(command: Any) -> None:
     assert "samed2d_seg_box" in command("list", "tasks").stdout
     assert "baseline" in command("list", "models").stdout
     assert "token_prf" in command("list", "metrics").stdout
     protocols = json.loads(command("list", "protocols", "--json").stdout)
     assert {"protocol": "vqa-v2", "metrics": "vqa_accuracy"} in protocols
+    assert "montage-9             1        9 axial slices as one image of 3 x 3" in command("list", "recipes").stdout
 
 
 def test_list_finds_tasks_below_a_task_path(command: Any, tmp_path: Path) -> None:
