@@ -364,8 +364,32 @@ def stored_values(file: BinaryIO, where: str) -> tuple[NDArray[Any], int]:
             raise DataError(f"{where}: expected grey values, RGB or YBR, found another kind of pixels; export it anew")
         if colour and bits != 8:
             raise DataError(f"{where}: expected 8 bits a colour channel, found {bits}; export it anew")
-        values: NDArray[Any] = data.pixel_array
+        values = decoded(data, where)
         if photometric == "MONOCHROME1":
             # Inverted within the range of the stored type, before slope and intercept are applied.
             values = (-1 if data.get("PixelRepresentation") else 2**bits - 1) - values.astype(np.int64)
         return values, bits
+
+
+def decoded(data: Any, where: str) -> NDArray[Any]:
+    """Return the pixels of a dataset as pydicom decodes them.
+
+    Args:
+        data: The dataset with the elements `PIXELS`; to be called within `discreet`.
+        where: Name of the file, for messages.
+    Raises:
+        DataError: The pixels are compressed in a way for which no decoder is installed, or which pydicom does not know.
+    """
+    syntax = data.file_meta.get("TransferSyntaxUID")
+    # Only a name of the standard is repeated in a message: what stands there in a damaged file may be anything.
+    if syntax is not None and syntax.keyword:
+        compressed = f"{where}: its pixels are compressed as {syntax.name} ({syntax})"
+        try:
+            decoder = import_module("pydicom.pixels").get_decoder(syntax)
+        except NotImplementedError:
+            raise DataError(f"{compressed}, which cannot be decoded here; export it uncompressed") from None
+        if not decoder.is_available:
+            packages = "; or ".join(line.partition(" requires ")[2] or line for line in decoder.missing_dependencies)
+            raise DataError(f"{compressed}, and no decoder for them is installed; install {packages}")
+    pixels: NDArray[Any] = data.pixel_array
+    return pixels

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.imaging.dicom.headers import PIXELS, Frame, Header, Open, discreet
+from harness.imaging.dicom.headers import PIXELS, Frame, Header, Open, decoded, discreet
 from harness.imaging.dicom.seg_grid import grid_of, to_lps
 from harness.imaging.dicom.series import Stack
 
@@ -147,7 +147,7 @@ def _pixels(file: BinaryIO, where: str) -> tuple[NDArray[Any], dict[int, str], l
     """
     with file, discreet(where) as pydicom:
         data = pydicom.dcmread(file, specific_tags=[*PIXELS, *_SEGMENTS])
-        pixels: NDArray[Any] = data.pixel_array
+        pixels = decoded(data, where)
         pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
         labels = _labels(data)
         remarks = []

@@ -4,6 +4,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from harness.data.phantoms.writers.dicom import PRIVATE, DrawnSeries, write_slice
 from harness.errors import DataError
-from harness.imaging.dicom.headers import discreet, group_series, read_header, read_pixels
+from harness.imaging.dicom.headers import discreet, group_series, read_header, read_pixels, stored_values
 from harness.imaging.volumes import read_volume
 from tests.support.dicom_series import SERIES, VOXELS, bundled, change, headers, write
 
@@ -184,3 +185,36 @@ def test_frames_with_one_position_lie_at_offsets_or_nowhere(
     if heights is None:
         with pytest.raises(DataError, match="expected position, orientation and pixel spacing in every slice"):
             read_volume(path)
+
+
+def _compressed(path: Path, syntax: str) -> Path:
+    write_slice(path, SERIES, 1, (0, 0, 0), VOXELS[0])
+    data = pydicom.dcmread(path)
+    data.file_meta.TransferSyntaxUID = syntax
+    data.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8" + b"\0" * 98])
+    data["PixelData"].VR = "OB"
+    data.save_as(path)
+    return path
+
+
+def test_a_missing_decoder_is_named_with_the_compression(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = SimpleNamespace(
+        is_available=False, missing_dependencies=["gdcm - requires gdcm>=3", "pyjpegls - requires numpy and pyjpegls"]
+    )
+    monkeypatch.setattr(pydicom.pixels, "get_decoder", lambda _: decoder)
+    words = (
+        r"^a\.dcm: its pixels are compressed as JPEG-LS Lossless Image Compression \(1\.2\.840\.10008\.1\.2\.4\.80\), "
+        "and no decoder for them is installed; install gdcm>=3; or numpy and pyjpegls$"
+    )
+    path = _compressed(tmp_path / "a.dcm", "1.2.840.10008.1.2.4.80")
+    with pytest.raises(DataError, match=words):
+        stored_values(path.open("rb"), "a.dcm")
+
+
+def test_a_compression_that_nothing_decodes_is_named_and_an_unknown_one_is_not_repeated(tmp_path: Path) -> None:
+    film = _compressed(tmp_path / "a.dcm", "1.2.840.10008.1.2.4.102")
+    with pytest.raises(DataError, match=r"compressed as MPEG-4 .* \(1\.2\.840\.10008\.1\.2\.4\.102\), which cannot be"):
+        stored_values(film.open("rb"), "a.dcm")
+    unknown = _compressed(tmp_path / "b.dcm", "2.25.4711")
+    with pytest.raises(DataError, match=r"^b\.dcm: cannot be read as DICOM \(\w+\); check the file$"):
+        stored_values(unknown.open("rb"), "b.dcm")
