@@ -269,7 +269,7 @@ def dicom_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Dra
 
 
 def _headers(folder: Path, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bool, str, str]]:
-    """Yield (file, whether it is a SEG, series, modality) of DICOM files; of too many, the first and last of each folder."""
+    """Yield (file, whether it is a SEG, series, modality) of DICOM files; if too many, of some per folder."""
     from harness.imaging.dicom.headers import read_header
 
     likely = [entry for entry in entries if entry.suffix.lower() in (".dcm", ".dicom", ".ima", "")]
