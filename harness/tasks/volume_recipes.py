@@ -123,7 +123,7 @@ RECIPES: Mapping[str, Recipe] = {
         Recipe(name="axial-10-last", summary="10 axial slices behind the words", number=10, order="text_first"),
         Recipe(
             name="medgemma-85",
-            summary="85 axial slices as in Google's notebook for MedGemma 1.5: three windows in colour, numbered, words last",
+            summary="85 axial slices as in Google's notebook for MedGemma 1.5: colours, numbers, words last",
             choice="up_to_the_last",
             number=85,
             windows=("medgemma-wide", "medgemma-soft-tissue", "medgemma-brain"),
