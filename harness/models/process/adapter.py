@@ -204,7 +204,6 @@ class Process:
         """Answer a batch; a request on which the process ends or hangs again and again becomes an error.
 
         Raises:
-            ModelError: What came is no line of the protocol.
             DataError: An image that is shown cropped or painted cannot be written.
         """
         assert self.ready is not None, "load() comes first"
@@ -218,21 +217,22 @@ class Process:
                 answers |= zip(places, found, strict=True)
                 self.fruitless = 0
                 continue
-            except EndedError as error:
-                kind, words = "ModelError", str(error)
-            except LateError as error:
-                kind, words = "Timeout", str(error)
+            except (EndedError, LateError, OutOfStepError) as error:
+                fault: ModelError = error
+            ended, hung = isinstance(fault, EndedError), isinstance(fault, LateError)
+            if len(places) > 1 and not ended and not hung:
+                # In halves, until the request at fault is alone: it need not be the process that is.
+                half = len(places) // 2
+                waiting += [(places[half:], 0), (places[:half], 0)]
+                continue
             self.fruitless += 1
             ends += 1
-            hung = kind == "Timeout"
             if self.fruitless >= MOST_FRUITLESS:
-                words = (
-                    f"the process ended or hung {self.fruitless} times in a row and answered nothing between: {words}"
-                )
+                words = f"the process failed {self.fruitless} times in a row and answered nothing between: {fault}"
                 answers |= {place: Answer(error=ErrorInfo(type="Stop", message=words)) for place in places}
-            elif len(places) == 1 and (hung or ends >= TRIES):
-                what = words if hung else f"{words} ({ends} times on this request alone)"
-                answers[places[0]] = Answer(error=ErrorInfo(type=kind, message=what))
+            elif len(places) == 1 and (ends >= TRIES or not ended):
+                words = f"{fault} (the {ends} times that it was asked this alone)" if ended else str(fault)
+                answers[places[0]] = Answer(error=ErrorInfo(type="Timeout" if hung else "ModelError", message=words))
             # Of a batch whose answers depend on each other the parts could be answered otherwise.
             elif len(places) > 1 and (invariant or hung or ends >= TRIES):
                 waiting += [([place], 0) for place in reversed(places)]
@@ -246,7 +246,7 @@ class Process:
         Raises:
             EndedError: The process ended, or cannot be started.
             LateError: No answer came in time.
-            ModelError: It answered something else; it is ended, because its next line could be about this batch.
+            OutOfStepError: It answered something else.
         """
         if self.child is not None and (self.child.has_ended() or not self.child.in_step):
             self._stop(0)  # it ended between two batches, or was interrupted within one
@@ -265,15 +265,9 @@ class Process:
             seconds = None if self.timeout is None else self.timeout * len(requests)
             try:
                 return read_answers(self.child.exchange(line, seconds), requests, ids, Path.cwd())
-            except (EndedError, LateError) as error:
+            except (EndedError, LateError, OutOfStepError) as error:
                 self.log.note(str(error))
-                self._stop(0)
-                raise
-            except OutOfStepError as error:
-                self.log.note(str(error))
-                self._stop(0)
-                # A batch is asked again in halves, which may be more in a row than a broken process should get.
-                self.fruitless += len(requests) == 1
+                self._stop(0)  # what it writes next could be about this batch
                 raise
 
     def _start(self) -> Ready:

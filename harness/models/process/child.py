@@ -65,10 +65,10 @@ class ErrorLog:
     def add(self, line: bytes) -> None:
         """Keep one line, well-known keys masked and the user's home written as `~`."""
         text = without_home(masked(line[:MOST_LOG_LINE].decode("utf-8", "backslashreplace").rstrip(), ()))
-        with self._turn:
-            if text:
+        if text:
+            with self._turn:
                 self.last.append(text)
-            self._write(text)
+                self._write(text)
 
     def note(self, words: str) -> None:
         """Write a line of our own; the last words begin anew, with those of the process that is started next."""
