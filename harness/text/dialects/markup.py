@@ -1,10 +1,8 @@
 """Dialects of markup: Molmo's points, and phrases that name the masks a model gives beside its words."""
 
 import re
-from bisect import bisect_right
 
 from harness.text.dialects.shapes import Shape, Written
-from harness.text.grounded_text import parse
 
 _TAG = re.compile(r"<points?\b([^<>]*)")
 _ATTRIBUTE = re.compile(r'(?<![\w"])([xy])(\d{0,3})="(\d{1,4}(?:\.\d{1,6})?)"')
@@ -18,8 +16,12 @@ _COORDS = re.compile(r'(?<![\w"])coords="([^"<>]*)("?)')
 _POSITION = re.compile(r"[0-9]{3,4} [0-9]{3,4}")
 _MOST = 100.0
 _MOST_2 = 1000.0
-_SEG_BEHIND = re.compile(r"(</\s*p\s*>\s*)<SEG>")
 _TOKEN = re.compile(r"\[\s*SEG\s*\]|<\s*SEG\s*>")
+# MIMO's token stands within the phrase, which one rendering of its paper closes by a second `<p>`; GLaMM's behind it.
+_PHRASES = re.compile(
+    rf"<\s*p\s*>(?P<around>[^<>\[\]]*)(?:(?:{_TOKEN.pattern})\s*)+<\s*/?\s*p\s*>"
+    rf"|<\s*p\s*>(?P<before>[^<>\[\]]*)<\s*/\s*p\s*>|(?P<token>{_TOKEN.pattern})|</?\s*p\s*>"
+)
 
 
 def molmo(text: str, axes: int) -> Written:
@@ -81,20 +83,24 @@ def phrases(text: str, axes: int) -> Written:  # noqa: ARG001 - a phrase has no 
 
     A mask belongs to the nearest phrase before its token.
     """
-    # In `<p>name</p> <SEG>` the token of MIMO stands where GLaMM's does; both have five letters, so spans stay.
-    text = _SEG_BEHIND.sub(r"\1[SEG]", text)
-    found = parse(text, "mimo_or_glamm")
-    shapes: dict[int, Shape] = {}
-    for entity in found.entities:
-        shapes |= {mask: Shape("phrase", label=entity.name, span=entity.span) for mask in entity.masks}
-    free = [entity for entity in found.entities if not entity.masks]
-    ends, stray = [entity.span[1] for entity in free], set(found.stray)
-    previous = 0
-    for mask, token in enumerate(_TOKEN.finditer(text)):
-        if mask in stray:
-            # Words stand between the phrase and its token; a phrase before an earlier token belongs to that one.
-            place = bisect_right(ends, token.start()) - 1
-            near = free[place] if place >= 0 and free[place].span[0] >= previous else None
-            shapes[mask] = Shape("phrase", label=near.name, span=near.span) if near else Shape("phrase")
-        previous = token.end()
-    return Written(tuple(shapes[mask] for mask in sorted(shapes)))
+    shapes: list[Shape] = []
+    current, fresh, previous = Shape("phrase"), False, 0
+    for match in _PHRASES.finditer(text):
+        name = match["around"] if match["around"] is not None else match["before"]
+        if name is not None:
+            start = match.start("around" if match["around"] is not None else "before")
+            start += len(name) - len(name.lstrip())
+            label = " ".join(name.split())
+            current, fresh = Shape("phrase", label=label, span=(start, start + len(name.strip()))), True
+        if match["around"] is not None:
+            shapes += [current] * len(_TOKEN.findall(match[0]))
+            fresh = False
+        elif match["token"] is not None:
+            # A phrase names the next mask, and those that follow that one without a word between.
+            named = fresh or not text[previous : match.start()].strip(" \t\n,")
+            shapes.append(current if named else Shape("phrase"))
+            fresh = False
+        elif name is None:
+            current, fresh = Shape("phrase"), False  # a tag without its other half
+        previous = match.end()
+    return Written(tuple(shapes))

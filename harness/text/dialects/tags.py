@@ -12,6 +12,8 @@ from harness.text.dialects.shapes import NUMBER, Numbers, Shape, Written, bracke
 _CORNER = rf"\(\s*({NUMBER})\s*,\s*({NUMBER})\s*\)"
 _CORNERS = re.compile(rf"{_CORNER}(?:\s*,\s*{_CORNER})*")
 _ONE_CORNER = re.compile(_CORNER)
+_CUT_BEFORE = re.compile(r"[\d)]\s*,\s*\Z")
+_CUT_BEHIND = re.compile(r"\s*,\s*[(\d]")
 # Names in tags, and the tags alone, behind which no name counts any more.
 _NAMES = re.compile(
     r"<(?:(?P<ref>ref)|\|(?P<det>ref)\||\|(?P<qwen>object_ref_start)\|)>(?P<name>[^<>]*)"
@@ -32,7 +34,13 @@ def corner_pairs(text: str, axes: int) -> Written:
     found: list[tuple[int, int, Numbers]] = []
     for match in _CORNERS.finditer(text):
         corners = _ONE_CORNER.findall(match[0])
-        if len(corners) == 2:
+        quad = text.rfind("<quad>", 0, match.start())
+        if len(corners) != 2 or quad > text.rfind("</quad>", 0, match.start()):
+            continue
+        # What is left of a corner beside them: they were two of more than two.
+        if not _CUT_BEFORE.search(text, max(0, match.start() - 16), match.start()) and not _CUT_BEHIND.match(
+            text, match.end()
+        ):
             numbers = tuple(float(number) for corner in corners for number in corner)
             found.append((match.start(), match.end(), numbers))
     return Written(_named(text, found))

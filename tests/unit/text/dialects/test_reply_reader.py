@@ -29,6 +29,12 @@ def corners(reading: Reading) -> list[tuple[float, ...]]:
     [
         ("qwen_vl", "<quad>(1,2),(3,2),(3,4),(1,4)</quad>", []),
         ("qwen_vl", "<box>(1,2),(3,4),(5,6),(7,8)</box>", []),
+        ("qwen_vl", "<quad>(1,2),(3,4)(5,6),(7,8)</quad>", []),
+        ("qwen_vl", "<quad>(1,2),(3,4),(5,6", []),
+        ("qwen2_vl", "a(1,2),(3,4),(5,6", []),
+        ("qwen2_vl", "a(1,2),(3,4,(5,6),(7,8)", []),
+        ("qwen2_vl", "a(1,2),(3,4)(5,6),(7,8)", [(1, 2, 3, 4), (5, 6, 7, 8)]),
+        ("qwen2_vl", "In the lung, (1,2),(3,4), and more", [(1, 2, 3, 4)]),
         ("qwen_vl", "<box>(1,2),(3,4)</box> and (5,6)", [(1, 2, 3, 4)]),
         ("internvl", "<ref>a</ref><box>[[1, 2, 3, 4], [5, 6, 7, 8]]</box>", [(1, 2, 3, 4), (5, 6, 7, 8)]),
         ("internvl", "See [1, 2, 3, 4] of the list.", []),
@@ -144,6 +150,12 @@ def test_reasoning_holds_no_boxes_and_spans_count_in_the_whole_reply() -> None:
         ("<p> a </p> in the liver [SEG]", ["a"]),
         ("<p>a</p> <SEG> and <p>b</p> <SEG>", ["a", "b"]),
         ("<p>a<SEG></p> and <p>b</p>", ["a"]),
+        ("<p>a<SEG><p> and <p>b <SEG></p>", ["a", "b"]),
+        ("<p>a</p> [SEG], [SEG] and [SEG]", ["a", "a", ""]),
+        ("<p>a [SEG] and <p>b</p> [SEG]", ["", "b"]),
+        ("<p>a</p> [SEG] and b</p> [SEG]", ["a", ""]),
+        ("<p>a</p> [SEG] and p>b</p> [SEG]", ["a", ""]),
+        ("<p>a</p> [SEG] and <p>b/p> [SEG]", ["a", ""]),
     ],
 )
 def test_a_token_belongs_to_the_phrase_before_it(reply: str, names: list[str]) -> None:
