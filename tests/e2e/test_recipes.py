@@ -1,4 +1,4 @@
-"""`harness run` with a recipe for volumes in `--model-args`: what results and pages say of it, and masks brought back."""
+"""`harness run` with a recipe for volumes in `--model-args`: what results and pages say of it, and masks."""
 
 import json
 from pathlib import Path
@@ -54,17 +54,17 @@ def answers(folder: Path) -> list[Any]:
 
 
 def test_any_model_that_takes_images_is_shown_a_volume_by_recipe(command: Any, tmp_path: Path) -> None:
-    words = ("--tasks", "m3d_report_generation", "--model-args")
+    words = ("--tasks", "m3d_closed_vqa", "--model-args")
     results = run(command, tmp_path, "montage", *words, "volume=montage-9")
     used = "volume: montage-9 (version 1, together)"
-    assert results["tasks"]["m3d_report_generation"]["fallbacks"] == [used]
+    assert results["tasks"]["m3d_closed_vqa"]["fallbacks"] == [used]
     assert results["model"]["volume"] == "montage-9/1"
     assert [line["text"] for line in answers(tmp_path / "montage")] == ["1 images of (192, 192, 3)"]
     assert used in (tmp_path / "montage/report.html").read_text()
 
     few = run(command, tmp_path, "few", *words, "volume=axial-10,most=9")
     reason = "takes volume (volume: axial-10 shows 10 images at once, and the model takes 9 (max_images))"
-    assert reason in few["unsupported"]["m3d_report_generation"]
+    assert reason in few["unsupported"]["m3d_closed_vqa"]
 
 
 def test_masks_of_every_plane_are_those_of_the_volume(command: Any, tmp_path: Path) -> None:
