@@ -174,6 +174,24 @@ def _read_npy(path: Path, dtype: Any) -> NDArray[Any]:
         raise DataError(f"{path.name}: cannot be read as npy: {npy_fault(error)}") from error
 
 
+def read_npy_picture(path: Path) -> NDArray[Any]:
+    """Return the numbers (H, W) of an `.npy` file as stored; axes of length 1 before or behind them are dropped.
+
+    Raises:
+        DataError: The file cannot be read, does not hold numbers on two axes, or holds more than `VOXEL_CAP` of them.
+    """
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped and without pickles, as in `_read_npy`
+        while stored.ndim > 2 and 1 in (stored.shape[0], stored.shape[-1]):
+            stored = stored[0] if stored.shape[0] == 1 else stored[..., 0]
+        if stored.ndim != 2:
+            raise DataError(f"{path.name}: expected numbers (H, W), found {stored.dtype} of shape {stored.shape}")
+        check((1, *stored.shape), stored.dtype, path.name)
+        return _frozen(np.array(stored, order="C"))
+    except NPY_DAMAGED as error:
+        raise DataError(f"{path.name}: cannot be read as npy: {npy_fault(error)}") from error
+
+
 def npy_fault(error: BaseException) -> str:
     """Return what is wrong with an npy file, by what NumPy raised, in a line without the bytes of its header."""
     if isinstance(error, MemoryError):

@@ -13,7 +13,7 @@ from harness.imaging.images import UPRIGHT, read_stored_mask, stored_as
 from harness.imaging.mask_files.frame import displacement
 from harness.imaging.mask_files.values import FULL_VALUES, Labels, counted, read_values, threshold_fault
 from harness.imaging.masks import check_extent, encode
-from harness.imaging.volumes import SUFFIXES, read_volume
+from harness.imaging.volumes import SUFFIXES, Volume, read_npy_picture, read_volume
 from harness.records import Grid, Json, Mask
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
@@ -34,7 +34,8 @@ def read_file(
 
     Args:
         path: A picture, which gives (H, W) in its stored frame: one channel, a palette or equal channels. Or a `.nii`,
-            `.nii.gz` or `.npy` volume, (D, H, W) = (z, y, x), NIfTI in the orientation closest to RAS+. Or a DICOM SEG
+            `.nii.gz` or `.npy` volume, (D, H, W) = (z, y, x), NIfTI in the orientation closest to RAS+; an `.npy`
+            array is (H, W) if `owner` is. Or a DICOM SEG
             (`.dcm`, or a folder that holds it), which is placed on the grid of `owner`.
         label: The value >= 1 that is foreground, or the name or number of a segment; None means every value >= 1.
         where: File and line, or sample; begins every message.
@@ -109,11 +110,12 @@ def read_label_file(
         if stored.from_alpha:
             remark(f"{here}: read from the alpha channel, because all of its colours are equal")
     elif name.endswith(SUFFIXES):
-        if owner is not None and len(owner.size) == 2:
+        picture = owner is not None and len(owner.size) == 2
+        if picture and not name.endswith(".npy"):
             # Which end of a NIfTI axis is the left of a picture depends on the program that wrote it.
             raise DataError(f"{here}: expected a picture such as PNG as the mask of a 2-D image, found a volume")
         try:
-            volume = read_volume(file, as_stored=True)
+            volume = Volume(read_npy_picture(file), None, None) if picture else read_volume(file, as_stored=True)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
         for conflict in volume.remarks:

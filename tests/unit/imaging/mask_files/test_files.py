@@ -339,6 +339,26 @@ def test_npy_is_compared_by_its_size_alone(tmp_path: Path) -> None:
     assert read_file(tmp_path / "m.npy", None, "x", owner=grid()) == masks.encode(CUBE)
 
 
+@pytest.mark.parametrize("shape", [(4, 6), (1, 4, 6), (4, 6, 1)])
+def test_npy_of_two_axes_is_the_mask_of_a_picture(shape: tuple[int, ...], tmp_path: Path) -> None:
+    path = tmp_path / "m.npy"
+    np.save(path, CUBE[1].reshape(shape))
+    assert read_file(path, None, "x", owner=Grid(size=(4, 6))) == masks.encode(CUBE[1])
+    np.save(path, np.where(CUBE[1], 0.9, 0.1).reshape(shape))
+    with pytest.raises(DataError, match=r"^x: m\.npy: .* found 0\.1 and 23 other numbers .* map of probabilities"):
+        read_file(path, None, "x", owner=Grid(size=(4, 6)))
+
+
+def test_npy_that_is_no_mask_of_a_picture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.npy"
+    np.save(path, CUBE)
+    with refusal("x: m.npy: expected numbers (H, W), found bool of shape (5, 4, 6)"):
+        read_file(path, None, "x", owner=Grid(size=(4, 6)))
+    path.write_bytes(b"no array")
+    with pytest.raises(DataError, match=r"^x: m\.npy: cannot be read as npy: \w"):
+        read_file(path, None, "x", owner=Grid(size=(4, 6)))
+
+
 def test_nifti_without_nibabel_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mask.nii").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "nibabel", None)
