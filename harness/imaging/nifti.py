@@ -1,8 +1,8 @@
 """The geometry of NIfTI files: units, affine and voxel sizes, read from the header and checked against each other.
 
 A header says up to three times where its voxels lie: by sform, by qform and by pixdim. nibabel takes the first that has
-a code and mends bad values in silence; here what contradicts the rest is a remark, and a matrix without an inverse
-counts as none.
+a code and silently repairs bad values; here every contradiction is a remark, and a matrix without an inverse does not
+count.
 """
 
 import re
@@ -86,7 +86,7 @@ def reading(where: str) -> Iterator[Any]:
         nibabel.orientations.OrientationError,
         *(ArithmeticError, EOFError, LookupError, MemoryError, OSError, TypeError, ValueError, zlib.error),
     )
-    # Its log names no file and says that a value was mended; the remarks of `open_nifti` say both.
+    # nibabel's log reports repairs without the name of the file; the remarks of `open_nifti` have both.
     logger = nibabel.imageglobals.logger
     silent, logger.disabled = logger.disabled, True
     try:

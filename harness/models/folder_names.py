@@ -4,7 +4,7 @@ The name of a file without its suffix is compared with the names of the images t
 letter case and Unicode form. A file may be named after
 
 - an image, `patient_3/slice_07` or, if no other image ends so, `slice_07`; nnU-Net's channel `_0000` may be left out,
-  and of `case_5/image.nii.gz` the folder is the name. The file then holds all labels, told apart by their values;
+  and of `case_5/image.nii.gz` the folder is the name. The file then holds all labels, distinguished by their values;
 - an image and a label: `liver/slice_07`, `slice_07/liver` or `slice_07_liver`. The file then is the mask of that label;
 - a sample id, its slashes as folders or as `__`.
 
@@ -31,7 +31,7 @@ _NEUTRAL = re.compile(
 _CHANNEL = re.compile(r"_\d{4}$")
 # What programs put behind the name of an image to say that the file is its mask.
 _ADDED = re.compile(r"[_-](pred|prediction|mask|seg|segmentation|labels?|dseg|out)$")
-# Images called so are told apart by their folders.
+# Images with these names are identified by their folders.
 _EACH = frozenset({"image", "img", "volume", "scan", "ct", "mr", "mri"})
 # Names of masks of which each has a folder of its own.
 _EACH_MASK = frozenset({"pred", "prediction", "mask", "seg", "segmentation", "label", "labels", "image"})

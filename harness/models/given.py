@@ -18,7 +18,7 @@ def reference_to(model: object, arguments: Mapping[str, Json]) -> ModelReference
 
     What decides the answers must be part of their keys, or a changed model would be taken for the same. So a class
     counts by the bytes of its file, as `file.py:Class` does, and an object by its class and its attributes. What cannot
-    be told that way, such as a class of a notebook or an attribute that holds a network, makes every evaluation one of
+    be identified so, such as a class of a notebook or an attribute that holds a network, makes every evaluation one of
     its own, which cannot be resumed.
 
     Args:

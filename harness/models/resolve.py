@@ -39,7 +39,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "process": ("harness.models.process:Process", "a program of your own that reads and writes lines of JSON"),
 }
 ENTRY_POINTS = "medground.models"
-# Argument that stands for what cannot be told of a model that was given from Python: no two evaluations share it.
+# Argument in place of what is unknown of a model that was given from Python: no two evaluations share it.
 ONLY_THIS = "only_this_evaluation"
 METHODS = ("capabilities", "load", "predict")
 TAKES = frozenset({"text", "image", "images", "volume", "point", "box", "region", "prior", "target"})

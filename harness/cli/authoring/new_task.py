@@ -1,4 +1,4 @@
-"""`harness new-task`: a task file from a look at a folder or a table."""
+"""`harness new-task`: write a task file for a folder or a table."""
 
 import os
 import shlex
@@ -49,8 +49,8 @@ def new_task(
 ) -> None:
     """Write a task file for a folder of images or volumes with masks, or for a table of questions.
 
-    It says what it saw and what it took for what, checks the task as `harness validate` does, and prints the command
-    that runs it. What only a person can decide stands in the file as a comment.
+    It says what it found and how it reads it, checks the task as `harness validate` does, and prints the command that
+    runs it. Comments in the file name what only you can decide.
     """
     from harness.errors import SpecError
     from harness.evaluation import validate as validation
@@ -103,7 +103,7 @@ def new_task(
             say("next")
             click.echo(shlex.join(words))
         if faulty:
-            say(f"harness: mend what is named above in {files[0]}, then run")
+            say(f"harness: correct the errors above in {files[0]}, then run")
             say(f"  harness validate {files[0]} --data-root {shlex.quote(shown_root)}")
             sys.exit(EXIT_BAD_INPUT)
 

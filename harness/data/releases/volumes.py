@@ -345,4 +345,4 @@ def misfit(labels: Labels, path: str, media: Media, integrity: Integrity) -> str
         return ""
     integrity.find("frame_mismatch", path, str(beside), image=media.path)
     # The manifest says only how far, because its digest must not change with the wording of a hint.
-    return f"mask {path} lies up to {beside.off_mm:.3g} mm beside its volume"
+    return f"mask {path} is off its volume by up to {beside.off_mm:.3g} mm"

@@ -72,7 +72,7 @@ def read_segmentation(header: Header, found: Stack, open_file: Open, *, resample
         open_file: Opens the file by name.
         resample: Whether a segmentation on another grid is brought to that of the series; else it is refused.
     Raises:
-        DataError: The file cannot be read, or a frame lies beside the voxels of the series or outside of them.
+        DataError: The file cannot be read, or a frame does not lie on the voxels of the series.
     """
     pixels, labels, remarks = _pixels(open_file(header.where), header.where)
     frames = header.frames[: len(pixels)]
@@ -211,7 +211,7 @@ def _place(covered: NDArray[np.bool_], frame: Frame, found: Stack, target: NDArr
     index = np.rint(exact).astype(np.int64)
     if (abs(exact - index) > _OFF_GRID).any():
         raise DataError(
-            f"{where}: a frame lies beside the voxels of its series; resample the segmentation to the series"
+            f"{where}: a frame lies between the voxels of its series; resample the segmentation to the series"
         )
     column, row, slice_number = index.T
     voxels = (slice_number, row, column)

@@ -1,4 +1,4 @@
-"""Where the mask of a file lies, compared with the image or volume that it belongs to."""
+"""Whether the mask of a file lies where its image or volume lies, in mm."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from harness.records import Grid
 
 
 class Displacement(NamedTuple):
-    """How a mask lies beside its volume.
+    """How far a mask is off its volume.
 
     Attributes:
         off_mm: Largest distance in mm between a corner of the mask and the same corner of the volume.
@@ -24,12 +24,12 @@ class Displacement(NamedTuple):
 
 
 def displacement(mask: Grid, owner: Grid, *, unit: str = "mm") -> Displacement | None:
-    """Return how a mask lies beside its volume; None if it lies on it, or if one of them does not say where it lies.
+    """Return how far a mask is off its volume; None if it is not, or if one of them has no affine.
 
     Args:
         mask: Size and affine of the mask, in the orientation closest to RAS+.
         owner: Size and affine of the volume, in the same orientation. Of the same size as `mask`.
-        unit: Unit that the file of the mask names, as in `Volume`. A mask that names none is in that of its volume.
+        unit: Unit that the file of the mask names, as in `Volume`. A mask without a unit may be in that of its volume.
     """
     if mask.affine is None or owner.affine is None or len(owner.size) != 3:
         return None

@@ -85,7 +85,7 @@ def read_values(
         threshold: Numbers from this one on are foreground, which gets the value that is named, or 1. None: the numbers
             are labels.
     Returns:
-        The labels, with a note of each thing that was changed. What neither rounding nor `ROUNDING` mends is refused.
+        The labels, with a note of each change. What neither rounding nor `ROUNDING` mends is refused.
     Raises:
         DataError: A number is no label, or the numbers do not say what is foreground.
     """
@@ -94,7 +94,7 @@ def read_values(
     notes: list[Note] = []
     values: NDArray[Any] = stored.astype(np.uint8) if stored.dtype == np.bool_ else stored
     if values.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):  # NaN, infinity and numbers below 0 or beyond 16 bits are looked at below
+        with np.errstate(invalid="ignore"):  # NaN, infinity and numbers below 0 or beyond 16 bits are examined below
             whole = values.astype(np.uint16)
         # Most floats are labels, which one comparison finds.
         values = whole if np.array_equal(whole, values) else _finite(values, where, notes)
@@ -254,7 +254,7 @@ def _is_soft(values: Labels, shown: NDArray[np.int64], full: int, where: str, na
         named: The only value that is named; None if any value is foreground.
         lossy: Whether the format changes values in storing them.
     Raises:
-        DataError: It cannot be told which.
+        DataError: It is ambiguous.
     """
     few, highest = shown.size <= FEW, int(shown.max())
     reaches_half = 2 * highest >= full
@@ -299,7 +299,7 @@ def _share_in_areas(values: Labels, chosen: NDArray[np.bool_], apart: int) -> fl
 
     Args:
         values: Unsigned integers (H, W) or (D, H, W).
-        chosen: The pixels to look at, in the same shape.
+        chosen: The pixels to examine, boolean, in the same shape.
         apart: Difference from a neighbour up to which a pixel belongs with it.
     """
     before, after, middle = slice(None, -2), slice(2, None), slice(1, -1)
@@ -332,5 +332,5 @@ def _check_lossy_labels(values: Labels, named: Sequence[int], where: str) -> Non
         wanted = f"only {', '.join(map(str, named))}" if named else "labels as they were written"
         raise DataError(
             f"{where}: expected {wanted}, found {len(others)} other values such as {others[0]}; the file's format "
-            "changes values, so several labels cannot be told apart: save masks as PNG"
+            "changes values, so several labels cannot be separated: save masks as PNG"
         )

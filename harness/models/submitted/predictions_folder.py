@@ -95,12 +95,12 @@ def lines_of_folder(folder: Path, given: str, asked: Sequence[Asked], report: Fo
         usable = [one for one in group if one.sample.defect is None]
         # If the folder says what its values mean, it does so for all labels of an image.
         named = {label.name.casefold() for label in (() if own is None else own.labels)}
-        told = any((label_of(one.sample) or "").casefold() in named for one in usable)
+        by_folder = any((label_of(one.sample) or "").casefold() in named for one in usable)
         # By file, so that one that holds many labels is read once.
         by_file: dict[tuple[str, LabelSet | None], list[Asked]] = {}
         for one in usable:
             if one.sample.id in chosen:
-                by_file.setdefault((chosen[one.sample.id], own if told else one.labels), []).append(one)
+                by_file.setdefault((chosen[one.sample.id], own if by_folder else one.labels), []).append(one)
         found: dict[str, Found] = {}
         for (path, labels), members in by_file.items():
             alone = any(target.label is not None for target in names.of(path))
@@ -213,7 +213,7 @@ def _is_whole(sample: Sample, labels: LabelSet | None) -> bool:
     label = label_of(sample)
     if label is None or labels is None:
         return label is None
-    # Of several labels without values none can be told from the others in one file.
+    # Several labels without values cannot share a file.
     return len(labels.labels) == 1 and labels.labels[0].values is None and labels.labels[0].name == label
 
 

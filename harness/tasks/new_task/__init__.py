@@ -1,1 +1,1 @@
-"""Task files from a look at a folder or file: what is in it, what is taken for what, and what a person must decide."""
+"""Propose task files for a folder or table: recognise its layout, and note what only the user can decide."""

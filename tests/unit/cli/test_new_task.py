@@ -78,7 +78,7 @@ def test_a_task_that_is_not_valid_ends_with_2_and_says_how_to_go_on(polyps: Path
     own_data.save(polyps / "masks/lost.png", own_data.disc(0) * 255)
     result = new_task(polyps)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "mend what is named above in my-tasks/polyps.yaml, then run" in result.stderr
+    assert "correct the errors above in my-tasks/polyps.yaml, then run" in result.stderr
     assert "harness validate my-tasks/polyps.yaml --data-root hospital" in result.stderr
 
 

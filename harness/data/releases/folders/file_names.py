@@ -14,8 +14,8 @@ READ_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp"),
     *(".dcm", ".nii.gz", ".nii", ".npy"),
 )
-# Suffixes of images that need another program first: they become samples that cannot be asked, whose finding says what
-# to do, because an image that is passed over in silence is missed by nobody.
+# Suffixes of images that must be converted first. They become samples that cannot be asked, with a finding that says
+# what to do: nobody would notice if they were left out.
 FOREIGN_SUFFIXES = (
     *(".jp2", ".j2k", ".jpx", ".jxl", ".heic", ".heif", ".avif", ".dicom", ".ima"),
     *(".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".svs", ".ndpi", ".exr"),

@@ -58,9 +58,7 @@ def layout_of(request: ReleaseRequest) -> Layout:
     images, masks, labels = (READER.option(request, name) for name in ("images", "masks", "labels"))
     unknown = set(NAME_IN_BRACES.findall(masks)) - set(NAME_IN_BRACES.findall(images)) - {"label"}
     if unknown:
-        raise SpecError(
-            f"masks: '{{{min(unknown)}}}' does not stand in images, so nothing says it; images is {images!r}"
-        )
+        raise SpecError(f"masks: '{{{min(unknown)}}}' does not occur in images, which is {images!r}")
     in_paths = "{label}" in masks
     found: LabelSet | None = None
     if labels:
@@ -130,7 +128,7 @@ def _labels_in(files: ReleaseFiles, request: ReleaseRequest, layout: Layout) -> 
 def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
     """Yield (place, sample) of every label of every image, by the path of the image, and of masks without an image.
 
-    Images of which only the others tell whether they are turned come behind the rest.
+    Images whose EXIF rotation depends on the other images come last.
 
     Raises:
         DataError: There are no images, `labels.json` is malformed, or the labels do not fit the masks.
@@ -231,7 +229,7 @@ class _Cases:
 
         used = {mask.path for mask in self._named.values()}
         named = set(self._images)
-        # The suffix of most images, as it is written.
+        # Most masks without an image miss one with the usual suffix.
         usual = Counter(split_suffix(path)[1] for path in self._images).most_common(1)
         suffix = usual[0][0] if usual else ".png"
         for path in self._files.walk(self._layout.start(self._layout.masks)):
@@ -246,7 +244,7 @@ class _Cases:
                 continue
             image = self._layout.image(parts, suffix)
             if image in named:
-                self._reading.integrity.find("passed_over", path, "1 file: a mask whose image has another one")
+                self._reading.integrity.find("passed_over", path, "1 file: a second mask of its image")
                 continue
             named.add(image or path)
             wanted = image or f"{self._layout.folder}/{self._layout.images}"
@@ -264,7 +262,7 @@ class _Cases:
 
     def _wanted(self, parts: Mapping[str, str], files: Mapping[Label, str]) -> dict[str, list[Label]]:
         """Return the labels that the selection may keep, by their files: a shared file is opened once."""
-        # A pattern of masks without `{split}` does not tell the split of a mask whose image is missing.
+        # Without `{split}` in the pattern of masks, the split of a mask without an image is unknown.
         if parts.get("split", self._request.split) != self._request.split:
             return {}
         names = [label.name for label in files]

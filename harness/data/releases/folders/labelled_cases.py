@@ -1,4 +1,4 @@
-"""Questions on a folder of images with masks: one per image and label, in any layout of the folder."""
+"""Questions on images with masks: one per image and label, whatever the layout of the folder."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -116,8 +116,8 @@ class Masks:
         image: Path of the image below the data root.
         path, patient, modality: As in `Case`.
         files: The labels to read from each mask file, by its path below the data root.
-        missing: Why no file was found under a path of `files`, for those of which that is known.
-        has_image: Whether there is a file at `image`; if not, the caller reports it.
+        missing: Why there is no file, by its path in `files`.
+        has_image: Whether `image` exists; if not, the caller reports it.
     """
 
     image: str
@@ -163,7 +163,7 @@ class LabelReading:
     questions: Questions = field(init=False)
     _values: ValuesFound = field(init=False)
     _votes: Votes = field(default_factory=Votes)
-    # Images of which the sizes do not tell whether their EXIF rotation is applied; they come last.
+    # Images whose EXIF rotation fits both ways; the others decide, so they come last.
     _undecided: list[_Opened] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -171,7 +171,7 @@ class LabelReading:
         self._values = ValuesFound(self.labels)
 
     def samples(self, masks: Masks) -> Iterator[tuple[str, Sample]]:
-        """Yield (place, sample) of each label of an image, unless that has to wait for other images."""
+        """Yield (place, sample) of each label of an image; `finish` yields those that depend on other images."""
         if masks.has_image:
             image = inspect_scan(
                 self.files, masks.image, window=self.request.window, integrity=self.integrity, report_rotation=False
@@ -209,10 +209,10 @@ class LabelReading:
         for opened in self._undecided:
             yield from self._in_frame(opened, *self._votes.choose(fits(opened.image, list(opened.read.values()))))
         self.questions.selection.report(self.integrity)
-        # If no named value was found at all, other splits would not help, and a large release takes long to read.
+        # Without any named value in the split, other splits would not help, and a large release takes long to read.
         elsewhere = self._values.missing() and (self.request.where or self._values.any_named)
         for path in unopened if elsewhere else ():
-            # Into a report of its own, because these files are not asked about.
+            # With a report of its own, because these files are not asked about.
             found = self._labels(path, {}, Integrity())
             if not isinstance(found, str):
                 self._values.add_elsewhere(found.masks)
@@ -226,10 +226,10 @@ class LabelReading:
         if path in missing:
             report.find("missing_file", path, missing[path])
             return f"mask {path} is missing"
-        # Those that are asked about first, because the first is what a threshold makes.
+        # Values that are asked about come first: above a `threshold` a mask gets the first one.
         known = dict.fromkeys((*self.labels.named, *sorted(self.labels.ignored - {0}), *sorted(self.labels.void)))
         named = tuple(known) if self.labels.by_value else ()
-        # Pixels to leave out need values that are kept apart, where else any value would do.
+        # Void pixels need distinct values; otherwise every value above 0 is foreground.
         distinct = None if self.labels.void and not self.labels.by_value else named
         found = inspect_label_file(self.files, path, integrity=report, named=distinct, threshold=self.threshold)
         if isinstance(found, str):
@@ -273,7 +273,7 @@ class LabelReading:
         chosen = [mask for value, mask in found.masks.items() if value in wanted]
         left_out = [mask for value, mask in found.masks.items() if value in void]
         mask = merge(chosen) if chosen else empty(found.size)
-        # A label that a label image lacks is absent, which is no fault; a mask file of its own should not be empty.
+        # A label may be absent from a shared file; a mask file of its own should not be empty.
         if label.values is None and not chosen:
             self.integrity.find("empty_mask", path, image=image.media.path)
         elif mask == full(mask.size):

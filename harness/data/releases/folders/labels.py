@@ -1,4 +1,4 @@
-"""The labels of a folder: which values of its masks are asked about, which are not, and whether both fit the masks."""
+"""The labels of a folder: which values of its masks are asked about, and whether the labels fit the masks."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from harness.errors import DataError, SpecError
 from harness.records import Json
 
-# Names of labels that are no class, in any letter case and between underscores: the rest of an image, as nnU-Net,
-# labelme and highdicom call it.
+# Names of the background in nnU-Net, labelme and highdicom, in any letter case and between underscores.
 _BACKGROUND = frozenset({"background", "bg"})
-# nnU-Net's name for pixels that nobody has labelled, which count in no metric.
+# nnU-Net's name for unlabelled pixels, which count in no metric.
 _IGNORE = "ignore"
 
-# What programs write for the foreground of a mask of two values.
+# Values that programs write for the foreground of a binary mask.
 _FOREGROUND = frozenset({1, 255, 65535})
 
 _VALUES_SHOWN = 10  # in a message or a finding
@@ -52,12 +51,12 @@ class LabelSet:
 
     @property
     def by_value(self) -> bool:
-        """Whether labels are told apart by the values of a file, and not each by a file of its own."""
+        """Whether labels share files and differ in values, instead of each having files of its own."""
         return all(label.values is not None for label in self.labels)
 
     @property
     def named(self) -> dict[int, str]:
-        """The name of the label of each value that is asked about; of a value of several labels, the first."""
+        """The name of the label of each value that is asked about; the first, if labels share the value."""
         found: dict[int, str] = {}
         for label in self.labels:
             for value in label.values or ():
@@ -65,13 +64,13 @@ class LabelSet:
         return found
 
     def unnamed(self, values: Iterable[int]) -> list[int]:
-        """Return those of the values that mean nothing, ascending; none if every value above 0 counts."""
+        """Return the values without a meaning, ascending; none if every value above 0 counts."""
         return sorted(set(values) - self.named.keys() - self.ignored - self.void) if self.by_value else []
 
     def other_encoding(self, values: Collection[int]) -> str:
         """Return why a mask seems to hold the only label under another value, or an empty string.
 
-        Folders that were merged hold masks of 0 and 1 beside masks of 0 and 255. Its label would be taken for absent.
+        Merged folders hold masks of 0 and 1 beside masks of 0 and 255, whose label would seem absent.
         """
         unnamed = self.unnamed(values)
         if len(self.named) > 1 or len(values) != 1 or not unnamed or not {*self.named, *unnamed} <= _FOREGROUND:
@@ -79,7 +78,7 @@ class LabelSet:
         return f"holds {unnamed[0]} and not {min(self.named)}"
 
     def one_bit_value(self) -> int:
-        """Return what the foreground of a file of one bit is: 255, or 1 if that is the value that is named."""
+        """Return the foreground of a 1-bit file: 255 or 1, whichever is named, else void, else ignored; else 255."""
         for known in (self.named, self.void, self.ignored):
             for value in (255, 1):
                 if value in known:
@@ -90,7 +89,7 @@ class LabelSet:
         """Return the labels with the values of the options `labels_ignored` and `ignore`.
 
         Raises:
-            SpecError: A value is named by a label too, or there are no values beside which others could be ignored.
+            SpecError: A label names one of the values, or values are ignored although labels have none.
         """
         for option, values in (("labels_ignored", ignored), ("ignore", void)):
             for value in values:
@@ -182,7 +181,7 @@ def values_of(value: Json) -> tuple[int, ...]:
 
 
 def shown(values: Sequence[int]) -> str:
-    """Return values for a message."""
+    """Return values for a message, the first ten and the number of others."""
     more = len(values) - _VALUES_SHOWN
     return ", ".join(map(str, values[:_VALUES_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
@@ -191,8 +190,8 @@ def shown(values: Sequence[int]) -> str:
 class ValuesFound:
     """Which values the masks of a release hold, and whether the labels fit them.
 
-    Masks whose values mean something else than the task says give wrong numbers that look right: everything is absent,
-    and an empty answer is perfect. So labels that do not fit end the reading.
+    If the values of masks mean something else than the task says, every target is empty and an empty answer perfect. So
+    labels that do not fit end the reading.
     """
 
     labels: LabelSet
@@ -208,7 +207,7 @@ class ValuesFound:
             self.examples.setdefault(value, path)
 
     def add_elsewhere(self, values: Iterable[int]) -> None:
-        """Note the values of a mask file that is not asked about: a named value may be in such a file only."""
+        """Note the values of a mask file that is not asked about: it may be the only one with a named value."""
         for value in values:
             if value in self.labels.named:
                 self.files.setdefault(value, 0)
@@ -226,8 +225,7 @@ class ValuesFound:
         """Check that labels and masks fit.
 
         Raises:
-            DataError: A named value is in no mask while masks hold a value that means nothing. The message says which,
-                and what to write.
+            DataError: A named value is in no mask while masks hold a value without a meaning.
         """
         missing = self.missing()
         if not missing:
@@ -243,11 +241,11 @@ class ValuesFound:
             f"{where}: labels and masks do not fit. `{self.labels.source}` names {names}; expected each in some of the "
             f"{self.masks:,} mask files, found {lost} in none, but values without a name: {holds}. Write the values "
             f"that the masks hold, for example `labels: {{{advice}}}`, or, if they are not to be asked about, "
-            f"`labels_ignored: [{shown(unnamed)}]`; values of void pixels belong into `ignore`"
+            f"`labels_ignored: [{shown(unnamed)}]`; values of void pixels belong in `ignore`"
         )
 
     def _advice(self, missing: Sequence[int], unnamed: Sequence[int]) -> str:
-        """Return labels that would fit: lost values are replaced by unnamed ones in order."""
+        """Return labels that would fit: values that no mask holds are replaced by unnamed ones, in order."""
         instead = dict(zip(missing, unnamed, strict=False))
         texts = []
         for place, label in enumerate(self.labels.labels):

@@ -1,4 +1,4 @@
-"""Volumes with label volumes: the layout of nnU-Net and of the Medical Segmentation Decathlon, or folders of pairs.
+"""Volumes with label volumes: the layout of nnU-Net and the Medical Segmentation Decathlon, or folders of pairs.
 
 Source of the layout: nnU-Net's documentation of its dataset format, versions 1 and 2.
 """
@@ -60,7 +60,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A volume and its labels, as paths below the data root; `no_image` says why the volume was not found."""
+    """A volume and its labels, as paths below the data root; `no_image` says why there is no volume."""
 
     image: str
     label: str
@@ -195,7 +195,7 @@ def _pairs(
     for label, case in cases.items():
         wanted = f"{images}/{case}_{channel}{ending}"
         candidates = (numbered[wanted], plain[f"{images}/{case}{ending}"])
-        # The name as it should be before one in another form.
+        # The exact name goes before one in another form.
         exact = [one for one in candidates if one.found and one.path in (wanted, f"{images}/{case}{ending}")]
         chosen = next(iter([*exact, *(one for one in candidates if one.found)]), candidates[0])
         used[wanted if chosen is candidates[0] else f"{images}/{case}{ending}"] = chosen
@@ -212,12 +212,12 @@ def _pairs(
 
 
 def _plain_pairs(files: ReleaseFiles, folder: str, integrity: Integrity) -> Iterator[_Pair]:
-    """Yield the pairs below a folder, one for each folder that holds an image or labels; what lacks is reported."""
+    """Yield the pairs below a folder, one for each folder with an image or labels; what is missing is reported."""
     found: dict[str, dict[str, str]] = {}
     for path in files.walk(folder):
         parent, _, name = path.rpartition("/")
         if name.lower() in (IMAGE, LABEL) and not is_hidden(path.removeprefix(f"{folder}/")):
-            # The name as it should be counts before one in another case.
+            # The exact name goes before one in another letter case.
             inside = found.setdefault(parent, {})
             if name in (IMAGE, LABEL) or name.lower() not in inside:
                 inside[name.lower()] = path

@@ -1,4 +1,4 @@
-"""Patterns of paths: which files of a folder are images, which masks belong to them, and what lies beside."""
+"""Patterns of paths: which files of a folder are images, which masks belong to them, and which are neither."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ NAME_IN_BRACES = re.compile(r"\{(\w*)\}")
 # Longer suffixes first, so that `.nii.gz` is one.
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in sorted((*READ_SUFFIXES, *FOREIGN_SUFFIXES), key=len, reverse=True))
 _WILD = {".*": f"(?i:{_SUFFIXES})", "*": "[^/]*"}
-# The same where anything may stand for `.*`: the files beside images that are none.
+# The same with any suffix for `.*`, to find the files among the images that are not images.
 _WILDER = {".*": r"(?:\.[^/]*)?", "*": "[^/]*"}
 _END = re.compile(r"(?:\.\w+)+$")  # a suffix at the end of a pattern
 
@@ -41,7 +41,7 @@ class Layout:
         return f"{self.folder}/{fixed}".rpartition("/")[0]
 
     def on_disk(self, names: FileNames) -> "tuple[Layout, dict[str, Named]]":
-        """Return the layout with its folders as they are written on disk, and those that are written in another form.
+        """Return (layout with its folders as written on disk, the folders whose names differ from the patterns).
 
         Only the folders before the first name in braces are looked up.
         """
@@ -67,7 +67,7 @@ class Layout:
         return None if match is None else match.groupdict()
 
     def is_beside(self, path: str) -> bool:
-        """Return whether a file that is no image lies where images do: a hidden file, or one with another suffix."""
+        """Return whether a file among the images is not an image: a hidden file, or one with another suffix."""
         below = path.removeprefix(f"{self.folder}/")
         if matcher(self.masks).fullmatch(below) and not is_hidden(self._beyond_start(path)):
             return False
@@ -95,7 +95,7 @@ class Layout:
         return None if match is None or hidden else match.groupdict()
 
     def image(self, parts: Mapping[str, str], suffix: str) -> str | None:
-        """Return the path that the image of a mask would have; None if the parts of the mask's path do not say it."""
+        """Return the path that the image of a mask would have; None if the mask's path does not determine it."""
         names = set(NAME_IN_BRACES.findall(self.images))
         pattern = self.images.replace(".*", suffix)
         if "*" in pattern or not names <= parts.keys():

@@ -1,9 +1,9 @@
 """EXIF rotation of images and their masks: one rule for both, so that they are compared in one frame.
 
-Viewers, annotation tools and cv2.imread turn a photo as its tag says, so masks are made on the turned image. But some
-programs write masks on the pixels as stored. By default (`auto`) the tag is applied unless the sizes of image and masks
-fit only without it. Where they fit both ways (turned by 180 degrees, mirrored, or square), the other images of the
-release decide: if those whose sizes tell were all left as stored, so is this one; otherwise the tag is applied.
+Viewers, annotation tools and cv2.imread turn a photo as its tag says, and masks are usually made on the turned image, but
+some programs ignore it. By default (`auto`) it is applied unless the sizes of image and masks only fit without it.
+If they fit both ways (turned by 180 degrees, mirrored, or square), the other images of the release decide: the tag is
+not applied if every image whose sizes are conclusive fits without it.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def fits(image: ReleaseImage, masks: Sequence[Labels]) -> frozenset[Frame]:
 
 
 def is_turned(image: ReleaseImage, masks: Sequence[Labels]) -> bool:
-    """Return whether the tag of an image or of one of its masks says that it is to be shown turned."""
+    """Return whether an image or one of its masks has a tag that turns it."""
     return image.orientation != UPRIGHT or any(mask.orientation != UPRIGHT for mask in masks)
 
 
@@ -131,7 +131,7 @@ def as_shown(files: ReleaseFiles, image: ReleaseImage, content: bytes | None, in
 def _upright_image(
     files: ReleaseFiles, image: ReleaseImage, content: bytes | None, integrity: Integrity
 ) -> ReleaseImage:
-    """Return an image as its tag says that it is to be shown, as a copy without the tag if it has one."""
+    """Return an image without a tag as it is, and one with a tag as an upright copy without it."""
     media = image.media
     if image.orientation == UPRIGHT or image.defect is not None:
         return image
@@ -139,7 +139,7 @@ def _upright_image(
         stored = files.read(media.path) if content is None else content
         content = upright_copy(stored or b"", image.orientation, where=media.path)
     except DataError as error:
-        # Read a moment ago, so the file was removed or changed meanwhile.
+        # It was read before, so it has been removed or changed since.
         integrity.find("unreadable_file", media.path, str(error).removeprefix(f"{media.path}: "))
         return replace(image, media=replace(media, sha256=None, size=()), defect=f"image {media.path} cannot be read")
     sha256 = hashlib.sha256(content).hexdigest()

@@ -87,7 +87,7 @@ class CellImages:
         folder: Folder below the data root that names are relative to; empty for the root itself.
         prefix: Beginning of the names that the folder replaces.
         separator: Between several names in a cell; None if a cell holds one.
-        referred: The images that stand in one row and that others refer to, by the id of that row.
+        referred: The images of rows that other rows refer to, by the id of the row.
     """
 
     images: SplitImages
@@ -109,7 +109,7 @@ class CellImages:
         return self.images.integrity
 
     def remember(self, place: str, row_id: str, cells: Iterable[Json]) -> None:
-        """Keep the image that stands in a row itself, for the rows that refer to it by its id."""
+        """Keep the image of a row for the rows that refer to it by its id."""
         for source in (source for cell in cells for source in sources(cell, self.separator)):
             if source.content is not None:
                 self.referred[row_id] = self.images.image(place, None, source.content)
@@ -182,7 +182,7 @@ class CellImages:
 
 
 def _by_form(names: Iterable[str]) -> Mapping[str, str]:
-    """Return the names by their form; of several that differ in form alone none, for nothing tells which is meant."""
+    """Return the names by their form; without those that differ in form only, which are ambiguous."""
     found: dict[str, str] = {}
     doubled = set()
     for name in names:

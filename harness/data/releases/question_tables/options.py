@@ -61,7 +61,7 @@ class TableOptions:
     Attributes:
         file: Path of the file or files below the data root; `{split}` and, in the file's name, `*` stand for anything.
         columns: The column map.
-        images: Folder of the images below the data root; `{split}` may stand in it.
+        images: Folder of the images below the data root; it may hold `{split}`.
         image_prefix: Beginning of the image names that is cut off.
         answers: How right options are named.
         separators: Field -> the text between several values in one cell.

@@ -30,7 +30,7 @@ from harness.records import Sample, Target
 if TYPE_CHECKING:
     from harness.data.releases.images import ReleaseImage
 
-EMBEDDED = "vqa_table"  # folder below the derived one for images that stand in the table itself
+EMBEDDED = "vqa_table"  # folder below the derived one for images that the table itself holds
 
 
 def splits(options: TableOptions, root: Path) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     """Yield (place, sample) of one split in the order of the table.
 
     Raises:
-        DataError: The table cannot be read, or nothing tells whether right options are named by letter or by text.
+        DataError: The table cannot be read, or it is ambiguous whether right options are letters or texts.
         SpecError: The column map names columns that the table does not have, or `where` no field of the samples.
     """
     options = TableOptions.of(request)

@@ -110,7 +110,7 @@ class TableFile:
             return tuple(self._header(text)[0])
 
     def _text(self, integrity: Integrity) -> io.TextIOWrapper:
-        """Return the file opened as text in its encoding, the mark at its beginning passed over."""
+        """Return the file opened as text in its encoding, its byte order mark skipped."""
         source = self.files.open(self.path)
         head = source.read(4096)
         source.seek(0)
@@ -160,7 +160,7 @@ class TableFile:
             raise DataError(f"{self.path}:1: expected the names of the columns, found {line.strip()[:60]!r}")
         repeated = sorted({name for name in header if name and header.count(name) > 1})
         if repeated:
-            raise DataError(f"{self.path}:1: column '{repeated[0]}' stands in the header twice; rename one of the two")
+            raise DataError(f"{self.path}:1: column '{repeated[0]}' occurs in the header twice; rename one of the two")
         return header, mark
 
     def _delimited(self, integrity: Integrity) -> Iterator[tuple[str, Mapping[str, Json]]]:

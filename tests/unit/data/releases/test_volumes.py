@@ -116,7 +116,7 @@ def test_labels_may_be_displaced_by_a_tenth_of_a_voxel(
     found, findings = labels_of(files, "moved.nii.gz", media)
     assert isinstance(found, Labels) is fits
     if not fits:
-        assert found == "mask moved.nii.gz lies up to 0.11 mm beside its volume"
+        assert found == "mask moved.nii.gz is off its volume by up to 0.11 mm"
         assert findings == [Finding("frame_mismatch", "moved.nii.gz", "corners lie up to 0.11 mm apart")]
         assert findings[0].image == "ct.nii.gz"
 

@@ -103,7 +103,7 @@ def test_a_fractional_segment_counts_from_half_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("moved", "message"),
     [
-        ((1.0, 0.0, 0.0), "seg.dcm: a frame lies beside the voxels of its series; resample the segmentation"),
+        ((1.0, 0.0, 0.0), "seg.dcm: a frame lies between the voxels of its series; resample the segmentation"),
         ((0.0, 0.0, 100.0), "seg.dcm: a frame lies outside the slices of its series; the series may lack slices"),
     ],
 )

@@ -293,7 +293,7 @@ def test_several_labels_in_a_lossy_file_are_refused() -> None:
     refused(words, large, (255,), lossy=True)
     refused(
         r"expected only 128, 255, found \d+ other values such as \d+; the file's format changes values, so several "
-        "labels cannot be told apart: save masks as PNG$",
+        "labels cannot be separated: save masks as PNG$",
         stored,
         (128, 255),
         lossy=True,

@@ -150,7 +150,7 @@ def test_a_segmentation_beside_its_series_cannot_be_asked(root: Path) -> None:
     write_segmentation(folder / "seg/s.dcm", SERIES, {"Cyst": cyst()}, beside)
     (sample,), integrity = read(root)
     assert sample.defect == "segmentation dicom_seg/patient one/seg/s.dcm cannot be read"
-    detail = "a frame lies beside the voxels of its series; resample the segmentation to the series"
+    detail = "a frame lies between the voxels of its series; resample the segmentation to the series"
     assert findings(integrity) == [("unreadable_file", "/seg/s.dcm", detail)]
 
 

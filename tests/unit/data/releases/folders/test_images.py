@@ -212,7 +212,7 @@ def test_deep_images_get_a_window_of_their_own(tmp_path: Path) -> None:
         ({"threshold": "half"}, "release.options.threshold: expected a number in the values of the file"),
         ({"threshold": 0.5, "labels": {"a": 1, "b": 2}}, "threshold: expected one label of one value beside it and"),
         ({"modality": "thermal"}, "release.options.modality: expected 'unknown' or 'ct'"),
-        ({"masks": "{patient}/{case}.png"}, "masks: '{patient}' does not stand in images, so nothing says it; images"),
+        ({"masks": "{patient}/{case}.png"}, "masks: '{patient}' does not occur in images, which is"),
         ({"masks": "{case}_{label}.png"}, "labels: expected the labels, because masks holds '{label}'; found none"),
         ({"labels": {1: "liver"}}, "masks holds no '{label}', found 'liver'; names come first: `{liver: 1}`"),
         ({"labels": {"a": "b"}}, "labels.a: expected values, because masks holds no '{label}', found 'b'"),

@@ -159,7 +159,7 @@ def test_labels_that_fit_no_mask_are_refused_with_what_to_write() -> None:
         "d: labels and masks do not fit. `labels` names 255 (polyp); expected each in some of the 3 mask files, found "
         "255 (polyp) in none, but values without a name: 1 (in 2, such as a). Write the values that the masks hold, "
         "for example `labels: {polyp: 1}`, or, if they are not to be asked about, `labels_ignored: [1]`; values of "
-        "void pixels belong into `ignore`"
+        "void pixels belong in `ignore`"
     )
 
 

@@ -125,7 +125,7 @@ def test_a_label_beside_its_volume_cannot_be_scored(root: Path) -> None:
     shifted[2, 3] = 5.0
     save(root / "nifti_seg/labelsTs/c1.nii.gz", VOXELS, shifted)
     samples, integrity = read(root)
-    assert samples[0].defect == "mask nifti_seg/labelsTs/c1.nii.gz lies up to 5 mm beside its volume"
+    assert samples[0].defect == "mask nifti_seg/labelsTs/c1.nii.gz is off its volume by up to 5 mm"
     assert [(finding.kind, finding.detail) for finding in integrity.findings] == [
         ("frame_mismatch", "corners lie up to 5 mm apart")
     ]

@@ -96,7 +96,7 @@ def test_utf_16_without_a_mark_is_named(tmp_path: Path) -> None:
         ("a,b\n1,2\nx,y,z\n", r"q\.csv:3: expected 2 cells as in the header, found 3; put a cell that holds ','"),
         ('a,b\n1,2\n"x,y\n', r"q\.csv:3: cells and quotes do not fit"),
         ('a,b\n1,2\n"x" y,z\n', r"q\.csv:3: cells and quotes do not fit"),
-        ("a,b,a\n1,2,3\n", r"q\.csv:1: column 'a' stands in the header twice"),
+        ("a,b,a\n1,2,3\n", r"q\.csv:1: column 'a' occurs in the header twice"),
         ("", r"q\.csv:1: expected the names of the columns, found ''"),
     ],
 )
