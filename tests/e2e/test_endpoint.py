@@ -156,6 +156,23 @@ def command(server: Loopback, folder: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_local")
+def test_workers_on_ray_share_a_budget_and_the_answers(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"prices": write_prices(tmp_path), "concurrency": 2, "max_tokens_total": 200}
+    with serving(Said(body=reply(), wait=0.02)) as server:
+        on_ray: dict[str, Any] = {"ray": "local", "workers": 2, "batch_size": 4}
+        with pytest.raises(InterruptedRunError, match=r"max_tokens_total=200: \d+ is spent"):
+            evaluate(run_spec(server, tmp_path, 40, model_args=arguments, **on_ray))
+        assert len(server.asked) <= 20
+        found = evaluate(run_spec(server, tmp_path, model_args={**arguments, "max_tokens_total": 10**6}, **on_ray))
+    assert found.results["tasks"]["vqa_rad"]["counts"] == {"ok": 40}
+    files = [path.read_bytes() for path in found.out.rglob("*") if path.is_file()]
+    assert not [content for content in files if KEY.encode() in content]
+    assert len(list((found.out / "model").glob("answers-*.jsonl"))) >= 2
+
+
+@pytest.mark.slow
 def test_a_kill_repeats_no_call_that_was_answered(tmp_path: Path) -> None:
     write_release(tmp_path / "data", 60)
     answered: set[str] = set()
