@@ -34,14 +34,14 @@ VISION: dict[str, Any] = {**SMALL, "image_size": 28, "patch_size": 14, "initiali
 ENDS: dict[str, Any] = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
 
 
-def tokenizer(special: Sequence[str] = (), **named: str) -> Any:
+def tokenizer(special: Sequence[str] = (), base: Sequence[str] = BASE, **named: str) -> Any:
     """Return a tokenizer of single letters, with further special tokens; `named` gives some of them a name."""
-    words = [*BASE, *special, *LETTERS, "Ġ"]
+    words = [*base, *special, *LETTERS, "Ġ"]
     model = models.BPE({word: index for index, word in enumerate(words)}, [], unk_token="<unk>")
     made = Tokenizer(model)
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    made.add_special_tokens([*BASE, *special])
+    made.add_special_tokens([*base, *special])
     return tf.PreTrainedTokenizerFast(
         tokenizer_object=made,
         unk_token="<unk>",
@@ -214,6 +214,146 @@ def internvl(folder: Path) -> None:
     (folder / "processor_config.json").write_text(json.dumps(settings))
 
 
+IDEFICS = ["<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>"]
+
+
+def idefics3(folder: Path) -> None:
+    """Idefics 3, which cuts images into tiles."""
+    words = tokenizer([*IDEFICS, *(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7))])
+    config = tf.Idefics3Config(
+        text_config={"model_type": "llama", **text_config(words)},
+        vision_config={**VISION, "patch_size": 7},
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        **ENDS,
+    )
+    images = tf.Idefics3ImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
+    template = TEMPLATE.format(image="<image>")
+    processor = tf.Idefics3Processor(images, words, image_seq_len=4, chat_template=template)
+    save(folder, tf.Idefics3ForConditionalGeneration(config), processor)
+
+
+def mllama(folder: Path) -> None:
+    """Llama 3.2 Vision, which reads images by cross attention."""
+    words = tokenizer(["<|image|>", "<|python_tag|>"])
+    image = words.convert_tokens_to_ids("<|image|>")
+    config = tf.MllamaConfig(
+        text_config=text_config(words, num_hidden_layers=3, cross_attention_layers=[1]),
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_global_layers": 1,
+            "attention_heads": 4,
+            "image_size": 28,
+            "patch_size": 14,
+            "max_num_tiles": 2,
+            "vision_output_dim": 64,
+            "intermediate_layers_indices": [1],
+            "supported_aspect_ratios": [[1, 1], [1, 2], [2, 1]],
+            "initializer_range": WIDE,
+        },
+        image_token_index=image,
+    )
+    processor = tf.MllamaProcessor(
+        image_processor=tf.MllamaImageProcessorPil(size={"height": 28, "width": 28}, max_image_tiles=2),
+        tokenizer=words,
+        chat_template="<s>" + TEMPLATE.format(image="<|image|>"),
+    )
+    save(folder, tf.MllamaForConditionalGeneration(config), processor)
+
+
+def paligemma(folder: Path) -> None:
+    """PaliGemma, which was not made for conversations."""
+    words = tokenizer(["<image>"], image_token="<image>")
+    words.add_tokens([f"<loc{place:04}>" for place in range(1024)] + [f"<seg{place:03}>" for place in range(128)])
+    numbers = text_config(words, head_dim=8, tie_word_embeddings=False)
+    config = tf.PaliGemmaConfig(
+        text_config={"model_type": "gemma", **numbers},
+        vision_config={**VISION, "projection_dim": 32, "vision_use_head": False},
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+        projection_dim=32,
+        hidden_size=32,
+        tie_word_embeddings=False,
+        **ENDS,
+    )
+    images = tf.SiglipImageProcessorPil(size={"height": 28, "width": 28})
+    images.image_seq_length = 4
+    processor = tf.PaliGemmaProcessor(image_processor=images, tokenizer=words)
+    save(folder, tf.PaliGemmaForConditionalGeneration(config), processor)
+
+
+def florence2(folder: Path) -> None:
+    """Florence-2: an encoder reads image and question, a decoder writes."""
+    words = tokenizer(["<image>", *(f"<loc_{place}>" for place in range(20))], image_token="<image>")
+    config = tf.Florence2Config(
+        text_config={
+            "model_type": "bart",
+            "vocab_size": len(words),
+            "d_model": 32,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
+            "max_position_embeddings": 256,
+            "init_std": WIDE,
+            "decoder_start_token_id": EOS,
+            **ENDS,
+            "forced_eos_token_id": None,
+        },
+        vision_config={
+            "depths": [1, 1],
+            "patch_size": [7, 3],
+            "patch_stride": [4, 2],
+            "patch_padding": [3, 1],
+            "patch_prenorm": [False, True],
+            "embed_dim": [16, 32],
+            "num_heads": [2, 2],
+            "num_groups": [2, 2],
+            "window_size": 4,
+            "projection_dim": 32,
+            "initializer_range": WIDE,
+        },
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        **ENDS,
+        tie_word_embeddings=False,
+    )
+    images = clip_images()
+    images.image_seq_length = 17
+    save(folder, tf.Florence2ForConditionalGeneration(config), tf.Florence2Processor(images, words))
+
+
+def kosmos2(folder: Path) -> None:
+    """Kosmos-2, whose processor places the image itself."""
+    # The places of an image are held by the tokens after `<unk>`, which must not be those of padding and end.
+    words = tokenizer(base=("<s>", "<pad>", "</s>", "<unk>"))
+    images = clip_images()
+    processor = tf.Kosmos2Processor(images, words, num_patch_index_tokens=16)
+    config = tf.Kosmos2Config(
+        text_config={
+            "vocab_size": len(words),
+            "embed_dim": 32,
+            "layers": 2,
+            "ffn_dim": 64,
+            "attention_heads": 4,
+            "max_position_embeddings": 512,
+            "init_std": WIDE,
+            "bos_token_id": 0,
+            "pad_token_id": 1,
+            "eos_token_id": 2,
+            "tie_word_embeddings": False,
+        },
+        vision_config=VISION,
+        tie_word_embeddings=False,
+    )
+    model = tf.Kosmos2ForConditionalGeneration(config)
+    # What is seen is of length 1 here, and what is read is not.
+    model.image_to_text_projection.dense.weight.data *= 20
+    save(folder, model, processor)
+
+
 def clip_images() -> Any:
     """Return the image processor of CLIP, for images of 28 pixels."""
     return tf.CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
@@ -238,11 +378,16 @@ def siglip(folder: Path) -> None:
 
 FAMILIES: Mapping[str, Callable[[Path], None]] = {
     "clip": clip,
+    "florence2": florence2,
     "gemma3": gemma3,
+    "idefics3": idefics3,
     "internvl": internvl,
     "llama": llama,
     "llava": llava,
     "llava_next": llava_next,
+    "kosmos2": kosmos2,
+    "mllama": mllama,
+    "paligemma": paligemma,
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
     "siglip": siglip,
@@ -256,9 +401,9 @@ SEEDS: Mapping[str, int] = {"qwen3_vl": 3}
 def save(folder: Path, model: Any, processor: Any) -> None:
     """Write a model with its processor or tokenizer."""
     for weights in model.parameters():
-        # Some projections begin as 0, behind which every image is alike.
-        if weights.dim() > 1 and not weights.any():
-            torch.nn.init.normal_(weights, std=WIDE)
+        # Some projections and gates begin as 0, behind which every image is alike.
+        if (weights.dim() > 1 or weights.numel() == 1) and not weights.any():
+            torch.nn.init.normal_(weights, mean=float(weights.numel() == 1), std=WIDE)
     processor.save_pretrained(folder)
     model.eval().save_pretrained(folder)
 

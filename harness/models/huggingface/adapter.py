@@ -118,7 +118,7 @@ class HuggingFace:
             takes |= {"image", "images"} if most > 1 else {"image"}
         if found.kind == "dual":
             gives = {"embedding"}
-        elif not found.is_encoder_decoder:
+        elif found.scores:
             gives |= {"nll"}
         template = self.options.chat_template
         return Capabilities(

@@ -63,6 +63,11 @@ class Checkpoint:
         return bool(self.config.get("is_encoder_decoder")) or self.model_type in ENCODER_DECODERS
 
     @property
+    def scores(self) -> bool:
+        """Whether continuations can be scored; Kosmos-2 wants its image again at every step."""
+        return self.kind != "dual" and not self.is_encoder_decoder and self.model_type not in ("kosmos-2", "kosmos-2.5")
+
+    @property
     def takes_one_image(self) -> bool:
         """Whether a request may hold no more than one image."""
         return self.kind == "dual" or self.model_type in ONE_IMAGE

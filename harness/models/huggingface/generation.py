@@ -17,6 +17,9 @@ MEANINGFUL = re.compile(
     re.IGNORECASE,
 )
 
+# Their cached positions count padding, so that a short question would be answered otherwise beside a long one.
+ALONE = frozenset({"kosmos-2"})
+
 
 class Generator:
     """Writes answers.
@@ -45,6 +48,8 @@ class Generator:
         """
         import torch
 
+        if len(requests) > 1 and self.loaded.model.config.model_type in ALONE:
+            return [self.answers([request], settings)[0] for request in requests]
         prompts = [self.prompter.prompt(request) for request in requests]
         inputs = self.prompter.inputs(prompts)
         lengths = inputs["attention_mask"].sum(dim=1).tolist()

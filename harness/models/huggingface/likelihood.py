@@ -39,7 +39,7 @@ class Scorer:
         prompt = self.prompter.prompt(request)
         candidates = [self._tokens(prompt.text, candidate) for candidate in request.candidates]
         inputs = self.prompter.inputs([prompt])
-        length = inputs["input_ids"].shape[1]
+        length, images = inputs["input_ids"].shape[1], inputs.get("cross_attention_mask")
         most, longest = self.loaded.most_positions, max(map(len, candidates), default=0)
         if most is not None and length + longest > most:
             raise ModelError(
@@ -51,7 +51,7 @@ class Scorer:
             before = self.loaded.model(**inputs, use_cache=True, **self._last_only)
             first = before.logits[:, -1].float().log_softmax(dim=-1)
             for start in range(0, len(candidates), AT_ONCE):
-                sums += self._sums(before.past_key_values, first, candidates[start : start + AT_ONCE])
+                sums += self._sums(before.past_key_values, first, candidates[start : start + AT_ONCE], images)
         counts = [len(tokens) for tokens in candidates]
         return Answer(
             nll=[total / count for total, count in zip(sums, counts, strict=True)],
@@ -77,13 +77,15 @@ class Scorer:
             raise ModelError(f"the model's tokenizer makes no token of the option {candidate!r}")
         return tokens
 
-    def _sums(self, cache: Any, first: Any, candidates: Sequence[Sequence[int]]) -> list[float]:
+    def _sums(self, cache: Any, first: Any, candidates: Sequence[Sequence[int]], images: Any) -> list[float]:
         """Return the negative log likelihood of each candidate.
 
         Args:
             cache: Keys and values of the question.
             first: Log probabilities of the token after the question, shape (1, vocabulary).
             candidates: Their tokens.
+            images: Which tiles each token of the question sees, in a model that reads images by cross attention, shape
+                (1, tokens, images, tiles); None in any other. A candidate sees those of the last token.
         """
         import torch
 
@@ -99,7 +101,12 @@ class Scorer:
             # and that of the candidates lies behind every token that counts.
             own = copy.deepcopy(cache)
             own.batch_repeat_interleave(len(candidates))
-            after = self.loaded.model(input_ids=ids[:, :-1], past_key_values=own, use_cache=True)
+            seen = (
+                {}
+                if images is None
+                else {"cross_attention_mask": images[:, -1:].expand(len(candidates), longest - 1, -1, -1)}
+            )
+            after = self.loaded.model(input_ids=ids[:, :-1], past_key_values=own, use_cache=True, **seen)
             rest = after.logits.float().log_softmax(dim=-1).gather(2, ids[:, 1:, None])[..., 0]
             scores = torch.cat([scores, rest], dim=1)
         return [float(-total) for total in (scores.double() * real).sum(dim=1)]

@@ -119,4 +119,5 @@ class Prompter:
             return inputs.to(self.loaded.device)
         images = [list(prompt.images) for prompt in prompts] if prompts[0].images else None
         inputs = self.loaded.processor(text=texts, images=images, **options)
+        inputs.pop("labels", None)  # of PaliGemma's, for training
         return inputs.to(self.loaded.device, dtype=self.loaded.model.dtype)
