@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import json
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -11,13 +12,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from harness.errors import HarnessError
-from harness.evaluation.adapter_check.faults import AdapterReport, Fault, check_content, check_repeats, failures
+from harness.evaluation.adapter_check.faults import (
+    AdapterReport,
+    Fault,
+    check_batches,
+    check_content,
+    check_repeats,
+    failures,
+)
 from harness.evaluation.adapter_check.probes import WANTED, Probe, probes
+from harness.models.process import Process
 from harness.models.resolve import ModelReference, build, capabilities_of, find_factory, identity
 from harness.models.submitted.predictions_file import Predictions
-from harness.records import Adapter, Prediction, Request
+from harness.records import Adapter, Answer, Capabilities, Prediction, Request
 from harness.records.codec import prediction_from_json, to_json
 from harness.requests.key import request_key
 from harness.runs.engine.devices import device_of, gpus_here
@@ -25,10 +35,42 @@ from harness.runs.engine.worker import Worker, WorkerSetup, stdout_to_stderr
 
 # Requests per batch, or the model's maximum if that is less: more than one, and not a divisor of most numbers.
 BATCH = 5
-# Seconds that `capabilities()` may take before it is remarked on: it is asked before every run.
-CHEAP_SECONDS = 3.0
+# Seconds that building an adapter and `capabilities()` may take: both are done before every run, and for `--dry-run`.
+CHEAP_SECONDS = 5.0
+HEAVY = ("torch", "tensorflow", "jax", "transformers", "monai")
 # Answers of a predictions file that are read.
 LINES_TRIED = 50
+
+
+class _Watched:
+    """An adapter whose batches that raise are noted: the worker asks their requests alone, and nothing is lost.
+
+    Attributes:
+        raised: The keys of the requests of each such batch, with the exception.
+    """
+
+    def __init__(self, adapter: Adapter) -> None:
+        self.adapter = adapter
+        self.raised: list[tuple[tuple[str, ...], Exception]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.adapter, name)
+
+    def capabilities(self) -> Capabilities:
+        """Return those of the adapter."""
+        return self.adapter.capabilities()
+
+    def load(self, device: str) -> None:
+        """Load the adapter."""
+        self.adapter.load(device)
+
+    def predict(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Ask the adapter."""
+        try:
+            return self.adapter.predict(requests)
+        except Exception as error:
+            self.raised.append((tuple(request.key for request in requests), error))
+            raise
 
 
 class _NoAnswerError(Exception):
@@ -54,11 +96,12 @@ def check_adapter(reference: ModelReference, *, timeout: float, device: str | No
 
 
 def _check(reference: ModelReference, report: AdapterReport, folder: Path, timeout: float, device: str | None) -> None:
+    before, began = {*sys.modules}, time.perf_counter()
     adapter = build(reference)
-    began = time.perf_counter()
     capabilities = report.capabilities = capabilities_of(reference, adapter)
     seconds = time.perf_counter() - began
-    _check_declaration(reference, adapter, report, seconds)
+    imported = [name for name in HEAVY if name in sys.modules and name not in before]
+    _check_declaration(reference, adapter, report, imported=imported, seconds=seconds)
     model = identity(reference, adapter, capabilities)
     asked = _of_a_file(adapter, report) if isinstance(adapter, Predictions) else probes(capabilities, folder)
     asked = [
@@ -75,6 +118,9 @@ def _check(reference: ModelReference, report: AdapterReport, folder: Path, timeo
     worker = Worker(WorkerSetup(reference=reference, roots=(folder,), device=where, timeout=timeout))
     try:
         worker.load()
+        assert worker.adapter is not None
+        watched = _Watched(worker.adapter)
+        worker.adapter = watched
         batches = _batches(asked, min(BATCH, capabilities.max_batch))
         first = _ask(worker, batches, timeout)
         again = _ask(worker, batches, timeout)
@@ -82,13 +128,23 @@ def _check(reference: ModelReference, report: AdapterReport, folder: Path, timeo
     finally:
         worker.close()
     failed = failures(asked, first, report)
+    check_batches(asked, watched.raised, failed, report)
     answered = [probe for probe in asked if probe.request.key not in failed]
     check_repeats(answered, batches, (first, again, alone), capabilities, report)
     check_content(answered, first, report)
 
 
-def _check_declaration(reference: ModelReference, adapter: Adapter, report: AdapterReport, seconds: float) -> None:
-    """Check what the adapter says of itself."""
+def _check_declaration(
+    reference: ModelReference, adapter: Adapter, report: AdapterReport, *, imported: Sequence[str], seconds: float
+) -> None:
+    """Check what the adapter says of itself.
+
+    Args:
+        reference, adapter: The model.
+        report: Gets the faults.
+        imported: Heavy packages that were imported on the way.
+        seconds: That it took.
+    """
     capabilities = report.capabilities
     assert capabilities is not None
     if adapter.capabilities() != adapter.capabilities():  # `capabilities` may hold what a reply's dialect adds
@@ -99,8 +155,17 @@ def _check_declaration(reference: ModelReference, adapter: Adapter, report: Adap
                 do="let it depend on the arguments of __init__ only",
             )
         )
-    if seconds > CHEAP_SECONDS and reference.target != "harness.models.process:Process":
-        report.notes.append(f"capabilities() took {seconds:.1f} s; import and read what is heavy in load()")
+    # A process has to be started to be asked, for the first time.
+    slow = seconds > CHEAP_SECONDS and not isinstance(adapter, Process)
+    if imported or slow:
+        named = f", and {', '.join(imported)} was imported" if imported else ""
+        report.faults.append(
+            Fault(
+                what=f"__init__ and capabilities() took {seconds:.1f} s{named}",
+                where="before any request, in every command that names the model",
+                do="import heavy packages and read weights in load()",
+            )
+        )
     if not hasattr(adapter, "version"):
         report.notes.append("the class has no `version`; raise one when its code changes what a model answers")
     with contextlib.suppress(ValueError):  # some classes written in C have no signature

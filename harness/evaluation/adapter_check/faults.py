@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.errors import words_of
 from harness.evaluation.adapter_check.probes import WANTED, Probe, outside
-from harness.records import Capabilities, Json, Prediction
+from harness.records import Box, Capabilities, Json, Prediction
 from harness.records.codec import to_json
 
 # What shall be done about a fault, by the first pattern that its message fits.
@@ -113,9 +115,39 @@ def _where(group: Sequence[Probe], asked: Sequence[Probe]) -> str:
         tagged = [probe for probe in asked if tag in probe.tags]
         if len(tagged) == len(group) < len(asked) and all(tag in probe.tags for probe in group):
             return f"where {tag} ({len(group)} of {len(asked)} requests), first: {group[0].words}"
-    common = [tag for tag in group[0].tags if all(tag in probe.tags for probe in group)]
+    shared = [tag for tag in group[0].tags if all(tag in probe.tags for probe in group)]
+    common = [tag for tag in shared if not all(tag in probe.tags for probe in asked)]
     some = f", all of them where {common[0]}" if common else ""
     return f"{len(group)} of {len(asked)} requests{some}, first: {group[0].words}"
+
+
+def check_batches(
+    asked: Sequence[Probe],
+    raised: Sequence[tuple[tuple[str, ...], Exception]],
+    failed: Container[str],
+    report: AdapterReport,
+) -> None:
+    """Report batches that raise although each of their requests is answered alone.
+
+    Args:
+        asked: The probes.
+        raised: The keys of the requests of each batch that raised, with the exception.
+        failed: Keys of the requests that fail alone as well.
+        report: Gets the fault.
+    """
+    for keys, error in raised:
+        if len(keys) > 1 and not any(key in failed for key in keys):
+            first = next(probe for probe in asked if probe.request.key == keys[0])
+            place = PLACE.findall("".join(traceback.format_exception(error)))[-1:]
+            at = f"mend {Path(place[0][0]).name}:{place[0][1]} ({place[0][2]}), or " if place else ""
+            report.faults.append(
+                Fault(
+                    what=f"{words_of(error)} for a batch, though each of its requests is answered alone",
+                    where=f"a batch of {len(keys)} requests, first: {first.words}",
+                    do=f"{at}declare the max_batch that works",
+                )
+            )
+            return
 
 
 def check_repeats(
@@ -185,8 +217,12 @@ def check_content(answered: Sequence[Probe], found: Mapping[str, Prediction], re
     boxed = 0
     for probe in answered:
         size = probe.request.media[0].record.size if probe.request.media else ()
-        for place, box in enumerate(found[probe.request.key].boxes if size else ()):
+        crop = probe.request.media[0].record.crop if size else None
+        for place, stored in enumerate(found[probe.request.key].boxes if size else ()):
             boxed += 1
+            # Stored in the frame of the original; back to the image as it was shown.
+            shift = (0,) * len(stored.corners) if crop is None else crop.corners[:2] * 2
+            box = Box(corners=tuple(value - by for value, by in zip(stored.corners, shift, strict=True)))
             if outside(box, size):
                 height, width = size[-2:]
                 shown = " x ".join(map(str, size))
@@ -220,6 +256,17 @@ def check_content(answered: Sequence[Probe], found: Mapping[str, Prediction], re
                 report.faults.append(Fault(what=what, where=f"all {len(wanted)} requests where {WANTED[want]}", do=do))
             else:
                 report.notes.append(f"it says nothing to all {len(wanted)} requests where {WANTED[want]}")
+        elif any(item.status == "empty" and item.text is None for item in answers):
+            count = sum(item.status == "empty" for item in answers)
+            report.notes.append(
+                f"{count} of {len(answers)} answers are empty where {WANTED[want]}; a model that finds nothing says so "
+                "by a mask without foreground, or in words: an empty answer scores the worst value"
+            )
+        lengths = sorted({len(vector) for item in answers for vector in item.embedding})
+        if len(lengths) > 1:
+            what = f"embeddings have {', '.join(map(str, lengths))} numbers"
+            do = "give vectors of one length for whatever image and text: they are compared with each other"
+            report.faults.append(Fault(what=what, where=f"requests where {WANTED[want]}", do=do))
         images = [probe for probe in wanted if len(probe.request.images) == 1 and probe.request.visual_prompts == ()]
         plain = {json.dumps(_content(found[probe.request.key])) for probe in images}
         if want != "masks" and len(images) > 1 and len(plain) == 1 and any(item.status == "ok" for item in answers):

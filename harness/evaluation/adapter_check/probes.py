@@ -12,6 +12,7 @@ from harness.imaging import masks
 from harness.records import (
     Box,
     Capabilities,
+    Crop,
     Entity,
     Media,
     MediaPart,
@@ -95,7 +96,10 @@ def _probes(capabilities: Capabilities, phantoms: "_Phantoms") -> Iterator[Probe
             for volume in (phantoms.volume(size, spacing),)
         ]
     first = shown[0][1] if shown else ()
-    firsts = {media[0].kind: (words, media) for words, media in reversed(shown) if len(media) == 1}
+    # The first of each kind, and an image on which x and y cannot be taken for each other.
+    pointed = [
+        item for place, item in enumerate(shown) if place == 1 or item == shown[0] or item[1][0].kind == "volume"
+    ]
     pointing = [kind for kind in ("box", "point", "region") if kind in takes]
     for want in WANTED:
         if want not in capabilities.gives or (want in ("masks", "boxes") and not shown):
@@ -104,6 +108,9 @@ def _probes(capabilities: Capabilities, phantoms: "_Phantoms") -> Iterator[Probe
         wordless = () if "text" in takes or not pointing else (pointing[0],)
         for words, media in shown or [("no image", ())]:
             yield _probe(capabilities, want, words, media, pointing=wordless)
+        if first and first[0].kind == "image":
+            cropped, tag = (phantoms.cropped(first[0]),), "the image is a crop of its file"
+            yield _probe(capabilities, want, "an image of 20 x 31", cropped, pointing=wordless, tags=(tag,))
         if "text" in takes and want != "embedding":
             for tag, text in ((EMPTY, ""), ("the question is not in ASCII", UNICODE), ("the question is long", LONG)):
                 yield _probe(capabilities, want, shown[0][0] if shown else "no image", first, text=text, tags=(tag,))
@@ -113,7 +120,7 @@ def _probes(capabilities: Capabilities, phantoms: "_Phantoms") -> Iterator[Probe
             yield _probe(capabilities, want, shown[0][0] if shown else "no image", first, tags=tags, candidates=texts)
             continue
         for kind in pointing:
-            for words, media in firsts.values():
+            for words, media in pointed:
                 yield _probe(capabilities, want, words, media, pointing=(kind,))
 
 
@@ -209,6 +216,10 @@ class _Phantoms:
         path = self.folder / f"image-{size[0]}x{size[1]}-{number}.png"
         Image.fromarray(noise + (_structure(size) * np.uint8(180))[..., None]).save(path)
         return Media(path=path.name, sha256=sha256_file(path), size=size, spacing_mm=(0.5, 0.5))
+
+    def cropped(self, media: Media) -> Media:
+        """Return a window of an image of at least 22 x 36, as a task with `region_as_crop` shows it."""
+        return replace(media, size=(20, 31), crop=Crop(corners=(5, 2, 36, 22), original=media.size))
 
     def volume(self, size: Size, spacing: Sequence[float]) -> Media:
         """Return a volume with a bright structure: NIfTI where nibabel is installed, else npy."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from harness import Answer, Box, Capabilities, Region, Request, Resources
 from harness.cli import main
@@ -220,6 +221,25 @@ class Moody(Good):
         return Capabilities(max_batch=1 + self.asked % 2)
 
 
+class OneByOne(Good):
+    def predict(self, requests: Sequence[Request]) -> list[Any]:
+        (request,) = requests
+        return [self.answer(request)]
+
+
+class ReadsTheFile(Good):
+    def grey(self, request: Request) -> Any:
+        media: Any = request.media[0]
+        return np.asarray(Image.open(media.store.roots[0] / media.record.path).convert("L"))
+
+
+class OtherLengths(Good):
+    gives = frozenset({"embedding"})
+
+    def answer(self, request: Request) -> Answer:
+        return Answer(embedding=[[1.0] * (1 + len(request.candidates[0]))] * 2)
+
+
 class NoOutput(Good):
     takes = frozenset({"text"})
 
@@ -230,10 +250,10 @@ class LoadFails(Good):
 
 
 BROKEN: list[tuple[type, str, str, str]] = [
-    (Transposed, "the adapter may have swapped the axes", "every request", "row before column"),
+    (Transposed, "the adapter may have swapped the axes", "6 of 7 requests", "row before column"),
     (WrongAxesOfVolumes, "volume is (5, 23, 31) as (D, H, W)", "where a volume is shown", "row before column"),
     (GreyMasks, "masks[0]", "every request", "compare first: mask > 0"),
-    (FixedSize, "predicted mask is (64, 64), image is (37, 53)", "every request", "resize masks to the image"),
+    (FixedSize, "predicted mask is (64, 64), image is (37, 53)", "6 of 7 requests", "resize masks to the image"),
     (
         PerMille,
         "boxes[0] is (100.0, 200.0, 500.0, 600.0) where 37 x 53 pixels",
@@ -253,11 +273,24 @@ BROKEN: list[tuple[type, str, str, str]] = [
     (OneImage, "ValueError: too many values to unpack", "where several images are shown", "mend test_check.py"),
     (NotANumber, "nll[0]: expected a finite number, found nan", "every request", "look for a division by zero"),
     (TwoOptions, "nll: expected one per candidate (3), found 2", "every request", "return one number per candidate"),
-    (NeverAny, "claims that it gives masks, and no answer holds any", "all 6 requests where masks are wanted", "fill"),
+    (NeverAny, "claims that it gives masks, and no answer holds any", "all 7 requests where masks are wanted", "fill"),
     (Paints, "ValueError: assignment destination is read-only", "every request", "copy an image or volume"),
     (Plain, "predict() returned str for a request, expected Answer", "every request", "return a list of Answer"),
     (Sleeps, "predict() did not return within 0.0", "where the question is empty", "end what waits"),
     (Moody, "capabilities() returned two different results", "asked twice", "depend on the arguments"),
+    (
+        OneByOne,
+        "too many values to unpack (expected 1) for a batch, though each",
+        "a batch of 4",
+        "the max_batch that works",
+    ),
+    (
+        ReadsTheFile,
+        "the crop that the model was shown is (20, 31)",
+        "where the image is a crop of its file",
+        "resize masks",
+    ),
+    (OtherLengths, "embeddings have 1, 37 numbers", "an embedding is wanted", "give vectors of one length"),
     (NoOutput, "gives masks and takes text", "capabilities()", "name an output that these inputs allow"),
     (LoadFails, "load() failed: RuntimeError: no weights for cpu", "before any request", "mend it"),
 ]
@@ -269,7 +302,7 @@ def report_of(model: type, *, timeout: float = 30.0) -> AdapterReport:
 
 def test_an_adapter_that_keeps_the_protocol_passes() -> None:
     report = report_of(Good)
-    assert (report.faults, report.notes, report.asked) == ([], [], 6)
+    assert (report.faults, report.notes, report.asked) == ([], [], 7)
 
 
 @pytest.mark.parametrize(("model", "what", "where", "do"), BROKEN, ids=[case[0].__name__ for case in BROKEN])
@@ -289,10 +322,10 @@ def test_answers_that_may_differ_are_a_note() -> None:
     report = report_of(Free)
     assert report.faults == []
     (note,) = report.notes
-    assert note.startswith("answers are others a second time (6 of 6 requests); batch_invariant is not declared")
+    assert note.startswith("answers are others a second time (7 of 7 requests); batch_invariant is not declared")
 
 
-def test_what_is_slow_unversioned_or_says_nothing_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_slow_is_a_fault_what_is_unversioned_or_says_nothing_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHEAP_SECONDS", 0.0)
 
     class Silent:
@@ -306,11 +339,12 @@ def test_what_is_slow_unversioned_or_says_nothing_is_a_note(monkeypatch: pytest.
             return [Answer(text="") for _ in requests]
 
     report = report_of(Silent)
-    assert report.faults == []
+    (fault,) = report.faults
+    assert fault.what == "__init__ and capabilities() took 0.0 s"
+    assert fault.do == "import heavy packages and read weights in load()"
     assert [note.partition(";")[0] for note in report.notes] == [
-        "capabilities() took 0.0 s",
         "the class has no `version`",
-        "it says nothing to all 6 requests where text is wanted",
+        "it says nothing to all 7 requests where text is wanted",
     ]
 
 
@@ -328,6 +362,33 @@ def test_an_argument_that_does_not_exist_is_named(tmp_path: Path) -> None:
         "execution_only names 'bach', which is no argument of __init__",
         "name some of batch",
     )
+
+
+def test_a_heavy_import_before_load_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "heavy_package.py").write_text("")
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from harness import Answer, Capabilities\n\n\nclass Mine:\n    version = '1'\n"
+        "    def capabilities(self):\n        import heavy_package\n        return Capabilities()\n"
+        "    def load(self, device): pass\n"
+        "    def predict(self, requests): return [Answer(text='yes') for _ in requests]\n"
+    )
+    monkeypatch.setattr(module, "HEAVY", ("heavy_package",))
+    (fault,) = check_adapter(parse(f"{file}:Mine", {}), timeout=30.0).faults
+    assert fault.what.endswith(" s, and heavy_package was imported")
+
+
+def test_some_empty_answers_are_a_note() -> None:
+    class Shy(Good):
+        def answer(self, request: Request) -> Answer:
+            return Answer() if request.images[0].size == (9, 12) else super().answer(request)
+
+    report = report_of(Shy)
+    assert report.faults == []
+    assert report.notes == [
+        "1 of 7 answers are empty where masks are wanted; a model that finds nothing says so by a mask without "
+        "foreground, or in words: an empty answer scores the worst value"
+    ]
 
 
 @pytest.mark.parametrize("name", ["empty", "oracle", "majority", "random", "center-box", "otsu"])
@@ -401,7 +462,7 @@ def test_a_new_adapter_passes_as_it_stands_and_nothing_is_overwritten(tmp_path: 
     assert written.stdout == f"harness check-adapter {out / 'my_model.py'}:MyModel\n"
     result = command("check-adapter", f"{out / 'my_model.py'}:MyModel")
     assert result.exit_code == 0, result.output
-    assert result.stdout.endswith("asked   20 requests, three times each\npassed\n")
+    assert result.stdout.endswith("asked   26 requests, three times each\npassed\n")
     before = (out / "my_model.py").read_text()
     (out / "test_my_model.py").unlink()
     refused = command("new-adapter", "my_model", "--out", out)
@@ -429,11 +490,11 @@ def test_faults_end_with_2_in_words_and_as_json(tmp_path: Path) -> None:
     shown = command("check-adapter", f"{file}:Mine")
     assert shown.exit_code == 2
     assert (
-        "fault   IndexError: list index out of range\n        where the question is empty (1 of 6 requests)"
+        "fault   IndexError: list index out of range\n        where the question is empty (1 of 7 requests)"
         in shown.stdout
     )
     assert "        do: mend mine.py:8 (<listcomp>), or return Answer(error=...)" in shown.stdout
     assert shown.stdout.endswith("1 fault\n")
     found = json.loads(command("check-adapter", f"{file}:Mine", "--json").stdout)
-    assert (found["passed"], found["requests"], len(found["faults"])) == (False, 6, 1)
+    assert (found["passed"], found["requests"], len(found["faults"])) == (False, 7, 1)
     assert set(found["faults"][0]) == {"what", "where", "do"}
