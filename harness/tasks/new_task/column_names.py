@@ -1,5 +1,6 @@
 """Recognise the columns of a table of questions by their names."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
             "reference",
             "target",
         ),
+        *("correct_option", "correct_choice", "correct_letter", "answer_key", "correct", "cop"),
         *("antwort", "reponse", "réponse", "respuesta", "答案", "label", "response", "solution", "a"),
     ),
     "options": ("options", "choices", "candidates", "optionen", "选项"),
@@ -62,8 +64,10 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "answer_type": ("answer_type", "answertype", "question_form"),
 }
-# Options in columns of their own: "Option A", "choice_b", "opa".
-_OPTION_WORDS = ("option", "choice", "opt", "answer", "antwort", "op")
+# Options in columns of their own: "Option A", "choice_b", "opa", "a".
+_OPTION_WORDS = ("option", "choice", "opt", "answer", "antwort", "op", "")
+# What sets images of one question apart in the names of their columns: "image2", "image_1".
+_NUMBERED = re.compile(r"[\W_]*\d+$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,11 @@ def columns_of(path: Path, look: Look) -> dict[str, Json]:
                     taken.add(match)
     if lettered:
         found["options"] = list(lettered)
+    if "image" in found:
+        stem = _NUMBERED.sub("", str(found["image"]).lower())
+        # Without the others a question about several images would be asked with one of them.
+        together = [held for held in look.held if _NUMBERED.sub("", held.lower()) == stem and look.values(held)]
+        found["image"] = together if len(together) > 1 else found["image"]
     lacking = [field for field in ("question", "answer") if field not in found]
     if lacking:
         held = ", ".join(name for name in look.held if name) or "none"
@@ -122,9 +131,9 @@ def columns_of(path: Path, look: Look) -> dict[str, Json]:
 
 
 def _option_columns(held: Sequence[str]) -> tuple[str, ...]:
-    """Return columns such as `Option A`, `choice_b` or `opa` in letter order, or `option1` and so on; none if a gap."""
+    """Return columns such as `Option A`, `opa` or `a` in letter order, or `option1` and so on; none if a gap."""
     for marks in ("abcdefghij", "123456789", "0123456789"):
-        for word in _OPTION_WORDS:
+        for word in _OPTION_WORDS if marks[0] == "a" else _OPTION_WORDS[:-1]:
             plain = {"".join(char for char in name.lower() if char.isalnum()): name for name in held}
             columns = []
             for mark in marks:

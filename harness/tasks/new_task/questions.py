@@ -9,7 +9,7 @@ from statistics import median
 
 from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
-from harness.data.releases.question_tables.answers import FROM_0, FROM_1, AnswerForms, read_options
+from harness.data.releases.question_tables.answers import FROM_0, FROM_1, TEXT, AnswerForms, meaning_of, read_options
 from harness.data.releases.question_tables.cell_images import Source, is_base64, sources
 from harness.data.releases.question_tables.columns import FIELDS
 from harness.data.releases.question_tables.rows import UTF_8, Row, TableFile, cell_text
@@ -220,7 +220,8 @@ def _images(path: Path, look: Look, columns: Mapping[str, Json]) -> tuple[Path, 
     column = columns.get("image")
     if column is None:
         return path.parent, "", "images: none"
-    cells = [row.cells.get(str(column)) for row in look.rows]
+    shown = column if isinstance(column, list) else [column]
+    cells = [row.cells.get(str(name)) for row in look.rows for name in shown]
     if any(source.content for cell in cells for source in _embedded(cell)):
         return path.parent, "", "images: in the table itself"
     names = [source.name for cell in cells for source in sources(cell, None) if source.name][
@@ -242,8 +243,8 @@ def _images(path: Path, look: Look, columns: Mapping[str, Json]) -> tuple[Path, 
     if not count:
         places = ", ".join(f"{one}/" for one in list(tried)[:6])
         raise SpecError(
-            f"{path}: column '{column}' names images such as {names[0]!r}, which are in none of {places}; put the "
-            "images or the table there, or write the task with release.options.images and image_prefix"
+            f"{path}: column '{_shown(column)}' names images such as {names[0]!r}, which are in none of {places}; put "
+            "the images or the table there, or write the task with release.options.images and image_prefix"
         )
     root = (
         path.parent if folder.is_relative_to(path.parent) else folder.parent if folder != path.parent.parent else folder
@@ -274,15 +275,22 @@ def _forms(
     """Return the numbers of questions with and without options; where the form of the right ones is open, set it."""
     listed = columns.get("options", [])
     names = listed if isinstance(listed, list) else [listed]
-    forms, with_options = AnswerForms(), 0
+    forms, with_options, count_or_text = AnswerForms(), 0, ""
     for row in look.rows:
         found = read_options([row.cells.get(name) for name in names], None)
         with_options += bool(found.texts or found.fault)
         answer = cell_text(row.cells.get(str(columns["answer"])), row.place, "", Integrity())
         if found.texts and answer:
             forms.add(answer, found.texts, row.place)
+            means = meaning_of(answer, found.texts)
+            if means.text is not None and means.number not in (None, means.text + 1):
+                count_or_text = answer
     try:
-        forms.decide("auto")
+        if forms.decide("auto") == TEXT and count_or_text:
+            decide.append(
+                f"answers: '{count_or_text}' is taken as the text of an option; if it counts the options, add answers: "
+                f"{FROM_0} or {FROM_1}"
+            )
     except DataError as error:
         if forms.numbers:
             form = FROM_0 if 0 in forms.numbers else FROM_1

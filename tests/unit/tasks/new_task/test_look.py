@@ -354,12 +354,43 @@ def test_a_table_with_and_without_options_becomes_two_tasks(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "names", [("Option A", "Option B"), ("choice_a", "choice_b"), ("opa", "opb"), ("option1", "option2")]
+    "names", [("Option A", "Option B"), ("choice_a", "choice_b"), ("opa", "opb"), ("option1", "option2"), ("a", "b")]
 )
 def test_columns_of_options_are_known_by_their_names(tmp_path: Path, names: tuple[str, str]) -> None:
     write_pictures(tmp_path / "images")
     draft = looked(write_table(tmp_path / "q.csv", [{**ROW, names[0]: "b", names[1]: "c"}]))
     assert (draft.gives, draft.options["columns"]) == ("choice", {"options": list(names)})
+
+
+@pytest.mark.parametrize("right", ["correct_option", "Correct", "cop"])
+def test_a_column_of_options_called_a_is_not_the_answer(tmp_path: Path, right: str) -> None:
+    write_pictures(tmp_path / "images")
+    row = {"image": "0.png", "question": "a?", "a": "lung", "b": "liver", right: "b"}
+    draft = looked(write_table(tmp_path / "q.csv", [row]))
+    assert draft.options["columns"] == {"answer": right, "options": ["a", "b"]}
+
+
+@pytest.mark.parametrize("second", ["image2", "image_2", "Image 2"])
+def test_images_in_several_columns_are_shown_together(tmp_path: Path, second: str) -> None:
+    write_pictures(tmp_path / "images")
+    draft = looked(write_table(tmp_path / "q.csv", [{**ROW, second: "1.png"}, {**ROW, second: ""}]))
+    assert draft.options["columns"] == {"image": ["image", second]}
+    nowhere = write_table(tmp_path / "x/q.csv", [{**ROW, "image": "8.png", second: "9.png"}])
+    with pytest.raises(SpecError, match=rf"column 'image, {second}' names images such as '8\.png', which are in none"):
+        looked(nowhere)
+
+
+def test_numbers_that_are_options_too_are_left_to_a_person(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "images")
+    rows = [{**ROW, "options": ["2", "3", "1"], "answer": 2}, {**ROW, "options": ["1", "2", "3"], "answer": 1}]
+    (tmp_path / "q.json").write_text(json.dumps(rows))
+    said = [line for line in looked(tmp_path / "q.json").open if line.startswith("answers")]
+    assert said == [
+        "answers: '2' is taken as the text of an option; if it counts the options, add answers: index_from_0 or "
+        "index_from_1"
+    ]
+    (tmp_path / "q.json").write_text(json.dumps(rows[1:]))
+    assert not any(line.startswith("answers") for line in looked(tmp_path / "q.json").open)
 
 
 @pytest.mark.parametrize(
