@@ -71,6 +71,18 @@ def place_problem(error: OSError) -> str | None:
     return None
 
 
+def listed(items: Sequence[object], most: int, noun: str = "") -> str:
+    """Return the first `most` items separated by commas, and the number of the others: `a, b and 3 more`.
+
+    Args:
+        items: What is listed, as `str` writes it.
+        most: Number of items that a message names.
+        noun: Follows `more`, such as `tasks`.
+    """
+    more = f" and {len(items) - most:,} more {noun}".rstrip() if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return ` (did you mean 'x'?)` for the known word closest to `word`; empty if none is close."""
     import difflib  # imported here, so that only a failing command pays for it

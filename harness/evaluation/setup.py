@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.roots import DataRoots, data_roots
-from harness.errors import SpecError
+from harness.errors import SpecError, listed
 from harness.evaluation import foreign_log
 from harness.evaluation.planning import prepare_cells
 from harness.evaluation.submitted_folder import as_predictions_file
@@ -281,12 +281,10 @@ def refuse_sending(tasks: Sequence[TaskSpec], host: str | None, allowed: Sequenc
     forbidden = [task.task for task in tasks if not task.terms.external_api]
     if not forbidden:
         return
-    shown = ", ".join(forbidden[:TASKS_NAMED])
-    more = f" and {len(forbidden) - TASKS_NAMED} more" if len(forbidden) > TASKS_NAMED else ""
     found = f"; found --send-data-to {', '.join(allowed)}" if allowed else ""
     raise SpecError(
-        f"--model sends questions and images to {host}, which the terms of {shown}{more} do not allow "
-        f"(terms.external_api is false). Nothing was sent; if you have the right to, add --send-data-to {host}{found}"
+        f"--model sends questions and images to {host}, which the terms of {listed(forbidden, TASKS_NAMED)} do not "
+        f"allow (terms.external_api is false). Nothing was sent; if you have the right to, add --send-data-to {host}{found}"
     )
 
 

@@ -1,14 +1,14 @@
 """Submitted predictions within an evaluation: do they belong to its tasks, and are they those of the run directory."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.data.manifest import read_manifest
-from harness.errors import DataError, HarnessError, SpecError
+from harness.errors import DataError, HarnessError, SpecError, listed
 from harness.evaluation.setup import PreparedRun
 from harness.models.resolve import build, find_factory
 from harness.models.submitted.foreign_logs.matching import LogReport
@@ -64,9 +64,9 @@ class Submission:
         if not missing and not strangers:
             return problems, []
         samples = "samples" if len(asked) == len(slots) else "samples and repetitions"
-        words = [f"{len(ids) - strangers:,} of {len(ids):,} ids belong to {_listed(self.tasks)}"]
+        words = [f"{len(ids) - strangers:,} of {len(ids):,} ids belong to {listed(self.tasks, MOST_NAMED, 'tasks')}"]
         unanswered = [task for task, own in by_task.items() if not own & lines.keys()]
-        words += [f"none to {_listed(unanswered)}"] if unanswered else []
+        words += [f"none to {listed(unanswered, MOST_NAMED, 'tasks')}"] if unanswered else []
         words += [f"{strangers:,} ignored"] if strangers else []
         words += [f"{missing:,} of {len(slots):,} {samples} have no answer"] if missing else []
         return problems, [f"{self.adapter.path.name}: {'; '.join(words)}"]
@@ -104,7 +104,7 @@ def find_submission(session: PreparedRun) -> Submission | None:
     return found
 
 
-def _check_belongs(adapter: Predictions, session: PreparedRun, tasks: Collection[str]) -> None:
+def _check_belongs(adapter: Predictions, session: PreparedRun, tasks: Sequence[str]) -> None:
     submitted = adapter.submitted()
     name = f"--predictions {adapter.given}"
     ids = {sample_id for sample_id, _ in submitted.lines}
@@ -124,8 +124,8 @@ def _check_belongs(adapter: Predictions, session: PreparedRun, tasks: Collection
     depth = next((depth for depth in (1, 2, 3) if not _begin(ids, depth) & _begin(own, depth)), 0)
     theirs, ours = (_beginnings(some, depth) for some in (sorted(ids), own))
     raise DataError(
-        f"{name}: 0 of {len(ids):,} ids belong to {_listed(tasks)}; they begin with {theirs}, those of the run with "
-        f"{ours}, such as {printable(own[0])}. Nothing is scored; the ids of a task are in its manifest, see "
+        f"{name}: 0 of {len(ids):,} ids belong to {listed(tasks, MOST_NAMED, 'tasks')}; they begin with {theirs}, "
+        f"those of the run with {ours}, such as {printable(own[0])}. Nothing is scored; the ids of a task are in its manifest, see "
         "docs/hand-in-predictions.md"
     )
 
@@ -142,14 +142,7 @@ def _beginning(sample_id: str, depth: int) -> str:
 
 def _beginnings(ids: Collection[str], depth: int) -> str:
     found = Counter(_beginning(sample_id, depth) for sample_id in ids).most_common()
-    words = [printable(beginning, 80) for beginning, _ in found[:MOST_NAMED]]
-    return ", ".join(words) + (f" and {len(found) - MOST_NAMED:,} others" if len(found) > MOST_NAMED else "")
-
-
-def _listed(names: Collection[str]) -> str:
-    shown = list(names)[:MOST_NAMED]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more tasks" if more else "")
+    return listed([printable(beginning, 80) for beginning, _ in found], MOST_NAMED)
 
 
 def stored_model(out: Path) -> Mapping[str, Json]:

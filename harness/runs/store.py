@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import SpecError
+from harness.errors import SpecError, listed
 from harness.models.description import undescribed
 from harness.models.secrets import masked_record
 from harness.models.submitted.predictions_file import Problem
@@ -125,9 +125,8 @@ class RunStore:
         if torn:
             self.repairs.append(f"{self.predictions.path}: its last line was torn and is cut off")
         if damaged:
-            shown = ", ".join(str(number) for number in damaged[:LINES_NAMED])
-            more = f" and {len(damaged) - LINES_NAMED} more" if len(damaged) > LINES_NAMED else ""
-            self.repairs.append(f"{self.predictions.path}: damaged, so passed over and asked again: line {shown}{more}")
+            lines = listed(damaged, LINES_NAMED)
+            self.repairs.append(f"{self.predictions.path}: damaged, so ignored and asked again: line {lines}")
 
     def is_done(self, key: str) -> bool:
         """Say whether the request with this key is finished."""

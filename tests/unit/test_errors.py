@@ -5,7 +5,13 @@ import os
 
 import pytest
 
-from harness.errors import DataError, HarnessError, SpecError, nearest, place_problem, together, words_of
+from harness.errors import DataError, HarnessError, SpecError, listed, nearest, place_problem, together, words_of
+
+
+def test_a_long_list_names_its_first_items_and_counts_the_others() -> None:
+    texts = [listed(items, 2, "tasks") for items in ("", "ab", "abc", "x" * 1002)]
+    assert texts == ["", "a, b", "a, b and 1 more tasks", "x, x and 1,000 more tasks"]
+    assert listed((3, 1, 2), 1) == "3 and 2 more"
 
 
 def test_several_messages_become_one_error_in_order() -> None:

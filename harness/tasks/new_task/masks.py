@@ -9,7 +9,7 @@ from harness.data.integrity import Integrity
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.folders.images import MODALITIES, layout_of
 from harness.data.releases.reader import ALL, ReleaseRequest
-from harness.errors import SpecError
+from harness.errors import SpecError, listed
 from harness.records import Json
 from harness.tasks.new_task.draft import Choices, Draft, MaskTask, counted
 from harness.tasks.new_task.listing import Entry
@@ -20,6 +20,7 @@ OPENED = 24
 WHITE = 255
 # Masks of more values are photographs, or number the objects of one class.
 VALUES_MOST = 32
+VALUES_SHOWN = 8  # in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +47,9 @@ class MaskValues:
             return f"none of {counted(self.opened, 'mask')} can be read"
         if not self.counts:
             return f"nothing but background in {counted(self.opened, 'mask')}"
-        shown = [f"{value} (in {count} of {self.opened} masks)" for value, count in self.counts.items()]
-        more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
-        return (
-            f"{', '.join(shown[:8])}{more}{f', {self.soft} of them with soft edges, cut at half' if self.soft else ''}"
-        )
+        held = [f"{value} (in {count} of {self.opened} masks)" for value, count in self.counts.items()]
+        soft = f", {self.soft} of them with soft edges, cut at half" if self.soft else ""
+        return f"{listed(held, VALUES_SHOWN)}{soft}"
 
 
 def values_of(root: Path, paths: Sequence[str]) -> MaskValues:

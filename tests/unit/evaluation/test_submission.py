@@ -61,7 +61,7 @@ def spec(tmp_path: Path) -> RunSpec:
         (["vqa_rad/test/q1"], "0 of 1 ids belong to vqa_rad; they begin with vqa_rad/test/q1, those of the run with"),
         (
             ["1", "2", "3", "4"],
-            "0 of 4 ids belong to vqa_rad; they begin with 1, 2, 3 and 1 others, those of the run with",
+            "0 of 4 ids belong to vqa_rad; they begin with 1, 2, 3 and 1 more, those of the run with",
         ),
         (["a\x1b/1"], r"0 of 1 ids belong to vqa_rad; they begin with a\x1b/, those of the run with vqa_rad/"),
     ],

@@ -128,7 +128,7 @@ def test_a_damaged_line_is_reported_and_asked_again(tmp_path: Path, old: bytes, 
     store = opened(tmp_path)
     assert [store.is_done(key(name)) for name in "abc"] == [True, False, True]
     assert store.statuses == {"ok": 2}
-    assert store.repairs == [f"{predictions}: damaged, so passed over and asked again: line 2"]
+    assert store.repairs == [f"{predictions}: damaged, so ignored and asked again: line 2"]
     (event,) = store.directory.read_events()
     assert (event["event"], event["damaged_lines"]) == ("repaired", [2])
     assert store.record(key("b"), line("b"))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.errors import DataError, SpecError
+from harness.errors import DataError, SpecError, listed
 from harness.records import Json
 
 # Names of the background in nnU-Net, labelme and highdicom, in any letter case and between underscores.
@@ -182,8 +182,7 @@ def values_of(value: Json) -> tuple[int, ...]:
 
 def shown(values: Sequence[int]) -> str:
     """Return values for a message, the first ten and the number of others."""
-    more = len(values) - _VALUES_SHOWN
-    return ", ".join(map(str, values[:_VALUES_SHOWN])) + (f" and {more} more" if more > 0 else "")
+    return listed(values, _VALUES_SHOWN)
 
 
 @dataclass(slots=True)

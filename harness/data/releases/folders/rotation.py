@@ -1,6 +1,6 @@
 """EXIF rotation of images and their masks: one rule for both, so that they are compared in one frame.
 
-Viewers, annotation tools and cv2.imread turn a photo as its tag says, and masks are usually made on the turned image, but
+Viewers, annotation tools and cv2.imread turn a photo as its tag says, and masks are usually made on the turned image;
 some programs ignore it. By default (`auto`) it is applied unless the sizes of image and masks only fit without it.
 If they fit both ways (turned by 180 degrees, mirrored, or square), the other images of the release decide: the tag is
 not applied if every image whose sizes are conclusive fits without it.
