@@ -55,6 +55,10 @@ class MediaStore:
     _verified: dict[str, Path] = field(default_factory=dict)
     _turns: dict[Path, bool] = field(default_factory=dict)
     _decoded: "dict[Decoded, NDArray[Any]]" = field(default_factory=dict)
+    # The volume whose views were asked for last. Not in the cache, which a CT of 300 slices overfills, so that its 85
+    # views would read it 85 times.
+    _held: "tuple[object, NDArray[Any]] | None" = None
+    _chosen: dict[object, list[int]] = field(default_factory=dict)
 
     def locate(self, media: Media) -> Path:
         """Return the verified local file of `media`.
@@ -184,34 +188,37 @@ class MediaStore:
         Raises:
             DataError: The recipe's windows are in Hounsfield units, and the voxels are not.
         """
-        import numpy as np
-
         from harness.imaging.views import slice_places, volume_views
 
         view = media.view
         assert view is not None
-        whole = replace(media, kind="volume", view=None)
+        whole = replace(media, kind="volume", size=view.original, view=None)
         # Which slices are not empty must not depend on the window of the task.
         plain = replace(whole, window=None)
         places = view.slices
         if view.of is not None:
-            wanted = view.of
-
-            def choose() -> "NDArray[Any]":
-                grey = self._once(plain, lambda: self._grey_volume(plain), "grey")
-                return np.array(slice_places.filled(list(volume_views.along(grey, view.plane)), wanted))
-
-            chosen = self._once(plain, choose, f"{wanted} {view.plane} slices")
-            places = tuple(int(chosen[place]) for place in view.slices)
+            key = (media.sha256, media.axes, view.plane, view.of)
+            if key not in self._chosen:
+                grey = self._hold((plain, "grey"), lambda: self._grey_volume(plain))
+                self._chosen[key] = slice_places.filled(list(volume_views.along(grey, view.plane)), view.of)
+            places = tuple(self._chosen[key][place] for place in view.slices)
         if not view.windows:
-            return volume_views.render(view, self._once(whole, lambda: self._grey_volume(whole), "grey"), places)
+            return volume_views.render(view, self._hold((whole, "grey"), lambda: self._grey_volume(whole)), places)
 
         def hounsfield() -> "NDArray[Any]":
             voxels = self._read_volume(plain)
             volume_views.check_hounsfield(voxels, media.path)
             return voxels
 
-        return volume_views.render(view, self._once(plain, hounsfield, "Hounsfield units"), places)
+        return volume_views.render(view, self._hold((plain, "Hounsfield units"), hounsfield), places)
+
+    def _hold(self, key: object, decode: "Callable[[], NDArray[Any]]") -> "NDArray[Any]":
+        """Return the volume that is held under `key`, or decode and hold it in place of the last."""
+        held = self._held  # once: an adapter may open images in several threads
+        if held is None or held[0] != key:
+            self._held = None  # two volumes at once may not fit in memory
+            held = self._held = key, decode()
+        return held[1]
 
     def _grey_volume(self, media: Media) -> "NDArray[np.uint8]":
         """Return a volume as uint8 (D, H, W), by the window of its record, else by SLICE_PERCENTILES."""

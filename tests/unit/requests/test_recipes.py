@@ -417,3 +417,26 @@ def test_a_mask_in_another_size_than_the_slice_as_shown_is_refused(tmp_path: Pat
     found = answered("coronal-all", media, lambda _: Answer(masks=[np.ones((20, 8), dtype=bool)]), store)
     assert found.status == "model_error"
     assert "(60, 8)" in found.error.message
+
+
+@pytest.mark.parametrize("name", ["axial-10", "axial-10-rgb", "axial-content-10", "planes-5"])
+def test_a_volume_is_read_once_for_all_of_its_views(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    from harness.imaging import media_store
+
+    read: list[Media] = []
+    once = MediaStore._read_volume
+
+    def count(self: MediaStore, media: Media) -> NDArray[np.float32]:
+        read.append(media)
+        return once(self, media)
+
+    monkeypatch.setattr(MediaStore, "_read_volume", count)
+    monkeypatch.setattr(media_store, "CACHE_BYTES", 1)  # any clinical CT overfills the real one
+    media, store = stored(tmp_path, phantom())
+    for item in views_of(media, RECIPES[name]):
+        store.image(item)
+    assert len(read) == 1
+    first = views_of(replace(media, window=(-1000.0, 1000.0)), RECIPES[name])
+    for item in (first[0], first[1]):
+        store.image(item)
+    assert len(read) == (1 if RECIPES[name].windows else 2)
