@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 import time
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from harness.records.codec import digest, sha256_file, sha256_text
 # Nanoseconds. The digest of a younger file is not remembered: the file could change again within one tick of the file
 # system's clock (2 s on FAT) and keep its modification time.
 SETTLED_NS = 2_000_000_000
+# Beside the files of a model that was cloned or downloaded; these hold times, and the weights a second time.
+BESIDE = frozenset({".git", ".cache"})
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,9 @@ class WeightsDigests:
     def of(self, path: Path) -> str:
         """Return the sha256 of a file, or the digest of the relative names and bytes of all files below a folder.
 
+        A snapshot in the cache of the Hugging Face hub counts by its repository and commit, which name its content:
+        it may be downloaded only in part. The folders in BESIDE do not count.
+
         Raises:
             SpecError: There is no such file or folder.
         """
@@ -36,7 +43,12 @@ class WeightsDigests:
             return self._file(path)
         if not path.is_dir():
             raise SpecError(f"no file or folder {path}, which the model names as its weights")
-        files = sorted(file for file in path.rglob("*") if file.is_file())
+        # `models--ORGANISATION--NAME/snapshots/COMMIT`
+        if COMMIT.fullmatch(path.name) and path.parent.name == "snapshots" and path.parts[-3].startswith("models--"):
+            return digest({"repository": path.parts[-3].removeprefix("models--"), "commit": path.name})
+        files = sorted(
+            file for file in path.rglob("*") if file.is_file() and not BESIDE & {*file.relative_to(path).parts[:-1]}
+        )
         return digest({file.relative_to(path).as_posix(): self._file(file) for file in files})
 
     def _file(self, path: Path) -> str:

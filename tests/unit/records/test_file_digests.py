@@ -55,6 +55,31 @@ def test_a_folder_counts_by_names_and_bytes_wherever_it_lies(tmp_path: Path) -> 
     assert digests.of(tmp_path / "one") != whole
 
 
+def test_what_lies_beside_a_model_does_not_count(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "model.safetensors", b"1")
+    alone = WeightsDigests().of(tmp_path / "a")
+    write(tmp_path / "a" / ".cache" / "huggingface" / "model.metadata", b"2026-11-29")
+    write(tmp_path / "a" / ".git" / "HEAD", b"main")
+    assert WeightsDigests().of(tmp_path / "a") == alone
+    write(tmp_path / "a" / "tokenizer" / "vocab.json", b"{}")
+    assert WeightsDigests().of(tmp_path / "a") != alone
+
+
+def test_a_snapshot_of_the_hub_counts_by_its_commit(tmp_path: Path, reads: list[str]) -> None:
+    snapshots = tmp_path / "models--org--name" / "snapshots"
+    write(snapshots / ("a" * 40) / "config.json", b"1")
+    found = WeightsDigests().of(snapshots / ("a" * 40))
+    write(snapshots / ("a" * 40) / "model.safetensors", b"2")
+    assert WeightsDigests().of(snapshots / ("a" * 40)) == found
+    for other in (snapshots / ("b" * 40), tmp_path / "models--org--other" / "snapshots" / ("a" * 40)):
+        write(other / "config.json", b"1")
+        assert WeightsDigests().of(other) != found
+    assert reads == []
+    write(tmp_path / "runs" / "snapshots" / ("a" * 40) / "config.json", b"1")
+    WeightsDigests().of(tmp_path / "runs" / "snapshots" / ("a" * 40))
+    assert reads == ["config.json"]
+
+
 def test_an_unchanged_file_is_read_once(tmp_path: Path, reads: list[str]) -> None:
     file = write(tmp_path / "a.bin", b"a")
     for _ in range(2):
