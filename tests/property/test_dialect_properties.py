@@ -42,7 +42,8 @@ def answered(meant: Meant, answer: Answer, *, read: bool) -> Prediction:
 
 def scores(sample: Sample, prediction: Prediction, *metrics: str) -> list[float | None]:
     rows = [find(name, "standard") for name in metrics]
-    return [sample_values(row, row.score(sample, prediction).stats)[0] for row in rows]
+    found = [(row, row.score(sample, prediction)) for row in rows]
+    return [sample_values(row, outcome.stats)[0] if outcome.stats else None for row, outcome in found]
 
 
 @pytest.mark.parametrize(("form", "size"), FORMS, ids=IDS)

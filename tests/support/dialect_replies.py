@@ -6,12 +6,15 @@ formulas of its authors. `damaged` breaks the structure of a reply and leaves it
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from random import Random
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from pycocotools import mask as coco
 
 Numbers = tuple[float, ...]
@@ -313,6 +316,22 @@ def _instances(name: str) -> Callable[..., Meant]:
     return write
 
 
+def _pictures(random: Random, size: Any, count: int, labels: list[str], _: bool) -> Meant:
+    boxes, items, masks = _whole_boxes(random, 1000, count), [], []
+    for label, box in zip(labels, boxes, strict=True):
+        file = BytesIO()
+        # Bright above and dark below, so that the mask is the upper half of the box.
+        Image.fromarray(np.repeat(np.array([[255], [0]], dtype=np.uint8), 3, axis=1)).save(file, "PNG")
+        url = f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
+        items.append({"box_2d": list(_swapped(box)), "mask": url, "label": label})
+        x1, y1, x2, y2 = _scaled(box, size, 1000)
+        rows, columns = np.arange(size[0])[:, None] + 0.5, np.arange(size[1])[None, :] + 0.5
+        masks.append((rows >= y1) & (rows < (y1 + y2) / 2) & (columns >= x1) & (columns < x2))
+    said = _fenced(random, json.dumps(items, ensure_ascii=False))
+    meant = [_scaled(box, size, 1000) for box in boxes]
+    return Meant(said, "box_2d_masks", "per_mille", None, size, meant, masks=masks, labels=labels * 2)
+
+
 def _by_label(random: Random, size: Any, count: int, labels: list[str], _: bool) -> Meant:
     boxes = _whole_boxes(random, 1000, count)
     said: dict[str, list[Any]] = {}
@@ -353,6 +372,7 @@ _WRITERS: dict[str, Callable[..., Meant]] = {
     "qwen3_vl": _qwen_json("bbox_2d", "point_2d", "qwen3_vl"),
     "box_2d": _qwen_json("box_2d", "point", "box_2d"),
     **{name: _bracketed(name) for name in ("cogvlm", "ferret", "shikra", "llava", "bare", "points")},
+    "box_2d_masks": _pictures,
     "m3d": _m3d,
     "paligemma": _paligemma,
     "florence2": _florence,

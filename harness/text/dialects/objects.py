@@ -56,7 +56,8 @@ def typed(
     Args:
         boxes: Keys of a box, or of a list of boxes.
         points: Keys of a point, or of a list of points.
-        masks: Keys of run lengths, `{"size": [H, W], "counts": "..."}`, or of polygons.
+        masks: Keys of run lengths, `{"size": [H, W], "counts": "..."}`, of polygons, or, beside a box, of a PNG of
+            probabilities within the box, as a data URL.
     """
     keys = (*boxes, *points, *masks)
 
@@ -66,6 +67,10 @@ def typed(
             score = _score(item.owner)
             if item.key in masks and isinstance(item.value, dict):
                 shapes.append(Shape("mask", (), item.label, score, value=item.value))
+            elif item.key in masks and isinstance(item.value, str):
+                within = [box for key in boxes if key in item.owner for box in _lists(item.owner[key], 4)]
+                if len(within) == 1 and axes == 2:
+                    shapes.append(Shape("picture", within[0], item.label, score, value=item.value))
             elif item.key in masks:
                 parts = _polygon(item.value) if axes == 2 else ()
                 if parts:

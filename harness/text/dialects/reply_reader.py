@@ -1,7 +1,9 @@
 """Reading a reply: a declared dialect in a declared frame becomes boxes, points and masks of the original image."""
 
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -15,6 +17,8 @@ from harness.text.dialects.table import DIALECTS, Dialect
 from harness.text.reply import answer_span
 
 _FOLDER = "folder"  # of `mask_files`, in frame_args
+_MOST_PICTURE = 2**24  # pixels of a mask in the words of a reply
+_HALF = 127  # of 255, as Google's notebooks for Gemini 2.5 cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +182,8 @@ class ReplyReader:
 
         if shape.kind == "polygon":
             return self._filled((shape.numbers, *shape.parts), size)
+        if shape.kind == "picture":
+            return self._within_box(str(shape.value), self._corners(shape.numbers, size), size)
         value = shape.value
         try:
             if shape.kind == "file":
@@ -202,6 +208,36 @@ class ReplyReader:
         if not path.is_relative_to(self.folder.resolve()):
             return None
         return mask_files.read_file(path, value["value"], "reply", threshold=value["threshold"])
+
+    def _within_box(self, picture: str, corners: Numbers, size: Size) -> Mask | None:
+        """Return the mask of a PNG of probabilities that fills a box: above one half, between its pixels bilinear."""
+        import numpy as np
+        from PIL import Image
+        from scipy.ndimage import map_coordinates
+
+        from harness.imaging import masks
+
+        head, _, data = picture.partition(",")
+        if head != "data:image/png;base64" or not is_possible(corners):
+            return None
+        try:
+            with Image.open(BytesIO(b64decode(data, validate=True)), formats=("PNG",)) as image:
+                if image.width * image.height > _MOST_PICTURE:
+                    return None
+                shown = np.asarray(image.convert("L"), dtype=np.float64)
+        # Pillow has an exception of its own for each way in which a file can be broken; none of them gives a mask.
+        except (ValueError, OSError, SyntaxError, Image.DecompressionBombError):
+            return None
+        x1, y1, x2, y2 = corners
+        rows, columns = (np.arange(length) + 0.5 for length in size)
+        inside = ((rows >= y1) & (rows < y2))[:, None] & ((columns >= x1) & (columns < x2))[None, :]
+        # A pixel of the image by its centre, and so a pixel of the picture.
+        places = np.meshgrid(
+            (rows - y1) / (y2 - y1) * shown.shape[0] - 0.5,
+            (columns - x1) / (x2 - x1) * shown.shape[1] - 0.5,
+            indexing="ij",
+        )
+        return masks.encode(inside & (map_coordinates(shown, places, order=1, mode="nearest") > _HALF))
 
     def _filled(self, parts: Sequence[Numbers], size: Size) -> Mask | None:
         """Return the mask of the pixels whose centres lie inside one of the parts or on its edge."""

@@ -16,7 +16,7 @@ _APART = re.compile(r"[.!?。；;]\s+(?=[^\W\d_a-z])|[\n<>\[\]{}|]")
 _LINK = re.compile(r"\A(?:and|or|und|et|y|及|和)\b\s*", re.IGNORECASE)
 
 Numbers = tuple[float, ...]
-Kind = Literal["box", "point", "polygon", "mask", "file", "phrase"]
+Kind = Literal["box", "point", "polygon", "mask", "picture", "file", "phrase"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,14 @@ class Shape:
     """One thing that a reply places or names.
 
     Attributes:
-        kind: `box`, `point` and `polygon` have numbers; `mask` has run lengths and `file` the name of a file; a
-            `phrase` names a mask that the model gives beside its words.
+        kind: `box`, `point` and `polygon` have numbers; `mask` has run lengths, `picture` probabilities within the
+            box of its numbers, and `file` the name of a file; a `phrase` names a mask that the model gives beside its
+            words.
         numbers: Corners of a box, a point, or the first part of a polygon, as written.
         label: Its name in the reply; empty if it has none.
         score: Its confidence; None if the reply gives none.
         parts: Further parts of a polygon.
-        value: The JSON value of a mask or a file.
+        value: The JSON value of a mask, a picture or a file.
         span: (start, end) of a phrase's name in the reply; None if it has no name.
     """
 

@@ -84,6 +84,15 @@ _TABLE = (
         order="yxyx",
     ),
     Dialect(
+        "box_2d_masks",
+        "Gemini 2.5 asked for segmentation",
+        '[{"box_2d": [17, 68, 580, 245], "mask": "data:image/png;base64,...", "label": "left lung"}]',
+        ("per_mille",),
+        objects.typed(("box_2d",), (), ("mask",)),
+        gives=frozenset({"boxes", "masks"}),
+        order="yxyx",
+    ),
+    Dialect(
         "internvl",
         "InternVL 2, 2.5, 3",
         "<ref>left lung</ref><box>[[68, 17, 245, 580]]</box>",

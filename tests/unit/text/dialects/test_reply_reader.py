@@ -1,6 +1,8 @@
 """What a declared dialect reads, beyond the golden cases: forms of models, traps, and what is refused."""
 
 import json
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +216,27 @@ def test_words_before_brackets_are_a_name(reply: str, labels: list[str]) -> None
 )
 def test_what_is_no_mask_of_this_image_is_none(value: Any) -> None:
     assert read("json", json.dumps({"mask": value}), size=(10, 20)).status == "unparsed"
+
+
+def test_a_picture_without_a_box_of_its_own_or_that_is_none_gives_no_mask() -> None:
+    file = BytesIO()
+    Image.new("L", (4, 4), 255).save(file, "PNG")
+    url = f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
+
+    def areas(**item: Any) -> list[int]:
+        found = read("box_2d_masks", json.dumps([item]), "pixels", (10, 20))
+        return [masks.area(mask) for mask in found.masks]
+
+    assert areas(box_2d=[2, 3, 4, 6], mask=url) == [6]
+    assert areas(box_2d=[2, 3, 4, 60], mask=url) == [34]
+    assert areas(mask=url) == areas(box_2d=[2, 3, 2, 6], mask=url) == areas(box_2d=[4, 3, 2, 6], mask=url) == []
+    assert areas(box_2d=[[2, 3, 4, 6], [2, 3, 4, 6]], mask=url) == []
+    assert areas(box_2d=[2, 3, 4, 6], mask=url[:-32]) == areas(box_2d=[2, 3, 4, 6], mask=url[11:]) == []
+    assert areas(box_2d=[2, 3, 4, 6], mask=url[:40] + "!" + url[41:]) == []
+    file = BytesIO()
+    Image.new("1", (4097, 4097), 1).save(file, "PNG")
+    huge = f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
+    assert areas(box_2d=[2, 3, 4, 6], mask=huge) == []
 
 
 def test_a_mask_of_another_image_is_none() -> None:
