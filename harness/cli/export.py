@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 
 from harness.cli.options import (
+    DATA_ROOT,
     TASK_PATH,
+    TASKS,
     errors_as_exit_codes,
     say,
 )
@@ -86,3 +88,34 @@ def export_summary_json(
     with errors_as_exit_codes(debug):
         # With NaN, as nnU-Net writes it: its readers average with nanmean.
         _write(json.dumps(summary(run_dir, task=task, task_paths=task_paths), indent=4) + "\n", out)
+
+
+@export.command("lm-eval-tasks")
+@TASKS
+@DATA_ROOT
+@TASK_PATH
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--text-only", is_flag=True, help="Leave the images out, for models of lm-eval that take words only.")
+@click.pass_obj
+def export_lm_eval_tasks(
+    debug: bool,
+    tasks: tuple[str, ...],
+    data_roots: tuple[str, ...],
+    task_paths: tuple[Path, ...],
+    out: Path,
+    text_only: bool,
+) -> None:
+    """Write tasks as a folder for `lm_eval --include_path`, which asks as we do and scores with our protocols."""
+    from harness.exports.lm_eval_tasks import write_tasks
+    from harness.paths import default_cache
+
+    with errors_as_exit_codes(debug):
+        written = write_tasks(
+            tasks, data_roots, out, default_cache(), task_paths=task_paths, text_only=text_only, notice=say
+        )
+    click.echo(out)
+    for task in written:
+        images = ", with images: a multimodal model class of lm-eval is needed" if task.images else ""
+        left_out = f", {task.left_out:,} that cannot be asked left out" if task.left_out else ""
+        say(f"{task.name}: {task.samples:,} samples{left_out}{images}")
+    say(f"lm_eval --include_path {out} --tasks {','.join(task.name for task in written)} --model ...")
