@@ -251,11 +251,12 @@ def _options_problem(sample: Sample) -> str:
     letters = ascii_uppercase[: len(sample.choices)]
     if choice is not None and choice not in tuple(letters):
         return f"the answer is {choice!r}, the options are A to {letters[-1]}"
-    options = {_folded(option) for option in sample.choices}
-    if answers and not any(_folded(answer) in options for answer in answers):
+    options = {folded(option) for option in sample.choices}
+    if answers and not any(folded(answer) in options for answer in answers):
         return f"the answer is {answers[0]!r}, the options are {', '.join(map(repr, sample.choices))}"
     return ""
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """Return a text as options and answers are compared: without letter case, blanks collapsed and trimmed."""
     return " ".join(text.casefold().split())

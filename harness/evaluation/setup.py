@@ -284,7 +284,8 @@ def refuse_sending(tasks: Sequence[TaskSpec], host: str | None, allowed: Sequenc
     found = f"; found --send-data-to {', '.join(allowed)}" if allowed else ""
     raise SpecError(
         f"--model sends questions and images to {host}, which the terms of {listed(forbidden, TASKS_NAMED)} do not "
-        f"allow (terms.external_api is false). Nothing was sent; if you have the right to, add --send-data-to {host}{found}"
+        f"allow (terms.external_api is false). Nothing was sent; if you have the right to, add --send-data-to "
+        f"{host}{found}"
     )
 
 

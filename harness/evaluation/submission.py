@@ -125,8 +125,8 @@ def _check_belongs(adapter: Predictions, session: PreparedRun, tasks: Sequence[s
     theirs, ours = (_beginnings(some, depth) for some in (sorted(ids), own))
     raise DataError(
         f"{name}: 0 of {len(ids):,} ids belong to {listed(tasks, MOST_NAMED, 'tasks')}; they begin with {theirs}, "
-        f"those of the run with {ours}, such as {printable(own[0])}. Nothing is scored; the ids of a task are in its manifest, see "
-        "docs/hand-in-predictions.md"
+        f"those of the run with {ours}, such as {printable(own[0])}. Nothing is scored; the ids of a task are in its "
+        "manifest, see docs/hand-in-predictions.md"
     )
 
 

@@ -1,25 +1,13 @@
 """The mask codec: exact on every shape, and closed to everything that is not a mask."""
 
-import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.errors import DataError
 from harness.imaging import masks
 from harness.records import Box, Mask
-
-SQUARE = np.zeros((4, 6), dtype=bool)
-SQUARE[1:3, 2:5] = True
-CUBE = np.zeros((5, 4, 6), dtype=bool)
-CUBE[1, 1:3, 2:5] = True
-CUBE[3, 0, 0] = True
-
-
-def refusal(message: str) -> Any:
-    return pytest.raises(DataError, match=f"^{re.escape(message)}$")
-
+from tests.support.small_masks import CUBE, SQUARE, refusal
 
 # --- arrays
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from string import ascii_uppercase
 
+from harness.data.integrity import folded
 from harness.data.releases.vqa.mmmu import parse_list
 from harness.errors import DataError
 from harness.records import Json
@@ -114,16 +115,16 @@ class Meaning:
 
 def meaning_of(answer: str, options: Sequence[str]) -> Meaning:
     """Return what an answer may mean."""
-    folded = [_folded(option) for option in options]
-    text = folded.index(_folded(answer)) if _folded(answer) in folded else None
+    texts = [folded(option) for option in options]
+    text = texts.index(folded(answer)) if folded(answer) in texts else None
     number = int(answer) if re.fullmatch(r"\d{1,3}", answer) else None
     match = _LETTER.fullmatch(answer)
     letter = _place(match[1].upper(), options) if match is not None else None
     prefix = _PREFIX.match(answer)
     if prefix is not None and letter is None and text is None:
-        named, rest = _place(prefix[1] or prefix[2], options), _folded(answer[prefix.end() :])
-        if named is not None and rest in folded:
-            same = folded[named] == rest
+        named, rest = _place(prefix[1] or prefix[2], options), folded(answer[prefix.end() :])
+        if named is not None and rest in texts:
+            same = texts[named] == rest
             return Meaning(letter=named if same else None, conflict=not same, number=number)
     return Meaning(letter=letter, text=text, number=number)
 
@@ -131,10 +132,6 @@ def meaning_of(answer: str, options: Sequence[str]) -> Meaning:
 def _place(letter: str, options: Sequence[str]) -> int | None:
     place = ascii_uppercase.index(letter)
     return place if place < len(options) else None
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 @dataclass(slots=True)

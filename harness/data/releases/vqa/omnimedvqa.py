@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.data.integrity import Integrity
+from harness.data.integrity import Integrity, folded
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.json_stream import stream_list
 from harness.data.releases.reader import ALL, UNKNOWN, Reader, ReleaseRequest
@@ -241,7 +241,7 @@ class _Parser:
         given = self.needed("gt_answer")
         if given is None or given in options:
             return given, None if given is None else LETTERS[options.index(given)]
-        alike = [index for index, option in enumerate(options) if _folded(option) == _folded(given)]
+        alike = [index for index, option in enumerate(options) if folded(option) == folded(given)]
         if not alike:
             return given, None
         self.integrity.repair("answer_spelling", self.place)
@@ -272,10 +272,6 @@ class _Parser:
         elif found is None:
             self.integrity.find("unknown_value", self.place, f"{key}: {written!r}")
         return found or UNKNOWN
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 READER = Reader(

@@ -19,18 +19,10 @@ from harness.imaging.mask_files import read_file
 from harness.imaging.volumes import closest_canonical
 from harness.records import Grid, Mask
 from tests.support.dicom_series import SERIES, positions, stacked, write
+from tests.support.small_masks import CUBE, SQUARE, refusal
 
-SQUARE = np.zeros((4, 6), dtype=bool)
-SQUARE[1:3, 2:5] = True
-CUBE = np.zeros((5, 4, 6), dtype=bool)
-CUBE[1, 1:3, 2:5] = True
-CUBE[3, 0, 0] = True
 AFFINE = np.diag((1.5, 2.0, 3.0, 1.0))
 AFFINE[:3, 3] = (-10, 20, 5)
-
-
-def refusal(message: str) -> Any:
-    return pytest.raises(DataError, match=f"^{re.escape(message)}$")
 
 
 def grid(affine: Any = AFFINE, size: tuple[int, ...] = CUBE.shape) -> Grid:

@@ -1,24 +1,13 @@
 """Masks from JSON: read exactly, or refused with what is wrong."""
 
 import json
-import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.errors import DataError
 from harness.imaging import mask_files, masks
-
-SQUARE = np.zeros((4, 6), dtype=bool)
-SQUARE[1:3, 2:5] = True
-CUBE = np.zeros((5, 4, 6), dtype=bool)
-CUBE[1, 1:3, 2:5] = True
-CUBE[3, 0, 0] = True
-
-
-def refusal(message: str) -> Any:
-    return pytest.raises(DataError, match=f"^{re.escape(message)}$")
+from tests.support.small_masks import CUBE, SQUARE, refusal
 
 
 @pytest.mark.parametrize("array", [SQUARE, CUBE, np.zeros((4, 6), dtype=bool), np.zeros((5, 4, 6), dtype=bool)])
