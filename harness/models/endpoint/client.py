@@ -102,6 +102,7 @@ class EndpointClient:
             event_hooks={"response": [_bound_body]},
             # A proxy of the environment must not get what is meant for this machine.
             trust_env=not is_loopback(self._host),
+            verify=urlsplit(base_url).scheme == "https",  # or certificates are read that nothing asks for
         )
         self._client = openai.AsyncOpenAI(
             api_key=key,
@@ -146,6 +147,9 @@ class EndpointClient:
                     await self._revive()
                 except ModelError as error:
                     return replace(outcome, fault="Stop", message=self.hidden(str(error)))
+        if outcome.fault == "ConnectionFailed" and outcome.unpaid:
+            # Nothing listens there: to fail every sample of the run would say nothing of the model.
+            return replace(outcome, fault="Stop", message=f"{outcome.message}; nothing answers at base_url=")
         return outcome
 
     async def _attempt(self, call: Call, deadline: float) -> tuple[Outcome, str, float | None]:

@@ -264,12 +264,20 @@ def test_a_wait_longer_than_the_time_of_a_sample_is_not_begun(opened: Open) -> N
     assert len(server.asked) == 1
 
 
-def test_a_server_that_is_not_there_is_named(opened: Open) -> None:
+def test_a_server_that_is_not_there_stops_the_run(opened: Open) -> None:
     with serving() as server:
         url = server.url
     (answer,) = opened(url, max_retries=1).predict([ask()])
-    assert error(answer).type == "ConnectionFailed"
+    assert error(answer).type == "Stop"
     assert error(answer).message.startswith("127.0.0.1: ConnectError: ")
+    assert error(answer).message.endswith("; nothing answers at base_url=")
+
+
+def test_a_server_that_hangs_up_costs_one_sample(opened: Open) -> None:
+    with serving(Said(drop=True)) as server:
+        (answer,) = opened(server.url, max_retries=1).predict([ask()])
+    assert error(answer).type == "ConnectionFailed"
+    assert "127.0.0.1: RemoteProtocolError: " in error(answer).message
 
 
 @pytest.mark.parametrize(

@@ -80,21 +80,16 @@ def test_a_command_without_a_place_for_the_port_is_refused(command: str, message
     assert message in str(caught.value)
 
 
-def test_a_server_that_keeps_ending_stops_the_run(
+def test_a_server_that_keeps_ending_stops_the_run_and_never_had_the_key(
     opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.models.endpoint.server.MOST_RESTARTS", 0)
+    environment = {**os.environ, "OPENAI_API_KEY": "secret-of-another-host"}
+    monkeypatch.setattr("harness.models.endpoint.server.os.environ", environment)
     adapter = opened(None, serve=SERVE.replace("{model}", str(tmp_path)))
     (tmp_path / "end").touch()
     (answer,) = adapter.predict([ask()])
     assert answer.error is not None
     assert answer.error.type == "Stop"
     assert answer.error.message.startswith("serve: the server ended 1 times, last with exit code 7; its last words:")
-
-
-def test_the_server_gets_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "secret-of-another-host")
-    server = Server(SERVE, str(tmp_path), folder=None, seconds=10)
-    server.start()
-    server.stop()
     assert starts(tmp_path)[0][2] == "None"
