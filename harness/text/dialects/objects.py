@@ -79,7 +79,7 @@ def typed(
                 count = 2 * axes if item.key in boxes else axes
                 kind: Any = "box" if item.key in boxes else "point"
                 shapes += [Shape(kind, numbers, item.label, score) for numbers in _lists(item.value, count)]
-        return Written(shapes, none=not shapes and _states_none(text, keys))
+        return Written(shapes, none=not shapes and _states_none(text, (*keys, "boxes")))
 
     return read
 

@@ -1,5 +1,6 @@
 """Reading a reply: a declared dialect in a declared frame becomes boxes, points and masks of the original image."""
 
+import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from harness.text.dialects.table import DIALECTS, Dialect
 from harness.text.reply import answer_span
 
 _FOLDER = "folder"  # of `mask_files`, in frame_args
+_GLUED = re.compile(r"(?:assistant)?(?:analysis|commentary)(?=[\[{<(`])")
+_GLUED_FINAL = "assistantfinal"
 _MOST_PICTURE = 2**24  # pixels of a mask in the words of a reply
 _HALF = 127  # of 255, as Google's notebooks for Gemini 2.5 cut
 
@@ -128,7 +131,7 @@ class ReplyReader:
         axes = len(size)
         if self.frame.name != "none":
             self.frame.check_axes(axes)
-        span = answer_span(reply)
+        span = _answer_span(reply)
         if span is None or axes not in self.dialect.axes:
             return Reading()
         written = self.dialect.read(reply[slice(*span)], axes)
@@ -255,6 +258,15 @@ class ReplyReader:
             # Rows before columns, and pixel i has its centre at i + 0.5.
             filled |= polygon2mask(size, [(y - 0.5, x - 0.5) for x, y in pairs])
         return masks.encode(filled)
+
+
+def _answer_span(reply: str) -> tuple[int, int] | None:
+    """Return where the answer of a reply stands, as `answer_span` does for replies in words."""
+    # The channels of gpt-oss without their special tokens: `answer_span` knows them by the capital of a sentence.
+    if _GLUED.match(reply):
+        place = reply.rfind(_GLUED_FINAL)
+        return None if place < 0 else (place + len(_GLUED_FINAL), len(reply))
+    return answer_span(reply)
 
 
 def declared(settings: Mapping[str, Json], where: str) -> ReplyReader:

@@ -103,6 +103,7 @@ def test_a_point_takes_no_number_of_another(dialect: str, reply: str, expected: 
         ("qwen3_vl", "I see none.\n```json\n[]\n```"),
         ("qwen3_vl", '[{"bbox_2d": null}]'),
         ("qwen3_vl", '{"bbox_2d": [], "label": "nodule"}'),
+        ("box_2d", '{"boxes": []}'),
         ("json_by_label", "{}"),
         ("saco_json", '{"masks": [], "boxes": [], "scores": []}'),
         ("saco_json", "[]"),
@@ -139,6 +140,10 @@ def test_reasoning_holds_no_boxes_and_spans_count_in_the_whole_reply() -> None:
     reply = "<think>[1, 2, 3, 4]</think>[5, 6, 7, 8]"
     assert corners(read("bare", reply)) == [(5, 6, 7, 8)]
     assert read("bare", "<think>[1, 2, 3, 4]").status == "unparsed"
+    assert corners(read("bare", "analysis[1, 2, 3, 4]assistantfinal[5, 6, 7, 8]")) == [(5, 6, 7, 8)]
+    assert corners(read("bare", "analysisIt is [1, 2, 3, 4]assistantfinal[5, 6, 7, 8]")) == [(5, 6, 7, 8)]
+    assert read("bare", "analysis[1, 2, 3, 4]").status == "unparsed"
+    assert corners(read("bare", "analysis: [1, 2, 3, 4]")) == [(1, 2, 3, 4)]
     reply = "<think><p>a</p> [SEG]</think><p>the liver</p> [SEG]"
     ((name, span),) = read("seg_phrase", reply, "none").phrases
     assert (name, span) == ("the liver", (reply.index("the liver"), reply.index("</p> [SEG]", 30)))
