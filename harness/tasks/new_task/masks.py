@@ -32,6 +32,7 @@ class MaskValues:
         opened, masks: Number of masks that were read, and of all.
         faults: Why masks cannot be read.
         soft: Number of masks of black and white with values between, which are cut at half.
+        several: Number of masks that hold more than one value above 0.
     """
 
     counts: Mapping[int, int]
@@ -39,6 +40,7 @@ class MaskValues:
     masks: int
     faults: Sequence[str]
     soft: int
+    several: int
 
     @property
     def text(self) -> str:
@@ -65,7 +67,7 @@ def values_of(root: Path, paths: Sequence[str]) -> MaskValues:
     chosen = list(paths)[::step][:OPENED]
     counts: Counter[int] = Counter()
     faults = []
-    soft = 0
+    soft = several = 0
     for path in chosen:
         found = inspect_label_file(files, path, integrity=Integrity())
         # A file of many values may still be a black-and-white mask, and JPEG is never read as labels.
@@ -78,8 +80,10 @@ def values_of(root: Path, paths: Sequence[str]) -> MaskValues:
             faults.append(found)
         else:
             counts.update([WHITE] if found.one_bit and found.masks else found.masks.keys())
+            several += len(found.masks) > 1
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return MaskValues(counts=dict(ordered), opened=len(chosen), masks=len(paths), faults=faults, soft=soft)
+    opened = len(chosen)
+    return MaskValues(counts=dict(ordered), opened=opened, masks=len(paths), faults=faults, soft=soft, several=several)
 
 
 def labels_from(values: MaskValues, named: Mapping[str, Sequence[int]]) -> tuple[Json, list[str], list[str]]:
@@ -113,6 +117,13 @@ def labels_from(values: MaskValues, named: Mapping[str, Sequence[int]]) -> tuple
     if len(numbers) == 1:
         remark = [f"The masks hold {values.text}. 'target' is used in the question: write what it is, such as polyp."]
         return {"target": numbers[0]}, remark, remark
+    if numbers == [1, WHITE] and not values.several:
+        # As where folders of two sources are merged; as two labels each image would lack one of them.
+        remark = [
+            f"The masks hold {values.text}, none of them both, so both are taken for the same structure.",
+            "'target' is used in the question: write what it is, such as polyp.",
+        ]
+        return {"target": numbers}, remark, [" ".join(remark)]
     remark = [f"The masks hold {values.text}.", "The names are used in the questions: write what each value is."]
     return {f"label_{number}": number for number in numbers}, remark, [" ".join(remark)]
 

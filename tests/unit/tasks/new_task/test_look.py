@@ -72,6 +72,19 @@ def test_several_values_become_placeholders_with_their_counts(tmp_path: Path) ->
     assert "The masks also hold 2: name it here, or in labels_ignored: [2]" in partly.open
 
 
+def test_masks_of_0_and_1_among_masks_of_0_and_255_are_one_label(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / f"seg/images/{number}.png", disc(number) * 200)
+        save(tmp_path / f"seg/masks/{number}.png", disc(number) * (255 if number else 1))
+    draft = looked(tmp_path / "seg")
+    assert labels_of(draft) == {"target": [1, 255]}
+    said = "1 (in 1 of 3 masks), none of them both, so both are taken for the same structure"
+    assert said in " ".join(draft.open)
+    assert said in draft.to_yaml()
+    save(tmp_path / "seg/masks/0.png", np.where(disc(9), 255, disc(0)))
+    assert labels_of(looked(tmp_path / "seg")) == {"label_1": 1, "label_255": 255}
+
+
 def test_masks_saved_as_jpeg_are_one_label_that_is_cut_at_half(tmp_path: Path) -> None:
     for number in range(2):
         save(tmp_path / f"seg/images/{number}.png", disc(number) * 200)
