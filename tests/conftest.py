@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # Files whose tests share the session's Ray: one worker runs them all, so that only one starts it.
-ON_RAY = frozenset(f"tests/e2e/test_{name}.py" for name in ("demo", "fallbacks", "ray", "real_runs"))
+ON_RAY = frozenset(f"tests/e2e/test_{name}.py" for name in ("demo", "endpoint", "fallbacks", "ray", "real_runs"))
 
 
 @pytest.hookimpl(optionalhook=True)  # known only where pytest-xdist is installed
