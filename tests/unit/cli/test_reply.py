@@ -130,10 +130,12 @@ def test_without_a_declaration_the_dialect_that_reads_most_is_taken(tmp_path: Pa
     assert rows["loc_1024", "xywh"]["no_token"] == 5
     assert rows["percent", "xywh"]["verdict"] == "unlikely: all boxes in one corner"
     assert "declared: nothing; --model-args reply=DIALECT,frame=FRAME declares it" in frames(run).stderr
-
-
-def test_a_run_without_boxes_says_so(tmp_path: Path) -> None:
-    done = frames(run_of(tmp_path, ["yes", "no"]))
+    (run / "predictions" / "predictions.jsonl").unlink()
+    done = frames(run)
     assert done.exit_code == 2
-    assert "2 replies about images, and none of them holds a box that can be read; docs/models.md" in done.stderr
-    assert frames(tmp_path).exit_code == 2
+    assert "0 replies about images, and none of them holds a box that can be read; docs/models.md" in done.stderr
+
+
+def test_what_holds_no_boxes_says_so(tmp_path: Path) -> None:
+    done = frames(tmp_path)
+    assert (done.exit_code, "is no run directory" in done.stderr) == (2, True)

@@ -350,11 +350,14 @@ def test_the_example_of_a_dialect_is_written_in_it(name: str) -> None:
     assert found.boxes or found.points
 
 
-@pytest.mark.parametrize("name", [name for name in DIALECTS if name != "mask_files"])
+GRAMMARS = {dialect.read: dialect for dialect in DIALECTS.values() if dialect.name != "mask_files"}
+
+
+@pytest.mark.parametrize("name", [dialect.name for dialect in GRAMMARS.values()])
 def test_no_reply_takes_long_to_read(name: str) -> None:
     dialect = DIALECTS[name]
     reader = ReplyReader.of(name, dialect.frame or dialect.frames[0])
     size = (50, 60) if 2 in dialect.axes else (5, 50, 60)
     for mark in ('{"bbox":', "[1,", "(1,2),", "<loc_1>", "<poly><loc_1>", '{"', "<ref>", '<point x="1.0" ', "[SEG]"):
         # With quadratic time one of them would take minutes.
-        reader.read(mark * (200 if "{" in mark else 5000), size)
+        reader.read(mark * (100 if "{" in mark else 2000), size)
