@@ -64,7 +64,8 @@ class OpenAI:
         logprobs: The server scores continuations by `echo` of `/completions`, as vLLM and llama.cpp's Python server do.
         fingerprint: The `system_fingerprint` that replies must have; replies of another are errors.
         concurrency: The most calls in flight.
-        max_retries: Further attempts of a call that failed for a reason that may pass.
+        max_retries: Further attempts of a call that failed for a reason that may pass; 3 at most if the server is
+            neither overloaded nor gone.
         prices: JSON file `{MODEL: {"input": ..., "output": ...}}`, prices of a million tokens.
         max_cost, max_tokens_total: Limits of the whole run, before which it stops, resumably.
         serve: Command of a server that is started for the model, with `{model}` and `{port}` in it.
@@ -93,7 +94,7 @@ class OpenAI:
         logprobs: bool = False,
         fingerprint: str | None = None,
         concurrency: int = 8,
-        max_retries: int = 5,
+        max_retries: int = 8,
         prices: str | None = None,
         max_cost: Json = None,
         max_tokens_total: Json = None,

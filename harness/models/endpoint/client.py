@@ -29,6 +29,10 @@ CONNECT_SECONDS = 10.0
 # Longest wait before a retry, whatever the server asks for: the sample's own time limit is usually 600 s.
 MOST_PAUSE = 60.0
 FIRST_PAUSE, LONGEST_BACKOFF = 0.5, 16.0
+# What passes with time: a limit of calls a minute, a server that is started again. A server that fails on one question,
+# or replies with half of an answer, mostly does so again, and may be paid for it.
+PATIENT = frozenset({"overload", "connection"})
+IMPATIENT_RETRIES = 3
 WORDS_SHOWN = 200
 # Of a long body; words that are shown begin within it.
 MOST_SEARCHED = 1 << 16
@@ -139,7 +143,8 @@ class EndpointClient:
             pause = min(LONGEST_BACKOFF, FIRST_PAUSE * 2**attempt) * spread if asked is None else min(asked, MOST_PAUSE)
             if again == "overload":
                 self._limit.overloaded(began, 0.0 if asked is None else pause)
-            if not again or attempt == self._most_retries or loop.time() + pause >= deadline:
+            most = self._most_retries if again in PATIENT else min(self._most_retries, IMPATIENT_RETRIES)
+            if not again or attempt >= most or loop.time() + pause >= deadline:
                 break
             await asyncio.sleep(pause)
             if again == "connection" and self._revive is not None:

@@ -246,6 +246,14 @@ def test_a_fault_that_stays_ends_after_the_retries(opened: Open) -> None:
     assert len(server.asked) == 3
 
 
+def test_an_overloaded_server_is_given_more_time_than_one_that_fails(opened: Open) -> None:
+    for status, calls in ((429, 9), (500, 4)):
+        with serving(Said(status=status)) as server:
+            (answer,) = opened(server.url).predict([ask()])
+        assert error(answer).type == f"Status{status}"
+        assert len(server.asked) == calls
+
+
 def test_a_silence_is_a_timeout_of_its_own_sample(opened: Open) -> None:
     with serving(lambda asked, _: Said(body=reply(), wait=60.0 * ("0" in asked.question))) as server:
         began = time.monotonic()
