@@ -1,6 +1,7 @@
 """The Python API: the same evaluations as the command line, for notebooks and scripts."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -79,6 +80,11 @@ def evaluate(
     if unknown:
         known = ", ".join(item.name for item in fields(ModelDescription))
         raise SpecError(f"description: expected some of {known}, found '{unknown[0]}'")
+    counts: Mapping[str, Any] = {"limit": limit, "workers": workers}
+    for name, count in counts.items():
+        # By `__index__`, which numpy's integers have too.
+        if count is not None and (not hasattr(count, "__index__") or count < 1):
+            raise SpecError(f"{name}: expected a whole number of at least 1, or None, found {count!r}")
     spec = RunSpec(
         tasks=_several(tasks),
         model=str(model) if isinstance(model, Path) else model,
@@ -125,11 +131,11 @@ def score(
     return rescore.rescore(Path(run), task_paths=paths, protocols=_several(protocols), max_failures="100%")
 
 
-def load_run(run: str | Path | Sequence[str | Path]) -> "pd.DataFrame":
+def load_run(run: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> "pd.DataFrame":
     """Return the numbers of one run, or of several, as a table.
 
     Args:
-        run: A finished run directory, or several.
+        run: A finished run directory or what `evaluate` returned, or several.
     Returns:
         One row per number of `results.json`, with its run directory, model, data and task; `headline` marks the number
         that the task reports first, `over` is the stratum key of a macro mean, `coverage` that of its task, `stratum`
@@ -140,7 +146,7 @@ def load_run(run: str | Path | Sequence[str | Path]) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
-    for folder in [run] if isinstance(run, str | Path) else run:
+    for folder in [run] if isinstance(run, str | os.PathLike) else run:
         results = RunDirectory(Path(folder)).read_results()
         for task, block in results["tasks"].items():
             headline = headline_row(block)
@@ -150,7 +156,7 @@ def load_run(run: str | Path | Sequence[str | Path]) -> "pd.DataFrame":
                 flat = {key: value for key, value in row.items() if key not in ("stratum", "ci")}
                 rows.append(
                     {
-                        "run": str(folder),
+                        "run": os.fspath(folder),
                         "model": display_name(results["model"]),
                         "data": results["data"],
                         "task": task,

@@ -48,6 +48,10 @@ class Evaluation:
     broken: Sequence[str] = ()
     notes: Sequence[str] = ()
 
+    def __fspath__(self) -> str:
+        """Return the run directory, so that `load_run`, `load_scores` and `open` take an evaluation for its folder."""
+        return str(self.out)
+
     @property
     def exit_code(self) -> int:
         """0, or 3 when more failed than allowed or the numbers are useless."""

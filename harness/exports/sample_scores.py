@@ -1,5 +1,6 @@
 """The scores of a finished run by sample, as a table of one row per sample or one row per score, and as CSV."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,11 @@ LONG = ("metric", "protocol", "name", "value", "score_status", "failed")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def load_scores(run: str | Path, *, task: str | None = None, long: bool = False) -> "pd.DataFrame":
+def load_scores(run: str | os.PathLike[str], *, task: str | None = None, long: bool = False) -> "pd.DataFrame":
     """Return the scores of a finished run by sample.
 
     Args:
-        run: The run directory.
+        run: The run directory, or what `evaluate` returned.
         task: Only this task; None: all tasks of the run.
         long: One row per sample, metric, protocol and named value, in place of one row per sample.
     Returns:
@@ -40,7 +41,9 @@ def load_scores(run: str | Path, *, task: str | None = None, long: bool = False)
     directory = RunDirectory(Path(run))
     blocks = directory.read_results()["tasks"]
     if task is not None and task not in blocks:
-        raise SpecError(f"{run}: has no scored task '{task}'{nearest(task, list(blocks))}, only {', '.join(blocks)}")
+        raise SpecError(
+            f"{directory.path}: has no scored task '{task}'{nearest(task, list(blocks))}, only {', '.join(blocks)}"
+        )
     statuses = {line.key.hex(): line.status for line in directory.read_lines() if line.key is not None}
     rows: list[dict[str, Any]] = []
     strata: dict[str, None] = {}

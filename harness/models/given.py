@@ -25,10 +25,14 @@ def reference_to(model: object, arguments: Mapping[str, Json]) -> ModelReference
         model: The class, or the object.
         arguments: Keyword arguments for the class; none for an object.
     Raises:
-        SpecError: An object is given with arguments.
+        SpecError: An object is given with arguments, or something that no adapter can be, such as None.
     """
     is_class = inspect.isclass(model)
     kind: Any = model if is_class else type(model)
+    if kind.__module__ == "builtins":
+        raise SpecError(
+            f"model: expected a reference such as 'baseline:otsu', an adapter class or its object, found {model!r}"
+        )
     if not is_class and arguments:
         raise SpecError(
             f"model_args: the {kind.__name__} is built already; give the class, {kind.__name__}, and its arguments"

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.api import evaluate, load_run
+from harness.api import evaluate, load_run, load_scores
 from harness.errors import SpecError
+from harness.evaluation.outputs import Evaluation
 from harness.evaluation.setup import RunSpec
 from tests.support.tiny_vqa_rad import write_release
 from tests.unit.models.test_given import Echo
@@ -55,6 +56,20 @@ def test_the_numbers_of_several_runs_name_their_run_model_headline_and_coverage(
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"has no results\.json; expected a finished run directory"):
         load_run(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "count"), [("limit", 0), ("limit", -1), ("workers", 0), ("limit", "3")])
+def test_a_count_below_one_is_refused_as_by_the_command(name: str, count: Any) -> None:
+    with pytest.raises(SpecError, match=f"^{name}: expected a whole number of at least 1, or None, found {count!r}$"):
+        evaluate("vqa_rad", "baseline:random", data_roots="phantom", **{name: count})
+
+
+def test_an_evaluation_stands_for_its_run_directory(tmp_path: Path) -> None:
+    found = Evaluation(out=written(tmp_path / "x", "m", {"a": [row()]}), results={})
+    assert load_run(found)["run"].tolist() == [str(tmp_path / "x")]
+    assert load_run([found, found])["run"].tolist() == [str(tmp_path / "x")] * 2
+    with pytest.raises(SpecError, match=f"^{tmp_path / 'x'}: has no scored task 'b', only a$"):
+        load_scores(found, task="b")
 
 
 def test_python_has_every_option_of_the_command() -> None:

@@ -89,3 +89,11 @@ def test_a_built_object_takes_no_arguments() -> None:
 def test_a_wrong_argument_of_a_class_is_named() -> None:
     with pytest.raises(SpecError, match=r"--model test_given:Echo: .*'replies' \(did you mean 'reply'\?\)"):
         build(reference_to(Echo, {"replies": "no"}))
+
+
+@pytest.mark.parametrize("model", [None, 3, {"id": "m"}])
+def test_what_can_be_no_adapter_is_shown(model: object) -> None:
+    with pytest.raises(
+        SpecError, match=r"^model: expected a reference such as 'baseline:otsu', .*, found (None|3|\{'id)"
+    ):
+        reference_to(model, {})
