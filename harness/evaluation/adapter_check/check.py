@@ -47,11 +47,13 @@ class _Watched:
 
     Attributes:
         raised: The keys of the requests of each such batch, with the exception.
+        declined: The keys of requests whose answer is an error that the adapter itself gives.
     """
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
         self.raised: list[tuple[tuple[str, ...], Exception]] = []
+        self.declined: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.adapter, name)
@@ -67,7 +69,11 @@ class _Watched:
     def predict(self, requests: Sequence[Request]) -> Sequence[Answer]:
         """Ask the adapter."""
         try:
-            return self.adapter.predict(requests)
+            answers = self.adapter.predict(requests)
+            if isinstance(answers, list | tuple):
+                pairs = zip(requests, answers, strict=False)
+                self.declined |= {asked.key for asked, given in pairs if getattr(given, "error", None) is not None}
+            return answers
         except Exception as error:
             self.raised.append((tuple(request.key for request in requests), error))
             raise
@@ -127,7 +133,7 @@ def _check(reference: ModelReference, report: AdapterReport, folder: Path, timeo
         alone = _ask(worker, [[probe] for probe in reversed(asked)], timeout)
     finally:
         worker.close()
-    failed = failures(asked, first, report)
+    failed = failures(asked, first, watched.declined, report)
     check_batches(asked, watched.raised, failed, report)
     answered = [probe for probe in asked if probe.request.key not in failed]
     check_repeats(answered, batches, (first, again, alone), capabilities, report)

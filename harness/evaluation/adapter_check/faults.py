@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import words_of
-from harness.evaluation.adapter_check.probes import WANTED, Probe, outside
+from harness.evaluation.adapter_check.probes import EMPTY, LENGTHY, WANTED, Probe, outside
 from harness.records import Box, Capabilities, Json, Prediction
 from harness.records.codec import to_json
 
@@ -75,8 +75,18 @@ class AdapterReport:
     notes: list[str] = field(default_factory=list)
 
 
-def failures(asked: Sequence[Probe], found: Mapping[str, Prediction], report: AdapterReport) -> set[str]:
-    """Report what failed, equal faults once; return the keys of the requests."""
+def failures(
+    asked: Sequence[Probe], found: Mapping[str, Prediction], declined: Container[str], report: AdapterReport
+) -> set[str]:
+    """Report what failed, equal faults once; return the keys of the requests.
+
+    Args:
+        asked: The probes.
+        found: The predictions by key.
+        declined: Keys of the requests that the adapter answered with an error of its own. To do so is right where a
+            question is too long for the model, or empty.
+        report: Gets faults and notes.
+    """
     groups: dict[str, list[Probe]] = {}
     for probe in asked:
         error = found[probe.request.key].error
@@ -89,6 +99,9 @@ def failures(asked: Sequence[Probe], found: Mapping[str, Prediction], report: Ad
         failed |= keys
         error = found[group[0].request.key].error
         assert error is not None
+        if all(probe.request.key in declined and {EMPTY, LENGTHY} & {*probe.tags} for probe in group):
+            report.notes.append(f"it declines {_where(group, asked)}: {error.message}")
+            continue
         place = PLACE.findall(error.traceback)
         named = error.type not in ("ModelError", "DataError", "Timeout", "_NoAnswerError")
         what = f"{error.type}: {error.message}" if named else error.message

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from harness import Answer, Box, Capabilities, Region, Request, Resources
+from harness import Answer, Box, Capabilities, ErrorInfo, Region, Request, Resources
 from harness.cli import main
 from harness.evaluation.adapter_check import check as module
 from harness.evaluation.adapter_check.check import check_adapter
@@ -376,6 +376,26 @@ def test_a_heavy_import_before_load_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(module, "HEAVY", ("heavy_package",))
     (fault,) = check_adapter(parse(f"{file}:Mine", {}), timeout=30.0).faults
     assert fault.what.endswith(" s, and heavy_package was imported")
+
+
+def test_an_error_of_its_own_for_a_long_question_is_a_note_and_for_any_other_a_fault() -> None:
+    class Short(Good):
+        gives = frozenset({"text"})
+
+        def answer(self, request: Request) -> Answer:
+            if len(request.prompt) > 500:
+                return Answer(error=ErrorInfo(type="TooLong", message=f"{len(request.prompt)} letters"))
+            if not request.prompt.isascii():
+                return Answer(error=ErrorInfo(type="Foreign", message="English only"))
+            return Answer(text=f"{request.prompt} {request.images[0].size}")
+
+    report = report_of(Short)
+    (fault,) = report.faults
+    assert fault.what == "Foreign: English only"
+    (note,) = report.notes
+    assert note.startswith(
+        "it declines where the question is long (1 of 7 requests), first: text of an image of 37 x 53"
+    )
 
 
 def test_some_empty_answers_are_a_note() -> None:
