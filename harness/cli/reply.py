@@ -45,7 +45,7 @@ def reply(debug: bool, dialect: str, frame: str, frame_args: str | None) -> None
 def frames(debug: bool, run_dir: Path, every: bool, as_json: bool) -> None:
     """Say which frames and orders the boxes of a run fit, by its answers alone.
 
-    No target is looked at. A frame that fits need not be the model's: only its authors can say which it is.
+    Targets are not used. A frame that fits need not be the model's: only its authors can say which it is.
     """
     from harness.cli.listing import table
     from harness.reports.frame_fit import frame_report

@@ -69,7 +69,7 @@ def stated_points(reply: str) -> float | None:
     """Return the score that a judge's reply states, in [0, 100]; None if it states none, several, or a range.
 
     The reply loses its reasoning and the marks of its wrapping (`plain_reply`). The scale that it repeats, such as
-    (0-100), is passed over. Then the first of these that says anything decides, and all that it says has to be one
+    (0-100), is ignored. Then the first of these that matches decides, and all of its matches have to be one
     number:
 
     1. "overall score" or "final score" with a colon or = and a number;

@@ -1,7 +1,7 @@
-"""What a reply says once its reasoning and its wrapping are gone; every rule of our own reads this and nothing else.
+"""A reply without its reasoning and wrapping, which is what all protocols of our own read.
 
-`Prediction.text` keeps the raw reply, which is what protocols of released code read. `answer_part` alone passes over
-reasoning, for texts and for anything else that a reply may hold, such as boxes.
+`Prediction.text` keeps the raw reply, which protocols of released code read. `answer_part` removes reasoning only and
+suits any content, such as boxes.
 """
 
 import ast
@@ -33,7 +33,7 @@ _CHANNEL = re.compile(
 )
 _MESSAGE = "<|message|>"
 _MESSAGE_END = re.compile(r"<\|(?:return|end|call|start|channel)\|>")
-# The same decoded without its special tokens, which glues the names of channels to the words beside them.
+# The same decoded without special tokens, so that the names of channels are joined to the words around them.
 _GLUED = re.compile(r"(?:assistant)?(?:analysis|commentary)(?=[A-Z])")
 _GLUED_BEGINS, _GLUED_FINAL = ("a", "c"), "assistantfinal"
 
@@ -97,7 +97,7 @@ _PAIRS = {
 }
 _QUOTES = {'"': '"', "'": "'", "`": "`", "«": "»", "‹": "›"}
 _LINE_LENGTH = 400
-_DEPTH = 8  # wrapping nests, but nothing that a model writes nests deeper
+_DEPTH = 8  # layers of wrapping that are removed; replies of models have fewer
 
 
 def answer_span(text: str) -> tuple[int, int] | None:
@@ -128,7 +128,7 @@ def answer_span(text: str) -> tuple[int, int] | None:
             opened.setdefault(family, marker.start())
             continue
         began = opened.pop(family, None)
-        # Some prompts ask for the answer first and its reasons behind it.
+        # Some prompts ask for the answer first and its reasons after it.
         if family == "reason" and began is not None and _WRAPPED.search(text, start, began):
             end = began
             break
@@ -139,8 +139,8 @@ def answer_span(text: str) -> tuple[int, int] | None:
 def answer_part(text: str) -> str | None:
     """Return a reply without its reasoning, ends trimmed; None if the reply ends while it reasons.
 
-    The rest is as the model wrote it, wrapping included. A reply without reasoning is returned as it is, and one that
-    says nothing behind its reasoning gives the empty text. See `answer_span` for the rule.
+    The rest is as the model wrote it, wrapping included. A reply without reasoning is returned as it is, and one
+    without text after its reasoning gives the empty text. See `answer_span` for the rule.
     """
     span = answer_span(text)
     if span is None:
@@ -151,8 +151,8 @@ def answer_part(text: str) -> str | None:
 def answer_text(text: str) -> str:
     """Return the words of a reply in prose, for rules that compare texts; empty if the reply holds no answer.
 
-    Reasoning is cut. Of answer tags and boxes only the content stays, of several all contents by line. Code fences and
-    markdown's emphasis and headings go. Any other text is returned as it is.
+    Reasoning is cut. Of answer tags and boxes only the contents stay, one per line. Code fences and
+    markdown's emphasis and headings are removed. Any other text is returned as it is.
     """
     part = answer_part(text)
     if part is None:
@@ -191,8 +191,8 @@ def short_answer(text: str) -> str | None:
 def plain_reply(text: str) -> str | None:
     """Return all words of a reply without its reasoning and without the marks of wrapping, in plain characters.
 
-    This is for rules that look for a statement among others, where `short_answer` would pick out another one: a judge
-    may repeat the answer that it scores.
+    For rules that search a statement among others, where `short_answer` could pick another one: a judge may repeat the
+    answer that it scores.
 
     Returns:
         The words, ends trimmed; None if the reply ends while it reasons.
@@ -220,7 +220,7 @@ def _unwrapped_once(text: str) -> str | None:
         return stated
     markers = [_FINAL] if _has_final(text) else []
     for marker in [*markers, _LINE] if ":" in text or "=" in text else markers:
-        # The first line behind each mark tells answers apart; reading on from every mark would take quadratic time.
+        # Only the first line after each mark is compared; reading to the end from every mark would take quadratic time.
         found = {match.end(): text[match.end() : match.end() + _LINE_LENGTH].strip() for match in marker.finditer(text)}
         found = {end: line for end, line in found.items() if any(map(str.isalnum, line))}
         if found:
@@ -237,7 +237,7 @@ def _unwrapped_once(text: str) -> str | None:
 
 
 def _has_final(text: str) -> bool:
-    """Return whether `_FINAL` may be found: words that it holds are looked for in a fraction of its time."""
+    """Return whether `_FINAL` may be found: a search for its words takes a fraction of the time."""
     return "inal" in text or "INAL" in text or "答案" in text
 
 
@@ -256,7 +256,7 @@ def _without_end_of_text(text: str) -> str:
 
 
 def _without_markdown(text: str) -> str:
-    # Single characters are looked for first: they are found to be missing several times as fast as longer marks.
+    # Single characters first: their absence is found several times as fast as that of longer marks.
     if "`" in text or "~" in text:
         text = _STRUCK.sub("", _FENCE.sub("", text)).strip()
     if "*" in text:
@@ -285,7 +285,7 @@ def _contents(text: str) -> list[str]:
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
-    """Return the texts that say something, each once, whatever its case."""
+    """Return the texts that are not blank, each once, regardless of case."""
     found: dict[str, str] = {}
     for text in texts:
         if text.strip():

@@ -1,4 +1,4 @@
-"""What a reply says of the options of a question: which it asserts, and which it denies, by letter and by text."""
+"""Which options of a question a reply asserts and which it denies, by letter and by text."""
 
 import re
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from harness.text.yes_no import POLARITY
 
 @dataclass(slots=True)
 class Claims:
-    """What a reply says of the options.
+    """What a reply says about the options.
 
     Attributes:
         asserted: Letters that it asserts, in any way, with the step that found them.
         denied: Letters that it denies.
-        possible: Letters of which it says that they may be right, too.
-        mentioned: Letters that it sets behind their own text within a sentence: "the liver (B) is shown".
-        conflict: Whether a letter stands beside another option's text, or in a list with a letter of no option.
+        possible: Letters of options that it calls possible, too.
+        mentioned: Letters that follow their own text within a sentence: "the liver (B) is shown".
+        conflict: Whether a letter is next to another option's text, or in a list with a letter of no option.
     """
 
     asserted: dict[str, str] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Claims:
 
 
 def find_claims(text: str, texts: Mapping[str, str]) -> Claims:
-    """Return what an unwrapped reply says of options.
+    """Return what an unwrapped reply says about options.
 
     Args:
         text: The answer, as `short_answer` gives it.
@@ -44,7 +44,7 @@ def find_claims(text: str, texts: Mapping[str, str]) -> Claims:
     return claims
 
 
-# How far around a letter or a text is looked, in characters: a sentence, so that long replies take linear time.
+# Characters around a letter or a text that are read: about a sentence, so that long replies take linear time.
 _NEAR, _CLAUSE = 400, 120
 
 
@@ -81,7 +81,7 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
         own = bool(label) and label == texts.get(letter)
         if own:
             after = behind
-        # An option's own text may hold a no, and behind it "is not enlarged" says nothing of the option.
+        # An option's own text may contain "no", and "is not enlarged" after it does not deny the option.
         denied = wording.CALLED_WRONG.match(text, behind) if label else wording.DENIED.match(rest)
         if denied or _denied_before(text[since:start]):
             claims.denied.update(known)
@@ -98,7 +98,7 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
             and not wording.STATES.search(_clause(text[since:start]))
             and text[since:start].strip(wording.OPENERS)
         ):
-            # An explanation names options like this, too: it counts if nothing else asserts one.
+            # Explanations name options in this way, too, so it only counts if nothing else asserts one.
             if letter in naming:
                 claims.mentioned.update(known)
             continue

@@ -1,4 +1,4 @@
-"""Options and right answers of a row, and whether a table names right options by letter, by text or by number."""
+"""Options and right answers of a row, and whether the right options of a table are letters, texts or numbers."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def read_options(cells: Sequence[Json], separator: str | None) -> Options:
     """
     listed = cells if len(cells) > 1 else _listed(cells[0] if cells else None, separator)
     if listed is None:
-        return Options(fault=f"{str(cells[0])[:60]!r} is no list of options")
+        return Options(fault=f"{str(cells[0])[:60]!r} is not a list of options")
     texts = ["" if option is None or option != option else str(option).strip() for option in listed]
     while texts and not texts[-1]:
         texts.pop()
@@ -59,7 +59,7 @@ def read_options(cells: Sequence[Json], separator: str | None) -> Options:
     matches = [_PREFIX.match(text) for text in texts]
     letters = ascii_uppercase[: len(texts)]
     own = [match is not None and (match[1] or match[2]) == name for match, name in zip(matches, letters, strict=True)]
-    # Only if all do: of a single one the letter may be part of the text, as in "A. fumigatus".
+    # Only if all options have one: a single letter may be part of the text, as in "A. fumigatus".
     if all(own) and all(match is not None and text[match.end() :] for match, text in zip(matches, texts, strict=True)):
         stripped = tuple(text[match.end() :] for match, text in zip(matches, texts, strict=True) if match is not None)
         return Options(texts=stripped, letters_removed=True)
@@ -67,7 +67,7 @@ def read_options(cells: Sequence[Json], separator: str | None) -> Options:
 
 
 def _listed(cell: Json, separator: str | None) -> Sequence[Json] | None:
-    """Return the options that one cell lists, or None if it is no list."""
+    """Return the options that one cell lists, or None if it is not a list."""
     if cell is None or cell != cell or cell == "":
         return ()
     if isinstance(cell, str):
@@ -98,13 +98,13 @@ def listed_text(text: str) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The options that an answer may name, as places from 0; None where it names none.
+    """The options that an answer may name, as indices from 0; None if it names none.
 
     Attributes:
         letter: By its letter.
         text: By its text.
         number: The whole number that it is.
-        conflict: Whether it begins with the letter of one option and goes on with the text of another.
+        conflict: Whether it has the letter of one option and the text of another.
     """
 
     letter: int | None = None
@@ -136,7 +136,7 @@ def _place(letter: str, options: Sequence[str]) -> int | None:
 
 @dataclass(slots=True)
 class AnswerForms:
-    """Counts over a whole table in which way the right options are named, and decides for the table.
+    """Counts in which form a whole table writes its right options, and decides for the table.
 
     Attributes:
         counts: Number of rows by what their answer may mean: `letter`, `text`, `both` (the same option), `either`
@@ -188,7 +188,7 @@ class AnswerForms:
         if self.counts["either"] and letters == texts:
             raise DataError(
                 f"{self.first['either']}: the answer is the letter of one option and the text of another, and no other "
-                f"row tells which is meant; set {ways}: {LETTER} or {TEXT}"
+                f"row decides which is meant; set {ways}: {LETTER} or {TEXT}"
             )
         return TEXT if texts > letters else LETTER
 
@@ -200,7 +200,7 @@ class RightOption:
     Attributes:
         place: From 0; None if the answer names no option.
         fault: Why it names none; empty if it names one.
-        remark: What is odd about the answer though it names one; empty if nothing is.
+        remark: What is unusual about an answer that names one; empty if nothing is.
     """
 
     place: int | None = None

@@ -1,4 +1,4 @@
-"""The images that cells of a table name or hold: paths, embedded files, base64, and references to another row."""
+"""Images in the cells of a table: paths, embedded files, base64, and references to other rows."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # VLMEvalKit takes a cell of at most this many characters for the index of the row that holds the image.
 REFERENCE_MOST = 64
-# Tried where a cell names a file without a suffix.
+# Tried if a cell names a file without a suffix.
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".nii.gz")
 _DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,")
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
@@ -160,8 +160,8 @@ class CellImages:
         path = PurePosixPath(inner)
         if path.is_absolute() or ".." in path.parts or "\0" in inner or re.match(r"[A-Za-z]:/", inner):
             return None, (
-                f"{inner!r} leads out of the data root; say with release.options.image_prefix which beginning to cut "
-                "off, and with images the folder"
+                f"{inner!r} leads out of the data root; set release.options.image_prefix to the beginning to remove, "
+                "and images to the folder"
             )
         written = str(PurePosixPath(self.folder) / path)
         if self.files.has(written):

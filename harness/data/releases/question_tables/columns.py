@@ -1,4 +1,4 @@
-"""Which column of a table holds what: the map that a task gives, completed by the names that tables usually have."""
+"""The columns of a table by their content: the task's map, completed by the usual names of columns."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ def columns_fault(value: Json) -> str:
                 f"{field}: expected one of {fields}, or a stratum's name of letters, digits and '_'; 'form' is derived"
             )
         if not column and field in ("question", "answer"):
-            return f"{field}: expected the name of a column, found ''; a question cannot do without"
+            return f"{field}: expected the name of a column, found ''; every question needs one"
     return ""
 
 

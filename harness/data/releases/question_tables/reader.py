@@ -1,4 +1,4 @@
-"""Questions of one's own in a table: the task maps its columns, and gives the folder of the images."""
+"""Questions in a table: the task maps its columns and names the folder of the images."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -76,7 +76,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
 
 
 class _Reading:
-    """One reading of a split, with what its rows share."""
+    """The reading of one split, with what its rows share."""
 
     def __init__(
         self, files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity, options: TableOptions
@@ -99,7 +99,7 @@ class _Reading:
     def rows(
         self, split: str, integrity: Integrity, columns: tuple[str, ...] | None = None, *, whole: bool = False
     ) -> Iterator[Row]:
-        """Yield the rows of a split; a row whose split the table does not tell belongs to none, and is reported.
+        """Yield the rows of a split; a row with an empty split belongs to none and is reported.
 
         Args:
             split: The split.
@@ -127,7 +127,7 @@ class _Reading:
         """Read the files once, to see how answers are named and which rows other rows take their image from."""
         forms, columns = AnswerForms(), self.columns
         referred: set[str] = set()
-        # Of parquet the images are not read here: their cells are bytes, never references.
+        # The images of parquet are not read here: their cells are bytes, never references.
         quick = tuple(name for name in columns.all if name not in columns.image)
         for row in self.rows(self.request.split, Integrity(), quick, whole=True):
             options = self.options_of(row)
@@ -139,7 +139,7 @@ class _Reading:
                 cells = [row.cells.get(name) for name in columns.image]
                 referred |= {cell_text(cell, "", "", Integrity()) for cell in cells if is_reference(cell)}
         if referred:
-            # Images that other rows refer to, by their index, come first: a row may stand before the one it refers to.
+            # Images that other rows refer to, by their index, come first: a row may refer to a later one.
             for row in self.rows(self.request.split, Integrity(), whole=True):
                 row_id = self.id_of(row)
                 cells = [row.cells.get(name) for name in columns.image]
@@ -160,7 +160,7 @@ class _Reading:
         )
 
     def report_overlap(self) -> None:
-        """Report the images and patients of this split that the train split has too."""
+        """Report the images and patients of this split that also occur in the train split."""
         train = "train"
         held = {split for _, split in self.paths} if SPLIT in self.options.file else {train}
         if self.request.split in (train, ALL) or train not in held:

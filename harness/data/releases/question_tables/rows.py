@@ -1,4 +1,4 @@
-"""The rows of a table of questions, whatever format its file has, each with its place for messages."""
+"""Read the rows of a table of questions in any supported format, each with its place for messages."""
 
 import codecs
 import contextlib
@@ -19,7 +19,7 @@ from harness.records import Json
 DELIMITED = (".csv", ".tsv", ".txt")
 JSON_LIKE = (".json", ".jsonl", ".ndjson")
 SUFFIXES = (*DELIMITED, *JSON_LIKE, ".parquet")
-DELIMITERS = (",", ";", "\t", "|")  # among equals the first counts
+DELIMITERS = (",", ";", "\t", "|")  # the first of several that find equally many columns
 AUTO = "auto"
 UTF_8 = "utf-8"
 
@@ -45,7 +45,7 @@ class Row:
     Attributes:
         place: File and line, of JSON lists and parquet the file and the number of the record from 0.
         number: Number of the row from 0, over all files of a split.
-        cells: The value of each column; a record of JSON may lack some.
+        cells: The value of each column; a JSON record may have fewer.
     """
 
     place: str
@@ -60,8 +60,8 @@ class TableFile:
     Attributes:
         files: The release.
         path: The file below the data root.
-        encoding: Of a file of text; a mark at its beginning that says UTF-16 counts more.
-        delimiter: What separates the cells of a line; `auto`: the candidate that finds most columns in the header.
+        encoding: Of a text file; a UTF-16 byte order mark goes before it.
+        delimiter: What separates the cells of a line; `auto`: the candidate with most columns in the header.
     """
 
     files: ReleaseFiles
@@ -89,7 +89,7 @@ class TableFile:
             yield Row(place=place, number=number, cells=cells)
 
     def columns(self) -> tuple[str, ...]:
-        """Return the names of the columns; of JSON the names that any record has, in the order in which they occur.
+        """Return the names of the columns; of JSON those of all records, in order of appearance.
 
         Raises:
             DataError: As `rows`.
@@ -101,7 +101,7 @@ class TableFile:
                 try:
                     names = tuple(parquet.ParquetFile(source).schema_arrow.names)
                 except (ArrowException, OSError) as error:
-                    raise DataError(f"{self.path}: expected parquet, found {error}; is the file whole?") from error
+                    raise DataError(f"{self.path}: expected parquet, found {error}; is the file complete?") from error
             chats = ("question", "answer") if {"conversations", "messages"} & set(names) else ()
             return (*names, *(name for name in chats if name not in names))
         if self.path.lower().endswith(JSON_LIKE):
@@ -137,7 +137,7 @@ class TableFile:
                     found = f"byte 0x{line[error.start]:02X} behind {line[max(0, error.start - 20) : error.start]!r}"
                     return DataError(
                         f"{self.path}:{number}: expected {self.encoding.upper()}, found {found}; save the file as "
-                        "UTF-8, or set release.options.encoding, which of Excel on Windows in Western Europe is cp1252"
+                        "UTF-8, or set release.options.encoding (cp1252 for Excel on Windows in Western Europe)"
                     )
         return DataError(f"{self.path}: expected {self.encoding.upper()}; save the file as UTF-8")
 
@@ -146,7 +146,7 @@ class TableFile:
     def _header(self, text: io.TextIOWrapper) -> tuple[list[str], str]:
         """Return the names of the columns and the delimiter, from the first line of an open file."""
         try:
-            # The header's first line is enough: no name of a column goes over several lines.
+            # One line is enough: the name of a column has no line end.
             line = text.readline(1_000_000)
         except UnicodeDecodeError as error:
             raise self._undecodable() from error
@@ -164,7 +164,7 @@ class TableFile:
         return header, mark
 
     def _delimited(self, integrity: Integrity) -> Iterator[tuple[str, Mapping[str, Json]]]:
-        # A setting of the whole process: put back at the end, or other readers would take damaged files for cells.
+        # The limit holds for the whole process, so it is restored: other readers rely on it to detect damaged files.
         before = csv.field_size_limit(CELL_MOST)
         with contextlib.ExitStack() as stack:
             stack.callback(csv.field_size_limit, before)
@@ -255,7 +255,7 @@ class TableFile:
                         yield f"{self.path}[{number}]", flat_chat(record)
                         number += 1
             except (pyarrow.ArrowException, OSError) as error:
-                raise DataError(f"{self.path}: expected parquet, found {error}; is the file whole?") from error
+                raise DataError(f"{self.path}: expected parquet, found {error}; is the file complete?") from error
 
 
 def _without_surrogates(value: Json) -> Json:
@@ -270,7 +270,7 @@ def _without_surrogates(value: Json) -> Json:
 
 
 def flat_chat(record: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return a chat's record with its first question and answer as cells of their own, and other records as they are.
+    """Return the record of a chat with cells for its first question and answer, and other records as they are.
 
     Chats are lists of turns under `conversations` (LLaVA: `from`, `value`) or `messages` (`role`, `content`). The cell
     `later_turns` counts the questions after the first, and `system` holds the text of a system turn.
@@ -290,7 +290,7 @@ def flat_chat(record: Mapping[str, Json]) -> Mapping[str, Json]:
             flat.setdefault("answer", text)
         elif role == "system":
             flat["system"] = text
-    # What the record says itself counts more: some releases keep the question beside the chat.
+    # Fields of the record go first: some releases store the question in addition to the chat.
     return {**flat, **record, "later_turns": max(0, asked - 1)}
 
 
@@ -305,8 +305,8 @@ def _said(content: Json) -> str:
 def cell_text(value: Json, place: str, field: str, integrity: Integrity) -> str:
     """Return a cell as text, ends trimmed; empty for a missing value.
 
-    Numbers and truth values become text, which is counted as a repair; 3.0 becomes 3, because tables with empty cells
-    turn whole numbers into such.
+    Numbers and truth values become text, which is counted as a repair; 3.0 becomes 3, because pandas stores whole
+    numbers as floats in columns with empty cells.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""

@@ -45,8 +45,8 @@ def test_a_row_without_options_is_a_question_in_words(cells: list[Any]) -> None:
     [
         (["lung", "", "heart"], "option B is empty"),
         ([["lung"]], "there are 1"),
-        (["lung, liver"], "'lung, liver' is no list of options"),
-        ([{"A": "lung", "C": "heart"}], "is no list of options"),
+        (["lung, liver"], "'lung, liver' is not a list of options"),
+        ([{"A": "lung", "C": "heart"}], "is not a list of options"),
         ([list(map(str, range(27)))], "there are 27"),
     ],
 )
@@ -96,7 +96,7 @@ def test_rows_with_one_meaning_decide_for_those_with_two() -> None:
 
 def test_a_table_that_does_not_decide_must_be_told() -> None:
     words = (
-        r"q\.csv:2: the answer is the letter of one option and the text of another, and no other row tells which is "
+        r"q\.csv:2: the answer is the letter of one option and the text of another, and no other row decides which is "
         r"meant; set release\.options\.answers: letter or text"
     )
     with pytest.raises(DataError, match=words):

@@ -60,7 +60,7 @@ def test_questions_without_images_must_say_so() -> None:
         ({"options": []}, "options: expected the name of a column or a list of names"),
         ({"body part": "x"}, "body part: expected one of question, answer, options, image, id, split, patient, "),
         ({"form": "x"}, "'form' is derived"),
-        ({"answer": ""}, "answer: expected the name of a column, found ''; a question cannot do without"),
+        ({"answer": ""}, "answer: expected the name of a column, found ''; every question needs one"),
     ],
 )
 def test_a_wrong_map_is_named(value: Any, fault: str) -> None:

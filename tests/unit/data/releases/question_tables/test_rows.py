@@ -151,7 +151,7 @@ def test_parquet_is_read_with_images_and_missing_numbers(tmp_path: Path) -> None
     ]
     for method in (found.columns, lambda: rows(found)):
         (tmp_path / "q.parquet").write_bytes(b"PAR1 nothing")
-        with pytest.raises(DataError, match=r"q\.parquet: expected parquet, found .*; is the file whole\?"):
+        with pytest.raises(DataError, match=r"q\.parquet: expected parquet, found .*; is the file complete\?"):
             method()
 
 
