@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,11 @@ def holds_masks(entry: Entry) -> bool:
         if _IMAGE_WORDS & {*words(part), part.lower()}:
             return False
     return is_mask_name(entry.stem)
+
+
+def usual_split(splits: Sequence[str]) -> str:
+    """Return the split to evaluate by default: test, else validation, else the first of at least one."""
+    return next((one for start in ("test", "val", "dev") for one in splits if one.lower().startswith(start)), splits[0])
 
 
 def is_split_name(text: str) -> bool:

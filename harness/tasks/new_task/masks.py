@@ -12,7 +12,7 @@ from harness.data.releases.reader import ALL, ReleaseRequest
 from harness.errors import SpecError, listed
 from harness.records import Json
 from harness.tasks.new_task.draft import Choices, Draft, MaskTask, counted
-from harness.tasks.new_task.listing import Entry
+from harness.tasks.new_task.listing import Entry, usual_split
 from harness.tasks.new_task.pairing import WAYS_SHOWN, Pairing, find_pairings
 
 # Masks that are read for their values, evenly spread over the folder; each takes some milliseconds.
@@ -197,7 +197,7 @@ def _add_modality(
 
 
 def _split(pairing: Pairing, choices: Choices) -> str:
-    """Return the split that is evaluated: the chosen one, else the one that is called test, else validation."""
+    """Return the split to evaluate: the chosen one, else the usual one."""
     if not pairing.splits:
         if choices.split not in (None, ALL):
             raise SpecError(f"--split {choices.split}: no folder is named after a split")
@@ -206,11 +206,7 @@ def _split(pairing: Pairing, choices: Choices) -> str:
         if choices.split not in pairing.splits:
             raise SpecError(f"--split {choices.split}: expected one of {', '.join(pairing.splits)}")
         return choices.split
-    for start in ("test", "val", "dev"):
-        for split in pairing.splits:
-            if split.lower().startswith(start):
-                return split
-    return pairing.splits[0]
+    return usual_split(pairing.splits)
 
 
 def _chosen(folder: Path, entries: Sequence[Entry], choices: Choices) -> Pairing | None:

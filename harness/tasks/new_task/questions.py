@@ -18,7 +18,7 @@ from harness.errors import DataError, SpecError
 from harness.records import Json
 from harness.tasks.new_task.column_names import Look, columns_of
 from harness.tasks.new_task.draft import Choices, Draft, counted, task_name
-from harness.tasks.new_task.listing import words
+from harness.tasks.new_task.listing import usual_split, words
 
 # Answers whose median is longer are reports, which no reply ever equals.
 SHORT_WORDS = 8
@@ -59,9 +59,10 @@ def table_draft(path: Path, choices: Choices, *, pattern: str = "", splits: Sequ
     decide: list[str] = []
     remarks: dict[str, Sequence[str]] = {}
     if encoding != UTF_8:
+        odd = _odd_words(look)
         options["encoding"] = encoding
-        remarks["encoding"] = (f"Not UTF-8: read as {encoding}. Compare: {_odd_words(look)}",)
-        decide.append(f"encoding: read as {encoding}; compare {_odd_words(look)}")
+        remarks["encoding"] = (f"Not UTF-8: read as {encoding}. Compare: {odd}",)
+        decide.append(f"encoding: read as {encoding}; compare {odd}")
     used = {name for column in columns.values() for name in ([column] if isinstance(column, str) else column)}
     strata = _strata(look, used)
     data_root, folder, found = _images(path, look, columns)
@@ -115,7 +116,17 @@ def table_draft(path: Path, choices: Choices, *, pattern: str = "", splits: Sequ
         open=decide,
         remarks=remarks,
     )
-    lettered = replace(
+    if with_options and without:
+        return [
+            replace(_with_options(draft), name=f"{name}_options", dataset=name, where={"form": "options"}),
+            replace(draft, name=f"{name}_words", dataset=name, where={"form": "words"}),
+        ]
+    return [_with_options(draft) if with_options else draft]
+
+
+def _with_options(draft: Draft) -> Draft:
+    """Return a task over questions answered in words as one over questions with options."""
+    return replace(
         draft,
         gives="choice",
         prompt="{question}\n{options}\nReply with the letter of the right option and nothing else.",
@@ -125,14 +136,8 @@ def table_draft(path: Path, choices: Choices, *, pattern: str = "", splits: Sequ
             {"metric": "choice_accuracy", "protocol": "exact"},
         ),
         headline={"metric": "choice_accuracy", "protocol": "strict-letter"},
-        strata=tuple(strata),
+        strata=tuple(key for key in draft.strata if key != "answer_type"),
     )
-    if with_options and without:
-        return [
-            replace(lettered, name=f"{name}_options", dataset=name, where={"form": "options"}),
-            replace(draft, name=f"{name}_words", dataset=name, where={"form": "words"}),
-        ]
-    return [lettered if with_options else draft]
 
 
 def has_questions(path: Path) -> bool:
@@ -310,9 +315,7 @@ def _table_split(look: Look, columns: Mapping[str, Json], choices: Choices, spli
     if splits:
         if choices.split not in (None, *splits):
             raise SpecError(f"--split {choices.split}: expected one of {', '.join(splits)}")
-        return choices.split or next(
-            (one for start in ("test", "val", "dev") for one in splits if start in one), splits[0]
-        )
+        return choices.split or usual_split(splits)
     if "split" not in columns:
         if choices.split not in (None, ALL):
             raise SpecError(f"--split {choices.split}: the table has no column of splits")
@@ -320,4 +323,4 @@ def _table_split(look: Look, columns: Mapping[str, Json], choices: Choices, spli
     held = sorted(set(look.values(str(columns["split"]))))
     if choices.split is not None:
         return choices.split
-    return next((one for start in ("test", "val", "dev") for one in held if one.lower().startswith(start)), held[0])
+    return usual_split(held)

@@ -12,7 +12,7 @@ from harness.errors import DataError, SpecError
 from harness.imaging.volumes import SUFFIXES
 from harness.records import Json
 from harness.tasks.new_task.draft import Choices, Draft, MaskTask, counted
-from harness.tasks.new_task.listing import Entry, is_split_name
+from harness.tasks.new_task.listing import Entry, is_split_name, usual_split
 from harness.tasks.new_task.masks import labels_from, values_of
 from harness.tasks.new_task.pairing import WAYS_SHOWN, FileGroup, Pairing, joined, paired, without_repeats
 
@@ -243,7 +243,7 @@ def dicom_draft(folder: Path, entries: Sequence[Entry], choices: Choices) -> Dra
         pattern = "{patient}"
     elif all(is_split_name(case[0]) for case in cases):
         pattern, splits = "/".join(("{split}", "{patient}", "{case}")[:depth]), sorted({case[0] for case in cases})
-        split = choices.split or next((one for one in splits if one.startswith("test")), splits[0])
+        split = choices.split or usual_split(splits)
     else:
         pattern = "/".join(("{patient}", "{case}"))
     # Files directly in the folder are one case, so that the folder's parent is the release's folder.
