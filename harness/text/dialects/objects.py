@@ -20,7 +20,10 @@ _LEAST_CORNERS = 3  # of a polygon
 _OBJECTS_TRIED = 8  # opening braces before a key that are tried as the start of its object
 _REACH = 20_000  # characters before a key in which its object is looked for
 # The name behind a value whose object was cut off or broken: only where another member or the end follows it.
-_NEXT_LABEL = re.compile(r'\s*,\s*"(?:label|name)"\s*:\s*"([^"\\{}\[\]]*)"\s*(?:[,}]|\Z)')
+# Also of an object of Python, whose quotes are single.
+_NEXT_LABEL = re.compile(
+    r"""\s*,\s*(?P<quote>["'])(?:label|name)(?P=quote)\s*:\s*(?P<open>["'])(?P<label>[^"'\\{}\[\]]*)(?P=open)\s*(?:[,}]|\Z)"""
+)
 _FENCE = re.compile(r"```\w*")
 _OPENING = re.compile(r"[\[{]")
 
@@ -133,7 +136,8 @@ def files(text: str, axes: int) -> Written:  # noqa: ARG001 - the file says its 
 def _keyed(text: str, keys: tuple[str, ...]) -> Iterator[_Keyed]:
     """Yield every whole value that stands behind one of the keys, in order."""
     objects: dict[int, tuple[Json, int] | None] = {}  # by start: many keys may try the same long object
-    for match in re.finditer(rf'(?<!\\)"({"|".join(map(re.escape, keys))})"\s*:\s*(?=[\[{{"])', text):
+    names = "|".join(map(re.escape, keys))
+    for match in re.finditer(rf"""(?<!\\)(["'])(?P<key>{names})\1\s*:\s*(?=[\[{{"])""", text):
         value = _value(text, match.end())
         if value is None:
             continue
@@ -147,14 +151,14 @@ def _keyed(text: str, keys: tuple[str, ...]) -> Iterator[_Keyed]:
                 objects[start] = _decoded(text, start)
             found = objects[start]
             if found is not None and found[1] > match.end() and isinstance(found[0], dict):
-                owner = found[0] if match[1] in found[0] else {}
+                owner = found[0] if match["key"] in found[0] else {}
                 break
         label = next((owner[name] for name in _LABELS if isinstance(owner.get(name), str)), None)
         if label is None and not owner:
             end = _decoded(text, match.end())
             following = _NEXT_LABEL.match(text, end[1]) if end else None
-            label = following[1] if following else None
-        yield _Keyed(match[1], value, owner, (label or "").strip())
+            label = following["label"] if following else None
+        yield _Keyed(match["key"], value, owner, (label or "").strip())
 
 
 def _objects(text: str, keys: tuple[str, ...]) -> Iterator[dict[str, Json]]:

@@ -49,6 +49,8 @@ def corners(reading: Reading) -> list[tuple[float, ...]]:
         ("bare", "[1, 2, 1, 4] or [5, 6, 7, 8]", [(5, 6, 7, 8)]),
         ("qwen3_vl", '{"bbox_2d": [1, 2, 3, 4], "label": "a"', [(1, 2, 3, 4)]),
         ("qwen3_vl", '{"bbox_2d": [[1, 2, 3, 4], [5, 6, 7, 8]]}', [(1, 2, 3, 4), (5, 6, 7, 8)]),
+        ("qwen3_vl", "[{'bbox_2d': [1, 2, 3, 4], 'label': 'a'}]", [(1, 2, 3, 4)]),
+        ("qwen3_vl", """{'bbox_2d": [1, 2, 3, 4]}""", []),
         ("qwen3_vl", '{"bbox_2d": ["1", 2, 3, 4]}', []),
         ("qwen3_vl", '{"bbox_2d": [1, 2, 3, true]}', []),
         ("qwen3_vl", '{"bbox_2d": [1, 2, 3, NaN]}', []),
@@ -188,6 +190,14 @@ def test_masks_as_run_lengths_polygons_and_parts() -> None:
     reply = "a<poly><loc_3><loc_2><loc_9><loc_2><loc_9><loc_5><loc_3><loc_5><sep><loc_12><loc_6><loc_14><loc_6><loc_14>"
     (found,) = read("florence2_polygons", reply + "<loc_8><loc_12><loc_8></poly>", size=(10, 20)).masks
     assert np.array_equal(masks.decode(found), both)
+
+
+def test_the_name_of_a_box_in_an_object_that_is_broken_or_of_python() -> None:
+    assert read("qwen3_vl", '[{"bbox_2d": [1, 2, 3, 4], "label": "a", "sc').labels == ("a",)
+    assert read("qwen3_vl", "[{'bbox_2d': [1, 2, 3, 4], 'label': 'a'}]").labels == ("a",)
+    assert read("qwen3_vl", '[{"bbox_2d": [1, 2, 3, 4], "label": "a').labels == ("",)
+    assert read("qwen3_vl", '[{"bbox_2d": [1, 2, 3, 4], "label": "a}, {"bbox_2d": [1, 2').labels == ("",)
+    assert read("qwen3_vl", '[{"label": "a", "name": "b", "bbox_2d": [1, 2, 3, 4]}]').labels == ("a",)
 
 
 @pytest.mark.parametrize(
