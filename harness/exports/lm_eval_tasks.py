@@ -20,7 +20,8 @@ from harness.errors import DataError, SpecError
 from harness.imaging.media_store import MediaStore, with_handles
 from harness.metrics.metric import Metric, settle
 from harness.models.answer_check import to_prediction
-from harness.records import Answer, Capabilities, Json, Media, MediaPart, Request, Sample, TextPart
+from harness.models.lm_eval_model import generation_settings, prompt_of
+from harness.records import Answer, Capabilities, Json, Media, MediaPart, Request, Sample
 from harness.records.codec import canonical, sample_from_json, sample_to_json
 from harness.requests.build import build_request
 from harness.requests.support import support
@@ -34,11 +35,8 @@ from harness.tasks.spec import TaskSpec
 
 # Before our names: lm-eval has tasks of its own that are called like some of ours.
 PREFIX = "medground_"
-IMAGE_MARK = "<image>"
 # What lm-eval asks of a model: words in answer to words and images.
 ASKED_OF = Capabilities(takes=frozenset({"text", "image", "images"}), gives=frozenset({"text"}), max_images=1000)
-# Our decoding settings by the names that lm-eval's model classes know them by.
-GENERATION = {"max_new_tokens": "max_gen_toks"}
 SCHEMA = 1
 
 
@@ -136,7 +134,7 @@ def _write(task: TaskSpec, folder: Path, samples: Iterator[Sample], data: str, t
                 parts = [part for part in parts if not isinstance(part, MediaPart)]
             document = {
                 "sample_id": sample.id,
-                "prompt": "\n".join(part.text if isinstance(part, TextPart) else IMAGE_MARK for part in parts),
+                "prompt": prompt_of(parts),
                 "target": (*sample.target.answers, sample.target.choice or "")[0],
                 "sample": canonical(sample_to_json(sample)),
             }
@@ -147,9 +145,6 @@ def _write(task: TaskSpec, folder: Path, samples: Iterator[Sample], data: str, t
     with_images = shown and not text_only
     metrics = [(metric, f"{metric.name}.{metric.protocol}") for metric in usable_metrics(task).metrics]
     functions = {label: re.sub(r"\W", "_", label) for _, label in metrics}
-    settings = {GENERATION.get(key, key): value for key, value in task.decoding.items()}
-    # Without an `until` of its own lm-eval stops at an empty line.
-    settings |= {"until": [], "do_sample": float(settings.get("temperature") or 0) > 0}
     lines = [
         f"# {task.title}; written by `harness export lm-eval-tasks`",
         f"task: {json.dumps(name)}",
@@ -160,7 +155,7 @@ def _write(task: TaskSpec, folder: Path, samples: Iterator[Sample], data: str, t
         "doc_to_target: target",
         *(["doc_to_image: !function scoring.images"] if with_images else []),
         "num_fewshot: 0",
-        f"generation_kwargs: {json.dumps(settings)}",
+        f"generation_kwargs: {json.dumps(generation_settings(task.decoding))}",
         "process_results: !function scoring.answers",
         "metric_list:",
     ]

@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from math import inf
 from os import PathLike
 from pathlib import Path
@@ -14,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, ModelError, SpecError, nearest, words_of
+from harness.models.plug_ins import plug_ins
 from harness.records import Adapter, Capabilities, Json, Resources
 from harness.records.codec import sha256_text
 from harness.records.file_digests import WeightsDigests
@@ -37,8 +37,8 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     ),
     "openai": ("harness.models.endpoint.adapter:OpenAI", "a model behind an OpenAI-compatible endpoint, or a server"),
     "process": ("harness.models.process:Process", "a program of your own that reads and writes lines of JSON"),
+    "lm-eval": ("harness.models.lm_eval_model:LmEval", "a model class of lm-eval, such as hf or vllm"),
 }
-ENTRY_POINTS = "medground.models"
 # Argument in place of what is unknown of a model that was given from Python: no two evaluations share it.
 ONLY_THIS = "only_this_evaluation"
 METHODS = ("capabilities", "load", "predict")
@@ -81,12 +81,14 @@ def parse(text: str, arguments: Mapping[str, Json]) -> ModelReference:
         return ModelReference(text=text, target=BUILT_IN[name][0], argument=rest or None, arguments=arguments)
     if match := re.fullmatch(r"(.+\.py)(?::(\w+))?", text):
         return _file_reference(text, Path(match[1]), match[2], arguments)
-    entries = {entry.name: entry.value for entry in metadata.entry_points(group=ENTRY_POINTS)}
-    if name in entries:
-        return ModelReference(text=text, target=entries[name], argument=rest or None, arguments=arguments)
+    offered = {one.name: one for one in plug_ins(BUILT_IN)}
+    if name in offered:
+        if fault := offered[name].fault:
+            raise SpecError(f"--model {text}: {fault}")
+        return ModelReference(text=text, target=offered[name].target, argument=rest or None, arguments=arguments)
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
         return ModelReference(text=text, target=text, arguments=arguments)
-    known = [*BUILT_IN, *entries]
+    known = [*BUILT_IN, *offered]
     raise SpecError(
         f"--model {text}: expected one of {', '.join(known)} (`harness list models`), path/file.py:Class or "
         f"package.module:Class{nearest(name, known)}"
