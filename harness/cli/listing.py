@@ -43,14 +43,13 @@ def _tasks(task_paths: Sequence[Path]) -> list[Row]:
 
 
 def _models() -> list[Row]:
-    from importlib import metadata
-
-    from harness.models.resolve import BUILT_IN, ENTRY_POINTS
+    from harness.models.plug_ins import plug_ins
+    from harness.models.resolve import BUILT_IN
 
     built_in = [{"model": name, "what": summary, "from": "harness"} for name, (_, summary) in BUILT_IN.items()]
     plugged = [
-        {"model": entry.name, "what": entry.value, "from": entry.dist.name if entry.dist else ""}
-        for entry in metadata.entry_points(group=ENTRY_POINTS)
+        {"model": one.name, "what": f"unusable: {one.fault}" if one.fault else one.target, "from": one.package}
+        for one in plug_ins(BUILT_IN)
     ]
     return [*built_in, *plugged, {"model": "path/file.py:Class", "what": "a class of your own", "from": "your file"}]
 

@@ -14,7 +14,7 @@ from harness.imaging.mask_files import read_file, to_json
 from harness.imaging.mask_files.files import PICTURES, read_dicom_seg, read_label_file
 from harness.imaging.mask_files.values import FULL_VALUES
 from harness.imaging.volumes import SUFFIXES
-from harness.models.folder_names import Names, Target, label_of, mask_files_below, question_of
+from harness.models.submitted.folder_names import Names, Target, label_of, mask_files_below, question_of
 from harness.models.submitted.prediction_lines import MOST_MESSAGE, printable
 from harness.models.submitted.predictions_file import UNFORESEEN, Problem, reason_of
 from harness.records import Grid, Json, Mask, Sample
@@ -73,8 +73,8 @@ def lines_of_folder(folder: Path, given: str, asked: Sequence[Asked], report: Fo
 
     Args:
         folder: The folder. Its masks are pictures, NIfTI, npy or DICOM SEG; how they are named is said in
-            `harness.models.folder_names`. Labels that share a file have the values of `dataset.json` or `labels.json`
-            in the folder, else those of the task.
+            `harness.models.submitted.folder_names`. Labels that share a file have the values of `dataset.json` or
+            `labels.json` in the folder, else those of the task.
         given: The folder as the user wrote it, for messages.
         asked: The samples, all of which have an image or volume.
         report: Filled while the lines are read.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.models.folder_names import Names, Target, label_of, mask_files_below, question_of
+from harness.models.submitted.folder_names import Names, Target, label_of, mask_files_below, question_of
 from harness.records import Entity, Media, Sample
 from harness.records import Target as SampleTarget
 
