@@ -50,7 +50,9 @@ _WHOLE = re.compile(_VALUE)
 _GOES_ON = re.compile(
     r"[ \t]*(?:->|→|-|~|\+|\*|×|to|and|or|,|±|\+/-|\+-|至|到|或)[ \t]*\d|[ \t]+\d|[ \t]*\.\d|-?[A-Za-z\d]"
     r"|(?:[ \t]+(?:findings?|facts?|points?\s+(?:were|are)|items?|stars?|answers?|statements?|criteria|criterion"
-    r"|of\s+the))\b",
+    r"|of\s+the))\b"
+    # "60 for accuracy, 80 for completeness" are two scores.
+    r"|[ \t]+(?:for|on|in)[ \t]+[^\d,.;\n]{1,40}(?:[,;]|\band\b)[ \t]*(?:and[ \t]+)?\d+(?:\.\d+)?[ \t]+(?:for|on|in)\b",
     re.IGNORECASE,
 )
 _BOUND = re.compile(

@@ -172,7 +172,7 @@ def _stands(text: str, place: int, own: str, letter: str) -> str:
     if rest[0] in ")]}":
         return "mark"
     if bare[0] in wording.MARKS:
-        if bare[0] in "?？" or (letter == "I" and bare[0] == ","):
+        if bare[0] in "?？" or (letter == "I" and bare[0] == ",") or wording.SPECIES.match(bare):
             return ""
         if (
             letter == "A"

@@ -137,3 +137,15 @@ JOINED = re.compile(r"[)\"']*\s*(?:,|/|、|\bor\b|\band\b|或者?|和)\s*(?:(?:o
 MARKED = re.compile(r"(?<![A-Za-z0-9])([A-Z])\s*[.):、]\s*")
 ARTICLE = re.compile(r"(?:the|an?)\s+", re.IGNORECASE)
 BLANK_OR_MARK = re.compile(r"[\s.,;:!?()\[\]{}<>\"'`*、。，：；！？-]+")
+# Species whose genus is written as a letter: "E. coli" and "C. difficile" name no option E or C.
+SPECIES = re.compile(
+    r"\.[ \t]*(?:abortus|aeruginosa|agalactiae|albicans|anthracis|aureus|avium|baumannii|bovis|botulinum|burgdorferi"
+    r"|burnetii|canis|capsulatum|catarrhalis|cereus|cholerae|cloacae|coli|cruzi|dermatitidis|difficile|diphtheriae|donovani"
+    r"|dubliniensis|duodenale|epidermidis|faecalis|faecium|falciparum|flavus|fragilis|fumigatus|glabrata|gondii"
+    r"|gonorrhoeae|granulosus|haematobium|haemolyticus|hepatica|henselae|histolytica|immitis|influenzae|intestinalis|israelii"
+    r"|japonicum|jejuni|jirovecii|kansasii|krusei|lamblia|leprae|lumbricoides|malariae|mansoni|marcescens|meningitidis"
+    r"|mirabilis|monocytogenes|multilocularis|neoformans|niger|ovale|pallidum|parapsilosis|perfringens|pertussis|pestis"
+    r"|pneumoniae|pneumophila|psittaci|pylori|pyogenes|rickettsii|saginata|sinensis|solium|spiralis|stercoralis|tetani"
+    r"|trachomatis|trichiura|tropicalis|tuberculosis|typhi|typhimurium|vaginalis|vermicularis|viridans|vivax|vulnificus"
+    r"|westermani)\b"
+)

@@ -224,6 +224,27 @@ def test_a_pronoun_names_no_ninth_option() -> None:
     assert read("I think the answer is B", options) == ("B", "named_letter")
 
 
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        ("E. coli", None),
+        ("C. difficile colitis", None),
+        ("A. fumigatus infection", None),
+        ("The answer is E. coli.", None),
+        ("E. proteus", "E"),
+        ("E. The colonies are smooth.", "E"),
+    ],
+)
+def test_the_letter_of_a_genus_names_no_option(reply: str, letter: str | None) -> None:
+    options = ["Staphylococcus", "Streptococcus", "Klebsiella", "Pseudomonas", "Proteus"]
+    assert strict_letter(reply, options).letter == letter
+
+
+def test_a_species_that_is_an_option_is_read_by_its_text() -> None:
+    assert strict_letter("B. E. coli", ["S. aureus", "E. coli"]).letter == "B"
+    assert strict_letter("E. coli", ["S. aureus", "E. coli"]).letter == "B"
+
+
 def test_options_with_one_text_are_one_answer() -> None:
     doubled = ("Stage 1", "Stage 1 ", "Stage 2")
     assert strict_letter("stage 1", doubled) == ChoiceReading("A", "option_text")
