@@ -106,6 +106,8 @@ class HuggingFace:
         self.sends_images = images == "send"
         self.max_images = max_images
         self.checkpoint = checkpoint.find(str(model), revision=revision, gguf_file=gguf_file)
+        if self.checkpoint.gguf_file is not None and importlib.util.find_spec("gguf") is None:
+            raise SpecError("--model hf: a GGUF file needs the package gguf; pip install gguf")
 
     def capabilities(self) -> Capabilities:
         """Return what the architecture in `config.json` takes and gives."""

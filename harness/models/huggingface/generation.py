@@ -71,12 +71,16 @@ class Generator:
         with torch.inference_mode():
             sequences = self.loaded.model.generate(**inputs, **settings)
         start = 1 if self.loaded.model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
-        limit = settings.get("max_new_tokens") or self.loaded.model.generation_config.max_new_tokens
+        own = self.loaded.model.generation_config
+        limit, ends = settings.get("max_new_tokens", own.max_new_tokens), settings.get("eos_token_id", own.eos_token_id)
+        ends = ends if isinstance(ends, list) else [ends]
         found = zip(prompts, lengths, sequences[:, start:].tolist(), strict=True)
-        return [self._answer(prompt, length, tokens, limit) for prompt, length, tokens in found]
+        return [self._answer(prompt, length, tokens, ends, limit) for prompt, length, tokens in found]
 
-    def _answer(self, prompt: Prompt, length: int, tokens: Sequence[int], limit: int | None) -> Answer:
-        end = next((place for place, token in enumerate(tokens) if token in self.loaded.eos_ids), None)
+    def _answer(
+        self, prompt: Prompt, length: int, tokens: Sequence[int], ends: Sequence[int], limit: int | None
+    ) -> Answer:
+        end = next((place for place, token in enumerate(tokens) if token in ends), None)
         written = list(tokens if end is None else tokens[:end])
         return Answer(
             text=self.loaded.tokenizer.decode([token for token in written if token not in self._dropped]),

@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,6 @@ class Loaded:
     tokenizer: Any
     device: Any
     max_pixels: int | None
-
-    @property
-    def eos_ids(self) -> frozenset[int]:
-        """The tokens that end an answer."""
-        found = self.model.generation_config.eos_token_id
-        return frozenset() if found is None else frozenset([found] if isinstance(found, int) else found)
 
     @property
     def most_positions(self) -> int | None:
@@ -132,9 +126,9 @@ def load(checkpoint: Checkpoint, options: LoadOptions, device: str) -> Loaded:
     max_pixels = options.max_pixels
     images: Any = getattr(processor, "image_processor", None)
     # Models of the Qwen-VL kind limit the pixels themselves, to whole patches.
-    if max_pixels is not None and hasattr(images, "merge_size") and "longest_edge" in (images.size or {}):
-        images.size = {**images.size, "longest_edge": max_pixels}
-        images.size["shortest_edge"] = min(images.size["shortest_edge"], max_pixels)
+    if max_pixels is not None and hasattr(images, "merge_size") and images.size["longest_edge"]:
+        least = min(images.size["shortest_edge"], max_pixels)
+        images.size = replace(images.size, shortest_edge=least, longest_edge=max_pixels)
         max_pixels = None
     return Loaded(
         model=model.eval(), processor=processor, tokenizer=tokenizer, device=model.device, max_pixels=max_pixels

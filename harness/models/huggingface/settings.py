@@ -8,8 +8,8 @@ from harness.records import Json
 
 # Of this value a setting is left to the checkpoint's own `generation_config.json`.
 OMIT = "omit"
-COUNTS = ("max_new_tokens", "min_new_tokens", "top_k", "num_beams")
-NUMBERS = ("temperature", "top_p", "repetition_penalty")
+# Whole numbers, with the least of each; all others are numbers of at least 0.
+COUNTS: Mapping[str, int] = {"max_new_tokens": 1, "min_new_tokens": 0, "top_k": 1, "num_beams": 1}
 # These only count where tokens are sampled.
 SAMPLING = ("temperature", "top_p", "top_k")
 
@@ -22,11 +22,11 @@ def checked(overrides: Mapping[str, Json]) -> dict[str, Json]:
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     for name, value in given.items():
-        whole = name in COUNTS
+        whole, least = name in COUNTS, COUNTS.get(name, 0)
         fits = type(value) is int if whole else isinstance(value, int | float) and not isinstance(value, bool)
-        if value != OMIT and not (fits and value >= 0):
+        if value != OMIT and not (fits and value >= least):
             raise SpecError(
-                f"--model-args {name}: expected a {'whole ' if whole else ''}number of at least 0, or {OMIT}, "
+                f"--model-args {name}: expected a {'whole ' if whole else ''}number of at least {least}, or {OMIT}, "
                 f"found {value!r}"
             )
     return given

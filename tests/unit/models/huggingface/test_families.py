@@ -1,8 +1,7 @@
 """Every family of docs/hugging-face.md on a checkpoint made here: its answers are those of calling transformers."""
 
 import re
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,28 +39,6 @@ def families(names: tuple[str, ...], every_time: tuple[str, ...] = EVERY_TIME) -
     """Return the parameters of a test: most families are slow."""
     marks = {name: () if name in every_time else (pytest.mark.slow,) for name in names}
     return pytest.mark.parametrize("family", [pytest.param(name, marks=marks[name]) for name in names])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Return a function from the name of a family to its checkpoint."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield cache(lambda family: tiny.make(family, tmp_path_factory.mktemp(family)))
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def loaded(folder: Any) -> Any:
-    """Return a function from the name of a family to its adapter, loaded once."""
-
-    @cache
-    def load(family: str) -> HuggingFace:
-        adapter = HuggingFace(str(folder(family)))
-        adapter.load("cpu")
-        return adapter
-
-    return load
 
 
 def texts(answers: list[Answer]) -> list[str | None]:
