@@ -12,7 +12,7 @@ from harness.runs.directory import RunDirectory
 if TYPE_CHECKING:
     import pandas as pd
 
-# Columns in front of a sample's strata and values.
+# Columns before the strata and values of a sample.
 FACTS = ("task", "sample_id", "repeat", "status", "cluster")
 LONG = ("metric", "protocol", "name", "value", "score_status", "failed")
 # Spreadsheets run a cell that begins with one of these as a formula; ids and strata come from outside.
@@ -58,7 +58,7 @@ def load_scores(run: str | os.PathLike[str], *, task: str | None = None, long: b
         scores = {key: dict(_read(directory.scores_folder / f"{name}.{key[0]}.{key[1]}.parquet")) for key in scored}
         for row in plan_file.read(directory.plan_path(name)):
             sample = row.sample
-            # A stratum that is called as a column of ours gets a prefix, so that neither hides the other.
+            # A stratum with the name of a column gets a prefix, so that neither hides the other.
             in_columns = {
                 f"stratum.{key}" if key in (*FACTS, *LONG) else key: word for key, word in sample.strata.items()
             }

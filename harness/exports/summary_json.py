@@ -1,4 +1,4 @@
-"""A task that gives masks as nnU-Net's `summary.json`: counts of voxels, Dice and IoU for each case and label."""
+"""Export a task that gives masks as nnU-Net's `summary.json`: voxel counts, Dice and IoU per case and label."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ def summary(run: Path, *, task: str | None = None, task_paths: Sequence[Path] = 
     """Return the content of nnU-Net's `summary.json` for one mask task of a run, its first repetition only.
 
     A label is keyed by its name, where nnU-Net writes its number. Dice and IoU are NaN where target and prediction are
-    both empty, and left out of the means, as nnU-Net does; an answer that failed counts as an empty mask, or as 0 if
-    there is nothing to find. Samples whose files cannot be read are left out of the cases and named under `not_asked`.
+    both empty, and left out of the means, as nnU-Net does; a failed answer counts as an empty mask, or as 0 if the
+    target is empty. Samples whose files cannot be read are listed under `not_asked` instead of among the cases.
 
     Args:
         run: The run directory.
@@ -50,7 +50,7 @@ def summary(run: Path, *, task: str | None = None, task_paths: Sequence[Path] = 
     (spec,) = chosen
     cases: dict[str, dict[str, dict[str, float]]] = {}
     not_asked = []
-    # The lock is taken, unlike in `explain`: a run that is still in progress would be summed up in part.
+    # The lock is taken, unlike in `explain`: a run that is still in progress would be exported in part.
     store = RunStore(run)
     try:
         store.open(directory.read_run())
@@ -101,7 +101,7 @@ def _counts(sample: Sample, prediction: Prediction) -> dict[str, float]:
     size = prod(sample.media[0].size or (0,)) if sample.media else 0
     # As in nnU-Net, pixels that are ignored are no true negatives either.
     size -= area((sample.target.ignore,)) if sample.target.ignore is not None else 0
-    # An empty answer is right where there is nothing to find; a crash is not.
+    # An empty answer is right if the target is empty; a crash is not.
     nothing = 0.0 if failed and prediction.status != "empty" else math.nan
     values = (
         2 * intersection / (found + reference) if union else nothing,

@@ -1,7 +1,7 @@
-"""What the preparation of data found, in a few lines for the terminal; integrity.json and its page hold all of it."""
+"""A summary of the findings in the data for the terminal; integrity.json and its page hold all of them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from harness.data.integrity import FINDINGS, Finding, Integrity
 from harness.data.manifest import Prepared, read_report
 from harness.errors import DataError
 
-# Lines per task: a person should see at a glance what is wrong with the data, between the lines of the run.
+# Lines per task, so that the findings can be read at a glance among the lines of the run.
 MOST_LINES = 15
-# Findings of each kind that are shown, fewer where there are many kinds.
+# Findings shown per kind; fewer if there are many kinds.
 EXAMPLES = 3
-# Bytes of a report that is read whole; a release of millions of files may have one that would fill the memory.
+# Larger reports are not read whole: that of a release of millions of files could fill the memory.
 LARGEST = 16 * 2**20
 # Characters of one finding's line.
 LONGEST = 200
@@ -32,7 +32,7 @@ def lines_of(prepared: Iterable[tuple[str, Prepared]]) -> list[str]:
                 continue
             report = read_report(path)
         except (DataError, OSError, ValueError) as error:
-            # What was found is a remark: an unreadable report must not cost the run.
+            # Findings are remarks: an unreadable report must not end the run.
             lines.append(f"{', '.join(tasks)}: {error}")
             continue
         lines += findings_text(tasks, report, path)
@@ -46,7 +46,7 @@ def _counts_alone(tasks: Sequence[str], path: Path) -> list[str]:
         ValueError: The file is no report.
     """
     with path.open(encoding="utf-8") as file:
-        # The counts stand before the findings, and every key of the report has a line of its own.
+        # The counts come before the findings, and every key of the report has a line of its own.
         head = "".join(takewhile(lambda line: not line.startswith(' "findings"'), file))
     counts: dict[str, int] = json.loads(f"{head.rstrip().rstrip(',')}}}")["counts"]
     most = sorted(counts.items(), key=lambda item: -item[1])[: MOST_LINES - 2]
@@ -76,7 +76,11 @@ def findings_text(tasks: Sequence[str], report: Integrity, path: Path) -> list[s
     tail.append(f"  all of it: {path}, or `harness prepare {tasks[0]}`")
     room = MOST_LINES - 1 - len(tail)
     shown = next(
-        (count for count in range(EXAMPLES, 0, -1) if _lines(by_kind, count) <= room),
+        (
+            count
+            for count in range(EXAMPLES, 0, -1)
+            if sum(1 + min(count, len(found)) for found in by_kind.values()) <= room
+        ),
         0,
     )
     kinds = list(by_kind)
@@ -91,10 +95,6 @@ def findings_text(tasks: Sequence[str], report: Integrity, path: Path) -> list[s
     if len(kinds) < len(by_kind):
         lines.append(f"  and {len(by_kind) - len(kinds)} more kinds")
     return [*lines, *tail]
-
-
-def _lines(by_kind: Mapping[str, Sequence[Finding]], examples: int) -> int:
-    return sum(1 + min(examples, len(found)) for found in by_kind.values())
 
 
 def _one(finding: Finding) -> str:

@@ -7,9 +7,9 @@ from harness.models.description import display_name
 from harness.scoring.intervals import FEWEST_CLUSTERS
 from harness.scoring.results import headline_row
 
-# Marks the row of a task's headline where all rows are shown.
+# Marks the headline of a task among all rows.
 MARK = "*"
-# A table of headlines is wider than this only where it must be; 80 is what terminals and logs have at least.
+# The table of headlines is wider only if it must be: terminals and logs have at least 80 columns.
 WIDTH = 80
 
 
@@ -24,7 +24,7 @@ def interval(ci: Sequence[float] | None) -> str:
 
 
 def metric_name(row: Mapping[str, Any]) -> str:
-    """Return the name of a row's metric, followed by that of its value where a metric has several."""
+    """Return the name of a row's metric, followed by that of its value if the metric has several."""
     return str(row["metric"]) if row["name"] == row["metric"] else f"{row['metric']} {row['name']}"
 
 
@@ -34,7 +34,7 @@ def mean_name(block: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 
 
 def answered(block: Mapping[str, Any]) -> str:
-    """Return `K of N`: the answers that can be scored, of all that were wanted."""
+    """Return `K of N`: the answers that can be scored, out of all samples."""
     if "answered" not in block:  # a run that an older version scored
         return f"{block['counts'].get('ok', 0) + block['counts'].get('truncated', 0)} of {block['wanted']}"
     return f"{block['answered']} of {block['wanted']}"
@@ -52,8 +52,8 @@ def why_no_interval(row: Mapping[str, Any]) -> str:
 def by_presence(block: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the rows that show present and absent targets apart; empty if a task has only one kind.
 
-    Dice and its kin have no value where both masks are empty, so over absent targets they count only the false alarms:
-    `no_target_accuracy` says more there, and stands for them if the task has it.
+    Dice and similar metrics have no value if both masks are empty, so over absent targets they count false positives.
+    `no_target_accuracy` replaces them there if the task has it.
     """
     row = headline_row(block)
     if row is None:
@@ -78,7 +78,7 @@ def table(results: Mapping[str, Any], *, every_number: bool = False, width: int 
         results: The content of `results.json`.
         every_number: One row per metric, protocol and mean, with that of the headline marked, in place of one row per
             task, its headline; strata are left out in both.
-        width: Characters in a line; what does not fit beside the rows, such as the titles of the tasks, stands below or
+        width: Characters in a line; what does not fit into the rows, such as the titles of the tasks, goes below or
             above them.
     """
     limited = "   limited" if results["limited"] else ""
@@ -130,7 +130,7 @@ def _headlines(results: Mapping[str, Any], width: int) -> list[str]:
 
 
 def _beside_or_below(rows: Sequence[tuple[str, ...]], titles: Sequence[str], width: int) -> list[str]:
-    """Return the table of headlines; titles, and the headlines' names too, stand below their rows if they must."""
+    """Return the table of headlines; titles and names of headlines go below their rows if they are too long."""
     last = ["title" if any(titles) else "", *titles]
     lines = _columns([(*row, title) for row, title in zip(rows, last, strict=True)])
     if max(map(len, lines)) <= width:
@@ -172,7 +172,7 @@ def _every_number(results: Mapping[str, Any], width: int) -> list[str]:
         ]
     lines = _columns(rows)
     if max(map(len, lines)) > width:
-        # What a task's rows share is said once, above them.
+        # Counts that all rows of a task share are printed once, above them.
         shared = {row[1]: f"{row[1]}: answered {row[9]}, coverage {row[10]}" for row in rows[1:]}
         short = _columns([(row[0], *row[2:9]) for row in rows])
         lines = [short[0]]

@@ -1,8 +1,8 @@
 """The digests in `plan/cells.json`, by which a damaged plan is noticed before it is used.
 
-The plan holds questions and targets: one bit that a disk or a copy flips could change a result without a word. So
-`cells.json` holds the SHA-256 of every plan file, and one of its own content. A plan that is found damaged is written
-again from the manifest, which has a digest of its own; being a pure function of it, the new plan is the old one.
+The plan holds questions and targets: one flipped bit could silently change a result. So
+`cells.json` holds the SHA-256 of every plan file, and one of its own content. A damaged plan is written
+again from the manifest, which has a digest of its own and determines the plan.
 """
 
 import json
@@ -15,7 +15,7 @@ from harness.records import Json
 from harness.records.codec import digest, sha256_file
 from harness.runs import plan_file
 
-# What `cells.json` held before it held digests; runs of that time still open.
+# The format before digests, which older runs have.
 WITHOUT_DIGESTS = frozenset({"cells", "unavailable"})
 
 

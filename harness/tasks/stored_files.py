@@ -1,4 +1,4 @@
-"""The task files that a run keeps in its own directory, so that it can be scored and shown without those it came from.
+"""Copies of the task files in the run directory, so that the run can be scored and shown without the originals.
 
 Below the folder `tasks` of a run directory:
 
@@ -42,7 +42,7 @@ def write_stored(folder: Path, tasks: Sequence[TaskSpec], groups: Sequence[Group
         remember_code([file for file in files if file.suffix == ".py"], cache)
         if complete:
             continue
-        # A wording may lie beside the folder of the task, a metric anywhere: what one is to the other must stay.
+        # A wording may be in a sibling folder and a metric anywhere, so relative places are kept.
         base = Path(os.path.commonpath([file.parent for file in files]))
         for file in files:
             copy = folder / task.task / file.relative_to(base)
@@ -65,7 +65,7 @@ def write_stored(folder: Path, tasks: Sequence[TaskSpec], groups: Sequence[Group
 def _files(task: TaskSpec) -> list[Path]:
     """Return the files that make up a task, absolute, its own first.
 
-    A plug-in of an installed package or with an absolute path is none of them: it is found again where it was.
+    Plug-ins of installed packages and those with absolute paths are not included: they stay where they are.
     """
     included = read_heads(task.file, frozenset({"include"}), Faults()).get("include")
     plug_ins = [task.release.plug_in, *(use.plug_in for use in task.metrics)]
@@ -83,7 +83,7 @@ def read_stored(folder: Path, *, known: Container[str]) -> tuple[dict[str, Path]
     """Return the files of the stored tasks and the stored groups, by name.
 
     Args:
-        folder: A folder that `write_stored` has written; nothing is found if it does not exist.
+        folder: A folder that `write_stored` has written; a missing one is empty.
         known: Names of tasks and groups to leave out.
     Raises:
         SpecError: The index cannot be read.
@@ -101,7 +101,7 @@ def read_stored(folder: Path, *, known: Container[str]) -> tuple[dict[str, Path]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpecError(
             f"{index}: expected the tasks of a run, found {type(error).__name__}: {error}; "
-            "remove the folder and name the tasks' own by --task-path"
+            "remove the folder and give the original files with --task-path"
         ) from error
     return (
         {name: path for name, path in files.items() if name not in known},

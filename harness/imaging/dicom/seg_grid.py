@@ -1,4 +1,4 @@
-"""The grid of a DICOM segmentation beside that of its series, and the way from the one to the other."""
+"""The grid of a DICOM segmentation compared with that of its series, and resampling from one to the other."""
 
 import math
 from collections.abc import Sequence

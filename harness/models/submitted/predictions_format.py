@@ -1,4 +1,4 @@
-"""What a submitted file is as a whole: one message where no line of it could be read, such as UTF-16 or a JSON list."""
+"""Refuse a submitted file as a whole, in one message, if it is of another kind: UTF-16, a JSON list, an archive."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from harness.errors import DataError
 
 # Bytes at the start of a file that decide what it is.
 HEAD = 2**20
-# Lines of the head that are tried; as many lines of another kind do not occur in JSON lines with some broken lines.
+# Lines of the head that are tried; JSON lines with some broken ones do not have as many broken ones in a row.
 TRIED = 200
 
 UTF_8 = "save it as UTF-8"
@@ -19,7 +19,7 @@ _BYTE_ORDER_MARKS = (  # that of UTF-32 first, since it begins with that of UTF-
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
-_SIGNATURES = (  # (place, bytes, what begins with them)
+_SIGNATURES = (  # (offset, bytes, kind of file)
     (0, b"\x1f\x8b", "gzip-compressed data; unpack it first"),
     (0, b"\x28\xb5\x2f\xfd", "Zstandard-compressed data; unpack it first"),
     (0, b"\xfd7zXZ\x00", "xz-compressed data; unpack it first"),
@@ -64,7 +64,7 @@ def _fault(path: Path) -> str | None:
     if not path.exists():
         return "no such file; expected JSON lines"
     if not path.is_file():
-        return "is no regular file; expected JSON lines in a file"
+        return "is not a regular file; expected JSON lines in a file"
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -106,7 +106,7 @@ def _fault_of_bytes(head: bytes) -> str | None:
 
 
 def _fault_of_text(head: bytes, *, whole: bool) -> str | None:
-    """Return why text is no JSON lines as a whole.
+    """Return why text as a whole is not JSON lines.
 
     Args:
         head: Its first bytes, without a byte order mark.
@@ -131,7 +131,7 @@ def _fault_of_text(head: bytes, *, whole: bool) -> str | None:
     first = start.splitlines()[0][:60].decode(errors="replace")
     table = next((name for sign, name in ((b"\t", "TSV"), (b",", "CSV"), (b";", "CSV")) if sign in start[:4096]), "")
     what = f"a table ({table})" if table and len(lines) > 1 else "text"
-    return f"is {what} and no JSON; {ONE_A_LINE}; it begins with {first!r}"
+    return f"is {what}, not JSON; {ONE_A_LINE}; it begins with {first!r}"
 
 
 def _document(head: bytes, lines: list[bytes], *, whole: bool) -> str | None:
@@ -156,7 +156,7 @@ def _document(head: bytes, lines: list[bytes], *, whole: bool) -> str | None:
     if text[0] == "{":
         if whole and len(lines) == 1 and end == len(text) and "sample_id" not in value:
             return f"is one JSON object without sample_id, {ONE_A_LINE}, each with its sample_id"
-        # A first line that was cut off is no document: what follows does not go on with it.
+        # A first line that was cut off is not the start of a document, because the next one does not continue it.
         spread = end is not None and "\n" in text[:end]
         if spread or (not whole and len(lines) > 2 and not objects):
             return f"is JSON spread over several lines, {ONE_A_LINE} (`jq -c` does)"

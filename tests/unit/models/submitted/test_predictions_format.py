@@ -75,11 +75,11 @@ def zipped(*names: str) -> bytes:
         (b"\x00\x01\x02\x03" * 30, "is binary data; expected JSON lines"),
         (
             b"sample_id,text\ns/1,yes\n",
-            "is a table (CSV) and no JSON; write one object a line; it begins with 'sample_id,",
+            "is a table (CSV), not JSON; write one object a line; it begins with 'sample_id,",
         ),
-        (b"sample_id;text\ns/1;yes\n", "is a table (CSV) and no JSON"),
-        (b"sample_id\ttext\ns/1\tyes\n", "is a table (TSV) and no JSON"),
-        (b"yes\nno\n", "is text and no JSON; write one object a line; it begins with 'yes'"),
+        (b"sample_id;text\ns/1;yes\n", "is a table (CSV), not JSON"),
+        (b"sample_id\ttext\ns/1\tyes\n", "is a table (TSV), not JSON"),
+        (b"yes\nno\n", "is text, not JSON; write one object a line; it begins with 'yes'"),
         (LINES.replace("\n", "\r").encode(), "ends its lines with CR alone; save it with LF or CRLF"),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "",
@@ -121,7 +121,7 @@ def test_a_file_with_some_broken_lines_is_left_to_its_lines(content: bytes, tmp_
 def test_what_is_no_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--predictions p: no such file; expected JSON lines; see docs/"):
         check(tmp_path / "p", "p")
-    with pytest.raises(DataError, match="--predictions null: is no regular file; expected JSON lines in a file;"):
+    with pytest.raises(DataError, match="--predictions null: is not a regular file; expected JSON lines in a file;"):
         check(Path("/dev/null"), "null")
 
 
