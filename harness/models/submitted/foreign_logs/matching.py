@@ -16,6 +16,8 @@ Words = tuple[str, ...]
 Way = Literal["id", "question and image", "question alone"]
 
 _WORD = re.compile(r"\w+")
+# Characters at the end of a prompt in which the question is looked for; before them are examples.
+MOST_PROMPT = 100_000
 # Candidates that a message names.
 MOST_NAMED = 3
 
@@ -189,7 +191,9 @@ class _Index:
             for words in dict.fromkeys(map(words_of, one.wordings)):
                 if words:
                     self.by_words[words].append(one)
-        self.lengths = sorted({len(words) for words in self.by_words}, reverse=True)
+        self.lengths: dict[str, set[int]] = defaultdict(set)  # of the questions that begin with a word
+        for words in self.by_words:
+            self.lengths[words[0]].add(len(words))
         # Images count if the log has any of ours; else the harness stored them anew, and their bytes say nothing.
         self.has_images = any(not self.digests.isdisjoint(row.images) for row in rows)
         numbers = {int(name) for row in rows for name in row.ids if name.isdecimal() and len(name) < 19}
@@ -249,15 +253,19 @@ class _Index:
         exact = {one.sample.id: one for text in row.questions for one in self.by_words.get(words_of(text), ())}
         if exact:
             return list(exact.values())
-        words = words_of(row.prompt)
+        words = words_of(row.prompt[-MOST_PROMPT:])
+        spans = [
+            (length, start)
+            for start, word in enumerate(words)
+            for length in self.lengths.get(word, ())
+            if words[start : start + length] in self.by_words
+        ]
         found: dict[str, Asked] = {}
         covered: list[tuple[int, int]] = []
-        for length in self.lengths:  # the longest first: a question within a longer one was not asked
-            for start in range(len(words) - length + 1):
-                here = self.by_words.get(words[start : start + length])
-                if here and not any(low <= start and start + length <= high for low, high in covered):
-                    covered.append((start, start + length))
-                    found |= {one.sample.id: one for one in here}
+        for length, start in sorted(spans, reverse=True):  # a question within a longer one was not asked
+            if not any(low <= start and start + length <= high for low, high in covered):
+                covered.append((start, start + length))
+                found |= {one.sample.id: one for one in self.by_words[words[start : start + length]]}
         return list(found.values())
 
 
