@@ -75,8 +75,9 @@ def read_ready(line: bytes) -> Ready:
             f"{_shown(line)}"
         )
     for name in value:
-        if name not in READY_FIELDS:
-            raise ModelError(f"ready: unknown field {name!r:.80}{nearest(name[:80], READY_FIELDS)}")
+        # A field that is ours but for a letter would be lost in silence; others are the model's own.
+        if name not in READY_FIELDS and (hint := nearest(name[:80], READY_FIELDS)):
+            raise ModelError(f"ready: unknown field {name!r:.80}{hint}")
     for name in ("max_batch", "max_images"):
         found = value.get(name)
         if found is not None and (type(found) is not int or found < 1):

@@ -224,6 +224,7 @@ def test_ready_is_read_with_and_without_what_is_optional() -> None:
     said: dict[str, Json] = {"ready": True, "takes": ["text", "image"], "gives": ["masks"]}
     bare = Ready(takes=frozenset({"text", "image"}), gives=frozenset({"masks"}))
     assert read_ready(line(said)) == bare
+    assert read_ready(line({**said, "weights_from": "somewhere"})) == bare
     more = {"max_batch": 3, "max_images": 2, "batch_invariant": True, "version": "1.2", "sends_data_to": "a.example"}
     found = read_ready(line(said | more))
     assert (found.max_batch, found.max_images, found.batch_invariant) == (3, 2, True)
