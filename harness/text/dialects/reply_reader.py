@@ -20,6 +20,11 @@ from harness.text.reply import answer_span
 _FOLDER = "folder"  # of `mask_files`, in frame_args
 _GLUED = re.compile(r"(?:assistant)?(?:analysis|commentary)(?=[\[{<(`])")
 _GLUED_FINAL = "assistantfinal"
+_HALF_MARK = re.compile(
+    r"<\s*/?\s*(?:think|thought|reason|seed:think|unused9[45])"
+    r"|\b(?:think(?:ing)?|thoughts?|reason(?:ing)?|unused9[45])\s*>|[◁▷]|(?:begin|end)_of_thought",
+    re.IGNORECASE,
+)
 _MOST_PICTURE = 2**24  # pixels of a mask in the words of a reply
 _HALF = 127  # of 255, as Google's notebooks for Gemini 2.5 cut
 
@@ -266,7 +271,9 @@ def _answer_span(reply: str) -> tuple[int, int] | None:
     if _GLUED.match(reply):
         place = reply.rfind(_GLUED_FINAL)
         return None if place < 0 else (place + len(_GLUED_FINAL), len(reply))
-    return answer_span(reply)
+    span = answer_span(reply)
+    # Half a mark is left where a reply was damaged: what follows it may be reasoning, boxes included.
+    return None if span is not None and _HALF_MARK.search(reply, *span) else span
 
 
 def declared(settings: Mapping[str, Json], where: str) -> ReplyReader:

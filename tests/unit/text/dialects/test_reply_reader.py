@@ -145,6 +145,14 @@ def test_reasoning_holds_no_boxes_and_spans_count_in_the_whole_reply() -> None:
     assert corners(read("bare", "analysis[1, 2, 3, 4]assistantfinal[5, 6, 7, 8]")) == [(5, 6, 7, 8)]
     assert corners(read("bare", "analysisIt is [1, 2, 3, 4]assistantfinal[5, 6, 7, 8]")) == [(5, 6, 7, 8)]
     assert read("bare", "analysis[1, 2, 3, 4]").status == "unparsed"
+    for broken in (
+        "<think[1, 2, 3, 4]",
+        "think>[1, 2, 3, 4]",
+        "◁think [1, 2, 3, 4]",
+        "<|begin_of_thought|[1, 2, 3, 4]",
+    ):
+        assert read("bare", broken).status == "unparsed"
+    assert corners(read("bare", "I think it is [1, 2, 3, 4], for a reason.")) == [(1, 2, 3, 4)]
     assert corners(read("bare", "analysis: [1, 2, 3, 4]")) == [(1, 2, 3, 4)]
     reply = "<think><p>a</p> [SEG]</think><p>the liver</p> [SEG]"
     ((name, span),) = read("seg_phrase", reply, "none").phrases
