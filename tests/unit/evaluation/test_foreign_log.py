@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,14 @@ def test_a_file_of_another_kind_names_option_and_page(tmp_path: Path, monkeypatc
     assert result.exit_code == 2
     assert f"--from-vlmevalkit {tmp_path / 's.pkl'}: is a pickle" in " ".join(result.stderr.split())
     assert "see docs/other-harnesses.md" in " ".join(result.stderr.split())
+
+
+def test_a_workbook_without_openpyxl_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    (tmp_path / "s.xlsx").write_bytes(b"PK")
+    result = score(tmp_path, monkeypatch, "--from-vlmevalkit", tmp_path / "s.xlsx")
+    assert result.exit_code == 2
+    assert "s.xlsx: is an Excel workbook, which needs openpyxl" in " ".join(result.stderr.split())
 
 
 def test_another_harness_is_refused(tmp_path: Path) -> None:
