@@ -1,4 +1,4 @@
-"""Submitted predictions within an evaluation: do they belong to its tasks, and are they those of the run directory."""
+"""Check that submitted predictions belong to the tasks of an evaluation and to its run directory."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ class Submission:
         return problems, [f"{self.adapter.path.name}: {'; '.join(words)}"]
 
     def _remarks(self, planned: Plan, store: RunStore) -> Iterator[Problem]:
-        """Yield what was changed in reading the mask files of each line."""
+        """Yield the changes made in reading the mask files of each line."""
         lines = self.adapter.submitted().lines
         for path in planned.files:
             for sample_id, repeat, key in plan_file.read_keys(path):
@@ -161,7 +161,7 @@ def check_unchanged(out: Path, model: Mapping[str, Json]) -> None:
         out: The run directory.
         model: The `model` block of the run that is to be made there.
     Raises:
-        SpecError: The file, or a mask file that it names, is another one now.
+        SpecError: The file, or a mask file that it names, has changed.
     """
     stored = stored_model(out)
     if not stored or any(block.get("id") != "predictions" for block in (stored, model)):

@@ -1,4 +1,4 @@
-"""A folder of submitted masks becomes a predictions file, which is evaluated like any other."""
+"""Convert a folder of submitted masks to a predictions file, which is evaluated like any other."""
 
 import hashlib
 import os
@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.data.manifest import read_manifest
-from harness.data.releases.reader import ReleaseRequest
 from harness.errors import DataError
 from harness.models.resolve import ModelReference
 from harness.models.submitted.predictions_file import Predictions
 from harness.models.submitted.predictions_folder import Asked, FolderReport, lines_of_folder
 from harness.records import Entity, Sample, Target
 from harness.runs.cells import Cell
+from harness.tasks.prepare import request_of
 
 
 def as_predictions_file(
@@ -34,14 +34,8 @@ def as_predictions_file(
     for cell in cells:
         if cell.task.gives != "masks":
             continue
-        release, found = cell.task.release, cell.prepared
-        request = ReleaseRequest(
-            dataset=cell.task.dataset,
-            split=release.split,
-            subset=release.subset,
-            where=release.where,
-            options=release.options,
-        )
+        found = cell.prepared
+        request = request_of(cell.task.release, dataset=cell.task.dataset)
         labels = None if found.reader.labels is None else found.reader.labels(request, found.root)
         for sample in read_manifest(found.manifest):
             if sample.media:

@@ -1,4 +1,4 @@
-"""What a submitter says of a model: name, page, paper, number of parameters, licence. No number depends on it."""
+"""The description of a model by its submitter: name, page, paper, parameters, licence. No score depends on it."""
 
 import re
 from collections.abc import Mapping

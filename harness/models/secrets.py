@@ -1,8 +1,8 @@
-"""Secrets among the arguments of a model: found, refused where they would be stored, and masked in whatever is stored.
+"""Find secrets among the arguments of a model, refuse to store them, and mask them in everything that is stored.
 
-The arguments of a model are part of its identity: they stand in `run.json`, in results and reports, and on a board. So
-an argument that looks like a secret is refused, unless the adapter declares it `execution_only`, which keeps it out of
-the identity; then its value is masked wherever the model repeats it.
+The arguments of a model are part of its identity, which is stored in `run.json`, results and reports and shown on a
+board. So an argument that looks like a secret is refused, unless the adapter declares it `execution_only`, which keeps
+it out of the identity; then its value is masked wherever the model repeats it.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ PLACE = frozenset({"env", "environment", "variable", "var", "file", "path"})
 MARKER = re.compile(r"[<\[{(|].*[>\]})|]")
 # Sizes such as `max_new_tokens=4096` or `key_dim=64`; a number that is a secret is longer.
 LARGEST_SIZE = 10**7
-# The forms of keys that are known by their beginning, of web tokens, of private keys, and of URLs with a password.
+# Keys with a known prefix, web tokens, private keys, and passwords in URLs.
 KNOWN_KEYS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"sk-[A-Za-z0-9_-]{8,}|hf_[A-Za-z0-9]{6,}|(?:AKIA|ASIA)[A-Z0-9]{12,}|gh[pousr]_[A-Za-z0-9]{10,}"
@@ -33,9 +33,9 @@ KNOWN_KEYS = re.compile(
     r"|Bearer\s+[\w.~+/-]{8,}=*"
     r")|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
 )
-# A shorter value occurs in messages, or in answers, by chance.
+# Shorter values occur by chance in messages, or in answers.
 LEAST_MASKED, LEAST_MASKED_IN_ANSWERS = 4, 8
-# Fields of a stored line or event that hold no words, or whose words the harness itself chooses.
+# Fields of a stored line or event without text, or with text of the harness itself.
 NO_WORDS = frozenset({"key", "keys", "status", "event", "masks", "soft_masks", "masks_blob"})
 # Words of `--model-args` on the command line.
 ASSIGNED = re.compile(r'(?P<name>[A-Za-z_][\w-]*)\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|\{.*\}|\[.*\]|[^,]*)')
@@ -92,8 +92,8 @@ def masked_words(word: str, secrets: Sequence[str]) -> str:
 def masked_record(record: Json, secrets: Sequence[str]) -> Json:
     """Return a prediction or an event, as JSON values, with the secrets masked in all of its words.
 
-    What the model answers is masked only of secrets of LEAST_MASKED_IN_ANSWERS characters: an answer that holds a word
-    which is also a password by chance must not change. An error is masked of all.
+    What the model answers is masked only of secrets of at least LEAST_MASKED_IN_ANSWERS characters: an answer with
+    a word that happens to be a password must not change. In errors all secrets are masked.
     """
     long = tuple(secret for secret in secrets if len(secret) >= LEAST_MASKED_IN_ANSWERS)
 

@@ -52,6 +52,18 @@ def prepare_task(
     return prepared
 
 
+def request_of(release: Release, *, dataset: str, window: Window | None = None) -> ReleaseRequest:
+    """Return what a task asks of the reader of its release; `dataset` and `window` as in `prepare_release`."""
+    return ReleaseRequest(
+        dataset=dataset,
+        split=release.split,
+        subset=release.subset,
+        where=release.where,
+        options=release.options,
+        window=window,
+    )
+
+
 def prepare_release(
     release: Release,
     *,
@@ -76,14 +88,7 @@ def prepare_release(
         SpecError: There is no such reader; otherwise as `harness.data.manifest.prepare`.
         DataError: A task's own reader calls `sys.exit`.
     """
-    request = ReleaseRequest(
-        dataset=dataset,
-        split=release.split,
-        subset=release.subset,
-        where=release.where,
-        options=release.options,
-        window=window,
-    )
+    request = request_of(release, dataset=dataset, window=window)
     plug_in = None if release.plug_in is None else release.plug_in.sha256
     reader = load_reader(release, folder or Path())
     try:

@@ -1,11 +1,11 @@
-"""What the stored numbers of a mask file mean: the one place where values become labels, for targets and predictions.
+"""What the stored numbers of a mask file mean, by one set of rules for targets and predictions.
 
-- Numbers beside whole ones by rounding are rounded, and NaN is background. Any other fraction is refused, unless a
-  threshold is declared.
-- A mask of two values that holds more (edges smoothed in drawing or resizing, the noise of JPEG, a probability in 255
-  steps) is cut at half of its full value. A label image is left as it is.
+- Numbers that differ from whole ones by rounding are rounded, and NaN is background. Any other fraction is refused,
+  unless a threshold is declared.
+- A binary mask with intermediate values (smoothed edges, JPEG noise, probabilities in 255 steps) is cut at half of its
+  full value. A label image is left as it is.
 
-Everything that changes what a file says is a note, which becomes a finding on a target and a remark on a prediction.
+Every change is a note, which becomes a finding on a target and a remark on a prediction.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from harness.records import Json
 
 MOST_LABEL = 2**16 - 1  # the largest label that a 16-bit file can hold; larger values are grey values or damage
 
-# Resampling and scl_slope leave labels beside whole numbers by less than this; interpolated labels are further off.
+# Resampling and scl_slope move labels off whole numbers by less than this; interpolated labels are further off.
 ROUNDING = 1e-4
-# A label image rarely holds more values than this, and a mask with the noise of JPEG rarely fewer.
+# A label image rarely holds more values than this, and a mask with JPEG noise rarely fewer.
 FEW = 16
 # Share of the pixels between empty and full that must have four equal neighbours for them to be the areas of a label:
 # in edges and noise almost none has, in a structure three pixels wide a third.
@@ -42,7 +42,7 @@ Labels = NDArray[Any]
 
 
 class Note(NamedTuple):
-    """Something that changes what a mask file says.
+    """A change in reading a mask file.
 
     Attributes:
         kind: `nan_background`, `soft_mask` or `merged_values`, keys of `harness.data.integrity.FINDINGS`.
@@ -79,15 +79,15 @@ def read_values(
     Args:
         stored: Booleans, integers or floats (H, W) or (D, H, W) as the file holds them, its slope applied.
         where: Name of the file; begins every message.
-        named: The values that the file's labels have. Empty: any value is foreground. None: not known, so that every
-            value counts as it stands.
+        named: The values that the file's labels have. Empty: any value is foreground. None: unknown, so that
+            values are kept.
         lossy: Whether the format changes values in storing them, as JPEG does.
         threshold: Numbers from this one on are foreground, which gets the value that is named, or 1. None: the numbers
             are labels.
     Returns:
-        The labels, with a note of each change. What neither rounding nor `ROUNDING` mends is refused.
+        The labels, with a note of each change. Numbers off whole ones by more than `ROUNDING` are refused.
     Raises:
-        DataError: A number is no label, or the numbers do not say what is foreground.
+        DataError: A number is not a label, or the foreground is ambiguous.
     """
     if stored.dtype.kind not in "biuf":
         raise DataError(f"{where}: expected numbers, found {stored.dtype}")
@@ -96,7 +96,7 @@ def read_values(
     if values.dtype.kind == "f":
         with np.errstate(invalid="ignore"):  # NaN, infinity and numbers below 0 or beyond 16 bits are examined below
             whole = values.astype(np.uint16)
-        # Most floats are labels, which one comparison finds.
+        # Most floats are whole, which one comparison finds.
         values = whole if np.array_equal(whole, values) else _finite(values, where, notes)
     if threshold is not None:
         return MaskValues(labels=_cut(values, threshold, (named or (1,))[0], where), notes=tuple(notes))
@@ -151,7 +151,7 @@ def _whole(values: NDArray[Any], where: str) -> Labels:
     if values.dtype.kind == "f":
         rounded = np.rint(values)
         if not np.array_equal(values, rounded):
-            # In float32 0.9999 lies 1.0002e-4 beside 1.
+            # In float32 0.9999 differs from 1 by 1.0002e-4.
             allowed = ROUNDING + np.finfo(np.float32).eps * abs(rounded)
             beside = values[abs(values - rounded) > allowed]
             if beside.size:
@@ -190,7 +190,7 @@ def _cut(values: NDArray[Any], threshold: float, value: int, where: str) -> Labe
         raise DataError(f"{said} is above every value, from {lowest:g} to {highest:g}; give it in the file's values")
     if 0 < threshold < 1 < highest and lowest >= 0:
         above = values[values > 0]
-        # Of two values either is on its side of any threshold, so a file of 0 and 255 may stand among probabilities.
+        # A binary mask fits any threshold between its values, so a file of 0 and 255 may be among probabilities.
         if (above != above[0]).any() and (above == np.rint(above)).all():
             raise DataError(
                 f"{said} makes every value above 0 foreground, because the file holds whole numbers up to {highest:g}; "
@@ -213,7 +213,7 @@ def _two_values(values: Labels, where: str, named: int | None, lossy: bool, note
         notes: Extended by what was changed.
     """
     highest = int(values.max(initial=0))
-    # Most masks hold two values, which is found without counting them.
+    # Most masks are binary, which is found without counting values.
     two = bool(((values == 0) | (values == highest)).all())
     if highest == 0 or (two and not lossy):
         return values
@@ -258,12 +258,12 @@ def _is_soft(values: Labels, shown: NDArray[np.int64], full: int, where: str, na
     """
     few, highest = shown.size <= FEW, int(shown.max())
     reaches_half = 2 * highest >= full
-    # One value in the middle is that of a second label: edges that are smoothed have several.
+    # A single value in the middle is a second label: smoothed edges have several.
     second = shown.size == 2 and full // 8 < shown[0] < full - full // 8
     if not lossy and (second or (few and not (reaches_half and named in (None, full)))):
         return False
-    # Near empty and near full a mask has areas too, of 1 and 254 for example, so the middle decides. Without a middle,
-    # values near full are noise, and those near empty may be labels beside a 255 that says "not known".
+    # A mask may also have areas near empty and near full, of 1 and 254 for example, so the middle decides. Without a
+    # middle, values near full are noise, and those near empty may be labels, with 255 for "unknown".
     middle = (values > full // 8) & (values < full - full // 8)
     decides = bool(middle.any())
     if not decides:

@@ -1,4 +1,4 @@
-"""One line of a predictions file: cut from the file, read as JSON, and turned into an answer."""
+"""Read one line of a predictions file as JSON, and convert it to an answer."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,7 +95,7 @@ def parse(line: Line) -> dict[str, Json]:
     """Return the object that a line holds, its sample id and repetition checked.
 
     Raises:
-        DataError: The line is too long, no UTF-8, no JSON or no object, holds a key twice, or its sample id or
+        DataError: The line is too long, not UTF-8, not a JSON object, repeats a key, or its sample id or
             repetition is missing or of the wrong type.
     """
     if line.size > MOST_LINE_BYTES:
@@ -172,7 +172,7 @@ def to_answer(value: Mapping[str, Json], folder: Path, owner: Grid | None = None
         folder: Folder below which mask files lie.
         owner: Size and affine of the image or volume that mask files are compared with; None if that is not known. The
             line's own `grid` takes its place.
-        anywhere: Mask files may also lie elsewhere: the line is not from outside, but of a program that the user runs.
+        anywhere: Mask files may also lie elsewhere: the line comes from a program that the user runs.
     Raises:
         DataError: A part has another shape than its record, or a text is too long.
     """
@@ -194,7 +194,7 @@ def to_answer(value: Mapping[str, Json], folder: Path, owner: Grid | None = None
     remarks: list[str] = []
     place = partial(_anywhere if anywhere else _below, folder)
     mask_of = partial(_mask, place=place, owner=owner if grid is None else grid, remark=remarks.append)
-    # Masks before entities: an entity may bring its mask along, and that is appended to those of the line.
+    # Masks before entities, because the mask of an entity is appended to those of the line.
     found = [mask_of(item, f"masks[{index}]") for index, item in enumerate(_list(value, "masks"))]
     entities = tuple(
         _entity(item, f"entities[{index}]", found, mask_of) for index, item in enumerate(_list(value, "entities"))

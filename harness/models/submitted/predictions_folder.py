@@ -41,7 +41,7 @@ class Asked:
 
 @dataclass(slots=True)
 class FolderReport:
-    """What became of the files of a folder.
+    """How the files of a folder were used.
 
     Attributes:
         problems: Files that no sample is named after, and what was changed in reading the others.
@@ -131,7 +131,7 @@ def _match(
         report.files += 1
         targets = names.of(path)
         if not targets:
-            # Looking for a near name takes long among many, and a person reads the first.
+            # Searching for a similar name takes long, and people read only the first.
             hint = names.nearest(path) if len(report.problems) < MOST_HINTS else ""
             message = f"{printable(path)}: no sample of this run has this name{hint}; the file is ignored"
             report.problems.append(Problem(line=0, sample_id=None, message=message))
@@ -235,7 +235,7 @@ def _labels(
     if one_bit and shown_values:
         shown_values, values = [labels.one_bit_value()], np.where(values, labels.one_bit_value(), 0)
     unnamed = labels.unnamed(shown_values)
-    # Of one label, 1 and 255 are two ways to write a mask of two values.
+    # For a single label, 1 and 255 are both usual in binary masks.
     if len(named) == 1 and len(shown_values) == 1 and {*named, *shown_values} <= {1, FULL_VALUES[0]}:
         values, unnamed = np.where(values, next(iter(named)), 0), []
     if unnamed:
@@ -266,7 +266,7 @@ def _segments(
     owner: Grid,
     remark: Callable[[str], None],
 ) -> dict[str, Found]:
-    """Return the masks of a DICOM SEG, whose segments are called like the labels."""
+    """Return the masks of a DICOM SEG, whose segments have the names of the labels."""
     segments = read_dicom_seg(file, where, owner=owner, remark=remark)
     by_name = {segment.label.casefold(): segment for segment in segments}
     wanted = {one.id: (label_of(one) or "").casefold() for one in members}
