@@ -47,7 +47,8 @@ class _Watched:
 
     Attributes:
         raised: The keys of the requests of each such batch, with the exception.
-        declined: The keys of requests whose answer is an error that the adapter itself gives.
+        declined: The keys of requests whose answer is an error of the model's own. `ModelError` is the type for what
+            breaks a protocol, such as a process that ends.
     """
 
     def __init__(self, adapter: Adapter) -> None:
@@ -71,8 +72,10 @@ class _Watched:
         try:
             answers = self.adapter.predict(requests)
             if isinstance(answers, list | tuple):
-                pairs = zip(requests, answers, strict=False)
-                self.declined |= {asked.key for asked, given in pairs if getattr(given, "error", None) is not None}
+                for request, answer in zip(requests, answers, strict=False):
+                    error = getattr(answer, "error", None)
+                    if error is not None and getattr(error, "type", None) not in ("ModelError", "Timeout"):
+                        self.declined.add(request.key)
             return answers
         except Exception as error:
             self.raised.append((tuple(request.key for request in requests), error))

@@ -14,6 +14,10 @@ from harness.records.codec import to_json
 
 # What shall be done about a fault, by the first pattern that its message fits.
 REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        r"^(the process|no answer has the id|a line of the process|expected \{\"answers|no line within)",
+        "mend the program; docs/own-process.md says what it must write, and its stderr what happened",
+    ),
     (r"swapped the axes", "return arrays as (H, W) or (D, H, W), row before column: transpose what the model gives"),
     (
         r"predicted (soft )?mask is",

@@ -258,7 +258,7 @@ def _one_answer(found: Sequence[Mapping[str, Json]], request: Request, folder: P
     value = dict(found[0])
     status, error = value.get("status", "ok"), value.pop("error", None)
     if error or status in ("model_error", "timeout"):
-        kind = "Timeout" if status == "timeout" else "ModelError"
+        kind = "Timeout" if status == "timeout" else "ProcessError"  # not the ModelError of a broken protocol
         words: Json = error or f"the process says {status}"
         if isinstance(error, dict):
             kind, words = str(error.get("type") or kind), error.get("message") or error

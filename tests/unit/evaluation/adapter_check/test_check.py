@@ -1,6 +1,7 @@
 """`check-adapter`: it passes what keeps the Protocol, and names each fault of a broken adapter with what to do."""
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -518,3 +519,19 @@ def test_faults_end_with_2_in_words_and_as_json(tmp_path: Path) -> None:
     found = json.loads(command("check-adapter", f"{file}:Mine", "--json").stdout)
     assert (found["passed"], found["requests"], len(found["faults"])) == (False, 7, 1)
     assert set(found["faults"][0]) == {"what", "where", "do"}
+
+
+def test_a_process_that_ends_on_an_empty_question_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "model.py"
+    file.write_text(
+        "import json, sys\n"
+        'print(json.dumps({"ready": True, "takes": ["text", "image"], "gives": ["text"], "batch_invariant": True}))\n'
+        "for line in sys.stdin:\n"
+        '    asked = json.loads(line)["requests"]\n'
+        '    print(json.dumps({"answers": [{"id": one["id"], "text": one["prompt"].split()[0]} for one in asked]}))\n'
+    )
+    arguments = {"takes": "text image", "gives": "text", "batch_invariant": True}
+    (fault,) = check_adapter(parse(f"process:{sys.executable} -S {file}", arguments), timeout=30.0).faults
+    assert fault.what.startswith("the process ended with exit code 1; its last words: Traceback")
+    assert fault.where.startswith("where the question is empty (1 of 7 requests)")
+    assert fault.do.startswith("mend the program; docs/own-process.md says what it must write")
