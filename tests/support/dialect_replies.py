@@ -428,3 +428,20 @@ def damaged(reply: str, random: Random) -> str:
         return reply[:start] + reply[end:]
     between = ", " if kind == "coordinate" and again[-1].isdigit() and reply[start] != "<" else ""
     return reply[:end] + between + again + reply[end:]
+
+
+def every_damage(reply: str) -> set[str]:
+    """Return a reply damaged in every single place: cut there, or with one mark, tag or number lost or doubled."""
+    found = {reply[:place] for place in range(len(reply))} | {f"```json\n{reply}", reply.replace("```", "", 1)}
+    for pattern in (r"[\[\](){}<>|,;:\"'`/=\s]", r"<[^<>]*>", r"[xy]\d*=\"[^\"]*\""):
+        for mark in re.finditer(pattern, reply):
+            found |= {reply[: mark.start()] + reply[mark.end() :], reply[: mark.end()] + mark[0] + reply[mark.end() :]}
+    for number in re.finditer(r"(?<![\w.])-?\d+(?:\.\d+)?", reply):
+        start, end = number.span()
+        for between in ("", ",", ", ", ";"):
+            # Lost together with the comma behind it, or the one before it; doubled with a comma between.
+            behind = end + len(between) if reply.startswith(between, end) else end
+            before = start - len(between) if reply.endswith(between, 0, start) else start
+            found |= {reply[:start] + reply[behind:], reply[:before] + reply[end:]}
+            found |= {reply[:end] + between + number[0] + reply[end:]} if between else set()
+    return found
