@@ -143,7 +143,7 @@ def test_a_file_that_is_no_image_says_nothing() -> None:
         (b"%PDF-1.7", "found PDF; save its picture as PNG"),
     ],
 )
-def test_a_format_that_is_not_read_is_named_with_what_to_do(data: bytes, words: str) -> None:
+def test_an_unsupported_format_is_named_with_what_to_do(data: bytes, words: str) -> None:
     for read in (opened, lambda data: image_size(data, where="release/a.png")):
         with pytest.raises(DataError) as caught:
             read(data)

@@ -97,7 +97,7 @@ def test_a_missing_file_is_fetched_once_and_kept(tmp_path: Path) -> None:
     assert asked == ["images/a.png"]
 
 
-def test_a_driver_that_has_other_bytes_or_none_is_named(tmp_path: Path) -> None:
+def test_a_driver_with_other_or_missing_files_is_named(tmp_path: Path) -> None:
     record = stored_image(tmp_path / "elsewhere", "a.png")
     without = MediaStore(roots=[tmp_path / "node"], spool=tmp_path, fetch=lambda _: None)
     with pytest.raises(DataError, match=r"found below none of .*/node, and the driver has it neither$"):
@@ -120,7 +120,7 @@ def test_an_image_is_decoded_once_while_there_is_room(tmp_path: Path, monkeypatc
     assert store.image(records[0]) is not first
 
 
-def test_what_is_larger_than_the_cache_stands_in_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_larger_than_the_cache_is_its_only_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small, large = stored_image(tmp_path, "a.png"), stored_image(tmp_path, "b.png", size=(9, 9))
     monkeypatch.setattr(media_module, "CACHE_BYTES", 40)
     store = MediaStore(roots=[tmp_path])

@@ -124,7 +124,7 @@ def test_an_sform_without_an_inverse_gives_way_to_the_qform(tmp_path: Path, sfor
         write(tmp_path / "a.nii", sform=sform)
 
 
-def test_an_identity_beside_other_voxel_sizes_says_nothing(tmp_path: Path) -> None:
+def test_an_identity_sform_gives_way_to_other_voxel_sizes(tmp_path: Path) -> None:
     found = write(tmp_path / "a.nii", sform=IDENTITY, qform=AFFINE)
     np.testing.assert_allclose(found.affine, AFFINE, atol=1e-6)
     assert found.remarks == ("the sform is the identity and pixdim is 1.5 x 1.5 x 3 mm; the qform counts",)

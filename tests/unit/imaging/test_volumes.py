@@ -101,7 +101,7 @@ def test_permuted_axes_are_put_in_order(tmp_path: Path) -> None:
     assert volume.spacing_mm == (5.0, 2.0, 1.0)
 
 
-def test_an_npy_array_stands_as_it_is(tmp_path: Path) -> None:
+def test_an_npy_array_keeps_its_orientation(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", VOXELS)
     volume = read_volume(tmp_path / "a.npy")
     np.testing.assert_array_equal(volume.voxels, VOXELS)

@@ -153,7 +153,7 @@ class TestRefusing:
         folder = write(results(tasks={"t": block(metrics=None)}))
         assert fault(folder) == "run/results.json: tasks.t.metrics: expected a list, got nothing"
 
-    def test_what_is_wrong_with_several_runs_is_told_at_once(self, write: Write) -> None:
+    def test_faults_of_several_runs_are_reported_together(self, write: Write) -> None:
         write(results(schema=3), "a")
         lines = fault(write(results(data="drawn"), "b")).splitlines()
         assert [line.partition(":")[0] for line in lines] == ["a/results.json", "b/results.json"]
@@ -166,7 +166,7 @@ class TestRefusing:
             ("[" * 100_000, "cannot be read"),
         ],
     )
-    def test_a_file_that_is_no_json_is_refused(self, tmp_path: Path, text: str, message: str) -> None:
+    def test_a_file_that_is_not_json_is_refused(self, tmp_path: Path, text: str, message: str) -> None:
         (tmp_path / "bad.json").write_text(text)
         assert message in fault(tmp_path)
 

@@ -289,7 +289,7 @@ def test_probabilities_are_stored_and_their_masks_lie_above_one_half() -> None:
     assert prediction.soft_masks == (soft_masks.encode(SHADED), soft_masks.encode(SHADED.astype(np.float32)))
 
 
-def test_masks_beside_probabilities_are_the_models_own() -> None:
+def test_masks_given_with_probabilities_are_the_models_own() -> None:
     prediction = to_prediction(request("masks"), Answer(masks=[SHADED > 0.2], soft_masks=[SHADED]), 0.5)
     assert prediction.masks == (masks.encode(SHADED > 0.2),)
     assert len(prediction.soft_masks) == 1
@@ -309,7 +309,7 @@ def test_masks_beside_probabilities_are_the_models_own() -> None:
         (Answer(masks=[SHADED > 0.5] * 2, soft_masks=[SHADED]), "soft_masks: expected one per mask (2) or no masks,"),
     ],
 )
-def test_probabilities_that_are_none_are_a_model_error(answer: Answer, expected: str) -> None:
+def test_values_that_are_not_probabilities_are_a_model_error(answer: Answer, expected: str) -> None:
     assert message(answer).startswith(expected)
 
 

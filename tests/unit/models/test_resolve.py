@@ -225,7 +225,7 @@ def test_ctrl_c_while_a_model_is_imported_or_built_is_the_users(tmp_path: Path) 
         capabilities_of(REFERENCE, Declares(KeyboardInterrupt()))
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_bytes(b"\xff\xfe")
     assert "model.py is not UTF-8 text: " in refusal(f"{tmp_path / 'model.py'}:Model")
 

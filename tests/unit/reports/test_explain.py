@@ -177,7 +177,7 @@ def test_the_text_tells_options_boxes_entities_and_likelihoods() -> None:
         assert f"  {fact}\n" in words
 
 
-def test_a_sample_that_cannot_be_asked_is_told_with_its_defect() -> None:
+def test_a_sample_that_cannot_be_asked_is_explained_by_its_defect() -> None:
     row = PlannedRequest(sample=Sample(id="s", target=Target(absent=True)), repeat=0, defect="a.png: is missing")
     words = text(_explanation(row=row, request=None, prediction=None))
     assert "status         data_error: a.png: is missing" in words
@@ -198,7 +198,7 @@ def test_a_task_that_changed_since_the_run_is_named() -> None:
     assert "samed2d_seg version 1; its file changed since the run" in text(_explanation(changed=True))
 
 
-def test_a_score_is_told_with_its_stats_and_the_rule_that_fired() -> None:
+def test_a_score_is_explained_with_its_stats_and_the_rule_that_applied() -> None:
     value = Value(
         metric="exact",
         protocol="standard",

@@ -211,7 +211,7 @@ def test_a_pooling_metric_sees_the_samples_in_the_order_of_their_ids() -> None:
     assert seen[0] == [1.0, 2.0, 3.0, 4.0]
 
 
-def test_a_caveat_stands_beside_every_number_of_its_metric() -> None:
+def test_a_caveat_is_shown_with_every_number_of_its_metric() -> None:
     (row,) = aggregate(
         "task", replace(METRIC, caveat="mind"), [score(1, 1.0)], strata=[], macro_over=None, pooled=False
     )

@@ -155,7 +155,7 @@ def test_a_groups_file_is_checked_by_itself(folder: Path) -> None:
     assert check_file(path) == [f"{path}:1: g.tasks: expected a list, got 'x'"]
 
 
-def test_sixty_files_are_listed_quickly_whatever_stands_in_them(folder: Path) -> None:
+def test_sixty_files_are_listed_quickly_whatever_they_hold(folder: Path) -> None:
     text = GOOD + "".join(f"# {'x' * 60}\nkey_{number}: [a, b, {{c: d}}]\n" for number in range(200))
     for number in range(60):
         write(folder, text.replace("task: good", f"task: task_{number}"), f"{number}.yaml")

@@ -100,6 +100,6 @@ def test_a_plug_in_has_one_protocol(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("own_code")
-def test_a_reader_that_is_none_is_a_fault(tmp_path: Path) -> None:
+def test_an_object_that_is_not_a_reader_is_a_fault(tmp_path: Path) -> None:
     path = write(tmp_path, changed("reader: plain", 'reader: "own.py:NUMBER"'))
     assert faults(path) == ["t.yaml:4: release.reader: 'own.py:NUMBER': expected a harness.Reader, got int"]

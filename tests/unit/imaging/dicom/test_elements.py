@@ -113,7 +113,7 @@ def test_a_length_has_no_sign_and_is_above_0(value: str, mm: float | None) -> No
     assert length(header(), "SliceThickness") is None
 
 
-def test_a_number_that_is_none_is_the_default() -> None:
+def test_a_malformed_number_becomes_the_default() -> None:
     assert number(header(RescaleSlope="1e400"), "RescaleSlope", 1.0) == 1.0
     assert number(header(RescaleSlope=None), "RescaleSlope", 1.0) == 1.0
     assert number(header(RescaleSlope="2"), "RescaleSlope", 1.0) == 2.0

@@ -115,7 +115,7 @@ def test_a_frame_off_its_series_is_refused(tmp_path: Path, moved: Sequence[float
         segments_of(tmp_path)
 
 
-def test_a_frame_without_a_place_goes_to_the_slice_it_was_drawn_on(tmp_path: Path) -> None:
+def test_a_frame_without_a_position_goes_to_the_slice_it_refers_to(tmp_path: Path) -> None:
     write(tmp_path)
     mask = np.zeros((4, 5, 6), dtype=bool)
     mask[3, 1, 1] = True
@@ -222,7 +222,7 @@ def test_thick_frames_fill_the_space_between_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.segments[0].voxels, expected)
 
 
-def test_frames_on_every_second_slice_are_told(tmp_path: Path) -> None:
+def test_frames_on_every_second_slice_are_reported(tmp_path: Path) -> None:
     write(tmp_path)
     mask = np.zeros((4, 5, 6), dtype=bool)
     mask[[0, 2], 1:3, 2:4] = True
@@ -306,7 +306,7 @@ def test_background_is_no_segment_by_name_or_by_code(tmp_path: Path, elements: d
     assert read_labels(header, lambda name: (tmp_path / name).open("rb")) == ("Tumour of the liver",)
 
 
-def test_a_label_map_has_no_segment_0_and_values_without_a_segment_are_told(tmp_path: Path) -> None:
+def test_a_label_map_has_no_segment_0_and_values_without_a_segment_are_reported(tmp_path: Path) -> None:
     write(tmp_path)
     mask = np.zeros((4, 5, 6), dtype=bool)
     mask[1, 1, 1] = True

@@ -256,7 +256,7 @@ def test_nifti_whose_axes_change_places_is_brought_to_the_volume(tmp_path: Path)
         ("turned", "corners lie up to "),
     ],
 )
-def test_a_mask_beside_its_volume_is_refused(change: str, message: str, tmp_path: Path) -> None:
+def test_a_mask_off_its_volume_is_refused(change: str, message: str, tmp_path: Path) -> None:
     affine = AFFINE.copy()
     if change == "moved":
         affine[0, 3] += 40
@@ -285,7 +285,7 @@ def test_float32_affines_that_differ_in_their_last_digits_agree(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("label", [None, 1])
-def test_values_beside_whole_numbers_are_read_as_those_of_targets(label: int | None, tmp_path: Path) -> None:
+def test_nearly_whole_values_are_read_as_those_of_targets(label: int | None, tmp_path: Path) -> None:
     expected = masks.encode(CUBE)
     nearly = nifti(tmp_path / "nearly.nii.gz", CUBE.astype(np.float32) * np.float32(0.99999994))
     assert read_file(nearly, label, "x") == expected

@@ -308,7 +308,7 @@ def test_a_malformed_answer_names_its_line(line: dict[str, Any], expected: str, 
     assert error(tmp_path, **line).startswith(f"p.jsonl:2: {expected}")
 
 
-def test_masks_may_be_files_beside_the_predictions(tmp_path: Path) -> None:
+def test_masks_may_be_files_next_to_the_predictions(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.array([[0, 1, 2], [2, 2, 0]], dtype=np.uint8)).save(tmp_path / "masks" / "a.png")
     line = {"sample_id": "s/1", "masks": [{"path": "masks/a.png"}, {"path": "masks/a.png", "label": 2}]}
@@ -316,7 +316,7 @@ def test_masks_may_be_files_beside_the_predictions(tmp_path: Path) -> None:
     assert found == [[[0, 1, 1], [1, 1, 0]], [[0, 0, 1], [1, 1, 0]]]
 
 
-def test_a_volume_beside_that_of_its_sample_is_refused_unless_the_line_has_a_grid(tmp_path: Path) -> None:
+def test_a_mask_off_its_volume_is_refused_unless_the_line_has_a_grid(tmp_path: Path) -> None:
     nibabel = pytest.importorskip("nibabel")
     affine = np.diag((2.0, 2.0, 3.0, 1.0))
     nibabel.save(nibabel.Nifti1Image(np.ones((4, 3, 2), dtype=np.uint8), affine), tmp_path / "a.nii.gz")

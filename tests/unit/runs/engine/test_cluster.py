@@ -205,9 +205,7 @@ def test_an_interruption_dismisses_the_actors(cluster: Callable[..., Cluster], s
     assert not store.offsets
 
 
-def test_each_actor_that_has_loaded_stands_in_the_session_with_its_device(
-    cluster: Callable[..., Cluster], store: RunStore
-) -> None:
+def test_the_session_lists_each_loaded_actor_with_its_device(cluster: Callable[..., Cluster], store: RunStore) -> None:
     store.add_session({"command": []})
     ray = PaperRay(load=lambda number: {**versions(), "device": {"device": "cuda:0", "gpus": [str(number)]}})
     cluster(ray, workers=2).run(iter([asks("ab"), asks("cd")]))

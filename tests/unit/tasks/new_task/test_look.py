@@ -245,7 +245,7 @@ def test_a_mask_for_each_label_of_bids_becomes_labels(tmp_path: Path) -> None:
     )
 
 
-def test_two_pipelines_of_bids_are_a_question_and_none_is_refused(tmp_path: Path) -> None:
+def test_two_pipelines_of_bids_are_ambiguous_and_none_is_refused(tmp_path: Path) -> None:
     masks = "a/{s}/anat/{s}_dseg.nii.gz b/{s}/anat/{s}_dseg.nii.gz"
     root = bids(tmp_path / "b", "{s}/anat/{s}_T1w.nii.gz", derivatives=masks)
     with pytest.raises(SpecError, match="several segmentations fit; choose one by adding:\n  --images"):
@@ -265,7 +265,7 @@ def test_two_pipelines_of_bids_are_a_question_and_none_is_refused(tmp_path: Path
         ("visits", "export", "{patient}/{case}", "all"),
     ],
 )
-def test_dicom_folders_of_cases_are_told(
+def test_dicom_folders_of_cases_are_recognised(
     tmp_path: Path, moved: str, folder: str, cases: str | None, split: str
 ) -> None:
     pytest.importorskip("pydicom")

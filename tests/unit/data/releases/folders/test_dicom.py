@@ -144,7 +144,7 @@ def test_a_segmentation_without_series_cannot_be_asked(root: Path) -> None:
     assert findings(integrity) == [("missing_file", "", "a segmentation without any series")]
 
 
-def test_a_segmentation_beside_its_series_cannot_be_asked(root: Path) -> None:
+def test_a_segmentation_off_its_series_cannot_be_asked(root: Path) -> None:
     folder = root / "dicom_seg/patient one"
     beside = [(x + 0.5, y, z) for x, y, z in PLACES]
     write_segmentation(folder / "seg/s.dcm", SERIES, {"Cyst": cyst()}, beside)

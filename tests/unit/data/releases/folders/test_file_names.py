@@ -144,7 +144,7 @@ def test_a_folder_that_links_elsewhere_is_found_by_its_name(tmp_path: Path) -> N
     assert found["m/zzz.png"].detail == "no file in m has a similar name"
 
 
-def test_a_name_that_is_no_text_is_refused() -> None:
+def test_a_name_that_is_not_text_is_refused() -> None:
     check_encoding("m/Müller.png")
     message = r"m/M\\xfcller.png: expected a file name in UTF-8, found other bytes; rename it, e.g. with convmv"
     with pytest.raises(DataError, match=message):

@@ -253,7 +253,7 @@ def test_a_single_dicom_image_becomes_an_image_without_identifiers(tmp_path: Pat
     assert integrity.findings == []
 
 
-def test_a_dicom_file_that_is_none_cannot_be_asked(tmp_path: Path) -> None:
+def test_a_file_that_is_not_dicom_cannot_be_asked(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     save(tmp_path / "segmentation/masks/a.png", labels(cyst=1))
     (tmp_path / "segmentation/images").mkdir()
@@ -281,7 +281,7 @@ def test_files_that_are_no_images_are_passed_over_and_reported_once(root: Path) 
     ]
 
 
-def test_labels_json_beside_the_images_is_not_passed_over(tmp_path: Path) -> None:
+def test_labels_json_among_the_images_is_not_reported_as_left_out(tmp_path: Path) -> None:
     save(tmp_path / "f/a.png", np.full(SHAPE, 7, dtype=np.uint8))
     save(tmp_path / "f/a_mask.png", labels(liver=1))
     (tmp_path / "f/labels.json").write_text('{"liver": 1}')
@@ -339,7 +339,7 @@ def test_folders_in_another_form_are_found(root: Path) -> None:
     assert READER.fitted(ReleaseRequest(dataset="d", split="x", options=options)).splits(root) == ("test",)
 
 
-def test_a_mask_in_another_form_beside_its_image_is_no_image(tmp_path: Path) -> None:
+def test_a_mask_with_a_name_in_another_form_is_not_an_image(tmp_path: Path) -> None:
     save(tmp_path / "f/a.png", np.full(SHAPE, 7, dtype=np.uint8))
     save(tmp_path / "f/a_MASK.PNG", labels(cyst=1))
     options = {"folder": "f", "images": "{case}.*", "masks": "{case}_mask.png", "labels": {"cyst": 1}}

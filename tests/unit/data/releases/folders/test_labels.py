@@ -174,7 +174,7 @@ def test_a_named_value_that_no_mask_holds_is_refused_beside_one_without_a_name()
     found(ORGANS.options(ignored=[4, 5], void=[]), a=(1, 2), b=(4, 5)).check("d")
 
 
-def test_all_values_of_one_label_are_offered_where_none_was_right() -> None:
+def test_a_single_label_with_wrong_values_gets_all_unnamed_ones_as_advice() -> None:
     lesion = LabelSet(labels=(Label(name="lesion", values=(255,)),), source="d/labels.json")
     with pytest.raises(DataError, match=r"`d/labels.json` names 255 .*`labels: {lesion: \[1, 2\]}`"):
         found(lesion, a=(1, 2)).check("d")

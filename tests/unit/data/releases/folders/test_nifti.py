@@ -120,7 +120,7 @@ def test_a_label_stored_in_another_orientation_fits_its_volume(root: Path) -> No
     assert integrity.findings == []
 
 
-def test_a_label_beside_its_volume_cannot_be_scored(root: Path) -> None:
+def test_a_label_off_its_volume_cannot_be_scored(root: Path) -> None:
     shifted = AFFINE.copy()
     shifted[2, 3] = 5.0
     save(root / "nifti_seg/labelsTs/c1.nii.gz", VOXELS, shifted)

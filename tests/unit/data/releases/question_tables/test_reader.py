@@ -339,7 +339,7 @@ def test_a_split_without_a_file_ends_the_reading(root: Path) -> None:
         list(READER.fitted(request).read(ReleaseFiles(root=root, derived=root), request, Integrity()))
 
 
-def test_a_task_without_a_table_is_told() -> None:
+def test_a_task_without_a_table_names_the_option() -> None:
     with pytest.raises(SpecError, match="file: expected the path of a table below the data root"):
         READER.fitted(asked())
 

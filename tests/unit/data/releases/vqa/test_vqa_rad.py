@@ -329,7 +329,7 @@ def test_hub_records_have_no_organ_to_select_by_its_raw_name(root: Path) -> None
         read(root, where={"image_organ": ("head",)})
 
 
-def test_a_hub_file_that_is_no_parquet_is_named(root: Path) -> None:
+def test_a_hub_file_that_is_not_parquet_is_named(root: Path) -> None:
     (root / "vqa_rad/data").mkdir(parents=True)
     (root / "vqa_rad/data/test-0.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1")
     with pytest.raises(
