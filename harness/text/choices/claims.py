@@ -169,6 +169,8 @@ def _stands(text: str, place: int, own: str, letter: str) -> str:
     enclosed = len(bare) < len(rest) and text[place - 1 : place] in tuple("([{<\"'")
     if not bare.lstrip(" \t") or bare.lstrip(" \t")[0] == "\n":
         return "end"
+    if wording.SCORED.match(rest):
+        return ""
     if rest[0] in ")]}":
         return "mark"
     if bare[0] in wording.MARKS:

@@ -74,7 +74,8 @@ _WRONG = (
 # What stands right behind a letter or a text that is denied.
 DENIED = re.compile(
     rf"[\s\"')\]}}]*(?:(?:选项|项)?(?:是|为)?\s*(?:不|错|有误|排除|可以?排除|被排除)"
-    rf"|[\s:=,(-]*(?:{_WRONG}(?<!not)(?<!no)(?<!out)|not\s+(?:correct|right|likely)(?=\s*(?:[.,;!?)]|$))|no\s*(?:[.!,;]|$)|[✗✘×❌])"
+    rf"|[\s:=,(→>?？\"'-]*(?:{_WRONG}(?<!not)(?<!no)(?<!out)|not\s+(?:correct|right|likely)(?=\s*(?:[.,;!?)]|$))"
+    r"|no\s*(?:[.!,;\"']|$)|[✗✘×❌])"
     rf"|,?\s*(?:which\s+|that\s+)?(?:(?:is|are|was|were|seems?|looks?|appears?|has|have|had|does|do|did|must|may|might"
     rf"|can|could|would|should|will)\b[^.;,\n]{{0,30}}?(?:\b{_WRONG}|n't\b)|cannot\b|fails?\b|(?:is|are|was|were|does|do|did|ca"
     rf"|could|wo|would|has)n't\b|doesn't\b))",
@@ -149,3 +150,5 @@ SPECIES = re.compile(
     r"|trachomatis|trichiura|tropicalis|tuberculosis|typhi|typhimurium|vaginalis|vermicularis|viridans|vivax|vulnificus"
     r"|westermani)\b"
 )
+# A letter with a score before another one with a score: '"A": 0.1, "B": 0.9' chooses none of them.
+SCORED = re.compile(r"[\"')]*\s*[:=]\s*[\"']?\d[\d.]*\s*%?[\"']?\s*[,;\n]?\s*[\"'(]*[A-Z][\"')]*\s*[:=]\s*[\"']?\d")

@@ -240,6 +240,21 @@ def test_the_letter_of_a_genus_names_no_option(reply: str, letter: str | None) -
     assert strict_letter(reply, options).letter == letter
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"A": 0.1, "B": 0.9}',
+        "A: 10%\nB: 90%",
+        '{"A": "no", "B": "yes"}',
+        "A → no, B → yes",
+        "Spleen? No. Heart? No.",
+        "Spleen? No, the heart.",
+    ],
+)
+def test_the_first_of_options_that_are_judged_in_turn_is_not_chosen(reply: str) -> None:
+    assert strict_letter(reply, ["Spleen", "Liver", "Heart", "Kidney"]).letter != "A"
+
+
 def test_a_species_that_is_an_option_is_read_by_its_text() -> None:
     assert strict_letter("B. E. coli", ["S. aureus", "E. coli"]).letter == "B"
     assert strict_letter("E. coli", ["S. aureus", "E. coli"]).letter == "B"
