@@ -25,6 +25,7 @@ _NEXT_LABEL = re.compile(
     r"""\s*,\s*(?P<quote>["'])(?:label|name)(?P=quote)\s*:\s*(?P<open>["'])(?P<label>[^"'\\{}\[\]]*)(?P=open)\s*(?:[,}]|\Z)"""
 )
 _FENCE = re.compile(r"```\w*")
+_INNER_LIST = re.compile(r"\s*[\[,]\s*\[")  # behind the outer bracket, or behind the comma of the list before
 _OPENING = re.compile(r"[\[{]")
 
 
@@ -66,7 +67,7 @@ def typed(
 
     def read(text: str, axes: int) -> Written:
         shapes: list[Shape] = []
-        for item in _keyed(text, keys):
+        for item in _keyed(text, keys, lists=(*boxes, *points)):
             score = _score(item.owner)
             if item.key in masks and isinstance(item.value, dict):
                 shapes.append(Shape("mask", (), item.label, score, value=item.value))
@@ -91,7 +92,7 @@ def by_label(text: str, axes: int) -> Written:
     """Read `{"left lung": [x1, y1, x2, y2], "nodes": [[...], [...]]}`: every key is a name."""
     shapes: list[Shape] = []
     for match in re.finditer(r'(?<!\\)"([^"\\\n]{1,200})"\s*:\s*(?=\[)', text):
-        value = _value(text, match.end())
+        value = _value(text, match.end()) or _first_lists(text, match.end())
         shapes += [Shape("box", numbers, match[1].strip()) for numbers in _lists(value, 2 * axes)]
     return Written(shapes, none=not shapes and _whole(text) in ({}, []))
 
@@ -133,12 +134,20 @@ def files(text: str, axes: int) -> Written:  # noqa: ARG001 - the file says its 
     return Written(shapes, none=not shapes and _states_none(text, ("file",)))
 
 
-def _keyed(text: str, keys: tuple[str, ...]) -> Iterator[_Keyed]:
-    """Yield every whole value that stands behind one of the keys, in order."""
+def _keyed(text: str, keys: tuple[str, ...], lists: tuple[str, ...] = ()) -> Iterator[_Keyed]:
+    """Yield every whole value that stands behind one of the keys, in order.
+
+    Args:
+        text: The reply.
+        keys: The keys.
+        lists: Those whose value may be a list of lists, of which the first count if the others are cut off or broken.
+    """
     objects: dict[int, tuple[Json, int] | None] = {}  # by start: many keys may try the same long object
     names = "|".join(map(re.escape, keys))
     for match in re.finditer(rf"""(?<!\\)(["'])(?P<key>{names})\1\s*:\s*(?=[\[{{"])""", text):
         value = _value(text, match.end())
+        if value is None and match["key"] in lists:
+            value = _first_lists(text, match.end())
         if value is None:
             continue
         owner: dict[str, Json] = {}
@@ -173,6 +182,18 @@ def _value(text: str, start: int) -> Json:
     """Return the JSON value that begins at a place of a text; None if it is not whole."""
     found = _decoded(text, start)
     return None if found is None else found[0]
+
+
+def _first_lists(text: str, start: int) -> Json:
+    """Return the whole lists with which a list of lists begins that is not whole itself; None if there is none."""
+    found = []
+    while opening := _INNER_LIST.match(text, start):
+        inner = _decoded(text, opening.end() - 1)
+        if inner is None:
+            break
+        found.append(inner[0])
+        start = inner[1]
+    return found or None
 
 
 def _decoded(text: str, start: int) -> tuple[Json, int] | None:

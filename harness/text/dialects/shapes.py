@@ -72,13 +72,22 @@ class Brackets:
 
 
 def bracketed_numbers(text: str) -> list[Brackets]:
-    """Return every innermost `[n, n; n, n]` of a text, in order; brackets that hold anything else are left out."""
+    """Return every innermost `[n, n; n, n]` of a text, in order; brackets that hold anything else are left out.
+
+    Of brackets that are cut off by the end of the text the groups up to the last semicolon count.
+    """
     found = []
     for match in _BRACKETS.finditer(text):
         groups = match[1].split(";")
         if all(_GROUP.fullmatch(group) for group in groups):
             numbers = tuple(tuple(map(float, group.split(","))) for group in groups)
             found.append(Brackets(numbers, match.start(), match.end()))
+    start = text.rfind("[")
+    if start > text.rfind("]"):
+        groups = text[start + 1 :].split(";")[:-1]
+        if groups and all(_GROUP.fullmatch(group) for group in groups):
+            numbers = tuple(tuple(map(float, group.split(","))) for group in groups)
+            found.append(Brackets(numbers, start, len(text)))
     return found
 
 

@@ -11,6 +11,7 @@ from harness.text.dialects.shapes import Numbers, Shape, Written
 _PALIGEMMA = re.compile(r"(?:<loc\d{4}>)+")
 _PALIGEMMA_LABEL = re.compile(r"(?:<seg\d{3}>)*[ \t]*([^<>;\n`]*)")
 _FLORENCE = re.compile(r"(?:<loc_\d{1,4}>)+")
+_CUT_TOKEN = re.compile(r"<(?:l(?:o(?:c(?:_\d{0,4})?)?)?)?")
 _INSTANCE = re.compile(r"<poly>((?:<loc_\d{1,4}>|<sep>)+)</poly>")
 _LABEL_BEFORE = re.compile(r"[^<>\n`]*\Z")
 _DAMAGED_TOKEN = re.compile(r"/?\s*(?:loc|seg|poly|sep|s)?_?\d*")
@@ -42,10 +43,11 @@ def florence2(text: str, axes: int) -> Written:
     shapes = []
     for match in _FLORENCE.finditer(text) if axes == 2 else ():
         bins = [int(number) for number in _NUMBER.findall(match[0])]
-        if len(bins) % 4:
+        # Cut off within a token: those before it are whole. Cut off or damaged elsewhere, the run has lost a token.
+        if len(bins) % 4 and not _CUT_TOKEN.fullmatch(text, match.end()):
             continue
         label = _label_before(text, match.start())
-        fours = [bins[place : place + 4] for place in range(0, len(bins), 4)]
+        fours = [bins[place : place + 4] for place in range(0, len(bins) // 4 * 4, 4)]
         # `<loc_1000>` is no token of the vocabulary: its box is none, and the others of the run stay.
         shapes += [Shape("box", tuple(map(float, four)), label) for four in fours if max(four) < _FLORENCE_BINS]
     return Written(shapes)
