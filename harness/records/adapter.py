@@ -76,7 +76,9 @@ class Adapter(Protocol):
 
     Two methods are optional. `begin_run(folder, timeout)` comes before `load`: a folder in the run directory for files
     of the adapter's own, such as a log, which need not exist yet and is None on a node that does not see it; and the
-    seconds that one sample may take. `close()` comes last, where the process lives long enough to call it.
+    seconds that one sample may take. `close()` comes last, where the process lives long enough to call it. So are two
+    attributes: `version`, which is part of every request's key, and `public_id`, under which results show the model
+    where its reference would name folders of this machine.
     """
 
     def capabilities(self) -> Capabilities:

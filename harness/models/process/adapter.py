@@ -194,9 +194,11 @@ class Process:
         if not declared and found != planned:
             self.close()
             self._entry().unlink(missing_ok=True)
+            said = ((field.name, getattr(planned, field.name), getattr(found, field.name)) for field in fields(Ready))
+            changes = (f"{name} was {to_json(old)}, is {to_json(new)}" for name, old, new in said if old != new)
             raise ModelError(
                 "the process says something else than before, so what was planned does not hold: "
-                f"{_differences(planned, found)}; run the same command again"
+                f"{', '.join(changes)}; run the same command again"
             )
         self.ready = planned
 
@@ -347,8 +349,3 @@ def _first(given: Value | None, said: Value | None, default: Value) -> Value:
 def _end(child: Child, folder: Path) -> None:
     child.end()
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _differences(before: Ready, now: Ready) -> str:
-    pairs = ((field.name, getattr(before, field.name), getattr(now, field.name)) for field in fields(Ready))
-    return ", ".join(f"{name} was {to_json(old)}, is {to_json(new)}" for name, old, new in pairs if old != new)

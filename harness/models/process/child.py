@@ -182,9 +182,10 @@ class Child:
                 printed += len(line)
                 self.log.add(line)
                 if printed > MOST_PRINTED_BYTES:
+                    shown = line[:80].decode("utf-8", "backslashreplace").strip()
                     raise OutOfStepError(
                         f"the process printed more than {MOST_PRINTED_BYTES:,} bytes of text on stdout where a line of "
-                        f"JSON was expected, such as {_shown(line)}; stdout is for answers, print to stderr"
+                        f"JSON was expected, such as {shown!r}; stdout is for answers, print to stderr"
                     )
             left = end - time.monotonic()
             if left <= 0:
@@ -252,7 +253,3 @@ class Child:
             self._process.wait()
         self._errors.join(SECONDS_TO_END)  # its last words
         self._stdout.close()
-
-
-def _shown(line: bytes) -> str:
-    return repr(line[:80].decode("utf-8", "backslashreplace").strip())
