@@ -24,7 +24,7 @@ FINDINGS: Mapping[str, str] = {
     "unlisted_file": "on disk, not listed by the release",
     "no_mask": "image listed without any mask, nothing to ask",
     "missing_image": "mask whose image is not there",
-    "passed_over": "files among the images that are none, not asked about",
+    "passed_over": "files among the images that are not images, not asked about",
     "unknown_class": "class id without a name",
     "unparsable_name": "file name outside the release's grammar",
     "missing_value": "record without a value it needs",

@@ -132,7 +132,7 @@ class TestTheBoard:
 
     def test_cells_without_a_place_are_listed_with_their_reason(self, site: Any) -> None:
         page = site()("unplaced.html")
-        assert "Of 1,016 printed numbers, 71 stand on no table" in page
+        assert "Of 1,016 printed numbers, 71 are on no table" in page
         assert "A difference of two accuracies that the paper does not print." in page
 
 
