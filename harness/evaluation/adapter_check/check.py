@@ -140,7 +140,7 @@ def _check(reference: ModelReference, report: AdapterReport, folder: Path, timeo
     check_batches(asked, watched.raised, failed, report)
     answered = [probe for probe in asked if probe.request.key not in failed]
     check_repeats(answered, batches, (first, again, alone), capabilities, report)
-    check_content(answered, first, report)
+    check_content(answered, first, adapter.capabilities().gives, report)
 
 
 def _check_declaration(

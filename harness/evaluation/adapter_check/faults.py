@@ -227,7 +227,9 @@ def _content(prediction: Prediction) -> dict[str, Json]:
     return content
 
 
-def check_content(answered: Sequence[Probe], found: Mapping[str, Prediction], report: AdapterReport) -> None:
+def check_content(
+    answered: Sequence[Probe], found: Mapping[str, Prediction], claims: Container[str], report: AdapterReport
+) -> None:
     """Check that what is claimed is given, that boxes lie in their images, and that answers depend on the image."""
     beyond: list[tuple[Probe, str]] = []
     shares: list[Probe] = []
@@ -267,12 +269,14 @@ def check_content(answered: Sequence[Probe], found: Mapping[str, Prediction], re
         wanted = [probe for probe in answered if probe.request.wants == (want,)]
         answers = [found[probe.request.key] for probe in wanted]
         if wanted and all(item.status == "empty" for item in answers):
-            if any(item.text is None for item in answers):
+            if want not in claims:
+                report.notes.append(f"no answer holds {want}, which the dialect of its replies allows")
+            elif all(item.text == "" for item in answers):
+                report.notes.append(f"it says nothing to all {len(wanted)} requests where {WANTED[want]}")
+            else:
                 what = f"capabilities() claims that it gives {want}, and no answer holds any"
                 do = f"fill Answer({want}=...), or do not claim it"
                 report.faults.append(Fault(what=what, where=f"all {len(wanted)} requests where {WANTED[want]}", do=do))
-            else:
-                report.notes.append(f"it says nothing to all {len(wanted)} requests where {WANTED[want]}")
         elif any(item.status == "empty" and item.text is None for item in answers):
             count = sum(item.status == "empty" for item in answers)
             report.notes.append(

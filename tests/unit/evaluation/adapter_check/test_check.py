@@ -193,6 +193,13 @@ class NeverAny(Good):
         return Answer(text="yes") if "text" in request.wants else Answer()
 
 
+class OnlyWords(Good):
+    gives = frozenset({"masks", "text"})
+
+    def answer(self, request: Request) -> Answer:
+        return Answer(text=f"The structure is bright: {request.prompt} {request.images[0].size}")
+
+
 class Paints(Good):
     def grey(self, request: Request) -> Any:
         image = request.images[0].image()
@@ -275,6 +282,7 @@ BROKEN: list[tuple[type, str, str, str]] = [
     (NotANumber, "nll[0]: expected a finite number, found nan", "every request", "look for a division by zero"),
     (TwoOptions, "nll: expected one per candidate (3), found 2", "every request", "return one number per candidate"),
     (NeverAny, "claims that it gives masks, and no answer holds any", "all 7 requests where masks are wanted", "fill"),
+    (OnlyWords, "claims that it gives masks, and no answer holds any", "all 7 requests where masks are wanted", "fill"),
     (Paints, "ValueError: assignment destination is read-only", "every request", "copy an image or volume"),
     (Plain, "predict() returned str for a request, expected Answer", "every request", "return a list of Answer"),
     (Sleeps, "predict() did not return within 0.0", "where the question is empty", "end what waits"),
@@ -397,6 +405,19 @@ def test_an_error_of_its_own_for_a_long_question_is_a_note_and_for_any_other_a_f
     assert note.startswith(
         "it declines where the question is long (1 of 7 requests), first: text of an image of 37 x 53"
     )
+
+
+def test_masks_that_only_a_dialect_allows_are_a_note(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from harness import Answer, Capabilities\n\n\nclass Mine:\n    version = '1'\n"
+        "    def capabilities(self): return Capabilities()\n"
+        "    def load(self, device): pass\n"
+        "    def predict(self, requests): return [Answer(text='[1, 2, 3, 4]') for _ in requests]\n"
+    )
+    report = check_adapter(parse(f"{file}:Mine", {"reply": "json", "frame": "pixels"}), timeout=30.0)
+    assert report.faults == []
+    assert "no answer holds masks, which the dialect of its replies allows" in report.notes
 
 
 def test_some_empty_answers_are_a_note() -> None:
