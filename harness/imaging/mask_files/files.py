@@ -35,17 +35,17 @@ def read_file(
     Args:
         path: A picture, which gives (H, W) in its stored frame: one channel, a palette or equal channels. Or a `.nii`,
             `.nii.gz` or `.npy` volume, (D, H, W) = (z, y, x), NIfTI in the orientation closest to RAS+; an `.npy`
-            array is (H, W) if `owner` is. Or a DICOM SEG
-            (`.dcm`, or a folder that holds it), which is placed on the grid of `owner`.
+            array is (H, W) if `owner` is. Or a DICOM SEG (`.dcm`, or a folder that holds it), which is placed on the
+            grid of `owner`.
         label: The value >= 1 that is foreground, or the name or number of a segment; None means every value >= 1.
         where: File and line, or sample; begins every message.
         threshold: Numbers from this one on are foreground; None means that the file holds labels.
         owner: Size and affine of the image or volume that the mask belongs to; None if that is not known. A mask of
             another size is returned as it is, since `masks.check_size` has a message for that.
-        remark: Called with each thing that `read_values` changed, as a sentence that begins with `where`.
+        remark: Called with each change of `read_values`, as a sentence that begins with `where`.
     Raises:
         DataError: The file is missing, unreadable, too large or no mask, `label` or `threshold` is of the wrong kind,
-            the mask lies beside its volume (`frame_mismatch`), or a package is not installed.
+            the mask does not lie on its volume (`frame_mismatch`), or a package is not installed.
     """
     file = Path(path)
     name = file.name.lower()
@@ -66,7 +66,7 @@ def read_file(
             names = ", ".join(f"{segment.number} ({segment.label})" for segment in segments) or "none"
             raise DataError(f"{here}: label: expected one of its segments, {names}, found {label!r:.80}")
         return encode(np.logical_or.reduce([segment.voxels for segment in wanted]), where=where)
-    # A single label is one of several as a rule, so the values stand as they are; 255 is the inside of a mask.
+    # A label is usually one of several, so values are kept; 255 is the foreground of a binary mask.
     named = (label,) if isinstance(label, int) and label in FULL_VALUES else None if label else ()
     labels, one_bit = read_label_file(file, where, named=named, threshold=threshold, owner=owner, remark=remark)
     if isinstance(label, int):
@@ -112,7 +112,7 @@ def read_label_file(
     elif name.endswith(SUFFIXES):
         picture = owner is not None and len(owner.size) == 2
         if picture and not name.endswith(".npy"):
-            # Which end of a NIfTI axis is the left of a picture depends on the program that wrote it.
+            # Which end of a NIfTI axis is left in a picture depends on the program that wrote it.
             raise DataError(f"{here}: expected a picture such as PNG as the mask of a 2-D image, found a volume")
         try:
             volume = Volume(read_npy_picture(file), None, None) if picture else read_volume(file, as_stored=True)
@@ -124,7 +124,7 @@ def read_label_file(
         if owner is not None and owner.size == values.shape:
             beside = displacement(Grid(size=values.shape, affine=volume.affine), owner, unit=volume.unit)
             if beside is not None:
-                raise DataError(f"{here}: frame_mismatch: the mask lies beside its volume, {beside}")
+                raise DataError(f"{here}: frame_mismatch: the mask does not lie on its volume, {beside}")
     else:
         known = ", ".join((*PICTURES, *SUFFIXES))
         raise DataError(f"{where}: expected a mask file ({known} or .dcm), found {file.name}")
@@ -136,10 +136,10 @@ def read_label_file(
 
 
 def _check_label(labels: Labels, label: int, where: str) -> None:
-    """Refuse a label that a mask of two values does not hold; in a label image it may be one that is not there.
+    """Refuse a label that is not in a binary mask; in a label image it may just be absent.
 
     Raises:
-        DataError: The file is a mask of two values, and its foreground has another one.
+        DataError: The file is a binary mask, and its foreground has another value.
     """
     shown = np.flatnonzero(counted(labels)[1:]) + 1
     if shown.size == 1 and (shown[0] in FULL_VALUES or label in FULL_VALUES):
@@ -153,9 +153,9 @@ def read_dicom_seg(path: Path, where: str, *, owner: Grid | None, remark: Remark
         path: A file, or a folder of them.
         where: File and line, or sample; begins every message.
         owner: Size and affine of the volume.
-        remark: Called with each thing that was left out or interpreted, as a sentence that begins with `where`.
+        remark: Called with everything that was left out or interpreted, as a sentence that begins with `where`.
     Raises:
-        DataError: There is no DICOM SEG, it cannot be read or lies beside the volume, or the volume has no affine.
+        DataError: There is no DICOM SEG, it cannot be read or does not lie on the volume, or the volume has no affine.
     """
     where = f"{where}: {path.name}"
     if owner is None or owner.affine is None or len(owner.size) != 3:

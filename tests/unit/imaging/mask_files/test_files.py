@@ -268,7 +268,7 @@ def test_a_mask_off_its_volume_is_refused(change: str, message: str, tmp_path: P
         affine[:3, :3] = [[1.5, 0.4, 0], [-0.3, 2, 0], [0, 0, 3]]
     nifti(tmp_path / "m.nii.gz", CUBE.astype(np.uint8), affine)
     with pytest.raises(
-        DataError, match=re.escape(f"x: m.nii.gz: frame_mismatch: the mask lies beside its volume, {message}")
+        DataError, match=re.escape(f"x: m.nii.gz: frame_mismatch: the mask does not lie on its volume, {message}")
     ):
         read_file(tmp_path / "m.nii.gz", None, "x", owner=grid())
     # Without the volume's affine, or at another size, there is nothing to compare or another message.
