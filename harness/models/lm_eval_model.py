@@ -140,12 +140,19 @@ class LmEval:
             if request.kind != "nll"
         ]
         # Not called for nothing: some classes cannot take an empty list.
-        replies = iter(self.lm.generate_until(asked) if asked else ())
+        replies = iter(self._call("generate_until", asked) if asked else ())
         prompts = iter(asked)
         return [
             next(scored) if request.kind == "nll" else Answer(text=next(replies), rendered=next(prompts).args[0])
             for request in requests
         ]
+
+    def _call(self, method: str, asked: list[Any]) -> Sequence[Any]:
+        function = getattr(self.lm, method)
+        # Most classes draw a bar of their own, which would run across that of the harness.
+        quiet = {"disable_tqdm": True} if "disable_tqdm" in inspect.signature(function).parameters else {}
+        answers: Sequence[Any] = function(asked, **quiet)
+        return answers
 
     def _instance(self, kind: str, index: int, request: Request, argument: Any) -> Any:
         instance = importlib.import_module("lm_eval.api.instance").Instance
@@ -181,7 +188,7 @@ class LmEval:
             for index, request in enumerate(requests)
             for candidate in request.candidates
         ]
-        sums = iter([total for total, _ in self.lm.loglikelihood(asked)])
+        sums = iter([total for total, _ in self._call("loglikelihood", asked)])
         counts = iter([len(encode(*one.args[:2])[1]) for one in asked])
         answers = []
         for request in requests:
