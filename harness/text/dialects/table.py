@@ -60,7 +60,7 @@ _TABLE = (
     ),
     Dialect(
         "qwen2_5_vl",
-        "Qwen2.5-VL, MiMo-VL, Lingshu",
+        "Qwen2.5-VL, MiMo-VL",
         '[{"bbox_2d": [68, 17, 245, 580], "label": "left lung"}], or "point_2d": [68, 17]',
         ("resized",),
         _QWEN,
