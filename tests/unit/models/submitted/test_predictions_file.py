@@ -327,10 +327,11 @@ def test_a_mask_off_its_volume_is_refused_unless_the_line_has_a_grid(tmp_path: P
     line: dict[str, Any] = {"sample_id": "s/1", "masks": [{"path": "a.nii.gz"}]}
     refused = answer(write(tmp_path, line), asked).error
     assert refused is not None
-    assert refused.message == (
+    words = (
         "p.jsonl:1: masks[0]: a.nii.gz: frame_mismatch: the mask does not lie on its volume, "
         "corners lie up to 7 mm apart"
     )
+    assert refused.message == words
     line["grid"] = {"size": [2, 3, 4], "affine": affine.ravel().tolist()}
     found = answer(write(tmp_path, line), asked)
     assert found.error is None
