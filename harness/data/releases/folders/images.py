@@ -84,7 +84,10 @@ def _labels(given: Json, *, in_paths: bool) -> LabelSet:
             hint = f"; names come first: `{{{value}: {name}}}`" if not in_paths and str(name).isdigit() else ""
             raise SpecError(f"labels.{name}: expected {expected}, found {value!r}{hint}")
         found[str(name)] = value if isinstance(value, str) else values_of(value)  # YAML may give a number
-    return label_set(found, "labels")
+    try:
+        return label_set(found, "labels")
+    except DataError as error:
+        raise SpecError(f"{error}, which is never asked about; name a structure") from error
 
 
 # --- faults of the values of options

@@ -202,6 +202,10 @@ def test_deep_images_get_a_window_of_their_own(tmp_path: Path) -> None:
             {"labels": {"a": 1}, "labels_ignored": [1]},
             "labels_ignored: expected values that no label names, found 1 (a)",
         ),
+        (
+            {"labels": {"background": 255}},
+            "labels: expected a label to ask about, found background, which is never asked",
+        ),
         ({"labels": {"a": 1}, "ignore": [1]}, "ignore: expected values that no label names, found 1 (a)"),
         (
             {"labels_ignored": [0]},
