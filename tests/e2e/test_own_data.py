@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.support.own_data import LAYOUTS
+from tests.support.own_data import LAYOUTS, write_images_and_masks
 
 MOST_LINES = 15
 
@@ -28,17 +27,6 @@ def shown_task(page: Path) -> str:
     return next(text for text in re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL) if "task:" in text)
 
 
-def write_polyps(folder: Path) -> None:
-    """Write the folder that the page describes, each image with one bright disc."""
-    y, x = np.mgrid[:48, :64]
-    for number, name in enumerate(("p01_a", "p01_b", "p02_a")):
-        disc = (y - 20 - 3 * number) ** 2 + (x - 30) ** 2 < 90
-        for kind, pixels in (("images", np.where(disc, 220, 40)), ("masks", disc * 255)):
-            path = folder / f"polyps/test/{kind}/{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels.astype(np.uint8)).save(path)
-
-
 def test_a_folder_becomes_a_task_with_the_yaml_of_the_page(
     command: Any, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,7 +34,7 @@ def test_a_folder_becomes_a_task_with_the_yaml_of_the_page(
     task = shown_task(page)
     assert len(task.splitlines()) <= MOST_LINES
     monkeypatch.chdir(tmp_path)
-    write_polyps(tmp_path / "hospital")
+    write_images_and_masks(tmp_path / "hospital/polyps/test")
     (tmp_path / "my-tasks/polyps").mkdir(parents=True)
     (tmp_path / "my-tasks/polyps/our_polyps.yaml").write_text(task)
     commands = re.findall(r"^harness ((?:validate|prepare|run) .*our_polyps.*)$", page.read_text(), flags=re.MULTILINE)
