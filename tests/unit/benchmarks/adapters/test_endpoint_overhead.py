@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.endpoint_overhead import measure_adapter, measure_package, running_server
+from benchmarks.adapters.endpoint_overhead import measure_adapter, measure_package, running_server
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ The server is a process of its own on this machine. N calls, 32 at a time, of D 
 what a run takes beyond that, divided by N, is the overhead. It is measured for the adapter alone, for a whole run with
 every answer on disk, and for the `openai` package called directly, without retries, checks or a record of anything.
 
-    python benchmarks/endpoint_overhead.py [--requests 1280] [--delay 0.1] [--repeats 3]
+    python benchmarks/adapters/endpoint_overhead.py [--requests 1280] [--delay 0.1] [--repeats 3]
 """
 
 import argparse
@@ -53,8 +53,8 @@ async def serve(delay: float) -> None:
 @contextlib.contextmanager
 def running_server(delay: float) -> Iterator[str]:
     """Yield the base URL of the server in a process of its own."""
-    words = [sys.executable, "-m", "benchmarks.endpoint_overhead", "--serve", str(delay)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).resolve().parents[1]) as server:
+    words = [sys.executable, "-m", "benchmarks.adapters.endpoint_overhead", "--serve", str(delay)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).resolve().parents[2]) as server:
         assert server.stdout is not None
         try:
             yield f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
