@@ -38,6 +38,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "openai": ("harness.models.endpoint.adapter:OpenAI", "a model behind an OpenAI-compatible endpoint, or a server"),
     "process": ("harness.models.process:Process", "a program of your own that reads and writes lines of JSON"),
     "lm-eval": ("harness.models.lm_eval_model:LmEval", "a model class of lm-eval, such as hf or vllm"),
+    "sam": ("harness.models.segmenters.sam:Sam", "SAM, MedSAM, SAM 2 or SAM 3, prompted by boxes and points"),
 }
 # Argument in place of what is unknown of a model that was given from Python: no two evaluations share it.
 ONLY_THIS = "only_this_evaluation"
