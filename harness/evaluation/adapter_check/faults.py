@@ -214,10 +214,10 @@ def check_repeats(
             )
         )
     elif repeated or in_batch:
-        how = "a second time" if repeated else "alone"
+        how, means = ("a second time", "two runs") if repeated else ("alone", "two batch sizes")
         report.notes.append(
             f"answers are others {how} ({len(repeated or in_batch)} of {len(keys)} requests); batch_invariant is not "
-            "declared, so that is allowed, and numbers of two runs may differ"
+            f"declared, so that is allowed, and numbers of {means} may differ"
         )
 
 
