@@ -107,7 +107,7 @@ def failures(
             report.notes.append(f"it declines {_where(group, asked)}: {error.message}")
             continue
         place = PLACE.findall(error.traceback)
-        named = error.type not in ("ModelError", "DataError", "Timeout", "_NoAnswerError")
+        named = error.type not in ("ModelError", "DataError", "ProcessError", "Timeout", "_NoAnswerError")
         what = f"{error.type}: {error.message}" if named else error.message
         remedy = next((do for pattern, do in REMEDIES if re.search(pattern, error.message)), None)
         if place and named:
