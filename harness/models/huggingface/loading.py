@@ -2,16 +2,24 @@
 
 import importlib
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelError, SpecError
-from harness.models.huggingface.checkpoint import Checkpoint
+from harness.models.huggingface.checkpoint import Checkpoint, Kind
 from harness.records import Json
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
+# Classes of transformers that find a model's own.
+FACTORIES: Mapping[Kind, str] = {
+    "image_text": "AutoModelForImageTextToText",
+    "text": "AutoModelForCausalLM",
+    "dual": "AutoModel",
+}
+FOREIGN = ("AutoModelForImageTextToText", "AutoModelForCausalLM", "AutoModel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,18 +100,18 @@ def load(checkpoint: Checkpoint, options: LoadOptions, device: str) -> Loaded:
     if options.quantization is not None:
         arguments["quantization_config"] = transformers.BitsAndBytesConfig(**{f"load_in_{options.quantization}": True})
         arguments["device_map"] = options.device_map or {"": device}
-    factory = {
-        "image_text": transformers.AutoModelForImageTextToText,
-        "text": transformers.AutoModelForCausalLM,
-        "dual": transformers.AutoModel,
-    }[checkpoint.kind]
+    factory = FACTORIES[checkpoint.kind]
+    foreign = checkpoint.config.get("auto_map")
+    if options.trust_remote_code and isinstance(foreign, dict) and factory not in foreign:
+        # Code of a checkpoint's own is filed under whatever class its authors chose.
+        factory = next((name for name in FOREIGN if name in foreign), factory)
     try:
         if checkpoint.kind == "text":
             processor, tokenizer = None, transformers.AutoTokenizer.from_pretrained(checkpoint.source, **source)
         else:
             processor = _processor(checkpoint, source)
             tokenizer = processor.tokenizer
-        model = factory.from_pretrained(
+        model = getattr(transformers, factory).from_pretrained(
             checkpoint.source, **{name: value for name, value in arguments.items() if value is not None}
         )
     except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError, AttributeError) as error:

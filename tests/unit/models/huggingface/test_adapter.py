@@ -272,3 +272,47 @@ def test_dtype_and_attention_are_those_asked_for(folder: Folder) -> None:
     assert model.dtype == torch.bfloat16
     assert model.config._attn_implementation == "eager"
     assert one(load(folder("llava"), dtype="bfloat16"), tiny.asked(0, tiny.pictures(1))).text
+
+
+OWN_CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+    ran = True
+"""
+
+
+def test_code_of_a_checkpoint_runs_by_flag_only(
+    folder: Folder, loaded: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from transformers import dynamic_module_utils
+
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    own = tmp_path / "own"
+    shutil.copytree(folder("llama"), own)
+    config = json.loads((own / "config.json").read_text())
+    names = {"AutoConfig": "own_code.OwnConfig", "AutoModel": "own_code.OwnModel"}
+    config |= {"model_type": "own", "architectures": ["OwnModel"], "auto_map": names}
+    (own / "config.json").write_text(json.dumps(config))
+    (own / "own_code.py").write_text(OWN_CODE)
+    with pytest.raises(ModelError, match="trust_remote_code=true runs that code on this machine"):
+        load(own)
+    assert not (tmp_path / "modules").exists()
+    trusted = load(own, trust_remote_code=True)
+    assert trusted.loaded.model.ran
+    assert one(trusted, tiny.asked(0, [])) == one(loaded("llama"), tiny.asked(0, []))
+
+
+def test_a_device_map_places_the_model(folder: Folder) -> None:
+    pytest.importorskip("accelerate")
+    assert load(folder("llama"), device_map={"": "meta"}).loaded.device.type == "meta"
+    assert load(folder("llama")).loaded.device.type == "cpu"
