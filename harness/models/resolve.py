@@ -39,6 +39,10 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "process": ("harness.models.process:Process", "a program of your own that reads and writes lines of JSON"),
     "lm-eval": ("harness.models.lm_eval_model:LmEval", "a model class of lm-eval, such as hf or vllm"),
     "sam": ("harness.models.segmenters.sam:Sam", "SAM, MedSAM, SAM 2 or SAM 3, prompted by boxes and points"),
+    "grounded": (
+        "harness.models.segmenters.grounded:Grounded",
+        "the boxes of a text model, outlined by a segmenter: grounded:TEXT_MODEL+SEGMENTER",
+    ),
 }
 # Argument in place of what is unknown of a model that was given from Python: no two evaluations share it.
 ONLY_THIS = "only_this_evaluation"
@@ -68,6 +72,28 @@ class ModelReference:
     source: str | None = None
     given: Any = None
     given_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of the models that an adapter is made of; those in its `model_parts` are part of its identity.
+
+    Attributes:
+        reference: The part's own.
+        adapter: Built from it.
+        capabilities: Its own, checked.
+    """
+
+    reference: ModelReference
+    adapter: Adapter
+    capabilities: Capabilities
+
+    @classmethod
+    def of(cls, text: str, arguments: Mapping[str, Json]) -> "Part":
+        """Return the part that a reference and its arguments name, built and not loaded."""
+        reference = parse(text, arguments)
+        adapter = build(reference)
+        return cls(reference=reference, adapter=adapter, capabilities=capabilities_of(reference, adapter))
 
 
 def parse(text: str, arguments: Mapping[str, Json]) -> ModelReference:
@@ -328,8 +354,14 @@ def identity(
     digests = WeightsDigests(memory)
     weights = {Path(weight).resolve(): digests.of(Path(weight)) for weight in capabilities.weights}
     reader = reply_reader(reference, capabilities)
+    parts = [
+        identity(part.reference, part.adapter, part.capabilities, memory=memory)
+        for part in getattr(adapter, "model_parts", ())
+    ]
+    # Of a model made of others by their public names, since a reference may hold the places of files.
+    joined = f"{reference.text.partition(':')[0]}:{'+'.join(str(part['id']) for part in parts)}" if parts else None
     return {
-        "id": getattr(adapter, "public_id", None) or _public_name(reference, weights),
+        "id": getattr(adapter, "public_id", None) or joined or _public_name(reference, weights),
         "version": str(getattr(adapter, "version", "0")),
         "source_sha256": reference.given_sha256 if reference.source is None else sha256_text(reference.source),
         "arguments": {
@@ -341,6 +373,7 @@ def identity(
         # Only where it is declared: all other models keep the keys of their requests.
         **({} if reader is None else {"reply": reader.identity()}),
         **({} if capabilities.volume is None else {"volume": RECIPES[capabilities.volume].id}),
+        **({"parts": list[Json](parts)} if parts else {}),
     }
 
 
