@@ -185,7 +185,7 @@ def _row(entry: BoardEntry, fallbacks: tuple[str, ...] = ()) -> BoardRow:
         entry=entry.name,
         model_id=entry.model,
         url=entry.url,
-        details=(*entry.described, *named, *entry.arguments, *used),
+        details=(*entry.described, *named, *entry.arguments, *used, *entry.cost),
     )
 
 

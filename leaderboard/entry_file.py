@@ -1,18 +1,20 @@
 """Entries of the board: find the results.json of runs and read it with suspicion, because it comes from outside.
 
-Nothing else of a run is read. Types, ranges and sizes are checked before a page is made.
+Of the rest of a run only what it took is read (`entry_cost`). Types, ranges and sizes are checked before a page is
+made.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, cast
 from urllib.parse import urlsplit
 
 from harness.errors import DataError, together
 from harness.runs.directory import RESULTS, RunDirectory
+from leaderboard.entry_cost import cost_of
 
 SCHEMA = 1
 # Entries come from outside: larger files or longer texts are refused before they fill the memory or a page.
@@ -77,6 +79,7 @@ class BoardEntry:
         described: Its number of parameters, paper and licence, as far as they are given.
         arguments: Arguments of the model, as `key=value`.
         unsupported: Task -> reason.
+        cost: Speed, memory, tokens and money of the run in words, as far as its performance file says them.
     """
 
     name: str
@@ -90,6 +93,7 @@ class BoardEntry:
     limited: bool
     blocks: tuple[EntryBlock, ...]
     unsupported: Mapping[str, str]
+    cost: tuple[str, ...] = ()
 
 
 def find_entries(folder: Path) -> list[tuple[str, Path]]:
@@ -122,7 +126,7 @@ def read_entries(folder: Path) -> list[BoardEntry]:
     faults: list[str] = []
     for name, path in find_entries(folder):
         reader = _Reader(str(path))
-        entry = _entry(reader, name, _load(reader, path))
+        entry = replace(_entry(reader, name, _load(reader, path)), cost=cost_of(path))
         faults += reader.faults
         entries.append(entry)
     if faults:

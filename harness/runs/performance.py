@@ -26,6 +26,10 @@ def performance_of(directory: RunDirectory) -> dict[str, Json]:
         requests += 1
         model_seconds += prediction.get("seconds", 0.0)
         usage.update(prediction.get("usage", {}))
+    held: Counter[str] = Counter()
+    for event in directory.read_events():
+        for name in ("memory", "gpu_memory"):
+            held[name] = max(held[name], event.get(name) or 0)
     # Summed over sessions, because the hours between a kill and the next command do not count.
     spans = list(_spans(directory.read_events()))
     seconds = sum(span.finished - span.started for span in spans)
@@ -37,6 +41,9 @@ def performance_of(directory: RunDirectory) -> dict[str, Json]:
         "requests_per_second": round(requests / seconds, 2) if seconds else None,
         "model_seconds": round(model_seconds, 3),
         "workers_lost": sum(span.lost for span in spans),
+        # Of the worker that held most; in process that is the harness itself, too. None of runs of older versions.
+        "peak_memory_bytes": held["memory"] or None,
+        "peak_gpu_memory_bytes": held["gpu_memory"] or None,
         # What models behind an endpoint report, here for readers that compare runs; None where a model reports none.
         "tokens": sum(usage[name] for name in TOKENS) if usage.keys() & TOKENS else None,
         "cost": round(usage["cost"], 9) if "cost" in usage else None,

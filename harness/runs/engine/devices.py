@@ -2,6 +2,7 @@
 
 import math
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -103,6 +104,17 @@ def seen_here(gpus: int) -> str:
 def device_of(resources: Resources) -> str:
     """Return the device that a copy loads onto: its first GPU, of those it can see, or the CPU."""
     return "cuda:0" if resources.gpus else "cpu"
+
+
+def peak_memory() -> tuple[int, int]:
+    """Return the most memory in bytes that this process, or one it started and that ended, has held, and its GPU.
+
+    A model in a process of its own counts once that process has ended. The GPU's is what torch has allocated, else 0.
+    """
+    held = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    torch = sys.modules.get("torch")  # only where the model has imported it
+    on_gpu = torch.cuda.max_memory_allocated() if torch is not None and torch.cuda.is_initialized() else 0
+    return held * 1024, int(on_gpu)  # Linux counts in KiB
 
 
 def device_record(device: str) -> dict[str, Json]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.errors import InterruptedRunError
 from harness.models import answer_check
-from harness.records import FAULTS, ErrorInfo, PredictionStatus
+from harness.records import FAULTS, ErrorInfo, Json, PredictionStatus
 from harness.runs.engine.worker import Finished, to_finished
 from harness.runs.plan_file import Ask
 from harness.runs.store import RunStore
@@ -101,7 +101,10 @@ class RunProgress:
         """
         keys = []
         stops = []
+        memory: dict[str, Json] = {}
         for item in finished:
+            if item.memory:
+                memory = {"memory": item.memory} | ({"gpu_memory": item.gpu_memory} if item.gpu_memory else {})
             if not item.key:
                 stops.append(item.line)
                 continue
@@ -110,7 +113,7 @@ class RunProgress:
                 self.counts[item.status] += 1
                 keys.append(item.key)
         # After the lines: an event without its lines would clear suspects that are still to be asked.
-        self.store.event("finished", batch=number, keys=keys)
+        self.store.event("finished", batch=number, keys=keys, **memory)
         self._report()
         if stops:
             raise InterruptedRunError(f"{stops[0]}. What is finished is kept; run the same command again to go on.")

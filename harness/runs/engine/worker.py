@@ -22,6 +22,7 @@ from harness.paths import without_home
 from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Request
 from harness.records.codec import request_from_json, to_json
 from harness.requests import volume_slices
+from harness.runs.engine.devices import peak_memory
 from harness.text.dialects import typed_answers
 from harness.text.dialects.reply_reader import ReplyReader
 
@@ -55,11 +56,18 @@ class WorkerSetup:
 
 
 class Finished(NamedTuple):
-    """One finished request as it is stored; without a key, the reason in `line` for which the model stops the run."""
+    """One finished request as it is stored; without a key, the reason in `line` for which the model stops the run.
+
+    Attributes:
+        memory: Most memory that the worker's process has held so far, in bytes; set for one request of a batch, else 0.
+        gpu_memory: The same of its GPU.
+    """
 
     key: str
     status: PredictionStatus
     line: str
+    memory: int = 0
+    gpu_memory: int = 0
 
 
 class _Item(NamedTuple):
@@ -149,7 +157,11 @@ class Worker:
                 ready.append(_Item(with_handles(request, self.media), text))
             except DataError as error:
                 finished.append(to_finished(answer_check.failed(request.key, "data_error", _info(error))))
-        return finished + self._predict(ready)
+        finished += self._predict(ready)
+        if finished:
+            memory, gpu_memory = peak_memory()
+            finished[-1] = finished[-1]._replace(memory=memory, gpu_memory=gpu_memory)
+        return finished
 
     def _predict(self, batch: Sequence[_Item]) -> list[Finished]:
         """Ask the adapter; a batch that raises is halved until the sample that raises is alone."""

@@ -61,6 +61,17 @@ def test_tokens_cost_and_repeated_attempts_are_summed(tmp_path: Path) -> None:
     assert (performance["tokens"], performance["cost"], performance["retries"]) == (19, 0.3, 2)
 
 
+def test_peak_memory_is_that_of_the_worker_that_held_most(tmp_path: Path) -> None:
+    events: list[dict[str, object]] = [
+        {"event": "session", "time": 1.0},
+        {"event": "started", "time": 1.0},
+        {"event": "finished", "time": 2.0, "memory": 3_000_000, "gpu_memory": 7},
+        {"event": "finished", "time": 3.0, "memory": 2_000_000},
+    ]
+    found = performance_of(_run(tmp_path, events, []).directory)
+    assert (found["peak_memory_bytes"], found["peak_gpu_memory_bytes"]) == (3_000_000, 7)
+
+
 def test_a_model_that_counts_nothing_has_neither_tokens_nor_cost(tmp_path: Path) -> None:
     performance = performance_of(_run(tmp_path, [], [{"key": "a"}]).directory)
     assert (performance["tokens"], performance["cost"], performance["retries"]) == (None, None, 0)
