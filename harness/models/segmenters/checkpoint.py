@@ -10,14 +10,31 @@ from harness.models.huggingface.checkpoint import HUB_NAME
 
 Family = Literal["sam", "sam2", "sam3"]
 
-# `model_type` of config.json -> family. The hub keeps SAM 2 and SAM 3 as models of videos, whose weights hold those of
-# images.
-FAMILIES: dict[str, Family] = {
-    "sam": "sam",
-    "sam2": "sam2",
-    "sam2_video": "sam2",
-    "sam3": "sam3",
-    "sam3_video": "sam3",
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a type of configuration holds.
+
+    Attributes:
+        family: SAM and MedSAM, SAM 2 and 2.1, or SAM 3.
+        points: Whether it segments by boxes and points.
+        concepts: Whether it segments by a concept in words.
+    """
+
+    family: Family
+    points: bool = True
+    concepts: bool = False
+
+
+# By `model_type` of config.json. The hub keeps SAM 2 and SAM 3 as models of videos, whose weights hold those of images;
+# that of SAM 3 is a detector of concepts and a tracker by boxes and points, which also exist alone.
+KINDS: dict[str, Kind] = {
+    "sam": Kind("sam"),
+    "sam2": Kind("sam2"),
+    "sam2_video": Kind("sam2"),
+    "sam3_video": Kind("sam3", concepts=True),
+    "sam3_tracker": Kind("sam3"),
+    "sam3": Kind("sam3", points=False, concepts=True),
 }
 
 
@@ -29,13 +46,13 @@ class Checkpoint:
         source: What transformers is given: a folder, or a name on the hub.
         revision: The commit of a name on the hub; None for a folder.
         weights: The folder whose bytes are the model's identity.
-        family: SAM and MedSAM, SAM 2 and 2.1, or SAM 3.
+        kind: By its configuration.
     """
 
     source: str
     revision: str | None
     weights: Path
-    family: Family
+    kind: Kind
 
 
 def find(reference: str, *, revision: str | None) -> Checkpoint:
@@ -57,7 +74,7 @@ def find(reference: str, *, revision: str | None) -> Checkpoint:
     if path.is_dir():
         if revision is not None:
             raise SpecError(f"--model-args revision: is of a name on the hub, and {reference} is a folder")
-        return Checkpoint(source=reference, revision=None, weights=path, family=_family(where, path))
+        return Checkpoint(source=reference, revision=None, weights=path, kind=_kind(where, path))
     if path.is_absolute() or not HUB_NAME.fullmatch(reference):
         raise SpecError(f"{where}: no such folder; expected one with a config.json, or a name on the hub")
     from huggingface_hub import hf_hub_download
@@ -70,10 +87,10 @@ def find(reference: str, *, revision: str | None) -> Checkpoint:
             f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
         ) from error
     folder = Path(file).parent  # a snapshot, named by its commit
-    return Checkpoint(source=reference, revision=folder.name, weights=folder, family=_family(where, folder))
+    return Checkpoint(source=reference, revision=folder.name, weights=folder, kind=_kind(where, folder))
 
 
-def _family(where: str, folder: Path) -> Family:
+def _kind(where: str, folder: Path) -> Kind:
     file = folder / "config.json"
     if not file.is_file():
         raise SpecError(f"{where}: expected config.json in the folder of a model, found none")
@@ -82,9 +99,9 @@ def _family(where: str, folder: Path) -> Family:
     except (OSError, ValueError) as error:
         raise SpecError(f"{where}: {file.name} cannot be read: {error}") from error
     found = config.get("model_type") if isinstance(config, dict) else None
-    if found not in FAMILIES:
+    if found not in KINDS:
         raise SpecError(
-            f"{where}: expected a model of type {', '.join(FAMILIES)}, config.json says {found!r}; a model that "
+            f"{where}: expected a model of type {', '.join(KINDS)}, config.json says {found!r}; a model that "
             "writes text is hf:, and grounded: joins the two"
         )
-    return FAMILIES[found]
+    return KINDS[found]

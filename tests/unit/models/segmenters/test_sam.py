@@ -155,7 +155,7 @@ def test_ten_prompts_on_an_image_cost_one_encoder_pass(folder: Folder, family: s
     fresh = Sam(str(folder(family)))
     fresh.load("cpu")
     for box, answer in zip(boxes[::4], together[::4], strict=True):
-        fresh.segmenter._embedded.clear()
+        fresh.segmenter.encoder.recent.clear()
         alone = one(fresh, asked(shown, box))
         assert np.array_equal(alone.masks[0], answer.masks[0])
         assert alone.mask_scores == answer.mask_scores
@@ -188,7 +188,7 @@ def test_one_mask_for_a_prompt_on_request(folder: Folder, loaded: Load) -> None:
     single.load("cpu")
     shown = picture()
     answer = one(single, asked(shown, BOX))
-    values, _ = single.segmenter.pixels.shown(shown.values)
+    values, _ = single.segmenter.encoder.pixels.shown(shown.values)
     # 48 rows by 64 / 80 are 38.4, of which SAM makes 38.
     box = torch.tensor([[[20 * 64 / 80, 9 * 38 / 48, 61 * 64 / 80, 40 * 38 / 48]]])
     with torch.inference_mode():
