@@ -222,6 +222,9 @@ def test_a_child_that_hangs_ends_the_run_as_any_model_or_is_a_timeout_of_its_own
     code, _, stderr = run("hung", "--timeout", "0.1").finish()
     assert code == 3
     assert "the model did not return within 0.4 s on" in stderr
+    # The supervisor gives the child a moment to leave by itself.
+    end = time.monotonic() + 1.0
+    wait_until(lambda: not processes(tmp_path / "answers.py") or time.monotonic() > end)
     assert processes(tmp_path / "answers.py") == []
     mine = run("mine", "--timeout", "60", "--model-args", "timeout=0.05", "--limit", "2", "--max-failures", "100%")
     code, _, stderr = mine.finish()
