@@ -2,8 +2,9 @@
 
 import click
 
-from harness.cli import data, export, reply, run, score, show
+from harness.cli import data, export, reply, show
 from harness.cli.authoring import adapter, new_task
+from harness.cli.evaluation import run, score
 from harness.cli.guard import GuardedGroup
 from harness.cli.metric import command as metric
 from harness.paths import lend_home

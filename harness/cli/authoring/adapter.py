@@ -54,7 +54,7 @@ def check_adapter(
     Images and volumes of odd sizes, empty, long and foreign questions, boxes, points and regions, in batches, again,
     and one by one. Exit code 0 if nothing is wrong, else 2.
     """
-    from harness.cli.run import read_arguments
+    from harness.cli.evaluation.run import read_arguments
     from harness.evaluation.adapter_check.check import check_adapter as check
     from harness.models.resolve import parse
 

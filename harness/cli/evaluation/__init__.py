@@ -1,0 +1,1 @@
+"""Commands that evaluate: a model is run, stored answers are scored and judged."""
