@@ -169,5 +169,6 @@ class _Rows:
                     repeat=repeat,
                     key=request.key,
                     size_class=plan_file.size_class(sample),
+                    media=plan_file.media_digest(request),
                     request=canonical(to_json(request)),
                 )

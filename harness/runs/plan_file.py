@@ -1,7 +1,8 @@
 """The plan of a run: the requests of every sample, and their batches, which do not depend on what is finished.
 
 `plan/<task>.parquet` holds one row per sample and repetition, in the order of the release. `batches` orders the
-requests of each row group by size class, then key: a batch holds images of similar size, and batches are the same for
+requests of each row group by size class, then digest of the image, then key: a batch holds images of similar size, the
+requests on one image meet the same worker in a row, which decodes and encodes it once, and batches are the same for
 every number of workers and every resume.
 """
 
@@ -14,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InterruptedRunError
-from harness.records import Sample
+from harness.records import Request, Sample
 from harness.records.atomic_files import disk_error
 from harness.records.codec import canonical, sample_from_json, sample_to_json
 
 # One row group is in memory at a time. Batches are cut within row groups, so with another size they would differ, and
 # with them the answers of a model whose answers depend on their batch.
 ROWS_PER_GROUP = 8192
-ASK_COLUMNS = ["size_class", "key", "request", "sample_id"]
+ASK_COLUMNS = ["size_class", "media", "key", "request", "sample_id"]
+# What stands in a column that the plan of an older run lacks: such a run goes on in the order that it began with.
+ADDED_COLUMNS = {"media": ""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class PlannedRequest:
         repeat: 0-based number of the repetition.
         key: Key of the request; empty if the sample cannot be asked.
         size_class: Bit length of the pixel count; requests of one class share batches.
+        media: Digest of the first image or volume of the request; empty if it has none.
         request: Canonical JSON of the request, its key included; empty if the sample cannot be asked.
         defect: Why the sample cannot be asked; None if it can.
     """
@@ -41,6 +45,7 @@ class PlannedRequest:
     repeat: int
     key: str = ""
     size_class: int = 0
+    media: str = ""
     request: str = ""
     defect: str | None = None
 
@@ -68,6 +73,11 @@ def size_class(sample: Sample) -> int:
     return pixels.bit_length()
 
 
+def media_digest(request: Request) -> str:
+    """Return the digest of the file of the request's first image or volume; empty if it has none."""
+    return next((media.record.sha256 or "" for media in request.media), "")
+
+
 def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
     """Write one task's plan to `path`, whole or not at all.
 
@@ -83,6 +93,7 @@ def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
             ("repeat", pa.int32()),
             ("key", pa.string()),
             ("size_class", pa.int32()),
+            ("media", pa.string()),
             ("defect", pa.string()),
             ("request", pa.string()),
             ("sample", pa.string()),
@@ -99,6 +110,7 @@ def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
                     "repeat": [row.repeat for row in group],
                     "key": [row.key for row in group],
                     "size_class": [row.size_class for row in group],
+                    "media": [row.media for row in group],
                     "defect": [row.defect for row in group],
                     "request": [row.request for row in group],
                     "sample": [canonical(sample_to_json(row.sample)) for row in group],
@@ -114,13 +126,14 @@ def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
 def read(path: Path) -> Iterator[PlannedRequest]:
     """Yield the rows of one task's plan in the order of the release."""
     for read_columns in _groups_of(path):
-        columns = read_columns(["repeat", "key", "size_class", "defect", "request", "sample"])
-        for repeat, key, kind, defect, request, sample in zip(*columns, strict=True):
+        columns = read_columns(["repeat", "key", "size_class", "media", "defect", "request", "sample"])
+        for repeat, key, kind, media, defect, request, sample in zip(*columns, strict=True):
             yield PlannedRequest(
                 sample=sample_from_json(json.loads(sample)),
                 repeat=repeat,
                 key=key,
                 size_class=kind,
+                media=media,
                 request=request,
                 defect=defect,
             )
@@ -155,12 +168,16 @@ def _groups_of(path: Path) -> Iterator[Callable[[list[str]], list[list[Any]]]]:
     except faults as error:
         raise unreadable(error) from error
     with file:
+        stored = set(file.schema_arrow.names)
         for index in range(file.num_row_groups):
 
             def read_columns(columns: list[str], index: int = index) -> list[list[Any]]:
                 try:
-                    table = file.read_row_group(index, columns=columns)
-                    return [table.column(name).to_pylist() for name in columns]
+                    table = file.read_row_group(index, columns=[name for name in columns if name in stored])
+                    return [
+                        table.column(name).to_pylist() if name in stored else [ADDED_COLUMNS[name]] * table.num_rows
+                        for name in columns
+                    ]
                 except faults as error:
                     raise unreadable(error) from error
 
@@ -188,9 +205,9 @@ def batches(paths: Iterable[Path], size: int, done: Callable[[str], bool] = lamb
             columns = read_columns(ASK_COLUMNS)
             rows = [row for row, is_new in zip(zip(*columns, strict=True), new, strict=True) if is_new]
             # The first of two rows with one key counts. Sorted, batches depend on the requests alone.
-            rows = sorted({row[1]: row for row in reversed(rows)}.values(), key=lambda row: row[:2])
+            rows = sorted({row[2]: row for row in reversed(rows)}.values(), key=lambda row: row[:3])
             for start in range(0, len(rows), size):
-                yield [Ask(key, request, sample_id) for _, key, request, sample_id in rows[start : start + size]]
+                yield [Ask(*row[2:]) for row in rows[start : start + size]]
 
 
 def due(

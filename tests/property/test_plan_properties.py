@@ -23,7 +23,9 @@ def planned(tasks: list[list[int]], size: int) -> list[list[Ask]]:
         paths = [Path(folder) / f"{index}.parquet" for index in range(len(tasks))]
         for path, numbers in zip(paths, tasks, strict=True):
             rows = [
-                PlannedRequest(sample=Sample(id=str(n)), repeat=0, key=key(n), size_class=n % 3, request="{}")
+                PlannedRequest(
+                    sample=Sample(id=str(n)), repeat=0, key=key(n), size_class=n % 3, media=str(n % 4), request="{}"
+                )
                 for n in numbers
             ]
             plan_file.write(path, rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InterruptedRunError
-from harness.records import Media, Sample
+from harness.records import Media, MediaPart, Request, Sample, TextPart, Turn
 from harness.runs import plan_file
 from harness.runs.plan_file import Ask, PlannedRequest
 
@@ -15,11 +15,9 @@ def key(number: int) -> str:
     return hashlib.sha256(str(number).encode()).hexdigest()
 
 
-def row(number: int, *, kind: int = 0, repeat: int = 0) -> PlannedRequest:
-    request = f'{{"n":{number}}}'
-    return PlannedRequest(
-        sample=Sample(id=f"d/test/{number}"), repeat=repeat, key=key(number), size_class=kind, request=request
-    )
+def row(number: int, *, kind: int = 0, media: str = "", repeat: int = 0) -> PlannedRequest:
+    sample, request = Sample(id=f"d/test/{number}"), f'{{"n":{number}}}'
+    return PlannedRequest(sample=sample, repeat=repeat, key=key(number), size_class=kind, media=media, request=request)
 
 
 def asks(*numbers: int) -> list[Ask]:
@@ -31,7 +29,11 @@ def sample_numbers(batches: list[list[Ask]]) -> list[list[int]]:
 
 
 def test_rows_come_back_as_they_were_in_the_order_of_the_release(tmp_path: Path) -> None:
-    rows = [row(3, kind=2), row(1, repeat=1), PlannedRequest(sample=Sample(id="d/test/x"), repeat=0, defect="no file")]
+    rows = [
+        row(3, kind=2, media="ab"),
+        row(1, repeat=1),
+        PlannedRequest(sample=Sample(id="d/test/x"), repeat=0, defect="no file"),
+    ]
     plan_file.write(tmp_path / "plan" / "a.parquet", rows)
     assert list(plan_file.read(tmp_path / "plan" / "a.parquet")) == rows
     assert list(plan_file.read_keys(tmp_path / "plan" / "a.parquet")) == [
@@ -66,6 +68,35 @@ def test_batches_hold_alike_sizes_then_keys_and_leave_out_what_cannot_be_asked(t
     found = sample_numbers(list(plan_file.batches([tmp_path / "a.parquet"], 4)))
     by_key = sorted(range(6), key=lambda n: (n % 2, key(n)))
     assert found == [by_key[:4], by_key[4:]]
+
+
+def test_requests_on_one_image_follow_each_other_within_their_size(tmp_path: Path) -> None:
+    rows = [row(n, kind=n // 8, media="cab"[n % 3]) for n in range(16)]
+    plan_file.write(tmp_path / "a.parquet", rows)
+    (found,) = sample_numbers(list(plan_file.batches([tmp_path / "a.parquet"], 16)))
+    assert [(n // 8, "cab"[n % 3]) for n in found] == sorted((n // 8, "cab"[n % 3]) for n in range(16))
+    assert found == sorted(range(16), key=lambda n: (n // 8, "cab"[n % 3], key(n)))
+
+
+def test_the_plan_of_an_older_run_keeps_its_order(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "a.parquet"
+    plan_file.write(path, [row(n, kind=n % 2, media="cab"[n % 3]) for n in range(6)])
+    pq.write_table(pq.read_table(path).drop_columns(["media"]), path)
+    found = sample_numbers(list(plan_file.batches([path], 4)))
+    by_key = sorted(range(6), key=lambda n: (n % 2, key(n)))
+    assert found == [by_key[:4], by_key[4:]]
+    assert [read.media for read in plan_file.read(path)] == [""] * 6
+
+
+def test_the_first_image_or_volume_of_a_request_decides() -> None:
+    first, second = (MediaPart(media=Media(path=f"{name}.png", sha256=name)) for name in "ab")
+    gone = MediaPart(media=Media(path="c.png", sha256=None))
+    turns = Turn(role="user", parts=(TextPart(text="Before and after?"), first)), Turn(role="user", parts=(second,))
+    assert plan_file.media_digest(Request(messages=turns)) == "a"
+    assert plan_file.media_digest(Request(messages=(Turn(role="user", parts=(gone,)),))) == ""
+    assert plan_file.media_digest(Request()) == ""
 
 
 def test_a_request_that_two_tasks_share_is_asked_in_the_first(tmp_path: Path) -> None:
