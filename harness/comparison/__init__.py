@@ -1,0 +1,1 @@
+"""Runs compared: paired differences, power, and the gate."""
