@@ -39,6 +39,7 @@ class _Fields:
     higher_is_better: bool | None = None
     unit: str | None = None
     caveat: str | None = None
+    certificate: str | None = None
     summary: str | None = None
     formula: str | None = None
     range: tuple[float, float | None] | None = None

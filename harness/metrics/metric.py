@@ -156,6 +156,8 @@ class Metric:
         higher_is_better: Direction of the headline value.
         unit: `share` for [0, 1], `mm`, `ml`, `points`.
         caveat: A warning that must be shown beside every number of the row; None if there is none.
+        certificate: How an answer that does not look, or fails, gains under the rule, as a sentence; None if no such
+            answer is known. The best of them and its score stand in `harness.metrics.certificates`.
         summary: One sentence for `harness list metrics`.
         formula: How the value follows from prediction and target, in a line or two.
         range: Least and greatest value of `values[0]`; None if there is no upper bound.
@@ -185,6 +187,7 @@ class Metric:
     higher_is_better: bool = True
     unit: str = "share"
     caveat: str | None = None
+    certificate: str | None = None
     summary: str = ""
     formula: str = ""
     range: tuple[float, float | None] = (0.0, 1.0)
