@@ -7,7 +7,8 @@ Read them in the order in which they come up:
 3. `request.py`: a question as a model receives it.
 4. `adapter.py` and `answer.py`: the interface that a submitter implements, and its answers.
 5. `prediction.py`: the answer once the harness has checked it.
-6. `score.py`: the score of a prediction, and the results made of scores.
+6. `judgement.py`: what a judge said of an answer.
+7. `score.py`: the score of a prediction, and the results made of scores.
 
 All records are frozen and share these conventions, axis by axis:
 
@@ -24,6 +25,7 @@ Field names, order and defaults are the stored format: see `codec.py` before you
 
 from harness.records.adapter import Adapter, Capabilities, Resources
 from harness.records.answer import Answer, AnswerStatus, ErrorInfo, Grid, PredictedEntity
+from harness.records.judgement import Judgement, JudgementStatus
 from harness.records.masks import Mask, SoftMask
 from harness.records.media import Crop, Media, MediaHandle, Overlay, View
 from harness.records.prediction import FAILED, FAULTS, PREDICTION_STATUSES, Prediction, PredictionStatus
@@ -47,6 +49,8 @@ __all__ = [
     "ErrorInfo",
     "Grid",
     "Json",
+    "Judgement",
+    "JudgementStatus",
     "Mask",
     "Media",
     "MediaHandle",
