@@ -132,6 +132,7 @@ def kill_while_writing(training: Training, process: subprocess.Popen[str]) -> li
     raise AssertionError("no state was seen while it was written")
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_twice_ends_with_the_numbers_of_one_that_is_not(
     training: Callable[[str], Training],
 ) -> None:

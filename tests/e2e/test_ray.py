@@ -47,7 +47,7 @@ def counts(result: Result) -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize("args", ["text=yes", "text=yes,fail_every=4"])
+@pytest.mark.parametrize("args", ["text=yes", pytest.param("text=yes,fail_every=4", marks=pytest.mark.slow)])
 def test_any_number_of_workers_gives_the_bytes_of_one_process(
     run: Callable[..., Result], tmp_path: Path, args: str
 ) -> None:

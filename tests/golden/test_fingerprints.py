@@ -43,7 +43,12 @@ def _missing(metric: Metric) -> Missing | None:
     return None if metric.resource is None else metric.resource.missing(metric.bound)
 
 
-@pytest.mark.parametrize("metric", ROWS, ids=_name)
+# METEOR 1.5 starts two Java programs, which takes 9 s; test_meteor_golden.py does so in every run.
+@pytest.mark.parametrize(
+    "metric",
+    [pytest.param(row, marks=[pytest.mark.slow] if row.protocol == "meteor-1.5" else []) for row in ROWS],
+    ids=_name,
+)
 def test_a_protocol_gives_what_its_version_gave(metric: Metric) -> None:
     missing = _missing(metric)
     if missing is not None:

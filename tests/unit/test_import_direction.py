@@ -2,7 +2,7 @@
 
 import ast
 import graphlib
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,15 +50,18 @@ MODULES = {name: path for package in PACKAGES for name, path in modules(package)
 SOURCES = {name: path.read_text(encoding="utf-8") for name, path in MODULES.items()}
 
 
-def imported(source: str) -> Iterator[tuple[int, str]]:
-    """Yield the line and the dotted name of every module a source imports; a relative import is yielded as `.`."""
+@cache  # six tests read the same 400 modules
+def imported(source: str) -> list[tuple[int, str]]:
+    """Return the line and the dotted name of every module a source imports; a relative import is `.`."""
+    found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level:
-            yield node.lineno, "."
+            found.append((node.lineno, "."))
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from ((node.lineno, reached(f"{node.module}.{alias.name}")) for alias in node.names)
+            found += [(node.lineno, reached(f"{node.module}.{alias.name}")) for alias in node.names]
+    return found
 
 
 def reached(name: str) -> str:

@@ -177,7 +177,14 @@ def overfit(
 
 
 @pytest.mark.parametrize(
-    ("number", "kind"), [(0, "words"), (0, "grounding"), (2, "region"), (3, "grounding"), (4, "grounding")]
+    ("number", "kind"),
+    [
+        (0, "words"),
+        (0, "grounding"),
+        (2, "region"),
+        pytest.param(3, "grounding", marks=pytest.mark.slow),
+        (4, "grounding"),
+    ],
 )
 def test_eight_samples_are_learnt_by_heart(
     number: int, kind: str, config: ModelConfig, tokenizer: WordTokenizer, tmp_path: Path
