@@ -74,8 +74,8 @@ class MeasureRow:
     """Speed, memory or cost, gated as candidate divided by baseline.
 
     Attributes:
-        measure: `speed` as seconds in the model per request, `cost` and `tokens` per request, `memory` and `gpu_memory` of the
-            worker that held most.
+        measure: `speed` as seconds in the model per request; `cost` and `tokens` per request; `memory` and `gpu_memory`
+            of the worker that held most.
         task: Only the requests of this task; None: those of the run. Memory is known of the whole run only.
         tolerance: How much more is allowed, as a share: 0.1 allows a ratio of 1.1.
         place: `file:line` of the row.
