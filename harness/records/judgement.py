@@ -1,5 +1,6 @@
 """The judgement: what a judge, itself a model, said of one answer of a model, as it was read."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -30,7 +31,7 @@ class Judgement:
         verdict: The word that the judge chose, such as `correct`; empty if the rubric has none.
         counts: What the judge counted, such as findings by kind.
         reply: The raw text of the reply that decided; empty if there is none.
-        reason: Why it is unjudged, or why the answer counts as failed; empty for a judgement.
+        reason: Why it is unjudged, or why a value stands without a judge; empty for a reply that was read.
         attempts: How often the judge was asked until then: a reply that cannot be read is asked for once more.
         answer_length: Length of the judged answer, in characters.
         cluster, strata: Of the sample.
@@ -69,5 +70,9 @@ class Judgement:
 
 
 def judge_protocol(rubric: str, judge: str, judge_digest: str) -> str:
-    """Return the protocol of a judged number: two judges never share a column, whatever they are called."""
-    return f"{rubric}@{judge}~{judge_digest[:DIGEST_SHOWN]}"
+    """Return the protocol of a judged number, which is also part of a file's name.
+
+    Two judges never share a column, whatever they are called, because the head of the digest tells them apart.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", judge).strip("-")
+    return f"{rubric}@{plain}~{judge_digest[:DIGEST_SHOWN]}"

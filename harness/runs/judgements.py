@@ -22,6 +22,7 @@ from harness.records import Judgement, Prediction
 from harness.records.codec import digest, prediction_from_json
 from harness.records.judgement import judge_protocol
 from harness.runs.directory import RunDirectory, is_whole
+from harness.text.judgement import BEST
 
 FOLDER = "judgements"
 SAMPLES = "samples.jsonl"
@@ -38,7 +39,9 @@ class JudgedSample:
         ask: 0-based number of the time that the judge is asked about it.
         order: For `pairwise`, in which place the answer of this run stands: `first` or `second`.
         key: Key of the first request; empty if the judge is not asked.
-        failed: Why the judge is not asked: the status of the model's answer, which counts as the worst value.
+        decided: Value that stands without asking a judge, 0 to 100: the worst of an answer that failed; else None.
+        why: Why it stands.
+        failed: The model's answer failed.
         answer_length: Length of the answer, in characters.
         cluster, strata: Of the sample.
     """
@@ -49,7 +52,9 @@ class JudgedSample:
     ask: int = 0
     order: Any = ""
     key: str = ""
-    failed: str = ""
+    decided: float | None = None
+    why: str = ""
+    failed: bool = False
     answer_length: int = 0
     cluster: str = ""
     strata: Mapping[str, str] = field(default_factory=dict)
@@ -123,20 +128,21 @@ class JudgeFolder:
                     found.setdefault(reply.key, reply)  # of two lines with one key the first counts, as in the store
         return found
 
+    def record(self) -> dict[str, Any]:
+        """Return the content of its `run.json`: `judge`, its identity; `rubric`; `against`, the other run of a pair."""
+        return self.directory.read_run()
+
     def judgements(self) -> Iterator[Judgement]:
         """Yield what the judge said of every answer, in the order of `samples`."""
-        run = self.directory.read_run()
-        rubric: Any = run["rubric"]
-        judge: Any = run["judge"]
+        run = self.record()
+        rubric, judge, judge_digest = run["rubric"], run["judge"], digest_of_judge(run)
         replies = self.replies()
         for sample in self.samples():
             settled = settle(sample.key, replies, rubric["reply"], retries=rubric["retries"]) if sample.key else None
-            reading = ReadReply(value=0.0, reason=f"the model's answer is {sample.failed}")
-            if settled is not None:
-                reading = settled.reading
+            reading = ReadReply(value=sample.decided, reason=sample.why) if settled is None else settled.reading
             value = reading.value
             if value is not None and sample.order == "second" and settled is not None:
-                value = 100.0 - value  # of the run's own answer, whichever place it stood in
+                value = BEST - value  # of the run's own answer, whichever place it stood in
             yield Judgement(
                 key=sample.key,
                 task=sample.task,
@@ -147,9 +153,9 @@ class JudgeFolder:
                 rubric=rubric["name"],
                 rubric_version=rubric["version"],
                 judge=str(judge["id"]),
-                judge_digest=digest(judge),
+                judge_digest=judge_digest,
                 status="unjudged" if value is None else "ok",
-                failed=settled is None,
+                failed=sample.failed,
                 value=value,
                 verdict=reading.verdict,
                 counts=reading.counts,
@@ -166,8 +172,14 @@ class JudgeFolder:
     @property
     def protocol(self) -> str:
         """Name of the column of this judge under this rubric."""
-        run: Any = self.directory.read_run()
-        return judge_protocol(run["rubric"]["name"], str(run["judge"]["id"]), digest(run["judge"]))
+        run = self.record()
+        return judge_protocol(run["rubric"]["name"], str(run["judge"]["id"]), digest_of_judge(run))
+
+
+def digest_of_judge(record: Mapping[str, Any]) -> str:
+    """Return the digest of a judge's identity and, for pairs, of the run that it compares with."""
+    against = record.get("against")
+    return digest(record["judge"] if against is None else {"judge": record["judge"], "against": against})
 
 
 def judge_folders(run_dir: Path) -> list[JudgeFolder]:
@@ -176,7 +188,7 @@ def judge_folders(run_dir: Path) -> list[JudgeFolder]:
     for path in sorted((run_dir / FOLDER).glob("*/run.json")):
         folder = JudgeFolder(path.parent)
         if folder.samples_path.is_file():  # else it was killed before anything was asked
-            found[f"{folder.protocol} {folder.directory.read_run().get('against')}"] = folder
+            found[folder.protocol] = folder
     return list(found.values())
 
 

@@ -18,6 +18,8 @@ from harness.tasks.yaml.mapping import Table
 from harness.tasks.yaml.nodes import Faults, read_heads, read_mapping
 
 GROUPS_FILE = "groups.yaml"
+# Files in folders of this name are rubrics of judges, see `harness.evaluation.judging.rubrics`.
+RUBRICS_FOLDER = "rubrics"
 COMBINES: tuple[Literal["none", "macro"], ...] = ("none", "macro")
 
 
@@ -101,7 +103,7 @@ def task_folders(task_paths: Sequence[Path]) -> list[Path]:
 def index(task_paths: Sequence[Path] = (), *, files: Sequence[Path] = (), stored: Path | None = None) -> Catalog:
     """Return the catalog of the packaged tasks, of every `*.yaml` below `task_paths`, and of `files`.
 
-    A file whose name begins with `_` holds no task: other files include it.
+    A file whose name begins with `_` holds no task: other files include it. A folder `rubrics` holds those of judges.
 
     Args:
         task_paths: Folders with further task files.
@@ -118,7 +120,7 @@ def index(task_paths: Sequence[Path] = (), *, files: Sequence[Path] = (), stored
     files = list(reversed({file.resolve(): file for file in reversed([*found, *files])}.values()))
     entries: dict[str, CatalogEntry] = {}
     for file in files:
-        if file.name != GROUPS_FILE and not file.name.startswith("_"):
+        if file.name != GROUPS_FILE and not file.name.startswith("_") and file.parent.name != RUBRICS_FOLDER:
             _enter(file, entries, faults)
     groups: dict[str, GroupSpec] = {}
     for file in files:  # after all tasks, since a group may name those of other folders

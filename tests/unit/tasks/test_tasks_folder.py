@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from harness.paths import packaged_folder
-from harness.tasks.catalog import check_file, index
+from harness.tasks.catalog import RUBRICS_FOLDER, check_file, index
 from harness.tasks.plug_ins import load_metric, load_reader
 
-FILES = sorted(packaged_folder().rglob("*.yaml"))
+FILES = sorted(file for file in packaged_folder().rglob("*.yaml") if file.parent.name != RUBRICS_FOLDER)
 TUTORIAL = Path(__file__).parents[3] / "docs" / "add-a-task.md"
 NAMES = sorted(index().entries)
 
