@@ -18,6 +18,14 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_release(tmp_path_factory.mktemp("release"), SAMPLES)
 
 
+def command_of(release: Path, out: Path, *more: str, model_args: str) -> list[str]:
+    """Return the command that runs the scripted model on the release."""
+    command = [sys.executable, "-m", "harness.cli", "run", "--tasks", "vqa_rad", "--data-root", str(release)]
+    command += ["--model", "scripted", "--model-args", f"text=yes,{model_args}", "--out", str(out), "--json"]
+    command += [] if "--batch-size" in more else ["--batch-size", str(BATCH)]
+    return [*command, *more]
+
+
 @pytest.fixture
 def run(release: Path, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """A factory of runs of the scripted model on the release; what they started is ended with the test."""
@@ -25,10 +33,7 @@ def run(release: Path, tmp_path: Path) -> Iterator[Callable[..., Run]]:
 
     def make(name: str, *more: str, model_args: str = "sleep=0.02") -> Run:
         out = tmp_path / name
-        command = [sys.executable, "-m", "harness.cli", "run", "--tasks", "vqa_rad", "--data-root", str(release)]
-        command += ["--model", "scripted", "--model-args", f"text=yes,{model_args}", "--out", str(out), "--json"]
-        command += [] if "--batch-size" in more else ["--batch-size", str(BATCH)]
-        made.append(Run([*command, *more], out))
+        made.append(Run(command_of(release, out, *more, model_args=model_args), out))
         return made[-1]
 
     yield make
@@ -46,10 +51,11 @@ def run(release: Path, tmp_path: Path) -> Iterator[Callable[..., Run]]:
                 stream.close()
 
 
-@pytest.fixture
-def expected(run: Callable[..., Run]) -> bytes:
+@pytest.fixture(scope="session")
+def expected(release: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of results.json of a run that nobody disturbs."""
-    undisturbed = run("undisturbed", "--ray", "off", model_args="sleep=0")
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    undisturbed = Run(command_of(release, out, "--ray", "off", model_args="sleep=0"), out)
     code, _, stderr = undisturbed.finish()
     assert code == 0, stderr
     return undisturbed.results

@@ -59,6 +59,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(run: RunFactory, expected: b
     assert "what is finished is kept. Go on with the same command" in stderr
     assert stopped.events()[-1]["event"] == "stopped"
     stopped.command[stopped.command.index("--ray") :] = ["--ray", "off"]
+    stopped.hurry()
     assert stopped.finish()[0] == 0
     assert stopped.results == expected
     stopped.check_books(batches_lost=2)
@@ -74,6 +75,7 @@ def test_sigterm_ends_as_ctrl_c_does(run: RunFactory, expected: bytes) -> None:
     assert stdout == ""
     assert "what is finished is kept" in stderr
     assert stopped.events()[-1]["event"] == "stopped"
+    stopped.hurry()
     assert stopped.finish()[0] == 0
     assert stopped.results == expected
 

@@ -22,6 +22,7 @@ def kill_worker(process: subprocess.Popen[str]) -> None:
 
 
 def end(run: Run, expected: bytes, *, process: subprocess.Popen[str] | None = None, batches_lost: int) -> None:
+    run.hurry()
     code, stdout, stderr = run.finish(process)
     assert code == 0, stderr
     assert run.results == expected
