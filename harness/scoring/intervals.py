@@ -220,22 +220,36 @@ def _acceleration(without: Floats, sizes: NDArray[np.int64]) -> float | None:
     return float(np.sum(influence**3) / (6 * np.sum(influence**2) ** 1.5))
 
 
-def _delta(sums: Floats, estimator: Estimator, sizes: NDArray[np.int64]) -> Interval:
-    """Return the normal interval with the cluster-robust standard error of the linearised estimator."""
+def standard_error(sums: Floats, estimator: Estimator, groups: Sequence[int] | None = None) -> float | None:
+    """Return the cluster-robust standard error of the linearised estimator; None if it has no derivative here.
+
+    Args:
+        sums: float64 (clusters, k).
+        estimator: Sees all k columns.
+        groups: Sizes of runs of rows that are sampled within themselves (strata); None: all rows are one group.
+    """
+    sizes = np.asarray([len(sums)] if groups is None else groups, dtype=np.int64)
     totals = sums.sum(axis=0)
-    estimate = float(estimator(totals))
     # Central differences; a step of the cube root of epsilon balances their truncation and rounding errors.
     steps = np.cbrt(np.finfo(np.float64).eps) * np.maximum(np.abs(totals), 1.0)
     moves = np.diag(steps)
     gradient = np.asarray((estimator(totals + moves) - estimator(totals - moves)) / (2 * steps), dtype=np.float64)
-    if not math.isfinite(estimate) or not np.all(np.isfinite(gradient)):
-        return NO_INTERVAL
+    if not np.all(np.isfinite(gradient)):
+        return None
     influence = np.einsum("ck,k->c", sums, gradient)
     group = np.repeat(np.arange(len(sizes)), sizes)
     centre = np.bincount(group, influence) / sizes
     squares = np.bincount(group, (influence - centre[group]) ** 2)
-    variance = float(np.sum(squares * sizes / np.maximum(sizes - 1, 1)))
-    margin = float(ndtri(1 - _TAIL)) * math.sqrt(variance)
+    return math.sqrt(float(np.sum(squares * sizes / np.maximum(sizes - 1, 1))))
+
+
+def _delta(sums: Floats, estimator: Estimator, sizes: NDArray[np.int64]) -> Interval:
+    """Return the normal interval with the cluster-robust standard error of the linearised estimator."""
+    estimate = float(estimator(sums.sum(axis=0)))
+    error = standard_error(sums, estimator, [int(size) for size in sizes])
+    if not math.isfinite(estimate) or error is None:
+        return NO_INTERVAL
+    margin = float(ndtri(1 - _TAIL)) * error
     return Interval((estimate - margin, estimate + margin), "delta")
 
 
