@@ -59,7 +59,7 @@ check: setup ## format, lint, types and the unit tests
 	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit
 
 # Left out: interval_coverage takes hours; the others are parts of benchmarks or write a page of docs/.
-BY_HAND := __init__ interval_coverage markdown metrics_page paired_scores
+BY_HAND := __init__ interval_coverage markdown metrics_page
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py) %/__init__.py,$(wildcard benchmarks/*.py benchmarks/adapters/*.py))
 
 bench: setup ## run the benchmarks, all but the long ones, and print their tables

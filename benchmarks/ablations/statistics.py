@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.ablations.arms import FULL, Arm
+from benchmarks.ablations.paired_scores import ClusterSums, Number, means, read_sums
 from benchmarks.ablations.runs import run_folder
-from benchmarks.paired_scores import ClusterSums, Number, means, read_sums
 from harness.metrics.metric import Floats
 from harness.scoring.intervals import FEWEST_CLUSTERS, LEVEL, bootstrap_seed, resampled_sums
 

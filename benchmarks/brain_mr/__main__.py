@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.ablations.paired_scores import ClusterSums, Number, read_sums
 from benchmarks.markdown import put
-from benchmarks.paired_scores import ClusterSums, Number, read_sums
 from harness.errors import HarnessError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec

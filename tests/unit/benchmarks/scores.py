@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.paired_scores import Number
+from benchmarks.ablations.paired_scores import Number
 from harness import metrics
 from harness.records import Score
 from harness.runs.directory import RunDirectory

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.ablations.paired_scores import ClusterSums, read_sums
 from benchmarks.brain_mr.__main__ import DICE, OURS, RECIPE, TASK, TASK_PATH, outcomes, table
-from benchmarks.paired_scores import ClusterSums, read_sums
 from harness.tasks.catalog import index
 from harness.tasks.spec import TaskSpec
 from reference_model.training.recipe import Recipe

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from harness.comparison.pairing import PairedScores, pair_scores
 from harness.comparison.scored_run import ScoreColumns
 
-
 # One value per sample; None is undefined.
 Values = Sequence[float | None] | NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.paired_scores import Number, means, read_sums
+from benchmarks.ablations.paired_scores import Number, means, read_sums
 from harness.errors import DataError
 from tests.unit.benchmarks.scores import write_scores
 
