@@ -1,5 +1,6 @@
 """The metrics of a task that can be computed on this machine, and stand-ins for those that cannot."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from harness.metrics import bind, find
@@ -53,10 +54,23 @@ class UsableMetrics:
             self.rows.append(UsableMetric(metric, use))
 
 
-def usable_metrics(task: TaskSpec) -> UsableMetrics:
-    """Return the task's metrics that can be computed here."""
+def usable_metrics(task: TaskSpec, judged: Collection[str] = ()) -> UsableMetrics:
+    """Return the task's metrics that can be computed here.
+
+    Judges are asked apart from all else: their rubrics are missing until one has judged.
+
+    Args:
+        task: The task.
+        judged: Rubrics by which a judge has judged the answers.
+    """
     found = UsableMetrics()
     for use in task.metrics:
+        if use.rubric:
+            if use.rubric not in judged:
+                reason = f"{use.metric} (rubric {use.rubric}): no judge was asked"
+                remedy = f"harness judge RUN_DIR --judge REF --rubric {use.rubric}"
+                found.missing.append(MissingMetric(use.metric, reason, remedy))
+            continue
         metric = load_metric(use, task.folder)
         missing = None if metric.resource is None else metric.resource.missing(metric.bound)
         if missing is None:

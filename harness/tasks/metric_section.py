@@ -1,5 +1,6 @@
 """The `metrics` and `headline` of a task file, checked against the table of metrics."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ READS: "Mapping[LineKind, str]" = {
     "retrieval": "ranks a pool of embeddings",
     "judge": "reads the score out of a judge's reply",
 }
+RUBRIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def read_metrics(table: Table, folder: Path) -> tuple[MetricUse, ...]:
@@ -32,7 +34,7 @@ def read_metrics(table: Table, folder: Path) -> tuple[MetricUse, ...]:
     if "metrics" not in table or table.items["metrics"].value == ():
         table.fault("metrics", "expected at least one metric")
     uses: list[MetricUse] = []
-    for entry in table.tables("metrics", ("metric", "protocol", "params")):
+    for entry in table.tables("metrics", ("metric", "protocol", "params", "rubric")):
         row, plug_in = _row(entry, folder)
         if row is None:
             continue
@@ -41,11 +43,13 @@ def read_metrics(table: Table, folder: Path) -> tuple[MetricUse, ...]:
             protocol=row.protocol,
             parameters=_parameters(entry, row),
             plug_in=plug_in,
+            rubric=_rubric(entry, row),
             line=entry.node.line,
         )
         _check_suits(table, entry, row)
-        if any((use.metric, use.protocol) == (other.metric, other.protocol) for other in uses):
-            entry.fault("metric", f"'{use.metric}' with protocol '{use.protocol}' stands in the list twice")
+        if any((use.metric, use.protocol, use.rubric) == (it.metric, it.protocol, it.rubric) for it in uses):
+            way = f"rubric '{use.rubric}'" if use.rubric else f"protocol '{use.protocol}'"
+            entry.fault("metric", f"'{use.metric}' with {way} stands in the list twice")
         uses.append(use)
     return tuple(uses)
 
@@ -100,6 +104,27 @@ def _parameters(entry: Table, row: "Metric") -> dict[str, Json]:
     return given
 
 
+def _rubric(entry: Table, row: "Metric") -> str:
+    """Return the rubric of a judge's metric, which decides how its replies are read; other metrics have none.
+
+    Whether a rubric of this name exists is seen when a judge is asked, and by `harness validate`: rubrics may lie in
+    another folder than the tasks that name them.
+    """
+    if row.line != "judge":
+        if "rubric" in entry:
+            entry.fault("rubric", f"only stands beside metric 'judge', which here is '{row.name}'")
+        return ""
+    if "protocol" in entry:
+        entry.fault("protocol", "does not stand beside metric 'judge': its rubric says how replies are read")
+    if "rubric" not in entry:
+        entry.fault("rubric", "required with metric 'judge'; name what the judge is asked, such as 'correctness'")
+        return ""
+    rubric = entry.text("rubric")
+    if rubric and not RUBRIC.fullmatch(rubric):
+        entry.fault("rubric", f"expected the name of a rubric: letters, digits, '_' and '-', got '{rubric}'")
+    return rubric
+
+
 def _check_suits(table: Table, entry: Table, row: "Metric") -> None:
     from harness.metrics import METRICS
 
@@ -129,6 +154,10 @@ def read_headline(table: Table, metrics: Sequence[MetricUse], strata: Sequence[s
         return Headline(metric="")
     headline = table.table("headline", ("metric", "protocol", "mean", "over"))
     name = headline.text("metric")
+    if name == "judge":
+        # It is another number for every judge, and none before one was asked.
+        headline.fault("metric", "'judge' is no headline, since its number depends on who judges; name another metric")
+        return Headline(metric=name)
     own = [use for use in metrics if use.plug_in and name in (use.metric, use.plug_in.reference)]
     metric = own[0].metric if own else name
     listed = [use.protocol for use in metrics if use.metric == metric]

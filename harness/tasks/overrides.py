@@ -97,8 +97,9 @@ def with_protocols(task: TaskSpec, wanted: Sequence[str]) -> TaskSpec:
         return task
     from harness.metrics import METRICS, find
 
-    own = {(use.metric, use.protocol): use for use in task.metrics}
-    names = dict.fromkeys(use.metric for use in task.metrics)
+    # What judges are asked is a matter of rubrics, not of protocols.
+    own = {(use.metric, use.protocol): use for use in task.metrics if not use.rubric}
+    names = dict.fromkeys(metric for metric, _ in own)
     uses = tuple(
         # The task's own use, if it has one: it carries the task's parameters.
         own.get((row.name, row.protocol), MetricUse(metric=row.name, protocol=row.protocol))

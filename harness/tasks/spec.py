@@ -99,6 +99,7 @@ class MetricUse:
         protocol: The table row's protocol.
         parameters: Settings of the row that differ from its defaults.
         plug_in: Set when the row is the task's own.
+        rubric: What a judge is asked; empty for all metrics but `judge`.
         line: 1-based line of the task file that names it; 0 if no file does.
     """
 
@@ -106,6 +107,7 @@ class MetricUse:
     protocol: str = "standard"
     parameters: Mapping[str, Json] = field(default_factory=dict)
     plug_in: PlugIn | None = None
+    rubric: str = ""
     line: int = field(default=0, compare=False)
 
 
