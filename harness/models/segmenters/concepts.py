@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from harness.errors import ModelError
 from harness.models.segmenters.checkpoint import Checkpoint
-from harness.models.segmenters.encoding import FAULTS, Embedded, Encoder, load_model
+from harness.models.segmenters.encoding import Embedded
+from harness.models.segmenters.loading import FAULTS, image_encoder, load_model
 
 MOST_TOKENS = 32  # of a concept, as SAM 3's own processor pads it
 
@@ -28,7 +29,7 @@ class Concepts:
 
     def __init__(self, checkpoint: Checkpoint, *, device: str, dtype: str, threshold: float) -> None:
         self.model: Any = load_model(checkpoint, "Sam3Model", device=device, dtype=dtype)
-        self.encoder = Encoder(checkpoint, self.model, self.model.get_vision_features)
+        _, self.encoder = image_encoder(checkpoint, self.model, self.model.get_vision_features)
         transformers: Any = importlib.import_module("transformers")
         try:
             self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(

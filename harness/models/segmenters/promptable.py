@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.models.segmenters.checkpoint import Checkpoint, Family
-from harness.models.segmenters.encoding import Embedded, Encoder, load_model
+from harness.models.segmenters.encoding import Embedded
+from harness.models.segmenters.loading import image_encoder, load_model
 from harness.records import Box, Points
 
 CLASSES: dict[Family, str] = {"sam": "SamModel", "sam2": "Sam2Model", "sam3": "Sam3TrackerModel"}
@@ -30,7 +31,7 @@ class Promptable:
         import torch
 
         self.model: Any = load_model(checkpoint, CLASSES[checkpoint.kind.family], device=device, dtype=dtype)
-        self.encoder = Encoder(checkpoint, self.model, self.model.get_image_embeddings)
+        self.pixels, self.encoder = image_encoder(checkpoint, self.model, self.model.get_image_embeddings)
         # SAM's own processor hands over doubles, that of SAM 2 and 3 floats; some pixels of a mask's edge depend on it.
         self.coordinates = torch.float64 if checkpoint.kind.family == "sam" else torch.float32
         self.multimask = multimask
@@ -58,7 +59,6 @@ class Promptable:
             found = self.model(image_embeddings=image.embeddings, multimask_output=self.multimask, **inputs)
             scores = found.iou_scores[0, 0].float()
             best = int(scores.argmax())
-            mask = self.encoder.pixels.restored(
-                found.pred_masks[0, 0, best : best + 1].float(), image.filled, image.size
-            )[0]
+            logits = found.pred_masks[0, 0, best : best + 1].float()
+            mask = self.pixels.restored(logits, image.filled, image.size)[0]
         return mask, float(scores[best])

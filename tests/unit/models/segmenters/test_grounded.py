@@ -99,7 +99,11 @@ def test_failures_of_a_part_are_those_of_the_answer(folder: Folder) -> None:
 
 def test_an_error_of_the_segmenter_keeps_what_was_spent(folder: Folder) -> None:
     adapter = grounded(folder("sam"), said([{"bbox_2d": [20, 9, 61, 40]}]))
-    adapter.segmenter.adapter._by_prompts = lambda *_: (_ for _ in ()).throw(ModelError("out of order"))  # type: ignore[attr-defined]
+
+    def broken(*_: Any) -> None:
+        raise ModelError("out of order")
+
+    adapter.segmenter.adapter.segmenter.segment = broken  # type: ignore[attr-defined]
     assert refused(adapter, asked(picture())) == "the segmenter: out of order"
 
 

@@ -188,7 +188,7 @@ def test_one_mask_for_a_prompt_on_request(folder: Folder, loaded: Load) -> None:
     single.load("cpu")
     shown = picture()
     answer = one(single, asked(shown, BOX))
-    values, _ = single.segmenter.encoder.pixels.shown(shown.values)
+    values, _ = single.segmenter.pixels.shown(shown.values)
     # 48 rows by 64 / 80 are 38.4, of which SAM makes 38.
     box = torch.tensor([[[20 * 64 / 80, 9 * 38 / 48, 61 * 64 / 80, 40 * 38 / 48]]])
     with torch.inference_mode():
