@@ -4,7 +4,7 @@ import click
 
 from harness.cli import data, export, reply, show
 from harness.cli.authoring import adapter, new_task
-from harness.cli.evaluation import run, score
+from harness.cli.evaluation import judge, run, score
 from harness.cli.guard import GuardedGroup
 from harness.cli.metric import command as metric
 from harness.paths import lend_home
@@ -30,6 +30,7 @@ for command in (
     adapter.check_adapter,
     run.run,
     score.score,
+    judge.judge,
     show.report,
     show.explain,
     metric.metric,

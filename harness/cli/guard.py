@@ -21,7 +21,10 @@ import click
 
 # Commands that load tasks or models, and with them other people's code.
 GUARDED = frozenset(
-    {"check-adapter", "demo", "explain", "list", "new-task", "prepare", "report", "run", "score", "show", "validate"}
+    {
+        *("check-adapter", "demo", "explain", "judge", "list", "new-task", "prepare", "report", "run", "score", "show"),
+        "validate",
+    }
 )
 PASSED_ON = (signal.SIGINT, signal.SIGTERM)
 # The child's message is this byte, which is the number of no signal, and its exit code.

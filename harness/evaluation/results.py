@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from harness.errors import HarnessError
+from harness.evaluation.judging.rows import judged_rows, read_columns
 from harness.metrics.metric import Metric, Pair, settle
 from harness.records import FAULTS, Json, Prediction
 from harness.records.codec import canonical, to_json
@@ -77,17 +78,19 @@ def score_run(
     # own files may have the same name.
     is_floor = str(run["model"]["id"]).startswith("baseline:") and run["model"].get("source_sha256") is None
     wanted = faults = 0
+    columns = read_columns(store.directory)
     with out.failures_path.open("w", encoding="utf-8") as every_failure:
         for task in tasks:
             cell = cells.get(task.task)
             if cell is None or cell.unsupported is not None:
                 continue
-            found = usable_metrics(task)
+            found = usable_metrics(task, {column.rubric for column in columns if task.task in column.judgements})
             count = cell.samples * task.repeats
             if run["limit"] is not None and cell.samples != cell.of and (cell.of or cell.samples == run["limit"]):
                 _leave_out_rivals(found, cell.samples, cell.of)
             raised: list[MissingMetric] = []
             tally, numbers = _score_cell(store, task, found.rows, count, out.scores_folder, every_failure, raised)
+            numbers += judged_rows(task, columns, tally, out.scores_folder)
             unavailable += [
                 {"task": task.task, "metric": missing.metric, "reason": missing.reason, "remedy": missing.remedy}
                 for missing in (*found.missing, *raised)

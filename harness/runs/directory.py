@@ -16,6 +16,7 @@ Everything here only reads and takes no lock, so it works on a run that is still
     scores/<task>.<metric>.<protocol>.parquet, failures.jsonl, problems.jsonl
     results.json, performance.json, report.html
     ray.log                         the output of Ray
+    judgements/                     what judges said of the answers, see `harness.runs.judgements`
     model/                          files of the model's own, such as the output of a server that it starts
 """
 
@@ -168,6 +169,10 @@ class RunDirectory:
     def performance_path(self) -> Path:
         """The speed of the run."""
         return self.path / "performance.json"
+
+    def judge_performance_paths(self) -> list[Path]:
+        """Return the paths of what each judge of the run took."""
+        return sorted((self.path / "judgements").glob(f"*/{self.performance_path.name}"))
 
     @property
     def report_path(self) -> Path:

@@ -1,5 +1,6 @@
 """The speed of a run; nothing of it enters the results."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ def performance_of(directory: RunDirectory) -> dict[str, Json]:
 
     `seconds` runs from the first request to the last answer of each session, summed over sessions; `model_seconds` is
     the time spent inside the model, summed over workers. `usage` sums what the answers report: `cost` is in the
-    currency of the file of prices, `retries` counts attempts that failed and were made again.
+    currency of the file of prices, `retries` counts attempts that failed and were made again. `judges` has the same of
+    each judge, by its folder.
     """
     model_seconds = 0.0
     usage: Counter[str] = Counter()
@@ -49,7 +51,13 @@ def performance_of(directory: RunDirectory) -> dict[str, Json]:
         "cost": round(usage["cost"], 9) if "cost" in usage else None,
         "retries": usage["retries"],
         "usage": dict(sorted(usage.items())),
+        **({} if not (judges := _judges(directory)) else {"judges": judges}),
     }
+
+
+def _judges(directory: RunDirectory) -> dict[str, Json]:
+    """Return what the judges of a run took, by their folders; a judge has the same numbers as a model."""
+    return {path.parent.name: json.loads(path.read_text("utf-8")) for path in directory.judge_performance_paths()}
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 
 from harness.evaluation.judging.rubrics import PLACE, Rubric
-from harness.metrics.answers.judge_replies import REPLY_FORMS
 from harness.records import Request, TextPart, Turn
 
 # Part of every key: any change of the words or of the fences below raises it.
@@ -69,11 +68,6 @@ def quoted(text: str) -> str:
     if left > 0:
         plain = f"{plain[:MOST_CHARACTERS]}\n[... {left:,} more characters are left out]"
     return _BRACKET.sub("[ ", _TAG.sub("< ", plain)).strip()
-
-
-def retries(rubric: Rubric) -> bool:
-    """Say whether a reply that cannot be read is asked for once more."""
-    return REPLY_FORMS[rubric.reply].retries
 
 
 def _mark(texts: Mapping[str, str]) -> str:

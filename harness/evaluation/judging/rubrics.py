@@ -51,6 +51,11 @@ class Rubric:
         """Whether the judge sees the answers of two runs."""
         return self.reply == PAIRWISE
 
+    @property
+    def retries(self) -> bool:
+        """Whether a reply that cannot be read is asked for once more."""
+        return REPLY_FORMS[self.reply].retries
+
     def record(self) -> dict[str, Json]:
         """Return what is stored of it: name, version, form and the digest of all of it."""
         whole = [self.name, self.version, self.reply, self.prompt, dict(self.decoding)]
@@ -58,7 +63,7 @@ class Rubric:
             "name": self.name,
             "version": self.version,
             "reply": self.reply,
-            "retries": REPLY_FORMS[self.reply].retries,
+            "retries": self.retries,
             "decoding": dict(self.decoding),
             "digest": digest(whole),
         }

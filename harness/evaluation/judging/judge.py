@@ -1,0 +1,410 @@
+"""Judging a run: a model is asked by a rubric what the run's answers are worth, and the run is scored again."""
+
+import contextlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.errors import HarnessError, InterruptedRunError, ModelError, SpecError, words_of
+from harness.evaluation.judging.answers import AnswersToJudge, judged_tasks
+from harness.evaluation.judging.asking import Asking, JudgeProgress, Questions, write_samples
+from harness.evaluation.judging.panels import Panel, add_panel
+from harness.evaluation.judging.prompts import PROMPT_VERSION
+from harness.evaluation.judging.rubrics import Rubric, find_rubric
+from harness.evaluation.outputs import Evaluation
+from harness.evaluation.rescore import rescore
+from harness.evaluation.setup import DEFAULT_BATCH, DEFAULT_TIMEOUT, Observer, RunSpec, choose_runner, refuse_sending
+from harness.metrics.answers.judge_replies import REPLY_FORMS
+from harness.models.description import undescribed
+from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
+from harness.models.secrets import masked, refuse_secrets, secrets_of
+from harness.paths import default_cache
+from harness.records import Capabilities, Json, Judgement
+from harness.records.atomic_files import write_atomically
+from harness.records.codec import digest
+from harness.runs.directory import RunDirectory
+from harness.runs.engine.devices import device_of, gpus_here
+from harness.runs.engine.in_process import run_in_process
+from harness.runs.engine.suspects import find_suspects
+from harness.runs.engine.worker import WorkerSetup
+from harness.runs.judgements import FOLDER, JudgeFolder
+from harness.runs.performance import performance_of
+from harness.runs.provenance import session_record
+from harness.runs.store import RunStore
+from harness.tasks.catalog import index
+from harness.tasks.spec import TaskSpec
+
+DEFAULT_RUBRIC = "correctness"
+PAIRWISE_RUBRIC = "pairwise"
+# Digits of a folder's digest in its name.
+DIGEST_SHOWN = 8
+MOST_JUDGES = 26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSpec:
+    """What is judged, by whom and how, as the command line states it.
+
+    Attributes:
+        run: The run directory.
+        against: For a pairwise rubric, the run whose answers are compared with those of `run`; else None.
+        judges: References of the judges with their arguments.
+        rubric: Name or file of the rubric; None: what the tasks list, else `correctness`; for two runs `pairwise`.
+        repeats: How often each answer is judged.
+        panel: How several judges are joined, `mean` or `majority`.
+        quorum: Judges that must have judged an answer for the panel to count; None: more than half of them.
+        retry_unjudged: Ask again what is stored as unjudged.
+        send_data_to: Hosts that may get the data of tasks whose terms do not allow it to everyone.
+        task_paths: Folders with further task files and rubrics.
+        timeout: Seconds per answer.
+        cache: Folder of remembered digests.
+    """
+
+    run: Path
+    judges: tuple[tuple[str, Mapping[str, Json]], ...]
+    against: Path | None = None
+    rubric: str | None = None
+    repeats: int = 1
+    panel: str = "mean"
+    quorum: int | None = None
+    retry_unjudged: bool = False
+    send_data_to: tuple[str, ...] = ()
+    task_paths: tuple[Path, ...] = ()
+    timeout: float = DEFAULT_TIMEOUT
+    cache: Path = field(default_factory=default_cache)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The outcome of judging.
+
+    Attributes:
+        evaluation: The run, scored again.
+        folders: Where the judgements are, one folder per judge.
+        asked: Requests that were made now, by judge.
+        judged, unjudged: Number of judgements by status, those that stand without a judge included.
+        examples: The first judgements that are unjudged.
+    """
+
+    evaluation: Evaluation
+    folders: tuple[JudgeFolder, ...]
+    asked: Mapping[str, int]
+    judged: int
+    unjudged: int
+    examples: tuple[Judgement, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 if there is something to judge and no judgement."""
+        return 3 if self.unjudged and not self.judged else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judge:
+    """One judge, built and not loaded."""
+
+    reference: ModelReference
+    capabilities: Capabilities
+    identity: dict[str, Json]
+
+
+EXAMPLES_KEPT = 3
+
+
+def judge(spec: JudgeSpec, watch: Observer | None = None, *, command: Sequence[str] = ()) -> Judged:
+    """Ask judges what is missing of their judgements of a run, and score the run again.
+
+    Args:
+        spec: What is judged and by whom.
+        watch: Receives news and progress; None for nobody.
+        command: Words of the command line, for the record of the session.
+    Raises:
+        HarnessError: It cannot begin, or cannot go on; what is finished is kept.
+        KeyboardInterrupt: Ctrl-C; what is finished is kept.
+    """
+    watch = watch or Observer()
+    directory = RunDirectory(spec.run)
+    run = directory.read_run()
+    if not directory.results_path.is_file():
+        raise SpecError(
+            f"{spec.run}: has no results.json, so the run is not finished; finish it with the same `harness run` "
+            "command, then judge it"
+        )
+    other = None if spec.against is None else RunDirectory(spec.against)
+    against = None if other is None else _against(directory, other)
+    if spec.repeats < 1:
+        raise SpecError(f"--repeats {spec.repeats}: expected a whole number of at least 1")
+    tasks, _ = index(spec.task_paths, stored=directory.tasks_folder).resolve(run["requested"])
+    cells, _ = directory.read_cells()
+    supported = [name for name, cell in cells.items() if cell.unsupported is None]
+    chosen = _rubrics(spec, judged_tasks(spec.run, tasks, supported))
+    panels = [Panel.of(spec.panel, spec.quorum, rubric, len(spec.judges)) for rubric, _ in chosen]
+    judges = [
+        [_judge(text, arguments, rubric, judged, spec) for text, arguments in spec.judges] for rubric, judged in chosen
+    ]
+    folders: list[JudgeFolder] = []
+    asked = Counter[str]()
+    # Everything is checked by now: no judge is paid before the last one is known to be there.
+    for (rubric, judged), panel, ours in zip(chosen, panels, judges, strict=True):
+        if len({digest(one.identity) for one in ours}) < len(ours):
+            raise SpecError(
+                "--judge: expected different judges, found the same one twice; --repeats N asks one several times"
+            )
+        answers = AnswersToJudge(directory, judged, other)
+        own: list[JudgeFolder] = []
+        try:
+            for one in ours:
+                questions = Questions(
+                    answers=answers,
+                    rubric=rubric,
+                    identity=one.identity,
+                    seed=int(run["seed"]),
+                    repeats=spec.repeats,
+                    per_sample=one.capabilities.per_sample,
+                )
+                record: dict[str, Json] = {
+                    "schema": 1,
+                    "judge": one.identity,
+                    "rubric": rubric.record(),
+                    "prompt_version": PROMPT_VERSION,
+                    **({} if against is None else {"against": against}),
+                }
+                folder = JudgeFolder(_folder(directory, record))
+                with _named_as_judge(one.reference):
+                    asked[str(one.identity["id"])] += _ask(spec, one, questions, folder, record, watch, command)
+                own.append(folder)
+        finally:
+            answers.close()
+        if len(own) > 1:
+            add_panel(directory.path, replace(panel, members=tuple(folder.protocol for folder in own)))
+        folders += own
+    evaluation = rescore(spec.run, task_paths=spec.task_paths, protocols=(), max_failures="100%")
+    counts = Counter[str]()
+    examples: list[Judgement] = []
+    for folder in folders:
+        for judgement in folder.judgements():
+            counts[judgement.status] += 1
+            if judgement.status == "unjudged" and len(examples) < EXAMPLES_KEPT:
+                examples.append(judgement)
+    return Judged(
+        evaluation=evaluation,
+        folders=tuple(folders),
+        asked=dict(asked),
+        judged=counts["ok"],
+        unjudged=counts["unjudged"],
+        examples=tuple(examples),
+    )
+
+
+def _rubrics(spec: JudgeSpec, tasks: Sequence[TaskSpec]) -> list[tuple[Rubric, list[TaskSpec]]]:
+    """Return the rubrics with the tasks that are judged by each.
+
+    Without `--rubric` a task is judged by those that it lists; where no task lists any, all by `correctness`.
+    """
+    if spec.rubric is not None or spec.against is not None:
+        names = {spec.rubric or PAIRWISE_RUBRIC: list(tasks)}
+    else:
+        names = {}
+        for task in tasks:
+            for name in (use.rubric for use in task.metrics if use.rubric):
+                names.setdefault(name, []).append(task)
+        names = names or {DEFAULT_RUBRIC: list(tasks)}
+    found = []
+    for name, judged in names.items():
+        rubric = find_rubric(name, spec.task_paths)
+        if rubric.is_pairwise and spec.against is None:
+            raise SpecError(f"--rubric {name}: compares the answers of two runs; expected RUN_DIR RUN_DIR, found one")
+        if not rubric.is_pairwise and spec.against is not None:
+            raise SpecError(f"--rubric {name}: judges one run at a time, found two; --rubric pairwise compares two")
+        found.append((rubric, judged))
+    return found
+
+
+def _against(run: RunDirectory, other: RunDirectory) -> dict[str, Json]:
+    """Return what identifies the other run of a pair.
+
+    Raises:
+        SpecError: It is the same run, or one over other data.
+    """
+    own, theirs = run.read_run(), other.read_run()
+    if run.path.resolve() == other.path.resolve():
+        raise SpecError(f"{other.path}: pairwise compares two runs, found the same one twice")
+    if own["data"] != theirs["data"]:
+        raise SpecError(
+            f"{other.path}: is a run over {theirs['data']} data, and {run.path} one over {own['data']} data"
+        )
+    model = theirs["model"]
+    assert isinstance(model, dict)
+    return {"model": model["id"], "digest": digest(undescribed(theirs))}
+
+
+def _judge(
+    text: str, arguments: Mapping[str, Json], rubric: Rubric, tasks: Sequence[TaskSpec], spec: JudgeSpec
+) -> _Judge:
+    """Return a judge, after checking that it can be asked and may be sent the answers.
+
+    Raises:
+        HarnessError: It does not exist, an argument is wrong, it gives no text, or the terms of a task forbid it.
+    """
+    reference = parse(text, {})
+    with _named_as_judge(reference):
+        reference = parse(text, _with_schema(text, arguments, rubric, spec.cache))
+        adapter = build(reference)
+        capabilities = capabilities_of(reference, adapter)
+        if "text" not in capabilities.gives:
+            gives = ", ".join(sorted(capabilities.gives)) or "nothing"
+            raise SpecError(f"--judge {text}: expected a model that gives text, this one gives {gives}")
+        if capabilities.takes & {"target", "prior"}:
+            raise SpecError(f"--judge {text}: expected a model that reads the question, this one takes the target")
+        refuse_secrets(reference, capabilities.execution_only)
+        try:
+            refuse_sending(tasks, capabilities.sends_data_to, spec.send_data_to)
+        except SpecError as error:
+            words = str(error).replace("--model sends questions and images", "--judge sends questions and answers")
+            raise SpecError(words) from None
+        known = identity(reference, adapter, capabilities, memory=spec.cache / "weights")
+    return _Judge(reference=reference, capabilities=capabilities, identity=known)
+
+
+def _with_schema(text: str, arguments: Mapping[str, Json], rubric: Rubric, cache: Path) -> dict[str, Json]:
+    """Return the arguments with the rubric's schema for an endpoint that can be held to it.
+
+    OpenAI itself always can; of any other server `response_format=json_schema` says so.
+    """
+    given = dict(arguments)
+    if text.partition(":")[0] != "openai":
+        return given
+    is_openai = not {"base_url", "serve", "response_format"} & given.keys()
+    if not is_openai and given.get("response_format") != "json_schema":
+        return given
+    given.pop("response_format", None)
+    schema = REPLY_FORMS[rubric.reply].schema
+    if schema is None:
+        return given
+    content = json.dumps(schema, indent=1) + "\n"
+    # Named by its content: two versions of a rubric's schema never stand for each other.
+    path = cache / "judge-schemas" / f"{digest(dict(schema))[:16]}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file() or path.read_text(encoding="utf-8") != content:
+        write_atomically(path, content)
+    return {**given, "response_format": f"json_schema@{path}"}
+
+
+@contextlib.contextmanager
+def _named_as_judge(reference: ModelReference) -> Iterator[None]:
+    """Let messages about a model name the options of a judge, and mask its secrets.
+
+    Raises:
+        HarnessError: As it came; or in place of a SystemExit in the code of the judge.
+    """
+    try:
+        yield
+    except HarnessError as error:
+        words = masked(str(error), secrets_of(reference.arguments))
+        words = re.sub(r"--model(-args)?(?=[\s:,])", r"--judge\1", words)
+        if words != str(error):
+            error.args = (words,)
+            raise error from None
+        raise
+    except SystemExit as error:
+        raise ModelError(f"the code of the judge ends the command: {words_of(error)}") from error
+
+
+def _folder(directory: RunDirectory, record: Mapping[str, Json]) -> Path:
+    """Return the folder of a judge under a rubric: the one with this record, else the next number."""
+    head = digest(record)[:DIGEST_SHOWN]
+    places = sorted((directory.path / FOLDER).glob("[0-9]*-*"))
+    for place in places:
+        if place.name.endswith(f"-{head}"):
+            return place
+    last = max((int(place.name.partition("-")[0]) for place in places), default=0)
+    rubric = record["rubric"]
+    assert isinstance(rubric, dict)
+    return directory.path / FOLDER / f"{last + 1:03d}-{rubric['name']}-{head}"
+
+
+def _ask(
+    spec: JudgeSpec,
+    one: _Judge,
+    questions: Questions,
+    folder: JudgeFolder,
+    record: Mapping[str, Json],
+    watch: Observer,
+    command: Sequence[str],
+) -> int:
+    """Ask a judge everything that is due; return the number of requests that were finished now.
+
+    Raises:
+        HarnessError: The judge cannot be loaded, or all of the first requests fail.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    capabilities = one.capabilities
+    store = RunStore(folder.path, secrets=secrets_of(one.reference.arguments))
+    try:
+        store.open(record)
+        for repair in store.repairs:
+            watch.notice(repair)
+        write_samples(folder, questions)
+        asking = Asking(
+            questions=questions,
+            folder=folder,
+            store=store,
+            size=capabilities.usual_batch or min(DEFAULT_BATCH, capabilities.max_batch),
+            batch_invariant=capabilities.batch_invariant,
+            retry_unjudged=spec.retry_unjudged,
+        )
+        due = asking.first()
+        before = len(store.offsets)
+        if due:  # a judge that has nothing left to say is not even loaded
+            store.add_session(session_record(command, gpus=gpus_here(), secrets=store.secrets))
+            progress = JudgeProgress(
+                store=store, total=before + len(due), counts=Counter(store.statuses), watch=watch.progress
+            )
+            _run(spec, one, asking, due, progress)
+        store.write_performance(performance_of(store.directory))
+        return len(store.offsets) - before
+    finally:
+        store.close()
+
+
+def _run(
+    spec: JudgeSpec, one: _Judge, asking: Asking, due: Mapping[str, tuple[int, int]], progress: JudgeProgress
+) -> None:
+    store, capabilities = asking.store, one.capabilities
+    runner = choose_runner(RunSpec(tasks=(), model=one.reference.text, ray="off"), capabilities.resources)
+    setup = WorkerSetup(
+        reference=one.reference,
+        roots=(),
+        device=device_of(runner.wanted.resources),
+        threads=max(1, int(capabilities.resources.cpus)),
+        folder=store.directory.model_folder.resolve(),
+        timeout=spec.timeout,
+    )
+
+    def grown(number: int) -> None:
+        progress.total += number
+
+    suspects = find_suspects(store.directory.read_events())
+    store.event("session", runner="process", done=progress.done, total=progress.total)
+    state = "interrupted"
+    try:
+        run_in_process(
+            setup,
+            asking.batches(due, grown),
+            progress,
+            suspects,
+            timeout=spec.timeout,
+            batch_invariant=capabilities.batch_invariant,
+        )
+        state = "done"
+    finally:
+        store.event("stopped", state=state, done=progress.done)
+        store.status(progress.status(state), at_once=True)
+    if progress.done < progress.total:
+        raise InterruptedRunError(
+            f"{progress.total - progress.done} of {progress.total} requests to the judge are not finished; run the "
+            "same command again"
+        )
