@@ -4,6 +4,7 @@
                                             predictions/, events.jsonl, model/, ...
     judgements/.../samples.jsonl            the answers that it judges, one per line, each with the key of its request
     judgements/panels.json                  the panels: which judges they join, and how
+    judgements/calibration.json             how far judges and panels agree with people
 
 Nothing is stored as read: a judgement is read from the raw reply whenever it is needed. So it follows from what is
 stored alone, and a run that was killed half-way says which of its answers are not judged.
@@ -27,6 +28,7 @@ from harness.text.judgement import BEST
 FOLDER = "judgements"
 SAMPLES = "samples.jsonl"
 PANELS = "panels.json"
+CALIBRATION = "calibration.json"
 NOT_ASKED = "the judge has not been asked yet"
 
 
@@ -200,6 +202,27 @@ def read_judgements(run_dir: Path) -> Iterator[Judgement]:
     """
     for folder in judge_folders(run_dir):
         yield from folder.judgements()
+
+
+def read_calibrations(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the calibrations of a run's judges and panels; none if nobody compared them with people.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = run_dir / FOLDER / CALIBRATION
+    if not path.is_file():
+        return []
+    try:
+        found = json.loads(path.read_text("utf-8"))["calibrations"]
+        if not all({"protocol", "n", "agreement", "bias"} <= entry.keys() for entry in found):
+            raise KeyError("protocol, n, agreement or bias")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: expected calibrations of judges ({type(error).__name__}: {error}); delete it and run "
+            "`harness judge calibrate` again"
+        ) from error
+    return list(found)
 
 
 def attempt_key(key: str, number: int, attempt: int) -> str:

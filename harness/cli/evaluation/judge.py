@@ -190,6 +190,8 @@ def report(result: "Judged", *, as_json: bool, every_number: bool, quiet: bool) 
 
 def judged_line(task: str, row: dict[str, Any]) -> str:
     """Return a judged number with what must be read beside it."""
+    from harness.metrics.answers.judge_words import calibration_words
+
     about = row["judge"]
     value = "-" if row["value"] is None else f"{row['value']:.2f}"
     ci = "" if row["ci"] is None else f" [{row['ci'][0]:.2f}, {row['ci'][1]:.2f}]"
@@ -197,6 +199,7 @@ def judged_line(task: str, row: dict[str, Any]) -> str:
         f"rubric {about['rubric']} v{about['rubric_version']}",
         f"n {row['n']}",
         f"coverage {about['coverage']:.1%}",
+        calibration_words(about["calibration"]),
     ]
     if "released_misses" in about:
         missed = about["released_misses"]

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import fsum
 from pathlib import Path
 
+from harness.evaluation.judging.calibration import summary_of
 from harness.evaluation.judging.panels import Panel, read_panels
 from harness.metrics.answers.judge import JUDGE
 from harness.metrics.answers.judge_replies import MIDDLE, readable_all_the_same
@@ -14,7 +15,7 @@ from harness.metrics.metric import Metric
 from harness.records import Json, Judgement, Score
 from harness.records.codec import canonical
 from harness.runs.directory import RunDirectory
-from harness.runs.judgements import JudgeFolder, judge_folders
+from harness.runs.judgements import JudgeFolder, judge_folders, read_calibrations
 from harness.scoring.aggregate import to_json as row_to_json
 from harness.scoring.results import Tally, aggregate_metric
 from harness.scoring.score import ScoreFile, read_scores, score_files
@@ -71,7 +72,14 @@ def read_columns(directory: RunDirectory) -> list[JudgeColumn]:
                 protocol=panel.protocol, rubric=panel.rubric, version=members[0].version, about=about, panel=panel
             )
         )
-    return columns
+    calibrations = read_calibrations(directory.path)
+    return [
+        replace(
+            column,
+            about={**column.about, "calibration": summary_of(calibrations, column.protocol, column.about)},
+        )
+        for column in columns
+    ]
 
 
 def judged_rows(task: TaskSpec, columns: Sequence[JudgeColumn], tally: Tally, folder: Path) -> list[dict[str, Json]]:
