@@ -11,8 +11,10 @@ from harness.records import Json
 from harness.text.judgement import BEST, stated_points
 from harness.text.reply import answer_part
 
-# A judge that writes more has lost its way; reading it costs time that grows with its braces.
+# A judge that writes more has lost its way.
 LONGEST_REPLY = 200_000
+# Each brace may begin an object that is only known to be broken at the end of the reply.
+MOST_BROKEN = 100
 VALUE_SHOWN = 60
 VERDICTS = ("correct", "partly", "incorrect")
 WINNERS = ("first", "second", "tie")
@@ -142,18 +144,21 @@ def _object(answer: str, names: tuple[str, ...]) -> dict[str, Any] | ReadReply:
     """
     decoder = json.JSONDecoder(object_pairs_hook=_once_each, parse_constant=_no_constant)
     objects: list[dict[str, Any]] = []
-    broken, place = "", answer.find("{")
-    while place >= 0:
+    broken, faults, place = "", 0, answer.find("{")
+    while place >= 0 and faults < MOST_BROKEN:
         try:
             value, end = decoder.raw_decode(answer, place)
         except _BrokenObjectError as error:
             return ReadReply(reason=str(error))
-        except (ValueError, RecursionError) as error:
-            words = error.msg if isinstance(error, json.JSONDecodeError) else "it is nested too deeply"
-            broken, end = broken or words, place + 1
+        except RecursionError:
+            return ReadReply(reason="the JSON is broken: it is nested too deeply")
+        except json.JSONDecodeError as error:
+            broken, faults, end = broken or error.msg, faults + 1, place + 1
         else:
             objects.append(value)
         place = answer.find("{", end)
+    if faults == MOST_BROKEN:
+        return ReadReply(reason=f"the JSON is broken: {broken}")
     whole = [one for one in objects if all(name in one for name in names)]
     if not whole:
         if objects:
