@@ -4,7 +4,8 @@ import click
 
 from harness.cli import data, export, reply, show
 from harness.cli.authoring import adapter, new_task
-from harness.cli.evaluation import judge, run, score
+from harness.cli.comparison import baseline, compare, gate, power
+from harness.cli.evaluation import calibrate, judge, run, score
 from harness.cli.guard import GuardedGroup
 from harness.cli.metric import command as metric
 from harness.paths import lend_home
@@ -31,6 +32,10 @@ for command in (
     run.run,
     score.score,
     judge.judge,
+    compare.compare,
+    gate.gate,
+    power.power,
+    baseline.baseline,
     show.report,
     show.explain,
     metric.metric,
@@ -40,4 +45,5 @@ for command in (
     export.export,
 ):
     main.add_command(command)
+judge.judge.add_command(calibrate.calibrate)
 show.doctor.add_command(reply.frames)

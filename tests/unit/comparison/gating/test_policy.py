@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.comparison.policy import MeasureRow, NumberRow, headlines_policy, load_policy
+from harness.comparison.gating.policy import MeasureRow, NumberRow, headlines_policy, load_policy
 from harness.errors import SpecError
 
 

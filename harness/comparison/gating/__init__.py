@@ -1,0 +1,1 @@
+"""The parts of the gate: policy, rows, tests, verdicts and their texts."""
