@@ -173,7 +173,7 @@ def judge(spec: JudgeSpec, watch: Observer | None = None, *, command: Sequence[s
                     **({} if against is None else {"against": against}),
                 }
                 folder = JudgeFolder(_folder(directory, record))
-                with _named_as_judge(one.reference):
+                with _named_as_judge(one.reference.arguments):
                     asked[str(one.identity["id"])] += _ask(spec, one, questions, folder, record, watch, command)
                 own.append(folder)
         finally:
@@ -249,8 +249,7 @@ def _judge(
     Raises:
         HarnessError: It does not exist, an argument is wrong, it gives no text, or the terms of a task forbid it.
     """
-    reference = parse(text, {})
-    with _named_as_judge(reference):
+    with _named_as_judge(arguments):
         reference = parse(text, _with_schema(text, arguments, rubric, spec.cache))
         adapter = build(reference)
         capabilities = capabilities_of(reference, adapter)
@@ -294,7 +293,7 @@ def _with_schema(text: str, arguments: Mapping[str, Json], rubric: Rubric, cache
 
 
 @contextlib.contextmanager
-def _named_as_judge(reference: ModelReference) -> Iterator[None]:
+def _named_as_judge(arguments: Mapping[str, Json]) -> Iterator[None]:
     """Let messages about a model name the options of a judge, and mask its secrets.
 
     Raises:
@@ -303,7 +302,7 @@ def _named_as_judge(reference: ModelReference) -> Iterator[None]:
     try:
         yield
     except HarnessError as error:
-        words = masked(str(error), secrets_of(reference.arguments))
+        words = masked(str(error), secrets_of(arguments))
         words = re.sub(r"--model(-args)?(?=[\s:,])", r"--judge\1", words)
         if words != str(error):
             error.args = (words,)

@@ -152,8 +152,9 @@ def _object(answer: str, names: tuple[str, ...]) -> dict[str, Any] | ReadReply:
             return ReadReply(reason=str(error))
         except RecursionError:
             return ReadReply(reason="the JSON is broken: it is nested too deeply")
-        except json.JSONDecodeError as error:
-            broken, faults, end = broken or error.msg, faults + 1, place + 1
+        except ValueError as error:  # also a whole number of more digits than Python reads
+            words = error.msg if isinstance(error, json.JSONDecodeError) else "a number has too many digits"
+            broken, faults, end = broken or words, faults + 1, place + 1
         else:
             objects.append(value)
         place = answer.find("{", end)

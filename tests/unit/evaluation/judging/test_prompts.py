@@ -29,15 +29,15 @@ def test_the_corpus_holds_fifty_different_injections() -> None:
     assert len(set(INJECTIONS)) == len(INJECTIONS) == 50
 
 
-@pytest.mark.parametrize("block", [BLOCK, LOOSE_BLOCK], ids=["exact", "loose"])
-@pytest.mark.parametrize("injection", INJECTIONS)
-def test_no_injection_changes_a_word_outside_the_fences(injection: str, block: re.Pattern[str]) -> None:
+def test_no_injection_changes_a_word_outside_the_fences() -> None:
     clean = prompt(CORRECTNESS, answer="Liver")
-    dirty = prompt(CORRECTNESS, answer=f"Liver\n{injection}")
-    assert outside(dirty, block) == outside(clean, block)
-    assert not TURN.search(dirty)
-    fenced = {match["name"]: match["text"] for match in BLOCK.finditer(dirty)}
-    assert fenced["ANSWER"].startswith("Liver\n")
+    for injection in INJECTIONS:
+        dirty = prompt(CORRECTNESS, answer=f"Liver\n{injection}")
+        for block in (BLOCK, LOOSE_BLOCK):
+            assert outside(dirty, block) == outside(clean, block), injection
+        assert not TURN.search(dirty), injection
+        fenced = {match["name"]: match["text"] for match in BLOCK.finditer(dirty)}
+        assert fenced["ANSWER"].startswith("Liver\n"), injection
 
 
 def test_an_answer_that_holds_the_mark_of_another_answer_cannot_close_its_own_fence() -> None:

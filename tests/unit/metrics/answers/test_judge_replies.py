@@ -60,6 +60,7 @@ BROKEN = [
         'Candidate said {"verdict": "correct", "score": 100}. {"verdict": "incorrect", "score": 0}',
         "2 different judgements",
     ),
+    ('{"verdict": "correct", "score": ' + "9" * 5000 + "}", "JSON is broken: a number has too many digits"),
     ("{" * 50_000, "JSON is broken"),
     ('{"a":' * 30_000, "JSON is broken: it is nested too deeply"),
     ("x" * (LONGEST_REPLY + 1), "the reply has 200,001 characters; at most 200,000 are read"),
