@@ -15,6 +15,7 @@ from harness.metrics.answers.judge_replies import MIDDLE
 from harness.records import Json
 from harness.scoring.agreement import (
     Ints,
+    Level,
     accuracy,
     alpha,
     difference_of_means,
@@ -68,7 +69,7 @@ class Calibration:
         no_consensus: Answers whose raters have no most frequent verdict; they are left out.
         raters: Number of raters.
         agreement: By the name of the statistic.
-        between_raters: The same between the raters, on answers with several; empty if there is none.
+        between_raters: Between the raters, and of the judge with each, on all answers with several; empty without.
         bias: Mean error in points, and the errors against length and position.
     """
 
@@ -127,27 +128,31 @@ def calibrate(judged: Sequence[Label], labels: Sequence[Label], *, unjudged: Seq
             f"judgement; judged are {listed(there, IDS_NAMED) or 'none'}"
         )
     places, mine, theirs = (list(column) for column in zip(*compared, strict=True))
-    names = {name: index for index, name in enumerate(sorted({_cluster(one) for one in mine}))}
-    cluster = np.asarray([names[_cluster(one)] for one in mine])
     kind = "score" if labels[0].score is not None else "verdict" if labels[0].verdict in GRADES else "winner"
-    statistics: dict[str, Mapping[str, Statistic | str]] = {
-        "agreement": _agreement(kind, mine, theirs),
-        "between_raters": _between_raters(kind, mine, [by_people[place] for place in places]),
-        "bias": _bias(mine, theirs, [by_judge[place] for place in places]),
-    }
-    numbers = _numbers(statistics, cluster)
+    found = _numbers(
+        {
+            "agreement": _agreement(kind, mine, theirs),
+            "bias": _bias(mine, theirs, [by_judge[place] for place in places]),
+        },
+        mine,
+    )
+    # Answers without a consensus are those on which raters differ: left out here, raters would seem to agree.
+    shared = [(one, by_people[place]) for place, (one, _) in sorted(pairs.items()) if one and len(by_people[place]) > 1]
+    between = _between_raters(kind, [one for one, _ in shared], [people for _, people in shared])
+    if between:
+        found |= _numbers({"between_raters": between}, [one for one, _ in shared])
     return Calibration(
         kind=kind,
         n=len(compared),
-        clusters=len(names),
+        clusters=len({_cluster(one) for one in mine}),
         unjudged=len((by_people.keys() & set(unjudged)) - by_judge.keys())
         + sum(mine is None for mine, _ in pairs.values()),
         not_asked=len(by_people.keys() - by_judge.keys() - set(unjudged)),
         no_consensus=sum(theirs is None for _, theirs in pairs.values()),
         raters=len({label.rater for label in labels}),
-        agreement=numbers["agreement"],
-        between_raters=numbers["between_raters"],
-        bias=numbers["bias"],
+        agreement=found["agreement"],
+        between_raters=found.get("between_raters", {}),
+        bias=found["bias"],
     )
 
 
@@ -200,9 +205,8 @@ def _agreement(kind: str, mine: Sequence[Label], theirs: Sequence[Label]) -> dic
 
 
 def _between_raters(kind: str, mine: Sequence[Label], raters: Sequence[Sequence[Label]]) -> dict[str, Statistic | str]:
-    """Return what raters agree on among themselves, and the judge with each of them on the same answers."""
-    several = np.asarray([float(len(group) > 1) for group in raters])
-    if not several.any():
+    """Return what raters agree on among themselves, and the judge with each of them, on answers with several raters."""
+    if not raters:
         return {}
     unit: Ints = np.asarray([index for index, group in enumerate(raters) for _ in group])
     every = [label for group in raters for label in group]
@@ -210,21 +214,17 @@ def _between_raters(kind: str, mine: Sequence[Label], raters: Sequence[Sequence[
     value = np.asarray([label.points if kind == "score" else float(rank_of(label.verdict)) for label in every])
     # Mean over the pairs of raters of one answer, and over its raters: the judge stands where one more rater would.
     alike = np.asarray(
-        [
-            sum(words.count(word) - 1 for word in words) / (len(words) * (len(words) - 1)) if len(words) > 1 else 0.0
-            for words in verdicts
-        ]
+        [sum(words.count(word) - 1 for word in words) / (len(words) * (len(words) - 1)) for words in verdicts]
     )
     with_judge = np.asarray(
         [words.count(label.verdict) / len(words) for words, label in zip(verdicts, mine, strict=True)]
     )
-    zeros, level = np.zeros(len(mine)), "interval" if kind == "score" else "ordinal"
+    zeros = np.zeros(len(mine))
+    level: Level = "interval" if kind == "score" else "ordinal"
     return {
-        "accuracy": lambda weights: mean_difference(weights * several, alike, zeros),
-        "accuracy_of_judge_with_each": lambda weights: mean_difference(weights * several, with_judge, zeros),
-        f"alpha_{level}": lambda weights: alpha(
-            weights, unit, value, level="interval" if kind == "score" else "ordinal"
-        ),
+        "accuracy": lambda weights: mean_difference(weights, alike, zeros),
+        "accuracy_of_judge_with_each": lambda weights: mean_difference(weights, with_judge, zeros),
+        f"alpha_{level}": lambda weights: alpha(weights, unit, value, level=level),
     }
 
 
@@ -257,8 +257,12 @@ def _bias(
     return found
 
 
-def _numbers(statistics: Mapping[str, Mapping[str, Statistic | str]], cluster: Ints) -> dict[str, dict[str, Number]]:
-    """Return the value and interval of every statistic, all from the same draws of clusters."""
+def _numbers(
+    statistics: Mapping[str, Mapping[str, Statistic | str]], answers: Sequence[Label]
+) -> dict[str, dict[str, Number]]:
+    """Return the value and interval of every statistic, all from the same draws of the clusters of the answers."""
+    names = {name: index for index, name in enumerate(sorted({_cluster(answer) for answer in answers}))}
+    cluster = np.asarray([names[_cluster(answer)] for answer in answers])
     named = [
         (part, name, it) for part, some in statistics.items() for name, it in some.items() if not isinstance(it, str)
     ]
@@ -272,7 +276,7 @@ def _numbers(statistics: Mapping[str, Mapping[str, Statistic | str]], cluster: I
         part: {name: Number(value=None, note=it) for name, it in some.items() if isinstance(it, str)}
         for part, some in statistics.items()
     }
-    few = int(cluster.max()) + 1 < FEWEST_CLUSTERS
+    few = len(names) < FEWEST_CLUSTERS
     for (part, name, _), value, interval in zip(named, values.tolist(), intervals, strict=True):
         if not isfinite(value):
             reasons = [words for head, words in UNDEFINED.items() if name.startswith(head) or name.endswith(head)]
