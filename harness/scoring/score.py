@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import words_of
 from harness.metrics.metric import Metric, Outcome, Pair, sample_values
-from harness.records import FAILED, Prediction, Sample, Score
+from harness.records import FAILED, Prediction, Sample, Score, Target
 from harness.text.grounded_text import fill_entities, plain_text
 
 ROWS_PER_GROUP = 65536  # scores that are kept in memory before they are written
@@ -40,8 +40,8 @@ def score(metric: Metric, sample: Sample, repeat: int, prediction: Prediction) -
     """Return one sample's score under one metric, or None if the release itself is at fault.
 
     A prediction that failed gets the metric's worst value, with two exceptions. If there is nothing to find, an empty
-    prediction is an answer like any other. If the metric has no value for a perfect answer either, as for a sample
-    without a reference, the score is `undefined`; but a crash is never the right way to find nothing.
+    prediction is an answer like any other. If not even the worst answer has a value, as for a sample without a
+    reference, the score is `undefined`; but a crash is never the right way to find nothing.
 
     Args:
         metric: The metric, with its parameters bound.
@@ -56,7 +56,8 @@ def score(metric: Metric, sample: Sample, repeat: int, prediction: Prediction) -
     try:
         # No number may be improved by failing: a failed prediction stays in the mean, at the worst value.
         if prediction.status in FAILED and not (nothing_to_find and prediction.status == "empty"):
-            failed = nothing_to_find or metric.ceiling(sample) is not None
+            # A target that is an empty mask has no ceiling, yet a wrong answer to it counts, so a crash must as well.
+            failed = nothing_to_find or metric.ceiling(sample) is not None or sample.target != Target()
             outcome = Outcome("ok", metric.worst(sample)) if failed else Outcome("undefined")
         elif metric.line == "judge":
             outcome = Outcome("unjudged", detail={"reason": "no judge was asked"})

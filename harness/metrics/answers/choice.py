@@ -244,7 +244,7 @@ CHOICE_ACCURACY = Family(
     protocols=(
         Protocol(
             "strict-letter",
-            version=2,
+            version=3,
             score=_by_reading(strict_letter, same_text),
             summary="Share of right options: letters that exist and option texts only, never a guess; compared by "
             "option text.",

@@ -175,11 +175,16 @@ TOKEN_PRF = Family(
     protocols=(
         Protocol(
             "standard",
-            version=2,
+            version=3,
             stats=("overlap", "predicted", "target"),
             score=_standard_tokens,
             combine=lambda sums: f1_precision_recall(sums[..., 0], sums[..., 1], sums[..., 2]),
-            worst=lambda sample: (0.0, 0.0, float(len(_words(_reference(sample)))) if sample.target.answers else 0.0),
+            # At least 1: a failed prediction counts as 0 even against an answer without a word.
+            worst=lambda sample: (
+                0.0,
+                0.0,
+                float(max(len(_words(_reference(sample))), 1)) if sample.target.answers else 0.0,
+            ),
             ceiling=lambda sample: 1.0 if sample.target.answers and _words(_reference(sample)) else None,
             summary="Words in common with the first answer, without reasoning and wrapping, each counted as often as "
             "both sides have it.",

@@ -152,20 +152,21 @@ def _recall_ceiling(sample: Sample) -> float | None:
 
 
 def _hallucination(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return (entities grounded though the target does not name them, entities); undefined without an entity.
+    """Return (names grounded though the target does not have them, grounded names); undefined without any.
 
-    A name without a mask, or with an empty one, does not count as grounded.
+    A name without a mask, or with an empty one, is not grounded, and each name counts once: neither words nor
+    repetition make the share smaller.
     """
-    if not prediction.entities:
-        return Outcome("undefined")
     present = {normalise_name(entity.name) for entity in target_entities(sample)}
-    grounded = [
+    grounded = dict.fromkeys(
         normalise_name(entity.name)
         for entity in prediction.entities
         if entity.mask is not None and masks.area(prediction.masks[entity.mask])
-    ]
+    )
+    if not grounded:
+        return Outcome("undefined")
     absent = [name for name in grounded if name not in present]
-    return Outcome("ok", (float(len(absent)), float(len(prediction.entities))), {"hallucinated": absent})
+    return Outcome("ok", (float(len(absent)), float(len(grounded))), {"hallucinated": absent})
 
 
 # --- the table
@@ -254,15 +255,15 @@ HALLUCINATION = Family(
     protocols=(
         Protocol(
             "standard",
-            version=1,
-            stats=("hallucinated", "entities"),
+            version=2,
+            stats=("hallucinated", "grounded"),
             score=_hallucination,
             combine=ratio,
             worst=lambda _: (1.0, 1.0),
             ceiling=lambda sample: 0.0 if target_entities(sample) else None,
-            summary="Share of predicted entities that are grounded though the target does not name them.",
-            formula="predicted entities with a mask and a name that no target entity has / predicted entities.",
-            empty=EmptyCases(prediction="undefined", target=1.0, both="undefined", note="Empty: no entity."),
+            summary="Share of the names grounded in a mask that the target does not have; each name counts once.",
+            formula="grounded names that no target entity has / grounded names.",
+            empty=EmptyCases(prediction="undefined", target=1.0, both="undefined", note="Empty: no grounded entity."),
             source="ours",
         ),
     ),

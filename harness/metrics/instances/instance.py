@@ -60,16 +60,17 @@ def _glamm_miou(sample: Sample, prediction: Prediction) -> Outcome:
 
 
 def _standard_miou(sample: Sample, prediction: Prediction) -> Outcome:
-    """Return the mean over the targets of the IoU of the mask matched to each; a missed target counts as 0.
+    """Return the summed IoU of the masks matched to targets, over the number of targets or of masks, the larger.
 
-    The matching is the one-to-one matching with the largest sum. Nothing on either side is undefined.
+    So a missed target counts as 0, and so does each mask beyond the number of targets. The matching is the one-to-one
+    matching with the largest sum. Nothing on either side is undefined.
     """
     targets, found = filled(target_masks(sample)), filled(prediction.masks)
     if not targets and not found:
         return Outcome("undefined")
     iou = iou_table(found, targets, sample.id)
     total = sum(float(iou[pair]) for pair in largest_matching(iou))
-    return Outcome("ok", (total, float(max(len(targets), 1))))
+    return Outcome("ok", (total, float(max(len(targets), len(found)))))
 
 
 def _missed_targets(sample: Sample) -> Stats:
@@ -128,6 +129,13 @@ def _panoptic_combine(sums: Floats) -> Floats:
     whole = tp + fp / 2 + fn / 2
     values = np.stack([shares(iou, whole, 0.0), shares(iou, tp, 0.0), shares(tp, whole, 0.0)], axis=-1)
     return np.where(whole[..., np.newaxis] > 0, values, np.nan)
+
+
+def _all_wrong(sample: Sample) -> Stats:
+    """Return the counts of an answer of as many masks as there are targets, at least one, that are all wrong."""
+    # Missed targets alone would not do: leaving out a wrong mask would take a false positive out of the pooled counts.
+    wanted = _missed_targets(sample)[1]
+    return 0.0, 0.0, wanted, wanted
 
 
 def _detection(sample: Sample, prediction: Prediction) -> Outcome:
@@ -191,14 +199,14 @@ MIOU = Family(
         ),
         Protocol(
             "standard",
-            version=1,
-            stats=("iou", "targets"),
+            version=2,
+            stats=("iou", "targets_or_masks"),
             score=_standard_miou,
             worst=_missed_targets,
             ceiling=_ceiling_if_filled,
-            summary="Mean over targets of the IoU of the mask matched to each, one to one for the largest sum; a "
-            "missed one is 0.",
-            formula="sum of IoU of the one-to-one matching of the largest sum / targets.",
+            summary="Mean IoU of targets and masks matched one to one for the largest sum; a missed target or a mask "
+            "too many is 0.",
+            formula="sum of IoU of the one-to-one matching of the largest sum / max(targets, predicted masks).",
             empty=_EMPTY,
             source="ours; matching by Kuhn, Naval Research Logistics Quarterly 2 (1955) 83",
         ),
@@ -234,11 +242,11 @@ PANOPTIC_QUALITY = Family(
     protocols=(
         Protocol(
             "standard",
-            version=1,
+            version=2,
             stats=("iou", "tp", "fp", "fn"),
             score=_panoptic,
             combine=_panoptic_combine,
-            worst=lambda sample: (0.0, 0.0, 0.0, _missed_targets(sample)[1]),
+            worst=_all_wrong,
             ceiling=_ceiling_if_filled,
             corpus=True,
             summary="Panoptic quality of masks matched above IoU 0.5, with its parts segmentation and recognition "

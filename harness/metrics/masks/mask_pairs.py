@@ -115,6 +115,12 @@ def media_of(sample: Sample, size: tuple[int, ...]) -> Media | None:
     return None
 
 
+def size_of(sample: Sample) -> tuple[int, ...]:
+    """Return (H, W) or (D, H, W) of the target's masks, else of the first image or volume; empty if it is unknown."""
+    target = targets(sample)
+    return tuple(target[0].size) if target else tuple(sample.media[0].size) if sample.media else ()
+
+
 def dice_stats(overlap: Overlap) -> Stats:
     """Return the stats of Dice: 2 |P and T| and |P| + |T|, in pixels."""
     return 2.0 * overlap.intersection, float(overlap.first + overlap.second)

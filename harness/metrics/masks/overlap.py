@@ -4,6 +4,7 @@ The functions here follow our `standard` rules; those of released code are in `o
 """
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from harness.metrics.masks.mask_pairs import (
     iou_stats,
     media_of,
     miss_all,
+    size_of,
     targets,
 )
 from harness.metrics.masks.overlap_released import DICE_RELEASED, IOU_RELEASED
@@ -78,12 +80,15 @@ def volume_error(sample: Sample, prediction: Prediction) -> Outcome:
     """Return the relative error | |P| - |T| | / |T|, at least 0, and for volumes of known spacing |P| - |T| in ml.
 
     P, T and the errors are those of `dice`; for an image it is the error of the area. An empty target: undefined. An
-    empty prediction: 1, which a prediction that is too large can exceed.
+    empty mask: 1, which a prediction that is too large can exceed. No mask at all: the worst value, the largest error
+    that a mask of this image can have.
 
     Source: relative volume difference, Heimann et al., IEEE Transactions on Medical Imaging 28 (2009) 1251.
     """
     overlap = all_masks(sample, prediction)
-    return Outcome("ok", _volume_stats(sample, overlap.first)) if overlap.second else Outcome("undefined")
+    if not overlap.second:
+        return Outcome("undefined")
+    return Outcome("ok", _volume_stats(sample, overlap.first) if prediction.masks else _largest_error(sample))
 
 
 def _volume_stats(sample: Sample, predicted: int) -> Stats:
@@ -98,6 +103,19 @@ def _volume_stats(sample: Sample, predicted: int) -> Stats:
         # The weight 0 keeps the sample out of the mean in ml; its relative error needs no spacing.
         return abs(difference) / wanted, 1.0, 0.0, 0.0
     return abs(difference) / wanted, 1.0, difference * voxel_mm3(media.spacing_mm, media.affine) / _MM3_PER_ML, 1.0
+
+
+def _largest_error(sample: Sample) -> Stats:
+    """Return the stats of the larger of two errors, of an empty mask and of one that covers everything."""
+    # The error of an empty mask alone would not do: failing would be better than a mask of three times the target.
+    nothing, everything = (_volume_stats(sample, pixels) for pixels in (0, prod(size_of(sample))))
+    return max(nothing[0], everything[0]), *nothing[1:]
+
+
+def _missed(sample: Sample) -> Stats:
+    """Return the counts of cIoU of a mask of the whole image that finds nothing of the target."""
+    # Those of an empty mask would not do: leaving out a large wrong mask would make the pooled union smaller.
+    return 0.0, float(max(prod(size_of(sample)), 1))
 
 
 DICE = Family(
@@ -148,10 +166,11 @@ CIOU = replace(
     IOU,
     name="ciou",
     corpus=True,
+    worst=_missed,
     protocols=(
         Protocol(
             "standard",
-            version=1,
+            version=2,
             score=iou,
             summary="Intersections of all samples together divided by their unions together.",
             formula="sum of |P and T| / sum of |P or T| over the samples: large targets weigh more.",
@@ -192,11 +211,11 @@ VOLUME_ERROR = Family(
     protocols=(
         Protocol(
             "standard",
-            version=2,
+            version=3,
             stats=("relative_error", "samples", "signed_ml", "samples_in_ml"),
             score=volume_error,
             combine=lambda stats: np.concatenate([ratio(stats[..., :2]), ratio(stats[..., 2:])], axis=-1),
-            worst=lambda sample: _volume_stats(sample, 0),  # of an empty prediction
+            worst=_largest_error,
             ceiling=lambda sample: 0.0 if area(targets(sample)) else None,
             summary="Relative error of the volume or area, and its signed error in ml where the spacing is known.",
             formula="| |P| - |T| | / |T|; signed: (|P| - |T|) x volume of a voxel.",

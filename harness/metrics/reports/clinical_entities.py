@@ -125,14 +125,16 @@ def _combine(sums: Floats) -> Floats:
 
 
 def _worst(sample: Sample, *, terms: str = "") -> Stats:
-    """Return the stats of a reply that names nothing."""
-    wanted = _entities(sample.target.answers[0], _file(terms)) if sample.target.answers else frozenset()
-    return (0.0, 0.0, float(len(wanted)))
+    """Return the stats of a reply that is worth 0; undefined without an answer to compare with."""
+    if not sample.target.answers:
+        return (0.0, 0.0, 0.0)
+    # At least 1: a failed prediction counts as 0 even if the answer names nothing, like a reply that names something.
+    return (0.0, 0.0, float(max(len(_entities(sample.target.answers[0], _file(terms))), 1)))
 
 
 def _ceiling(sample: Sample, *, terms: str = "") -> float | None:
     """Return 1; None if the first answer names nothing, because repeating it then has no value."""
-    return 1.0 if _worst(sample, terms=terms)[2] else None
+    return 1.0 if sample.target.answers and _entities(sample.target.answers[0], _file(terms)) else None
 
 
 def _missing(parameters: Mapping[str, Json]) -> Missing | None:
@@ -161,7 +163,7 @@ CLINICAL_ENTITY_F1 = Family(
     protocols=(
         Protocol(
             name="standard",
-            version=2,
+            version=3,
             score=_score,
             worst=_worst,
             ceiling=_ceiling,

@@ -45,7 +45,7 @@ def find_claims(text: str, texts: Mapping[str, str]) -> Claims:
 
 
 # Characters around a letter or a text that are read: about a sentence, so that long replies take linear time.
-_NEAR, _CLAUSE = 400, 120
+NEAR, _CLAUSE = 400, 120
 
 
 # A reply with more lone letters, or with more mentions of options, chooses none of them.
@@ -71,8 +71,8 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
         stands = "list" if lower or len(listed) > 1 else _stands(text, place, texts.get(letter, ""), letter)
         if not known or not stands:
             continue
-        since = max(0, place - _NEAR)
-        before, rest = text[since:place].rstrip(wording.OPENERS), text[end : end + _NEAR]
+        since = max(0, place - NEAR)
+        before, rest = text[since:place].rstrip(wording.OPENERS), text[end : end + NEAR]
         label, behind = _label(text, end, texts)
         named_at = wording.NAMING.search(text[max(0, place - 40) : place])
         start = max(0, place - 40) + named_at.start() if named_at else place
@@ -83,13 +83,13 @@ def _claim_letters(text: str, texts: Mapping[str, str], claims: Claims) -> None:
             after = behind
         # An option's own text may contain "no", and "is not enlarged" after it does not deny the option.
         denied = wording.CALLED_WRONG.match(text, behind) if label else wording.DENIED.match(rest)
-        if denied or _denied_before(text[since:start]):
+        if denied or denied_before(text[since:start]):
             claims.denied.update(known)
             continue
         if wording.POSSIBLE.match(rest):
             claims.possible.update(known)
             continue
-        alone = len(text) - behind < _NEAR and not wording.BLANK_OR_MARK.sub("", text[behind:])
+        alone = len(text) - behind < NEAR and not wording.BLANK_OR_MARK.sub("", text[behind:])
         rule = "named_letter"
         if not since and not before.strip() and (lower or (stands == "list" and alone) or stands in wording.LEADS):
             rule = "leading_letter"
@@ -137,7 +137,7 @@ def _candidates(text: str, texts: Mapping[str, str]) -> list[tuple[int, str, boo
     if leading and (letter := leading[1].upper()) in texts and _label(text, leading.end(), texts)[0]:
         found[leading.start(1)] = (letter, True)
     # A letter within an option's text ("Vitamin B", "E. coli") is part of that name.
-    pattern = _option_pattern(tuple(texts.values()))
+    pattern = option_pattern(tuple(texts.values()))
     spans = [match.span() for match in pattern.finditer(text.lower())] if pattern else []
     covered = {place for start, end in spans for place in range(start, end)}
     return [(place, *found[place]) for place in sorted(found.keys() - covered)]
@@ -164,7 +164,7 @@ def _stands(text: str, place: int, own: str, letter: str) -> str:
     `end` before the end of a line, `mark` before a mark or in brackets, `own` before its option's text, `leading`
     before a word such as because, `word` before another word that does not follow an article or a pronoun.
     """
-    rest = text[place + 1 : place + 1 + max(_NEAR, 3 * len(own))]
+    rest = text[place + 1 : place + 1 + max(NEAR, 3 * len(own))]
     bare = rest.lstrip(wording.CLOSERS)
     enclosed = len(bare) < len(rest) and text[place - 1 : place] in tuple("([{<\"'")
     if not bare.lstrip(" \t") or bare.lstrip(" \t")[0] == "\n":
@@ -232,7 +232,7 @@ def _label(text: str, end: int, texts: Mapping[str, str]) -> tuple[str, int]:
         end += 1
     article = wording.ARTICLE.match(text, end)
     for start in (end, article.end()) if article else (end,):
-        line = text[start : start + _NEAR].split("\n", 1)[0]
+        line = text[start : start + NEAR].split("\n", 1)[0]
         if found := max((own for own in texts.values() if _begins(line, own)), key=len, default=""):
             return found, min(start + len(found), len(text))
     return "", end
@@ -275,7 +275,8 @@ def _echoed(text: str, texts: Mapping[str, str]) -> set[int]:
 
 
 @lru_cache(maxsize=1 << 10)
-def _option_pattern(texts: tuple[str, ...]) -> re.Pattern[str] | None:
+def option_pattern(texts: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Return an expression that finds options' texts in a text in lower case, the longest first; None without any."""
     parts = []
     for text in sorted(set(texts), key=len, reverse=True):
         if len(text) > 1 or text.isdigit():
@@ -290,18 +291,18 @@ def _option_pattern(texts: tuple[str, ...]) -> re.Pattern[str] | None:
 def _claim_texts(text: str, texts: Mapping[str, str], claims: Claims) -> None:
     """Add what a text in lower case says of options by their texts."""
     # Yes and no are words of any sentence: `yes_no` knows which of them answer.
-    pattern = None if set(texts.values()) <= set(POLARITY) else _option_pattern(tuple(texts.values()))
+    pattern = None if set(texts.values()) <= set(POLARITY) else option_pattern(tuple(texts.values()))
     if pattern is None:
         return
     mentions = list(pattern.finditer(text))
     claims.conflict = claims.conflict or len(mentions) > _MOST
     for match in mentions[:_MOST]:
         letters = [letter for letter, own in texts.items() if own == standard_normalise(match[0])]
-        since = max(0, match.start() - _NEAR)
-        before, rest = text[since : match.start()], text[match.end() : match.end() + _NEAR]
+        since = max(0, match.start() - NEAR)
+        before, rest = text[since : match.start()], text[match.end() : match.end() + NEAR]
         if not letters or wording.DENIED.match(rest):
             continue
-        if _denied_before(before):
+        if denied_before(before):
             claims.denied.update(letters)
             continue
         begins = not since and not wording.ARTICLE.sub("", before).strip(wording.OPENERS)
@@ -315,8 +316,13 @@ def _claim_texts(text: str, texts: Mapping[str, str], claims: Claims) -> None:
         if (states and ends) or (begins and wording.CONFIRMED.match(rest)):
             joined = wording.JOINED.match(rest)
             other = pattern.search(rest, joined.end(), joined.end() + 100) if joined else None
-            if joined and other and other[0] != match[0]:
-                claims.conflict |= not wording.ARTICLE.sub("", rest[joined.end() : other.start()])
+            if (
+                joined
+                and other
+                and other[0] != match[0]
+                and not wording.ARTICLE.sub("", rest[joined.end() : other.start()])
+            ):
+                claims.conflict = True
             elif joined and "or" in joined[0].split():
                 continue  # "liver or something else" leaves it open
             for letter in letters:
@@ -325,7 +331,7 @@ def _claim_texts(text: str, texts: Mapping[str, str], claims: Claims) -> None:
             # A sentence that names a second option lists what is seen and chooses nothing.
             sentence = wording.CLAUSE.split(rest, maxsplit=1)[0]
             for other in pattern.finditer(sentence):
-                if other[0] != match[0] and not _denied_before(sentence[: other.start()]):
+                if other[0] != match[0] and not denied_before(sentence[: other.start()]):
                     claims.conflict = True
 
 
@@ -337,7 +343,7 @@ def _clause(before: str) -> str:
     return wording.CLAUSE.split(before[-_CLAUSE:])[-1].rstrip(wording.OPENERS) + " "
 
 
-def _denied_before(before: str) -> bool:
+def denied_before(before: str) -> bool:
     """Return whether the clause that a text ends in denies what follows."""
     clause = wording.CLAUSE.split(before[-_CLAUSE:])[-1]
     if wording.HYPOTHETICAL.search(clause):

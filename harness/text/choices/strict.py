@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from harness.text.choices.claims import find_claims
+from harness.text.choices.lists import without_lists
 from harness.text.choices.reading import ChoiceReading, lettered
 from harness.text.choices.wording import ARTICLE, BLANK_OR_MARK
 from harness.text.normalisers import standard_normalise
@@ -30,7 +31,8 @@ def strict_letter(reply: str, options: Sequence[str]) -> ChoiceReading:
 
     Letters that are words ("A fracture", "I think") name nothing. What a clause denies ("not A", "rule out B", "C is
     wrong") is not asserted, and denying the others asserts nothing. The rule is `conflict` if two options are asserted,
-    one is asserted and denied, or a letter stands before another option's text, and `none` if nothing is read.
+    one is asserted and denied, a letter stands before another option's text, or the reply lists options and chooses
+    none of them, and `none` if nothing is read.
     Source: ours.
     """
     named = lettered(options)
@@ -43,6 +45,7 @@ def strict_letter(reply: str, options: Sequence[str]) -> ChoiceReading:
     equal = _equal_texts(answer, texts)
     if letters or equal:
         return _decide(named, [*letters, *equal], "letter_alone" if letters else "option_text")
+    answer, listing = without_lists(answer, texts), answer
     claims = find_claims(answer, texts)
     rivals = _answers(named, claims.denied & set(claims.asserted)) | (
         _answers(named, claims.possible) - _answers(named, claims.asserted)
@@ -54,7 +57,8 @@ def strict_letter(reply: str, options: Sequence[str]) -> ChoiceReading:
     polarities = {POLARITY.get(text): letter for letter, text in texts.items()}
     if set(polarities) == {"yes", "no"} and (polarity := yes_no(answer)) and not claims.denied:
         return ChoiceReading(polarities[polarity], "yes_no")
-    return _NONE
+    listed = answer != listing and find_claims(listing, texts).asserted
+    return ChoiceReading(None, "conflict") if listed else _NONE
 
 
 def exact(reply: str, options: Sequence[str]) -> ChoiceReading:

@@ -46,6 +46,7 @@ LOWER = re.compile(
 )
 LOWER_LEADING = re.compile(r"[(\[]?([a-z])[)\].:、]+\s*")
 UPPER = re.compile(r"(?<![A-Za-z0-9_./\\&-])(?<![A-Za-z]')([A-Z])(?![A-Za-z0-9_]|'[A-Za-z])")
+LONE = re.compile(r"(?<![A-Za-z0-9_'])([A-Z])(?![A-Za-z0-9_]|'[A-Za-z])")
 NEXT = re.compile(
     r"[\"')\]}]*\s*\(?\s*(?:,|/|、|&|;|\bor\b|\band\b|\bnor\b|\bversus\b|\bvs\b\.?|或者?(?:\s*选)?|和|与|及)\s*"
     r"(?:(?:or|and|nor|possibly|maybe|perhaps|probably|even|either|also|option|choice|answer|the)\s+)*[\"'(\[{]*"
@@ -135,6 +136,14 @@ NAMING = re.compile(
 SENTENCE_END = re.compile(r"[.!?。]\s*$")
 OTHER = re.compile(r"[\s:=-]+[\"'(\[]*([A-Z])[\"')\].,:]*(?:\s*$|\n)")
 JOINED = re.compile(r"[)\"']*\s*(?:,|/|、|\bor\b|\band\b|或者?|和)\s*(?:(?:or|and|possibly|maybe)\s+)*")
+# Between two options of a list: marks, line ends and perhaps a word that joins, in a few characters; no empty line in
+# the narrower one.
+_JOIN = r"(?=.{1,24}$)(?![ \t]*\Z)\W*(?:(?:or|and|nor|和|与|或者?|及)(?![a-z]))?\W*"
+GAP = re.compile(rf"(?!.*\n[ \t]*\n){_JOIN}", re.DOTALL | re.IGNORECASE)
+WIDE_GAP = re.compile(_JOIN, re.DOTALL | re.IGNORECASE)
+# A list ends with its line or its sentence.
+LINE_END = re.compile(r"[^\w\n]*(?:\n|\Z)")
+LIST_END = re.compile(r"[^\w\n]*(?:\n|\Z)|[.!?。！？][\s)\]\"']")
 MARKED = re.compile(r"(?<![A-Za-z0-9])([A-Z])\s*[.):、]\s*")
 ARTICLE = re.compile(r"(?:the|an?)\s+", re.IGNORECASE)
 BLANK_OR_MARK = re.compile(r"[\s.,;:!?()\[\]{}<>\"'`*、。，：；！？-]+")

@@ -185,9 +185,9 @@ def test_another_similarity_of_names_may_be_handed_in() -> None:
 
 
 def test_only_grounded_entities_that_the_target_lacks_are_hallucinated() -> None:
-    answer = prediction(("liver.", LEFT), ("aorta", RIGHT), ("kidney", None), ("heart", NOTHING))
+    answer = prediction(("liver.", LEFT), ("aorta", RIGHT), ("kidney", None), ("heart", NOTHING), ("Liver", LEFT))
     outcome = HALLUCINATION.score(BOTH, answer)
-    assert (outcome.stats, outcome.detail) == ((1.0, 4.0), {"hallucinated": ["aorta"]})
+    assert (outcome.stats, outcome.detail) == ((1.0, 2.0), {"hallucinated": ["aorta"]})
     assert not HALLUCINATION.higher_is_better
 
 

@@ -135,9 +135,10 @@ def test_one_empty_side_or_no_common_pixel_scores_zero(row: Metric, target: Samp
 
 @SHARE_ROWS
 def test_failed_prediction_weighs_as_much_as_its_target(row: Metric) -> None:
-    more = 1.0 if row.protocol in PLUS_ONE else 0.0
+    more = 1.0 if row.protocol in PLUS_ONE else 50.0 if row.name == "ciou" else 0.0  # of cIoU as much as the image
     assert row.worst(sample(LEFT)) == (0.0, 50.0 + more)
-    assert row.worst(sample(LEFT, RIGHT)) == (0.0, (50.0 if row.protocol in FIRST_ONLY else 100.0) + more)
+    both = 50.0 if row.protocol in FIRST_ONLY or row.name == "ciou" else 100.0
+    assert row.worst(sample(LEFT, RIGHT)) == (0.0, both + more)
     assert row.floor(sample(LEFT)) == pytest.approx(0.0, abs=1e-8)
 
 
@@ -229,11 +230,20 @@ def test_volume_error_is_relative_and_in_millilitres() -> None:
     assert sample_values(row, row.score(sample(LEFT), prediction(box(0, 0, 10, 10))).stats) == (1.0, None)
 
 
-def test_volume_error_of_an_empty_or_failed_prediction_is_one() -> None:
+def test_a_failed_prediction_weighs_as_much_as_the_image_in_a_pooled_iou() -> None:
+    row = ROWS["ciou", "standard"]
+    for item in (sample(LEFT), sample(NOTHING, absent=True), sample(NOTHING)):
+        assert row.worst(item) == (0.0, row.score(item, prediction(box(0, 0, 10, 10))).stats[1])
+
+
+def test_volume_error_of_an_empty_mask_is_one_and_without_a_mask_the_largest_there_is() -> None:
     row = ROWS["volume_error", "standard"]
-    empty = row.score(volume((1.0, 10.0, 10.0)), prediction())
+    small = volume((1.0, 10.0, 10.0))
+    empty = row.score(small, prediction(masks.empty((4, 5, 6))))
     assert sample_values(row, empty.stats) == (1.0, -6.0)
-    assert row.worst(volume((1.0, 10.0, 10.0))) == empty.stats
+    assert sample_values(row, row.worst(small)) == (1.0, -6.0)  # half of the volume: all of it is as wrong as nothing
+    tenth = sample(box(0, 0, 5, 2))
+    assert row.worst(tenth) == row.score(tenth, prediction()).stats == (9.0, 1.0, 0.0, 0.0)
     assert row.score(sample(NOTHING), prediction(LEFT)) == Outcome("undefined")
     assert row.floor(sample(absent=True)) is row.ceiling(sample(absent=True)) is None
 
