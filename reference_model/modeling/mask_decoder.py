@@ -1,7 +1,7 @@
 """Decodes a mask from the state that predicts `<SEG>`: prompt projector, SAM's decoder, resizing to the image.
 
 Shape suffixes: M masks, D width of the language model, K channels of the image features, G cells along a side,
-L = 4 G pixels along a side of the decoder's output, N sparse prompts, H, W of the original image.
+L = 4 G pixels along a side of the decoder's output, N sparse prompts, P proposals, H, W of the original image.
 """
 
 from typing import Any, Literal
@@ -55,6 +55,19 @@ class MaskDecoder(nn.Module):
         Returns:
             The logits in the padded square, floating point (M, L, L), and the decoder's estimate (M,) of their IoU.
         """
+        logits_MPLL, iou_MP = self.proposals(features_MKGG, sparse_MNK, several=False)
+        return logits_MPLL[:, 0], iou_MP[:, 0]
+
+    def proposals(self, features_MKGG: Tensor, sparse_MNK: Tensor, *, several: bool) -> tuple[Tensor, Tensor]:
+        """Decode the masks that SAM proposes for each prompt.
+
+        Args:
+            features_MKGG, sparse_MNK: As for `forward`.
+            several: Whether there are three proposals, for prompts with more than one meaning, or one.
+
+        Returns:
+            The logits in the padded square, floating point (M, P, L, L), and the estimates (M, P) of their IoU.
+        """
         prompts, decoder = self.prompt_encoder, self.decoder
         # The dense prompt is SAM's embedding for "no mask given": as in MedPLIB, `<SEG>` gives only a sparse prompt.
         logits, iou = decoder(
@@ -62,11 +75,11 @@ class MaskDecoder(nn.Module):
             image_positional_embeddings=self.positions().to(features_MKGG.dtype).expand_as(features_MKGG),
             sparse_prompt_embeddings=sparse_MNK[:, None],
             dense_prompt_embeddings=prompts.no_mask_embed.weight[..., None, None].expand_as(features_MKGG),
-            multimask_output=False,
+            multimask_output=several,
         )
-        logits_MLL: Tensor = logits[:, 0, 0]
-        iou_M: Tensor = iou[:, 0, 0]
-        return logits_MLL, iou_M
+        logits_MPLL: Tensor = logits[:, 0]
+        iou_MP: Tensor = iou[:, 0]
+        return logits_MPLL, iou_MP
 
     def positions(self) -> Tensor:
         """Return the encoded positions of the cells' centres, (1, K, G, G) in the dtype of the matrix."""
