@@ -170,3 +170,36 @@ def load_run(run: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> 
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def compare(*runs: str | os.PathLike[str], common_samples: bool = False, every_number: bool = False) -> "pd.DataFrame":
+    """Return what changed between runs on the same samples, as a table; `harness compare` makes a page of it too.
+
+    Args:
+        runs: At least two finished run directories, or what `evaluate` returned; each is compared with the first.
+        common_samples: Compare the samples that both have although data digest or task version differ.
+        every_number: All numbers of a task, not only its headline with the strata.
+    Returns:
+        One row per number and run: `a` and `b` are the run directories, `value_a`, `value_b` and `difference` (b - a)
+        in the metric's unit, `ci_low` and `ci_high` the ends of the difference's 95 % interval, `p` and `p_adjusted`
+        the two-sided p value before and after Holm's correction, `verdict` one of `better`, `worse`,
+        `no difference shown` and `not compared`; `stratum` is `key=value` or None.
+    Raises:
+        SpecError: Fewer than two runs, one that is not finished, or two that cannot be compared.
+    """
+    import pandas as pd
+
+    from harness.comparison.compare import compare_runs
+    from harness.comparison.compared_text import to_json
+
+    rows = []
+    found = to_json(compare_runs([Path(run) for run in runs], common_samples=common_samples, every_number=every_number))
+    for comparison in found["comparisons"]:
+        for task, block in comparison["tasks"].items():
+            for number in block["numbers"]:
+                stratum = "".join(f"{key}={value}" for key, value in (number["stratum"] or {}).items())
+                low, high = number["ci"] or (None, None)
+                flat = {key: value for key, value in number.items() if key not in ("stratum", "ci")}
+                runs_of = {"a": comparison["a"]["run"], "b": comparison["b"]["run"], "task": task}
+                rows.append({**runs_of, **flat, "stratum": stratum or None, "ci_low": low, "ci_high": high})
+    return pd.DataFrame(rows)

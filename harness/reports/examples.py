@@ -187,7 +187,7 @@ def choose(
             continue
         worst = heapq.nsmallest(MOST, _ranks(path, metric))
         median = _near(statistics.median(goodness), _ranks(path, metric), worst)
-        drawer = _Drawer(task, read, images, spent)
+        drawer = ExampleDrawer(task, read, images, spent)
         ids = [rank.sample_id for rank in (*worst, *median)]
         rows = {(row.sample.id, row.repeat): row for row in run.read_planned(task.task, ids)}
         found[task.task] = TaskExamples(
@@ -254,8 +254,14 @@ def _near(median: float, ranks: Iterable[Rank], worst: Sequence[Rank]) -> list[R
     return sorted(heapq.nsmallest(MOST, others, key=lambda rank: (abs(rank.goodness - median), rank)))
 
 
-class _Drawer:
-    """Makes the examples of one task and counts the bytes of its images.
+class ExampleDrawer:
+    """Makes the examples of one task of a run and counts the bytes of its images.
+
+    Args:
+        task: The task.
+        read: Returns the prediction with a key.
+        images: Whether pixels may be shown, and where they are.
+        spent: Bytes of images with pixels that the page holds already.
 
     Attributes:
         spent: Bytes of images with pixels in the report so far.

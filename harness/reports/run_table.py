@@ -132,18 +132,18 @@ def _headlines(results: Mapping[str, Any], width: int) -> list[str]:
 def _beside_or_below(rows: Sequence[tuple[str, ...]], titles: Sequence[str], width: int) -> list[str]:
     """Return the table of headlines; titles and names of headlines go below their rows if they are too long."""
     last = ["title" if any(titles) else "", *titles]
-    lines = _columns([(*row, title) for row, title in zip(rows, last, strict=True)])
+    lines = columns([(*row, title) for row, title in zip(rows, last, strict=True)])
     if max(map(len, lines)) <= width:
         return lines
     below = list(titles)
-    lines = _columns(rows)
+    lines = columns(rows)
     if max(map(len, lines)) > width:
         below = [
             ", ".join(filter(None, (row[1], title))) if row[0] else ""
             for row, title in zip(rows[1:], titles, strict=True)
         ]
         # Rows of a part of a task do not name the task; their own name, without the protocol, takes its place.
-        lines = _columns([(row[0] or row[1].rpartition(" ")[0], *row[2:]) for row in rows])
+        lines = columns([(row[0] or row[1].rpartition(" ")[0], *row[2:]) for row in rows])
     below = [words if len(words) + 2 <= width else f"{words[: width - 5]}..." for words in below]
     pairs = [[line, *([f"  {words}"] if words else [])] for line, words in zip(lines[1:], below, strict=True)]
     return [lines[0], *(line for pair in pairs for line in pair)]
@@ -170,18 +170,18 @@ def _every_number(results: Mapping[str, Any], width: int) -> list[str]:
             for row in block["metrics"]
             if row["stratum"] is None
         ]
-    lines = _columns(rows)
+    lines = columns(rows)
     if max(map(len, lines)) > width:
         # Counts that all rows of a task share are printed once, above them.
         shared = {row[1]: f"{row[1]}: answered {row[9]}, coverage {row[10]}" for row in rows[1:]}
-        short = _columns([(row[0], *row[2:9]) for row in rows])
+        short = columns([(row[0], *row[2:9]) for row in rows])
         lines = [short[0]]
         for task, words in shared.items():
             lines += [words, *(line for line, row in zip(short[1:], rows[1:], strict=True) if row[1] == task)]
     return [*lines, f"{MARK} headline of its task"]
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return rows of cells as lines, each column as wide as its widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

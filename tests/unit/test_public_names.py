@@ -26,6 +26,7 @@ def test_the_public_names_of_harness_are_frozen() -> None:
         "Resources",
         "Sample",
         "Target",
+        "compare",
         "evaluate",
         "inspect_labels",
         "inspect_scan",
@@ -47,6 +48,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_the_commands_are_frozen() -> None:
     commands = {"demo", "doctor", "explain", "export", "list", "metric", "prepare", "report", "run", "score", "show"}
     commands |= {"check-adapter", "new-adapter", "new-task", "reply", "validate"}
+    commands |= {"baseline", "compare", "gate", "judge", "power"}
     assert commands == set(main.commands)
 
 

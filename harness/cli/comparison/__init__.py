@@ -1,0 +1,1 @@
+"""Commands that compare runs, judge a candidate and say what a comparison can see."""
