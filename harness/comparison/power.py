@@ -32,12 +32,24 @@ class Noise:
         clusters: Number of patients on which it was measured, at least 2.
         samples: Number of samples.
         changed: For a 0/1 score of single samples (McNemar's test) the share of pairs that differ; None for others.
+        binary: The scores are 0 or 1: a drop then consists of lost answers, which add to the variance.
+        tolerance: Part of the drop that the policy does not mind; it adds to the variance, too.
     """
 
     error: float
     clusters: int
     samples: int
     changed: float | None = None
+    binary: bool = False
+    tolerance: float = 0.0
+
+    def at(self, clusters: int, drop: float) -> float:
+        """Return the standard error with another number of patients and a drop beyond the tolerance."""
+        variance = self.error**2
+        if self.binary:
+            lost = min(1.0, drop + self.tolerance)
+            variance += lost * (1 - lost) / self.samples
+        return math.sqrt(variance * self.clusters / clusters)
 
 
 def level_of(rows: int) -> float:
@@ -50,7 +62,7 @@ def power(noise: Noise, drop: float, clusters: int, *, rows: int = 1) -> float:
 
     Args:
         noise: Of the difference.
-        drop: True drop beyond the tolerance, in the metric's unit, > 0.
+        drop: True drop beyond the tolerance, in the metric's unit, > 0; the tolerance is that of the noise.
         clusters: Number of patients of the comparison.
         rows: Number of rows of the policy.
     """
@@ -59,7 +71,7 @@ def power(noise: Noise, drop: float, clusters: int, *, rows: int = 1) -> float:
     level = level_of(rows)
     if noise.changed is not None:
         return _mcnemar_power(clusters, noise.changed, drop, level)
-    error = noise.error * math.sqrt(noise.clusters / clusters)
+    error = noise.at(clusters, drop)
     if error == 0:
         return 1.0
     freedom = clusters - 1
@@ -73,11 +85,11 @@ def detectable_drop(noise: Noise, clusters: int, *, rows: int = 1) -> float:
     """
     if clusters < 2:
         return math.inf
-    if noise.changed is None:
-        freedom, error = clusters - 1, noise.error * math.sqrt(noise.clusters / clusters)
-        return float((t.ppf(1 - level_of(rows), freedom) + t.ppf(POWER, freedom)) * error)
-    low, high = 0.0, 1.0 - noise.changed / 2
-    if power(noise, high, clusters, rows=rows) < POWER:
+    if noise.changed is None and not noise.binary:
+        freedom = clusters - 1
+        return float((t.ppf(1 - level_of(rows), freedom) + t.ppf(POWER, freedom)) * noise.at(clusters, 0.0))
+    low, high = 0.0, 1.0 - (noise.changed or 0.0) / 2 - noise.tolerance
+    if high <= 0 or power(noise, high, clusters, rows=rows) < POWER:
         return math.inf
     for _ in range(30):
         middle = (low + high) / 2

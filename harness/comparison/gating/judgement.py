@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from harness.comparison.gating.policy import NumberRow
 from harness.comparison.gating.verdict import Verdict
 from harness.comparison.paired import Mean, PairedDifference, paired_difference
@@ -91,16 +93,24 @@ def compare_row(
         )
 
     difference = compare("worse", row.tolerance)
+    values = np.concatenate([paired.values_a[:, name], paired.values_b[:, name]])
+    binary = bool(np.isin(values[~np.isnan(values)], (0.0, 1.0)).all())
     return TestedRow(
         row=row,
         difference=difference,
         excluded=lambda margin: compare("better", margin).p,
-        noise=noise_of(difference),
+        noise=noise_of(difference, binary=binary and mean == "micro", tolerance=row.tolerance),
     )
 
 
-def noise_of(difference: PairedDifference) -> Noise | None:
-    """Return how much a measured difference varies; None with fewer than 5 patients."""
+def noise_of(difference: PairedDifference, *, binary: bool = False, tolerance: float = 0.0) -> Noise | None:
+    """Return how much a measured difference varies; None with fewer than 5 patients.
+
+    Args:
+        difference: As measured.
+        binary: The scores are 0 or 1.
+        tolerance: Of the row.
+    """
     if difference.standard_error is None or difference.clusters < 2:
         return None
     # McNemar's test is exact, so its power can be, too.
@@ -110,6 +120,8 @@ def noise_of(difference: PairedDifference) -> Noise | None:
         clusters=difference.clusters,
         samples=difference.n,
         changed=differing / difference.n if difference.p_method == "mcnemar" and difference.n else None,
+        binary=binary,
+        tolerance=tolerance,
     )
 
 
