@@ -1,30 +1,26 @@
 """Judging a run: a model is asked by a rubric what the run's answers are worth, and the run is scored again."""
 
-import contextlib
-import json
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.errors import HarnessError, InterruptedRunError, ModelError, SpecError, words_of
+from harness.errors import InterruptedRunError, SpecError
 from harness.evaluation.judging.answers import AnswersToJudge, judged_tasks
 from harness.evaluation.judging.asking import Asking, JudgeProgress, Questions, write_samples
+from harness.evaluation.judging.judge_model import JudgeModel, build_judge, named_as_judge
 from harness.evaluation.judging.panels import Panel, add_panel
 from harness.evaluation.judging.prompts import PROMPT_VERSION
 from harness.evaluation.judging.rubrics import Rubric, find_rubric
 from harness.evaluation.outputs import Evaluation
 from harness.evaluation.rescore import rescore
-from harness.evaluation.setup import DEFAULT_BATCH, DEFAULT_TIMEOUT, Observer, RunSpec, choose_runner, refuse_sending
-from harness.metrics.answers.judge_replies import REPLY_FORMS
+from harness.evaluation.setup import DEFAULT_BATCH, DEFAULT_TIMEOUT, Observer, RunSpec, choose_runner
 from harness.models.description import undescribed
-from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
-from harness.models.secrets import masked, refuse_secrets, secrets_of
+from harness.models.secrets import secrets_of
 from harness.paths import default_cache
-from harness.records import Capabilities, Json, Judgement
-from harness.records.atomic_files import write_atomically
+from harness.records import Json, Judgement
 from harness.records.codec import digest
+from harness.reports.examples import ReportImages
 from harness.runs.directory import RunDirectory
 from harness.runs.engine.devices import device_of, gpus_here
 from harness.runs.engine.in_process import run_in_process
@@ -34,14 +30,14 @@ from harness.runs.judgements import FOLDER, JudgeFolder
 from harness.runs.performance import performance_of
 from harness.runs.provenance import session_record
 from harness.runs.store import RunStore
-from harness.tasks.catalog import index
+from harness.tasks.catalog import index, look_up
 from harness.tasks.spec import TaskSpec
 
 DEFAULT_RUBRIC = "correctness"
 PAIRWISE_RUBRIC = "pairwise"
 # Digits of a folder's digest in its name.
 DIGEST_SHOWN = 8
-MOST_JUDGES = 26
+EXAMPLES_KEPT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +57,7 @@ class JudgeSpec:
         task_paths: Folders with further task files and rubrics.
         timeout: Seconds per answer.
         cache: Folder of remembered digests.
+        images: Which images the report of the run shows; None: outlines on a plain ground.
     """
 
     run: Path
@@ -75,6 +72,7 @@ class JudgeSpec:
     task_paths: tuple[Path, ...] = ()
     timeout: float = DEFAULT_TIMEOUT
     cache: Path = field(default_factory=default_cache)
+    images: ReportImages | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +98,6 @@ class Judged:
     def exit_code(self) -> int:
         """0, or 3 if there is something to judge and no judgement."""
         return 3 if self.unjudged and not self.judged else 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Judge:
-    """One judge, built and not loaded."""
-
-    reference: ModelReference
-    capabilities: Capabilities
-    identity: dict[str, Json]
-
-
-EXAMPLES_KEPT = 3
 
 
 def judge(spec: JudgeSpec, watch: Observer | None = None, *, command: Sequence[str] = ()) -> Judged:
@@ -143,7 +129,11 @@ def judge(spec: JudgeSpec, watch: Observer | None = None, *, command: Sequence[s
     chosen = _rubrics(spec, judged_tasks(spec.run, tasks, supported))
     panels = [Panel.of(spec.panel, spec.quorum, rubric, len(spec.judges)) for rubric, _ in chosen]
     judges = [
-        [_judge(text, arguments, rubric, judged, spec) for text, arguments in spec.judges] for rubric, judged in chosen
+        [
+            build_judge(text, arguments, rubric, judged, send_data_to=spec.send_data_to, cache=spec.cache)
+            for text, arguments in spec.judges
+        ]
+        for rubric, judged in chosen
     ]
     folders: list[JudgeFolder] = []
     asked = Counter[str]()
@@ -173,7 +163,7 @@ def judge(spec: JudgeSpec, watch: Observer | None = None, *, command: Sequence[s
                     **({} if against is None else {"against": against}),
                 }
                 folder = JudgeFolder(_folder(directory, record))
-                with _named_as_judge(one.reference.arguments):
+                with named_as_judge(one.reference.arguments):
                     asked[str(one.identity["id"])] += _ask(spec, one, questions, folder, record, watch, command)
                 own.append(folder)
         finally:
@@ -181,7 +171,7 @@ def judge(spec: JudgeSpec, watch: Observer | None = None, *, command: Sequence[s
         if len(own) > 1:
             add_panel(directory.path, replace(panel, members=tuple(folder.protocol for folder in own)))
         folders += own
-    evaluation = rescore(spec.run, task_paths=spec.task_paths, protocols=(), max_failures="100%")
+    evaluation = rescore(spec.run, task_paths=spec.task_paths, protocols=(), max_failures="100%", images=spec.images)
     counts = Counter[str]()
     examples: list[Judgement] = []
     for folder in folders:
@@ -197,6 +187,23 @@ def judge(spec: JudgeSpec, watch: Observer | None = None, *, command: Sequence[s
         unjudged=counts["unjudged"],
         examples=tuple(examples),
     )
+
+
+def check_judges(spec: JudgeSpec, names: Sequence[str]) -> None:
+    """Check what can be known of the judges of a run before its model is asked, which may take hours.
+
+    Args:
+        spec: What is to be judged once the run is finished.
+        names: Tasks and groups of the run.
+    Raises:
+        HarnessError: A judge or rubric does not exist, or the terms of a task forbid it.
+    """
+    catalog, known = look_up(names, spec.task_paths)
+    tasks, _ = catalog.resolve(known)
+    for rubric, judged in _rubrics(spec, judged_tasks(spec.run, tasks, [task.task for task in tasks])):
+        Panel.of(spec.panel, spec.quorum, rubric, len(spec.judges))
+        for text, arguments in spec.judges:
+            build_judge(text, arguments, rubric, judged, send_data_to=spec.send_data_to, cache=spec.cache)
 
 
 def _rubrics(spec: JudgeSpec, tasks: Sequence[TaskSpec]) -> list[tuple[Rubric, list[TaskSpec]]]:
@@ -241,77 +248,6 @@ def _against(run: RunDirectory, other: RunDirectory) -> dict[str, Json]:
     return {"model": model["id"], "digest": digest(undescribed(theirs))}
 
 
-def _judge(
-    text: str, arguments: Mapping[str, Json], rubric: Rubric, tasks: Sequence[TaskSpec], spec: JudgeSpec
-) -> _Judge:
-    """Return a judge, after checking that it can be asked and may be sent the answers.
-
-    Raises:
-        HarnessError: It does not exist, an argument is wrong, it gives no text, or the terms of a task forbid it.
-    """
-    with _named_as_judge(arguments):
-        reference = parse(text, _with_schema(text, arguments, rubric, spec.cache))
-        adapter = build(reference)
-        capabilities = capabilities_of(reference, adapter)
-        if "text" not in capabilities.gives:
-            gives = ", ".join(sorted(capabilities.gives)) or "nothing"
-            raise SpecError(f"--judge {text}: expected a model that gives text, this one gives {gives}")
-        if capabilities.takes & {"target", "prior"}:
-            raise SpecError(f"--judge {text}: expected a model that reads the question, this one takes the target")
-        refuse_secrets(reference, capabilities.execution_only)
-        try:
-            refuse_sending(tasks, capabilities.sends_data_to, spec.send_data_to)
-        except SpecError as error:
-            words = str(error).replace("--model sends questions and images", "--judge sends questions and answers")
-            raise SpecError(words) from None
-        known = identity(reference, adapter, capabilities, memory=spec.cache / "weights")
-    return _Judge(reference=reference, capabilities=capabilities, identity=known)
-
-
-def _with_schema(text: str, arguments: Mapping[str, Json], rubric: Rubric, cache: Path) -> dict[str, Json]:
-    """Return the arguments with the rubric's schema for an endpoint that can be held to it.
-
-    OpenAI itself always can; of any other server `response_format=json_schema` says so.
-    """
-    given = dict(arguments)
-    if text.partition(":")[0] != "openai":
-        return given
-    is_openai = not {"base_url", "serve", "response_format"} & given.keys()
-    if not is_openai and given.get("response_format") != "json_schema":
-        return given
-    given.pop("response_format", None)
-    schema = REPLY_FORMS[rubric.reply].schema
-    if schema is None:
-        return given
-    content = json.dumps(schema, indent=1) + "\n"
-    # Named by its content: two versions of a rubric's schema never stand for each other.
-    path = cache / "judge-schemas" / f"{digest(dict(schema))[:16]}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file() or path.read_text(encoding="utf-8") != content:
-        write_atomically(path, content)
-    return {**given, "response_format": f"json_schema@{path}"}
-
-
-@contextlib.contextmanager
-def _named_as_judge(arguments: Mapping[str, Json]) -> Iterator[None]:
-    """Let messages about a model name the options of a judge, and mask its secrets.
-
-    Raises:
-        HarnessError: As it came; or in place of a SystemExit in the code of the judge.
-    """
-    try:
-        yield
-    except HarnessError as error:
-        words = masked(str(error), secrets_of(arguments))
-        words = re.sub(r"--model(-args)?(?=[\s:,])", r"--judge\1", words)
-        if words != str(error):
-            error.args = (words,)
-            raise error from None
-        raise
-    except SystemExit as error:
-        raise ModelError(f"the code of the judge ends the command: {words_of(error)}") from error
-
-
 def _folder(directory: RunDirectory, record: Mapping[str, Json]) -> Path:
     """Return the folder of a judge under a rubric: the one with this record, else the next number."""
     head = digest(record)[:DIGEST_SHOWN]
@@ -327,7 +263,7 @@ def _folder(directory: RunDirectory, record: Mapping[str, Json]) -> Path:
 
 def _ask(
     spec: JudgeSpec,
-    one: _Judge,
+    one: JudgeModel,
     questions: Questions,
     folder: JudgeFolder,
     record: Mapping[str, Json],
@@ -370,7 +306,7 @@ def _ask(
 
 
 def _run(
-    spec: JudgeSpec, one: _Judge, asking: Asking, due: Mapping[str, tuple[int, int]], progress: JudgeProgress
+    spec: JudgeSpec, one: JudgeModel, asking: Asking, due: Mapping[str, tuple[int, int]], progress: JudgeProgress
 ) -> None:
     store, capabilities = asking.store, one.capabilities
     runner = choose_runner(RunSpec(tasks=(), model=one.reference.text, ray="off"), capabilities.resources)

@@ -14,7 +14,8 @@ from harness.errors import DataError, InterruptedRunError, SpecError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.judging.answers import AnswersToJudge, judged_tasks
 from harness.evaluation.judging.asking import Questions
-from harness.evaluation.judging.judge import Judged, JudgeSpec, _judge, _with_schema, judge
+from harness.evaluation.judging.judge import Judged, JudgeSpec, judge
+from harness.evaluation.judging.judge_model import build_judge, with_schema
 from harness.evaluation.judging.rubrics import Rubric, find_rubric
 from harness.evaluation.rescore import rescore
 from harness.evaluation.setup import RunSpec
@@ -168,8 +169,7 @@ def keys(run: Path, text: str, arguments: Mapping[str, Any], rubric: Rubric) -> 
     """Return the keys of all requests to a judge, without asking it."""
     directory = RunDirectory(run)
     tasks, _ = index(stored=directory.tasks_folder).resolve(["vqa_rad"])
-    spec = JudgeSpec(run=run, judges=(), cache=run.parent / "cache")
-    found = _judge(text, arguments, rubric, tasks, spec)
+    found = build_judge(text, arguments, rubric, tasks, send_data_to=(), cache=run.parent / "cache")
     answers = AnswersToJudge(directory, tasks)
     questions = Questions(answers=answers, rubric=rubric, identity=found.identity, seed=0)
     try:
@@ -342,14 +342,14 @@ def test_a_run_without_results_and_one_of_other_samples_are_refused(run: Path, t
 
 def test_the_schema_of_a_rubric_goes_to_a_server_that_can_be_held_to_it(tmp_path: Path) -> None:
     rubric, cache = find_rubric("correctness"), tmp_path
-    asked = _with_schema("openai:m", {"base_url": "u", "response_format": "json_schema"}, rubric, cache)
+    asked = with_schema("openai:m", {"base_url": "u", "response_format": "json_schema"}, rubric, cache)
     kind, _, path = str(asked["response_format"]).partition("@")
     assert kind == "json_schema"
     assert json.loads(Path(path).read_text())["required"] == ["verdict", "score"]
-    assert _with_schema("openai:m", {}, rubric, cache) == {"response_format": asked["response_format"]}
-    assert _with_schema("openai:m", {"base_url": "u"}, rubric, cache) == {"base_url": "u"}
-    assert _with_schema("hf:m", {}, rubric, cache) == {}
-    assert _with_schema("openai:m", {}, find_rubric("m3d"), cache) == {}
+    assert with_schema("openai:m", {}, rubric, cache) == {"response_format": asked["response_format"]}
+    assert with_schema("openai:m", {"base_url": "u"}, rubric, cache) == {"base_url": "u"}
+    assert with_schema("hf:m", {}, rubric, cache) == {}
+    assert with_schema("openai:m", {}, find_rubric("m3d"), cache) == {}
 
 
 def test_a_damaged_line_of_samples_is_said_with_its_place(run: Path) -> None:
