@@ -58,7 +58,7 @@ def test_the_box_task_differs_only_in_the_box() -> None:
     catalog = index()
     plain, boxed = catalog.load("samed2d_seg"), catalog.load("samed2d_seg_box")
     assert (plain.visual_prompt, boxed.visual_prompt) == ("none", "box")
-    assert boxed.fallbacks == {"box_as_text": "per_mille"}
+    assert boxed.fallbacks == {"box_as_text": "per_mille", "text_left_out": "where_pointed"}
     assert "<box>" in boxed.prompt
     assert (boxed.metrics, boxed.headline, boxed.strata, boxed.cluster) == (
         plain.metrics,
