@@ -1,4 +1,4 @@
-"""How often 95 % intervals contain the true value: a simulation with proportions, Dice, F1, BLEU-4 and AP50.
+"""How often 95 % intervals contain the true value: a simulation with proportions, Dice, F1, BLEU-4, AP50 and judges.
 
 Every draw is a cohort of patients, each with several samples that are more alike than samples of two patients. Its
 interval is computed exactly as in a run, and counts as right if it contains the value of the whole population. With
@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -21,6 +21,7 @@ from scipy.special import expit
 from harness.metrics import find
 from harness.metrics.metric import Stats
 from harness.scoring import intervals as interval_module
+from harness.scoring.agreement import accuracy, alpha, kappa, spearman
 from harness.scoring.intervals import Interval, bootstrap_seed, intervals, weight_intervals
 
 Floats = NDArray[np.float64]
@@ -122,6 +123,30 @@ def ap50_scored(generator: np.random.Generator, clusters: int, size: int) -> Coh
     return detections(generator, clusters, size, tied=False)
 
 
+def judged(generator: np.random.Generator, clusters: int, size: int) -> Cohort:
+    """Return the verdicts of a judge and of a person, 0 to 2 each; both see the quality of an answer with an error."""
+    patient, skill = patients(generator, clusters, size, 0.8)
+    quality = skill + generator.normal(0, 1.0, len(patient))
+    seen = (quality + generator.normal(0, 0.7, len(patient)) for _ in range(2))
+    return Cohort(np.column_stack([np.digitize(side, [-0.8, 0.6]) for side in seen]).astype(np.float64), patient)
+
+
+def agreement(statistic: Callable[[Floats, Floats, Floats], Floats]) -> Callable[[Sequence[Stats], Floats], Floats]:
+    """Return a statistic of two raters as numbers (..., 1) of their labels and of weights (..., samples)."""
+
+    def value(stats: Sequence[Stats], weights: Floats) -> Floats:
+        judge, person = np.asarray(stats, dtype=np.float64).T
+        return statistic(weights, judge, person)[..., np.newaxis]
+
+    return value
+
+
+def ordinal_alpha(weights: Floats, judge: Floats, person: Floats) -> Floats:
+    """Return Krippendorff's alpha of two raters."""
+    unit = np.tile(np.arange(len(judge)), 2)
+    return alpha(weights, unit, np.concatenate([judge, person]), level="ordinal")
+
+
 def mean(sums: Floats) -> Floats:
     """Return the mean (...) from sums (..., 2) of values and samples."""
     share: Floats = sums[..., 0] / sums[..., 1]
@@ -179,6 +204,11 @@ def simulations() -> Mapping[str, Simulation]:
         "bleu4": Simulation(bleu, of_sums=combined("bleu", "standard")),
         "ap50": Simulation(ap50_tied, of_all=pooled("ap50", "glamm")),
         "ap50_scored": Simulation(ap50_scored, of_all=pooled("ap50", "glamm")),
+        "judge_accuracy": Simulation(judged, of_all=agreement(accuracy)),
+        "judge_kappa": Simulation(judged, of_all=agreement(kappa)),
+        "judge_kappa_quadratic": Simulation(judged, of_all=agreement(partial(kappa, weighted="quadratic"))),
+        "judge_alpha": Simulation(judged, of_all=agreement(ordinal_alpha)),
+        "judge_spearman": Simulation(judged, of_all=agreement(spearman)),
     }
 
 
