@@ -9,10 +9,17 @@ from harness.metrics.grounding.glamm_bert import METRICS as PHRASE_BERT
 from harness.metrics.grounding.mask_to_entity import METRICS as GROUNDING
 from harness.metrics.grounding.pointing_game import METRICS as POINTING_GAME
 from harness.metrics.grounding.rec import METRICS as BOXES
+from harness.metrics.grounding.rec_harnesses import METRICS as BOXES_OF_HARNESSES
 from harness.metrics.instances.average_precision import METRICS as AVERAGE_PRECISION
+from harness.metrics.instances.detections import METRICS as DETECTIONS
 from harness.metrics.instances.instance import METRICS as INSTANCE
+from harness.metrics.instances.panoptic_released import METRICS as PANOPTIC_RELEASED
+from harness.metrics.instances.rexrank import METRICS as REXRANK
+from harness.metrics.instances.sa_co import METRICS as SA_CO
 from harness.metrics.masks.overlap import METRICS as OVERLAP
+from harness.metrics.masks.overlap_summaries import METRICS as OVERLAP_SUMMARIES
 from harness.metrics.masks.surface import METRICS as SURFACE
+from harness.metrics.masks.surface_monai import METRICS as SURFACE_MONAI
 from harness.metrics.metric import Metric, Outcome, bind, sample_values, settle
 from harness.metrics.reports.bertscore import METRICS as BERTSCORE
 from harness.metrics.reports.bleu import METRICS as NGRAMS
@@ -36,13 +43,20 @@ METRICS: tuple[Metric, ...] = (
     *CIDER,
     *CLINICAL,
     *OVERLAP,
+    *OVERLAP_SUMMARIES,
     *SURFACE,
+    *SURFACE_MONAI,
     *AVERAGE_PRECISION,
+    *DETECTIONS,
     *INSTANCE,
+    *PANOPTIC_RELEASED,
+    *SA_CO,
+    *REXRANK,
     *GROUNDING,
     *PHRASE_BERT,
     *POINTING_GAME,
     *BOXES,
+    *BOXES_OF_HARNESSES,
     *RETRIEVAL,
     *JUDGE,
 )

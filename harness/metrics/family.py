@@ -4,12 +4,12 @@ A `Protocol` is one row of the table without the fields that it shares with its 
 makes the rows. Both have the fields of `Metric`, where each is described.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from harness.metrics.metric import EmptyCases, Floats, LineKind, Metric, Outcome, Parameter, Resource, Stats
-from harness.records import Prediction, Sample
+from harness.records import Json, Prediction, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class _Fields:
     corpus: bool | None = None
     pool: Callable[[Sequence[Stats], Floats], Floats] | None = None
     prepare: Callable[..., Callable[[Sample, Prediction], Outcome]] | None = None
+    report: Callable[[Sequence[Outcome]], Mapping[str, Json]] | None = None
     rivals: bool | None = None
     parameters: tuple[Parameter, ...] | None = None
     resource: Resource | None = None

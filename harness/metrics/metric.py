@@ -17,7 +17,20 @@ Stats = tuple[float, ...]
 Pair = tuple[Sample, Prediction]
 EmptyCase = float | Literal["worst", "undefined", "unparsed", "unjudged", "varies"] | None
 
-LineKind = Literal["text", "choice", "masks", "soft_masks", "grounding", "instances", "boxes", "retrieval", "judge"]
+LineKind = Literal[
+    "text",
+    "choice",
+    "masks",
+    "soft_masks",
+    "label_maps",
+    "grounding",
+    "instances",
+    "detections",
+    "boxes",
+    "sized_boxes",
+    "retrieval",
+    "judge",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,7 @@ class Parameter:
         summary: One sentence with unit and range.
         choices: The admissible values; empty if every value of the type is admissible.
         above: The value must be greater than this; None if every number is admissible.
+        least: The value must not be less than this; None as above.
     """
 
     name: str
@@ -56,6 +70,7 @@ class Parameter:
     summary: str
     choices: tuple[str | float, ...] = ()
     above: float | None = None
+    least: float | None = None
 
     def read(self, value: Json, where: str) -> str | float | bool:
         """Return `value` if the parameter can have it; a whole number becomes a float if a float is expected.
@@ -74,6 +89,8 @@ class Parameter:
             raise SpecError(f"{where}: {self.name}: expected {', '.join(map(str, self.choices))}, got {value!r}")
         if self.above is not None and not (isinstance(value, int | float) and value > self.above):
             raise SpecError(f"{where}: {self.name}: expected a number above {self.above:g}, got {value!r}")
+        if self.least is not None and not (isinstance(value, int | float) and value >= self.least):
+            raise SpecError(f"{where}: {self.name}: expected a number of {self.least:g} or more, got {value!r}")
         return value
 
 
@@ -148,6 +165,9 @@ class Metric:
         pool: For numbers that sums of stats cannot give: (stats of every sample in id order, weights of the samples,
             float64 (..., samples)) -> values, float64 (..., len(values)). `combine` then sees one sample only.
         prepare: For scores that depend on the other samples: reads all pairs once and returns `score`.
+        report: For `harness metric --aggregate` alone: outcomes of the lines in their order -> what the package that
+            defines the protocol reports in place of the values, or beside them: a value of a corpus without a defined
+            line, the values by class of label maps.
         rivals: Whether the other samples are what a sample is ranked against, so that its score over some of the
             samples is another number, and a better one, than over all.
         parameters: The settings that a task may change.
@@ -180,6 +200,7 @@ class Metric:
     corpus: bool = False
     pool: Callable[[Sequence[Stats], Floats], Floats] | None = None
     prepare: Callable[..., Callable[[Sample, Prediction], Outcome]] | None = None
+    report: Callable[[Sequence[Outcome]], Mapping[str, Json]] | None = None
     rivals: bool = False
     parameters: tuple[Parameter, ...] = ()
     bound: Mapping[str, Json] = field(default_factory=dict)

@@ -20,9 +20,12 @@ READS: "Mapping[LineKind, str]" = {
     "choice": "needs options and the letter of the right one",
     "masks": "compares the pixels of masks",
     "soft_masks": "compares the pixels of masks",
+    "label_maps": "matches masks one to one",
     "grounding": "matches names and their masks",
     "instances": "matches masks one to one",
+    "detections": "matches masks one to one",
     "boxes": "compares boxes",
+    "sized_boxes": "compares boxes",
     "retrieval": "ranks a pool of embeddings",
     "judge": "reads the score out of a judge's reply",
 }

@@ -57,6 +57,20 @@ BOXES: Sequence[tuple[Json, Json]] = (
     ("I see none.", [0.1, 0.2, 0.3, 0.6, 0.7, 0.9]),
     ([1, 1, 5, 5], [2, 2, 6, 7]),
 )
+# Reply, target in pixels; the image is 480 high and 640 wide.
+SIZED_BOXES: Sequence[tuple[str, list[float]]] = (
+    ("[100, 120, 300, 360]", [100, 120, 300, 360]),
+    ("[0.15625, 0.25, 0.46875, 0.75]", [100, 120, 300, 360]),
+    ("[156, 250, 469, 750]", [100, 120, 300, 360]),
+    ('```json\n[{"bbox_2d": [110, 130, 310, 350]}, {"box": ["1", "2", "3", "x"]}]\n```', [100, 120, 300, 360]),
+    ('{"a": {"bbox": [90, 110, 290, 350]}, "b": [[0, 0, 9, 9]]}', [100, 120, 300, 360]),
+    ("from (100,120) to (300,360), or 100 120 300 360", [100, 120, 300, 360]),
+    ("[300, 360, 100, 120]", [100, 120, 300, 360]),
+    ("[1200.5, 3e2, 1800, 900.25]", [620, 310, 640, 480]),
+    ("I see none.", [0, 0, 10, 10]),
+    ("[0, 0, 5, 10]", [0, 0, 10, 10]),
+    ("[0, 0, 10, 10]", [5, 5, 5, 9]),
+)
 SIMILARITIES: Sequence[list[list[float]]] = (
     [[1.0, 0.0], [0.0, 1.0]],
     [[0.2, 0.9, 0.1], [0.5, 0.5, 0.5], [0.1, 0.3, 0.2]],
@@ -102,6 +116,29 @@ def _instance_lines() -> list[dict[str, Json]]:
     return lines
 
 
+def _label_map_lines() -> list[dict[str, Json]]:
+    draw = np.random.default_rng(11)
+    sides = [[np.kron(draw.integers(0, 3, (3, 3)), np.ones((2, 2), dtype=int)) for _ in range(2)] for _ in range(5)]
+    same = np.array([[0, 1, 1, 2], [0, 1, 3, 2]])
+    none = np.zeros_like(same)
+    sides += [[same, same], [np.where(same == 3, 0, same), same], [none, same], [same, none], [none, none]]
+    return [{"prediction": one.tolist(), "target": other.tolist()} for one, other in sides]
+
+
+def _detection_lines() -> list[dict[str, Json]]:
+    draw = np.random.default_rng(12)
+    lines: list[dict[str, Json]] = []
+    for seed in range(6):
+        shown = _blobs(seed + 20, (8, 8), 4)
+        found = [{"mask": mask, "score": float(draw.integers(2, 10)) / 10, "label": 1} for mask in (*shown, shown[0])]
+        targets = [{"mask": mask, "label": 1 + (place == 2)} for place, mask in enumerate(shown[: seed % 4])]
+        lines.append({"prediction": found[: 5 - seed], "target": targets})
+    lines[3]["target"][1]["iscrowd"] = 1
+    several = [[item["mask"] for item in lines[place]["target"]] for place in (3, 0, 2)]
+    lines.append({"prediction": lines[2]["prediction"], "targets": several})
+    return [*lines, {"prediction": [], "target": []}, {"prediction": found[:1], "target": []}]
+
+
 def _grounding_lines() -> list[dict[str, Json]]:
     left, right, none = [[1, 1, 0, 0]], [[0, 0, 1, 1]], [[0, 0, 0, 0]]
     named = (
@@ -133,6 +170,14 @@ LINES: Mapping[LineKind, Sequence[Mapping[str, Any]]] = {
     "grounding": _grounding_lines(),
     "instances": _instance_lines(),
     "boxes": [{"prediction": prediction, "target": target} for prediction, target in BOXES],
+    "label_maps": _label_map_lines(),
+    "detections": _detection_lines(),
+    "sized_boxes": [
+        *({"prediction": text, "target": box, "image_size": [480, 640]} for text, box in SIZED_BOXES),
+        {"prediction": "[0, 0, 1, 1]", "target": None, "image_size": [480, 640]},
+        {"prediction": [100, 120, 300, 360], "target": [100, 120, 300, 360], "image_size": [480, 640]},
+        {"prediction": "[0, 0, 0, 2, 2, 2]", "target": [0, 0, 0, 2, 2, 2], "image_size": [4, 4, 4]},
+    ],
     "judge": [{"reply": reply} for reply in JUDGEMENTS],
 }
 

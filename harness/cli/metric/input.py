@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.cli.metric.peer_lines import detection_pair, instance_pair, label_map_pair, sized_box_pair
 from harness.errors import DataError
 from harness.imaging import mask_files, masks, soft_masks
 from harness.metrics.metric import LineKind, Pair
@@ -23,9 +24,12 @@ KEYS: Mapping[LineKind, tuple[str, ...]] = {
     "choice": ("options", "target"),
     "masks": ("prediction", "target"),
     "soft_masks": ("prediction", "target"),
+    "label_maps": ("prediction", "target"),
     "grounding": ("prediction", "target"),
     "instances": ("predictions", "targets"),
+    "detections": ("prediction",),
     "boxes": ("prediction", "target"),
+    "sized_boxes": ("prediction", "target", "image_size"),
     "retrieval": ("similarity",),
     "judge": ("reply",),
 }
@@ -37,10 +41,14 @@ EXAMPLES: Mapping[LineKind, str] = {
     "choice": '{"prediction": "B.", "options": ["Liver", "Spleen"], "target": "B", "nll": [2.1, 0.4]}',
     "masks": '{"prediction": [[0, 1, 1]], "target": [[0, 1, 0]], "spacing_mm": [1, 0.5]}',
     "soft_masks": '{"prediction": [[0.1, 0.9, 0.6]], "target": [[0, 1, 0]]}',
+    "label_maps": '{"prediction": [[1, 1, 2]], "target": [[1, 0, 2]]}',
     "grounding": '{"prediction": {"entities": [{"name": "liver", "mask": [[1, 0]]}]}, '
     '"target": {"entities": [{"name": "liver", "mask": [[1, 1]]}]}}',
     "instances": '{"predictions": [[[1, 0]]], "targets": [[[1, 0]], [[0, 1]]], "scores": [0.9]}',
+    "detections": '{"prediction": [{"mask": [[1, 0]], "score": 0.9, "label": 1}], '
+    '"target": [{"mask": [[1, 1]], "label": 1, "iscrowd": 0}]}',
     "boxes": '{"prediction": "It lies at [0, 0, 4, 4].", "target": [0, 0, 4, 5]}',
+    "sized_boxes": '{"prediction": "[0, 0, 4, 4]", "target": [0, 0, 4, 5], "image_size": [8, 8]}',
     "retrieval": '{"similarity": [[0.9, 0.1], [0.4, 0.3]]}',
     "judge": '{"reply": "Score: 80.5. Most is right."}',
 }
@@ -128,6 +136,8 @@ def _numbers(value: Json, where: str, key: str) -> tuple[float, ...]:
 
 
 def _mask_pair(value: Line, where: str) -> Pair:
+    if "classes" in value or "labels" in value:
+        return label_map_pair(value, where)
     prediction = mask_files.from_json(_whole(value["prediction"]), where=f"{where}: prediction")
     target = mask_files.from_json(_whole(value["target"]), where=f"{where}: target")
     return _same_size(value, where, prediction, target), Prediction(key="", status="ok", masks=(prediction,))
@@ -278,6 +288,14 @@ def _box(value: Json, where: str, key: str) -> Box | str:
     return Box(corners=corners)
 
 
+def _sized_boxes(value: Line, where: str) -> Pair:
+    # No box to find is said by null, since a target in words has no frame.
+    target = value["target"]
+    pair = _boxes({**value, "target": [0, 0, 0, 0]} if target is None else value, where)
+    sized = sized_box_pair(pair, value, where)
+    return (replace(sized[0], target=Target(absent=True)), sized[1]) if target is None else sized
+
+
 def _judge(value: Line, where: str) -> Pair:
     return Sample(id=where), Prediction(key="", status="ok", text=_reply(value, where, "reply"))
 
@@ -303,7 +321,10 @@ _READERS: Mapping[LineKind, Callable[[Line, str], Pair]] = {
     "masks": _mask_pair,
     "soft_masks": _soft_mask_pair,
     "grounding": _grounding,
+    "label_maps": instance_pair,
     "instances": _instances,
+    "detections": detection_pair,
     "boxes": _boxes,
+    "sized_boxes": _sized_boxes,
     "judge": _judge,
 }

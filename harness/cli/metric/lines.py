@@ -39,9 +39,12 @@ class _Corpus:
     metric: Metric
     values: dict[str, list[float]] = field(default_factory=dict)
     stats: list[Stats] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
     undefined: int = 0
 
     def add(self, outcome: Outcome, values: Mapping[str, float | None]) -> None:
+        if self.metric.report is not None:
+            self.outcomes.append(outcome)
         if outcome.status not in COUNTED:
             self.undefined += 1
             return
@@ -63,6 +66,8 @@ class _Corpus:
                 pooled = self.metric.combine(np.asarray([fsum(column) for column in zip(*self.stats, strict=True)]))
             found = [None if np.isnan(value) else float(value) for value in pooled]
             values = dict(zip(self.metric.values, found, strict=True))
+        if self.metric.report is not None:
+            values.update(self.metric.report(self.outcomes))
         return OutputLine({"aggregate": {"n": len(self.stats), "undefined": self.undefined, "values": values}})
 
 
@@ -187,4 +192,6 @@ def _scored(outcome: Outcome, metric: Metric, corpus: _Corpus) -> OutputLine:
     values = dict(zip(metric.values, found, strict=True))
     corpus.add(outcome, values)
     detail = dict(outcome.detail)
-    return OutputLine({"value": found[0], "status": outcome.status, "values": values, "detail": detail})
+    # An infinite distance counts in a corpus, and yet it is no number.
+    status = "undefined" if outcome.status == "ok" and found[0] is None else outcome.status
+    return OutputLine({"value": found[0], "status": status, "values": values, "detail": detail})

@@ -19,17 +19,23 @@ from harness.records import Mask, Prediction, Sample
 # same calls, because a threshold that differs in its last bit decides a mask of exactly that IoU differently.
 COCO_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
 _COCO_RECALLS = np.linspace(0.0, 1.0, 101)
-_MOST_DETECTIONS = 100  # per image; the last of COCOeval's maxDets
+MOST_DETECTIONS = 100  # per image; the last of COCOeval's maxDets
 _BELOW_ONE = 1 - 1e-10  # COCOeval caps every threshold here
 
 
-def _detections(sample: Sample, prediction: Prediction) -> tuple[list[Mask], list[float]]:
-    """Return at most 100 masks and their scores, best first; equal scores keep the order of the answer."""
+def detections(sample: Sample, prediction: Prediction) -> tuple[list[Mask], list[float], list[int]]:
+    """Return the masks, their scores and their places in the answer, best first.
+
+    Equal scores keep the order of the answer; masks without scores have 1.
+
+    Raises:
+        DataError: There are scores, but not one for each mask.
+    """
     scores = prediction.mask_scores or (1.0,) * len(prediction.masks)
     if len(scores) != len(prediction.masks):
         raise DataError(f"{sample.id}: mask_scores: expected {len(prediction.masks)} numbers, found {len(scores)}")
-    order = sorted(range(len(scores)), key=lambda place: -scores[place])[:_MOST_DETECTIONS]
-    return [prediction.masks[place] for place in order], [scores[place] for place in order]
+    order = sorted(range(len(scores)), key=lambda place: -scores[place])
+    return [prediction.masks[place] for place in order], [scores[place] for place in order], order
 
 
 def _hits(iou: Floats, threshold: float) -> list[float]:
@@ -53,7 +59,8 @@ def _detection_score(thresholds: Sequence[float]) -> Callable[[Sample, Predictio
     def score(sample: Sample, prediction: Prediction) -> Outcome:
         """Return the number of targets, then for each detection its score and its hit at every threshold."""
         targets = target_masks(sample)
-        found, scores = _detections(sample, prediction)
+        found, scores, _ = detections(sample, prediction)
+        found, scores = found[:MOST_DETECTIONS], scores[:MOST_DETECTIONS]
         iou = iou_table(found, targets, sample.id)
         columns = zip(scores, *(_hits(iou, threshold) for threshold in thresholds), strict=True)
         stats = (float(len(targets)), *(number for column in columns for number in column))

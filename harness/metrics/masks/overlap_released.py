@@ -12,6 +12,11 @@ import numpy as np
 
 from harness.imaging import masks, soft_masks
 from harness.metrics.family import Protocol
+from harness.metrics.masks.label_maps import (
+    LabelMapSample,
+    monai_dice,
+    monai_report,
+)
 from harness.metrics.masks.mask_pairs import (
     EMPTY_EITHER,
     IOU_STATS,
@@ -114,6 +119,8 @@ def _ignoring_empty(stats: Callable[[masks.Overlap], Stats]) -> Callable[[Sample
     """
 
     def score(sample: Sample, prediction: Prediction) -> Outcome:
+        if isinstance(sample, LabelMapSample):
+            return monai_dice(sample, prediction, ignore_empty=True)
         overlap = all_masks(sample, prediction)
         return Outcome("ok", stats(overlap)) if overlap.second else Outcome("undefined")
 
@@ -209,6 +216,7 @@ DICE_RELEASED: tuple[Protocol, ...] = (
         version=1,
         score=_ignoring_empty(dice_stats),
         worst=_miss_ignoring_empty,
+        report=monai_report("dice"),
         summary="Dice of all masks together; an empty target is undefined, as in MONAI's DiceMetric with ignore_empty.",
         formula="2 |P and T| / (|P| + |T|).",
         empty=_MONAI_EMPTY,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from harness.imaging.target_size import skewed_steps
 from harness.metrics.family import Family, Protocol
 from harness.metrics.masks.mask_pairs import EMPTY_EITHER, SUITS, ceiling_all, checked, media_of, targets
 from harness.metrics.masks.surface_elements import Boundary, Grid, boundary_pixels, cropped, surface_elements
-from harness.metrics.metric import EmptyCases, Metric, Outcome, Parameter, Stats
+from harness.metrics.metric import EmptyCases, Floats, Metric, Outcome, Parameter, Stats
 from harness.metrics.ratios import ratio
 from harness.records import Mask, Prediction, Sample
 
@@ -101,16 +101,18 @@ class Rule(NamedTuple):
         measure: (predicted, target, grid) -> their boundaries; a mask is None if it is empty.
         percentile: A boundary -> the 95th percentile of its distances.
         rounding: Relative excess over the tolerance that passes for a rounding error.
+        one_empty: The percentile if one side is empty: the diagonal of the image, infinite, or undefined.
     """
 
     measure: Callable[[Mask | None, Mask | None, Grid], tuple[Boundary, Boundary]]
     percentile: Callable[[Boundary], float]
     rounding: float
+    one_empty: Literal["diagonal", "infinite", "undefined"] = "diagonal"
 
 
 # A distance of exactly the tolerance counts: voxel sizes of 0.3 mm are 0.3000000119 in the float32 of a header.
 PIXELS = Rule(_pixels, lambda side: float(np.percentile(side.distances, _PERCENT)), 1e-6)
-ELEMENTS = Rule(_elements, _weighted_percentile, 0.0)  # the package compares without a margin
+ELEMENTS = Rule(_elements, _weighted_percentile, 0.0, "infinite")  # the package compares without a margin
 
 
 def nsd(sample: Sample, prediction: Prediction, tolerance_mm: float = 1.0, *, rule: Rule = PIXELS) -> Outcome:
@@ -133,7 +135,7 @@ def nsd(sample: Sample, prediction: Prediction, tolerance_mm: float = 1.0, *, ru
     return Outcome("ok", (within, sum(float(side.weights.sum()) for side in both)), found.detail)
 
 
-def _nsd_worst(sample: Sample, rule: Rule) -> Stats:
+def nsd_worst(sample: Sample, rule: Rule) -> Stats:
     """Return the stats of an empty prediction; the target keeps its weight in pooled values."""
     found = _setting(sample, ())
     if found.target is None:
@@ -144,9 +146,10 @@ def _nsd_worst(sample: Sample, rule: Rule) -> Stats:
 def hd95(sample: Sample, prediction: Prediction, *, rule: Rule = PIXELS) -> Outcome:
     """Return HD95, the larger of the two 95th percentiles of the distances from one boundary to the other, in mm.
 
-    Both empty: undefined. One empty: the diagonal of the image, which no distance exceeds. `standard` interpolates
-    between pixels; `surface-distance` takes the first element at which 95 % of the length or area is reached. Without
-    spacing a pixel counts as 1 mm, and the detail says so.
+    Both empty: undefined. One empty: the diagonal of the image, which no distance exceeds, or what the rule says; where
+    that is infinite, a third number counts the sample. `standard` interpolates between pixels; `surface-distance` takes
+    the first element at which 95 % of the length or area is reached. Without spacing a pixel counts as 1 mm, and the
+    detail says so.
 
     Raises:
         DataError: A predicted mask has another size than the target.
@@ -155,10 +158,22 @@ def hd95(sample: Sample, prediction: Prediction, *, rule: Rule = PIXELS) -> Outc
     found = _setting(sample, prediction.masks)
     if found.predicted is None and found.target is None:
         return Outcome("undefined", detail=found.detail)
+    finite = (0.0,) if rule.one_empty == "infinite" else ()
     if found.predicted is None or found.target is None:
-        return Outcome("ok", (found.diagonal, 1.0), {**found.detail, "empty": "one side"})
+        detail = {**found.detail, "empty": "one side"}
+        if rule.one_empty == "undefined":
+            return Outcome("undefined", detail=detail)
+        return Outcome("ok", (0.0, 1.0, 1.0) if finite else (found.diagonal, 1.0), detail)
     both = rule.measure(found.predicted, found.target, found.grid)
-    return Outcome("ok", (max(rule.percentile(side) for side in both), 1.0), found.detail)
+    return Outcome("ok", (max(rule.percentile(side) for side in both), 1.0, *finite), found.detail)
+
+
+def combine_infinite(sums: Floats) -> Floats:
+    """Return the mean distance, NaN as soon as one is infinite, shape (..., 3) -> (..., 1) float64.
+
+    The columns are the sum of the finite distances, the samples, and those of them whose distance is infinite.
+    """
+    return np.where(sums[..., 2:] > 0, np.nan, ratio(sums[..., :2]))
 
 
 def _hd95_worst(sample: Sample) -> Stats:
@@ -166,6 +181,25 @@ def _hd95_worst(sample: Sample) -> Stats:
     diagonal = _setting(sample, ()).diagonal
     return (diagonal, 1.0) if diagonal else (0.0, 0.0)
 
+
+def worst_finite(sample: Sample) -> Stats:
+    """Return the stats of the same diagonal where a third number counts infinite distances."""
+    return (*_hd95_worst(sample), 0.0)
+
+
+# A tolerance of 0 asks for surfaces that coincide. Released code accepts it.
+TOLERANCE_FROM_0 = (
+    Parameter(
+        name="tolerance_mm", default=1.0, summary="Largest distance in mm that still counts as agreement.", least=0.0
+    ),
+)
+INFINITE = EmptyCases(
+    prediction="undefined",
+    target="undefined",
+    both="undefined",
+    note="One empty side is infinite, and so is then the mean. A failed answer counts as the diagonal of the image. "
+    "Without spacing a pixel counts as 1 mm.",
+)
 
 NSD = Family(
     name="nsd",
@@ -188,7 +222,7 @@ NSD = Family(
             version=2,
             stats=("within", "boundary_pixels"),
             score=partial(nsd, rule=PIXELS),
-            worst=partial(_nsd_worst, rule=PIXELS),
+            worst=partial(nsd_worst, rule=PIXELS),
             summary="Share of the boundary pixels of both sides within the tolerance of the other boundary, centre to "
             "centre.",
             formula="boundary pixels of P and T at most the tolerance away from the other boundary / all of them.",
@@ -198,8 +232,9 @@ NSD = Family(
             "surface-distance",
             version=2,
             stats=("within", "boundary_measure"),
+            parameters=TOLERANCE_FROM_0,
             score=partial(nsd, rule=ELEMENTS),
-            worst=partial(_nsd_worst, rule=ELEMENTS),
+            worst=partial(nsd_worst, rule=ELEMENTS),
             summary="Share of both surfaces, by length or area, within the tolerance, as the surface-distance package "
             "computes it.",
             formula="length or area of both surfaces at most the tolerance away from the other surface / all of it.",
@@ -237,7 +272,12 @@ HD95 = Family(
         ),
         Protocol(
             "surface-distance",
-            version=2,
+            version=3,
+            stats=("distance_mm", "samples", "infinite"),
+            combine=combine_infinite,
+            worst=worst_finite,
+            corpus=True,
+            empty=INFINITE,
             score=partial(hd95, rule=ELEMENTS),
             summary="Larger of the two 95th percentiles, weighted by length or area, as the surface-distance package "
             "computes it.",

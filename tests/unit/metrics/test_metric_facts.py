@@ -35,6 +35,11 @@ LINES: Mapping[LineKind, Sequence[dict[str, Any]]] = {
         {"predictions": predicted, "targets": target} for predicted, target in (([], [SOME]), ([SOME], []), ([], []))
     ],
     "boxes": [_pair("", BOX), _pair(BOX, ""), _pair("", "")],
+    "label_maps": [_pair(NONE, SOME), _pair(SOME, NONE), _pair(NONE, NONE)],
+    "detections": [_pair([], [SOME]), _pair([{"mask": SOME, "score": 1.0}], []), _pair([], [])],
+    "sized_boxes": [
+        {**_pair(text, box), "image_size": [4, 4]} for text, box in (("", BOX), ("[0, 0, 2, 2]", None), ("", None))
+    ],
     "judge": [{"reply": ""}],
 }
 """Empty prediction, empty target, both, where a line can say so."""
