@@ -130,7 +130,14 @@ def judge_runs(
         )
         with stdout_to_stderr():  # what a judge prints never mixes with the result
             result = ask(spec, Observer(notice=bar.notice, progress=bar.show), command=["harness", *sys.argv[1:]])
-    report(result, as_json=as_json, every_number=every_number, quiet=quiet)
+    if as_json:
+        write_json(result.evaluation.results)
+    else:
+        from harness.reports.run_table import table
+
+        width = terminal_width() or MOST_COLUMNS
+        click.echo(table(result.evaluation.results, every_number=every_number, width=width))
+    report_judges(result, quiet=quiet)
     sys.exit(result.exit_code)
 
 
@@ -156,20 +163,15 @@ def read_judge_arguments(texts: Sequence[str], judges: int) -> list[dict[str, An
         raise SpecError(str(error).replace("--model-args", "--judge-args")) from None
 
 
-def report(result: "Judged", *, as_json: bool, every_number: bool, quiet: bool) -> None:
-    """Print the numbers, what was asked, and the first of what is unjudged."""
-    from harness.reports.run_table import table
-
-    results = result.evaluation.results
-    if as_json:
-        write_json(results)
-    else:
-        width = terminal_width() or MOST_COLUMNS
-        click.echo(table(results, every_number=every_number, width=width))
-        for task, block in results["tasks"].items():
-            for row in block["metrics"]:
-                if row["metric"] == "judge" and row["stratum"] is None and row["mean"] == "micro":
-                    click.echo(judged_line(task, row))
+def report_judges(result: "Judged", *, quiet: bool) -> None:
+    """Say to people what the judges found, what was asked, and the first of what is unjudged."""
+    own = {folder.protocol for folder in result.folders}
+    for task, block in result.evaluation.results["tasks"].items():
+        for row in block["metrics"]:
+            if row["metric"] != "judge" or row["stratum"] is not None or row["mean"] != "micro":
+                continue
+            if row["protocol"] in own or own & {*row["judge"].get("members", ())}:
+                say(judged_line(task, row))
     if not quiet:
         for name, number in result.asked.items():
             say(f"{name}: {number:,} request{'' if number == 1 else 's'} now")

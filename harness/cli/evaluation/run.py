@@ -78,6 +78,13 @@ def read_arguments(text: tuple[str, ...]) -> dict[str, Any]:
 @PARAM
 @MAX_FAILURES
 @describe_model
+@click.option(
+    "--judge",
+    "judges",
+    multiple=True,
+    help="Model that judges the answers, as of `harness judge`; may be repeated.",
+)
+@click.option("--judge-args", multiple=True, help="As --model-args, of the judge; of several judges one each.")
 @SEND_DATA_TO
 @click.option("--dry-run", is_flag=True, help="Print the planned requests and exit.")
 @ALL
@@ -102,6 +109,8 @@ def run(
     params: tuple[str, ...],
     max_failures: str,
     description: dict[str, str | None],
+    judges: tuple[str, ...],
+    judge_args: tuple[str, ...],
     send_data_to: tuple[str, ...],
     dry_run: bool,
     every_number: bool,
@@ -109,6 +118,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Evaluate a model on tasks; the same command on the same --out finishes what is missing."""
+    from harness.errors import SpecError
     from harness.evaluation import evaluate
     from harness.evaluation.setup import Observer, RunSpec
     from harness.models.description import ModelDescription
@@ -136,6 +146,8 @@ def run(
             send_data_to=send_data_to,
         )
         watch = Observer(notice=bar.notice, progress=bar.show)
+        if judge_args and not judges:
+            raise SpecError("--judge-args: expected --judge too: there is no judge that they belong to")
         if dry_run:
             with stdout_to_stderr():  # planning imports the model's file, which may print
                 planned = evaluate.dry_run(spec, watch)
@@ -145,7 +157,17 @@ def run(
                 click.echo(_planned_text(planned))
             return
         with stdout_to_stderr():  # what a model prints, on import too, never mixes with the result
-            result = evaluate.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
+            if judges:
+                from harness.cli.evaluation.judge import read_judge_arguments, report_judges
+                from harness.evaluation.judging.judge import evaluate_and_judge
+
+                arguments = read_judge_arguments(judge_args, len(judges))
+                pairs = tuple(zip(judges, arguments, strict=True))
+                judged = evaluate_and_judge(spec, pairs, watch, command=["harness", *sys.argv[1:]])
+                report_judges(judged, quiet=quiet)
+                result = judged.evaluation
+            else:
+                result = evaluate.evaluate(spec, watch, command=["harness", *sys.argv[1:]])
     finish(result, max_failures, as_json=as_json, every_number=every_number, quiet=quiet)
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import InterruptedRunError, SpecError
+from harness.evaluation.evaluate import evaluate
 from harness.evaluation.judging.answers import AnswersToJudge, judged_tasks
 from harness.evaluation.judging.asking import Asking, JudgeProgress, Questions, write_samples
 from harness.evaluation.judging.judge_model import JudgeModel, build_judge, named_as_judge
 from harness.evaluation.judging.panels import Panel, add_panel
 from harness.evaluation.judging.prompts import PROMPT_VERSION
 from harness.evaluation.judging.rubrics import Rubric, find_rubric
-from harness.evaluation.outputs import Evaluation
+from harness.evaluation.outputs import Evaluation, find_report_images
 from harness.evaluation.rescore import rescore
 from harness.evaluation.setup import DEFAULT_BATCH, DEFAULT_TIMEOUT, Observer, RunSpec, choose_runner
 from harness.models.description import undescribed
@@ -187,6 +188,47 @@ def judge(spec: JudgeSpec, watch: Observer | None = None, *, command: Sequence[s
         unjudged=counts["unjudged"],
         examples=tuple(examples),
     )
+
+
+def evaluate_and_judge(
+    run: RunSpec,
+    judges: Sequence[tuple[str, Mapping[str, Json]]],
+    watch: Observer | None = None,
+    *,
+    command: Sequence[str] = (),
+) -> Judged:
+    """Run an evaluation, then judge it by the rubrics that its tasks list, else by `correctness`.
+
+    Args:
+        run: The evaluation.
+        judges: References of the judges with their arguments.
+        watch: Receives news and progress; None for nobody.
+        command: Words of the command line, for the record of the sessions.
+    Raises:
+        HarnessError: As `evaluate` and `judge`; a judge that cannot be asked is found before the model is.
+        KeyboardInterrupt: Ctrl-C; what is finished is kept.
+    """
+    spec = JudgeSpec(
+        run=Path("--judge"),  # begins the messages about a run that is still to be made
+        judges=tuple(judges),
+        send_data_to=run.send_data_to,
+        task_paths=run.task_paths,
+        timeout=run.timeout,
+        cache=run.cache,
+    )
+    check_judges(spec, run.tasks)
+    done = evaluate(run, watch, command=command)
+    images = find_report_images(
+        done.out,
+        run.data_roots,
+        with_images=False,
+        task_paths=run.task_paths,
+        cache=run.cache,
+        watch=watch or Observer(),
+    )
+    judged = judge(replace(spec, run=done.out, images=images), watch, command=command)
+    # Failures and problems are those of the run itself; the judges add numbers.
+    return replace(judged, evaluation=replace(done, results=judged.evaluation.results))
 
 
 def check_judges(spec: JudgeSpec, names: Sequence[str]) -> None:
