@@ -41,7 +41,6 @@ class Encoder:
     def __init__(self, encode: Callable[[NDArray[np.uint8]], Embedded], *, most_bytes: int = MOST_BYTES) -> None:
         self.encode, self.most_bytes = encode, most_bytes
         self.recent: OrderedDict[object, Embedded] = OrderedDict()
-        self._bytes = 0
 
     def embedded(self, key: object, image: Callable[[], NDArray[np.uint8]]) -> Embedded:
         """Return an image after the encoder, which sees it only if it is not remembered.
@@ -55,10 +54,8 @@ class Encoder:
             return self.recent[key]
         found = self.encode(image())
         self.recent[key] = found
-        self._bytes += _bytes_of(found.embeddings)
-        while self._bytes > self.most_bytes and len(self.recent) > 1:
-            _, oldest = self.recent.popitem(last=False)
-            self._bytes -= _bytes_of(oldest.embeddings)
+        while len(self.recent) > 1 and sum(_bytes_of(one.embeddings) for one in self.recent.values()) > self.most_bytes:
+            self.recent.popitem(last=False)
         return found
 
 
