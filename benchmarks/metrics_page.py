@@ -5,6 +5,7 @@
 writes them between their marks in that page (docs/metrics.md by default) and leaves the rest of the page alone.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.markdown import put
 from harness.cli.metric.input import EXAMPLES
+from harness.cli.metric.lines import run
 from harness.metrics import METRICS, Metric
 from harness.metrics.metric import EmptyCase, Parameter
 
@@ -29,6 +31,11 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "Retrieval": ("retrieval",),
     "Judges": ("judge",),
 }
+
+# Of `box_frames`: the image as [H, W], boxes in pixels, none of them large, and what a side measures in each frame.
+IMAGE = [600, 800]
+PERFECT_BOXES = ([40, 30, 160, 150], [500, 60, 620, 200], [100, 380, 260, 540], [610, 420, 760, 570])
+FRAMES: Mapping[str, int | None] = {"pixels": None, "thousandths": 1000, "shares of the sides": 1}
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _REPOSITORY = re.compile(r"\b(github\.com/[\w.-]+/[\w-]+)")
@@ -51,6 +58,8 @@ def markdown() -> str:
     ]
     for family, names in FAMILIES.items():
         sections += [f"## {family}", *(_section(name) for name in names)]
+        if family == "Boxes":
+            sections.append(box_frames())
     return "\n\n".join(sections)
 
 
@@ -66,6 +75,45 @@ def _section(name: str) -> str:
     first = ["| protocol | what it does | formula | source |", "| --- | --- | --- | --- |", *protocols]
     second = ["| fact | of all protocols, or by protocol |", "| --- | --- |", *facts]
     return "\n".join([f"### {name}", "", *first, "", *second])
+
+
+def box_frames() -> str:
+    """Return what one set of perfect boxes scores under each rule for boxes, by the frame that the reply counts in."""
+    # At the 0.5 of the others.
+    rules: list[tuple[str, tuple[str, ...]]] = [
+        ("standard", ("threshold=0.5", f"text_frame={frame}")) for frame in ("original", "per_mille", "unit")
+    ]
+    rules += [(name, ()) for name in ("lmms-eval", "lmms-eval-rec", "vlmevalkit", "evalscope")]
+    height, width = IMAGE
+    rows = []
+    for protocol, params in rules:
+        cells = []
+        for whole in FRAMES.values():
+            lines = []
+            for box in PERFECT_BOXES:
+                numbers = [
+                    number if whole is None else round(number * whole / (width, height)[place % 2], 6)
+                    for place, number in enumerate(box)
+                ]
+                line = {"prediction": str(numbers), "target": box, "image_size": IMAGE}
+                lines.append(json.dumps(line).encode())
+            *_, last = run(lines, "rec_accuracy", protocol, params, aggregate=True)
+            aggregate = last.value["aggregate"]
+            assert isinstance(aggregate, dict)
+            cells.append(f"{aggregate['values']['rec_accuracy']:g}")
+        rows.append(f"| `{' '.join((protocol, *params))}` | {' | '.join(cells)} |")
+    return "\n".join(
+        [
+            "### One set of perfect boxes under each box rule",
+            "",
+            f"`rec_accuracy` of {len(PERFECT_BOXES)} replies that hold the target itself, on an image of {width} x "
+            f"{height}. Only the frame in which a reply counts differs.",
+            "",
+            f"| rule | {' | '.join(FRAMES)} |",
+            "| --- |" + " --- |" * len(FRAMES),
+            *rows,
+        ]
+    )
 
 
 def _said(rows: Sequence[Metric], read: Callable[[Metric], str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.cli.metric.peer_lines import detection_pair, instance_pair, label_map_pair, sized_box_pair
+from harness.cli.metric.peer_lines import detection_pair, instance_pair, label_map_pair, media_of_size
 from harness.errors import DataError
 from harness.imaging import mask_files, masks, soft_masks
 from harness.metrics.metric import LineKind, Pair
@@ -276,7 +276,8 @@ def _boxes(value: Line, where: str) -> Pair:
         raise DataError(f"{where}: expected prediction and target of as many numbers, found {counts}")
     answer = Target(answers=(target,)) if isinstance(target, str) else Target(boxes=(target,))
     reply = {"text": prediction} if isinstance(prediction, str) else {"boxes": (prediction,)}
-    return Sample(id=where, target=answer), Prediction(key="", status="ok", **reply)
+    media = () if value.get("image_size") is None else (media_of_size(value["image_size"], where),)
+    return Sample(id=where, media=media, target=answer), Prediction(key="", status="ok", **reply)
 
 
 def _box(value: Json, where: str, key: str) -> Box | str:
@@ -291,9 +292,10 @@ def _box(value: Json, where: str, key: str) -> Box | str:
 def _sized_boxes(value: Line, where: str) -> Pair:
     # No box to find is said by null, since a target in words has no frame.
     target = value["target"]
-    pair = _boxes({**value, "target": [0, 0, 0, 0]} if target is None else value, where)
-    sized = sized_box_pair(pair, value, where)
-    return (replace(sized[0], target=Target(absent=True)), sized[1]) if target is None else sized
+    sample, prediction = _boxes({**value, "target": [0, 0, 0, 0]} if target is None else value, where)
+    if not sample.media:
+        raise DataError(f"{where}: image_size: expected [H, W] or [D, H, W], found null")
+    return (replace(sample, target=Target(absent=True)) if target is None else sample), prediction
 
 
 def _judge(value: Line, where: str) -> Pair:

@@ -120,16 +120,13 @@ def _entries(items: Json, where: str) -> list[tuple[Mask, Mapping[str, Any]]]:
     return entries
 
 
-def sized_box_pair(pair: Pair, value: Line, where: str) -> Pair:
-    """Return a pair of boxes whose sample has an image of the line's `image_size`, [H, W] or [D, H, W].
+def media_of_size(size: Json, where: str) -> Media:
+    """Return an image or volume of a line's `image_size`, [H, W] or [D, H, W].
 
     Raises:
         DataError: The size is of another kind.
     """
-    size = value["image_size"]
     whole = isinstance(size, list) and len(size) in (2, 3) and all(type(side) is int and side > 0 for side in size)
     if not isinstance(size, list) or not whole:
         raise DataError(f"{where}: image_size: expected [H, W] or [D, H, W], found {size!r:.80}")
-    sample, prediction = pair
-    media = Media(path="", sha256=None, size=tuple(size), kind="image" if len(size) == 2 else "volume")
-    return Sample(id=where, media=(media,), target=sample.target), prediction
+    return Media(path="", sha256=None, size=tuple(size), kind="image" if len(size) == 2 else "volume")

@@ -36,7 +36,7 @@ def test_every_metric_belongs_to_one_family() -> None:
 
 def test_every_table_of_the_page_is_as_wide_in_each_row() -> None:
     blocks = re.findall(r"(?:^\|.*\n?)+", markdown(), flags=re.MULTILINE)
-    assert len(blocks) == 1 + 2 * len(names())
+    assert len(blocks) == 2 + 2 * len(names())
     for block in blocks:
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1, block
