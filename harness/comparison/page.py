@@ -14,6 +14,7 @@ from harness.records.codec import sha256_text
 from harness.reports.examples import SHOWN_AS_IMAGES, Example, ExampleDrawer, Rank, ReportImages
 from harness.reports.html import environment
 from harness.reports.run_table import number
+from harness.runs.plan_file import PlannedRequest
 from harness.tasks.catalog import index
 
 # Share of a forest plot's half width that the longest interval takes; the rest keeps its end from the edge.
@@ -176,11 +177,25 @@ def _section(
     """Return one task as the page shows it, and the bytes of images so far."""
     samples = (*task.worse, *task.better)
     name = task.pair.name
-    of_a, as_images, plain, spent = _examples(comparison.a, name, samples, False, images, task_paths, spent)
-    of_b, _, plain_b, spent = _examples(comparison.b, name, samples, True, images, task_paths, spent)
+    sides, plain = [], None
+    for run in (comparison.a, comparison.b):
+        side, why = _open_side(run, name, samples, images, task_paths)
+        sides.append(side)
+        plain = plain or why
+    examples: dict[tuple[str, int], list[Example | None]] = {}
+    for sample in samples:
+        key = sample.sample_id, sample.repeat
+        # Side by side, so that both images of a sample show pixels, or none, when the page holds enough of them.
+        for side, value in zip(sides, (sample.value_a, sample.value_b), strict=True):
+            example = None
+            if side is not None and key in side.rows:
+                side.drawer.spent = spent
+                example = side.drawer.example(Rank(value, sha256_text(key[0]), *key, value), side.rows[key])
+                spent = side.drawer.spent
+            examples.setdefault(key, []).append(example)
     worse, better = (
         tuple(
-            MovedExample(sample=it, a=of_a.get((it.sample_id, it.repeat)), b=of_b.get((it.sample_id, it.repeat)))
+            MovedExample(sample=it, a=examples[it.sample_id, it.repeat][0], b=examples[it.sample_id, it.repeat][1])
             for it in moved
         )
         for moved in (task.worse, task.better)
@@ -198,37 +213,35 @@ def _section(
         scatter=_scatter(task),
         worse=worse,
         better=better,
-        as_images=as_images,
-        plain=plain or plain_b,
+        as_images=any(side.as_images for side in sides if side is not None),
+        plain=plain or next((side.drawer.plain for side in sides if side is not None), None),
     )
     return section, spent
 
 
-def _examples(
-    run: ScoredRun,
-    task: str,
-    samples: Sequence[MovedSample],
-    of_b: bool,
-    images: ReportImages,
-    task_paths: Sequence[Path],
-    spent: int,
-) -> tuple[dict[tuple[str, int], Example], bool, str | None, int]:
-    """Return samples as a run answered them by (id, repeat), whether as images, why they are plain, bytes so far."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Side:
+    """What draws the samples of one run: their rows of the plan by (id, repeat), and whether they are images."""
+
+    drawer: ExampleDrawer
+    rows: dict[tuple[str, int], PlannedRequest]
+    as_images: bool
+
+
+def _open_side(
+    run: ScoredRun, task: str, samples: Sequence[MovedSample], images: ReportImages, task_paths: Sequence[Path]
+) -> tuple[_Side | None, str | None]:
+    """Return what draws these samples of a run, or None and, if that is not by design, why they cannot be shown."""
     directory = run.directory
     if directory is None or not samples:
-        return {}, False, None, spent
+        return None, None
     try:
         ((spec, *_), _) = index(task_paths, stored=directory.tasks_folder).resolve([task])
         planned = directory.read_planned(task, [sample.sample_id for sample in samples])
-        rows = {(row.sample.id, row.repeat): row for row in planned}
         predictions = directory.find_predictions([row.key for row in planned])
     except (SpecError, DataError, OSError) as error:
-        return {}, False, f"the samples of {run.source} cannot be shown ({error})", spent
-    drawer = ExampleDrawer(spec, predictions.get, images, spent)
-    found: dict[tuple[str, int], Example] = {}
-    for sample in samples:
-        key = sample.sample_id, sample.repeat
-        value = sample.value_b if of_b else sample.value_a
-        if key in rows:
-            found[key] = drawer.example(Rank(value, sha256_text(key[0]), *key, value), rows[key])
-    return found, spec.gives in SHOWN_AS_IMAGES, drawer.plain, drawer.spent
+        return None, f"the samples of {run.source} cannot be read ({error})"
+    rows = {(row.sample.id, row.repeat): row for row in planned}
+    return _Side(
+        drawer=ExampleDrawer(spec, predictions.get, images, 0), rows=rows, as_images=spec.gives in SHOWN_AS_IMAGES
+    ), None
