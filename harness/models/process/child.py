@@ -24,8 +24,10 @@ SUPERVISOR = Path(__file__).with_name("supervisor.py")
 MOST_LINE_BYTES = 64 * 2**20
 # Text on stdout that is not JSON, between two lines that are: enough for the banners and warnings of libraries.
 MOST_PRINTED_BYTES = 2**20
-# A line that begins as JSON is meant for us; what begins otherwise, such as `{'loss': 0.3}`, is some library's print.
-BEGINS_AS_JSON = re.compile(rb'\s*(?:\{\s*["}]|\[\s*\{)')
+# A line that begins as JSON is meant for us, also behind the byte order mark of some runtimes, or where JSON over
+# several lines begins, for which nobody should wait in vain. What begins otherwise, such as `{'loss': 0.3}`, is
+# some library's print.
+BEGINS_AS_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*(?:["}]|\Z)|\[\s*(?:\{|\Z))')
 READ_BYTES = 2**16
 # Between closing stdin and SIGTERM, for a model that writes something before it ends.
 SECONDS_TO_END = 1.0

@@ -222,6 +222,11 @@ def read_answers(line: bytes, requests: Sequence[Request], ids: Sequence[str], f
         found = ", ".join(f"'{name:.40}'" for name in list(value)[:5]) or "no key"
         hint = nearest(str(next(iter(value), ""))[:40], ["answers"])
         what = found if "answers" not in value else f"answers as {type(listed).__name__}"
+        if fault := value.get("error"):
+            said = fault if isinstance(fault, str) else json.dumps(fault, ensure_ascii=False)
+            raise OutOfStepError(
+                f"the process says of the whole line: {prediction_lines.printable(said, prediction_lines.MOST_MESSAGE)}"
+            )
         raise OutOfStepError(
             f'expected {{"answers": [...]}} with one answer per request, found {what}{hint}; stdout is for answers, '
             "print to stderr"
@@ -312,6 +317,8 @@ def _object(line: bytes, expected: str) -> dict[str, Json]:
         value = json.loads(line.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         reason = f"{error.msg}, column {error.colno} of {len(line):,}"
+        if line.strip() in (b"{", b"["):
+            reason = "it goes on in the next line"
     except UnicodeDecodeError as error:
         reason = f"byte {error.start + 1} is not UTF-8"
     except RecursionError:
