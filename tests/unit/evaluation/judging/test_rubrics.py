@@ -60,6 +60,6 @@ def test_any_change_changes_the_digest_and_example_braces_are_words(tmp_path: Pa
     path = tmp_path / "own.yaml"
     path.write_text(GOOD + "title: t\n")
     first = load_rubric(path).record()
-    path.write_text(GOOD.replace("Compare", 'Reply {"verdict": 1}. Compare'))
+    path.write_text(GOOD.replace("Compare", '|\n  Reply {"verdict": 1}. Compare'))
     assert load_rubric(path).record()["digest"] != first["digest"]
     assert first["decoding"] == {"max_new_tokens": 512, "temperature": 0.0}
