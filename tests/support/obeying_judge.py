@@ -23,21 +23,21 @@ class Obeying:
         calls: File that gets a line per request.
         loose: Take any line that looks like the end of a block for one.
         stop_after: Requests after which the run is stopped, as by a kill; 0 for never.
-        name: Tells two judges apart.
+        batch: Requests in a batch, which are then asked together or not at all; 0: each by itself.
     """
 
     version = "1"
 
-    def __init__(self, *, calls: str = "", loose: bool = False, stop_after: int = 0, name: str = "") -> None:
-        self.calls, self.loose, self.stop_after, self.name = calls, loose, stop_after, name
+    def __init__(self, *, calls: str = "", loose: bool = False, stop_after: int = 0, batch: int = 0) -> None:
+        self.calls, self.loose, self.stop_after, self.batch = calls, loose, stop_after, batch
 
     def capabilities(self) -> Capabilities:
         """Take and give text, one request at a time."""
         return Capabilities(
             takes=frozenset({"text"}),
             gives=frozenset({"text"}),
-            max_batch=1,
-            batch_invariant=True,
+            max_batch=self.batch or 1,
+            batch_invariant=not self.batch,
             execution_only=frozenset({"calls", "stop_after"}),
             resources=Resources(gpus=0),
         )

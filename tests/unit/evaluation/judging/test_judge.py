@@ -138,6 +138,18 @@ def test_a_torn_line_is_asked_again_and_nothing_else(run: Path) -> None:
     assert Counter(Counter(calls.read_text().split()).values()) == {1: SAMPLES - 2, 2: 1}
 
 
+@pytest.mark.slow
+def test_a_judge_whose_replies_depend_on_their_batch_is_asked_the_same_batch_again(run: Path) -> None:
+    calls = run.parent / "calls"
+    ask(run, (JUDGE, {"calls": str(calls), "batch": 4}))
+    path = judge_folders(run)[0].directory.predictions_path
+    path.write_bytes(path.read_bytes()[:-5])
+    found = ask(run, (JUDGE, {"calls": str(calls), "batch": 4}))
+    asked = calls.read_text().split()
+    assert asked[7:] == asked[4:7]  # batches of 4 and 3, of which the last is asked whole
+    assert (found.judged, found.unjudged) == (SAMPLES, 0)
+
+
 def test_an_unreadable_reply_is_asked_for_once_more_then_kept_until_it_is_asked_again(run: Path) -> None:
     broken = replies(run, {1: "It is right.", 2: "{"})
     found = ask(run, broken)
