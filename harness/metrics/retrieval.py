@@ -311,6 +311,7 @@ RETRIEVAL = Family(
             version=1,
             score=_alone("standard"),
             prepare=_prepare("standard"),
+            certificate="The answers are each other's rivals: leaving one out takes a rival from all the others.",
             summary="Share of queries whose target is among the 1, 5 or 10 nearest, and mean reciprocal rank; ties "
             "count fairly.",
             formula="R@k: clip((k - better) / tied, 0, 1), tied with the target itself; MRR: mean of 1 / rank over "
@@ -326,6 +327,7 @@ RETRIEVAL = Family(
             version=1,
             score=_alone("m3d"),
             prepare=_prepare("m3d"),
+            certificate="The answers are each other's rivals: leaving one out takes a rival from all the others.",
             summary="As released with M3D: of ties the lowest index comes first, and a text that occurs twice is right "
             "only once.",
             formula="R@k: 1 if rank is at most k; MRR: 1 / rank; rank = 1 + better + those tied before it.",

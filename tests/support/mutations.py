@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
+from typing import Literal
 
 import numpy as np
 
@@ -99,7 +100,7 @@ def boxes(size: tuple[int, ...]) -> tuple[Box, ...]:
 
 
 def _sample(place: int, size: tuple[int, ...] = (), **fields: object) -> Sample:
-    kind = "volume" if len(size) == 3 else "image"
+    kind: Literal["image", "volume"] = "volume" if len(size) == 3 else "image"
     media = (Media(path="a", sha256="0" * 64, kind=kind, size=size),) if size else ()
     return Sample(id=f"s/{place:03}", media=media, cluster=f"p{place}", **fields)  # type: ignore[arg-type]
 
@@ -129,9 +130,13 @@ def _like(mask: Mask, random: Random) -> Mask:
 
 
 def _masks(place: int, random: Random, *, size: tuple[int, ...]) -> Pair:
-    names = random.sample(NAMES, random.choice((0, 1, 1, 2, 3)))
-    wanted = tuple(Entity(name=name, mask=random.choice(pool(size))) for name in names)
-    found, entities = [], []
+    apart: list[Mask] = []  # structures of one image lie side by side
+    for mask in random.sample(pool(size), random.choice((0, 1, 1, 2, 6))):
+        if all(not masks.intersection(mask, other) for other in apart):
+            apart.append(mask)
+    wanted = tuple(Entity(name=name, mask=mask) for name, mask in zip(random.sample(NAMES, 7), apart, strict=False))
+    found: list[Mask] = []
+    entities: list[PredictedEntity] = []
     for entity in wanted:
         assert entity.mask is not None
         if random.random() < 0.8:
@@ -153,7 +158,7 @@ def _boxes(place: int, random: Random) -> Pair:
     size = random.choice(SIZES)
     right, said = random.choice(boxes(size)), random.choice((*boxes(size), None))
     said = right if said is not None and random.random() < 0.4 else said
-    target = Target(boxes=() if random.random() < 0.1 else (right,))
+    target = Target(absent=True) if random.random() < 0.1 else Target(boxes=(right,))
     if said is None:
         prediction = Prediction(key=str(place), status="ok", text=random.choice(NOTHING_SAID))
     elif random.random() < 0.5:
@@ -196,9 +201,15 @@ def _left_out(_sample: Sample, prediction: Prediction, _random: Random) -> Predi
     return Prediction(key=prediction.key, status="model_error")
 
 
+def _is_answer(sample: Sample) -> bool:
+    """Return whether nothing is an answer: where there is nothing to find."""
+    found = [masks.area(entity.mask) for entity in sample.target.entities if entity.mask is not None]
+    boxed = bool(sample.media) and not found and not sample.target.boxes
+    return sample.target.absent or boxed or (bool(found) and not any(found))
+
+
 def _emptied(sample: Sample, prediction: Prediction, _random: Random) -> Prediction:
-    # Nothing, where there is nothing to find, is an answer.
-    return prediction if sample.target.absent else Prediction(key=prediction.key, status="empty")
+    return prediction if _is_answer(sample) else Prediction(key=prediction.key, status="empty")
 
 
 FAILING: Mapping[str, Mutation] = {
@@ -212,10 +223,7 @@ FAILING: Mapping[str, Mutation] = {
 
 def _broken(sample: Sample, prediction: Prediction, random: Random) -> Prediction:
     """Return an answer that was given and holds nothing that can be read; masks and boxes are lost."""
-    nothing_to_find = sample.target.absent or not any(
-        masks.area(entity.mask) for entity in sample.target.entities if entity.mask is not None
-    )
-    if prediction.masks and nothing_to_find:
+    if _is_answer(sample):
         return prediction
     text = random.choice(("", "???", "<think>" + (prediction.text or ""), "\ufffd\ufffd", "nan"))
     return Prediction(key=prediction.key, status="ok", text=text)

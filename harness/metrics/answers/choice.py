@@ -269,6 +269,7 @@ CHOICE_ACCURACY = Family(
             score=medplib_score,
             worst=_worst_below(_medplib_ceiling),
             ceiling=_medplib_ceiling,
+            certificate="An empty reply equals an option whose text normalises to nothing, such as an article.",
             summary="Share of replies equal to the right option's text after MedPLIB's normaliser; letters are wrong.",
             formula="1 if reply and right option's text are equal, each normalised once.",
             empty=replace(
@@ -282,6 +283,7 @@ CHOICE_ACCURACY = Family(
             "omnimedvqa-qa",
             version=1,
             score=_by_reading(omnimedvqa, same_text),
+            certificate="Every reply, even an unclear one, is read as the option most like it.",
             summary="Share of replies most like the right option by difflib, as OmniMedVQA's question-answering score.",
             formula="1 if the option of the largest difflib ratio with the reply, of equals the first, has the right "
             "text.",
@@ -303,6 +305,7 @@ CHOICE_ACCURACY = Family(
             "huatuo",
             version=1,
             score=_by_reading(huatuo, first_letter_of_text),
+            certificate="An empty, unclear or denying reply is read as an option all the same.",
             summary="Share of right letters as HuatuoGPT-Vision's matcher reads them: the first lone a-n, option text, "
             "likeness.",
             formula="1 if the letter read, in its case, is that of the first option with the right text. Read by the "
@@ -317,6 +320,7 @@ CHOICE_ACCURACY = Family(
             "medevalkit",
             version=1,
             score=_by_reading(medevalkit, same_letter),
+            certificate="An empty or unclear reply is read as an option all the same.",
             summary="Share of right letters as MedEvalKit reads them for OmniMedVQA: unwrapped letter, else likeness.",
             formula="1 if the letter read is the right one. Read by the first of: what is left of the unwrapped reply "
             "is a letter; the option, written as a. text, that is most like it, of equals the first.",
@@ -329,6 +333,7 @@ CHOICE_ACCURACY = Family(
             "vlmevalkit",
             version=1,
             score=_by_reading(vlmevalkit, same_letter),
+            certificate="A denied option is credited like one that is chosen.",
             summary="Share of right letters as VLMEvalKit reads them without a judge.",
             formula="1 if the letter read is the right one. Read by the first of: the only option letter, among the "
             "last four words; a letter behind answer is; the only option text in a short reply.",
@@ -341,6 +346,7 @@ CHOICE_ACCURACY = Family(
             prepare=mmmu_prepare,
             worst=_worst_below(_mmmu_ceiling),
             ceiling=_mmmu_ceiling,
+            certificate="An unread reply is given an option at random, and of several options the last counts.",
             summary="Share of right letters as MMMU reads them, unread replies drawn at random with its seed 42 in "
             "sample order.",
             formula=f"1 if the letter read, or for an unread reply the one drawn, is the right one. {_MMMU_READING}",
@@ -355,6 +361,7 @@ CHOICE_ACCURACY = Family(
             score=_mmmu_no_random,
             worst=_worst_below(_mmmu_ceiling),
             ceiling=_mmmu_ceiling,
+            certificate="Of several options the last counts, and a denied one like one that is chosen.",
             summary="Share of right letters as MMMU reads them, unread replies wrong in place of drawn at random.",
             formula=f"1 if the letter read is the right one. {_MMMU_READING}",
             source=_MMMU_SOURCE,
@@ -365,6 +372,8 @@ CHOICE_ACCURACY = Family(
             score=m3d_score,
             worst=_worst_below(_m3d_ceiling),
             ceiling=_m3d_ceiling,
+            certificate="A reply that names every option, each with a full stop, is always right, and so is one that "
+            "denies the right one.",
             summary="Share of replies that hold the right letter and a full stop, as M3D scores closed questions.",
             formula="1 if the right letter and a full stop stand anywhere in the reply, case and all.",
             empty=replace(_EMPTY, prediction=0.0),

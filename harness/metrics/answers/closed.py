@@ -80,6 +80,7 @@ MMMU_OPEN = Family(
             version=1,
             score=mmmu_open,
             ceiling=mmmu_open_ceiling,
+            certificate="A reply that names many answers holds the right one.",
             summary="Share of open replies whose key parts hold an answer's text or equal its number, as MMMU scores "
             "them.",
             formula="1 if a key part of the reply holds an answer's text, or a number in it equals an answer's to two "

@@ -63,6 +63,7 @@ JUDGE = Family(
             "m3d",
             version=1,
             score=_by_points(m3d_points, "score_and_decimal"),
+            certificate="A reply of the judge with a whole number is not read and leaves the mean.",
             summary="Mean of a judge's scores as M3D reads them: whole numbers are not read and leave the mean.",
             formula="The decimal of the first `Score: ` that has one, as written; a whole number is none.",
             range=(0.0, None),

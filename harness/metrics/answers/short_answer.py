@@ -186,6 +186,8 @@ TOKEN_PRF = Family(
                 float(max(len(_words(_reference(sample))), 1)) if sample.target.answers else 0.0,
             ),
             ceiling=lambda sample: 1.0 if sample.target.answers and _words(_reference(sample)) else None,
+            certificate="A share of words: naming several answers earns a part of the right one, and recall alone is "
+            "won by naming all words.",
             summary="Words in common with the first answer, without reasoning and wrapping, each counted as often as "
             "both sides have it.",
             formula="c = shared words, each the lesser of its two counts; precision = c / words of the reply, "
@@ -202,6 +204,8 @@ TOKEN_PRF = Family(
             worst=_medplib_tokens_worst,
             # If no word of the reference survives, the released code gives 0 to every reply.
             ceiling=lambda sample: float(bool(_medplib_words(_reference(sample)))) if sample.target.answers else None,
+            certificate="Repeating a word of the answer counts each time, and naming several answers earns a part of "
+            "the right one.",
             summary="Words in common with the first answer as MedPLIB counts them: no clipping.",
             formula="tp = words of the reply that the answer has, fp = its others, fn = words of the answer that the "
             "reply lacks; P = tp / (tp + fp), R = tp / (tp + fn), F1 = 2 P R / (P + R). Both texts are normalised "

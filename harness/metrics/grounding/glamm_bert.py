@@ -106,6 +106,7 @@ _BERT = Protocol(
         ),
     ),
     resource=Resource(name="phrase model", missing=missing, describe=describe),
+    certificate="A recall: names and masks that the target lacks cost nothing.",
     summary="GLaMM's recall as released: IoU 0.5 and a BERT cosine of 0.5; the search stops early.",
     source="eval/gcg/evaluate.py of github.com/mbzuai-oryx/groundingLMM",
 )

@@ -241,6 +241,7 @@ GLAMM_RECALL = Family(
             "exact-name",
             version=1,
             score=partial(glamm_recall, lambda target, predicted: float(target == predicted)),
+            certificate="A recall: names and masks that the target lacks cost nothing.",
             summary="GLaMM's recall as released, its text similarity replaced by equal names; the search stops early.",
             source="eval/gcg/evaluate.py of github.com/mbzuai-oryx/groundingLMM, names compared as ours",
         ),
@@ -261,6 +262,8 @@ HALLUCINATION = Family(
             combine=ratio,
             worst=lambda _: (1.0, 1.0),
             ceiling=lambda sample: 0.0 if target_entities(sample) else None,
+            certificate="Alone it is won by naming nothing, which has no value, and diluted by names that are nearly "
+            "always right.",
             summary="Share of the names grounded in a mask that the target does not have; each name counts once.",
             formula="grounded names that no target entity has / grounded names.",
             empty=EmptyCases(prediction="undefined", target=1.0, both="undefined", note="Empty: no grounded entity."),

@@ -114,6 +114,8 @@ POINTING_GAME = Family(
             combine=ratio,
             worst=_worst,
             ceiling=lambda sample: 1.0 if any(masks.area(mask) for mask in target_masks(sample)) else None,
+            certificate="Names beyond those of the target cost nothing, so a guess for every name fills the gaps of an "
+            "answer.",
             summary="Share of targets whose mask holds the place that the answer points at.",
             formula="targets whose mask holds the most probable pixel, the central pixel, the box centre or the point "
             "/ targets.",

@@ -189,6 +189,7 @@ MIOU = Family(
             score=_glamm_miou,
             worst=lambda _: MISS,
             ceiling=lambda sample: 1.0 if filled(target_masks(sample)) else 0.0,
+            certificate="Spurious masks and missed targets cost nothing: of two hundred masks the best ones count.",
             summary="Mean IoU of greedily matched pairs, as released with GLaMM: missed targets and spurious masks "
             "cost nothing.",
             formula="Mean IoU of the pairs found by taking the largest IoU above 0 again and again.",
@@ -249,6 +250,8 @@ PANOPTIC_QUALITY = Family(
             worst=_all_wrong,
             ceiling=_ceiling_if_filled,
             corpus=True,
+            certificate="Leaving out an answer of more wrong masks than there are targets takes them out of the pooled "
+            "counts.",
             summary="Panoptic quality of masks matched above IoU 0.5, with its parts segmentation and recognition "
             "quality.",
             formula="PQ = SQ x RQ = sum of IoU / (tp + fp / 2 + fn / 2), SQ = sum of IoU / tp, matched above IoU 0.5; "

@@ -88,6 +88,7 @@ BERTSCORE = Family(
                 ),
             ),
             resource=Resource(name="bert-score model", missing=missing, describe=describe),
+            certificate="An overlap of words: frequent words, several answers and repeated words earn a part.",
             summary="BERTScore of bert-score, reasoning cut: cosine of contextual embeddings, matched greedily; no idf "
             "weights, no rescaling.",
             formula="P = mean over the reply's tokens of the largest cosine with a token of the answer, R the reverse, "

@@ -216,6 +216,8 @@ BLEU = Family(
             each=_bleu4_first(_smoothed),
             worst=_worst(standard_tokens, closest_length),
             ceiling=_ceiling(standard_tokens, _bleu4_first(_smoothed)),
+            certificate="Frequent words match without any look at the image, and leaving out a poor reply can raise "
+            "the precision of all.",
             summary="Corpus BLEU-4 of 13a tokens reasoning cut, CJK by character, no smoothing; single samples "
             "count 0.1 for no match.",
             formula=f"{_FORMULA}, from summed counts; reference words: of the answer closest in length.",
@@ -230,6 +232,8 @@ BLEU = Family(
             worst=_worst(tokens_13a, _shortest_length),
             ceiling=_ceiling(tokens_13a, _unsmoothed),
             corpus=False,
+            certificate="Frequent words match without any look at the image, and leaving out a poor reply can raise "
+            "the precision of all.",
             summary="Mean BLEU-1 of single samples, 13a tokens, no smoothing, as M3D's scripts compute it with HF "
             "evaluate.",
             formula=f"{_FORMULA}; reference words: of the shortest answer.",
@@ -245,6 +249,8 @@ BLEU = Family(
             combine=_bleu4_first(_coco),
             worst=_worst(_caption_words, closest_length),
             ceiling=_ceiling(_caption_words, _bleu4_first(_coco)),
+            certificate="Frequent words match without any look at the image, and leaving out a poor reply can raise "
+            "the precision of all.",
             summary="Corpus BLEU-4 of the COCO caption code on Treebank tokens without punctuation and grounding tags.",
             formula=f"{_FORMULA}, with 1e-15 added above and 1e-9 below every ratio; from summed counts.",
             empty=EmptyCases(prediction=0.0, target=0.0, both=0.0, note="0 is not quite reached: below 1e-6."),

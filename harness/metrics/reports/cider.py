@@ -143,6 +143,7 @@ CIDER = Family(
             ceiling=_ceiling,
             prepare=_prepare,
             caveat="rare n-grams are those of this task's references: values of other tasks or subsets do not compare",
+            certificate="An overlap of words: frequent words, several answers and repeated words earn a part.",
             summary="CIDEr-D in 0..10 as pycocoevalcap computes it, reasoning cut, on Treebank tokens without "
             "punctuation.",
             formula="10 x mean over the answers and over 1- to 4-grams of the clipped tf-idf cosine, "

@@ -176,6 +176,8 @@ CLINICAL_ENTITY_F1 = Family(
             ),
             resource=Resource(name="term list", missing=_missing, describe=_describe),
             caveat="Counts names as words: a name that the report denies counts like one that it affirms.",
+            certificate="A list of frequent names earns a part, and a reply that names nothing has no value where the "
+            "answer names nothing.",
             summary="Names of a term list that reply, reasoning cut, and reference share, each counted once a report.",
             formula="c = entities that both texts name; precision = c / those of the reply, recall = c / those of the "
             "first answer, F1 = 2 c / (both).",

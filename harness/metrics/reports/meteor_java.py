@@ -271,6 +271,7 @@ METEOR_JAVA = Family(
             prepare=prepare,
             corpus=True,
             resource=_JAVA,
+            certificate="An overlap of words: frequent words, several answers and repeated words earn a part.",
             summary="METEOR 1.5 on COCO's tokens as pycocoevalcap prints it for a corpus, and its mean over sentences.",
             formula="1 / (0.15 / P + 0.85 / R) x (1 - 0.6 (chunks / matches)^0.2), from summed counts; matches "
             "weighted 1, 0.6, 0.8, 0.6 as exact, stem, synonym, paraphrase, and 0.75 or 0.25 as content or "

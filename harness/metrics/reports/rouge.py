@@ -193,6 +193,7 @@ ROUGE = Family(
             score=_score(_best_f1(unicode_words, _STANDARD, answer_text)),
             worst=_worst(_STANDARD),
             ceiling=_ceiling(_best_f1(unicode_words, _STANDARD, answer_text)),
+            certificate="An overlap of words: frequent words, several answers and repeated words earn a part.",
             summary="F1 of the longest common subsequence of Unicode words (CJK by character), reasoning cut, no "
             "stemming; mean over samples.",
             source="Lin, 2004; rouge_score 0.1.2 with another tokenizer",
@@ -205,6 +206,7 @@ ROUGE = Family(
             score=_score(_best_f1(rouge_tokens, _M3D)),
             worst=_worst(_M3D),
             ceiling=_ceiling(_best_f1(rouge_tokens, _M3D)),
+            certificate="An overlap of words: frequent words, several answers and repeated words earn a part.",
             summary="F1 of words of a-z and 0-9, no stemming, as M3D's scripts compute it with HF evaluate; other "
             "scripts score 0.",
             source="Bench/eval of M3D, arXiv:2404.00578; rouge of HF evaluate, which is rouge_score",
@@ -217,6 +219,7 @@ ROUGE = Family(
             score=_score(_coco),
             worst=miss_if_answered,
             ceiling=_ceiling(_coco),
+            certificate="An overlap of words: frequent words, several answers and repeated words earn a part.",
             summary="ROUGE-L of the COCO caption code, beta 1.2, on Treebank tokens without punctuation and grounding "
             "tags.",
             formula="(1 + b^2) P R / (R + b^2 P), b = 1.2, P and R of the longest common subsequence, each the best "
