@@ -76,3 +76,10 @@ def test_a_row_that_looks_at_the_corpus_reads_it_once_and_then_scores() -> None:
     assert [row.score(QUESTION, ANSWER).stats for _ in range(2)] == [(2.0, 1.0), (2.0, 1.0)]
     assert reads == [["q", "q"]]
     assert settle(ROW, iter([])) is ROW
+
+
+def test_a_parameter_can_have_a_least_value_that_is_admissible() -> None:
+    parameter = Parameter(name="reach", default=1.0, summary="How far.", least=0.0)
+    assert parameter.read(0, "here") == 0.0
+    with pytest.raises(SpecError, match=r"here: reach: expected a number of 0 or more, got -0\.5"):
+        parameter.read(-0.5, "here")
