@@ -43,6 +43,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "harness.models.segmenters.grounded:Grounded",
         "the boxes of a text model, outlined by a segmenter: grounded:TEXT_MODEL+SEGMENTER",
     ),
+    "judge": ("harness.evaluation.judging.rule_judge:RuleJudge", "judge:rules, the rules of `harness judge` offline"),
 }
 # Argument in place of what is unknown of a model that was given from Python: no two evaluations share it.
 ONLY_THIS = "only_this_evaluation"
