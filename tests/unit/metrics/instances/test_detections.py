@@ -45,7 +45,8 @@ def expected(lines: list[dict[str, Any]]) -> tuple[float, float]:
         assert found.counts is not None
         return {"size": list(found.size), "counts": found.counts}
 
-    targets, found = [], []
+    targets: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for image, line in enumerate(lines, 1):
         for item in line["target"]:
             facts = {"id": len(targets) + 1, "image_id": image, "category_id": item["label"], "bbox": [0, 0, 1, 1]}

@@ -39,7 +39,7 @@ def test_parts_are_found_at_a_dice_of_a_fifth_and_touch_at_corners_too() -> None
     wanted = pixels("x..xxxxxxxxx", ".x..........")
     found = pixels("x..x........", ".x.........x")
     assert row.score(*pair(found, wanted)).stats == (2.0, 1.0, 0.0)
-    assert sample_values(row, (2.0, 1.0, 0.0)) == (pytest.approx(0.8), pytest.approx(2 / 3), 1.0)
+    assert sample_values(row, (2.0, 1.0, 0.0)) == pytest.approx((0.8, 2 / 3, 1.0))
 
 
 def test_a_finding_without_a_mask_is_none() -> None:
