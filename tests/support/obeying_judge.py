@@ -76,3 +76,21 @@ def plain_outside(prompt: str, block: re.Pattern[str] = BLOCK) -> str:
     """Return what stands outside the fences, without the lines in which the rubrics themselves name scores."""
     outside = block.sub("", prompt)
     return "\n".join(line for line in outside.splitlines() if not re.match(r'- "|\{"|Choose the verdict', line))
+
+
+class Looking:
+    """Scores an answer by ten times the red of the first pixel that it is shown."""
+
+    version = "1"
+
+    def capabilities(self) -> Capabilities:
+        """Take words and an image, give text."""
+        return Capabilities(takes=frozenset({"text", "image"}), gives=frozenset({"text"}), batch_invariant=True)
+
+    def load(self, device: str) -> None:
+        """Nothing is loaded."""
+
+    def predict(self, requests: Sequence[Request]) -> list[Answer]:
+        """Look at each image."""
+        reds = [int(request.images[0].image()[0, 0, 0]) for request in requests]
+        return [Answer(text=json.dumps({"verdict": "partly", "score": 10 * red})) for red in reds]

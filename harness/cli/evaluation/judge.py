@@ -10,6 +10,7 @@ import click
 from harness.cli.options import (
     ALL,
     AS_JSON,
+    DATA_ROOT,
     QUIET,
     SEND_DATA_TO,
     TASK_PATH,
@@ -79,6 +80,7 @@ def judge() -> None:
     help="Seconds per answer.",
 )
 @SEND_DATA_TO
+@DATA_ROOT
 @TASK_PATH
 @ALL
 @QUIET
@@ -96,6 +98,7 @@ def judge_runs(
     retry_unjudged: bool,
     timeout: float,
     send_data_to: tuple[str, ...],
+    data_roots: tuple[str, ...],
     task_paths: tuple[Path, ...],
     every_number: bool,
     quiet: bool,
@@ -126,6 +129,7 @@ def judge_runs(
             retry_unjudged=retry_unjudged,
             send_data_to=send_data_to,
             task_paths=task_paths,
+            data_roots=data_roots,
             timeout=timeout,
         )
         with stdout_to_stderr():  # what a judge prints never mixes with the result

@@ -1,5 +1,6 @@
 """The answers of a run, or of two runs side by side, as a judge sees them."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import BinaryIO
 
 from harness.errors import SpecError, listed
 from harness.metrics.answers.judge_replies import MIDDLE
-from harness.records import FAILED, Prediction, Sample
+from harness.records import FAILED, Media, MediaHandle, Prediction, Sample
+from harness.records.codec import request_from_json
 from harness.runs import plan_file
 from harness.runs.directory import RunDirectory
 from harness.scoring.score import readable
@@ -30,6 +32,7 @@ class AnswerToJudge:
         decided: Value that stands without asking a judge, 0 to 100; None: the judge decides.
         why: Why it stands.
         failed: The run's own answer failed.
+        media: The images that the model was shown, if the judge is to see them.
     """
 
     task: str
@@ -39,6 +42,7 @@ class AnswerToJudge:
     decided: float | None = None
     why: str = ""
     failed: bool = False
+    media: tuple[Media | MediaHandle, ...] = ()
 
     @property
     def length(self) -> int:
@@ -89,13 +93,22 @@ class AnswersToJudge:
         run: The run.
         tasks: Its tasks that are judged.
         other: For a pairwise rubric, the run whose answers the judge compares with.
+        with_images: Whether the judge sees the images that the model was shown; volumes are never among them.
     Raises:
         SpecError: The other run does not hold the same samples.
     """
 
-    def __init__(self, run: RunDirectory, tasks: Sequence[TaskSpec], other: RunDirectory | None = None) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        tasks: Sequence[TaskSpec],
+        other: RunDirectory | None = None,
+        *,
+        with_images: bool = False,
+    ) -> None:
         self.run = run
         self.tasks = tasks
+        self.with_images = with_images
         self.own = StoredAnswers(run)
         self.other = None if other is None else StoredAnswers(other)
         self._others: dict[str, dict[tuple[str, int], str]] = {}
@@ -126,6 +139,7 @@ class AnswersToJudge:
                         decided, why = BEST, f"the other run's answer is {their_fault}"
                     elif not fault and answer == rival:
                         decided, why = MIDDLE, "both answers are the same"
+                shown = request_from_json(json.loads(row.request)).media if self.with_images else ()
                 yield AnswerToJudge(
                     task=task.task,
                     sample=row.sample,
@@ -134,6 +148,7 @@ class AnswersToJudge:
                     decided=decided,
                     why=why,
                     failed=failed,
+                    media=tuple(one for one in shown if isinstance(one, Media) and one.kind == "image"),
                 )
 
     def close(self) -> None:

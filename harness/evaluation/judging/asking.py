@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from harness.errors import InterruptedRunError
 from harness.evaluation.judging.answers import AnswersToJudge, AnswerToJudge
@@ -54,6 +55,7 @@ class Questions:
         identity: The judge's.
         seed: Seed of the run.
         repeats: How often each answer is judged.
+        roots: Folders of the images that the judge sees.
         per_sample: The judge gets the id of the sample, as scripted ones do.
     """
 
@@ -62,6 +64,7 @@ class Questions:
     identity: Mapping[str, Json]
     seed: int
     repeats: int = 1
+    roots: tuple[Path, ...] = ()
     per_sample: bool = False
 
     def __iter__(self) -> Iterator[Question]:
@@ -101,7 +104,14 @@ class Questions:
         if order:
             own, other = texts.pop("own"), texts.pop("other")
             texts |= {"first": own, "second": other} if order == "first" else {"first": other, "second": own}
-        request = judge_request(self.rubric, texts, repeat=ask + ROUND * number, seed=self.seed, again=attempt > 0)
+        request = judge_request(
+            self.rubric,
+            texts,
+            repeat=ask + ROUND * number,
+            seed=self.seed,
+            again=attempt > 0,
+            media=answer.media,
+        )
         if self.per_sample:
             request = replace(request, sample_id=answer.sample.id)
         if (number, attempt) != (0, 0):

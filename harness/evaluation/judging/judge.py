@@ -9,7 +9,7 @@ from harness.errors import InterruptedRunError, SpecError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.judging.answers import AnswersToJudge, judged_tasks
 from harness.evaluation.judging.asking import Asking, JudgeProgress, Questions, write_samples
-from harness.evaluation.judging.judge_model import JudgeModel, build_judge, named_as_judge
+from harness.evaluation.judging.judge_model import JudgeModel, build_judge, image_roots, named_as_judge
 from harness.evaluation.judging.panels import Panel, add_panel
 from harness.evaluation.judging.prompts import PROMPT_VERSION
 from harness.evaluation.judging.rubrics import Rubric, find_rubric
@@ -56,6 +56,7 @@ class JudgeSpec:
         retry_unjudged: Ask again what is stored as unjudged.
         send_data_to: Hosts that may get the data of tasks whose terms do not allow it to everyone.
         task_paths: Folders with further task files and rubrics.
+        data_roots: Folders of the images, or `phantom[:SEED]`, for a rubric that shows them.
         timeout: Seconds per answer.
         cache: Folder of remembered digests.
         images: Which images the report of the run shows; None: outlines on a plain ground.
@@ -71,6 +72,7 @@ class JudgeSpec:
     retry_unjudged: bool = False
     send_data_to: tuple[str, ...] = ()
     task_paths: tuple[Path, ...] = ()
+    data_roots: tuple[str, ...] = ()
     timeout: float = DEFAULT_TIMEOUT
     cache: Path = field(default_factory=default_cache)
     images: ReportImages | None = None
@@ -144,7 +146,7 @@ def judge(spec: JudgeSpec, watch: Observer | None = None, *, command: Sequence[s
             raise SpecError(
                 "--judge: expected different judges, found the same one twice; --repeats N asks one several times"
             )
-        answers = AnswersToJudge(directory, judged, other)
+        answers = AnswersToJudge(directory, judged, other, with_images=rubric.shows == "images")
         own: list[JudgeFolder] = []
         try:
             for one in ours:
@@ -154,6 +156,7 @@ def judge(spec: JudgeSpec, watch: Observer | None = None, *, command: Sequence[s
                     identity=one.identity,
                     seed=int(run["seed"]),
                     repeats=spec.repeats,
+                    roots=image_roots(rubric, spec.run, spec.data_roots, spec.task_paths, spec.cache, watch),
                     per_sample=one.capabilities.per_sample,
                 )
                 record: dict[str, Json] = {
@@ -213,6 +216,7 @@ def evaluate_and_judge(
         judges=tuple(judges),
         send_data_to=run.send_data_to,
         task_paths=run.task_paths,
+        data_roots=run.data_roots,
         timeout=run.timeout,
         cache=run.cache,
     )
@@ -354,7 +358,7 @@ def _run(
     runner = choose_runner(RunSpec(tasks=(), model=one.reference.text, ray="off"), capabilities.resources)
     setup = WorkerSetup(
         reference=one.reference,
-        roots=(),
+        roots=asking.questions.roots,
         device=device_of(runner.wanted.resources),
         threads=max(1, int(capabilities.resources.cpus)),
         folder=store.directory.model_folder.resolve(),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from harness.errors import HarnessError, ModelError, SpecError, words_of
 from harness.evaluation.judging.rubrics import Rubric
-from harness.evaluation.setup import refuse_sending
+from harness.evaluation.outputs import find_report_images
+from harness.evaluation.setup import Observer, refuse_sending
 from harness.metrics.answers.judge_replies import REPLY_FORMS
 from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
 from harness.models.secrets import masked, refuse_secrets, secrets_of
@@ -60,6 +61,8 @@ def build_judge(
         if "text" not in capabilities.gives:
             gives = ", ".join(sorted(capabilities.gives)) or "nothing"
             raise SpecError(f"--judge {text}: expected a model that gives text, this one gives {gives}")
+        if rubric.shows == "images" and not capabilities.takes & {"image", "images"}:
+            raise SpecError(f"--judge {text}: rubric {rubric.name} shows images, and this model takes none")
         if capabilities.takes & {"target", "prior"}:
             raise SpecError(f"--judge {text}: expected a model that reads the question, this one takes the target")
         refuse_secrets(reference, capabilities.execution_only)
@@ -70,6 +73,23 @@ def build_judge(
             raise SpecError(words) from None
         known = identity(reference, adapter, capabilities, memory=cache / "weights")
     return JudgeModel(reference=reference, capabilities=capabilities, identity=known)
+
+
+def image_roots(
+    rubric: Rubric, run: Path, data_roots: Sequence[str], task_paths: Sequence[Path], cache: Path, watch: Observer
+) -> tuple[Path, ...]:
+    """Return the folders of the images that a rubric shows; none for a rubric of words.
+
+    Raises:
+        SpecError: It shows images, and no data root is given.
+        DataError: A release is not below the data roots.
+    """
+    if rubric.shows != "images":
+        return ()
+    if not data_roots:
+        raise SpecError(f"--rubric {rubric.name}: shows images; expected --data-root, since a run does not hold them")
+    found = find_report_images(run, data_roots, with_images=False, task_paths=task_paths, cache=cache, watch=watch)
+    return tuple(path.resolve() for path in found.roots)
 
 
 def with_schema(text: str, arguments: Mapping[str, Json], rubric: Rubric, cache: Path) -> dict[str, Json]:

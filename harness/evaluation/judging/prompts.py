@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.evaluation.judging.rubrics import PLACE, Rubric
-from harness.records import Request, TextPart, Turn
+from harness.records import Media, MediaHandle, MediaPart, Request, TextPart, Turn
 
 # Part of every key: any change of the words or of the fences below raises it.
 PROMPT_VERSION = 1
@@ -28,7 +28,15 @@ FENCE_RULE = (
 AGAIN = "Your last reply to this could not be read. Reply once more, with nothing but the JSON object."
 
 
-def judge_request(rubric: Rubric, texts: Mapping[str, str], *, repeat: int, seed: int, again: bool = False) -> Request:
+def judge_request(
+    rubric: Rubric,
+    texts: Mapping[str, str],
+    *,
+    repeat: int,
+    seed: int,
+    again: bool = False,
+    media: Sequence[Media | MediaHandle] = (),
+) -> Request:
     """Return the question to the judge, without a key.
 
     Args:
@@ -36,6 +44,7 @@ def judge_request(rubric: Rubric, texts: Mapping[str, str], *, repeat: int, seed
         texts: By the names of the rubric's prompt: question, reference, answer, first, second.
         repeat: Number of the time that it is asked, by which a judge that samples may differ.
         seed: Seed of the run.
+        media: Images that stand before the words.
         again: The last reply could not be read; it is asked for once more, in words that hold nothing of that reply.
     """
     quoted_texts = {name: quoted(text) for name, text in texts.items()}
@@ -53,7 +62,7 @@ def judge_request(rubric: Rubric, texts: Mapping[str, str], *, repeat: int, seed
     return Request(
         wants=("text",),
         # One turn: templates of some models know no system turn.
-        messages=(Turn(role="user", parts=(TextPart(text=words),)),),
+        messages=(Turn(role="user", parts=(*(MediaPart(media=one) for one in media), TextPart(text=words))),),
         decoding=dict(rubric.decoding),
         repeat=repeat,
         seed=seed,

@@ -17,7 +17,9 @@ from harness.tasks.task_file import DECODING, NAME
 from harness.tasks.yaml.mapping import Table
 from harness.tasks.yaml.nodes import Faults, read_mapping
 
-KEYS = ("rubric", "version", "title", "reply", "decoding", "prompt")
+KEYS = ("rubric", "version", "title", "reply", "shows", "decoding", "prompt")
+# What the judge sees beside the words: nothing, or the images that the model was shown, overlays included.
+SHOWS = ("words", "images")
 # Names in braces; the braces of a JSON example hold quotes or brackets and are words of the prompt.
 PLACE = re.compile(r"\{([a-z_]+)\}")
 SAMPLE_NAMES = ("question", "reference")
@@ -37,6 +39,7 @@ class Rubric:
         prompt: Template of the question to the judge; `{question}`, `{reference}` and `{answer}`, or `{first}` and
             `{second}` for two answers, are replaced by fenced blocks.
         decoding: Generation settings.
+        shows: What the judge sees, one of `SHOWS`.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Rubric:
     reply: str
     prompt: str
     decoding: Mapping[str, Json] = field(default_factory=dict)
+    shows: str = "words"
 
     @property
     def is_pairwise(self) -> bool:
@@ -58,7 +62,7 @@ class Rubric:
 
     def record(self) -> dict[str, Json]:
         """Return what is stored of it: name, version, form and the digest of all of it."""
-        whole = [self.name, self.version, self.reply, self.prompt, dict(self.decoding)]
+        whole = [self.name, self.version, self.reply, self.prompt, dict(self.decoding), self.shows]
         return {
             "name": self.name,
             "version": self.version,
@@ -139,6 +143,7 @@ def _read(table: Table, path: Path) -> Rubric:
         title=table.text("title", name),
         reply=reply,
         prompt=prompt,
+        shows=table.choice("shows", SHOWS, "words"),
         decoding={"max_new_tokens": 512, "temperature": 0.0}
         | {key: DECODING[key](settings, key) for key in settings.items if key in DECODING},
     )

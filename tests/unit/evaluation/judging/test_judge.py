@@ -220,6 +220,20 @@ def test_of_one_rubric_the_words_that_were_asked_last_count(run: Path) -> None:
     assert row["judge"]["folder"].startswith("002-own")
 
 
+def test_a_rubric_may_show_the_images_that_the_model_saw(run: Path, made: Path) -> None:
+    path = run.parent / "seen.yaml"
+    path.write_text("rubric: seen\nversion: 1\nreply: correctness\nshows: images\nprompt: Is {answer} in the image?\n")
+    looking = (f"{obeying_judge.__file__}:Looking", {})
+    with pytest.raises(SpecError, match="--rubric seen: shows images; expected --data-root"):
+        ask(run, looking, rubric=str(path))
+    with pytest.raises(SpecError, match="rubric seen shows images, and this model takes none"):
+        ask(run, (JUDGE, {}), rubric=str(path), data_roots=(str(made / "data"),))
+    ask(run, looking, rubric=str(path), data_roots=(str(made / "data"),))
+    values = {one.sample_id: one.value for one in read_judgements(run)}
+    # The tiny release has four pictures, whose red is their number.
+    assert values == {ID.format(number): 10.0 * (number % 4) for number in range(7)} | {ID.format(7): 0.0}
+
+
 def test_data_go_nowhere_that_the_terms_of_a_task_forbid(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def strict(path: Path, tasks: Sequence[TaskSpec], supported: Sequence[str]) -> list[TaskSpec]:
         return [replace(task, terms=Terms()) for task in judged_tasks(path, tasks, supported)]
