@@ -1,5 +1,6 @@
 """The numbers of the board: one record each, with the same fields for published numbers and evaluated runs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -54,6 +55,7 @@ class BoardCell:
         method: Method of the interval; `wilson` for a published accuracy.
         basis: Version and data, which numbers of evaluated runs must share to be comparable; empty for published ones.
         unsupported: Why the model cannot do this task; empty for a published "x"; None if it can.
+        judge: Whose judgement it is; None if no judge was asked. Two judges never share a column.
         remark: How the printed digits contradict themselves, and the anchor on the page that explains it.
         order: Sort key; cells with a smaller one are in earlier columns.
     """
@@ -84,6 +86,7 @@ class BoardCell:
     basis: tuple[str, ...] = ()
     unsupported: str | None = None
     note: str | None = None
+    judge: str | None = None
     remark: tuple[str, str] | None = None
 
 
@@ -150,8 +153,15 @@ def _published(item: Placed, digits: int, remark: tuple[str, str] | None, counta
         n=place.n,
         unsupported="" if cell.value is None else None,
         note=place.note,
+        judge=_printed_judge(cell.metric) if place.metric == "judge" else None,
         remark=remark,
     )
+
+
+def _printed_judge(metric: str) -> str:
+    """Return the judge that a paper names with its metric: `Qwen-72B` of `LLM-Based (Qwen-72B)`."""
+    found = re.search(r"\((.+)\)", metric)
+    return f"{found[1] if found else metric}, uncalibrated"
 
 
 def table_name(table: str) -> str:
@@ -199,7 +209,8 @@ def _evaluated(entry: BoardEntry, block: EntryBlock, number: EntryNumber, order:
         place=block.name,
         metric=number.metric,
         name=number.name,
-        protocol=number.protocol,
+        # Judges of one rubric stand side by side: the rubric is what they have in common.
+        protocol=number.judge[0] if number.judge else number.protocol,
         stratum=number.stratum,
         mean=number.mean,
         over=block.over if number.mean == "macro" else None,
@@ -218,7 +229,8 @@ def _evaluated(entry: BoardEntry, block: EntryBlock, number: EntryNumber, order:
         unparsed=number.unparsed,
         coverage=block.coverage,
         basis=(*block.basis, *version),
-        note=number.note,
+        note="; ".join(filter(None, (number.judge[2] if number.judge else None, number.note))) or None,
+        judge=number.judge[1] if number.judge else None,
     )
 
 

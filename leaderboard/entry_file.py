@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from harness.errors import DataError, together
 from harness.runs.directory import RESULTS, RunDirectory
 from leaderboard.entry_cost import cost_of
+from leaderboard.entry_judge import read_judge
 
 SCHEMA = 1
 # Entries come from outside: larger files or longer texts are refused before they fill the memory or a page.
@@ -45,6 +46,7 @@ class EntryNumber:
     failed: int | None
     unparsed: int | None
     note: str | None
+    judge: tuple[str, str, str] | None = None  # rubric, column of the judge, words beside its number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,6 +374,7 @@ def _number(reader: _Reader, value: Any, where: str) -> EntryNumber:
         failed=count("failed"),
         unparsed=count("unparsed"),
         note=None if row.get("note") is None else text("note"),
+        judge=read_judge(reader, row.get("judge"), text("protocol"), f"{where}.judge"),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.metrics.answers.judge_words import judge_words
 from harness.models.submitted.predictions_file import Problem
 from harness.records.atomic_files import write_atomically
 from harness.reports.examples import TaskExamples
@@ -41,6 +42,7 @@ def write_report(
         number=number,
         interval=interval,
         metric_name=metric_name,
+        judge_words=judge_words,
         answered=answered,
         why_no_interval=why_no_interval,
     )
@@ -93,7 +95,8 @@ def _spreads(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     by_name: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows:
         # Protocols are compared over the same samples: macro means weigh them otherwise.
-        if row["stratum"] is None and row["mean"] != "macro" and row["value"] is not None:
+        # Judges are no protocols: they read the answers, and rubrics ask about different things.
+        if row["stratum"] is None and row["mean"] != "macro" and row["value"] is not None and "judge" not in row:
             by_name.setdefault((row["metric"], row["name"]), {})[row["protocol"]] = row["value"]
     return [
         {

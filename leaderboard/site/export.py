@@ -18,7 +18,7 @@ COLUMNS = (
     *("source", "data", "place", "metric", "name", "protocol", "stratum_key", "stratum", "mean", "over"),
     *("model", "model_id", "url", "run_by", "printed_in", "entry", "details"),
     *("value", "printed", "unit", "low", "high", "interval", "n", "clusters", "coverage"),
-    *("failed", "unparsed", "undefined", "unsupported", "basis", "note"),
+    *("failed", "unparsed", "undefined", "unsupported", "basis", "note", "judge"),
 )
 
 
@@ -58,6 +58,7 @@ def record(cell: BoardCell) -> dict[str, Any]:
         "unsupported": cell.unsupported,
         "basis": "; ".join(cell.basis) or None,
         "note": cell.note,
+        "judge": cell.judge,
     }
 
 

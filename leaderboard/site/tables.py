@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from harness.metrics import METRICS
+from harness.metrics.certificates import certificate_of
 from leaderboard.cells import BoardCell, BoardRow, Unit
 from leaderboard.published.mapping import PublishedFamily
 
@@ -18,6 +20,7 @@ class Column:
     Attributes:
         n: The denominator of published numbers, if it is known.
         basis: Version and data of evaluated runs, if the table holds several.
+        judge: Whose judgements they are; None if no judge was asked.
     """
 
     metric: str
@@ -28,11 +31,18 @@ class Column:
     unit: Unit
     n: int | None
     basis: tuple[str, ...]
+    judge: str | None = None
 
     @property
     def label(self) -> str:
         """The metric's value as a reader knows it: `dice`, `token_prf recall`, `bleu4`."""
         return self.name if self.name.startswith(self.metric) else f"{self.metric} {self.name}"
+
+    def certificate(self, protocol: str) -> str | None:
+        """Return how this number can be gamed under a protocol, in words; None if no way is known."""
+        rows = [row for row in METRICS if (row.name, row.protocol) == (self.metric, protocol)]
+        found = certificate_of(rows[0]) if rows else None
+        return None if found is None else found.text
 
     @property
     def mean_label(self) -> str:
@@ -144,19 +154,19 @@ class BoardTable:
 
     def by_stratum(self) -> "list[tuple[str, list[BoardTable]]]":
         """Return (stratum key, tables): one table per metric and mean, with the strata as columns."""
-        found: dict[str, dict[tuple[str, str], BoardTable]] = {}
+        found: dict[str, dict[tuple[str, str, str | None], BoardTable]] = {}
         for column in self.columns:
             if column.stratum is not None:
                 tables = found.setdefault(column.stratum[0], {})
-                if (column.label, column.mean_label) not in tables:
-                    tables[column.label, column.mean_label] = self._strata_like(column)
+                if (column.label, column.mean_label, column.judge) not in tables:
+                    tables[column.label, column.mean_label, column.judge] = self._strata_like(column)
         return [(key, list(tables.values())) for key, tables in found.items()]
 
     def _strata_like(self, first: Column) -> "BoardTable":
         """Return the columns of the same stratum key, metric and mean."""
 
         def alike(column: Column) -> bool:
-            same = (column.label, column.mean_label) == (first.label, first.mean_label)
+            same = (column.label, column.mean_label, column.judge) == (first.label, first.mean_label, first.judge)
             return same and column.stratum is not None and column.stratum[0] == (first.stratum or "")[0]
 
         table = self.only(alike)
@@ -233,6 +243,7 @@ def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: S
             unit=cell.unit,
             n=cell.n if (_identity(cell), cell.n) in counts else None,
             basis=cell.basis if several[cell.metric] > 1 else (),
+            judge=cell.judge,
         )
 
     # A dict keeps the order of the cells, which is the order of the columns: published.json first, then headlines.
@@ -280,7 +291,7 @@ def _merged(lines: Sequence[Line]) -> list[Line]:
 
 
 def _identity(cell: BoardCell) -> tuple[object, ...]:
-    return cell.metric, cell.name, cell.mean, cell.over, cell.stratum
+    return cell.metric, cell.name, cell.mean, cell.over, cell.stratum, cell.judge
 
 
 def _ordered(lines: Iterable[Line]) -> tuple[Line, ...]:
