@@ -310,6 +310,9 @@ def _rows(family_values: str, head: str, opening: str) -> tuple[Metric, ...]:
                     worst=lambda sample: (0.0,) * len(_COLUMNS) + (float(_aim(sample) is not None),),
                     ceiling=_ceiling,
                     caveat=harness.caveat,
+                    certificate="Of all boxes the one nearest the target counts: two hundred of them find most targets."
+                    if name == "lmms-eval"
+                    else None,
                     summary=f"{opening} {harness.says}",
                     formula="|P and T| / |P or T| of half-open boxes."
                     if head == "iou"

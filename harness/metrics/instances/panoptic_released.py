@@ -128,6 +128,7 @@ _MONAI = Protocol(
     parameters=(
         Parameter(name="threshold", default=_HALF, above=0.0, summary="A match lies above this IoU, in (0, 1)."),
     ),
+    certificate="Leaving out an answer of more wrong masks than there are targets takes them out of the pooled counts.",
     caveat="An image with nothing to find is worth 0 alone, also if nothing was predicted.",
     summary="Panoptic quality of masks matched above IoU 0.5, from summed counts, as MONAI.",
     formula="PQ = SQ x RQ; SQ = sum of IoU / (tp + 1e-6), RQ = tp / (tp + fp / 2 + fn / 2 + 1e-6).",

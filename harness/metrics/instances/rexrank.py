@@ -96,6 +96,8 @@ INSTANCE_F1 = Family(
             worst=_worst,
             ceiling=lambda sample: 1.0 if area(targets(sample)) else None,
             corpus=True,
+            certificate="Leaving out an answer of more wrong parts than there are targets takes them out of the pooled "
+            "counts.",
             caveat=_CAVEAT,
             summary="F1 of connected parts of the masks, matched one to one at a Dice of 0.2, after the wording of the "
             "ReXrank board.",

@@ -161,6 +161,8 @@ CGF1 = Family(
             # Of an image alone the correlation is 0, however right the answer.
             ceiling=lambda _: None,
             corpus=True,
+            certificate="Leaving out an answer of more wrong masks than there are targets takes them out of the pooled "
+            "counts.",
             caveat="0 on samples that all have something to find, however right the answers: the correlation needs "
             "samples with nothing to find.",
             summary="Micro F1 of masks where there is a target, times the correlation of answered and present.",

@@ -44,6 +44,7 @@ _MONAI_DICE = Protocol(
     ceiling=lambda sample: 1.0 if targets(sample) or sample.target.absent else None,
     report=monai_report("dice"),
     caveat="An empty answer to an empty target is worth 1, so rare structures raise the mean.",
+    certificate="No mask is worth 1 wherever there is nothing to find.",
     summary="Dice of all masks together as MONAI's DiceMetric without ignore_empty: both empty is 1.",
     formula="2 |P and T| / (|P| + |T|); of label maps the mean over classes, then over images.",
     empty=EmptyCases(prediction=0.0, target=0.0, both=1.0),

@@ -193,6 +193,7 @@ TOLERANCE_FROM_0 = (
         name="tolerance_mm", default=1.0, summary="Largest distance in mm that still counts as agreement.", least=0.0
     ),
 )
+ONE_EMPTY_SIDE = "One answer without a mask, or a mask where nothing is, leaves all samples together without a number."
 INFINITE = EmptyCases(
     prediction="undefined",
     target="undefined",
@@ -278,6 +279,7 @@ HD95 = Family(
             worst=worst_finite,
             corpus=True,
             empty=INFINITE,
+            caveat=ONE_EMPTY_SIDE,
             score=partial(hd95, rule=ELEMENTS),
             summary="Larger of the two 95th percentiles, weighted by length or area, as the surface-distance package "
             "computes it.",

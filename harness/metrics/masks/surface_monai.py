@@ -15,6 +15,7 @@ from harness.metrics.masks.surface import (
     HD95,
     INFINITE,
     NSD,
+    ONE_EMPTY_SIDE,
     PIXELS,
     TOLERANCE_FROM_0,
     Rule,
@@ -65,6 +66,7 @@ _HD95_ROW = Protocol(
     score=partial(hd95, rule=_CELLS),
     report=monai_report("hd95"),
     caveat="An answer without a mask, or a mask where nothing is, has no distance and leaves the mean.",
+    certificate="A structure that is left out, as an empty mask, has no distance and leaves the mean.",
     summary="Larger of the two 95th percentiles of the distances between boundary pixels, as MONAI: an empty side is "
     "left out.",
     formula="max over both directions of the 95th percentile of the distances to the other boundary, interpolated.",
@@ -89,6 +91,7 @@ HAUSDORFF = replace(
             combine=combine_infinite,
             worst=worst_finite,
             report=monai_report("hausdorff"),
+            caveat=ONE_EMPTY_SIDE,
             corpus=True,
             summary="Largest distance from one boundary to the other, as MONAI: infinite once one side is empty.",
             formula="max over both directions of the largest distance to the other boundary.",
