@@ -21,7 +21,9 @@ from harness.scoring.results import headline_row
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["evaluate", "load_run", "load_scores", "score"]
+    from harness.comparison.gating.verdict import GateReport
+
+__all__ = ["evaluate", "gate", "load_run", "load_scores", "score"]
 
 
 def evaluate(
@@ -203,3 +205,32 @@ def compare(*runs: str | os.PathLike[str], common_samples: bool = False, every_n
                 runs_of = {"a": comparison["a"]["run"], "b": comparison["b"]["run"], "task": task}
                 rows.append({**runs_of, **flat, "stratum": stratum or None, "ci_low": low, "ci_high": high})
     return pd.DataFrame(rows)
+
+
+def gate(
+    baseline: str | os.PathLike[str],
+    candidate: str | os.PathLike[str],
+    policy: str | os.PathLike[str] | None = None,
+    *,
+    task_paths: str | Path | Sequence[str | Path] = (),
+) -> "GateReport":
+    """Return whether a run is worse than a baseline; the same as `harness gate`.
+
+    Args:
+        baseline: A run directory, what `evaluate` returned, or a file of `harness baseline pin`.
+        candidate: The run of the new model.
+        policy: A YAML file with the rows to gate; None: the headline of every task of the baseline.
+        task_paths: Folders with further task files, one or several, whose names the policy may use.
+    Returns:
+        The verdict (`pass`, `regression`, `cannot_judge`), its exit code, and one row per number with its test.
+    Raises:
+        SpecError: A run or file cannot be read, was changed after it was pinned, or the policy is at fault.
+    """
+    from harness.comparison.gate import gate as judge
+
+    return judge(
+        Path(baseline),
+        Path(candidate),
+        None if policy is None else Path(policy),
+        task_paths=tuple(map(Path, _several(task_paths))),
+    )

@@ -28,6 +28,7 @@ def test_the_public_names_of_harness_are_frozen() -> None:
         "Target",
         "compare",
         "evaluate",
+        "gate",
         "inspect_labels",
         "inspect_scan",
         "load_run",
