@@ -69,7 +69,7 @@ def find(reference: str, *, revision: str | None) -> Checkpoint:
         raise SpecError(
             f"{where}: expected the folder of a model in the layout of transformers, found the file {path.name}; "
             "weights of the first release (.pth, .pt) are converted by transformers' scripts, and the hub holds them "
-            "converted, such as facebook/sam-vit-base"
+            "converted, such as facebook/sam-vit-base; the file of SAM-Med2D is sam-med2d:"
         )
     if path.is_dir():
         if revision is not None:
