@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow check bench clean
+.PHONY: help setup demo test test-slow check bench gate clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,11 +59,16 @@ check: setup ## format, lint, types and the unit tests
 	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit
 
 # Left out: interval_coverage takes hours; the others are parts of benchmarks or write a page of docs/.
-BY_HAND := __init__ interval_coverage markdown metrics_page
+BY_HAND := __init__ gate_rates interval_coverage markdown metrics_page
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py) %/__init__.py,$(wildcard benchmarks/*.py benchmarks/adapters/*.py))
 
 bench: setup ## run the benchmarks, all but the long ones, and print their tables
 	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+gate: setup ## gate medplib-tiny on synthetic patients against the pinned baseline
+	rm -rf build/gate
+	$(BIN)/harness run --tasks vqa_rad,mecovqa_r,mecovqa_g,mecovqa_c --model reference:tiny --data-root phantom:0 --ray off --out build/gate
+	$(BIN)/harness gate --baseline benchmarks/baselines/medplib-tiny.json --candidate build/gate
 
 clean: ## remove caches, builds and the demo; keeps .venv and runs
 	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.tiny_quality import DATA_ROOT, EXPERT_SHARE, TARGETS, expert_shares, measure
+from harness.comparison.gate import gate
 from reference_model.adapter import WEIGHTS
 from reference_model.training.recipe_files import load_recipe
 
@@ -14,6 +15,7 @@ FOLDER = WEIGHTS / "medplib-tiny"
 MOST_BYTES = 8_000_000
 TOLERANCE = 0.02
 """Of a number on another machine: other kernels round otherwise, and a word may tip over."""
+BASELINE = Path(__file__).parents[2] / "benchmarks" / "baselines" / "medplib-tiny.json"
 RECIPE_FILES = Path(__file__).parents[2] / "reference_model" / "stages" / "medplib-tiny"
 
 
@@ -51,6 +53,9 @@ def test_the_weights_reach_what_is_recorded_and_what_is_wanted(metrics: dict[str
         assert one.n == recorded[one.task]["n"]
         assert one.value == pytest.approx(recorded[one.task]["value"], abs=TOLERANCE), one.title
         assert one.value >= one.target, one.title
+    # The run that was just made is gated as any candidate is; docs/gate.md says how to pin it anew.
+    report = gate(BASELINE, tmp_path / "run")
+    assert report.exit_code == 0, [row.reason for row in report.rows]
 
 
 def test_the_card_tells_the_numbers(metrics: dict[str, Any]) -> None:
