@@ -179,8 +179,7 @@ class LmEval:
         if not requests:
             return []
         # lm-eval gives sums, and our answers are means: the number of tokens is in no public part of its interface.
-        encode = getattr(self.lm, "_encode_pair", None)
-        if encode is None:
+        if not hasattr(self.lm, "_encode_pair"):
             message = f"lm-eval:{self.name} has no tokenizer that would count the tokens of a candidate"
             return [Answer(error=ErrorInfo(type="ModelError", message=message)) for _ in requests]
         asked = [
@@ -189,10 +188,18 @@ class LmEval:
             for candidate in request.candidates
         ]
         sums = iter([total for total, _ in self._call("loglikelihood", asked)])
-        counts = iter([len(encode(*one.args[:2])[1]) for one in asked])
+        counts = iter([self._tokens(*one.args[:2]) for one in asked])
         answers = []
         for request in requests:
             tokens = [next(counts) for _ in request.candidates]
             means = [-next(sums) / max(1, count) for count in tokens]
             answers.append(Answer(nll=means, nll_tokens=tokens))
         return answers
+
+    def _tokens(self, context: str, candidate: str) -> int:
+        """Return the number of tokens of a candidate that lm-eval scores."""
+        if context or not hasattr(self.lm, "tok_encode"):
+            return len(self.lm._encode_pair(context, candidate)[1])
+        # As `TemplateLM.loglikelihood` does: an empty context is the token that begins a text, here or in front.
+        found: list[Any] = self.lm.tok_encode(candidate, add_special_tokens=False)
+        return len(found) - int(found[:1] == [self.lm.prefix_token_id])

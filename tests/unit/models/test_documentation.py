@@ -3,6 +3,7 @@
 import inspect
 import re
 import shlex
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ WORDS = ("text", "letters")
 TESTS = {
     "hf": "models/huggingface/test_families.py",
     "sam": "models/segmenters/test_sam.py",
+    "sam-med2d": "reference_model/inference/test_segmenter.py",
     "grounded": "models/segmenters/test_grounded.py",
     "openai": "models/endpoint/test_adapter.py",
     "process": "models/process/test_adapter.py",
@@ -133,7 +135,9 @@ def test_the_families_are_those_whose_answers_are_compared_with_transformers() -
 
 def test_every_named_model_is_listed_and_has_a_test_of_its_own() -> None:
     listed = {row.kind for row in ROWS} - {"my_model.py"}
-    named = {*resolve.BUILT_IN, "reference"} - {"judge"}  # `judge:rules` answers no task, it judges answers
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    offered = project["entry-points"]["medground.models"]
+    named = {*resolve.BUILT_IN, *offered} - {"judge"}  # `judge:rules` answers no task, it judges answers
     assert listed == named == set(TESTS)
     for name, file in TESTS.items():
         assert (ROOT / "tests/unit" / file).is_file(), name

@@ -53,6 +53,18 @@ class Counting(Echo):
 
     def _encode_pair(self, context, continuation):
         return list(context), continuation.split()
+
+
+class Strict(Counting):
+    prefix_token_id = "<s>"
+
+    def _encode_pair(self, context, continuation):
+        assert context, "Context cannot be empty!"
+        return super()._encode_pair(context, continuation)
+
+    def tok_encode(self, words, add_special_tokens):
+        assert not add_special_tokens
+        return words.split()
 '''
 
 
@@ -118,6 +130,16 @@ def test_likelihoods_become_means_with_their_numbers_of_tokens(own: str) -> None
     (answer,) = loaded(f"{own}:Echo").predict([asked])
     assert answer.error is not None
     assert "Echo has no tokenizer that would count the tokens of a candidate" in answer.error.message
+
+
+def test_candidates_behind_an_empty_question_are_counted_as_lm_eval_scores_them(own: str) -> None:
+    asked = request(TextPart(text=""), kind="nll", candidates=(" no way", "<s> yes"))
+    (answer,) = loaded(f"{own}:Strict").predict([asked])
+    assert answer.error is None
+    assert answer.nll_tokens == [2, 1]
+    assert answer.nll == [3.5, 7.0]
+    (answer,) = loaded(f"{own}:Strict").predict([request(TextPart(text="Is it?"), kind="nll", candidates=(" no way",))])
+    assert answer.nll_tokens == [2]
 
 
 def test_where_the_questions_go_is_known_of_the_classes_that_send_them() -> None:
