@@ -20,7 +20,6 @@ from harness.text.dialects.table import DIALECTS
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/models.md").read_text(encoding="utf-8")
 CAN = ("text", "letters", "likelihood", "boxes", "points", "masks", "retrieval", "volumes")
-WORDS = ("text", "letters")
 # Where the answers of each kind of model are compared with those of what it stands for.
 TESTS = {
     "hf": "models/huggingface/test_families.py",
