@@ -49,6 +49,14 @@ def test_a_prediction_is_read_while_the_run_is_locked(directory: RunDirectory) -
     assert directory.find_prediction("") is None
 
 
+def test_several_predictions_are_found_in_one_pass(directory: RunDirectory) -> None:
+    found = directory.find_predictions([key("b"), key("a"), key("c"), ""])
+    assert {name: prediction.text for name, prediction in found.items()} == {key("a"): "first", key("b"): "second"}
+    assert directory.find_predictions([""]) == {}
+    directory.predictions_path.unlink()
+    assert directory.find_predictions([key("a")]) == {}
+
+
 def test_a_damaged_line_is_passed_over_for_a_whole_one(directory: RunDirectory) -> None:
     path = directory.predictions_path
     whole = path.read_bytes()
