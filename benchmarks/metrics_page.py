@@ -15,6 +15,7 @@ from benchmarks.markdown import put
 from harness.cli.metric.input import EXAMPLES
 from harness.cli.metric.lines import run
 from harness.metrics import METRICS, Metric
+from harness.metrics.certificates import certificate_of
 from harness.metrics.metric import EmptyCase, Parameter
 
 MARK = "table"
@@ -184,6 +185,7 @@ _FACTS: Mapping[str, Callable[[Metric], str]] = {
     "both empty": lambda metric: _case(metric.empty.both),
     "on empty sides": lambda metric: metric.empty.note,
     "caveat": lambda metric: metric.caveat or "",
+    "certificate": lambda metric: certificate.text if (certificate := certificate_of(metric)) is not None else "",
     "parameters": lambda metric: "\n".join(map(_parameter, metric.parameters)),
     "needs": _needs,
     "suits": lambda metric: _code(sorted(metric.suits)),

@@ -113,17 +113,41 @@ def table(found: Sequence[Row], width: int | None = None) -> str:
 
 
 def describe(name: str, task_paths: Sequence[Path]) -> dict[str, Any]:
-    """Return a task's prompt, data and scoring as JSON values, or a group with its members.
+    """Return a task's prompt, data and scoring as JSON values, or a group's members, or a metric's protocols.
+
+    Rows that can be gamed have their certificate in words.
 
     Raises:
-        SpecError: There is no such task or group.
+        SpecError: There is no such task, group or metric.
     """
+    from harness.metrics import METRICS, names
+    from harness.metrics.certificates import certificate_of
     from harness.records.codec import to_json
 
-    catalog, names = look_up([name], task_paths)
-    if len(names) != 1:
-        raise SpecError(f"expected one task or group, got {len(names)}: {', '.join(names)}")
-    name = names[0]
+    certificates = {
+        (row.name, row.protocol): found.text for row in METRICS if (found := certificate_of(row)) is not None
+    }
+    if name in names():
+        return {
+            "metric": name,
+            "protocols": [
+                {
+                    "protocol": row.protocol,
+                    "version": row.version,
+                    "summary": row.summary,
+                    "formula": row.formula,
+                    "source": row.source,
+                    **({"caveat": row.caveat} if row.caveat else {}),
+                    **({"certificate": certificates[row.name, row.protocol]} if row.certificate else {}),
+                }
+                for row in METRICS
+                if row.name == name
+            ],
+        }
+    catalog, found_tasks = look_up([name], task_paths)
+    if len(found_tasks) != 1:
+        raise SpecError(f"expected one task or group, got {len(found_tasks)}: {', '.join(found_tasks)}")
+    name = found_tasks[0]
     group = catalog.group(name)
     if group is not None:
         members = [describe(member, task_paths) for member in group.members]
@@ -138,6 +162,13 @@ def describe(name: str, task_paths: Sequence[Path]) -> dict[str, Any]:
     description["release"].setdefault("split", task.release.split)
     description["headline"].setdefault("mean", task.headline.mean)
     description["digest"] = task.digest
+    gamed = {
+        f"{use.metric} ({use.protocol})": text
+        for use in task.metrics
+        if (text := certificates.get((use.metric, use.protocol)))
+    }
+    if gamed:
+        description["certificates"] = gamed
     return description
 
 

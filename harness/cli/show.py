@@ -41,7 +41,7 @@ def list_command(debug: bool, what: str, task_paths: tuple[Path, ...], as_json: 
 @AS_JSON
 @click.pass_obj
 def show(debug: bool, task: str, task_paths: tuple[Path, ...], as_json: bool) -> None:
-    """Show what a task asks, of which data, and how it is scored."""
+    """Show what a task asks, of which data, and how it is scored; or a metric's protocols, and how each is gamed."""
     from harness.cli import listing
 
     with errors_as_exit_codes(debug):

@@ -19,6 +19,7 @@ from harness.scoring.score import score
 
 FLOOD = 200  # masks or boxes
 _PART = 0.11  # just above the 0.1 at which MedPLIB cuts probabilities
+_OF_MASKS = ("masks", "soft_masks", "instances", "grounding", "label_maps", "masks_or_label_maps")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -102,7 +103,7 @@ def blind_answers(line: str, samples: Sequence[Sample]) -> list[BlindAnswer]:
         return _choices(max((len(sample.choices) for sample in samples), default=0))
     if line == "text":
         return _texts(samples)
-    if line == "boxes":
+    if line in ("boxes", "sized_boxes"):
         return _boxes()
     if line == "retrieval":
         alike = ((1.0, 0.0), (1.0, 0.0))
@@ -110,7 +111,7 @@ def blind_answers(line: str, samples: Sequence[Sample]) -> list[BlindAnswer]:
             BlindAnswer("alike", "the same vector for every image and text", True, lambda _: {"embedding": alike}),
             BlindAnswer("none", "no vector", False, lambda _: {}),
         ]
-    return _masks(samples) if line in ("masks", "soft_masks", "instances", "grounding") else []
+    return _masks(samples) if line in _OF_MASKS else []
 
 
 def _listed(sample: Sample, form: str, joint: str) -> str:
