@@ -9,7 +9,8 @@ from typing import Any
 
 from harness.data.manifest import read_manifest, read_report
 from harness.data.roots import DataRoots, data_roots
-from harness.errors import HarnessError
+from harness.errors import HarnessError, nearest
+from harness.evaluation.judging.rubrics import rubric_files
 from harness.imaging.media_store import MediaStore, with_handles
 from harness.metrics.metric import Metric, Pair, settle
 from harness.models.answer_check import to_prediction
@@ -24,6 +25,7 @@ from harness.scoring.score import readable, score
 from harness.tasks.catalog import GROUPS_FILE, check_file, look_up, split_names
 from harness.tasks.prepare import prepare_task
 from harness.tasks.spec import TaskSpec
+from harness.tasks.task_file import load_task
 
 # Samples per task that are rendered, opened and scored.
 SAMPLES = 32
@@ -77,7 +79,11 @@ def validate(names: Sequence[str], task_paths: Sequence[Path], roots: Sequence[s
     """
     wanted = split_names(names)
     files = [name for name in wanted if name.endswith((".yaml", ".yml")) and Path(name).is_file()]
+    rubrics = list(rubric_files(task_paths))
     reports = [Report(task=name, faults=check_file(Path(name))) for name in files]
+    for report in reports:
+        if not report.faults and Path(report.task).name != GROUPS_FILE:
+            report.faults += _unknown_rubrics(load_task(Path(report.task)), rubrics)
     # Checked by themselves: a file with faults has no task yet, and a file of groups none at all.
     alone = [report for report in reports if report.faults or Path(report.task).name == GROUPS_FILE]
     left = [name for name in wanted if name not in {report.task for report in alone}]
@@ -85,12 +91,21 @@ def validate(names: Sequence[str], task_paths: Sequence[Path], roots: Sequence[s
         return reports
     catalog, tasks = look_up(left, task_paths)
     specs, _ = catalog.resolve(tasks)
-    found = [Report(task=spec.task) for spec in specs]
+    found = [Report(task=spec.task, faults=_unknown_rubrics(spec, rubrics)) for spec in specs]
     if roots:
         data = data_roots(roots, cache)
         for spec, report in zip(specs, found, strict=True):
             _try_samples(spec, data, cache, report)
     return alone + found
+
+
+def _unknown_rubrics(task: TaskSpec, known: Sequence[str]) -> list[str]:
+    return [
+        f"{task.file}:{use.line}: metrics: no rubric is called '{use.rubric}'{nearest(use.rubric, known)}; there are "
+        f"{', '.join(sorted(known))}"
+        for use in task.metrics
+        if use.rubric and use.rubric not in known
+    ]
 
 
 def _try_samples(task: TaskSpec, roots: DataRoots, cache: Path, report: Report) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.evaluation.validate import validate
 from harness.scoring.availability import usable_metrics
 from harness.tasks.catalog import index
 from harness.tasks.overrides import with_protocols
@@ -90,3 +91,14 @@ def test_the_tasks_of_the_papers_that_judge_answers_name_their_rubrics() -> None
         "slake_open": ["correctness"],
         "mecovqa_c": ["correctness"],
     }
+
+
+def test_a_rubric_that_does_not_exist_is_found_by_validate(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD.replace("rubric: report", "rubric: reprot"))
+    (report,) = validate([str(path)], [], [], tmp_path)
+    (fault,) = report.faults
+    assert fault.startswith(f"{path}:11: metrics: no rubric is called 'reprot' (did you mean 'report'?); there are ")
+    write(tmp_path, GOOD.replace("rubric: report", "rubric: mine"), "own/t.yaml")
+    write(tmp_path, "", "own/rubrics/mine.yaml")
+    assert [one.faults for one in validate(["t"], [tmp_path / "own"], [], tmp_path)] == [[]]
+    assert [one.faults for one in validate(["slake_open"], [], [], tmp_path)] == [[]]
