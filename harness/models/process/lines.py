@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import DataError, ModelError, nearest
+from harness.errors import listed as listed_items
 from harness.imaging import masks
 from harness.models.process.child import OutOfStepError
 from harness.models.resolve import GIVES, TAKES
@@ -243,8 +244,7 @@ def read_answers(line: bytes, requests: Sequence[Request], ids: Sequence[str], f
             )
     stray = ""
     if strays:
-        more = f" and {len(strays) - MOST_STRAYS} more" if len(strays) > MOST_STRAYS else ""
-        stray = f"; found {', '.join(strays[:MOST_STRAYS])}{more}, which no request has"
+        stray = f"; found {listed_items(strays, MOST_STRAYS)}, which no request has"
     if strays and not any(by_id.values()):
         raise OutOfStepError(f"no answer has the id of a request of this batch{stray}")
     answers = [_one_answer(by_id[name], request, folder, stray) for name, request in zip(ids, requests, strict=True)]

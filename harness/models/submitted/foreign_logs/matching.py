@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.errors import listed
 from harness.models.submitted.foreign_logs.logged_answer import LoggedAnswer, Row, UnreadRow
 from harness.models.submitted.prediction_lines import MOST_MESSAGE, printable
 from harness.models.submitted.predictions_file import Problem
@@ -156,8 +157,7 @@ def _settled(
         if len({(row.text, row.status) for row, _ in rows}) > 1:
             for row, _ in rows:
                 others = [_name(other) for other, _ in rows if other is not row]
-                more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-                words = f"{', '.join(others[:MOST_NAMED])}{more} answer {sample_id} differently; none of them counts"
+                words = f"{listed(others, MOST_NAMED)} answer {sample_id} differently; none of them counts"
                 disputed.setdefault(id(row), (row, words))
             continue
         answers.append((sample_id, rows[0][0]))
@@ -206,7 +206,7 @@ class _Index:
         if len(named) == 1:
             return _Found(samples=(named[0],))
         if named:
-            return _Found(fault=f"it names {_listed(named)}", ambiguous=True)
+            return _Found(fault=f"it names {listed([one.sample.id for one in named], MOST_NAMED)}", ambiguous=True)
         candidates = self._of_its_question(row)
         own = {
             one.sample.id: one
@@ -237,8 +237,9 @@ class _Index:
             return _Found(samples=tuple(shown), way="question and image" if known else "question alone")
         alone = not (self.has_images and row.images) and any(one.sample.media for one in shown)
         why = "the row holds no image that would tell them apart" if alone else "nothing in the row tells them apart"
+        names = listed([one.sample.id for one in shown], MOST_NAMED)
         return _Found(
-            fault=f"{said}, and {len(shown):,} samples ask its question{_quoted(row)}: {_listed(shown)}; {why}",
+            fault=f"{said}, and {len(shown):,} samples ask its question{_quoted(row)}: {names}; {why}",
             ambiguous=True,
         )
 
@@ -267,11 +268,6 @@ class _Index:
                 covered.append((start, start + length))
                 found |= {one.sample.id: one for one in self.by_words[words[start : start + length]]}
         return list(found.values())
-
-
-def _listed(some: Sequence[Asked]) -> str:
-    names = ", ".join(one.sample.id for one in some[:MOST_NAMED])
-    return names + (f" and {len(some) - MOST_NAMED:,} more" if len(some) > MOST_NAMED else "")
 
 
 def _quoted(row: LoggedAnswer) -> str:
