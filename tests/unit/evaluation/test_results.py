@@ -1,6 +1,7 @@
 """A run directory is scored into the content of `results.json`, `scores/` and `failures.jsonl`."""
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,8 @@ def test_a_request_without_a_prediction_is_not_run_and_lowers_the_coverage(run: 
 def test_a_metric_that_raises_costs_its_own_rows_only(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: dict[str, Any], words: str
 ) -> None:
-    def with_a_broken_metric(task: TaskSpec) -> UsableMetrics:
-        found = usable_metrics(task)
+    def with_a_broken_metric(task: TaskSpec, judged: Collection[str]) -> UsableMetrics:
+        found = usable_metrics(task, judged)
         for number, row in enumerate(found.rows):
             if (row.metric.name, row.metric.protocol) == ("vqa_accuracy", "standard"):
                 # A corpus metric is combined once for all samples, so its scores are whole and its rows are not.
