@@ -48,3 +48,15 @@ def test_one_task_is_described_by_its_file_too(tmp_path: Path) -> None:
     assert describe(str(file), ())["title"] == "Mine"
     with pytest.raises(SpecError, match="expected one task or group, got 2: vqa_rad, slake"):
         describe("vqa_rad,slake", ())
+
+
+def test_a_metric_shows_its_protocols_and_how_each_is_gamed() -> None:
+    found = describe("choice_accuracy", ())
+    shown = {row["protocol"]: row.get("certificate") for row in found["protocols"]}
+    assert shown["strict-letter"] is None
+    assert "reaches 1.000" in shown["m3d"]
+
+
+def test_a_task_shows_the_certificates_of_its_metrics() -> None:
+    found = describe("m3d_closed_vqa", ())
+    assert "reaches 1.000" in found["certificates"]["choice_accuracy (m3d)"]

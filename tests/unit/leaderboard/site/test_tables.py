@@ -138,3 +138,10 @@ class TestLines:
         cells = run_cells(write, results(tasks={"new_task": block(number())}))
         (chapter,) = chapters(FAMILIES, cells)
         assert (chapter.name, [section.place for section in chapter.sections]) == ("Rest", ["new_task"])
+
+
+def test_a_column_says_how_its_number_can_be_gamed() -> None:
+    (gamed,) = tables([printed("a", protocol="medplib")])
+    column = gamed.columns[0]
+    assert column.certificate("standard") is column.certificate("unknown") is None
+    assert "No mask is worth 1" in (column.certificate("sam-med2d") or "")

@@ -343,3 +343,18 @@ def test_no_reply_takes_long_to_read(text: str) -> None:
     start = time.perf_counter()
     strict_letter(text, ORGANS)
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I cannot tell.\nC\nA",
+        "D. B. A",
+        "The answer is D. B.",
+        "It could be Spleen. Liver.\nHeart or something else",
+        "It is not B.\nB. A",
+        "A. Liver/B. Spleen",
+    ],
+)
+def test_a_list_of_options_chooses_none_of_them(reply: str) -> None:
+    assert strict_letter(reply, ("Liver", "Spleen", "Heart", "Kidney")).letter is None
