@@ -68,7 +68,9 @@ def _standard_miou(sample: Sample, prediction: Prediction) -> Outcome:
     targets, found = filled(target_masks(sample)), filled(prediction.masks)
     if not targets and not found:
         return Outcome("undefined")
-    iou = iou_table(found, targets, sample.id)
+    # The same mask again finds no second target, unless the targets repeat it as well.
+    kept = [mask for place, mask in enumerate(found) if found[:place].count(mask) < max(1, targets.count(mask))]
+    iou = iou_table(kept, targets, sample.id)
     total = sum(float(iou[pair]) for pair in largest_matching(iou))
     return Outcome("ok", (total, float(max(len(targets), len(found)))))
 

@@ -11,7 +11,7 @@ from harness.errors import DataError
 from harness.imaging import masks
 from harness.metrics.instances.instance import METRICS
 from harness.metrics.metric import Metric, sample_values
-from harness.records import Entity, Mask, Media, Prediction, Sample, Target
+from harness.records import Box, Entity, Mask, Media, Prediction, Sample, Target
 
 ROWS = {(row.name, row.protocol): row for row in METRICS}
 ALL_ROWS = pytest.mark.parametrize("row", METRICS, ids=lambda row: f"{row.name}-{row.protocol}")
@@ -95,6 +95,21 @@ def test_standard_miou_prefers_one_good_pair_to_two_poor_ones() -> None:
     target = sample(strip(0, 10), strip(10, 11))
     answer = prediction(strip(0, 11), strip(9, 10))  # 10/11 and 1/11 with the first mask, 1/10 and 0 with the second
     assert values(MIOU, target, answer) == (pytest.approx(10 / 11 / 2),)
+
+
+def test_a_repeated_mask_finds_no_second_target_and_a_mask_too_many_costs() -> None:
+    left, right, both = (masks.from_box(Box(corners=corners), (4, 4)) for corners in _HALVES)
+    target = Target(entities=(Entity(name="a", mask=left), Entity(name="b", mask=right)))
+
+    def miou(*found: Mask) -> float | None:
+        outcome = MIOU.score(Sample(id="s", target=target), Prediction(key="k", status="ok", masks=found))
+        return sample_values(MIOU, outcome.stats)[0]
+
+    assert (miou(both), miou(both, both), miou(both, both, both, both)) == (0.25, 0.25, 0.125)
+    assert miou(left, right) == 1.0
+
+
+_HALVES = ((0.0, 0.0, 2.0, 4.0), (2.0, 0.0, 4.0, 4.0), (0.0, 0.0, 4.0, 4.0))
 
 
 def test_released_miou_of_two_empty_masks_ends_the_search() -> None:
