@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 
 from harness.cli.metric.lines import run
+from harness.imaging import masks
+from harness.metrics import bind, find
+from harness.records import Box, Entity, Media, Prediction, Sample, Target
+from harness.scoring.aggregate import aggregate
+from harness.scoring.score import score
 
 PEERS = json.loads((Path(__file__).parent / "peers.json").read_text(encoding="utf-8"))
 LESS_EXACT = 1e-6  # of max(1, |value|); the sources of MONAI are in single precision
+
+OPTIONS: Mapping[str, Any] = {"strata": (), "macro_over": None, "pooled": False}
 
 Lines = Sequence[Mapping[str, Any]]
 Wanted = Mapping[str, Any]
@@ -133,3 +140,28 @@ def test_every_value_is_that_of_the_package(section: str) -> None:
         if not _same(headline, value) or wrong:
             different.append((place, name, metric, protocol, headline, value, str(wrong)[:300]))
     assert different == []
+
+
+@pytest.mark.parametrize("asked", sorted({(check[1], check[2]) for check in CHECKS}), ids="/".join)
+def test_samples_of_a_task_have_a_number_and_a_crash_is_none_of_the_best(asked: tuple[str, str]) -> None:
+    row = bind(find(*asked), {}, "test")
+    mask = masks.from_box(Box(corners=(2, 2, 6, 6)), (8, 8))
+    aim = Box(corners=(2.0, 2.0, 6.0, 6.0))
+    media = Media(path="", sha256=None, size=(8, 8), spacing_mm=(0.5, 0.5))
+    target = Target(entities=(Entity(name="liver", mask=mask),), boxes=(aim,))
+    samples = [Sample(id=name, cluster=name, media=(media,), target=target) for name in ("a", "b")]
+    absent = Sample(id="c", cluster="c", media=(media,), target=Target(absent=True))
+    right = Prediction(key="", status="ok", text="[0.25, 0.25, 0.75, 0.75] or [2, 2, 6, 6]", masks=(mask,))
+    crash = Prediction(key="", status="timeout")
+    found = []
+    for given in (right, crash):
+        scores = [score(row, samples[0], 0, right), score(row, samples[1], 0, given)]
+        scores.append(score(row, absent, 0, Prediction(key="", status="ok", text="none")))
+        assert "scorer_error" not in [item.status for item in scores if item is not None]
+        whole = aggregate("task", row, [item for item in scores if item is not None], **OPTIONS)[0]
+        assert (whole.mean, whole.failed) == ("pooled" if row.corpus else "micro", int(given is crash))
+        found.append(whole.value)
+    best, worse = found
+    assert best is not None
+    assert worse is not None
+    assert best > worse if row.higher_is_better else best < worse
