@@ -94,6 +94,10 @@ class MoeConfig:
     min_capacity: int
 
 
+# How an image fills the square that a pixel encoder sees.
+Square = Literal["stretched", "padded"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelEncoderConfig:
     """SAM image encoder with SAM-Med2D adapters; every `global_every`-th layer attends to the whole image."""

@@ -66,6 +66,24 @@ MAX_FAILURES = click.option(
 )
 
 
+def read_arguments(text: tuple[str, ...]) -> dict[str, Any]:
+    """Return the arguments of all `--model-args`, each `k=v,...` or `@file.yaml`.
+
+    Raises:
+        SpecError: An argument is given twice, or one cannot be read.
+    """
+    from harness.errors import SpecError
+    from harness.models.arguments import parse_arguments
+
+    arguments: dict[str, Any] = {}
+    for part in text:
+        for name, value in parse_arguments(part).items():
+            if name in arguments:
+                raise SpecError(f"--model-args: '{name}' is given twice")
+            arguments[name] = value
+    return arguments
+
+
 def describe_model(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that describe a model; the command gets their texts as `description`, None where not given."""
     words = {

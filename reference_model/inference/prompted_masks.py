@@ -17,10 +17,9 @@ from harness.imaging.frames import padding
 from harness.models.segmenters.encoding import Embedded, Encoder
 from harness.records import Box, Json, Points
 from reference_model.checkpoints.checkpoint import WEIGHTS, check_names, load_about
-from reference_model.config import load_preset
+from reference_model.config import Square, load_preset
 from reference_model.convert.checkpoint_files import open_checkpoint
 from reference_model.convert.layouts import rule_for, sam_med2d_rules
-from reference_model.inference.segmenter import Square
 from reference_model.inputs.images import SAM_MEAN, SAM_STD, Pixels, for_pixel_encoder
 from reference_model.modeling.mask_decoder import MaskDecoder, build_mask_decoder, resized, to_original
 from reference_model.modeling.pixel_encoder import PixelEncoder, build_pixel_encoder

@@ -6,19 +6,17 @@ Torch is imported when weights are loaded: the class is built to list and to che
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from harness.errors import SpecError, nearest
 from harness.models.segmenters.prompts import answered, by_prompts
 from harness.records import Answer, Capabilities, Request, Resources
 from reference_model.adapter import INSTALL, NEEDED
-from reference_model.config import preset_names
+from reference_model.config import Square, preset_names
 
 if TYPE_CHECKING:
     from reference_model.inference.prompted_masks import PromptedMasks
 
-# How an image fills the square that the encoder sees.
-Square = Literal["stretched", "padded"]
 FILES = (".pth", ".pt", ".bin", ".safetensors")
 WEIGHTS = "model.safetensors"
 MAX_BATCH = 64

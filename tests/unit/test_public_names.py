@@ -61,6 +61,8 @@ def test_the_options_of_run_are_frozen() -> None:
         "--model-args",
         "--data-root",
         "--task-path",
+        "--judge",
+        "--judge-args",
         "--out",
         "--limit",
         "--seed",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import AS_JSON, EXIT_BAD_INPUT, errors_as_exit_codes, say, write_json
+from harness.cli.options import AS_JSON, EXIT_BAD_INPUT, errors_as_exit_codes, read_arguments, say, write_json
 
 
 @click.command("new-adapter")
@@ -54,7 +54,6 @@ def check_adapter(
     Images and volumes of odd sizes, empty, long and foreign questions, boxes, points and regions, in batches, again,
     and one by one. Exit code 0 if nothing is wrong, else 2.
     """
-    from harness.cli.evaluation.run import read_arguments
     from harness.evaluation.adapter_check.check import check_adapter as check
     from harness.models.resolve import parse
 

@@ -16,6 +16,7 @@ from harness.cli.options import (
     TASK_PATH,
     errors_as_exit_codes,
     progress,
+    read_arguments,
     say,
     terminal_width,
     write_json,
@@ -151,7 +152,6 @@ def read_judge_arguments(texts: Sequence[str], judges: int) -> list[dict[str, An
     Raises:
         SpecError: An argument is given twice or cannot be read, or several judges do not have one each.
     """
-    from harness.cli.evaluation.run import read_arguments
     from harness.errors import SpecError
 
     if judges > 1 and len(texts) not in (0, judges):

@@ -83,5 +83,7 @@ def test_stats_of_no_fixed_length_stay_lists(tmp_path: Path) -> None:
 
 def test_a_metric_that_was_not_scored_is_named_with_those_that_were(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "run", [0.5]))
-    with pytest.raises(SpecError, match=r"spots was not scored by dise standard \(did you mean .dice standard.\?\); it has dice"):
+    with pytest.raises(
+        SpecError, match=r"spots was not scored by dise standard \(did you mean .dice standard.\?\); it has dice"
+    ):
         run.tasks["spots"].read("dise", "standard")

@@ -133,7 +133,8 @@ def test_a_function_may_build_the_adapter_and_take_the_argument(
         ("basline:otsu", "importing it failed: No module named 'basline' (did you mean 'baseline'?)"),
         (
             "basline",
-            "reference (`harness list models`), path/file.py:Class or package.module:Class (did you mean 'baseline'?)",
+            "reference, sam-med2d (`harness list models`), path/file.py:Class or package.module:Class "
+            "(did you mean 'baseline'?)",
         ),
         ("nowhere/model.py:Parrot", "no file nowhere/model.py; expected path/to/file.py:ClassName"),
         ("no_such_package.module:Parrot", "importing it failed: No module named 'no_such_package'"),
