@@ -122,7 +122,9 @@ def test_a_bad_model_path_ends_with_2_and_one_message(run: Callable[..., Result]
     ("ends", "code", "message"),
     [
         ("load", 2, "the model's process ended while it loaded, 3 times"),
-        ("predict", 3, "the model's process ended 9 times and answered nothing between"),
+        pytest.param(
+            "predict", 3, "the model's process ended 9 times and answered nothing between", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_model_that_always_ends_its_process_stops_the_run(
