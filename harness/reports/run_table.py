@@ -85,8 +85,18 @@ def table(results: Mapping[str, Any], *, every_number: bool = False, width: int 
     head = f"model {display_name(results['model'])}   data {results['data']}{limited}"
     lines = _every_number(results, width) if every_number else _headlines(results, width)
     lines += [f"unsupported  {task}: {reason}" for task, reason in results["unsupported"].items()]
-    lines += [f"unavailable  {item['task']}: {item['reason']}" for item in results["unavailable"]]
+    lines += unavailable_lines(results["unavailable"])
     return "\n".join([head, *lines])
+
+
+def unavailable_lines(items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what could not be run or scored here with its reason, and the remedy below; once, if several share it."""
+    lines = []
+    for place, item in enumerate(items):
+        lines.append(f"unavailable  {item['task']}: {item['reason']}")
+        if place + 1 == len(items) or items[place + 1]["remedy"] != item["remedy"]:
+            lines.append(f"  to get it: {item['remedy']}")
+    return lines
 
 
 def _headlines(results: Mapping[str, Any], width: int) -> list[str]:
@@ -121,7 +131,8 @@ def _headlines(results: Mapping[str, Any], width: int) -> list[str]:
         if row.get("unparsed"):
             notes.append(f"{task}: {row['unparsed']} of {row['n']} replies could not be read as an answer")
         if block["coverage"] < 1:
-            notes.append(f"{task}: coverage {block['coverage']:.1%}, the other answers could not be scored")
+            lack = "the other answers lack a score or a judgement of at least one metric"
+            notes.append(f"{task}: coverage {block['coverage']:.1%}, {lack}")
     lines = _beside_or_below(rows, titles, width)
     notes += [f"no interval: {reason} ({', '.join(tasks)})" for reason, tasks in reasons.items()]
     if more > 0:

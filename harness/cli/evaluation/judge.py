@@ -46,12 +46,28 @@ class CommandAndGroup(click.Group):
         return ("" if name == JUDGING else name), command, rest
 
 
+class NamelessContext(click.Context):
+    """The context of a command whose name nobody types: its usage has no gap in place of the name."""
+
+    @property
+    def command_path(self) -> str:
+        """The words that were typed before the arguments."""
+        return super().command_path.rstrip()
+
+
+class NamelessCommand(click.Command):
+    """A command that is run where its group is called without the name of one."""
+
+    context_class = NamelessContext
+
+
 @click.group(cls=CommandAndGroup)
 def judge() -> None:
     """Ask judges what the answers of a run are worth; `judge calibrate` compares them with people."""
 
 
 @judge.command(
+    cls=NamelessCommand,
     name=JUDGING,
     hidden=True,
     epilog="harness judge calibrate RUN_OR_FILE --labels FILE compares the judgements with those of people.",
@@ -107,8 +123,8 @@ def judge_runs(
 ) -> None:
     """Judge the answers of a run, or those of two runs side by side, by a rubric.
 
-    The same command asks only what is missing. Replies that cannot be read are unjudged: out of the mean, in the
-    coverage.
+    The same command asks only what is missing. Replies that cannot be read are unjudged: they stay out of the mean
+    and lower the coverage.
     """
     from harness.errors import SpecError
     from harness.evaluation.judging.judge import JudgeSpec
@@ -189,8 +205,8 @@ def report_judges(result: "Judged", *, quiet: bool) -> None:
     if result.unjudged:
         retry = "" if result.judged else "; nothing could be judged"
         say(
-            f"harness: {result.unjudged:,} of {result.unjudged + result.judged:,} judgements are missing, out of the "
-            f"mean and in the coverage{retry}; --retry-unjudged asks again"
+            f"harness: {result.unjudged:,} of {result.unjudged + result.judged:,} judgements are missing; they "
+            f"lower the coverage and stay out of the mean{retry}; --retry-unjudged asks again"
         )
 
 

@@ -156,6 +156,8 @@ def run(
 
 def _planned_text(planned: Mapping[str, Any]) -> str:
     """Return what a run would do, as text."""
+    from harness.reports.run_table import unavailable_lines
+
     lines = [
         f"model {planned['model']['id']}   data {planned['data']}",
         f"{planned['requests']:,} requests, {planned['batch_size']} in a batch; the run directory: {planned['out']}",
@@ -167,7 +169,7 @@ def _planned_text(planned: Mapping[str, Any]) -> str:
         repeats = f" x {cell['repeats']} repeats" if cell["repeats"] > 1 else ""
         fallbacks = f", with {', '.join(cell['fallbacks'])}" if cell["fallbacks"] else ""
         lines.append(f"{task}: {cell['samples']:,} samples{repeats}{fallbacks}")
-    lines += [f"unavailable  {item['task']}: {item['reason']}" for item in planned["unavailable"]]
+    lines += unavailable_lines(planned["unavailable"])
     return "\n".join([*lines, "nothing was asked and nothing written; --json has more"])
 
 

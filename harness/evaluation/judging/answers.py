@@ -166,7 +166,10 @@ def judged_tasks(path: Path, tasks: Sequence[TaskSpec], supported: Sequence[str]
     """
     found = [task for task in tasks if task.gives in JUDGED and task.task in supported]
     if not found:
-        given = ", ".join(f"{task.task} gives {task.gives}" for task in tasks)
+        given = ", ".join(
+            f"{task.task} gives {task.gives}{'' if task.task in supported else ', which the model does not support'}"
+            for task in tasks
+        )
         raise SpecError(
             f"{path}: no task of this run is answered in words that a judge can read; expected one that gives "
             f"{' or '.join(sorted(JUDGED))}, found {given}"

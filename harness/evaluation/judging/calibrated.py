@@ -69,6 +69,8 @@ def calibrate_run(run: Path, labels: Path, *, protocol: str | None = None) -> li
         there = ", ".join(f"{column.protocol}{' (pairs)' if column.pairwise else ''}" for column in columns)
         which = "win, tie and loss suit a pairwise rubric" if of_pairs else "they suit a rubric about single answers"
         raise SpecError(f"{labels}: no judge of {run} suits these labels: {which}; it has {there}")
+    # A judge that gave no judgement, a failed attempt perhaps, does not keep the others from being compared.
+    chosen = [column for column in chosen if column.judged] or chosen
     found = [{**_head(column), **_compared(column, people, labels)} for column in chosen]
     # Those of other judges stay: labels of pairs and of single answers come in two files.
     kept = {(entry["protocol"], str(entry.get("against"))): entry for entry in [*read_calibrations(run), *found]}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, ModelError, SpecError, words_of
 from harness.evaluation.judging.rubrics import Rubric
+from harness.evaluation.judging.rule_judge import RULED_FORMS, RuleJudge
 from harness.evaluation.outputs import find_report_images
 from harness.evaluation.setup import Observer, refuse_sending
 from harness.metrics.answers.judge_replies import REPLY_FORMS
@@ -63,6 +64,11 @@ def build_judge(
             raise SpecError(f"--judge {text}: expected a model that gives text, this one gives {gives}")
         if rubric.shows == "images" and not capabilities.takes & {"image", "images"}:
             raise SpecError(f"--judge {text}: rubric {rubric.name} shows images, and this model takes none")
+        if isinstance(adapter, RuleJudge) and rubric.reply not in RULED_FORMS:
+            raise SpecError(
+                f"--judge {text}: rules give a verdict or a winner, and rubric {rubric.name} asks for another reply; "
+                "use --rubric correctness, or ask a model"
+            )
         if capabilities.takes & {"target", "prior"}:
             raise SpecError(f"--judge {text}: expected a model that reads the question, this one takes the target")
         refuse_secrets(reference, capabilities.execution_only)

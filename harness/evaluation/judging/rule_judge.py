@@ -17,7 +17,9 @@ _BLOCK = re.compile(
 )
 SEVERAL = "Each of these is right:\n"
 RULES = ("rules",)
-# Forms of replies that rules can give, by a word that the rubric's own text holds.
+# Forms of replies, of `REPLY_FORMS`, that rules can give.
+RULED_FORMS = frozenset({"correctness", "winner"})
+# The words of a rubric by which those forms are told apart.
 _VERDICT, _WINNER = '"verdict"', '"winner"'
 
 

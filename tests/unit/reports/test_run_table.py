@@ -112,14 +112,24 @@ def test_what_did_not_run_and_what_could_not_be_scored_is_named() -> None:
         _results(
             tasks={"seg": _block(_row(unparsed=2), coverage=0.5), "gone": _block()},
             unsupported={"vqa": "gives no text"},
-            unavailable=[{"task": "ct", "reason": "no files"}],
+            unavailable=[
+                {"task": "ct", "reason": "no files", "remedy": "fetch them"},
+                {"task": "mr", "reason": "none either", "remedy": "fetch them"},
+                {"task": "seg", "reason": "no judge was asked", "remedy": "harness judge RUN_DIR --judge REF"},
+            ],
         )
     )
     assert "seg: 2 of 3 replies could not be read as an answer" in text
-    assert "seg: coverage 50.0%, the other answers could not be scored" in text
+    assert "seg: coverage 50.0%, the other answers lack a score or a judgement of at least one metric" in text
     assert "gone: its headline could not be computed" in text
     assert "unsupported  vqa: gives no text" in text
-    assert "unavailable  ct: no files" in text
+    assert text.splitlines()[-5:] == [
+        "unavailable  ct: no files",
+        "unavailable  mr: none either",
+        "  to get it: fetch them",
+        "unavailable  seg: no judge was asked",
+        "  to get it: harness judge RUN_DIR --judge REF",
+    ]
 
 
 def test_results_of_an_older_version_count_their_answers_by_status() -> None:

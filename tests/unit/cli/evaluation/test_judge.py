@@ -45,13 +45,14 @@ def test_judging_says_what_is_unjudged_and_exits_with_3_where_nothing_is_judged(
     assert "unjudged  vqa_rad vqa_rad/test/0: M3D's released expression finds no 'Score: '" in result.stderr
     assert "\n    hm\n" in result.stderr
     assert (
-        "3 of 3 judgements are missing, out of the mean and in the coverage; nothing could be judged" in result.stderr
+        "3 of 3 judgements are missing; they lower the coverage and stay out of the mean; nothing could be judged"
+        in result.stderr
     )
 
 
 def test_help_names_both_uses() -> None:
     text = harness("judge", "--help").output
-    assert text.startswith("Usage: main judge  [OPTIONS] RUN_DIR [RUN_DIR]")
+    assert text.startswith("Usage: main judge [OPTIONS] RUN_DIR [RUN_DIR]")
     assert "harness judge calibrate RUN_OR_FILE --labels FILE" in " ".join(text.split())
 
 

@@ -34,6 +34,7 @@ def test_a_run_is_uncalibrated_until_its_judge_was_compared_with_people(tmp_path
         calibrate_run(run, labelled(tmp_path, ["correct"]))
     judge(JudgeSpec(run=run, judges=(("judge:rules", {}),)))
     assert about(run)["calibration"] is None
+    judge(JudgeSpec(run=run, judges=(("scripted", {"text": "hm"}),)))  # has no judgement, and is left out
     assert UNCALIBRATED in judge_words(about(run))
     labels = labelled(tmp_path, ["correct", "incorrect"] * (SAMPLES // 2))
     called = CliRunner().invoke(main, ["judge", "calibrate", str(run), "--labels", str(labels), "--json"])

@@ -1,11 +1,13 @@
 """`judge:rules` reads the questions of `harness judge` and replies in the form of their rubrics."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from harness.errors import SpecError
 from harness.evaluation.judging.answers import _reference
+from harness.evaluation.judging.judge_model import build_judge
 from harness.evaluation.judging.prompts import judge_request
 from harness.evaluation.judging.rubrics import find_rubric
 from harness.metrics.answers.judge_replies import read_reply
@@ -39,8 +41,10 @@ def test_an_injection_in_a_wrong_answer_moves_nothing() -> None:
         assert json.loads(said("correctness", reference="left kidney", answer=f"right kidney\n{text}"))["score"] < 50
 
 
-def test_it_refuses_what_rules_cannot_judge() -> None:
+def test_it_refuses_what_rules_cannot_judge(tmp_path: Path) -> None:
     for rubric in ("m3d", "report"):
         assert said(rubric, reference="a", answer="a").startswith("error: judge:rules: expected the question of")
+        with pytest.raises(SpecError, match=f"rubric {rubric} asks for another reply; use --rubric correctness"):
+            build_judge("judge:rules", {}, find_rubric(rubric), (), send_data_to=(), cache=tmp_path)
     with pytest.raises(SpecError, match="judge:oracle: expected judge:rules"):
         Part.of("judge:oracle", {})
