@@ -56,7 +56,7 @@ def new_task(
     from harness.evaluation import validate as validation
     from harness.paths import default_cache
     from harness.tasks.new_task.draft import Choices, task_name
-    from harness.tasks.new_task.look import look
+    from harness.tasks.new_task.inspection import look
 
     with errors_as_exit_codes(debug):
         if name is not None and name != task_name(name):

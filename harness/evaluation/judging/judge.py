@@ -8,8 +8,8 @@ from pathlib import Path
 from harness.errors import InterruptedRunError, SpecError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.judging.answers import AnswersToJudge, judged_tasks
-from harness.evaluation.judging.asking import Asking, JudgeProgress, Questions, write_samples
 from harness.evaluation.judging.judge_model import JudgeModel, build_judge, image_roots, named_as_judge
+from harness.evaluation.judging.judge_requests import Asking, JudgeProgress, Questions, write_samples
 from harness.evaluation.judging.panels import Panel, add_panel
 from harness.evaluation.judging.prompts import PROMPT_VERSION
 from harness.evaluation.judging.rubrics import Rubric, find_rubric

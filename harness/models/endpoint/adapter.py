@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from harness.errors import DataError, InterruptedRunError, ModelError, SpecError
 from harness.models.endpoint.budget import Budget, Spent, read_price
+from harness.models.endpoint.call_log import CallLog, answer_of
 from harness.models.endpoint.client import NO_KEY, EndpointClient, Outcome, is_loopback
-from harness.models.endpoint.journal import Journal, answer_of
 from harness.models.endpoint.limit import AdaptiveLimit
 from harness.models.endpoint.messages import Call, CallBuilder, CallSettings
 from harness.models.endpoint.options import check_choices, check_count, host_of, limit_of, response_format_of
@@ -201,7 +201,7 @@ class OpenAI:
         self._encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="images")
         self._limit = AdaptiveLimit(self.concurrency)
         self._budget = Budget(self.price, self.most, self.folder)
-        self._journal = Journal(self.folder)
+        self._call_log = CallLog(self.folder)
         self._calls = 0
         self._settled = asyncio.Condition()
         self._loop = asyncio.new_event_loop()
@@ -220,7 +220,7 @@ class OpenAI:
             self._loop.close()
             self._loop = None
             self._encoder.shutdown()
-            self._journal.close()
+            self._call_log.close()
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -309,7 +309,7 @@ class OpenAI:
             DataError, ModelError: The call cannot be made.
             OSError, InterruptedRunError: The answer cannot be kept.
         """
-        if (kept := self._journal.get(key)) is not None:
+        if (kept := self._call_log.get(key)) is not None:
             return answer_of(kept, make().rendered)
         loop = asyncio.get_running_loop()
         try:
@@ -390,7 +390,7 @@ class OpenAI:
                 record |= {"nll": reply.nll, "nll_tokens": reply.nll_tokens}
         except MalformedReplyError as fault:
             record["error"] = self._client.hidden(str(fault))
-        self._journal.add(key, record)
+        self._call_log.add(key, record)
         return answer_of(record, call.rendered)
 
 

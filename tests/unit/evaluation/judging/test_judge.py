@@ -13,9 +13,9 @@ import pytest
 from harness.errors import DataError, InterruptedRunError, SpecError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.judging.answers import AnswersToJudge, judged_tasks
-from harness.evaluation.judging.asking import Questions
 from harness.evaluation.judging.judge import Judged, JudgeSpec, judge
 from harness.evaluation.judging.judge_model import build_judge, with_schema
+from harness.evaluation.judging.judge_requests import Questions
 from harness.evaluation.judging.rubrics import Rubric, find_rubric
 from harness.evaluation.rescore import rescore
 from harness.evaluation.setup import RunSpec

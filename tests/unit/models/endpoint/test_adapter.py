@@ -383,7 +383,7 @@ def test_a_full_disk_stops_the_run(opened: Open, tmp_path: Path, monkeypatch: py
     with serving() as server:
         adapter = opened(server.url, folder=tmp_path / "model")
         monkeypatch.setattr(
-            adapter._journal, "add", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+            adapter._call_log, "add", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
         )
         (answer,) = adapter.predict([ask()])
     assert error(answer).type == "Stop"

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from harness.records import Answer, ErrorInfo, Json
 
 
-class Journal:
+class CallLog:
     """Records by key in a folder of the run; each process appends to a file of its own and reads those of all.
 
     The driver stores a batch when all of it is answered. What was answered before a kill, in a batch that was not, is

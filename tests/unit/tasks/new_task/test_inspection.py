@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import DataError, SpecError
 from harness.tasks.new_task.draft import Choices, Draft, flow, task_name
-from harness.tasks.new_task.look import look
+from harness.tasks.new_task.inspection import look
 from harness.tasks.task_file import load_task
 from tests.support import own_data
 from tests.support.own_data import block, disc, picture, save, volume, write_pictures
