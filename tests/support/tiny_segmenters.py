@@ -15,14 +15,14 @@ _DECODER: dict[str, Any] = {
 
 
 def make(family: str, folder: Path) -> Path:
-    """Write a checkpoint of `sam` or `sam2` for images of 64 x 64 pixels; return its folder."""
+    """Write a checkpoint of `sam`, `sam2` or `sam3` for images of 64 x 64 pixels; return its folder."""
     import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
     # Which mask is the best must not hang on a draw.
     torch.manual_seed(7)
-    {"sam": _sam, "sam2": _sam2}[family](folder)
+    {"sam": _sam, "sam2": _sam2, "sam3": _sam3}[family](folder)
     return folder
 
 
@@ -112,3 +112,68 @@ def _sam2(folder: Path) -> None:
         "rescale_factor": 1 / 255,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+
+
+def _sam3(folder: Path) -> None:
+    import json
+
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTokenizer, Sam3Config, Sam3Model, Sam3VisionConfig
+
+    layers: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
+    # Two layers: attention within windows, then over the whole image.
+    backbone = {
+        **layers,
+        "model_type": "sam3_vit_model",
+        "num_hidden_layers": 2,
+        "global_attn_indexes": [1],
+        "window_size": 4,
+        "image_size": EDGE,
+        "pretrain_image_size": EDGE // 2,
+        "patch_size": 8,
+    }
+    letters = sorted(ByteLevel.alphabet())
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    text = {
+        **layers,
+        "model_type": "clip_text_model",
+        "vocab_size": len(words),
+        "num_hidden_layers": 1,
+        "projection_dim": 16,
+        "max_position_embeddings": 32,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 1,
+    }
+    config = Sam3Config(
+        vision_config=Sam3VisionConfig(
+            backbone_config=backbone, fpn_hidden_size=16, backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]]
+        ).to_dict(),
+        text_config=text,
+        geometry_encoder_config={**layers, "num_layers": 1},
+        detr_encoder_config={**layers, "num_layers": 1},
+        detr_decoder_config={**layers, "num_layers": 1, "num_queries": 6},
+        mask_decoder_config={"hidden_size": 16, "num_attention_heads": 2},
+    )
+    widened(Sam3Model(config)).save_pretrained(folder)
+    CLIPTokenizer(vocab={word: place for place, word in enumerate(words)}, merges=[]).save_pretrained(folder)
+    # Its image processor cannot be made without torchvision; this is what Sam3Processor would write.
+    processor = {
+        "image_processor": {
+            "image_processor_type": "Sam3ImageProcessor",
+            "do_convert_rgb": True,
+            "do_normalize": True,
+            "do_rescale": True,
+            "do_resize": True,
+            "size": {"height": EDGE, "width": EDGE},
+            "mask_size": {"height": 32, "width": 32},
+            "image_mean": MEAN,
+            "image_std": STD,
+            "resample": 2,
+            "rescale_factor": 1 / 255,
+        },
+        "point_pad_value": -10,
+        "processor_class": "Sam3Processor",
+        "target_size": EDGE,
+    }
+    (folder / "processor_config.json").write_text(json.dumps(processor))
