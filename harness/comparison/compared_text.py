@@ -46,17 +46,18 @@ def row_name(compared: ComparedNumber, over: str | None) -> str:
     return f"{metric_name(row)} {row['protocol']}, {row['mean']}{mean}"
 
 
-def text(comparisons: Sequence[Comparison], *, every_stratum: bool = False) -> str:
+def text(comparisons: Sequence[Comparison], *, every_stratum: bool = False, width: int | None = None) -> str:
     """Return comparisons as tables for the terminal.
 
     Args:
         comparisons: From `compare_runs`.
         every_stratum: Show the rows of all strata; otherwise those with a difference after adjustment.
+        width: Characters in a line of a table; names and counts go above the numbers if they do not fit. None: any.
     """
-    return "\n\n".join(_one(comparison, every_stratum) for comparison in comparisons)
+    return "\n\n".join(_one(comparison, every_stratum, width) for comparison in comparisons)
 
 
-def _one(comparison: Comparison, every_stratum: bool) -> str:
+def _one(comparison: Comparison, every_stratum: bool, width: int | None) -> str:
     a, b = comparison.a, comparison.b
     lines = [f"A  {a.model}   {a.source}   {a.data} data", f"B  {b.model}   {b.source}   {b.data} data"]
     rows: list[tuple[str, ...]] = [
@@ -80,7 +81,7 @@ def _one(comparison: Comparison, every_stratum: bool) -> str:
                 f"{task.only_a:,} of A alone and {task.only_b:,} of B alone are left out"
             )
         notes += _detectable(task)
-    lines += columns(rows)
+    lines += _table(rows, width)
     for names, run in ((comparison.only_a, b), (comparison.only_b, a)):
         if names:
             notes.append(f"not in {run.source}: {', '.join(names)}")
@@ -94,6 +95,18 @@ def _one(comparison: Comparison, every_stratum: bool) -> str:
     if words:
         notes.append(f"p values are two-sided, adjusted by Holm over {words}; `better` and `worse` at {LEVEL:.0%}")
     return "\n".join([*lines, *notes])
+
+
+def _table(rows: Sequence[tuple[str, ...]], width: int | None) -> list[str]:
+    lines = columns(rows)
+    if width is None or max(map(len, lines)) <= width:
+        return lines
+    head, *numbers = columns([("", *row[1:7], row[-1]) for row in rows])
+    lines = [head]
+    for (name, *_, n, better, equal, worse, _), cells in zip(rows[1:], numbers, strict=True):
+        counts = "" if n == "-" else f"   n {n}: {better} better, {equal} equal, {worse} worse"
+        lines += [f"{name}{counts}", cells]
+    return lines
 
 
 def _row(task: ComparedTask, compared: ComparedNumber) -> tuple[str, ...]:
@@ -128,8 +141,8 @@ def _detectable(task: ComparedTask) -> list[str]:
     if compared.difference.detectable is None:
         return [f"{words}; no interval, as there are {compared.difference.clusters} patients"]
     return [
-        f"{words}; {compared.difference.clusters} patients see a difference of "
-        f"{compared.difference.detectable:.4f} in 9 of 10 such comparisons"
+        f"{words}; with {compared.difference.clusters} patients a true difference of "
+        f"{compared.difference.detectable:.4f} is shown in 9 of 10 cases"
     ]
 
 

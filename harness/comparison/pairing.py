@@ -117,7 +117,7 @@ def _pair_task(name: str, run_a: ScoredRun, run_b: ScoredRun) -> TaskPair:
     if a.block.get("wording") != b.block.get("wording"):
         notes.append(f"wording differs: {a.block.get('wording')} against {b.block.get('wording')}")
     if run_a.limited or run_b.limited:
-        notes.append(f"limited runs: {a.block['wanted']} against {b.block['wanted']} samples were to be evaluated")
+        notes.append(f"limited by --limit: {a.block['wanted']} samples in A, {b.block['wanted']} in B")
     for block, run in ((a.block, run_a), (b.block, run_b)):
         if block["coverage"] < 1:
             notes.append(f"coverage {block['coverage']:.1%} in {run.source}: the other answers could not be scored")

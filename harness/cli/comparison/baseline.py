@@ -30,4 +30,5 @@ def pin(debug: bool, run_dir: Path, out: Path, as_json: bool) -> None:
         write_json(head)
     else:
         click.echo(out)
-        say(f"{head['tasks']} tasks, {head['samples']:,} samples, {head['bytes']:,} bytes, sha256 {head['sha256']}")
+        tasks = f"{head['tasks']} task{'' if head['tasks'] == 1 else 's'}"
+        say(f"{tasks}, {head['samples']:,} samples, {head['bytes']:,} bytes, sha256 {head['sha256']}")

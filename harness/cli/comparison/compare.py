@@ -13,6 +13,7 @@ from harness.cli.options import (
     errors_as_exit_codes,
     progress,
     say,
+    terminal_width,
     write_json,
 )
 
@@ -86,5 +87,5 @@ def compare(
     if as_json:
         write_json(to_json(found))
     else:
-        click.echo(text(found, every_stratum=every_number))
+        click.echo(text(found, every_stratum=every_number, width=terminal_width()))
     say(f"page     {out}" + ("" if changed is None else f"\nchanged  {changed}"))

@@ -129,7 +129,7 @@ def test_what_differs_without_harm_is_named(tmp_path: Path) -> None:
         "the task file differs within version 1, as a prompt or a list of metrics may",
         "fallbacks differ: none against region: box_text",
         "wording differs: None against zh",
-        "limited runs: 2 against 2 samples were to be evaluated",
+        "limited by --limit: 2 samples in A, 2 in B",
         f"coverage 50.0% in {b}: the other answers could not be scored",
     )
 
@@ -142,6 +142,18 @@ def test_another_protocol_version_is_not_compared(tmp_path: Path) -> None:
     reason = "dice standard has protocol version 1 against 2; score both again with `harness score RUN_DIR`"
     assert task.headline.reason == reason
     assert f"spots: {reason}" in text([only([a, b])])
+
+
+def test_a_narrow_table_has_names_and_counts_above_the_numbers(pair: tuple[Path, Path]) -> None:
+    found = only([*pair])
+    wide, narrow = text([found]).splitlines(), text([found], width=80).splitlines()
+    assert text([found], width=200).splitlines() == wide
+    assert narrow[2].split() == ["A", "B", "B", "-", "A", "95", "%", "interval", "p", "adjusted", "verdict"]
+    (difference,) = [task.headline.difference for task in found.tasks if task.headline is not None]
+    assert difference is not None
+    counts = f"{difference.wins} better, {difference.ties} equal, {difference.losses} worse"
+    assert narrow[3] == f"spots   n {difference.n}: {counts}"
+    assert max(map(len, narrow[2:5])) <= 80 < max(map(len, wide[2:4]))
 
 
 def test_runs_that_cannot_be_compared_say_why(tmp_path: Path) -> None:
