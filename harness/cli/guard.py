@@ -51,13 +51,13 @@ class GuardedGroup(click.Group):
 
 
 def _is_guarded(words: Sequence[str]) -> bool:
-    """Say whether the words of a command line run a command in GUARDED; its help runs no code of others."""
+    """Say whether the words of a command line run a command in GUARDED; `--help` runs no code of others."""
     name = next((word for word in words if not word.startswith("-")), "")
     return name in GUARDED and not {"-h", "--help"} & {*words} and sys.platform == "linux"
 
 
 def guarded(command: Callable[[], object]) -> NoReturn:
-    """Run a command in a child process and leave as it left, but with 3 where it left with 0 before it was done.
+    """Run a command in a child process and leave as it left, but with 3 if it left with 0 before it was done.
 
     A signal that ends the child ends this process, too; SIGINT and SIGTERM that only this process gets are passed on,
     and the child does not outlive it.
@@ -66,7 +66,7 @@ def guarded(command: Callable[[], object]) -> NoReturn:
         if stream is not None:
             stream.flush()  # or both processes would write what it holds
     reading, writing = os.pipe()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent that ignores it bequeaths that, and there is no status
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were inherited as ignored, waitpid would find no status
     # Before the fork: no signal may come between it and the first wait.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*PASSED_ON, signal.SIGCHLD))
     parent, child = os.getpid(), os.fork()
@@ -76,7 +76,7 @@ def guarded(command: Callable[[], object]) -> NoReturn:
     os.close(writing)
     os.set_blocking(reading, False)
     status, said = _wait(child, reading)
-    for each in PASSED_ON:  # one that came after the child's end would end this process without its words
+    for each in PASSED_ON:  # a signal after the child's end would end this process before it has printed its message
         signal.signal(each, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
@@ -140,7 +140,7 @@ def _wait(child: int, reading: int) -> tuple[int, int | None]:
         if done:
             said = after[0]
         if number == signal.SIGCHLD:
-            pid, status = os.waitpid(child, os.WNOHANG)  # 0 where it was only stopped
+            pid, status = os.waitpid(child, os.WNOHANG)  # 0 if the child was only stopped
             if pid:
                 return status, said
         elif number in noted:

@@ -42,14 +42,14 @@ def settled(wanted: Wanted, nodes: Sequence[NodeResources], seen: str) -> tuple[
 
     Args:
         wanted: What the run asks for.
-        nodes: The machines; one copy lies on one of them.
+        nodes: The machines; each copy runs on a single one.
         seen: What was found there, in words, such as `Ray sees 2 GPUs on 1 node`.
     Raises:
-        SpecError: The GPUs of one copy are on no machine, or there is no room for so many copies.
+        SpecError: No machine has the GPUs that one copy needs, or the copies do not fit.
     """
     gpus = wanted.resources.gpus if wanted.gpus_per_worker is None else wanted.gpus_per_worker
     largest = max((node.gpus for node in nodes), default=0.0)
-    if gpus is None:  # the model can use a GPU and can do without
+    if gpus is None:  # the model uses a GPU if there is one
         gpus = 1.0 if largest >= 1 else 0.0
     resources = replace(wanted.resources, gpus=gpus)
     if gpus > largest:
