@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import SpecError
+from harness.errors import SpecError, nearest
 from harness.tasks.catalog import index, look_up
 from harness.tasks.volume_recipes import RECIPES
 
@@ -152,7 +152,12 @@ def describe(name: str, task_paths: Sequence[Path]) -> dict[str, Any]:
     if group is not None:
         members = [describe(member, task_paths) for member in group.members]
         return {"group": group.name, "title": group.title, "combine": group.combine, "tasks": members}
-    task = catalog.load(name)
+    try:
+        task = catalog.load(name)
+    except SpecError as error:
+        if name not in catalog.entries and (near := nearest(name, names())):
+            raise SpecError(f"{error}\nno metric either{near}; `harness list metrics` names them all") from error
+        raise
     description: dict[str, Any] = to_json(task)
     description.pop("file", None)  # a path of this machine
     description["metrics"] = [

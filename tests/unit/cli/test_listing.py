@@ -54,6 +54,8 @@ def test_a_metric_shows_its_protocols_and_how_each_is_gamed() -> None:
     found = describe("choice_accuracy", ())
     shown = {row["protocol"]: row.get("certificate") for row in found["protocols"]}
     assert shown["strict-letter"] is None
+    with pytest.raises(SpecError, match=r"\nno metric either \(did you mean 'choice_accuracy'\?\)"):
+        describe("choice_acuracy", ())
     assert "reaches 1.000" in shown["m3d"]
 
 
