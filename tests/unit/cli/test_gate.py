@@ -77,7 +77,7 @@ def test_a_run_is_pinned_to_a_file_and_gated_against_it(runs: Path, tmp_path: Pa
     file = tmp_path / "base.json"
     result = call("baseline", "pin", runs / "yes", "-o", file)
     assert (result.exit_code, result.stdout) == (0, f"{file}\n")
-    assert "1 tasks, 40 samples" in result.stderr
+    assert "1 task, 40 samples" in result.stderr
     assert call("gate", "--baseline", file, "--candidate", runs / "nothing").exit_code == 1
     head = json.loads(call("baseline", "pin", runs / "yes", "-o", file, "--json").stdout)
     assert (head["samples"], len(head["sha256"])) == (40, 64)
