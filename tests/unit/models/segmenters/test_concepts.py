@@ -14,7 +14,8 @@ from harness.models.segmenters.concepts import MOST_TOKENS
 from harness.models.segmenters.sam import Sam
 from harness.records import Media, MediaPart, Request, TextPart, Turn
 from tests.support import tiny_segmenters as tiny
-from tests.unit.models.segmenters.test_sam import Shown, one, picture
+from tests.support.shown_media import Shown
+from tests.unit.models.segmenters.test_sam import one, picture
 
 THRESHOLD = 0.2  # some instances of random weights are above, some below it
 CONCEPTS = ("left lung", "right kidney", "a tumour")

@@ -11,7 +11,8 @@ from harness.errors import ModelError
 from harness.models.segmenters.encoding import Embedded, Encoder
 from harness.models.segmenters.prompts import answered, by_prompts
 from harness.records import Answer, Box, Media, Points, Request, VisualPrompt
-from tests.unit.models.segmenters.test_sam import Shown, asked
+from tests.support.shown_media import Shown
+from tests.unit.models.segmenters.test_sam import asked
 
 
 class Painter:

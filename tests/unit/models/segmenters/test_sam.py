@@ -1,7 +1,6 @@
 """`sam:` on small checkpoints: masks as transformers gives them, one encoder pass an image, volumes, and what fails."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,13 @@ pytest.importorskip("transformers")
 from harness.models.segmenters.sam import Sam
 from harness.records import Answer, Box, Mask, Media, MediaPart, Points, Region, Request, TextPart, Turn, VisualPrompt
 from tests.support import tiny_segmenters as tiny
+from tests.support.shown_media import Shown
 
 Load = Callable[[str], Sam]
 Folder = Callable[[str], Path]
 
 BOX = Box(corners=(20.0, 9.0, 61.0, 40.0))
 POINTS = Points(points=((30.0, 20.0), (70.0, 5.0)), labels=(1, 0))
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The handle of an image or volume in memory."""
-
-    record: Media
-    values: NDArray[Any]
-
-    def image(self) -> NDArray[Any]:
-        """Return uint8 (H, W, 3)."""
-        return self.values
-
-    def volume(self) -> NDArray[Any]:
-        """Return float32 (D, H, W)."""
-        return self.values
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (48, 80)) -> Shown:

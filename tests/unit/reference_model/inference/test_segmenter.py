@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +22,12 @@ from reference_model.inference.prompted_masks import stretched
 from reference_model.inference.segmenter import SamMed2d
 from reference_model.inputs.images import SAM_MEAN, SAM_STD
 from reference_model.modeling.model import PixelGroundingModel
+from tests.support.shown_media import Shown
 from tests.unit.reference_model.convert.convert_sources import Published, publish, with_pieces
 
 TINY = WEIGHTS / "medplib-tiny"
 BOX = Box(corners=(8.0, 5.0, 40.0, 30.0))
 POINTS = Points(points=((20.0, 11.0), (3.0, 2.0)), labels=(1, 0))
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The handle of an image or volume in memory."""
-
-    record: Media
-    values: NDArray[Any]
-
-    def image(self) -> NDArray[Any]:
-        """Return uint8 (H, W, 3)."""
-        return self.values
-
-    def volume(self) -> NDArray[Any]:
-        """Return float32 (D, H, W)."""
-        return self.values
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (36, 48)) -> Shown:
