@@ -20,7 +20,7 @@ setup: $(INSTALLED) ## make .venv with everything in it; does nothing when it is
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || \
 	  { echo "make: expected Python 3.11 or newer, found $(or '$(PYTHON)',none); name one with PYTHON=..." >&2; exit 1; }
-	@echo "make: installing everything into $(VENV): about 145 packages, 2.4 GB; the core alone is 640 MB, see README" >&2
+	@echo "make: installing everything into $(VENV): about 160 packages, 2.5 GB; the core alone is 640 MB, see README" >&2
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
 	@if command -v uv > /dev/null; then \
 	  find_links="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}"; \
@@ -46,7 +46,7 @@ demo: setup ## evaluate three baselines and the reference model on synthetic pat
 # collection puts the long tests (browser, chaos, e2e) first, so that no process is left with one of them at the end.
 PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder
 
-test: setup ## all tests but the slow ones: at most 5 minutes on two idle cores
+test: setup ## all tests but the slow ones: about 5 minutes on two idle cores
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu"
 
 test-slow: setup $(REAL_MODELS) ## the tests that take long

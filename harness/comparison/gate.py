@@ -11,7 +11,7 @@ from harness.comparison.gating.policy import Policy, headlines_policy, load_poli
 from harness.comparison.gating.ratios import ratio_of, verdict_of
 from harness.comparison.gating.rows import FoundRow, Obstacle, check_names, find_row
 from harness.comparison.gating.verdict import ClusterChange, GateReport, RowVerdict, StratumChange
-from harness.comparison.paired import paired_sums
+from harness.comparison.paired import Mean, paired_sums
 from harness.comparison.pairing import PairedScores, TaskPair, pair_scores, pair_tasks
 from harness.comparison.permutation import PairedSums, holm
 from harness.comparison.pinned import GateRun, read_side
@@ -129,16 +129,8 @@ def _tested(found: FoundRow, paired: PairedScores, metric: Metric | None, name: 
     return tested
 
 
-def _rows_of(paired: PairedScores, stratum: tuple[str, str] | None) -> Ints:
-    """Return int64, the paired rows of a stratum, or all."""
-    if stratum is None:
-        return np.arange(len(paired.cluster))
-    names, places = paired.strata.get(stratum[0], ([], np.zeros(0, dtype=np.int64)))
-    return np.flatnonzero(places == names.index(stratum[1])) if stratum[1] in names else np.zeros(0, dtype=np.int64)
-
-
 def _clusters_of(paired: PairedScores, stratum: tuple[str, str] | None) -> int:
-    return len(np.unique(paired.cluster[_rows_of(paired, stratum)]))
+    return len(np.unique(paired.cluster[paired.rows_of(stratum)]))
 
 
 def _samples_for(paired: PairedScores, stratum: tuple[str, str] | None, clusters: int) -> int:
@@ -202,7 +194,8 @@ def _verdict(
     if scores is not None and pair is not None and (result.verdict != "pass" or found.obstacles):
         paired, metric, name = scores
         columns = pair.a.read(stored["metric"], stored["protocol"])
-        result = replace(result, **_where(found, paired, metric, name, columns))  # type: ignore[arg-type]
+        strata, worst = _where(found, paired, metric, name, columns)
+        result = replace(result, strata=strata, worst=worst)
     return _with_counts(found, result)
 
 
@@ -231,60 +224,55 @@ def _with_counts(found: FoundRow, result: RowVerdict) -> RowVerdict:
 
 def _where(
     found: FoundRow, paired: PairedScores, metric: Metric | None, name: int, columns: ScoreColumns
-) -> dict[str, object]:
+) -> tuple[tuple[StratumChange, ...], tuple[ClusterChange, ...]]:
     """Return the strata in which the row lost, and the patients that lost most, worst first."""
     assert found.tasks is not None
     assert found.a is not None
     stored = found.a
     sign = 1.0 if stored["higher_is_better"] else -1.0
-    rows = _rows_of(paired, found.row.stratum)
+    rows = paired.rows_of(found.row.stratum)
     if not len(rows):
-        return {}
-    part = "pooled" if stored["mean"] == "pooled" else "micro"
+        return (), ()
+    # A ranking of every sample is not taken apart, and a macro mean only stratum by stratum; of both the mean over
+    # samples shows where they fell.
+    taken_apart = stored["mean"] == "pooled" and metric is not None and metric.pool is None
+    mean: Mean = "pooled" if taken_apart else "micro"
     keys = dict.fromkeys(key for it in found.tasks[0].rows for key in it["stratum"] or {})
     strata = []
     for key in keys if found.row.stratum is None else ():
         names, places = paired.strata.get(key, ([], np.zeros(0, dtype=np.int64)))
         for at, value in enumerate(names):
             inside = np.flatnonzero(places == at)
-            a, b = _values(paired, metric, inside, name, part)
+            a, b = _values(paired, metric, inside, name, mean)
             clusters = len(np.unique(paired.cluster[inside]))
             strata.append(
                 StratumChange(key=key, value=value, baseline=a, candidate=b, n=len(inside), clusters=clusters)
             )
     lost = [it for it in strata if it.difference is not None and sign * it.difference < 0]
     lost.sort(key=lambda it: sign * (it.difference or 0.0))
-    return {"strata": tuple(lost), "worst": _worst(found, paired, metric, rows, name, sign, columns)}
+    return tuple(lost), _worst(paired, metric, rows, name, mean, sign, columns)
 
 
 def _values(
-    paired: PairedScores, metric: Metric | None, rows: Ints, name: int, mean: str
+    paired: PairedScores, metric: Metric | None, rows: Ints, name: int, mean: Mean
 ) -> tuple[float | None, float | None]:
     """Return a number of both runs over some of the paired rows; None if it is undefined."""
-    if mean == "pooled" and (metric is None or metric.pool is not None):
-        mean = "micro"  # a ranking of every sample is not taken apart; the means of the samples show where it fell
-    sums = paired_sums(paired, metric, rows, name=name, mean="pooled" if mean == "pooled" else "micro")
+    sums = paired_sums(paired, metric, rows, name=name, mean=mean)
     a, b = (float(sums.estimator(part.sum(axis=0))) for part in (sums.a, sums.b))
     return (None if np.isnan(a) else a), (None if np.isnan(b) else b)
 
 
 def _worst(
-    found: FoundRow,
     paired: PairedScores,
     metric: Metric | None,
     rows: Ints,
     name: int,
+    mean: Mean,
     sign: float,
     columns: ScoreColumns,
 ) -> tuple[ClusterChange, ...]:
     """Return the patients without whom the loss would be smallest, worst first."""
-    assert found.a is not None
-    assert found.tasks is not None
-    mean = found.a["mean"]
-    if mean == "pooled" and (metric is None or metric.pool is not None):
-        mean = "micro"
-    # A macro mean is taken apart stratum by stratum; a patient's part of it is that in the mean over samples.
-    sums = paired_sums(paired, metric, rows, name=name, mean="pooled" if mean == "pooled" else "micro")
+    sums = paired_sums(paired, metric, rows, name=name, mean=mean)
     present = np.unique(paired.cluster[rows])
     gains = _gains_without(sums, sign)
     order = [at for at in np.argsort(gains, kind="stable") if gains[at] < 0][:MOST_CLUSTERS]

@@ -113,7 +113,12 @@ def paired_difference(
     """
     if mean == "macro" and stratum is None:
         assert over is not None, "a macro mean is over a stratum key"
-    rows = _rows_of(paired, stratum, task)
+    rows = paired.rows_of(stratum)
+    if stratum is not None and not len(rows):
+        names, _ = paired.strata.get(stratum[0], ([NO_STRATUM], None))
+        raise SpecError(
+            f"{task}: no sample of both runs has {stratum[0]} '{stratum[1]}'; expected one of {', '.join(names)}"
+        )
     sign = 1.0 if higher_is_better else -1.0
     seed = bootstrap_seed(task, stratum)
     if mean == "pooled" and metric is None:
@@ -187,17 +192,6 @@ def paired_difference(
         if measured and error is not None
         else None,
     )
-
-
-def _rows_of(paired: PairedScores, stratum: tuple[str, str] | None, task: str) -> Ints:
-    """Return the rows of a stratum, or all, int64."""
-    if stratum is None:
-        return np.arange(len(paired.cluster))
-    key, value = stratum
-    names, index = paired.strata.get(key, ([NO_STRATUM], np.zeros(len(paired.cluster), dtype=np.int64)))
-    if value not in names:
-        raise SpecError(f"{task}: no sample of both runs has {key} '{value}'; expected one of {', '.join(names)}")
-    return np.flatnonzero(index == names.index(value))
 
 
 def paired_sums(

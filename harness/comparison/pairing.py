@@ -69,6 +69,14 @@ class PairedScores:
     only_a: int
     only_b: int
 
+    def rows_of(self, stratum: tuple[str, str] | None) -> Ints:
+        """Return int64, the rows of a stratum (key, value), none if it has none; all rows for None."""
+        if stratum is None:
+            return np.arange(len(self.cluster))
+        key, value = stratum
+        names, places = self.strata.get(key, ([NO_STRATUM], np.zeros(len(self.cluster), dtype=np.int64)))
+        return np.flatnonzero(places == names.index(value)) if value in names else np.zeros(0, dtype=np.int64)
+
 
 def pair_tasks(a: ScoredRun, b: ScoredRun, *, common_samples: bool = False) -> list[TaskPair]:
     """Return the tasks that both runs have, in the order of the first.

@@ -69,6 +69,11 @@ def read_side(path: Path) -> GateRun:
     """
     if path.is_file():
         return read_pinned(path)
+    if not path.exists():
+        raise SpecError(
+            f"{path}: does not exist; expected a run directory that `harness run --out` wrote, or a file that "
+            "`harness baseline pin` wrote"
+        )
     run = read_run(path)
     return GateRun(run=run, requests=read_requests(run))
 
@@ -277,7 +282,7 @@ def _from_content(path: Path, content: Mapping[str, Any]) -> GateRun:
 
 
 def _task(path: Path, name: str, task: Mapping[str, Any], repeats: Sequence[int]) -> TaskScores:
-    """Return a task whose scores stand in a pinned file."""
+    """Return a task whose scores come from a pinned file."""
 
     def read(metric: str, protocol: str) -> ScoreColumns:
         import pyarrow as pa

@@ -23,7 +23,7 @@ from harness.records.codec import canonical, sample_from_json, sample_to_json
 # with them the answers of a model whose answers depend on their batch.
 ROWS_PER_GROUP = 8192
 ASK_COLUMNS = ["size_class", "media", "key", "request", "sample_id"]
-# What stands in a column that the plan of an older run lacks: such a run goes on in the order that it began with.
+# Values of columns that the plan of an older run lacks: such a run goes on in the order that it began with.
 ADDED_COLUMNS = {"media": ""}
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from harness.comparison.paired import Mean
 from harness.tasks.yaml.mapping import Table, describe
 from harness.tasks.yaml.nodes import Faults, read_mapping
 
 Rule = Literal["no_worse", "non_inferior"]
 Measure = Literal["speed", "memory", "gpu_memory", "cost", "tokens"]
-Mean = Literal["micro", "macro", "pooled"]
 
 RULES: tuple[Rule, ...] = get_args(Rule)
 MEASURES: tuple[Measure, ...] = get_args(Measure)
@@ -34,7 +34,7 @@ class NumberRow:
         metric, protocol, name, mean: Which number of the task; None: as in its headline if the row names no metric of
             its own, else the first that fits.
         stratum: (key, value) whose samples count; None: all samples.
-        tolerance: A drop that nobody minds, in the metric's own unit, >= 0; for a metric where lower is better, a rise.
+        tolerance: An acceptable drop, in the metric's own unit, >= 0; for a metric where lower is better, a rise.
         detect: The drop beyond the tolerance that must be caught with 90 % power, > 0; None: none is asked for.
         rule: `no_worse` fails only if a drop beyond the tolerance is shown; `non_inferior` passes only if such a drop
             is excluded.
@@ -42,7 +42,7 @@ class NumberRow:
         max_failed: Most samples of the candidate without a usable answer, as a count; None: any number, since they
             count in the mean at the worst value.
         min_clusters: With fewer patients nothing is judged.
-        place: `file:line` of the row; empty if it stands in no file.
+        place: `file:line` of the row; empty if it comes from no file.
     """
 
     task: str

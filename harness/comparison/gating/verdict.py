@@ -65,7 +65,7 @@ class RowVerdict:
         difference: Candidate minus baseline; for a measure the ratio of the two.
         interval: 95 % interval of `difference`; None if there is none.
         p, p_adjusted: One-sided p value of a loss beyond the tolerance, and after Holm over the policy's rows.
-        tolerance: The loss that nobody minds.
+        tolerance: The acceptable loss.
         detect: The loss beyond it that was to be caught; None if none was named.
         detectable: The loss beyond the tolerance that these samples catch with 90 % power; None if unknown.
         n, clusters: Samples and patients that both runs have.

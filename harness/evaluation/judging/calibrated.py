@@ -151,7 +151,7 @@ def _label(order: str, judgements: Sequence[Judgement]) -> Label:
 
 
 def _of_panel(directory: RunDirectory, column: JudgeColumn, members: Mapping[str, JudgeColumn]) -> JudgedColumn:
-    """Return a panel's joint judgements, which stand in its scores only."""
+    """Return a panel's joint judgements, which only its scores hold."""
     assert column.panel is not None
     first = members[column.panel.members[0]]
     metric = JUDGE.row(Protocol(column.protocol, version=column.version, score=JUDGE.protocols[0].score))

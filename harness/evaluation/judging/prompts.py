@@ -9,7 +9,7 @@ from harness.records import Media, MediaHandle, MediaPart, Request, TextPart, Tu
 
 # Part of every key: any change of the words or of the fences below raises it.
 PROMPT_VERSION = 1
-# Longer answers are cut, and the judge is told so: an answer must not push the instructions out of its context.
+# Longer answers are cut, and the prompt says so: an answer must not push the instructions out of its context.
 MOST_CHARACTERS = 20_000
 MARK_DIGITS = 16
 
@@ -54,7 +54,7 @@ def judge_request(
         name = match[1]
         return f"<<<{name.upper()} {mark}>>>\n{quoted_texts.get(name, '')}\n<<<END {name.upper()} {mark}>>>"
 
-    # One pass: a name in braces that stands in an answer is never replaced.
+    # One pass: a name in braces within an answer is never replaced.
     body = PLACE.sub(fenced, rubric.prompt.strip())
     words = f"{FENCE_RULE.format(mark=mark)}\n\n{body}"
     if again:
@@ -80,7 +80,7 @@ def quoted(text: str) -> str:
 
 
 def _mark(texts: Mapping[str, str]) -> str:
-    """Return a mark that depends on the texts, and stands in none of them.
+    """Return a mark that depends on the texts and occurs in none of them.
 
     Nobody can write an answer that holds the digest of itself; should one hold it by chance, the next one is taken.
     """

@@ -19,7 +19,7 @@ SEVERAL = "Each of these is right:\n"
 RULES = ("rules",)
 # Forms of replies, of `REPLY_FORMS`, that rules can give.
 RULED_FORMS = frozenset({"correctness", "winner"})
-# The words of a rubric by which those forms are told apart.
+# The words of a rubric that distinguish those forms.
 _VERDICT, _WINNER = '"verdict"', '"winner"'
 
 

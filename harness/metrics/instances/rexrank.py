@@ -3,7 +3,7 @@
 The board says: a finding is hit at a Dice of 0.1 or more; an instance is found at a Dice of 0.2 or more; precision,
 recall and their harmonic mean follow from the counts. It does not say what an instance is, how instances are matched,
 what an empty mask is worth, nor whether the mean is over findings or over instances. These choices are ours: instances
-are the parts of the mask that touch nowhere (26 neighbours, in images 8), as many as possible are matched one to one
+are the connected parts of the mask (26 neighbours, in images 8), as many as possible are matched one to one
 and of those the largest summed Dice, the counts are summed over findings, and a finding without a mask is none.
 """
 
@@ -106,7 +106,8 @@ INSTANCE_F1 = Family(
                 prediction=0.0,
                 target=0.0,
                 both="undefined",
-                note="Ours: parts touch nowhere, as many pairs as possible are matched, and counts are summed.",
+                note="Ours: pixels that touch, even at a corner, are one part; as many pairs as possible are matched; "
+                "counts are summed.",
             ),
             source=_SOURCE + "parts, matching, sums and empty masks are our choices",
         ),

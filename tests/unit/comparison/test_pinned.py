@@ -121,3 +121,9 @@ def test_a_place_that_cannot_be_written_is_named(yes: Path, tmp_path: Path) -> N
         pin(yes, tmp_path / "no" / "file.json")
     with pytest.raises(SpecError, match=r"is a folder; name a file, such as .*baseline.json"):
         pin(yes, tmp_path)
+
+
+def test_a_path_that_does_not_exist_names_both_kinds_of_baseline(tmp_path: Path) -> None:
+    message = r"nope.json: does not exist; expected a run directory .*, or a file that `harness baseline pin` wrote"
+    with pytest.raises(SpecError, match=message):
+        read_side(tmp_path / "nope.json")
