@@ -245,6 +245,7 @@ def build_language(
         intermediate_size=config.ffn_width,
         num_hidden_layers=config.layers,
         num_attention_heads=config.heads,
+        num_key_value_heads=config.key_value_heads or config.heads,
         max_position_embeddings=config.max_positions,
         rms_norm_eps=config.norm_epsilon,
         rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
