@@ -87,7 +87,7 @@ class MaskDecoder(nn.Module):
         matrix = self.prompt_encoder.shared_embedding.positional_embedding
         centre_G = (torch.arange(cells, device=matrix.device, dtype=matrix.dtype) + 0.5) / cells
         y_GG, x_GG = torch.meshgrid(centre_G, centre_G, indexing="ij")
-        with _exactly(matrix):
+        with without_autocast(matrix):
             encoded_GGK: Tensor = self.prompt_encoder.shared_embedding(torch.stack((x_GG, y_GG), dim=-1))
         return encoded_GGK.permute(2, 0, 1)[None]
 
@@ -98,7 +98,7 @@ class MaskDecoder(nn.Module):
             points_MN2: float32, (x, y) in pixels of the padded square.
             labels_MN: int64, 1 for a point inside the wanted mask, 0 for one outside.
         """
-        with _exactly(points_MN2):
+        with without_autocast(points_MN2):
             sparse, _ = self.prompt_encoder(points_MN2[:, None], labels_MN[:, None], None, None)
         sparse_MNK: Tensor = sparse[:, 0]
         return sparse_MNK
@@ -109,13 +109,13 @@ class MaskDecoder(nn.Module):
         Args:
             box_M4: float32, (x1, y1, x2, y2) in pixels of the padded square.
         """
-        with _exactly(box_M4):
+        with without_autocast(box_M4):
             sparse, _ = self.prompt_encoder(None, None, box_M4[:, None], None)
         sparse_MNK: Tensor = sparse[:, 0]
         return sparse_MNK
 
 
-def _exactly(tensor: Tensor) -> torch.autocast:
+def without_autocast(tensor: Tensor) -> torch.autocast:
     """Return a context without autocast, in which the angles of encoded positions would lose precision."""
     return torch.autocast(device_type="cuda" if tensor.is_cuda else "cpu", enabled=False)
 

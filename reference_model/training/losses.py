@@ -1,6 +1,6 @@
-"""The losses of the four stages and their weights.
+"""The losses of all stages and their weights.
 
-Shape suffixes: N predicted tokens, V vocabulary, M masks; masks are (M, H, W).
+Shape suffixes: N predicted tokens, V vocabulary, M masks; masks are (M, H, W), those in volumes (M, D, H, W).
 """
 
 from dataclasses import dataclass
@@ -86,6 +86,31 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     probability, target = logits.sigmoid().flatten(1), target.flatten(1)
     dice_M = (2 * (probability * target).sum(dim=1) + 1e-6) / (probability.sum(dim=1) + target.sum(dim=1) + 1e-6)
     return (1 - dice_M).sum() / max(1, len(logits))
+
+
+def soft_dice_loss_3d(logits: Tensor, target: Tensor) -> Tensor:
+    """Return M3D's loss 1 - 2 sum(p t) / (sum p + sum t + 1), mean over masks, a scalar; 0 if there are no masks.
+
+    Without squares, and with the 1 in the denominator only, as in the released code: a perfect mask costs 1 / (2 n + 1)
+    for its n voxels.
+
+    Args:
+        logits: float32 (M, D, H, W).
+        target: (M, D, H, W) of any type: zeros and ones, or -1, which counts as 0.
+    """
+    probability, wanted = logits.sigmoid().flatten(1), target.float().clamp_min(0).flatten(1)
+    dice_M = 2 * (probability * wanted).sum(dim=1) / (probability.sum(dim=1) + wanted.sum(dim=1) + 1)
+    return (1 - dice_M).sum() / max(1, len(logits))
+
+
+def bce_loss_3d(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the binary cross-entropy of M3D, mean over all voxels, a scalar; 0 if there are no masks.
+
+    Args:
+        logits: float32 (M, D, H, W).
+        target: (M, D, H, W) of any type: zeros and ones, or -1, which counts as 0.
+    """
+    return bce_loss(logits, target.float().clamp_min(0))
 
 
 def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
