@@ -1,7 +1,8 @@
 """Synthetic patients with a CT of the abdomen: the findings and the split of each patient, and the report."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.random import Generator
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from harness.data.phantoms.drawing.abdomen_ct import Abdomen, DrawnLesion, Ordered, Phase, Plane, Triple, spacing_mm
 from harness.data.phantoms.drawing.canvas import Bools
 from harness.data.phantoms.patients.images import SPLITS, TURNS, Split, dealt
+from harness.errors import DataError
 
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 PHASES: tuple[Phase, ...] = ("non contrast", "arterial", "portal venous", "delayed")
@@ -22,6 +24,9 @@ ORGANS = (
 REMOVABLE = ("gallbladder", "spleen", "right kidney", "left kidney")
 # Organs that may have lesions.
 HOSTS = ("liver", "spleen", "right kidney", "left kidney")
+# Number of slices of an oblique series over which the shift grows by one row.
+SHEAR = 2
+AIR = -1000.0  # Hounsfield units of what an oblique series shows beyond the slices that it is made of
 
 # What a patient lacks: half of the patients lack nothing, and the rest each organ alike.
 ABSENT: tuple[frozenset[str], ...] = (
@@ -55,7 +60,7 @@ class Lesion:
         name: `cyst` or `tumor`.
         organ: The organ that holds it.
         side: Side of the patient: `left` or `right`.
-        size_mm: Diameter, rounded to whole millimetres.
+        size_mm: Diameter, rounded to whole millimetres; in an oblique series the width that its slices show.
         mask: Boolean (D, H, W), never empty.
     """
 
@@ -68,24 +73,24 @@ class Lesion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeStudy:
-    """The synthetic CT of one patient's abdomen, and the facts about it.
+    """One series of the synthetic CT of a patient's abdomen, and the facts about it.
 
     Attributes:
         number: Number of the patient among all, from 0.
         split: Split of the patient.
-        plane: Plane of the slices.
+        plane: Plane of the slices; `oblique` only for what `oblique_series` returns.
         phase: When the contrast medium was seen.
         voxels: float32 (D, H, W) in Hounsfield units; rows run down the screen, columns to the right.
         spacing_mm: Voxel size along (D, H, W) in mm.
         organs: The organs that are seen, in the order of `ORGANS`.
-        absent: Organs that the patient lacks, in alphabetical order.
+        absent: Organs of `REMOVABLE` that the patient lacks or that left an oblique series, in alphabetical order.
         lesions: The lesions, the largest first.
         report: A report as a radiologist might write it; it also names findings that are absent.
     """
 
     number: int
     split: Split
-    plane: Plane
+    plane: Plane | Literal["oblique"]
     phase: Phase
     voxels: NDArray[np.float32]
     spacing_mm: Triple
@@ -131,7 +136,7 @@ def _draw(seed: int, number: int, planes: Sequence[Plane]) -> VolumeStudy:
     organs = tuple(Organ(name=name, mask=mask) for name, mask in abdomen.organs.items() if mask.any())
     lesions = tuple(sorted(map(_lesion, abdomen.lesions), key=lambda lesion: -lesion.size_mm))
     spacing = spacing_mm(plane)
-    heights = {organ.name: _height(organ.mask, plane, spacing) for organ in organs}
+    extents = {organ.name: _extent(organ.mask, plane, spacing) for organ in organs}
     return VolumeStudy(
         number=number,
         split=split,
@@ -142,8 +147,72 @@ def _draw(seed: int, number: int, planes: Sequence[Plane]) -> VolumeStudy:
         organs=organs,
         absent=tuple(sorted(absent)),
         lesions=lesions,
-        report=_report(plane, phase, heights, absent, lesions, random),
+        report=_report(plane, phase, extents, absent, lesions, random),
     )
+
+
+def oblique_series(study: VolumeStudy) -> VolumeStudy:
+    """Return a second series of a patient: the slices of the first, every `SHEAR` of them moved down by a row more.
+
+    Masks move with the voxels. Organs and lesions of which nothing is left in the volume are not part of it, and its
+    report is about what remains: organs in numbers of slices and lesions by their width, since the rows of the volume
+    no longer run along the patient.
+    """
+    organs = tuple(Organ(name=one.name, mask=mask) for one in study.organs if (mask := _sheared(one.mask, False)).any())
+    seen = {organ.name for organ in organs}
+    kept = [(one, mask) for one in study.lesions if (mask := _sheared(one.mask, False)).any()]
+    across = [round(float(np.ptp(np.nonzero(mask)[2]) + 1) * study.spacing_mm[2]) for _, mask in kept]
+    lesions = [replace(one, mask=mask, size_mm=size) for (one, mask), size in zip(kept, across, strict=True)]
+    lesions.sort(key=lambda lesion: -lesion.size_mm)
+    absent = frozenset(REMOVABLE) - seen
+    extents = {organ.name: _extent(organ.mask, "oblique", study.spacing_mm) for organ in organs}
+    random = np.random.default_rng([study.number, 12])
+    return replace(
+        study,
+        plane="oblique",
+        voxels=_sheared(study.voxels, AIR),
+        organs=organs,
+        absent=tuple(sorted(absent)),
+        lesions=tuple(lesions),
+        report=_report("oblique", study.phase, extents, absent, lesions, random),
+    )
+
+
+def _sheared(values: NDArray[Any], gap: float | bool) -> NDArray[Any]:
+    """Return an array (D, H, W) with every `SHEAR` slices moved down by one row more; `gap` fills what is left."""
+    result = np.full_like(values, gap)
+    for place, pixels in enumerate(values):
+        moved = (place - len(values) // 2) // SHEAR
+        source, goal = (slice(max(0, -moved), None), slice(max(0, moved), len(pixels) + min(0, moved)))
+        result[place, goal] = pixels[source][: goal.stop - goal.start]
+    return result
+
+
+def with_distinct_reports(studies: Sequence[VolumeStudy]) -> list[VolumeStudy]:
+    """Return the studies in their order with reports of which no two are equal.
+
+    A report that an earlier study has already goes on with the extent of one organ after another, in the order of
+    `ORGANS`, until it is new. So the report of a study depends on itself and on those before it only.
+
+    Raises:
+        DataError: Two studies agree in everything that a report can say.
+    """
+    found: dict[str, VolumeStudy] = {}
+    for study in studies:
+        report = study.report
+        # The lungs are left out because the sentence below is in the singular.
+        others = iter([organ for organ in study.organs if organ.name not in (*HOSTS, "lungs")])
+        while report in found:
+            organ = next(others, None)
+            if organ is None:
+                raise DataError(
+                    f"phantom patient {study.number}: expected a {study.plane} CT whose report no other volume of "
+                    f"{study.split} has, found the same findings and extents of organs as those of patient "
+                    f"{found[report].number}; choose another seed"
+                )
+            report += f" The {organ.name} {_extent(organ.mask, study.plane, study.spacing_mm)}."
+        found[report] = replace(study, report=report)
+    return list(found.values())
 
 
 def _lesion(drawn: DrawnLesion) -> Lesion:
@@ -156,19 +225,21 @@ def _lesion(drawn: DrawnLesion) -> Lesion:
     )
 
 
-def _height(mask: Bools, plane: Plane, spacing: Triple) -> int:
-    """Return how far a mask, boolean (D, H, W), reaches from head to foot, in whole millimetres."""
+def _extent(mask: Bools, plane: str, spacing: Triple) -> str:
+    """Return how far a mask, boolean (D, H, W), reaches, as the end of a sentence on what it shows."""
+    if plane == "oblique":
+        return f"is seen on {np.count_nonzero(mask.any(axis=(1, 2)))} slices"
     # Head to foot is the stack of an axial volume, and the rows of the others.
     axis = 0 if plane == "axial" else 1
     others = tuple(number for number in range(3) if number != axis)
     rows = np.flatnonzero(mask.any(axis=others))
-    return round(float(rows[-1] - rows[0] + 1) * spacing[axis])
+    return f"measures {round(float(rows[-1] - rows[0] + 1) * spacing[axis])} mm from top to bottom"
 
 
 def _report(
-    plane: Plane,
+    plane: str,
     phase: Phase,
-    heights: dict[str, int],
+    extents: Mapping[str, str],
     absent: frozenset[str],
     lesions: Sequence[Lesion],
     random: Generator,
@@ -176,7 +247,7 @@ def _report(
     """Return a report: how the scan was made, then the findings and absent findings, organ by organ.
 
     Args:
-        heights: Organ -> its extent from head to foot in mm.
+        extents: Organ that is seen -> how far it reaches, as `_extent` says it.
     """
     opening = (
         f"{plane.capitalize()} CT of the abdomen, {phase} phase.",
@@ -184,23 +255,27 @@ def _report(
         f"{phase.capitalize()} phase CT of the abdomen, {plane} view.",
     )
     sentences = [opening[int(random.integers(len(opening)))]]
+    sized = "a {0.name} {0.size_mm} mm wide" if plane == "oblique" else "a {0.size_mm} mm {0.name}"
     for organ in HOSTS:
-        own = [lesion for lesion in lesions if lesion.organ == organ]
-        sentences.append(_organ_sentence(organ, organ in absent, heights.get(organ), own, random))
+        own = [sized.format(lesion) for lesion in lesions if lesion.organ == organ]
+        sentences.append(_organ_sentence(organ, None if organ in absent else extents.get(organ), own, random))
     missing = "gallbladder" in absent
-    sentences.append(f"The gallbladder {'has been removed' if missing else 'is in place, without stones'}.")
+    if plane == "oblique":
+        sentences.append(f"{'No' if missing else 'The'} gallbladder is seen.")
+    else:
+        sentences.append(f"The gallbladder {'has been removed' if missing else 'is in place, without stones'}.")
     if not lesions:
         sentences.append("No abnormal lesion is seen.")
     return " ".join(sentences)
 
 
-def _organ_sentence(organ: str, removed: bool, height: int | None, lesions: Sequence[Lesion], random: Generator) -> str:
-    if removed or height is None:
+def _organ_sentence(organ: str, extent: str | None, lesions: Sequence[str], random: Generator) -> str:
+    """Return a sentence on an organ; `extent` is None if it is not seen, and `lesions` are named with their sizes."""
+    if extent is None:
         return f"The {organ} is not seen."
-    sized = f"The {organ} measures {height} mm from top to bottom"
     if not lesions:
         endings = ("and shows no focal lesion", "and is unremarkable", "without cyst or tumor")
-        return f"{sized} {endings[int(random.integers(len(endings)))]}."
-    found = " and ".join(f"a {lesion.size_mm} mm {lesion.name}" for lesion in lesions)
-    endings = (f"and contains {found}", f"with {found} inside", f"and shows {found}")
-    return f"{sized} {endings[int(random.integers(len(endings)))]}."
+    else:
+        found = " and ".join(lesions)
+        endings = (f"and contains {found}", f"with {found} inside", f"and shows {found}")
+    return f"The {organ} {extent} {endings[int(random.integers(len(endings)))]}."

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.phantoms.patients.images import SPLITS
-from harness.data.phantoms.patients.volumes import VolumeStudy
+from harness.data.phantoms.patients.volumes import VolumeStudy, oblique_series, with_distinct_reports
 from harness.data.phantoms.writers.samed2d import write_json, write_png
 from harness.data.releases.m3d.cap import LISTING, POOLS
 from harness.data.releases.m3d.scans import PREPARED, RAW
@@ -16,11 +16,10 @@ from harness.data.releases.m3d.wording import FILE, FINDINGS_MARK, packaged_ques
 
 # Hounsfield units that become 0 and 1, since the release's slices are windowed images.
 SOFT_TISSUE = (-160.0, 240.0)
-# Each third patient of a split has a second series with the same report, made of the first one's slices, sheared. The
-# volumes of the release share texts, too: 120,092 have 42,496.
+# Each third patient of a split has an oblique series too, in the same case folder, since a case of the release may have
+# several series. Texts of the release are shared (120,092 volumes have 42,496); ours are not, or no model could say
+# which of two volumes a report is about.
 OBLIQUE_EVERY = 3
-# Number of slices of a sheared series over which the shift grows by one row.
-SHEAR = 2
 # The two parts of the release, by the names of their folders.
 PARTS = ("ct_case", "ct_quizze")
 
@@ -30,13 +29,11 @@ class Series:
     """One volume of a patient.
 
     Attributes:
-        study: The patient.
-        plane: Plane of its slices: one that a study can have, or `oblique`.
+        study: What it shows.
         voxels: float32 (D, H, W), 0 to 1.
     """
 
     study: VolumeStudy
-    plane: str
     voxels: NDArray[np.float32]
 
     @property
@@ -48,7 +45,7 @@ class Series:
     def name(self) -> str:
         """The name of its file or folder: plane and phase, as `Axial_C__portal_venous_phase`."""
         phase = self.study.phase.replace(" ", "_")
-        return f"{self.plane.capitalize()}_{phase if phase == 'non_contrast' else f'C__{phase}_phase'}"
+        return f"{self.study.plane.capitalize()}_{phase if phase == 'non_contrast' else f'C__{phase}_phase'}"
 
     @property
     def image(self) -> str:
@@ -57,31 +54,26 @@ class Series:
 
     @property
     def text(self) -> str:
-        """The path of the patient's report in the listing."""
-        return f"{PREPARED}/{self.case}/text.txt"
+        """The path of its report in the listing; the released preparation copies every text of a case's folder."""
+        return f"{PREPARED}/{self.case}/{f'{self.name}.txt' if self.study.plane == 'oblique' else 'text.txt'}"
 
 
 def series_of(studies: Sequence[VolumeStudy]) -> list[Series]:
-    """Return the series of the patients, split by split: one each, and a second one of every third patient."""
+    """Return the series of the patients, split by split: one each, and an oblique one of every third patient.
+
+    Raises:
+        DataError: Two volumes of a split agree in everything that a report can say.
+    """
     low, high = SOFT_TISSUE
     found: list[Series] = []
     for split in SPLITS:
+        shown: list[VolumeStudy] = []
         for place, study in enumerate(one for one in studies if one.split == split):
+            shown += [study, oblique_series(study)] if place % OBLIQUE_EVERY == 0 else [study]
+        for study in with_distinct_reports(shown):
             voxels = np.clip((study.voxels - low) / (high - low), 0.0, 1.0).astype(np.float32)
-            found.append(Series(study=study, plane=study.plane, voxels=voxels))
-            if place % OBLIQUE_EVERY == 0:
-                found.append(Series(study=study, plane="oblique", voxels=_sheared(voxels)))
+            found.append(Series(study=study, voxels=voxels))
     return found
-
-
-def _sheared(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a volume, float32 (D, H, W), with every `SHEAR` slices moved down by one row more; zeros fill the gap."""
-    result = np.zeros_like(voxels)
-    for place, pixels in enumerate(voxels):
-        moved = (place - len(voxels) // 2) // SHEAR
-        source, goal = (slice(max(0, -moved), None), slice(max(0, moved), len(pixels) + min(0, moved)))
-        result[place, goal] = pixels[source][: goal.stop - goal.start]
-    return result
 
 
 def write_m3d_cap(root: Path, series: Sequence[Series], *, seed: int) -> None:
@@ -105,7 +97,7 @@ def write_m3d_cap_raw(root: Path, series: Sequence[Series], *, seed: int) -> Non
         # As in the raw release, only what follows the mark is the report, and line breaks fall anywhere.
         sentences = one.study.report.replace(". ", ".\n")
         text = f"Patient {one.study.number}\nplane: {one.study.plane}\n{FINDINGS_MARK}\n{sentences}\n"
-        (folder.parent / "text.txt").write_text(text, encoding="utf-8")
+        (folder.parent / one.text.rpartition("/")[2]).write_text(text, encoding="utf-8")
     write_json(root / RAW / LISTING, _listing(series, seed))
     (root / RAW / FILE).write_bytes(packaged_questions("ours"))
 

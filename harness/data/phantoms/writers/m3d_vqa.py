@@ -173,7 +173,7 @@ def _row(asked: Asked, question: str, letter: str, random: Generator) -> dict[st
 def _candidates(series: Series) -> Iterator[Asked]:
     """Yield every question that can be asked about a volume."""
     study, ask = series.study, partial(Asked, series=series)
-    yield ask(kind="plane", subject="", answer=series.plane, options=(*PLANES, "oblique"))
+    yield ask(kind="plane", subject="", answer=study.plane, options=(*PLANES, "oblique"))
     yield ask(kind="phase", subject="", answer=study.phase, options=PHASES)
     for lesion in study.lesions:
         # With a second lesion of the same name, "the cyst" would be in two organs.
@@ -186,8 +186,7 @@ def _candidates(series: Series) -> Iterator[Asked]:
         state = f"a {found[0].name}" if found else "nothing abnormal"
         answer = state if study.organ(organ) is not None else "not seen at all"
         yield ask(kind="abnormality", subject=organ, answer=answer, options=STATES)
-    # The masks are those of the study's own slices; a sheared series moves the lesions.
-    for lesion in study.lesions if series.plane != "oblique" else ():
+    for lesion in study.lesions:
         if len(study.lesions_in(lesion.organ, lesion.name)) == 1:
             slices, rows = (float(places.mean()) for places in np.nonzero(lesion.mask)[:2])
             depth, height = lesion.mask.shape[:2]

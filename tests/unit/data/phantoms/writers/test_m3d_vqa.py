@@ -15,7 +15,7 @@ from harness.data.integrity import Integrity
 from harness.data.phantoms.defects.m3d_cap_vqa import CAP_DEFECTS, VQA_DEFECTS, plant_m3d_cap, plant_m3d_vqa
 from harness.data.phantoms.patients.volumes import draw_volumes
 from harness.data.phantoms.writers.m3d_cap import series_of, write_m3d_cap_raw
-from harness.data.phantoms.writers.m3d_vqa import write_m3d_family
+from harness.data.phantoms.writers.m3d_vqa import read_table, write_m3d_family
 from harness.data.releases.files import ReleaseFiles
 from harness.data.releases.m3d import cap, vqa
 from harness.data.releases.reader import Reader, ReleaseRequest
@@ -85,10 +85,35 @@ def test_pools_grow_and_the_smaller_are_parts_of_the_larger(root: Path) -> None:
     assert all(smaller < larger for smaller, larger in pairwise(pools))
 
 
-def test_some_patients_have_two_series_with_one_report(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("seed", "patients"), [(1, 10), (2, 10), *(pytest.param(seed, 160, marks=pytest.mark.slow) for seed in range(3, 6))]
+)
+def test_no_two_volumes_of_a_split_share_a_report(seed: int, patients: int) -> None:
+    series = series_of(list(draw_volumes(seed=seed, patients=patients)))
+    assert any(one.study.plane == "oblique" for one in series)
+    for split in ("train", "validation", "test"):
+        reports = [one.study.report for one in series if one.study.split == split]
+        assert len(set(reports)) == len(reports) >= 2
+
+
+def test_some_patients_have_a_second_series_with_a_text_of_its_own(root: Path) -> None:
     samples, _ = read(root, cap.READER)
-    captions = Counter(sample.target.caption_id for sample in samples)
-    assert Counter(captions.values()) == {1: 12, 2: 6}
+    patients = Counter(sample.cluster for sample in samples)
+    assert Counter(patients.values()) == {1: 12, 2: 6}
+    assert len({sample.target.caption_id for sample in samples}) == 24
+    for sample in samples:
+        (report,) = sample.target.answers
+        assert sample.strata["plane"] in report.lower()
+        assert sample.strata["phase"] in report.lower()
+
+
+def test_each_question_comes_with_the_report_of_its_volume(root: Path) -> None:
+    listing = json.loads((root / "M3D_Cap_npy/M3D_Cap.json").read_text())
+    reports = {one["image"]: (root / one["text"]).read_text() for one in listing["test"]}
+    rows = read_table(root / vqa.FILES["test"])
+    assert all(row[vqa.TEXT] == reports[row[vqa.IMAGE]] for row in rows)
+    asked = {row[vqa.TYPE] for row in rows if "/Oblique" in row[vqa.IMAGE]}
+    assert asked == set(vqa.TYPES)
 
 
 def test_every_stratum_has_samples(root: Path) -> None:
