@@ -313,7 +313,7 @@ def read_config(path: Path) -> AnyConfig:
     document = read_mapping(path, faults)
     if document is None:
         raise faults.error()
-    kind = VolumeModelConfig if "architecture" in document else ModelConfig
+    kind = VolumeModelConfig if isinstance(document.value, dict) and "architecture" in document.value else ModelConfig
     table = Table(document, "", tuple(field.name for field in fields(kind)), faults)
     config: AnyConfig = _read(table, kind)
     if not faults.found:
