@@ -5,7 +5,7 @@ import click
 from harness.cli import data, export, reply, show
 from harness.cli.authoring import adapter, new_task
 from harness.cli.comparison import baseline, compare, gate, power
-from harness.cli.evaluation import calibrate, judge, run, score
+from harness.cli.evaluation import bundle, calibrate, judge, run, score
 from harness.cli.guard import GuardedGroup
 from harness.cli.metric import command as metric
 from harness.paths import lend_home
@@ -43,6 +43,7 @@ for command in (
     show.doctor,
     run.demo,
     export.export,
+    bundle.bundle,
 ):
     main.add_command(command)
 judge.judge.add_command(calibrate.calibrate)

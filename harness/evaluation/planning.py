@@ -76,6 +76,7 @@ def write_plan(
     notice: Notice,
 ) -> None:
     """Write `plan/` for every cell, and decide which cells the model supports."""
+    result.capabilities = capabilities
     for cell in result.cells:
         cell.samples, kept = _choose(cell.prepared, limit, seed)
         prior = None

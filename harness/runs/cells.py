@@ -1,15 +1,18 @@
 """The cells of a run, one per task, in memory and as `plan/cells.json`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 from harness.data.manifest import Prepared
-from harness.records import Json
+from harness.records import Capabilities, Json
 from harness.records.atomic_files import write_atomically
 from harness.runs.directory import RunDirectory
-from harness.runs.plan_digests import with_digests
+from harness.runs.plan_digests import read_intact, with_digests
 from harness.tasks.spec import TaskSpec
+from harness.tasks.volume_recipes import RECIPES
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,11 +47,13 @@ class Plan:
         directory: The run directory, or a temporary folder for a dry run.
         cells: In the order of the tasks.
         unavailable: `{task, metric, reason, remedy}` of everything that cannot be run or scored here.
+        capabilities: Of the model, on which its requests depend; None if the plan was only read.
     """
 
     directory: RunDirectory
     cells: list[Cell] = field(default_factory=list)
     unavailable: list[dict[str, Json]] = field(default_factory=list)
+    capabilities: Capabilities | None = None
 
     @property
     def supported(self) -> list[Cell]:
@@ -77,12 +82,54 @@ def write_cells(result: Plan) -> None:
         }
         for cell in result.cells
     }
+    # Whoever has the same data can plan the same requests again, without the model.
+    asked = {} if result.capabilities is None else {"capabilities": capabilities_to_json(result.capabilities)}
     path = result.directory.cells_path
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without digests of the tasks: run.json holds them, and a run whose task changed is refused when it is resumed.
     files = {cell.task.task: result.file(cell.task.task) for cell in result.supported}
     content = with_digests(
-        {"cells": cells, "unavailable": result.unavailable},
+        {"cells": cells, "unavailable": result.unavailable, **asked},
         {task: file for task, file in files.items() if file.exists()},
     )
     write_atomically(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def capabilities_to_json(capabilities: Capabilities) -> dict[str, Json]:
+    """Return the capabilities on which a model's requests and their keys depend."""
+    return {
+        "takes": sorted(capabilities.takes),
+        "gives": sorted(capabilities.gives),
+        "max_images": capabilities.max_images,
+        "per_sample": capabilities.per_sample,
+        "volume": capabilities.volume,
+    }
+
+
+def capabilities_from_json(value: Mapping[str, Json]) -> Capabilities:
+    """Return the capabilities that `capabilities_to_json` wrote; those on which no request depends have defaults.
+
+    Raises:
+        ValueError: The value has other keys or types.
+    """
+    names = ("takes", "gives", "max_images", "per_sample", "volume")
+    takes, gives, most, per_sample, volume = (cast(Any, value.get(name)) for name in names)
+    lists = all(isinstance(one, list) and all(isinstance(word, str) for word in one) for one in (takes, gives))
+    # To Python, true is the number 1.
+    whole = isinstance(most, int) and not isinstance(most, bool) and most >= 0
+    known = volume is None or (isinstance(volume, str) and volume in RECIPES)
+    if value.keys() != {*names} or not (lists and whole and isinstance(per_sample, bool) and known):
+        raise ValueError(f"expected {', '.join(names)} of a model's capabilities, with a volume recipe of this version")
+    return Capabilities(
+        takes=frozenset(takes), gives=frozenset(gives), max_images=most, per_sample=per_sample, volume=volume
+    )
+
+
+def stored_capabilities(directory: RunDirectory) -> Capabilities | None:
+    """Return the capabilities by which a run was planned; None for the plan of an older version, which has none.
+
+    Raises:
+        DamagedPlanError: The plan is missing or damaged.
+    """
+    found = read_intact(directory.cells_path).get("capabilities")
+    return None if found is None else capabilities_from_json(found)
