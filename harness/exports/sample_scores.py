@@ -1,7 +1,8 @@
 """The scores of a finished run by sample, as a table of one row per sample or one row per score, and as CSV."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,24 @@ FACTS = ("task", "sample_id", "repeat", "status", "cluster")
 LONG = ("metric", "protocol", "name", "value", "score_status", "failed")
 # Spreadsheets run a cell that begins with one of these as a formula; ids and strata come from outside.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricScores:
+    """The scores of a task under one metric and protocol.
+
+    Attributes:
+        names: Names of the metric's values.
+        rows: `values`, `status` and `failed` by sample id and repetition.
+    """
+
+    names: tuple[str, ...]
+    rows: Mapping[tuple[str, int], Mapping[str, Any]]
+
+    def values_of(self, row: Mapping[str, Any] | None) -> dict[str, float | None]:
+        """Return the values of a row by name, all None if it has none."""
+        values = (row and row["values"]) or [None] * len(self.names)
+        return dict(zip(self.names, values, strict=True))
 
 
 def load_scores(run: str | os.PathLike[str], *, task: str | None = None, long: bool = False) -> "pd.DataFrame":
@@ -49,13 +68,7 @@ def load_scores(run: str | os.PathLike[str], *, task: str | None = None, long: b
     strata: dict[str, None] = {}
     values: dict[str, None] = {}
     for name in [task] if task is not None else list(blocks):
-        # Of the scored rows every value has one without stratum, in the order of the metric's values.
-        scored: dict[tuple[str, str], list[str]] = {}
-        for number in blocks[name]["metrics"]:
-            names = scored.setdefault((number["metric"], number["protocol"]), [])
-            if number["name"] not in names:
-                names.append(number["name"])
-        scores = {key: dict(_read(directory.scores_folder / f"{name}.{key[0]}.{key[1]}.parquet")) for key in scored}
+        scored = scores_of_task(directory, name, blocks[name]["metrics"])
         for row in plan_file.read(directory.plan_path(name)):
             sample = row.sample
             # A stratum with the name of a column gets a prefix, so that neither hides the other.
@@ -66,10 +79,9 @@ def load_scores(run: str | os.PathLike[str], *, task: str | None = None, long: b
             status = "data_error" if row.defect is not None else statuses.get(row.key, "not_run")
             facts = dict(zip(FACTS, (name, sample.id, row.repeat, status, sample.cluster), strict=True))
             wide = {**facts, **in_columns}
-            for (metric, protocol), names in scored.items():
-                found = scores[metric, protocol].get((sample.id, row.repeat))
-                numbers = (found and found["values"]) or [None] * len(names)
-                for value_name, value in zip(names, numbers, strict=True):
+            for (metric, protocol), scores in scored.items():
+                found = scores.rows.get((sample.id, row.repeat))
+                for value_name, value in scores.values_of(found).items():
                     if long:
                         rows.append(
                             {
@@ -94,15 +106,36 @@ def load_scores(run: str | os.PathLike[str], *, task: str | None = None, long: b
     return table.astype(dict.fromkeys(["value"] if long else values, "float64"))
 
 
-def _read(path: Path) -> Iterator[tuple[tuple[str, int], Mapping[str, Any]]]:
-    """Yield ((sample id, repeat), {values, status, failed}) of one file of scores."""
+def scores_of_task(
+    directory: RunDirectory, task: str, numbers: Sequence[Mapping[str, Any]]
+) -> dict[tuple[str, str], MetricScores]:
+    """Return the scores of a task by metric and protocol.
+
+    Args:
+        directory: The run directory.
+        task: Name of the task.
+        numbers: The rows of the task in `results.json`.
+    Raises:
+        SpecError: A file of scores is missing.
+    """
     import pyarrow.parquet as pq
 
-    if not path.is_file():
-        raise SpecError(f"{path}: scores are missing; run `harness score` on the run directory to write them again")
-    columns = ["sample_id", "repeat", "values", "status", "failed"]
-    for row in pq.read_table(path, columns=columns).to_pylist():
-        yield (row["sample_id"], row["repeat"]), row
+    # Of the scored rows every value has one without stratum, in the order of the metric's values.
+    scored: dict[tuple[str, str], list[str]] = {}
+    for number in numbers:
+        names = scored.setdefault((number["metric"], number["protocol"]), [])
+        if number["name"] not in names:
+            names.append(number["name"])
+    found = {}
+    for (metric, protocol), names in scored.items():
+        path = directory.scores_folder / f"{task}.{metric}.{protocol}.parquet"
+        if not path.is_file():
+            raise SpecError(f"{path}: scores are missing; run `harness score` on the run directory to write them again")
+        rows = pq.read_table(path, columns=["sample_id", "repeat", "values", "status", "failed"]).to_pylist()
+        found[metric, protocol] = MetricScores(
+            names=tuple(names), rows={(row["sample_id"], row["repeat"]): row for row in rows}
+        )
+    return found
 
 
 def as_csv(table: "pd.DataFrame") -> str:
