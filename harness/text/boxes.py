@@ -7,7 +7,7 @@ full mask ends below 1 and a mask of one slice has no extent.
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.errors import DataError
@@ -59,8 +59,23 @@ _DECIMALS = 3  # as M3D rounds the boxes of its training texts
 
 def read_m3d(text: str) -> Corners | None:
     """Return the first `[z1, y1, x1, z2, y2, x2]` of a text as M3D's script finds it; None if there is none."""
-    match = _M3D_BOX.search(text)
-    return tuple(map(float, match[1].split(", "))) if match else None
+    return next(m3d_boxes(text), None)
+
+
+def m3d_boxes(text: str) -> Iterator[Corners]:
+    """Yield every `[z1, y1, x1, z2, y2, x2]` of a text, by the rule of `read_m3d`, in order."""
+    for match in _M3D_BOX.finditer(text):
+        yield tuple(map(float, match[1].split(", ")))
+
+
+def rewrite_m3d(text: str, rewritten: Callable[[Corners], str | None]) -> str:
+    """Return a text with each box of `m3d_boxes` replaced by what `rewritten` returns for it; None leaves it as it is.
+
+    Args:
+        text: Any text.
+        rewritten: Gets the corners as written and returns the new text with its brackets.
+    """
+    return _M3D_BOX.sub(lambda match: rewritten(tuple(map(float, match[1].split(", ")))) or match[0], text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +201,23 @@ def m3d_corners(mask: Mask) -> Corners:
     box = masks.bounding_box(mask)
     if box is None or len(mask.size) != 3:
         raise DataError(f"expected a mask (D, H, W) with at least one voxel, found one of size {mask.size} with none")
-    starts, ends = box.corners[:3], box.corners[3:]
-    indices = (*starts, *(end - 1 for end in ends))
-    return tuple(round(index / length, _DECIMALS) for index, length in zip(indices, 2 * mask.size, strict=True))
+    return to_m3d(box, mask.size)
 
 
 def m3d_text(corners: Corners) -> str:
     """Return the text that M3D writes for a box in its frame, such as `[0.25, 0.25, 0.375, 0.5, 0.625, 0.75]`."""
     return str(list(corners))
+
+
+def to_m3d(box: Box, size: Size) -> Corners:
+    """Return the corners, rounded to 3 decimals, that M3D gives to a box: first and last voxel over axis length.
+
+    Args:
+        box: z1 y1 x1 z2 y2 x2, half-open, in whole voxels.
+        size: (D, H, W) of the volume.
+    """
+    indices = (*box.corners[:3], *(end - 1 for end in box.corners[3:]))
+    return tuple(round(index / length, _DECIMALS) for index, length in zip(indices, 2 * size, strict=True))
 
 
 def from_m3d(corners: Corners, size: Size) -> Box:

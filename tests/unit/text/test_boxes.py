@@ -127,6 +127,18 @@ def test_the_frame_of_m3d_is_undone_to_the_box_of_the_mask() -> None:
     assert boxes.from_m3d(boxes.m3d_corners(mask), mask.size) == Box(corners=(1, 2, 5, 3, 7, 8))
 
 
+def test_a_box_has_the_corners_of_its_mask() -> None:
+    box = Box(corners=(1, 2, 5, 3, 7, 8))
+    assert boxes.to_m3d(box, (4, 8, 10)) == boxes.m3d_corners(masks.from_box(box, (4, 8, 10)))
+
+
+def test_every_box_of_m3d_is_found_and_rewritten_by_its_rule() -> None:
+    text = "At [0.1, .2, 0.3, 0.4, 0.5, 0.6], (0, 0, 0, 1, 1, 1) and [1, 2, 3, 4, 5, 6]."
+    assert list(boxes.m3d_boxes(text)) == [(0.1, 0.2, 0.3, 0.4, 0.5, 0.6), (1, 2, 3, 4, 5, 6)]
+    rewritten = boxes.rewrite_m3d(text, lambda corners: "here" if corners[0] < 1 else None)
+    assert rewritten == "At here, (0, 0, 0, 1, 1, 1) and [1, 2, 3, 4, 5, 6]."
+
+
 @pytest.mark.parametrize("mask", [masks.empty((2, 3, 4)), masks.full((3, 4))])
 def test_a_mask_without_a_box_is_refused(mask: records.Mask) -> None:
     with pytest.raises(DataError, match=r"^expected a mask \(D, H, W\) with at least one voxel, found one of size"):
