@@ -25,11 +25,10 @@ from torch import Tensor
 from harness.errors import DataError
 from harness.records import Json
 from reference_model.checkpoints.atomic_folders import SCHEMA, atomic_folder, read_json, write_json
-from reference_model.config import ModelConfig, read_config
+from reference_model.config import AnyConfig, VolumeModelConfig, read_config
 from reference_model.inputs.conversation import Tokenizer
 from reference_model.inputs.tokenizers import PretrainedTokenizer, SavedTokenizer, WordTokenizer
-from reference_model.modeling.build import build_model
-from reference_model.modeling.model import PixelGroundingModel
+from reference_model.modeling.build import AnyModel, build_model, special_tokens
 from reference_model.modeling.moe import Router
 
 CONFIG, ABOUT, WEIGHTS, TOKENIZER = "config.json", "model.json", "model.safetensors", "tokenizer.json"
@@ -47,7 +46,7 @@ class About:
         saved_tokenizer: A tokenizer of transformers, used instead of the words; None: the words are used.
     """
 
-    config: ModelConfig
+    config: AnyConfig
     words: tuple[str, ...] = ()
     experts: bool
     origin: Mapping[str, Json] = field(default_factory=dict)
@@ -59,19 +58,13 @@ class About:
         Raises:
             DataError: The tokenizer does not have as many entries as the model has embeddings.
         """
-        prompt = self.config.prompt
+        special = special_tokens(self.config)
         if self.saved_tokenizer is None:
-            return WordTokenizer(self.words, base=prompt.base_vocabulary, fillers=prompt.fillers)
-        tokenizer = PretrainedTokenizer(self.saved_tokenizer.load(), fillers=prompt.fillers)
-        if tokenizer.special.base != prompt.base_vocabulary:
-            raise DataError(
-                f"{TOKENIZER}: expected {prompt.base_vocabulary} entries, the base_vocabulary of {CONFIG}, "
-                f"found {tokenizer.special.base}"
-            )
-        return tokenizer
+            return WordTokenizer(self.words, special=special, digits=isinstance(self.config, VolumeModelConfig))
+        return PretrainedTokenizer(self.saved_tokenizer.load(), special=special)
 
 
-def save_model(folder: Path, model: PixelGroundingModel, about: About, *, half: bool = False) -> None:
+def save_model(folder: Path, model: AnyModel, about: About, *, half: bool = False) -> None:
     """Write a model folder, all at once; a model that is already there is replaced.
 
     Args:
@@ -118,7 +111,7 @@ def load_about(folder: Path) -> About:
     return About(config=config, words=words, experts=experts, origin=origin, saved_tokenizer=saved)
 
 
-def load_model(folder: Path) -> tuple[PixelGroundingModel, About]:
+def load_model(folder: Path) -> tuple[AnyModel, About]:
     """Return a model in single precision and evaluation mode, and its description.
 
     Raises:

@@ -1,7 +1,7 @@
 """A batch of conversations as tensors.
 
-Shape suffixes: B conversations, T positions, R regions, M masks of one image, S sides of the two kinds of image,
-G cells along a side of the image tower, H, W of an original image.
+Shape suffixes: B conversations, T positions, R regions, M masks of one image (of all rows in a `VolumeBatch`), S sides
+of the two kinds of image, G cells along a side of the image tower, (D,) H, W of an image or volume.
 """
 
 from collections.abc import Sequence
@@ -52,6 +52,34 @@ class Batch:
         fields = {name: getattr(self, name) for name in self.__slots__}
         moved = {name: value.to(device) for name, value in fields.items() if isinstance(value, Tensor)}
         return replace(self, masks=tuple(mask.to(device) for mask in self.masks), **moved)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeBatch:
+    """The input of a model that reads volumes.
+
+    Attributes:
+        ids_BT, valid_BT, labels_BT, weight_BT, segment_BT: As for `Batch`; every row is about one volume.
+        volume_B1DHW: float32, 0 to 1, on the grid of the model.
+        mask_row_M: int64, the row of each trained mask.
+        mask_segment_M: int64, the segment of the question that asks for it; 0 if rows hold one question each.
+        mask_MDHW: float32, zeros and ones, on the grid of the model.
+    """
+
+    ids_BT: Tensor
+    valid_BT: Tensor
+    labels_BT: Tensor
+    volume_B1DHW: Tensor
+    mask_row_M: Tensor
+    mask_segment_M: Tensor
+    mask_MDHW: Tensor
+    weight_BT: Tensor | None = None
+    segment_BT: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> "VolumeBatch":
+        """Return the batch on another device."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return replace(self, **{name: one.to(device) for name, one in fields.items() if one is not None})
 
 
 def pad(rows: Sequence[Encoded], *, side: Literal["left", "right"]) -> tuple[Tensor, Tensor, Tensor]:

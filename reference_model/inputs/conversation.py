@@ -22,26 +22,36 @@ IMAGE_START, IMAGE_END = "<im_start>", "<im_end>"
 # the released weights. Only `<SEG>`, the region tags and the image tags are used.
 _BEFORE_FILLERS = (SEG, "<ref>", "</ref>", REGION_START, REGION_END, "<sr>", "</sr>", "<mask>", "</mask>")
 
+# M3D-LaMed's tokens, in the order of their ids. `<im_patch>` is never read: features take its positions.
+VOLUME_PATCH, BOX_START, BOX_END, VOLUME_SEG = "<im_patch>", "<bx_start>", "<bx_end>", "[SEG]"
+
 System = Literal["human", "user", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """MedPLIB's special tokens, numbered from the end of the base vocabulary on.
+    """The special tokens of a model, numbered from the end of the base vocabulary on.
 
     Attributes:
         base: The number of entries of the vocabulary before them.
         names: The tokens, in the order of their ids.
+        written: Those that stay in decoded text.
     """
 
     base: int
     names: tuple[str, ...]
+    written: tuple[str, ...] = ()
 
     @classmethod
     def after(cls, base: int, *, fillers: int) -> "SpecialTokens":
-        """Return the tokens for a base vocabulary of `base` entries; the released weights have 256 unused fillers."""
+        """Return MedPLIB's tokens behind `base` entries; the released weights have 256 unused fillers."""
         unused = tuple(f"<gen_{index}>" for index in range(1, fillers + 1))
         return cls(base, (*_BEFORE_FILLERS, *unused, IMAGE_START, IMAGE_END))
+
+    @classmethod
+    def m3d(cls, base: int) -> "SpecialTokens":
+        """Return M3D-LaMed's tokens behind `base` entries."""
+        return cls(base, (VOLUME_PATCH, BOX_START, BOX_END, VOLUME_SEG), (VOLUME_SEG,))
 
     def id(self, name: str) -> int:
         """Return the id of a token."""
@@ -143,6 +153,29 @@ def with_regions(ids: Sequence[int], special: SpecialTokens) -> list[int]:
             found.append(REGION)
         found.append(token)
     return found
+
+
+def encode_about_volume(
+    question: str, answer: str | None, tokenizer: Tokenizer, *, positions: int, max_length: int
+) -> Encoded:
+    """Return a question about a volume, and its answer, in M3D-LaMed's layout: the volume, a blank, both texts.
+
+    Only the answer and its end token are trained; neither is there if the text before it fills `max_length`.
+
+    Args:
+        question: Without a mark for the volume, which always comes first.
+        answer: None: the model is to answer.
+        tokenizer: The tokenizer of the model.
+        positions: Positions that the volume takes.
+        max_length: Most tokens, the volume included.
+    """
+    asked = tokenizer.encode(f" {question}")
+    # Encoded together and cut at the length of the question alone, as in the release: how a tokenizer treats a blank
+    # between two pieces depends on what is before it.
+    answered = [] if answer is None else [*tokenizer.encode(f" {question} {answer}")[len(asked) :], tokenizer.end_id]
+    ids = [tokenizer.start_id, *[IMAGE] * positions, *asked, *answered]
+    labels = [*[IGNORE] * (1 + positions + len(asked)), *answered]
+    return Encoded(tuple(ids[:max_length]), tuple(labels[:max_length]))
 
 
 def expand_image(encoded: Encoded, image_tokens: int) -> Encoded:

@@ -14,54 +14,71 @@ from reference_model.inputs.conversation import SpecialTokens
 UNKNOWN, START, END = "<unk>", "<s>", "</s>"
 # Tags first, so that `<SEG>` stays one piece; then words, punctuation, and the line break after the image's mark.
 _PIECE = re.compile(r"</?\w+>|\w+|[^\w\s]|\n")
-_NO_BLANK_BEFORE = frozenset(".,;:!?)%'/-")
-_NO_BLANK_AFTER = frozenset("('/-")
+# The same with digits apart, since coordinates and lengths are more numbers than a small vocabulary has words.
+_PIECE_OR_DIGIT = re.compile(r"</?\w+>|\[SEG\]|\d|[^\W\d]+|[^\w\s]|\n")
+_NO_BLANK_BEFORE = frozenset(".,;:!?)]%'/-")
+_NO_BLANK_AFTER = frozenset("(['/-")
 
 
 class WordTokenizer:
     """A vocabulary of lower-case words and single characters of punctuation; id 0 is the unknown token."""
 
-    def __init__(self, words: Sequence[str], *, base: int, fillers: int) -> None:
+    def __init__(self, words: Sequence[str], *, special: SpecialTokens, digits: bool = False) -> None:
         """Number the words.
 
         Args:
             words: Distinct lower-case words, in the order of their ids.
-            base: Entries of the base vocabulary; those beyond the words stay unused, so that the shapes of a preset do
-                not depend on the words of its data.
-            fillers: See `SpecialTokens`.
+            special: The special tokens behind the base vocabulary; entries of the latter beyond the words stay unused,
+                so that the shapes of a preset do not depend on the words of its data.
+            digits: Whether each digit of a number is a word of its own.
         Raises:
             DataError: There are more words than entries.
         """
         names = (UNKNOWN, START, END, *words)
-        if len(names) > base:
-            raise DataError(f"vocabulary: expected at most {base - 3} words, got {len(words)}; enlarge base_vocabulary")
+        if len(names) > special.base:
+            raise DataError(
+                f"vocabulary: expected at most {special.base - 3} words, got {len(words)}; enlarge base_vocabulary"
+            )
         self.words = tuple(words)
-        self.special = SpecialTokens.after(base, fillers=fillers)
+        self.special = special
+        self.digits = digits
         self.start_id, self.end_id = 1, 2
-        self._names = dict(enumerate(names))
-        self._ids = {name: index for index, name in self._names.items()}
-        self._ids |= {name: self.special.id(name) for name in self.special.names}
+        self._ids = {name: index for index, name in enumerate(names)}
+        self._ids |= {name: special.id(name) for name in special.names}
+        self._names = dict(enumerate(names)) | {special.id(name): name for name in special.written}
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without a start token."""
-        pieces = (match.group() for match in _PIECE.finditer(text))
-        return [self._ids.get(piece, self._ids.get(piece.lower(), 0)) for piece in pieces]
+        return [self._ids.get(piece, self._ids.get(piece.lower(), 0)) for piece in _pieces(text, digits=self.digits)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, without special tokens; punctuation is spaced as in ordinary text."""
         text = ""
         for name in (self._names[token] for token in ids if token > self.end_id and token in self._names):
             joined = not text or name in _NO_BLANK_BEFORE or text[-1] in _NO_BLANK_AFTER or "\n" in (name, text[-1])
+            if self.digits and name.isdigit():  # 0.406 and 34, but a blank behind the full stop of a sentence
+                joined |= text[-1:].isdigit() or (text[-1:] == "." and text[-2:-1].isdigit())
             text += name if joined else f" {name}"
         return text
 
 
-def words_of(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return the words and punctuation of texts, the most frequent first, equally frequent ones in sorted order."""
+def words_of(texts: Iterable[str], *, digits: bool = False) -> tuple[str, ...]:
+    """Return the words and punctuation of texts, the most frequent first, equally frequent ones in sorted order.
+
+    Args:
+        texts: Special tokens in them are left out.
+        digits: As for `WordTokenizer`.
+    """
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(piece.lower() for piece in _PIECE.findall(text) if not piece.startswith("<") or len(piece) == 1)
+        for piece in _pieces(text, digits=digits):
+            if len(piece) == 1 or piece[0] not in "<[":
+                counts[piece.lower()] += 1
     return tuple(sorted(counts, key=lambda word: (-counts[word], word)))
+
+
+def _pieces(text: str, *, digits: bool) -> list[str]:
+    return (_PIECE_OR_DIGIT if digits else _PIECE).findall(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +86,7 @@ class SavedTokenizer:
     """A tokenizer of transformers as it is stored beside weights.
 
     Attributes:
-        definition: Text of its `tokenizer.json`, without the tokens of MedPLIB.
+        definition: Text of its `tokenizer.json`, without the special tokens of the model.
         start: The token that a conversation begins with.
         end: The token that ends an answer.
     """
@@ -91,27 +108,35 @@ class SavedTokenizer:
 
 
 class PretrainedTokenizer:
-    """A tokenizer of transformers, with MedPLIB's tokens added behind its vocabulary."""
+    """A tokenizer of transformers, with the special tokens of a model added behind its vocabulary."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, fillers: int) -> None:
-        """Add MedPLIB's tokens to a tokenizer.
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, special: SpecialTokens) -> None:
+        """Add the special tokens to a tokenizer.
 
         Args:
             tokenizer: Changed in place; for the released weights, LLaMA's with 32000 entries.
-            fillers: See `SpecialTokens`.
+            special: The tokens, numbered behind the tokenizer's own.
         Raises:
-            DataError: The tokenizer has no start or end token, or already has some of MedPLIB's tokens.
+            DataError: The tokenizer has no start or end token, another number of entries, or some of the tokens.
         """
         if not isinstance(tokenizer.bos_token_id, int) or not isinstance(tokenizer.eos_token_id, int):
             raise DataError("tokenizer: expected a start and an end token, found one missing")
-        self.special = SpecialTokens.after(len(tokenizer), fillers=fillers)
-        # The release's slow tokenizer strips whitespace on both sides of added tokens.
+        if len(tokenizer) != special.base:
+            raise DataError(
+                f"tokenizer.json: expected {special.base} entries, the base_vocabulary of config.json, "
+                f"found {len(tokenizer)}"
+            )
+        self.special = special
+        # The slow tokenizer of MedPLIB's release strips whitespace on both sides of added tokens.
         tokenizer.add_tokens(
-            [AddedToken(name, special=True, normalized=False, lstrip=True, rstrip=True) for name in self.special.names]
+            [
+                AddedToken(name, special=name not in special.written, normalized=False, lstrip=True, rstrip=True)
+                for name in special.names
+            ]
         )
-        if len(tokenizer) != self.special.total:
-            known = self.special.total - len(tokenizer)
-            raise DataError(f"tokenizer: expected none of MedPLIB's tokens, found {known} of them; give the one before")
+        if len(tokenizer) != special.total:
+            known = special.total - len(tokenizer)
+            raise DataError(f"tokenizer: expected none of the model's own tokens, found {known}; give the one before")
         self.start_id, self.end_id = tokenizer.bos_token_id, tokenizer.eos_token_id
         self._tokenizer = tokenizer
 

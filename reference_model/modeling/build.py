@@ -3,25 +3,40 @@
 import torch
 from torch import nn
 
-from reference_model.config import ModelConfig
-from reference_model.inputs.conversation import SEG, SpecialTokens
+from reference_model.config import AnyConfig, ModelConfig, VolumeModelConfig
+from reference_model.inputs.conversation import SEG, VOLUME_SEG, SpecialTokens
 from reference_model.modeling.connector import Connector
 from reference_model.modeling.language import build_language
+from reference_model.modeling.m3d_clip import build_clip
+from reference_model.modeling.m3d_model import SegProjector, VolumeGroundingModel
 from reference_model.modeling.mask_decoder import PromptProjector, build_mask_decoder
+from reference_model.modeling.mask_decoder_3d import build_segvol
 from reference_model.modeling.model import PixelGroundingModel
 from reference_model.modeling.moe import Router
+from reference_model.modeling.perceiver import SpatialPoolingPerceiver
 from reference_model.modeling.pixel_encoder import build_pixel_encoder
 from reference_model.modeling.region_encoder import RegionEncoder
 from reference_model.modeling.vision import build_vision
+from reference_model.modeling.vision_3d import build_vision_3d
+
+AnyModel = PixelGroundingModel | VolumeGroundingModel
 
 
-def build_model(config: ModelConfig, *, experts: bool = True) -> PixelGroundingModel:
+def build_model(config: AnyConfig, *, experts: bool = True) -> AnyModel:
     """Return the model of a configuration, randomly initialised with torch's generator, on the default device.
 
     Args:
         config: The numbers of the model.
-        experts: Whether the feed-forward parts are experts, as from stage IV on, or dense, as in the stages before.
+        experts: Whether the feed-forward parts are experts, as from stage IV on, or dense, as in the stages before; a
+            model that reads volumes has none.
     """
+    if isinstance(config, VolumeModelConfig):
+        return _build_volume_model(config)
+    return build_image_model(config, experts=experts)
+
+
+def build_image_model(config: ModelConfig, *, experts: bool = True) -> PixelGroundingModel:
+    """Return the model of a configuration of MedPLIB; see `build_model`."""
     special = special_tokens(config)
     width = config.language.width
     return PixelGroundingModel(
@@ -47,8 +62,26 @@ def build_model(config: ModelConfig, *, experts: bool = True) -> PixelGroundingM
     )
 
 
-def special_tokens(config: ModelConfig) -> SpecialTokens:
+def _build_volume_model(config: VolumeModelConfig) -> VolumeGroundingModel:
+    special, width = special_tokens(config), config.language.width
+    return VolumeGroundingModel(
+        clip=build_clip(config),
+        vision=build_vision_3d(config.vision, class_token=True),
+        perceiver=SpatialPoolingPerceiver(
+            config.perceiver, cells=config.vision.cells, vision_width=config.vision.width, language_width=width
+        ),
+        language=build_language(config.language, None, vocabulary=special.total),
+        seg_projector=SegProjector(language_width=width, channels=config.segmentation.width),
+        segvol=build_segvol(config.segmentation, config.mask_decoder),
+        seg_id=special.id(VOLUME_SEG),
+        first_token_counts=not config.released,
+    )
+
+
+def special_tokens(config: AnyConfig) -> SpecialTokens:
     """Return the special tokens of a configuration."""
+    if isinstance(config, VolumeModelConfig):
+        return SpecialTokens.m3d(config.prompt.base_vocabulary)
     return SpecialTokens.after(config.prompt.base_vocabulary, fillers=config.prompt.fillers)
 
 

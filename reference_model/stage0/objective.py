@@ -169,7 +169,7 @@ class Stage0Objective:
         names = tuple(sorted(example.name for example in row if example.mask))
         if not names:
             return NOTHING
-        known, config = (row[0].image_key, names), self._collator.config
+        known, config = (row[0].media_key, names), self._collator.config
         if known not in self._shown:
             self._shown[known] = PatchCaptions(
                 tower=patch_captions(row, side=config.vision.image_size, cells=config.vision.cells),

@@ -142,9 +142,10 @@ def reading_loss(model: LanguageModel, images: Sequence[VerbalisedImage], collat
         return model.embed_tokens.weight.sum() * 0.0
     device = model.embed_tokens.weight.device
     packed = [collator.packed(_encoded(one.questions, collator), len(one.words)) for one in images]
-    ids_BT, valid_BT, labels_BT = (tensor.to(device) for tensor in pad([one for one, _, _ in packed], side="right"))
-    segment_BT = filled([segments for _, segments, _ in packed], ids_BT, torch.long)
-    weight_BT = filled([weights for _, _, weights in packed], ids_BT, torch.float32)
+    padded = pad([row.encoded for row in packed], side="right")
+    ids_BT, valid_BT, labels_BT = (tensor.to(device) for tensor in padded)
+    segment_BT = filled([row.segments for row in packed], ids_BT, torch.long)
+    weight_BT = filled([row.weights for row in packed], ids_BT, torch.float32)
     x_BTD = model.embed_tokens(ids_BT.clamp_min(0))
     for mark, texts in ((IMAGE, [one.words for one in images]), (REGION, [one.regions for one in images])):
         words_WD = _embedded(model, [words for one in texts for words in one], collator)

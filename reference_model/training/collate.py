@@ -46,12 +46,12 @@ class EncoderImages:
 
     def of(self, example: Example) -> tuple[Tensor, Tensor]:
         """Return an image for the image tower and for the pixel encoder, float32 (3, S, S) each."""
-        found = self._kept.get(example.image_key)
+        found = self._kept.get(example.media_key)
         if found is None:
-            pixels = example.image.image()
+            pixels = example.media.image()
             vision_3SS = for_vision_tower(pixels, self.config.vision.image_size)
             found = vision_3SS, for_pixel_encoder(pixels, self.config.pixel_encoder.image_size)
-            self._keep(example.image_key, found)
+            self._keep(example.media_key, found)
         return found
 
     def _keep(self, key: str, made: tuple[Tensor, Tensor]) -> None:
@@ -100,8 +100,8 @@ class Collator:
         """
         asked = [[self._question(example, random) for example in row] for row in rows]
         patches = self.config.vision.tokens
-        packed = [self.packed([question.encoded for question in questions], patches) for questions in asked]
-        ids_BT, valid_BT, labels_BT = pad([encoded for encoded, _, _ in packed], side="right")
+        joined = [self.packed([question.encoded for question in questions], patches) for questions in asked]
+        ids_BT, valid_BT, labels_BT = pad([one.encoded for one in joined], side="right")
         made = [self.images.of(row[0]) for row in rows]
         wanted = any(question.mask is not None for questions in asked for question in questions)
         regions = [grid for questions in asked for question in questions for grid in question.regions]
@@ -110,8 +110,8 @@ class Collator:
             ids_BT=ids_BT,
             valid_BT=valid_BT,
             labels_BT=labels_BT,
-            weight_BT=filled([weights for _, _, weights in packed], ids_BT, torch.float32),
-            segment_BT=filled([segments for _, segments, _ in packed], ids_BT, torch.long),
+            weight_BT=filled([one.weights for one in joined], ids_BT, torch.float32),
+            segment_BT=filled([one.segments for one in joined], ids_BT, torch.long),
             vision_B3SS=torch.stack([vision_3SS for vision_3SS, _ in made]),
             pixels_B3SS=torch.stack([pixels_3SS for _, pixels_3SS in made]) if wanted else None,
             sizes=tuple(row[0].size for row in rows),
@@ -142,28 +142,45 @@ class Collator:
             mask = masks.decode(example.mask)
         return Question(encoded, tuple(regions), mask)
 
-    def packed(self, questions: Sequence[Encoded], patches: int) -> tuple[Encoded, list[int], list[float]]:
-        """Return a row of questions about one image: ids and labels, segments, and weights of the labels.
-
-        The questions share the tokens up to the end of the image, which are segment 0.
+    def packed(self, questions: Sequence[Encoded], patches: int) -> "PackedRow":
+        """Return a row of questions about one image, which share the tokens up to the end of the image.
 
         Args:
             questions: At least one, all about the same image.
             patches: The number of positions that the image takes.
         """
         end = self.tokenizer.special.id(IMAGE_END)
-        shared = questions[0].ids.index(end) + 1
-        head = expand_image(Encoded(questions[0].ids[:shared], questions[0].labels[:shared]), patches)
-        ids, labels = [*head.ids], [*head.labels]
-        segments, weights = [0] * len(ids), [0.0] * len(ids)
-        for number, question in enumerate(questions, start=1):
-            own = question.labels[shared:]
-            trained = sum(label != IGNORE for label in own)
-            ids += question.ids[shared:]
-            labels += own
-            segments += [number] * len(own)
-            weights += [max(1, trained) ** -self.answer_weight] * len(own)
-        return Encoded(tuple(ids), tuple(labels)), segments, weights
+        expanded = [expand_image(question, patches) for question in questions]
+        return packed(expanded, shared=expanded[0].ids.index(end) + 1, answer_weight=self.answer_weight)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRow:
+    """Several questions in one row: ids and labels, the segment of each position, and the weight of each label."""
+
+    encoded: Encoded
+    segments: list[int]
+    weights: list[float]
+
+
+def packed(questions: Sequence[Encoded], *, shared: int, answer_weight: float) -> PackedRow:
+    """Return the row of some questions; what they share comes once and is segment 0, the questions are 1, 2, ....
+
+    Args:
+        questions: At least one; all begin with the same tokens.
+        shared: How many tokens they begin with.
+        answer_weight: See `Collator`.
+    """
+    ids, labels = [*questions[0].ids[:shared]], [*questions[0].labels[:shared]]
+    segments, weights = [0] * shared, [0.0] * shared
+    for number, question in enumerate(questions, start=1):
+        own = question.labels[shared:]
+        trained = sum(label != IGNORE for label in own)
+        ids += question.ids[shared:]
+        labels += own
+        segments += [number] * len(own)
+        weights += [max(1, trained) ** -answer_weight] * len(own)
+    return PackedRow(Encoded(tuple(ids), tuple(labels)), segments, weights)
 
 
 def filled(rows: Sequence[Sequence[float]], ids_BT: Tensor, dtype: torch.dtype) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from harness.data.manifest import Prepared, read_manifest
 from harness.data.roots import DataRoots
@@ -17,12 +18,22 @@ from harness.tasks.prepare import Notice, prepare_task
 from harness.tasks.spec import TaskSpec
 from reference_model.inputs.requests import question_of
 
-# Capabilities of the reference model plus `target`, so that requests carry the reference answer.
-TEACHER = Capabilities(
-    takes=frozenset({"text", "image", "point", "box", "region", "target"}),
-    gives=frozenset({"text", "masks"}),
-    per_sample=True,
-)
+# What a model is asked about.
+MediaKind = Literal["image", "volume"]
+
+# Capabilities of the reference models plus `target`, so that requests carry the reference answer.
+TEACHERS: Mapping[MediaKind, Capabilities] = {
+    "image": Capabilities(
+        takes=frozenset({"text", "image", "point", "box", "region", "target"}),
+        gives=frozenset({"text", "masks"}),
+        per_sample=True,
+    ),
+    "volume": Capabilities(
+        takes=frozenset({"text", "volume", "box", "target"}),
+        gives=frozenset({"text", "masks", "boxes"}),
+        per_sample=True,
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +55,19 @@ class SetSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A question about an image and its answer.
+    """A question about an image or a volume, and its answer.
 
     Attributes:
-        image: The image.
-        question: The question, with an empty pair of region tags for each of `prompts`.
-        answer: The answer, with one `<SEG>` if there is a mask.
+        media: The image or volume.
+        question: The question, with an empty pair of region tags for each of `prompts`; about a volume, with the
+            request's own marks.
+        answer: The answer, with one `<SEG>` (about a volume, `[SEG]`) if there is a mask.
         prompts: The visual prompts, in the order of their tags.
-        mask: The union of all instances that `<SEG>` stands for, (H, W); None: no mask is asked for.
+        mask: The union of all instances that `<SEG>` stands for, of the size of the media; None: no mask is asked for.
         name: The name of the structure in the mask or in the region of a visual prompt; empty if it has no name.
     """
 
-    image: LocalMedia
+    media: LocalMedia
     question: str
     answer: str
     prompts: tuple[VisualPrompt, ...] = ()
@@ -65,13 +77,13 @@ class Example:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the image, in pixels."""
-        height, width = self.image.size
+        height, width = self.media.size
         return height, width
 
     @property
-    def image_key(self) -> str:
-        """A key that all questions about one image share, whichever release they come from."""
-        return str(self.image.record.sha256)
+    def media_key(self) -> str:
+        """A key that all questions about one image or volume share, whichever release they come from."""
+        return str(self.media.record.sha256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +103,9 @@ class ExampleSet:
     digests: tuple[str, ...]
 
 
-def read_sets(wanted: Sequence[SetSpec], roots: Sequence[DataRoots], cache: Path, notice: Notice) -> list[ExampleSet]:
+def read_sets(
+    wanted: Sequence[SetSpec], roots: Sequence[DataRoots], cache: Path, notice: Notice, kind: MediaKind = "image"
+) -> list[ExampleSet]:
     """Prepare and read the sets of a mix.
 
     Args:
@@ -99,17 +113,20 @@ def read_sets(wanted: Sequence[SetSpec], roots: Sequence[DataRoots], cache: Path
         roots: The data roots, read in turn; synthetic patients of several seeds are several roots.
         cache: The cache folder of the harness.
         notice: Called with a line on the samples that are left out, and the reason.
+        kind: What the model reads; samples about anything else are left out.
 
     Raises:
-        SpecError: A task does not exist, or is not answered in text or masks.
+        SpecError: A task does not exist, or is not answered in text, masks or, about volumes, boxes.
         DataError: A release is absent, or a set is empty.
     """
     catalogue = catalog.index()
-    return [_read_set(one, catalogue.load(one.task), roots, cache, notice) for one in wanted]
+    return [_read_set(one, catalogue.load(one.task), roots, cache, notice, kind) for one in wanted]
 
 
-def _read_set(wanted: SetSpec, task: TaskSpec, roots: Sequence[DataRoots], cache: Path, notice: Notice) -> ExampleSet:
-    if task.asks != "generate" or task.gives not in ("text", "choice", "masks"):
+def _read_set(
+    wanted: SetSpec, task: TaskSpec, roots: Sequence[DataRoots], cache: Path, notice: Notice, kind: MediaKind
+) -> ExampleSet:
+    if task.asks != "generate" or task.gives not in ("text", "choice", *TEACHERS[kind].gives):
         raise SpecError(f"data: {wanted.task}: expected a task answered in words or masks, found one of {task.gives}")
     release = replace(task.release, split=wanted.split, where=wanted.where, samples=None)
     task = replace(task, release=release)
@@ -117,7 +134,7 @@ def _read_set(wanted: SetSpec, task: TaskSpec, roots: Sequence[DataRoots], cache
     digests: list[str] = []
     for root in roots:
         prepared = prepare_task(task, root, cache, notice)
-        examples += _examples(task.asked_of(root.kind), prepared, notice)
+        examples += _examples(task.asked_of(root.kind), prepared, notice, kind)
         digests.append(prepared.digest)
     if not examples:
         raise DataError(f"data: {wanted.task}: expected samples to learn from in split {wanted.split}, found none")
@@ -125,12 +142,12 @@ def _read_set(wanted: SetSpec, task: TaskSpec, roots: Sequence[DataRoots], cache
     return ExampleSet(task=wanted.task, ratio=ratio, examples=tuple(examples), digests=tuple(digests))
 
 
-def _examples(task: TaskSpec, prepared: Prepared, notice: Notice) -> Iterator[Example]:
+def _examples(task: TaskSpec, prepared: Prepared, notice: Notice, kind: MediaKind) -> Iterator[Example]:
     store = MediaStore((prepared.root, prepared.derived))
     left_out: dict[str, int] = {}
     for sample in read_manifest(prepared.manifest):
         try:
-            yield _example(task, sample, store)
+            yield _example(task, sample, store, kind)
         except DataError as error:
             reason = str(error).rpartition(": ")[2]
             left_out[reason] = left_out.get(reason, 0) + 1
@@ -138,25 +155,28 @@ def _examples(task: TaskSpec, prepared: Prepared, notice: Notice) -> Iterator[Ex
         notice(f"{task.task}: {count} samples are not learnt from: {reason}")
 
 
-def _example(task: TaskSpec, sample: Sample, store: MediaStore) -> Example:
+def _example(task: TaskSpec, sample: Sample, store: MediaStore, kind: MediaKind) -> Example:
     """Return the example of a sample.
 
     Raises:
-        DataError: The sample is defective, is not about one image, makes no request, or has no answer or an empty mask.
+        DataError: The sample is defective, is not about one image or volume, makes no request, or has no answer or,
+            though it is not said to be absent, an empty mask.
     """
     if sample.defect is not None:
         raise DataError(f"{sample.id}: {sample.defect}")
-    if [media.kind for media in sample.media] != ["image"]:
-        raise DataError(f"{sample.id}: it is not about one image")
-    request = build_request(task, sample, visual_prompts(task, sample), TEACHER, seed=0, repeat=0)
+    if [media.kind for media in sample.media] != [kind]:
+        raise DataError(f"{sample.id}: it is not about one {kind}")
+    request = build_request(task, sample, visual_prompts(task, sample), TEACHERS[kind], seed=0, repeat=0)
     if not request.oracle:
         raise DataError(f"{sample.id}: it has no answer")
+    # M3D answers a question for what a volume does not show with a sentence, to which no mask belongs.
+    refused = kind == "volume" and sample.target.absent
     return Example(
-        image=LocalMedia(sample.media[0], store),
-        question=question_of(request),
+        media=LocalMedia(sample.media[0], store),
+        question=question_of(request) if kind == "image" else request.prompt,
         answer=request.oracle,
         prompts=request.visual_prompts,
-        mask=_mask(request, sample.id) if "masks" in request.wants else None,
+        mask=_mask(request, sample.id) if "masks" in request.wants and not refused else None,
         name=sample.target.entities[0].name if sample.target.entities else sample.strata.get("class", ""),
     )
 

@@ -37,7 +37,7 @@ class Mix:
         self._by_image: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for number, one in enumerate(sets):
             for place, example in enumerate(one.examples):
-                self._by_image[example.image_key].append((number, place))
+                self._by_image[example.media_key].append((number, place))
 
     def step(self, step: int) -> tuple[Row, ...]:
         """Return the rows of a step, counted from 0."""
@@ -46,7 +46,7 @@ class Mix:
     def _row(self, index: int) -> Row:
         number, place = (int(value) for value in self._leads[index])
         lead = self.sets[number].examples[place]
-        others = [one for one in self._by_image[lead.image_key] if one != (number, place)]
+        others = [one for one in self._by_image[lead.media_key] if one != (number, place)]
         wanted = min(self.questions - 1, len(others))
         if wanted == 0:
             return (lead,)

@@ -14,7 +14,7 @@ from harness.data.phantoms.families import write_phantoms
 from reference_model.config import ModelConfig, load_preset
 from reference_model.inputs import images
 from reference_model.inputs.batch import Batch, pad
-from reference_model.inputs.conversation import Turn, encode_conversation, expand_image
+from reference_model.inputs.conversation import SpecialTokens, Turn, encode_conversation, expand_image
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.build import build_model
 from reference_model.modeling.model import PixelGroundingModel
@@ -84,7 +84,7 @@ def model(config: ModelConfig) -> PixelGroundingModel:
 
 @pytest.fixture(scope="session")
 def tokenizer() -> WordTokenizer:
-    return WordTokenizer(WORDS, base=24, fillers=0)
+    return WordTokenizer(WORDS, special=SpecialTokens.after(24, fillers=0))
 
 
 class Maker:

@@ -31,7 +31,7 @@ def example(picture: int = 0, *, size: tuple[int, int] = (20, 24), mask: Any = N
     media = Media(path=f"{picture}.png", sha256=str(picture), size=size)
     encoded = None if mask is None else masks.encode(mask)
     fields = {"question": "what is this?", "answer": "the liver", "mask": encoded} | fields
-    return Example(image=Noise(media, None), **fields)  # type: ignore[arg-type]
+    return Example(media=Noise(media, None), **fields)  # type: ignore[arg-type]
 
 
 def example_set(task: str, examples: list[Example], ratio: float = 1.0) -> ExampleSet:

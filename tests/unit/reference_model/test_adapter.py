@@ -39,7 +39,7 @@ def adapter(folder: Path) -> Reference:
 
 
 def request(words: str, *prompts: Any, picture: int = 0, size: tuple[int, int] = (20, 24), **fields: Any) -> Request:
-    shown = MediaPart(media=example(picture, size=size).image)
+    shown = MediaPart(media=example(picture, size=size).media)
     turn = Turn(role="user", parts=(shown, TextPart(text=words)))
     fields = {"decoding": {"max_new_tokens": 6, "temperature": 0}, "key": f"k{picture}"} | fields
     return Request(messages=(turn,), visual_prompts=prompts, **fields)

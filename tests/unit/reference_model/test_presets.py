@@ -34,7 +34,14 @@ def fault_of(text: str, folder: Path) -> str:
 
 
 def test_every_preset_is_named_as_its_file() -> None:
-    assert preset_names() == ("medplib-7b", "medplib-tiny")
+    assert preset_names() == (
+        "m3d-lamed-7b",
+        "m3d-lamed-llama3",
+        "m3d-lamed-phi3",
+        "m3d-lamed-tiny",
+        "medplib-7b",
+        "medplib-tiny",
+    )
     assert [load_preset(name).name for name in preset_names()] == list(preset_names())
 
 

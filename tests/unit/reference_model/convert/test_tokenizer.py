@@ -18,6 +18,7 @@ from reference_model.adapter import Reference
 from reference_model.checkpoints.checkpoint import About, load_about, load_model, save_model
 from reference_model.config import ModelConfig
 from reference_model.convert.tokenizer import FoundTokenizer, merges_of, read_sentencepiece, read_tokenizer
+from reference_model.inputs.conversation import SpecialTokens
 from reference_model.inputs.tokenizers import PretrainedTokenizer, SavedTokenizer
 from reference_model.modeling.build import build_model
 from reference_model.training.recipe import Start
@@ -41,7 +42,7 @@ def found(learnt: Tokenizer, tmp_path: Path) -> FoundTokenizer:
 
 @pytest.fixture
 def llama(found: FoundTokenizer) -> PretrainedTokenizer:
-    return PretrainedTokenizer(found.saved.load(), fillers=2)
+    return PretrainedTokenizer(found.saved.load(), special=SpecialTokens.after(SIZE, fillers=2))
 
 
 def names(llama: PretrainedTokenizer, text: str) -> list[str]:
@@ -85,7 +86,8 @@ def test_a_sentencepiece_model_splits_as_the_tokenizer_it_was_made_of(
     learnt: Tokenizer, llama: PretrainedTokenizer, tmp_path: Path
 ) -> None:
     (tmp_path / "tokenizer.model").write_bytes(sentencepiece(learnt))
-    read = PretrainedTokenizer(read_tokenizer(tmp_path, SIZE).saved.load(), fillers=2)
+    special = SpecialTokens.after(SIZE, fillers=2)
+    read = PretrainedTokenizer(read_tokenizer(tmp_path, SIZE).saved.load(), special=special)
     texts = ("what is this?", "the liver and the spleen", "a lesion, 5 mm · ü 🙂", "  two  blanks\nand a line", "")
     for text in texts:
         assert read.encode(text) == llama.encode(text), text
@@ -189,8 +191,9 @@ def test_a_sentencepiece_model_of_another_kind_is_refused(
 def test_a_tokenizer_with_tokens_of_medplib_is_refused(found: FoundTokenizer) -> None:
     tokenizer = found.saved.load()
     tokenizer.add_tokens(["<SEG>"])
-    with pytest.raises(DataError, match="expected none of MedPLIB's tokens, found 1 of them; give the one before"):
-        PretrainedTokenizer(tokenizer, fillers=0)
+    special = SpecialTokens.after(len(tokenizer), fillers=0)
+    with pytest.raises(DataError, match="expected none of the model's own tokens, found 1; give the one before"):
+        PretrainedTokenizer(tokenizer, special=special)
 
 
 @pytest.fixture
@@ -257,7 +260,7 @@ def test_a_stage_is_trained_with_it_and_hands_it_on(
 def test_an_answer_is_written_with_it(folder: Path, llama: PretrainedTokenizer) -> None:
     adapter = Reference(str(folder))
     adapter.load("cpu")
-    shown = MediaPart(media=example(size=(20, 24)).image)
+    shown = MediaPart(media=example(size=(20, 24)).media)
     asked = Turn(role="user", parts=(shown, TextPart(text="where is the liver?")))
     decoding = {"max_new_tokens": 3, "temperature": 0}
     (answer,) = adapter.predict([Request(messages=(asked,), visual_prompts=(), decoding=decoding, key="k")])
@@ -272,5 +275,5 @@ def test_an_answer_is_written_with_it(folder: Path, llama: PretrainedTokenizer) 
 def test_a_definition_is_loaded_as_it_was_saved() -> None:
     model = BPE(vocab={"<unk>": 0, "a": 1, "b": 2}, merges=[], unk_token="<unk>")
     saved = SavedTokenizer(definition=Tokenizer(model).to_str(), start="a", end="b")
-    tokenizer = PretrainedTokenizer(saved.load(), fillers=0)
+    tokenizer = PretrainedTokenizer(saved.load(), special=SpecialTokens.after(3, fillers=0))
     assert (tokenizer.start_id, tokenizer.end_id, tokenizer.special.base) == (1, 2, 3)

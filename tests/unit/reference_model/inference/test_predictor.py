@@ -24,7 +24,7 @@ SIZE = (20, 24)
 
 
 def request(**fields: Any) -> Request:
-    shown = MediaPart(media=example(size=SIZE).image)
+    shown = MediaPart(media=example(size=SIZE).media)
     turn = Turn(role="user", parts=(shown, TextPart(text="where is the liver?")))
     return Request(messages=(turn,), visual_prompts=(), key="k", **fields)
 

@@ -37,7 +37,7 @@ def large() -> PretrainedTokenizer:
     fast = PreTrainedTokenizerFast(
         tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>", model_max_length=99
     )
-    return PretrainedTokenizer(fast, fillers=256)
+    return PretrainedTokenizer(fast, special=SpecialTokens.after(len(fast), fillers=256))
 
 
 def written(encoded: Encoded, tokenizer: WordTokenizer) -> list[str]:
@@ -142,7 +142,7 @@ def test_words_are_lower_case_and_unknown_ones_are_zero(tokenizer: WordTokenizer
 def test_words_return_as_ordinary_writing() -> None:
     text = "the left-sided lesion (12%), i.e. t2/flair.\nno other"
     words = words_of([text, "the liver <SEG>"])
-    tokenizer = WordTokenizer(words, base=64, fillers=0)
+    tokenizer = WordTokenizer(words, special=SpecialTokens.after(64, fillers=0))
     assert tokenizer.decode(tokenizer.encode(text)) == text.replace("i.e.", "i. e.")
     assert words[0] in (".", "the")
     assert "<SEG>" not in words
@@ -150,10 +150,10 @@ def test_words_return_as_ordinary_writing() -> None:
 
 def test_too_many_words_are_refused() -> None:
     with pytest.raises(DataError, match="expected at most 5 words, got 6; enlarge base_vocabulary"):
-        WordTokenizer([f"w{index}" for index in range(6)], base=8, fillers=0)
+        WordTokenizer([f"w{index}" for index in range(6)], special=SpecialTokens.after(8, fillers=0))
 
 
 def test_a_tokenizer_without_end_token_is_refused() -> None:
     fast = PreTrainedTokenizerFast(tokenizer_object=Backend(models.WordLevel({"a": 0}, unk_token="a")))
     with pytest.raises(DataError, match="expected a start and an end token, found one missing"):
-        PretrainedTokenizer(fast, fillers=0)
+        PretrainedTokenizer(fast, special=SpecialTokens.after(len(fast), fillers=0))

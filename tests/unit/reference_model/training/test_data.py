@@ -33,7 +33,7 @@ def test_every_sample_of_the_train_splits_becomes_an_example(drawn: Path, tmp_pa
     grounded = sets["mecovqa_g"].examples[0]
     assert grounded.answer == "<SEG>"
     assert grounded.mask is not None
-    assert grounded.mask.size == grounded.size == grounded.image.image().shape[:2]
+    assert grounded.mask.size == grounded.size == grounded.media.image().shape[:2]
     assert masks.area(grounded.mask) > 0
     pointed = sets["mecovqa_r"].examples[0]
     assert pointed.question.count("<region></region>") == 1
@@ -43,7 +43,7 @@ def test_every_sample_of_the_train_splits_becomes_an_example(drawn: Path, tmp_pa
 
 def test_one_picture_in_two_releases_is_one(drawn: Path, tmp_path: Path) -> None:
     first, second = read(drawn, tmp_path, SetSpec(task="vqa_rad"), SetSpec(task="mecovqa_c"))
-    assert {one.image_key for one in first.examples} <= {one.image_key for one in second.examples}
+    assert {one.media_key for one in first.examples} <= {one.media_key for one in second.examples}
 
 
 def test_a_set_may_be_a_part_of_a_release_without_splits(drawn: Path, tmp_path: Path) -> None:

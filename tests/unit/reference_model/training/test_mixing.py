@@ -33,7 +33,7 @@ def test_leading_questions_keep_the_ratio_and_come_once_an_epoch() -> None:
 def test_a_row_holds_different_questions_about_one_picture_by_the_same_ratio() -> None:
     mix = Mix(sets(), steps=100, rows=4, questions=2, seed=1)
     rows = [row for step in range(100) for row in mix.step(step)]
-    assert all(len({one.image_key for one in row}) == 1 and len(set(row)) == 2 for row in rows)
+    assert all(len({one.media_key for one in row}) == 1 and len(set(row)) == 2 for row in rows)
     behind_a = [row[1].question[0] for row in rows if row[0].question.startswith("a")]
     assert abs(behind_a.count("b") / len(behind_a) - 0.75) < 0.12
 

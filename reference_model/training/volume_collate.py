@@ -1,0 +1,137 @@
+"""Turns rows of questions about volumes into the tensors of a batch.
+
+Shape suffixes: as in `batch`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from harness.imaging import masks
+from reference_model.config import VolumeModelConfig
+from reference_model.inputs.batch import VolumeBatch, pad
+from reference_model.inputs.conversation import VOLUME_SEG, Encoded, Tokenizer, encode_about_volume
+from reference_model.inputs.volume_boxes import answer_on_grid, question_on_grid
+from reference_model.inputs.volumes import VolumeFrame, prepare_volume
+from reference_model.training.collate import filled, packed
+from reference_model.training.data import Example
+from reference_model.training.mixing import Row
+
+# Bytes of prepared volumes kept in memory: 30 of the full size, which a batch of one volume a row reads in turn, or
+# 4,000 of the tiny one.
+CACHE_BYTES = 2 << 30
+
+
+@dataclass(slots=True)
+class PreparedVolumes:
+    """A cache of volumes on the grid of the model; the oldest are dropped first."""
+
+    config: VolumeModelConfig
+    most_bytes: int = CACHE_BYTES
+    _kept: dict[str, tuple[Tensor, VolumeFrame]] = field(default_factory=dict)
+    _bytes: int = 0
+
+    def of(self, example: Example) -> tuple[Tensor, VolumeFrame]:
+        """Return a volume on the grid, float32 (1, D, H, W), and its place there."""
+        key = example.media_key
+        if key not in self._kept:
+            made = prepare_volume(example.media, size=self.config.vision.size, preprocessing=self.config.preprocessing)
+            while self._kept and self._bytes + made[0].nbytes > self.most_bytes:
+                self._bytes -= self._kept.pop(next(iter(self._kept)))[0].nbytes
+            self._kept[key] = made
+            self._bytes += made[0].nbytes
+        return self._kept[key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeCollator:
+    """Turns rows about volumes into batches.
+
+    Attributes:
+        config: The numbers of the model.
+        tokenizer: The tokenizer of the model.
+        volumes: The cache of prepared volumes.
+        answer_weight: As for `collate.Collator`.
+        augmentation: Whether volumes are turned, mirrored and changed in brightness as in the released training; see
+            `augmented`.
+    """
+
+    config: VolumeModelConfig
+    tokenizer: Tokenizer
+    volumes: PreparedVolumes
+    answer_weight: float = 0.0
+    augmentation: bool = False
+
+    def batch(self, rows: Sequence[Row], random: Generator) -> VolumeBatch:
+        """Return the batch of these rows, padded on the right.
+
+        Args:
+            rows: At least one row, each about one volume.
+            random: Chooses the augmentation.
+        """
+        size, seg_id = self.config.vision.size, self.tokenizer.special.id(VOLUME_SEG)
+        joined, volumes, found_masks, places = [], [], [], []
+        for number, row in enumerate(rows):
+            volume_1DHW, frame = self.volumes.of(row[0])
+            encoded = [self._question(example, frame) for example in row]
+            own = [
+                (segment, frame.mask_to_grid(masks.decode(example.mask)))
+                for segment, (example, question) in enumerate(zip(row, encoded, strict=True), start=1)
+                # The mask of an answer that was truncated before its `[SEG]` is not trained.
+                if example.mask is not None and seg_id in question.ids
+            ]
+            mask_NDHW = torch.from_numpy(np.stack([mask for _, mask in own])) if own else torch.zeros((0, *size))
+            if self.augmentation:
+                volume_1DHW, mask_NDHW = augmented(volume_1DHW, mask_NDHW, random)
+            joined.append(packed(encoded, shared=1 + self.config.volume_tokens, answer_weight=self.answer_weight))
+            volumes.append(volume_1DHW)
+            # A structure smaller than a cell may be lost on the grid; the release trains no mask without foreground.
+            kept = [index for index, mask_DHW in enumerate(mask_NDHW) if mask_DHW.any()]
+            found_masks.append(mask_NDHW[kept].float())
+            places += [(number, own[index][0]) for index in kept]
+        ids_BT, valid_BT, labels_BT = pad([one.encoded for one in joined], side="right")
+        place_M2 = torch.tensor(places, dtype=torch.long).reshape(-1, 2)
+        return VolumeBatch(
+            ids_BT=ids_BT,
+            valid_BT=valid_BT,
+            labels_BT=labels_BT,
+            weight_BT=filled([one.weights for one in joined], ids_BT, torch.float32),
+            segment_BT=filled([one.segments for one in joined], ids_BT, torch.long),
+            volume_B1DHW=torch.stack(volumes),
+            mask_row_M=place_M2[:, 0],
+            mask_segment_M=place_M2[:, 1],
+            mask_MDHW=torch.cat(found_masks),
+        )
+
+    def _question(self, example: Example, frame: VolumeFrame) -> Encoded:
+        return encode_about_volume(
+            question_on_grid(example.question, example.prompts, frame),
+            answer_on_grid(example.answer, frame),
+            self.tokenizer,
+            positions=self.config.volume_tokens,
+            max_length=self.config.prompt.max_length,
+        )
+
+
+def augmented(volume_1DHW: Tensor, mask_NDHW: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
+    """Return a volume, float32 (1, D, H, W), and its masks (N, D, H, W), changed at random as in the released training.
+
+    A quarter turn in plane (half the time, so that H and W must be equal), a mirroring along each axis (one time in
+    ten), a factor of 0.9 to 1.1 and a shift of -0.1 to 0.1 of the grey values (each half the time). As released, texts
+    stay as they are when left and right change places.
+    """
+    if random.random() < 0.5:
+        turns = int(random.integers(1, 4))
+        volume_1DHW, mask_NDHW = (torch.rot90(one, turns, dims=(2, 3)) for one in (volume_1DHW, mask_NDHW))
+    for axis in (1, 2, 3):
+        if random.random() < 0.1:
+            volume_1DHW, mask_NDHW = volume_1DHW.flip(axis), mask_NDHW.flip(axis)
+    if random.random() < 0.5:
+        volume_1DHW = volume_1DHW * float(1 + random.uniform(-0.1, 0.1))
+    if random.random() < 0.5:
+        volume_1DHW = volume_1DHW + float(random.uniform(-0.1, 0.1))
+    return volume_1DHW, mask_NDHW
