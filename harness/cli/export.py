@@ -1,6 +1,7 @@
 """`harness export`: results in the file formats of other tools and servers."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -88,6 +89,46 @@ def export_summary_json(
     with errors_as_exit_codes(debug):
         # With NaN, as nnU-Net writes it: its readers average with nanmean.
         _write(json.dumps(summary(run_dir, task=task, task_paths=task_paths), indent=4) + "\n", out)
+
+
+FOLDER = click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="New or empty folder.")
+
+
+def _folders(folders: Sequence[Path], notes: Sequence[str]) -> None:
+    for folder in folders:
+        click.echo(folder)
+    for note in notes:
+        say(note)
+
+
+@export.command("png")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@FOLDER
+@TASK
+@TASK_PATH
+@click.pass_obj
+def export_png(debug: bool, run_dir: Path, out: Path, task: str | None, task_paths: tuple[Path, ...]) -> None:
+    """Write predicted masks of images as PNG, for `harness score --predictions`."""
+    from harness.exports.predictions.folder import write_predictions
+    from harness.exports.predictions.masks import PngMasks
+
+    with errors_as_exit_codes(debug):
+        _folders(*write_predictions(run_dir, out, PngMasks(), task=task, task_paths=task_paths))
+
+
+@export.command("nifti")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@FOLDER
+@TASK
+@TASK_PATH
+@click.pass_obj
+def export_nifti(debug: bool, run_dir: Path, out: Path, task: str | None, task_paths: tuple[Path, ...]) -> None:
+    """Write predicted masks of volumes as NIfTI, for `harness score --predictions`."""
+    from harness.exports.predictions.folder import write_predictions
+    from harness.exports.predictions.masks import NiftiMasks
+
+    with errors_as_exit_codes(debug):
+        _folders(*write_predictions(run_dir, out, NiftiMasks(), task=task, task_paths=task_paths))
 
 
 @export.command("lm-eval-tasks")

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.errors import DataError
 from harness.models.description import FIELDS, ModelDescription, undescribed
 from harness.records import Json
 from harness.runs.directory import RunDirectory
@@ -33,6 +34,10 @@ PREDICTIONS = INSIDE.predictions_path.as_posix()
 PANELS_FILE = f"{FOLDER}/{PANELS}"
 REQUIRED = (INDEX, CARD, RUN, RESULTS, PREDICTIONS)
 JUDGE_NAME = re.compile(r"[0-9]{3}-[A-Za-z0-9_-]{1,80}-[0-9a-f]{8}")
+
+
+class UnverifiedBundleError(DataError):
+    """Raised when numbers cannot be verified here, because data or resources are absent; they may still be right."""
 
 
 def blob_name(sha256: str) -> str:

@@ -26,6 +26,9 @@ LOGS = {
     "vlmevalkit": "a table of predictions, such as MODEL_DATASET.xlsx or .tsv",
 }
 
+# Name of the lines in a folder that `harness export` wrote; such a folder is read by them and not by names of masks.
+LINES = "predictions.jsonl"
+
 Slot = tuple[str, int]  # sample id and repetition
 
 
@@ -165,8 +168,9 @@ class Predictions:
     """Adapter that answers each request with its sample's line of a predictions file.
 
     Args:
-        file: JSON lines, one object per sample and repetition; or a folder of masks, which an evaluation turns into
-            such a file before it asks (`harness.evaluation.submitted_folder`).
+        file: JSON lines, one object per sample and repetition; or a folder with such lines as `predictions.jsonl`; or
+            a folder of masks, which an evaluation turns into such a file before it asks
+            (`harness.evaluation.submitted_folder`).
         log: One of LOGS if the file is the log of another harness, which an evaluation turns into such a file, too
             (`harness.evaluation.foreign_log`).
     Raises:
@@ -178,7 +182,8 @@ class Predictions:
             raise SpecError(f"log: expected one of {', '.join(LOGS)}, found {log!r:.80}{nearest(str(log), list(LOGS))}")
         self.given = file
         self.log = log
-        self.path = Path(file).resolve()
+        given = Path(file).resolve()
+        self.path = given / LINES if log is None and (given / LINES).is_file() else given
         self.file: PredictionsFile | None = None
 
     @property
@@ -190,8 +195,10 @@ class Predictions:
 
     @property
     def display_name(self) -> str:
-        """The file's name without its suffix, as the model's name unless one is given."""
-        return printable(self.path.stem, 80)
+        """The name of the file without its suffix, or of the folder, as the model's name unless one is given."""
+        return printable(
+            self.path.parent.name if Path(self.given).is_dir() and self.path.is_file() else self.path.stem, 80
+        )
 
     def capabilities(self) -> Capabilities:
         """Anything may have been asked and answered.
