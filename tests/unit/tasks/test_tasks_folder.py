@@ -1,6 +1,7 @@
 """What ships in `tasks/` holds together: every file loads, every family is described, every prompt can be filled."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,23 @@ def test_the_box_task_differs_only_in_the_box() -> None:
         plain.cluster,
     )
     assert boxed.digest != plain.digest
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "split", "samples"),
+    [
+        ("m3d_report_generation_1k", "m3d_report_generation", "test1k", 1000),
+        ("m3d_closed_vqa_5k", "m3d_closed_vqa", "test5k", 5000),
+        ("m3d_open_vqa_5k", "m3d_open_vqa", "test5k", 5000),
+    ],
+)
+def test_smaller_test_sets_differ_in_their_samples_only(small: str, large: str, split: str, samples: int) -> None:
+    catalog = index()
+    task, whole = catalog.load(small), catalog.load(large)
+    assert task.release == replace(whole.release, split=split, samples=samples)
+    assert replace(task, task=large, title=whole.title, paper=whole.paper, release=whole.release) == whole
+    groups = [{one.task for one in catalog.resolve([name])[0]} for name in ("m3d_bench", "m3d_small")]
+    assert [(small in group, large in group) for group in groups] == [(False, True), (True, False)]
 
 
 def test_the_tutorial_s_task_is_right_and_its_wrong_one_is_wrong_as_shown(

@@ -88,7 +88,7 @@ def test_an_oblique_series_has_a_report_of_its_own_on_its_own_masks(studies: lis
             slices = re.findall(rf"the {name} is seen on (\d+) slices", report)
             assert [int(count) for count in slices] == ([organ.mask.any(axis=(1, 2)).sum()] if organ else [])
         named = re.findall(r"a (cyst|tumor) (\d+) mm wide", report)
-        wide = sorted((one.name, np.ptp(np.nonzero(one.mask)[2]) + 1) for one in oblique.lesions)
+        wide = sorted((one.name, int(np.ptp(np.nonzero(one.mask)[2])) + 1) for one in oblique.lesions)
         assert sorted((name, round(int(size) / study.spacing_mm[2])) for name, size in named) == wide
         assert report.endswith("no abnormal lesion is seen.") == (not oblique.lesions)
 

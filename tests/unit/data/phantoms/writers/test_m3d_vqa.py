@@ -116,6 +116,14 @@ def test_each_question_comes_with_the_report_of_its_volume(root: Path) -> None:
     assert asked == set(vqa.TYPES)
 
 
+def test_the_smaller_test_sets_are_parts_of_the_larger(root: Path) -> None:
+    for reader, split, count in ((cap.READER, "test1k", 18), (vqa.READER, "test5k", 0)):
+        small, large = read(root, reader, split)[0], read(root, reader)[0]
+        assert len(small) == (count or (len(large) + 1) // 2)
+        shown = [(sample.media[0].path, sample.choices, sample.target) for sample in large]
+        assert all((sample.media[0].path, sample.choices, sample.target) in shown for sample in small)
+
+
 def test_every_stratum_has_samples(root: Path) -> None:
     samples, _ = read(root, cap.READER, pools="all")
     assert {sample.strata["pool"] for sample in samples} == {"100", "500", "1000", "2000"}
