@@ -5,6 +5,7 @@
         model.json          its words, whether it has experts, and its origin
         model.safetensors
         tokenizer.json      instead of words, if the tokenizer is one of transformers
+        text_tokenizer.json     the tokenizer of M3D-CLIP's text tower, if it is not that of the language model
     step-000200/            a stage after 200 steps
         state.json          step and settings
         trained.safetensors     the parameters that the stage trains
@@ -17,6 +18,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -31,7 +33,8 @@ from reference_model.inputs.tokenizers import PretrainedTokenizer, SavedTokenize
 from reference_model.modeling.build import AnyModel, build_model, special_tokens
 from reference_model.modeling.moe import Router
 
-CONFIG, ABOUT, WEIGHTS, TOKENIZER = "config.json", "model.json", "model.safetensors", "tokenizer.json"
+CONFIG, ABOUT, WEIGHTS = "config.json", "model.json", "model.safetensors"
+TOKENIZER, TEXT_TOKENIZER = "tokenizer.json", "text_tokenizer.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class About:
         experts: Whether its feed-forward parts are experts.
         origin: How the model was made: recipe, stage, steps, seed and data digests, or the converted files.
         saved_tokenizer: A tokenizer of transformers, used instead of the words; None: the words are used.
+        text_tokenizer: That of M3D-CLIP's text tower; None: the tower reads the ids of the language model.
     """
 
     config: AnyConfig
@@ -51,6 +55,7 @@ class About:
     experts: bool
     origin: Mapping[str, Json] = field(default_factory=dict)
     saved_tokenizer: SavedTokenizer | None = None
+    text_tokenizer: SavedTokenizer | None = None
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer of the model, special tokens included.
@@ -88,9 +93,11 @@ def write_about(folder: Path, about: About) -> None:
     """Write the description of a model into its folder."""
     write_json(folder / CONFIG, asdict(about.config))
     stored = {"words": list(about.words), "experts": about.experts, "origin": dict(about.origin)}
-    if saved := about.saved_tokenizer:
-        (folder / TOKENIZER).write_text(saved.definition, encoding="utf-8")
-        stored["tokenizer"] = {"start": saved.start, "end": saved.end, "sha256": _sha256(saved.definition)}
+    for name, saved in ((TOKENIZER, about.saved_tokenizer), (TEXT_TOKENIZER, about.text_tokenizer)):
+        if saved is not None:
+            (folder / name).write_text(saved.definition, encoding="utf-8")
+            described = {"start": saved.start, "end": saved.end, "sha256": _sha256(saved.definition)}
+            stored[name.removesuffix(".json")] = described
     write_json(folder / ABOUT, {"schema": SCHEMA, **stored})
 
 
@@ -104,11 +111,11 @@ def load_about(folder: Path) -> About:
     found = read_json(folder / ABOUT)
     try:
         words, experts, origin = tuple(found["words"]), bool(found["experts"]), found["origin"]
-        saved = _read_tokenizer(folder, found["tokenizer"]) if "tokenizer" in found else None
+        saved, text = (_read_tokenizer(folder / name, found) for name in (TOKENIZER, TEXT_TOKENIZER))
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder / ABOUT}: expected words, experts and origin of a model, found {error}") from error
     config = read_config(folder / CONFIG)
-    return About(config=config, words=words, experts=experts, origin=origin, saved_tokenizer=saved)
+    return About(config=config, words=words, experts=experts, origin=origin, saved_tokenizer=saved, text_tokenizer=text)
 
 
 def load_model(folder: Path) -> tuple[AnyModel, About]:
@@ -138,14 +145,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path}: expected a whole safetensors file: {error}") from error
 
 
-def _read_tokenizer(folder: Path, stored: Mapping[str, str]) -> SavedTokenizer:
+def _read_tokenizer(file: Path, about: Mapping[str, Any]) -> SavedTokenizer | None:
+    """Return a tokenizer beside weights; None if their description names none."""
+    stored = about.get(file.stem)
+    if stored is None:
+        return None
     try:
-        definition = (folder / TOKENIZER).read_text(encoding="utf-8")
+        definition = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{folder / TOKENIZER}: cannot be read: {error}") from error
+        raise DataError(f"{file}: cannot be read: {error}") from error
     # Another tokenizer of the same size would load and give the ids other meanings.
     if _sha256(definition) != stored["sha256"]:
-        raise DataError(f"{folder / TOKENIZER}: expected the file that {ABOUT} was written with, found another")
+        raise DataError(f"{file}: expected the file that {ABOUT} was written with, found another")
     return SavedTokenizer(definition=definition, start=stored["start"], end=stored["end"])
 
 

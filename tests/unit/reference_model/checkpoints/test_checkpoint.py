@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from harness.errors import DataError
 from reference_model.checkpoints.checkpoint import About, load_about, load_model, save_model
 from reference_model.checkpoints.training_state import last_step
 from reference_model.config import ModelConfig
+from reference_model.inputs.tokenizers import SavedTokenizer
 from reference_model.modeling.model import PixelGroundingModel
 
 
@@ -85,3 +88,14 @@ def test_torn_and_missing_files_are_named(tmp_path: Path, model: PixelGroundingM
     (tmp_path / "model.json").write_text('{"schema": 1}')
     with pytest.raises(DataError, match=r"model.json: expected words, experts and origin of a model, found 'words'"):
         load_model(tmp_path)
+
+
+def test_a_text_tower_has_a_tokenizer_of_its_own(tmp_path: Path, model: PixelGroundingModel, about: About) -> None:
+    definition = Tokenizer(WordLevel({"[CLS]": 0, "[SEP]": 1}, unk_token="[SEP]")).to_str()
+    saved = SavedTokenizer(definition=definition, start="[CLS]", end="[SEP]")
+    save_model(tmp_path, model, replace(about, text_tokenizer=saved))
+    assert load_about(tmp_path).text_tokenizer == saved
+    assert load_about(tmp_path).saved_tokenizer is None
+    (tmp_path / "text_tokenizer.json").write_text(definition + " ")
+    with pytest.raises(DataError, match=r"text_tokenizer.json: expected the file that model.json was written with"):
+        load_about(tmp_path)
