@@ -12,7 +12,7 @@ which position 0 is the outer face of the first voxel.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isclose
+from math import ceil, floor, isclose
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -83,7 +83,10 @@ class VolumeFrame:
         # Rows first: the slices, of which a scan has many more than the grid, are multiplied last.
         for axis in (2, 1, 0):
             start, step = self._start_and_step(axis)
-            found = _interpolated(found, axis, self.source_size[axis], -start / step, 1 / step, outside)
+            found = _interpolated(found, axis, self.source_size[axis], -start / step, 1 / step)
+        for axis, cells in enumerate(self._cells()):  # last, so that an infinite value is not interpolated
+            start, step = self._start_and_step(axis)
+            found = _filled_beyond(found, axis, -start / step, 1 / step, cells, outside)
         return found.contiguous()
 
     def mask_to_grid(self, mask_DHW: Bools) -> Bools:
@@ -216,7 +219,11 @@ def prepare_volume(
     found = torch.from_numpy(scaled_DHW).permute(axes)
     for place, axis in enumerate(axes):
         start, end = crop[axis], crop[axis + 3]
-        found = _interpolated(found, place, size[place], start, (end - start) / size[place], 0.0)
+        # Only voxels of the crop count, as if it were the volume.
+        first, last = max(floor(start), 0), min(ceil(end), whole[axis])
+        place_in_crop = start - first, (end - start) / size[place]
+        found = _interpolated(found.narrow(place, first, last - first), place, size[place], *place_in_crop)
+        found = _filled_beyond(found, place, *place_in_crop, last - first, 0.0)
     return found.contiguous()[None], frame
 
 
@@ -290,17 +297,16 @@ def _geometry(media: Media, crop: Sequence[float], size: Size3, axes: Size3) -> 
     return {"spacing_mm": spacing_mm, "affine": tuple(float(value) + 0.0 for value in matrix.ravel())}
 
 
-def _interpolated(values: Tensor, axis: int, length: int, start: float, step: float, outside: float) -> Tensor:
+def _interpolated(values: Tensor, axis: int, length: int, start: float, step: float) -> Tensor:
     """Return `length` cells along an axis, linear between the centres of voxels and constant beyond the outer ones.
 
-    Cell i covers [start + i * step, start + (i + 1) * step) voxels; one whose centre lies beyond the axis becomes
-    `outside`. Axis by axis, this is PyTorch's trilinear interpolation with `align_corners=False`.
+    Cell i covers [start + i * step, start + (i + 1) * step) voxels. Axis by axis, this is PyTorch's trilinear
+    interpolation with `align_corners=False`. Cells that are the voxels are returned bit by bit.
     """
     voxels = values.shape[axis]
     if (length, start, step) == (voxels, 0.0, 1.0):
         return values
-    centres = start + (np.arange(length) + 0.5) * step
-    places = np.clip(centres - 0.5, 0, voxels - 1)
+    places = np.clip(start + (np.arange(length) + 0.5) * step - 0.5, 0, voxels - 1)
     lower = np.floor(places)
     shape = [-1 if place == axis else 1 for place in range(values.ndim)]
     weights = torch.from_numpy((places - lower).astype(np.float32)).to(values.device).reshape(shape)
@@ -308,8 +314,11 @@ def _interpolated(values: Tensor, axis: int, length: int, start: float, step: fl
         values.index_select(axis, torch.from_numpy(index.astype(np.int64)).to(values.device))
         for index in (lower, np.minimum(lower + 1, voxels - 1))
     )
-    found = torch.lerp(first, second, weights)
-    beyond = (centres < 0) | (centres > voxels)
-    if not beyond.any():
-        return found
-    return found.masked_fill(torch.from_numpy(beyond).to(values.device).reshape(shape), outside)
+    return torch.lerp(first, second, weights)
+
+
+def _filled_beyond(values: Tensor, axis: int, start: float, step: float, voxels: int, value: float) -> Tensor:
+    """Return cells as of `_interpolated`; those whose centre lies beyond the voxels along the axis become `value`."""
+    centres = start + (np.arange(values.shape[axis]) + 0.5) * step
+    beyond = np.flatnonzero((centres < 0) | (centres > voxels))
+    return values.index_fill(axis, torch.from_numpy(beyond).to(values.device), value) if beyond.size else values
