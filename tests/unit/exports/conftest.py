@@ -10,6 +10,7 @@ from PIL import Image
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
 from harness.imaging import mask_files, masks
+from tests.support.exported_runs import ExportedCase, exported_case
 from tests.support.tiny_vqa_rad import write_release
 
 TASK = """
@@ -86,3 +87,34 @@ def text_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ray="off",
     )
     return evaluate(spec).out
+
+
+@pytest.fixture(scope="session")
+def image_case(tmp_path_factory: pytest.TempPathFactory) -> ExportedCase:
+    """Masks of images, two per answer with scores."""
+    metrics = "[{metric: ap, protocol: glamm}, {metric: ap50, protocol: glamm}, {metric: dice}, {metric: iou}]"
+    folder = tmp_path_factory.mktemp("images")
+    return exported_case(folder, "organs2d", "masks", "dice", "standard", metrics, "masks")
+
+
+@pytest.fixture(scope="session")
+def volume_case(tmp_path_factory: pytest.TempPathFactory) -> ExportedCase:
+    """Masks of volumes."""
+    folder = tmp_path_factory.mktemp("volumes")
+    metrics = "[{metric: dice}, {metric: hd95}]"
+    return exported_case(folder, "organs3d", "masks", "dice", "standard", metrics, "volumes")
+
+
+@pytest.fixture(scope="session")
+def box_case(tmp_path_factory: pytest.TempPathFactory) -> ExportedCase:
+    """Boxes in images."""
+    folder = tmp_path_factory.mktemp("boxes")
+    metrics = "[{metric: rec_iou}, {metric: rec_accuracy}]"
+    return exported_case(folder, "boxes2d", "boxes", "rec_iou", "standard", metrics, "boxes")
+
+
+@pytest.fixture(scope="session")
+def word_case(tmp_path_factory: pytest.TempPathFactory) -> ExportedCase:
+    """Answers in words."""
+    folder = tmp_path_factory.mktemp("words")
+    return exported_case(folder, "lobes", "text", "token_prf", "standard", "[{metric: token_prf}]", "words")
