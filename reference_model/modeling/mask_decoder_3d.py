@@ -6,14 +6,12 @@ Shape suffixes: B volumes, M masks, N sparse prompts, T tokens: one of the IoU, 
 of the features, K channels of the enlarged ones, D, H, W voxels, d, h, w cells of the encoder's grid, P = d h w.
 """
 
+from collections import OrderedDict
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
-from transformers import SamMaskDecoderConfig
-from transformers.models.sam.modeling_sam import SamAttention, SamMLPBlock
 
 from reference_model.config import MaskDecoder3dConfig, Vision3dConfig
 from reference_model.modeling.prompt_encoder_3d import PromptEncoder3d
@@ -41,69 +39,98 @@ class Mlp(nn.Module):
         return y
 
 
+class Attention(nn.Module):
+    """Multi-head attention between two sets of tokens, at a width of its own.
+
+    transformers' `SamAttention` computes the same, but not for a batch without masks, which it refuses.
+    """
+
+    def __init__(self, *, width: int, inner: int, heads: int) -> None:
+        """Build the projections from the width to the inner one and back."""
+        super().__init__()
+        self.heads = heads
+        self.q_proj = nn.Linear(width, inner)
+        self.k_proj = nn.Linear(width, inner)
+        self.v_proj = nn.Linear(width, inner)
+        self.out_proj = nn.Linear(inner, width)
+
+    def forward(self, query_MQC: Tensor, key_MKC: Tensor, value_MKC: Tensor) -> Tensor:
+        """Return what every query gathers from the values, floating point (M, Q, C)."""
+        query, key, value = (
+            projection(x).reshape(*x.shape[:2], self.heads, projection.out_features // self.heads).transpose(1, 2)
+            for projection, x in ((self.q_proj, query_MQC), (self.k_proj, key_MKC), (self.v_proj, value_MKC))
+        )
+        gathered = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        gathered_MQC: Tensor = self.out_proj(gathered)
+        return gathered_MQC
+
+
 class TwoWayBlock(nn.Module):
     """One layer of SAM's decoder: tokens attend to each other and to the volume, then the volume to the tokens.
 
     transformers' `SamTwoWayAttentionBlock` computes the same under other names than those of the released weights.
     """
 
-    def __init__(self, config: SamMaskDecoderConfig, *, first: bool) -> None:
+    def __init__(self, config: MaskDecoder3dConfig, *, width: int, first: bool) -> None:
         """Build a layer; the first one reads tokens that are their own positions."""
         super().__init__()
         self.first = first
-        width = config.hidden_size
-        self.self_attn = SamAttention(config, downsample_rate=1)
+        heads = config.heads
+        self.self_attn = Attention(width=width, inner=width, heads=heads)
         self.norm1 = nn.LayerNorm(width)
-        self.cross_attn_token_to_image = SamAttention(config)
+        self.cross_attn_token_to_image = Attention(width=width, inner=width // 2, heads=heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = SamMLPBlock(config)
+        self.mlp = nn.Sequential(
+            OrderedDict(lin1=nn.Linear(width, config.ffn_width), act=nn.ReLU(), lin2=nn.Linear(config.ffn_width, width))
+        )
         self.norm3 = nn.LayerNorm(width)
         self.norm4 = nn.LayerNorm(width)
-        self.cross_attn_image_to_token = SamAttention(config)
+        self.cross_attn_image_to_token = Attention(width=width, inner=width // 2, heads=heads)
 
     def forward(
-        self, tokens_M1TC: Tensor, cells_M1PC: Tensor, prompts_M1TC: Tensor, positions_11PC: Tensor
+        self, tokens_MTC: Tensor, cells_MPC: Tensor, prompts_MTC: Tensor, positions_1PC: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the new tokens and cells, floating point of their shapes.
 
         Args:
-            tokens_M1TC, cells_M1PC: Floating point, the output of the layer before.
-            prompts_M1TC: Floating point, the first layer's tokens, which are added wherever positions are.
-            positions_11PC: Floating point, the encoded positions of the cells.
+            tokens_MTC, cells_MPC: Floating point, the output of the layer before.
+            prompts_MTC: Floating point, the first layer's tokens, which serve all layers as positions of tokens.
+            positions_1PC: Floating point, the encoded positions of the cells.
         """
         if self.first:
-            tokens_M1TC = self.self_attn(tokens_M1TC, tokens_M1TC, tokens_M1TC)[0]
+            tokens_MTC = self.self_attn(tokens_MTC, tokens_MTC, tokens_MTC)
         else:
-            placed = tokens_M1TC + prompts_M1TC
-            tokens_M1TC = tokens_M1TC + self.self_attn(placed, placed, tokens_M1TC)[0]
-        tokens_M1TC = self.norm1(tokens_M1TC)
-        placed_cells = cells_M1PC + positions_11PC
-        gathered = self.cross_attn_token_to_image(tokens_M1TC + prompts_M1TC, placed_cells, cells_M1PC)[0]
-        tokens_M1TC = self.norm2(tokens_M1TC + gathered)
-        tokens_M1TC = self.norm3(tokens_M1TC + self.mlp(tokens_M1TC))
-        gathered = self.cross_attn_image_to_token(placed_cells, tokens_M1TC + prompts_M1TC, tokens_M1TC)[0]
-        return tokens_M1TC, self.norm4(cells_M1PC + gathered)
+            placed_MTC = tokens_MTC + prompts_MTC
+            tokens_MTC = tokens_MTC + self.self_attn(placed_MTC, placed_MTC, tokens_MTC)
+        tokens_MTC = self.norm1(tokens_MTC)
+        placed_MPC = cells_MPC + positions_1PC
+        gathered_MTC = self.cross_attn_token_to_image(tokens_MTC + prompts_MTC, placed_MPC, cells_MPC)
+        tokens_MTC = self.norm2(tokens_MTC + gathered_MTC)
+        tokens_MTC = self.norm3(tokens_MTC + self.mlp(tokens_MTC))
+        gathered_MPC = self.cross_attn_image_to_token(placed_MPC, tokens_MTC + prompts_MTC, tokens_MTC)
+        return tokens_MTC, self.norm4(cells_MPC + gathered_MPC)
 
 
 class TwoWayTransformer(nn.Module):
-    """The layers, and a last look of the tokens at the volume."""
+    """The layers, and a last attention from the tokens to the volume."""
 
-    def __init__(self, config: SamMaskDecoderConfig) -> None:
+    def __init__(self, config: MaskDecoder3dConfig, *, width: int) -> None:
         """Build all layers."""
         super().__init__()
-        self.layers = nn.ModuleList(TwoWayBlock(config, first=index == 0) for index in range(config.num_hidden_layers))
-        self.final_attn_token_to_image = SamAttention(config)
-        self.norm_final_attn = nn.LayerNorm(config.hidden_size)
+        self.layers = nn.ModuleList(
+            TwoWayBlock(config, width=width, first=index == 0) for index in range(config.layers)
+        )
+        self.final_attn_token_to_image = Attention(width=width, inner=width // 2, heads=config.heads)
+        self.norm_final_attn = nn.LayerNorm(width)
 
     def forward(self, prompts_MTC: Tensor, cells_MPC: Tensor, positions_1PC: Tensor) -> tuple[Tensor, Tensor]:
         """Return what becomes of the tokens (M, T, C) and of the cells (M, P, C), floating point."""
-        # transformers' attention reads tokens per image and prompt; here every image has one prompt.
-        prompts, cells, positions = prompts_MTC[:, None], cells_MPC[:, None], positions_1PC[:, None]
-        tokens = prompts
+        tokens_MTC = prompts_MTC
         for layer in self.layers:
-            tokens, cells = layer(tokens, cells, prompts, positions)
-        tokens = tokens + self.final_attn_token_to_image(tokens + prompts, cells + positions, cells)[0]
-        return self.norm_final_attn(tokens)[:, 0], cells[:, 0]
+            tokens_MTC, cells_MPC = layer(tokens_MTC, cells_MPC, prompts_MTC, positions_1PC)
+        placed_MTC, placed_MPC = tokens_MTC + prompts_MTC, cells_MPC + positions_1PC
+        gathered_MTC = self.final_attn_token_to_image(placed_MTC, placed_MPC, cells_MPC)
+        return self.norm_final_attn(tokens_MTC + gathered_MTC), cells_MPC
 
 
 class MaskDecoder3d(nn.Module):
@@ -118,14 +145,7 @@ class MaskDecoder3d(nn.Module):
             cells: (d, h, w) of their grid.
         """
         super().__init__()
-        sam: Any = SamMaskDecoderConfig(
-            hidden_size=width,
-            mlp_dim=config.ffn_width,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-        )
-        sam._attn_implementation = "sdpa"
-        self.transformer = TwoWayTransformer(sam)
+        self.transformer = TwoWayTransformer(config, width=width)
         self.iou_token = nn.Embedding(1, width)
         self.mask_tokens = nn.Embedding(MASKS, width)
         self.output_upscaling = nn.Sequential(

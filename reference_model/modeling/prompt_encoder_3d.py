@@ -10,7 +10,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from transformers.models.sam.modeling_sam import SamLayerNorm
 
 from reference_model.modeling.mask_decoder import Geometry, without_autocast
 
@@ -61,15 +60,15 @@ class PromptEncoder3d(nn.Module):
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, width)
         self.no_mask_embed = nn.Embedding(1, width)
-        # The release carries SAM's branch for masks along, but its convolutions are two-dimensional, so that it cannot
-        # run on volumes. It is here because its weights are in every released file; nothing calls or trains it.
+        # SAM's branch for masks, whose convolutions are two-dimensional in the release too, so that it cannot run on
+        # volumes. It only holds the parameters that are in every released file; nothing calls or trains it.
         quarter = MASK_CHANNELS // 4
         self.mask_downscaling = nn.Sequential(
             nn.Conv2d(1, quarter, kernel_size=2, stride=2),
-            SamLayerNorm(quarter, data_format="channels_first"),
+            nn.LayerNorm(quarter),
             nn.GELU(),
             nn.Conv2d(quarter, MASK_CHANNELS, kernel_size=2, stride=2),
-            SamLayerNorm(MASK_CHANNELS, data_format="channels_first"),
+            nn.LayerNorm(MASK_CHANNELS),
             nn.GELU(),
             nn.Conv2d(MASK_CHANNELS, width, kernel_size=1),
         ).requires_grad_(False)
