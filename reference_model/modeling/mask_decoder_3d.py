@@ -166,7 +166,7 @@ class MaskDecoder3d(nn.Module):
         """Decode the masks of every prompt.
 
         Args:
-            features_MCdhw: Floating point, the features of the volume that each mask lies in, dense prompt included.
+            features_MCdhw: Floating point, the features of the volume of each mask, dense prompt included.
             sparse_MNC: Floating point, the embeddings of each prompt.
             positions_1Cdhw: Floating point, the encoded positions of the cells.
             text_MC: Floating point, the text embedding, whose likeness to each voxel is added to all masks, if there
@@ -216,7 +216,7 @@ class SegVol(nn.Module):
         """Decode one mask per prompt; a prompt has a text embedding, points or a box, or several of them.
 
         Args:
-            features_MCdhw: Floating point, the features of the volume that each mask lies in.
+            features_MCdhw: Floating point, the features of the volume of each mask.
             text_MC: Floating point, the text embeddings.
             sparse_MNC: Floating point, the prompts of points and boxes as the prompt encoder embeds them.
 

@@ -94,7 +94,7 @@ class PromptEncoder3d(nn.Module):
                 same.
             labels_MN: Integers: 1 for a point inside the wanted mask, 0 for one outside, -1 for no point.
             with_box: Whether a box is given too; without one, a padding point comes last, as in SAM.
-            geometry: `correct` gives a point the position of the cell that it lies in. `released` repeats SegVol's
+            geometry: `correct` encodes a point as the cell around it is encoded. `released` repeats SegVol's
                 callers, which pass (z, y, x) to an encoder of (y, z, x): released weights were trained that way.
         """
         if not with_box:

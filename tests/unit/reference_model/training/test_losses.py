@@ -10,10 +10,12 @@ from reference_model.training.losses import (
     Losses,
     LossWeights,
     bce_loss,
+    bce_loss_3d,
     dice_loss,
     focal_loss,
     iou_loss,
     language_loss,
+    soft_dice_loss_3d,
 )
 
 
@@ -45,6 +47,25 @@ def test_no_mask_costs_nothing() -> None:
     none = torch.zeros((0, 4, 4))
     found = dice_loss(none, none), bce_loss(none, none), focal_loss(none, none), iou_loss(none, none, none[:, 0, 0])
     assert [value.item() for value in found] == [0.0] * 4
+
+
+def test_masks_in_volumes_count_alike_whatever_their_sizes() -> None:
+    logits, target = torch.randn(3, 2, 4, 5), torch.zeros(3, 2, 4, 5, dtype=torch.bool)
+    target[0, :, :2], target[1, 0, 0, 0] = True, True
+    for loss in (soft_dice_loss_3d, bce_loss_3d):
+        alone = torch.stack([loss(logits[index : index + 1], target[index : index + 1]) for index in range(3)])
+        torch.testing.assert_close(loss(logits, target), alone.mean())
+    probability = logits[0].sigmoid()
+    dice = 2 * probability[:, :2].sum() / (probability.sum() + 20 + 1)
+    torch.testing.assert_close(soft_dice_loss_3d(logits[:1], target[:1]), 1 - dice)
+
+
+def test_no_mask_in_a_volume_costs_nothing_and_keeps_the_graph() -> None:
+    logits = torch.zeros((0, 2, 4, 4), requires_grad=True)
+    for loss in (soft_dice_loss_3d, bce_loss_3d):
+        found = loss(logits, torch.zeros((0, 2, 4, 4)))
+        found.backward()
+        assert found.item() == 0.0
 
 
 def test_language_loss_is_the_mean_over_trained_tokens() -> None:
