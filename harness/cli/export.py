@@ -131,6 +131,20 @@ def export_nifti(debug: bool, run_dir: Path, out: Path, task: str | None, task_p
         _folders(*write_predictions(run_dir, out, NiftiMasks(), task=task, task_paths=task_paths))
 
 
+@export.command("coco")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@FOLDER
+@TASK
+@TASK_PATH
+@click.pass_obj
+def export_coco(debug: bool, run_dir: Path, out: Path, task: str | None, task_paths: tuple[Path, ...]) -> None:
+    """Write predicted masks or boxes of images as COCO results, with the targets that pycocotools scores them by."""
+    from harness.exports.predictions.coco import write_coco
+
+    with errors_as_exit_codes(debug):
+        _folders(*write_coco(run_dir, out, task=task, task_paths=task_paths))
+
+
 @export.command("lm-eval-tasks")
 @TASKS
 @DATA_ROOT

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from harness.errors import DataError
 from harness.models.description import FIELDS, ModelDescription, undescribed
-from harness.records import Json
+from harness.records import Capabilities, Json
+from harness.runs.cells import capabilities_from_json
 from harness.runs.directory import RunDirectory
 from harness.runs.judgements import FOLDER, PANELS, JudgeFolder
 
@@ -89,3 +90,14 @@ def check_description(model: Mapping[str, Json]) -> None:
         name: model[name] if isinstance(model[name], int) else str(model[name]) for name in FIELDS if name in model
     }
     ModelDescription.read(**given)
+
+
+def read_capabilities(value: Json) -> Capabilities:
+    """Return the capabilities in `bundle.json`.
+
+    Raises:
+        ValueError: The value has another form.
+    """
+    if not isinstance(value, dict):
+        raise ValueError("expected an object")
+    return capabilities_from_json(value)

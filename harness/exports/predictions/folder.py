@@ -12,7 +12,7 @@ from harness.errors import SpecError
 from harness.exports.finished_run import ExportedSample, FinishedRun, finished_run
 from harness.exports.out_folder import file_stem, new_folder, stems, write_lines, write_record
 from harness.models.submitted.prediction_lines import MOST_MESSAGE, printable
-from harness.models.submitted.predictions_file import LINES
+from harness.models.submitted.predictions_format import LINES
 from harness.records import Json, Mask
 from harness.tasks.spec import TaskSpec
 

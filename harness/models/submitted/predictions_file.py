@@ -26,9 +26,6 @@ LOGS = {
     "vlmevalkit": "a table of predictions, such as MODEL_DATASET.xlsx or .tsv",
 }
 
-# Name of the lines in a folder that `harness export` wrote; such a folder is read by them and not by names of masks.
-LINES = "predictions.jsonl"
-
 Slot = tuple[str, int]  # sample id and repetition
 
 
@@ -169,7 +166,7 @@ class Predictions:
 
     Args:
         file: JSON lines, one object per sample and repetition; or a folder with such lines as `predictions.jsonl`; or
-            a folder of masks, which an evaluation turns into such a file before it asks
+            a folder of masks or of COCO results, which an evaluation turns into such a file before it asks
             (`harness.evaluation.submitted_folder`).
         log: One of LOGS if the file is the log of another harness, which an evaluation turns into such a file, too
             (`harness.evaluation.foreign_log`).
@@ -182,8 +179,7 @@ class Predictions:
             raise SpecError(f"log: expected one of {', '.join(LOGS)}, found {log!r:.80}{nearest(str(log), list(LOGS))}")
         self.given = file
         self.log = log
-        given = Path(file).resolve()
-        self.path = given / LINES if log is None and (given / LINES).is_file() else given
+        self.path = predictions_format.exported(Path(file).resolve()) if log is None else Path(file).resolve()
         self.file: PredictionsFile | None = None
 
     @property

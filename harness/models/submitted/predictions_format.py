@@ -5,6 +5,11 @@ from pathlib import Path
 
 from harness.errors import DataError
 
+# What `harness export` writes into a folder: lines beside mask files; or COCO's images with their samples, its results,
+# and the status and words of each answer.
+LINES = "predictions.jsonl"
+INSTANCES, RESULTS, ANSWERS = "instances.json", "results.json", "answers.jsonl"
+
 # Bytes at the start of a file that decide what it is.
 HEAD = 2**20
 # Lines of the head that are tried; JSON lines with some broken ones do not have as many broken ones in a row.
@@ -43,6 +48,18 @@ _SIGNATURES = (  # (offset, bytes, kind of file)
     (344, b"n+1\x00", "a NIfTI file; masks are submitted as a folder or named in JSON lines"),
     (0, b"%PDF", "a PDF"),
 )
+
+
+def exported(path: Path) -> Path:
+    """Return what is read of a path: lines in a folder of `harness export`, a folder of COCO results, or itself."""
+    if (path / LINES).is_file():
+        return path / LINES
+    return path.parent if path.name == RESULTS and is_coco(path.parent) else path
+
+
+def is_coco(folder: Path) -> bool:
+    """Say whether a folder holds COCO results and the images that they belong to."""
+    return (folder / INSTANCES).is_file() and (folder / RESULTS).is_file()
 
 
 def check(path: Path, given: str) -> None:
