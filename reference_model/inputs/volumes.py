@@ -170,7 +170,7 @@ def prepare_volume(
         `array`: divided by the range of the volume.
         `scan`: percentiles 0.5 and 99.5 become 0 and 1, and rows and columns change places.
     Then the box around all values above 0 is resized to the grid, without regard to spacing. Without such a value the
-    whole volume is resized; M3D's scripts fail there and skip the volume.
+    whole volume is resized; M3D's scripts have no rule for that.
 
     `standard`, for all sources: the record's window, else the percentiles 0.5 and 99.5, become 0 and 1. The whole field
     of view is kept, since a crop to the foreground would change the scale with the table under a patient. In plane, a
@@ -198,33 +198,28 @@ def prepare_volume(
             f"{media.path}: expected finite voxels, found {wrong} of {voxels_DHW.size} that are NaN or infinite; "
             "write the value of air in their place"
         )
-    source = source or volume_source(media)
-    whole = cast("Size3", voxels_DHW.shape)
+    source, whole = source or volume_source(media), cast("Size3", voxels_DHW.shape)
+    crop, axes = _whole(whole), AXES
     if source == "array" and whole == size and voxels_DHW.min() >= 0 and voxels_DHW.max() <= 1:
-        scaled_DHW, crop, axes = voxels_DHW.astype(np.float32), _whole(whole), AXES
+        scaled_DHW = voxels_DHW.astype(np.float32)
     elif preprocessing == "released":
-        scaled_DHW, crop, axes = _released(voxels_DHW, media.path, source)
+        scaled_DHW, axes = _released(voxels_DHW, media.path, source)
+        crop = _foreground(scaled_DHW)
     else:
-        step = -(-voxels_DHW.size // SLICE_VOXELS)
-        window = limits(media.window or SLICE_PERCENTILES, voxels_DHW.reshape(-1)[::step], media.path)
-        scaled_DHW, crop, axes = _scaled(voxels_DHW, window), _in_proportion(whole, size, media), AXES
+        sparse = voxels_DHW.reshape(-1)[:: -(-voxels_DHW.size // SLICE_VOXELS)]
+        scaled_DHW = _scaled(voxels_DHW, limits(media.window or SLICE_PERCENTILES, sparse, media.path))
+        crop = _in_proportion(whole, size, media)
+    spacing_mm, affine = _geometry(media, crop, size, axes)
     frame = VolumeFrame(
         source_size=whole,
         crop=crop,
         size=size,
         axes=axes,
-        **_geometry(media, crop, size, axes),
+        spacing_mm=spacing_mm,
+        affine=affine,
         first_voxel=preprocessing == "released",
     )
-    found = torch.from_numpy(scaled_DHW).permute(axes)
-    for place, axis in enumerate(axes):
-        start, end = crop[axis], crop[axis + 3]
-        # Only voxels of the crop count, as if it were the volume.
-        first, last = max(floor(start), 0), min(ceil(end), whole[axis])
-        place_in_crop = start - first, (end - start) / size[place]
-        found = _interpolated(found.narrow(place, first, last - first), place, size[place], *place_in_crop)
-        found = _filled_beyond(found, place, *place_in_crop, last - first, 0.0)
-    return found.contiguous()[None], frame
+    return _on_grid(torch.from_numpy(scaled_DHW), frame)[None], frame
 
 
 def volume_source(media: Media) -> Source:
@@ -236,22 +231,16 @@ def volume_source(media: Media) -> Source:
     return "scan" if media.affine is not None or name.endswith((".nii", ".nii.gz", ".dcm")) else "slices"
 
 
-def _released(voxels_DHW: NDArray[Any], where: str, source: Source) -> tuple[Floats, tuple[float, ...], Size3]:
-    """Return the values of a volume in [0, 1], the box around those above 0, and the order of the axes in the grid."""
+def _released(voxels_DHW: NDArray[Any], where: str, source: Source) -> tuple[Floats, Size3]:
+    """Return the values of a volume in [0, 1] as M3D's scripts make them, and the order of its axes in the grid."""
     if source == "scan":
-        scaled_DHW, axes = _scaled(voxels_DHW, limits(SLICE_PERCENTILES, voxels_DHW, where)), SCAN_AXES
-    else:
-        scaled_DHW, axes = voxels_DHW.astype(np.float32), AXES
-        if source == "slices":
-            scaled_DHW /= np.float32(255)
-        scaled_DHW -= scaled_DHW.min()
-        scaled_DHW /= np.maximum(scaled_DHW.max(), np.float32(LEAST_RANGE))
-    filled = scaled_DHW > 0
-    spans = [np.flatnonzero(filled.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    if not spans[0].size:
-        return scaled_DHW, _whole(scaled_DHW.shape), axes
-    starts, ends = (tuple(float(span[place]) for span in spans) for place in (0, -1))
-    return scaled_DHW, (*starts, *(end + 1 for end in ends)), axes
+        return _scaled(voxels_DHW, limits(SLICE_PERCENTILES, voxels_DHW, where)), SCAN_AXES
+    scaled_DHW = voxels_DHW.astype(np.float32)
+    if source == "slices":
+        scaled_DHW /= np.float32(255)
+    scaled_DHW -= scaled_DHW.min()
+    scaled_DHW /= np.maximum(scaled_DHW.max(), np.float32(LEAST_RANGE))
+    return scaled_DHW, AXES
 
 
 def _scaled(voxels_DHW: NDArray[Any], window: tuple[float, float]) -> Floats:
@@ -267,6 +256,15 @@ def _whole(shape: Sequence[int]) -> tuple[float, ...]:
     return (0.0, 0.0, 0.0, *(float(length) for length in shape))
 
 
+def _foreground(scaled_DHW: Floats) -> tuple[float, ...]:
+    """Return the box around all values above 0, half-open; that of the whole volume if there are none."""
+    filled_DHW = scaled_DHW > 0
+    spans = [np.flatnonzero(filled_DHW.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    if not spans[0].size:
+        return _whole(scaled_DHW.shape)
+    return (*(float(span[0]) for span in spans), *(float(span[-1] + 1) for span in spans))
+
+
 def _in_proportion(whole: Size3, size: Size3, media: Media) -> tuple[float, ...]:
     """Return the part of a volume, or more than all of it, that has the proportions of the grid in plane."""
     steps_mm = media.spacing_mm[1:] if media.spacing_mm is not None else (1.0, 1.0)
@@ -279,14 +277,16 @@ def _in_proportion(whole: Size3, size: Size3, media: Media) -> tuple[float, ...]
     return 0.0, starts[0], starts[1], float(whole[0]), ends[0], ends[1]
 
 
-def _geometry(media: Media, crop: Sequence[float], size: Size3, axes: Size3) -> dict[str, Any]:
-    """Return `spacing_mm` and `affine` of the grid."""
+def _geometry(
+    media: Media, crop: Sequence[float], size: Size3, axes: Size3
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Return `spacing_mm` and `affine` of the grid, as `VolumeFrame` holds them."""
     steps = [(crop[axis + 3] - crop[axis]) / cells for axis, cells in zip(axes, size, strict=True)]
     spacing_mm = None
     if media.spacing_mm is not None:
         spacing_mm = tuple(media.spacing_mm[axis] * step for axis, step in zip(axes, steps, strict=True))
     if media.affine is None:
-        return {"spacing_mm": spacing_mm, "affine": None}
+        return spacing_mm, None
     to_source = np.zeros((4, 4))
     to_source[3, 3] = 1.0
     # Matrices count axes as (x, y, z), which is the reverse of the array; the centre of voxel i lies at i.
@@ -294,7 +294,21 @@ def _geometry(media: Media, crop: Sequence[float], size: Size3, axes: Size3) -> 
         to_source[2 - axis, 2 - place] = step
         to_source[2 - axis, 3] = crop[axis] + step / 2 - 0.5
     matrix = np.asarray(media.affine, dtype=np.float64).reshape(4, 4) @ to_source
-    return {"spacing_mm": spacing_mm, "affine": tuple(float(value) + 0.0 for value in matrix.ravel())}
+    return spacing_mm, tuple(float(value) + 0.0 for value in matrix.ravel())
+
+
+def _on_grid(scaled_DHW: Tensor, frame: VolumeFrame) -> Tensor:
+    """Return the values of a volume on the grid, float32 (D, H, W), 0 beyond the volume."""
+    found = scaled_DHW.permute(frame.axes)
+    # Depth first: of the slices of a scan only a few are needed.
+    for place, axis in enumerate(frame.axes):
+        cells, start, end = frame.size[place], frame.crop[axis], frame.crop[axis + 3]
+        # Only voxels of the crop count, as if it were the volume.
+        first, last = max(floor(start), 0), min(ceil(end), frame.source_size[axis])
+        position = start - first, (end - start) / cells
+        found = _interpolated(found.narrow(place, first, last - first), place, cells, *position)
+        found = _filled_beyond(found, place, *position, last - first, 0.0)
+    return found.contiguous()
 
 
 def _interpolated(values: Tensor, axis: int, length: int, start: float, step: float) -> Tensor:
