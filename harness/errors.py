@@ -4,7 +4,8 @@ HarnessError
 ├── SpecError             the request is wrong: a task file, an option, a model reference, the folder of another run
 ├── DataError             the data are wrong: a release, a manifest, a mask, a predictions file
 │   ├── ReleaseAbsentError    no data root holds the release; defined in `harness.data.releases.reader`
-│   └── DamagedPlanError      the plan of a run is damaged; defined in `harness.runs.plan_digests`
+│   ├── DamagedPlanError      the plan of a run is damaged; defined in `harness.runs.plan_digests`
+│   └── UnverifiedBundleError a bundle's numbers cannot be verified here; defined in `harness.exports.bundles.layout`
 ├── ModelError            an adapter or its weights break the `Adapter` protocol
 ├── JudgeError            a judge cannot be reached or does not answer in its format
 └── InterruptedRunError   a run ended before its plan was done; the same command resumes it

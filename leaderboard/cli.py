@@ -1,12 +1,20 @@
 """The `leaderboard` command."""
 
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from leaderboard.verify import Verified
+
 EXIT_BAD_INPUT = 2  # as click ends after a wrong option
+EXIT_UNVERIFIED = 3
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,6 +70,101 @@ def build(debug: bool, entries: tuple[Path, ...], out: Path, as_json: bool) -> N
         words = f"{built.published} published, {built.reproduced} evaluated, {built.phantom} phantom numbers"
         click.echo(words, err=True)
         click.echo(str(built.index))
+
+
+DATA_ROOT = click.option(
+    "--data-root",
+    "data_roots",
+    multiple=True,
+    help="Folder with releases, or phantom[:SEED]; may be repeated. The targets come from here, never from the bundle.",
+)
+TASK_PATH = click.option(
+    "--task-path",
+    "task_paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder with further task files; may be repeated.",
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the outcome as JSON to stdout.")
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@DATA_ROOT
+@TASK_PATH
+@click.option("--work", type=click.Path(path_type=Path), help="Folder to unpack below [default: that of the system].")
+@AS_JSON
+@click.pass_obj
+def verify(
+    debug: bool,
+    bundle: Path,
+    data_roots: tuple[str, ...],
+    task_paths: tuple[Path, ...],
+    work: Path | None,
+    as_json: bool,
+) -> None:
+    """Score the predictions of a bundle again and compare its numbers.
+
+    Exit codes: 0 verified; 2 refused, with the reason; 3 the numbers are not verified, because the data are not here.
+    """
+    _take_little_memory()
+    from leaderboard.verify import verify as verify_bundle
+
+    with _refusals(debug, bundle, as_json=as_json):
+        done = verify_bundle(
+            bundle,
+            given_roots=data_roots,
+            task_paths=task_paths,
+            work=work,
+            notice=lambda line: click.echo(line, err=True),
+        )
+    _report(bundle, done, as_json=as_json)
+    sys.exit(EXIT_UNVERIFIED if done.unverified else 0)
+
+
+def _take_little_memory() -> None:
+    """Let pyarrow, before it is imported, ask the system for memory: its own pool reserves 30 MB at once."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
+
+@contextmanager
+def _refusals(debug: bool, bundle: Path, *, as_json: bool) -> Iterator[None]:
+    """End with 2 and the reason where a bundle is refused."""
+    from harness.errors import HarnessError
+
+    try:
+        yield
+    except HarnessError as error:
+        if debug:
+            raise
+        click.echo(f"leaderboard: {bundle}: refused: {error}", err=True)
+        if as_json:
+            click.echo(json.dumps({"verified": False, "refused": str(error)}, ensure_ascii=False))
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def _report(bundle: Path, done: "Verified", *, as_json: bool) -> None:
+    """Print the outcome: words to stderr, and to stdout one line, or all of it as JSON."""
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
+    for reason in done.unverified:
+        click.echo(f"leaderboard: {bundle}: numbers not verified: {reason}", err=True)
+    if as_json:
+        outcome = {
+            "verified": not done.unverified,
+            "sha256": done.sha256,
+            "unverified": list(done.unverified),
+            "compared": done.compared,
+            "predictions": done.predictions,
+            "private": list(done.private),
+            "notes": list(done.notes),
+            "results": done.results,
+        }
+        click.echo(json.dumps(outcome, ensure_ascii=False))
+    elif not done.unverified:
+        click.echo(
+            f"verified: {done.compared:,} numbers follow from {done.predictions:,} predictions (sha256 {done.sha256})"
+        )
 
 
 if __name__ == "__main__":

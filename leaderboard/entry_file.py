@@ -10,19 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, cast
-from urllib.parse import urlsplit
 
 from harness.errors import DataError, together
 from harness.runs.directory import RESULTS, RunDirectory
 from leaderboard.entry_cost import cost_of
 from leaderboard.entry_judge import read_judge
+from leaderboard.entry_model import read_description, read_size_paper_licence, read_url
 
 SCHEMA = 1
 # Entries come from outside: larger files or longer texts are refused before they fill the memory or a page.
 MOST_BYTES = 64 * 2**20
 MOST_CHARACTERS = 2_000
-MOST_DESCRIBED = 500  # of each text that describes a model
-MOST_PARAMS = 10**16
 Data = Literal["real", "phantom"]
 
 
@@ -136,6 +134,18 @@ def read_entries(folder: Path) -> list[BoardEntry]:
     return entries
 
 
+def check_results(path: Path, content: Any) -> None:
+    """Check the content of a results.json as the board reads it.
+
+    Raises:
+        DataError: It is none; the message has a line for each fault.
+    """
+    reader = _Reader(path.name)
+    _entry(reader, path.parent.name, content)
+    if reader.faults:
+        raise together(reader.faults, DataError)
+
+
 def _load(reader: "_Reader", path: Path) -> Any:
     """Return the content of a file; None, with a fault noted, if it is too large or no JSON."""
 
@@ -231,9 +241,9 @@ def _entry(reader: _Reader, name: str, content: Any) -> BoardEntry:
     return BoardEntry(
         name=name,
         model=reader.text(model.get("id"), "model.id"),
-        title=_described(reader, model, "name") or "",
-        url=_url(reader, model),
-        described=_size_paper_licence(reader, model),
+        title=read_description(reader, model, "name") or "",
+        url=read_url(reader, model),
+        described=read_size_paper_licence(reader, model),
         arguments=tuple(f"{_plain(key)}={_plain(value)}" for key, value in arguments.items()),
         oracle=reader.flag(model.get("oracle", False), "model.oracle"),
         data=cast(Data, reader.text(results.get("data"), "data", ("real", "phantom"))),
@@ -244,50 +254,6 @@ def _entry(reader: _Reader, name: str, content: Any) -> BoardEntry:
             for task, reason in unsupported.items()
         },
     )
-
-
-def _described(reader: _Reader, model: Mapping[str, Any], key: str) -> str | None:
-    """Return a text that describes the model; None if it is not given or cannot be shown."""
-    if model.get(key) is None:
-        return None
-    text = reader.text(model[key], f"model.{key}")
-    # Marks that turn the direction of text would make a row read as another model's.
-    if len(text) > MOST_DESCRIBED or not all(letter.isprintable() for letter in text):
-        reader.fault(f"model.{key}", f"expected at most {MOST_DESCRIBED} characters that can be shown")
-        return None
-    return text
-
-
-def _url(reader: _Reader, model: Mapping[str, Any]) -> str | None:
-    text = _described(reader, model, "url")
-    try:
-        is_page = text is None or (urlsplit(text).scheme in ("http", "https") and bool(urlsplit(text).hostname))
-    except ValueError:  # such as an unclosed bracket around the host
-        is_page = False
-    if not is_page:
-        reader.fault("model.url", f"expected an address that begins with https:// or http://, got '{text}'")
-        return None
-    return text
-
-
-def _size_paper_licence(reader: _Reader, model: Mapping[str, Any]) -> tuple[str, ...]:
-    found = []
-    if model.get("params") is not None:
-        params = reader.count(model["params"], "model.params")
-        if params > MOST_PARAMS:
-            reader.fault("model.params", f"expected at most {MOST_PARAMS:,} parameters")
-            params = 0
-        size, unit = next(
-            (
-                (size, unit)
-                for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
-                if params >= size
-            ),
-            (1, ""),
-        )
-        found.append(f"{params / size:.3g}{unit} parameters")
-    texts = (_described(reader, model, "paper"), _described(reader, model, "licence"))
-    return (*found, *(text for text in texts if text is not None))
 
 
 def _plain(value: Any) -> str:
