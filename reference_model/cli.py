@@ -157,11 +157,17 @@ def _launched(processes: int | None) -> int:
 @main.command()
 @click.option("--preset", required=True, help="Name of the preset that the checkpoints are of, such as medplib-7b.")
 @click.option("--llava", type=CHECKPOINT, help="LLaVA-1.5: its folder, as published or as transformers saves it.")
-@click.option("--projector", type=CHECKPOINT, help="LLaVA's projector alone, in place of the one in --llava.")
 @click.option("--clip", type=CHECKPOINT, help="CLIP, in place of the tower in --llava or --medplib.")
 @click.option("--sam-med2d", type=CHECKPOINT, help="SAM-Med2D's .pth file.")
 @click.option("--medplib", type=CHECKPOINT, help="MedPLIB, adapters merged: its folder. It needs none of the others.")
-@click.option("--tokenizer", type=CHECKPOINT, help="LLaMA's tokenizer, if not in the folder of --llava or --medplib.")
+@click.option("--llm", type=CHECKPOINT, help="LLaMA-2, LLaMA-3 or Phi-3, from which training of M3D-LaMed starts.")
+@click.option("--vision", type=CHECKPOINT, help="M3D-CLIP's pretrained_ViT.bin, beside --llm.")
+@click.option("--segvol", type=CHECKPOINT, help="SegVol's pytorch_model.bin, beside --llm.")
+@click.option("--m3d-lamed", type=CHECKPOINT, help="M3D-LaMed, adapters merged: its folder. It needs --m3d-clip only.")
+@click.option("--m3d-clip", type=CHECKPOINT, help="M3D-CLIP: its folder.")
+@click.option("--projector", type=CHECKPOINT, help="A projector alone: LLaVA's beside --llava, M3D's beside --llm.")
+@click.option("--tokenizer", type=CHECKPOINT, help="Tokenizer of the language model, if not in its folder.")
+@click.option("--text-tokenizer", type=CHECKPOINT, help="BERT's tokenizer, if not in the folder of --m3d-clip.")
 @click.option(
     "--allow-missing",
     multiple=True,
@@ -174,19 +180,17 @@ def _launched(processes: int | None) -> int:
 @DEBUG
 def convert(
     preset: str,
-    llava: Path | None,
-    projector: Path | None,
-    clip: Path | None,
-    sam_med2d: Path | None,
-    medplib: Path | None,
-    tokenizer: Path | None,
     allow_missing: tuple[str, ...],
     dtype: Literal["fp32", "bf16", "fp16"] | None,
     out: Path | None,
     dry_run: bool,
     debug: bool,
+    **checkpoints: Path | None,
 ) -> None:
-    """Convert published checkpoints on disk to a model folder: --llava, --clip and --sam-med2d, or --medplib.
+    """Convert published checkpoints on disk to a model folder.
+
+    For MedPLIB: --llava, --clip and --sam-med2d, or --medplib alone. For M3D-LaMed: --llm, --vision, --segvol and
+    --m3d-clip, or --m3d-lamed and --m3d-clip.
 
     It prints which part comes from which checkpoint, what is left out and why, and what is drawn at random.
     """
@@ -194,13 +198,11 @@ def convert(
         if out is None and not dry_run:
             raise click.BadParameter("expected a folder, or --dry-run", param_hint="--out")
         from reference_model.config import load_preset
-        from reference_model.convert.conversion import Files, prepare
+        from reference_model.convert.conversion import prepare
+        from reference_model.convert.parents import Files
         from reference_model.convert.report import as_text
 
-        files = Files(
-            llava=llava, projector=projector, clip=clip, sam_med2d=sam_med2d, medplib=medplib, tokenizer=tokenizer
-        )
-        conversion = prepare(load_preset(preset), files, allowed=allow_missing, precision=dtype)
+        conversion = prepare(load_preset(preset), Files(**checkpoints), allowed=allow_missing, precision=dtype)
         click.echo(as_text(conversion))
         if out is not None and not dry_run:
             with click.progressbar(length=conversion.size, label=f"writing {out}", file=sys.stderr) as bar:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.errors import DataError, together
 from harness.records import Json
-from reference_model.config import ModelConfig
+from reference_model.config import LanguageConfig, ModelConfig, VolumeModelConfig
 from reference_model.convert.checkpoint_files import read_object
 
 CONFIG = "config.json"
@@ -23,16 +23,8 @@ class ConfigNumber:
 
 def language_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
     """Return LLaMA's numbers, at the top level or in `text_config`, where LLaVA's port to transformers has them."""
-    language = config.language
     # LLaVA-1.5's own keys and those of its port to transformers, which renames some of them.
-    numbers = {
-        "num_attention_heads": language.heads,
-        "num_key_value_heads": language.heads,
-        "rms_norm_eps": language.norm_epsilon,
-        "rope_theta": language.rope_theta,
-        "rope_scaling": None,
-        "hidden_act": "silu",
-        "tie_word_embeddings": False,
+    numbers = _llama(config.language) | {
         "mm_vision_select_layer": -1 - config.vision.skipped_layers,
         "vision_feature_layer": -1 - config.vision.skipped_layers,
         "mm_projector_type": "mlp2x_gelu",
@@ -58,6 +50,67 @@ def tower_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
     return tuple(
         ConfigNumber(key, value, section) for key, value in numbers.items() for section in ("", "vision_config")
     )
+
+
+def llm_numbers(config: VolumeModelConfig) -> tuple[ConfigNumber, ...]:
+    """Return the numbers of M3D-LaMed's language model: LLaMA's, and that Phi-3 turns whole heads."""
+    # Neither the size of the vocabulary, which the release changes in the weights only, nor Phi-3's sliding window of
+    # 2,047 positions, which is longer than a conversation.
+    numbers = _llama(config.language) | {"partial_rotary_factor": 1.0}
+    # transformers has the rotary base in a section of its own since version 5.
+    rotary = ConfigNumber("rope_theta", config.language.rope_theta, "rope_parameters")
+    return (*(ConfigNumber(key, value) for key, value in numbers.items()), rotary)
+
+
+def lamed_numbers(config: VolumeModelConfig, seg_id: int) -> tuple[ConfigNumber, ...]:
+    """Return the numbers of M3D-LaMed; `seg_id` is the id of `[SEG]`."""
+    perceiver, pooled = config.perceiver, config.perceiver.pooling != "none"
+    numbers = _volumes(config, "image_size", "patch_size") | {
+        "image_channel": 1,
+        "vision_select_layer": -1,
+        "vision_select_feature": "patch",
+        "mm_projector_type": "spp" if pooled else "linear",
+        "seg_token_id": seg_id,
+    }
+    if pooled:
+        numbers |= {
+            "proj_layer_num": perceiver.layers,
+            "proj_pooling_type": perceiver.pooling,
+            "proj_pooling_size": perceiver.pool,
+        }
+    if pooled and perceiver.layers > 1:  # one layer is the same for both types
+        numbers["proj_layer_type"] = "mlp"
+    return (*llm_numbers(config), *(ConfigNumber(key, value) for key, value in numbers.items()))
+
+
+def m3d_clip_numbers(config: VolumeModelConfig) -> tuple[ConfigNumber, ...]:
+    """Return the numbers of M3D-CLIP."""
+    own = {"in_channels": 1, "num_heads": config.vision.heads, "pos_embed": "perceptron"}
+    numbers = _volumes(config, "img_size", "patch_size") | own
+    return tuple(ConfigNumber(key, value) for key, value in numbers.items())
+
+
+def segvol_numbers(config: VolumeModelConfig) -> tuple[ConfigNumber, ...]:
+    """Return the numbers of SegVol."""
+    return tuple(ConfigNumber(key, value) for key, value in _volumes(config, "spatial_size", "patch_size").items())
+
+
+def _volumes(config: VolumeModelConfig, size: str, patch: str) -> dict[str, Json]:
+    """Return the sizes of volumes and patches by their keys; both image towers of a model have the same."""
+    vision = config.vision
+    return {size: list(vision.size), patch: [vision.patch_depth, vision.patch_side, vision.patch_side]}
+
+
+def _llama(language: LanguageConfig) -> dict[str, Json]:
+    return {
+        "num_attention_heads": language.heads,
+        "num_key_value_heads": language.key_value_heads or language.heads,
+        "rms_norm_eps": language.norm_epsilon,
+        "rope_theta": language.rope_theta,
+        "rope_scaling": None,
+        "hidden_act": "silu",
+        "tie_word_embeddings": False,
+    }
 
 
 def check_numbers(place: Path, numbers: Sequence[ConfigNumber], preset: str) -> None:

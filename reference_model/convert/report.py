@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 
+from reference_model.config import VolumeModelConfig
 from reference_model.convert.conversion import Conversion
 from reference_model.convert.tensor_map import Move, alike
 from reference_model.convert.writing import TensorEntry
@@ -14,7 +15,7 @@ DRAWN = "(drawn)"
 
 def as_text(conversion: Conversion) -> str:
     """Return a table of sources and parts, then lines on tensors left out, grown and randomly initialised."""
-    lines = [*_table(conversion), *_left(conversion), *_grown(conversion)]
+    lines = [*_table(conversion), *_left(conversion), *_grown(conversion), *_tokenizers(conversion)]
     if conversion.plan.drawn:
         lines.append(f"drawn at random, for they are in no file: {', '.join(conversion.plan.drawn)}")
     return "\n".join(lines)
@@ -49,6 +50,21 @@ def _left(conversion: Conversion) -> Iterator[str]:
     own = special_tokens(conversion.about.config).names
     if names := [name for name in conversion.tokenizer.added if name not in own]:
         yield f"left out of {conversion.tokenizer.file.name}: tokens behind the first {base:,}: {', '.join(names)}"
+
+
+def _tokenizers(conversion: Conversion) -> Iterator[str]:
+    """Yield what M3D's scripts do to a tokenizer; MedPLIB's are the same for all its checkpoints."""
+    config, found = conversion.about.config, conversion.tokenizer
+    if not isinstance(config, VolumeModelConfig):
+        return
+    special = special_tokens(config)
+    yield (
+        f"{found.file.name}: {special.base:,} entries, {found.saved.start} begins a text, {found.saved.end} ends an "
+        f"answer; {', '.join(special.names)} follow as ids {special.base} to {special.total - 1}"
+    )
+    yield f"{found.file.name}: no token for padding, which is masked; M3D pads with the unknown or the last token"
+    if text := conversion.text_tokenizer:
+        yield f"{text.file.name}: {config.clip.vocabulary:,} entries for M3D-CLIP's texts"
 
 
 def _grown(conversion: Conversion) -> Iterator[str]:

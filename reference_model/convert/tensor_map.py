@@ -12,20 +12,10 @@ from harness.errors import DataError, together
 from reference_model.convert.checkpoint_files import Checkpoint, Stored
 from reference_model.convert.layouts import Rule, rule_for
 
-# The tensors with one row per token; the parents of MedPLIB have fewer rows than the model, or padding rows.
+# The tensors with one row per token; the parents of a model have fewer rows than it, or padding rows.
 VOCABULARY = ("language.embed_tokens.weight", "language.lm_head.weight")
 BESIDE = "no weights of a model"
 _NUMBER = re.compile(r"\.\d+(?=\.)")
-_REMEDIES = {
-    "vision": "--clip brings them",
-    "connector": "--projector brings them, --allow-missing 'connector.*' draws them at random",
-    "region": "--allow-missing 'region.*' draws them at random",
-    "language": "is the folder whole?",
-    "projector": "--allow-missing 'projector.*' draws them at random",
-    "pixel_encoder": "--sam-med2d brings them",
-    "mask_decoder": "--sam-med2d brings them",
-}
-
 Shape = tuple[int, ...]
 
 
@@ -57,12 +47,16 @@ class Move:
         stored: The tensor in the file.
         shape: The shape of the tensor in the model.
         rows: The number of rows taken, whose mean fills the others; None: the tensor is taken as it is.
+        first: The first row of a tensor that holds several of the model; None: the tensor holds one.
+        logarithm: Whether the model has the logarithm of the tensor.
     """
 
     option: str
     stored: Stored
     shape: Shape
     rows: int | None = None
+    first: int | None = None
+    logarithm: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,13 +74,16 @@ class TensorMap:
     left: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
 
-def make_plan(model: nn.Module, sources: Sequence[Source], allowed: Collection[str]) -> TensorMap:
+def make_plan(
+    model: nn.Module, sources: Sequence[Source], allowed: Collection[str], remedies: Mapping[str, str]
+) -> TensorMap:
     """Return the destination of every tensor of some checkpoints.
 
     Args:
         model: A model on any device; only names and shapes are read.
         sources: The checkpoints.
         allowed: Patterns of the names of tensors in the model that may be initialised at random.
+        remedies: What to do about missing tensors, by part of the model.
 
     Raises:
         DataError: Tensors are unexpected, missing, of another shape or stored twice; all of them are named.
@@ -95,7 +92,7 @@ def make_plan(model: nn.Module, sources: Sequence[Source], allowed: Collection[s
     for source in sources:
         planner.add(source)
     planner.draw(allowed)
-    faults = [*planner.faults, *_undrawable(model, planner.plan.drawn), *_missing(planner.missing())]
+    faults = [*planner.faults, *_undrawable(model, planner.plan.drawn), *_missing(planner.missing(), remedies)]
     if faults:
         raise together(faults, DataError)
     return planner.plan
@@ -133,32 +130,53 @@ class _Planner:
 
     def _placed(self, source: Source, name: str) -> bool:
         """Assign one tensor or leave it out by a rule; return False if it is unexpected."""
-        rule, target = rule_for(name, source.rules) or (None, "")
+        rule, _ = rule_for(name, source.rules) or (None, "")
         if rule is None:
             return False
-        owner = self.owners.get(target.partition(".")[0], source.option)
+        targets = rule.all_of(name)
+        part = targets[0].partition(".")[0] if targets else ""
+        owner = self.owners.get(part, source.option)
         if rule.reason or owner != source.option:
-            self._leave(source, rule.reason or f"{target.partition('.')[0]} comes from {owner}", name)
-        elif target not in self.wanted:
+            self._leave(source, rule.reason or f"{part} comes from {owner}", name)
+        elif not all(target in self.wanted for target in targets):
             return False
+        elif rule.stacked:
+            self._cut(source, name, targets)
         else:
-            self._move(source, name, target)
+            self._move(source, name, targets[0], logarithm=rule.logarithm)
         return True
 
     def _leave(self, source: Source, reason: str, name: str) -> None:
         self.plan.left.setdefault((source.option, reason), []).append(name)
 
-    def _move(self, source: Source, name: str, target: str) -> None:
+    def _cut(self, source: Source, name: str, targets: Sequence[str]) -> None:
+        """Assign the rows of a tensor to several tensors of the model."""
+        stored, first = source.checkpoint.tensors[name], 0
+        whole = (sum(self.wanted[target][0] for target in targets), *self.wanted[targets[0]][1:])
+        if stored.shape != whole:
+            self.faults.append(
+                f"{stored.file}: {name}: expected shape {whole} of {', '.join(targets)} together, found {stored.shape}"
+            )
+        for target in targets:
+            shape = self.wanted[target]
+            self._put(target, name, Move(option=source.option, stored=stored, shape=shape, first=first))
+            first += shape[0]
+
+    def _move(self, source: Source, name: str, target: str, *, logarithm: bool) -> None:
         stored, shape = source.checkpoint.tensors[name], self.wanted[target]
         rows = None
         if target in VOCABULARY and source.base is not None and stored.shape != shape:
             # After the base entries a vocabulary may have padding or other tokens; those rows are not taken.
             rows = source.base if stored.shape[1:] == shape[1:] and stored.shape[0] >= source.base else None
-        if target in self.plan.moves:
-            self.faults.append(f"{stored.file}: {name}: expected one tensor for {target}, found a second")
-        elif stored.shape != shape and rows is None:
+        if stored.shape != shape and rows is None:
             self.faults.append(f"{stored.file}: {name}: expected shape {shape} of {target}, found {stored.shape}")
-        self.plan.moves[target] = Move(option=source.option, stored=stored, shape=shape, rows=rows)
+        move = Move(option=source.option, stored=stored, shape=shape, rows=rows, logarithm=logarithm)
+        self._put(target, name, move)
+
+    def _put(self, target: str, name: str, move: Move) -> None:
+        if target in self.plan.moves:
+            self.faults.append(f"{move.stored.file}: {name}: expected one tensor for {target}, found a second")
+        self.plan.moves[target] = move
 
 
 def _undrawable(model: nn.Module, names: Iterable[str]) -> Iterator[str]:
@@ -169,14 +187,14 @@ def _undrawable(model: nn.Module, names: Iterable[str]) -> Iterator[str]:
             yield f"--allow-missing: {name}: expected a layer that can be drawn at random; give a file that holds it"
 
 
-def _missing(names: Iterable[str]) -> Iterator[str]:
+def _missing(names: Iterable[str], remedies: Mapping[str, str]) -> Iterator[str]:
     parts: dict[str, list[str]] = {}
     for name in names:
         parts.setdefault(name.partition(".")[0], []).append(name)
     for part, found in parts.items():
         yield (
             f"{part}: expected a file for every tensor of the model, found none for {len(found)}: "
-            f"{', '.join(alike(found))}; {_REMEDIES[part]}"
+            f"{', '.join(alike(found))}; {remedies[part]}"
         )
 
 

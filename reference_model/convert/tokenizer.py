@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, normalizers
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
 from harness.errors import DataError
@@ -164,8 +164,8 @@ def read_tokenizer(place: Path, base: int) -> FoundTokenizer:
     Raises:
         DataError: There is no tokenizer, it cannot be read, is not of LLaMA's kind, or has another number of entries.
     """
-    file = _file(place)
-    pairs, added = _read_fast(file) if file.suffix == ".json" else (read_sentencepiece(file), {})
+    file = tokenizer_file(place, SENTENCEPIECE, FAST)
+    pairs, added = read_fast(file) if file.suffix == ".json" else (read_sentencepiece(file), {})
     if sorted(pairs.ids.values()) != list(range(base)):
         raise DataError(f"{file}: expected {base} entries, the base_vocabulary of the preset, found {len(pairs.ids)}")
     missing = [token for token in (UNKNOWN, START, END) if token not in pairs.ids]
@@ -179,32 +179,45 @@ def read_tokenizer(place: Path, base: int) -> FoundTokenizer:
 
 
 def definition_of(pairs: BytePairs) -> str:
-    """Return the text of a `tokenizer.json` for LLaMA's pieces.
+    """Return the text of a `tokenizer.json` for LLaMA's pieces as LLaVA-1.5 and MedPLIB are trained with them."""
+    return str(sentencepiece_backend(pairs, legacy=True).to_str())
 
-    Every text between two special tokens starts with a space; characters without a piece become byte tokens.
+
+def sentencepiece_backend(pairs: BytePairs, *, legacy: bool) -> Tokenizer:
+    """Return a tokenizer of LLaMA's pieces; characters without a piece become byte tokens.
+
+    Args:
+        pairs: The pieces.
+        legacy: The mode of transformers' slow tokenizer: whether every text between two special tokens starts with a
+            space, or only one at the very beginning.
     """
-    # The space is that of the slow tokenizer's legacy mode, with which LLaVA-1.5 and MedPLIB are trained.
     model = BPE(vocab=dict(pairs.ids), merges=list(pairs.merges), unk_token=UNKNOWN, fuse_unk=True, byte_fallback=True)
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(BLANK), normalizers.Replace(" ", BLANK)])
+    if legacy:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(BLANK), normalizers.Replace(" ", BLANK)])
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=BLANK, prepend_scheme="first", split=False)
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace(BLANK, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    return str(tokenizer.to_str())
+    return tokenizer
 
 
-def _file(place: Path) -> Path:
+def tokenizer_file(place: Path, *names: str, option: str = "--tokenizer") -> Path:
+    """Return the first of some files that a folder has, or `place` itself if it is a file.
+
+    Raises:
+        DataError: The folder has none of them; `option` is what the user may name another folder with.
+    """
     if place.is_file():
         return place
-    for name in (SENTENCEPIECE, FAST):
+    for name in names:
         if (place / name).is_file():
             return place / name
-    raise DataError(
-        f"{place}: expected {SENTENCEPIECE} or {FAST}, found neither; name the tokenizer's folder with --tokenizer"
-    )
+    raise DataError(f"{place}: expected {' or '.join(names)}, found neither; name the tokenizer's folder with {option}")
 
 
-def _read_fast(file: Path) -> tuple[BytePairs, dict[str, int]]:
+def read_fast(file: Path) -> tuple[BytePairs, dict[str, int]]:
     """Return the vocabulary and the added tokens of a `tokenizer.json`."""
     document = read_object(file)
     try:

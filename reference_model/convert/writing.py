@@ -49,7 +49,8 @@ def entries(model: nn.Module, plan: TensorMap, precision: Precision | None) -> t
     Args:
         model: On torch's meta device; layers with randomly initialised tensors are allocated.
         plan: The source of every tensor of the model.
-        precision: The dtype of the tensors; None: each as stored. Routers are always in single precision.
+        precision: The dtype of the tensors; None: each as stored. Routers are always in single precision, and buffers,
+            which are frequencies of encoded positions, as stored.
 
     Raises:
         DataError: A tensor is not floating point of 16 or 32 bits.
@@ -62,6 +63,7 @@ def entries(model: nn.Module, plan: TensorMap, precision: Precision | None) -> t
     if faults:
         raise together(faults, DataError)
     made_of: dict[str, Move | Tensor] = {**plan.moves, **draw(model, plan.drawn)}
+    buffers = {name for name, _ in model.named_buffers()}
     exact = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Router)}
     found = []
     for name in model.state_dict():
@@ -69,7 +71,7 @@ def entries(model: nn.Module, plan: TensorMap, precision: Precision | None) -> t
         dtype = source.dtype if isinstance(source, Tensor) else source.stored.dtype
         if name in exact:
             dtype = torch.float32
-        elif precision is not None:
+        elif precision is not None and name not in buffers:
             dtype = DTYPES[precision]
         found.append(TensorEntry(name=name, made_of=source, dtype=dtype))
     # The widest dtype first, so that every tensor is aligned to its width.
@@ -108,7 +110,7 @@ def value_of(entry: TensorEntry) -> Tensor:
     """Return the tensor of an entry, contiguous, in its shape and dtype.
 
     Raises:
-        DataError: A value overflows the dtype.
+        DataError: A value overflows the dtype, or has no logarithm.
     """
     made_of = entry.made_of
     if isinstance(made_of, Tensor):
@@ -117,6 +119,12 @@ def value_of(entry: TensorEntry) -> Tensor:
         value = made_of.stored.read()
         if made_of.rows is not None:
             value = grown(value[: made_of.rows], entry.shape[0])
+        elif made_of.first is not None:
+            value = value[made_of.first : made_of.first + entry.shape[0]]
+        elif made_of.logarithm:
+            if not bool((value > 0).all()):
+                raise DataError(f"{entry.name}: expected positive numbers, of which to take logarithms")
+            value = value.float().log()
     found = value.to(entry.dtype).contiguous()
     if found.dtype != value.dtype and not bool(found.isfinite().all()):
         raise DataError(f"{entry.name}: expected numbers that fit {entry.dtype}, found larger ones; write --dtype bf16")

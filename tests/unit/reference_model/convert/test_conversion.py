@@ -12,7 +12,8 @@ from harness.errors import DataError, SpecError
 from reference_model.checkpoints.checkpoint import load_about, load_model
 from reference_model.cli import main
 from reference_model.config import ModelConfig, load_preset
-from reference_model.convert.conversion import Files, prepare
+from reference_model.convert.conversion import prepare
+from reference_model.convert.parents import Files
 from reference_model.convert.report import as_text
 from reference_model.inputs.conversation import REGION_START
 from tests.unit.reference_model.convert import convert_sources as published

@@ -11,7 +11,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaFo
 
 from reference_model.checkpoints.checkpoint import load_about, load_model
 from reference_model.config import ModelConfig
-from reference_model.convert.conversion import Files, prepare
+from reference_model.convert.conversion import prepare
+from reference_model.convert.parents import Files
 from reference_model.modeling.model import PixelGroundingModel
 from tests.unit.reference_model.convert import convert_sources as published
 from tests.unit.reference_model.convert.convert_sources import Published, Tensors, publish, with_pieces

@@ -65,7 +65,7 @@ def parents(config: ModelConfig, *changed: Source) -> list[Source]:
 
 def fault(config: ModelConfig, *changed: Source, allowed: tuple[str, ...] = NEW) -> str:
     with pytest.raises(DataError) as caught:
-        make_plan(on_paper(config, experts=False), parents(config, *changed), allowed)
+        make_plan(on_paper(config, experts=False), parents(config, *changed), allowed, layouts.REMEDIES)
     return str(caught.value)
 
 
@@ -86,7 +86,7 @@ def test_llava_clip_and_sam_med2d_fill_the_7b_model_but_for_what_is_new(
     shapes: Callable[[ModelConfig], published.Shapes],
 ) -> None:
     model = on_paper(BIG, experts=False)
-    plan = make_plan(model, parents(BIG, llava(BIG, shapes(BIG))), NEW)
+    plan = make_plan(model, parents(BIG, llava(BIG, shapes(BIG))), NEW, layouts.REMEDIES)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     assert {name: move.shape for name, move in plan.moves.items()} | plan.drawn == wanted
     assert {name.partition(".")[0] for name in plan.drawn} == {"region", "projector"}
@@ -103,7 +103,7 @@ def test_llava_clip_and_sam_med2d_fill_the_7b_model_but_for_what_is_new(
 def test_medplib_fills_all_of_the_7b_model(big: tuple[PixelGroundingModel, bool]) -> None:
     model, experts = big
     shapes = published.medplib(BIG, experts=experts)
-    plan = make_plan(model, [source("--medplib", shapes, layouts.medplib_rules(BIG))], ())
+    plan = make_plan(model, [source("--medplib", shapes, layouts.medplib_rules(BIG))], (), layouts.REMEDIES)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     assert {name: move.shape for name, move in plan.moves.items()} == wanted
     assert all(move.stored.shape == move.shape for move in plan.moves.values())
@@ -122,7 +122,7 @@ def test_sam_med2d_has_the_published_number_of_parameters() -> None:
 
 
 def test_what_is_left_out_is_named_with_its_reason(config: ModelConfig) -> None:
-    plan = make_plan(on_paper(config, experts=False), parents(config), NEW)
+    plan = make_plan(on_paper(config, experts=False), parents(config), NEW, layouts.REMEDIES)
     told = {key: len(names) for key, names in plan.left.items()}
     assert told == {
         ("--llava", "angles of positions, computed anew"): config.language.layers,
@@ -135,7 +135,9 @@ def test_what_is_left_out_is_named_with_its_reason(config: ModelConfig) -> None:
 def test_a_part_comes_from_the_checkpoint_that_is_named_for_it(config: ModelConfig) -> None:
     shapes = published.llava_in_transformers(config)
     projector = source("--projector", published.projector(config), layouts.projector_rules(), parts=("connector",))
-    plan = make_plan(on_paper(config, experts=False), parents(config, llava(config, shapes), projector), NEW)
+    plan = make_plan(
+        on_paper(config, experts=False), parents(config, llava(config, shapes), projector), NEW, layouts.REMEDIES
+    )
     assert {move.option for name, move in plan.moves.items() if name.startswith("vision")} == {"--clip"}
     assert {move.option for name, move in plan.moves.items() if name.startswith("connector")} == {"--projector"}
     assert len(plan.left["--llava", "connector comes from --projector"]) == 4
@@ -144,7 +146,7 @@ def test_a_part_comes_from_the_checkpoint_that_is_named_for_it(config: ModelConf
 
 def test_the_tower_of_llava_serves_where_no_clip_is_named(config: ModelConfig) -> None:
     sources = [llava(config, published.llava_in_transformers(config)), sam_med2d(config)]
-    plan = make_plan(on_paper(config, experts=False), sources, NEW)
+    plan = make_plan(on_paper(config, experts=False), sources, NEW, layouts.REMEDIES)
     assert {move.option for name, move in plan.moves.items() if name.startswith("vision")} == {"--llava"}
 
 
@@ -187,7 +189,7 @@ def test_missing_tensors_are_all_named_with_what_brings_them(config: ModelConfig
 
 def test_a_missing_checkpoint_is_named_by_its_option(config: ModelConfig) -> None:
     with pytest.raises(DataError) as caught:
-        make_plan(on_paper(config, experts=False), [llava(config)], NEW)
+        make_plan(on_paper(config, experts=False), [llava(config)], NEW, layouts.REMEDIES)
     remedies = [line.rpartition("; ")[2] for line in str(caught.value).splitlines()]
     assert remedies == ["--clip brings them", "--sam-med2d brings them", "--sam-med2d brings them"]
 
@@ -211,7 +213,12 @@ def test_a_vocabulary_too_small_or_too_wide_is_refused(config: ModelConfig) -> N
 def test_the_vocabulary_of_medplib_does_not_grow(config: ModelConfig) -> None:
     shapes = published.medplib(config) | {"lm_head.weight": (config.prompt.base_vocabulary, 32)}
     with pytest.raises(DataError, match=r"lm_head.weight: expected shape \(35, 32\) .*, found \(24, 32\)"):
-        make_plan(on_paper(config, experts=True), [source("--medplib", shapes, layouts.medplib_rules(config))], ())
+        make_plan(
+            on_paper(config, experts=True),
+            [source("--medplib", shapes, layouts.medplib_rules(config))],
+            (),
+            layouts.REMEDIES,
+        )
 
 
 def test_two_tensors_for_one_place_are_refused(config: ModelConfig) -> None:

@@ -17,7 +17,8 @@ from harness.records import Answer, Box, Media, MediaPart, Points, Request, Turn
 from reference_model.adapter import WEIGHTS
 from reference_model.checkpoints.checkpoint import load_model
 from reference_model.config import load_preset
-from reference_model.convert.conversion import Files, prepare
+from reference_model.convert.conversion import prepare
+from reference_model.convert.parents import Files
 from reference_model.inference.prompted_masks import stretched
 from reference_model.inference.segmenter import SamMed2d
 from reference_model.inputs.images import SAM_MEAN, SAM_STD
