@@ -3,7 +3,8 @@
 The names of parameters are those of the released weights.
 
 Shape suffixes: B volumes, M masks, N sparse prompts, T tokens: one of the IoU, four of masks and the prompts, C width
-of the features, K channels of the enlarged ones, D, H, W voxels, d, h, w cells of the encoder's grid, P = d h w.
+of the features, K channels of the enlarged ones, D, H, W voxels, d, h, w cells of the encoder's grid, P = d h w;
+in an attention Q queries and S sources.
 """
 
 from collections import OrderedDict
@@ -54,11 +55,11 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, inner)
         self.out_proj = nn.Linear(inner, width)
 
-    def forward(self, query_MQC: Tensor, key_MKC: Tensor, value_MKC: Tensor) -> Tensor:
+    def forward(self, query_MQC: Tensor, key_MSC: Tensor, value_MSC: Tensor) -> Tensor:
         """Return what every query gathers from the values, floating point (M, Q, C)."""
         query, key, value = (
             projection(x).reshape(*x.shape[:2], self.heads, projection.out_features // self.heads).transpose(1, 2)
-            for projection, x in ((self.q_proj, query_MQC), (self.k_proj, key_MKC), (self.v_proj, value_MKC))
+            for projection, x in ((self.q_proj, query_MQC), (self.k_proj, key_MSC), (self.v_proj, value_MSC))
         )
         gathered = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         gathered_MQC: Tensor = self.out_proj(gathered)
