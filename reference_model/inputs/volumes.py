@@ -11,7 +11,7 @@ which position 0 is the outer face of the first voxel.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, isclose
 from typing import Any, Literal, cast
 
@@ -172,11 +172,12 @@ def prepare_volume(
     Then the box around all values above 0 is resized to the grid, without regard to spacing. Without such a value the
     whole volume is resized; M3D's scripts have no rule for that.
 
-    `standard`, for all sources: the record's window, else the percentiles 0.5 and 99.5, become 0 and 1. The whole field
-    of view is kept, since a crop to the foreground would change the scale with the table under a patient. In plane, a
-    cell has the same length in mm along both axes, in proportion to the spacing (equal sides if it is not known), and
-    the shorter side is padded with 0 on both ends; the depth is resized to that of the grid. The axes stay those of the
-    volume, oblique or not: the affine of the grid says where its cells are.
+    `standard`, for all sources: the record's window, else the percentiles 0.5 and 99.5, become 0 and 1; an array within
+    [0, 1] keeps its values, which some preparation has chosen. The whole field of view is kept, since a crop to the
+    foreground would change the scale with the table under a patient. In plane, a cell has the same length in mm along
+    both axes (voxels count as square if no spacing is known), and the shorter side is padded with 0 on both ends; the
+    depth is resized to that of the grid. The axes stay those of the volume, oblique or not: the affine of the grid says
+    where its cells are.
 
     Both interpolate trilinearly without an antialiasing filter, as released, so that pretrained weights see the noise
     that they were trained on.
@@ -199,26 +200,22 @@ def prepare_volume(
             "write the value of air in their place"
         )
     source, whole = source or volume_source(media), cast("Size3", voxels_DHW.shape)
-    crop, axes = _whole(whole), AXES
-    if source == "array" and whole == size and voxels_DHW.min() >= 0 and voxels_DHW.max() <= 1:
+    normalised = source == "array" and voxels_DHW.min() >= 0 and voxels_DHW.max() <= 1
+    prepared, axes = normalised and whole == size, AXES
+    if prepared or (normalised and preprocessing == "standard"):
         scaled_DHW = voxels_DHW.astype(np.float32)
     elif preprocessing == "released":
         scaled_DHW, axes = _released(voxels_DHW, media.path, source)
-        crop = _foreground(scaled_DHW)
     else:
         sparse = voxels_DHW.reshape(-1)[:: -(-voxels_DHW.size // SLICE_VOXELS)]
         scaled_DHW = _scaled(voxels_DHW, limits(media.window or SLICE_PERCENTILES, sparse, media.path))
-        crop = _in_proportion(whole, size, media)
+    if prepared:
+        crop = _whole(whole)
+    else:
+        crop = _foreground(scaled_DHW) if preprocessing == "released" else _in_proportion(whole, size, media)
     spacing_mm, affine = _geometry(media, crop, size, axes)
-    frame = VolumeFrame(
-        source_size=whole,
-        crop=crop,
-        size=size,
-        axes=axes,
-        spacing_mm=spacing_mm,
-        affine=affine,
-        first_voxel=preprocessing == "released",
-    )
+    place = VolumeFrame(source_size=whole, crop=crop, size=size, axes=axes, spacing_mm=spacing_mm, affine=affine)
+    frame = replace(place, first_voxel=preprocessing == "released")
     return _on_grid(torch.from_numpy(scaled_DHW), frame)[None], frame
 
 

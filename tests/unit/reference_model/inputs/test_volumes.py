@@ -136,6 +136,14 @@ def test_a_window_of_the_record_comes_before_percentiles() -> None:
         assert np.allclose(found[0].numpy(), np.clip((voxels - low) / (high - low), 0, 1), atol=1e-6)
 
 
+def test_an_array_within_zero_and_one_keeps_its_values_on_another_grid() -> None:
+    voxels = np.random.default_rng(3).random((2, 3, 3), dtype=np.float32) * np.float32(0.25)
+    found, _ = prepare_volume((voxels, record("image.npy")), size=(2, 6, 6), preprocessing="standard")
+    assert torch.allclose(found, resized(voxels, (2, 6, 6)), atol=1e-6)
+    released, _ = prepare_volume((voxels, record("image.npy")), size=(2, 6, 6), preprocessing="released")
+    assert released.max() > 0.9
+
+
 def test_a_cell_has_the_same_sides_in_plane_and_the_rest_is_padded() -> None:
     media = record(spacing_mm=(5.0, 1.0, 2.0), window=(0.0, 1.0))
     found, frame = prepare_volume(
