@@ -131,6 +131,36 @@ def export_nifti(debug: bool, run_dir: Path, out: Path, task: str | None, task_p
         _folders(*write_predictions(run_dir, out, NiftiMasks(), task=task, task_paths=task_paths))
 
 
+@export.command("dicom-seg")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@FOLDER
+@TASK
+@TASK_PATH
+@click.option(
+    "--data-root",
+    "roots",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with the DICOM series that the masks lie on, whose slices the files then refer to.",
+)
+@click.pass_obj
+def export_dicom_seg(
+    debug: bool, run_dir: Path, out: Path, task: str | None, task_paths: tuple[Path, ...], roots: tuple[Path, ...]
+) -> None:
+    """Write predicted masks of volumes as DICOM SEG, for `harness score --predictions`."""
+    from harness.exports.predictions.dicom_seg import DicomSegMasks
+    from harness.exports.predictions.folder import write_predictions
+
+    with errors_as_exit_codes(debug):
+        form = DicomSegMasks(roots=roots)
+        _folders(*write_predictions(run_dir, out, form, task=task, task_paths=task_paths))
+    if form.without_source:
+        say(
+            f"{form.without_source:,} files refer to slices that exist nowhere; --data-root names the DICOM series of "
+            "the release, if it has any"
+        )
+
+
 @export.command("coco")
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @FOLDER

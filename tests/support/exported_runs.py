@@ -178,7 +178,7 @@ def numbers(run: Path) -> dict[tuple[Any, ...], Any]:
     for row in block["metrics"]:
         key = (row["metric"], row["protocol"], row["name"], row["mean"], *(row["stratum"] or {}).items())
         for name in ("value", "n", "undefined", "failed", "unparsed"):
-            found[*key, name] = row[name]
+            found[*key, name] = row[name] if row[name] is not None else float("-inf")  # so that it can be compared
         for place, end in enumerate(row["ci"] or ()):
             found[*key, "ci", place] = end
     return found

@@ -13,14 +13,17 @@ No target and no image is in it: whoever verifies a bundle brings the data.
 
 import re
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 
 from harness.errors import DataError
 from harness.models.description import FIELDS, ModelDescription, undescribed
+from harness.paths import default_cache
 from harness.records import Capabilities, Json
 from harness.runs.cells import capabilities_from_json
 from harness.runs.directory import RunDirectory
 from harness.runs.judgements import FOLDER, PANELS, JudgeFolder
+from harness.tasks.catalog import index
 
 SCHEMA = 1
 INDEX = "bundle.json"
@@ -101,3 +104,18 @@ def read_capabilities(value: Json) -> Capabilities:
     if not isinstance(value, dict):
         raise ValueError("expected an object")
     return capabilities_from_json(value)
+
+
+def shipped_names() -> frozenset[str]:
+    """Return the names of all tasks and groups that come with the harness; any other is somebody's own."""
+    shipped = index()
+    return frozenset({*shipped.entries, *shipped.groups})
+
+
+def receipt_folder(sha256: str) -> Path:
+    """Return where the outcome of verifying a bundle is kept, for this version of the harness.
+
+    Args:
+        sha256: Of the bundle.
+    """
+    return default_cache() / "verified" / f"{sha256}-{metadata.version('medground')}"

@@ -28,6 +28,10 @@ class MaskFormat(Protocol):
 
     name: str
 
+    def begin(self, run: FinishedRun) -> None:
+        """Note what the files say of the model; called before the first sample."""
+        ...
+
     def refusal(self, item: ExportedSample) -> str | None:
         """Return why a sample's masks cannot be held, and what to do; None if they can."""
         ...
@@ -59,6 +63,7 @@ def write_predictions(
         DataError: A stored prediction is damaged.
     """
     with finished_run(run_folder, task=task, task_paths=task_paths) as run:
+        form.begin(run)
         refused = {name: reason for name in run.tasks if (reason := _refusal(run, name, form)) is not None}
         chosen = [name for name in run.tasks if name not in refused]
         if not chosen:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.exports.finished_run import ExportedSample
+from harness.exports.finished_run import ExportedSample, FinishedRun
 from harness.exports.predictions.folder import FOLDER
 from harness.imaging import masks as run_lengths
 from harness.imaging.mask_files.values import FULL_VALUES
@@ -31,6 +31,9 @@ class PngMasks:
     """8-bit PNG of the image's own size, 0 for background and 255 for the mask, a file for each mask."""
 
     name = "png"
+
+    def begin(self, run: FinishedRun) -> None:
+        """Nothing: the files have no place for the name of a model."""
 
     def refusal(self, item: ExportedSample) -> str | None:
         """Return why a sample's masks cannot be held; None if they can."""
@@ -61,6 +64,9 @@ class NiftiMasks:
     """
 
     name = "nifti"
+
+    def begin(self, run: FinishedRun) -> None:
+        """Nothing: the files have no place for the name of a model."""
 
     def refusal(self, item: ExportedSample) -> str | None:
         """Return why a sample's masks cannot be held; None if they can."""

@@ -140,6 +140,11 @@ def read_labels(header: Header, open_file: Open) -> tuple[str, ...]:
         return tuple(dict.fromkeys(_labels(data).values()))
 
 
+def is_background(label: str) -> bool:
+    """Say whether a name is one of those that programs give to all that is no structure."""
+    return label.strip().casefold() in _BACKGROUND
+
+
 def _pixels(file: BinaryIO, where: str) -> tuple[NDArray[Any], dict[int, str], list[str]]:
     """Return the frames, the label of each segment number, and remarks.
 
@@ -178,9 +183,9 @@ def _labels(data: Any) -> dict[int, str]:
             for name in ("SegmentedPropertyCategoryCodeSequence", "SegmentedPropertyTypeCodeSequence")
             for code in item.get(name) or ()
         ]
-        background = label.casefold() in _BACKGROUND or any(
+        background = is_background(label) or any(
             (str(code.get("CodingSchemeDesignator", "")), str(code.get("CodeValue", ""))) == _BACKGROUND_CODE
-            or str(code.get("CodeMeaning", "")).strip().casefold() in _BACKGROUND
+            or is_background(str(code.get("CodeMeaning", "")))
             for code in codes
         )
         if number > 0 and not background:
