@@ -11,7 +11,7 @@ which position 0 is the outer face of the first voxel.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, floor, isclose
 from typing import Any, Literal, cast
 
@@ -201,10 +201,10 @@ def prepare_volume(
         )
     source, whole = source or volume_source(media), cast("Size3", voxels_DHW.shape)
     normalised = source == "array" and voxels_DHW.min() >= 0 and voxels_DHW.max() <= 1
-    prepared, axes = normalised and whole == size, AXES
-    if prepared or (normalised and preprocessing == "standard"):
+    prepared, released, axes = normalised and whole == size, preprocessing == "released", AXES
+    if prepared or (normalised and not released):
         scaled_DHW = voxels_DHW.astype(np.float32)
-    elif preprocessing == "released":
+    elif released:
         scaled_DHW, axes = _released(voxels_DHW, media.path, source)
     else:
         sparse = voxels_DHW.reshape(-1)[:: -(-voxels_DHW.size // SLICE_VOXELS)]
@@ -212,10 +212,11 @@ def prepare_volume(
     if prepared:
         crop = _whole(whole)
     else:
-        crop = _foreground(scaled_DHW) if preprocessing == "released" else _in_proportion(whole, size, media)
+        crop = _foreground(scaled_DHW) if released else _in_proportion(whole, size, media)
     spacing_mm, affine = _geometry(media, crop, size, axes)
-    place = VolumeFrame(source_size=whole, crop=crop, size=size, axes=axes, spacing_mm=spacing_mm, affine=affine)
-    frame = replace(place, first_voxel=preprocessing == "released")
+    frame = VolumeFrame(
+        source_size=whole, crop=crop, size=size, axes=axes, spacing_mm=spacing_mm, affine=affine, first_voxel=released
+    )
     return _on_grid(torch.from_numpy(scaled_DHW), frame)[None], frame
 
 
