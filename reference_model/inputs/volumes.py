@@ -211,8 +211,10 @@ def prepare_volume(
         scaled_DHW = _scaled(voxels_DHW, limits(media.window or SLICE_PERCENTILES, sparse, media.path))
     if prepared:
         crop = _whole(whole)
+    elif released:
+        crop = _foreground(scaled_DHW)
     else:
-        crop = _foreground(scaled_DHW) if released else _in_proportion(whole, size, media)
+        crop = _in_proportion(whole, size, media)
     spacing_mm, affine = _geometry(media, crop, size, axes)
     frame = VolumeFrame(
         source_size=whole, crop=crop, size=size, axes=axes, spacing_mm=spacing_mm, affine=affine, first_voxel=released
