@@ -4,10 +4,11 @@ The site is a pure function of the two: it holds no time, host or path.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.errors import SpecError
+from harness.errors import SpecError, listed
+from harness.exports.bundles.layout import shipped_names
 from harness.records.atomic_files import write_atomically
 from leaderboard.cells import BoardCell, entry_cells, published_cells
 from leaderboard.entry_file import BoardEntry, read_entries
@@ -23,6 +24,9 @@ ENTRIES = Path(__file__).parent / "entries"
 MARK = "data.json"
 LIMITED = "run with --limit: a part of the samples is no result"
 ORACLE = "the model is handed the targets: an oracle enters no board"
+UNUSABLE = "no answer is usable: every one is empty, refused or failed"
+OWN_NAMED = 3  # tasks of one's own that a reason names
+PRIVATE = "tasks of one's own, which --private-tasks shows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,13 @@ class Built:
     left_out: tuple[tuple[str, str], ...]
 
 
-def build(entries: Sequence[Path], out: Path) -> Built:
+def build(entries: Sequence[Path], out: Path, *, private: bool = False) -> Built:
     """Write the board.
 
     Args:
         entries: Run directories, results.json files, or folders with several; if empty, the entries of the package.
         out: An empty or new folder, or that of an earlier board, which is replaced.
+        private: Whether tasks are shown that the harness does not ship.
 
     Raises:
         DataError: An entry or the published cells cannot be read.
@@ -66,7 +71,7 @@ def build(entries: Sequence[Path], out: Path) -> Built:
     published = place_published(printed)
     means = check_means(published.means, digits)
     counts = impossible_counts(published.cells, digits)
-    kept, left_out = _admit(runs)
+    kept, left_out = _admit(runs, private=private)
     reproduced = [cell for entry in kept for cell in entry_cells(entry)]
     # Phantoms are synthetic patients: their numbers never share a table with those of real ones.
     real = [*published_cells(published, digits, means, counts), *(cell for cell in reproduced if cell.data == "real")]
@@ -87,7 +92,7 @@ def build(entries: Sequence[Path], out: Path) -> Built:
     return Built(
         index=out / "index.html",
         published=sum(cell.row.source == "published" for cell in numbers),
-        reproduced=sum(_is_of_a_model(cell) for cell in numbers if cell.row.source == "reproduced"),
+        reproduced=sum(_is_of_a_model(cell) for cell in numbers if cell.row.source != "published"),
         phantom=sum(_is_of_a_model(cell) for cell in phantom if cell.value is not None),
         left_out=left_out,
     )
@@ -98,18 +103,34 @@ def _is_of_a_model(cell: BoardCell) -> bool:
     return cell.row.model_id not in BOUNDS
 
 
-def _admit(entries: Sequence[BoardEntry]) -> tuple[list[BoardEntry], tuple[tuple[str, str], ...]]:
-    """Return the entries that the board shows, and (name, reason) of the others."""
+def _admit(entries: Sequence[BoardEntry], *, private: bool) -> tuple[list[BoardEntry], tuple[tuple[str, str], ...]]:
+    """Return the entries that the board shows, and (name, reason) of what it does not."""
+    shipped = frozenset[str]() if private else shipped_names()
     kept: list[BoardEntry] = []
     left_out: list[tuple[str, str]] = []
     for entry in entries:
+        answered = [block.answered for block in entry.blocks if block.answered is not None]
         if entry.limited:
             left_out.append((entry.name, LIMITED))
-        # The oracle baseline is given the targets too, but it is shown as what it is, the ceiling.
+        # The oracle baseline is given the targets too, but it is shown as what it is, the ceiling; and the floor is the
+        # baseline that answers nothing.
         elif entry.oracle and entry.model not in BOUNDS:
             left_out.append((entry.name, ORACLE))
+        elif answered and not any(answered) and entry.model not in BOUNDS:
+            left_out.append((entry.name, UNUSABLE))
         else:
-            kept.append(entry)
+            names = [*(block.name for block in entry.blocks), *entry.unsupported]
+            own = [] if private else [name for name in names if name not in shipped]
+            if own:
+                left_out.append((entry.name, f"{listed(own, OWN_NAMED)}: {PRIVATE}"))
+            if len(own) < len(names):
+                kept.append(
+                    replace(
+                        entry,
+                        blocks=tuple(block for block in entry.blocks if block.name not in own),
+                        unsupported={task: why for task, why in entry.unsupported.items() if task not in own},
+                    )
+                )
     return kept, tuple(left_out)
 
 

@@ -11,7 +11,9 @@ from leaderboard.entry_file import BoardEntry, Data, EntryBlock, EntryNumber
 from leaderboard.published.mapping import Placed, Published
 from leaderboard.published.means import CountCheck, MeanCheck, digits_of
 
-Source = Literal["published", "reproduced"]
+# In the data files a run that was evaluated here has the source `reproduced`; the badge of this name, which says that
+# it meets published numbers, is that of a line of a table.
+Source = Literal["published", "reproduced", "submitted"]
 Unit = Literal["share", "points"]
 # Metrics of a submitter's own task are not in METRICS; their values are shown as they are.
 _UNITS: Mapping[str, str] = {metric.name: metric.unit for metric in METRICS}
@@ -190,7 +192,7 @@ def _row(entry: BoardEntry, fallbacks: tuple[str, ...] = ()) -> BoardRow:
     # A predictions file has no id of its own; of any other model it says what was run under the given name.
     named = (entry.model,) if entry.title and entry.model != "predictions" else ()
     return BoardRow(
-        source="reproduced",
+        source="submitted" if entry.submitted else "reproduced",
         model=entry.title or entry.model,
         entry=entry.name,
         model_id=entry.model,

@@ -39,16 +39,17 @@ def main(context: click.Context, debug: bool) -> None:
     type=click.Path(path_type=Path),
     help="Folder for the pages; an existing board there is replaced.",
 )
+@click.option("--private-tasks", is_flag=True, help="Show tasks of one's own, too, which MedGround does not ship.")
 @click.option("--json", "as_json", is_flag=True, help="Write what was built as JSON to stdout.")
 @click.pass_obj
-def build(debug: bool, entries: tuple[Path, ...], out: Path, as_json: bool) -> None:
+def build(debug: bool, entries: tuple[Path, ...], out: Path, private_tasks: bool, as_json: bool) -> None:
     """Write the board as static pages that open from the file system."""
     # Imported here, so that --help loads neither numpy nor the metrics.
     from harness.errors import HarnessError, place_problem
     from leaderboard.build import build as build_board
 
     try:
-        built = build_board(entries, out)
+        built = build_board(entries, out, private=private_tasks)
     except HarnessError as error:
         if debug:
             raise
@@ -85,6 +86,9 @@ TASK_PATH = click.option(
     type=click.Path(path_type=Path),
     help="Folder with further task files; may be repeated.",
 )
+WORK = click.option(
+    "--work", type=click.Path(path_type=Path), help="Folder to unpack below [default: that of the system]."
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the outcome as JSON to stdout.")
 
 
@@ -92,7 +96,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the outcom
 @click.argument("bundle", type=click.Path(path_type=Path))
 @DATA_ROOT
 @TASK_PATH
-@click.option("--work", type=click.Path(path_type=Path), help="Folder to unpack below [default: that of the system].")
+@WORK
 @AS_JSON
 @click.pass_obj
 def verify(
@@ -108,18 +112,72 @@ def verify(
     Exit codes: 0 verified; 2 refused, with the reason; 3 the numbers are not verified, because the data are not here.
     """
     _take_little_memory()
+    from leaderboard.add import keep_receipt
     from leaderboard.verify import verify as verify_bundle
 
     with _refusals(debug, bundle, as_json=as_json):
         done = verify_bundle(
-            bundle,
-            given_roots=data_roots,
-            task_paths=task_paths,
-            work=work,
-            notice=lambda line: click.echo(line, err=True),
+            bundle, given_roots=data_roots, task_paths=task_paths, work=work, notice=_say, keep=keep_receipt
         )
     _report(bundle, done, as_json=as_json)
     sys.exit(EXIT_UNVERIFIED if done.unverified else 0)
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@DATA_ROOT
+@TASK_PATH
+@click.option(
+    "--entries",
+    type=click.Path(path_type=Path),
+    help="Folder of the entries [default: that of this installation].",
+)
+@click.option("--private-tasks", is_flag=True, help="Also a bundle on tasks of one's own, for a board of one's own.")
+@WORK
+@AS_JSON
+@click.pass_obj
+def add(
+    debug: bool,
+    bundle: Path,
+    data_roots: tuple[str, ...],
+    task_paths: tuple[Path, ...],
+    entries: Path | None,
+    private_tasks: bool,
+    work: Path | None,
+    as_json: bool,
+) -> None:
+    """Verify a bundle and file it among the entries, as numbers computed here and the score of every sample.
+
+    Without --data-root, only a bundle that was verified on this machine before. Exit codes: as of verify.
+    """
+    _take_little_memory()
+    from leaderboard.add import Filed
+    from leaderboard.add import add as add_bundle
+    from leaderboard.build import ENTRIES
+
+    with _refusals(debug, bundle, as_json=as_json):
+        done = add_bundle(
+            bundle,
+            entries or ENTRIES,
+            given_roots=data_roots,
+            task_paths=task_paths,
+            private=private_tasks,
+            work=work,
+            notice=_say,
+        )
+    if not isinstance(done, Filed):
+        _report(bundle, done, as_json=as_json)
+        sys.exit(EXIT_UNVERIFIED)
+    if not done.new:
+        _say(f"{bundle}: is filed already; nothing is changed")
+    if as_json:
+        click.echo(json.dumps({"entry": str(done.folder), "new": done.new, **done.record}, ensure_ascii=False))
+    else:
+        click.echo(str(done.folder))
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _take_little_memory() -> None:

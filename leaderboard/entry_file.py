@@ -18,6 +18,7 @@ from leaderboard.entry_judge import read_judge
 from leaderboard.entry_model import read_description, read_size_paper_licence, read_url
 
 SCHEMA = 1
+MARK = "entry.json"  # beside the results.json of a bundle that was verified and filed
 # Entries come from outside: larger files or longer texts are refused before they fill the memory or a page.
 MOST_BYTES = 64 * 2**20
 MOST_CHARACTERS = 2_000
@@ -54,6 +55,7 @@ class EntryBlock:
     Attributes:
         basis: Version and data of the task, or of a group's members: numbers are comparable only if they share these.
         coverage: Share of the samples that were scored; None for a group without its members' blocks.
+        answered: Whether an answer of the task can be used; None for a group, and where results.json does not say so.
         headline: (metric, protocol) that stands for the task.
         over: Stratum key over whose values macro means are taken; None if there is none.
     """
@@ -65,6 +67,7 @@ class EntryBlock:
     over: str | None
     fallbacks: tuple[str, ...]
     numbers: tuple[EntryNumber, ...]
+    answered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ class BoardEntry:
         arguments: Arguments of the model, as `key=value`.
         unsupported: Task -> reason.
         cost: Speed, memory, tokens and money of the run in words, as far as its performance file says them.
+        submitted: Whether it came as a bundle, which `leaderboard add` verified.
     """
 
     name: str
@@ -94,6 +98,7 @@ class BoardEntry:
     blocks: tuple[EntryBlock, ...]
     unsupported: Mapping[str, str]
     cost: tuple[str, ...] = ()
+    submitted: bool = False
 
 
 def find_entries(folder: Path) -> list[tuple[str, Path]]:
@@ -112,6 +117,8 @@ def find_entries(folder: Path) -> list[tuple[str, Path]]:
     if results.is_file():
         return [(folder.resolve().name, results)]  # resolved, since "." has no name
     found = {path.parent.relative_to(folder).as_posix(): path for path in folder.rglob(RESULTS)}
+    # A folder with a dot before its name is an entry that `leaderboard add` was writing when it was stopped.
+    found = {name: path for name, path in found.items() if not name.startswith(".") and "/." not in name}
     found.update({path.stem: path for path in folder.glob("*.json")})
     return sorted(found.items())
 
@@ -126,7 +133,9 @@ def read_entries(folder: Path) -> list[BoardEntry]:
     faults: list[str] = []
     for name, path in find_entries(folder):
         reader = _Reader(str(path))
-        entry = replace(_entry(reader, name, _load(reader, path)), cost=cost_of(path))
+        entry = replace(
+            _entry(reader, name, _load(reader, path)), cost=cost_of(path), submitted=path.with_name(MARK).is_file()
+        )
         faults += reader.faults
         entries.append(entry)
     if faults:
@@ -280,6 +289,7 @@ def _task(reader: _Reader, name: str, value: Any) -> EntryBlock:
         over=None if over is None else reader.text(over, f"{where}.headline.over"),
         fallbacks=tuple(_plain(item) for item in reader.sequence(block.get("fallbacks", []), f"{where}.fallbacks")),
         numbers=_numbers(reader, block, where),
+        answered=None if "answered" not in block else reader.count(block["answered"], f"{where}.answered") > 0,
     )
 
 

@@ -77,7 +77,7 @@ def verify(
             folder = Path(name)
             names = unpack(path, folder)
             contents = read_contents(folder, names)
-            verified = Verified(sha256=_sha256(path), results=contents.results, unverified=(NO_DATA,))
+            verified = Verified(sha256=sha256_of(path), results=contents.results, unverified=(NO_DATA,))
             if not given_roots:
                 return verified
             try:
@@ -94,7 +94,8 @@ def verify(
         ) from error
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -16,7 +16,7 @@ from harness.errors import DataError, HarnessError, SpecError, listed
 from harness.evaluation.judging.answers import StoredAnswers
 from harness.evaluation.judging.verification import check_judgements
 from harness.evaluation.planning import prepare_cells, write_plan
-from harness.exports.bundles.layout import UnverifiedBundleError, identity_of
+from harness.exports.bundles.layout import UnverifiedBundleError, identity_of, shipped_names
 from harness.models.answer_check import STATUSES, checked
 from harness.records import FAULTS, Answer, Capabilities, Json, MediaPart, Prediction, Request, Sample, Turn
 from harness.records.codec import request_from_json
@@ -109,8 +109,7 @@ def rebuild(
     _check_keys(directory, planned.supported)
     _check_answers(directory, planned.supported)
     check_judgements(directory, [cell.task for cell in planned.supported], task_paths)
-    shipped = index()
-    known = shipped.entries.keys() | shipped.groups.keys()
+    known = shipped_names()
     names = [*(task.task for task in tasks), *(group.name for group in groups)]
     return RebuiltRun(
         directory=directory,

@@ -52,10 +52,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a table: the cells of a row, None for columns without a number."""
+    """One line of a table: the cells of a row, None for columns without a number.
+
+    `reproduces` says that the table has published numbers of the same model, and that this run meets all of them.
+    """
 
     row: BoardRow
     cells: tuple[BoardCell | None, ...]
+    reproduces: bool = False
 
     @property
     def first(self) -> BoardCell | None:
@@ -101,10 +105,7 @@ class BoardTable:
             counts = {
                 cell.n
                 for cell in cells
-                if cell is not None
-                and cell.row.source == "reproduced"
-                and cell.value is not None
-                and cell.n is not None
+                if cell is not None and cell.row.source != "published" and cell.value is not None and cell.n is not None
             }
             if len(counts) > 1:
                 ranges.append(f"{column.label} ({column.mean_label}) over {min(counts):,} to {max(counts):,} samples")
@@ -120,7 +121,7 @@ class BoardTable:
     def has_reproduced(self) -> bool:
         """Whether some line is an evaluated run with a number, and so with coverage and failures."""
         cells = [cell for line in self.lines for cell in line.cells if cell is not None]
-        return any(cell.row.source == "reproduced" and cell.unsupported is None for cell in cells)
+        return any(cell.row.source != "published" and cell.unsupported is None for cell in cells)
 
     def has_no_n(self, column: int) -> bool:
         """Return whether the n of a column's published numbers is unknown while that of another column is known."""
@@ -142,7 +143,7 @@ class BoardTable:
         def pick(cells: Sequence[BoardCell | None]) -> tuple[BoardCell | None, ...]:
             return tuple(cells[index] for index in chosen)
 
-        lines = tuple(Line(line.row, cells) for line in self.lines if any(cells := pick(line.cells)))
+        lines = tuple(replace(line, cells=cells) for line in self.lines if any(cells := pick(line.cells)))
         bounds = tuple((name, cells) for name, found in self.bounds if any(cells := pick(found)))
         return replace(
             self, columns=tuple(self.columns[index] for index in chosen), bounds=bounds, lines=_ordered(lines)
@@ -262,8 +263,10 @@ def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: S
         else:
             lines.append(Line(row, found))
     lines = _merged(lines)
+    published = [line for line in lines if line.row.source == "published"]
+    lines = [replace(line, reproduces=_reproduces(line, published)) for line in lines]
     # Tables of published numbers alone are not filled with runs that say nothing about them.
-    if any(row.source == "reproduced" for row in rows):
+    if any(row.source != "published" for row in rows):
         lines += [Line(cell.row, (cell,) * len(columns)) for cell in unsupported if cell.row.model_id not in BOUNDS]
     ordered = tuple((name, bounds[name]) for name in BOUNDS.values() if name in bounds)
     return BoardTable(place, protocol, columns, ordered, _ordered(lines))
@@ -288,6 +291,37 @@ def _merged(lines: Sequence[Line]) -> list[Line]:
         else:
             joined.append(line)
     return joined
+
+
+def _reproduces(line: Line, published: Sequence[Line]) -> bool:
+    """Return whether a run meets every published number of its model in its columns, and there is at least one.
+
+    A number is met if it lies within the interval of the run's own, or rounds to a bound of it: a paper prints few
+    digits. Models are the same if their names are, in letters and digits.
+    """
+    if line.row.source == "published":
+        return False
+    met = [
+        _is_met(theirs, ours)
+        for other in published
+        if _plain(other.row.model) == _plain(line.row.model)
+        for theirs, ours in zip(other.cells, line.cells, strict=True)
+        if theirs is not None and theirs.value is not None and ours is not None and ours.value is not None
+    ]
+    return bool(met) and all(met)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _is_met(published: BoardCell, own: BoardCell) -> bool:
+    assert published.value is not None, "only numbers are compared"
+    if own.interval is None:
+        return False
+    rounding = 0.5 * 10.0**-published.digits / (100 if published.unit == "share" else 1)
+    low, high = own.interval
+    return low - rounding <= published.value <= high + rounding
 
 
 def _identity(cell: BoardCell) -> tuple[object, ...]:

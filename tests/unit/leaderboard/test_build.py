@@ -49,7 +49,7 @@ def test_what_was_built_is_counted(write: Write, tmp_path: Path) -> None:
 
 def test_a_new_board_replaces_an_old_one(write: Write, tmp_path: Path) -> None:
     folder = write(results(tasks={"gone": block()}))
-    build([folder], tmp_path / "site")
+    build([folder], tmp_path / "site", private=True)
     assert (tmp_path / "site" / "tasks" / "gone.html").is_file()
     build([], tmp_path / "site")
     assert not (tmp_path / "site" / "tasks" / "gone.html").exists()
