@@ -56,6 +56,17 @@ def without_package(package: str, needs: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def python_with(variable: str, default: str, package: str) -> str:
+    """Return the Python of an environment that has a package; skip the test without one, and fail it in CI."""
+    python = os.environ.get(variable) or str(REPOSITORY / default)
+    if Path(python).is_file():
+        return python
+    reason = f"needs {package} in an environment of its own ({variable} names its Python; `make test-slow` makes it)"
+    if os.environ.get("MEDGROUND_CI") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the repository."""

@@ -175,6 +175,34 @@ def export_coco(debug: bool, run_dir: Path, out: Path, task: str | None, task_pa
         _folders(*write_coco(run_dir, out, task=task, task_paths=task_paths))
 
 
+@export.command("lm-eval")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@FOLDER
+@TASK
+@TASK_PATH
+@click.pass_obj
+def export_lm_eval(debug: bool, run_dir: Path, out: Path, task: str | None, task_paths: tuple[Path, ...]) -> None:
+    """Write answers in words as lm-eval logs them, for `harness score --from-lm-eval`."""
+    from harness.exports.logs.lm_eval_samples import write_samples
+
+    with errors_as_exit_codes(debug):
+        _folders(*write_samples(run_dir, out, task=task, task_paths=task_paths))
+
+
+@export.command("inspect")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@FOLDER
+@TASK
+@TASK_PATH
+@click.pass_obj
+def export_inspect(debug: bool, run_dir: Path, out: Path, task: str | None, task_paths: tuple[Path, ...]) -> None:
+    """Write each task as a log of inspect_ai, for `inspect view` and `harness score --from-inspect`."""
+    from harness.exports.logs.inspect_log import write_logs
+
+    with errors_as_exit_codes(debug):
+        _folders(*write_logs(run_dir, out, task=task, task_paths=task_paths))
+
+
 @export.command("lm-eval-tasks")
 @TASKS
 @DATA_ROOT

@@ -77,6 +77,12 @@ class ExportedCase:
         """The numbers of the run, for comparison with those of another one."""
         return pytest.approx(numbers(self.run), abs=1e-12, rel=0)
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of the task in `results.json`."""
+        found: list[dict[str, Any]] = json.loads((self.run / "results.json").read_text())["tasks"][self.task]["metrics"]
+        return found
+
     def score(self, predictions: Path, out: Path, **arguments: Any) -> Path:
         """Score predictions as `harness score --tasks TASK --predictions ...` does; return the run directory."""
         return evaluate(self.spec(predictions, out, **arguments)).out

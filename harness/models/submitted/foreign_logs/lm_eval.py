@@ -18,7 +18,7 @@ from harness.models.submitted.foreign_logs.logged_answer import (
     json_of,
     texts_in,
 )
-from harness.models.submitted.prediction_lines import MOST_LINE_BYTES, Line
+from harness.models.submitted.prediction_lines import MOST_LINE_BYTES, MOST_MESSAGE, STATUSES, Line, printable
 from harness.records import Json
 
 
@@ -47,7 +47,18 @@ def _answers(line: Line) -> list[LoggedAnswer]:
     doc = value.get("doc")
     fields = doc if isinstance(doc, dict) else {}
     # What the model answered, and what was made of it, are no questions.
-    others = ("doc", "target", "resps", "filtered_resps", "arguments", "input", "filter")
+    others = (
+        "doc",
+        "target",
+        "resps",
+        "filtered_resps",
+        "arguments",
+        "input",
+        "filter",
+        "statuses",
+        "errors",
+        "scores",
+    )
     own = {name: item for name, item in value.items() if name not in others}
     return [
         LoggedAnswer(
@@ -57,8 +68,10 @@ def _answers(line: Line) -> list[LoggedAnswer]:
             prompt=_prompt(value),
             repeat=repeat,
             text=reply,
+            status=status,
+            error=error,
         )
-        for repeat, reply in enumerate(replies)
+        for repeat, (reply, (status, error)) in enumerate(zip(replies, _statuses(value, len(replies)), strict=True))
     ]
 
 
@@ -89,6 +102,18 @@ def _replies(value: dict[str, Json]) -> list[str]:
     if not replies or not all(isinstance(reply, str) for reply in replies):
         raise DataError(f"{name}: expected text, found {replies!r:.60}")
     return replies
+
+
+def _statuses(value: dict[str, Json], repeats: int) -> list[tuple[str, str | None]]:
+    """Return status and error of each repetition: those that `harness export lm-eval` adds, else `ok` for all."""
+    statuses, errors = value.get("statuses"), value.get("errors")
+    if not isinstance(statuses, list) or len(statuses) != repeats or not set(map(str, statuses)) <= set(STATUSES):
+        return [("ok", None)] * repeats
+    errors = errors if isinstance(errors, list) and len(errors) == repeats else [None] * repeats
+    return [
+        (status, printable(error, MOST_MESSAGE) if isinstance(error, str) else None)
+        for status, error in zip(statuses, errors, strict=True)
+    ]
 
 
 def _prompt(value: dict[str, Json]) -> str:
