@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from harness.errors import DataError
-from reference_model.config import load_preset
 from reference_model.convert.config_check import (
     ConfigNumber,
     check_numbers,
@@ -14,6 +13,7 @@ from reference_model.convert.config_check import (
     language_numbers,
     tower_numbers,
 )
+from reference_model.preset_files import load_preset
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from safetensors import safe_open
 from harness.errors import DataError, SpecError
 from reference_model.checkpoints.checkpoint import load_about, load_model
 from reference_model.cli import main
-from reference_model.config import ModelConfig, load_preset
+from reference_model.config import ModelConfig
 from reference_model.convert.conversion import prepare
 from reference_model.convert.parents import Files
 from reference_model.convert.report import as_text
 from reference_model.inputs.conversation import REGION_START
+from reference_model.preset_files import load_preset
 from tests.unit.reference_model.convert import convert_sources as published
 from tests.unit.reference_model.convert.convert_sources import Published, publish, with_pieces
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from harness.errors import DataError
-from reference_model.config import ModelConfig, load_preset
+from reference_model.config import ModelConfig
 from reference_model.convert import layouts
 from reference_model.convert.checkpoint_files import Checkpoint, Stored
 from reference_model.convert.layouts import Rule
 from reference_model.convert.tensor_map import Source, TensorMap, alike, make_plan
 from reference_model.modeling.build import build_model
 from reference_model.modeling.model import PixelGroundingModel
+from reference_model.preset_files import load_preset
 from tests.unit.reference_model.convert import convert_sources as published
 
 NEW = ("region.*", "projector.*")
