@@ -133,14 +133,14 @@ def junit(report: GateReport) -> str:
         ):
             element.set(key, value)
     for row in report.rows:
-        case = SubElement(suite, "testcase", classname=_xml(row.task or "run"), name=_xml(row.title))
+        case = SubElement(suite, "testcase", classname=xml_text(row.task or "run"), name=xml_text(row.title))
         body = "\n".join(_details(row))
         if row.verdict == "regression":
-            SubElement(case, "failure", type="regression", message=_xml(row.reason)).text = _xml(body)
+            SubElement(case, "failure", type="regression", message=xml_text(row.reason)).text = xml_text(body)
         elif row.verdict == "cannot_judge":
-            SubElement(case, "error", type="cannot_judge", message=_xml(row.reason)).text = _xml(body)
+            SubElement(case, "error", type="cannot_judge", message=xml_text(row.reason)).text = xml_text(body)
         else:
-            SubElement(case, "system-out").text = _xml(body)
+            SubElement(case, "system-out").text = xml_text(body)
     indent(suites)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{tostring(suites, encoding="unicode")}\n'
 
@@ -150,7 +150,7 @@ def markdown(report: GateReport) -> str:
     lines = [
         f"## harness gate: {SUMMARIES[report.verdict]}",
         "",
-        f"{_cell(_headline(report))} (exit code {report.exit_code})",
+        f"{markdown_cell(_headline(report))} (exit code {report.exit_code})",
         "",
         "| verdict | what | baseline | candidate | difference | 95 % interval | p | samples | patients |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -162,7 +162,7 @@ def markdown(report: GateReport) -> str:
         p = "" if row.p_adjusted is None else f"{row.p_adjusted:.2g}"
         cells = [
             WORDS[row.verdict],
-            _cell(row.title),
+            markdown_cell(row.title),
             *numbers,
             difference,
             interval,
@@ -173,8 +173,13 @@ def markdown(report: GateReport) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     for row in _worst_first(report):
         if row.verdict != "pass":
-            lines += ["", f"**{_cell(row.title)}**", "", *(f"- {_cell(line)}" for line in _details(row))]
-    lines += ["", *(f"- note: {_cell(note)}" for note in report.notes)] if report.notes else []
+            lines += [
+                "",
+                f"**{markdown_cell(row.title)}**",
+                "",
+                *(f"- {markdown_cell(line)}" for line in _details(row)),
+            ]
+    lines += ["", *(f"- note: {markdown_cell(note)}" for note in report.notes)] if report.notes else []
     return "\n".join(lines) + "\n"
 
 
@@ -202,11 +207,12 @@ def _clean(words: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in words)
 
 
-def _xml(words: str) -> str:
+def xml_text(words: str) -> str:
+    """Return words that XML 1.0 can hold: characters that it does not know become `?`."""
     return NOT_IN_XML.sub("?", words)
 
 
-def _cell(words: str) -> str:
+def markdown_cell(words: str) -> str:
     """Return words for a cell: what markdown or HTML would read as markup is escaped."""
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", _clean(words).replace("&", "&amp;").replace("<", "&lt;"))
 
