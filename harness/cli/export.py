@@ -101,6 +101,12 @@ def _folders(folders: Sequence[Path], notes: Sequence[str]) -> None:
         say(note)
 
 
+def _text_and_notes(text: str, notes: Sequence[str], out: Path | None) -> None:
+    _write(text, out)
+    for note in notes:
+        say(note)
+
+
 @export.command("png")
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @FOLDER
@@ -201,6 +207,134 @@ def export_inspect(debug: bool, run_dir: Path, out: Path, task: str | None, task
 
     with errors_as_exit_codes(debug):
         _folders(*write_logs(run_dir, out, task=task, task_paths=task_paths))
+
+
+@export.command("every-eval-ever")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@FOLDER
+@TASK
+@TASK_PATH
+@click.option("--organization", default="unknown", show_default=True, help="Who evaluated.")
+@click.option(
+    "--relationship",
+    type=click.Choice(("first_party", "third_party", "collaborative", "other")),
+    default="other",
+    show_default=True,
+    help="Of the evaluator to the model.",
+)
+@click.pass_obj
+def export_every_eval_ever(
+    debug: bool,
+    run_dir: Path,
+    out: Path,
+    task: str | None,
+    task_paths: tuple[Path, ...],
+    organization: str,
+    relationship: str,
+) -> None:
+    """Write numbers and scores by sample as records of Every Eval Ever."""
+    from harness.exports.reports.every_eval_ever import write_records
+
+    with errors_as_exit_codes(debug):
+        _folders(
+            *write_records(
+                run_dir, out, organization=organization, relationship=relationship, task=task, task_paths=task_paths
+            )
+        )
+
+
+@export.command("hf-results")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@OUT
+@TASK
+@TASK_PATH
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="TASK=ORG/NAME",
+    help="The dataset of a task on the Hugging Face hub; may be repeated.",
+)
+@click.pass_obj
+def export_hf_results(
+    debug: bool,
+    run_dir: Path,
+    out: Path | None,
+    task: str | None,
+    task_paths: tuple[Path, ...],
+    datasets: tuple[str, ...],
+) -> None:
+    """Write the numbers as YAML for the folder .eval_results of a model's repository on the Hugging Face hub."""
+    from harness.errors import SpecError
+    from harness.exports.reports.hugging_face import eval_results
+
+    with errors_as_exit_codes(debug):
+        pairs = [words.partition("=") for words in datasets]
+        for words, (name, _, dataset) in zip(datasets, pairs, strict=True):
+            if not name or not dataset:
+                raise SpecError(f"--dataset {words}: expected TASK=ORG/NAME")
+        named = {name: dataset for name, _, dataset in pairs}
+        _text_and_notes(*eval_results(run_dir, datasets=named, task=task, task_paths=task_paths), out)
+
+
+@export.command("model-card")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@OUT
+@TASK
+@TASK_PATH
+@click.pass_obj
+def export_model_card(
+    debug: bool, run_dir: Path, out: Path | None, task: str | None, task_paths: tuple[Path, ...]
+) -> None:
+    """Write a model card with the numbers as model-index and as a table."""
+    from harness.exports.reports.hugging_face import model_card
+
+    with errors_as_exit_codes(debug):
+        _text_and_notes(*model_card(run_dir, task=task, task_paths=task_paths), out)
+
+
+@export.command("grand-challenge")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@OUT
+@TASK
+@TASK_PATH
+@click.pass_obj
+def export_grand_challenge(
+    debug: bool, run_dir: Path, out: Path | None, task: str | None, task_paths: tuple[Path, ...]
+) -> None:
+    """Write the metrics.json of grand-challenge.org: aggregates and the scores of each case."""
+    from harness.exports.reports.grand_challenge import metrics_json
+
+    with errors_as_exit_codes(debug):
+        _text_and_notes(*metrics_json(run_dir, task=task, task_paths=task_paths), out)
+
+
+@export.command("junit")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@OUT
+@TASK
+@TASK_PATH
+@click.pass_obj
+def export_junit(debug: bool, run_dir: Path, out: Path | None, task: str | None, task_paths: tuple[Path, ...]) -> None:
+    """Write JUnit XML: a test for each sample, which passes if it was answered."""
+    from harness.exports.reports.ci_reports import junit
+
+    with errors_as_exit_codes(debug):
+        _write(junit(run_dir, task=task, task_paths=task_paths), out)
+
+
+@export.command("ctrf")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@OUT
+@TASK
+@TASK_PATH
+@click.pass_obj
+def export_ctrf(debug: bool, run_dir: Path, out: Path | None, task: str | None, task_paths: tuple[Path, ...]) -> None:
+    """Write a CTRF report: a test for each sample, which passes if it was answered."""
+    from harness.exports.reports.ci_reports import ctrf
+
+    with errors_as_exit_codes(debug):
+        _write(ctrf(run_dir, task=task, task_paths=task_paths), out)
 
 
 @export.command("lm-eval-tasks")

@@ -67,7 +67,7 @@ def _write(run: FinishedRun, name: str, path: Path) -> None:
             # As inspect_ai names them, but never upwards: an id may hold anything.
             safe = "/".join("%2E%2E" if part == ".." else part for part in item.sample.id.split("/"))
             add(f"samples/{safe}_epoch_{item.repeat + 1}.json", sample)
-            kept = {
+            kept: dict[str, Json] = {
                 key: sample[key] for key in ("id", "epoch", "input", "choices", "target", "scores") if key in sample
             }
             # Of an error and a limit a summary has one word each.
