@@ -61,6 +61,7 @@ def keep_receipt(verified: Verified, scores: Path) -> None:
             "predictions": verified.predictions,
             "numbers": verified.compared,
             "private": list(verified.private),
+            "parameters": dict(verified.parameters),
             "notes": list(verified.notes),
         }
         (unfinished / MARK).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -89,7 +90,8 @@ def add(
     Returns:
         What was filed; or the outcome of a verification that says nothing of the numbers, and nothing is filed.
     Raises:
-        DataError: The bundle is refused, or is on phantoms, limited, or on tasks of one's own without `private`.
+        DataError: The bundle is refused, or is on phantoms, limited, scored by other parameters, or on tasks of one's own
+            without `private`.
         SpecError: `entries` is no folder.
     """
     if not entries.is_dir():
@@ -123,6 +125,10 @@ def _check_may_enter(record: Mapping[str, Any], results: Mapping[str, Any], *, p
         raise DataError("the run is on synthetic patients, whose numbers enter no board")
     if results["limited"]:
         raise DataError("the run has --limit: a part of the samples is no result")
+    if record["parameters"]:
+        raise DataError(
+            f"the run was scored with --param {', '.join(record['parameters'])}; a board takes the protocols as they are"
+        )
     if record["private"] and not private:
         raise DataError(
             f"{', '.join(record['private'])}: no task that MedGround ships; --private-tasks files it for a board of "

@@ -5,7 +5,6 @@ made.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ MARK = "entry.json"  # beside the results.json of a bundle that was verified and
 # Entries come from outside: larger files or longer texts are refused before they fill the memory or a page.
 MOST_BYTES = 64 * 2**20
 MOST_CHARACTERS = 2_000
+MOST_NUMBER = 1e300
 Data = Literal["real", "phantom"]
 
 
@@ -214,8 +214,8 @@ class _Reader:
         return value is True
 
     def number(self, value: Any, where: str) -> float:
-        # To Python, true is the number 1.
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        # To Python, true is the number 1. An integer of 400 digits cannot be made a float.
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_NUMBER:
             return float(value)
         self.fault(where, f"expected a finite number, got {_kind(value)}")
         return 0.0
@@ -230,7 +230,8 @@ class _Reader:
 def _kind(value: Any) -> str:
     words = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"the number {value}"
+        # Python refuses to write an integer of more than 4,300 digits.
+        return f"the number {value}" if not abs(value) > MOST_NUMBER else "a number beyond all measure"
     return words[type(value)] if value != "" else "empty text"
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Verified:
         compared: Count of numbers that agree.
         predictions: Count of predictions.
         private: Names of tasks and groups that the harness does not ship.
+        parameters: Settings of metrics, by which the run was scored in place of the protocols' own.
         notes: What else a reader should know, one line each.
     """
 
@@ -44,6 +45,7 @@ class Verified:
     compared: int = 0
     predictions: int = 0
     private: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -150,5 +152,6 @@ def _compared(sha256: str, contents: BundleContents, rescored: Rescored) -> Veri
         compared=agreement.compared,
         predictions=rescored.predictions,
         private=rescored.private,
+        parameters=contents.run["parameters"],
         notes=agreement.notes,
     )

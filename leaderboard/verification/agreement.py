@@ -125,10 +125,18 @@ def _title(row: Mapping[str, Any]) -> str:
 
 
 def _row_differences(where: str, said: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
-    for name in sorted({*said, *found} - NOT_COMPARED):
+    for name in sorted({*said, *found} - NOT_COMPARED, key=lambda name: (name != "value", name)):
         told, own = said.get(name), found.get(name)
         if name == "judge" and told is not None and own is not None:
-            told, own = ({key: value for key, value in one.items() if key not in NOT_COMPARED} for one in (told, own))
+            # Of a long record, the fields that differ.
+            told, own = (
+                {
+                    key: one.get(key)
+                    for key in sorted({*told, *own} - NOT_COMPARED)
+                    if not _same(told.get(key), own.get(key))
+                }
+                for one in (told, own)
+            )
         tolerance = INTERVAL_TOLERANCE if name == "ci" else TOLERANCE
         if not _same(told, own, tolerance):
             words = "the predictions give" if name in ("value", "ci", "n", "failed") else "here it is"

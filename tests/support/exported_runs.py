@@ -36,7 +36,7 @@ from harness.records.codec import sample_from_json
 def read(files, request, integrity):
     for number, line in enumerate(files.read("exported/samples.jsonl").decode().splitlines()):
         sample = sample_from_json(json.loads(line))
-        if sample.cluster:
+        if sample.cluster.startswith("exported/"):
             image = inspect_scan(files, sample.cluster, window=request.window, integrity=integrity)
             sample = replace(sample, media=(image.media,), defect=image.defect)
         yield str(number), sample
@@ -147,7 +147,7 @@ def exported_case(
 def _sample(data: Path, sample_id: str, number: int, content: str) -> tuple[Sample, dict[str, Any]]:
     """Return a sample, whose `cluster` is the path of its image, and the fields of its answer."""
     kind = ("one", "other")[number % 2]
-    sample = Sample(id=sample_id, question=f"image {number}", strata={"kind": kind})
+    sample = Sample(id=sample_id, question=f"image {number}", strata={"kind": kind}, cluster=f"patient {number}")
     if content == "words":
         # Every third reply is right.
         return replace(sample, target=Target(answers=(f"the {kind} lobe",))), {

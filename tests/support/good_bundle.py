@@ -1,6 +1,6 @@
 """The bundle below tests/golden/bundle, and the data that it was made from.
 
-A task or protocol that changes its version is another task: `python -m tests.support.good_bundle` makes the bundle anew.
+A task or protocol that changes its version is another one: `python -m tests.support.good_bundle` makes the bundle anew.
 """
 
 import json
