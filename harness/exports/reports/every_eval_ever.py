@@ -150,15 +150,13 @@ def _number(run: FinishedRun, name: str, row: Mapping[str, Any]) -> dict[str, Js
             "additional_details": {"data": run.results["data"], "data_digest": block["data_digest"]},
         },
         "evaluation_timestamp": run.started,
+        # Without `score_type`: its validator then asks for a range, and a result row states none.
         "metric_config": {
             "evaluation_description": block["title"],
             "metric_id": f"medground.{number_name(row['metric'], row['protocol'], row['name'])}",
             "metric_name": row["name"],
             "metric_parameters": {"protocol": row["protocol"], "protocol_version": row["protocol_version"]},
             "lower_is_better": not row["higher_is_better"],
-            "score_type": "continuous",
-            "min_score": None,
-            "max_score": None,
             "additional_details": {
                 "task_version": _text(block["version"]),
                 "task_digest": block["task_digest"],
