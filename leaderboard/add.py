@@ -90,8 +90,8 @@ def add(
     Returns:
         What was filed; or the outcome of a verification that says nothing of the numbers, and nothing is filed.
     Raises:
-        DataError: The bundle is refused, or is on phantoms, limited, scored by other parameters, or on tasks of one's own
-            without `private`.
+        DataError: The bundle is refused, or is on phantoms, limited, scored by other parameters, or on tasks of one's
+            own without `private`.
         SpecError: `entries` is no folder.
     """
     if not entries.is_dir():
@@ -127,7 +127,8 @@ def _check_may_enter(record: Mapping[str, Any], results: Mapping[str, Any], *, p
         raise DataError("the run has --limit: a part of the samples is no result")
     if record["parameters"]:
         raise DataError(
-            f"the run was scored with --param {', '.join(record['parameters'])}; a board takes the protocols as they are"
+            f"the run was scored with --param {', '.join(record['parameters'])}; a board takes the protocols as they "
+            "are"
         )
     if record["private"] and not private:
         raise DataError(
