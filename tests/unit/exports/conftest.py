@@ -92,9 +92,16 @@ def text_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def image_case(tmp_path_factory: pytest.TempPathFactory) -> ExportedCase:
     """Masks of images, two per answer with scores."""
-    metrics = "[{metric: ap, protocol: glamm}, {metric: ap50, protocol: glamm}, {metric: dice}, {metric: iou}]"
+    metrics = "[{metric: dice}, {metric: iou}]"
     folder = tmp_path_factory.mktemp("images")
     return exported_case(folder, "organs2d", "masks", "dice", "standard", metrics, "masks")
+
+
+@pytest.fixture(scope="session")
+def detection_case(tmp_path_factory: pytest.TempPathFactory) -> ExportedCase:
+    """The same, scored as detections."""
+    folder = tmp_path_factory.mktemp("detections")
+    return exported_case(folder, "organs", "masks", "ap", "glamm", "[{metric: ap, protocol: glamm}]", "masks")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Numbers for the Hugging Face hub, as huggingface_hub reads them."""
 
-
 import pytest
 from ruamel.yaml import YAML
 
