@@ -100,3 +100,35 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert done.stderr.endswith("Not a directory; name another place, or change its rights\n")
     assert done.stderr.startswith(f"leaderboard: {tmp_path / 'file'}")
+
+
+def test_tasks_of_ones_own_need_a_flag(write: Write, tmp_path: Path) -> None:
+    write(results(tasks={"ours": block(), "samed2d_seg": block()}, unsupported={"theirs": "gives no text"}), "both")
+    folder = write(results(tasks={"ours": block()}), "own")
+    built = build([folder], tmp_path / "site")
+    reason = "tasks of one's own, which --private-tasks shows"
+    assert built.left_out == (("both", f"ours, theirs: {reason}"), ("own", f"ours: {reason}"))
+    cells = json.loads((tmp_path / "site" / "data.json").read_text())["cells"]
+    assert {cell["place"] for cell in cells if cell["source"] == "reproduced"} == {"samed2d_seg"}
+    assert not (tmp_path / "site" / "tasks" / "ours.html").exists()
+    built = build([folder], tmp_path / "site", private=True)
+    assert (built.left_out, built.reproduced) == ((), 3)
+
+
+def test_a_run_without_a_usable_answer_is_left_out_unless_it_is_the_floor(write: Write, tmp_path: Path) -> None:
+    nothing = {"samed2d_seg": block(answered=0)}
+    write(results(tasks=nothing), "silent")
+    write(results(tasks=nothing | {"vqa_rad": block(answered=3)}), "half")
+    folder = write(results("baseline:empty", tasks=nothing), "floor")
+    built = build([folder], tmp_path / "site")
+    assert built.left_out == (("silent", "no answer is usable: every one is empty, refused or failed"),)
+    assert built.reproduced == 2
+
+
+def test_an_entry_that_was_filed_is_called_submitted(write: Write, tmp_path: Path) -> None:
+    folder = write(results())
+    (folder / "run" / "entry.json").write_text("{}")
+    page = build([folder], tmp_path / "site").index.read_text()
+    assert '<span class="badge submitted">submitted</span>' in page
+    cells = json.loads((tmp_path / "site" / "data.json").read_text())["cells"]
+    assert {cell["source"] for cell in cells} == {"published", "submitted"}
