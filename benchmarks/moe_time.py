@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from reference_model.config import ModelConfig, load_preset
+from reference_model.config import ModelConfig
 from reference_model.modeling.build import cast
 from reference_model.modeling.moe import MoeFeedForward, choose, upcycle
+from reference_model.preset_files import load_preset
 
 SMALL, LARGE = "medplib-tiny", "medplib-7b"
 # The target is set for 4,096 tokens or more.

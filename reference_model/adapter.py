@@ -1,17 +1,22 @@
-"""The adapter of the reference model: `reference:tiny`, or `reference:FOLDER` with a model of the user's own."""
+"""The adapter of the reference models: one by its name, such as `reference:tiny`, or `reference:FOLDER`."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import DataError, HarnessError, SpecError
+from harness.errors import DataError, HarnessError, SpecError, nearest
 from harness.records import Answer, Capabilities, ErrorInfo, Request
+from reference_model.config import VolumeModelConfig
+from reference_model.preset_files import read_config
 
 if TYPE_CHECKING:
     from reference_model.inference.predictor import Predictor
+    from reference_model.inference.volume_predictor import VolumePredictor
 
 WEIGHTS = Path(__file__).parent / "weights"
+# Names of the models that come with the package, and their folders below `WEIGHTS`.
+SHIPPED: Mapping[str, str] = {"tiny": "medplib-tiny", "m3d-tiny": "m3d-lamed-tiny"}
 MAX_BATCH = 16
 # Packages of the extra [models], those first that answers need.
 NEEDED = ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "peft", "matplotlib")
@@ -19,11 +24,11 @@ INSTALL = "pip install 'medground[models]'"
 
 
 class Reference:
-    """Answers in words and masks; takes points, boxes and regions.
+    """Answers in words and masks: about an image with points, boxes or regions, or about a volume with boxes.
 
     Args:
-        model: `tiny`, or the folder of a model that was trained or converted.
-        threshold: The probability above which a pixel is foreground, in (0, 1); None: the model's own.
+        model: A name of `SHIPPED`, or the folder of a model that was trained or converted.
+        threshold: The probability above which a pixel or voxel is foreground, in (0, 1); None: the model's own.
 
     Raises:
         SpecError: The threshold is not in (0, 1), the folder holds no model, or torch is not installed.
@@ -38,22 +43,26 @@ class Reference:
             raise SpecError(f"reference:{model}: needs {', '.join(missing)}, not installed; {INSTALL}")
         if threshold is not None and not 0 < threshold < 1:
             raise SpecError(f"reference:{model}: threshold: expected a probability between 0 and 1, got {threshold}")
-        self.folder = WEIGHTS / f"medplib-{model}" if (WEIGHTS / f"medplib-{model}").is_dir() else Path(model)
+        self.folder = WEIGHTS / SHIPPED[model] if model in SHIPPED else Path(model)
         if not (self.folder / "model.safetensors").is_file():
+            names = ", ".join(SHIPPED)
             raise SpecError(
-                f"reference:{model}: expected the folder of a model, found no {self.folder / 'model.safetensors'}; "
+                f"reference:{model}: expected one of {names}, or the folder of a model, found no "
+                f"{self.folder / 'model.safetensors'}{nearest(model, tuple(SHIPPED))}; "
                 "`reference-model train` or `reference-model convert` makes one"
             )
+        self.reads_volumes = isinstance(read_config(self.folder / "config.json"), VolumeModelConfig)
         self.threshold = threshold
-        self._answering: Predictor | None = None
+        self._answering: Predictor | VolumePredictor | None = None
 
     def capabilities(self) -> Capabilities:
-        """Return the capabilities: one image with visual prompts as input; text, masks and boxes as output."""
+        """Return the capabilities: one image with visual prompts, or one volume with boxes, as input; see `gives`."""
+        if self.reads_volumes:
+            takes, gives = {"text", "volume", "box"}, {"text", "masks", "boxes", "embedding"}
+        else:
+            takes, gives = {"text", "image", "point", "box", "region"}, {"text", "masks", "boxes"}
         return Capabilities(
-            takes=frozenset({"text", "image", "point", "box", "region"}),
-            gives=frozenset({"text", "masks", "boxes"}),
-            max_batch=MAX_BATCH,
-            weights=(str(self.folder),),
+            takes=frozenset(takes), gives=frozenset(gives), max_batch=MAX_BATCH, weights=(str(self.folder),)
         )
 
     def load(self, device: str) -> None:
@@ -63,9 +72,9 @@ class Reference:
             DataError: A file of the model is missing or torn.
         """
         # Imported here: torch takes seconds to import, and `capabilities` does not need it.
-        from reference_model.inference.predictor import Predictor
+        from reference_model.inference.predictor import load_predictor
 
-        self._answering = Predictor.load(self.folder, device, threshold=self.threshold)
+        self._answering = load_predictor(self.folder, device, threshold=self.threshold)
 
     def predict(self, requests: Sequence[Request]) -> list[Answer]:
         """Return one answer per request, errors included; requests with equal decoding options form one batch."""
@@ -73,9 +82,9 @@ class Reference:
         answers: dict[int, Answer] = {}
         groups: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
-            fault = _fault(request)
+            fault = self._fault(request)
             if fault is None:
-                key = repr((sorted(request.decoding.items()), request.seed, request.repeat))
+                key = repr((request.kind, sorted(request.decoding.items()), request.seed, request.repeat))
                 groups.setdefault(key, []).append(index)
             else:
                 answers[index] = _failed(DataError(fault))
@@ -93,14 +102,16 @@ class Reference:
                 return [_failed(error)]
             return [answer for request in requests for answer in self._answer([request])]
 
-
-def _fault(request: Request) -> str | None:
-    """Return why the model cannot answer a request; None if it can."""
-    if request.kind != "generate":
-        return f"the reference model writes answers; it was asked to {request.kind}"
-    if len(request.images) != 1 or len(request.media) != 1:
-        return f"the reference model is asked about one image, found {len(request.media)}"
-    return None
+    def _fault(self, request: Request) -> str | None:
+        """Return why the model cannot answer a request; None if it can."""
+        kinds = ("generate", "embed") if self.reads_volumes else ("generate",)
+        media = "volume" if self.reads_volumes else "image"
+        if request.kind not in kinds:
+            return f"this reference model can {' and '.join(kinds)}; it was asked to {request.kind}"
+        if len(request.media) != 1 or request.media[0].record.kind != media:
+            found = ", ".join(one.record.kind for one in request.media) or "nothing"
+            return f"this reference model is asked about one {media}, found {found}"
+        return None
 
 
 def _failed(error: HarnessError) -> Answer:

@@ -33,7 +33,7 @@ def info(preset: str, as_json: bool, debug: bool) -> None:
     """Print the modules, shapes and parameter counts of a preset; allocates nothing."""
     import json
 
-    from reference_model.config import load_preset
+    from reference_model.preset_files import load_preset
 
     with _errors_as_exit_codes(debug):
         config = load_preset(preset)
@@ -197,10 +197,10 @@ def convert(
     with _errors_as_exit_codes(debug):
         if out is None and not dry_run:
             raise click.BadParameter("expected a folder, or --dry-run", param_hint="--out")
-        from reference_model.config import load_preset
         from reference_model.convert.conversion import prepare
         from reference_model.convert.parents import Files
         from reference_model.convert.report import as_text
+        from reference_model.preset_files import load_preset
 
         conversion = prepare(load_preset(preset), Files(**checkpoints), allowed=allow_missing, precision=dtype)
         click.echo(as_text(conversion))

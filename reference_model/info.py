@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from reference_model.config import ModelConfig
-from reference_model.modeling.build import build_model
-from reference_model.modeling.model import PixelGroundingModel
+from reference_model.config import AnyConfig
+from reference_model.modeling.build import AnyModel, build_model
 
 _NUMBER = re.compile(r"\.\d+(?=\.)")
 
@@ -49,7 +48,7 @@ class PresetInfo:
     parameters: int
 
 
-def describe(config: ModelConfig) -> PresetInfo:
+def describe(config: AnyConfig) -> PresetInfo:
     """Return the modules, shapes and parameter counts of a configuration; no weights are allocated."""
     with torch.device("meta"):  # shapes alone: the 7B preset would take 47 GB
         model = build_model(config)
@@ -74,7 +73,7 @@ def as_text(info: PresetInfo) -> str:
     return "\n".join(lines)
 
 
-def _modules(model: PixelGroundingModel) -> Iterator[ModuleInfo]:
+def _modules(model: AnyModel) -> Iterator[ModuleInfo]:
     for name, module in model.named_children():
         shapes = Counter((_NUMBER.sub(".*", key), tuple(p.shape)) for key, p in module.named_parameters())
         yield ModuleInfo(

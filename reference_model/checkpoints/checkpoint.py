@@ -27,11 +27,12 @@ from torch import Tensor
 from harness.errors import DataError
 from harness.records import Json
 from reference_model.checkpoints.atomic_folders import SCHEMA, atomic_folder, read_json, write_json
-from reference_model.config import AnyConfig, VolumeModelConfig, read_config
-from reference_model.inputs.conversation import Tokenizer
+from reference_model.config import AnyConfig, VolumeModelConfig
+from reference_model.inputs.conversation import SpecialTokens, Tokenizer
 from reference_model.inputs.tokenizers import PretrainedTokenizer, SavedTokenizer, WordTokenizer
 from reference_model.modeling.build import AnyModel, build_model, special_tokens
 from reference_model.modeling.moe import Router
+from reference_model.preset_files import read_config
 
 CONFIG, ABOUT, WEIGHTS = "config.json", "model.json", "model.safetensors"
 TOKENIZER, TEXT_TOKENIZER = "tokenizer.json", "text_tokenizer.json"
@@ -65,8 +66,15 @@ class About:
         """
         special = special_tokens(self.config)
         if self.saved_tokenizer is None:
-            return WordTokenizer(self.words, special=special, digits=isinstance(self.config, VolumeModelConfig))
+            return WordTokenizer(self.words, special=special, exact=isinstance(self.config, VolumeModelConfig))
         return PretrainedTokenizer(self.saved_tokenizer.load(), special=special)
+
+    def tokenizer_of_reports(self) -> Tokenizer:
+        """Return the tokenizer of M3D-CLIP's text tower."""
+        if self.text_tokenizer is None:
+            return self.tokenizer()
+        loaded = self.text_tokenizer.load()
+        return PretrainedTokenizer(loaded, special=SpecialTokens(len(loaded), ()))
 
 
 def save_model(folder: Path, model: AnyModel, about: About, *, half: bool = False) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from harness.errors import ModelError
-from reference_model.inputs.batch import PADDING, Batch
+from reference_model.inputs.batch import PADDING, Batch, VolumeBatch
+from reference_model.modeling.m3d_model import VolumeGroundingModel, seg_steps
 from reference_model.modeling.model import Masks, PixelGroundingModel
 
 
@@ -40,6 +41,21 @@ class Reply:
     masks: Masks
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeReply:
+    """One answer about a volume.
+
+    Attributes:
+        ids: The tokens of the answer, without the end token.
+        finished: Whether the model ended the answer itself.
+        logits_DHW: float32, the mask of all `[SEG]` tokens together, on the grid of the model; None without any.
+    """
+
+    ids: tuple[int, ...]
+    finished: bool
+    logits_DHW: Tensor | None
+
+
 @dataclass(slots=True)
 class _Writing:
     """One answer while it is written, with the states that predicted its `<SEG>`."""
@@ -64,21 +80,60 @@ def generate(
     Raises:
         ModelError: The model is in training mode, or the padding is not on the left.
     """
-    if model.training:
-        raise ModelError("generate: expected a model in evaluation mode; call model.eval() first")
-    if not bool(batch.valid_BT[:, -1].all()):
-        raise ModelError("generate: expected padding on the left, found a row that ends in padding")
-    rows = _write(model, batch, stop_ids, sampling)
+    rows = _write(model, model.embed(batch), batch.valid_BT, stop_ids, sampling)
     return _with_masks(model, batch, rows)
 
 
-def _write(model: PixelGroundingModel, batch: Batch, stop_ids: Collection[int], sampling: Sampling) -> list[_Writing]:
+@torch.no_grad()
+def generate_about_volumes(
+    model: VolumeGroundingModel, batch: VolumeBatch, *, stop_ids: Collection[int], sampling: Sampling
+) -> tuple[VolumeReply, ...]:
+    """Answer a batch of questions about volumes; an answer does not depend on the rest of the batch.
+
+    Args:
+        model: In evaluation mode.
+        batch: Conversations padded on the left; their labels and masks are not read.
+        stop_ids: The tokens that end an answer.
+        sampling: How tokens are picked.
+
+    Raises:
+        ModelError: The model is in training mode, or the padding is not on the left.
+    """
+    rows = _write(model, model.embed(batch), batch.valid_BT, stop_ids, sampling)
+    states: dict[int, Tensor] = {}
+    for index, row in enumerate(rows):
+        every = seg_steps(row.ids, model.seg_id, first_token_counts=True)
+        counted = seg_steps(row.ids, model.seg_id, first_token_counts=model.first_token_counts)
+        kept = [state_D for step, state_D in zip(every, row.states, strict=True) if step in counted]
+        if kept:
+            states[index] = torch.stack(kept).mean(dim=0)
+    logits: dict[int, Tensor] = {}
+    if states:
+        row_M = torch.tensor(list(states), device=batch.volume_B1DHW.device)
+        logits_MDHW = model.masks(torch.stack(list(states.values())), row_M, batch.volume_B1DHW)
+        logits = dict(zip(states, logits_MDHW, strict=True))
+    return tuple(
+        VolumeReply(ids=tuple(row.ids), finished=row.finished, logits_DHW=logits.get(index))
+        for index, row in enumerate(rows)
+    )
+
+
+def _write(
+    model: PixelGroundingModel | VolumeGroundingModel,
+    embedded_BTD: Tensor,
+    valid_BK: Tensor,
+    stop_ids: Collection[int],
+    sampling: Sampling,
+) -> list[_Writing]:
+    if model.training:
+        raise ModelError("generate: expected a model in evaluation mode; call model.eval() first")
+    if not bool(valid_BK[:, -1].all()):
+        raise ModelError("generate: expected padding on the left, found a row that ends in padding")
     # A generator per row: a row's draws are the same whichever rows it is batched with.
-    randoms = [torch.Generator().manual_seed(sampling.seed) for _ in batch.ids_BT]
+    randoms = [torch.Generator().manual_seed(sampling.seed) for _ in embedded_BTD]
     cache = DynamicCache()
-    valid_BK = batch.valid_BT
-    hidden_BTD = model.language(model.embed(batch), valid_BK=valid_BK, cache=cache).hidden_BTD
-    rows = [_Writing() for _ in batch.ids_BT]
+    hidden_BTD = model.language(embedded_BTD, valid_BK=valid_BK, cache=cache).hidden_BTD
+    rows = [_Writing() for _ in embedded_BTD]
     for left in reversed(range(sampling.max_new_tokens)):
         state_BD = hidden_BTD[:, -1]
         token_B = _pick(model.language.logits(state_BD).float().cpu(), sampling, randoms)

@@ -11,19 +11,18 @@ import torch
 
 from harness.imaging import masks
 from harness.records import Answer, Request
-from harness.records.codec import digest
-from reference_model.checkpoints.checkpoint import load_model
+from reference_model.checkpoints.checkpoint import About, load_model
 from reference_model.config import ModelConfig
-from reference_model.inference.generation import Reply, Sampling, generate
+from reference_model.inference.generation import Reply, generate
+from reference_model.inference.sampling import sampling_of
+from reference_model.inference.volume_predictor import VolumePredictor
 from reference_model.inputs.batch import Batch, pad
 from reference_model.inputs.conversation import SEG, Encoded, Tokenizer, Turn, encode_conversation, expand_image
 from reference_model.inputs.images import Bools, for_pixel_encoder, for_vision_tower
 from reference_model.inputs.requests import grid_of_prompt, grids, question_of
+from reference_model.modeling.m3d_model import VolumeGroundingModel
 from reference_model.modeling.mask_decoder import above
 from reference_model.modeling.model import PixelGroundingModel
-
-# The limit if the task sets none.
-MAX_NEW_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +44,9 @@ class Predictor:
     device: str
 
     @classmethod
-    def load(cls, folder: Path, device: str, *, threshold: float | None = None) -> "Predictor":
-        """Load the model in a folder onto a device.
-
-        Raises:
-            DataError: A file is missing or torn.
-        """
-        model, about = load_model(folder)
+    def of(cls, model: PixelGroundingModel, about: About, device: str, *, threshold: float | None) -> "Predictor":
+        """Return the predictor of a loaded model; without a threshold, that of its configuration counts."""
+        assert isinstance(about.config, ModelConfig)
         return cls(
             model=model.to(device),
             config=about.config,
@@ -77,7 +72,7 @@ class Predictor:
             for request in requests
         ]
         batch = self._batch(requests, encoded)
-        sampling = _sampling(requests[0], most=self.config.language.max_positions - batch.ids_BT.shape[1])
+        sampling = sampling_of(requests[0], most=self.config.language.max_positions - batch.ids_BT.shape[1])
         replies = generate(self.model, batch.to(self.device), stop_ids=(self.tokenizer.end_id,), sampling=sampling)
         return [self._answer(*one) for one in zip(requests, encoded, replies, strict=True)]
 
@@ -124,13 +119,13 @@ class Predictor:
         )
 
 
-def _sampling(request: Request, *, most: int) -> Sampling:
-    """Return the sampling options of a request, greedy by default, with `most` as the limit of new tokens."""
-    # The seed depends on the request's own seed and repeat alone, so that every repeat draws another answer.
-    decoding = request.decoding
-    return Sampling(
-        max_new_tokens=max(1, min(most, int(decoding.get("max_new_tokens", MAX_NEW_TOKENS)))),
-        temperature=float(decoding.get("temperature", 0.0)),
-        top_p=float(decoding.get("top_p", 1.0)),
-        seed=int(digest([request.seed, request.repeat])[:12], 16),
-    )
+def load_predictor(folder: Path, device: str, *, threshold: float | None = None) -> Predictor | VolumePredictor:
+    """Load the model in a folder onto a device, whichever architecture it has.
+
+    Raises:
+        DataError: A file is missing or torn.
+    """
+    model, about = load_model(folder)
+    if isinstance(model, VolumeGroundingModel):
+        return VolumePredictor.of(model, about, device, threshold=threshold)
+    return Predictor.of(model, about, device, threshold=threshold)

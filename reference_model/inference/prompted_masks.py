@@ -17,12 +17,13 @@ from harness.imaging.frames import padding
 from harness.models.segmenters.encoding import Embedded, Encoder
 from harness.records import Box, Json, Points
 from reference_model.checkpoints.checkpoint import WEIGHTS, check_names, load_about
-from reference_model.config import Square, load_preset
+from reference_model.config import ModelConfig, Square
 from reference_model.convert.checkpoint_files import open_checkpoint
 from reference_model.convert.layouts import rule_for, sam_med2d_rules
 from reference_model.inputs.images import SAM_MEAN, SAM_STD, Pixels, for_pixel_encoder
 from reference_model.modeling.mask_decoder import MaskDecoder, build_mask_decoder, resized, to_original
 from reference_model.modeling.pixel_encoder import PixelEncoder, build_pixel_encoder
+from reference_model.preset_files import load_preset
 
 # The preset whose parts for masks are SAM-Med2D-B.
 SAM_MED2D = "medplib-7b"
@@ -65,18 +66,18 @@ class PromptedMasks:
         """
         if path.is_dir():
             about = load_about(path)
-            config = about.config
-            released = _is_sam_med2d(about.origin)
-            stored = open_checkpoint(path / WEIGHTS).tensors
-            named = {name: stored[name] for name in stored if name.partition(".")[0] in PARTS}
+            config, released = about.config, _is_sam_med2d(about.origin)
         else:
             config, released = load_preset(preset or SAM_MED2D), True
+        if not isinstance(config, ModelConfig):
+            raise DataError(f"{path}: expected a model that segments images, found {config.name}, which reads volumes")
+        stored = open_checkpoint(path / WEIGHTS if path.is_dir() else path).tensors
+        if path.is_dir():
+            named = {name: stored[name] for name in stored if name.partition(".")[0] in PARTS}
+        else:
             rules = sam_med2d_rules(config)
             # Names that no rule matches stay, for the message.
-            named = {
-                (rule_for(name, rules) or (None, name))[1]: value
-                for name, value in open_checkpoint(path).tensors.items()
-            }
+            named = {(rule_for(name, rules) or (None, name))[1]: value for name, value in stored.items()}
         with torch.device("meta"):  # names and shapes: numbers at random would only be replaced
             encoder = build_pixel_encoder(config.pixel_encoder)
             decoder = build_mask_decoder(config.mask_decoder, config.pixel_encoder)

@@ -12,7 +12,8 @@ from harness.errors import SpecError, nearest
 from harness.models.segmenters.prompts import answered, by_prompts
 from harness.records import Answer, Capabilities, Request, Resources
 from reference_model.adapter import INSTALL, NEEDED
-from reference_model.config import Square, preset_names
+from reference_model.config import Square
+from reference_model.preset_files import preset_names
 
 if TYPE_CHECKING:
     from reference_model.inference.prompted_masks import PromptedMasks

@@ -21,16 +21,16 @@ _NO_BLANK_AFTER = frozenset("(['/-")
 
 
 class WordTokenizer:
-    """A vocabulary of lower-case words and single characters of punctuation; id 0 is the unknown token."""
+    """A vocabulary of words and single characters of punctuation; id 0 is the unknown token."""
 
-    def __init__(self, words: Sequence[str], *, special: SpecialTokens, digits: bool = False) -> None:
+    def __init__(self, words: Sequence[str], *, special: SpecialTokens, exact: bool = False) -> None:
         """Number the words.
 
         Args:
-            words: Distinct lower-case words, in the order of their ids.
+            words: Distinct words, in lower case unless `exact`, in the order of their ids.
             special: The special tokens behind the base vocabulary; entries of the latter beyond the words stay unused,
                 so that the shapes of a preset do not depend on the words of its data.
-            digits: Whether each digit of a number is a word of its own.
+            exact: Whether words keep their case, as option letters must, and each digit of a number is a word.
         Raises:
             DataError: There are more words than entries.
         """
@@ -41,7 +41,7 @@ class WordTokenizer:
             )
         self.words = tuple(words)
         self.special = special
-        self.digits = digits
+        self.exact = exact
         self.start_id, self.end_id = 1, 2
         self._ids = {name: index for index, name in enumerate(names)}
         self._ids |= {name: special.id(name) for name in special.names}
@@ -49,36 +49,36 @@ class WordTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without a start token."""
-        return [self._ids.get(piece, self._ids.get(piece.lower(), 0)) for piece in _pieces(text, digits=self.digits)]
+        return [self._ids.get(piece, self._ids.get(piece.lower(), 0)) for piece in _pieces(text, exact=self.exact)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, without special tokens; punctuation is spaced as in ordinary text."""
         text = ""
         for name in (self._names[token] for token in ids if token > self.end_id and token in self._names):
             joined = not text or name in _NO_BLANK_BEFORE or text[-1] in _NO_BLANK_AFTER or "\n" in (name, text[-1])
-            if self.digits and name.isdigit():  # 0.406 and 34, but a blank behind the full stop of a sentence
+            if self.exact and name.isdigit():  # 0.406 and 34, but a blank behind the full stop of a sentence
                 joined |= text[-1:].isdigit() or (text[-1:] == "." and text[-2:-1].isdigit())
             text += name if joined else f" {name}"
         return text
 
 
-def words_of(texts: Iterable[str], *, digits: bool = False) -> tuple[str, ...]:
+def words_of(texts: Iterable[str], *, exact: bool = False) -> tuple[str, ...]:
     """Return the words and punctuation of texts, the most frequent first, equally frequent ones in sorted order.
 
     Args:
         texts: Special tokens in them are left out.
-        digits: As for `WordTokenizer`.
+        exact: As for `WordTokenizer`.
     """
     counts: Counter[str] = Counter()
     for text in texts:
-        for piece in _pieces(text, digits=digits):
+        for piece in _pieces(text, exact=exact):
             if len(piece) == 1 or piece[0] not in "<[":
-                counts[piece.lower()] += 1
+                counts[piece if exact else piece.lower()] += 1
     return tuple(sorted(counts, key=lambda word: (-counts[word], word)))
 
 
-def _pieces(text: str, *, digits: bool) -> list[str]:
-    return (_PIECE_OR_DIGIT if digits else _PIECE).findall(text)
+def _pieces(text: str, *, exact: bool) -> list[str]:
+    return (_PIECE_OR_DIGIT if exact else _PIECE).findall(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

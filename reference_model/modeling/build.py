@@ -31,7 +31,7 @@ def build_model(config: AnyConfig, *, experts: bool = True) -> AnyModel:
             model that reads volumes has none.
     """
     if isinstance(config, VolumeModelConfig):
-        return _build_volume_model(config)
+        return build_volume_model(config)
     return build_image_model(config, experts=experts)
 
 
@@ -62,7 +62,8 @@ def build_image_model(config: ModelConfig, *, experts: bool = True) -> PixelGrou
     )
 
 
-def _build_volume_model(config: VolumeModelConfig) -> VolumeGroundingModel:
+def build_volume_model(config: VolumeModelConfig) -> VolumeGroundingModel:
+    """Return the model of a configuration of M3D-LaMed; see `build_model`."""
     special, width = special_tokens(config), config.language.width
     return VolumeGroundingModel(
         clip=build_clip(config),

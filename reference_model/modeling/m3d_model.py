@@ -154,7 +154,7 @@ class VolumeGroundingModel(nn.Module):
             row_M: int64, the row of each mask.
             volume_B1DHW: float32, the volumes of the rows.
         """
-        asked, place_M = row_M.unique(return_inverse=True)
+        asked, place_M = torch.unique(row_M, return_inverse=True)
         features_MCdhw = self.segvol.encode(volume_B1DHW[asked])[place_M]
         prompt_MC = self.seg_projector(state_MD).to(features_MCdhw.dtype)
         logits_MDHW: Tensor = self.segvol.decode(features_MCdhw, prompt_MC)[0]

@@ -56,4 +56,4 @@ def pooled(features_BPC: Tensor, pooling: str, pool: int, cells: tuple[int, int,
     features_BCP = features_BPC.transpose(1, 2)
     if pooling == "sequence":
         return F.avg_pool1d(features_BCP, pool**3).transpose(1, 2)
-    return F.avg_pool3d(features_BCP.unflatten(2, cells), pool).flatten(2).transpose(1, 2)
+    return F.avg_pool3d(features_BCP.reshape(*features_BCP.shape[:2], *cells), pool).flatten(2).transpose(1, 2)

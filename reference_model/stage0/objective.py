@@ -24,7 +24,7 @@ from reference_model.inputs.batch import PADDING, pad
 from reference_model.inputs.conversation import Encoded
 from reference_model.inputs.images import Bools, mask_in_square
 from reference_model.inputs.requests import grid_of_prompt, grids
-from reference_model.modeling.build import build_model
+from reference_model.modeling.build import build_image_model
 from reference_model.modeling.language import init_matching_heads
 from reference_model.modeling.mask_decoder import PromptProjector, resized
 from reference_model.modeling.model import PixelGroundingModel
@@ -32,7 +32,7 @@ from reference_model.modeling.region_encoder import sample_mean
 from reference_model.stage0.patch_captions import PatchCaption, patch_captions
 from reference_model.stage0.patch_text_head import TEMPERATURE, PatchTextHead
 from reference_model.stage0.verbalised_images import reading_loss, verbalise
-from reference_model.training.collate import Collator
+from reference_model.training.collating.images import Collator
 from reference_model.training.losses import bce_loss, dice_loss
 from reference_model.training.mixing import Row
 from reference_model.training.objectives import Measured, measured
@@ -84,7 +84,7 @@ class Heads(nn.Module):
 
 def build_untrained(config: ModelConfig) -> PixelGroundingModel:
     """Return a randomly initialised model with the matching attention heads of stage 0; uses torch's generator."""
-    model = build_model(config, experts=False)
+    model = build_image_model(config, experts=False)
     init_matching_heads(model.language, layers=MATCHING_LAYERS, share=MATCHING_SHARE, strength=MATCHING_STRENGTH)
     return model
 

@@ -15,7 +15,7 @@ from reference_model.inputs.conversation import IGNORE, IMAGE, REGION, Encoded, 
 from reference_model.inputs.regions import prompt_mask
 from reference_model.modeling.language import LanguageModel
 from reference_model.stage0.patch_captions import COUNTS, SIDES, PatchCaption, side_of, structures
-from reference_model.training.collate import Collator, filled
+from reference_model.training.collating.images import Collator, filled
 from reference_model.training.losses import language_loss
 from reference_model.training.mixing import Row
 

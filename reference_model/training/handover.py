@@ -10,6 +10,7 @@ from torch import nn
 from harness.errors import SpecError
 from reference_model.checkpoints.checkpoint import About, load_about, load_model
 from reference_model.config import ModelConfig
+from reference_model.modeling.build import AnyModel
 from reference_model.modeling.model import PixelGroundingModel
 from reference_model.modeling.moe import MoeFeedForward, upcycle
 from reference_model.training.recipe import Lora, Start, fits
@@ -50,7 +51,7 @@ def sources(out: Path, start: Start) -> dict[str, Path]:
     return found
 
 
-def hand_over(base: Path, out: Path, start: Start) -> tuple[PixelGroundingModel, About]:
+def hand_over(base: Path, out: Path, start: Start) -> tuple[AnyModel, About]:
     """Return the starting model of a stage, and the description of its base.
 
     Args:
@@ -63,7 +64,15 @@ def hand_over(base: Path, out: Path, start: Start) -> tuple[PixelGroundingModel,
     """
     model, about = load_model(base)
     if start.experts:
+        if not isinstance(model, PixelGroundingModel) or not isinstance(about.config, ModelConfig):
+            raise SpecError(f"start.experts: expected a model with experts, found {about.config.name}, which has none")
         _add_experts(model, about.config, [finished_model(out, number) for number in start.experts])
+    modules = dict(model.named_modules())
+    for name, source in start.copies.items():
+        for one in (name, source):
+            if one not in modules:
+                raise SpecError(f"start.copies: expected modules of {about.config.name}, got '{one}'")
+        modules[name].load_state_dict(modules[source].state_dict())
     for name, number in start.parts.items():
         if name not in dict(model.named_children()):
             known = ", ".join(child for child, _ in model.named_children())
@@ -87,7 +96,7 @@ def _add_experts(model: PixelGroundingModel, config: ModelConfig, folders: list[
         layer.mlp = upcycle(denses, width=config.language.width, config=config.moe)
 
 
-def choose_trained(model: PixelGroundingModel, trains: tuple[str, ...], lora: Lora | None) -> dict[str, nn.Parameter]:
+def choose_trained(model: AnyModel, trains: tuple[str, ...], lora: Lora | None) -> dict[str, nn.Parameter]:
     """Freeze a model except for what a stage trains; return these parameters, adapters included, by name.
 
     Args:
@@ -123,7 +132,7 @@ def merge_lora(model: nn.Module) -> None:
             setattr(model.get_submodule(parent), attribute, module.get_base_layer())
 
 
-def _add_lora(model: PixelGroundingModel, lora: Lora) -> None:
+def _add_lora(model: AnyModel, lora: Lora) -> None:
     """Add adapters whose output starts at zero; the experts of a layer start with equal adapters."""
     leaves = {name.rpartition(".")[2] for name, _ in model.language.named_modules()}
     for target in lora.targets:

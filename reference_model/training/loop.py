@@ -114,7 +114,7 @@ def train(
         ModelError: A loss is no longer finite.
         SpecError: The folder holds a state with other settings, or a step has fewer rows than parts.
     """
-    optimizer = build_optimizer(trained, course.stage.muon)
+    optimizer = build_optimizer(trained, course.stage.muon, weight_decay=course.stage.weight_decay)
     state = last_step(folder)
     begun = 0 if state is None else load_whole(state, settings, trained, optimizer)
     saved = time.monotonic()

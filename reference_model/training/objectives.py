@@ -8,10 +8,11 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from reference_model.inputs.batch import Batch
-from reference_model.modeling.model import PixelGroundingModel
+from reference_model.inputs.batch import Batch, VolumeBatch
+from reference_model.modeling.build import AnyModel
 from reference_model.modeling.moe import Routing
-from reference_model.training.collate import Collator
+from reference_model.training.collating.images import Collator
+from reference_model.training.collating.volumes import VolumeCollator
 from reference_model.training.mixing import Row
 
 
@@ -33,7 +34,9 @@ class Measured:
 class Objective(Protocol):
     """Measures the losses of rows, which a stage minimises."""
 
-    model: PixelGroundingModel
+    @property
+    def model(self) -> AnyModel:
+        """The model that is trained."""
 
     def measure(self, rows: Sequence[Row], random: Generator, *, drop_seed: int, progress: float) -> Measured:
         """Return the losses of some rows.
@@ -50,9 +53,9 @@ class Objective(Protocol):
 
 
 class Grounding:
-    """The objective of stages I to IV: answers in text and masks."""
+    """The objective of all stages behind the parents: answers in text and masks."""
 
-    def __init__(self, model: PixelGroundingModel, collator: Collator, weights: Mapping[str, float]) -> None:
+    def __init__(self, model: AnyModel, collator: Collator | VolumeCollator, weights: Mapping[str, float]) -> None:
         """Build the objective.
 
         Args:
@@ -69,7 +72,7 @@ class Grounding:
         del progress
         return self.measure_batch(self._collator.batch(rows, random), drop_seed=drop_seed)
 
-    def measure_batch(self, batch: Batch, *, drop_seed: int) -> Measured:
+    def measure_batch(self, batch: Batch | VolumeBatch, *, drop_seed: int) -> Measured:
         """Return the losses of a batch."""
         device = self.model.language.embed_tokens.weight.device
         output = self.model(batch.to(device), drop_seed=drop_seed)

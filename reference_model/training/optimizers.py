@@ -21,11 +21,13 @@ class MuonAndAdamW(torch.optim.Optimizer):
     # MedPLIB uses only AdamW. For tower and language model trained from scratch, 100 steps of stage 0 gave a language
     # loss of 0.51 with Muon and of 0.99 without; mask parts got worse (Dice loss 0.94, not 0.81) and keep AdamW.
 
-    def __init__(self, matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter]) -> None:
+    def __init__(
+        self, matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter], *, weight_decay: float = 0.0
+    ) -> None:
         """Optimise `matrices` with Muon and `others` with AdamW, of any shape; the caller sets the learning rate."""
         super().__init__([*matrices, *others], {"lr": 0.0})
         self._muon = torch.optim.Muon(matrices, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-        self._adamw = _adamw(others)
+        self._adamw = _adamw(others, weight_decay)
         self._muon.state = self._adamw.state = self.state  # shared, so that checkpoints see a single optimizer
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -37,12 +39,15 @@ class MuonAndAdamW(torch.optim.Optimizer):
             optimizer.step()
 
 
-def build_optimizer(trained: Mapping[str, nn.Parameter], muon: Sequence[str]) -> torch.optim.Optimizer:
+def build_optimizer(
+    trained: Mapping[str, nn.Parameter], muon: Sequence[str], *, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
     """Return a fresh optimizer of the parameters; the caller sets the learning rate before every step.
 
     Args:
         trained: The parameters that are trained, of any shape, by name.
         muon: Patterns of modules whose matrices use Muon, with `*` as a wildcard; empty: all use AdamW.
+        weight_decay: AdamW's.
     """
     # Muon is for hidden matrices: not for embeddings, heads and routers.
     outer = ("embed", "lm_head", "router")
@@ -54,10 +59,11 @@ def build_optimizer(trained: Mapping[str, nn.Parameter], muon: Sequence[str]) ->
         and any(fits(name, pattern) for pattern in muon)
     ]
     if not matrices:
-        return _adamw(list(trained.values()))
+        return _adamw(list(trained.values()), weight_decay)
     ids = {id(parameter) for parameter in matrices}
-    return MuonAndAdamW(matrices, [parameter for parameter in trained.values() if id(parameter) not in ids])
+    others = [parameter for parameter in trained.values() if id(parameter) not in ids]
+    return MuonAndAdamW(matrices, others, weight_decay=weight_decay)
 
 
-def _adamw(parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=0.0, betas=BETAS, weight_decay=0.0)
+def _adamw(parameters: Sequence[nn.Parameter], weight_decay: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=0.0, betas=BETAS, weight_decay=weight_decay)

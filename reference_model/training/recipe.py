@@ -7,17 +7,19 @@ from math import ceil
 from typing import Literal
 
 from harness.errors import SpecError
-from reference_model.config import ModelConfig
-from reference_model.training.data import SetSpec
+from reference_model.config import AnyConfig, VolumeModelConfig
+from reference_model.training.data import MediaKind, SetSpec
 
 ObjectiveName = Literal["parents", "grounding"]
 Schedule = Literal["linear", "cosine"]
 Precision = Literal["fp32", "bf16"]
 
-# The losses an objective may weigh.
-LOSSES: Mapping[ObjectiveName, tuple[str, ...]] = {
-    "parents": ("language", "caption", "region", "cell", "pixel", "bce", "dice"),
-    "grounding": ("language", "bce", "dice", "focal", "iou", "balance"),
+# The losses an objective may weigh, by what the model reads.
+LOSSES: Mapping[tuple[MediaKind, ObjectiveName], tuple[str, ...]] = {
+    ("image", "parents"): ("language", "caption", "region", "cell", "pixel", "bce", "dice"),
+    ("image", "grounding"): ("language", "bce", "dice", "focal", "iou", "balance"),
+    ("volume", "parents"): ("clip", "language", "bce", "dice"),
+    ("volume", "grounding"): ("language", "bce", "dice"),
 }
 
 
@@ -39,11 +41,13 @@ class Start:
         base: Number of the stage whose model it starts from; None: random weights, or the model named by `--start`.
         experts: Numbers of the stages whose feed-forward parts become the experts, behind a fresh router.
         parts: Maps modules to the number of the stage that they are taken from instead of the base.
+        copies: Maps modules to other modules of the base, with whose weights they begin.
     """
 
     base: int | None = None
     experts: tuple[int, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +57,8 @@ class Stage:
     Attributes:
         number: The number of the stage, 0 to 4.
         title: A short description of the stage.
-        objective: `grounding` trains on questions; `parents` pre-trains the image tower, the language model and the
-            pixel encoder, for which the published model has public checkpoints.
+        objective: `grounding` trains on questions; `parents` pre-trains what the published model begins with; see
+            `stage0`.
         start: The source of its weights.
         trains: Names of modules or parameters, with `*` as a wildcard; all others are frozen.
         lora: Adapters, merged when the stage ends; None: no adapters.
@@ -69,7 +73,9 @@ class Stage:
         batch: Rows per step, over all processes.
         rows: Most rows per process and forward pass.
         questions: Most questions per row.
-        answer_weight, region_parts: See `collate.Collator`.
+        answer_weight, region_parts: See `collating.images.Collator`.
+        augmentation: See `collating.volumes.VolumeCollator`.
+        weight_decay: AdamW's, of all parameters that it trains.
     """
 
     number: int
@@ -91,6 +97,8 @@ class Stage:
     questions: int
     answer_weight: float
     region_parts: bool
+    augmentation: bool = False
+    weight_decay: float = 0.0
 
     def accumulation(self, processes: int) -> int:
         """Return the number of gradient accumulations per step and process."""
@@ -128,12 +136,17 @@ class Recipe:
     """
 
     name: str
-    config: ModelConfig
+    config: AnyConfig
     data_roots: tuple[str, ...]
     seed: int
     precision: Precision
     checkpointing: bool
     stages: tuple[Stage, ...]
+
+    @property
+    def reads(self) -> MediaKind:
+        """What the model is asked about."""
+        return media_of(self.config)
 
     def stage(self, number: int) -> Stage:
         """Return a stage by its number.
@@ -146,6 +159,11 @@ class Recipe:
                 return stage
         known = ", ".join(str(stage.number) for stage in self.stages)
         raise SpecError(f"--stage: expected one of {known} or all for recipe {self.name}, got {number}")
+
+
+def media_of(config: AnyConfig) -> MediaKind:
+    """Return what a model of this configuration is asked about."""
+    return "volume" if isinstance(config, VolumeModelConfig) else "image"
 
 
 def fits(name: str, pattern: str) -> bool:

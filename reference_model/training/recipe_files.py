@@ -7,9 +7,19 @@ from typing import get_args
 from harness.errors import SpecError, nearest
 from harness.tasks.yaml.mapping import Table
 from harness.tasks.yaml.nodes import Faults, read_mapping
-from reference_model.config import load_preset, preset_names
-from reference_model.training.data import SetSpec
-from reference_model.training.recipe import LOSSES, Lora, ObjectiveName, Precision, Recipe, Schedule, Stage, Start
+from reference_model.preset_files import load_preset, preset_names
+from reference_model.training.data import MediaKind, SetSpec
+from reference_model.training.recipe import (
+    LOSSES,
+    Lora,
+    ObjectiveName,
+    Precision,
+    Recipe,
+    Schedule,
+    Stage,
+    Start,
+    media_of,
+)
 
 STAGES = Path(__file__).parents[1] / "stages"
 RECIPE = "recipe.yaml"
@@ -59,12 +69,13 @@ def read_recipe(path: Path) -> Recipe:
     name, seed = table.text("recipe"), table.integer("seed", 42, least=0)  # 42 is MedPLIB's seed
     roots, precision = table.texts("data_roots", ()), table.choice("precision", get_args(Precision), "fp32")
     checkpointing = table.flag("checkpointing", False)
-    stages = [_read_stage(path.parent / file, faults) for file in table.texts("stages")]
+    config = load_preset(preset)
+    stages = [_read_stage(path.parent / file, faults, media_of(config)) for file in table.texts("stages")]
     if faults.found:
         raise faults.error()
     return Recipe(
         name=name,
-        config=load_preset(preset),
+        config=config,
         data_roots=roots,
         seed=seed,
         precision=precision,
@@ -73,7 +84,7 @@ def read_recipe(path: Path) -> Recipe:
     )
 
 
-def _read_stage(path: Path, faults: Faults) -> Stage | None:
+def _read_stage(path: Path, faults: Faults, reads: MediaKind) -> Stage | None:
     document = read_mapping(path, faults)
     if document is None:
         return None
@@ -85,7 +96,7 @@ def _read_stage(path: Path, faults: Faults) -> Stage | None:
     rows = table.integer("rows", batch)
     if batch % rows:
         table.fault("rows", f"expected {rows} to divide batch, which is {batch}")
-    losses = table.table("losses", LOSSES[objective])
+    losses = table.table("losses", LOSSES[reads, objective])
     return Stage(
         number=table.integer("stage", least=0),
         title=table.text("title"),
@@ -106,12 +117,14 @@ def _read_stage(path: Path, faults: Faults) -> Stage | None:
         questions=table.integer("questions", 1),
         answer_weight=_number(table, "answer_weight", 0.0, most=1.0),
         region_parts=table.flag("region_parts", False),
+        augmentation=table.flag("augmentation", False),
+        weight_decay=_number(table, "weight_decay", 0.0, most=1.0),
     )
 
 
 def _read_start(table: Table) -> Start:
-    start = table.table("start", ("from", "experts", "parts"))
-    parts = start.table("parts", None)
+    start = table.table("start", ("from", "experts", "parts", "copies"))
+    parts, copies = start.table("parts", None), start.table("copies", None)
     experts: tuple[float, ...] = ()
     if "experts" in start:
         value = start.items["experts"].value  # any number of entries; `handover` compares it with the preset
@@ -120,6 +133,7 @@ def _read_start(table: Table) -> Start:
         base=start.integer("from", least=0) if "from" in start else None,
         experts=tuple(int(number) for number in experts),
         parts={name: parts.integer(name, least=0) for name in parts.items},
+        copies={name: copies.text(name) for name in copies.items},
     )
 
 

@@ -13,13 +13,18 @@ from harness.errors import SpecError
 from harness.tasks.prepare import Notice
 from reference_model.checkpoints.checkpoint import About, save_model
 from reference_model.checkpoints.training_state import last_step, remove_steps
+from reference_model.config import ModelConfig, VolumeModelConfig
 from reference_model.distributed.fsdp import gathered_copies, shard
 from reference_model.distributed.prepare_data import prepare_ahead
 from reference_model.distributed.processes import Processes, joined
 from reference_model.inputs.tokenizers import words_of
+from reference_model.modeling.build import AnyModel
+from reference_model.modeling.m3d_model import VolumeGroundingModel
 from reference_model.modeling.model import PixelGroundingModel
 from reference_model.stage0.objective import Stage0Objective, build_untrained
-from reference_model.training.collate import Collator, EncoderImages
+from reference_model.stage0.volume_parents import VolumeParents, build_untrained_volume_model
+from reference_model.training.collating.images import Collator, EncoderImages
+from reference_model.training.collating.volumes import PreparedVolumes, VolumeCollator
 from reference_model.training.data import ExampleSet, SetSpec, read_sets
 from reference_model.training.handover import MODEL, choose_trained, hand_over, merge_lora, sources, stage_folder
 from reference_model.training.log import StageNote, write_note
@@ -83,7 +88,7 @@ class StagedTraining:
     def _stage(self, stage: Stage) -> None:
         folder = stage_folder(self.out, stage.number)
         with self.processes.first_ahead():
-            sets = read_sets(stage.data, self._roots(), self.cache, self.notice)
+            sets = read_sets(stage.data, self._roots(), self.cache, self.notice, self.recipe.reads)
         course = self._course(stage, sets)
         parts = parts_of_step(stage, self.processes.count)
         settings = stage_settings(self.recipe, stage, sets, self._sources(stage), steps=course.steps, parts=parts)
@@ -147,7 +152,7 @@ class StagedTraining:
         self,
         stage: Stage,
         course: Course,
-        model: PixelGroundingModel,
+        model: AnyModel,
         about: About,
         trained: Mapping[str, nn.Parameter],
     ) -> None:
@@ -162,7 +167,7 @@ class StagedTraining:
             remove_steps(folder)
         self.processes.wait()
 
-    def _refilled(self, stage: Stage, course: Course, values: Mapping[str, Tensor]) -> PixelGroundingModel:
+    def _refilled(self, stage: Stage, course: Course, values: Mapping[str, Tensor]) -> AnyModel:
         """Return the unsharded model of a stage: its starting model, filled with the trained values."""
         model, _ = self._starting_model(stage, course)
         with torch.no_grad():
@@ -204,19 +209,24 @@ class StagedTraining:
             found["base"] = self.start
         return found
 
-    def _starting_model(self, stage: Stage, course: Course) -> tuple[PixelGroundingModel, About]:
+    def _starting_model(self, stage: Stage, course: Course) -> tuple[AnyModel, About]:
         """Return the starting model of a stage; every call returns the same weights."""
         torch.manual_seed(course.seed_of(FIRST))
         base = self._sources(stage).get("base")
         if base is not None:
             model, about = hand_over(base, self.out, stage.start)
         elif stage.objective == "parents":
-            model = build_untrained(self.recipe.config)
             # The words of all stages, as the vocabulary of later stages is that of the first.
-            sets = read_sets(self._wanted(self.recipe.stages), self._roots(), self.cache, self.notice)
+            sets = read_sets(
+                self._wanted(self.recipe.stages), self._roots(), self.cache, self.notice, self.recipe.reads
+            )
             spoken = (text for one in sets for example in one.examples for text in (example.question, example.answer))
-            words = words_of(["USER: ASSISTANT:\n", *spoken])
-            about = About(config=self.recipe.config, words=words, experts=False)
+            config = self.recipe.config
+            if isinstance(config, VolumeModelConfig):
+                model, words = build_untrained_volume_model(config), words_of(spoken, exact=True)
+            else:
+                model, words = build_untrained(config), words_of(["USER: ASSISTANT:\n", *spoken])
+            about = About(config=config, words=words, experts=False)
         else:
             raise SpecError(
                 f"stage {stage.number} of {self.recipe.name} goes on with a model that is there already; "
@@ -225,16 +235,32 @@ class StagedTraining:
         model.language.checkpointing = self.recipe.checkpointing
         return model, about
 
-    def _objective(self, stage: Stage, model: PixelGroundingModel, about: About) -> Objective:
+    def _objective(self, stage: Stage, model: AnyModel, about: About) -> Objective:
+        config = about.config
+        if isinstance(model, VolumeGroundingModel) and isinstance(config, VolumeModelConfig):
+            about_volumes = VolumeCollator(
+                config=config,
+                tokenizer=about.tokenizer(),
+                volumes=PreparedVolumes(config),
+                answer_weight=stage.answer_weight,
+                augmentation=stage.augmentation,
+            )
+            if stage.objective == "parents":
+                text_tokenizer = about.tokenizer_of_reports()
+                return VolumeParents(model, about_volumes, stage.losses, text_tokenizer=text_tokenizer)
+            return Grounding(model, about_volumes, stage.losses)
+        assert isinstance(model, PixelGroundingModel)
+        assert isinstance(config, ModelConfig)
         collator = Collator(
-            config=about.config,
+            config=config,
             tokenizer=about.tokenizer(),
-            images=EncoderImages(about.config),
+            images=EncoderImages(config),
             answer_weight=stage.answer_weight,
             region_parts=stage.region_parts,
         )
-        kind = Stage0Objective if stage.objective == "parents" else Grounding
-        return kind(model, collator, stage.losses)
+        if stage.objective == "parents":
+            return Stage0Objective(model, collator, stage.losses)
+        return Grounding(model, collator, stage.losses)
 
 
 def run_stages(make: Callable[..., StagedTraining], numbers: Sequence[int], device: str, count: int) -> None:

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from harness.data.phantoms.families import write_phantoms
-from reference_model.config import ModelConfig, load_preset
+from reference_model.config import ModelConfig
 from reference_model.inputs import images
 from reference_model.inputs.batch import Batch, pad
 from reference_model.inputs.conversation import SpecialTokens, Turn, encode_conversation, expand_image
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.build import build_model
 from reference_model.modeling.model import PixelGroundingModel
+from reference_model.preset_files import load_preset
 from tests.unit.reference_model.small_training import small_recipe, small_run
 
 WORDS = (

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from harness.errors import SpecError
 from reference_model.cli import main
-from reference_model.config import PRESETS, load_preset, preset_names, read_config
 from reference_model.info import PresetInfo, as_text, describe
+from reference_model.preset_files import PRESETS, load_preset, preset_names, read_config
 
 TINY = (PRESETS / "medplib-tiny.yaml").read_text(encoding="utf-8")
 BYTES_OF_TINY = 8_000_000

@@ -159,13 +159,17 @@ def lamed(config: VolumeModelConfig, *, fused: bool = False, segmenter: bool = T
     return shapes
 
 
-def with_pieces(config: VolumeModelConfig, added: int = 0, *, key_value_heads: int = 0) -> VolumeModelConfig:
-    """Return a configuration whose vocabulary has 400 pieces and `added` tokens, and whose keys share heads."""
+def small(config: VolumeModelConfig, added: int = 0, *, key_value_heads: int = 0) -> VolumeModelConfig:
+    """Return a configuration of a few thousand parameters with a vocabulary of 400 pieces and `added` tokens."""
+    tower = Vision3dConfig(depth=8, side=32, patch_depth=4, patch_side=8, width=16, ffn_width=24, layers=2, heads=2)
     return replace(
         config,
         prompt=replace(config.prompt, base_vocabulary=400 + added),
-        language=replace(config.language, key_value_heads=key_value_heads),
-        clip=replace(config.clip, vocabulary=len(BERT)),
+        vision=tower,
+        segmentation=replace(tower, ffn_width=32),
+        clip=replace(config.clip, width=16, ffn_width=24, heads=2, vocabulary=len(BERT)),
+        language=replace(config.language, width=32, ffn_width=48, layers=3, heads=2, key_value_heads=key_value_heads),
+        mask_decoder=replace(config.mask_decoder, heads=2, ffn_width=40, iou_width=12),
     )
 
 

@@ -85,7 +85,7 @@ def test_phi_3_starts_without_the_rows_that_fill_its_vocabulary(phi: AnyModel) -
     assert plan.moves["language.layers.0.mlp.up_proj.weight"].first == 8192
 
 
-SMALL = published.with_pieces(volume_preset("m3d-lamed-tiny"))
+SMALL = published.small(volume_preset("m3d-lamed-tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -142,15 +142,15 @@ def test_a_projector_without_pooling_has_one_layer() -> None:
 
 
 def test_keys_and_values_may_have_fewer_heads_than_queries() -> None:
-    config = published.with_pieces(SMALL, key_value_heads=1)
+    config = published.small(SMALL, key_value_heads=1)
     model = on_paper(config)
     for fused in (False, True):
         shapes = published.llm(config, 400, fused=fused)
         plan = make_plan(
             model, parents(llm=source("--llm", shapes, layouts.llm_rules(), base=400)), NEW, layouts.REMEDIES
         )
-        assert plan.moves["language.layers.0.self_attn.v_proj.weight"].shape == (64, 192)
-    assert plan.moves["language.layers.0.self_attn.v_proj.weight"].first == 192 + 64
+        assert plan.moves["language.layers.0.self_attn.v_proj.weight"].shape == (16, 32)
+    assert plan.moves["language.layers.0.self_attn.v_proj.weight"].first == 32 + 16
 
 
 def test_what_no_rule_knows_is_named(small: AnyModel) -> None:
@@ -182,21 +182,21 @@ def test_a_clip_is_not_drawn_at_random(small: AnyModel) -> None:
 
 
 def test_a_fused_projection_has_the_rows_of_its_parts(small: AnyModel) -> None:
-    shapes = published.llm(SMALL, 400, fused=True) | {"model.layers.1.mlp.gate_up_proj.weight": (512, 192)}
+    shapes = published.llm(SMALL, 400, fused=True) | {"model.layers.1.mlp.gate_up_proj.weight": (48, 32)}
     (line,) = fault(small, parents(llm=source("--llm", shapes, layouts.llm_rules(), base=400)))
     assert line == (
-        "llm.bin: model.layers.1.mlp.gate_up_proj.weight: expected shape (1024, 192) of "
-        "language.layers.1.mlp.gate_proj.weight, language.layers.1.mlp.up_proj.weight together, found (512, 192)"
+        "llm.bin: model.layers.1.mlp.gate_up_proj.weight: expected shape (96, 32) of "
+        "language.layers.1.mlp.gate_proj.weight, language.layers.1.mlp.up_proj.weight together, found (48, 32)"
     )
 
 
 def test_projections_are_fused_or_apart(small: AnyModel) -> None:
-    shapes = published.llm(SMALL, 400, fused=True) | {"model.layers.0.self_attn.k_proj.weight": (192, 192)}
+    shapes = published.llm(SMALL, 400, fused=True) | {"model.layers.0.self_attn.k_proj.weight": (32, 32)}
     (line,) = fault(small, parents(llm=source("--llm", shapes, layouts.llm_rules(), base=400)))
     assert line.endswith("expected one tensor for language.layers.0.self_attn.k_proj.weight, found a second")
 
 
 def test_a_release_has_a_row_for_every_token(small: AnyModel) -> None:
-    shapes = published.lamed(SMALL) | {"lm_head.weight": (400, 192)}
+    shapes = published.lamed(SMALL) | {"lm_head.weight": (400, 32)}
     (line,) = fault(small, [lamed(shapes), clip(SMALL)], ())
-    assert line.endswith("expected shape (404, 192) of language.lm_head.weight, found (400, 192)")
+    assert line.endswith("expected shape (404, 32) of language.lm_head.weight, found (400, 32)")

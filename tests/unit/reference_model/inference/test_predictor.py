@@ -13,7 +13,8 @@ from reference_model.checkpoints.checkpoint import About, save_model
 from reference_model.config import ModelConfig
 from reference_model.inference import predictor
 from reference_model.inference.generation import Reply, Sampling
-from reference_model.inference.predictor import MAX_NEW_TOKENS, Predictor
+from reference_model.inference.predictor import Predictor, load_predictor
+from reference_model.inference.sampling import MAX_NEW_TOKENS
 from reference_model.inputs.batch import Batch
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.model import Masks, PixelGroundingModel
@@ -97,7 +98,7 @@ def test_a_model_is_loaded_with_its_own_threshold_or_another(
     model: PixelGroundingModel, config: ModelConfig, tmp_path: Path
 ) -> None:
     save_model(tmp_path / "model", model, About(config=config, words=WORDS, experts=True))
-    assert Predictor.load(tmp_path / "model", "cpu").threshold == config.mask_decoder.threshold
-    found = Predictor.load(tmp_path / "model", "cpu", threshold=0.25)
+    assert load_predictor(tmp_path / "model", "cpu").threshold == config.mask_decoder.threshold
+    found = load_predictor(tmp_path / "model", "cpu", threshold=0.25)
     assert found.threshold == 0.25
     assert not found.model.training

@@ -16,13 +16,13 @@ from harness.models import resolve
 from harness.records import Answer, Box, Media, MediaPart, Points, Request, Turn, VisualPrompt
 from reference_model.adapter import WEIGHTS
 from reference_model.checkpoints.checkpoint import load_model
-from reference_model.config import load_preset
 from reference_model.convert.conversion import prepare
 from reference_model.convert.parents import Files
 from reference_model.inference.prompted_masks import stretched
 from reference_model.inference.segmenter import SamMed2d
 from reference_model.inputs.images import SAM_MEAN, SAM_STD
 from reference_model.modeling.model import PixelGroundingModel
+from reference_model.preset_files import load_preset
 from tests.support.shown_media import Shown
 from tests.unit.reference_model.convert.convert_sources import Published, publish, with_pieces
 

@@ -9,7 +9,6 @@ from tokenizers import models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from harness.errors import DataError
-from reference_model.config import load_preset
 from reference_model.inputs.conversation import (
     IGNORE,
     IMAGE,
@@ -24,6 +23,7 @@ from reference_model.inputs.conversation import (
 )
 from reference_model.inputs.tokenizers import PretrainedTokenizer, WordTokenizer, words_of
 from reference_model.modeling.model import seg_states
+from reference_model.preset_files import load_preset
 
 IDS = {"<SEG>": 32000, "<region>": 32003, "</region>": 32004, "<mask>": 32007, "</mask>": 32008}
 

@@ -4,10 +4,11 @@ import torch
 from torch import nn
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
-from reference_model.config import ModelConfig, load_preset
+from reference_model.config import ModelConfig
 from reference_model.modeling.connector import Connector
 from reference_model.modeling.pixel_encoder import Adapter, build_pixel_encoder, encode_rows
 from reference_model.modeling.vision import build_vision
+from reference_model.preset_files import load_preset
 
 
 def test_features_are_those_of_the_second_to_last_layer_without_class_token(config: ModelConfig) -> None:

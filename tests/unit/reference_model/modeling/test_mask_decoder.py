@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers.models.sam.modeling_sam import SamModel
 
-from reference_model.config import ModelConfig, load_preset
+from reference_model.config import ModelConfig
 from reference_model.inputs.images import mask_in_square
 from reference_model.modeling.mask_decoder import (
     PromptProjector,
@@ -18,6 +18,7 @@ from reference_model.modeling.mask_decoder import (
     resized,
     to_original,
 )
+from reference_model.preset_files import load_preset
 
 SIZES = ((40, 40), (30, 40), (40, 23), (10, 40), (40, 3), (97, 61))
 

@@ -8,12 +8,12 @@ from reference_model.config import ModelConfig
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.build import build_model
 from reference_model.stage0.objective import PROMPTS, Stage0Objective
-from reference_model.training.collate import Collator, EncoderImages
+from reference_model.training.collating.images import Collator, EncoderImages
 from reference_model.training.data import Example
 from reference_model.training.recipe import LOSSES
 from tests.unit.reference_model.small_training import example
 
-WEIGHTS = dict.fromkeys(LOSSES["parents"], 1.0)
+WEIGHTS = dict.fromkeys(LOSSES["image", "parents"], 1.0)
 
 
 def square(side: int, first: int, last: int) -> np.ndarray:

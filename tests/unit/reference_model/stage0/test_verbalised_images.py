@@ -24,7 +24,7 @@ from reference_model.stage0.verbalised_images import (
     reading_loss,
     verbalise,
 )
-from reference_model.training.collate import Collator, EncoderImages
+from reference_model.training.collating.images import Collator, EncoderImages
 from tests.unit.reference_model.small_training import example
 
 

@@ -13,7 +13,7 @@ from reference_model.inputs.batch import Batch
 from reference_model.inputs.conversation import IGNORE, REGION
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.model import PixelGroundingModel
-from reference_model.training.collate import Collator, EncoderImages
+from reference_model.training.collating.images import Collator, EncoderImages
 from tests.unit.reference_model.small_training import example
 
 LEFT = np.zeros((20, 24), dtype=bool)

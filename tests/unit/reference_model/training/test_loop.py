@@ -23,7 +23,7 @@ from reference_model.config import ModelConfig
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.build import build_model
 from reference_model.stage0.objective import Stage0Objective
-from reference_model.training.collate import Collator, EncoderImages
+from reference_model.training.collating.images import Collator, EncoderImages
 from reference_model.training.data import Example
 from reference_model.training.handover import choose_trained
 from reference_model.training.loop import Course, Silent, train

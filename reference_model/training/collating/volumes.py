@@ -17,7 +17,7 @@ from reference_model.inputs.batch import VolumeBatch, pad
 from reference_model.inputs.conversation import VOLUME_SEG, Encoded, Tokenizer, encode_about_volume
 from reference_model.inputs.volume_boxes import answer_on_grid, question_on_grid
 from reference_model.inputs.volumes import VolumeFrame, prepare_volume
-from reference_model.training.collate import filled, packed
+from reference_model.training.collating.images import filled, packed
 from reference_model.training.data import Example
 from reference_model.training.mixing import Row
 

@@ -1,0 +1,140 @@
+"""Turns requests about volumes into batches, and replies of the model into answers.
+
+Shape suffixes: as in `batch`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.records import Answer, Request
+from reference_model.checkpoints.checkpoint import About
+from reference_model.config import VolumeModelConfig
+from reference_model.inference.generation import VolumeReply, generate_about_volumes
+from reference_model.inference.sampling import sampling_of
+from reference_model.inputs.batch import VolumeBatch, pad
+from reference_model.inputs.clip_texts import encode_reports
+from reference_model.inputs.conversation import Encoded, Tokenizer, encode_about_volume
+from reference_model.inputs.volume_boxes import answer_on_source, question_on_grid, read_boxes
+from reference_model.inputs.volumes import VolumeFrame, prepare_volume
+from reference_model.modeling.m3d_model import VolumeGroundingModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumePredictor:
+    """A model of M3D-LaMed's architecture with everything needed to answer requests.
+
+    Attributes:
+        model: In evaluation mode.
+        config: The numbers of the model.
+        tokenizer: The language model's own.
+        text_tokenizer: That of M3D-CLIP.
+        threshold: The probability above which a voxel is foreground.
+        device: The device of the model, by torch's name.
+    """
+
+    model: VolumeGroundingModel
+    config: VolumeModelConfig
+    tokenizer: Tokenizer
+    text_tokenizer: Tokenizer
+    threshold: float
+    device: str
+
+    @classmethod
+    def of(
+        cls, model: VolumeGroundingModel, about: About, device: str, *, threshold: float | None
+    ) -> "VolumePredictor":
+        """Return the predictor of a loaded model; without a threshold, that of its configuration counts."""
+        assert isinstance(about.config, VolumeModelConfig)
+        return cls(
+            model=model.to(device),
+            config=about.config,
+            tokenizer=about.tokenizer(),
+            text_tokenizer=about.tokenizer_of_reports(),
+            threshold=about.config.mask_decoder.threshold if threshold is None else threshold,
+            device=device,
+        )
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """Return one answer per request.
+
+        Args:
+            requests: At least one, each about one volume and all of one kind, `generate` or `embed`; the decoding
+                options of the first apply to all.
+
+        Raises:
+            DataError: A volume cannot be read.
+        """
+        prepared = [
+            prepare_volume(request.volumes[0], size=self.config.vision.size, preprocessing=self.config.preprocessing)
+            for request in requests
+        ]
+        volume_B1DHW = torch.stack([volume_1DHW for volume_1DHW, _ in prepared])
+        if requests[0].kind == "embed":
+            return self._embeddings(requests, volume_B1DHW)
+        frames = [frame for _, frame in prepared]
+        encoded = [
+            encode_about_volume(
+                question_on_grid(request.prompt, request.visual_prompts, frame),
+                None,
+                self.tokenizer,
+                positions=self.config.volume_tokens,
+                max_length=self.config.prompt.max_length,
+            )
+            for request, frame in zip(requests, frames, strict=True)
+        ]
+        ids_BT, valid_BT, labels_BT = pad(encoded, side="left")
+        none = torch.zeros(0, dtype=torch.long)
+        batch = VolumeBatch(
+            ids_BT=ids_BT,
+            valid_BT=valid_BT,
+            labels_BT=labels_BT,
+            volume_B1DHW=volume_B1DHW,
+            mask_row_M=none,
+            mask_segment_M=none,
+            mask_MDHW=volume_B1DHW.new_zeros((0, *self.config.vision.size)),
+        )
+        sampling = sampling_of(requests[0], most=self.config.language.max_positions - ids_BT.shape[1])
+        replies = generate_about_volumes(
+            self.model, batch.to(self.device), stop_ids=(self.tokenizer.end_id,), sampling=sampling
+        )
+        return [self._answer(*one) for one in zip(requests, encoded, replies, frames, strict=True)]
+
+    @torch.no_grad()
+    def _embeddings(self, requests: Sequence[Request], volume_B1DHW: Tensor) -> list[Answer]:
+        """Return the vector of each volume and that of the first candidate text."""
+        # A volume is in several pools and a report belongs to several volumes: each is encoded once.
+        texts = list(dict.fromkeys(request.candidates[0] for request in requests))
+        encoded = encode_reports(texts, self.text_tokenizer, max_length=self.config.clip.max_length)
+        ids_UT, valid_UT = (tensor.to(self.device) for tensor in encoded)
+        text_UC = self.model.clip.embed_texts(ids_UT, valid_UT).float().cpu().numpy()
+        volume_BC = self.model.clip.embed_volumes(volume_B1DHW.to(self.device)).float().cpu().numpy()
+        return [
+            Answer(embedding=(vector_C, text_UC[texts.index(request.candidates[0])]))
+            for request, vector_C in zip(requests, volume_BC, strict=True)
+        ]
+
+    def _answer(self, request: Request, encoded: Encoded, reply: VolumeReply, frame: VolumeFrame) -> Answer:
+        text = self.tokenizer.decode(reply.ids)
+        masks, scores = [], []
+        if reply.logits_DHW is not None:
+            # Probabilities are interpolated: beyond the crop of the grid they are 0, which logits cannot say.
+            probability_DHW = frame.mask_to_source(reply.logits_DHW.sigmoid()).cpu().numpy()
+            masks = [probability_DHW > self.threshold]
+            scores = [float(probability_DHW[masks[0]].mean()) if masks[0].any() else 0.0]
+        elif "masks" in request.wants:
+            # As the release's logits of minus infinity: the model says that there is nothing to mark.
+            masks, scores = [np.zeros(frame.source_size, dtype=np.bool_)], [0.0]
+        found = read_boxes(text, frame.size) if "boxes" in request.wants else []
+        return Answer(
+            text=answer_on_source(text, frame),
+            masks=tuple(masks),
+            mask_scores=tuple(scores),
+            boxes=tuple(frame.box_to_source(box) for box in found),
+            rendered=self.tokenizer.decode(encoded.ids),
+            usage={"prompt_tokens": len(encoded.ids), "answer_tokens": len(reply.ids)},
+            status="ok" if reply.finished else "truncated",
+        )

@@ -1,0 +1,187 @@
+"""Stage 0 of a model that reads volumes: M3D-CLIP and, for a preset without public checkpoints, its other parents.
+
+The published model begins with M3D-CLIP, which M3D itself trains on volumes and reports, with a language model and with
+SegVol. A tiny language model learns the texts of all sets without their volumes, a tiny SegVol to segment the structure
+that points, a box or a name refer to. A loss without a weight is not computed, so that `{clip: 1}` is M3D's own stage.
+
+Shape suffixes: B volumes, U distinct texts, M masks, T positions, D width of the language model, C width of SegVol's
+encoder; volumes and masks are (..., D, H, W) voxels.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+
+from harness.imaging import masks
+from reference_model.config import VolumeModelConfig
+from reference_model.inputs.batch import pad
+from reference_model.inputs.clip_texts import encode_reports
+from reference_model.inputs.conversation import IGNORE, Encoded, Tokenizer
+from reference_model.inputs.images import Bools
+from reference_model.modeling.build import build_volume_model
+from reference_model.modeling.language import init_matching_heads
+from reference_model.modeling.m3d_model import SegProjector, VolumeGroundingModel
+from reference_model.stage0.objective import MATCHING_LAYERS, MATCHING_SHARE, MATCHING_STRENGTH, PROMPT_SHARES
+from reference_model.training.collating.volumes import VolumeCollator, augmented
+from reference_model.training.losses import bce_loss_3d, language_loss, soft_dice_loss_3d
+from reference_model.training.mixing import Row
+from reference_model.training.objectives import Measured, measured
+
+# Fewest words of an answer about a whole volume that counts as a report.
+REPORT_WORDS = 12
+# Most masks per volume and step: a volume is encoded once, but each mask takes a pass of the decoder.
+MASKS_PER_VOLUME = 3
+# Most questions per volume and step whose texts the language model learns.
+TEXTS_PER_VOLUME = 6
+
+
+def build_untrained_volume_model(config: VolumeModelConfig) -> VolumeGroundingModel:
+    """Return a randomly initialised model with the matching attention heads of stage 0; uses torch's generator."""
+    model = build_volume_model(config)
+    init_matching_heads(model.language, layers=MATCHING_LAYERS, share=MATCHING_SHARE, strength=MATCHING_STRENGTH)
+    return model
+
+
+class VolumeParents:
+    """The objective of stage 0."""
+
+    def __init__(
+        self,
+        model: VolumeGroundingModel,
+        collator: VolumeCollator,
+        weights: Mapping[str, float],
+        *,
+        text_tokenizer: Tokenizer,
+    ) -> None:
+        """Build the objective; its head is initialised with torch's generator.
+
+        Args:
+            model: The model to train.
+            collator: Provides configuration, tokenizer and volumes.
+            weights: Weight of each loss by name: `clip`, `language`, `bce`, `dice`.
+            text_tokenizer: That of M3D-CLIP's text tower.
+        """
+        self.model = model
+        self._collator = collator
+        self._weights = weights
+        self._text_tokenizer = text_tokenizer
+        config = collator.config
+        # Takes the place of SegVol's own text encoder, which M3D drops.
+        self.names = SegProjector(language_width=config.language.width, channels=config.segmentation.width)
+
+    def modules_trained_beside(self) -> Mapping[str, nn.Module]:
+        """Return the head that encodes names, if masks are trained."""
+        return {"names": self.names} if self._weights.get("dice") or self._weights.get("bce") else {}
+
+    def measure(self, rows: Sequence[Row], random: Generator, *, drop_seed: int, progress: float) -> Measured:
+        """Return the losses of some rows; see `Objective.measure`."""
+        del drop_seed, progress
+        device = self.model.language.embed_tokens.weight.device
+        losses: dict[str, Tensor] = {}
+        if self._weights.get("clip"):
+            losses["clip"] = self._clip_loss(rows, random, device)
+        if self._weights.get("language"):
+            losses["language"] = self._text_loss(rows, random, device)
+        if self._weights.get("bce") or self._weights.get("dice"):
+            losses["bce"], losses["dice"] = self._mask_losses(rows, random, device)
+        return measured(losses, self._weights)
+
+    def _clip_loss(self, rows: Sequence[Row], random: Generator, device: torch.device) -> Tensor:
+        about_all = [[one.answer for one in row if one.mask is None and not one.prompts] for row in rows]
+        reports = [max(answers, key=len, default="") for answers in about_all]
+        found = [index for index, report in enumerate(reports) if len(report.split()) >= REPORT_WORDS]
+        if not found:
+            return self.model.clip.logit_scale * 0.0
+        volumes = [self._collator.volumes.of(rows[index][0])[0] for index in found]
+        if self._collator.augmentation:
+            none = torch.zeros((0, *volumes[0].shape[1:]))
+            volumes = [augmented(volume_1DHW, none, random)[0] for volume_1DHW in volumes]
+        texts = list(dict.fromkeys(reports[index] for index in found))
+        ids_UT, valid_UT = encode_reports(texts, self._text_tokenizer, max_length=self._collator.config.clip.max_length)
+        text_B = torch.tensor([texts.index(reports[index]) for index in found], device=device)
+        clip = self.model.clip
+        return clip.pair_loss(
+            clip.embed_volumes(torch.stack(volumes).to(device)),
+            clip.embed_texts(ids_UT.to(device), valid_UT.to(device)),
+            text_B,
+        )
+
+    def _text_loss(self, rows: Sequence[Row], random: Generator, device: torch.device) -> Tensor:
+        """Return the cross-entropy of every token of some questions and their answers."""
+        tokenizer, most = self._collator.tokenizer, self._collator.config.prompt.max_length
+        texts = []
+        for row in rows:
+            for place in random.permutation(len(row))[:TEXTS_PER_VOLUME]:
+                example = row[int(place)]
+                ids = [*tokenizer.encode(f" {example.question} {example.answer}"), tokenizer.end_id]
+                labels = tuple(IGNORE if token < 0 else token for token in ids)
+                texts.append(Encoded((tokenizer.start_id, *ids)[:most], (IGNORE, *labels)[:most]))
+        ids_BT, valid_BT, labels_BT = (tensor.to(device) for tensor in pad(texts, side="right"))
+        hidden_BTD = self.model.language(self.model.language.embed_tokens(ids_BT), valid_BK=valid_BT).hidden_BTD
+        trained_BT = labels_BT[:, 1:] != IGNORE
+        logits_NV = self.model.language.logits(hidden_BTD[:, :-1][trained_BT])
+        return language_loss(logits_NV, labels_BT[:, 1:][trained_BT])
+
+    def _mask_losses(self, rows: Sequence[Row], random: Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return BCE and Dice loss, scalars, of masks prompted by a point, a box or a name."""
+        segvol = self.model.segvol
+        volumes: list[Tensor] = []
+        row_of: list[int] = []
+        names: list[str] = []
+        targets: list[Bools] = []
+        for row in rows:
+            marked = [example for example in row if example.mask is not None]
+            volume_1DHW, frame = self._collator.volumes.of(row[0])
+            found = []
+            for place in random.permutation(len(marked))[:MASKS_PER_VOLUME]:
+                example = marked[int(place)]
+                mask_DHW = frame.mask_to_grid(masks.decode(example.mask)) if example.mask else None
+                if mask_DHW is not None and mask_DHW.any():  # a small structure may be lost on the grid
+                    found.append((example.name, mask_DHW))
+            if found:
+                row_of += [len(volumes)] * len(found)
+                volumes.append(volume_1DHW)
+                names += [name for name, _ in found]
+                targets += [mask for _, mask in found]
+        if not targets:
+            zero = torch.zeros((), device=device)
+            return zero, zero
+        features_BCdhw = segvol.encode(torch.stack(volumes).to(device))
+        kind_M = random.choice(len(PROMPT_SHARES), size=len(targets), p=PROMPT_SHARES)
+        logits, order = [], []
+        for kind in range(len(PROMPT_SHARES)):
+            chosen = np.flatnonzero(kind_M == kind)
+            if not len(chosen):
+                continue
+            features_MCdhw = features_BCdhw[torch.tensor([row_of[index] for index in chosen], device=device)]
+            own = [targets[index] for index in chosen]
+            if kind == 0:
+                points = np.stack([random.choice(np.argwhere(mask)) for mask in own])[:, None]
+                points_M13 = torch.from_numpy(points).to(device).float()
+                inside_M1 = torch.ones(points_M13.shape[:2], dtype=torch.long, device=device)
+                sparse_MNC = segvol.prompt_encoder.embed_points(points_M13, inside_M1)
+                made = segvol.decode(features_MCdhw, sparse_MNC=sparse_MNC)
+            elif kind == 1:
+                corners = np.stack([np.concatenate((at.min(0), at.max(0))) for at in map(np.argwhere, own)])
+                boxes_M6 = torch.from_numpy(corners).to(device).float()
+                made = segvol.decode(features_MCdhw, sparse_MNC=segvol.prompt_encoder.embed_boxes(boxes_M6))
+            else:
+                made = segvol.decode(features_MCdhw, self._encoded_names([names[index] for index in chosen], device))
+            logits.append(made[0])
+            order += chosen.tolist()
+        target_MDHW = torch.from_numpy(np.stack([targets[index] for index in order])).to(device).float()
+        logits_MDHW = torch.cat(logits)
+        return bce_loss_3d(logits_MDHW, target_MDHW), soft_dice_loss_3d(logits_MDHW, target_MDHW)
+
+    def _encoded_names(self, names: Sequence[str], device: torch.device) -> Tensor:
+        """Return the prompt of each name, floating point (M, C), from the language model's state after it."""
+        tokenizer = self._collator.tokenizer
+        unique = list(dict.fromkeys(names))
+        ids = [(tokenizer.start_id, *tokenizer.encode(name), tokenizer.end_id) for name in unique]
+        ids_UT, valid_UT, _ = (tensor.to(device) for tensor in pad([Encoded(one, one) for one in ids], side="left"))
+        states_UTD = self.model.language(self.model.language.embed_tokens(ids_UT), valid_BK=valid_UT).hidden_BTD
+        prompt_UC: Tensor = self.names(states_UTD[:, -1])
+        return prompt_UC[[unique.index(name) for name in names]]

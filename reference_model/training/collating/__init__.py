@@ -1,0 +1,1 @@
+"""From rows of questions to batches of tensors."""
