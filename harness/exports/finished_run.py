@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,11 @@ class FinishedRun:
                         protocol_version=versions[metric, protocol],
                         status="not_scored" if score is None else score["status"],
                         failed=bool(score and score["failed"]),
-                        values=found.values_of(score),
+                        # A task's own metric may give infinity, which JSON does not know: no value.
+                        values={
+                            name: value if value is not None and isfinite(value) else None
+                            for name, value in found.values_of(score).items()
+                        },
                     )
                 )
             yield ExportedSample(

@@ -65,6 +65,8 @@ def _refusal(run: FinishedRun, name: str) -> str | None:
     if spec.gives not in ("masks", "boxes"):
         return f"{name}: expected a task that gives masks or boxes, found one that gives {spec.gives}"
     for item in run.samples(name):
+        if not item.sample.media:
+            return f"{name}: {item.sample.id}: expected an image (H, W), found a sample without one"
         if axes_of(item) == 3:
             other = "nifti` holds masks of volumes" if spec.gives == "masks" else "csv --long` holds their scores"
             return f"{name}: {item.sample.id}: expected an image (H, W), found a volume; `harness export {other}"

@@ -82,7 +82,7 @@ class DicomSegMasks:
             )
         if item.prediction is None or not item.prediction.masks:
             return None
-        affine = item.sample.media[0].affine
+        affine = item.sample.media[0].affine if item.sample.media else None
         if affine is None:
             return (
                 f"{where}: expected a volume with an affine, found none, and a DICOM SEG is placed in space; "

@@ -80,17 +80,17 @@ class NiftiMasks:
     def write(self, folder: Path, stem: str, item: ExportedSample, masks: Sequence[Mask]) -> list[dict[str, Json]]:
         """Write a sample's masks; return their entries in a predictions line."""
         nibabel = import_nibabel("NIfTI")
-        media = item.sample.media[0]
+        found = item.sample.media[0].affine if item.sample.media else None
         # Without an affine the identity, with a code: readers would mirror a volume that has no matrix at all.
-        affine = np.eye(4) if media.affine is None else np.asarray(media.affine, dtype=np.float64).reshape(4, 4)
+        affine = np.eye(4) if found is None else np.asarray(found, dtype=np.float64).reshape(4, 4)
         entries: list[dict[str, Json]] = []
         for place, mask in enumerate(masks, start=1):
             path = f"{FOLDER}/{stem}_{place}.nii.gz"
             image = nibabel.Nifti1Image(run_lengths.decode(mask).astype(np.uint8).T, affine)
-            image.header.set_xyzt_units("unknown" if media.affine is None else "mm")
-            image.set_sform(affine, _CHOSEN if media.affine is None else _SCANNER)
+            image.header.set_xyzt_units("unknown" if found is None else "mm")
+            image.set_sform(affine, _CHOSEN if found is None else _SCANNER)
             image.set_qform(affine, _SCANNER)
-            if media.affine is None or not np.allclose(image.get_qform(), affine, atol=_SAME_MATRIX):
+            if found is None or not np.allclose(image.get_qform(), affine, atol=_SAME_MATRIX):
                 image.set_qform(None, _NONE)
             # Without a time, so that equal masks are equal files.
             (folder / path).write_bytes(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))

@@ -13,6 +13,7 @@ from harness.comparison.gating.outputs import markdown_cell
 from harness.errors import SpecError, nearest
 from harness.exports.finished_run import FinishedRun, finished_run, library_version, number_name
 from harness.records import Json
+from harness.scoring.results import headline_row
 
 # The hub's names of tasks, by what a task of ours gives.
 HUB_TASKS = {
@@ -58,9 +59,9 @@ def eval_results(
                 )
         entries: list[Json] = []
         for name, spec in run.tasks.items():
-            block = run.block(name)
+            headline = headline_row(run.block(name))
             for row in _whole(run, name):
-                own = "" if _is_headline(block, row) else f"/{_label(row)}"
+                own = "" if row is headline else f"/{_label(row)}"
                 source = {"source": {"url": run.model["url"], "name": run.model_name}} if run.model.get("url") else {}
                 entries.append(
                     {
@@ -94,6 +95,7 @@ def model_card(run_folder: Path, *, task: str | None = None, task_paths: Sequenc
         rows = []
         for name, spec in run.tasks.items():
             block = run.block(name)
+            headline = headline_row(block)
             metrics = []
             for row in _whole(run, name):
                 facts = _facts(run, name, row)
@@ -110,7 +112,7 @@ def model_card(run_folder: Path, *, task: str | None = None, task_paths: Sequenc
                 rows.append(
                     [
                         f"{name} (version {block['version']})",
-                        f"{_label(row)}{' (headline)' if _is_headline(block, row) else ''}",
+                        f"{_label(row)}{' (headline)' if row is headline else ''}",
                         f"{row['value']:.4f}",
                         interval,
                         f"{row['n']:,}",
@@ -162,15 +164,6 @@ def _whole(run: FinishedRun, name: str) -> Iterator[Mapping[str, Any]]:
                 yield row
             else:
                 run.lose("numbers without a value")
-
-
-def _is_headline(block: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    headline = block["headline"]
-    first = next(
-        one["name"] for one in block["metrics"] if all(one[key] == headline[key] for key in ("metric", "protocol"))
-    )
-    wanted = {key: headline[key] for key in ("metric", "protocol", "mean")} | {"name": first}
-    return all(row[key] == value for key, value in wanted.items())
 
 
 def _label(row: Mapping[str, Any]) -> str:
