@@ -47,7 +47,8 @@ class StagedTraining:
         recipe: The recipe to run.
         out: The folder of the training; every stage writes into a folder of its own below it.
         cache: The cache folder of the harness, which holds prepared releases.
-        start: Folder of the model that a first stage starts from; None: random weights.
+        start: Folder of the model that the first stage of the command starts from, in place of an earlier stage's;
+            None: random weights, if the recipe names no earlier stage.
         steps: The number of steps of every stage; None: that of the recipe.
         share: The share of the steps to take, in (0, 1].
         save_seconds: See `loop.Course`.
@@ -80,6 +81,9 @@ class StagedTraining:
         if self.shard and self.processes.count == 1:
             raise SpecError("--shard: expected several processes to spread the model over, found one; add --processes")
         stages = [self.recipe.stage(number) for number in numbers]
+        if self.start is not None:
+            # The first stage begins with that model as it is, whatever stage it would go on from.
+            stages[0] = replace(stages[0], start=replace(stages[0].start, base=None, copies={}))
         with self.processes.first_ahead():
             prepare_ahead(self._wanted(stages), self._roots(), self.cache, self.notice)
         for stage in stages:
