@@ -145,3 +145,42 @@ def test_a_column_says_how_its_number_can_be_gamed() -> None:
     column = gamed.columns[0]
     assert column.certificate("standard") is column.certificate("unknown") is None
     assert "No mask is worth 1" in (column.certificate("sam-med2d") or "")
+
+
+class TestReproduction:
+    """`number()` has the value 0.5 and the interval 0.4 to 0.6."""
+
+    def reproduces(self, write: Write, *published: BoardCell, name: str = "Med-LLM 7B", **change: Any) -> bool:
+        model = {"id": "predictions", "oracle": False, "name": name}
+        run = results(tasks={"samed2d_seg": block(number(**change))}) | {"model": model}
+        (table,) = tables([*published, *run_cells(write, run)])
+        assert not any(line.reproduces for line in table.lines if line.row.source == "published")
+        (own,) = [line for line in table.lines if line.row.source == "reproduced"]
+        return own.reproduces
+
+    def test_a_published_number_of_the_same_model_within_the_interval_is_met(self, write: Write) -> None:
+        assert self.reproduces(write, printed("MedLLM-7b", 0.59), printed("other", 0.1))
+
+    def test_one_beyond_the_interval_is_not(self, write: Write) -> None:
+        assert not self.reproduces(write, printed("MedLLM-7b", 0.61))
+
+    def test_one_that_rounds_to_the_bound_is_met(self, write: Write) -> None:
+        assert self.reproduces(write, printed("MedLLM-7b", 0.6004))
+
+    def test_of_several_published_numbers_all_must_be_met(self, write: Write) -> None:
+        assert not self.reproduces(
+            write, printed("MedLLM-7b", 0.5), printed("MedLLM-7b", 0.9, table="Table 2", details=("other",))
+        )
+
+    def test_the_number_of_another_model_says_nothing(self, write: Write) -> None:
+        assert not self.reproduces(write, printed("Other", 0.5))
+
+    def test_a_number_that_is_not_printed_says_nothing(self, write: Write) -> None:
+        assert not self.reproduces(write, printed("MedLLM-7b", None, unsupported=""), name="Med LLM 7b")
+
+
+def test_without_an_interval_nothing_is_reproduced(write: Write) -> None:
+    model = {"id": "predictions", "oracle": False, "name": "M"}
+    run = results(tasks={"samed2d_seg": block(number(ci=None))}) | {"model": model}
+    (table,) = tables([printed("m", 0.5), *run_cells(write, run)])
+    assert not any(line.reproduces for line in table.lines)
