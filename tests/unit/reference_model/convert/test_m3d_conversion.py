@@ -333,9 +333,7 @@ def test_a_converted_model_answers_and_embeds(done: tuple[Conversion, Path]) -> 
     shown = MediaPart(media=Shown(record, voxels))
     asked = Turn(role="user", parts=(shown, TextPart(text="Is there a lesion in the liver? Please mark it.")))
     decoding = {"max_new_tokens": 3, "temperature": 0}
-    generated = Request(
-        messages=(asked,), visual_prompts=(), wants=frozenset({"text", "masks"}), decoding=decoding, key="a"
-    )
+    generated = Request(messages=(asked,), visual_prompts=(), wants=("text", "masks"), decoding=decoding, key="a")
     embedded = Request(
         messages=(Turn(role="user", parts=(shown,)),),
         visual_prompts=(),
