@@ -20,7 +20,7 @@ def test_shares_are_taken_over_all_steps_and_layers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("value", "missed"), [(0.84, True), (0.85, False), (0.86, False)])
 def test_a_value_below_its_target_is_missed(value: float, missed: bool) -> None:
-    target = TARGETS[0]
+    target = TARGETS["tiny"][0]
     reached = Reached(
         title=target.title,
         task=target.task,
@@ -31,5 +31,15 @@ def test_a_value_below_its_target_is_missed(value: float, missed: bool) -> None:
         high=1.0,
         n=10,
         target=target.least,
+    )
+    assert reached.missed is missed
+
+
+@pytest.mark.parametrize(("over", "missed"), [((0.1, 0.01, 0.2), False), ((0.1, 0.0, 0.2), True), (None, True)])
+def test_a_number_that_is_not_above_the_baseline_is_missed(
+    over: tuple[float, float, float] | None, missed: bool
+) -> None:
+    reached = Reached(
+        title="BLEU-1", task="t", metric="bleu1", protocol="m3d", value=0.9, low=0.8, high=1.0, n=10, target=None, over=over
     )
     assert reached.missed is missed
