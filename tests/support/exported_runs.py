@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from PIL import Image
 
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
+from harness.exports.finished_run import ExportedSample
 from harness.imaging import mask_files, masks
-from harness.records import Box, Entity, Sample, Target
+from harness.records import Box, Entity, Media, Prediction, Sample, Target
 from harness.records.codec import canonical, sample_to_json
 
 # Slashes, spaces, quotes, other scripts, a way out of a folder, markup, and two that differ in case only.
@@ -174,6 +176,39 @@ def _sample(data: Path, sample_id: str, number: int, content: str) -> tuple[Samp
         answers = [mask_files.to_json(masks.encode(np.zeros(shape, dtype=bool)))]
     scores = [0.7, 0.1 + number / 100][: len(answers)]
     return replace(sample, cluster=path, target=target), {"masks": answers, "mask_scores": scores}
+
+
+def item_of(
+    prediction: Prediction | None,
+    *,
+    affine: Any = None,
+    size: tuple[int, ...] | None = (2, 3, 4),
+    asked: str = "liver",
+    status: str = "ok",
+) -> ExportedSample:
+    """Return a sample as an export gets it.
+
+    Args:
+        prediction: Its answer.
+        affine: Float (4, 4) of its volume, or None.
+        size: Of its image or volume; None for a sample without one.
+        asked: Name of its target.
+        status: Of the prediction.
+    """
+    flat = None if affine is None else tuple(np.asarray(affine, dtype=float).ravel().tolist())
+    kind: Any = "volume" if size is not None and len(size) == 3 else "image"
+    media = () if size is None else (Media(path="a", sha256="0", kind=kind, size=size, affine=flat),)
+    task: Any = SimpleNamespace(task="organs", gives="masks")
+    return ExportedSample(
+        task=task,
+        sample=Sample(id="d/all/1", media=media, target=Target(entities=(Entity(name=asked),))),
+        repeat=0,
+        status=status,
+        prediction=prediction,
+        defect=None,
+        asked="",
+        scores=(),
+    )
 
 
 def numbers(run: Path) -> dict[tuple[Any, ...], Any]:

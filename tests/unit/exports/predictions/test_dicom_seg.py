@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +9,11 @@ import pytest
 from harness.data.phantoms.writers.dicom import PRIVATE, DrawnSeries, write_segmentation, write_slice
 from harness.errors import DataError, SpecError
 from harness.evaluation.evaluate import evaluate
-from harness.exports.finished_run import ExportedSample
 from harness.exports.predictions.dicom_seg import MOST_LABEL, DicomSegMasks, labels_of
 from harness.exports.predictions.folder import write_predictions
 from harness.imaging import mask_files, masks
-from harness.records import Entity, Media, PredictedEntity, Prediction, Sample, Target
-from tests.support.exported_runs import NAMES, ExportedCase, numbers
+from harness.records import PredictedEntity, Prediction
+from tests.support.exported_runs import NAMES, ExportedCase, item_of, numbers
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
@@ -108,43 +106,28 @@ def test_source_slices_that_are_not_there_or_not_certain_are_named(
         written(sagittal_case, tmp_path / "b", tmp_path / "twice")
 
 
-def item_of(affine: np.ndarray | None, names: tuple[str, ...], asked: str = "liver") -> ExportedSample:
+def named(names: tuple[str, ...] = ()) -> Prediction:
     mask = masks.encode(np.ones((2, 3, 4), dtype=bool))
-    flat = None if affine is None else tuple(affine.ravel().tolist())
-    sample = Sample(
-        id="d/all/1",
-        media=(Media(path="a.nii", sha256="0", kind="volume", size=(2, 3, 4), affine=flat),),
-        target=Target(entities=(Entity(name=asked, mask=mask),)),
-    )
     entities = tuple(PredictedEntity(name=name, mask=place) for place, name in enumerate(names))
-    prediction = Prediction(key="k", status="ok", masks=(mask,) * max(1, len(names)), entities=entities)
-    return ExportedSample(
-        task=SimpleNamespace(task="organs"),  # type: ignore[arg-type]
-        sample=sample,
-        repeat=0,
-        status="ok",
-        prediction=prediction,
-        defect=None,
-        asked="",
-        scores=(),
-    )
+    return Prediction(key="k", status="ok", masks=(mask,) * max(1, len(names)), entities=entities)
 
 
 def test_volumes_without_a_place_in_space_are_refused() -> None:
     sheared = np.eye(4)
     sheared[0, 1] = 0.2
     form = DicomSegMasks()
-    assert form.refusal(item_of(np.eye(4), ())) is None
-    assert "d/all/1: expected a volume with an affine, found none" in str(form.refusal(item_of(None, ())))
+    assert form.refusal(item_of(named(), affine=np.eye(4))) is None
+    assert form.refusal(item_of(None)) is None
+    assert "d/all/1: expected a volume with an affine, found none" in str(form.refusal(item_of(named())))
     assert "expected rows and columns at right angles, found a sheared affine" in str(
-        form.refusal(item_of(sheared, ()))
+        form.refusal(item_of(named(), affine=sheared))
     )
 
 
 def test_labels_are_unique_and_no_reader_takes_one_for_background() -> None:
-    assert labels_of(item_of(None, ("Liver", "liver", "a\\b\n" + "c" * 99))) == [
+    assert labels_of(item_of(named(("Liver", "liver", "a\\b\n" + "c" * 99)))) == [
         "Liver",
         "liver 2",
         "a b " + "c" * (MOST_LABEL - 4),
     ]
-    assert labels_of(item_of(None, (), "background")) == ["background structure"]
+    assert labels_of(item_of(named(), asked="background")) == ["background structure"]

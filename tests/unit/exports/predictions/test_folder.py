@@ -1,6 +1,8 @@
 """Predicted masks as files with lines beside them, and back."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,13 @@ import pytest
 from PIL import Image
 
 from harness.errors import SpecError
-from harness.exports.predictions.folder import MaskFormat, write_predictions
+from harness.evaluation.evaluate import evaluate
+from harness.exports.finished_run import finished_run
+from harness.exports.predictions.folder import MaskFormat, line_of, write_predictions
 from harness.exports.predictions.masks import NiftiMasks, PngMasks
-from tests.support.exported_runs import AFFINE, NAMES, ExportedCase, numbers
+from harness.imaging import mask_files, masks
+from harness.records import ErrorInfo, Grid, PredictedEntity, Prediction, SoftMask
+from tests.support.exported_runs import AFFINE, NAMES, ExportedCase, item_of, numbers
 
 pytest.importorskip("nibabel")
 FILES = 2 * len(NAMES) - 9  # two for each answer, one for the empty mask, none for the four that failed
@@ -99,3 +105,99 @@ def test_a_task_that_is_not_there_is_named_with_those_that_are(image_case: Expor
     message = r"expected --task with one of organs2d, found 'organs' \(did you mean 'organs2d'\?\)"
     with pytest.raises(SpecError, match=message):
         write_predictions(image_case.run, tmp_path / "out", PngMasks(), task="organs")
+
+
+def test_a_line_holds_what_a_predictions_file_can_and_notes_the_rest(image_case: ExportedCase) -> None:
+    mask = masks.encode(np.ones((3, 4), dtype=bool))
+    entity = PredictedEntity(name="liver", span=(0, 5), mask=0)
+    said = Prediction(
+        key="k",
+        status="truncated",
+        text="liver",
+        choice="B",
+        masks=(mask,),
+        mask_scores=(0.5,),
+        soft_masks=(SoftMask(size=(3, 4)),),
+        points=((1.0, 2.0),),
+        entities=(entity,),
+        nll=(0.25,),
+        nll_tokens=(2,),
+        embedding=((1.0,), (2.0,)),
+        read_as="qwen",
+    )
+    crashed = Prediction(key="k", status="timeout", error=ErrorInfo(type="Timeout", message="600 s\x07"))
+    unread = Prediction(key="k", status="data_error")
+    with finished_run(image_case.run, task_paths=image_case.task_paths) as run:
+        lines = [line_of(run, item_of(one, size=(3, 4))) for one in (said, crashed, unread)]
+        lines.append(line_of(run, item_of(None, size=(3, 4), status="not_run")))
+        assert run.notes == [
+            "not held by this format: probabilities (soft masks) beside the masks (1)",
+            "not held by this format: points (1)",
+            "not held by this format: how a dialect has read the boxes in words that hold none (1)",
+            "not held by this format: places of names in the words (1)",
+            "not held by this format: that files of the release could not be read, for which a line has no status (1)",
+            "not held by this format: samples that were not asked, which have no line (1)",
+        ]
+    identity = {"sample_id": "d/all/1", "repeat": 0}
+    assert lines == [
+        {
+            **identity,
+            "status": "truncated",
+            "text": "liver",
+            "choice": "B",
+            "mask_scores": [0.5],
+            "entities": [{"name": "liver", "mask": 0}],
+            "nll": [0.25],
+            "nll_tokens": [2],
+            "embedding": [[1.0], [2.0]],
+        },
+        {**identity, "status": "timeout", "error": "Timeout: 600 s\\x07"},
+        None,
+        None,
+    ]
+
+
+def test_nifti_holds_volumes_without_an_affine_and_with_a_sheared_one(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    voxels = np.zeros((2, 3, 4), dtype=bool)
+    voxels[0, 1, 2:] = True
+    mask = masks.encode(voxels)
+    found = Prediction(key="k", status="ok", masks=(mask,))
+    sheared = np.diag([2.0, 1.0, 1.5, 1.0])
+    sheared[0, 1] = 0.3
+    for affine in (None, sheared):
+        item = item_of(found, affine=affine)
+        assert NiftiMasks().refusal(item) is None
+        (entry,) = NiftiMasks().write(tmp_path, "1", item, found.masks)
+        owner = Grid(size=(2, 3, 4), affine=item.sample.media[0].affine)
+        remarks: list[str] = []
+        again = mask_files.read_file(tmp_path / entry["path"], None, "here", owner=owner, remark=remarks.append)
+        assert (again, remarks) == (mask, [])
+
+
+def test_tasks_that_share_samples_get_folders_of_their_own(image_case: ExportedCase, tmp_path: Path) -> None:
+    # A second task over the samples of the first, with other answers; a third that is answered in words.
+    tasks = image_case.folder / "tasks" / "organs2d"
+    text = (tasks / "organs2d.yaml").read_text()
+    (tmp_path / "tasks").mkdir()
+    shutil.copy(tasks / "exported.py", tmp_path / "tasks")
+    for name, gives in (("organs2d", "masks"), ("twin", "masks"), ("words", "text")):
+        changed = text.replace("task: organs2d", f"task: {name}\ndataset: organs2d").replace(
+            "gives: masks", f"gives: {gives}"
+        )
+        if gives == "text":
+            changed = changed.replace("[{metric: dice}, {metric: iou}]", "[{metric: token_prf}]").replace(
+                "dice", "token_prf"
+            )
+        (tmp_path / "tasks" / f"{name}.yaml").write_text(changed)
+    spec = replace(
+        image_case.spec(image_case.folder / "model of ours.jsonl", tmp_path / "run"),
+        tasks=("organs2d", "twin", "words"),
+        task_paths=(tmp_path / "tasks",),
+    )
+    run = evaluate(spec).out
+    folders, notes = write_predictions(run, tmp_path / "png", PngMasks(), task_paths=(tmp_path / "tasks",))
+    assert folders == [tmp_path / "png" / "organs2d", tmp_path / "png" / "twin"]
+    assert notes == ["left out: words: expected a task that gives masks, found one that gives text"]
+    assert set(json.loads((tmp_path / "png" / "export.json").read_text())["tasks"]) == {"organs2d", "twin"}
+    assert "words" not in (tmp_path / "png" / "scores.csv").read_text()
