@@ -88,7 +88,6 @@ def _check_scored(path: Path) -> None:
 
     with pq.ParquetFile(path) as file:  # a batch at a time, in little memory
         for batch in file.iter_batches(columns=["sample_id", "status"]):
-            ids, statuses = batch.to_pydict().values()
-            for sample_id, status in zip(ids, statuses, strict=True):
-                if status == "scorer_error":
-                    raise DataError(f"the prediction for {sample_id} cannot be scored under {path.stem}")
+            for row in batch.to_pylist():
+                if row["status"] == "scorer_error":
+                    raise DataError(f"the prediction for {row['sample_id']} cannot be scored under {path.stem}")

@@ -4,8 +4,18 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from harness.data.manifest import Prepared
-from harness.runs.cells import Cell, Plan, write_cells
+from harness.records import Capabilities
+from harness.runs.cells import (
+    Cell,
+    Plan,
+    capabilities_from_json,
+    capabilities_to_json,
+    stored_capabilities,
+    write_cells,
+)
 from harness.runs.directory import RunDirectory, StoredCell
 from harness.tasks.catalog import index
 
@@ -57,3 +67,27 @@ def test_the_file_ends_with_a_newline_and_its_keys_are_in_order(tmp_path: Path) 
     write_cells(Plan(directory=directory, cells=[cell("vqa_rad", tmp_path)]))
     text = directory.cells_path.read_text()
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
+
+
+def test_the_plan_keeps_what_requests_depend_on(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    asked = Capabilities(
+        takes=frozenset({"text", "volume"}), gives=frozenset({"masks"}), max_images=3, per_sample=True, max_batch=9
+    )
+    write_cells(Plan(directory=directory, cells=[cell("vqa_rad", tmp_path)], capabilities=asked))
+    stored = stored_capabilities(directory)
+    # How many requests a call may get changes none of them.
+    assert stored == Capabilities(takes=asked.takes, gives=asked.gives, max_images=3, per_sample=True)
+    write_cells(Plan(directory=directory, cells=[cell("vqa_rad", tmp_path)]))
+    assert stored_capabilities(directory) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"takes": "text"}, {"gives": [1]}, {"max_images": True}, {"per_sample": 1}, {"volume": "no recipe"}, {"more": 1}],
+)
+def test_capabilities_of_another_form_are_refused(change: dict[str, Any]) -> None:
+    value = capabilities_to_json(Capabilities())
+    assert capabilities_from_json(value) == Capabilities()
+    with pytest.raises(ValueError, match=r"expected takes, gives, max_images, per_sample, volume of a model's"):
+        capabilities_from_json(value | change)
