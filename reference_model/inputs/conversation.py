@@ -9,8 +9,10 @@ from harness.errors import DataError
 # The three negative numbers are MedPLIB's (-200 and -100 are LLaVA's; torch's cross-entropy ignores -100 by default).
 # Stands for an image until it is expanded, then for each of its patches.
 IMAGE = -200
-# Stands for a region's vector.
+# Stands for a region's vector; in MIMO's layout, for a point or a corner of a box.
 REGION = -300
+# Stands for a learned query of MIMO's input aligner.
+QUERY = -400
 # Label of a position that is not trained.
 IGNORE = -100
 
@@ -18,10 +20,14 @@ IMAGE_MARK = "<image>"
 SEG = "<SEG>"
 REGION_START, REGION_END = "<region>", "</region>"
 IMAGE_START, IMAGE_END = "<im_start>", "<im_end>"
+# The text of one visual prompt, in whose place its vectors come.
+PROMPT_PAIR = f"{REGION_START}{REGION_END}"
 # The order decides the ids: with LLaMA's 32000 entries and 256 fillers, `<SEG>` is 32000 and `<im_end>` 32266, as in
 # the released weights. Only `<SEG>`, the region tags and the image tags are used.
 _BEFORE_FILLERS = (SEG, "<ref>", "</ref>", REGION_START, REGION_END, "<sr>", "</sr>", "<mask>", "</mask>")
 
+# MIMO's tokens, in the order of their ids: `<p>liver<SEG></p>` binds the word to a mask.
+ENTITY_START, ENTITY_END = "<p>", "</p>"
 # M3D-LaMed's tokens, in the order of their ids. `<im_patch>` is never read: features take its positions.
 VOLUME_PATCH, BOX_START, BOX_END, VOLUME_SEG = "<im_patch>", "<bx_start>", "<bx_end>", "[SEG]"
 
@@ -36,11 +42,13 @@ class SpecialTokens:
         base: The number of entries of the vocabulary before them.
         names: The tokens, in the order of their ids.
         written: Those that stay in decoded text.
+        strip: Whether blanks and line breaks beside them vanish from a text.
     """
 
     base: int
     names: tuple[str, ...]
     written: tuple[str, ...] = ()
+    strip: bool = True
 
     @classmethod
     def after(cls, base: int, *, fillers: int) -> "SpecialTokens":
@@ -51,7 +59,12 @@ class SpecialTokens:
     @classmethod
     def m3d(cls, base: int) -> "SpecialTokens":
         """Return M3D-LaMed's tokens behind `base` entries."""
-        return cls(base, (VOLUME_PATCH, BOX_START, BOX_END, VOLUME_SEG), (VOLUME_SEG,))
+        return cls(base, (VOLUME_PATCH, BOX_START, BOX_END, VOLUME_SEG), (VOLUME_SEG,), strip=False)
+
+    @classmethod
+    def mimo(cls, base: int) -> "SpecialTokens":
+        """Return MIMO's tokens behind `base` entries; the paper prints blanks inside and outside its tags."""
+        return cls(base, (ENTITY_START, ENTITY_END, SEG), (ENTITY_START, ENTITY_END, SEG), strip=False)
 
     def id(self, name: str) -> int:
         """Return the id of a token."""
@@ -176,6 +189,41 @@ def encode_about_volume(
     ids = [tokenizer.start_id, *[IMAGE] * positions, *asked, *answered]
     labels = [*[IGNORE] * (1 + positions + len(asked)), *answered]
     return Encoded(tuple(ids[:max_length]), tuple(labels[:max_length]))
+
+
+def encode_for_entities(
+    turn: Turn,
+    tokenizer: Tokenizer,
+    *,
+    system: System,
+    places: Sequence[int],
+    queries: int,
+    max_length: int,
+) -> Encoded:
+    """Return a question and its answer in MIMO's layout: `USER: `, image, queries and question, `ASSISTANT: ...</s>`.
+
+    Only the answer and its end token are trained. An answer is truncated at `max_length` tokens before the image is
+    expanded.
+
+    Args:
+        turn: The question with a `PROMPT_PAIR` for each of its visual prompts.
+        tokenizer: The tokenizer of the model.
+        system: The speaker that the system sentence names, see `system_sentence`.
+        places: The number of points and corners of each visual prompt.
+        queries: Learned queries of the aligner.
+        max_length: Most tokens, of which the image counts as one.
+    Raises:
+        DataError: The question has another number of pairs than there are visual prompts.
+    """
+    words = f"\n{turn.question.replace(IMAGE_MARK, '').strip()} ASSISTANT:".split(PROMPT_PAIR)
+    if len(words) != len(places) + 1:
+        raise DataError(f"question: expected {len(places)} marks of visual prompts, found {len(words) - 1}")
+    ids = [tokenizer.start_id, *tokenizer.encode(f"{system_sentence(system)}USER:"), IMAGE, *[QUERY] * queries]
+    for count, text in zip((0, *places), words, strict=True):
+        ids += [*[REGION] * count, *tokenizer.encode(text)]
+    answered = [] if turn.answer is None else [*tokenizer.encode(turn.answer), tokenizer.end_id]
+    labels = [*[IGNORE] * len(ids), *answered]
+    return Encoded((*ids, *answered)[:max_length], tuple(labels[:max_length]))
 
 
 def expand_image(encoded: Encoded, image_tokens: int) -> Encoded:

@@ -9,15 +9,16 @@ from tokenizers import Tokenizer as Backend
 from transformers import AddedToken, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from harness.errors import DataError
-from reference_model.inputs.conversation import SpecialTokens
+from reference_model.inputs.conversation import ENTITY_END, ENTITY_START, SEG, SpecialTokens
 
 UNKNOWN, START, END = "<unk>", "<s>", "</s>"
 # Tags first, so that `<SEG>` stays one piece; then words, punctuation, and the line break after the image's mark.
 _PIECE = re.compile(r"</?\w+>|\w+|[^\w\s]|\n")
 # The same with digits apart, since coordinates and lengths are more numbers than a small vocabulary has words.
 _PIECE_OR_DIGIT = re.compile(r"</?\w+>|\[SEG\]|\d|[^\W\d]+|[^\w\s]|\n")
-_NO_BLANK_BEFORE = frozenset(".,;:!?)]%'/-")
-_NO_BLANK_AFTER = frozenset("(['/-")
+# MIMO's tags are tight around the name of an entity.
+_NO_BLANK_BEFORE = frozenset([*".,;:!?)]%'/-", SEG, ENTITY_END])
+_NO_BLANK_AFTER = (*"(['/-", ENTITY_START)
 
 
 class WordTokenizer:
@@ -55,7 +56,7 @@ class WordTokenizer:
         """Return the text of ids, without special tokens; punctuation is spaced as in ordinary text."""
         text = ""
         for name in (self._names[token] for token in ids if token > self.end_id and token in self._names):
-            joined = not text or name in _NO_BLANK_BEFORE or text[-1] in _NO_BLANK_AFTER or "\n" in (name, text[-1])
+            joined = not text or name in _NO_BLANK_BEFORE or text.endswith(_NO_BLANK_AFTER) or "\n" in (name, text[-1])
             if self.exact and name.isdigit():  # 0.406 and 34, but a blank behind the full stop of a sentence
                 joined |= text[-1:].isdigit() or (text[-1:] == "." and text[-2:-1].isdigit())
             text += name if joined else f" {name}"
@@ -127,13 +128,10 @@ class PretrainedTokenizer:
                 f"found {len(tokenizer)}"
             )
         self.special = special
-        # The slow tokenizer of MedPLIB's release strips whitespace on both sides of added tokens.
-        tokenizer.add_tokens(
-            [
-                AddedToken(name, special=name not in special.written, normalized=False, lstrip=True, rstrip=True)
-                for name in special.names
-            ]
-        )
+        # The slow tokenizer of MedPLIB's release, of transformers 4.31, strips whitespace beside added tokens;
+        # that of M3D's, of 4.39, does not.
+        flags = {"normalized": False, "lstrip": special.strip, "rstrip": special.strip}
+        tokenizer.add_tokens([AddedToken(name, special=name not in special.written, **flags) for name in special.names])
         if len(tokenizer) != special.total:
             known = special.total - len(tokenizer)
             raise DataError(f"tokenizer: expected none of the model's own tokens, found {known}; give the one before")

@@ -53,6 +53,14 @@ def test_phi_3_keeps_its_own_tokens_and_ends_with_one_of_them(tmp_path: Path) ->
     assert split(tmp_path, PHI_SIZE, "<|end|> \n is")[1:] == split(tmp_path, PHI_SIZE, "<s>is")[1:]
 
 
+def test_blanks_beside_m3ds_tokens_stay(tmp_path: Path) -> None:
+    write_llama(tmp_path, legacy=False)
+    backend = read_language_tokenizer(tmp_path, 400).saved.load()
+    tokenizer = PretrainedTokenizer(backend, special=SpecialTokens.m3d(400))
+    found = backend.convert_ids_to_tokens(tokenizer.encode(" the <bx_start>liver<bx_end> is [SEG] yes"))
+    assert "".join(found) == "▁the▁<bx_start>liver<bx_end>▁is▁[SEG]▁yes"
+
+
 def test_tokens_of_a_release_are_listed_and_left_out(tmp_path: Path) -> None:
     write_phi(tmp_path, own=True)
     found = read_language_tokenizer(tmp_path, PHI_SIZE)
