@@ -161,6 +161,8 @@ def _sample(run: FinishedRun, item: ExportedSample) -> dict[str, Json]:
         "masks, boxes and points as answers: they are in the metadata, which --from-inspect does not read",
         bool(geometry),
     )
+    likelihoods = prediction is not None and bool(prediction.nll or prediction.embedding)
+    run.lose("likelihoods and embeddings as answers", likelihoods)
     answered = prediction is not None and prediction.error is None and prediction.status != "empty"
     reply = {"role": "assistant", "content": item.reply, "source": "generate", "model": run.model_name}
     choice = {"message": reply, "stop_reason": STOP.get(item.status, "stop")}

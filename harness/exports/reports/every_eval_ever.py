@@ -170,6 +170,8 @@ def _number(run: FinishedRun, name: str, row: Mapping[str, Any]) -> dict[str, Js
 def _records(run: FinishedRun, item: ExportedSample, evaluation: str, model_id: str) -> Iterator[Json]:
     sample, written = item.sample, False
     reference = [*sample.target.answers, *([sample.target.choice] if sample.target.choice else [])]
+    likelihoods = item.prediction is not None and bool(item.prediction.nll or item.prediction.embedding)
+    run.lose("likelihoods and embeddings as answers", likelihoods)
     reference = reference or [entity.name for entity in sample.target.entities]
     for score in item.scores:
         for name, value in score.values.items():

@@ -1,15 +1,18 @@
 """Answers as lm-eval logs them: its own functions find and print them, and they come back."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.api import load_scores
 from harness.errors import SpecError
-from harness.exports.logs.lm_eval_samples import write_samples
+from harness.exports.finished_run import SampleScore, finished_run
+from harness.exports.logs.lm_eval_samples import _line, write_samples
 from harness.models.submitted.foreign_logs import lm_eval
-from tests.support.exported_runs import NAMES, ExportedCase, numbers
+from harness.records import ErrorInfo, Prediction
+from tests.support.exported_runs import NAMES, ExportedCase, item_of, numbers
 
 
 def test_answers_come_back_with_the_same_numbers(word_case: ExportedCase, tmp_path: Path) -> None:
@@ -59,3 +62,30 @@ def test_what_lm_eval_does_not_hold_is_refused(image_case: ExportedCase, tmp_pat
     message = "no task can be written as lm-eval\n  organs2d: expected a task that asks for words, found one that gives"
     with pytest.raises(SpecError, match=message):
         write_samples(image_case.run, tmp_path / "out", task_paths=image_case.task_paths)
+
+
+def test_repetitions_share_a_line_that_is_read_as_several_answers(word_case: ExportedCase, tmp_path: Path) -> None:
+    said = Prediction(key="k", status="ok", text="left")
+    failed = Prediction(key="k", status="model_error", error=ErrorInfo(type="CUDA", message="out of memory"))
+    scores = [
+        SampleScore(
+            metric="f1",
+            protocol="p",
+            protocol_version=1,
+            status="ok",
+            failed=False,
+            values={"f1": value, "other": None},
+        )
+        for value in (1.0, 0.5)
+    ]
+    repeats = [
+        replace(item_of(one, status=one.status), repeat=number, scores=(score,))
+        for number, (one, score) in enumerate(zip((said, failed), scores, strict=True))
+    ]
+    with finished_run(word_case.run, task_paths=word_case.task_paths) as run:
+        line = _line(run, 0, repeats, {})
+    assert (line["resps"], line["f1.p"], line["f1.p.other"]) == ([["left", ""]], 0.75, None)
+    (tmp_path / "samples.jsonl").write_text(json.dumps(line) + "\n")
+    first, second = lm_eval.rows(tmp_path / "samples.jsonl")
+    assert (first.ids, first.text, first.status, first.repeat) == (("d/all/1",), "left", "ok", 0)
+    assert (second.repeat, second.status, second.error) == (1, "model_error", "CUDA: out of memory")
