@@ -114,9 +114,9 @@ def _admit(entries: Sequence[BoardEntry], *, private: bool) -> tuple[list[BoardE
             left_out.append((entry.name, LIMITED))
         # The oracle baseline is given the targets too, but it is shown as what it is, the ceiling; and the floor is the
         # baseline that answers nothing.
-        elif entry.oracle and entry.model not in BOUNDS:
+        elif entry.oracle and (entry.model not in BOUNDS or entry.submitted):
             left_out.append((entry.name, ORACLE))
-        elif answered and not any(answered) and entry.model not in BOUNDS:
+        elif answered and not any(answered) and (entry.model not in BOUNDS or entry.submitted):
             left_out.append((entry.name, UNUSABLE))
         else:
             names = [*(block.name for block in entry.blocks), *entry.unsupported]

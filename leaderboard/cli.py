@@ -195,7 +195,9 @@ def _refusals(debug: bool, bundle: Path, *, as_json: bool) -> Iterator[None]:
     except HarnessError as error:
         if debug:
             raise
-        click.echo(f"leaderboard: {bundle}: refused: {error}", err=True)
+        # A wrong option says nothing of the bundle.
+        is_option = str(error).startswith(("--data-root", "--task-path", "--entries"))
+        click.echo(f"leaderboard: {error}" if is_option else f"leaderboard: {bundle}: refused: {error}", err=True)
         if as_json:
             click.echo(json.dumps({"verified": False, "refused": str(error)}, ensure_ascii=False))
         sys.exit(EXIT_BAD_INPUT)

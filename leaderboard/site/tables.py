@@ -258,7 +258,8 @@ def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: S
     bounds: dict[str, tuple[BoardCell | None, ...]] = {}
     for row in rows:
         found = tuple(placed.get((row, column)) for column in columns)
-        if row.model_id in BOUNDS:
+        # Who submits a bundle may call its model what they like.
+        if row.model_id in BOUNDS and row.source != "submitted":
             bounds.setdefault(BOUNDS[row.model_id], found)
         else:
             lines.append(Line(row, found))

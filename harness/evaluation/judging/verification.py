@@ -1,7 +1,7 @@
 """Check that the judgements of a run from elsewhere are about its answers, and that nothing but replies decides them.
 
-What a judge said cannot be asked again. All else follows from the run: which answers are judged, what each request
-holds, and which values stand without a judge. It is made anew from the run's plan and compared.
+What a judge said cannot be asked again, unless it judges by rules. All else follows from the run: which answers are
+judged, what each request holds, and which values stand without a judge. It is made anew from the run's plan and compared.
 """
 
 import json
@@ -18,6 +18,7 @@ from harness.evaluation.judging.judge_requests import Questions
 from harness.evaluation.judging.panels import read_panels
 from harness.evaluation.judging.prompts import PROMPT_VERSION
 from harness.evaluation.judging.rubrics import Rubric, find_rubric
+from harness.evaluation.judging.rule_judge import RuleJudge
 from harness.records.codec import digest
 from harness.runs.directory import RunDirectory
 from harness.runs.judgements import JudgeFolder, attempt_key, judge_folders
@@ -25,6 +26,7 @@ from harness.tasks.spec import TaskSpec
 
 RECORD = frozenset({"schema", "judge", "rubric", "prompt_version"})
 MOST_REPEATS = 1000
+RULES = "judge:rules"
 
 
 def check_judgements(directory: RunDirectory, tasks: Sequence[TaskSpec], task_paths: Sequence[Path]) -> None:
@@ -73,6 +75,7 @@ def check_judgements(directory: RunDirectory, tasks: Sequence[TaskSpec], task_pa
                     f"{_name(folder)}: samples.jsonl:{max(faults)}: expected the answer that follows from the "
                     "predictions, found another"
                 )
+            _check_rules(folder, questions)
         finally:
             answers.close()
         _check_replies(folder, lines)
@@ -122,6 +125,27 @@ def _first_difference(questions: Questions, lines: Sequence[dict[str, Any]]) -> 
         if question is None or line is None or asdict(question.sample) != line:
             return number
     return None
+
+
+def _check_rules(folder: JudgeFolder, questions: Questions) -> None:
+    """Check the replies of `judge:rules`, which anyone can give again.
+
+    Raises:
+        DataError: One is not what the rules say.
+    """
+    judge = folder.record()["judge"]
+    if judge["id"] != RULES:
+        return
+    if judge.get("version") != RuleJudge.version:
+        raise DataError(f"{_name(folder)}: {RULES} has version {RuleJudge.version} here; judge the run again")
+    rules, replies = RuleJudge("rules"), folder.replies()
+    for question in questions:
+        reply = replies.get(question.sample.key)
+        if reply is None or question.request is None:
+            continue
+        (answer,) = rules.predict([question.request])
+        if reply.text != answer.text:
+            raise DataError(f"{_name(folder)}: {question.sample.sample_id}: the rules give another verdict")
 
 
 def _check_replies(folder: JudgeFolder, lines: Sequence[dict[str, Any]]) -> None:

@@ -13,6 +13,7 @@ No target and no image is in it: whoever verifies a bundle brings the data.
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -106,6 +107,7 @@ def read_capabilities(value: Json) -> Capabilities:
     return capabilities_from_json(value)
 
 
+@cache
 def shipped_names() -> frozenset[str]:
     """Return the names of all tasks and groups that come with the harness; any other is somebody's own."""
     shipped = index()

@@ -10,8 +10,9 @@ import pytest
 
 from harness.errors import DataError, SpecError
 from harness.evaluation import rescore_bundle as module
+from harness.evaluation.judging.rule_judge import RuleJudge
 from harness.evaluation.rescore_bundle import rescore_bundle
-from harness.records import Score
+from harness.records import Answer, Score
 from harness.scoring.score import ScoreFile
 from leaderboard.verification.archive import unpack
 from leaderboard.verification.contents import read_contents
@@ -60,6 +61,18 @@ def test_a_judge_is_there_once(rescore: Callable[..., Any], tmp_path: Path) -> N
 
     with pytest.raises(DataError, match="expected every judge once under each rubric, found one twice"):
         rescore(run=twice)
+
+
+def test_the_rules_of_a_judge_are_applied_again(rescore: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RuleJudge, "predict", lambda _, requests: [Answer(text="{}") for _ in requests])
+    with pytest.raises(DataError, match="vqa_rad/test/0: the rules give another verdict"):
+        rescore()
+
+
+def test_rules_of_another_version_are_not_applied(rescore: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RuleJudge, "version", "2")
+    with pytest.raises(DataError, match="judge:rules has version 2 here; judge the run again"):
+        rescore()
 
 
 def test_a_score_that_is_the_fault_of_its_scorer_is_refused(tmp_path: Path) -> None:

@@ -132,3 +132,13 @@ def test_an_entry_that_was_filed_is_called_submitted(write: Write, tmp_path: Pat
     assert '<span class="badge submitted">submitted</span>' in page
     cells = json.loads((tmp_path / "site" / "data.json").read_text())["cells"]
     assert {cell["source"] for cell in cells} == {"published", "submitted"}
+
+
+def test_a_submitted_model_is_no_bound_whatever_it_calls_itself(write: Write, tmp_path: Path) -> None:
+    oracle = {"id": "baseline:oracle", "arguments": {}, "oracle": True}
+    for index, run in enumerate((results("baseline:random"), results() | {"model": oracle})):
+        folder = write(run, f"run{index}")
+        (folder / f"run{index}" / "entry.json").write_text("{}")
+    built = build([folder], tmp_path / "site")
+    assert [name for name, _ in built.left_out] == ["run1"]
+    assert 'class="bound"' not in built.index.read_text()

@@ -205,6 +205,17 @@ def test_the_command_says_what_it_found(tmp_path: Path) -> None:
     assert "no such file; expected what `harness bundle` writes" in done.stderr
 
 
+def test_a_wrong_option_is_no_fault_of_the_bundle() -> None:
+    done = CliRunner().invoke(main, ["verify", str(BUNDLE), "--data-root", "no/such/folder"])
+    assert done.exit_code == 2
+    assert done.stderr == "leaderboard: --data-root no/such/folder: no such folder\n"
+
+
+def test_a_work_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot be unpacked below .*nowhere: No such file or directory"):
+        verify(BUNDLE, work=tmp_path / "nowhere")
+
+
 def test_a_fault_of_scoring_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise KeyError("future field")
