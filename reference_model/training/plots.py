@@ -34,6 +34,7 @@ Draw = Callable[[Axes], None]
 
 _LOSSES: Mapping[str, LineStyle] = {
     "language": ("#0072B2", "-"),
+    "clip": ("#E69F00", "-"),
     "caption": ("#E69F00", "--"),
     "region": ("#009E73", "-."),
     "cell": ("#56B4E9", "-"),

@@ -115,8 +115,8 @@ def test_what_cannot_be_answered_is_an_error_and_the_others_stand(adapter: Refer
     told = [answer.error.message for answer in answers[1:] if answer.error is not None]
     assert "box" in told[0].lower()
     assert told[1:] == [
-        "the reference model is asked about one image, found 0",
-        "the reference model writes answers; it was asked to nll",
+        "this reference model is asked about one image, found nothing",
+        "this reference model can generate; it was asked to nll",
     ]
 
 
@@ -132,8 +132,15 @@ def test_a_lower_threshold_marks_more(folder: Path) -> None:
 
 
 def test_what_it_is_called_with_is_checked(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"reference:.*: expected the folder of a model, found no .*model.safetensors"):
+    with pytest.raises(
+        SpecError,
+        match=r"^reference:.*: expected one of tiny, m3d-tiny, or the folder of a model, found no .*safetensors",
+    ):
         Reference(str(tmp_path))
+    with pytest.raises(
+        SpecError, match=r"^reference:m3d-tny: .* \(did you mean 'm3d-tiny'\?\); `reference-model train`"
+    ):
+        Reference("m3d-tny")
     with pytest.raises(SpecError, match="threshold: expected a probability between 0 and 1, got 2"):
         Reference(str(folder), threshold=2)
 

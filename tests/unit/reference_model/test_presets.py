@@ -102,10 +102,10 @@ def test_an_unknown_preset_is_refused_with_the_nearest() -> None:
     done = CliRunner().invoke(main, ["info", "--preset", "medplib-tny"])
     assert done.exit_code == 2
     assert done.stderr == (
-        "reference-model: preset: expected one of medplib-7b, medplib-tiny, got 'medplib-tny' "
+        f"reference-model: preset: expected one of {', '.join(preset_names())}, got 'medplib-tny' "
         "(did you mean 'medplib-tiny'?)\n"
     )
-    with pytest.raises(SpecError, match="expected one of medplib-7b"):
+    with pytest.raises(SpecError, match="expected one of m3d-lamed-7b"):
         CliRunner().invoke(main, ["info", "--preset", "x", "--debug"], catch_exceptions=False)
 
 
@@ -145,7 +145,7 @@ def test_a_command_without_torch_says_what_to_install(monkeypatch: pytest.Monkey
     def absent(*_: object, **__: object) -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr("reference_model.config.load_preset", absent)
+    monkeypatch.setattr("reference_model.preset_files.load_preset", absent)
     done = CliRunner().invoke(main, ["info", "--preset", "medplib-tiny"])
     assert done.exit_code == 2
     assert done.stderr == ("reference-model: needs torch, which is not installed; pip install 'medground[models]'\n")
@@ -155,7 +155,7 @@ def test_a_folder_that_may_not_be_written_is_one_line(monkeypatch: pytest.Monkey
     def refused(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/out")
 
-    monkeypatch.setattr("reference_model.config.load_preset", refused)
+    monkeypatch.setattr("reference_model.preset_files.load_preset", refused)
     done = CliRunner().invoke(main, ["info", "--preset", "medplib-tiny"])
     assert (done.exit_code, done.stderr) == (
         2,
