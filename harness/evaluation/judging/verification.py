@@ -1,7 +1,7 @@
 """Check that the judgements of a run from elsewhere are about its answers, and that nothing but replies decides them.
 
 What a judge said cannot be asked again, unless it judges by rules. All else follows from the run: which answers are
-judged, what each request holds, and which values stand without a judge. It is made anew from the run's plan and compared.
+judged, what each request holds, and which values stand without a judge. It is made anew from the plan and compared.
 """
 
 import json
