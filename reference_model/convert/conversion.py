@@ -11,7 +11,7 @@ from harness.errors import SpecError
 from harness.records import Json
 from reference_model.checkpoints.atomic_folders import atomic_folder
 from reference_model.checkpoints.checkpoint import WEIGHTS, About, write_about
-from reference_model.config import AnyConfig, ModelConfig
+from reference_model.config import AnyConfig, ModelConfig, VolumeModelConfig
 from reference_model.convert import m3d_parents, medplib_parents
 from reference_model.convert.parents import Files
 from reference_model.convert.tensor_map import Source, TensorMap, make_plan
@@ -77,8 +77,13 @@ def prepare(
     """
     if isinstance(config, ModelConfig):
         parents = medplib_parents.open_parents(config, files)
-    else:
+    elif isinstance(config, VolumeModelConfig):
         parents = m3d_parents.open_parents(config, files)
+    else:
+        raise SpecError(
+            f"convert: preset {config.name}: expected one of MedPLIB or M3D-LaMed, whose checkpoints are published; "
+            "`reference-model train` makes this model"
+        )
     with torch.device("meta"):  # only names and shapes: the model never has to fit into memory
         model = build_model(config, experts=parents.experts)
     plan = make_plan(model, parents.sources, (*allowed, *parents.new), parents.remedies)
