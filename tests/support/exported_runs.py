@@ -114,7 +114,15 @@ def disc(shape: Sequence[int], seed: int) -> NDArray[np.bool_]:
 
 
 def exported_case(
-    folder: Path, task: str, gives: str, headline: str, protocol: str, metrics: str, content: str
+    folder: Path,
+    task: str,
+    gives: str,
+    headline: str,
+    protocol: str,
+    metrics: str,
+    content: str,
+    *,
+    clusters: bool = True,
 ) -> ExportedCase:
     """Make a release and a task of its own, and evaluate predictions of every kind on them.
 
@@ -122,11 +130,14 @@ def exported_case(
         folder: Where all of it is written.
         task, gives, headline, protocol, metrics: Of the task file.
         content: `masks` or `volumes` for masks, `boxes` or `words`.
+        clusters: Whether each sample is a patient; else all are one, and numbers have no intervals, which take long
+            for some metrics.
     """
     data, tasks = folder / "data" / "exported", folder / "tasks" / task
     for part in (data, tasks):
         part.mkdir(parents=True)
-    (tasks / "exported.py").write_text(READER)
+    one_patient = "defect=image.defect, cluster='one')"
+    (tasks / "exported.py").write_text(READER if clusters else READER.replace("defect=image.defect)", one_patient))
     oracle = "{answer}" if gives == "text" else "<SEG>"
     (tasks / f"{task}.yaml").write_text(
         TASK.format(task=task, gives=gives, oracle=oracle, metrics=metrics, headline=headline, protocol=protocol)

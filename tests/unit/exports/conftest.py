@@ -101,7 +101,8 @@ def image_case(tmp_path_factory: pytest.TempPathFactory) -> ExportedCase:
 def detection_case(tmp_path_factory: pytest.TempPathFactory) -> ExportedCase:
     """The same, scored as detections."""
     folder = tmp_path_factory.mktemp("detections")
-    return exported_case(folder, "organs", "masks", "ap", "glamm", "[{metric: ap, protocol: glamm}]", "masks")
+    metrics = "[{metric: ap, protocol: glamm}]"
+    return exported_case(folder, "organs", "masks", "ap", "glamm", metrics, "masks", clusters=False)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from pycocotools.cocoeval import COCOeval
 
 from harness.api import load_scores
 from harness.errors import DataError, SpecError
+from harness.exports.predictions import coco
 from harness.exports.predictions.coco import write_coco
-from tests.support.exported_runs import NAMES, ExportedCase, numbers
+from harness.models.submitted import coco_results
+from tests.support.exported_runs import NAMES, ExportedCase, item_of, numbers
 
 ANSWERED = len(NAMES) - 4
 
@@ -35,11 +38,6 @@ def test_pycocotools_scores_masks_as_the_run_does(detection_case: ExportedCase, 
     assert judge.stats[0] == pytest.approx(row["value"], abs=1e-12)
     images = {image["sample_id"] for image in truth.dataset["images"]}
     assert images == {f"organs/all/{name}" for name in NAMES}
-
-
-@pytest.mark.slow
-def test_average_precision_comes_back(detection_case: ExportedCase, tmp_path: Path) -> None:
-    folder = written(detection_case, tmp_path / "coco")
     assert numbers(detection_case.score(folder, tmp_path / "again")) == detection_case.numbers
 
 
@@ -85,7 +83,9 @@ def test_results_of_another_detector_need_no_answers(image_case: ExportedCase, t
     assert "expected a mask with one of 'counts', 'slices' and 'path', found 'polygons'" in failures
 
 
-def test_what_cannot_be_read_is_named(image_case: ExportedCase, box_case: ExportedCase, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_named(
+    image_case: ExportedCase, box_case: ExportedCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = written(image_case, tmp_path / "coco")
 
     def fault(name: str, content: str, message: str) -> None:
@@ -96,6 +96,12 @@ def test_what_cannot_be_read_is_named(image_case: ExportedCase, box_case: Export
         (folder / name).write_text(kept)
 
     fault("results.json", "{}", "results.json: expected a list of results, found dict")
+    monkeypatch.setattr(coco_results, "MOST_WHOLE_BYTES", 10)
+    fault("results.json", "[]", r"instances.json: has [\d,]+ bytes; expected at most 10")
+    monkeypatch.undo()
+    monkeypatch.setattr(coco_results, "json_of", Mock(side_effect=OSError(5, "Input/output error")))
+    fault("results.json", "[]", "instances.json: cannot be read: Input/output error")
+    monkeypatch.undo()
     fault("results.json", "[", r"results.json: cannot be read as JSON \(Expecting value")
     fault("instances.json", "[]", "instances.json: expected images, found none; `harness export coco` writes it")
     fault("instances.json", '{"images": [{"id": 1}]}', r"images\[0\]: expected id and sample_id, found id")
@@ -106,7 +112,14 @@ def test_what_cannot_be_read_is_named(image_case: ExportedCase, box_case: Export
         box_case.score(folder, tmp_path / "again")
 
 
-def test_what_coco_does_not_hold_is_refused(volume_case: ExportedCase, word_case: ExportedCase, tmp_path: Path) -> None:
+def test_what_coco_does_not_hold_is_refused(
+    image_case: ExportedCase, volume_case: ExportedCase, word_case: ExportedCase, tmp_path: Path
+) -> None:
+    nothing = item_of(None, size=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco.FinishedRun, "samples", lambda *_: iter([nothing]))
+        with pytest.raises(SpecError, match=r"d/all/1: expected an image \(H, W\), found a sample without one"):
+            written(image_case, tmp_path / "out")
     for case, message in (
         (volume_case, r"expected an image \(H, W\), found a volume; `harness export nifti` holds masks of volumes"),
         (word_case, "lobes: expected a task that gives masks or boxes, found one that gives text"),

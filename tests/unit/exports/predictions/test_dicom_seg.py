@@ -1,6 +1,7 @@
 """DICOM SEG by highdicom: it lies on the volume or its series, and comes back."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,10 @@ def test_labels_are_unique_and_no_reader_takes_one_for_background() -> None:
         "a b " + "c" * (MOST_LABEL - 4),
     ]
     assert labels_of(item_of(named(), asked="background")) == ["background structure"]
+
+
+def test_what_is_not_installed_is_named(volume_case: ExportedCase, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "highdicom", None)
+        with pytest.raises(DataError, match=r"needs highdicom; pip install 'medground\[medical\]'"):
+            written(volume_case, tmp_path / "out")
