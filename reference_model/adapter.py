@@ -111,6 +111,8 @@ class Reference:
         if len(request.media) != 1 or request.media[0].record.kind != media:
             found = ", ".join(one.record.kind for one in request.media) or "nothing"
             return f"this reference model is asked about one {media}, found {found}"
+        if request.kind == "embed" and not request.candidates:
+            return "this reference model embeds a volume beside a text, found no candidate"
         return None
 
 

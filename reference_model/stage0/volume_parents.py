@@ -25,7 +25,8 @@ from reference_model.modeling.build import build_volume_model
 from reference_model.modeling.language import init_matching_heads
 from reference_model.modeling.m3d_model import SegProjector, VolumeGroundingModel
 from reference_model.stage0.objective import MATCHING_LAYERS, MATCHING_SHARE, MATCHING_STRENGTH, PROMPT_SHARES
-from reference_model.training.collating.volumes import VolumeCollator, augmented
+from reference_model.training.collating.augmentation import Augmentation
+from reference_model.training.collating.volumes import VolumeCollator
 from reference_model.training.losses import bce_loss_3d, language_loss, soft_dice_loss_3d
 from reference_model.training.mixing import Row
 from reference_model.training.objectives import Measured, measured
@@ -97,8 +98,7 @@ class VolumeParents:
             return self.model.clip.logit_scale * 0.0
         volumes = [self._collator.volumes.of(rows[index][0])[0] for index in found]
         if self._collator.augmentation:
-            none = torch.zeros((0, *volumes[0].shape[1:]))
-            volumes = [augmented(volume_1DHW, none, random)[0] for volume_1DHW in volumes]
+            volumes = [Augmentation.sampled(random).volume(volume_1DHW) for volume_1DHW in volumes]
         texts = list(dict.fromkeys(reports[index] for index in found))
         ids_UT, valid_UT = encode_reports(texts, self._text_tokenizer, max_length=self._collator.config.clip.max_length)
         text_B = torch.tensor([texts.index(reports[index]) for index in found], device=device)

@@ -72,6 +72,9 @@ def hand_over(base: Path, out: Path, start: Start) -> tuple[AnyModel, About]:
         for one in (name, source):
             if one not in modules:
                 raise SpecError(f"start.copies: expected modules of {about.config.name}, got '{one}'")
+        shapes = [{key: value.shape for key, value in modules[one].state_dict().items()} for one in (name, source)]
+        if shapes[0] != shapes[1]:
+            raise SpecError(f"start.copies: expected a module with the weights of '{name}', got '{source}'")
         modules[name].load_state_dict(modules[source].state_dict())
     for name, number in start.parts.items():
         if name not in dict(model.named_children()):

@@ -17,12 +17,12 @@ from reference_model.inputs.batch import VolumeBatch, pad
 from reference_model.inputs.conversation import VOLUME_SEG, Encoded, Tokenizer, encode_about_volume
 from reference_model.inputs.volume_boxes import answer_on_grid, question_on_grid
 from reference_model.inputs.volumes import VolumeFrame, prepare_volume
+from reference_model.training.collating.augmentation import Augmentation
 from reference_model.training.collating.images import filled, packed
 from reference_model.training.data import Example
 from reference_model.training.mixing import Row
 
-# Bytes of prepared volumes kept in memory: 30 of the full size, which a batch of one volume a row reads in turn, or
-# 4,000 of the tiny one.
+# Bytes of prepared volumes kept in memory: 256 of the full size, or 4,096 of the tiny one.
 CACHE_BYTES = 2 << 30
 
 
@@ -55,9 +55,9 @@ class VolumeCollator:
         config: The numbers of the model.
         tokenizer: The tokenizer of the model.
         volumes: The cache of prepared volumes.
-        answer_weight: As for `collate.Collator`.
+        answer_weight: As for `images.Collator`.
         augmentation: Whether volumes are turned, mirrored and changed in brightness as in the released training; see
-            `augmented`.
+            `Augmentation`.
     """
 
     config: VolumeModelConfig
@@ -77,7 +77,8 @@ class VolumeCollator:
         joined, volumes, found_masks, places = [], [], [], []
         for number, row in enumerate(rows):
             volume_1DHW, frame = self.volumes.of(row[0])
-            encoded = [self._question(example, frame) for example in row]
+            change = Augmentation.sampled(random) if self.augmentation else None
+            encoded = [self._question(example, frame, change) for example in row]
             own = [
                 (segment, frame.mask_to_grid(masks.decode(example.mask)))
                 for segment, (example, question) in enumerate(zip(row, encoded, strict=True), start=1)
@@ -85,8 +86,8 @@ class VolumeCollator:
                 if example.mask is not None and seg_id in question.ids
             ]
             mask_NDHW = torch.from_numpy(np.stack([mask for _, mask in own])) if own else torch.zeros((0, *size))
-            if self.augmentation:
-                volume_1DHW, mask_NDHW = augmented(volume_1DHW, mask_NDHW, random)
+            if change is not None:
+                volume_1DHW, mask_NDHW = change.volume(volume_1DHW), change.moved(mask_NDHW)
             joined.append(packed(encoded, shared=1 + self.config.volume_tokens, answer_weight=self.answer_weight))
             volumes.append(volume_1DHW)
             # A structure smaller than a cell may be lost on the grid; the release trains no mask without foreground.
@@ -107,31 +108,15 @@ class VolumeCollator:
             mask_MDHW=torch.cat(found_masks),
         )
 
-    def _question(self, example: Example, frame: VolumeFrame) -> Encoded:
+    def _question(self, example: Example, frame: VolumeFrame, change: Augmentation | None) -> Encoded:
+        question = question_on_grid(example.question, example.prompts, frame)
+        answer = answer_on_grid(example.answer, frame)
+        if change is not None:
+            question, answer = change.text(question, frame.size), change.text(answer, frame.size)
         return encode_about_volume(
-            question_on_grid(example.question, example.prompts, frame),
-            answer_on_grid(example.answer, frame),
+            question,
+            answer,
             self.tokenizer,
             positions=self.config.volume_tokens,
             max_length=self.config.prompt.max_length,
         )
-
-
-def augmented(volume_1DHW: Tensor, mask_NDHW: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
-    """Return a volume, float32 (1, D, H, W), and its masks (N, D, H, W), changed at random as in the released training.
-
-    A quarter turn in plane (half the time, so that H and W must be equal), a mirroring along each axis (one time in
-    ten), a factor of 0.9 to 1.1 and a shift of -0.1 to 0.1 of the grey values (each half the time). As released, texts
-    stay as they are when left and right change places.
-    """
-    if random.random() < 0.5:
-        turns = int(random.integers(1, 4))
-        volume_1DHW, mask_NDHW = (torch.rot90(one, turns, dims=(2, 3)) for one in (volume_1DHW, mask_NDHW))
-    for axis in (1, 2, 3):
-        if random.random() < 0.1:
-            volume_1DHW, mask_NDHW = volume_1DHW.flip(axis), mask_NDHW.flip(axis)
-    if random.random() < 0.5:
-        volume_1DHW = volume_1DHW * float(1 + random.uniform(-0.1, 0.1))
-    if random.random() < 0.5:
-        volume_1DHW = volume_1DHW + float(random.uniform(-0.1, 0.1))
-    return volume_1DHW, mask_NDHW

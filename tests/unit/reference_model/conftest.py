@@ -11,15 +11,17 @@ import pytest
 import torch
 
 from harness.data.phantoms.families import write_phantoms
-from reference_model.config import ModelConfig
+from reference_model.config import ModelConfig, VolumeModelConfig
 from reference_model.inputs import images
 from reference_model.inputs.batch import Batch, pad
 from reference_model.inputs.conversation import SpecialTokens, Turn, encode_conversation, expand_image
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.build import build_model
+from reference_model.modeling.m3d_model import VolumeGroundingModel
 from reference_model.modeling.model import PixelGroundingModel
 from reference_model.preset_files import load_preset
 from tests.unit.reference_model.small_training import small_recipe, small_run
+from tests.unit.reference_model.small_volumes import small_config, small_model
 
 WORDS = (
     "user",
@@ -81,6 +83,16 @@ def model(config: ModelConfig) -> PixelGroundingModel:
         if parameter.ndim > 1:
             parameter.data.mul_(10)
     return built
+
+
+@pytest.fixture(scope="session")
+def volume_config() -> VolumeModelConfig:
+    return small_config()
+
+
+@pytest.fixture
+def volume_model(volume_config: VolumeModelConfig) -> VolumeGroundingModel:
+    return small_model(volume_config)
 
 
 @pytest.fixture(scope="session")
