@@ -44,16 +44,19 @@ def test_a_task_that_was_not_asked_for_is_named(rescore: Callable[..., Any]) -> 
         rescore(run=lambda value: value.update(requested=["vqa_rad"]))
 
 
+@pytest.mark.slow
 def test_a_run_has_a_task(rescore: Callable[..., Any]) -> None:
     with pytest.raises(SpecError, match="tasks: expected at least one task, found none"):
         rescore(run=lambda value: value.update(tasks={}))
 
 
+@pytest.mark.slow
 def test_the_record_of_a_judge_has_one_form(rescore: Callable[..., Any]) -> None:
     with pytest.raises(DataError, match=r"run\.json: expected the fields judge, prompt_version, rubric, schema"):
         rescore(judge=lambda value: value.update(against={"model": "other"}))
 
 
+@pytest.mark.slow
 def test_a_judge_is_there_once(rescore: Callable[..., Any], tmp_path: Path) -> None:
     def twice(_: Any) -> None:
         judge = next((tmp_path / "judgements").iterdir())
@@ -69,6 +72,7 @@ def test_the_rules_of_a_judge_are_applied_again(rescore: Callable[..., Any], mon
         rescore()
 
 
+@pytest.mark.slow
 def test_rules_of_another_version_are_not_applied(rescore: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RuleJudge, "version", "2")
     with pytest.raises(DataError, match="judge:rules has version 2 here; judge the run again"):
@@ -96,6 +100,7 @@ def test_a_score_that_is_the_fault_of_its_scorer_is_refused(tmp_path: Path) -> N
         module._check_scored(path)
 
 
+@pytest.mark.slow
 def test_a_run_without_a_usable_answer_is_refused(rescore: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     scored = module.score_run
 

@@ -7,10 +7,16 @@ import pytest
 from click.testing import CliRunner
 
 from harness.errors import SpecError
-from leaderboard.build import ENTRIES, build
+from leaderboard.build import ENTRIES, _admit, build
+from leaderboard.cells import entry_cells
 from leaderboard.cli import main
+from leaderboard.entry_file import read_entries
+from leaderboard.published.mapping import PublishedFamily
 from leaderboard.published.printed import PUBLISHED_FOLDER
+from leaderboard.site.tables import chapters
 from tests.unit.leaderboard.board_samples import Write, block, results
+
+FAMILIES = (PublishedFamily("First", "about", {"samed2d_seg": "Masks"}),)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -102,43 +108,38 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.startswith(f"leaderboard: {tmp_path / 'file'}")
 
 
-def test_tasks_of_ones_own_need_a_flag(write: Write, tmp_path: Path) -> None:
+def test_tasks_of_ones_own_need_a_flag(write: Write) -> None:
     write(results(tasks={"ours": block(), "samed2d_seg": block()}, unsupported={"theirs": "gives no text"}), "both")
-    folder = write(results(tasks={"ours": block()}), "own")
-    built = build([folder], tmp_path / "site")
+    entries = read_entries(write(results(tasks={"ours": block()}), "own"))
+    kept, left_out = _admit(entries, private=False)
     reason = "tasks of one's own, which --private-tasks shows"
-    assert built.left_out == (("both", f"ours, theirs: {reason}"), ("own", f"ours: {reason}"))
-    cells = json.loads((tmp_path / "site" / "data.json").read_text())["cells"]
-    assert {cell["place"] for cell in cells if cell["source"] == "reproduced"} == {"samed2d_seg"}
-    assert not (tmp_path / "site" / "tasks" / "ours.html").exists()
-    built = build([folder], tmp_path / "site", private=True)
-    assert (built.left_out, built.reproduced) == ((), 3)
+    assert left_out == (("both", f"ours, theirs: {reason}"), ("own", f"ours: {reason}"))
+    assert [([part.name for part in entry.blocks], dict(entry.unsupported)) for entry in kept] == [
+        (["samed2d_seg"], {})
+    ]
+    assert _admit(entries, private=True) == (entries, ())
 
 
-def test_a_run_without_a_usable_answer_is_left_out_unless_it_is_the_floor(write: Write, tmp_path: Path) -> None:
+def test_a_run_without_a_usable_answer_is_left_out_unless_it_is_the_floor(write: Write) -> None:
     nothing = {"samed2d_seg": block(answered=0)}
     write(results(tasks=nothing), "silent")
     write(results(tasks=nothing | {"vqa_rad": block(answered=3)}), "half")
-    folder = write(results("baseline:empty", tasks=nothing), "floor")
-    built = build([folder], tmp_path / "site")
-    assert built.left_out == (("silent", "no answer is usable: every one is empty, refused or failed"),)
-    assert built.reproduced == 2
+    entries = read_entries(write(results("baseline:empty", tasks=nothing), "floor"))
+    kept, left_out = _admit(entries, private=False)
+    assert left_out == (("silent", "no answer is usable: every one is empty, refused or failed"),)
+    assert {entry.name for entry in kept} == {"half", "floor"}
 
 
-def test_an_entry_that_was_filed_is_called_submitted(write: Write, tmp_path: Path) -> None:
-    folder = write(results())
-    (folder / "run" / "entry.json").write_text("{}")
-    page = build([folder], tmp_path / "site").index.read_text()
-    assert '<span class="badge submitted">submitted</span>' in page
-    cells = json.loads((tmp_path / "site" / "data.json").read_text())["cells"]
-    assert {cell["source"] for cell in cells} == {"published", "submitted"}
-
-
-def test_a_submitted_model_is_no_bound_whatever_it_calls_itself(write: Write, tmp_path: Path) -> None:
-    oracle = {"id": "baseline:oracle", "arguments": {}, "oracle": True}
-    for index, run in enumerate((results("baseline:random"), results() | {"model": oracle})):
-        folder = write(run, f"run{index}")
-        (folder / f"run{index}" / "entry.json").write_text("{}")
-    built = build([folder], tmp_path / "site")
-    assert [name for name, _ in built.left_out] == ["run1"]
-    assert 'class="bound"' not in built.index.read_text()
+def test_an_entry_that_was_filed_is_submitted_whatever_it_calls_itself(write: Write) -> None:
+    model = {"id": "baseline:oracle", "arguments": {}, "oracle": True}
+    folder = write(results("baseline:random"), "random")
+    write(results() | {"model": model}, "oracle")
+    for name in ("random", "oracle"):
+        (folder / name / "entry.json").write_text("{}")
+    kept, left_out = _admit(read_entries(folder), private=False)
+    assert [name for name, _ in left_out] == ["oracle"]
+    cells = [cell for entry in kept for cell in entry_cells(entry)]
+    assert {cell.row.source for cell in cells} == {"submitted"}
+    (table,) = [table for chapter in chapters(FAMILIES, cells) for part in chapter.sections for table in part.tables]
+    # Only runs of the maintainers' own stand as floor and ceiling in the header.
+    assert (table.bounds, [line.row.model for line in table.lines]) == ((), ["baseline:random"])
