@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from harness.errors import SpecError
@@ -15,21 +15,54 @@ SCORES = "scores.csv"
 MOST_STEM = 60  # characters; with a number and a suffix far below what file systems allow
 
 
-def new_folder(out: Path) -> Path:
-    """Return the folder, made if need be.
+class UnheldTaskError(SpecError):
+    """A run without a task that a format can hold."""
 
+
+def write_tasks(
+    run: FinishedRun,
+    out: Path,
+    form: str,
+    write: Callable[[str, Path], Path],
+    *,
+    refusal: Callable[[str], str | None] = lambda _: None,
+    apart: bool = False,
+) -> tuple[list[Path], list[str]]:
+    """Write the tasks of a run that a format holds, and the record of the export.
+
+    Args:
+        run: The run; of its tasks those that are refused are taken out.
+        out: New or empty folder.
+        form: Name of the format.
+        write: Writes a task, by its name, into a folder that is there; returns what a user is shown.
+        refusal: Says why a task cannot be held, and what to do; None if it can.
+        apart: Whether each of several tasks gets a folder of its own.
+    Returns:
+        What `write` returned, and notes on what is left out.
     Raises:
-        SpecError: It is a file, holds files, or cannot be made.
+        UnheldTaskError: No task can be held.
+        SpecError: `out` holds files or cannot be written.
+        DataError: A stored prediction is damaged.
     """
+    refused = {name: reason for name in run.tasks if (reason := refusal(name)) is not None}
+    run.tasks = {name: spec for name, spec in run.tasks.items() if name not in refused}
+    if not run.tasks:
+        first = f"{run.directory.path}: no task can be written as {form}"
+        raise UnheldTaskError("\n  ".join([first, *refused.values()]))
     try:
         if out.is_dir() and any(out.iterdir()):
             raise SpecError(f"--out {out}: expected a new or an empty folder, found files in it; name another folder")
-        out.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name in run.tasks:
+            folder = out / name if apart and len(run.tasks) > 1 else out
+            folder.mkdir(parents=True, exist_ok=True)
+            written.append(write(name, folder))
+        write_record(out, run, form)
     except FileExistsError as error:
         raise SpecError(f"--out {out}: expected a folder, found a file; name another folder") from error
     except OSError as error:
         raise SpecError(f"--out {out}: cannot be written: {error.strerror}; name another folder") from error
-    return out
+    return written, [*(f"left out: {reason}" for reason in refused.values()), *run.notes]
 
 
 def write_record(out: Path, run: FinishedRun, form: str) -> None:

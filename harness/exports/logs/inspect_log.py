@@ -8,15 +8,14 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.errors import SpecError
 from harness.exports.finished_run import ExportedSample, FinishedRun, finished_run, library_version, number_name
-from harness.exports.out_folder import new_folder, write_record
+from harness.exports.out_folder import write_tasks
 from harness.records import Json
 from harness.records.codec import sha256_text
 
 FORM = "inspect"
 VERSION = 2  # of inspect_ai's log
-# Stop reasons of inspect_ai for the statuses that it knows; an error or a limit stands beside the output.
+# Stop reasons of inspect_ai for the statuses that it knows; an error or a limit is beside the output.
 STOP = {"truncated": "max_tokens", "refused": "content_filter"}
 NO_DATE = (1980, 1, 1, 0, 0, 0)  # the first of a zip archive, so that equal runs are equal files
 
@@ -38,15 +37,13 @@ def write_logs(
         DataError: A stored prediction is damaged.
     """
     with finished_run(run_folder, task=task, task_paths=task_paths) as run:
-        new_folder(out)
-        files = [out / f"{name}.eval" for name in run.tasks]
-        try:
-            for name, path in zip(run.tasks, files, strict=True):
-                _write(run, name, path)
-            write_record(out, run, FORM)
-        except OSError as error:
-            raise SpecError(f"--out {out}: cannot be written: {error.strerror}; name another folder") from error
-        return files, run.notes
+
+        def write(name: str, folder: Path) -> Path:
+            path = folder / f"{name}.eval"
+            _write(run, name, path)
+            return path
+
+        return write_tasks(run, out, FORM, write)
 
 
 def _write(run: FinishedRun, name: str, path: Path) -> None:

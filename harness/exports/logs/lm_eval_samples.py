@@ -9,10 +9,8 @@ from itertools import groupby
 from math import fsum
 from pathlib import Path
 
-from harness.errors import SpecError
 from harness.exports.finished_run import ExportedSample, FinishedRun, finished_run, number_name
-from harness.exports.out_folder import new_folder, write_json, write_lines, write_record
-from harness.exports.predictions.folder import UnheldTaskError
+from harness.exports.out_folder import write_json, write_lines, write_tasks
 from harness.models.lm_eval_model import generation_settings
 from harness.records import Json
 from harness.records.codec import canonical, sha256_text
@@ -38,27 +36,24 @@ def write_samples(
         DataError: A stored prediction is damaged.
     """
     with finished_run(run_folder, task=task, task_paths=task_paths) as run:
-        refused = {}
-        for name, spec in run.tasks.items():
-            if spec.gives not in ("text", "choice") or spec.asks != "generate":
-                found = f"gives {spec.gives}" if spec.asks == "generate" else f"asks for {spec.asks}"
-                refused[name] = f"{name}: expected a task that asks for words, found one that {found}"
-        chosen = [name for name in run.tasks if name not in refused]
-        if not chosen:
-            raise UnheldTaskError("\n  ".join([f"{run_folder}: no task can be written as {FORM}", *refused.values()]))
-        run.tasks = {name: run.tasks[name] for name in chosen}
-        new_folder(out)
+
+        def refusal(name: str) -> str | None:
+            spec = run.tasks[name]
+            if spec.gives in ("text", "choice") and spec.asks == "generate":
+                return None
+            found = f"gives {spec.gives}" if spec.asks == "generate" else f"asks for {spec.asks}"
+            return f"{name}: expected a task that asks for words, found one that {found}"
+
         # As lm-eval writes the time into names of files.
         date = run.started.replace(":", "-").removesuffix("Z") + ".000000"
-        files = [out / f"samples_{name}_{date}.jsonl" for name in chosen]
-        try:
-            for name, path in zip(chosen, files, strict=True):
-                write_lines(path, _lines(run, name))
-            write_json(out / f"results_{date}.json", _results(run))
-            write_record(out, run, FORM)
-        except OSError as error:
-            raise SpecError(f"--out {out}: cannot be written: {error.strerror}; name another folder") from error
-        return files, [*(f"left out: {reason}" for reason in refused.values()), *run.notes]
+
+        def write(name: str, folder: Path) -> Path:
+            path = folder / f"samples_{name}_{date}.jsonl"
+            write_lines(path, _lines(run, name))
+            write_json(folder / f"results_{date}.json", _results(run))
+            return path
+
+        return write_tasks(run, out, FORM, write, refusal=refusal)
 
 
 def _lines(run: FinishedRun, name: str) -> Iterator[Json]:

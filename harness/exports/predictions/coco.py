@@ -5,13 +5,13 @@ rise with the sample ids, in whose order equal scores are ranked. All masks are 
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.errors import SpecError
 from harness.exports.finished_run import ExportedSample, FinishedRun, finished_run
-from harness.exports.out_folder import new_folder, write_json, write_lines, write_record
-from harness.exports.predictions.folder import UnheldTaskError, line_of
+from harness.exports.out_folder import write_json, write_lines, write_tasks
+from harness.exports.predictions.folder import line_of
 from harness.exports.predictions.masks import axes_of
 from harness.imaging import masks
 from harness.metrics.instances.matching import target_masks
@@ -40,24 +40,16 @@ def write_coco(
         DataError: A stored prediction is damaged.
     """
     with finished_run(run_folder, task=task, task_paths=task_paths) as run:
-        refused = {name: reason for name in run.tasks if (reason := _refusal(run, name)) is not None}
-        chosen = [name for name in run.tasks if name not in refused]
-        if not chosen:
-            raise UnheldTaskError("\n  ".join([f"{run_folder}: no task can be written as coco", *refused.values()]))
-        terms = [name for name in chosen if not run.tasks[name].terms.redistribute]
-        run.tasks = {name: run.tasks[name] for name in chosen}
-        new_folder(out)
-        folders = [out if len(chosen) == 1 else out / name for name in chosen]
-        try:
-            for name, folder in zip(chosen, folders, strict=True):
-                folder.mkdir(exist_ok=True)
-                _write_task(run, name, folder)
-            write_record(out, run, "coco")
-        except OSError as error:
-            raise SpecError(f"--out {out}: cannot be written: {error.strerror}; name another folder") from error
-        notes = [f"left out: {reason}" for reason in refused.values()]
-        notes += [f"{name}: {INSTANCES} holds targets of a release that its terms forbid to pass on" for name in terms]
-        return folders, [*notes, *run.notes]
+
+        def write(name: str, folder: Path) -> Path:
+            _write_task(run, name, folder)
+            return folder
+
+        refusal = partial(_refusal, run)
+        folders, notes = write_tasks(run, out, "coco", write, refusal=refusal, apart=True)
+        words = f"{INSTANCES} holds targets of a release that its terms forbid to pass on"
+        terms = [f"{name}: {words}" for name, spec in run.tasks.items() if not spec.terms.redistribute]
+        return folders, [*terms, *notes]
 
 
 def _refusal(run: FinishedRun, name: str) -> str | None:

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from harness.errors import SpecError
 from harness.exports.finished_run import ExportedSample, FinishedRun, finished_run
-from harness.exports.out_folder import file_stem, new_folder, stems, write_lines, write_record
+from harness.exports.out_folder import file_stem, stems, write_lines, write_tasks
 from harness.models.submitted.prediction_lines import MOST_MESSAGE, printable
 from harness.models.submitted.predictions_format import LINES
 from harness.records import Json, Mask
@@ -41,10 +40,6 @@ class MaskFormat(Protocol):
         ...
 
 
-class UnheldTaskError(SpecError):
-    """A task that a format cannot hold."""
-
-
 def write_predictions(
     run_folder: Path, out: Path, form: MaskFormat, *, task: str | None = None, task_paths: Sequence[Path] = ()
 ) -> tuple[list[Path], list[str]]:
@@ -64,23 +59,13 @@ def write_predictions(
     """
     with finished_run(run_folder, task=task, task_paths=task_paths) as run:
         form.begin(run)
-        refused = {name: reason for name in run.tasks if (reason := _refusal(run, name, form)) is not None}
-        chosen = [name for name in run.tasks if name not in refused]
-        if not chosen:
-            raise UnheldTaskError(
-                "\n  ".join([f"{run_folder}: no task can be written as {form.name}", *refused.values()])
-            )
-        run.tasks = {name: run.tasks[name] for name in chosen}
-        new_folder(out)
-        folders = [out if len(chosen) == 1 else out / name for name in chosen]
-        try:
-            for name, folder in zip(chosen, folders, strict=True):
-                (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-                write_lines(folder / LINES, _lines(run, name, folder, form))
-            write_record(out, run, form.name)
-        except OSError as error:
-            raise SpecError(f"--out {out}: cannot be written: {error.strerror}; name another folder") from error
-        return folders, [*(f"left out: {reason}" for reason in refused.values()), *run.notes]
+
+        def write(name: str, folder: Path) -> Path:
+            (folder / FOLDER).mkdir()
+            write_lines(folder / LINES, _lines(run, name, folder, form))
+            return folder
+
+        return write_tasks(run, out, form.name, write, refusal=lambda name: _refusal(run, name, form), apart=True)
 
 
 def _refusal(run: FinishedRun, name: str, form: MaskFormat) -> str | None:

@@ -1,6 +1,6 @@
 """A run as a test report, JUnit XML or CTRF: a test is a sample, and it passes if the model has answered it.
 
-Whether an answer is right is no matter of these reports: the scores stand beside it, and `harness gate` has a verdict.
+Whether an answer is right is no matter of these reports: the scores are beside it, and `harness gate` has a verdict.
 """
 
 import json

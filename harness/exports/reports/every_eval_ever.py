@@ -1,6 +1,6 @@
 """A run in the schema of Every Eval Ever, 0.3.0: a file of numbers per task, and one of records, per sample and number.
 
-Files lie where that datastore wants them, `data/BENCHMARK/DEVELOPER/MODEL/UUID.json` and `UUID_samples.jsonl`. The
+Files are where that datastore wants them, `data/BENCHMARK/DEVELOPER/MODEL/UUID.json` and `UUID_samples.jsonl`. The
 schema holds no geometry: masks, boxes and points of an answer are JSON text in the metadata of its first record, and
 `additional_details` says in which frame they lie.
 """
@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from harness.errors import SpecError
 from harness.exports.finished_run import ExportedSample, FinishedRun, finished_run, library_version, number_name
-from harness.exports.out_folder import new_folder, write_json, write_lines
+from harness.exports.out_folder import write_json, write_lines, write_tasks
 from harness.records import Json
 
 FORM = "every-eval-ever"
@@ -55,14 +54,11 @@ def write_records(
         DataError: A stored prediction is damaged.
     """
     with finished_run(run_folder, task=task, task_paths=task_paths) as run:
-        new_folder(out)
-        files = []
-        try:
-            for name in run.tasks:
-                files.append(_write(run, name, out, organization, relationship))
-        except OSError as error:
-            raise SpecError(f"--out {out}: cannot be written: {error.strerror}; name another folder") from error
-        return files, run.notes
+
+        def write(name: str, folder: Path) -> Path:
+            return _write(run, name, folder, organization, relationship)
+
+        return write_tasks(run, out, FORM, write)
 
 
 def _write(run: FinishedRun, name: str, out: Path, organization: str, relationship: str) -> Path:

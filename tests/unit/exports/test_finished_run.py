@@ -22,7 +22,7 @@ def test_a_disk_that_is_full_is_one_clear_message(
     full = Mock(side_effect=OSError(28, "No space left on device"))
     for module in (folder, coco, lm_eval_samples, every_eval_ever):
         monkeypatch.setattr(module, "write_lines", full)
-    monkeypatch.setattr(inspect_log, "write_record", full)
+    monkeypatch.setattr(inspect_log, "_write", full)
     exports = (
         (image_case, lambda out, paths: folder.write_predictions(image_case.run, out, PngMasks(), task_paths=paths)),
         (image_case, lambda out, paths: coco.write_coco(image_case.run, out, task_paths=paths)),

@@ -15,6 +15,7 @@ from harness.errors import DataError, SpecError
 from harness.exports.predictions import coco
 from harness.exports.predictions.coco import write_coco
 from harness.models.submitted import coco_results
+from harness.models.submitted.predictions_file import Predictions
 from tests.support.exported_runs import NAMES, ExportedCase, item_of, numbers
 
 ANSWERED = len(NAMES) - 4
@@ -43,10 +44,11 @@ def test_pycocotools_scores_masks_as_the_run_does(detection_case: ExportedCase, 
 
 def test_masks_come_back_with_the_same_numbers(image_case: ExportedCase, tmp_path: Path) -> None:
     folder = written(image_case, tmp_path / "our results")
-    for number, path in enumerate((folder, folder / "results.json")):
-        again = image_case.score(path, tmp_path / f"again{number}")
-        assert numbers(again) == image_case.numbers
-        assert json.loads((again / "results.json").read_text())["model"]["name"] == "our results"
+    # The file of results is the folder, too.
+    assert Predictions(str(folder / "results.json")).path == Predictions(str(folder)).path == folder
+    again = image_case.score(folder / "results.json", tmp_path / "again")
+    assert numbers(again) == image_case.numbers
+    assert json.loads((again / "results.json").read_text())["model"]["name"] == "our results"
 
 
 def test_boxes_are_those_of_pycocotools_and_come_back(box_case: ExportedCase, tmp_path: Path) -> None:
