@@ -60,7 +60,7 @@ def _logs(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--predictions",
     type=click.Path(path_type=Path),
-    help="JSON lines, or a folder of masks; see docs/hand-in-predictions.md.",
+    help="JSON lines, a folder of masks, or what `harness export` wrote; see docs/hand-in-predictions.md.",
 )
 @_logs
 @DATA_ROOT
