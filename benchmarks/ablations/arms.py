@@ -1,58 +1,76 @@
-"""The arms of the ablations: which stages, experts and capacities each has, and which trainings they share.
+"""What an ablation compares: arms, the trainings that they share, and the study of a paper that they belong to.
 
-A stage that an arm leaves out is replaced by the stage it would itself have started from: without stage II expert 1 and
-the rest come from stage I, and without stage III both experts from stage II.
+A stage that an arm leaves out is replaced by the stage it would itself have started from, with the copies of weights
+that the left-out stage begins with.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reference_model.config import ModelConfig
+from benchmarks.ablations.paired_scores import Number
+from leaderboard.published.printed import PublishedCell
+from reference_model.config import AnyConfig
 from reference_model.training.recipe import Recipe, Stage, Start
 
 # Stage that pre-trains the parts which the published model downloads; every arm has it.
 PARENTS = 0
-# Parameters and loss that a model without experts lacks: a recipe that names them would not fit it.
-ROUTER, BALANCE = "router", "balance"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One setting.
+    """One setting; each paper has its own kind, which says what it changes.
 
     Attributes:
         name: Its name in folders.
         title: Its name in tables.
-        paper: Names of the same setting in the paper's Tables 3 and 4, as in published.json.
+        paper: Names of the same setting in the paper's tables, as the study's `printed` returns them.
         stages: Numbers of its stages, except stage 0; the last one trains its model.
-        experts: Whether the last stage has experts; if not, it continues with the dense model.
-        capacity: Capacity factor in training; 1.5 is the paper's choice.
-        top_k: Experts per token.
+        lacks: Modules that its model does not have, but those of shared stages do.
     """
 
     name: str
     title: str
-    paper: tuple[str, ...]
-    stages: tuple[int, ...] = (1, 2, 3, 4)
-    experts: bool = True
-    capacity: float = 1.5
-    top_k: int = 1
+    paper: tuple[str, ...] = ()
+    stages: tuple[int, ...]
+    lacks: tuple[str, ...] = ()
+
+    def adapted(self, stage: Stage, config: AnyConfig) -> tuple[Stage, AnyConfig]:
+        """Return a stage of the recipe as this arm trains it, and the configuration of the model that it trains."""
+        raise NotImplementedError
 
 
-# The paper's own model; both of its tables have a row for it.
-FULL = Arm(name="full", title="all stages, top-1, CF 1.5", paper=("3(f)", "4(CF=1.5,top-1)"))
-ARMS = (
-    Arm(name="no-experts", title="no experts", paper=("3(a)",), experts=False),
-    Arm(name="only-4", title="stage IV", paper=("3(b)",), stages=(4,)),
-    Arm(name="without-2-3", title="stages I, IV", paper=("3(c)",), stages=(1, 4)),
-    Arm(name="without-3", title="stages I, II, IV", paper=("3(d)",), stages=(1, 2, 4)),
-    Arm(name="without-2", title="stages I, III, IV", paper=("3(e)",), stages=(1, 3, 4)),
-    FULL,
-    Arm(name="capacity-1", title="CF 1", paper=("4(CF=1,top-1)",), capacity=1.0),
-    Arm(name="capacity-2", title="CF 2", paper=("4(CF=2,top-1)",), capacity=2.0),
-    # With two experts and a capacity factor of 2 nothing is dropped, and every token goes to both.
-    Arm(name="top-2", title="CF 2, top-2", paper=("4(CF=2,top-2)",), capacity=2.0, top_k=2),
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What is compared and measured for one paper.
+
+    Attributes:
+        mark: Name of the marks between which a page has its tables.
+        arms: Its settings.
+        full: The setting that the others are compared with.
+        numbers: What is resampled and what is measured on it, in the order of the columns.
+        compared: Those of `numbers` whose mean the paper prints.
+        tables: Number of each table of the paper -> heading.
+        printed: Returns setting -> printed mean in percent; a setting begins with the number of its table.
+        bases: Printed setting -> the printed setting that it is compared with, where that is not the full model's.
+        step_seconds: Stage number -> seconds of a step on two cores.
+        evaluation_seconds: Time of one arm's evaluation on `phantom:0`, on one core.
+    """
+
+    mark: str
+    arms: tuple[Arm, ...]
+    full: Arm
+    numbers: tuple[tuple[str, Number], ...]
+    compared: tuple[tuple[str, Number], ...]
+    tables: Mapping[str, str]
+    printed: Callable[[Sequence[PublishedCell]], dict[str, float]]
+    bases: Mapping[str, str]
+    step_seconds: Mapping[int, float]
+    evaluation_seconds: float
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of its numbers."""
+        return tuple(dict.fromkeys(number.task for _, number in self.numbers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,22 +82,35 @@ class Job:
         stage: The stage, starting only from stages that the arm has.
         config: Configuration of the model it trains.
         needs: Stage number in `stage.start` -> name of the job that trains it.
+        lacks: See `Arm`.
         arm: The arm whose model it trains; None for an earlier stage.
     """
 
     name: str
     stage: Stage
-    config: ModelConfig
+    config: AnyConfig
     needs: Mapping[int, str]
+    lacks: tuple[str, ...] = ()
     arm: Arm | None = None
 
 
 def jobs_of(recipe: Recipe, arms: Sequence[Arm]) -> list[Job]:
-    """Return the trainings of one seed, each after those it needs; arms share trainings of the same name."""
+    """Return the trainings of one seed, each after those it needs; arms share trainings that are the same.
+
+    An earlier stage is named after the stages up to it, and after the arm as well where another arm, before it in
+    `arms`, trains the same stages in another way.
+    """
     found: dict[str, Job] = {}
     for arm in arms:
+        names: dict[int, str] = {}
         for job in _jobs_of(recipe, arm):
-            found.setdefault(job.name, job)
+            own = replace(job, needs={number: names[number] for number in job.needs})
+            if own.arm is None:
+                twin = next((name for name, one in found.items() if replace(one, name=own.name) == own), None)
+                taken = f"{own.name}-{arm.name}" if own.name in found else own.name
+                own = replace(own, name=twin or taken)
+            names[own.stage.number] = own.name
+            found.setdefault(own.name, own)
     # A stage starts from earlier ones only.
     return sorted(found.values(), key=lambda job: job.stage.number)
 
@@ -88,20 +119,19 @@ def _jobs_of(recipe: Recipe, arm: Arm) -> Iterator[Job]:
     present = (PARENTS, *arm.stages)
     for number in present:
         last = number == present[-1]
-        stage = rewired(recipe, recipe.stage(number), present)
-        stage = stage if arm.experts or not last else without_experts(stage)
+        stage, config = arm.adapted(rewired(recipe, recipe.stage(number), present), recipe.config)
         yield Job(
             name=arm.name if last else shared_name(number, present),
             stage=stage,
-            # Capacity and top-k are the arm's only where the experts are trained, so that earlier stages can be shared.
-            config=configured(recipe.config, arm) if last else recipe.config,
+            config=config,
             needs={needed: shared_name(needed, present) for needed in sorted(numbers(stage.start))},
+            lacks=() if number == PARENTS else arm.lacks,
             arm=arm if last else None,
         )
 
 
 def shared_name(number: int, present: Sequence[int]) -> str:
-    """Return the name of a stage after those before it; trainings with equal names are the same."""
+    """Return the name of a stage after those before it."""
     return "stages-" + "".join(str(one) for one in present if one <= number)
 
 
@@ -113,31 +143,19 @@ def rewired(recipe: Recipe, stage: Stage, present: Sequence[int]) -> Stage:
         return number if number in present or base is None else stand_in(base)
 
     start = stage.start
+    base, copies = start.base, dict(start.copies)
+    while base is not None and base not in present:
+        left_out = recipe.stage(base).start
+        base, copies = left_out.base, {**left_out.copies, **copies}
     return replace(
         stage,
         start=Start(
-            base=None if start.base is None else stand_in(start.base),
+            base=base,
             experts=tuple(stand_in(number) for number in start.experts),
             parts={name: stand_in(number) for name, number in start.parts.items()},
+            copies=copies,
         ),
     )
-
-
-def without_experts(stage: Stage) -> Stage:
-    """Return a stage that continues with the dense model of its base; all else is equal."""
-    return replace(
-        stage,
-        start=replace(stage.start, experts=()),
-        trains=tuple(pattern for pattern in stage.trains if ROUTER not in pattern),
-        muon=tuple(pattern for pattern in stage.muon if ROUTER not in pattern),
-        losses={name: weight for name, weight in stage.losses.items() if name != BALANCE},
-    )
-
-
-def configured(config: ModelConfig, arm: Arm) -> ModelConfig:
-    """Return the configuration of an arm's model."""
-    # The capacity in evaluation stays the recipe's, 2.0, with which no token is dropped: only the training differs.
-    return replace(config, moe=replace(config.moe, capacity_train=arm.capacity, top_k=arm.top_k))
 
 
 def numbers(start: Start) -> set[int]:

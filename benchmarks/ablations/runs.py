@@ -10,6 +10,7 @@ DIR/seed-42/full/run/           its run of the harness
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,25 +19,25 @@ from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
-from benchmarks.ablations.arms import Arm, Job, jobs_of
+from safetensors.torch import save_file
+
+from benchmarks.ablations.arms import PARENTS, Arm, Job, jobs_of
 from harness.errors import SpecError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
 from harness.records import Json
 from harness.records.atomic_files import write_atomically
-from harness.records.codec import digest
+from harness.records.codec import digest, sha256_file
 from harness.runs.directory import RunDirectory
 from harness.runs.provenance import session_record
 from reference_model.checkpoints.atomic_folders import atomic_folder, write_json
-from reference_model.checkpoints.checkpoint import CONFIG
-from reference_model.config import ModelConfig
+from reference_model.checkpoints.checkpoint import CONFIG, WEIGHTS, read_tensors
+from reference_model.config import AnyConfig
 from reference_model.training.handover import MODEL, stage_folder
 from reference_model.training.loop import Silent
-from reference_model.training.recipe import Recipe
+from reference_model.training.recipe import Recipe, fits
 from reference_model.training.stages import StagedTraining
 
-# The tasks of the paper's four columns, with VQA-RAD in the place of OmniMedVQA.
-TASKS = ("vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g")
 SETTINGS, SESSIONS, FINISHED = "settings.json", "sessions.jsonl", "finished.jsonl"
 RUN = "run"
 ADAPTER = "reference_model.adapter:Reference"
@@ -51,6 +52,8 @@ class Ablations:
     Attributes:
         recipe: Recipe whose stages are trained.
         arms: The settings that are compared.
+        tasks: Tasks of the evaluation.
+        parents: Finished model of stage 0 that all trainings start from; None: every seed trains its own.
         seeds: Seeds of the trainings.
         share: Share of the recipe's steps.
         data_root: Data root of the patients of the evaluation.
@@ -61,6 +64,8 @@ class Ablations:
 
     recipe: Recipe
     arms: tuple[Arm, ...]
+    tasks: tuple[str, ...]
+    parents: Path | None = None
     seeds: tuple[int, ...]
     share: float
     data_root: str
@@ -77,7 +82,8 @@ class Ablations:
         """Return everything that decides about the numbers, except seeds and arms, which may be added later."""
         recipe = json.loads(json.dumps(asdict(self.recipe)))
         shown = {"share": self.share, "data_root": self.data_root, "limit": self.limit, "seed": self.recipe.seed}
-        return {"recipe": self.recipe.name, **shown, "digest": digest(recipe)}
+        parents = None if self.parents is None else sha256_file(self.parents / WEIGHTS)
+        return {"recipe": self.recipe.name, **shown, "parents": parents, "digest": digest(recipe)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +104,8 @@ class Piece:
 
     @property
     def model(self) -> Path:
+        if self.ablations.parents is not None and self.job.stage.number == PARENTS:
+            return self.ablations.parents
         return stage_folder(self.folder, self.job.stage.number) / MODEL
 
     @property
@@ -231,7 +239,7 @@ def train_piece(piece: Piece) -> None:
     """Train a stage from the models of the pieces it needs."""
     own, recipe = piece.job, piece.ablations.recipe
     for number, giver in piece.needs.items():
-        lend(giver.model, stage_folder(piece.folder, number) / MODEL, own.config)
+        lend(giver.model, stage_folder(piece.folder, number) / MODEL, own.config, own.lacks)
     stages = tuple(own.stage if stage.number == own.stage.number else stage for stage in recipe.stages)
     run = StagedTraining(
         recipe=replace(recipe, seed=piece.seed, config=own.config, stages=stages),
@@ -244,17 +252,28 @@ def train_piece(piece: Piece) -> None:
     run.stages([own.stage.number])
 
 
-def lend(model: Path, folder: Path, config: ModelConfig) -> None:
+def lend(model: Path, folder: Path, config: AnyConfig, lacks: Sequence[str] = ()) -> None:
     """Put a finished model where a stage expects it, with the configuration of the model that is to be trained.
 
-    Its weights are the same file, by a hard link: capacity and top-k have no weights.
+    Its weights are the same file, by a hard link: capacity, top-k and pooling have no weights. If the new model
+    `lacks` modules, the file is written again without them.
     """
     if folder.is_dir():
         return
     with atomic_folder(folder) as partly:
         for path in model.iterdir():
-            if path.name != CONFIG:
-                os.link(path, partly / path.name)
+            if path.name == WEIGHTS and lacks:
+                kept = {
+                    name: value
+                    for name, value in read_tensors(path).items()
+                    if not any(fits(name, pattern) for pattern in lacks)
+                }
+                save_file(kept, partly / WEIGHTS)
+            elif path.name != CONFIG:
+                try:
+                    os.link(path, partly / path.name)
+                except OSError:  # stage 0 of another training may be on another file system
+                    shutil.copyfile(path, partly / path.name)
         write_json(partly / CONFIG, asdict(config))
 
 
@@ -262,7 +281,7 @@ def evaluate_piece(piece: Piece) -> None:
     """Evaluate an arm's model on all tasks."""
     ablations = piece.ablations
     spec = RunSpec(
-        tasks=TASKS,
+        tasks=ablations.tasks,
         model=ADAPTER,
         model_args={"model": str(piece.model)},
         data_roots=(ablations.data_root,),

@@ -11,41 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.ablations.arms import FULL, Arm
+from benchmarks.ablations.arms import Arm
 from benchmarks.ablations.paired_scores import ClusterSums, Number, means, read_sums
 from benchmarks.ablations.runs import run_folder
 from harness.metrics.metric import Floats
 from harness.scoring.intervals import FEWEST_CLUSTERS, LEVEL, bootstrap_seed, resampled_sums
 
 PATIENTS, IMAGES = "patients", "images"
-# What is resampled, and what is measured on it, in the order of the paper's columns. Recall and Dice follow MedPLIB's
-# protocols, so that they can be shown beside its table; its Dice is the mean over modalities.
-NUMBERS: tuple[tuple[str, Number], ...] = (
-    (
-        PATIENTS,
-        Number(title="MeCoVQA-C", task="mecovqa_c", metric="token_prf", protocol="medplib", name="recall"),
-    ),
-    (
-        PATIENTS,
-        Number(title="MeCoVQA-R", task="mecovqa_r", metric="token_prf", protocol="medplib", name="recall"),
-    ),
-    (
-        IMAGES,
-        Number(
-            title="VQA-RAD closed",
-            task="vqa_rad",
-            metric="vqa_accuracy",
-            protocol="standard",
-            name="vqa_accuracy",
-            only=("answer_type", "closed"),
-        ),
-    ),
-    (
-        PATIENTS,
-        Number(title="MeCoVQA-G", task="mecovqa_g", metric="dice", protocol="medplib", name="dice", over="modality"),
-    ),
-)
-
+Measured = Sequence[tuple[str, Number]]
 Bounds = tuple[float, float] | None
 
 
@@ -55,7 +28,7 @@ class ArmNumbers:
 
     Attributes:
         arm: The setting.
-        columns: One mean over seeds per number of `NUMBERS`, in [0, 1].
+        columns: One mean over seeds per number, in [0, 1].
         mean: Mean of the columns.
         interval: 95 % interval of `mean`; None with fewer than five patients or images.
         difference: `mean` minus that of the full model.
@@ -72,20 +45,28 @@ class ArmNumbers:
     seeds_below: int
 
 
-def numbers_of(out: Path, arms: Sequence[Arm], seeds: Sequence[int]) -> list[ArmNumbers]:
+def numbers_of(
+    out: Path, arms: Sequence[Arm], seeds: Sequence[int], *, measured: Measured, full: Arm
+) -> list[ArmNumbers]:
     """Return the numbers of arms, after every seed of them was evaluated.
 
+    Args:
+        out: Folder of the ablations.
+        arms: The settings, `full` among them.
+        seeds: Seeds of the trainings.
+        measured: What is resampled (`PATIENTS` or `IMAGES`) and measured on it.
+        full: The setting that the others are compared with.
     Raises:
         DataError: An evaluation is missing, or has other samples than the others.
     """
     runs = [run_folder(out, seed, arm) for arm in arms for seed in seeds]
-    tables = [read_sums(runs, number) for _, number in NUMBERS]
+    tables = [read_sums(runs, number) for _, number in measured]
     shape = (len(arms), len(seeds))
     value = _values([table.sums.sum(axis=1) for table in tables], shape)
-    drawn = _drawn(tables, shape)
+    drawn = _drawn([kind for kind, _ in measured], tables, shape)
     # Three seeds say little about the spread between trainings, so seeds are counted beside the interval.
-    full = [arm.name for arm in arms].index(FULL.name)
-    below = (value.mean(axis=-1) < value.mean(axis=-1)[full]).sum(axis=1)
+    base = [arm.name for arm in arms].index(full.name)
+    below = (value.mean(axis=-1) < value.mean(axis=-1)[base]).sum(axis=1)
     mean = value.mean(axis=(1, 2))
     return [
         ArmNumbers(
@@ -93,8 +74,8 @@ def numbers_of(out: Path, arms: Sequence[Arm], seeds: Sequence[int]) -> list[Arm
             columns=tuple(float(column) for column in value[at].mean(axis=0)),
             mean=float(mean[at]),
             interval=_bounds(drawn, at),
-            difference=float(mean[at] - mean[full]),
-            difference_interval=None if drawn is None else _bounds(drawn - drawn[:, [full]], at),
+            difference=float(mean[at] - mean[base]),
+            difference_interval=None if drawn is None else _bounds(drawn - drawn[:, [base]], at),
             seeds_below=int(below[at]),
         )
         for at, arm in enumerate(arms)
@@ -107,13 +88,13 @@ def _values(sums: Sequence[Floats], shape: tuple[int, int]) -> Floats:
     return found.reshape(*found.shape[:-2], *shape, len(sums))
 
 
-def _drawn(tables: Sequence[ClusterSums], shape: tuple[int, int]) -> Floats | None:
+def _drawn(kinds: Sequence[str], tables: Sequence[ClusterSums], shape: tuple[int, int]) -> Floats | None:
     """Return the mean of the numbers of each arm in every draw, float64 (draws, arms); None with too few clusters."""
     # A patient has samples in several tasks and is one cluster of them all. Images are resampled by themselves, since
     # the release does not say which patient they show.
     groups = []
-    for kind in (PATIENTS, IMAGES):
-        of_kind = [table for (own, _), table in zip(NUMBERS, tables, strict=True) if own == kind]
+    for kind in dict.fromkeys(kinds):
+        of_kind = [table for own, table in zip(kinds, tables, strict=True) if own == kind]
         groups.append([(kind, name) for name in sorted({name for table in of_kind for name in table.clusters})])
     if min(map(len, groups)) < FEWEST_CLUSTERS:
         return None
@@ -121,7 +102,7 @@ def _drawn(tables: Sequence[ClusterSums], shape: tuple[int, int]) -> Floats | No
     # and differences are paired. A cluster has zeros where a number has no sample of it.
     row_of = {cluster: row for row, cluster in enumerate(cluster for group in groups for cluster in group)}
     blocks = []
-    for (kind, _), table in zip(NUMBERS, tables, strict=True):
+    for kind, table in zip(kinds, tables, strict=True):
         flat = table.sums.swapaxes(0, 1).reshape(len(table.clusters), -1)
         block = np.zeros((len(row_of), flat.shape[1]))
         block[[row_of[kind, name] for name in table.clusters]] = flat

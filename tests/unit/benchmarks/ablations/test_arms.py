@@ -1,7 +1,7 @@
-"""The arms of the ablations: what each trains, from what, and what they share."""
+"""MedPLIB's arms: what each trains, from what, and what they share."""
 
-from benchmarks.ablations.arms import ARMS, FULL, Job, jobs_of
-from benchmarks.ablations.table import printed_means
+from benchmarks.ablations.arms import Job, jobs_of
+from benchmarks.ablations.medplib import ARMS, FULL, printed_means
 from leaderboard.published.printed import load_published
 from reference_model.training.recipe import Recipe
 from reference_model.training.recipe_files import load_recipe

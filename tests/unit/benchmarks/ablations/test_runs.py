@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.ablations import runs
 from benchmarks.ablations.__main__ import ablations_of, arguments
-from benchmarks.ablations.arms import FULL
+from benchmarks.ablations.medplib import FULL
 from benchmarks.ablations.runs import Ablations, Piece, check_settings, in_turn, lines, note, wall_seconds
 from harness.errors import SpecError
 from reference_model.training.recipe_files import load_recipe

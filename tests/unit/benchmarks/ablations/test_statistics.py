@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.ablations.arms import ARMS, FULL, Arm
+from benchmarks.ablations.arms import Arm
+from benchmarks.ablations.medplib import ARMS, FULL, NUMBERS
 from benchmarks.ablations.runs import run_folder
-from benchmarks.ablations.statistics import NUMBERS, numbers_of
+from benchmarks.ablations.statistics import numbers_of
 from tests.unit.benchmarks.scores import write_scores
 
 SEEDS = (42, 43)
@@ -27,7 +28,7 @@ def write_runs(out: Path, arm: Arm, *, lower: Sequence[float], patients: int = 6
 def test_a_difference_that_all_samples_share_has_no_spread(tmp_path: Path) -> None:
     write_runs(tmp_path, FULL, lower=(0.0, 0.0))
     write_runs(tmp_path, ARMS[0], lower=(0.1, 0.1))
-    full, other = numbers_of(tmp_path, [FULL, ARMS[0]], SEEDS)
+    full, other = numbers_of(tmp_path, [FULL, ARMS[0]], SEEDS, measured=NUMBERS, full=FULL)
     assert full.difference == 0
     assert other.difference == pytest.approx(-0.1)
     assert other.difference_interval == pytest.approx((-0.1, -0.1))
@@ -40,7 +41,7 @@ def test_a_difference_that_all_samples_share_has_no_spread(tmp_path: Path) -> No
 def test_seeds_that_differ_widen_the_interval(tmp_path: Path) -> None:
     write_runs(tmp_path, FULL, lower=(0.0, 0.0))
     write_runs(tmp_path, ARMS[0], lower=(0.0, 0.2))
-    _, other = numbers_of(tmp_path, [FULL, ARMS[0]], SEEDS)
+    _, other = numbers_of(tmp_path, [FULL, ARMS[0]], SEEDS, measured=NUMBERS, full=FULL)
     assert other.difference == pytest.approx(-0.1)
     assert other.difference_interval == pytest.approx((-0.2, 0.0))
     assert other.seeds_below == 1
@@ -48,5 +49,5 @@ def test_seeds_that_differ_widen_the_interval(tmp_path: Path) -> None:
 
 def test_four_patients_give_no_interval(tmp_path: Path) -> None:
     write_runs(tmp_path, FULL, lower=(0.0, 0.0), patients=4)
-    (full,) = numbers_of(tmp_path, [FULL], SEEDS)
+    (full,) = numbers_of(tmp_path, [FULL], SEEDS, measured=NUMBERS, full=FULL)
     assert (full.interval, full.difference_interval) == (None, None)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ablations.arms import ARMS, FULL
+from benchmarks.ablations.medplib import ARMS, FULL, STUDY
 from benchmarks.ablations.runs import Ablations, work_off
 from benchmarks.ablations.statistics import numbers_of
 from reference_model.checkpoints.checkpoint import load_about
@@ -20,8 +20,8 @@ def test_arms_are_trained_evaluated_and_compared_and_gone_on_with(
 ) -> None:
     told: list[str] = []
     ablations = Ablations(
-        recipe=small_recipe(config, drawn, steps=2), arms=CHOSEN, seeds=(42,), share=1.0, data_root=str(drawn),
-        limit=8, cache=tmp_path / "cache", out=tmp_path / "out",
+        recipe=small_recipe(config, drawn, steps=2), arms=CHOSEN, tasks=STUDY.tasks, seeds=(42,), share=1.0,
+        data_root=str(drawn), limit=8, cache=tmp_path / "cache", out=tmp_path / "out",
     )  # fmt: skip
     work_off(ablations, processes=2, tell=told.append)
     assert len(told) == 8
@@ -30,6 +30,7 @@ def test_arms_are_trained_evaluated_and_compared_and_gone_on_with(
     assert {name for name, about in found.items() if about.experts} == {"full", "only-4", "top-2"}
     assert (found["full"].config.moe.top_k, found["top-2"].config.moe.top_k) == (1, 2)
     assert set(found["only-4"].origin["settings"]["start"]) > {"base", "expert 0", "expert 1"}
-    assert [one.arm for one in numbers_of(ablations.out, CHOSEN, (42,))] == list(CHOSEN)
+    found_numbers = numbers_of(ablations.out, CHOSEN, (42,), measured=STUDY.numbers, full=FULL)
+    assert [one.arm for one in found_numbers] == list(CHOSEN)
     work_off(ablations, processes=2, tell=told.append)
     assert len(told) == 8
