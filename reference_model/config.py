@@ -10,13 +10,13 @@ class PromptConfig:
 
     Attributes:
         base_vocabulary: Entries of the tokenizer before the special tokens.
-        fillers: Unused tokens between the special ones, kept so that ids match released weights.
+        fillers: Unused tokens between the special ones, kept so that ids match released weights; MIMO has none.
         system: The speaker that the system sentence names: MedPLIB trains with `human` and evaluates with `user`.
         max_length: Tokens of a conversation before its image is expanded.
     """
 
     base_vocabulary: int
-    fillers: int
+    fillers: int = 0
     system: Literal["human", "user", "none"]
     max_length: int
 
@@ -95,7 +95,11 @@ Square = Literal["stretched", "padded"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelEncoderConfig:
-    """SAM image encoder with SAM-Med2D adapters; every `global_every`-th layer attends to the whole image."""
+    """SAM image encoder; every `global_every`-th layer attends to the whole image.
+
+    Attributes:
+        adapter_width: Width of the gates of SAM-Med2D's adapters; 0: SAM's own encoder, without adapters.
+    """
 
     image_size: int
     patch_size: int
@@ -147,6 +151,48 @@ class ModelConfig:
     moe: MoeConfig
     pixel_encoder: PixelEncoderConfig
     mask_decoder: MaskDecoderConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignerConfig:
+    """MIMO's multi-modal input aligner, see `input_aligner.InputAligner`.
+
+    Attributes:
+        queries: Learned queries, each a position in the language model; 0: the model has no aligner.
+    """
+
+    queries: int
+    width: int
+    ffn_width: int
+    layers: int
+    heads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityModelConfig:
+    """A model of MIMO's architecture, which reads one image and binds entities of its answers to masks.
+
+    Attributes:
+        architecture: Tells this configuration from that of MedPLIB, which lacks the key.
+        name: The name of the preset.
+    """
+
+    architecture: Literal["mimo"]
+    name: str
+    prompt: PromptConfig
+    vision: VisionConfig
+    aligner: AlignerConfig
+    language: LanguageConfig
+    pixel_encoder: PixelEncoderConfig
+    mask_decoder: MaskDecoderConfig
+
+    @property
+    def released(self) -> bool:
+        """False: no code of MIMO was released, so there are no faults to repeat."""
+        return False
+
+
+ImageModelConfig = ModelConfig | EntityModelConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,4 +319,4 @@ class VolumeModelConfig:
         return self.vision.tokens // pooled
 
 
-AnyConfig = ModelConfig | VolumeModelConfig
+AnyConfig = ImageModelConfig | VolumeModelConfig

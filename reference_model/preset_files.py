@@ -1,16 +1,26 @@
 """Reads the numbers of a model from YAML and checks them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from harness.errors import SpecError, nearest
 from harness.tasks.yaml.mapping import Table
-from harness.tasks.yaml.nodes import Faults, read_mapping
-from reference_model.config import AnyConfig, LanguageConfig, ModelConfig, Vision3dConfig, VolumeModelConfig
+from harness.tasks.yaml.nodes import Faults, Node, plain, read_mapping
+from reference_model.config import (
+    AnyConfig,
+    EntityModelConfig,
+    ImageModelConfig,
+    LanguageConfig,
+    ModelConfig,
+    Vision3dConfig,
+    VolumeModelConfig,
+)
 
 PRESETS = Path(__file__).parent / "presets"
+# Configurations by the value of their key `architecture`, which that of MedPLIB lacks.
+ARCHITECTURES: Mapping[str, type[AnyConfig]] = {"m3d": VolumeModelConfig, "mimo": EntityModelConfig}
 
 Section = TypeVar("Section")
 
@@ -42,8 +52,7 @@ def read_config(path: Path) -> AnyConfig:
     document = read_mapping(path, faults)
     if document is None:
         raise faults.error()
-    is_volume = isinstance(document.value, dict) and "architecture" in document.value
-    kind: type[AnyConfig] = VolumeModelConfig if is_volume else ModelConfig
+    kind = _kind(document, faults)
     table = Table(document, "", tuple(field.name for field in fields(kind)), faults)
     config: AnyConfig = _read(table, kind)
     if not faults.found:
@@ -53,6 +62,17 @@ def read_config(path: Path) -> AnyConfig:
     if faults.found:
         raise faults.error()
     return config
+
+
+def _kind(document: Node, faults: Faults) -> type[AnyConfig]:
+    named = plain(document)
+    if not isinstance(named, dict) or "architecture" not in named:
+        return ModelConfig
+    names = tuple(ARCHITECTURES)
+    if named["architecture"] not in names:
+        Table(document, "", tuple(named), faults).choice("architecture", names)
+        raise faults.error()
+    return ARCHITECTURES[named["architecture"]]
 
 
 def _read(table: Table, kind: type[Section]) -> Section:
@@ -76,14 +96,14 @@ def _value(table: Table, key: str, kind: Any) -> Any:
             table.fault(key, "required key is missing")
         return table.flag(key, False)
     if kind is int:
-        may_be_zero = ("fillers", "min_capacity", "skipped_layers", "key_value_heads")
+        may_be_zero = ("fillers", "min_capacity", "skipped_layers", "key_value_heads", "adapter_width", "queries")
         return table.integer(key, least=0 if key in may_be_zero else 1)
     if kind is float:
         return table.number(key, least=0.0, most=1e7)
     return table.text(key)
 
 
-def _contradictions(config: ModelConfig) -> Iterator[tuple[str, str, str]]:
+def _contradictions(config: ImageModelConfig) -> Iterator[tuple[str, str, str]]:
     """Yield (section, key, message) for every number that does not fit the others."""
     yield from _language_contradictions(config.language)
     for place in ("vision", "pixel_encoder"):
@@ -91,7 +111,7 @@ def _contradictions(config: ModelConfig) -> Iterator[tuple[str, str, str]]:
         yield from _divides(place, "heads", section.heads, "width", section.width)
         yield from _divides(place, "patch_size", section.patch_size, "image_size", section.image_size)
     # The adapter halves the map and doubles it again.
-    if config.pixel_encoder.cells % 2:
+    if config.pixel_encoder.adapter_width and config.pixel_encoder.cells % 2:
         yield "pixel_encoder", "image_size", f"expected an even number of patches, got {config.pixel_encoder.cells}"
     # SAM's cross-attention works at half the width of its channels.
     yield from _divides(
@@ -99,7 +119,9 @@ def _contradictions(config: ModelConfig) -> Iterator[tuple[str, str, str]]:
     )
     if config.vision.skipped_layers >= config.vision.layers:
         yield "vision", "skipped_layers", f"expected fewer than the {config.vision.layers} layers there are"
-    if config.moe.top_k > config.moe.experts:
+    if isinstance(config, EntityModelConfig):
+        yield from _divides("aligner", "heads", config.aligner.heads, "width", config.aligner.width)
+    elif config.moe.top_k > config.moe.experts:
         yield "moe", "top_k", f"expected at most the {config.moe.experts} experts there are, got {config.moe.top_k}"
     if config.mask_decoder.threshold >= 1:
         yield "mask_decoder", "threshold", f"expected a probability below 1, got {config.mask_decoder.threshold:g}"

@@ -1,7 +1,8 @@
 """A batch of conversations as tensors.
 
-Shape suffixes: B conversations, T positions, R regions, M masks of one image (of all rows in a `VolumeBatch`), S sides
-of the two kinds of image, G cells along a side of the image tower, (D,) H, W of an image or volume.
+Shape suffixes: B conversations, T positions, R regions, N points and corners of boxes, M masks of one image (of all
+rows in a `VolumeBatch`), S sides of the two kinds of image, G cells along a side of the image tower, (D,) H, W of an
+image or volume.
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ class Batch:
         pixels_B3SS: float32, the same images as the pixel encoder reads them; None: no masks are wanted.
         sizes: (H, W) of each original image, in pixels.
         grid_RGG: Boolean, the cells of the regions, in the order in which their placeholders are read, row by row.
+        prompt_place_N2: float32, (x, y) of MIMO's points and corners of boxes as shares of the square that the image
+            tower sees, in the order in which their placeholders are read; None: there are none.
+        prompt_kind_N: int64, what each of them is, see `inputs.visual_prompts.PromptPlaces`.
         masks: For each row, the wanted masks as float32 (M, H, W) of zeros and ones, one for each `<SEG>`; empty if no
             masks are trained.
     """
@@ -42,6 +46,8 @@ class Batch:
     vision_B3SS: Tensor
     sizes: tuple[tuple[int, int], ...]
     grid_RGG: Tensor
+    prompt_place_N2: Tensor | None = None
+    prompt_kind_N: Tensor | None = None
     pixels_B3SS: Tensor | None = None
     weight_BT: Tensor | None = None
     segment_BT: Tensor | None = None

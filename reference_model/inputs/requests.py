@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from harness.records import Request, VisualPrompt
-from reference_model.config import ModelConfig
-from reference_model.inputs.conversation import REGION_END, REGION_START
+from reference_model.config import ImageModelConfig
+from reference_model.inputs.conversation import PROMPT_PAIR
 from reference_model.inputs.images import Bools
 from reference_model.inputs.regions import grid_of, prompt_mask
 
-PAIR = f"{REGION_START}{REGION_END}"
 _MARK = re.compile(r"<(?:region|box|point)>(?:</region>)?")
 
 
@@ -27,13 +26,13 @@ def question_of(request: Request) -> str:
     def tags(_: re.Match[str]) -> str:
         nonlocal left
         left -= 1
-        return PAIR if left >= 0 else ""
+        return PROMPT_PAIR if left >= 0 else ""
 
     words = _MARK.sub(tags, request.prompt)
-    return " ".join([words, *[PAIR] * max(0, left)]).strip()
+    return " ".join([words, *[PROMPT_PAIR] * max(0, left)]).strip()
 
 
-def grid_of_prompt(prompt: VisualPrompt, size: tuple[int, int], config: ModelConfig) -> Bools:
+def grid_of_prompt(prompt: VisualPrompt, size: tuple[int, int], config: ImageModelConfig) -> Bools:
     """Return the cells of the image tower that a prompt covers, boolean (G, G); as released, there may be none.
 
     Args:

@@ -3,23 +3,23 @@
 import torch
 from torch import nn
 
-from reference_model.config import AnyConfig, ModelConfig, VolumeModelConfig
+from reference_model.config import AnyConfig, EntityModelConfig, ModelConfig, VolumeModelConfig
 from reference_model.inputs.conversation import SEG, VOLUME_SEG, SpecialTokens
-from reference_model.modeling.connector import Connector
+from reference_model.modeling.input_aligner import InputAligner, VisualPromptEncoder
 from reference_model.modeling.language import build_language
 from reference_model.modeling.m3d_clip import build_clip
 from reference_model.modeling.m3d_model import SegProjector, VolumeGroundingModel
 from reference_model.modeling.mask_decoder import PromptProjector, build_mask_decoder
 from reference_model.modeling.mask_decoder_3d import build_segvol
-from reference_model.modeling.model import PixelGroundingModel
+from reference_model.modeling.model import EntityGroundingModel, PixelGroundingModel
 from reference_model.modeling.moe import Router
 from reference_model.modeling.perceiver import SpatialPoolingPerceiver
 from reference_model.modeling.pixel_encoder import build_pixel_encoder
 from reference_model.modeling.region_encoder import RegionEncoder
-from reference_model.modeling.vision import build_vision
+from reference_model.modeling.vision import Connector, build_vision
 from reference_model.modeling.vision_3d import build_vision_3d
 
-AnyModel = PixelGroundingModel | VolumeGroundingModel
+AnyModel = PixelGroundingModel | EntityGroundingModel | VolumeGroundingModel
 
 
 def build_model(config: AnyConfig, *, experts: bool = True) -> AnyModel:
@@ -28,8 +28,10 @@ def build_model(config: AnyConfig, *, experts: bool = True) -> AnyModel:
     Args:
         config: The numbers of the model.
         experts: Whether the feed-forward parts are experts, as from stage IV on, or dense, as in the stages before; a
-            model that reads volumes has none.
+            model of another architecture than MedPLIB's has none.
     """
+    if isinstance(config, EntityModelConfig):
+        return build_entity_model(config)
     if isinstance(config, VolumeModelConfig):
         return build_volume_model(config)
     return build_image_model(config, experts=experts)
@@ -62,6 +64,24 @@ def build_image_model(config: ModelConfig, *, experts: bool = True) -> PixelGrou
     )
 
 
+def build_entity_model(config: EntityModelConfig) -> EntityGroundingModel:
+    """Return the model of a configuration of MIMO; see `build_model`."""
+    special, width, channels = special_tokens(config), config.language.width, config.pixel_encoder.channels
+    return EntityGroundingModel(
+        # OpenCLIP's ViT-H/14: OpenAI released none.
+        vision=build_vision(config.vision, activation="gelu"),
+        connector=Connector(vision_width=config.vision.width, language_width=width),
+        prompt_encoder=VisualPromptEncoder(channels=channels, language_width=width),
+        aligner=InputAligner(config.aligner, language_width=width) if config.aligner.queries else None,
+        language=build_language(config.language, None, vocabulary=special.total),
+        projector=PromptProjector(language_width=width, channels=channels),
+        pixel_encoder=build_pixel_encoder(config.pixel_encoder),
+        mask_decoder=build_mask_decoder(config.mask_decoder, config.pixel_encoder),
+        seg_id=special.id(SEG),
+        pixel_side=config.pixel_encoder.image_size,
+    )
+
+
 def build_volume_model(config: VolumeModelConfig) -> VolumeGroundingModel:
     """Return the model of a configuration of M3D-LaMed; see `build_model`."""
     special, width = special_tokens(config), config.language.width
@@ -83,6 +103,8 @@ def special_tokens(config: AnyConfig) -> SpecialTokens:
     """Return the special tokens of a configuration."""
     if isinstance(config, VolumeModelConfig):
         return SpecialTokens.m3d(config.prompt.base_vocabulary)
+    if isinstance(config, EntityModelConfig):
+        return SpecialTokens.mimo(config.prompt.base_vocabulary)
     return SpecialTokens.after(config.prompt.base_vocabulary, fillers=config.prompt.fillers)
 
 

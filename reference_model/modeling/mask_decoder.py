@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 from transformers import SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
-from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
+from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPositionalEmbedding, SamPromptEncoder
 
 from reference_model.config import MaskDecoderConfig, PixelEncoderConfig
 from reference_model.inputs.images import inside
@@ -38,12 +38,7 @@ class MaskDecoder(nn.Module):
         super().__init__()
         self.prompt_encoder = prompt_encoder
         self.decoder = decoder
-        # SAM draws this matrix from a unit normal and never trains it; transformers makes it a parameter of another
-        # scale.
-        positions = prompt_encoder.shared_embedding
-        matrix = positions.positional_embedding
-        del positions.positional_embedding
-        positions.register_buffer("positional_embedding", torch.randn_like(matrix))
+        make_constant(prompt_encoder.shared_embedding)
 
     def forward(self, features_MKGG: Tensor, sparse_MNK: Tensor) -> tuple[Tensor, Tensor]:
         """Decode one mask per prompt.
@@ -84,12 +79,7 @@ class MaskDecoder(nn.Module):
     def positions(self) -> Tensor:
         """Return the encoded positions of the cells' centres, (1, K, G, G) in the dtype of the matrix."""
         cells = self.prompt_encoder.image_embedding_size[0]
-        matrix = self.prompt_encoder.shared_embedding.positional_embedding
-        centre_G = (torch.arange(cells, device=matrix.device, dtype=matrix.dtype) + 0.5) / cells
-        y_GG, x_GG = torch.meshgrid(centre_G, centre_G, indexing="ij")
-        with without_autocast(matrix):
-            encoded_GGK: Tensor = self.prompt_encoder.shared_embedding(torch.stack((x_GG, y_GG), dim=-1))
-        return encoded_GGK.permute(2, 0, 1)[None]
+        return encoded_centres(self.prompt_encoder.shared_embedding, cells).permute(2, 0, 1)[None]
 
     def embed_points(self, points_MN2: Tensor, labels_MN: Tensor) -> Tensor:
         """Return the sparse prompts (M, N + 1, K) of points, floating point; without a box, SAM adds a padding point.
@@ -113,6 +103,30 @@ class MaskDecoder(nn.Module):
             sparse, _ = self.prompt_encoder(None, None, box_M4[:, None], None)
         sparse_MNK: Tensor = sparse[:, 0]
         return sparse_MNK
+
+
+def make_constant(positions: SamPositionalEmbedding) -> None:
+    """Turn the matrix that encodes positions into a buffer with fresh numbers of torch's generator."""
+    # SAM samples this matrix from a unit normal and never trains it; transformers makes it a parameter of another
+    # scale.
+    matrix = positions.positional_embedding
+    del positions.positional_embedding
+    positions.register_buffer("positional_embedding", torch.randn_like(matrix))
+
+
+def encoded_centres(positions: SamPositionalEmbedding, cells: int) -> Tensor:
+    """Return the encoded centres of the cells of a square, (G, G, K) in the dtype of the matrix.
+
+    Args:
+        positions: Encodes places as SAM does.
+        cells: G.
+    """
+    matrix = positions.positional_embedding
+    centre_G = (torch.arange(cells, device=matrix.device, dtype=matrix.dtype) + 0.5) / cells
+    y_GG, x_GG = torch.meshgrid(centre_G, centre_G, indexing="ij")
+    with without_autocast(matrix):
+        encoded_GGK: Tensor = positions(torch.stack((x_GG, y_GG), dim=-1))
+    return encoded_GGK
 
 
 def without_autocast(tensor: Tensor) -> torch.autocast:

@@ -1,26 +1,35 @@
-"""The whole model: image tower, connector, region encoder, language model, pixel encoder, mask decoder.
+"""Models that answer about an image: MedPLIB's with a region encoder, and MIMO's with an input aligner.
 
 Shape suffixes: B conversations, T positions, P patches, C width of the image tower, D width of the language model,
-R regions, M masks of all rows, N predicted tokens, S, L sides of the images and of the decoder's masks, G cells,
-H, W of an original image.
+R regions, M masks of all rows, N predicted tokens or positions of visual prompts, Q questions, S, L sides of the images
+and of the decoder's masks, G cells, H, W of an original image.
 """
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NotRequired, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from harness.errors import ModelError
 from reference_model.inputs.batch import Batch
-from reference_model.inputs.conversation import IGNORE, IMAGE, REGION
-from reference_model.modeling.connector import Connector
+from reference_model.inputs.conversation import IGNORE, IMAGE, QUERY, REGION
+from reference_model.modeling.input_aligner import (
+    IMAGE_KIND,
+    PROMPT_KIND,
+    TEXT_KIND,
+    InputAligner,
+    VisualPromptEncoder,
+)
 from reference_model.modeling.language import LanguageModel
 from reference_model.modeling.mask_decoder import Geometry, MaskDecoder, PromptProjector, to_original
 from reference_model.modeling.moe import Routing
 from reference_model.modeling.pixel_encoder import PixelEncoder, encode_rows
 from reference_model.modeling.region_encoder import RegionEncoder
-from reference_model.modeling.vision import VisionTower
+from reference_model.modeling.vision import Connector, VisionTower
 from reference_model.training import losses
 from reference_model.training.losses import Losses
 
@@ -47,49 +56,60 @@ class Output:
     routing: tuple[Routing, ...]
 
 
-class PixelGroundingModel(nn.Module):
-    """Answers in words and in masks."""
+class ImageParts(TypedDict):
+    """The parts that both architectures share.
+
+    Attributes:
+        vision: Computes the features of the patches.
+        connector: Turns these features into embeddings.
+        language: Reads embeddings and writes text.
+        projector: Turns the state that predicts `<SEG>` into a prompt of the mask decoder.
+        pixel_encoder: Computes the features that the mask decoder reads.
+        mask_decoder: Decodes one mask per prompt.
+        seg_id: Id of `<SEG>`.
+        pixel_side: Pixels along a side of the pixel encoder's square.
+        geometry: See `mask_decoder.to_original`.
+    """
+
+    vision: VisionTower
+    connector: Connector
+    language: LanguageModel
+    projector: PromptProjector
+    pixel_encoder: PixelEncoder
+    mask_decoder: MaskDecoder
+    seg_id: int
+    pixel_side: int
+    geometry: NotRequired[Geometry]
+
+
+class ImageGroundingModel(nn.Module, ABC):
+    """Answers about an image in words and in masks; the architectures differ in what the language model reads."""
 
     # Attribute names are the first part of every checkpoint key: renaming one would orphan its weights.
-    def __init__(
-        self,
-        *,
-        vision: VisionTower,
-        connector: Connector,
-        region: RegionEncoder,
-        language: LanguageModel,
-        projector: PromptProjector,
-        pixel_encoder: PixelEncoder,
-        mask_decoder: MaskDecoder,
-        seg_id: int,
-        pixel_side: int,
-        geometry: Geometry = "correct",
-    ) -> None:
-        """Put built parts together.
+    def __init__(self, **parts: Unpack[ImageParts]) -> None:
+        """Put built parts together."""
+        super().__init__()
+        self.vision = parts["vision"]
+        self.connector = parts["connector"]
+        self.language = parts["language"]
+        self.projector = parts["projector"]
+        self.pixel_encoder = parts["pixel_encoder"]
+        self.mask_decoder = parts["mask_decoder"]
+        self.seg_id = parts["seg_id"]
+        self.pixel_side = parts["pixel_side"]
+        self.geometry: Geometry = parts.get("geometry", "correct")
+
+    @abstractmethod
+    def embed(self, batch: Batch, features_BPC: Tensor | None = None) -> Tensor:
+        """Return the embeddings, floating point (B, T, D), with the image and whatever else is no text in their places.
 
         Args:
-            vision: Computes the features of the patches.
-            connector: Turns these features into embeddings.
-            region: Turns these features into one embedding per region.
-            language: Reads embeddings and writes text.
-            projector: Turns the state that predicts `<SEG>` into a prompt of the mask decoder.
-            pixel_encoder: Computes the features that the mask decoder reads.
-            mask_decoder: Decodes one mask per prompt.
-            seg_id: Id of `<SEG>`.
-            pixel_side: Pixels along a side of the pixel encoder's square.
-            geometry: See `mask_decoder.to_original`.
+            batch: The conversations.
+            features_BPC: Floating point, from the image tower, if they are known; the batch's images are then not read.
+
+        Raises:
+            ModelError: The placeholders do not fit the images or visual prompts.
         """
-        super().__init__()
-        self.vision = vision
-        self.connector = connector
-        self.region = region
-        self.language = language
-        self.projector = projector
-        self.pixel_encoder = pixel_encoder
-        self.mask_decoder = mask_decoder
-        self.seg_id = seg_id
-        self.pixel_side = pixel_side
-        self.geometry: Geometry = geometry
 
     def forward(self, batch: Batch, *, drop_seed: int = 0) -> Output:
         """Return the losses of a batch of answered conversations.
@@ -122,25 +142,6 @@ class PixelGroundingModel(nn.Module):
             routing=output.routing,
         )
 
-    def embed(self, batch: Batch) -> Tensor:
-        """Return the embeddings, floating point (B, T, D), with image and regions in their places.
-
-        Raises:
-            ModelError: The number of placeholders differs from that of image patches or regions.
-        """
-        image_BT, region_BT = batch.ids_BT == IMAGE, batch.ids_BT == REGION
-        features_BPC = self.vision(batch.vision_B3SS)
-        patches_BPD = self.connector(features_BPC)
-        _check_images(image_BT, patches_BPD)
-        if int(region_BT.sum()) != len(batch.grid_RGG):
-            raise ModelError(f"batch: expected {int(region_BT.sum())} regions, one per mark, got {len(batch.grid_RGG)}")
-        x_BTD: Tensor = self.language.embed_tokens(batch.ids_BT.clamp_min(0))
-        x_BTD = x_BTD.masked_scatter(image_BT[..., None], patches_BPD.to(x_BTD.dtype))
-        if len(batch.grid_RGG) == 0:
-            return x_BTD
-        region_RD = self.region(features_BPC, batch.grid_RGG, region_BT.nonzero()[:, 0])
-        return x_BTD.masked_scatter(region_BT[..., None], region_RD.to(x_BTD.dtype))
-
     def masks(
         self, state_MD: Tensor, row_M: Tensor, pixels_B3SS: Tensor, sizes: Sequence[tuple[int, int]]
     ) -> tuple[Masks, ...]:
@@ -152,11 +153,22 @@ class PixelGroundingModel(nn.Module):
             pixels_B3SS: float32, the images as the pixel encoder reads them.
             sizes: (H, W) of each row's original image, in pixels.
         """
+        features_MKGG = encode_rows(self.pixel_encoder, pixels_B3SS, row_M) if len(row_M) else pixels_B3SS[:0]
+        return self.decode(state_MD, row_M, features_MKGG, sizes)
+
+    def decode(
+        self, state_MD: Tensor, row_M: Tensor, features_MKGG: Tensor, sizes: Sequence[tuple[int, int]]
+    ) -> tuple[Masks, ...]:
+        """Return the masks of every row, as `masks` does, from the pixel encoder's features of the image of each mask.
+
+        Args:
+            state_MD, row_M, sizes: As for `masks`.
+            features_MKGG: Floating point.
+        """
         if len(row_M) == 0:
             return tuple(
                 Masks(logits_MHW=state_MD.new_zeros((0, *size)), iou_M=state_MD.new_zeros(0)) for size in sizes
             )
-        features_MKGG = encode_rows(self.pixel_encoder, pixels_B3SS, row_M)
         prompt_MK = self.projector(state_MD).to(features_MKGG.dtype)
         logits_MLL, iou_M = self.mask_decoder(features_MKGG, prompt_MK[:, None])
         return tuple(
@@ -174,6 +186,124 @@ class PixelGroundingModel(nn.Module):
         weight_N = None if batch.weight_BT is None else batch.weight_BT[:, 1:][trained_BT]
         logits_NV = self.language.logits(hidden_BTD[:, :-1][trained_BT])
         return losses.language_loss(logits_NV, target_BT[trained_BT], weight_N)
+
+
+class PixelGroundingModel(ImageGroundingModel):
+    """MedPLIB's architecture, in which a visual prompt is one embedding of the image's features inside a region."""
+
+    def __init__(self, *, region: RegionEncoder, **parts: Unpack[ImageParts]) -> None:
+        """Put built parts together; `region` turns the features of the image tower into one embedding per region."""
+        super().__init__(**parts)
+        self.region = region
+
+    def embed(self, batch: Batch, features_BPC: Tensor | None = None) -> Tensor:
+        """Return the embeddings, floating point (B, T, D), with image and regions in their places.
+
+        Args:
+            batch: The conversations.
+            features_BPC: Floating point, from the image tower, if they are known; the batch's images are then not read.
+
+        Raises:
+            ModelError: The number of placeholders differs from that of image patches or regions.
+        """
+        image_BT, region_BT = batch.ids_BT == IMAGE, batch.ids_BT == REGION
+        if features_BPC is None:
+            features_BPC = self.vision(batch.vision_B3SS)
+        patches_BPD = self.connector(features_BPC)
+        _check_images(image_BT, patches_BPD)
+        if int(region_BT.sum()) != len(batch.grid_RGG):
+            raise ModelError(f"batch: expected {int(region_BT.sum())} regions, one per mark, got {len(batch.grid_RGG)}")
+        x_BTD: Tensor = self.language.embed_tokens(batch.ids_BT.clamp_min(0))
+        x_BTD = x_BTD.masked_scatter(image_BT[..., None], patches_BPD.to(x_BTD.dtype))
+        if len(batch.grid_RGG) == 0:
+            return x_BTD
+        region_RD = self.region(features_BPC, batch.grid_RGG, region_BT.nonzero()[:, 0])
+        return x_BTD.masked_scatter(region_BT[..., None], region_RD.to(x_BTD.dtype))
+
+
+class EntityGroundingModel(ImageGroundingModel):
+    """MIMO's architecture, in which learned queries read the image, the question and its visual prompts together."""
+
+    def __init__(
+        self, *, prompt_encoder: VisualPromptEncoder, aligner: InputAligner | None, **parts: Unpack[ImageParts]
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            prompt_encoder: Turns points and corners of boxes into embeddings.
+            aligner: Turns embeddings of image, text and visual prompts into those of the queries; None: the language
+                model reads only the former.
+            parts: The parts that do not depend on the architecture.
+        """
+        super().__init__(**parts)
+        self.prompt_encoder = prompt_encoder
+        self.aligner = aligner
+
+    def embed(self, batch: Batch, features_BPC: Tensor | None = None) -> Tensor:
+        """Return the embeddings, floating point (B, T, D), with image, visual prompts and queries in their places.
+
+        Args:
+            batch: The conversations.
+            features_BPC: Floating point, from the image tower, if they are known; the batch's images are then not read.
+
+        Raises:
+            ModelError: The number of placeholders differs from that of patches, points and corners, or queries.
+        """
+        image_BT, prompt_BT, query_BT = (batch.ids_BT == mark for mark in (IMAGE, REGION, QUERY))
+        patches_BPD = self.image_embeddings(self.vision(batch.vision_B3SS) if features_BPC is None else features_BPC)
+        _check_images(image_BT, patches_BPD)
+        prompts = 0 if batch.prompt_kind_N is None else len(batch.prompt_kind_N)
+        if int(prompt_BT.sum()) != prompts:
+            raise ModelError(f"batch: expected {int(prompt_BT.sum())} points and corners, one per mark, got {prompts}")
+        x_BTD: Tensor = self.language.embed_tokens(batch.ids_BT.clamp_min(0))
+        x_BTD = x_BTD.masked_scatter(image_BT[..., None], patches_BPD.to(x_BTD.dtype))
+        if batch.prompt_place_N2 is not None and batch.prompt_kind_N is not None:
+            prompt_ND = self.prompt_encoder(batch.prompt_place_N2, batch.prompt_kind_N)
+            x_BTD = x_BTD.masked_scatter(prompt_BT[..., None], prompt_ND.to(x_BTD.dtype))
+        queries = 0 if self.aligner is None else len(self.aligner.query_embed)
+        if (queries == 0 and bool(query_BT.any())) or (queries and int(query_BT.sum()) % queries):
+            raise ModelError(f"batch: expected {queries} queries a question, got {int(query_BT.sum())} in all")
+        if self.aligner is None or not bool(query_BT.any()):
+            return x_BTD
+        first_Q = torch.arange(0, int(query_BT.sum()), queries, device=x_BTD.device)
+        row_Q = query_BT.nonzero()[first_Q, 0]
+        kind_BT = torch.full_like(batch.ids_BT, TEXT_KIND)
+        kind_BT = kind_BT.masked_fill(image_BT, IMAGE_KIND).masked_fill(prompt_BT, PROMPT_KIND)
+        asked_QT = _asked(batch, query_BT, row_Q, first_Q, queries)
+        aligned_QLD = self.aligner(x_BTD[row_Q], kind_BT[row_Q], image_BT[row_Q] | asked_QT)
+        return x_BTD.masked_scatter(query_BT[..., None], aligned_QLD.to(x_BTD.dtype))
+
+    def image_embeddings(self, features_BPC: Tensor) -> Tensor:
+        """Return the embeddings of an image's patches, floating point (B, P, D): features and places, both projected.
+
+        Args:
+            features_BPC: Floating point, from the image tower.
+        """
+        # As in SAM's decoder, the image has the encoded positions of its cells, which those of prompts can be compared
+        # with.
+        patches_BPD = self.connector(features_BPC)
+        places_PD = self.prompt_encoder.patches(math.isqrt(patches_BPD.shape[1]))
+        embedded_BPD: Tensor = patches_BPD + places_PD.to(patches_BPD.dtype)
+        return embedded_BPD
+
+
+def _asked(batch: Batch, query_BT: Tensor, row_Q: Tensor, first_Q: Tensor, queries: int) -> Tensor:
+    """Return the text and visual prompts of each question, boolean (Q, T): what is behind its queries, less the answer.
+
+    Args:
+        batch: Conversations of one or several questions a row.
+        query_BT: Boolean, the positions of queries.
+        row_Q: int64, the row of each question.
+        first_Q: int64, the number of each question's first query among all queries.
+        queries: L.
+    """
+    segment_BT = torch.ones_like(batch.ids_BT) if batch.segment_BT is None else batch.segment_BT
+    own_QT = (segment_BT[row_Q] == segment_BT[query_BT][first_Q][:, None]) & batch.valid_BT[row_Q]
+    query_QT = own_QT & query_BT[row_Q]
+    behind_QT = (query_QT.cumsum(dim=1) >= queries) & ~query_QT
+    # An answer starts with its first label; without labels, the model is to write it.
+    answered_QT = (own_QT & (batch.labels_BT[row_Q] != IGNORE)).cumsum(dim=1) > 0
+    return own_QT & behind_QT & ~answered_QT
 
 
 def seg_states(ids_BT: Tensor, seg_id: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The pixel encoder: SAM's image transformer with an adapter beside the feed-forward part of every layer.
+"""The pixel encoder: SAM's image transformer, with SAM-Med2D's adapter beside the feed-forward part of every layer.
 
 Shape suffixes: B images, S side of the image, G cells along a side, C width, K channels of the output.
 """
@@ -72,7 +72,7 @@ class PixelEncoder(nn.Module):
     """Computes the features of an image that the mask decoder reads."""
 
     def __init__(self, *, backbone: SamVisionEncoder) -> None:
-        """Wrap SAM's image encoder, adapters included."""
+        """Wrap SAM's image encoder, with adapters if it has any."""
         super().__init__()
         self.backbone = backbone
 
@@ -108,7 +108,7 @@ def build_pixel_encoder(config: PixelEncoderConfig) -> PixelEncoder:
     sam._attn_implementation = "sdpa"
     backbone = SamVisionEncoder(sam)
     layers: Any = backbone.layers
-    for layer in layers:
+    for layer in layers if config.adapter_width else ():
         adapter = Adapter(width=config.width, gate_width=config.adapter_width)
         layer.mlp = AdaptedFeedForward(dense=layer.mlp, adapter=adapter)
     return PixelEncoder(backbone=backbone)

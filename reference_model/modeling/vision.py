@@ -1,14 +1,17 @@
-"""The image tower: a CLIP vision transformer up to its second-to-last layer.
+"""The image tower, a CLIP vision transformer up to its second-to-last layer, and the connector behind it.
 
-Shape suffixes: B images, S side of the image, P patches, C width.
+Shape suffixes: B images, S side of the image, P patches, C width of the tower, D width of the language model.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from reference_model.config import VisionConfig
+
+# CLIP as OpenAI released it has `quick_gelu`; OpenCLIP's ViT-H/14 has `gelu`.
+Activation = Literal["quick_gelu", "gelu"]
 
 
 class VisionTower(nn.Module):
@@ -56,9 +59,23 @@ class VisionTower(nn.Module):
         return x_BPC
 
 
-def build_vision(config: VisionConfig) -> VisionTower:
+class Connector(nn.Sequential):
+    """LLaVA-1.5's projector, `mlp2x_gelu`: maps features (B, P, C) to embeddings (B, P, D), floating point."""
+
+    def __init__(self, *, vision_width: int, language_width: int) -> None:
+        """Build the two layers, with the width of the language model between them."""
+        # The layers keep the numbers 0 and 2 that they have in LLaVA's checkpoints.
+        super().__init__(
+            nn.Linear(vision_width, language_width),
+            nn.GELU(),
+            nn.Linear(language_width, language_width),
+        )
+
+
+def build_vision(config: VisionConfig, *, activation: Activation = "quick_gelu") -> VisionTower:
     """Return the tower of a configuration, randomly initialised."""
     clip = CLIPVisionConfig(
+        hidden_act=activation,
         hidden_size=config.width,
         intermediate_size=config.ffn_width,
         num_hidden_layers=config.layers,

@@ -1,8 +1,9 @@
 """Stage 0 pre-trains image tower, language model and pixel encoder of a preset without public checkpoints.
 
 As in CLIP, the tower learns to match captions to images and, with the features that later stages use, words to regions
-and to cells. The language model learns to answer questions about images that are described in words. As in SAM, pixel
-encoder and mask decoder learn to segment the structure that a point, a box or a name refers to.
+and to cells. MIMO's aligner learns to read what a visual prompt marks. The language model learns to answer questions
+about images that are described in words. As in SAM, pixel encoder and mask decoder learn to segment the structure that
+a point, a box or a name refers to.
 
 Shape suffixes: B images, R regions, M masks, U distinct texts, C width of the tower, E width of the comparison,
 T positions, S side of an image, G cells.
@@ -17,17 +18,20 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from numpy.random import Generator
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from harness.imaging import masks
-from reference_model.config import ModelConfig
+from reference_model.config import EntityModelConfig, ImageModelConfig, ModelConfig
 from reference_model.inputs.batch import PADDING, pad
 from reference_model.inputs.conversation import Encoded
 from reference_model.inputs.images import Bools, mask_in_square
 from reference_model.inputs.requests import grid_of_prompt, grids
-from reference_model.modeling.build import build_image_model
+from reference_model.inputs.visual_prompts import prompt_tensors
+from reference_model.modeling.build import build_entity_model, build_image_model
+from reference_model.modeling.input_aligner import IMAGE_KIND, PROMPT_KIND
 from reference_model.modeling.language import init_matching_heads
 from reference_model.modeling.mask_decoder import PromptProjector, resized
-from reference_model.modeling.model import PixelGroundingModel
+from reference_model.modeling.model import EntityGroundingModel, PixelGroundingModel
 from reference_model.modeling.region_encoder import sample_mean
 from reference_model.stage0.patch_captions import PatchCaption, patch_captions
 from reference_model.stage0.patch_text_head import TEMPERATURE, PatchTextHead
@@ -65,7 +69,7 @@ NOTHING = PatchCaptions((), ())
 class Heads(nn.Module):
     """Layers that compare images and regions with texts; they are dropped when the stage ends."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ImageModelConfig) -> None:
         """Build the heads: as wide as the tower and, for the cells of the pixel encoder, as its features."""
         super().__init__()
         vision_width, language_width = config.vision.width, config.language.width
@@ -78,13 +82,19 @@ class Heads(nn.Module):
         )
         self.pixels = PatchTextHead(channels=channels, language_width=language_width, width=channels, kinds=1)
         self.prompt = PromptProjector(language_width=language_width, channels=channels)
+        if isinstance(config, EntityModelConfig):
+            self.aligned = nn.Linear(language_width, vision_width)
         # As in CLIP, the logarithm is trained: of one scale for captions and one for regions.
         self.scale = nn.Parameter(torch.full((2,), -log(TEMPERATURE)))
 
 
-def build_untrained(config: ModelConfig) -> PixelGroundingModel:
+def build_untrained(config: ImageModelConfig) -> PixelGroundingModel | EntityGroundingModel:
     """Return a randomly initialised model with the matching attention heads of stage 0; uses torch's generator."""
-    model = build_image_model(config, experts=False)
+    model: PixelGroundingModel | EntityGroundingModel
+    if isinstance(config, EntityModelConfig):
+        model = build_entity_model(config)
+    else:
+        model = build_image_model(config, experts=False)
     init_matching_heads(model.language, layers=MATCHING_LAYERS, share=MATCHING_SHARE, strength=MATCHING_STRENGTH)
     return model
 
@@ -92,7 +102,9 @@ def build_untrained(config: ModelConfig) -> PixelGroundingModel:
 class Stage0Objective:
     """The objective of stage 0."""
 
-    def __init__(self, model: PixelGroundingModel, collator: Collator, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self, model: PixelGroundingModel | EntityGroundingModel, collator: Collator, weights: Mapping[str, float]
+    ) -> None:
         """Build the objective; its heads are initialised with torch's generator.
 
         Args:
@@ -126,6 +138,7 @@ class Stage0Objective:
             "language": reading_loss(self.model.language, verbalised, self._collator),
             "caption": self._caption_loss(rows, class_BC),
             "region": self._region_loss(rows, features_BPC),
+            "prompt": self._prompt_loss(rows, features_BPC),
             "cell": self._cell_loss(self.heads.cells, features_BPC[found], [shown[index].tower for index in found]),
             "pixel": self._cell_loss(
                 self.heads.pixels, pixels_RKGG.flatten(2).transpose(1, 2), [shown[index].pixels for index in found]
@@ -137,7 +150,7 @@ class Stage0Objective:
 
     def _caption_loss(self, rows: Sequence[Row], class_BC: Tensor) -> Tensor:
         # The longest answer about the whole image, if it is long enough to be a caption.
-        texts = [[one.answer for one in row if not one.prompts and one.mask is None] for row in rows]
+        texts = [[one.answer for one in row if not one.prompts and not one.named_masks] for row in rows]
         longest = [max(answers, key=len, default="") for answers in texts]
         found = [(index, caption) for index, caption in enumerate(longest) if len(caption.split()) >= CAPTION_WORDS]
         if not found:
@@ -160,13 +173,34 @@ class Stage0Objective:
         mean_RC = sample_mean(
             map_BCGG[[index for index, _, _ in found]],
             grids([grid for _, grid, _ in found], cells).to(map_BCGG.device),
-            alignment=config.region.alignment,
+            alignment=config.region.alignment if isinstance(config, ModelConfig) else "centre",
         )
         return self._compared(self.heads.region(mean_RC), [text for _, _, text in found], self.heads.scale[1])
 
+    def _prompt_loss(self, rows: Sequence[Row], features_BPC: Tensor) -> Tensor:
+        """Return CLIP's loss between what an aligner reads at visual prompts and the answers about them, a scalar."""
+        model, collator = self.model, self._collator
+        found = [(index, one) for index, row in enumerate(rows) for one in row if len(one.prompts) == 1]
+        if not found or not isinstance(model, EntityGroundingModel) or model.aligner is None:
+            return features_BPC.sum() * 0.0
+        device = features_BPC.device
+        prompts = [collator.places(example)[0] for _, example in found]
+        place_N2, kind_N = (tensor.to(device) for tensor in prompt_tensors(prompts))
+        embedded = model.prompt_encoder(place_N2, kind_N).split([len(one.kinds) for one in prompts])
+        prompt_QND = pad_sequence(embedded, batch_first=True)
+        image_QPD = model.image_embeddings(features_BPC)[[index for index, _ in found]]
+        context_QTD = torch.cat((image_QPD, prompt_QND.to(image_QPD.dtype)), dim=1)
+        count_Q = torch.tensor([len(one.kinds) for one in prompts], device=device)
+        place_T = torch.arange(context_QTD.shape[1], device=device)
+        valid_QT = place_T < image_QPD.shape[1] + count_Q[:, None]
+        kind_T = torch.where(place_T < image_QPD.shape[1], IMAGE_KIND, PROMPT_KIND)
+        aligned_QLD = model.aligner(context_QTD, kind_T.expand(len(found), -1), valid_QT)
+        item_QE = self.heads.aligned(aligned_QLD.mean(dim=1))
+        return self._compared(item_QE, [one.answer for _, one in found], self.heads.scale[1])
+
     def _patch_captions(self, row: Row) -> PatchCaptions:
         """Return the captions of an image's patches, computed once per image; none without masks."""
-        names = tuple(sorted(example.name for example in row if example.mask))
+        names = tuple(sorted(name for example in row for name, _ in example.named_masks))
         if not names:
             return NOTHING
         known, config = (row[0].media_key, names), self._collator.config
@@ -216,8 +250,8 @@ class Stage0Objective:
         side = self.model.pixel_side
         found: list[tuple[int, Bools, str]] = []
         for index, row in enumerate(rows):
-            marked = [(example.mask, example.name) for example in row if example.mask is not None]
-            for mask, name in marked[:MASKS_PER_IMAGE]:
+            marked = list(dict.fromkeys(one for example in row for one in example.named_masks))
+            for name, mask in marked[:MASKS_PER_IMAGE]:
                 mask_SS = mask_in_square(masks.decode(mask), side)
                 if mask_SS.any():  # resizing may have left nothing of a small structure
                     found.append((index, mask_SS, name))

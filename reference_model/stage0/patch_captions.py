@@ -69,7 +69,8 @@ def patch_captions(row: Row, *, side: int, cells: int) -> tuple[PatchCaption, ..
         side: S, in pixels.
         cells: G.
     """
-    parts = [part for example in row if example.mask is not None for part in _parts(example.name, example.mask, side)]
+    named = dict.fromkeys(one for example in row for one in example.named_masks)
+    parts = [part for name, mask in named for part in _parts(name, mask, side)]
     shown = [BACKGROUND] * cells**2
     for part in sorted(parts, key=lambda one: (-int(one.mask_SS.sum()), one.shown.name)):
         step = side // cells

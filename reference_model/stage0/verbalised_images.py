@@ -3,19 +3,21 @@
 Shape suffixes: B images, W described cells, T positions, D width of the language model, N trained labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from numpy.random import Generator
 from torch import Tensor
 
+from reference_model.config import EntityModelConfig
 from reference_model.inputs.batch import pad
-from reference_model.inputs.conversation import IGNORE, IMAGE, REGION, Encoded, Turn, encode_conversation
+from reference_model.inputs.conversation import IGNORE, IMAGE, QUERY, REGION
 from reference_model.inputs.regions import prompt_mask
 from reference_model.modeling.language import LanguageModel
 from reference_model.stage0.patch_captions import COUNTS, SIDES, PatchCaption, side_of, structures
 from reference_model.training.collating.images import Collator, filled
+from reference_model.training.data import Example
 from reference_model.training.losses import language_loss
 from reference_model.training.mixing import Row
 
@@ -68,15 +70,19 @@ def verbalise(
         if cells and known:
             asked = tuple(known[place] for place in random.permutation(len(known))[:QUESTIONS])
             made = tuple(
-                replace(row[0], question=question, answer=answer, prompts=(), mask=None, name="")
+                replace(row[0], question=question, answer=answer, prompts=(), mask=None, name="", entities=())
                 for question, answer in lookup_questions(cells, names, random)
             )
             words = _words(cells, FEW if is_short else len(cells), random)
-            regions = tuple(
-                f"{one.name} {side_of(prompt_mask(one.prompts[0], one.size))}".strip() for one in asked if one.prompts
-            )
+            regions = tuple(_region_words(one) for one in asked if one.prompts)
             found.append(VerbalisedImage(words, asked + made, regions))
     return found
+
+
+def _region_words(example: Example) -> str:
+    """Return the names of what a visual prompt marks, and the side of the image on which it is."""
+    names = dict.fromkeys(name for name, _ in example.named_masks) or [example.name]
+    return " ".join([*names, side_of(prompt_mask(example.prompts[0], example.size))]).strip()
 
 
 def lookup_questions(shown: Sequence[PatchCaption], names: Sequence[str], random: Generator) -> list[Asked]:
@@ -132,6 +138,7 @@ def reading_loss(model: LanguageModel, images: Sequence[VerbalisedImage], collat
     """Return the loss of the answers about verbalised images, a float32 scalar; 0 if there are no images.
 
     The mean embedding of a cell's words takes the place of a patch, that of a region's words the place of the region.
+    Where an aligner reads the visual prompts, its queries get the words of the region, and the prompts themselves none.
 
     Args:
         model: The language model; gradients flow into it.
@@ -141,14 +148,14 @@ def reading_loss(model: LanguageModel, images: Sequence[VerbalisedImage], collat
     if not images:
         return model.embed_tokens.weight.sum() * 0.0
     device = model.embed_tokens.weight.device
-    packed = [collator.packed(_encoded(one.questions, collator), len(one.words)) for one in images]
+    packed = [collator.packed([collator.encode(one) for one in image.questions], len(image.words)) for image in images]
     padded = pad([row.encoded for row in packed], side="right")
     ids_BT, valid_BT, labels_BT = (tensor.to(device) for tensor in padded)
     segment_BT = filled([row.segments for row in packed], ids_BT, torch.long)
     weight_BT = filled([row.weights for row in packed], ids_BT, torch.float32)
     x_BTD = model.embed_tokens(ids_BT.clamp_min(0))
-    for mark, texts in ((IMAGE, [one.words for one in images]), (REGION, [one.regions for one in images])):
-        words_WD = _embedded(model, [words for one in texts for words in one], collator)
+    for mark, words in _spoken(images, collator):
+        words_WD = _embedded(model, words, collator)
         x_BTD = x_BTD.masked_scatter((ids_BT == mark)[..., None], words_WD.to(x_BTD.dtype))
     output = model(x_BTD, valid_BK=valid_BT, segment_BK=segment_BT)
     target_BT = labels_BT[:, 1:]
@@ -157,14 +164,22 @@ def reading_loss(model: LanguageModel, images: Sequence[VerbalisedImage], collat
     return language_loss(logits_NV, target_BT[trained_BT], weight_BT[:, 1:][trained_BT])
 
 
-def _encoded(questions: Row, collator: Collator) -> list[Encoded]:
-    prompt = collator.config.prompt
-    return [
-        encode_conversation(
-            [Turn(one.question, one.answer)], collator.tokenizer, system=prompt.system, max_length=prompt.max_length
-        )
-        for one in questions
-    ]
+def _spoken(images: Sequence[VerbalisedImage], collator: Collator) -> Iterator[tuple[int, list[str]]]:
+    """Yield each kind of placeholder, and the words that take its places, in the order in which they are read."""
+    yield IMAGE, [words for one in images for words in one.words]
+    is_mimo = isinstance(collator.config, EntityModelConfig)
+    queries = collator.config.aligner.queries if isinstance(collator.config, EntityModelConfig) else 0
+    regions: list[str] = []
+    aligned: list[str] = []
+    for image in images:
+        left = iter(image.regions)
+        for question in image.questions:
+            words = next(left) if question.prompts else ""
+            places = sum(len(one.kinds) for one in collator.places(question)) if is_mimo else len(question.prompts)
+            regions += ["" if queries else words] * places
+            aligned += [words] * queries
+    yield REGION, regions
+    yield QUERY, aligned
 
 
 def _embedded(model: LanguageModel, words: Sequence[str], collator: Collator) -> Tensor:

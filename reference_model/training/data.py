@@ -10,17 +10,23 @@ from harness.data.roots import DataRoots
 from harness.errors import DataError, SpecError
 from harness.imaging import masks
 from harness.imaging.media_store import LocalMedia, MediaStore
-from harness.records import Capabilities, Mask, Request, Sample, VisualPrompt
+from harness.records import Capabilities, Entity, Mask, Request, Sample, VisualPrompt
 from harness.requests.build import build_request
 from harness.requests.visual_prompts import visual_prompts
 from harness.tasks import catalog
 from harness.tasks.prepare import Notice, prepare_task
 from harness.tasks.spec import TaskSpec
+from reference_model.inputs.conversation import SEG
 from reference_model.inputs.requests import question_of
 
 # What a model is asked about.
 MediaKind = Literal["image", "volume"]
 
+# The tasks that a model can be trained on, by what they are answered in; those about volumes also by boxes.
+LEARNT: Mapping[MediaKind, tuple[str, ...]] = {
+    "image": ("text", "choice", "masks", "grounded_text"),
+    "volume": ("text", "choice", "masks", "boxes"),
+}
 # Capabilities of the reference models plus `target`, so that requests carry the reference answer.
 TEACHERS: Mapping[MediaKind, Capabilities] = {
     "image": Capabilities(
@@ -63,8 +69,10 @@ class Example:
             request's own marks.
         answer: The answer, with one `<SEG>` (about a volume, `[SEG]`) if there is a mask.
         prompts: The visual prompts, in the order of their tags.
-        mask: The union of all instances that `<SEG>` stands for, of the size of the media; None: no mask is asked for.
+        mask: The union of all instances that `<SEG>` stands for, of the size of the media; None: no mask is asked for,
+            or `entities` has the masks.
         name: The name of the structure in the mask or in the region of a visual prompt; empty if it has no name.
+        entities: The names and masks of a grounded answer, in the order of its `<SEG>`.
     """
 
     media: LocalMedia
@@ -73,6 +81,14 @@ class Example:
     prompts: tuple[VisualPrompt, ...] = ()
     mask: Mask | None = None
     name: str = ""
+    entities: tuple[Entity, ...] = ()
+
+    @property
+    def named_masks(self) -> tuple[tuple[str, Mask], ...]:
+        """The mask that each `<SEG>` of the answer stands for, and the name of what is in it."""
+        if self.mask is not None:
+            return ((self.name, self.mask),)
+        return tuple((entity.name, entity.mask) for entity in self.entities if entity.mask is not None)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -126,7 +142,7 @@ def read_sets(
 def _read_set(
     wanted: SetSpec, task: TaskSpec, roots: Sequence[DataRoots], cache: Path, notice: Notice, kind: MediaKind
 ) -> ExampleSet:
-    if task.asks != "generate" or task.gives not in ("text", "choice", *TEACHERS[kind].gives):
+    if task.asks != "generate" or task.gives not in LEARNT[kind]:
         raise SpecError(f"data: {wanted.task}: expected a task answered in words or masks, found one of {task.gives}")
     release = replace(task.release, split=wanted.split, where=wanted.where, samples=None)
     task = replace(task, release=release)
@@ -171,12 +187,14 @@ def _example(task: TaskSpec, sample: Sample, store: MediaStore, kind: MediaKind)
         raise DataError(f"{sample.id}: it has no answer")
     # M3D answers a question for what a volume does not show with a sentence, to which no mask belongs.
     refused = kind == "volume" and sample.target.absent
+    is_grounded = task.gives == "grounded_text"
     return Example(
         media=LocalMedia(sample.media[0], store),
         question=question_of(request) if kind == "image" else request.prompt,
         answer=request.oracle,
         prompts=request.visual_prompts,
-        mask=_mask(request, sample.id) if "masks" in request.wants and not refused else None,
+        mask=_mask(request, sample.id) if "masks" in request.wants and not (refused or is_grounded) else None,
+        entities=_entities(request, sample.id) if is_grounded else (),
         name=sample.target.entities[0].name if sample.target.entities else sample.strata.get("class", ""),
     )
 
@@ -188,3 +206,11 @@ def _mask(request: Request, where: str) -> Mask:
     if merged is None or not masks.area(merged):
         raise DataError(f"{where}: there is nothing to mark")
     return merged
+
+
+def _entities(request: Request, where: str) -> tuple[Entity, ...]:
+    assert request.target is not None
+    found = tuple(entity for entity in request.target.entities if entity.mask is not None)
+    if str(request.oracle).count(SEG) != len(found):
+        raise DataError(f"{where}: its answer has not one {SEG} a mask")
+    return found

@@ -16,7 +16,7 @@ Precision = Literal["fp32", "bf16"]
 
 # The losses an objective may weigh, by what the model reads.
 LOSSES: Mapping[tuple[MediaKind, ObjectiveName], tuple[str, ...]] = {
-    ("image", "parents"): ("language", "caption", "region", "cell", "pixel", "bce", "dice"),
+    ("image", "parents"): ("language", "caption", "region", "prompt", "cell", "pixel", "bce", "dice"),
     ("image", "grounding"): ("language", "bce", "dice", "focal", "iou", "balance"),
     ("volume", "parents"): ("clip", "language", "bce", "dice"),
     ("volume", "grounding"): ("language", "bce", "dice"),

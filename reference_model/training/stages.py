@@ -13,14 +13,13 @@ from harness.errors import SpecError
 from harness.tasks.prepare import Notice
 from reference_model.checkpoints.checkpoint import About, save_model
 from reference_model.checkpoints.training_state import last_step, remove_steps
-from reference_model.config import ModelConfig, VolumeModelConfig
+from reference_model.config import VolumeModelConfig
 from reference_model.distributed.fsdp import gathered_copies, shard
 from reference_model.distributed.prepare_data import prepare_ahead
 from reference_model.distributed.processes import Processes, joined
 from reference_model.inputs.tokenizers import words_of
 from reference_model.modeling.build import AnyModel
 from reference_model.modeling.m3d_model import VolumeGroundingModel
-from reference_model.modeling.model import PixelGroundingModel
 from reference_model.stage0.objective import Stage0Objective, build_untrained
 from reference_model.stage0.volume_parents import VolumeParents, build_untrained_volume_model
 from reference_model.training.collating.images import Collator, EncoderImages
@@ -241,7 +240,8 @@ class StagedTraining:
 
     def _objective(self, stage: Stage, model: AnyModel, about: About) -> Objective:
         config = about.config
-        if isinstance(model, VolumeGroundingModel) and isinstance(config, VolumeModelConfig):
+        if isinstance(config, VolumeModelConfig):
+            assert isinstance(model, VolumeGroundingModel)
             about_volumes = VolumeCollator(
                 config=config,
                 tokenizer=about.tokenizer(),
@@ -253,8 +253,7 @@ class StagedTraining:
                 text_tokenizer = about.tokenizer_of_reports()
                 return VolumeParents(model, about_volumes, stage.losses, text_tokenizer=text_tokenizer)
             return Grounding(model, about_volumes, stage.losses)
-        assert isinstance(model, PixelGroundingModel)
-        assert isinstance(config, ModelConfig)
+        assert not isinstance(model, VolumeGroundingModel)
         collator = Collator(
             config=config,
             tokenizer=about.tokenizer(),

@@ -12,10 +12,11 @@ from numpy.random import Generator
 from torch import Tensor
 
 from harness.imaging import masks
-from reference_model.config import ModelConfig
+from reference_model.config import EntityModelConfig, ImageModelConfig
 from reference_model.inputs.batch import Batch, pad
 from reference_model.inputs.conversation import (
     IGNORE,
+    IMAGE,
     IMAGE_END,
     REGION,
     SEG,
@@ -28,6 +29,7 @@ from reference_model.inputs.conversation import (
 from reference_model.inputs.images import Bools, for_pixel_encoder, for_vision_tower
 from reference_model.inputs.regions import random_part
 from reference_model.inputs.requests import grid_of_prompt, grids
+from reference_model.inputs.visual_prompts import PromptPlaces, encode_question, places_of, prompt_tensors
 from reference_model.training.data import Example
 from reference_model.training.mixing import Row
 
@@ -39,7 +41,7 @@ CACHE_BYTES = 1 << 30
 class EncoderImages:
     """A cache of images preprocessed for the two encoders; the oldest are dropped first."""
 
-    config: ModelConfig
+    config: ImageModelConfig
     most_bytes: int = CACHE_BYTES
     _kept: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _bytes: int = 0
@@ -65,11 +67,19 @@ class EncoderImages:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One encoded question of a row, with the cells (G, G) of its regions and its mask (H, W), all boolean."""
+    """One encoded question of a row.
+
+    Attributes:
+        encoded: Question and answer.
+        masks: Boolean, one (H, W) for each `<SEG>`.
+        regions: Boolean, the cells (G, G) of its visual prompts, as MedPLIB reads them.
+        prompts: Its visual prompts, as MIMO reads them.
+    """
 
     encoded: Encoded
-    regions: tuple[Bools, ...]
-    mask: Bools | None
+    masks: tuple[Bools, ...]
+    regions: tuple[Bools, ...] = ()
+    prompts: tuple[PromptPlaces, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +95,7 @@ class Collator:
         region_parts: Whether a random connected part takes the place of each region, see `inputs.regions.random_part`.
     """
 
-    config: ModelConfig
+    config: ImageModelConfig
     tokenizer: Tokenizer
     images: EncoderImages
     answer_weight: float = 0.0
@@ -103,9 +113,11 @@ class Collator:
         joined = [self.packed([question.encoded for question in questions], patches) for questions in asked]
         ids_BT, valid_BT, labels_BT = pad([one.encoded for one in joined], side="right")
         made = [self.images.of(row[0]) for row in rows]
-        wanted = any(question.mask is not None for questions in asked for question in questions)
+        wanted = any(question.masks for questions in asked for question in questions)
         regions = [grid for questions in asked for question in questions for grid in question.regions]
         targets = [_masks(questions, row[0].size) for questions, row in zip(asked, rows, strict=True)]
+        places = [one for questions in asked for question in questions for one in question.prompts]
+        place_N2, kind_N = prompt_tensors(places) if places else (None, None)
         return Batch(
             ids_BT=ids_BT,
             valid_BT=valid_BT,
@@ -116,18 +128,18 @@ class Collator:
             pixels_B3SS=torch.stack([pixels_3SS for _, pixels_3SS in made]) if wanted else None,
             sizes=tuple(row[0].size for row in rows),
             grid_RGG=grids(regions, self.config.vision.cells),
+            prompt_place_N2=place_N2,
+            prompt_kind_N=kind_N,
             masks=tuple(targets) if wanted else (),
         )
 
     def _question(self, example: Example, random: Generator) -> Question:
-        """Return an encoded question with the regions and the mask whose tokens were not truncated."""
-        prompt = self.config.prompt
-        encoded = encode_conversation(
-            [Turn(example.question, example.answer)],
-            self.tokenizer,
-            system=prompt.system,
-            max_length=prompt.max_length,
-        )
+        """Return an encoded question with the regions and the masks whose tokens were not truncated."""
+        encoded = self.encode(example)
+        asked_for = example.named_masks[: encoded.ids.count(self.tokenizer.special.id(SEG))]
+        wanted = tuple(masks.decode(mask) for _, mask in asked_for)
+        if isinstance(self.config, EntityModelConfig):
+            return Question(encoded, wanted, prompts=self.places(example))
         found = [grid_of_prompt(one, example.size, self.config) for one in example.prompts]
         regions = found[: encoded.ids.count(REGION)]
         if self.region_parts:
@@ -137,10 +149,20 @@ class Collator:
         # With `released`, a region may vanish on the grid; its question is then not trained.
         if not all(grid.any() for grid in regions):
             encoded = Encoded(encoded.ids, (IGNORE,) * len(encoded.ids))
-        mask = None
-        if example.mask is not None and self.tokenizer.special.id(SEG) in encoded.ids:
-            mask = masks.decode(example.mask)
-        return Question(encoded, tuple(regions), mask)
+        return Question(encoded, wanted, regions=tuple(regions))
+
+    def encode(self, example: Example) -> Encoded:
+        """Return a question and its answer in the layout of the model, with one position for the image."""
+        turn = Turn(example.question, example.answer)
+        if isinstance(self.config, EntityModelConfig):
+            return encode_question(turn, self.places(example), self.config, self.tokenizer)
+        prompt = self.config.prompt
+        return encode_conversation([turn], self.tokenizer, system=prompt.system, max_length=prompt.max_length)
+
+    def places(self, example: Example) -> tuple[PromptPlaces, ...]:
+        """Return the points and corners of the visual prompts of a question, as MIMO reads them."""
+        side = self.config.vision.image_size
+        return tuple(places_of(prompt, example.size, side=side) for prompt in example.prompts)
 
     def packed(self, questions: Sequence[Encoded], patches: int) -> "PackedRow":
         """Return a row of questions about one image, which share the tokens up to the end of the image.
@@ -149,9 +171,9 @@ class Collator:
             questions: At least one, all about the same image.
             patches: The number of positions that the image takes.
         """
-        end = self.tokenizer.special.id(IMAGE_END)
         expanded = [expand_image(question, patches) for question in questions]
-        return packed(expanded, shared=expanded[0].ids.index(end) + 1, answer_weight=self.answer_weight)
+        end = expanded[0].ids.index(IMAGE) + patches + (IMAGE_END in self.tokenizer.special.names)
+        return packed(expanded, shared=end, answer_weight=self.answer_weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +214,6 @@ def filled(rows: Sequence[Sequence[float]], ids_BT: Tensor, dtype: torch.dtype) 
 
 
 def _masks(questions: Sequence[Question], size: tuple[int, int]) -> Tensor:
-    found = [question.mask for question in questions if question.mask is not None]
+    found = [mask for question in questions for mask in question.masks]
     stacked = np.stack(found) if found else np.zeros((0, *size), dtype=np.bool_)
     return torch.from_numpy(stacked).float()

@@ -5,9 +5,8 @@ from torch import nn
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
 from reference_model.config import ModelConfig
-from reference_model.modeling.connector import Connector
 from reference_model.modeling.pixel_encoder import Adapter, build_pixel_encoder, encode_rows
-from reference_model.modeling.vision import build_vision
+from reference_model.modeling.vision import Connector, build_vision
 from reference_model.preset_files import load_preset
 
 
