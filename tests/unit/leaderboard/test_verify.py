@@ -140,15 +140,17 @@ def refused_or_true(kind: str, seed: int, verified: Verified, folder: Path) -> b
     return True
 
 
-# Bits of times and attributes in an archive change nothing that is read.
-MAY_BE_ACCEPTED = {*(f"sealed: {name}" for name in HARMLESS), "raw: bit flipped"}
+# Bits of times and attributes in an archive change nothing that is read, and some bytes of files change no number.
+SOMETIMES = {"raw: bit flipped", "sealed: a byte"}
+MAY_BE_ACCEPTED = {*(f"sealed: {name}" for name in HARMLESS), *SOMETIMES}
 
 
 @pytest.mark.parametrize("kind", ["sealed: last digit", *KINDS[1::24]])
 def test_a_mutated_bundle_is_refused_or_accepted_with_the_true_numbers(
     kind: str, verified: Verified, tmp_path: Path
 ) -> None:
-    assert refused_or_true(kind, 2026, verified, tmp_path) == (kind in MAY_BE_ACCEPTED)
+    accepted = refused_or_true(kind, 2026, verified, tmp_path)
+    assert kind in SOMETIMES or accepted == (kind in MAY_BE_ACCEPTED)
 
 
 SEEDS = 8
@@ -165,7 +167,7 @@ def test_of_a_thousand_mutated_bundles_none_lies(kind: str, verified: Verified, 
     accepted = [refused_or_true(kind, seed, verified, tmp_path) for seed in range(SEEDS)]
     if kind not in MAY_BE_ACCEPTED:
         assert not any(accepted)
-    elif kind.startswith("sealed"):  # a check that refuses everything would pass for a good one
+    elif kind not in SOMETIMES:  # a check that refuses everything would pass for a good one
         assert all(accepted)
 
 

@@ -83,6 +83,7 @@ def test_the_card_says_what_is_in_it() -> None:
         assert words in card
 
 
+@pytest.mark.slow
 def test_a_run_whose_results_were_edited_is_bundled_and_refused(run: Path, tmp_path: Path) -> None:
     edited(run / "results.json", lambda value: value["tasks"]["vqa_rad"]["metrics"][0].update(value=0.99))
     write_bundle(run, tmp_path / "forged.zip")
