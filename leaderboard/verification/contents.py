@@ -105,7 +105,7 @@ def read_object(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def parse(text: bytes, most_characters: int = MOST_CHARACTERS) -> Any:
+def parse(text: bytes | bytearray, most_characters: int = MOST_CHARACTERS) -> Any:
     """Return the value of a JSON text.
 
     Args:
@@ -260,8 +260,8 @@ def _check_blob(folder: Path, name: str) -> None:
     content = bytearray()
     try:
         with (folder / name).open("rb") as file:
-            # A window is what the unpacker keeps in memory, whatever it writes.
-            reader = zstandard.ZstdDecompressor(max_window_size=1 << 26).stream_reader(file)
+            # A window is what the unpacker keeps in memory, whatever it writes; ours are of 2 MiB.
+            reader = zstandard.ZstdDecompressor(max_window_size=1 << 23).stream_reader(file)
             while block := reader.read(BLOCK):
                 content += block
                 if len(content) > MOST_BLOB_BYTES:
@@ -271,7 +271,7 @@ def _check_blob(folder: Path, name: str) -> None:
     if layout.blob_name(hashlib.sha256(content).hexdigest()) != name:
         raise DataError(f"{name}: its content does not fit the digest in its name")
     try:
-        check_masks(parse(bytes(content), most_characters=0))
+        check_masks(parse(content, most_characters=0))
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
 

@@ -10,6 +10,7 @@ from harness.records import PREDICTION_STATUSES
 MOST_TEXT = 500_000  # characters, as of a predictions file
 MOST_WORDS = 10_000  # of an error and of remarks
 KEY = re.compile(r"[0-9a-f]{64}")
+SPARE = 16  # characters of run lengths beyond the number of pixels, for numbers that take several
 MASK_FIELDS = ("masks", "soft_masks")
 
 
@@ -91,13 +92,19 @@ def _is_size(value: Any) -> bool:
 def _is_mask(value: Any) -> bool:
     if not isinstance(value, dict) or not _is_size(value.get("size")):
         return False
+    # A character of run lengths stands for at least one pixel.
+    *_, height, width = value["size"]
+    most = height * width + SPARE
     if value.keys() == {"size", "counts"}:
-        return isinstance(value["counts"], str)
+        return isinstance(value["counts"], str) and len(value["counts"]) <= most
     slices = value.get("slices")
     if value.keys() != {"size", "slices"} or not isinstance(slices, dict) or len(value["size"]) != 3:
         return False
     return all(
-        re.fullmatch(r"[0-9]{1,6}", index) and int(index) < value["size"][0] and isinstance(counts, str)
+        re.fullmatch(r"[0-9]{1,6}", index)
+        and int(index) < value["size"][0]
+        and isinstance(counts, str)
+        and len(counts) <= most
         for index, counts in slices.items()
     )
 

@@ -44,6 +44,8 @@ def test_masks_in_a_file_of_their_own_are_named() -> None:
         ({"masks": [{**VOLUME, "slices": {"3": "04"}}]}, "masks: has another type"),
         ({"masks": [{**VOLUME, "slices": {"../1": "04"}}]}, "masks: has another type"),
         ({"masks": [{**VOLUME, "size": [2, 2]}]}, "masks: has another type"),
+        ({"masks": [{**MASK, "counts": "0" * 21}]}, "masks: has another type"),
+        ({"masks": [{**VOLUME, "slices": {"1": "0" * 21}}]}, "masks: has another type"),
         ({"masks": ["04"]}, "masks: has another type"),
         ({"boxes": [{"corners": [0, 0, 1]}]}, "boxes: has another type"),
         ({"nll": [10**400]}, "nll: has another type"),
