@@ -105,7 +105,7 @@ TARGETS: Mapping[str, tuple[Target, ...]] = {"tiny": MEDPLIB, "m3d-tiny": M3D}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """A number of a run in [0, 1], its 95 % interval over patients, and its count of samples.
+    """A number of a run in [0, 1], its 95 % interval over patients (None with too few), and its count of samples.
 
     Attributes:
         over: The paired difference to `BASELINE` and its 95 % interval, (difference, low, high); None if not asked for.
@@ -116,8 +116,8 @@ class Reached:
     metric: str
     protocol: str
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
     target: float | None
     over: tuple[float, float, float] | None = None
@@ -170,7 +170,7 @@ def measure(
         wanted = (target.name, target.protocol, target.mean, target.stratum)
         rows = results["tasks"][target.task]["metrics"]
         (row,) = [row for row in rows if (row["name"], row["protocol"], row["mean"], row["stratum"]) == wanted]
-        low, high = row["ci"] or (float("nan"), float("nan"))
+        low, high = row["ci"] or (None, None)
         reached.append(
             Reached(
                 title=target.title,
@@ -224,13 +224,17 @@ def main() -> int:
         wanted = f"{one.target:.2f}" if one.target is not None else f"above {BASELINE}"
         if one.over is not None:
             wanted += " by {:+.3f} [{:+.3f}, {:+.3f}]".format(*one.over)
-        print(f"{one.title:52} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}] n={one.n:<4} {wanted} {word}")
+        interval = "no interval" if one.low is None else f"[{one.low:.3f}, {one.high:.3f}]"
+        print(f"{one.title:52} {one.value:.3f} {interval:14} n={one.n:<4} {wanted} {word}")
     balanced = all(EXPERT_SHARE[0] <= share <= EXPERT_SHARE[1] for share in shares)
     if shares:
         shown = " and ".join(f"{share:.1%}" for share in shares)
         print(f"experts take {shown} of the tokens, each has to take between 25 % and 75 %")
     if given.write is not None:
-        found: Json = {"data_root": given.data_root, "numbers": [asdict(one) for one in reached]}
+        found: Json = {
+            "data_root": given.data_root,
+            "numbers": [asdict(one) | {"missed": one.missed} for one in reached],
+        }
         found |= {"experts": shares} if shares else {}
         write_atomically(given.write, json.dumps(found, indent=1) + "\n")
     return EXIT_MISSED if any(one.missed for one in reached) or not balanced else 0

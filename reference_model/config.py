@@ -262,6 +262,7 @@ class ClipConfig:
     Attributes:
         vocabulary: Entries of BERT's own tokenizer.
         max_length: Tokens of a text, of which longer ones are shortened sentence by sentence.
+        dropout: Share of its activations that training drops; 0.1 in BERT.
     """
 
     width: int
@@ -270,6 +271,7 @@ class ClipConfig:
     heads: int
     vocabulary: int
     max_length: int
+    dropout: float = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

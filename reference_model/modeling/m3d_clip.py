@@ -86,6 +86,8 @@ def build_clip(config: VolumeModelConfig) -> M3dClip:
         num_hidden_layers=config.clip.layers,
         num_attention_heads=config.clip.heads,
         max_position_embeddings=config.clip.max_length,
+        hidden_dropout_prob=config.clip.dropout,
+        attention_probs_dropout_prob=config.clip.dropout,
     )
     return M3dClip(
         vision=build_vision_3d(config.vision, class_token=True),
