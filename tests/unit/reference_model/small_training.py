@@ -13,6 +13,7 @@ from harness.records import Media
 from reference_model.config import ModelConfig
 from reference_model.training.data import Example, ExampleSet
 from reference_model.training.loop import Silent
+from reference_model.training.mixing import Mix, Row
 from reference_model.training.recipe import Recipe, Stage
 from reference_model.training.recipe_files import load_recipe
 from reference_model.training.stages import StagedTraining
@@ -58,6 +59,30 @@ class Killed(Silent):
     def show(self, stage: Stage, step: int, steps: int, losses: Mapping[str, float]) -> None:  # noqa: ARG002
         if (stage.number, step) == self.place:
             raise KeyboardInterrupt
+
+
+class Learnt(Exception):  # noqa: N818 - no error
+    """All losses are below a twentieth of their start."""
+
+
+class Comparing(Silent):
+    """Compares the losses of every step with those of the first."""
+
+    def __init__(self) -> None:
+        self.first: Mapping[str, float] = {}
+        self.last: Mapping[str, float] = {}
+
+    def show(self, stage: Stage, step: int, steps: int, losses: Mapping[str, float]) -> None:  # noqa: ARG002
+        self.first, self.last = self.first or losses, losses
+        if all(losses[name] <= 0.05 * self.first[name] for name in stage.losses if name != "balance"):
+            raise Learnt
+
+
+class Same(Mix):
+    """The same rows in every step."""
+
+    def step(self, step: int) -> tuple[Row, ...]:  # noqa: ARG002
+        return tuple((one,) for one in self.sets[0].examples)
 
 
 def small_recipe(config: ModelConfig, root: Path, **changes: Any) -> Recipe:

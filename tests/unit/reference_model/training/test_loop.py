@@ -27,12 +27,20 @@ from reference_model.training.collating.images import Collator, EncoderImages
 from reference_model.training.data import Example
 from reference_model.training.handover import choose_trained
 from reference_model.training.loop import Course, Silent, train
-from reference_model.training.mixing import Mix, Row
 from reference_model.training.objectives import Grounding, Measured
-from reference_model.training.recipe import Stage
 from reference_model.training.recipe_files import STAGES as STAGE_FILES
 from reference_model.training.recipe_files import load_recipe
-from tests.unit.reference_model.small_training import Killed, Noted, example, example_set, small_recipe, small_run
+from tests.unit.reference_model.small_training import (
+    Comparing,
+    Killed,
+    Learnt,
+    Noted,
+    Same,
+    example,
+    example_set,
+    small_recipe,
+    small_run,
+)
 
 STAGES = [stage.number for stage in load_recipe("medplib-tiny").stages]
 
@@ -130,30 +138,6 @@ def eight(kind: str) -> list[Example]:
             fields |= {"question": "what is <region></region>?", "prompts": (Region(mask=masks.encode(block(place))),)}
         found.append(example(place, size=(16, 16), **fields))
     return found
-
-
-class Learnt(Exception):  # noqa: N818 - no error
-    """All losses are below a twentieth of their start."""
-
-
-class Comparing(Silent):
-    """Compares the losses of every step with those of the first."""
-
-    def __init__(self) -> None:
-        self.first: Mapping[str, float] = {}
-        self.last: Mapping[str, float] = {}
-
-    def show(self, stage: Stage, step: int, steps: int, losses: Mapping[str, float]) -> None:  # noqa: ARG002
-        self.first, self.last = self.first or losses, losses
-        if all(losses[name] <= 0.05 * self.first[name] for name in stage.losses if name != "balance"):
-            raise Learnt
-
-
-class Same(Mix):
-    """The same rows in every step."""
-
-    def step(self, step: int) -> tuple[Row, ...]:  # noqa: ARG002
-        return tuple((one,) for one in self.sets[0].examples)
 
 
 def overfit(

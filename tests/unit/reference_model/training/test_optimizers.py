@@ -57,3 +57,17 @@ def test_a_rate_of_zero_moves_nothing() -> None:
     trained, before = parameters(), parameters()
     step(build_optimizer(trained, ("*",)), trained, 0.0)
     assert all(torch.equal(trained[name], before[name]) for name in trained)
+
+
+def test_weight_decay_shrinks_what_adamw_takes_and_nothing_else() -> None:
+    for muon in ((), ("language",)):
+        trained, before = parameters(), parameters()
+        optimizer = build_optimizer(trained, muon, weight_decay=0.1)
+        for parameter in trained.values():
+            parameter.grad = torch.zeros_like(parameter)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.5
+        optimizer.step()
+        for name, parameter in trained.items():
+            by_muon = bool(muon) and name == "language.layer.weight"
+            torch.testing.assert_close(parameter, before[name] * (1.0 if by_muon else 1 - 0.5 * 0.1))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SpecError
-from reference_model.config import ModelConfig
+from reference_model.config import ModelConfig, VolumeModelConfig
 from reference_model.modeling.build import build_model
 from reference_model.training.handover import choose_trained
 from reference_model.training.recipe_files import load_recipe, recipe_names
@@ -36,17 +36,54 @@ def test_numbers_of_the_large_recipe_are_those_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_stage_names_parts_of_its_model_and_never_the_frozen_encoders(name: str, config: ModelConfig) -> None:
-    for stage in load_recipe(name).stages:
-        model = build_model(config, experts=bool(stage.start.experts))
+def test_every_stage_names_parts_of_its_model_and_never_the_frozen_encoders(
+    name: str, config: ModelConfig, volume_config: VolumeModelConfig
+) -> None:
+    recipe = load_recipe(name)
+    for stage in recipe.stages:
+        own = volume_config if recipe.reads == "volume" else config
+        model = build_model(own, experts=bool(stage.start.experts))
         trained = choose_trained(model, stage.trains, stage.lora)
         assert trained
+        # M3D trains its tower and SegVol in the last stage.
+        frozen = {1: ("vision", "clip", "segvol"), 2: ("clip",)} if recipe.reads == "volume" else {}
         if stage.number > 0:
-            assert not [key for key in trained if key.startswith(("vision", "pixel_encoder"))]
+            encoders = frozen.get(stage.number, ("vision", "pixel_encoder"))
+            assert not [key for key in trained if key.startswith(encoders)]
+
+
+def test_recipes_of_m3d_have_the_numbers_of_the_paper_and_of_the_script() -> None:
+    paper, script = load_recipe("m3d-lamed-7b"), load_recipe("m3d-lamed-7b-released")
+    assert [stage.learning_rate for stage in paper.stages] == [1e-4, 1e-4, 2e-5]
+    assert [stage.learning_rate for stage in script.stages] == [1e-4, 1e-4, 5e-5]
+    assert [stage.batch for stage in paper.stages] == [48, 96, 96]
+    assert [stage.weight_decay for stage in script.stages] == [0.1, 0.0, 0.0]
+    assert [one.stage(2).lora.dropout for one in (paper, script)] == [0.1, 0.05]  # type: ignore[union-attr]
+    for recipe in (paper, script):
+        assert recipe.reads == "volume"
+        assert all(stage.augmentation for stage in recipe.stages)
+        assert recipe.stage(1).start.copies == {"vision": "clip.vision"}
+        assert (recipe.stage(2).lora.rank, recipe.stage(2).lora.alpha) == (16, 32)  # type: ignore[union-attr]
+
+
+def test_options_of_the_other_kind_of_media_are_refused(tmp_path: Path) -> None:
+    for preset, option, kind, task in (
+        ("medplib-tiny", "augmentation", "volumes", "vqa_rad"),
+        ("m3d-lamed-tiny", "region_parts", "images", "m3d_rec"),
+    ):
+        (tmp_path / "recipe.yaml").write_text(f"recipe: mine\npreset: {preset}\nstages: [1.yaml]\n")
+        (tmp_path / "1.yaml").write_text(
+            "stage: 1\ntitle: One\ntrains: [language]\nlearning_rate: 0.1\nbatch: 8\nsteps: 3\n"
+            f"data: [{{task: {task}}}]\nlosses: {{language: 1}}\n{option}: true\n"
+        )
+        with pytest.raises(
+            SpecError, match=f"1.yaml:9: {option}: expected only for a model that reads {kind}, which this preset does"
+        ):
+            load_recipe(str(tmp_path / "recipe.yaml"))
 
 
 def test_a_recipe_that_does_not_exist_is_named() -> None:
-    with pytest.raises(SpecError, match=r"--recipe: .* one of medplib-7b, medplib-tiny, .*mean 'medplib-tiny'"):
+    with pytest.raises(SpecError, match=r"--recipe: .*, medplib-7b, medplib-tiny, .*mean 'medplib-tiny'"):
         load_recipe("medplib-tny")
     with pytest.raises(SpecError, match="--stage: expected one of 1, 2, 3, 4 or all for recipe medplib-7b, got 0"):
         load_recipe("medplib-7b").stage(0)
