@@ -1,19 +1,27 @@
 """Generates answers token by token, and decodes their masks.
 
-Shape suffixes: B conversations, T positions, D width of the language model, V vocabulary, M masks.
+A prompt begins with positions that depend on its image or volume alone. They are read once for all questions about it,
+and always alone, so that their numbers do not depend on what else is asked.
+
+Shape suffixes: B conversations, T positions, P of them shared, K positions that can be attended to, D width of the
+language model, V vocabulary, M masks, C width of the image tower.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from harness.errors import ModelError
-from reference_model.inputs.batch import PADDING, Batch, VolumeBatch
+from reference_model.inference.key_values import BLOCK, KeyValues, Layer
+from reference_model.inference.seen_media import SeenImage, SeenVolume
+from reference_model.inputs.batch import PADDING, Batch, VolumeBatch, pad
+from reference_model.inputs.conversation import IMAGE, Encoded
+from reference_model.inputs.images import for_pixel_encoder
+from reference_model.modeling.language import LanguageModel
 from reference_model.modeling.m3d_model import VolumeGroundingModel, seg_steps
-from reference_model.modeling.model import Masks, PixelGroundingModel
+from reference_model.modeling.model import ImageGroundingModel, Masks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,48 @@ class VolumeReply:
     logits_DHW: Tensor | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """Conversations that end with a question, all beginning with the same words and one image or volume.
+
+    Attributes:
+        ids_BT: int64, with the image expanded; the padding is behind the shared positions.
+        valid_BT: Boolean, False for padding.
+        labels_BT: int64, `IGNORE` where nothing is trained.
+        shared: P, the positions up to the last of the image.
+    """
+
+    ids_BT: Tensor
+    valid_BT: Tensor
+    labels_BT: Tensor
+    shared: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Encoded]) -> "Prompts":
+        """Return encoded conversations, at least one, as tensors.
+
+        Raises:
+            ModelError: A row has no image, nothing behind it, or something else before it than the first row.
+        """
+        ids = rows[0].ids
+        shared = len(ids) - ids[::-1].index(IMAGE) if IMAGE in ids else 0
+        for number, row in enumerate(rows):
+            if row.ids[:shared] != ids[:shared] or IMAGE in row.ids[shared:] or not 0 < shared < len(row.ids):
+                raise ModelError(
+                    f"prompts: row {number}: expected the words of the first row, an image and a question, found "
+                    f"{row.ids.count(IMAGE)} image positions among {len(row.ids)}; is max_length too short?"
+                )
+        first = torch.tensor(ids[:shared]).expand(len(rows), -1)
+        first_labels = torch.tensor(rows[0].labels[:shared]).expand(len(rows), -1)
+        ids_BT, valid_BT, labels_BT = pad([Encoded(r.ids[shared:], r.labels[shared:]) for r in rows], side="left")
+        return cls(
+            ids_BT=torch.cat((first, ids_BT), dim=1),
+            valid_BT=torch.cat((torch.ones_like(first, dtype=torch.bool), valid_BT), dim=1),
+            labels_BT=torch.cat((first_labels, labels_BT), dim=1),
+            shared=shared,
+        )
+
+
 @dataclass(slots=True)
 class _Writing:
     """One answer while it is written, with the states that predicted its `<SEG>`."""
@@ -65,41 +115,91 @@ class _Writing:
     finished: bool = False
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(
-    model: PixelGroundingModel, batch: Batch, *, stop_ids: Collection[int], sampling: Sampling
+    model: ImageGroundingModel,
+    batch: Batch,
+    images: Sequence[SeenImage],
+    *,
+    shared: int,
+    stop_ids: Collection[int],
+    sampling: Sampling,
 ) -> tuple[Reply, ...]:
     """Answer a batch of conversations; an answer does not depend on the rest of the batch.
 
     Args:
         model: In evaluation mode, in which no token is dropped.
-        batch: Conversations padded on the left; their labels and masks are not read.
+        batch: Ids and validity as of `Prompts`; labels, masks and images are not read.
+        images: The image of each conversation, the same object where several are about one; what the model computes of
+            it is kept there.
+        shared: See `Prompts`.
         stop_ids: The tokens that end an answer.
         sampling: How tokens are picked.
 
     Raises:
-        ModelError: The model is in training mode, or the padding is not on the left.
+        ModelError: The model is in training mode.
     """
-    rows = _write(model, model.embed(batch), batch.valid_BT, stop_ids, sampling)
-    return _with_masks(model, batch, rows)
+    _check_mode(model)
+    for row, image in enumerate(images):
+        if image.features_1PC is None:
+            weight = model.language.embed_tokens.weight
+            features_1PC = model.vision(image.vision_3SS[None].to(weight))
+            alone = Batch(
+                ids_BT=batch.ids_BT[row : row + 1, :shared],
+                valid_BT=batch.valid_BT[row : row + 1, :shared],
+                labels_BT=batch.labels_BT[row : row + 1, :shared],
+                vision_B3SS=image.vision_3SS[None],
+                sizes=(image.size,),
+                grid_RGG=batch.grid_RGG[:0],
+            )
+            image.prefix = _read(model.language, model.embed(alone, features_1PC))
+            image.features_1PC = features_1PC
+    asked_BT = batch.ids_BT[:, shared:]
+    if bool((asked_BT < 0).any()):  # regions and queries are made of the image, too
+        features_BPC = torch.cat([image.features_1PC for image in images if image.features_1PC is not None])
+        x_BTD = model.embed(batch, features_BPC)[:, shared:]
+    else:
+        x_BTD = model.language.embed_tokens(asked_BT)
+    prefixes = [image.prefix for image in images]
+    rows = _write(model, prefixes, x_BTD, batch.valid_BT, stop_ids, sampling)
+    return _with_masks(model, batch.sizes, images, rows)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate_about_volumes(
-    model: VolumeGroundingModel, batch: VolumeBatch, *, stop_ids: Collection[int], sampling: Sampling
+    model: VolumeGroundingModel,
+    batch: VolumeBatch,
+    volumes: Sequence[SeenVolume],
+    *,
+    shared: int,
+    stop_ids: Collection[int],
+    sampling: Sampling,
 ) -> tuple[VolumeReply, ...]:
     """Answer a batch of questions about volumes; an answer does not depend on the rest of the batch.
 
     Args:
         model: In evaluation mode.
-        batch: Conversations padded on the left; their labels and masks are not read.
+        batch: Ids and validity as of `Prompts`; labels, masks and volumes are not read.
+        volumes: The volume of each question, as `generate` takes images.
+        shared: See `Prompts`.
         stop_ids: The tokens that end an answer.
         sampling: How tokens are picked.
 
     Raises:
-        ModelError: The model is in training mode, or the padding is not on the left.
+        ModelError: The model is in training mode.
     """
-    rows = _write(model, model.embed(batch), batch.valid_BT, stop_ids, sampling)
+    _check_mode(model)
+    weight = model.language.embed_tokens.weight
+    for number, volume in enumerate(volumes):
+        if not volume.prefix:
+            alone = replace(
+                batch,
+                ids_BT=batch.ids_BT[number : number + 1, :shared],
+                volume_B1DHW=volume.volume_1DHW[None].to(weight),
+            )
+            volume.prefix = _read(model.language, model.embed(alone))
+    x_BTD = model.language.embed_tokens(batch.ids_BT[:, shared:])
+    rows = _write(model, [volume.prefix for volume in volumes], x_BTD, batch.valid_BT, stop_ids, sampling)
     states: dict[int, Tensor] = {}
     for index, row in enumerate(rows):
         every = seg_steps(row.ids, model.seg_id, first_token_counts=True)
@@ -109,8 +209,11 @@ def generate_about_volumes(
             states[index] = torch.stack(kept).mean(dim=0)
     logits: dict[int, Tensor] = {}
     if states:
-        row_M = torch.tensor(list(states), device=batch.volume_B1DHW.device)
-        logits_MDHW = model.masks(torch.stack(list(states.values())), row_M, batch.volume_B1DHW)
+        # Each volume has one number, whatever its rows, so that it is encoded once.
+        distinct = list({id(volumes[row]): volumes[row] for row in states}.values())
+        number_M = torch.tensor([distinct.index(volumes[row]) for row in states], device=weight.device)
+        volume_N1DHW = torch.stack([volume.volume_1DHW for volume in distinct]).to(weight)
+        logits_MDHW = model.masks(torch.stack(list(states.values())), number_M, volume_N1DHW)
         logits = dict(zip(states, logits_MDHW, strict=True))
     return tuple(
         VolumeReply(ids=tuple(row.ids), finished=row.finished, logits_DHW=logits.get(index))
@@ -118,22 +221,41 @@ def generate_about_volumes(
     )
 
 
+def _check_mode(model: ImageGroundingModel | VolumeGroundingModel) -> None:
+    if model.training:
+        raise ModelError("generate: expected a model in evaluation mode; call model.eval() first")
+
+
+def _read(language: LanguageModel, x_1PD: Tensor) -> tuple[Layer, ...]:
+    """Return the keys and values of the positions that prompts share."""
+    cache = KeyValues()
+    language(x_1PD, valid_BK=torch.ones(x_1PD.shape[:2], dtype=torch.bool, device=x_1PD.device), cache=cache)
+    return cache.layers()
+
+
 def _write(
-    model: PixelGroundingModel | VolumeGroundingModel,
-    embedded_BTD: Tensor,
+    model: ImageGroundingModel | VolumeGroundingModel,
+    prefixes: Sequence[tuple[Layer, ...]],
+    x_BTD: Tensor,
     valid_BK: Tensor,
     stop_ids: Collection[int],
     sampling: Sampling,
 ) -> list[_Writing]:
-    if model.training:
-        raise ModelError("generate: expected a model in evaluation mode; call model.eval() first")
-    if not bool(valid_BK[:, -1].all()):
-        raise ModelError("generate: expected padding on the left, found a row that ends in padding")
-    # A generator per row: a row's draws are the same whichever rows it is batched with.
-    randoms = [torch.Generator().manual_seed(sampling.seed) for _ in embedded_BTD]
-    cache = DynamicCache()
-    hidden_BTD = model.language(embedded_BTD, valid_BK=valid_BK, cache=cache).hidden_BTD
-    rows = [_Writing() for _ in embedded_BTD]
+    """Write the answers.
+
+    Args:
+        model: The model that reads and writes.
+        prefixes: For each row, keys and values of its first positions.
+        x_BTD: Floating point, the embeddings of the others, padded on the left.
+        valid_BK: Boolean, False for padding, of all positions.
+        stop_ids: See `generate`.
+        sampling: See `generate`.
+    """
+    # A generator per row: a row's random numbers are the same whichever rows it is batched with.
+    randoms = [torch.Generator().manual_seed(sampling.seed) for _ in prefixes]
+    cache = KeyValues.of(prefixes, room=x_BTD.shape[1] + min(BLOCK, sampling.max_new_tokens))
+    hidden_BTD = model.language(x_BTD, valid_BK=valid_BK, cache=cache).hidden_BTD
+    rows = [_Writing() for _ in prefixes]
     for left in reversed(range(sampling.max_new_tokens)):
         state_BD = hidden_BTD[:, -1]
         token_B = _pick(model.language.logits(state_BD).float().cpu(), sampling, randoms)
@@ -151,14 +273,14 @@ def _write(
 
 def _append(rows: list[_Writing], token_B: Tensor, state_BD: Tensor, stop_ids: Collection[int], seg_id: int) -> None:
     """Add the picked token to every answer that is not finished."""
-    for row, token, state_D in zip(rows, token_B.tolist(), state_BD, strict=True):
+    for index, (row, token) in enumerate(zip(rows, token_B.tolist(), strict=True)):
         if row.finished:
             continue
         row.finished = token in stop_ids
         if not row.finished:
             row.ids.append(token)
         if token == seg_id:  # the state that predicted it, as in training; see `modeling.model.seg_states`
-            row.states.append(state_D)
+            row.states.append(state_BD[index])
 
 
 def _pick(logits_BV: Tensor, sampling: Sampling, randoms: Sequence[torch.Generator]) -> Tensor:
@@ -172,15 +294,26 @@ def _pick(logits_BV: Tensor, sampling: Sampling, randoms: Sequence[torch.Generat
     return index_BV.gather(1, torch.stack(drawn)).squeeze(1)
 
 
-def _with_masks(model: PixelGroundingModel, batch: Batch, rows: list[_Writing]) -> tuple[Reply, ...]:
-    states = [state_D for row in rows for state_D in row.states]
-    row_M = torch.tensor([index for index, row in enumerate(rows) for _ in row.states], dtype=torch.long)
-    width = model.language.embed_tokens.embedding_dim
+def _with_masks(
+    model: ImageGroundingModel,
+    sizes: Sequence[tuple[int, int]],
+    images: Sequence[SeenImage],
+    rows: Sequence[_Writing],
+) -> tuple[Reply, ...]:
+    """Return the answers with their masks; an image goes through the pixel encoder when its first mask is wanted."""
     weight = model.language.embed_tokens.weight
-    state_MD = torch.stack(states) if states and batch.pixels_B3SS is not None else weight.new_zeros((0, width))
-    pixels_B3SS = batch.vision_B3SS[:0] if batch.pixels_B3SS is None else batch.pixels_B3SS
-    row_M = row_M[: len(state_MD)].to(weight.device)
-    masks = model.masks(state_MD, row_M, pixels_B3SS, batch.sizes)
+    cells: list[Tensor] = []
+    for image, row in zip(images, rows, strict=True):
+        if row.states and image.cells_1KGG is None:
+            pixels_3SS = for_pixel_encoder(image.image_HW3, model.pixel_side)
+            image.cells_1KGG = model.pixel_encoder(pixels_3SS[None].to(weight))
+        if image.cells_1KGG is not None:
+            cells += [image.cells_1KGG] * len(row.states)
+    states = [state_D for row in rows for state_D in row.states]
+    state_MD = torch.stack(states) if states else weight.new_zeros((0, weight.shape[1]))
+    features_MKGG = torch.cat(cells) if cells else weight.new_zeros(0)
+    row_M = torch.tensor([index for index, row in enumerate(rows) for _ in row.states], dtype=torch.long)
+    masks = model.decode(state_MD, row_M.to(weight.device), features_MKGG, sizes)
     return tuple(
         Reply(ids=tuple(row.ids), finished=row.finished, masks=found) for row, found in zip(rows, masks, strict=True)
     )

@@ -4,21 +4,22 @@ Shape suffixes: as in `batch`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from harness.imaging import masks
-from harness.records import Answer, Request
+from harness.records import Answer, MediaHandle, Request
 from reference_model.checkpoints.checkpoint import About, load_model
 from reference_model.config import ModelConfig
-from reference_model.inference.generation import Reply, generate
+from reference_model.inference.generation import Prompts, Reply, generate
 from reference_model.inference.sampling import sampling_of
+from reference_model.inference.seen_media import LastSeen, SeenImage
 from reference_model.inference.volume_predictor import VolumePredictor
-from reference_model.inputs.batch import Batch, pad
+from reference_model.inputs.batch import Batch
 from reference_model.inputs.conversation import SEG, Encoded, Tokenizer, Turn, encode_conversation, expand_image
-from reference_model.inputs.images import Bools, for_pixel_encoder, for_vision_tower
+from reference_model.inputs.images import Bools, for_vision_tower
 from reference_model.inputs.requests import grid_of_prompt, grids, question_of
 from reference_model.modeling.m3d_model import VolumeGroundingModel
 from reference_model.modeling.mask_decoder import above
@@ -42,6 +43,10 @@ class Predictor:
     tokenizer: Tokenizer
     threshold: float
     device: str
+    seen: LastSeen[SeenImage] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seen", LastSeen(self._read))  # as a frozen class has to
 
     @classmethod
     def of(cls, model: PixelGroundingModel, about: About, device: str, *, threshold: float | None) -> "Predictor":
@@ -71,32 +76,34 @@ class Predictor:
             )
             for request in requests
         ]
-        batch = self._batch(requests, encoded)
-        sampling = sampling_of(requests[0], most=self.config.language.max_positions - batch.ids_BT.shape[1])
-        replies = generate(self.model, batch.to(self.device), stop_ids=(self.tokenizer.end_id,), sampling=sampling)
+        images = self.seen.of([request.images[0] for request in requests])
+        prompts = Prompts.of([expand_image(one, self.config.vision.tokens) for one in encoded])
+        regions = [
+            grid_of_prompt(one, image.size, self.config)
+            for request, image in zip(requests, images, strict=True)
+            for one in request.visual_prompts
+        ]
+        batch = Batch(
+            ids_BT=prompts.ids_BT,
+            valid_BT=prompts.valid_BT,
+            labels_BT=prompts.labels_BT,
+            vision_B3SS=torch.zeros(0),
+            sizes=tuple(image.size for image in images),
+            grid_RGG=grids(regions, self.config.vision.cells),
+        )
+        replies = generate(
+            self.model,
+            batch.to(self.device),
+            images,
+            shared=prompts.shared,
+            stop_ids=(self.tokenizer.end_id,),
+            sampling=sampling_of(requests[0], most=self.config.language.max_positions - prompts.ids_BT.shape[1]),
+        )
         return [self._answer(*one) for one in zip(requests, encoded, replies, strict=True)]
 
-    def _batch(self, requests: Sequence[Request], encoded: Sequence[Encoded]) -> Batch:
-        images = [request.images[0].image() for request in requests]
-        ids_BT, valid_BT, labels_BT = pad(
-            [expand_image(one, self.config.vision.tokens) for one in encoded], side="left"
-        )
-        sizes = tuple((image.shape[0], image.shape[1]) for image in images)
-        found = [
-            grid_of_prompt(prompt, size, self.config)
-            for request, size in zip(requests, sizes, strict=True)
-            for prompt in request.visual_prompts
-        ]
-        vision_side, pixel_side = self.config.vision.image_size, self.config.pixel_encoder.image_size
-        return Batch(
-            ids_BT=ids_BT,
-            valid_BT=valid_BT,
-            labels_BT=labels_BT,
-            vision_B3SS=torch.stack([for_vision_tower(image, vision_side) for image in images]),
-            pixels_B3SS=torch.stack([for_pixel_encoder(image, pixel_side) for image in images]),
-            sizes=sizes,
-            grid_RGG=grids(found, self.config.vision.cells),
-        )
+    def _read(self, handle: MediaHandle) -> SeenImage:
+        image_HW3 = handle.image()
+        return SeenImage(image_HW3=image_HW3, vision_3SS=for_vision_tower(image_HW3, self.config.vision.image_size))
 
     def _answer(self, request: Request, encoded: Encoded, reply: Reply) -> Answer:
         probability = reply.masks.logits_MHW.float().sigmoid()

@@ -4,18 +4,19 @@ Shape suffixes: as in `batch`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.records import Answer, Request
+from harness.records import Answer, MediaHandle, Request
 from reference_model.checkpoints.checkpoint import About
 from reference_model.config import VolumeModelConfig
-from reference_model.inference.generation import VolumeReply, generate_about_volumes
+from reference_model.inference.generation import Prompts, VolumeReply, generate_about_volumes
 from reference_model.inference.sampling import sampling_of
-from reference_model.inputs.batch import VolumeBatch, pad
+from reference_model.inference.seen_media import LastSeen, SeenVolume
+from reference_model.inputs.batch import VolumeBatch
 from reference_model.inputs.clip_texts import encode_reports
 from reference_model.inputs.conversation import Encoded, Tokenizer, encode_about_volume
 from reference_model.inputs.volume_boxes import answer_on_source, question_on_grid, read_boxes
@@ -42,6 +43,10 @@ class VolumePredictor:
     text_tokenizer: Tokenizer
     threshold: float
     device: str
+    seen: LastSeen[SeenVolume] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seen", LastSeen(self._read))  # as a frozen class has to
 
     @classmethod
     def of(
@@ -68,42 +73,48 @@ class VolumePredictor:
         Raises:
             DataError: A volume cannot be read.
         """
-        prepared = [
-            prepare_volume(request.volumes[0], size=self.config.vision.size, preprocessing=self.config.preprocessing)
-            for request in requests
-        ]
-        volume_B1DHW = torch.stack([volume_1DHW for volume_1DHW, _ in prepared])
+        volumes = self.seen.of([request.volumes[0] for request in requests])
         if requests[0].kind == "embed":
-            return self._embeddings(requests, volume_B1DHW)
-        frames = [frame for _, frame in prepared]
+            return self._embeddings(requests, torch.stack([volume.volume_1DHW for volume in volumes]))
         encoded = [
             encode_about_volume(
-                question_on_grid(request.prompt, request.visual_prompts, frame),
+                question_on_grid(request.prompt, request.visual_prompts, volume.frame),
                 None,
                 self.tokenizer,
                 positions=self.config.volume_tokens,
                 max_length=self.config.prompt.max_length,
             )
-            for request, frame in zip(requests, frames, strict=True)
+            for request, volume in zip(requests, volumes, strict=True)
         ]
-        ids_BT, valid_BT, labels_BT = pad(encoded, side="left")
+        prompts = Prompts.of(encoded)
         none = torch.zeros(0, dtype=torch.long)
         batch = VolumeBatch(
-            ids_BT=ids_BT,
-            valid_BT=valid_BT,
-            labels_BT=labels_BT,
-            volume_B1DHW=volume_B1DHW,
+            ids_BT=prompts.ids_BT,
+            valid_BT=prompts.valid_BT,
+            labels_BT=prompts.labels_BT,
+            volume_B1DHW=torch.zeros(0),
             mask_row_M=none,
             mask_segment_M=none,
-            mask_MDHW=volume_B1DHW.new_zeros((0, *self.config.vision.size)),
+            mask_MDHW=torch.zeros(0),
         )
-        sampling = sampling_of(requests[0], most=self.config.language.max_positions - ids_BT.shape[1])
         replies = generate_about_volumes(
-            self.model, batch.to(self.device), stop_ids=(self.tokenizer.end_id,), sampling=sampling
+            self.model,
+            batch.to(self.device),
+            volumes,
+            shared=prompts.shared,
+            stop_ids=(self.tokenizer.end_id,),
+            sampling=sampling_of(requests[0], most=self.config.language.max_positions - prompts.ids_BT.shape[1]),
         )
+        frames = [volume.frame for volume in volumes]
         return [self._answer(*one) for one in zip(requests, encoded, replies, frames, strict=True)]
 
-    @torch.no_grad()
+    def _read(self, handle: MediaHandle) -> SeenVolume:
+        volume_1DHW, frame = prepare_volume(
+            handle, size=self.config.vision.size, preprocessing=self.config.preprocessing
+        )
+        return SeenVolume(volume_1DHW=volume_1DHW, frame=frame)
+
+    @torch.inference_mode()
     def _embeddings(self, requests: Sequence[Request], volume_B1DHW: Tensor) -> list[Answer]:
         """Return the vector of each volume and that of the first candidate text."""
         # A volume is in several pools and a report belongs to several volumes: each is encoded once.

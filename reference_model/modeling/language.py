@@ -6,12 +6,12 @@ cached ones before them), D width, V vocabulary, L layers, E experts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import DynamicCache, LlamaConfig
+from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP, LlamaRMSNorm, LlamaRotaryEmbedding
 
 from reference_model.config import LanguageConfig, MoeConfig
@@ -19,6 +19,13 @@ from reference_model.modeling.moe import MoeFeedForward, Router, Routing
 
 # LLaMA's `initializer_range`, as transformers has it.
 INITIAL_DEVIATION = 0.02
+
+
+class Cache(Protocol):
+    """The keys and values of earlier passes, such as `inference.key_values.KeyValues` or transformers' DynamicCache."""
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, /) -> tuple[Tensor, Tensor]:
+        """Append keys and values, (B, heads, T, head width) each, of a layer; return all K of that layer."""
 
 
 class Step(NamedTuple):
@@ -34,7 +41,7 @@ class Step(NamedTuple):
     mask_B1TK: Tensor | None
     rotary: tuple[Tensor, Tensor]
     token_mask_BT: Tensor | None
-    cache: DynamicCache | None
+    cache: Cache | None
 
 
 class DecoderLayer(nn.Module):
@@ -66,6 +73,8 @@ class DecoderLayer(nn.Module):
         x_BTD = x_BTD + attended_BTD
         normed_BTD = self.post_attention_layernorm(x_BTD)
         if isinstance(self.mlp, MoeFeedForward):
+            if step.cache is not None:  # generation, which needs no routing
+                return x_BTD + self.mlp.output(normed_BTD, step.token_mask_BT), None
             y_BTD, routing = self.mlp(normed_BTD, token_mask_BT=step.token_mask_BT, priority_BT=priority_BT)
             return x_BTD + y_BTD, routing
         return x_BTD + self.mlp(normed_BTD), None
@@ -121,7 +130,7 @@ class LanguageModel(nn.Module):
         *,
         valid_BK: Tensor,
         segment_BK: Tensor | None = None,
-        cache: DynamicCache | None = None,
+        cache: Cache | None = None,
         drop_seed: int = 0,
     ) -> LanguageOutput:
         """Run all layers.
@@ -136,7 +145,7 @@ class LanguageModel(nn.Module):
             drop_seed: Decides which tokens a full expert drops; it should be another number in every step.
 
         Returns:
-            The states (B, T, D) after the final norm, and the routing of the layers that have experts.
+            The states (B, T, D) after the final norm, and, without a cache, the routing of the layers with experts.
         """
         mask_BTK = attention_mask(valid_BK, length=x_BTD.shape[1], segment_BK=segment_BK)
         # A position is the number of attended positions before it: padding on the left shifts nothing, and all packed
@@ -209,6 +218,10 @@ def attention_mask(valid_BK: Tensor, *, length: int, segment_BK: Tensor | None =
         length: T.
         segment_BK: See `LanguageModel.forward`.
     """
+    if length == 1 and segment_BK is None:
+        mask_BK = valid_BK & valid_BK[:, -1:]
+        mask_BK[:, -1] = True
+        return mask_BK[:, None]
     order_K = torch.arange(valid_BK.shape[1], device=valid_BK.device)
     order_T = order_K[-length:]
     mask_BTK = (order_K <= order_T[:, None]) & valid_BK[:, None, :] & valid_BK[:, -length:, None]
@@ -223,8 +236,10 @@ def _mask_or_none(mask_BTK: Tensor) -> Tensor | None:
     """Return the mask as boolean (B, 1, T, K), or None if it is purely causal."""
     # Without a mask, transformers' attention takes torch's causal kernel, which needs less time and memory.
     length, positions = mask_BTK.shape[1:]
-    causal = length == positions or length == 1
-    plain_TK = torch.ones_like(mask_BTK[0]).tril(positions - length)
+    if length == 1:
+        return None if bool(mask_BTK.all()) else mask_BTK[:, None]
+    causal = length == positions
+    plain_TK = torch.ones_like(mask_BTK[0]).tril()
     return None if causal and bool((mask_BTK == plain_TK).all()) else mask_BTK[:, None]
 
 

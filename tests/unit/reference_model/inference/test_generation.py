@@ -3,13 +3,15 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from harness.errors import ModelError
-from reference_model.inference.generation import Reply, Sampling, generate
-from reference_model.inputs.batch import pad
-from reference_model.inputs.conversation import IGNORE, Encoded, Turn
+from reference_model.inference.generation import Prompts, Reply, Sampling, generate
+from reference_model.inference.seen_media import SeenImage
+from reference_model.inputs.batch import Batch, pad
+from reference_model.inputs.conversation import IGNORE, IMAGE, Encoded, Turn
 from reference_model.modeling.model import PixelGroundingModel
 
 TURNS = (
@@ -22,11 +24,36 @@ WILD = Sampling(max_new_tokens=40, temperature=3.0, seed=4)
 END = 2
 
 
+def seen(batch: Batch, sizes: tuple[tuple[int, int], ...] = SIZES) -> list[SeenImage]:
+    """Return the images of a batch that `make` made for `sizes`."""
+    random = np.random.default_rng(0)
+    pixels = [random.integers(0, 255, (*size, 3), dtype=np.uint8) for size in sizes]
+    kept = [pixels[sizes.index(size)] for size in batch.sizes]
+    return [SeenImage(image_HW3=one, vision_3SS=vision) for one, vision in zip(kept, batch.vision_B3SS, strict=True)]
+
+
+def answer_about(
+    model: PixelGroundingModel,
+    batch: Batch,
+    images: list[SeenImage],
+    sampling: Sampling = WILD,
+    stop_ids: tuple[int, ...] = (END,),
+) -> tuple[Reply, ...]:
+    rows = [
+        Encoded(tuple(ids_T[valid_T].tolist()), (IGNORE,) * int(valid_T.sum()))
+        for ids_T, valid_T in zip(batch.ids_BT, batch.valid_BT, strict=True)
+    ]
+    prompts = Prompts.of(rows)
+    asked = replace(batch, ids_BT=prompts.ids_BT, valid_BT=prompts.valid_BT, labels_BT=prompts.labels_BT)
+    return generate(model, asked, images, shared=prompts.shared, stop_ids=stop_ids, sampling=sampling)
+
+
 def answer(model: PixelGroundingModel, make: Any, sampling: Sampling = WILD, **options: Any) -> tuple[Reply, ...]:
-    return generate(model, make(*TURNS, sizes=SIZES, side="left", **options), stop_ids=(END,), sampling=sampling)
+    batch = make(*TURNS, sizes=SIZES, side="left", **options)
+    return answer_about(model, batch, seen(batch), sampling)
 
 
-def test_a_left_padded_batch_answers_as_each_question_alone(model: PixelGroundingModel, make: Any) -> None:
+def test_a_batch_answers_as_each_question_alone(model: PixelGroundingModel, make: Any) -> None:
     for sampling in (WILD, Sampling(max_new_tokens=12)):
         together = answer(model, make, sampling)
         assert len({reply.ids for reply in together}) > 1
@@ -74,7 +101,8 @@ def test_an_answer_ends_at_its_end_token_or_is_cut_off(model: PixelGroundingMode
         assert reply.finished == (len(reply.ids) < 60)
     assert all(not reply.finished for reply in answer(model, make, replace(WILD, max_new_tokens=1)))
     first = replies[0].ids[0]
-    stopped = generate(model, make(TURNS[0], sizes=SIZES[:1], side="left"), stop_ids=(first,), sampling=WILD)
+    batch = make(TURNS[0], sizes=SIZES[:1], side="left")
+    stopped = answer_about(model, batch, seen(batch), stop_ids=(first,))
     assert (stopped[0].ids, stopped[0].finished) == ((), True)
 
 
@@ -86,16 +114,50 @@ def test_a_seed_decides_a_drawn_answer_and_top_p_narrows_it(model: PixelGroundin
     assert [reply.ids for reply in narrow] == [reply.ids for reply in greedy]
 
 
-def test_masks_are_left_out_where_no_pixels_are_given(model: PixelGroundingModel, make: Any) -> None:
-    batch = replace(make(*TURNS, sizes=SIZES, side="left"), pixels_B3SS=None)
-    replies = generate(model, batch, stop_ids=(END,), sampling=WILD)
-    assert [reply.ids for reply in replies] == [reply.ids for reply in answer(model, make)]
-    assert [len(reply.masks.logits_MHW) for reply in replies] == [0, 0, 0]
+def test_an_image_is_read_once_and_answers_do_not_tell(
+    model: PixelGroundingModel, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = ((20, 20),) * 3
+    batch = make(*TURNS, sizes=sizes, side="left")
+    batch = replace(batch, vision_B3SS=batch.vision_B3SS[:1].expand(3, -1, -1, -1))
+    calls = {"vision": 0, "pixel_encoder": 0}
+    for part in calls:
+        whole = getattr(model, part)
+        plain = whole.forward
+
+        def counted(*given: Any, part: str = part, plain: Any = plain) -> Any:
+            calls[part] += 1
+            return plain(*given)
+
+        monkeypatch.setattr(whole, "forward", counted)
+    apart = answer_about(model, batch, seen(batch, sizes), stop_ids=())
+    marked = sum(model.seg_id in reply.ids for reply in apart)
+    assert marked > 1
+    assert calls == {"vision": 3, "pixel_encoder": marked}
+    one = seen(batch, sizes)[0]
+    together = answer_about(model, batch, [one] * 3, stop_ids=())
+    again = answer_about(model, batch, [one] * 3, stop_ids=())
+    assert calls == {"vision": 4, "pixel_encoder": marked + 1}
+    for found in (together, again):
+        assert [reply.ids for reply in found] == [reply.ids for reply in apart]
+        for reply, other in zip(found, apart, strict=True):
+            assert torch.equal(reply.masks.logits_MHW, other.masks.logits_MHW)
 
 
-def test_what_would_make_answers_depend_on_the_batch_is_refused(model: PixelGroundingModel, make: Any) -> None:
-    with pytest.raises(ModelError, match="expected padding on the left, found a row that ends in padding"):
-        generate(model, make(*TURNS, sizes=SIZES), stop_ids=(END,), sampling=WILD)
+def test_prompts_share_what_is_before_the_question() -> None:
+    rows = [Encoded((1, IMAGE, IMAGE, 5, 6), (IGNORE,) * 5), Encoded((1, IMAGE, IMAGE, 7), (IGNORE,) * 4)]
+    prompts = Prompts.of(rows)
+    assert prompts.shared == 3
+    assert prompts.ids_BT.tolist() == [[1, IMAGE, IMAGE, 5, 6], [1, IMAGE, IMAGE, 0, 7]]
+    assert prompts.valid_BT.tolist() == [[True] * 5, [True, True, True, False, True]]
+    for ids in ((2, IMAGE, IMAGE, 7), (1, IMAGE, IMAGE), (1, IMAGE, IMAGE, 7, IMAGE)):
+        with pytest.raises(ModelError, match=r"row 1: expected the words of the first row, an image and a question"):
+            Prompts.of([rows[0], Encoded(ids, ids)])
+    with pytest.raises(ModelError, match=r"row 0: .* found 0 image positions among 2; is max_length too short\?"):
+        Prompts.of([Encoded((1, 2), (IGNORE,) * 2)])
+
+
+def test_a_model_that_trains_does_not_answer(model: PixelGroundingModel, make: Any) -> None:
     model.train()
     with pytest.raises(ModelError, match=r"expected a model in evaluation mode; call model.eval\(\) first"):
         answer(model, make)

@@ -42,7 +42,7 @@ class Generator:
         self.reply = reply
         self.sampling: list[Sampling] = []
 
-    def __call__(self, model: Any, batch: Batch, *, stop_ids: Any, sampling: Sampling) -> tuple[Reply, ...]:  # noqa: ARG002
+    def __call__(self, model: Any, batch: Batch, images: Any, *, sampling: Sampling, **_: Any) -> tuple[Reply, ...]:  # noqa: ARG002
         self.sampling.append(sampling)
         self.positions = batch.ids_BT.shape[1]
         return (self.reply,) * len(batch.ids_BT)
