@@ -34,8 +34,8 @@ from reference_model.training.losses import bce_loss_3d, language_loss, soft_dic
 from reference_model.training.mixing import Row
 from reference_model.training.objectives import Measured, measured
 
-# Fewest words of an answer about a whole volume that counts as a report.
-REPORT_WORDS = 12
+# Fewest words of an answer about a whole volume that counts as a report; a sentence with a box has up to 20.
+REPORT_WORDS = 25
 # Most masks per volume and step: a volume is encoded once, but each mask takes a pass of the decoder.
 MASKS_PER_VOLUME = 3
 # Most questions per volume and step that the language model answers from a description.
