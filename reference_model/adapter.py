@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import DataError, HarnessError, SpecError, nearest
 from harness.records import Answer, Capabilities, ErrorInfo, Request
-from reference_model.config import VolumeModelConfig
+from reference_model.config import EntityModelConfig, VolumeModelConfig
 from reference_model.preset_files import read_config
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from reference_model.inference.volume_predictor import VolumePredictor
 
 WEIGHTS = Path(__file__).parent / "weights"
-# Names of the models that come with the package, and their folders below `WEIGHTS`.
-SHIPPED: Mapping[str, str] = {"tiny": "medplib-tiny", "m3d-tiny": "m3d-lamed-tiny"}
+# Names of models of the package, and their folders below `WEIGHTS`.
+SHIPPED: Mapping[str, str] = {"tiny": "medplib-tiny", "m3d-tiny": "m3d-lamed-tiny", "mimo-tiny": "mimo-tiny"}
 MAX_BATCH = 16
 # Packages of the extra [models], those first that answers need.
 NEEDED = ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "peft", "matplotlib")
@@ -25,6 +25,8 @@ INSTALL = "pip install 'medground[models]'"
 
 class Reference:
     """Answers in words and masks: about an image with points, boxes or regions, or about a volume with boxes.
+
+    A model of MIMO's architecture takes no regions, and returns the entities that its words bind to masks.
 
     Args:
         model: A name of `SHIPPED`, or the folder of a model that was trained or converted.
@@ -51,7 +53,9 @@ class Reference:
                 f"{self.folder / 'model.safetensors'}{nearest(model, tuple(SHIPPED))}; "
                 "`reference-model train` or `reference-model convert` makes one"
             )
-        self.reads_volumes = isinstance(read_config(self.folder / "config.json"), VolumeModelConfig)
+        config = read_config(self.folder / "config.json")
+        self.reads_volumes = isinstance(config, VolumeModelConfig)
+        self.takes_regions = not isinstance(config, EntityModelConfig)
         self.threshold = threshold
         self._answering: Predictor | VolumePredictor | None = None
 
@@ -60,7 +64,9 @@ class Reference:
         if self.reads_volumes:
             takes, gives = {"text", "volume", "box"}, {"text", "masks", "boxes", "embedding"}
         else:
-            takes, gives = {"text", "image", "point", "box", "region"}, {"text", "masks", "boxes"}
+            takes, gives = {"text", "image", "point", "box"}, {"text", "masks", "boxes"}
+            if self.takes_regions:
+                takes.add("region")
         return Capabilities(
             takes=frozenset(takes), gives=frozenset(gives), max_batch=MAX_BATCH, weights=(str(self.folder),)
         )

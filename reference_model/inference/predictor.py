@@ -10,20 +10,28 @@ from pathlib import Path
 import torch
 
 from harness.imaging import masks
-from harness.records import Answer, MediaHandle, Request
+from harness.records import Answer, MediaHandle, PredictedEntity, Request
+from harness.text.grounded_text import parse
 from reference_model.checkpoints.checkpoint import About, load_model
-from reference_model.config import ModelConfig
+from reference_model.config import EntityModelConfig, ImageModelConfig, VolumeModelConfig
 from reference_model.inference.generation import Prompts, Reply, generate
 from reference_model.inference.sampling import sampling_of
 from reference_model.inference.seen_media import LastSeen, SeenImage
 from reference_model.inference.volume_predictor import VolumePredictor
 from reference_model.inputs.batch import Batch
-from reference_model.inputs.conversation import SEG, Encoded, Tokenizer, Turn, encode_conversation, expand_image
+from reference_model.inputs.conversation import REGION, SEG, Encoded, Tokenizer, Turn, encode_conversation, expand_image
 from reference_model.inputs.images import Bools, for_vision_tower
 from reference_model.inputs.requests import grid_of_prompt, grids, question_of
+from reference_model.inputs.visual_prompts import (
+    PromptPlaces,
+    encode_question,
+    first_places,
+    places_of,
+    prompt_tensors,
+)
 from reference_model.modeling.m3d_model import VolumeGroundingModel
 from reference_model.modeling.mask_decoder import above
-from reference_model.modeling.model import PixelGroundingModel
+from reference_model.modeling.model import ImageGroundingModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +46,8 @@ class Predictor:
         device: The device of the model, by torch's name.
     """
 
-    model: PixelGroundingModel
-    config: ModelConfig
+    model: ImageGroundingModel
+    config: ImageModelConfig
     tokenizer: Tokenizer
     threshold: float
     device: str
@@ -49,9 +57,9 @@ class Predictor:
         object.__setattr__(self, "seen", LastSeen(self._read))  # as a frozen class has to
 
     @classmethod
-    def of(cls, model: PixelGroundingModel, about: About, device: str, *, threshold: float | None) -> "Predictor":
+    def of(cls, model: ImageGroundingModel, about: About, device: str, *, threshold: float | None) -> "Predictor":
         """Return the predictor of a loaded model; without a threshold, that of its configuration counts."""
-        assert isinstance(about.config, ModelConfig)
+        assert not isinstance(about.config, VolumeModelConfig)
         return cls(
             model=model.to(device),
             config=about.config,
@@ -69,27 +77,26 @@ class Predictor:
         Raises:
             DataError: An image cannot be read, or a visual prompt covers no pixel of it.
         """
-        prompt = self.config.prompt
-        encoded = [
-            encode_conversation(
-                [Turn(question_of(request))], self.tokenizer, system=prompt.system, max_length=prompt.max_length
-            )
-            for request in requests
-        ]
         images = self.seen.of([request.images[0] for request in requests])
+        sizes = [image.size for image in images]
+        asked = [self._asked(*one) for one in zip(requests, sizes, strict=True)]
+        encoded = [one for one, _ in asked]
         prompts = Prompts.of([expand_image(one, self.config.vision.tokens) for one in encoded])
         regions = [
-            grid_of_prompt(one, image.size, self.config)
-            for request, image in zip(requests, images, strict=True)
-            for one in request.visual_prompts
+            grid_of_prompt(one, size, self.config)
+            for request, size in zip(requests, sizes, strict=True)
+            for one in (() if isinstance(self.config, EntityModelConfig) else request.visual_prompts)
         ]
+        place_N2, kind_N = prompt_tensors([places for _, places in asked])
         batch = Batch(
             ids_BT=prompts.ids_BT,
             valid_BT=prompts.valid_BT,
             labels_BT=prompts.labels_BT,
             vision_B3SS=torch.zeros(0),
-            sizes=tuple(image.size for image in images),
+            sizes=tuple(sizes),
             grid_RGG=grids(regions, self.config.vision.cells),
+            prompt_place_N2=place_N2,
+            prompt_kind_N=kind_N,
         )
         replies = generate(
             self.model,
@@ -100,6 +107,17 @@ class Predictor:
             sampling=sampling_of(requests[0], most=self.config.language.max_positions - prompts.ids_BT.shape[1]),
         )
         return [self._answer(*one) for one in zip(requests, encoded, replies, strict=True)]
+
+    def _asked(self, request: Request, size: tuple[int, int]) -> tuple[Encoded, PromptPlaces]:
+        """Return a question as the model reads it, and the points and corners in it, which only MIMO reads."""
+        turn, config = Turn(question_of(request)), self.config
+        if isinstance(config, EntityModelConfig):
+            prompts = [places_of(one, size, side=config.vision.image_size) for one in request.visual_prompts]
+            encoded = encode_question(turn, prompts, config, self.tokenizer)
+            return encoded, first_places(prompts, encoded.ids.count(REGION))
+        prompt = config.prompt
+        encoded = encode_conversation([turn], self.tokenizer, system=prompt.system, max_length=prompt.max_length)
+        return encoded, PromptPlaces()
 
     def _read(self, handle: MediaHandle) -> SeenImage:
         image_HW3 = handle.image()
@@ -117,6 +135,7 @@ class Predictor:
         found = [masks.bounding_box(masks.encode(mask)) for mask in foreground] if "boxes" in request.wants else []
         return Answer(
             text=text,
+            entities=entities_in(text) if isinstance(self.config, EntityModelConfig) else (),
             masks=tuple(foreground),
             mask_scores=tuple(scores),
             boxes=tuple(box for box in found if box is not None),
@@ -124,6 +143,18 @@ class Predictor:
             usage={"prompt_tokens": len(encoded.ids), "answer_tokens": len(reply.ids)},
             status="ok" if reply.finished else "truncated",
         )
+
+
+def entities_in(text: str) -> tuple[PredictedEntity, ...]:
+    """Return the entities that an answer of MIMO's grammar names, each with the mask of its `<SEG>`.
+
+    Of an answer that binds several masks to one entity, none are returned: the harness then reads the text itself and
+    joins them.
+    """
+    found = parse(text, "mimo").entities
+    if any(len(entity.masks) > 1 for entity in found):
+        return ()
+    return tuple(PredictedEntity(name=one.name, span=one.span, mask=next(iter(one.masks), None)) for one in found)
 
 
 def load_predictor(folder: Path, device: str, *, threshold: float | None = None) -> Predictor | VolumePredictor:

@@ -22,15 +22,15 @@ UPPER_LEFT, LOWER_RIGHT = 2, 3
 
 @dataclass(frozen=True, slots=True)
 class PromptPlaces:
-    """The points or corners of one visual prompt.
+    """The points or corners of visual prompts.
 
     Attributes:
         places: (x, y) of each as shares of the padded square, in [0, 1].
         kinds: 0 for a point outside what is meant, 1 for one inside, `UPPER_LEFT` or `LOWER_RIGHT` for a corner.
     """
 
-    places: tuple[tuple[float, float], ...]
-    kinds: tuple[int, ...]
+    places: tuple[tuple[float, float], ...] = ()
+    kinds: tuple[int, ...] = ()
 
 
 def places_of(prompt: VisualPrompt, size: tuple[int, int], *, side: int) -> PromptPlaces:
@@ -86,6 +86,12 @@ def encode_question(
         queries=config.aligner.queries,
         max_length=config.prompt.max_length,
     )
+
+
+def first_places(prompts: Sequence[PromptPlaces], count: int) -> PromptPlaces:
+    """Return the first `count` places of several visual prompts; a truncated question lacks those behind."""
+    places = tuple(place for one in prompts for place in one.places)
+    return PromptPlaces(places[:count], tuple(kind for one in prompts for kind in one.kinds)[:count])
 
 
 def prompt_tensors(prompts: Sequence[PromptPlaces]) -> tuple[Tensor, Tensor]:

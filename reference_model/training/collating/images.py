@@ -29,12 +29,19 @@ from reference_model.inputs.conversation import (
 from reference_model.inputs.images import Bools, for_pixel_encoder, for_vision_tower
 from reference_model.inputs.regions import random_part
 from reference_model.inputs.requests import grid_of_prompt, grids
-from reference_model.inputs.visual_prompts import PromptPlaces, encode_question, places_of, prompt_tensors
+from reference_model.inputs.visual_prompts import (
+    PromptPlaces,
+    encode_question,
+    first_places,
+    places_of,
+    prompt_tensors,
+)
 from reference_model.training.data import Example
 from reference_model.training.mixing import Row
 
 # Bytes of preprocessed images kept in memory.
 CACHE_BYTES = 1 << 30
+NO_PLACES = PromptPlaces()
 
 
 @dataclass(slots=True)
@@ -73,13 +80,13 @@ class Question:
         encoded: Question and answer.
         masks: Boolean, one (H, W) for each `<SEG>`.
         regions: Boolean, the cells (G, G) of its visual prompts, as MedPLIB reads them.
-        prompts: Its visual prompts, as MIMO reads them.
+        places: The points and corners of its visual prompts, as MIMO reads them.
     """
 
     encoded: Encoded
     masks: tuple[Bools, ...]
     regions: tuple[Bools, ...] = ()
-    prompts: tuple[PromptPlaces, ...] = ()
+    places: PromptPlaces = NO_PLACES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +123,7 @@ class Collator:
         wanted = any(question.masks for questions in asked for question in questions)
         regions = [grid for questions in asked for question in questions for grid in question.regions]
         targets = [_masks(questions, row[0].size) for questions, row in zip(asked, rows, strict=True)]
-        places = [one for questions in asked for question in questions for one in question.prompts]
-        place_N2, kind_N = prompt_tensors(places) if places else (None, None)
+        place_N2, kind_N = prompt_tensors([question.places for questions in asked for question in questions])
         return Batch(
             ids_BT=ids_BT,
             valid_BT=valid_BT,
@@ -139,7 +145,7 @@ class Collator:
         asked_for = example.named_masks[: encoded.ids.count(self.tokenizer.special.id(SEG))]
         wanted = tuple(masks.decode(mask) for _, mask in asked_for)
         if isinstance(self.config, EntityModelConfig):
-            return Question(encoded, wanted, prompts=self.places(example))
+            return Question(encoded, wanted, places=first_places(self.places(example), encoded.ids.count(REGION)))
         found = [grid_of_prompt(one, example.size, self.config) for one in example.prompts]
         regions = found[: encoded.ids.count(REGION)]
         if self.region_parts:

@@ -134,7 +134,7 @@ def test_a_lower_threshold_marks_more(folder: Path) -> None:
 def test_what_it_is_called_with_is_checked(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
         SpecError,
-        match=r"^reference:.*: expected one of tiny, m3d-tiny, or the folder of a model, found no .*safetensors",
+        match=r"^reference:.*: expected one of tiny, m3d-tiny, mimo-tiny, or the folder of a model, found no .*safetensors",
     ):
         Reference(str(tmp_path))
     with pytest.raises(

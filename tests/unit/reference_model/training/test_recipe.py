@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SpecError
-from reference_model.config import ModelConfig, VolumeModelConfig
+from reference_model.config import AnyConfig, EntityModelConfig, ModelConfig, VolumeModelConfig
 from reference_model.modeling.build import build_model
 from reference_model.training.handover import choose_trained
 from reference_model.training.recipe_files import load_recipe, recipe_names
+from tests.unit.reference_model.small_entities import small_config, without_aligner
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,10 @@ def test_every_stage_names_parts_of_its_model_and_never_the_frozen_encoders(
 ) -> None:
     recipe = load_recipe(name)
     for stage in recipe.stages:
-        own = volume_config if recipe.reads == "volume" else config
+        own: AnyConfig = volume_config if recipe.reads == "volume" else config
+        if isinstance(recipe.config, EntityModelConfig):
+            small = small_config()
+            own = small if recipe.config.aligner.queries else without_aligner(small)
         model = build_model(own, experts=bool(stage.start.experts))
         trained = choose_trained(model, stage.trains, stage.lora)
         assert trained
@@ -50,6 +54,25 @@ def test_every_stage_names_parts_of_its_model_and_never_the_frozen_encoders(
         if stage.number > 0:
             encoders = frozen.get(stage.number, ("vision", "pixel_encoder"))
             assert not [key for key in trained if key.startswith(encoders)]
+
+
+@pytest.mark.parametrize("name", ["mimo-7b", "mimo-tiny", "mimo-tiny-without-aligner"])
+def test_recipes_of_mimo_mix_as_the_paper_does_and_end_with_questions_alone(name: str) -> None:
+    recipe = load_recipe(name)
+    shares: dict[str, float] = {}
+    for one in recipe.stage(1).data:
+        shares[one.task] = shares.get(one.task, 0.0) + (one.ratio or 0.0)
+    assert [shares.pop(f"mimoseg_p{number}") for number in (1, 2, 3, 4)] == [1.0, 2.0, 2.0, 1.0]
+    assert list(shares.values()) == [1.0]
+    assert recipe.stage(1).losses == {"language": 1.0, "bce": 2.0, "dice": 0.5}
+    assert {one.task for one in recipe.stage(2).data} == set(shares)
+    assert not {"mask_decoder", "projector"} & set(recipe.stage(2).trains)
+
+
+def test_numbers_of_mimo_are_those_of_the_paper() -> None:
+    first, second = load_recipe("mimo-7b").stages
+    assert [(one.learning_rate, one.batch, one.epochs) for one in (first, second)] == [(3e-4, 40, 3), (3e-4, 40, 1)]
+    assert first.accumulation(4) == 1
 
 
 def test_recipes_of_m3d_have_the_numbers_of_the_paper_and_of_the_script() -> None:
