@@ -19,10 +19,14 @@ from reference_model.preset_files import load_preset
 from reference_model.training.data import Example
 
 SIZE = (8, 16, 16)
-REPORT = "The liver is large. It holds a cyst of 12 mm in its upper half. The spleen is small, the rest is normal."
+REPORT = (
+    "The liver is large. It holds a cyst of 12 mm in its upper half. The spleen is small, the rest is normal. "
+    "No tumor is seen."
+)
 TEXTS = (
     REPORT,
-    "The spleen is absent. The liver is normal, and so is the rest. No cyst is seen in any slice of the volume.",
+    "The spleen is absent. The liver is normal, and so is the rest. No cyst is seen in any slice of the volume. "
+    "No tumor is seen.",
     "Where is it? What is this? Mark the liver. Which organ is A. B. C. D.? Yes. No.",
     "It is at [0.25, 0.125, 0.375, 0.625, 0.812, 0.938] 3456789",
 )
