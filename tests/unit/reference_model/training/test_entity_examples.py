@@ -13,6 +13,8 @@ from harness.data.phantoms.writers.mimoseg import write_mimoseg
 from harness.data.roots import data_roots
 from harness.imaging import masks
 from harness.records import MediaPart, Request, TextPart, Turn
+from harness.requests.build import build_request
+from reference_model.adapter import Reference
 from reference_model.inference.predictor import Predictor
 from reference_model.inputs.conversation import PROMPT_PAIR, REGION, SEG
 from reference_model.stage0.objective import Stage0Objective
@@ -20,6 +22,7 @@ from reference_model.training import data
 from reference_model.training.data import Example, SetSpec, read_sets
 from reference_model.training.losses import LossWeights
 from reference_model.training.recipe import LOSSES
+from reference_model.training.recipe_files import load_recipe
 from tests.unit.reference_model.small_entities import (
     ABOUT_BOTH,
     ABOUT_BOX,
@@ -33,7 +36,7 @@ from tests.unit.reference_model.small_entities import (
     small_model,
     without_aligner,
 )
-from tests.unit.reference_model.small_training import Noted
+from tests.unit.reference_model.small_training import Noted, small_run
 
 CONFIG = small_config()
 WEIGHTS = dict.fromkeys(LOSSES["image", "parents"], 1.0)
@@ -64,7 +67,7 @@ def test_a_truncated_question_loses_the_masks_and_places_behind_the_cut() -> Non
 @pytest.fixture(scope="module")
 def mimoseg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mimoseg")
-    write_mimoseg(folder, seed=0, patients=4)
+    write_mimoseg(folder, seed=0, patients=8)
     return folder
 
 
@@ -84,11 +87,11 @@ def test_every_perspective_of_mimoseg_gives_answers_with_a_mask_for_each_token(m
 def test_an_answer_with_another_number_of_tokens_than_masks_is_left_out(
     mimoseg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notice, own = Noted(), data.build_request
+    notice = Noted()
     asked = iter((True,))
 
     def one_more(*given: Any, **fields: Any) -> Request:
-        made = own(*given, **fields)
+        made = build_request(*given, **fields)
         return replace(made, oracle=f"{made.oracle} {SEG}") if next(asked, False) else made
 
     monkeypatch.setattr(data, "build_request", one_more)
@@ -147,3 +150,23 @@ def test_entities_of_two_images_are_learnt_with_their_masks() -> None:
             wanted = masks.decode(mask)
             dice = 2 * np.logical_and(found, wanted).sum() / (np.asarray(found).sum() + wanted.sum())
             assert dice > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mimo-tiny", "mimo-tiny-without-aligner"])
+def test_all_stages_of_the_recipe_run_and_their_model_answers(
+    name: str, mimoseg: Path, drawn: Path, tmp_path: Path
+) -> None:
+    recipe = load_recipe(name)
+    config = small_config() if name == "mimo-tiny" else without_aligner(small_config())
+    config = replace(config, prompt=replace(config.prompt, base_vocabulary=512))
+    stages = tuple(replace(stage, batch=4, rows=4, questions=3) for stage in recipe.stages)
+    recipe = replace(recipe, config=config, stages=stages, data_roots=(str(mimoseg), str(drawn)), precision="fp32")
+    small_run(recipe, tmp_path / "out", tmp_path / "cache", steps=2).stages([0, 1, 2])
+    adapter = Reference(str(tmp_path / "out" / "stage-2" / "model"))
+    adapter.load("cpu")
+    turn = Turn(role="user", parts=(MediaPart(media=PLAIN.media), TextPart(text="What is in <box>?")))
+    request = Request(
+        messages=(turn,), visual_prompts=ABOUT_BOX.prompts, decoding={"max_new_tokens": 4, "temperature": 0}, key="k"
+    )
+    assert adapter.predict([request])[0].error is None
