@@ -20,6 +20,11 @@ SHIPPED: Mapping[str, str] = {"tiny": "medplib-tiny", "m3d-tiny": "m3d-lamed-tin
 MAX_BATCH = 16
 # Packages of the extra [models], those first that answers need.
 NEEDED = ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "peft", "matplotlib")
+# Names of precisions, as `convert` has them and as `hf:` and torch do.
+DTYPES: Mapping[str, str] = {
+    "fp32": "float32", "bf16": "bfloat16", "fp16": "float16",
+    "float32": "float32", "bfloat16": "bfloat16", "float16": "float16",
+}  # fmt: skip
 INSTALL = "pip install 'medground[models]'"
 
 
@@ -31,20 +36,24 @@ class Reference:
     Args:
         model: A name of `SHIPPED`, or the folder of a model that was trained or converted.
         threshold: The probability above which a pixel or voxel is foreground, in (0, 1); None: the model's own.
+        dtype: The precision of the weights and of what is computed, one of `DTYPES`; routers stay in single precision.
 
     Raises:
-        SpecError: The threshold is not in (0, 1), the folder holds no model, or torch is not installed.
+        SpecError: The threshold is not in (0, 1), the precision has another name, the folder holds no model, or torch
+            is not installed.
     """
 
     version = "1"
 
-    def __init__(self, model: str = "tiny", *, threshold: float | None = None) -> None:
+    def __init__(self, model: str = "tiny", *, threshold: float | None = None, dtype: str = "fp32") -> None:
         # Said here, before data are prepared for a model that cannot be loaded.
         missing = [name for name in NEEDED[:3] if importlib.util.find_spec(name) is None]
         if missing:
             raise SpecError(f"reference:{model}: needs {', '.join(missing)}, not installed; {INSTALL}")
         if threshold is not None and not 0 < threshold < 1:
             raise SpecError(f"reference:{model}: threshold: expected a probability between 0 and 1, got {threshold}")
+        if dtype not in DTYPES:
+            raise SpecError(f"reference:{model}: dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
         self.folder = WEIGHTS / SHIPPED[model] if model in SHIPPED else Path(model)
         if not (self.folder / "model.safetensors").is_file():
             names = ", ".join(SHIPPED)
@@ -57,6 +66,7 @@ class Reference:
         self.reads_volumes = isinstance(config, VolumeModelConfig)
         self.takes_regions = not isinstance(config, EntityModelConfig)
         self.threshold = threshold
+        self.dtype = DTYPES[dtype]
         self._answering: Predictor | VolumePredictor | None = None
 
     def capabilities(self) -> Capabilities:
@@ -78,9 +88,12 @@ class Reference:
             DataError: A file of the model is missing or torn.
         """
         # Imported here: torch takes seconds to import, and `capabilities` does not need it.
+        import torch
+
         from reference_model.inference.predictor import load_predictor
 
-        self._answering = load_predictor(self.folder, device, threshold=self.threshold)
+        dtype = getattr(torch, self.dtype)
+        self._answering = load_predictor(self.folder, device, threshold=self.threshold, dtype=dtype)
 
     def predict(self, requests: Sequence[Request]) -> list[Answer]:
         """Return one answer per request, errors included; requests with equal decoding options form one batch."""

@@ -15,14 +15,16 @@ A folder with its final name is complete: see `atomic_folders`.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.errors import DataError
 from harness.records import Json
@@ -139,6 +141,69 @@ def load_model(folder: Path) -> tuple[AnyModel, About]:
     # Exported models are stored in 16 bits; the precision of a forward pass is set by autocast.
     model.load_state_dict({name: value.to(own[name].dtype) for name, value in weights.items()})
     return model.eval(), about
+
+
+def open_model(folder: Path, dtype: torch.dtype) -> tuple[AnyModel, About]:
+    """Return a model that answers, in evaluation mode, and its description.
+
+    Tensors that are stored in `dtype` stay in the file, which the system maps into memory; others are converted one at
+    a time. Either way the weights are in memory once. Routers and buffers, which hold angles and positions, stay in
+    single precision: in 16 bits a router would pick other experts.
+
+    Args:
+        folder: A finished model, which must not be written over while the model is in use.
+        dtype: float32, bfloat16 or float16.
+
+    Raises:
+        DataError: As for `load_model`.
+    """
+    about = load_about(folder)
+    with _empty_parameters():
+        model = build_model(about.config, experts=about.experts)
+    own = model.state_dict()
+    wanted = {name: value.dtype for name, value in own.items()}
+    for name, module in model.named_modules():
+        if not isinstance(module, Router):
+            for part, _ in module.named_parameters(name, recurse=False):
+                wanted[part] = dtype
+    weights = _mapped(folder / WEIGHTS, wanted)
+    check_names(weights, own, folder / WEIGHTS)
+    model.load_state_dict(weights, assign=True)
+    return model.eval(), about
+
+
+@contextmanager
+def _empty_parameters() -> Iterator[None]:
+    """Build models whose parameters have shapes and no memory; buffers that no file holds are as they should be."""
+    register = nn.Module.register_parameter
+
+    def register_empty(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None:
+            parameter = nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
+        register(module, name, parameter)
+
+    nn.Module.register_parameter = register_empty  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
+
+
+def _mapped(path: Path, wanted: Mapping[str, torch.dtype]) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file by name, in the wanted dtypes."""
+    found: dict[str, Tensor] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                found[name] = file.get_tensor(name)
+                dtype = wanted.get(name, found[name].dtype)
+                if found[name].dtype != dtype:
+                    # Read through a map of its own: the map of `file` keeps pages while any tensor is in use.
+                    with safe_open(path, framework="pt") as again:
+                        found[name] = again.get_tensor(name).to(dtype)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: expected a whole safetensors file: {error}") from error
+    return found
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

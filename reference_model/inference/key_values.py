@@ -34,7 +34,7 @@ class KeyValues:
             first = of_rows[0][0]
             made._lengths.append(first.shape[2])
             shape = len(rows), first.shape[1], first.shape[2] + room, first.shape[3]
-            both = first.new_zeros(shape), first.new_zeros(shape)
+            both = first.new_empty(shape), first.new_empty(shape)
             for index, parts in enumerate(of_rows):
                 for whole, part in zip(both, parts, strict=True):
                     whole[index, :, : first.shape[2]] = part[0]
@@ -65,6 +65,6 @@ class KeyValues:
 
 
 def _longer(old: Tensor, length: int, kept: int) -> Tensor:
-    new = old.new_zeros((*old.shape[:2], length, old.shape[3]))
+    new = old.new_empty((*old.shape[:2], length, old.shape[3]))
     new[:, :, :kept] = old[:, :, :kept]
     return new

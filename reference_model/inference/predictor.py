@@ -12,7 +12,7 @@ import torch
 from harness.imaging import masks
 from harness.records import Answer, MediaHandle, PredictedEntity, Request
 from harness.text.grounded_text import parse
-from reference_model.checkpoints.checkpoint import About, load_model
+from reference_model.checkpoints.checkpoint import About, open_model
 from reference_model.config import EntityModelConfig, ImageModelConfig, VolumeModelConfig
 from reference_model.inference.generation import Prompts, Reply, generate
 from reference_model.inference.sampling import sampling_of
@@ -157,13 +157,21 @@ def entities_in(text: str) -> tuple[PredictedEntity, ...]:
     return tuple(PredictedEntity(name=one.name, span=one.span, mask=next(iter(one.masks), None)) for one in found)
 
 
-def load_predictor(folder: Path, device: str, *, threshold: float | None = None) -> Predictor | VolumePredictor:
+def load_predictor(
+    folder: Path, device: str, *, threshold: float | None = None, dtype: torch.dtype = torch.float32
+) -> Predictor | VolumePredictor:
     """Load the model in a folder onto a device, whichever architecture it has.
+
+    Args:
+        folder: A finished model.
+        device: The device, by torch's name.
+        threshold: See `Predictor`; None: the model's own.
+        dtype: See `open_model`.
 
     Raises:
         DataError: A file is missing or torn.
     """
-    model, about = load_model(folder)
+    model, about = open_model(folder, dtype)
     if isinstance(model, VolumeGroundingModel):
         return VolumePredictor.of(model, about, device, threshold=threshold)
     return Predictor.of(model, about, device, threshold=threshold)

@@ -122,7 +122,8 @@ class VolumePredictor:
         encoded = encode_reports(texts, self.text_tokenizer, max_length=self.config.clip.max_length)
         ids_UT, valid_UT = (tensor.to(self.device) for tensor in encoded)
         text_UC = self.model.clip.embed_texts(ids_UT, valid_UT).float().cpu().numpy()
-        volume_BC = self.model.clip.embed_volumes(volume_B1DHW.to(self.device)).float().cpu().numpy()
+        weight = self.model.clip.image_head.weight
+        volume_BC = self.model.clip.embed_volumes(volume_B1DHW.to(weight)).float().cpu().numpy()
         return [
             Answer(embedding=(vector_C, text_UC[texts.index(request.candidates[0])]))
             for request, vector_C in zip(requests, volume_BC, strict=True)

@@ -131,6 +131,19 @@ def test_a_lower_threshold_marks_more(folder: Path) -> None:
     assert areas[0] > areas[1]
 
 
+@pytest.mark.parametrize("dtype", ["bf16", "float16"])
+def test_half_the_precision_gives_nearly_the_same_masks(adapter: Reference, folder: Path, dtype: str) -> None:
+    half = Reference(str(folder), dtype=dtype)
+    half.load("cpu")
+    assert all(answer.error is None for answer in half.predict(REQUESTS))
+    found = []
+    for one in (adapter, half):
+        assert one._answering is not None
+        always(one, one._answering.model.seg_id)
+        found.append(one.predict([REQUESTS[3]])[0].masks[0])
+    assert np.mean(found[0] == found[1]) > 0.9
+
+
 def test_what_it_is_called_with_is_checked(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
         SpecError,
@@ -143,6 +156,8 @@ def test_what_it_is_called_with_is_checked(folder: Path, tmp_path: Path) -> None
         Reference("m3d-tny")
     with pytest.raises(SpecError, match="threshold: expected a probability between 0 and 1, got 2"):
         Reference(str(folder), threshold=2)
+    with pytest.raises(SpecError, match=r"dtype: expected one of fp32, bf16, fp16, .*, got 'int8'"):
+        Reference(str(folder), dtype="int8")
 
 
 def test_saying_what_it_can_costs_no_heavy_import(folder: Path) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from harness.errors import DataError
-from reference_model.checkpoints.checkpoint import About, load_about, load_model, save_model
+from reference_model.checkpoints.checkpoint import About, load_about, load_model, open_model, save_model
 from reference_model.checkpoints.training_state import last_step
 from reference_model.config import ModelConfig
 from reference_model.inputs.tokenizers import SavedTokenizer
@@ -42,6 +43,49 @@ def test_half_the_bytes_cost_little_precision_and_none_of_the_router(
     found = load_model(tmp_path / "True")[0].state_dict()
     for name, value in model.state_dict().items():
         torch.testing.assert_close(found[name], value, rtol=0 if "router" in name else 1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_an_opened_model_has_the_numbers_of_a_loaded_one(
+    tmp_path: Path, model: PixelGroundingModel, about: About, half: bool
+) -> None:
+    save_model(tmp_path, model, about, half=half)
+    expected = load_model(tmp_path)[0]
+    found, described = open_model(tmp_path, torch.float32)
+    assert described == about
+    assert not found.training
+    assert found.state_dict().keys() == expected.state_dict().keys()
+    for (name, value), (other, wanted) in zip(
+        [*found.named_parameters(), *found.named_buffers()],
+        [*expected.named_parameters(), *expected.named_buffers()],
+        strict=True,
+    ):
+        assert name == other
+        assert torch.equal(value, wanted), name  # buffers that no file holds, too
+        assert (value.dtype, value.requires_grad) == (wanted.dtype, wanted.requires_grad)
+
+
+def test_a_precision_is_that_of_all_numbers_but_routers_and_positions(
+    tmp_path: Path, model: PixelGroundingModel, about: About
+) -> None:
+    save_model(tmp_path, model, about)
+    found = open_model(tmp_path, torch.bfloat16)[0]
+    for name, value in found.named_parameters():
+        assert value.dtype == (torch.float32 if "router" in name else torch.bfloat16), name
+    assert {buffer.dtype for buffer in found.buffers() if buffer.is_floating_point()} == {torch.float32}
+    save_file(found.state_dict(), tmp_path / "model.safetensors")
+    again = open_model(tmp_path, torch.bfloat16)[0].state_dict()
+    for name, value in found.state_dict().items():
+        assert torch.equal(again[name], value)
+
+
+def test_an_opened_model_is_refused_as_a_loaded_one(tmp_path: Path, model: PixelGroundingModel, about: About) -> None:
+    save_model(tmp_path, model, replace(about, experts=False))
+    with pytest.raises(DataError, match=r"model.safetensors: expected the tensors .* missing 6 \(language.layers"):
+        open_model(tmp_path, torch.float32)
+    (tmp_path / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"model.safetensors: expected a whole safetensors file"):
+        open_model(tmp_path, torch.float32)
 
 
 def test_a_model_is_replaced_and_nothing_else_is_left(tmp_path: Path, model: PixelGroundingModel, about: About) -> None:
