@@ -1,0 +1,1 @@
+"""What the reference models cost: time and memory of their answers."""
