@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from harness.records.codec import digest
-from reference_model.inputs.batch import pad
+from reference_model.inputs.batch import PADDING, pad
 from reference_model.inputs.conversation import Encoded, Tokenizer
 
 
@@ -23,7 +23,10 @@ def encode_reports(texts: Sequence[str], tokenizer: Tokenizer, *, max_length: in
     """
     rows = []
     for text in texts:
-        ids = tokenizer.encode(shortened(text, tokenizer, max_length=max_length))
+        # Special tokens of the language model have no place in a text tower, which ends before them: unknown words.
+        known = tokenizer.special.base
+        encoded = tokenizer.encode(shortened(text, tokenizer, max_length=max_length))
+        ids = [token if token < known else PADDING for token in encoded]
         ids = [tokenizer.start_id, *ids[: max_length - 2], tokenizer.end_id]
         rows.append(Encoded(tuple(ids), tuple(ids)))
     ids_UT, valid_UT, _ = pad(rows, side="right")

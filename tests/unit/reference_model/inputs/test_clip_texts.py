@@ -45,3 +45,9 @@ def test_texts_are_padded_on_the_right_and_cut_at_the_limit() -> None:
     assert ids_UT[0, -1] == TOKENIZER.end_id
     assert ids_UT[1].tolist() == [1, *TOKENIZER.encode("The spleen"), 2, *[0] * 5]
     assert valid_UT[1].tolist() == [True] * 4 + [False] * 5
+
+
+def test_special_tokens_of_the_language_model_are_unknown_words() -> None:
+    ids_UT, _ = encode_reports(["the liver [SEG]", "the liver <bx_start>"], TOKENIZER, max_length=12)
+    assert int(ids_UT.max()) < TOKENIZER.special.base
+    assert ids_UT[0].tolist() == ids_UT[1].tolist()
