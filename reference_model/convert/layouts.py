@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reference_model.config import ModelConfig
+from reference_model.config import ImageModelConfig, ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def medplib_rules(config: ModelConfig) -> tuple[Rule, ...]:
     )
 
 
-def sam_med2d_rules(config: ModelConfig, prefix: str = "") -> tuple[Rule, ...]:
+def sam_med2d_rules(config: ImageModelConfig, prefix: str = "") -> tuple[Rule, ...]:
     """Return the rules of SAM-Med2D, which keeps SAM's names and adds `Adapter` to every block.
 
     Args:

@@ -17,7 +17,7 @@ from harness.imaging.frames import padding
 from harness.models.segmenters.encoding import Embedded, Encoder
 from harness.records import Box, Json, Points
 from reference_model.checkpoints.checkpoint import WEIGHTS, check_names, load_about
-from reference_model.config import ModelConfig, Square
+from reference_model.config import Square, VolumeModelConfig
 from reference_model.convert.checkpoint_files import open_checkpoint
 from reference_model.convert.layouts import rule_for, sam_med2d_rules
 from reference_model.inputs.images import SAM_MEAN, SAM_STD, Pixels, for_pixel_encoder
@@ -69,7 +69,7 @@ class PromptedMasks:
             config, released = about.config, _is_sam_med2d(about.origin)
         else:
             config, released = load_preset(preset or SAM_MED2D), True
-        if not isinstance(config, ModelConfig):
+        if isinstance(config, VolumeModelConfig):
             raise DataError(f"{path}: expected a model that segments images, found {config.name}, which reads volumes")
         stored = open_checkpoint(path / WEIGHTS if path.is_dir() else path).tensors
         if path.is_dir():

@@ -15,6 +15,7 @@ from harness.records import MediaPart, PredictedEntity, Region, Request, TextPar
 from reference_model.adapter import Reference
 from reference_model.checkpoints.checkpoint import About, save_model
 from reference_model.inference.predictor import entities_in
+from reference_model.inference.segmenter import SamMed2d
 from tests.unit.reference_model.small_entities import BOX, LIVER, POINT, TOKENIZER, small_config, small_model
 from tests.unit.reference_model.small_training import example
 
@@ -107,3 +108,11 @@ def test_the_harness_accepts_the_adapter(folder: Path, tmp_path: Path, monkeypat
     monkeypatch.setenv("MEDGROUND_CACHE", str(tmp_path / "cache"))
     done = CliRunner().invoke(main, ["check-adapter", f"reference:{folder}"])
     assert done.exit_code == 0, done.output
+
+
+def test_a_segmenter_of_images_reads_the_two_parts_for_masks(folder: Path) -> None:
+    segmenter = SamMed2d(str(folder))
+    segmenter.load("cpu")
+    found = segmenter.predict([request("", BOX, POINT, wants=("masks",))])[0]
+    assert found.error is None
+    assert [mask.shape for mask in found.masks] == [(20, 24)] * 2
