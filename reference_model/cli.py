@@ -15,6 +15,8 @@ from reference_model.adapter import INSTALL, NEEDED
 # Click exits with 2 on a wrong option; a shell reports 130 for a process that SIGINT ended.
 EXIT_BAD_INPUT = 2
 EXIT_CTRL_C = 130
+# The tasks of MedPLIB's own benchmark.
+MECOVQA = ("mecovqa_c", "mecovqa_r", "mecovqa_g")
 CHECKPOINT = click.Path(exists=True, path_type=Path)
 DEBUG = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 
@@ -112,16 +114,51 @@ def train(
 
 
 @main.command()
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of a training.")
-@click.option("--to", "file", type=click.Path(path_type=Path), help="A .png or .svg. [default: training.png in --out]")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of a training.")
+@click.option("--model", help="Instead of --out: tiny, or the folder of a model with experts.")
+@click.option(
+    "--task", "tasks", multiple=True, help="With --model: a task to read; may be repeated. [default: mecovqa's]"
+)
+@click.option("--data-root", "root", default="phantom:0", show_default=True, help="With --model: where the data are.")
+@click.option("--samples", type=click.IntRange(min=1), default=100, show_default=True, help="With --model: per task.")
+@click.option(
+    "--to",
+    "file",
+    type=click.Path(path_type=Path),
+    help="A .png or .svg. [default: training.png in --out; routing.png]",
+)
 @DEBUG
-def plot(out: Path, file: Path | None, debug: bool) -> None:
-    """Plot the losses of a training and the share of tokens per expert."""
-    file = file or out / "training.png"
+def plot(
+    out: Path | None, model: str | None, tasks: tuple[str, ...], root: str, samples: int, file: Path | None, debug: bool
+) -> None:
+    """Plot a training, or which expert a model's tokens go to.
+
+    Of a training: its losses and the share of tokens per expert, step by step. Of a model: tokens by expert, by image
+    or text, and by imaging modality, layer by layer.
+    """
+    from harness.paths import default_cache
+
     with _errors_as_exit_codes(debug):
+        if (out is None) == (model is None):
+            raise click.UsageError("expected either --out or --model")
+        file = file or (out / "training.png" if out else Path("routing.png"))
         from reference_model.training import plots
 
-        plots.plot(out, file)
+        if out is not None:
+            plots.plot(out, file)
+        else:
+            from reference_model.adapter import Reference
+            from reference_model.inference import routing_counts, routing_plots
+
+            plots.check_name(file)
+            counts = routing_counts.count_routing(
+                Reference(str(model)).folder,
+                tasks=tasks or MECOVQA,
+                root=root,
+                cache=default_cache(),
+                samples=samples,
+            )
+            routing_plots.plot_routing(counts, file)
     click.echo(str(file))
 
 

@@ -73,6 +73,7 @@ class Example:
             or `entities` has the masks.
         name: The name of the structure in the mask or in the region of a visual prompt; empty if it has no name.
         entities: The names and masks of a grounded answer, in the order of its `<SEG>`.
+        modality: The imaging modality, as the task's strata name it; empty if they do not.
     """
 
     media: LocalMedia
@@ -82,6 +83,7 @@ class Example:
     mask: Mask | None = None
     name: str = ""
     entities: tuple[Entity, ...] = ()
+    modality: str = ""
 
     @property
     def named_masks(self) -> tuple[tuple[str, Mask], ...]:
@@ -196,6 +198,7 @@ def _example(task: TaskSpec, sample: Sample, store: MediaStore, kind: MediaKind)
         mask=_mask(request, sample.id) if "masks" in request.wants and not (refused or is_grounded) else None,
         entities=_entities(request, sample.id) if is_grounded else (),
         name=sample.target.entities[0].name if sample.target.entities else sample.strata.get("class", ""),
+        modality=sample.strata.get("modality", ""),
     )
 
 

@@ -45,7 +45,7 @@ _LOSSES: Mapping[str, LineStyle] = {
     "iou": ("#000000", ":"),
     "balance": ("#666666", ":"),
 }
-_EXPERTS: Sequence[LineStyle] = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
+EXPERTS: Sequence[LineStyle] = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +72,27 @@ def plot(out: Path, file: Path) -> None:
         SpecError: The file name has another suffix.
         DataError: No stage has taken a step, or the files of a stage cannot be read.
     """
+    check_name(file)
+    save(draw(read_stages(out)), file)
+
+
+def check_name(file: Path) -> None:
+    """Check that a file can hold a plot.
+
+    Raises:
+        SpecError: Its name ends in neither .png nor .svg.
+    """
     if file.suffix not in SUFFIXES:
         raise SpecError(f"--to {file}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    figure = draw(read_stages(out))
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a figure, the same one in the same bytes, into a .png or .svg file.
+
+    Raises:
+        SpecError: The file name has another suffix.
+    """
+    check_name(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     # The date or matplotlib's version would change the bytes of the file for the same logs.
     undated = {"Date": None} if file.suffix == ".svg" else {"Software": None}
@@ -163,7 +181,7 @@ def _shares_of(stage: Trained, layer: int) -> Draw:
             smooth_S = smooth(taken_S, _window(stage)) / np.maximum(smooth(total_S, _window(stage)), 1e-9)
             source = f" (from stage {stage.note.experts[expert]})" if stage.note.experts else ""
             label = f"expert {expert}{source}"
-            _line(axes, step_S, taken_S / np.maximum(total_S, 1), smooth_S, _EXPERTS[expert % len(_EXPERTS)], label)
+            _line(axes, step_S, taken_S / np.maximum(total_S, 1), smooth_S, EXPERTS[expert % len(EXPERTS)], label)
         axes.axhline(1 / experts, color="black", linewidth=0.8, linestyle=(0, (1, 3)))
         axes.set_title(f"Layer {layer}", fontsize="small")
         axes.set_ylabel("share of tokens", fontsize="small")

@@ -77,6 +77,11 @@ def test_a_precision_is_that_of_all_numbers_but_routers_and_positions(
     again = open_model(tmp_path, torch.bfloat16)[0].state_dict()
     for name, value in found.state_dict().items():
         assert torch.equal(again[name], value)
+    # The addresses of the file in this process, as Linux lists them: no tensor was copied.
+    lines = [line.split() for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()]
+    ends = [line[0].split("-") for line in lines if line[-1] == str(tmp_path / "model.safetensors")]
+    places = [range(int(begin, 16), int(end, 16)) for begin, end in ends]
+    assert all(any(value.data_ptr() in place for place in places) for value in again.values())
 
 
 def test_an_opened_model_is_refused_as_a_loaded_one(tmp_path: Path, model: PixelGroundingModel, about: About) -> None:
