@@ -17,9 +17,10 @@ from typing import Any
 
 from harness.errors import DataError, SpecError
 from harness.exports.bundles import layout
+from harness.records.codec import sha256_file
 from harness.runs.directory import RunDirectory
 from leaderboard.entry_file import MARK
-from leaderboard.verify import Verified, sha256_of, verify
+from leaderboard.verify import Verified, verify
 
 SCHEMA = 1
 MOST_NAME = 48
@@ -96,7 +97,7 @@ def add(
     """
     if not entries.is_dir():
         raise SpecError(f"--entries {entries}: expected a folder")
-    receipt = layout.receipt_folder(sha256_of(path)) if path.is_file() else None
+    receipt = layout.receipt_folder(sha256_file(path)) if path.is_file() else None
     if receipt is None or given_roots or not receipt.is_dir():
         done = verify(path, given_roots=given_roots, task_paths=task_paths, work=work, notice=notice, keep=keep_receipt)
         if done.unverified:

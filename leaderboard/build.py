@@ -23,7 +23,7 @@ ENTRIES = Path(__file__).parent / "entries"
 # A folder with this file is an earlier board, which may be replaced.
 MARK = "data.json"
 LIMITED = "run with --limit: a part of the samples is no result"
-ORACLE = "the model is handed the targets: an oracle enters no board"
+ORACLE = "the model is given the targets: an oracle enters no board"
 UNUSABLE = "no answer is usable: every one is empty, refused or failed"
 OWN_NAMED = 3  # tasks of one's own that a reason names
 PRIVATE = "tasks of one's own, which --private-tasks shows"

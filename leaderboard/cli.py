@@ -196,7 +196,7 @@ def _refusals(debug: bool, bundle: Path, *, as_json: bool) -> Iterator[None]:
         if debug:
             raise
         # A wrong option says nothing of the bundle.
-        is_option = str(error).startswith(("--data-root", "--task-path", "--entries"))
+        is_option = str(error).startswith(("--data-root", "--task-path", "--entries", "--work"))
         click.echo(f"leaderboard: {error}" if is_option else f"leaderboard: {bundle}: refused: {error}", err=True)
         if as_json:
             click.echo(json.dumps({"verified": False, "refused": str(error)}, ensure_ascii=False))

@@ -4,7 +4,6 @@ Nothing in a bundle is believed but the predictions. The archive is unpacked int
 tasks, data, targets and requests come from here; the numbers that count are those computed here.
 """
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, HarnessError, message_of
+from harness.errors import DataError, HarnessError, SpecError, message_of
 from harness.evaluation.rescore_bundle import Rescored, rescore_bundle
 from harness.exports.bundles.layout import UnverifiedBundleError
+from harness.records.codec import sha256_file
 from leaderboard.verification.agreement import Agreement, compare
 from leaderboard.verification.archive import unpack
 from leaderboard.verification.contents import BundleContents, read_contents
@@ -70,16 +70,20 @@ def verify(
             removed afterwards.
     Raises:
         DataError: The bundle is refused; the message says why.
-        SpecError: A data root or a task path is wrong, or a task is unknown.
+        SpecError: `work`, a data root or a task path is wrong, or a task is unknown.
     """
+    if path.is_dir():
+        raise DataError("is a folder; expected a file, which `harness bundle RUN_DIR -o FILE.zip` writes of a run")
     if not path.is_file():
         raise DataError("no such file; expected what `harness bundle` writes")
+    if work is not None and not work.is_dir():
+        raise SpecError(f"--work {work}: expected a folder")
     try:
         with tempfile.TemporaryDirectory(dir=work, prefix="medground-verify-") as name:
             folder = Path(name)
             names = unpack(path, folder)
             contents = read_contents(folder, names)
-            verified = Verified(sha256=sha256_of(path), results=contents.results, unverified=(NO_DATA,))
+            verified = Verified(sha256=sha256_file(path), results=contents.results, unverified=(NO_DATA,))
             if not given_roots:
                 return verified
             try:
@@ -91,15 +95,10 @@ def verify(
                 keep(verified, rescored.scores)
             return verified
     except OSError as error:
-        raise DataError(
-            f"cannot be unpacked below {work or tempfile.gettempdir()}: {error.strerror or error}"
+        # The disk is full or closed to us: no fault of the bundle.
+        raise SpecError(
+            f"--work {work or tempfile.gettempdir()}: cannot be used: {error.strerror or error}; name another folder"
         ) from error
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rescore(

@@ -206,7 +206,7 @@ class RunDirectory:
         record = self.run_path
         try:
             run = json.loads(record.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise SpecError(
                 f"{self.path}: is no run directory (no run.json); expected what `harness run --out` wrote"
             ) from None

@@ -46,11 +46,13 @@ def compare(said: Mapping[str, Any], found: Mapping[str, Any]) -> Agreement:
         if not _same(said.get(name), found[name])
     ]
     for part in ("tasks", "groups"):
-        told, own = said.get(part, {}), found[part]
-        seen.differences += [f"{part}.{name}: the run does not have it" for name in sorted(told.keys() - own.keys())]
-        seen.differences += [f"{part}.{name}: is missing in results.json" for name in sorted(own.keys() - told.keys())]
-        for name in sorted(told.keys() & own.keys()):
-            seen.block(part, name, told[name], own[name])
+        stated, own = said.get(part, {}), found[part]
+        seen.differences += [f"{part}.{name}: the run does not have it" for name in sorted(stated.keys() - own.keys())]
+        seen.differences += [
+            f"{part}.{name}: is missing in results.json" for name in sorted(own.keys() - stated.keys())
+        ]
+        for name in sorted(stated.keys() & own.keys()):
+            seen.block(part, name, stated[name], own[name])
     unsupported, here = (", ".join(sorted(one.get("unsupported", {}))) or "none" for one in (said, found))
     if unsupported != here:
         seen.differences.append(f"unsupported: results.json says {unsupported}, here it is {here}")
@@ -126,21 +128,21 @@ def _title(row: Mapping[str, Any]) -> str:
 
 def _row_differences(where: str, said: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted({*said, *found} - NOT_COMPARED, key=lambda name: (name != "value", name)):
-        told, own = said.get(name), found.get(name)
-        if name == "judge" and told is not None and own is not None:
+        stated, own = said.get(name), found.get(name)
+        if name == "judge" and stated is not None and own is not None:
             # Of a long record, the fields that differ.
-            told, own = (
+            stated, own = (
                 {
                     key: one.get(key)
-                    for key in sorted({*told, *own} - NOT_COMPARED)
-                    if not _same(told.get(key), own.get(key))
+                    for key in sorted({*stated, *own} - NOT_COMPARED)
+                    if not _same(stated.get(key), own.get(key))
                 }
-                for one in (told, own)
+                for one in (stated, own)
             )
         tolerance = INTERVAL_TOLERANCE if name == "ci" else TOLERANCE
-        if not _same(told, own, tolerance):
+        if not _same(stated, own, tolerance):
             words = "the predictions give" if name in ("value", "ci", "n", "failed") else "here it is"
-            yield f"{where}: {_title(said)}: {name}: results.json says {_brief(told)}, {words} {_brief(own)}"
+            yield f"{where}: {_title(said)}: {name}: results.json says {_brief(stated)}, {words} {_brief(own)}"
 
 
 def _same(one: Any, other: Any, tolerance: float = TOLERANCE) -> bool:

@@ -4,6 +4,7 @@ The names and declared sizes are checked before a byte is unpacked, and the real
 folder that holds the members of a bundle and nothing else.
 """
 
+import errno
 import re
 import stat
 import struct
@@ -38,6 +39,8 @@ MOST_BYTES = {
 MOST_BLOB_BYTES = 32 << 20
 MOST_JUDGE_BYTES = 1 << 30
 BLOCK = 1 << 18
+# Of the place that is unpacked to. Of a forged archive Python's reader raises others, such as EINVAL.
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 FAULTS_NAMED = 5
 
 END = b"PK\x05\x06"
@@ -68,6 +71,7 @@ def unpack(path: Path, folder: Path) -> list[str]:
         folder: The folder; nothing is written elsewhere.
     Raises:
         DataError: The archive is none, or is refused; the message has a line for each fault, at most FAULTS_NAMED.
+        OSError: The folder cannot be written.
     """
     try:
         if path.stat().st_size > MOST_ARCHIVE_BYTES or not stat.S_ISREG(path.stat().st_mode):
@@ -85,6 +89,8 @@ def unpack(path: Path, folder: Path) -> list[str]:
     except (ValueError, UnicodeError, OverflowError) as error:
         raise DataError(f"the zip archive cannot be read: {error}") from error
     except OSError as error:
+        if error.errno in DISK_FAULTS:
+            raise
         raise DataError(f"cannot be read or unpacked: {error.strerror or error}") from error
     return [member.filename for member in members]
 
@@ -133,9 +139,10 @@ def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
     unpacked = sum(member.file_size for member in members)
     if unpacked > MOST_UNPACKED_BYTES:
         faults.append(f"unpacks to {unpacked:,} bytes; expected at most {MOST_UNPACKED_BYTES:,}")
-    faults += [f"{name}: is missing" for name in layout.REQUIRED if name not in seen]
+    if missing := [name for name in layout.REQUIRED if name not in seen]:
+        faults.append(f"{', '.join(missing)}: missing; expected what `harness bundle` writes")
     if faults:
-        raise DataError("\n".join([*faults[:FAULTS_NAMED], *(["and more"] if len(faults) > FAULTS_NAMED else [])]))
+        raise DataError("\n  ".join([*faults[:FAULTS_NAMED], *(["and more"] if len(faults) > FAULTS_NAMED else [])]))
 
 
 def _fault(member: zipfile.ZipInfo) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from harness.errors import DataError, SpecError
 from harness.exports.bundles import layout
 from harness.records import Capabilities
+from harness.records.codec import sha256_file
 from leaderboard.entry_file import check_results
 from leaderboard.verification.archive import MOST_BLOB_BYTES
 from leaderboard.verification.lines import check_line, check_masks
@@ -165,8 +166,7 @@ def _check_index(folder: Path, names: Sequence[str]) -> Capabilities:
         raise DataError(f"{layout.INDEX}: files: expected every other member, found another list: {', '.join(odd[:3])}")
     for name in sorted(wanted):
         path = folder / name
-        with path.open("rb") as file:
-            found = {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        found = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
         if files[name] != found:
             raise DataError(f"{name}: its bytes do not fit their digest in {layout.INDEX}")
     try:

@@ -15,6 +15,7 @@ from harness.errors import SpecError
 from harness.exports.bundles import layout
 from harness.exports.bundles.card import card
 from harness.records import Json
+from harness.records.codec import sha256_file
 from harness.runs import plan_file
 from harness.runs.cells import capabilities_to_json, stored_capabilities
 from harness.runs.directory import LINE_CHECK, RunDirectory, is_whole
@@ -99,8 +100,7 @@ def write_bundle(run: Path, out: Path, *, limited: bool = False) -> WrittenBundl
                 "files": dict(sorted(writer.files.items())),
             }
             writer.add(layout.INDEX, [(json.dumps(index, indent=1, sort_keys=True) + "\n").encode()])
-        with temporary.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = sha256_file(temporary)
         temporary.replace(out)
     except (OSError, zipfile.LargeZipFile, RuntimeError) as error:  # RuntimeError: a member grew over 2 GiB
         reason = getattr(error, "strerror", None) or "a bundle holds at most 2 GiB"

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from harness.errors import DataError, SpecError
 from harness.exports.bundles import layout
+from harness.records.codec import sha256_file
 from leaderboard import add as module
 from leaderboard.add import Filed, add
 from leaderboard.build import build
@@ -84,7 +85,7 @@ def test_a_refused_bundle_is_not_filed(entries: Path, tmp_path: Path) -> None:
 
 def receipt(tmp_path: Path, record: dict[str, Any], **results: Any) -> None:
     """Write the receipt of a verification of the good bundle."""
-    sha256 = module.sha256_of(BUNDLE)
+    sha256 = sha256_file(BUNDLE)
     folder = tmp_path / "receipts" / sha256
     folder.mkdir(parents=True)
     stored = json.loads(read(BUNDLE.read_bytes())["results.json"]) | results
@@ -122,7 +123,7 @@ def test_a_flag_files_tasks_of_ones_own(entries: Path, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_in_the_way_stays(entries: Path, tmp_path: Path) -> None:
     receipt(tmp_path, {})
-    (entries / f"good-model-{module.sha256_of(BUNDLE)[:8]}").mkdir()
+    (entries / f"good-model-{sha256_file(BUNDLE)[:8]}").mkdir()
     with pytest.raises(SpecError, match="is there already; remove it or name another --entries"):
         add(BUNDLE, entries)
 

@@ -1,5 +1,6 @@
 """Verifying a bundle: numbers follow from predictions and one's own targets, or the bundle is refused."""
 
+import errno
 import json
 import re
 import shutil
@@ -205,6 +206,8 @@ def test_the_command_says_what_it_found(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["verify", str(tmp_path / "nowhere.zip")])
     assert done.exit_code == 2
     assert "no such file; expected what `harness bundle` writes" in done.stderr
+    done = CliRunner().invoke(main, ["verify", str(tmp_path)])
+    assert "is a folder; expected a file, which `harness bundle RUN_DIR -o FILE.zip` writes of a run" in done.stderr
 
 
 def test_a_wrong_option_is_no_fault_of_the_bundle() -> None:
@@ -214,8 +217,17 @@ def test_a_wrong_option_is_no_fault_of_the_bundle() -> None:
 
 
 def test_a_work_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"cannot be unpacked below .*nowhere: No such file or directory"):
-        verify(BUNDLE, work=tmp_path / "nowhere")
+    done = CliRunner().invoke(main, ["verify", str(BUNDLE), "--work", str(tmp_path / "nowhere")])
+    assert (done.exit_code, done.stderr) == (2, f"leaderboard: --work {tmp_path / 'nowhere'}: expected a folder\n")
+
+
+def test_a_full_disk_is_no_fault_of_the_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("leaderboard.verification.archive._unpack_member", fails)
+    with pytest.raises(SpecError, match=r"^--work .*: cannot be used: No space left on device; name another folder"):
+        verify(BUNDLE, work=tmp_path)
 
 
 def test_a_fault_of_scoring_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

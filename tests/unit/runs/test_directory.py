@@ -144,6 +144,12 @@ def test_a_record_that_cannot_be_read_says_what_to_do(tmp_path: Path, content: s
         RunDirectory(tmp_path).read_run()
 
 
+def test_a_file_is_no_run_directory(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").touch()
+    with pytest.raises(SpecError, match=r"a\.zip: is no run directory"):
+        RunDirectory(tmp_path / "a.zip").read_run()
+
+
 def test_a_plan_that_is_not_whole_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="has no complete plan; run `harness run` on it first"):
         RunDirectory(tmp_path).read_cells()

@@ -56,7 +56,7 @@ REASONS = {
     "raw: digest forged": "its bytes do not fit their digest",
     "raw: index without a file": "^bundle.json: files: expected every other member, found another list: results.json",
     "raw: masks forged": "^blobs/.* its bytes do not fit their digest",
-    "raw: member lost": "is missing|found another list",
+    "raw: member lost": ": missing; expected what|found another list",
 }
 
 
