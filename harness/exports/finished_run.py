@@ -253,6 +253,11 @@ def number_name(metric: str, protocol: str, name: str) -> str:
     return ".".join(dict.fromkeys((metric, protocol, name)))
 
 
+def stratum_name(row: Mapping[str, Any]) -> str:
+    """Return the stratum of a number as `[modality=ct]`; empty for a number of the whole task."""
+    return "".join(f"[{key}={value}]" for key, value in (row["stratum"] or {}).items())
+
+
 def library_version() -> str:
     """Return the version of the installed harness; `unknown` if it is not installed."""
     try:

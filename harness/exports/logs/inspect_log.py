@@ -8,7 +8,14 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.exports.finished_run import ExportedSample, FinishedRun, finished_run, library_version, number_name
+from harness.exports.finished_run import (
+    ExportedSample,
+    FinishedRun,
+    finished_run,
+    library_version,
+    number_name,
+    stratum_name,
+)
 from harness.exports.out_folder import write_tasks
 from harness.records import Json
 from harness.records.codec import sha256_text
@@ -123,7 +130,7 @@ def _scores(run: FinishedRun, name: str) -> Iterator[dict[str, Json]]:
             {"name": label, "scorer": f"{row['metric']}.{row['protocol']}", "params": {}, "metrics": {}},
         )
         score["params"] = {"protocol_version": row["protocol_version"]}
-        stratum = "".join(f"[{key}={value}]" for key, value in (row["stratum"] or {}).items())
+        stratum = stratum_name(row)
         if row["value"] is None:
             run.lose("numbers without a value, which are in the log's metadata only")
             continue

@@ -12,7 +12,14 @@ from typing import Literal
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from harness.comparison.gating.outputs import xml_text
-from harness.exports.finished_run import ExportedSample, FinishedRun, finished_run, library_version, number_name
+from harness.exports.finished_run import (
+    ExportedSample,
+    FinishedRun,
+    finished_run,
+    library_version,
+    number_name,
+    stratum_name,
+)
 from harness.records import FAULTS, Json
 
 CTRF_VERSION = "0.0.0"  # of CTRF's specification, a working draft
@@ -122,7 +129,7 @@ def _suite_facts(run: FinishedRun, name: str) -> dict[str, str]:
         "coverage": json.dumps(block["coverage"]),
     }
     for row in block["metrics"]:
-        stratum = "".join(f"[{key}={value}]" for key, value in (row["stratum"] or {}).items())
+        stratum = stratum_name(row)
         label = f"{number_name(row['metric'], row['protocol'], row['name'])}.{row['mean']}{stratum}"
         facts[label] = json.dumps(row["value"])
         kept = ("ci", "n", "failed", "undefined", "unparsed", "protocol_version")

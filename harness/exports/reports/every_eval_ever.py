@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from harness.exports.finished_run import ExportedSample, FinishedRun, finished_run, library_version, number_name
+from harness.exports.finished_run import (
+    ExportedSample,
+    FinishedRun,
+    finished_run,
+    library_version,
+    number_name,
+    stratum_name,
+)
 from harness.exports.out_folder import write_json, write_lines, write_tasks
 from harness.records import Json
 
@@ -129,7 +136,7 @@ def _number(run: FinishedRun, name: str, row: Mapping[str, Any]) -> dict[str, Js
     if row["value"] is None:
         run.lose("numbers without a value")
         return None
-    stratum = "".join(f"[{key}={value}]" for key, value in (row["stratum"] or {}).items())
+    stratum = stratum_name(row)
     counts = ("n", "clusters", "undefined", "failed", "unparsed", "mean")
     details = {key: _text(row[key]) for key in counts}
     details |= {"coverage": _text(block["coverage"]), "wanted": _text(block["wanted"])}
@@ -219,8 +226,7 @@ def _mean_of(run: FinishedRun, task: str, row: Mapping[str, Any]) -> str:
 
 
 def _result_id(row: Mapping[str, Any]) -> str:
-    stratum = "".join(f"[{key}={value}]" for key, value in (row["stratum"] or {}).items())
-    return f"{number_name(row['metric'], row['protocol'], row['name'])}/{row['mean']}{stratum}"
+    return f"{number_name(row['metric'], row['protocol'], row['name'])}/{row['mean']}{stratum_name(row)}"
 
 
 def _path_part(words: str) -> str:
