@@ -1,1 +1,1 @@
-"""What the adapters of models made elsewhere cost or save."""
+"""What adapters cost or save."""

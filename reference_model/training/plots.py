@@ -44,6 +44,7 @@ _LOSSES: Mapping[str, LineStyle] = {
     "focal": ("#56B4E9", "-."),
     "iou": ("#000000", ":"),
     "balance": ("#666666", ":"),
+    "prompt": ("#009E73", ":"),
 }
 EXPERTS: Sequence[LineStyle] = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 

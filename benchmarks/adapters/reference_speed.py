@@ -4,7 +4,7 @@ The earlier commit is checked out into a folder of its own; both runs take turns
 synthetic patients. The speed is that of `performance.json`, from the first request to the last answer, without the time
 to start and to load the model.
 
-    python benchmarks/reference/answer_speed.py [--before f6e10fb] [--task vqa_rad] [--limit 160] [--repeats 3]
+    python benchmarks/adapters/reference_speed.py [--before f6e10fb] [--task vqa_rad] [--limit 160] [--repeats 3]
 
 It needs the repository's history and ends with exit code 1 if the target is missed.
 """

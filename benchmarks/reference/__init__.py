@@ -1,1 +1,0 @@
-"""What the reference models cost: time and memory of their answers."""
