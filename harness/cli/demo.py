@@ -1,4 +1,4 @@
-"""`harness demo`: three baselines and the reference model on synthetic patients, on Ray if it is installed."""
+"""`harness demo`: three baselines and two reference models on synthetic patients, on Ray if it is installed."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -13,14 +13,15 @@ from harness.runs.directory import RunDirectory
 from harness.runs.engine.ray_connection import ray_is_installed
 
 BASELINES = ("baseline:majority", "baseline:center-box", "baseline:otsu")
-REFERENCE = "reference:tiny"
+# One reads images, the other volumes: together they answer every task of the group.
+REFERENCES = ("reference:tiny", "reference:m3d-tiny")
 # Packages of the extra [models]; without them the demo runs the baselines alone.
 NEEDED_BY_REFERENCE = ("torch", "transformers", "safetensors")
 SEED = 0
 
 
 def run(out: Path, cache: Path, bar: ProgressBar, *, limit: int | None = None) -> list[Evaluation]:
-    """Evaluate baselines and the reference model on the group `demo`; return one evaluation per model.
+    """Evaluate baselines and reference models on the group `demo`; return one evaluation per model.
 
     Args:
         out: Folder for the run directories, one per model.
@@ -34,9 +35,10 @@ def run(out: Path, cache: Path, bar: ProgressBar, *, limit: int | None = None) -
         bar.notice("ray is not installed: running in this process (pip install 'medground[ray]' for workers)")
     models: tuple[str, ...] = BASELINES
     if missing := [name for name in NEEDED_BY_REFERENCE if importlib.util.find_spec(name) is None]:
-        bar.notice(f"{REFERENCE} is left out: it needs {', '.join(missing)} (pip install 'medground[models]')")
+        left_out = " and ".join(REFERENCES)
+        bar.notice(f"left out: {left_out}, which need {', '.join(missing)} (pip install 'medground[models]')")
     else:
-        models += (REFERENCE,)
+        models += REFERENCES
     runs = []
     for model in models:
         bar.notice(f"running {model} on the group demo with {workers} worker{'s' if workers > 1 else ''}")

@@ -1,4 +1,4 @@
-"""`harness demo`: three baselines and the reference model on drawn patients, on Ray."""
+"""`harness demo`: three baselines and two reference models on synthetic patients, on Ray."""
 
 import json
 from collections.abc import Iterable
@@ -20,6 +20,7 @@ SERVED = {
     "baseline:center-box": MASKS,
     "baseline:otsu": MASKS,
     "reference:tiny": PLANE,
+    "reference:m3d-tiny": ALL - PLANE,
 }
 
 
@@ -46,7 +47,7 @@ def test_the_demo_on_a_few_samples_of_each_task(
     monkeypatch.setattr(demo, "BASELINES", ("baseline:otsu",))
     with ProgressBar() as bar:
         runs = demo.run(tmp_path / "demo", default_cache(), bar, limit=4)
-    _check(tmp_path / "demo", demo.text(runs, 80), ("baseline:otsu", "reference:tiny"))
+    _check(tmp_path / "demo", demo.text(runs, 80), ("baseline:otsu", *demo.REFERENCES))
 
 
 @pytest.mark.slow

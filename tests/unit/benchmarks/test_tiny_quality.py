@@ -40,6 +40,15 @@ def test_a_number_that_is_not_above_the_baseline_is_missed(
     over: tuple[float, float, float] | None, missed: bool
 ) -> None:
     reached = Reached(
-        title="BLEU-1", task="t", metric="bleu1", protocol="m3d", value=0.9, low=0.8, high=1.0, n=10, target=None, over=over
+        title="BLEU-1",
+        task="t",
+        metric="bleu1",
+        protocol="m3d",
+        value=0.9,
+        low=0.8,
+        high=1.0,
+        n=10,
+        target=None,
+        over=over,
     )
     assert reached.missed is missed

@@ -147,7 +147,7 @@ def test_half_the_precision_gives_nearly_the_same_masks(adapter: Reference, fold
 def test_what_it_is_called_with_is_checked(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
         SpecError,
-        match=r"^reference:.*: expected one of tiny, m3d-tiny, mimo-tiny, or the folder of a model, found no .*safetensors",
+        match=r"^reference:.*: expected one of tiny, m3d-tiny, or the folder of a model, found no .*safetensors",
     ):
         Reference(str(tmp_path))
     with pytest.raises(

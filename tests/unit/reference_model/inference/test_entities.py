@@ -8,7 +8,6 @@ import torch
 from click.testing import CliRunner
 
 from harness.cli import main
-from harness.errors import SpecError
 from harness.imaging import masks
 from harness.models.answer_check import to_prediction
 from harness.records import MediaPart, PredictedEntity, Region, Request, TextPart, Turn
@@ -96,11 +95,6 @@ def test_entities_without_or_with_several_masks() -> None:
     )
     assert entities_in("the <p>kidney<SEG><SEG></p>") == ()
     assert entities_in("nothing") == ()
-
-
-def test_its_name_is_one_of_the_package() -> None:
-    with pytest.raises(SpecError, match=r"\(did you mean 'mimo-tiny'\?\)"):
-        Reference("mimo-tny")
 
 
 @pytest.mark.slow
