@@ -215,9 +215,7 @@ class RunDirectory:
                 f"{record}: cannot be read ({error}); restore it, or name another folder by --out"
             ) from error
         if not isinstance(run, dict):
-            raise SpecError(
-                f"{record}: expected a JSON object, found {type(run).__name__}; restore it, or use another --out"
-            )
+            raise SpecError(f"{record}: expected a JSON object, found {type(run).__name__}; restore it or change --out")
         return run
 
     def read_cells(self) -> tuple[dict[str, StoredCell], list[dict[str, Json]]]:
@@ -381,11 +379,17 @@ class RunDirectory:
         """Return the content of `results.json`.
 
         Raises:
-            SpecError: The run is not finished.
+            SpecError: The run is not finished, or the file is damaged.
         """
+        again = "run the same `harness run` command again, which writes it"
         if not self.results_path.is_file():
-            raise SpecError(f"{self.path}: has no results.json; expected a finished run directory")
-        results: dict[str, Any] = json.loads(self.results_path.read_text(encoding="utf-8"))
+            raise SpecError(f"{self.path}: has no results.json; expected a finished run directory; {again}")
+        try:
+            results: dict[str, Any] = json.loads(self.results_path.read_text(encoding="utf-8"))
+            if any("metrics" not in block for block in results["tasks"].values()):
+                raise ValueError("expected metrics in every task")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise SpecError(f"{self.results_path}: does not hold the results of a run; {again}") from error
         return results
 
 

@@ -181,5 +181,15 @@ def test_a_run_without_problems_has_none(tmp_path: Path) -> None:
 def test_results_of_a_run_that_is_not_finished_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"has no results\.json; expected a finished run directory"):
         RunDirectory(tmp_path).read_results()
-    (tmp_path / "results.json").write_text('{"tasks": {}}')
-    assert RunDirectory(tmp_path).read_results() == {"tasks": {}}
+    written = {"schema": 1, "model": {}, "tasks": {}}
+    (tmp_path / "results.json").write_text(json.dumps(written))
+    assert RunDirectory(tmp_path).read_results() == written
+
+
+@pytest.mark.parametrize("content", ['{"sch', "[]", '{"schema": 1}', '{"tasks": {"a": {}}}'])
+def test_results_that_cannot_be_read_say_what_to_do(tmp_path: Path, content: str) -> None:
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(
+        SpecError, match=r"results\.json: does not hold the results of a run; run the same `harness run`"
+    ):
+        RunDirectory(tmp_path).read_results()
