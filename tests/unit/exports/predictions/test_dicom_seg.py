@@ -67,6 +67,7 @@ def sagittal_case(tmp_path_factory: pytest.TempPathFactory) -> ExportedCase:
     return found
 
 
+@pytest.mark.slow
 def test_frames_refer_to_the_slices_of_the_release(sagittal_case: ExportedCase, tmp_path: Path) -> None:
     data = sagittal_case.folder / "data"
     folder, form = written(sagittal_case, tmp_path / "seg", data)
@@ -90,6 +91,7 @@ def test_frames_refer_to_the_slices_of_the_release(sagittal_case: ExportedCase, 
     assert numbers(sagittal_case.score(folder, tmp_path / "again")) == sagittal_case.numbers
 
 
+@pytest.mark.slow
 def test_source_slices_that_are_not_there_or_not_certain_are_named(
     sagittal_case: ExportedCase, volume_case: ExportedCase, tmp_path: Path
 ) -> None:

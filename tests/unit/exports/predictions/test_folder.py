@@ -175,6 +175,7 @@ def test_nifti_holds_volumes_without_an_affine_and_with_a_sheared_one(tmp_path: 
         assert (again, remarks) == (mask, [])
 
 
+@pytest.mark.slow
 def test_tasks_that_share_samples_get_folders_of_their_own(image_case: ExportedCase, tmp_path: Path) -> None:
     # A second task over the samples of the first, with other answers; a third that is answered in words.
     tasks = image_case.folder / "tasks" / "organs2d"
