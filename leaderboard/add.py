@@ -96,7 +96,7 @@ def add(
         SpecError: `entries` is no folder.
     """
     if not entries.is_dir():
-        raise SpecError(f"--entries {entries}: expected a folder")
+        raise SpecError(f"--entries {entries}: expected a folder; make it, or name another")
     receipt = layout.receipt_folder(sha256_file(path)) if path.is_file() else None
     if receipt is None or given_roots or not receipt.is_dir():
         done = verify(path, given_roots=given_roots, task_paths=task_paths, work=work, notice=notice, keep=keep_receipt)

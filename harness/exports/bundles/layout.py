@@ -31,7 +31,7 @@ INDEX = "bundle.json"
 CARD = "card.md"
 JUDGES = FOLDER
 
-# Relative to the root of the archive; the names of a run directory stand in one module.
+# Relative to the root of the archive; the names of a run directory are in one module.
 INSIDE = RunDirectory(Path())
 RUN = INSIDE.run_path.as_posix()
 RESULTS = INSIDE.results_path.as_posix()

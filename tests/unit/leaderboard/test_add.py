@@ -129,7 +129,7 @@ def test_a_folder_that_is_in_the_way_stays(entries: Path, tmp_path: Path) -> Non
 
 
 def test_the_entries_are_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"--entries .*nowhere: expected a folder"):
+    with pytest.raises(SpecError, match=r"--entries .*nowhere: expected a folder; make it, or name another"):
         add(BUNDLE, tmp_path / "nowhere")
 
 

@@ -1,4 +1,4 @@
-"""DICOM SEG by highdicom: it lies on the volume or its series, and comes back."""
+"""DICOM SEG by highdicom: it is on the grid of the volume or its series, and comes back."""
 
 import json
 import sys
