@@ -49,7 +49,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_the_commands_are_frozen() -> None:
     commands = {"demo", "doctor", "explain", "export", "list", "metric", "prepare", "report", "run", "score", "show"}
     commands |= {"check-adapter", "new-adapter", "new-task", "reply", "validate"}
-    commands |= {"baseline", "compare", "gate", "judge", "power"}
+    commands |= {"baseline", "bundle", "compare", "gate", "judge", "power"}
     assert commands == set(main.commands)
 
 

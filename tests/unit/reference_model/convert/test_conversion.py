@@ -87,8 +87,8 @@ def test_it_tells_what_came_from_where(done: tuple[Result, Path]) -> None:
         "left out of tokenizer.json: tokens behind the first 256: <image>",
         "language.embed_tokens.weight: 256 of 256 rows kept, 11 new ones are their mean",
         "language.lm_head.weight: 256 of 256 rows kept, 11 new ones are their mean",
-        "drawn at random, for they are in no file: region.adapter.weight, region.adapter.bias, projector.0.weight, "
-        "projector.0.bias, projector.2.weight, projector.2.bias",
+        "drawn at random, for they are in no file: projector.0.weight, projector.0.bias, projector.2.weight, "
+        "projector.2.bias, region.adapter.weight, region.adapter.bias",
     ]
     assert "writing" in result.stderr
     assert str(out) in result.stderr
