@@ -202,10 +202,13 @@ class VolumePromptConfig:
     Attributes:
         base_vocabulary: Entries of the tokenizer before the special tokens.
         max_length: Tokens of a conversation, the positions of its volume included.
+        options: How a question with options is answered: `written` word by word as any other, as released, or by the
+            offered reply that is likeliest as a whole (`scored`), which asks less of a small language model.
     """
 
     base_vocabulary: int
     max_length: int
+    options: Literal["written", "scored"] = "written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

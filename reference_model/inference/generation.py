@@ -17,7 +17,7 @@ from harness.errors import ModelError
 from reference_model.inference.key_values import BLOCK, KeyValues, Layer
 from reference_model.inference.seen_media import SeenImage, SeenVolume
 from reference_model.inputs.batch import PADDING, Batch, VolumeBatch, pad
-from reference_model.inputs.conversation import IMAGE, Encoded
+from reference_model.inputs.conversation import IGNORE, IMAGE, Encoded
 from reference_model.inputs.images import for_pixel_encoder
 from reference_model.modeling.language import LanguageModel
 from reference_model.modeling.m3d_model import VolumeGroundingModel, seg_steps
@@ -188,16 +188,8 @@ def generate_about_volumes(
     Raises:
         ModelError: The model is in training mode.
     """
-    _check_mode(model)
+    _read_volumes(model, batch, volumes, shared)
     weight = model.language.embed_tokens.weight
-    for number, volume in enumerate(volumes):
-        if not volume.prefix:
-            alone = replace(
-                batch,
-                ids_BT=batch.ids_BT[number : number + 1, :shared],
-                volume_B1DHW=volume.volume_1DHW[None].to(weight),
-            )
-            volume.prefix = _read(model.language, model.embed(alone))
     x_BTD = model.language.embed_tokens(batch.ids_BT[:, shared:])
     rows = _write(model, [volume.prefix for volume in volumes], x_BTD, batch.valid_BT, stop_ids, sampling)
     states: dict[int, Tensor] = {}
@@ -219,6 +211,45 @@ def generate_about_volumes(
         VolumeReply(ids=tuple(row.ids), finished=row.finished, logits_DHW=logits.get(index))
         for index, row in enumerate(rows)
     )
+
+
+@torch.inference_mode()
+def score_about_volumes(
+    model: VolumeGroundingModel, batch: VolumeBatch, volumes: Sequence[SeenVolume], *, shared: int
+) -> Tensor:
+    """Return the log likelihood of the answer of each conversation, its end token included, float32 (B,).
+
+    Args:
+        model: In evaluation mode.
+        batch: Ids, labels and validity as of `Prompts`, with answers.
+        volumes, shared: As for `generate_about_volumes`.
+
+    Raises:
+        ModelError: The model is in training mode.
+    """
+    _read_volumes(model, batch, volumes, shared)
+    x_BTD = model.language.embed_tokens(batch.ids_BT[:, shared:])
+    cache = KeyValues.of([volume.prefix for volume in volumes], room=x_BTD.shape[1])
+    hidden_BTD = model.language(x_BTD, valid_BK=batch.valid_BT, cache=cache).hidden_BTD
+    target_BT = batch.labels_BT[:, shared + 1 :]
+    answered_BT = target_BT != IGNORE
+    logits_NV = model.language.logits(hidden_BTD[:, :-1][answered_BT]).float()
+    found_N = logits_NV.log_softmax(dim=-1).gather(1, target_BT[answered_BT][:, None])[:, 0]
+    row_N = answered_BT.nonzero()[:, 0]
+    return torch.zeros(len(target_BT), device=found_N.device).index_add(0, row_N, found_N)
+
+
+def _read_volumes(model: VolumeGroundingModel, batch: VolumeBatch, volumes: Sequence[SeenVolume], shared: int) -> None:
+    """Keep with each volume the keys and values of its positions, unless they are there."""
+    _check_mode(model)
+    for number, volume in enumerate(volumes):
+        if not volume.prefix:
+            alone = replace(
+                batch,
+                ids_BT=batch.ids_BT[number : number + 1, :shared],
+                volume_B1DHW=volume.volume_1DHW[None].to(model.language.embed_tokens.weight),
+            )
+            volume.prefix = _read(model.language, model.embed(alone))
 
 
 def _check_mode(model: ImageGroundingModel | VolumeGroundingModel) -> None:

@@ -13,7 +13,12 @@ from torch import Tensor
 from harness.records import Answer, MediaHandle, Request
 from reference_model.checkpoints.checkpoint import About
 from reference_model.config import VolumeModelConfig
-from reference_model.inference.generation import Prompts, VolumeReply, generate_about_volumes
+from reference_model.inference.generation import (
+    Prompts,
+    VolumeReply,
+    generate_about_volumes,
+    score_about_volumes,
+)
 from reference_model.inference.sampling import sampling_of
 from reference_model.inference.seen_media import LastSeen, SeenVolume
 from reference_model.inputs.batch import VolumeBatch
@@ -76,17 +81,65 @@ class VolumePredictor:
         volumes = self.seen.of([request.volumes[0] for request in requests])
         if requests[0].kind == "embed":
             return self._embeddings(requests, torch.stack([volume.volume_1DHW for volume in volumes]))
-        encoded = [
-            encode_about_volume(
-                question_on_grid(request.prompt, request.visual_prompts, volume.frame),
-                None,
-                self.tokenizer,
-                positions=self.config.volume_tokens,
-                max_length=self.config.prompt.max_length,
-            )
-            for request, volume in zip(requests, volumes, strict=True)
+        answers: dict[int, Answer] = {}
+        scored = self.config.prompt.options == "scored"
+        chosen = [index for index, request in enumerate(requests) if scored and request.choices]
+        written = [index for index in range(len(requests)) if index not in chosen]
+        for answer, places in ((self._chosen, chosen), (self._written, written)):
+            if places:
+                found = answer([requests[index] for index in places], [volumes[index] for index in places])
+                answers |= zip(places, found, strict=True)
+        return [answers[index] for index in range(len(requests))]
+
+    def _written(self, requests: Sequence[Request], volumes: Sequence[SeenVolume]) -> list[Answer]:
+        """Answer word by word."""
+        asked = [self._encoded(request, volume, None) for request, volume in zip(requests, volumes, strict=True)]
+        batch, shared = self._batch(asked)
+        replies = generate_about_volumes(
+            self.model,
+            batch,
+            volumes,
+            shared=shared,
+            stop_ids=(self.tokenizer.end_id,),
+            sampling=sampling_of(requests[0], most=self.config.language.max_positions - batch.ids_BT.shape[1]),
+        )
+        frames = [volume.frame for volume in volumes]
+        return [self._answer(*one) for one in zip(requests, asked, replies, frames, strict=True)]
+
+    def _chosen(self, requests: Sequence[Request], volumes: Sequence[SeenVolume]) -> list[Answer]:
+        """Answer by the likeliest of the replies that a question offers."""
+        offered = [
+            (index, volume, self._encoded(request, volume, choice))
+            for index, (request, volume) in enumerate(zip(requests, volumes, strict=True))
+            for choice in request.choices
         ]
-        prompts = Prompts.of(encoded)
+        batch, shared = self._batch([encoded for _, _, encoded in offered])
+        score_B = score_about_volumes(self.model, batch, [volume for _, volume, _ in offered], shared=shared)
+        answers = []
+        for index, (request, volume) in enumerate(zip(requests, volumes, strict=True)):
+            own = [float(score) for (place, _, _), score in zip(offered, score_B, strict=True) if place == index]
+            asked = self._encoded(request, volume, None)
+            answers.append(
+                Answer(
+                    text=request.choices[int(np.argmax(own))],
+                    rendered=self.tokenizer.decode(asked.ids),
+                    usage={"prompt_tokens": len(asked.ids)},
+                )
+            )
+        return answers
+
+    def _encoded(self, request: Request, volume: SeenVolume, answer: str | None) -> Encoded:
+        return encode_about_volume(
+            question_on_grid(request.prompt, request.visual_prompts, volume.frame),
+            answer,
+            self.tokenizer,
+            positions=self.config.volume_tokens,
+            max_length=self.config.prompt.max_length,
+        )
+
+    def _batch(self, rows: Sequence[Encoded]) -> tuple[VolumeBatch, int]:
+        """Return rows as a batch without volumes on the device, and the number of positions that they share."""
+        prompts = Prompts.of(rows)
         none = torch.zeros(0, dtype=torch.long)
         batch = VolumeBatch(
             ids_BT=prompts.ids_BT,
@@ -97,16 +150,7 @@ class VolumePredictor:
             mask_segment_M=none,
             mask_MDHW=torch.zeros(0),
         )
-        replies = generate_about_volumes(
-            self.model,
-            batch.to(self.device),
-            volumes,
-            shared=prompts.shared,
-            stop_ids=(self.tokenizer.end_id,),
-            sampling=sampling_of(requests[0], most=self.config.language.max_positions - prompts.ids_BT.shape[1]),
-        )
-        frames = [volume.frame for volume in volumes]
-        return [self._answer(*one) for one in zip(requests, encoded, replies, frames, strict=True)]
+        return batch.to(self.device), prompts.shared
 
     def _read(self, handle: MediaHandle) -> SeenVolume:
         volume_1DHW, frame = prepare_volume(

@@ -10,7 +10,7 @@ import torch
 from harness.errors import ModelError
 from harness.records import Box, Request
 from reference_model.checkpoints.checkpoint import About
-from reference_model.config import VolumeModelConfig
+from reference_model.config import VolumeModelConfig, VolumePromptConfig
 from reference_model.inference.generation import Prompts, Sampling, VolumeReply, generate_about_volumes
 from reference_model.inference.seen_media import SeenVolume
 from reference_model.inference.volume_predictor import VolumePredictor
@@ -256,3 +256,44 @@ def test_a_question_that_fills_the_length_still_gets_an_answer(predictor: Volume
     request: Request = volume_request(" ".join([REPORT] * 9))
     (answer,) = predictor.answer([request])
     assert answer.usage["prompt_tokens"] == predictor.config.prompt.max_length
+
+
+def likelihood(predictor: VolumePredictor, number: int, words: str, answer: str) -> float:
+    """Return the log likelihood of an answer by one plain pass over the whole conversation."""
+    config, model = predictor.config, predictor.model
+    encoded = encode_about_volume(words, answer, TOKENIZER, positions=config.volume_tokens, max_length=99)
+    ids_BT, valid_BT, labels_BT = pad([encoded], side="right")
+    volume_1DHW, _ = prepare_volume(volume_example(number).media, size=SIZE, preprocessing="standard")
+    none = torch.zeros(0, dtype=torch.long)
+    made = VolumeBatch(
+        ids_BT=ids_BT, valid_BT=valid_BT, labels_BT=labels_BT, volume_B1DHW=volume_1DHW[None],
+        mask_row_M=none, mask_segment_M=none, mask_MDHW=torch.zeros(0, *SIZE),
+    )  # fmt: skip
+    with torch.no_grad():
+        hidden_BTD = model.language(model.embed(made), valid_BK=valid_BT).hidden_BTD
+        log_TV = model.language.logits(hidden_BTD[0]).log_softmax(dim=-1)
+    return sum(float(log_TV[at - 1, label]) for at, label in enumerate(labels_BT[0].tolist()) if label != IGNORE)
+
+
+def test_the_likeliest_of_the_offered_replies_is_the_answer_also_in_a_batch(predictor: VolumePredictor) -> None:
+    scored = replace(predictor.config, prompt=replace(predictor.config.prompt, options="scored"))
+    predictor = replace(predictor, config=scored)
+    offers = [("A. liver", "B. spleen", "C. the spleen is small"), ("A. the rest is normal", "B. liver")]
+    requests = [volume_request(QUESTIONS[number], number, choices=choices) for number, choices in enumerate(offers)] + [
+        volume_request(QUESTIONS[2], 1)
+    ]
+    answers = predictor.answer(requests)
+    for number, choices in enumerate(offers):
+        found = [likelihood(predictor, number, QUESTIONS[number], choice) for choice in choices]
+        assert answers[number].text == choices[int(np.argmax(found))]
+        assert answers[number].status == "ok"
+    # A question without options is answered word by word, as alone.
+    assert answers[2].text == predictor.answer(requests[2:])[0].text
+
+
+def test_options_are_written_unless_the_configuration_says_otherwise(predictor: VolumePredictor) -> None:
+    as_released = VolumePromptConfig(base_vocabulary=80, max_length=96)
+    predictor = replace(predictor, config=replace(predictor.config, prompt=as_released))
+    says(predictor, *TOKENIZER.encode("liver"))
+    (answer,) = predictor.answer([volume_request(QUESTIONS[0], choices=("A. spleen", "B. the rest"))])
+    assert answer.text == "liver"
