@@ -24,7 +24,8 @@ class VisualPromptEncoder(nn.Module):
     def __init__(self, *, channels: int, language_width: int) -> None:
         """Build the encoder, with `channels` numbers for a place, as many as SAM's prompt encoder has."""
         super().__init__()
-        self.positions = SamPositionalEmbedding(SamVisionConfig(num_pos_feats=channels // 2))
+        places = SamVisionConfig(num_pos_feats=channels // 2)
+        self.positions = SamPositionalEmbedding(places)  # type: ignore[no-untyped-call]
         make_constant(self.positions)
         # A point outside the wanted mask, one inside, the upper left and the lower right corner of a box, as in SAM.
         self.kind_embed = nn.Embedding(4, channels)

@@ -59,6 +59,7 @@ def build_untrained_volume_model(config: VolumeModelConfig) -> VolumeGroundingMo
         for tower in (model.clip.vision, model.vision, model.segvol.image_encoder):
             embedding = tower.patch_embedding
             linear = embedding.patch_embeddings["1"]
+            assert isinstance(linear, nn.Linear)
             channels, voxels = linear.weight.shape
             linear.weight.normal_(0, 0.5 / (GREY_DEVIATION * voxels**0.5))
             linear.weight.add_(torch.randn(channels, 1) / (GREY_DEVIATION * voxels))

@@ -51,7 +51,8 @@ def test_masks_of_nifti_volumes_have_the_grid_of_the_file(command: Any, marker: 
     results, lines = run(command, root, tmp_path / "run", marker, "m3d_refseg")
     assert results["unsupported"] == {}
     assert results["tasks"]["m3d_refseg"]["coverage"] == 1.0
-    shapes = {nibabel.nifti1.Nifti1Image.from_filename(path).shape[::-1] for path in root.glob("M3D_RefSeg/*/ct.nii.gz")}
+    files = root.glob("M3D_RefSeg/*/ct.nii.gz")
+    shapes = {nibabel.nifti1.Nifti1Image.from_filename(path).shape[::-1] for path in files}
     assert len(lines) == 3
     for line in lines:
         assert line.get("error") is None
