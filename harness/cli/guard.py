@@ -38,7 +38,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class GuardedGroup(click.Group):
-    """A group of commands that runs those in GUARDED below a parent process where it is called as a program.
+    """A group of commands that runs those in GUARDED below a parent process if it is called as a program.
 
     `GuardedGroup.main`, which tests and other programs call, runs everything in the process of its caller.
     """

@@ -32,7 +32,7 @@ class BundleContents:
     """A bundle whose form is right.
 
     Attributes:
-        folder: Where it is unpacked.
+        folder: The folder that holds its unpacked files.
         run, results: The contents of `run.json` and `results.json`.
         capabilities: Of the model, as far as requests depend on them.
     """

@@ -161,7 +161,7 @@ def _row(table: Table, defaults: NumberRow) -> NumberRow | MeasureRow:
     if "measure" in table:
         for key in table.items:
             if key in _NUMBER_KEYS and key not in _MEASURE_KEYS:
-                table.fault(key, f"does not stand in a row with 'measure', which knows {', '.join(_MEASURE_KEYS)}")
+                table.fault(key, f"does not belong in a row with 'measure', which knows {', '.join(_MEASURE_KEYS)}")
         measure = table.choice("measure", MEASURES)
         if "task" in table and measure in ("memory", "gpu_memory"):
             table.fault("task", f"'{measure}' is measured for the whole run, not by task; leave the task out")

@@ -92,18 +92,18 @@ def _name(folder: JudgeFolder) -> str:
 def _rubric(folder: JudgeFolder, task_paths: Sequence[Path]) -> Rubric:
     """Return the rubric of a judge, which must be one of this version of the harness."""
     record = folder.record()
-    told = record.get("rubric")
+    stored = record.get("rubric")
     judge = record.get("judge")
-    if record.keys() != RECORD or not isinstance(told, dict) or not isinstance(judge, dict) or "id" not in judge:
+    if record.keys() != RECORD or not isinstance(stored, dict) or not isinstance(judge, dict) or "id" not in judge:
         raise DataError(f"{_name(folder)}/run.json: expected the fields {', '.join(sorted(RECORD))}")
     # A name only: a path would be read wherever it leads.
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", str(told.get("name"))):
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", str(stored.get("name"))):
         raise DataError(f"{_name(folder)}/run.json: rubric.name: expected letters, digits, - and _")
     try:
-        rubric = find_rubric(str(told["name"]), task_paths)
+        rubric = find_rubric(str(stored["name"]), task_paths)
     except SpecError as error:
         raise DataError(f"{_name(folder)}: unknown rubric: {error}") from error
-    if rubric.record() != told or record["prompt_version"] != PROMPT_VERSION:
+    if rubric.record() != stored or record["prompt_version"] != PROMPT_VERSION:
         raise DataError(
             f"{_name(folder)}: rubric {rubric.name} has version {rubric.version} here, and the bundle was judged by "
             "another version or another text of it; judge the run again"

@@ -137,7 +137,7 @@ def _found(run: FinishedRun, item: ExportedSample) -> Iterator[dict[str, Json]]:
         for box in prediction.boxes:
             yield {"category_id": 1, "bbox": _bbox(box), "score": 1.0}
         return
-    # As they are scored: pixels that nobody has labelled count on neither side.
+    # As they are scored: unlabelled pixels count on neither side.
     found = without_ignored(item.sample, prediction).masks if item.sample.target.ignore else prediction.masks
     run.lose("that a model gave its masks no scores; each has 1.0", bool(found) and not prediction.mask_scores)
     for mask, score in zip(found, prediction.mask_scores or (1.0,) * len(found), strict=True):

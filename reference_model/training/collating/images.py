@@ -36,6 +36,7 @@ from reference_model.inputs.visual_prompts import (
     places_of,
     prompt_tensors,
 )
+from reference_model.training.collating.prepared_media import PreparedMedia
 from reference_model.training.data import Example
 from reference_model.training.mixing import Row
 
@@ -46,30 +47,21 @@ NO_PLACES = PromptPlaces()
 
 @dataclass(slots=True)
 class EncoderImages:
-    """A cache of images preprocessed for the two encoders; the oldest are dropped first."""
+    """A cache of images preprocessed for the two encoders."""
 
     config: ImageModelConfig
     most_bytes: int = CACHE_BYTES
-    _kept: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    _bytes: int = 0
+    _kept: PreparedMedia[tuple[Tensor, Tensor]] = field(default_factory=PreparedMedia)
 
     def of(self, example: Example) -> tuple[Tensor, Tensor]:
         """Return an image for the image tower and for the pixel encoder, float32 (3, S, S) each."""
-        found = self._kept.get(example.media_key)
-        if found is None:
+
+        def prepare() -> tuple[Tensor, Tensor]:
             pixels = example.media.image()
             vision_3SS = for_vision_tower(pixels, self.config.vision.image_size)
-            found = vision_3SS, for_pixel_encoder(pixels, self.config.pixel_encoder.image_size)
-            self._keep(example.media_key, found)
-        return found
+            return vision_3SS, for_pixel_encoder(pixels, self.config.pixel_encoder.image_size)
 
-    def _keep(self, key: str, made: tuple[Tensor, Tensor]) -> None:
-        size = sum(tensor.nbytes for tensor in made)
-        while self._kept and self._bytes + size > self.most_bytes:
-            first = self._kept.pop(next(iter(self._kept)))
-            self._bytes -= sum(tensor.nbytes for tensor in first)
-        self._kept[key] = made
-        self._bytes += size
+        return self._kept.of(example.media_key, prepare, most_bytes=self.most_bytes)
 
 
 @dataclass(frozen=True, slots=True)

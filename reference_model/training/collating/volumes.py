@@ -5,6 +5,7 @@ Shape suffixes: as in `batch`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from reference_model.inputs.volume_boxes import answer_on_grid, question_on_grid
 from reference_model.inputs.volumes import VolumeFrame, prepare_volume
 from reference_model.training.collating.augmentation import Augmentation
 from reference_model.training.collating.images import filled, packed
+from reference_model.training.collating.prepared_media import PreparedMedia
 from reference_model.training.data import Example
 from reference_model.training.mixing import Row
 
@@ -28,23 +30,17 @@ CACHE_BYTES = 2 << 30
 
 @dataclass(slots=True)
 class PreparedVolumes:
-    """A cache of volumes on the grid of the model; the oldest are dropped first."""
+    """A cache of volumes on the grid of the model."""
 
     config: VolumeModelConfig
     most_bytes: int = CACHE_BYTES
-    _kept: dict[str, tuple[Tensor, VolumeFrame]] = field(default_factory=dict)
-    _bytes: int = 0
+    _kept: PreparedMedia[tuple[Tensor, VolumeFrame]] = field(default_factory=PreparedMedia)
 
     def of(self, example: Example) -> tuple[Tensor, VolumeFrame]:
         """Return a volume on the grid, float32 (1, D, H, W), and its place there."""
-        key = example.media_key
-        if key not in self._kept:
-            made = prepare_volume(example.media, size=self.config.vision.size, preprocessing=self.config.preprocessing)
-            while self._kept and self._bytes + made[0].nbytes > self.most_bytes:
-                self._bytes -= self._kept.pop(next(iter(self._kept)))[0].nbytes
-            self._kept[key] = made
-            self._bytes += made[0].nbytes
-        return self._kept[key]
+        size, preprocessing = self.config.vision.size, self.config.preprocessing
+        prepare = partial(prepare_volume, example.media, size=size, preprocessing=preprocessing)
+        return self._kept.of(example.media_key, prepare, most_bytes=self.most_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,7 +90,7 @@ def test_all_faults_are_found_at_once_with_their_lines(tmp_path: Path) -> None:
         "3: rows[0].tolerance: expected a number from 0 to 1e+09, got the number -1",
         "4: rows[1].detect: expected a number above 0: no number of samples shows a drop of nothing",
         "4: rows[1].rule: expected one of 'no_worse', 'non_inferior', got 'no_wors' (did you mean 'no_worse'?)",
-        "5: rows[2].metric: does not stand in a row with 'measure', which knows measure, task, tolerance",
+        "5: rows[2].metric: does not belong in a row with 'measure', which knows measure, task, tolerance",
         "5: rows[2].task: 'memory' is measured for the whole run, not by task; leave the task out",
         "5: rows[2].tolerance: required key is missing",
         "6: rows[3].max_failed: expected a whole number of at least 0, got '1%'",
