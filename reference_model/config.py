@@ -13,12 +13,16 @@ class PromptConfig:
         fillers: Unused tokens between the special ones, kept so that ids match released weights; MIMO has none.
         system: The speaker that the system sentence names: MedPLIB trains with `human` and evaluates with `user`.
         max_length: Tokens of a conversation before its image is expanded.
+        options: How a question with options is answered: `written` word by word as any other, as published, or by the
+            offered reply that is likeliest as a whole (`scored`), which asks less of a small language model. In place
+            of a bare letter the words of its option are scored, and trained.
     """
 
     base_vocabulary: int
     fillers: int = 0
     system: Literal["human", "user", "none"]
     max_length: int
+    options: Literal["written", "scored"] = "written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,27 +139,7 @@ def generate(
     Raises:
         ModelError: The model is in training mode.
     """
-    _check_mode(model)
-    for row, image in enumerate(images):
-        if image.features_1PC is None:
-            weight = model.language.embed_tokens.weight
-            features_1PC = model.vision(image.vision_3SS[None].to(weight))
-            alone = Batch(
-                ids_BT=batch.ids_BT[row : row + 1, :shared],
-                valid_BT=batch.valid_BT[row : row + 1, :shared],
-                labels_BT=batch.labels_BT[row : row + 1, :shared],
-                vision_B3SS=image.vision_3SS[None],
-                sizes=(image.size,),
-                grid_RGG=batch.grid_RGG[:0],
-            )
-            image.prefix = _read(model.language, model.embed(alone, features_1PC))
-            image.features_1PC = features_1PC
-    asked_BT = batch.ids_BT[:, shared:]
-    if bool((asked_BT < 0).any()):  # regions and queries are made of the image, too
-        features_BPC = torch.cat([image.features_1PC for image in images if image.features_1PC is not None])
-        x_BTD = model.embed(batch, features_BPC)[:, shared:]
-    else:
-        x_BTD = model.language.embed_tokens(asked_BT)
+    x_BTD = _read_images(model, batch, images, shared)
     prefixes = [image.prefix for image in images]
     rows = _write(model, prefixes, x_BTD, batch.valid_BT, stop_ids, sampling)
     return _with_masks(model, batch.sizes, images, rows)
@@ -229,14 +209,65 @@ def score_about_volumes(
     """
     _read_volumes(model, batch, volumes, shared)
     x_BTD = model.language.embed_tokens(batch.ids_BT[:, shared:])
-    cache = KeyValues.of([volume.prefix for volume in volumes], room=x_BTD.shape[1])
-    hidden_BTD = model.language(x_BTD, valid_BK=batch.valid_BT, cache=cache).hidden_BTD
-    target_BT = batch.labels_BT[:, shared + 1 :]
+    return _likelihood(model.language, batch, [volume.prefix for volume in volumes], x_BTD)
+
+
+@torch.inference_mode()
+def score_about_images(model: ImageGroundingModel, batch: Batch, images: Sequence[SeenImage], *, shared: int) -> Tensor:
+    """Return the log likelihood of the answer of each conversation, its end token included, float32 (B,).
+
+    Args:
+        model: In evaluation mode.
+        batch: Ids, labels and validity as of `Prompts`, with answers.
+        images, shared: As for `generate`.
+
+    Raises:
+        ModelError: The model is in training mode.
+    """
+    x_BTD = _read_images(model, batch, images, shared)
+    return _likelihood(model.language, batch, [image.prefix for image in images], x_BTD)
+
+
+def _likelihood(
+    language: LanguageModel, batch: Batch | VolumeBatch, prefixes: Sequence[tuple[Layer, ...]], x_BTD: Tensor
+) -> Tensor:
+    cache = KeyValues.of(prefixes, room=x_BTD.shape[1])
+    hidden_BTD = language(x_BTD, valid_BK=batch.valid_BT, cache=cache).hidden_BTD
+    target_BT = batch.labels_BT[:, batch.labels_BT.shape[1] - x_BTD.shape[1] + 1 :]
     answered_BT = target_BT != IGNORE
-    logits_NV = model.language.logits(hidden_BTD[:, :-1][answered_BT]).float()
+    logits_NV = language.logits(hidden_BTD[:, :-1][answered_BT]).float()
     found_N = logits_NV.log_softmax(dim=-1).gather(1, target_BT[answered_BT][:, None])[:, 0]
     row_N = answered_BT.nonzero()[:, 0]
     return torch.zeros(len(target_BT), device=found_N.device).index_add(0, row_N, found_N)
+
+
+def _read_images(model: ImageGroundingModel, batch: Batch, images: Sequence[SeenImage], shared: int) -> Tensor:
+    """Keep with each image its features, keys and values unless they are there; return the embeddings behind it.
+
+    Returns:
+        Floating point (B, T - P, D).
+    """
+    _check_mode(model)
+    for row, image in enumerate(images):
+        if image.features_1PC is None:
+            weight = model.language.embed_tokens.weight
+            features_1PC = model.vision(image.vision_3SS[None].to(weight))
+            alone = Batch(
+                ids_BT=batch.ids_BT[row : row + 1, :shared],
+                valid_BT=batch.valid_BT[row : row + 1, :shared],
+                labels_BT=batch.labels_BT[row : row + 1, :shared],
+                vision_B3SS=image.vision_3SS[None],
+                sizes=(image.size,),
+                grid_RGG=batch.grid_RGG[:0],
+            )
+            image.prefix = _read(model.language, model.embed(alone, features_1PC))
+            image.features_1PC = features_1PC
+    asked_BT = batch.ids_BT[:, shared:]
+    if bool((asked_BT < 0).any()):  # regions and queries are made of the image, too
+        features_BPC = torch.cat([image.features_1PC for image in images if image.features_1PC is not None])
+        return model.embed(batch, features_BPC)[:, shared:]
+    embedded_BTD: Tensor = model.language.embed_tokens(asked_BT)
+    return embedded_BTD
 
 
 def _read_volumes(model: VolumeGroundingModel, batch: VolumeBatch, volumes: Sequence[SeenVolume], shared: int) -> None:

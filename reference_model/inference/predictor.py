@@ -14,14 +14,14 @@ from harness.records import Answer, MediaHandle, PredictedEntity, Request
 from harness.text.grounded_text import parse
 from reference_model.checkpoints.checkpoint import About, open_model
 from reference_model.config import EntityModelConfig, ImageModelConfig, VolumeModelConfig
-from reference_model.inference.generation import Prompts, Reply, generate
+from reference_model.inference.generation import Prompts, Reply, generate, score_about_images
 from reference_model.inference.sampling import sampling_of
 from reference_model.inference.seen_media import LastSeen, SeenImage
 from reference_model.inference.volume_predictor import VolumePredictor
 from reference_model.inputs.batch import Batch
 from reference_model.inputs.conversation import REGION, SEG, Encoded, Tokenizer, Turn, encode_conversation, expand_image
 from reference_model.inputs.images import Bools, for_vision_tower
-from reference_model.inputs.requests import grid_of_prompt, grids, question_of
+from reference_model.inputs.requests import grid_of_prompt, grids, in_words, question_of
 from reference_model.inputs.visual_prompts import (
     PromptPlaces,
     encode_question,
@@ -78,13 +78,69 @@ class Predictor:
             DataError: An image cannot be read, or a visual prompt covers no pixel of it.
         """
         images = self.seen.of([request.images[0] for request in requests])
-        sizes = [image.size for image in images]
-        asked = [self._asked(*one) for one in zip(requests, sizes, strict=True)]
-        encoded = [one for one, _ in asked]
-        prompts = Prompts.of([expand_image(one, self.config.vision.tokens) for one in encoded])
+        scored = self.config.prompt.options == "scored"
+        chosen = [index for index, request in enumerate(requests) if scored and request.choices]
+        written = [index for index in range(len(requests)) if index not in chosen]
+        answers: dict[int, Answer] = {}
+        for answer, places in ((self._chosen, chosen), (self._written, written)):
+            if places:
+                found = answer([requests[index] for index in places], [images[index] for index in places])
+                answers |= zip(places, found, strict=True)
+        return [answers[index] for index in range(len(requests))]
+
+    def _written(self, requests: Sequence[Request], images: Sequence[SeenImage]) -> list[Answer]:
+        """Answer word by word."""
+        asked = [self._asked(request, image.size, None) for request, image in zip(requests, images, strict=True)]
+        batch, shared = self._batch(requests, images, asked)
+        replies = generate(
+            self.model,
+            batch,
+            images,
+            shared=shared,
+            stop_ids=(self.tokenizer.end_id,),
+            sampling=sampling_of(requests[0], most=self.config.language.max_positions - batch.ids_BT.shape[1]),
+        )
+        return [
+            self._answer(request, encoded, reply)
+            for request, (encoded, _), reply in zip(requests, asked, replies, strict=True)
+        ]
+
+    def _chosen(self, requests: Sequence[Request], images: Sequence[SeenImage]) -> list[Answer]:
+        """Answer by the likeliest of the replies that a question offers."""
+        offered = [
+            (request, image, in_words(question_of(request), choice))
+            for request, image in zip(requests, images, strict=True)
+            for choice in request.choices
+        ]
+        asked = [self._asked(request, image.size, words) for request, image, words in offered]
+        own_requests, own_images = [one[0] for one in offered], [one[1] for one in offered]
+        batch, shared = self._batch(own_requests, own_images, asked)
+        scores = iter(score_about_images(self.model, batch, own_images, shared=shared).tolist())
+        answers = []
+        for request, image in zip(requests, images, strict=True):
+            # The first of equals, as of two options with the same words.
+            best = max([(next(scores), -number) for number in range(len(request.choices))])
+            encoded, _ = self._asked(request, image.size, None)
+            answers.append(
+                Answer(
+                    text=request.choices[-best[1]],
+                    rendered=self.tokenizer.decode(encoded.ids),
+                    usage={"prompt_tokens": len(encoded.ids)},
+                )
+            )
+        return answers
+
+    def _batch(
+        self,
+        requests: Sequence[Request],
+        images: Sequence[SeenImage],
+        asked: Sequence[tuple[Encoded, PromptPlaces]],
+    ) -> tuple[Batch, int]:
+        """Return questions as a batch without images on the device, and the number of positions that they share."""
+        prompts = Prompts.of([expand_image(encoded, self.config.vision.tokens) for encoded, _ in asked])
         regions = [
-            grid_of_prompt(one, size, self.config)
-            for request, size in zip(requests, sizes, strict=True)
+            grid_of_prompt(one, image.size, self.config)
+            for request, image in zip(requests, images, strict=True)
             for one in (() if isinstance(self.config, EntityModelConfig) else request.visual_prompts)
         ]
         place_N2, kind_N = prompt_tensors([places for _, places in asked])
@@ -93,24 +149,16 @@ class Predictor:
             valid_BT=prompts.valid_BT,
             labels_BT=prompts.labels_BT,
             vision_B3SS=torch.zeros(0),
-            sizes=tuple(sizes),
+            sizes=tuple(image.size for image in images),
             grid_RGG=grids(regions, self.config.vision.cells),
             prompt_place_N2=place_N2,
             prompt_kind_N=kind_N,
         )
-        replies = generate(
-            self.model,
-            batch.to(self.device),
-            images,
-            shared=prompts.shared,
-            stop_ids=(self.tokenizer.end_id,),
-            sampling=sampling_of(requests[0], most=self.config.language.max_positions - prompts.ids_BT.shape[1]),
-        )
-        return [self._answer(*one) for one in zip(requests, encoded, replies, strict=True)]
+        return batch.to(self.device), prompts.shared
 
-    def _asked(self, request: Request, size: tuple[int, int]) -> tuple[Encoded, PromptPlaces]:
+    def _asked(self, request: Request, size: tuple[int, int], answer: str | None) -> tuple[Encoded, PromptPlaces]:
         """Return a question as the model reads it, and the points and corners in it, which only MIMO reads."""
-        turn, config = Turn(question_of(request)), self.config
+        turn, config = Turn(question_of(request), answer), self.config
         if isinstance(config, EntityModelConfig):
             prompts = [places_of(one, size, side=config.vision.image_size) for one in request.visual_prompts]
             encoded = encode_question(turn, prompts, config, self.tokenizer)

@@ -32,6 +32,17 @@ def question_of(request: Request) -> str:
     return " ".join([words, *[PROMPT_PAIR] * max(0, left)]).strip()
 
 
+def in_words(question: str, reply: str) -> str:
+    """Return the words of the option whose letter a reply is, from its line of the question, such as `B. liver`.
+
+    Any other reply, and a letter that begins no line, is returned as it is.
+    """
+    if not re.fullmatch("[A-Z]", reply):
+        return reply
+    line = re.search(rf"^\(?{reply}[.):] +(.*\S)", question, re.MULTILINE)
+    return line[1] if line else reply
+
+
 def grid_of_prompt(prompt: VisualPrompt, size: tuple[int, int], config: ImageModelConfig) -> Bools:
     """Return the cells of the image tower that a prompt covers, boolean (G, G); as released, there may be none.
 

@@ -28,7 +28,7 @@ from reference_model.inputs.conversation import (
 )
 from reference_model.inputs.images import Bools, for_pixel_encoder, for_vision_tower
 from reference_model.inputs.regions import random_part
-from reference_model.inputs.requests import grid_of_prompt, grids
+from reference_model.inputs.requests import grid_of_prompt, grids, in_words
 from reference_model.inputs.visual_prompts import (
     PromptPlaces,
     encode_question,
@@ -151,7 +151,8 @@ class Collator:
 
     def encode(self, example: Example) -> Encoded:
         """Return a question and its answer in the layout of the model, with one position for the image."""
-        turn = Turn(example.question, example.answer)
+        scored = self.config.prompt.options == "scored"
+        turn = Turn(example.question, in_words(example.question, example.answer) if scored else example.answer)
         if isinstance(self.config, EntityModelConfig):
             return encode_question(turn, self.places(example), self.config, self.tokenizer)
         prompt = self.config.prompt

@@ -15,7 +15,11 @@ from reference_model.inference import predictor
 from reference_model.inference.generation import Reply, Sampling
 from reference_model.inference.predictor import Predictor, load_predictor
 from reference_model.inference.sampling import MAX_NEW_TOKENS
-from reference_model.inputs.batch import Batch
+from reference_model.inputs import conversation
+from reference_model.inputs.batch import Batch, pad
+from reference_model.inputs.conversation import IGNORE
+from reference_model.inputs.images import for_vision_tower
+from reference_model.inputs.requests import grids
 from reference_model.inputs.tokenizers import WordTokenizer
 from reference_model.modeling.model import Masks, PixelGroundingModel
 from tests.unit.reference_model.conftest import WORDS
@@ -24,9 +28,9 @@ from tests.unit.reference_model.small_training import example
 SIZE = (20, 24)
 
 
-def request(**fields: Any) -> Request:
+def request(question: str = "where is the liver?", **fields: Any) -> Request:
     shown = MediaPart(media=example(size=SIZE).media)
-    turn = Turn(role="user", parts=(shown, TextPart(text="where is the liver?")))
+    turn = Turn(role="user", parts=(shown, TextPart(text=question)))
     return Request(messages=(turn,), visual_prompts=(), key="k", **fields)
 
 
@@ -102,3 +106,46 @@ def test_a_model_is_loaded_with_its_own_threshold_or_another(
     found = load_predictor(tmp_path / "model", "cpu", threshold=0.25)
     assert found.threshold == 0.25
     assert not found.model.training
+
+
+def likelihood(own: Predictor, asked: Request, answer: str) -> float:
+    """Return the log likelihood of an answer, in one forward pass without a cache."""
+    prompt = own.config.prompt
+    turn = conversation.Turn(asked.prompt, answer)
+    encoded = conversation.encode_conversation(
+        [turn], own.tokenizer, system=prompt.system, max_length=prompt.max_length
+    )
+    ids_BT, valid_BT, labels_BT = pad([conversation.expand_image(encoded, own.config.vision.tokens)], side="right")
+    pixels = asked.images[0].image()
+    vision_B3SS = for_vision_tower(pixels, own.config.vision.image_size)[None]
+    with torch.no_grad():
+        batch = Batch(
+            ids_BT=ids_BT, valid_BT=valid_BT, labels_BT=labels_BT, vision_B3SS=vision_B3SS, sizes=(SIZE,),
+            grid_RGG=grids([], own.config.vision.cells),
+        )  # fmt: skip
+        x_BTD = own.model.embed(batch, own.model.vision(vision_B3SS))
+        log_TV = own.model.language.logits(own.model.language(x_BTD, valid_BK=valid_BT).hidden_BTD[0]).log_softmax(-1)
+    return sum(float(log_TV[at - 1, label]) for at, label in enumerate(labels_BT[0].tolist()) if label != IGNORE)
+
+
+def test_of_offered_letters_the_one_whose_words_are_likeliest_is_the_answer(own: Predictor) -> None:
+    prompt = replace(own.config.prompt, options="scored")
+    scored = replace(own, config=replace(own.config, prompt=prompt))
+    words = ("yes", "no", "the liver")
+    lettered = request("which one?\nA. yes\nB. no\nC. the liver\nletter only", choices=("A", "B", "C"))
+    in_full = request("which one?", choices=words)
+    answers = scored.answer([lettered, request(), in_full])
+    found = [likelihood(own, lettered, answer) for answer in words]
+    assert answers[0].text == "ABC"[int(np.argmax(found))]
+    assert answers[2].text == words[int(np.argmax([likelihood(own, in_full, answer) for answer in words]))]
+    # A question without options is written, as without the setting.
+    assert answers[1].text == own.answer([request()])[0].text
+    assert [answer.status for answer in answers] == ["ok", own.answer([request()])[0].status, "ok"]
+
+
+def test_options_are_written_unless_the_configuration_says_otherwise(
+    own: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replying(monkeypatch, torch.zeros((0, *SIZE)), ids=tuple(own.tokenizer.encode("liver")))
+    (answer,) = own.answer([request(choices=("A", "B"))])
+    assert answer.text == "liver"

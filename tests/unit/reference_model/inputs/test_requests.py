@@ -9,7 +9,7 @@ import torch
 from harness.errors import DataError
 from harness.records import Box, MediaPart, Points, Request, TextPart, Turn
 from reference_model.config import ModelConfig
-from reference_model.inputs.requests import grid_of_prompt, grids, question_of
+from reference_model.inputs.requests import grid_of_prompt, grids, in_words, question_of
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,14 @@ def test_regions_are_one_tensor_also_if_there_are_none() -> None:
     assert (stacked.shape, stacked.dtype) == ((2, 3, 3), torch.bool)
     assert torch.equal(stacked[0], torch.eye(3, dtype=torch.bool))
     assert grids([], 3).shape == (0, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        ("A", "left lung"), ("B", "liver: 2 cysts"), ("C", "no"), ("D", "D"), ("E", "E"), ("a", "a"), ("yes", "yes"),
+    ],
+)  # fmt: skip
+def test_a_letter_becomes_the_words_of_its_line(reply: str, words: str) -> None:
+    question = "Where? A. is no line\nA. left lung \n(B) liver: 2 cysts\nC) no\nDose\nE.\nReply with a letter."
+    assert in_words(question, reply) == words

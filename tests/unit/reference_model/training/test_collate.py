@@ -100,3 +100,10 @@ def test_pictures_are_kept_up_to_a_limit(config: ModelConfig) -> None:
     small.of(OTHER)
     assert small.of(PLAIN)[0] is not kept[0]
     assert torch.equal(small.of(PLAIN)[0], first[0])
+
+
+def test_where_options_are_scored_the_words_of_a_letter_are_trained(collator: Collator, config: ModelConfig) -> None:
+    lettered = example(question="what is this?\nA. yes\nB. liver", answer="B")
+    scored = replace(collator, config=replace(config, prompt=replace(config.prompt, options="scored")))
+    assert scored.encode(lettered) == collator.encode(replace(lettered, answer="liver"))
+    assert collator.encode(lettered) != scored.encode(lettered)
