@@ -13,11 +13,10 @@ from reference_model.modeling.mask_decoder import PromptProjector, build_mask_de
 from reference_model.modeling.mask_decoder_3d import build_segvol
 from reference_model.modeling.model import EntityGroundingModel, PixelGroundingModel
 from reference_model.modeling.moe import Router
-from reference_model.modeling.perceiver import SpatialPoolingPerceiver
 from reference_model.modeling.pixel_encoder import build_pixel_encoder
 from reference_model.modeling.region_encoder import RegionEncoder
 from reference_model.modeling.vision import Connector, build_vision
-from reference_model.modeling.vision_3d import build_vision_3d
+from reference_model.modeling.vision_3d import SpatialPoolingPerceiver, build_vision_3d
 
 AnyModel = PixelGroundingModel | EntityGroundingModel | VolumeGroundingModel
 

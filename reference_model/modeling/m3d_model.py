@@ -18,8 +18,7 @@ from reference_model.modeling.language import LanguageModel
 from reference_model.modeling.m3d_clip import M3dClip
 from reference_model.modeling.mask_decoder_3d import SegVol
 from reference_model.modeling.moe import Routing
-from reference_model.modeling.perceiver import SpatialPoolingPerceiver
-from reference_model.modeling.vision_3d import VisionTransformer3d
+from reference_model.modeling.vision_3d import SpatialPoolingPerceiver, VisionTransformer3d
 from reference_model.training import losses
 
 # The dropout of the released projector, in training only.

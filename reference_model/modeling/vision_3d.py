@@ -1,14 +1,16 @@
-"""A vision transformer that reads volumes, as MONAI's `ViT` builds it for M3D and SegVol.
+"""A vision transformer that reads volumes, as MONAI's `ViT` builds it for M3D and SegVol, and M3D's perceiver.
 
 Shape suffixes: B volumes, D, H, W voxels, P patches in the order (d, h, w) of their grid, T tokens: the patches and,
-first, the class token if there is one, C width.
+first, the class token if there is one, C width; behind the perceiver, N pooled patches, D width of the language model.
 """
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from reference_model.config import Vision3dConfig
+from reference_model.config import PerceiverConfig, Vision3dConfig
 
 # MONAI's standard deviation of positions and weights.
 INITIAL_DEVIATION = 0.02
@@ -134,3 +136,50 @@ class VisionTransformer3d(nn.Module):
 def build_vision_3d(config: Vision3dConfig, *, class_token: bool) -> VisionTransformer3d:
     """Return the tower of a configuration, randomly initialised."""
     return VisionTransformer3d(config, class_token=class_token)
+
+
+class SpatialPoolingPerceiver(nn.Module):
+    """Averages neighbouring patches and projects each average.
+
+    Attributes:
+        projector: Linear layers with GELU between them; they keep the numbers that they have in the release.
+    """
+
+    def __init__(
+        self, config: PerceiverConfig, *, cells: tuple[int, int, int], vision_width: int, language_width: int
+    ) -> None:
+        """Build the projector.
+
+        Args:
+            config: How patches are pooled, and the number of layers.
+            cells: (d, h, w) of the grid of patches.
+            vision_width: C.
+            language_width: D.
+        """
+        super().__init__()
+        self.pooling, self.pool, self.cells = config.pooling, config.pool, cells
+        widths = [vision_width, *[language_width] * config.layers]
+        linears = [nn.Linear(before, after) for before, after in pairwise(widths)]
+        self.projector = nn.Sequential(linears[0], *(part for one in linears[1:] for part in (nn.GELU(), one)))
+
+    def forward(self, features_BPC: Tensor) -> Tensor:
+        """Return the embeddings of a volume's positions, floating point (B, N, D)."""
+        embedded_BND: Tensor = self.projector(pooled(features_BPC, self.pooling, self.pool, self.cells))
+        return embedded_BND
+
+
+def pooled(features_BPC: Tensor, pooling: str, pool: int, cells: tuple[int, int, int]) -> Tensor:
+    """Return the averages of neighbouring patches, floating point (B, N, C).
+
+    Args:
+        features_BPC: Floating point.
+        pooling: See `config.PerceiverConfig`.
+        pool: Patches along a side of a cube.
+        cells: (d, h, w) of the grid; each is a multiple of `pool` for spatial pooling.
+    """
+    if pooling == "none":
+        return features_BPC
+    features_BCP = features_BPC.transpose(1, 2)
+    if pooling == "sequence":
+        return F.avg_pool1d(features_BCP, pool**3).transpose(1, 2)
+    return F.avg_pool3d(features_BCP.reshape(*features_BCP.shape[:2], *cells), pool).flatten(2).transpose(1, 2)

@@ -16,7 +16,7 @@ from reference_model.inputs.batch import VolumeBatch
 from reference_model.inputs.volume_boxes import box_text, read_boxes
 from reference_model.inputs.volumes import prepare_volume
 from reference_model.modeling.m3d_model import mask_states, seg_steps
-from reference_model.modeling.perceiver import pooled
+from reference_model.modeling.vision_3d import pooled
 
 FOLDER = Path(__file__).parent
 CASES = json.loads((FOLDER / "m3d_model.json").read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from reference_model.config import PerceiverConfig
-from reference_model.modeling.perceiver import SpatialPoolingPerceiver, pooled
+from reference_model.modeling.vision_3d import SpatialPoolingPerceiver, pooled
 
 CELLS = (2, 4, 4)
 PATCHES = 32
