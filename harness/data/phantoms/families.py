@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.data.phantoms.defects.planting import PATIENTS_NEEDED, Planted, check_names, plant
 from harness.data.phantoms.patients.images import draw_patients
 from harness.data.phantoms.writers.folders import write_dicom_folder, write_image_folder, write_nifti_folder
+from harness.data.phantoms.writers.llava_med import write_llava_med
 from harness.data.phantoms.writers.m3d_refseg import write_m3d_volumes
 from harness.data.phantoms.writers.m3d_vqa import write_m3d_family
 from harness.data.phantoms.writers.mecovqa import write_mecovqa
@@ -15,6 +16,7 @@ from harness.data.phantoms.writers.mimoseg import write_mimoseg
 from harness.data.phantoms.writers.mmmu import write_mmmu
 from harness.data.phantoms.writers.omnimedvqa import write_omnimedvqa
 from harness.data.phantoms.writers.samed2d import write_samed2d_images
+from harness.data.phantoms.writers.vqa_med import write_vqa_med_2019, write_vqa_med_2021
 from harness.data.phantoms.writers.vqa_rad import write_vqa_rad
 from harness.errors import SpecError
 
@@ -86,6 +88,9 @@ FAMILIES: tuple[PhantomFamily, ...] = (
     PhantomFamily("slake", ("slake",), write_slake),
     PhantomFamily("pathvqa", ("pathvqa",), write_pathvqa),
     PhantomFamily("pmc_vqa", ("pmc_vqa",), write_pmc_vqa),
+    PhantomFamily("vqa_med_2019", ("vqa_med_2019",), write_vqa_med_2019),
+    PhantomFamily("vqa_med_2021", ("vqa_med_2021",), write_vqa_med_2021),
+    PhantomFamily("llava_med", ("llava_med",), write_llava_med),
     PhantomFamily("mmmu", ("mmmu",), write_mmmu),
     PhantomFamily("m3d_cap", ("m3d_cap", "m3d_vqa"), write_m3d_family),
     PhantomFamily("m3d_seg", ("m3d_seg", "m3d_refseg"), write_m3d_volumes),

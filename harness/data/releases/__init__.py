@@ -14,17 +14,21 @@ from harness.data.releases.question_tables.reader import READER as VQA_TABLE
 from harness.data.releases.reader import Reader
 from harness.data.releases.samed2d.mecovqa import READER as MECOVQA
 from harness.data.releases.samed2d.reader import READER as SAMED2D
+from harness.data.releases.vqa.llava_med import READER as LLAVA_MED
 from harness.data.releases.vqa.mmmu import READER as MMMU
 from harness.data.releases.vqa.omnimedvqa import READER as OMNIMEDVQA
 from harness.data.releases.vqa.pathvqa import READER as PATHVQA
 from harness.data.releases.vqa.pmc_vqa import READER as PMC_VQA
 from harness.data.releases.vqa.slake import READER as SLAKE
+from harness.data.releases.vqa.vqa_med import READER_2019 as VQA_MED_2019
+from harness.data.releases.vqa.vqa_med import READER_2021 as VQA_MED_2021
 from harness.data.releases.vqa.vqa_rad import READER as VQA_RAD
 
 READERS: Mapping[str, Reader] = {
     reader.name: reader
     for reader in (
         DICOM_SEG,
+        LLAVA_MED,
         M3D_CAP,
         M3D_REFSEG,
         M3D_SEG,
@@ -39,6 +43,8 @@ READERS: Mapping[str, Reader] = {
         SAMED2D,
         SEGMENTATION,
         SLAKE,
+        VQA_MED_2019,
+        VQA_MED_2021,
         VQA_RAD,
         VQA_TABLE,
     )

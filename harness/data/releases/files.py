@@ -128,6 +128,24 @@ class ReleaseFiles:
         """
         yield from self._entries(folder, lambda entry: entry.is_dir(follow_symlinks=False))
 
+    def locate(self, folder: str, name: str, *, depth: int) -> str | None:
+        """Return the path of the file or folder of this name in a folder or below it; None if there is none.
+
+        Args:
+            folder: The folder, below the data root.
+            name: Name of the file or folder, or the end of its path.
+            depth: Levels of folders below `folder` that are searched too, breadth first.
+        Raises:
+            DataError: As `names`.
+        """
+        level = [folder]
+        for _ in range(depth + 1):
+            for place in level:
+                if self.has(f"{place}/{name}"):
+                    return f"{place}/{name}"
+            level = [f"{place}/{below}" for place in level for below in sorted(self.folders(place))]
+        return None
+
     def derive(self, relative: str, content: bytes) -> None:
         """Write a file that the release holds in another form below the derived folder, unless it is there already."""
         path = self.derived / relative

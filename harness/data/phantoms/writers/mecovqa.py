@@ -80,7 +80,7 @@ def _complex(studies: Sequence[Study], random: Generator) -> Iterator[dict[str, 
     """Yield a report on every image, and the number of its lesions as a question by itself."""
     first = int(random.integers(len(COMPLEX_WORDINGS)))
     for number, study in enumerate(studies, first):
-        yield _record(study, COMPLEX_WORDINGS[number % len(COMPLEX_WORDINGS)], _report(study))
+        yield _record(study, COMPLEX_WORDINGS[number % len(COMPLEX_WORDINGS)], report(study))
     for question in balanced_questions(studies, random):
         if question.topic.type == "COUNT" and not question.topic.closed:
             yield _record(question.study, question.text, question.answer)
@@ -124,7 +124,7 @@ def _record(study: Study, question: str, answer: str) -> dict[str, Json]:
     }
 
 
-def _report(study: Study) -> str:
+def report(study: Study) -> str:
     """Return a report: the view, then each possible finding, present or absent, then a verdict."""
     sentences = [f"{study.modality_phantom.view}."]
     for structure in study.modality_phantom.structures:
