@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from harness.errors import DataError, HarnessError, SpecError, nearest
 from harness.records import Answer, Capabilities, ErrorInfo, Request
-from reference_model.config import EntityModelConfig, VolumeModelConfig
+from reference_model.config import EntityModelConfig, LlavaModelConfig, VolumeModelConfig
 from reference_model.preset_files import read_config
 
 if TYPE_CHECKING:
+    from reference_model.inference.llava_predictor import LlavaPredictor
     from reference_model.inference.predictor import Predictor
     from reference_model.inference.volume_predictor import VolumePredictor
 
@@ -31,7 +32,8 @@ INSTALL = "pip install 'medground[models]'"
 class Reference:
     """Answers in words and masks: about an image with points, boxes or regions, or about a volume with boxes.
 
-    A model of MIMO's architecture takes no regions, and returns the entities that its words bind to masks.
+    A model of MIMO's architecture takes no regions, and returns the entities that its words bind to masks. One of
+    HuatuoGPT-Vision's takes several images and gives words alone.
 
     Args:
         model: A name of `SHIPPED`, or the folder of a model that was trained or converted.
@@ -65,20 +67,28 @@ class Reference:
         config = read_config(self.folder / "config.json")
         self.reads_volumes = isinstance(config, VolumeModelConfig)
         self.takes_regions = not isinstance(config, EntityModelConfig)
+        # 0: a single one, with masks and visual prompts.
+        self.max_images = config.prompt.max_images if isinstance(config, LlavaModelConfig) else 0
         self.threshold = threshold
         self.dtype = DTYPES[dtype]
-        self._answering: Predictor | VolumePredictor | None = None
+        self._answering: Predictor | LlavaPredictor | VolumePredictor | None = None
 
     def capabilities(self) -> Capabilities:
-        """Return the capabilities: one image with visual prompts, or one volume with boxes, as input; see `gives`."""
+        """Return the capabilities: input is one image with visual prompts, several images, or one volume with boxes."""
         if self.reads_volumes:
             takes, gives = {"text", "volume", "box"}, {"text", "masks", "boxes", "embedding"}
+        elif self.max_images:
+            takes, gives = {"text", "image", "images"}, {"text"}
         else:
             takes, gives = {"text", "image", "point", "box"}, {"text", "masks", "boxes"}
             if self.takes_regions:
                 takes.add("region")
         return Capabilities(
-            takes=frozenset(takes), gives=frozenset(gives), max_batch=MAX_BATCH, weights=(str(self.folder),)
+            takes=frozenset(takes),
+            gives=frozenset(gives),
+            max_images=max(1, self.max_images),
+            max_batch=MAX_BATCH,
+            weights=(str(self.folder),),
         )
 
     def load(self, device: str) -> None:
@@ -127,9 +137,11 @@ class Reference:
         media = "volume" if self.reads_volumes else "image"
         if request.kind not in kinds:
             return f"this reference model can {' and '.join(kinds)}; it was asked to {request.kind}"
-        if len(request.media) != 1 or request.media[0].record.kind != media:
+        kinds_found = {one.record.kind for one in request.media}
+        if kinds_found != {media} or len(request.media) > max(1, self.max_images):
             found = ", ".join(one.record.kind for one in request.media) or "nothing"
-            return f"this reference model is asked about one {media}, found {found}"
+            wanted = f"one to {self.max_images} images" if self.max_images else f"one {media}"
+            return f"this reference model is asked about {wanted}, found {found}"
         if request.kind == "embed" and not request.candidates:
             return "this reference model embeds a volume beside a text, found no candidate"
         return None

@@ -328,4 +328,37 @@ class VolumeModelConfig:
         return self.vision.tokens // pooled
 
 
-AnyConfig = ImageModelConfig | VolumeModelConfig
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlavaPromptConfig:
+    """Vocabulary and length of HuatuoGPT-Vision's conversations.
+
+    Attributes:
+        base_vocabulary: Entries of the tokenizer, to which nothing is added.
+        max_length: Tokens of a conversation before its images are expanded.
+        max_images: Most images of a question.
+        options: As for `PromptConfig`.
+    """
+
+    base_vocabulary: int
+    max_length: int
+    max_images: int
+    options: Literal["written", "scored"] = "written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlavaModelConfig:
+    """A model of LLaVA-1.5's architecture, as HuatuoGPT-Vision has it, which reads several images and answers in words.
+
+    Attributes:
+        architecture: Tells this configuration from that of MedPLIB, which lacks the key.
+        name: The name of the preset.
+    """
+
+    architecture: Literal["huatuo"]
+    name: str
+    prompt: LlavaPromptConfig
+    vision: VisionConfig
+    language: LanguageConfig
+
+
+AnyConfig = ImageModelConfig | VolumeModelConfig | LlavaModelConfig

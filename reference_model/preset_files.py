@@ -13,14 +13,19 @@ from reference_model.config import (
     EntityModelConfig,
     ImageModelConfig,
     LanguageConfig,
+    LlavaModelConfig,
     ModelConfig,
+    PixelEncoderConfig,
     Vision3dConfig,
+    VisionConfig,
     VolumeModelConfig,
 )
 
 PRESETS = Path(__file__).parent / "presets"
 # Configurations by the value of their key `architecture`, which that of MedPLIB lacks.
-ARCHITECTURES: Mapping[str, type[AnyConfig]] = {"m3d": VolumeModelConfig, "mimo": EntityModelConfig}
+ARCHITECTURES: Mapping[str, type[AnyConfig]] = {
+    "huatuo": LlavaModelConfig, "m3d": VolumeModelConfig, "mimo": EntityModelConfig,
+}  # fmt: skip
 
 Section = TypeVar("Section")
 
@@ -56,8 +61,7 @@ def read_config(path: Path) -> AnyConfig:
     table = Table(document, "", tuple(field.name for field in fields(kind)), faults)
     config: AnyConfig = _read(table, kind)
     if not faults.found:
-        found = _volume_contradictions(config) if isinstance(config, VolumeModelConfig) else _contradictions(config)
-        for place, key, message in found:
+        for place, key, message in _contradictions(config):
             table.table(place, None).fault(key, message)
     if faults.found:
         raise faults.error()
@@ -103,13 +107,31 @@ def _value(table: Table, key: str, kind: Any) -> Any:
     return table.text(key)
 
 
-def _contradictions(config: ImageModelConfig) -> Iterator[tuple[str, str, str]]:
+def _contradictions(config: AnyConfig) -> Iterator[tuple[str, str, str]]:
     """Yield (section, key, message) for every number that does not fit the others."""
     yield from _language_contradictions(config.language)
-    for place in ("vision", "pixel_encoder"):
-        section = getattr(config, place)
-        yield from _divides(place, "heads", section.heads, "width", section.width)
-        yield from _divides(place, "patch_size", section.patch_size, "image_size", section.image_size)
+    if isinstance(config, VolumeModelConfig):
+        yield from _volume_contradictions(config)
+    elif isinstance(config, LlavaModelConfig):
+        yield from _tower_contradictions("vision", config.vision)
+        images, positions = config.prompt.max_images * config.vision.tokens, config.language.max_positions
+        if images >= positions:
+            message = f"expected room for text behind the {images} positions of so many images, of {positions} in all"
+            yield "prompt", "max_images", message
+    else:
+        yield from _image_contradictions(config)
+
+
+def _tower_contradictions(place: str, config: VisionConfig | PixelEncoderConfig) -> Iterator[tuple[str, str, str]]:
+    yield from _divides(place, "heads", config.heads, "width", config.width)
+    yield from _divides(place, "patch_size", config.patch_size, "image_size", config.image_size)
+    if isinstance(config, VisionConfig) and config.skipped_layers >= config.layers:
+        yield place, "skipped_layers", f"expected fewer than the {config.layers} layers there are"
+
+
+def _image_contradictions(config: ImageModelConfig) -> Iterator[tuple[str, str, str]]:
+    yield from _tower_contradictions("vision", config.vision)
+    yield from _tower_contradictions("pixel_encoder", config.pixel_encoder)
     # The adapter halves the map and doubles it again.
     if config.pixel_encoder.adapter_width and config.pixel_encoder.cells % 2:
         yield "pixel_encoder", "image_size", f"expected an even number of patches, got {config.pixel_encoder.cells}"
@@ -117,8 +139,6 @@ def _contradictions(config: ImageModelConfig) -> Iterator[tuple[str, str, str]]:
     yield from _divides(
         "mask_decoder", "heads", 2 * config.mask_decoder.heads, "channels", config.pixel_encoder.channels
     )
-    if config.vision.skipped_layers >= config.vision.layers:
-        yield "vision", "skipped_layers", f"expected fewer than the {config.vision.layers} layers there are"
     if isinstance(config, EntityModelConfig):
         yield from _divides("aligner", "heads", config.aligner.heads, "width", config.aligner.width)
     elif config.moe.top_k > config.moe.experts:
@@ -128,8 +148,6 @@ def _contradictions(config: ImageModelConfig) -> Iterator[tuple[str, str, str]]:
 
 
 def _volume_contradictions(config: VolumeModelConfig) -> Iterator[tuple[str, str, str]]:
-    """Yield (section, key, message) for every number that does not fit the others."""
-    yield from _language_contradictions(config.language)
     for place in ("vision", "segmentation"):
         section: Vision3dConfig = getattr(config, place)
         yield from _divides(place, "heads", section.heads, "width", section.width)

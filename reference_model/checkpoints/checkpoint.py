@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from harness.errors import DataError
 from harness.records import Json
 from reference_model.checkpoints.atomic_folders import SCHEMA, atomic_folder, read_json, write_json
-from reference_model.config import AnyConfig, VolumeModelConfig
+from reference_model.config import AnyConfig, LlavaModelConfig, VolumeModelConfig
 from reference_model.inputs.conversation import SpecialTokens, Tokenizer
 from reference_model.inputs.tokenizers import PretrainedTokenizer, SavedTokenizer, WordTokenizer
 from reference_model.modeling.build import AnyModel, build_model, special_tokens
@@ -68,7 +68,8 @@ class About:
         """
         special = special_tokens(self.config)
         if self.saved_tokenizer is None:
-            return WordTokenizer(self.words, special=special, exact=isinstance(self.config, VolumeModelConfig))
+            exact = isinstance(self.config, VolumeModelConfig | LlavaModelConfig)
+            return WordTokenizer(self.words, special=special, exact=exact)
         return PretrainedTokenizer(self.saved_tokenizer.load(), special=special)
 
     def tokenizer_of_reports(self) -> Tokenizer:

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from harness.errors import ModelError
 from reference_model.inference.key_values import BLOCK, KeyValues, Layer
-from reference_model.inference.seen_media import SeenImage, SeenVolume
+from reference_model.inference.seen_media import SeenImage, SeenImages, SeenVolume
 from reference_model.inputs.batch import PADDING, Batch, VolumeBatch, pad
 from reference_model.inputs.conversation import IGNORE, IMAGE, Encoded
 from reference_model.inputs.images import for_pixel_encoder
 from reference_model.modeling.language import LanguageModel
+from reference_model.modeling.llava import LlavaModel
 from reference_model.modeling.m3d_model import VolumeGroundingModel, seg_steps
-from reference_model.modeling.model import ImageGroundingModel, Masks
+from reference_model.modeling.model import ImageGroundingModel, ImageLanguageModel, Masks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,32 +36,33 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """One answer.
+class TextReply:
+    """One answer in words.
 
     Attributes:
         ids: The tokens of the answer, without the end token.
         finished: Whether the model ended the answer itself.
-        masks: One mask for each `<SEG>` in the answer.
     """
 
     ids: tuple[int, ...]
     finished: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply(TextReply):
+    """One answer about an image, with one mask for each `<SEG>` in it."""
+
     masks: Masks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeReply:
+class VolumeReply(TextReply):
     """One answer about a volume.
 
     Attributes:
-        ids: The tokens of the answer, without the end token.
-        finished: Whether the model ended the answer itself.
         logits_DHW: float32, the mask of all `[SEG]` tokens together, on the grid of the model; None without any.
     """
 
-    ids: tuple[int, ...]
-    finished: bool
     logits_DHW: Tensor | None
 
 
@@ -146,6 +148,22 @@ def generate(
 
 
 @torch.inference_mode()
+def generate_words(
+    model: LlavaModel,
+    batch: Batch,
+    images: Sequence[SeenImages],
+    *,
+    shared: int,
+    stop_ids: Collection[int],
+    sampling: Sampling,
+) -> tuple[TextReply, ...]:
+    """Answer a batch of conversations in words alone; arguments and errors are those of `generate`."""
+    x_BTD = _read_images(model, batch, images, shared)
+    rows = _write(model, [seen.prefix for seen in images], x_BTD, batch.valid_BT, stop_ids, sampling)
+    return tuple(TextReply(ids=tuple(row.ids), finished=row.finished) for row in rows)
+
+
+@torch.inference_mode()
 def generate_about_volumes(
     model: VolumeGroundingModel,
     batch: VolumeBatch,
@@ -213,7 +231,7 @@ def score_about_volumes(
 
 
 @torch.inference_mode()
-def score_about_images(model: ImageGroundingModel, batch: Batch, images: Sequence[SeenImage], *, shared: int) -> Tensor:
+def score_about_images(model: ImageLanguageModel, batch: Batch, images: Sequence[SeenImages], *, shared: int) -> Tensor:
     """Return the log likelihood of the answer of each conversation, its end token included, float32 (B,).
 
     Args:
@@ -241,30 +259,26 @@ def _likelihood(
     return torch.zeros(len(target_BT), device=found_N.device).index_add(0, row_N, found_N)
 
 
-def _read_images(model: ImageGroundingModel, batch: Batch, images: Sequence[SeenImage], shared: int) -> Tensor:
-    """Keep with each image its features, keys and values unless they are there; return the embeddings behind it.
-
-    Returns:
-        Floating point (B, T - P, D).
-    """
+def _read_images(model: ImageLanguageModel, batch: Batch, images: Sequence[SeenImages], shared: int) -> Tensor:
+    """Keep with the images of each row what is computed of them alone; return the embeddings behind, (B, T - P, D)."""
     _check_mode(model)
     for row, image in enumerate(images):
-        if image.features_1PC is None:
+        if image.features_NPC is None:
             weight = model.language.embed_tokens.weight
-            features_1PC = model.vision(image.vision_3SS[None].to(weight))
+            features_NPC = model.vision(image.vision_N3SS.to(weight))
             alone = Batch(
                 ids_BT=batch.ids_BT[row : row + 1, :shared],
                 valid_BT=batch.valid_BT[row : row + 1, :shared],
                 labels_BT=batch.labels_BT[row : row + 1, :shared],
-                vision_B3SS=image.vision_3SS[None],
-                sizes=(image.size,),
+                vision_B3SS=image.vision_N3SS,
+                sizes=(),
                 grid_RGG=batch.grid_RGG[:0],
             )
-            image.prefix = _read(model.language, model.embed(alone, features_1PC))
-            image.features_1PC = features_1PC
+            image.prefix = _read(model.language, model.embed(alone, features_NPC))
+            image.features_NPC = features_NPC
     asked_BT = batch.ids_BT[:, shared:]
     if bool((asked_BT < 0).any()):  # regions and queries are made of the image, too
-        features_BPC = torch.cat([image.features_1PC for image in images if image.features_1PC is not None])
+        features_BPC = torch.cat([image.features_NPC for image in images if image.features_NPC is not None])
         return model.embed(batch, features_BPC)[:, shared:]
     embedded_BTD: Tensor = model.language.embed_tokens(asked_BT)
     return embedded_BTD
@@ -283,7 +297,7 @@ def _read_volumes(model: VolumeGroundingModel, batch: VolumeBatch, volumes: Sequ
             volume.prefix = _read(model.language, model.embed(alone))
 
 
-def _check_mode(model: ImageGroundingModel | VolumeGroundingModel) -> None:
+def _check_mode(model: ImageLanguageModel | VolumeGroundingModel) -> None:
     if model.training:
         raise ModelError("generate: expected a model in evaluation mode; call model.eval() first")
 
@@ -296,7 +310,7 @@ def _read(language: LanguageModel, x_1PD: Tensor) -> tuple[Layer, ...]:
 
 
 def _write(
-    model: ImageGroundingModel | VolumeGroundingModel,
+    model: ImageGroundingModel | LlavaModel | VolumeGroundingModel,
     prefixes: Sequence[tuple[Layer, ...]],
     x_BTD: Tensor,
     valid_BK: Tensor,
@@ -306,7 +320,7 @@ def _write(
     """Write the answers.
 
     Args:
-        model: The model that reads and writes.
+        model: The model that reads and writes; only one without masks has no `<SEG>`.
         prefixes: For each row, keys and values of its first positions.
         x_BTD: Floating point, the embeddings of the others, padded on the left.
         valid_BK: Boolean, False for padding, of all positions.
@@ -317,11 +331,11 @@ def _write(
     randoms = [torch.Generator().manual_seed(sampling.seed) for _ in prefixes]
     cache = KeyValues.of(prefixes, room=x_BTD.shape[1] + min(BLOCK, sampling.max_new_tokens))
     hidden_BTD = model.language(x_BTD, valid_BK=valid_BK, cache=cache).hidden_BTD
-    rows = [_Writing() for _ in prefixes]
+    rows, seg_id = [_Writing() for _ in prefixes], None if isinstance(model, LlavaModel) else model.seg_id
     for left in reversed(range(sampling.max_new_tokens)):
         state_BD = hidden_BTD[:, -1]
         token_B = _pick(model.language.logits(state_BD).float().cpu(), sampling, randoms)
-        _append(rows, token_B, state_BD, stop_ids, model.seg_id)
+        _append(rows, token_B, state_BD, stop_ids, seg_id)
         writing_B = torch.tensor([not row.finished for row in rows], device=valid_BK.device)
         # The last token needs no forward pass: no state after it is read.
         if left == 0 or not bool(writing_B.any()):
@@ -333,7 +347,9 @@ def _write(
     return rows
 
 
-def _append(rows: list[_Writing], token_B: Tensor, state_BD: Tensor, stop_ids: Collection[int], seg_id: int) -> None:
+def _append(
+    rows: list[_Writing], token_B: Tensor, state_BD: Tensor, stop_ids: Collection[int], seg_id: int | None
+) -> None:
     """Add the picked token to every answer that is not finished."""
     for index, (row, token) in enumerate(zip(rows, token_B.tolist(), strict=True)):
         if row.finished:

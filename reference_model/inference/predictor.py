@@ -13,8 +13,9 @@ from harness.imaging import masks
 from harness.records import Answer, MediaHandle, PredictedEntity, Request
 from harness.text.grounded_text import parse
 from reference_model.checkpoints.checkpoint import About, open_model
-from reference_model.config import EntityModelConfig, ImageModelConfig, VolumeModelConfig
+from reference_model.config import EntityModelConfig, ImageModelConfig, LlavaModelConfig, VolumeModelConfig
 from reference_model.inference.generation import Prompts, Reply, generate, score_about_images
+from reference_model.inference.llava_predictor import LlavaPredictor
 from reference_model.inference.sampling import sampling_of
 from reference_model.inference.seen_media import LastSeen, SeenImage
 from reference_model.inference.volume_predictor import VolumePredictor
@@ -29,6 +30,7 @@ from reference_model.inputs.visual_prompts import (
     places_of,
     prompt_tensors,
 )
+from reference_model.modeling.llava import LlavaModel
 from reference_model.modeling.m3d_model import VolumeGroundingModel
 from reference_model.modeling.mask_decoder import above
 from reference_model.modeling.model import ImageGroundingModel
@@ -51,7 +53,7 @@ class Predictor:
     tokenizer: Tokenizer
     threshold: float
     device: str
-    seen: LastSeen[SeenImage] = field(init=False)
+    seen: LastSeen[MediaHandle, SeenImage] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seen", LastSeen(self._read))  # as a frozen class has to
@@ -59,7 +61,7 @@ class Predictor:
     @classmethod
     def of(cls, model: ImageGroundingModel, about: About, device: str, *, threshold: float | None) -> "Predictor":
         """Return the predictor of a loaded model; without a threshold, that of its configuration counts."""
-        assert not isinstance(about.config, VolumeModelConfig)
+        assert not isinstance(about.config, VolumeModelConfig | LlavaModelConfig)
         return cls(
             model=model.to(device),
             config=about.config,
@@ -169,7 +171,8 @@ class Predictor:
 
     def _read(self, handle: MediaHandle) -> SeenImage:
         image_HW3 = handle.image()
-        return SeenImage(image_HW3=image_HW3, vision_3SS=for_vision_tower(image_HW3, self.config.vision.image_size))
+        vision_3SS = for_vision_tower(image_HW3, self.config.vision.image_size)
+        return SeenImage(image_HW3=image_HW3, vision_N3SS=vision_3SS[None])
 
     def _answer(self, request: Request, encoded: Encoded, reply: Reply) -> Answer:
         probability = reply.masks.logits_MHW.float().sigmoid()
@@ -207,7 +210,7 @@ def entities_in(text: str) -> tuple[PredictedEntity, ...]:
 
 def load_predictor(
     folder: Path, device: str, *, threshold: float | None = None, dtype: torch.dtype = torch.float32
-) -> Predictor | VolumePredictor:
+) -> Predictor | LlavaPredictor | VolumePredictor:
     """Load the model in a folder onto a device, whichever architecture it has.
 
     Args:
@@ -220,6 +223,8 @@ def load_predictor(
         DataError: A file is missing or torn.
     """
     model, about = open_model(folder, dtype)
+    if isinstance(model, LlavaModel):
+        return LlavaPredictor.of(model, about, device)
     if isinstance(model, VolumeGroundingModel):
         return VolumePredictor.of(model, about, device, threshold=threshold)
     return Predictor.of(model, about, device, threshold=threshold)

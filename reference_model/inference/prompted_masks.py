@@ -17,7 +17,7 @@ from harness.imaging.frames import padding
 from harness.models.segmenters.encoding import Embedded, Encoder
 from harness.records import Box, Json, Points
 from reference_model.checkpoints.checkpoint import WEIGHTS, check_names, load_about
-from reference_model.config import Square, VolumeModelConfig
+from reference_model.config import LlavaModelConfig, Square, VolumeModelConfig
 from reference_model.convert.checkpoint_files import open_checkpoint
 from reference_model.convert.layouts import rule_for, sam_med2d_rules
 from reference_model.inputs.images import SAM_MEAN, SAM_STD, Pixels, for_pixel_encoder
@@ -71,6 +71,8 @@ class PromptedMasks:
             config, released = load_preset(preset or SAM_MED2D), True
         if isinstance(config, VolumeModelConfig):
             raise DataError(f"{path}: expected a model that segments images, found {config.name}, which reads volumes")
+        if isinstance(config, LlavaModelConfig):
+            raise DataError(f"{path}: expected a model that segments images, found {config.name}, which gives words")
         stored = open_checkpoint(path / WEIGHTS if path.is_dir() else path).tensors
         if path.is_dir():
             named = {name: stored[name] for name in stored if name.partition(".")[0] in PARTS}

@@ -1,7 +1,7 @@
 """Images and volumes with what a model has computed of each alone, once for all questions about it.
 
-Shape suffixes: S side of an image as the tower sees it, P patches, C width of the tower, K channels and G cells of the
-pixel encoder's features, D, H, W of a volume on the model's grid, 3 colours.
+Shape suffixes: N images, S side of an image as the tower sees it, P patches, C width of the tower, K channels and G
+cells of the pixel encoder's features, D, H, W of a volume on the model's grid, 3 colours.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,21 +17,30 @@ from reference_model.inputs.volumes import VolumeFrame
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class SeenImage:
-    """An image.
+class SeenImages:
+    """The images of a question.
+
+    Attributes:
+        vision_N3SS: float32, as the image tower reads them.
+        features_NPC: Floating point, from the image tower; None until a question is asked.
+        prefix: Keys and values of the positions up to the last one of the last image.
+    """
+
+    vision_N3SS: Tensor
+    features_NPC: Tensor | None = None
+    prefix: tuple[Layer, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SeenImage(SeenImages):
+    """An image alone: N is 1.
 
     Attributes:
         image_HW3: uint8, RGB.
-        vision_3SS: float32, as the image tower reads it.
-        features_1PC: Floating point, from the image tower; None until a question is asked.
-        prefix: Keys and values of the positions up to the image's last one.
         cells_1KGG: Floating point, from the pixel encoder; None until a mask is wanted.
     """
 
     image_HW3: Pixels
-    vision_3SS: Tensor
-    features_1PC: Tensor | None = None
-    prefix: tuple[Layer, ...] = ()
     cells_1KGG: Tensor | None = None
 
     @property
@@ -55,35 +64,38 @@ class SeenVolume:
     prefix: tuple[Layer, ...] = ()
 
 
-Seen = TypeVar("Seen", SeenImage, SeenVolume)
+Seen = TypeVar("Seen", SeenImages, SeenImage, SeenVolume)
+# What a question is about: one image or volume, or several images.
+Asked = TypeVar("Asked", MediaHandle, tuple[MediaHandle, ...])
 
 
-class LastSeen(Generic[Seen]):
+class LastSeen(Generic[Asked, Seen]):
     """The images or volumes of the last batch.
 
     A plan asks all questions about an image in a row, so that those of the batch before are all that can come again.
     """
 
-    def __init__(self, read: Callable[[MediaHandle], Seen]) -> None:
+    def __init__(self, read: Callable[[Asked], Seen]) -> None:
         """Begin with none.
 
         Args:
             read: Reads one that is new.
         """
-        self._read: Callable[[MediaHandle], Seen] = read
-        self._last: dict[Media, Seen] = {}
+        self._read: Callable[[Asked], Seen] = read
+        self._last: dict[tuple[Media, ...], Seen] = {}
 
-    def of(self, handles: Sequence[MediaHandle]) -> list[Seen]:
-        """Return the image or volume of each handle, the same object for equal ones; those of no handle are dropped.
+    def of(self, asked: Sequence[Asked]) -> list[Seen]:
+        """Return the media of each question, the same object for equal ones; those of no question are dropped.
 
         Raises:
             DataError: One cannot be read.
         """
-        known = {handle.record: self._last.get(handle.record) for handle in handles}
+        records = [tuple(one.record for one in (each if isinstance(each, tuple) else (each,))) for each in asked]
+        known = {record: self._last.get(record) for record in records}
         self._last = {}  # dropped before others are read, which may be large
         found = {record: seen for record, seen in known.items() if seen is not None}
-        for handle in handles:
-            if handle.record not in found:
-                found[handle.record] = self._read(handle)
+        for record, each in zip(records, asked, strict=True):
+            if record not in found:
+                found[record] = self._read(each)
         self._last = found
-        return [found[handle.record] for handle in handles]
+        return [found[record] for record in records]

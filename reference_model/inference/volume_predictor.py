@@ -48,7 +48,7 @@ class VolumePredictor:
     text_tokenizer: Tokenizer
     threshold: float
     device: str
-    seen: LastSeen[SeenVolume] = field(init=False)
+    seen: LastSeen[MediaHandle, SeenVolume] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seen", LastSeen(self._read))  # as a frozen class has to

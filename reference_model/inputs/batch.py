@@ -29,7 +29,8 @@ class Batch:
         labels_BT: int64, `IGNORE` where nothing is trained.
         weight_BT: float32, how much each label counts; None: all count alike.
         segment_BT: int64, see `LanguageModel.forward`; None: each row holds one question.
-        vision_B3SS: float32, one image per row as the image tower reads it.
+        vision_B3SS: float32, one image per row as the image tower reads it; if a model reads several, all of them, in
+            the order in which their placeholders are read.
         pixels_B3SS: float32, the same images as the pixel encoder reads them; None: no masks are wanted.
         sizes: (H, W) of each original image, in pixels.
         grid_RGG: Boolean, the cells of the regions, in the order in which their placeholders are read, row by row.

@@ -31,6 +31,11 @@ ENTITY_START, ENTITY_END = "<p>", "</p>"
 # M3D-LaMed's tokens, in the order of their ids. `<im_patch>` is never read: features take its positions.
 VOLUME_PATCH, BOX_START, BOX_END, VOLUME_SEG = "<im_patch>", "<bx_start>", "<bx_end>", "[SEG]"
 
+# HuatuoGPT-Vision's marks of the two speakers, which are ordinary text.
+USER, ASSISTANT = "<|user|>", "<|assistant|>"
+# What it removes from the text of a user.
+_REMOVED = (IMAGE_MARK, "<s>", "</s>")
+
 System = Literal["human", "user", "none"]
 
 
@@ -133,8 +138,7 @@ def encode_conversation(
     Raises:
         DataError: There is no turn, or a turn before the last has no answer.
     """
-    if not turns or any(turn.answer is None for turn in turns[:-1]):
-        raise DataError("conversation: expected at least one turn, and an answer in every turn but the last")
+    _check_turns(turns)
     ids, labels = [tokenizer.start_id], [IGNORE]
     for index, turn in enumerate(turns):
         question = turn.question
@@ -146,6 +150,11 @@ def encode_conversation(
         ids += asked + answered
         labels += [IGNORE] * len(asked) + [IGNORE if id < 0 else id for id in answered]
     return Encoded(tuple(ids[:max_length]), tuple(labels[:max_length]))
+
+
+def _check_turns(turns: Sequence[Turn]) -> None:
+    if not turns or any(turn.answer is None for turn in turns[:-1]):
+        raise DataError("conversation: expected at least one turn, and an answer in every turn but the last")
 
 
 def encode_text(text: str, tokenizer: Tokenizer) -> list[int]:
@@ -224,6 +233,39 @@ def encode_for_entities(
     answered = [] if turn.answer is None else [*tokenizer.encode(turn.answer), tokenizer.end_id]
     labels = [*[IGNORE] * len(ids), *answered]
     return Encoded((*ids, *answered)[:max_length], tuple(labels[:max_length]))
+
+
+def encode_about_images(turns: Sequence[Turn], tokenizer: Tokenizer, *, images: int, max_length: int) -> Encoded:
+    """Return a conversation about several images in HuatuoGPT-Vision's layout.
+
+    A turn is `<|user|>`, the question, `<|assistant|>` and the answer, each on a line of its own; the last answer ends
+    with the end token, an earlier one with a blank and a line break. All images come before the first question, each
+    followed by a line break. There is neither a start token nor a system sentence. Only answers are trained.
+    Conversations are truncated to `max_length` tokens before the images are expanded.
+
+    Args:
+        turns: At least one; only the last may lack its answer.
+        tokenizer: The tokenizer of the model.
+        images: The number of images.
+        max_length: Most tokens, of which each image counts as one.
+    Raises:
+        DataError: There is no turn, or a turn before the last has no answer.
+    """
+    _check_turns(turns)
+    ids = [*tokenizer.encode(f"{USER}\n"), *[IMAGE, *tokenizer.encode("\n")] * images]
+    labels = [IGNORE] * len(ids)
+    for index, turn in enumerate(turns):
+        question = turn.question
+        for removed in _REMOVED:
+            question = question.replace(removed, "")
+        before = "" if index == 0 else f"{USER}\n"
+        asked = tokenizer.encode(f"{before}{question.strip()}\n{ASSISTANT}\n")
+        answered = [] if turn.answer is None else tokenizer.encode(turn.answer)
+        if turn.answer is not None:
+            answered += tokenizer.encode(" \n") if index < len(turns) - 1 else [tokenizer.end_id]
+        ids += asked + answered
+        labels += [*[IGNORE] * len(asked), *answered]
+    return Encoded(tuple(ids[:max_length]), tuple(labels[:max_length]))
 
 
 def expand_image(encoded: Encoded, image_tokens: int) -> Encoded:

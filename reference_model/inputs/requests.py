@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.records import Request, VisualPrompt
+from harness.records import MediaPart, Request, VisualPrompt
 from reference_model.config import ImageModelConfig
 from reference_model.inputs.conversation import PROMPT_PAIR
 from reference_model.inputs.images import Bools
@@ -30,6 +30,23 @@ def question_of(request: Request) -> str:
 
     words = _MARK.sub(tags, request.prompt)
     return " ".join([words, *[PROMPT_PAIR] * max(0, left)]).strip()
+
+
+def question_about_images(request: Request) -> str:
+    """Return the text of a request in which `<image 2>` marks the place of the second of its images.
+
+    Images before all words get no mark. A line break between words and an image, which a request does not have, is put
+    back where nothing else is between them.
+    """
+    text, number = "", 0
+    for part in (part for turn in request.messages for part in turn.parts):
+        if isinstance(part, MediaPart):
+            number += 1
+            if text:
+                text += f"<image {number}>" if text[-1].isspace() else f"\n<image {number}>"
+        else:
+            text += f"\n{part.text}" if text.endswith(">") and part.text[0].isalnum() else part.text
+    return text.strip()
 
 
 def in_words(question: str, reply: str) -> str:

@@ -12,10 +12,10 @@ from harness.errors import DataError
 from reference_model.inputs.conversation import ENTITY_END, ENTITY_START, SEG, SpecialTokens
 
 UNKNOWN, START, END = "<unk>", "<s>", "</s>"
-# Tags first, so that `<SEG>` stays one piece; then words, punctuation, and the line break after the image's mark.
-_PIECE = re.compile(r"</?\w+>|\w+|[^\w\s]|\n")
+# Tags first, so that `<SEG>` and `<|user|>` stay one piece; then words, punctuation, and the line break after an image.
+_PIECE = re.compile(r"</?\w+>|<\|\w+\|>|\w+|[^\w\s]|\n")
 # The same with digits apart, since coordinates and lengths are more numbers than a small vocabulary has words.
-_PIECE_OR_DIGIT = re.compile(r"</?\w+>|\[SEG\]|\d|[^\W\d]+|[^\w\s]|\n")
+_PIECE_OR_DIGIT = re.compile(r"</?\w+>|<\|\w+\|>|\[SEG\]|\d|[^\W\d]+|[^\w\s]|\n")
 # MIMO's tags are tight around the name of an entity.
 _NO_BLANK_BEFORE = frozenset([*".,;:!?)]%'/-", SEG, ENTITY_END])
 _NO_BLANK_AFTER = (*"(['/-", ENTITY_START)

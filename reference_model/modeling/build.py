@@ -3,10 +3,11 @@
 import torch
 from torch import nn
 
-from reference_model.config import AnyConfig, EntityModelConfig, ModelConfig, VolumeModelConfig
+from reference_model.config import AnyConfig, EntityModelConfig, LlavaModelConfig, ModelConfig, VolumeModelConfig
 from reference_model.inputs.conversation import SEG, VOLUME_SEG, SpecialTokens
 from reference_model.modeling.input_aligner import InputAligner, VisualPromptEncoder
 from reference_model.modeling.language import build_language
+from reference_model.modeling.llava import LlavaModel
 from reference_model.modeling.m3d_clip import build_clip
 from reference_model.modeling.m3d_model import SegProjector, VolumeGroundingModel
 from reference_model.modeling.mask_decoder import PromptProjector, build_mask_decoder
@@ -18,7 +19,7 @@ from reference_model.modeling.region_encoder import RegionEncoder
 from reference_model.modeling.vision import Connector, build_vision
 from reference_model.modeling.vision_3d import SpatialPoolingPerceiver, build_vision_3d
 
-AnyModel = PixelGroundingModel | EntityGroundingModel | VolumeGroundingModel
+AnyModel = PixelGroundingModel | EntityGroundingModel | VolumeGroundingModel | LlavaModel
 
 
 def build_model(config: AnyConfig, *, experts: bool = True) -> AnyModel:
@@ -33,6 +34,8 @@ def build_model(config: AnyConfig, *, experts: bool = True) -> AnyModel:
         return build_entity_model(config)
     if isinstance(config, VolumeModelConfig):
         return build_volume_model(config)
+    if isinstance(config, LlavaModelConfig):
+        return build_llava(config)
     return build_image_model(config, experts=experts)
 
 
@@ -98,12 +101,23 @@ def build_volume_model(config: VolumeModelConfig) -> VolumeGroundingModel:
     )
 
 
+def build_llava(config: LlavaModelConfig) -> LlavaModel:
+    """Return the model of a configuration of HuatuoGPT-Vision; see `build_model`."""
+    return LlavaModel(
+        vision=build_vision(config.vision),
+        connector=Connector(vision_width=config.vision.width, language_width=config.language.width),
+        language=build_language(config.language, None, vocabulary=special_tokens(config).total),
+    )
+
+
 def special_tokens(config: AnyConfig) -> SpecialTokens:
     """Return the special tokens of a configuration."""
     if isinstance(config, VolumeModelConfig):
         return SpecialTokens.m3d(config.prompt.base_vocabulary)
     if isinstance(config, EntityModelConfig):
         return SpecialTokens.mimo(config.prompt.base_vocabulary)
+    if isinstance(config, LlavaModelConfig):
+        return SpecialTokens(config.prompt.base_vocabulary, ())
     return SpecialTokens.after(config.prompt.base_vocabulary, fillers=config.prompt.fillers)
 
 

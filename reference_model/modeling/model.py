@@ -1,4 +1,4 @@
-"""Models that answer about an image: MedPLIB's with a region encoder, and MIMO's with an input aligner.
+"""Models that answer about images; those that mark them: MedPLIB's with region encoder, MIMO's with input aligner.
 
 Shape suffixes: B conversations, T positions, P patches, C width of the image tower, D width of the language model,
 R regions, M masks of all rows, N predicted tokens or positions of visual prompts, Q questions, S, L sides of the images
@@ -82,26 +82,20 @@ class ImageParts(TypedDict):
     geometry: NotRequired[Geometry]
 
 
-class ImageGroundingModel(nn.Module, ABC):
-    """Answers about an image in words and in masks; the architectures differ in what the language model reads."""
+class ImageLanguageModel(nn.Module, ABC):
+    """Answers about images; the architectures differ in what the language model reads beside words."""
 
     # Attribute names are the first part of every checkpoint key: renaming one would orphan its weights.
-    def __init__(self, **parts: Unpack[ImageParts]) -> None:
-        """Put built parts together."""
+    def __init__(self, *, vision: VisionTower, connector: Connector, language: LanguageModel) -> None:
+        """Put built parts together; see `ImageParts`."""
         super().__init__()
-        self.vision = parts["vision"]
-        self.connector = parts["connector"]
-        self.language = parts["language"]
-        self.projector = parts["projector"]
-        self.pixel_encoder = parts["pixel_encoder"]
-        self.mask_decoder = parts["mask_decoder"]
-        self.seg_id = parts["seg_id"]
-        self.pixel_side = parts["pixel_side"]
-        self.geometry: Geometry = parts.get("geometry", "correct")
+        self.vision = vision
+        self.connector = connector
+        self.language = language
 
     @abstractmethod
     def embed(self, batch: Batch, features_BPC: Tensor | None = None) -> Tensor:
-        """Return the embeddings, floating point (B, T, D), with the image and whatever else is no text in their places.
+        """Return the embeddings, floating point (B, T, D), with images and whatever else is no text in their places.
 
         Args:
             batch: The conversations.
@@ -110,6 +104,34 @@ class ImageGroundingModel(nn.Module, ABC):
         Raises:
             ModelError: The placeholders do not fit the images or visual prompts.
         """
+
+    def language_loss(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of the labels of a batch, a float32 scalar.
+
+        Args:
+            hidden_BTD: Floating point, the states after the final norm.
+            batch: Provides labels and their weights.
+        """
+        # Only trained positions go through the head: logits of image patches and questions would waste memory.
+        target_BT = batch.labels_BT[:, 1:]
+        trained_BT = target_BT != IGNORE
+        weight_N = None if batch.weight_BT is None else batch.weight_BT[:, 1:][trained_BT]
+        logits_NV = self.language.logits(hidden_BTD[:, :-1][trained_BT])
+        return losses.language_loss(logits_NV, target_BT[trained_BT], weight_N)
+
+
+class ImageGroundingModel(ImageLanguageModel):
+    """Answers about an image in words and in masks."""
+
+    def __init__(self, **parts: Unpack[ImageParts]) -> None:
+        """Put built parts together."""
+        super().__init__(vision=parts["vision"], connector=parts["connector"], language=parts["language"])
+        self.projector = parts["projector"]
+        self.pixel_encoder = parts["pixel_encoder"]
+        self.mask_decoder = parts["mask_decoder"]
+        self.seg_id = parts["seg_id"]
+        self.pixel_side = parts["pixel_side"]
+        self.geometry: Geometry = parts.get("geometry", "correct")
 
     def forward(self, batch: Batch, *, drop_seed: int = 0) -> Output:
         """Return the losses of a batch of answered conversations.
@@ -131,7 +153,7 @@ class ImageGroundingModel(nn.Module, ABC):
         bce, dice, focal, iou = _mask_losses(masks, batch.masks, zero)
         return Output(
             losses=Losses(
-                language=self._language_loss(output.hidden_BTD, batch),
+                language=self.language_loss(output.hidden_BTD, batch),
                 bce=bce,
                 dice=dice,
                 focal=focal,
@@ -178,14 +200,6 @@ class ImageGroundingModel(nn.Module, ABC):
             )
             for row, size in enumerate(sizes)
         )
-
-    def _language_loss(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
-        # Only trained positions go through the head: logits of image patches and questions would waste memory.
-        target_BT = batch.labels_BT[:, 1:]
-        trained_BT = target_BT != IGNORE
-        weight_N = None if batch.weight_BT is None else batch.weight_BT[:, 1:][trained_BT]
-        logits_NV = self.language.logits(hidden_BTD[:, :-1][trained_BT])
-        return losses.language_loss(logits_NV, target_BT[trained_BT], weight_N)
 
 
 class PixelGroundingModel(ImageGroundingModel):

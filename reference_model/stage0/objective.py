@@ -15,34 +15,30 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - its usual name
 from numpy.random import Generator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from harness.imaging import masks
 from reference_model.config import EntityModelConfig, ImageModelConfig, ModelConfig
-from reference_model.inputs.batch import PADDING, pad
-from reference_model.inputs.conversation import Encoded
 from reference_model.inputs.images import Bools, mask_in_square
 from reference_model.inputs.requests import grid_of_prompt, grids
 from reference_model.inputs.visual_prompts import prompt_tensors
 from reference_model.modeling.build import build_entity_model, build_image_model
 from reference_model.modeling.input_aligner import IMAGE_KIND, PROMPT_KIND
-from reference_model.modeling.language import init_matching_heads
+from reference_model.modeling.language import LanguageModel, init_matching_heads
 from reference_model.modeling.mask_decoder import PromptProjector, resized
 from reference_model.modeling.model import EntityGroundingModel, PixelGroundingModel
 from reference_model.modeling.region_encoder import sample_mean
 from reference_model.stage0.patch_captions import PatchCaption, patch_captions
 from reference_model.stage0.patch_text_head import TEMPERATURE, PatchTextHead
+from reference_model.stage0.text_comparison import TextComparison
 from reference_model.stage0.verbalised_images import reading_loss, verbalise
 from reference_model.training.collating.images import Collator
 from reference_model.training.losses import bce_loss, dice_loss
 from reference_model.training.mixing import Row
 from reference_model.training.objectives import Measured, measured
 
-# Fewest words of an answer about a whole image that counts as a caption.
-CAPTION_WORDS = 5
 # Most masks per image and step: an image is encoded once, but each mask takes a pass of the decoder.
 MASKS_PER_IMAGE = 4
 # How many rows of a part of a step are described to the language model in words.
@@ -95,8 +91,13 @@ def build_untrained(config: ImageModelConfig) -> PixelGroundingModel | EntityGro
         model = build_entity_model(config)
     else:
         model = build_image_model(config, experts=False)
-    init_matching_heads(model.language, layers=MATCHING_LAYERS, share=MATCHING_SHARE, strength=MATCHING_STRENGTH)
+    init_matching(model.language)
     return model
+
+
+def init_matching(language: LanguageModel) -> None:
+    """Give a language model the matching attention heads of stage 0; uses torch's generator."""
+    init_matching_heads(language, layers=MATCHING_LAYERS, share=MATCHING_SHARE, strength=MATCHING_STRENGTH)
 
 
 class Stage0Objective:
@@ -117,6 +118,7 @@ class Stage0Objective:
         self._weights = weights
         self._shown: dict[tuple[str, tuple[str, ...]], PatchCaptions] = {}
         self.heads = Heads(collator.config)
+        self._texts = TextComparison(model.language, collator.tokenizer, self.heads)
 
     def modules_trained_beside(self) -> Mapping[str, nn.Module]:
         """Return the heads."""
@@ -136,7 +138,7 @@ class Stage0Objective:
         verbalised = verbalise(rows[:READ], [one.tower for one in shown[:READ]], random, progress=progress)
         losses = {
             "language": reading_loss(self.model.language, verbalised, self._collator),
-            "caption": self._caption_loss(rows, class_BC),
+            "caption": self._texts.caption_loss(rows, class_BC),
             "region": self._region_loss(rows, features_BPC),
             "prompt": self._prompt_loss(rows, features_BPC),
             "cell": self._cell_loss(self.heads.cells, features_BPC[found], [shown[index].tower for index in found]),
@@ -147,16 +149,6 @@ class Stage0Objective:
             "dice": dice,
         }
         return measured(losses, self._weights)
-
-    def _caption_loss(self, rows: Sequence[Row], class_BC: Tensor) -> Tensor:
-        # The longest answer about the whole image, if it is long enough to be a caption.
-        texts = [[one.answer for one in row if not one.prompts and not one.named_masks] for row in rows]
-        longest = [max(answers, key=len, default="") for answers in texts]
-        found = [(index, caption) for index, caption in enumerate(longest) if len(caption.split()) >= CAPTION_WORDS]
-        if not found:
-            return class_BC.sum() * 0.0
-        image_BE = self.heads.picture(class_BC[[index for index, _ in found]])
-        return self._compared(image_BE, [caption for _, caption in found], self.heads.scale[0])
 
     def _region_loss(self, rows: Sequence[Row], features_BPC: Tensor) -> Tensor:
         config = self._collator.config
@@ -175,7 +167,7 @@ class Stage0Objective:
             grids([grid for _, grid, _ in found], cells).to(map_BCGG.device),
             alignment=config.region.alignment if isinstance(config, ModelConfig) else "centre",
         )
-        return self._compared(self.heads.region(mean_RC), [text for _, _, text in found], self.heads.scale[1])
+        return self._texts.loss(self.heads.region(mean_RC), [text for _, _, text in found], self.heads.scale[1])
 
     def _prompt_loss(self, rows: Sequence[Row], features_BPC: Tensor) -> Tensor:
         """Return CLIP's loss between what an aligner reads at visual prompts and the answers about them, a scalar."""
@@ -196,7 +188,7 @@ class Stage0Objective:
         kind_T = torch.where(place_T < image_QPD.shape[1], IMAGE_KIND, PROMPT_KIND)
         aligned_QLD = model.aligner(context_QTD, kind_T.expand(len(found), -1), valid_QT)
         item_QE = self.heads.aligned(aligned_QLD.mean(dim=1))
-        return self._compared(item_QE, [one.answer for _, one in found], self.heads.scale[1])
+        return self._texts.loss(item_QE, [one.answer for _, one in found], self.heads.scale[1])
 
     def _patch_captions(self, row: Row) -> PatchCaptions:
         """Return the captions of an image's patches, computed once per image; none without masks."""
@@ -214,30 +206,8 @@ class Stage0Objective:
     def _cell_loss(self, head: PatchTextHead, features_RPC: Tensor, shown: Sequence[Sequence[PatchCaption]]) -> Tensor:
         if not shown:
             return features_RPC.sum() * 0.0
-        loss: Tensor = head(features_RPC, shown, self._read)
+        loss: Tensor = head(features_RPC, shown, self._texts.read)
         return loss
-
-    def _compared(self, item_BE: Tensor, texts: Sequence[str], scale: Tensor) -> Tensor:
-        """Return CLIP's loss between items (B, E) and their texts, a scalar."""
-        # Texts repeat among phantoms: equal texts form one class, and every item with that text is a match.
-        unique = list(dict.fromkeys(texts))
-        target_B = torch.tensor([unique.index(text) for text in texts], device=item_BE.device)
-        text_UE = F.normalize(self.heads.text(self._read(unique)), dim=-1)
-        logits_BU = F.normalize(item_BE, dim=-1) @ text_UE.T * scale.exp().clamp_max(100.0)  # CLIP's limit
-        own_BU = F.one_hot(target_B, len(unique)).to(logits_BU.dtype)
-        by_text_UB = own_BU.T / own_BU.sum(dim=0)[:, None]
-        return (F.cross_entropy(logits_BU, target_B) + F.cross_entropy(logits_BU.T, by_text_UB)) / 2
-
-    def _read(self, texts: Sequence[str]) -> Tensor:
-        """Return the language model's state after each text, floating point (U, D)."""
-        tokenizer = self._collator.tokenizer
-        ids = [(tokenizer.start_id, *tokenizer.encode(text), tokenizer.end_id) for text in texts]
-        padded = pad([Encoded(one, one) for one in ids], side="left")
-        ids_BT, valid_BT, _ = (tensor.to(self.heads.scale.device) for tensor in padded)
-        ids_BT = ids_BT.masked_fill(~valid_BT, PADDING)
-        hidden_BTD = self.model.language(self.model.language.embed_tokens(ids_BT), valid_BK=valid_BT).hidden_BTD
-        last_UD: Tensor = hidden_BTD[:, -1]
-        return last_UD
 
     def _mask_losses(self, rows: Sequence[Row], pixels_RKGG: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
         """Return BCE and Dice loss of masks prompted by a point, a box or a name, scalars, in the padded square.
@@ -292,7 +262,7 @@ class Stage0Objective:
         """Return prompts, floating point (M, 1, K): the encoding of each name; `random` is not used."""
         del random
         unique = list(dict.fromkeys(name for _, name in wanted))
-        prompt_UK: Tensor = self.heads.prompt(self._read(unique))
+        prompt_UK: Tensor = self.heads.prompt(self._texts.read(unique))
         return prompt_UK[[unique.index(name) for _, name in wanted], None]
 
 

@@ -17,6 +17,7 @@ from reference_model.inputs.regions import prompt_mask
 from reference_model.modeling.language import LanguageModel
 from reference_model.stage0.patch_captions import COUNTS, SIDES, PatchCaption, side_of, structures
 from reference_model.training.collating.images import Collator, filled
+from reference_model.training.collating.llava import LlavaCollator
 from reference_model.training.data import Example
 from reference_model.training.losses import language_loss
 from reference_model.training.mixing import Row
@@ -134,7 +135,7 @@ def _words(shown: Sequence[PatchCaption], most: int, random: Generator) -> tuple
     return tuple(shown[place].words for place in sorted(places))
 
 
-def reading_loss(model: LanguageModel, images: Sequence[VerbalisedImage], collator: Collator) -> Tensor:
+def reading_loss(model: LanguageModel, images: Sequence[VerbalisedImage], collator: Collator | LlavaCollator) -> Tensor:
     """Return the loss of the answers about verbalised images, a float32 scalar; 0 if there are no images.
 
     The mean embedding of a cell's words takes the place of a patch, that of a region's words the place of the region.
@@ -164,9 +165,11 @@ def reading_loss(model: LanguageModel, images: Sequence[VerbalisedImage], collat
     return language_loss(logits_NV, target_BT[trained_BT], weight_BT[:, 1:][trained_BT])
 
 
-def _spoken(images: Sequence[VerbalisedImage], collator: Collator) -> Iterator[tuple[int, list[str]]]:
+def _spoken(images: Sequence[VerbalisedImage], collator: Collator | LlavaCollator) -> Iterator[tuple[int, list[str]]]:
     """Yield each kind of placeholder, and the words that take its places, in the order in which they are read."""
     yield IMAGE, [words for one in images for words in one.words]
+    if isinstance(collator, LlavaCollator):  # which reads no visual prompts
+        return
     is_mimo = isinstance(collator.config, EntityModelConfig)
     queries = collator.config.aligner.queries if isinstance(collator.config, EntityModelConfig) else 0
     regions: list[str] = []
@@ -182,7 +185,7 @@ def _spoken(images: Sequence[VerbalisedImage], collator: Collator) -> Iterator[t
     yield QUERY, aligned
 
 
-def _embedded(model: LanguageModel, words: Sequence[str], collator: Collator) -> Tensor:
+def _embedded(model: LanguageModel, words: Sequence[str], collator: Collator | LlavaCollator) -> Tensor:
     """Return the mean embedding of the words for each cell, float32 (W, D); zeros for a cell without words."""
     unique = list(dict.fromkeys(words))
     table_VD = model.embed_tokens.weight

@@ -1,6 +1,6 @@
 """Reads training examples: the questions of the harness's own manifests, each with the answer of a perfect model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -10,21 +10,22 @@ from harness.data.roots import DataRoots
 from harness.errors import DataError, SpecError
 from harness.imaging import masks
 from harness.imaging.media_store import LocalMedia, MediaStore
-from harness.records import Capabilities, Entity, Mask, Request, Sample, VisualPrompt
+from harness.records import Capabilities, Entity, Mask, Media, Request, Sample, VisualPrompt
 from harness.requests.build import build_request
 from harness.requests.visual_prompts import visual_prompts
 from harness.tasks import catalog
 from harness.tasks.prepare import Notice, prepare_task
 from harness.tasks.spec import TaskSpec
 from reference_model.inputs.conversation import SEG
-from reference_model.inputs.requests import question_of
+from reference_model.inputs.requests import question_about_images, question_of
 
 # What a model is asked about.
-MediaKind = Literal["image", "volume"]
+MediaKind = Literal["image", "images", "volume"]
 
 # The tasks that a model can be trained on, by what they are answered in; those about volumes also by boxes.
 LEARNT: Mapping[MediaKind, tuple[str, ...]] = {
     "image": ("text", "choice", "masks", "grounded_text"),
+    "images": ("text", "choice", "masks"),
     "volume": ("text", "choice", "masks", "boxes"),
 }
 # Capabilities of the reference models plus `target`, so that requests carry the reference answer.
@@ -34,11 +35,21 @@ TEACHERS: Mapping[MediaKind, Capabilities] = {
         gives=frozenset({"text", "masks"}),
         per_sample=True,
     ),
+    # Masks are no answers of a model that writes words alone, but stage 0 makes descriptions of images of them.
+    "images": Capabilities(
+        takes=frozenset({"text", "image", "images", "target"}), gives=frozenset({"text", "masks"}), per_sample=True
+    ),
     "volume": Capabilities(
         takes=frozenset({"text", "volume", "box", "target"}),
         gives=frozenset({"text", "masks", "boxes"}),
         per_sample=True,
     ),
+}
+# The text of a question, by what a model reads.
+QUESTIONS: Mapping[MediaKind, Callable[[Request], str]] = {
+    "image": question_of,
+    "images": question_about_images,
+    "volume": lambda request: request.prompt,
 }
 
 
@@ -64,7 +75,7 @@ class Example:
     """A question about an image or a volume, and its answer.
 
     Attributes:
-        media: The image or volume.
+        media: The image or volume, or the first of several images.
         question: The question, with an empty pair of region tags for each of `prompts`; about a volume, with the
             request's own marks.
         answer: The answer, with one `<SEG>` (about a volume, `[SEG]`) if there is a mask.
@@ -74,6 +85,7 @@ class Example:
         name: The name of the structure in the mask or in the region of a visual prompt; empty if it has no name.
         entities: The names and masks of a grounded answer, in the order of its `<SEG>`.
         modality: The imaging modality, as the task's strata name it; empty if they do not.
+        further: The images behind the first.
     """
 
     media: LocalMedia
@@ -84,6 +96,7 @@ class Example:
     name: str = ""
     entities: tuple[Entity, ...] = ()
     modality: str = ""
+    further: tuple[LocalMedia, ...] = ()
 
     @property
     def named_masks(self) -> tuple[tuple[str, Mask], ...]:
@@ -100,8 +113,8 @@ class Example:
 
     @property
     def media_key(self) -> str:
-        """A key that all questions about one image or volume share, whichever release they come from."""
-        return str(self.media.record.sha256)
+        """A key that all questions about one image, volume or series of images share, whichever release has them."""
+        return " ".join(str(one.record.sha256) for one in (self.media, *self.further))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,12 +190,15 @@ def _example(task: TaskSpec, sample: Sample, store: MediaStore, kind: MediaKind)
     """Return the example of a sample.
 
     Raises:
-        DataError: The sample is defective, is not about one image or volume, makes no request, or has no answer or,
+        DataError: The sample is defective, is not about what the model reads, makes no request, or has no answer or,
             though it is not said to be absent, an empty mask.
     """
     if sample.defect is not None:
         raise DataError(f"{sample.id}: {sample.defect}")
-    if [media.kind for media in sample.media] != [kind]:
+    found = [media.kind for media in sample.media]
+    if kind == "images" and set(found) != {"image"}:
+        raise DataError(f"{sample.id}: it is not about images")
+    if kind != "images" and found != [kind]:
         raise DataError(f"{sample.id}: it is not about one {kind}")
     request = build_request(task, sample, visual_prompts(task, sample), TEACHERS[kind], seed=0, repeat=0)
     if not request.oracle:
@@ -190,15 +206,18 @@ def _example(task: TaskSpec, sample: Sample, store: MediaStore, kind: MediaKind)
     # M3D answers a question for what a volume does not show with a sentence, to which no mask belongs.
     refused = kind == "volume" and sample.target.absent
     is_grounded = task.gives == "grounded_text"
+    # As a model gets them: in the order of their places in the words.
+    media = [LocalMedia(one, store) for one in request.media if isinstance(one, Media)]
     return Example(
-        media=LocalMedia(sample.media[0], store),
-        question=question_of(request) if kind == "image" else request.prompt,
+        media=media[0],
+        question=QUESTIONS[kind](request),
         answer=request.oracle,
         prompts=request.visual_prompts,
         mask=_mask(request, sample.id) if "masks" in request.wants and not (refused or is_grounded) else None,
         entities=_entities(request, sample.id) if is_grounded else (),
         name=sample.target.entities[0].name if sample.target.entities else sample.strata.get("class", ""),
         modality=sample.strata.get("modality", ""),
+        further=tuple(media[1:]),
     )
 
 

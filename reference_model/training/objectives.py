@@ -12,6 +12,7 @@ from reference_model.inputs.batch import Batch, VolumeBatch
 from reference_model.modeling.build import AnyModel
 from reference_model.modeling.moe import Routing
 from reference_model.training.collating.images import Collator
+from reference_model.training.collating.llava import LlavaCollator
 from reference_model.training.collating.volumes import VolumeCollator
 from reference_model.training.mixing import Row
 
@@ -55,7 +56,9 @@ class Objective(Protocol):
 class Grounding:
     """The objective of all stages behind the parents: answers in text and masks."""
 
-    def __init__(self, model: AnyModel, collator: Collator | VolumeCollator, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self, model: AnyModel, collator: Collator | LlavaCollator | VolumeCollator, weights: Mapping[str, float]
+    ) -> None:
         """Build the objective.
 
         Args:

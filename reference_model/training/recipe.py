@@ -7,7 +7,7 @@ from math import ceil
 from typing import Literal
 
 from harness.errors import SpecError
-from reference_model.config import AnyConfig, VolumeModelConfig
+from reference_model.config import AnyConfig, LlavaModelConfig, VolumeModelConfig
 from reference_model.training.data import MediaKind, SetSpec
 
 ObjectiveName = Literal["parents", "grounding"]
@@ -18,6 +18,8 @@ Precision = Literal["fp32", "bf16"]
 LOSSES: Mapping[tuple[MediaKind, ObjectiveName], tuple[str, ...]] = {
     ("image", "parents"): ("language", "caption", "region", "prompt", "cell", "pixel", "bce", "dice"),
     ("image", "grounding"): ("language", "bce", "dice", "focal", "iou", "balance"),
+    ("images", "parents"): ("language", "caption", "cell"),
+    ("images", "grounding"): ("language",),
     ("volume", "parents"): ("clip", "language", "bce", "dice"),
     ("volume", "grounding"): ("language", "bce", "dice"),
 }
@@ -163,7 +165,9 @@ class Recipe:
 
 def media_of(config: AnyConfig) -> MediaKind:
     """Return what a model of this configuration is asked about."""
-    return "volume" if isinstance(config, VolumeModelConfig) else "image"
+    if isinstance(config, VolumeModelConfig):
+        return "volume"
+    return "images" if isinstance(config, LlavaModelConfig) else "image"
 
 
 def fits(name: str, pattern: str) -> bool:

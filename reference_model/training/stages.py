@@ -13,16 +13,20 @@ from harness.errors import SpecError
 from harness.tasks.prepare import Notice
 from reference_model.checkpoints.checkpoint import About, save_model
 from reference_model.checkpoints.training_state import last_step, remove_steps
-from reference_model.config import VolumeModelConfig
+from reference_model.config import LlavaModelConfig, VolumeModelConfig
 from reference_model.distributed.fsdp import gathered_copies, shard
 from reference_model.distributed.prepare_data import prepare_ahead
 from reference_model.distributed.processes import Processes, joined
+from reference_model.inputs.conversation import ASSISTANT, USER
 from reference_model.inputs.tokenizers import words_of
 from reference_model.modeling.build import AnyModel
+from reference_model.modeling.llava import LlavaModel
 from reference_model.modeling.m3d_model import VolumeGroundingModel
+from reference_model.stage0.llava_parents import LlavaParents, build_untrained_llava
 from reference_model.stage0.objective import Stage0Objective, build_untrained
 from reference_model.stage0.volume_parents import VolumeParents, build_untrained_volume_model
 from reference_model.training.collating.images import Collator, EncoderImages
+from reference_model.training.collating.llava import LlavaCollator, TowerImages
 from reference_model.training.collating.volumes import PreparedVolumes, VolumeCollator
 from reference_model.training.data import ExampleSet, SetSpec, read_sets
 from reference_model.training.handover import MODEL, choose_trained, hand_over, merge_lora, sources, stage_folder
@@ -225,7 +229,10 @@ class StagedTraining:
             )
             spoken = (text for one in sets for example in one.examples for text in (example.question, example.answer))
             config = self.recipe.config
-            if isinstance(config, VolumeModelConfig):
+            if isinstance(config, LlavaModelConfig):
+                model = build_untrained_llava(config)
+                words = (USER, ASSISTANT, *words_of(["\n", *spoken], exact=True))
+            elif isinstance(config, VolumeModelConfig):
                 model, words = build_untrained_volume_model(config), words_of(spoken, exact=True)
             else:
                 model, words = build_untrained(config), words_of(["USER: ASSISTANT:\n", *spoken])
@@ -253,7 +260,18 @@ class StagedTraining:
                 text_tokenizer = about.tokenizer_of_reports()
                 return VolumeParents(model, about_volumes, stage.losses, text_tokenizer=text_tokenizer)
             return Grounding(model, about_volumes, stage.losses)
-        assert not isinstance(model, VolumeGroundingModel)
+        if isinstance(config, LlavaModelConfig):
+            assert isinstance(model, LlavaModel)
+            about_images = LlavaCollator(
+                config=config,
+                tokenizer=about.tokenizer(),
+                images=TowerImages(config),
+                answer_weight=stage.answer_weight,
+            )
+            if stage.objective == "parents":
+                return LlavaParents(model, about_images, stage.losses)
+            return Grounding(model, about_images, stage.losses)
+        assert not isinstance(model, VolumeGroundingModel | LlavaModel)
         collator = Collator(
             config=config,
             tokenizer=about.tokenizer(),

@@ -29,7 +29,9 @@ def seen(batch: Batch, sizes: tuple[tuple[int, int], ...] = SIZES) -> list[SeenI
     random = np.random.default_rng(0)
     pixels = [random.integers(0, 255, (*size, 3), dtype=np.uint8) for size in sizes]
     kept = [pixels[sizes.index(size)] for size in batch.sizes]
-    return [SeenImage(image_HW3=one, vision_3SS=vision) for one, vision in zip(kept, batch.vision_B3SS, strict=True)]
+    return [
+        SeenImage(image_HW3=one, vision_N3SS=vision[None]) for one, vision in zip(kept, batch.vision_B3SS, strict=True)
+    ]
 
 
 def answer_about(

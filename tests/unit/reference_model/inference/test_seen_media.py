@@ -10,7 +10,7 @@ from tests.unit.reference_model.small_training import example
 
 
 def read(handle: MediaHandle) -> SeenImage:
-    return SeenImage(image_HW3=handle.image(), vision_3SS=torch.zeros(1))
+    return SeenImage(image_HW3=handle.image(), vision_N3SS=torch.zeros(1))
 
 
 def handles(*pictures: int) -> list[Any]:
@@ -18,7 +18,7 @@ def handles(*pictures: int) -> list[Any]:
 
 
 def test_equal_images_are_one_and_those_of_the_last_batch_stay() -> None:
-    last: LastSeen[SeenImage] = LastSeen(read)
+    last: LastSeen[MediaHandle, SeenImage] = LastSeen(read)
     first, same, second = last.of(handles(1, 1, 2))
     assert first is same
     assert first.size == (20, 24)
