@@ -194,10 +194,11 @@ def _launched(processes: int | None) -> int:
 @main.command()
 @click.option("--preset", required=True, help="Name of the preset that the checkpoints are of, such as medplib-7b.")
 @click.option("--llava", type=CHECKPOINT, help="LLaVA-1.5: its folder, as published or as transformers saves it.")
-@click.option("--clip", type=CHECKPOINT, help="CLIP, in place of the tower in --llava or --medplib.")
+@click.option("--clip", type=CHECKPOINT, help="CLIP or OpenCLIP, in place of a tower in --llava or --medplib.")
 @click.option("--sam-med2d", type=CHECKPOINT, help="SAM-Med2D's .pth file.")
+@click.option("--sam", type=CHECKPOINT, help="SAM ViT-H for MIMO: its .pth file, or its folder of transformers.")
 @click.option("--medplib", type=CHECKPOINT, help="MedPLIB, adapters merged: its folder. It needs none of the others.")
-@click.option("--llm", type=CHECKPOINT, help="LLaMA-2, LLaMA-3 or Phi-3, from which training of M3D-LaMed starts.")
+@click.option("--llm", type=CHECKPOINT, help="The language model: Vicuna for MIMO; LLaMA-2, LLaMA-3 or Phi-3 for M3D.")
 @click.option("--vision", type=CHECKPOINT, help="M3D-CLIP's pretrained_ViT.bin, beside --llm.")
 @click.option("--segvol", type=CHECKPOINT, help="SegVol's pytorch_model.bin, beside --llm.")
 @click.option("--m3d-lamed", type=CHECKPOINT, help="M3D-LaMed, adapters merged: its folder. It needs --m3d-clip only.")
@@ -226,8 +227,8 @@ def convert(
 ) -> None:
     """Convert published checkpoints on disk to a model folder.
 
-    For MedPLIB: --llava, --clip and --sam-med2d, or --medplib alone. For M3D-LaMed: --llm, --vision, --segvol and
-    --m3d-clip, or --m3d-lamed and --m3d-clip.
+    For MedPLIB: --llava, --clip and --sam-med2d, or --medplib alone. For MIMO: --llm, --clip and --sam. For M3D-LaMed:
+    --llm, --vision, --segvol and --m3d-clip, or --m3d-lamed and --m3d-clip.
 
     It prints which part comes from which checkpoint, what is left out and why, and what is drawn at random.
     """

@@ -1,1 +1,1 @@
-"""From published checkpoints on disk to a model folder: LLaVA-1.5, CLIP, SAM-Med2D and MedPLIB."""
+"""From published checkpoints on disk to a model folder: the parents of MedPLIB, MIMO and M3D-LaMed, and released models."""

@@ -22,7 +22,8 @@ from harness.records import Json
 SAFETENSORS, TORCH = ".safetensors", (".bin", ".pth", ".pt")
 # safetensors comes before torch's format: a folder may hold the same weights in both.
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_WHOLE = ("model.safetensors", "pytorch_model.bin")
+_OPEN_CLIP = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_WHOLE = ("model.safetensors", "pytorch_model.bin", *_OPEN_CLIP)
 # Keys under which training scripts keep weights: SAM-Med2D's `model`, Lightning's `state_dict`, DeepSpeed's `module`.
 _WRAPPERS = ("model", "state_dict", "module")
 # The dtypes of safetensors files that can be converted; `writing.entries` rejects tensors of others.

@@ -6,23 +6,32 @@ from pathlib import Path
 
 from harness.errors import DataError, together
 from harness.records import Json
-from reference_model.config import LanguageConfig, ModelConfig, VolumeModelConfig
+from reference_model.config import EntityModelConfig, LanguageConfig, ModelConfig, VisionConfig, VolumeModelConfig
 from reference_model.convert.checkpoint_files import read_object
+from reference_model.modeling.vision import Activation
 
-CONFIG = "config.json"
+CONFIG, OPEN_CLIP_CONFIG = "config.json", "open_clip_config.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigNumber:
-    """The expected value of a key; a file that lacks the key is not compared."""
+    """The expected value of a key; a file that lacks the key is not compared.
+
+    Attributes:
+        key: The key.
+        expected: The value.
+        section: The keys of the objects around it, from the outermost, with dots between them.
+        default: What a file means that has the section and lacks the key; None: it is not compared.
+    """
 
     key: str
     expected: Json
     section: str = ""
+    default: Json = None
 
 
 def language_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
-    """Return LLaMA's numbers, at the top level or in `text_config`, where LLaVA's port to transformers has them."""
+    """Return LLaVA-1.5's numbers, at the top level or in `text_config`, where its port to transformers has them."""
     # LLaVA-1.5's own keys and those of its port to transformers, which renames some of them.
     numbers = _llama(config.language) | {
         "mm_vision_select_layer": -1 - config.vision.skipped_layers,
@@ -30,6 +39,12 @@ def language_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
         "mm_projector_type": "mlp2x_gelu",
         "projector_hidden_act": "gelu",
     }
+    return tuple(ConfigNumber(key, value, section) for key, value in numbers.items() for section in ("", "text_config"))
+
+
+def vicuna_numbers(config: EntityModelConfig) -> tuple[ConfigNumber, ...]:
+    """Return LLaMA's numbers alone, in the same places."""
+    numbers = _llama(config.language)
     return tuple(ConfigNumber(key, value, section) for key, value in numbers.items() for section in ("", "text_config"))
 
 
@@ -44,12 +59,33 @@ def expert_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
     )
 
 
-def tower_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
+def tower_numbers(vision: VisionConfig, activation: Activation) -> tuple[ConfigNumber, ...]:
     """Return the numbers of CLIP's image tower, at the top level or in `vision_config`."""
-    numbers = {"num_attention_heads": config.vision.heads, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+    numbers = {"num_attention_heads": vision.heads, "hidden_act": activation, "layer_norm_eps": 1e-5}
     return tuple(
         ConfigNumber(key, value, section) for key, value in numbers.items() for section in ("", "vision_config")
     )
+
+
+def open_clip_numbers(vision: VisionConfig, activation: Activation) -> tuple[ConfigNumber, ...]:
+    """Return the numbers of the image tower in OpenCLIP's own file, which names the width of a head."""
+    quick = ConfigNumber("quick_gelu", activation == "quick_gelu", "model_cfg", default=False)
+    # OpenCLIP's default is 64.
+    return quick, ConfigNumber("head_width", vision.width // vision.heads, "model_cfg.vision_cfg", default=64)
+
+
+def sam_numbers(config: EntityModelConfig) -> tuple[ConfigNumber, ...]:
+    """Return the numbers of SAM's port to transformers."""
+    pixels, decoder = config.pixel_encoder, config.mask_decoder
+    encoder = {
+        "num_attention_heads": pixels.heads,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-6,
+        "window_size": pixels.window,
+        "global_attn_indexes": list(range(pixels.global_every - 1, pixels.layers, pixels.global_every)),
+    }
+    heads = ConfigNumber("num_attention_heads", decoder.heads, "mask_decoder_config")
+    return (*(ConfigNumber(key, value, "vision_config") for key, value in encoder.items()), heads)
 
 
 def llm_numbers(config: VolumeModelConfig) -> tuple[ConfigNumber, ...]:
@@ -113,13 +149,13 @@ def _llama(language: LanguageConfig) -> dict[str, Json]:
     }
 
 
-def check_numbers(place: Path, numbers: Sequence[ConfigNumber], preset: str) -> None:
-    """Compare the `config.json` of a folder with a preset; a folder without one is not compared.
+def check_numbers(place: Path, numbers: Sequence[ConfigNumber], preset: str, *, name: str = CONFIG) -> None:
+    """Compare the `config.json` of a folder, or a file of another name, with a preset; without it nothing is compared.
 
     Raises:
         DataError: The file cannot be read, or differs from the preset; every difference is named.
     """
-    file = place / CONFIG
+    file = place / name
     if not file.is_file():
         return
     if faults := list(_faults(file, read_object(file), numbers, preset)):
@@ -128,10 +164,12 @@ def check_numbers(place: Path, numbers: Sequence[ConfigNumber], preset: str) -> 
 
 def _faults(file: Path, document: Mapping[str, Json], numbers: Sequence[ConfigNumber], preset: str) -> Iterator[str]:
     for number in numbers:
-        section = document.get(number.section) if number.section else document
-        if not isinstance(section, Mapping) or number.key not in section:
+        section: Json = document
+        for part in filter(None, number.section.split(".")):
+            section = section.get(part) if isinstance(section, Mapping) else None
+        if not isinstance(section, Mapping):
             continue
-        found = section[number.key]
+        found = section.get(number.key, number.default)
         if found != number.expected and found is not None:
             name = f"{number.section}.{number.key}".lstrip(".")
             yield f"{file}: {name}: expected {number.expected} as in preset {preset}, found {found}"

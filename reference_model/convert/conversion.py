@@ -11,8 +11,8 @@ from harness.errors import SpecError
 from harness.records import Json
 from reference_model.checkpoints.atomic_folders import atomic_folder
 from reference_model.checkpoints.checkpoint import WEIGHTS, About, write_about
-from reference_model.config import AnyConfig, ModelConfig, VolumeModelConfig
-from reference_model.convert import m3d_parents, medplib_parents
+from reference_model.config import AnyConfig, EntityModelConfig, VolumeModelConfig
+from reference_model.convert import m3d_parents, medplib_parents, mimo_parents
 from reference_model.convert.parents import Files
 from reference_model.convert.tensor_map import Source, TensorMap, make_plan
 from reference_model.convert.tokenizer import FoundTokenizer
@@ -75,21 +75,20 @@ def prepare(
         SpecError: The given files do not make up a model.
         DataError: A file cannot be read, or does not match the preset.
     """
-    if isinstance(config, ModelConfig):
-        parents = medplib_parents.open_parents(config, files)
+    if isinstance(config, EntityModelConfig):
+        parents = mimo_parents.open_parents(config, files)
     elif isinstance(config, VolumeModelConfig):
         parents = m3d_parents.open_parents(config, files)
     else:
-        raise SpecError(
-            f"convert: preset {config.name}: expected one of MedPLIB or M3D-LaMed, whose checkpoints are published; "
-            "`reference-model train` makes this model"
-        )
+        parents = medplib_parents.open_parents(config, files)
     with torch.device("meta"):  # only names and shapes: the model never has to fit into memory
         model = build_model(config, experts=parents.experts)
     plan = make_plan(model, parents.sources, (*allowed, *parents.new), parents.remedies)
     text = parents.text_tokenizer
+    if parents.released and not isinstance(config, EntityModelConfig):
+        config = replace(config, released=True)
     about = About(
-        config=replace(config, released=parents.released or config.released),
+        config=config,
         experts=parents.experts,
         origin={"converted": _origin(config, parents.sources, plan)},
         saved_tokenizer=parents.tokenizer.saved,

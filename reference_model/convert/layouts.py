@@ -1,14 +1,14 @@
 """Maps tensor names of published checkpoints to names in the model, with a reason for each tensor left out.
 
-Names as in LLaVA-1.5 and its port to transformers, in CLIP's port to transformers, and in the repositories of SAM-Med2D
-and MedPLIB.
+Names as in LLaVA-1.5 and its port to transformers, in OpenCLIP and CLIP's port to transformers, and in the repositories
+of SAM, SAM-Med2D and MedPLIB.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reference_model.config import ImageModelConfig, ModelConfig
+from reference_model.config import EntityModelConfig, ImageModelConfig, ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,9 @@ class Rule:
         reason: The reason why the tensor is left out.
         stacked: Names in the model, instead of a target, of the tensors whose rows this one holds one after the other.
         logarithm: Whether the model has the logarithm of the tensor.
+        copies: Names in the model, beside the target, of tensors that get the same values.
+        joined: Name in the model, beside the target, of a tensor that gets the rows of all tensors of the pattern, in
+            the order of its first group, a number.
     """
 
     pattern: str
@@ -28,6 +31,8 @@ class Rule:
     reason: str = ""
     stacked: tuple[str, ...] = ()
     logarithm: bool = False
+    copies: tuple[str, ...] = ()
+    joined: str = ""
 
     def of(self, name: str) -> str | None:
         """Return the name in the model, empty if the tensor is left out; None if the rule does not match."""
@@ -37,11 +42,11 @@ class Rule:
     def all_of(self, name: str) -> tuple[str, ...]:
         """Return every name in the model; none if the tensor is left out or the rule does not match."""
         found = re.fullmatch(self.pattern, name)
-        targets = self.stacked or (self.target,)
+        targets = self.stacked or (self.target, *self.copies)
         return () if found is None else tuple(found.expand(target) for target in targets if target)
 
 
-# Remedies for parts of MedPLIB of which a tensor is in no file.
+# Remedies for parts of a model that reads images of which a tensor is in no file.
 REMEDIES = {
     "vision": "--clip brings them",
     "connector": "--projector brings them, --allow-missing 'connector.*' draws them at random",
@@ -51,21 +56,48 @@ REMEDIES = {
     "pixel_encoder": "--sam-med2d brings them",
     "mask_decoder": "--sam-med2d brings them",
 }
+# Where MIMO's come from that MedPLIB takes from elsewhere, or has not.
+MIMO_REMEDIES = {
+    **REMEDIES,
+    "aligner": "--allow-missing 'aligner.*' draws them at random",
+    "prompt_encoder": "--sam brings them",
+    "pixel_encoder": "--sam brings them",
+    "mask_decoder": "--sam brings them",
+}
 
 END = r"\.(weight|bias)"
 _PROJECTIONS = r"(?:gate|up|down)_proj"
+# What stands before the names of LLaVA's language model: as published, and in earlier and later versions of its port.
+_LLAVA = r"(?:language_model\.model\.|model\.language_model\.|model\.)"
+_LLAVA_HEAD = Rule(r"(?:language_model\.)?lm_head\.weight", "language.lm_head.weight")
+# What the names of the image encoder in SAM's port to transformers begin with.
+PORTED_SAM = "vision_encoder."
+_COMPARISON = "CLIP's comparison of images with texts"
+_TEXT_TOWER = "CLIP's tower for texts: the language model reads them"
 
 
 def llava_rules() -> tuple[Rule, ...]:
     """Return the rules of LLaVA-1.5: as published, and as earlier and later versions of transformers save it."""
-    model = r"(?:language_model\.model\.|model\.language_model\.|model\.)"
     return (
-        *language_rules(model),
-        Rule(r"(?:language_model\.)?lm_head\.weight", "language.lm_head.weight"),
+        *language_rules(_LLAVA),
+        _LLAVA_HEAD,
         Rule(rf"model\.mm_projector\.([02]){END}", r"connector.\1.\2"),
         Rule(rf"(?:model\.)?multi_modal_projector\.linear_1{END}", r"connector.0.\1"),
         Rule(rf"(?:model\.)?multi_modal_projector\.linear_2{END}", r"connector.2.\1"),
         *_tower_rules(r"(?:model\.)?vision_tower\.(?:vision_tower\.)?(?:vision_model\.)?"),
+    )
+
+
+def vicuna_rules() -> tuple[Rule, ...]:
+    """Return the rules of Vicuna, or of the language model in LLaVA-1.5 for a model with another tower than its own."""
+    return (
+        *language_rules(_LLAVA),
+        _LLAVA_HEAD,
+        Rule(
+            r"(?:model\.)?(?:mm_projector|multi_modal_projector)\..+",
+            reason="LLaVA's projector: it reads the features of LLaVA's tower",
+        ),
+        Rule(r"(?:model\.)?vision_tower\..+", reason="LLaVA's tower: the model has another"),
     )
 
 
@@ -79,11 +111,12 @@ def projector_rules() -> tuple[Rule, ...]:
 
 
 def clip_rules() -> tuple[Rule, ...]:
-    """Return the rules of a CLIP checkpoint, with both towers or only the image tower."""
+    """Return the rules of a CLIP checkpoint, with both towers or only the image tower: transformers' and OpenCLIP's."""
     return (
-        Rule(r"text_model\..+", reason="CLIP's tower for texts: the language model reads them"),
-        Rule(r"(?:(?:visual|text)_projection\.weight|logit_scale)", reason="CLIP's comparison of images with texts"),
+        Rule(r"text_model\..+", reason=_TEXT_TOWER),
+        Rule(r"(?:(?:visual|text)_projection\.weight|logit_scale)", reason=_COMPARISON),
         *_tower_rules(r"(?:vision_model\.)?"),
+        *_open_clip_rules(),
     )
 
 
@@ -109,16 +142,55 @@ def sam_med2d_rules(config: ImageModelConfig, prefix: str = "") -> tuple[Rule, .
         config: The configuration, which sets the number of layers of the IoU head.
         prefix: Regular expression before every name.
     """
+    block, layer = r"image_encoder\.blocks\.(\d+)", r"pixel_encoder.backbone.layers.\1"
     rules = (
+        Rule(rf"{block}\.mlp\.(lin[12]){END}", rf"{layer}.mlp.dense.\2.\3"),
+        Rule(rf"{block}\.Adapter\.channel\.([02])\.weight", rf"{layer}.mlp.adapter.gate.\2.weight"),
+        Rule(rf"{block}\.Adapter\.spatial\.([02])\.weight", rf"{layer}.mlp.adapter.detour.\2.weight"),
+        Rule(rf"{block}\.Adapter\.norm{END}", rf"{layer}.mlp.adapter.norm.\2"),
         *_image_encoder_rules(),
         *_prompt_encoder_rules(),
-        *_mask_decoder_rules(),
-        *_perceptron(r"mask_decoder\.output_hypernetworks_mlps\.(\d+)", r"output_hypernetworks_mlps.\1", layers=3),
-        *_perceptron(
-            r"mask_decoder\.iou_prediction_head()", r"iou_prediction_head\1", layers=config.mask_decoder.iou_layers
-        ),
+        *_mask_decoder_rules(config),
     )
     return tuple(Rule(prefix + rule.pattern, rule.target) for rule in rules)
+
+
+def sam_rules(config: EntityModelConfig) -> tuple[Rule, ...]:
+    """Return the rules of SAM as released, for MIMO."""
+    block = r"image_encoder\.blocks\.(\d+)"
+    return (
+        *_shared_prompt_rules(),
+        Rule(rf"{block}\.mlp\.(lin[12]){END}", r"pixel_encoder.backbone.layers.\1.mlp.\2.\3"),
+        *_image_encoder_rules(),
+        *_prompt_encoder_rules(),
+        *_mask_decoder_rules(config),
+    )
+
+
+def ported_sam_rules() -> tuple[Rule, ...]:
+    """Return the rules of SAM's port to transformers, whose names the model keeps below its own, for MIMO."""
+    return (
+        *_shared_prompt_rules(),
+        Rule(r"shared_image_embedding\.positional_embedding", reason="the matrix of positions once more"),
+        Rule(rf"{re.escape(PORTED_SAM)}(.+)", r"pixel_encoder.backbone.\1"),
+        Rule(r"prompt_encoder\.(.+)", r"mask_decoder.prompt_encoder.\1"),
+        Rule(r"mask_decoder\.(.+)", r"mask_decoder.decoder.\1"),
+    )
+
+
+def _shared_prompt_rules() -> Iterator[Rule]:
+    """Yield the rules of what both MIMO's language model and its mask decoder read: places and kinds of points."""
+    yield Rule(
+        r"prompt_encoder\.(?:pe_layer\.positional_encoding_gaussian_matrix|shared_embedding\.positional_embedding)",
+        "mask_decoder.prompt_encoder.shared_embedding.positional_embedding",
+        copies=("prompt_encoder.positions.positional_embedding",),
+    )
+    # MIMO numbers the kinds of points as SAM does, see `input_aligner.VisualPromptEncoder`.
+    yield Rule(
+        r"prompt_encoder\.point_embed(?:dings)?\.(\d+)\.weight",
+        r"mask_decoder.prompt_encoder.point_embed.\1.weight",
+        joined="prompt_encoder.kind_embed.weight",
+    )
 
 
 def language_rules(model: str) -> Iterator[Rule]:
@@ -134,17 +206,35 @@ def _tower_rules(prefix: str) -> Iterator[Rule]:
     yield Rule(rf"{prefix}((?:embeddings|pre_layrnorm|encoder|post_layernorm)\..+)", r"vision.backbone.\1")
 
 
+def _open_clip_rules() -> Iterator[Rule]:
+    """Yield the rules of OpenCLIP, whose attention has one matrix for queries, keys and values, in this order."""
+    block, layer = r"visual\.transformer\.resblocks\.(\d+)", r"vision.backbone.encoder.layers.\1"
+    yield Rule(r"visual\.class_embedding", "vision.backbone.embeddings.class_embedding")
+    yield Rule(r"visual\.positional_embedding", "vision.backbone.embeddings.position_embedding.weight")
+    yield Rule(r"visual\.conv1\.weight", "vision.backbone.embeddings.patch_embedding.weight")
+    yield Rule(rf"visual\.ln_pre{END}", r"vision.backbone.pre_layrnorm.\1")
+    yield Rule(rf"visual\.ln_post{END}", r"vision.backbone.post_layernorm.\1")
+    yield Rule(rf"{block}\.ln_([12]){END}", rf"{layer}.layer_norm\2.\3")
+    yield Rule(
+        rf"{block}\.attn\.in_proj_(weight|bias)",
+        stacked=tuple(rf"{layer}.self_attn.{part}_proj.\2" for part in ("q", "k", "v")),
+    )
+    yield Rule(rf"{block}\.attn\.out_proj{END}", rf"{layer}.self_attn.out_proj.\2")
+    yield Rule(rf"{block}\.mlp\.c_fc{END}", rf"{layer}.mlp.fc1.\2")
+    yield Rule(rf"{block}\.mlp\.c_proj{END}", rf"{layer}.mlp.fc2.\2")
+    yield Rule(r"visual\.proj|text_projection|logit_bias", reason=_COMPARISON)
+    texts = r"(?:text|transformer|token_embedding|ln_final)\..+|positional_embedding|attn_mask"
+    yield Rule(texts, reason=_TEXT_TOWER)
+
+
 def _image_encoder_rules() -> Iterator[Rule]:
+    """Yield the rules of SAM's image encoder but for its feed-forward parts."""
     encoder, block = "pixel_encoder.backbone", r"image_encoder\.blocks\.(\d+)"
     layer = rf"{encoder}.layers.\1"
     yield Rule(r"image_encoder\.pos_embed", f"{encoder}.pos_embed")
     yield Rule(rf"image_encoder\.patch_embed\.proj{END}", rf"{encoder}.patch_embed.projection.\1")
     yield Rule(rf"{block}\.norm([12]){END}", rf"{layer}.layer_norm\2.\3")
     yield Rule(rf"{block}\.attn\.(rel_pos_[hw]|(?:qkv|proj)\.(?:weight|bias))", rf"{layer}.attn.\2")
-    yield Rule(rf"{block}\.mlp\.(lin[12]){END}", rf"{layer}.mlp.dense.\2.\3")
-    yield Rule(rf"{block}\.Adapter\.channel\.([02])\.weight", rf"{layer}.mlp.adapter.gate.\2.weight")
-    yield Rule(rf"{block}\.Adapter\.spatial\.([02])\.weight", rf"{layer}.mlp.adapter.detour.\2.weight")
-    yield Rule(rf"{block}\.Adapter\.norm{END}", rf"{layer}.mlp.adapter.norm.\2")
     # SAM numbers the modules of a `Sequential`; the numbers missing below are activations, which have no weights.
     for number, name in enumerate(("conv1", "layer_norm1", "conv2", "layer_norm2")):
         yield Rule(rf"image_encoder\.neck\.{number}{END}", rf"{encoder}.neck.{name}.\1")
@@ -162,7 +252,7 @@ def _prompt_encoder_rules() -> Iterator[Rule]:
         yield Rule(rf"prompt_encoder\.mask_downscaling\.{number}{END}", rf"{encoder}.mask_embed.{name}.\1")
 
 
-def _mask_decoder_rules() -> Iterator[Rule]:
+def _mask_decoder_rules(config: ImageModelConfig) -> Iterator[Rule]:
     decoder, transformer = "mask_decoder.decoder", r"mask_decoder\.transformer\."
     layer = rf"{transformer}layers\.(\d+)\."
     yield Rule(r"mask_decoder\.(iou_token|mask_tokens)\.weight", rf"{decoder}.\1.weight")
@@ -172,6 +262,9 @@ def _mask_decoder_rules() -> Iterator[Rule]:
     yield Rule(rf"{transformer}norm_final_attn{END}", rf"{decoder}.transformer.layer_norm_final_attn.\1")
     for number, name in ((0, "upscale_conv1"), (1, "upscale_layer_norm"), (3, "upscale_conv2")):
         yield Rule(rf"mask_decoder\.output_upscaling\.{number}{END}", rf"{decoder}.{name}.\1")
+    yield from _perceptron(r"mask_decoder\.output_hypernetworks_mlps\.(\d+)", r"output_hypernetworks_mlps.\1", layers=3)
+    head = config.mask_decoder.iou_layers
+    yield from _perceptron(r"mask_decoder\.iou_prediction_head()", r"iou_prediction_head\1", layers=head)
 
 
 def _perceptron(source: str, target: str, *, layers: int) -> Iterator[Rule]:

@@ -80,4 +80,6 @@ def _check_numbers(config: ModelConfig, files: Files, *, experts: bool) -> None:
         more = config_check.expert_numbers(config) if experts else ()
         config_check.check_numbers(folder_of(files.medplib), (*language, *more), config.name)
     if files.clip is not None:
-        config_check.check_numbers(folder_of(files.clip), config_check.tower_numbers(config), config.name)
+        config_check.check_numbers(
+            folder_of(files.clip), config_check.tower_numbers(config.vision, "quick_gelu"), config.name
+        )

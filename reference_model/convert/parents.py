@@ -1,4 +1,4 @@
-"""The checkpoints that a model is converted from, as both architectures describe them."""
+"""The checkpoints that a model is converted from, as every architecture describes them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
@@ -24,7 +24,8 @@ class Files:
         projector: Only LLaVA's projector, or only M3D's perceiver.
         clip: CLIP, or only its image tower.
         sam_med2d: SAM-Med2D.
-        llm: The language model that training of M3D-LaMed starts from.
+        sam: SAM.
+        llm: The language model that training starts from.
         m3d_lamed: M3D-LaMed, with all its parts.
         m3d_clip: M3D-CLIP, with both towers.
         vision: Only M3D-CLIP's image tower.
@@ -38,6 +39,7 @@ class Files:
     projector: Path | None = None
     clip: Path | None = None
     sam_med2d: Path | None = None
+    sam: Path | None = None
     llm: Path | None = None
     m3d_lamed: Path | None = None
     m3d_clip: Path | None = None

@@ -49,6 +49,7 @@ class Move:
         rows: The number of rows taken, whose mean fills the others; None: the tensor is taken as it is.
         first: The first row of a tensor that holds several of the model; None: the tensor holds one.
         logarithm: Whether the model has the logarithm of the tensor.
+        more: Tensors whose rows follow those of `stored`.
     """
 
     option: str
@@ -57,6 +58,7 @@ class Move:
     rows: int | None = None
     first: int | None = None
     logarithm: bool = False
+    more: tuple[Stored, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,6 +112,7 @@ class _Planner:
     def add(self, source: Source) -> None:
         """Assign every tensor of a source, or list it as left out."""
         unexpected = [name for name in source.checkpoint.tensors if not self._placed(source, name)]
+        self._join(source)
         for name in source.checkpoint.beside:
             self._leave(source, BESIDE, name)
         if unexpected:
@@ -143,7 +146,8 @@ class _Planner:
         elif rule.stacked:
             self._cut(source, name, targets)
         else:
-            self._move(source, name, targets[0], logarithm=rule.logarithm)
+            for target in targets:
+                self._move(source, name, target, logarithm=rule.logarithm)
         return True
 
     def _leave(self, source: Source, reason: str, name: str) -> None:
@@ -161,6 +165,23 @@ class _Planner:
             shape = self.wanted[target]
             self._put(target, name, Move(option=source.option, stored=stored, shape=shape, first=first))
             first += shape[0]
+
+    def _join(self, source: Source) -> None:
+        """Assign tensors of a source whose rows make up one of the model, beside their own places."""
+        found: dict[str, dict[int, str]] = {}
+        for name in source.checkpoint.tensors:
+            rule, _ = rule_for(name, source.rules) or (None, "")
+            if rule and rule.joined and (matched := re.fullmatch(rule.pattern, name)):
+                found.setdefault(rule.joined, {})[int(matched[1])] = name
+        for target, numbered in found.items():
+            names = [numbered[number] for number in sorted(numbered)]
+            parts, shape = [source.checkpoint.tensors[name] for name in names], self.wanted[target]
+            whole = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
+            if whole != shape:
+                self.faults.append(
+                    f"{parts[0].file}: {', '.join(names)}: expected shape {shape} of {target} together, found {whole}"
+                )
+            self._put(target, names[0], Move(option=source.option, stored=parts[0], shape=shape, more=tuple(parts[1:])))
 
     def _move(self, source: Source, name: str, target: str, *, logarithm: bool) -> None:
         stored, shape = source.checkpoint.tensors[name], self.wanted[target]
@@ -182,9 +203,20 @@ class _Planner:
 def _undrawable(model: nn.Module, names: Iterable[str]) -> Iterator[str]:
     """Yield an error for each tensor that torch cannot initialise, or that is useless at random values."""
     for name in names:
-        owner = model.get_submodule(name.rpartition(".")[0])
-        if name.startswith("language.") or not hasattr(owner, "reset_parameters"):
+        if name.startswith("language.") or drawn_by(model, name) is None:
             yield f"--allow-missing: {name}: expected a layer that can be drawn at random; give a file that holds it"
+
+
+def drawn_by(model: nn.Module, name: str) -> str | None:
+    """Return the name of the outermost module around a tensor that initialises itself; None: there is no such module.
+
+    Args:
+        model: The model.
+        name: The name of the tensor.
+    """
+    parts = name.split(".")
+    owners = (".".join(parts[:end]) for end in range(1, len(parts)))
+    return next((owner for owner in owners if hasattr(model.get_submodule(owner), "reset_parameters")), None)
 
 
 def _missing(names: Iterable[str], remedies: Mapping[str, str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import DataError, together
-from reference_model.convert.tensor_map import Move, TensorMap
+from reference_model.convert.tensor_map import Move, TensorMap, drawn_by
 from reference_model.modeling.moe import Router
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -79,11 +79,12 @@ def entries(model: nn.Module, plan: TensorMap, precision: Precision | None) -> t
 
 
 def draw(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
-    """Return tensors of a model, float32, by torch's default initialisation of their layers; always the same values."""
+    """Return tensors of a model, float32, as their modules initialise themselves; always the same values."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        for owner in dict.fromkeys(name.rpartition(".")[0] for name in names):
-            layer: Any = model.get_submodule(owner).to_empty(device="cpu", recurse=False)
+        for owner in dict.fromkeys(drawn_by(model, name) for name in names):
+            assert owner is not None, "make_plan refuses other tensors"
+            layer: Any = model.get_submodule(owner).to_empty(device="cpu")
             layer.reset_parameters()
     return {name: model.get_parameter(name).detach() for name in names}
 
@@ -117,6 +118,8 @@ def value_of(entry: TensorEntry) -> Tensor:
         value = made_of
     else:
         value = made_of.stored.read()
+        if made_of.more:
+            value = torch.cat([value, *(stored.read() for stored in made_of.more)])
         if made_of.rows is not None:
             value = grown(value[: made_of.rows], entry.shape[0])
         elif made_of.first is not None:

@@ -76,6 +76,17 @@ class InputAligner(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.writes = nn.Linear(width, language_width)
 
+    def reset_parameters(self) -> None:
+        """Initialise every tensor as a new aligner does, for one whose memory was allocated without values."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.LayerNorm):
+                module.reset_parameters()
+        for module in self.modules():  # last, since an attention also sets the bias of its output, a linear layer
+            if isinstance(module, nn.MultiheadAttention):
+                module._reset_parameters()
+        for embeddings in (self.query_embed, self.kind_embed.weight):
+            nn.init.normal_(embeddings, std=INITIAL_DEVIATION)
+
     def forward(self, context_QTD: Tensor, kind_QT: Tensor, valid_QT: Tensor) -> Tensor:
         """Return the embeddings of each question's queries, floating point (Q, L, D).
 

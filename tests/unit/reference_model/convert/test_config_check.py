@@ -60,8 +60,18 @@ CLIP = {"num_attention_heads": 16, "hidden_act": "quick_gelu", "layer_norm_eps":
             "vision_feature_layer: expected -2",
         ),
         (language_numbers(BIG), LLAMA, {"num_key_value_heads": 8}, "num_key_value_heads: expected 32"),
-        (tower_numbers(BIG), {"vision_config": CLIP}, {"vision_config": CLIP | {"hidden_act": "gelu"}}, "quick_gelu"),
-        (tower_numbers(BIG), CLIP, {"num_attention_heads": 12}, "num_attention_heads: expected 16"),
+        (
+            tower_numbers(BIG.vision, "quick_gelu"),
+            {"vision_config": CLIP},
+            {"vision_config": CLIP | {"hidden_act": "gelu"}},
+            "quick_gelu",
+        ),
+        (
+            tower_numbers(BIG.vision, "quick_gelu"),
+            CLIP,
+            {"num_attention_heads": 12},
+            "num_attention_heads: expected 16",
+        ),
         (expert_numbers(BIG), {"moe": EXPERTS}, {"moe": EXPERTS | {"moe_layers_idx": [0]}}, "moe.moe_layers_idx: exp"),
     ],
 )

@@ -1,0 +1,72 @@
+"""Opens the checkpoints that training of MIMO starts from: Vicuna, CLIP ViT-H/14 and SAM; MIMO is not released."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import SpecError
+from reference_model.config import EntityModelConfig
+from reference_model.convert import config_check, layouts
+from reference_model.convert.checkpoint_files import open_checkpoint
+from reference_model.convert.config_check import check_numbers
+from reference_model.convert.parents import Files, Parents, folder_of
+from reference_model.convert.tensor_map import Source
+from reference_model.convert.tokenizer import read_tokenizer
+
+OPTIONS = ("llava", "projector", "clip", "sam", "llm", "tokenizer")
+# What training starts at random. The kinds of points that `prompt_encoder` tells apart are SAM's.
+NEW_PARTS = ("connector.*", "prompt_encoder.projection.*", "aligner.*", "projector.*")
+SAM_PARTS = ("pixel_encoder", "mask_decoder", "prompt_encoder")
+
+
+def open_parents(config: EntityModelConfig, files: Files) -> Parents:
+    """Return the checkpoints of a model.
+
+    Raises:
+        SpecError: The given files do not make up a model.
+        DataError: A file cannot be read, or does not match the preset.
+    """
+    files.check_options(OPTIONS, config.name)
+    language = files.llm or files.llava
+    if language is None or (files.llm and files.llava):
+        raise SpecError("convert: expected either --llm, Vicuna, or --llava, of which the language model is taken")
+    sources = tuple(_sources(config, files, language))
+    check_numbers(folder_of(language), config_check.vicuna_numbers(config), config.name)
+    if files.clip is not None:
+        numbers = (
+            config_check.tower_numbers(config.vision, "gelu"),
+            config_check.open_clip_numbers(config.vision, "gelu"),
+        )
+        check_numbers(folder_of(files.clip), numbers[0], config.name)
+        check_numbers(folder_of(files.clip), numbers[1], config.name, name=config_check.OPEN_CLIP_CONFIG)
+    # SAM as released is one file without numbers; what is beside it may belong to another model.
+    if files.sam is not None and files.sam.is_dir():
+        check_numbers(files.sam, config_check.sam_numbers(config), config.name)
+    return Parents(
+        sources=sources,
+        tokenizer=read_tokenizer(files.tokenizer or folder_of(language), config.prompt.base_vocabulary),
+        released=False,
+        new=NEW_PARTS,
+        remedies=layouts.MIMO_REMEDIES,
+    )
+
+
+def _sources(config: EntityModelConfig, files: Files, language: Path) -> Iterator[Source]:
+    """Yield the checkpoints, that of the language model first."""
+    yield Source(
+        option="--llm" if files.llm else "--llava",
+        checkpoint=open_checkpoint(language),
+        rules=layouts.vicuna_rules(),
+        base=config.prompt.base_vocabulary,
+    )
+    beside = (
+        ("--projector", files.projector, layouts.projector_rules(), ("connector",)),
+        ("--clip", files.clip, layouts.clip_rules(), ("vision",)),
+    )
+    for name, path, rules, parts in beside:
+        if path is not None:
+            yield Source(option=name, checkpoint=open_checkpoint(path), rules=rules, parts=parts)
+    if files.sam is not None:
+        sam = open_checkpoint(files.sam)
+        ported = any(name.startswith(layouts.PORTED_SAM) for name in sam.tensors)
+        rules = layouts.ported_sam_rules() if ported else layouts.sam_rules(config)
+        yield Source(option="--sam", checkpoint=sam, rules=rules, parts=SAM_PARTS)
