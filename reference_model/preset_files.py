@@ -26,6 +26,9 @@ PRESETS = Path(__file__).parent / "presets"
 ARCHITECTURES: Mapping[str, type[AnyConfig]] = {
     "huatuo": LlavaModelConfig, "m3d": VolumeModelConfig, "mimo": EntityModelConfig,
 }  # fmt: skip
+# Fields of any section that must be below 1, by what they are, and fields that nothing works with at 0.
+BELOW_ONE: Mapping[str, str] = {"dropout": "a probability", "threshold": "a probability", "norm_epsilon": "a number"}
+ABOVE_ZERO = ("capacity_train", "capacity_evaluation", "norm_epsilon", "rope_theta")
 
 Section = TypeVar("Section")
 
@@ -61,7 +64,7 @@ def read_config(path: Path) -> AnyConfig:
     table = Table(document, "", tuple(field.name for field in fields(kind)), faults)
     config: AnyConfig = _read(table, kind)
     if not faults.found:
-        for place, key, message in _contradictions(config):
+        for place, key, message in (*_out_of_range(config), *_contradictions(config)):
             table.table(place, None).fault(key, message)
     if faults.found:
         raise faults.error()
@@ -107,9 +110,22 @@ def _value(table: Table, key: str, kind: Any) -> Any:
     return table.text(key)
 
 
+def _out_of_range(config: AnyConfig) -> Iterator[tuple[str, str, str]]:
+    """Yield (section, key, message) for every number that is wrong whatever the others are."""
+    for place in fields(config):
+        section = getattr(config, place.name)
+        for key in [field.name for field in fields(section)] if is_dataclass(section) else []:
+            value = getattr(section, key)
+            if key in BELOW_ONE and value >= 1:
+                yield place.name, key, f"expected {BELOW_ONE[key]} below 1, got {value:g}"
+            if key in ABOVE_ZERO and value == 0:
+                yield place.name, key, "expected a number above 0, got 0"
+
+
 def _contradictions(config: AnyConfig) -> Iterator[tuple[str, str, str]]:
     """Yield (section, key, message) for every number that does not fit the others."""
     yield from _language_contradictions(config.language)
+    yield from _length_contradictions(config)
     if isinstance(config, VolumeModelConfig):
         yield from _volume_contradictions(config)
     elif isinstance(config, LlavaModelConfig):
@@ -143,8 +159,6 @@ def _image_contradictions(config: ImageModelConfig) -> Iterator[tuple[str, str, 
         yield from _divides("aligner", "heads", config.aligner.heads, "width", config.aligner.width)
     elif config.moe.top_k > config.moe.experts:
         yield "moe", "top_k", f"expected at most the {config.moe.experts} experts there are, got {config.moe.top_k}"
-    if config.mask_decoder.threshold >= 1:
-        yield "mask_decoder", "threshold", f"expected a probability below 1, got {config.mask_decoder.threshold:g}"
 
 
 def _volume_contradictions(config: VolumeModelConfig) -> Iterator[tuple[str, str, str]]:
@@ -169,14 +183,27 @@ def _volume_contradictions(config: VolumeModelConfig) -> Iterator[tuple[str, str
     yield from _divides("segmentation", "width", 8, "width", config.segmentation.width)
     if config.prompt.max_length <= config.volume_tokens + 1:
         yield "prompt", "max_length", f"expected room for text behind the {config.volume_tokens} positions of a volume"
-    if config.mask_decoder.threshold >= 1:
-        yield "mask_decoder", "threshold", f"expected a probability below 1, got {config.mask_decoder.threshold:g}"
 
 
 def _language_contradictions(config: LanguageConfig) -> Iterator[tuple[str, str, str]]:
     yield from _divides("language", "heads", config.heads, "width", config.width)
+    if config.width % config.heads == 0 and config.width // config.heads % 2:
+        # Rotary positions turn pairs of numbers.
+        yield "language", "heads", f"expected heads of an even width, got {config.width // config.heads}"
     if config.key_value_heads:
         yield from _divides("language", "key_value_heads", config.key_value_heads, "heads", config.heads)
+
+
+def _length_contradictions(config: AnyConfig) -> Iterator[tuple[str, str, str]]:
+    # An image counts as one token until it is expanded; a volume's positions are all part of `max_length`.
+    images = 0 if isinstance(config, VolumeModelConfig) else 1
+    if isinstance(config, LlavaModelConfig):
+        images = config.prompt.max_images
+    positions = config.language.max_positions
+    most = positions - images * (config.vision.tokens - 1)
+    if config.prompt.max_length > most:
+        room = f"what images leave of the {positions} positions of language" if images else "the positions of language"
+        yield "prompt", "max_length", f"expected at most {most}, {room}, got {config.prompt.max_length}"
 
 
 def _divides(place: str, key: str, divisor: int, of: str, number: int) -> Iterator[tuple[str, str, str]]:

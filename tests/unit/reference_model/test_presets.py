@@ -158,6 +158,15 @@ def test_an_unknown_preset_is_refused_with_the_nearest() -> None:
         ("skipped_layers: 1", "skipped_layers: 4", "skipped_layers: expected fewer than the 4 layers there are"),
         ("top_k: 1", "top_k: 3", "moe.top_k: expected at most the 2 experts there are, got 3"),
         ("threshold: 0.5", "threshold: 1", "mask_decoder.threshold: expected a probability below 1, got 1"),
+        ("heads: 3", "heads: 64", "language.heads: expected heads of an even width, got 3"),
+        (
+            "max_length: 256",
+            "max_length: 882",
+            "prompt.max_length: expected at most 881, what images leave of the 1024 positions of language, got 882",
+        ),
+        ("norm_epsilon: 0.00001", "norm_epsilon: 1", "language.norm_epsilon: expected a number below 1, got 1"),
+        ("rope_theta: 1000000", "rope_theta: 0", "language.rope_theta: expected a number above 0, got 0"),
+        ("capacity_evaluation: 2.0", "capacity_evaluation: 0", "moe.capacity_evaluation: expected a number above 0"),
         (
             "alignment: corner",
             "alignment: center",

@@ -128,6 +128,12 @@ def test_the_command_names_every_part() -> None:
             "mask_decoder.heads: expected 14 to divide width, which is 96",
         ),
         ("max_length: 256", "max_length: 65", "prompt.max_length: expected room for text behind the 64 positions of a"),
+        (
+            "max_length: 256",
+            "max_length: 1025",
+            "prompt.max_length: expected at most 1024, the positions of language, got 1025",
+        ),
+        ("dropout: 0}", "dropout: 1.5}", "clip.dropout: expected a probability below 1, got 1.5"),
         ("threshold: 0.5", "threshold: 1", "mask_decoder.threshold: expected a probability below 1, got 1"),
         (", iou_width: 64", "", "mask_decoder.iou_width: required key is missing"),
     ],
