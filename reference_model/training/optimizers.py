@@ -22,10 +22,10 @@ class MuonAndAdamW(torch.optim.Optimizer):
     # loss of 0.51 with Muon and of 0.99 without; mask parts got worse (Dice loss 0.94, not 0.81) and keep AdamW.
 
     def __init__(
-        self, matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter], *, weight_decay: float = 0.0
+        self, matrices: Sequence[nn.Parameter], others: Mapping[str, nn.Parameter], *, weight_decay: float = 0.0
     ) -> None:
         """Optimise `matrices` with Muon and `others` with AdamW, of any shape; the caller sets the learning rate."""
-        super().__init__([*matrices, *others], {"lr": 0.0})
+        super().__init__([*matrices, *others.values()], {"lr": 0.0})
         self._muon = torch.optim.Muon(matrices, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
         self._adamw = _adamw(others, weight_decay)
         self._muon.state = self._adamw.state = self.state  # shared, so that checkpoints see a single optimizer
@@ -47,7 +47,7 @@ def build_optimizer(
     Args:
         trained: The parameters that are trained, of any shape, by name.
         muon: Patterns of modules whose matrices use Muon, with `*` as a wildcard; empty: all use AdamW.
-        weight_decay: AdamW's.
+        weight_decay: AdamW's; norms and biases have none.
     """
     # Muon is for hidden matrices: not for embeddings, heads and routers.
     outer = ("embed", "lm_head", "router")
@@ -59,11 +59,21 @@ def build_optimizer(
         and any(fits(name, pattern) for pattern in muon)
     ]
     if not matrices:
-        return _adamw(list(trained.values()), weight_decay)
+        return _adamw(trained, weight_decay)
     ids = {id(parameter) for parameter in matrices}
-    others = [parameter for parameter in trained.values() if id(parameter) not in ids]
+    others = {name: parameter for name, parameter in trained.items() if id(parameter) not in ids}
     return MuonAndAdamW(matrices, others, weight_decay=weight_decay)
 
 
-def _adamw(parameters: Sequence[nn.Parameter], weight_decay: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=0.0, betas=BETAS, weight_decay=weight_decay)
+def _adamw(parameters: Mapping[str, nn.Parameter], weight_decay: float) -> torch.optim.Optimizer:
+    # As Hugging Face's Trainer, by which M3D trains, the only one of the papers to decay weights. Without weight decay
+    # all parameters form one group.
+    plain = [
+        one for name, one in parameters.items() if weight_decay and (name.endswith("bias") or "norm" in name.lower())
+    ]
+    ids = {id(parameter) for parameter in plain}
+    decayed = [parameter for parameter in parameters.values() if id(parameter) not in ids]
+    groups = [
+        {"params": group, "weight_decay": decay} for group, decay in ((decayed, weight_decay), (plain, 0.0)) if group
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, weight_decay=weight_decay)

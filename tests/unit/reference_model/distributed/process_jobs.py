@@ -50,7 +50,7 @@ def check_muon_of_spread_matrices() -> None:
     begun = whole.weight.detach().clone()
     fully_shard(spread, mesh=init_device_mesh("cpu", (2,)))
     for module in (whole, spread):
-        optimizer = MuonAndAdamW([module.weight], [module.bias])
+        optimizer = MuonAndAdamW([module.weight], {"bias": module.bias})
         module(x_BD).square().mean().backward()
         optimizer.param_groups[0]["lr"] = 1.0
         optimizer.step()

@@ -59,9 +59,12 @@ def test_a_rate_of_zero_moves_nothing() -> None:
     assert all(torch.equal(trained[name], before[name]) for name in trained)
 
 
-def test_weight_decay_shrinks_what_adamw_takes_and_nothing_else() -> None:
+def test_weight_decay_shrinks_what_adamw_takes_but_norms_and_biases() -> None:
+    def named() -> dict[str, nn.Parameter]:
+        return parameters() | {"vision.layer.bias": nn.Parameter(torch.ones(4)), "scale": nn.Parameter(torch.ones(()))}
+
     for muon in ((), ("language",)):
-        trained, before = parameters(), parameters()
+        trained, before = named(), named()
         optimizer = build_optimizer(trained, muon, weight_decay=0.1)
         for parameter in trained.values():
             parameter.grad = torch.zeros_like(parameter)
@@ -69,5 +72,10 @@ def test_weight_decay_shrinks_what_adamw_takes_and_nothing_else() -> None:
             group["lr"] = 0.5
         optimizer.step()
         for name, parameter in trained.items():
-            by_muon = bool(muon) and name == "language.layer.weight"
-            torch.testing.assert_close(parameter, before[name] * (1.0 if by_muon else 1 - 0.5 * 0.1))
+            kept = name in ("language.norm.weight", "vision.layer.bias") or (muon and name == "language.layer.weight")
+            torch.testing.assert_close(parameter, before[name] * (1.0 if kept else 1 - 0.5 * 0.1))
+
+
+def test_without_weight_decay_all_of_adamw_are_one_group() -> None:
+    (group,) = build_optimizer(parameters(), ()).param_groups
+    assert len(group["params"]) == len(parameters())

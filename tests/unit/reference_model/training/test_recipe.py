@@ -1,10 +1,12 @@
 """Recipes: the numbers of the paper, and errors with file and line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.errors import SpecError
+from harness.tasks.catalog import index
 from reference_model.config import AnyConfig, EntityModelConfig, ModelConfig, VolumeModelConfig
 from reference_model.modeling.build import build_model
 from reference_model.training.handover import choose_trained
@@ -24,16 +26,39 @@ def test_steps_of_an_epoch_are_those_of_the_released_scripts(
     assert stage.warm_up_steps(stage.length(samples, 4), samples, processes=4) == warm_up
 
 
-def test_numbers_of_the_large_recipe_are_those_of_the_paper() -> None:
-    recipe = load_recipe("medplib-7b")
+@pytest.mark.parametrize(
+    ("name", "adapters"),
+    [("medplib-7b", [None, None, None, (8, 16)]), ("medplib-7b-lora", [None, (16, 16), (8, 16), (8, 16)])],
+)
+def test_numbers_of_the_large_recipe_are_those_of_the_paper(name: str, adapters: list[tuple[int, int] | None]) -> None:
+    recipe = load_recipe(name)
     assert [stage.learning_rate for stage in recipe.stages] == [1e-3, 1e-4, 3e-4, 3e-4]
     assert [stage.epochs for stage in recipe.stages] == [1, 3, 10, 3]
     assert [stage.accumulation(4) for stage in recipe.stages] == [1, 2, 1, 8]
-    assert [stage.lora and (stage.lora.rank, stage.lora.alpha) for stage in recipe.stages] == [
-        None, (16, 16), (8, 16), (8, 16),
-    ]  # fmt: skip
+    assert [stage.lora and (stage.lora.rank, stage.lora.alpha) for stage in recipe.stages] == adapters
     assert recipe.stage(4).losses == {"language": 1.0, "bce": 2.0, "dice": 0.5}
     assert recipe.stage(4).start.experts == (3, 2)
+
+
+def test_the_large_recipe_trains_what_the_paper_trains_and_its_variant_differs_in_that_alone() -> None:
+    paper, variant = load_recipe("medplib-7b"), load_recipe("medplib-7b-lora")
+    assert paper.stage(2).trains == ("connector", "region", "language")
+    assert paper.stage(3).trains == ("language.layers.*.mlp", "mask_decoder", "projector")
+    for one, other in zip(paper.stages, variant.stages, strict=True):
+        assert replace(one, trains=other.trains, lora=other.lora) == other
+        assert (one == other) == (one.number in (1, 4))
+
+
+def test_the_large_recipe_learns_short_answers_in_words_and_from_all_sets_of_the_paper() -> None:
+    sets = {number: [one.task for one in load_recipe("medplib-7b").stage(number).data] for number in (1, 2, 3, 4)}
+    assert sets[1] == ["llava_med_alignment"]
+    assert set(sets[2]) == {
+        "mecovqa_c", "mecovqa_r", "slake_words", "pathvqa_words", "pmc_vqa_words", "vqa_med_2019", "vqa_med_2021",
+        "vqa_rad",
+    }  # fmt: skip
+    assert sets[4] == [*sets[2], *sets[3]]
+    for name in set(sets[2]):
+        assert "letter" not in index().load(name).oracle
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -106,7 +131,9 @@ def test_options_of_the_other_kind_of_media_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_recipe_that_does_not_exist_is_named() -> None:
-    with pytest.raises(SpecError, match=r"--recipe: .*, medplib-7b, medplib-tiny, .*mean 'medplib-tiny'"):
+    with pytest.raises(
+        SpecError, match=r"--recipe: .*, medplib-7b, medplib-7b-lora, medplib-tiny, .*mean 'medplib-tiny'"
+    ):
         load_recipe("medplib-tny")
     with pytest.raises(SpecError, match="--stage: expected one of 1, 2, 3, 4 or all for recipe medplib-7b, got 0"):
         load_recipe("medplib-7b").stage(0)
