@@ -76,7 +76,9 @@ class LlavaParents:
         features_BPC, class_BC = self.model.vision.whole(vision_B3SS)
         shown = [self._patch_captions(row) for row in rows]
         found = [index for index, one in enumerate(shown) if one]
-        verbalised = verbalise(rows[:READ], shown[:READ], random, progress=progress)
+        # A question for a mask has no answer in words.
+        asked = [tuple(one for one in row if one.mask is None) for row in rows[:READ]]
+        verbalised = verbalise(asked, shown[:READ], random, progress=progress)
         cell = features_BPC.sum() * 0.0
         if found:
             cell = self.heads.cells(features_BPC[found], [shown[index] for index in found], self._texts.read)
