@@ -198,7 +198,7 @@ def _launched(processes: int | None) -> int:
 @click.option("--sam-med2d", type=CHECKPOINT, help="SAM-Med2D's .pth file.")
 @click.option("--sam", type=CHECKPOINT, help="SAM ViT-H for MIMO: its .pth file, or its folder of transformers.")
 @click.option("--medplib", type=CHECKPOINT, help="MedPLIB, adapters merged: its folder. It needs none of the others.")
-@click.option("--llm", type=CHECKPOINT, help="The language model: Vicuna for MIMO; LLaMA-2, LLaMA-3 or Phi-3 for M3D.")
+@click.option("--llm", type=CHECKPOINT, help="The language model alone: Vicuna, LLaMA-2, LLaMA-3 or Phi-3.")
 @click.option("--vision", type=CHECKPOINT, help="M3D-CLIP's pretrained_ViT.bin, beside --llm.")
 @click.option("--segvol", type=CHECKPOINT, help="SegVol's pytorch_model.bin, beside --llm.")
 @click.option("--m3d-lamed", type=CHECKPOINT, help="M3D-LaMed, adapters merged: its folder. It needs --m3d-clip only.")
@@ -227,8 +227,9 @@ def convert(
 ) -> None:
     """Convert published checkpoints on disk to a model folder.
 
-    For MedPLIB: --llava, --clip and --sam-med2d, or --medplib alone. For MIMO: --llm, --clip and --sam. For M3D-LaMed:
-    --llm, --vision, --segvol and --m3d-clip, or --m3d-lamed and --m3d-clip.
+    For MedPLIB: --llava, --clip and --sam-med2d, or --medplib alone. For MIMO: --llm, --clip and --sam. For
+    HuatuoGPT-Vision: --llm and --clip, or --llava. For M3D-LaMed: --llm, --vision, --segvol and --m3d-clip, or
+    --m3d-lamed and --m3d-clip.
 
     It prints which part comes from which checkpoint, what is left out and why, and what is drawn at random.
     """

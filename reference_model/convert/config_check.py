@@ -6,7 +6,14 @@ from pathlib import Path
 
 from harness.errors import DataError, together
 from harness.records import Json
-from reference_model.config import EntityModelConfig, LanguageConfig, ModelConfig, VisionConfig, VolumeModelConfig
+from reference_model.config import (
+    EntityModelConfig,
+    LanguageConfig,
+    LlavaModelConfig,
+    ModelConfig,
+    VisionConfig,
+    VolumeModelConfig,
+)
 from reference_model.convert.checkpoint_files import read_object
 from reference_model.modeling.vision import Activation
 
@@ -30,7 +37,7 @@ class ConfigNumber:
     default: Json = None
 
 
-def language_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
+def language_numbers(config: ModelConfig | LlavaModelConfig) -> tuple[ConfigNumber, ...]:
     """Return LLaVA-1.5's numbers, at the top level or in `text_config`, where its port to transformers has them."""
     # LLaVA-1.5's own keys and those of its port to transformers, which renames some of them.
     numbers = _llama(config.language) | {

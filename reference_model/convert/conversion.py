@@ -11,8 +11,8 @@ from harness.errors import SpecError
 from harness.records import Json
 from reference_model.checkpoints.atomic_folders import atomic_folder
 from reference_model.checkpoints.checkpoint import WEIGHTS, About, write_about
-from reference_model.config import AnyConfig, EntityModelConfig, VolumeModelConfig
-from reference_model.convert import m3d_parents, medplib_parents, mimo_parents
+from reference_model.config import AnyConfig, EntityModelConfig, LlavaModelConfig, ModelConfig, VolumeModelConfig
+from reference_model.convert import huatuo_parents, m3d_parents, medplib_parents, mimo_parents
 from reference_model.convert.parents import Files
 from reference_model.convert.tensor_map import Source, TensorMap, make_plan
 from reference_model.convert.tokenizer import FoundTokenizer
@@ -79,13 +79,15 @@ def prepare(
         parents = mimo_parents.open_parents(config, files)
     elif isinstance(config, VolumeModelConfig):
         parents = m3d_parents.open_parents(config, files)
+    elif isinstance(config, LlavaModelConfig):
+        parents = huatuo_parents.open_parents(config, files)
     else:
         parents = medplib_parents.open_parents(config, files)
     with torch.device("meta"):  # only names and shapes: the model never has to fit into memory
         model = build_model(config, experts=parents.experts)
     plan = make_plan(model, parents.sources, (*allowed, *parents.new), parents.remedies)
     text = parents.text_tokenizer
-    if parents.released and not isinstance(config, EntityModelConfig):
+    if parents.released and isinstance(config, ModelConfig | VolumeModelConfig):
         config = replace(config, released=True)
     about = About(
         config=config,

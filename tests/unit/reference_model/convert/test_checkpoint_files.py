@@ -41,6 +41,9 @@ def test_one_file_is_read_with_or_without_its_folder(tmp_path: Path) -> None:
     same(tmp_path / "model.safetensors")
     torch.save(TENSORS, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     same(tmp_path / "old.pth")
+    (tmp_path / "clip").mkdir()
+    save_file(TENSORS, tmp_path / "clip" / "open_clip_model.safetensors")
+    same(tmp_path / "clip")
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason="tells of mapped files on Linux alone")
