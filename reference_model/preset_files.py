@@ -130,10 +130,6 @@ def _contradictions(config: AnyConfig) -> Iterator[tuple[str, str, str]]:
         yield from _volume_contradictions(config)
     elif isinstance(config, LlavaModelConfig):
         yield from _tower_contradictions("vision", config.vision)
-        images, positions = config.prompt.max_images * config.vision.tokens, config.language.max_positions
-        if images >= positions:
-            message = f"expected room for text behind the {images} positions of so many images, of {positions} in all"
-            yield "prompt", "max_images", message
     else:
         yield from _image_contradictions(config)
 

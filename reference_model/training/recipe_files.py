@@ -96,9 +96,12 @@ def _read_stage(path: Path, faults: Faults, reads: MediaKind) -> Stage | None:
     rows = table.integer("rows", batch)
     if batch % rows:
         table.fault("rows", f"expected {rows} to divide batch, which is {batch}")
-    for key, media in (("region_parts", "image"), ("augmentation", "volume")):
+    for key, media, read in (
+        ("region_parts", "image", "images with visual prompts"),
+        ("augmentation", "volume", "volumes"),
+    ):
         if key in table and reads != media:
-            table.fault(key, f"expected only for a model that reads {media}s, which this preset does not")
+            table.fault(key, f"expected only for a model that reads {read}, which this preset does not")
     losses = table.table("losses", LOSSES[reads, objective])
     return Stage(
         number=table.integer("stage", least=0),

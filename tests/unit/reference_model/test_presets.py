@@ -37,6 +37,8 @@ def fault_of(text: str, folder: Path) -> str:
 
 def test_every_preset_is_named_as_its_file() -> None:
     assert preset_names() == (
+        "huatuo-vision-8b",
+        "huatuo-vision-tiny",
         "m3d-lamed-7b",
         "m3d-lamed-llama3",
         "m3d-lamed-phi3",
@@ -118,7 +120,7 @@ def test_the_published_mimo_is_what_transformers_builds() -> None:
     assert found["projector"] == 4096 * 4096 + 4096 + 4096 * 256 + 256
 
 
-@pytest.mark.parametrize("name", ["medplib-tiny", "mimo-tiny"])
+@pytest.mark.parametrize("name", ["huatuo-vision-tiny", "medplib-tiny", "mimo-tiny"])
 def test_the_tiny_model_fits_in_8_megabytes_at_16_bits(name: str) -> None:
     info = describe(load_preset(name))
     headers = 120 * sum(tensor.count for module in info.modules for tensor in module.tensors)
@@ -142,7 +144,7 @@ def test_an_unknown_preset_is_refused_with_the_nearest() -> None:
         f"reference-model: preset: expected one of {', '.join(preset_names())}, got 'medplib-tny' "
         "(did you mean 'medplib-tiny'?)\n"
     )
-    with pytest.raises(SpecError, match="expected one of m3d-lamed-7b"):
+    with pytest.raises(SpecError, match="expected one of huatuo-vision-8b"):
         CliRunner().invoke(main, ["info", "--preset", "x", "--debug"], catch_exceptions=False)
 
 

@@ -100,6 +100,18 @@ def test_numbers_of_mimo_are_those_of_the_paper() -> None:
     assert first.accumulation(4) == 1
 
 
+def test_numbers_of_huatuo_are_those_of_the_paper_and_of_llava() -> None:
+    recipe = load_recipe("huatuo-vision-8b")
+    assert recipe.reads == "images"
+    assert [(one.learning_rate, one.batch, one.epochs) for one in recipe.stages] == [(1e-3, 256, 1), (2e-5, 128, 1)]
+    assert {(one.schedule, one.warm_up) for one in recipe.stages} == {("cosine", 0.03)}
+    assert [one.trains for one in recipe.stages] == [("connector",), ("connector", "language")]
+    # None of the sets is trained on that its table measures, except PMC-VQA by its training split.
+    measured = {"vqa_rad", "slake", "pathvqa", "mmmu"}
+    assert not [one for stage in recipe.stages for one in stage.data if one.task.startswith(tuple(measured))]
+    assert {one.split for stage in recipe.stages for one in stage.data} == {"train"}
+
+
 def test_recipes_of_m3d_have_the_numbers_of_the_paper_and_of_the_script() -> None:
     paper, script = load_recipe("m3d-lamed-7b"), load_recipe("m3d-lamed-7b-released")
     assert [stage.learning_rate for stage in paper.stages] == [1e-4, 1e-4, 2e-5]
@@ -117,7 +129,8 @@ def test_recipes_of_m3d_have_the_numbers_of_the_paper_and_of_the_script() -> Non
 def test_options_of_the_other_kind_of_media_are_refused(tmp_path: Path) -> None:
     for preset, option, kind, task in (
         ("medplib-tiny", "augmentation", "volumes", "vqa_rad"),
-        ("m3d-lamed-tiny", "region_parts", "images", "m3d_rec"),
+        ("m3d-lamed-tiny", "region_parts", "images with visual prompts", "m3d_rec"),
+        ("huatuo-vision-tiny", "region_parts", "images with visual prompts", "vqa_rad"),
     ):
         (tmp_path / "recipe.yaml").write_text(f"recipe: mine\npreset: {preset}\nstages: [1.yaml]\n")
         (tmp_path / "1.yaml").write_text(
