@@ -1,5 +1,6 @@
 """Reads training examples: the questions of the harness's own manifests, each with the answer of a perfect model."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,6 +52,10 @@ QUESTIONS: Mapping[MediaKind, Callable[[Request], str]] = {
     "images": question_about_images,
     "volume": lambda request: request.prompt,
 }
+
+# Why a file keeps a sample from being asked. Notices leave its path out: a release of which many files could not
+# be downloaded has one line, not many.
+_FILE_REASON = re.compile(r"^(image|mask) .+ (is missing|cannot be read)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,15 +180,15 @@ def _read_set(
 
 def _examples(task: TaskSpec, prepared: Prepared, notice: Notice, kind: MediaKind) -> Iterator[Example]:
     store = MediaStore((prepared.root, prepared.derived))
-    left_out: dict[str, int] = {}
+    left_out: dict[str, list[str]] = {}
     for sample in read_manifest(prepared.manifest):
         try:
             yield _example(task, sample, store, kind)
         except DataError as error:
-            reason = str(error).rpartition(": ")[2]
-            left_out[reason] = left_out.get(reason, 0) + 1
-    for reason, count in left_out.items():
-        notice(f"{task.task}: {count} samples are not learnt from: {reason}")
+            reason = _FILE_REASON.sub(r"\1 \2", str(error).rpartition(": ")[2])
+            left_out.setdefault(reason, []).append(sample.id)
+    for reason, ids in left_out.items():
+        notice(f"{task.task}: {len(ids)} samples are not learnt from: {reason}; the first is {ids[0]}")
 
 
 def _example(task: TaskSpec, sample: Sample, store: MediaStore, kind: MediaKind) -> Example:

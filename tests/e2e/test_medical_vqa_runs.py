@@ -11,6 +11,7 @@ from harness.data.phantoms.writers.mmmu import write_mmmu
 TASKS = (
     *("vqa_rad_closed", "vqa_rad_yes_no", "slake", "slake_open", "slake_zh", "pathvqa", "pathvqa_authors"),
     *("pmc_vqa", "pmc_vqa_v1", "pmc_vqa_v2", "mmmu_hm_validation", "mmmu_hm_test"),
+    *("slake_words", "pathvqa_words", "pmc_vqa_words"),
 )
 
 

@@ -3,8 +3,8 @@
 Source of the layout: Li et al., arXiv:2306.00890; github.com/microsoft/LLaVA-Med, its download script; public loaders.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -59,7 +59,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
     folder = next((folder for folder in IMAGES if files.has(folder)), IMAGES[0])
     selection = Selection.of(request, ("id", "image", "modality"))
     images = SplitImages(files, request, integrity)
-    numbers: Counter[str] = Counter()
+    ids = _Ids()
     for number, value in enumerate(stream_list(files, found[0])):
         place = f"{found[0]}[{number}]"
         parser = RecordParser(place, "alignment", integrity)
@@ -67,18 +67,33 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         name = _image_name(parser, record)
         pair = parser.text(record.get("id")).strip() or PurePosixPath(name or str(number)).stem
         # Numbered whether or not a selection keeps the earlier ones, so that an id never depends on it.
-        numbers[pair] += 1
+        own = ids.of(pair)
         modality = _modality(record.get("domain"))
         selection.before += 1
         if not selection.admits({"id": pair, "image": name or "", "modality": modality}):
             continue
         selection.after += 1
-        if numbers[pair] > 1:
+        if own != pair:
             integrity.repair("repeated_id_numbered", place)
-        suffix = f"/{numbers[pair]}" if numbers[pair] > 1 else ""
         image = images.image(place, None if name is None else f"{folder}/{name}")
-        yield place, _sample(parser, record, f"{request.dataset}/{request.split}/{pair}{suffix}", image, modality)
+        yield place, _sample(parser, record, f"{request.dataset}/{request.split}/{own}", image, modality)
     selection.report(integrity)
+
+
+@dataclass(slots=True)
+class _Ids:
+    """The ids given so far: a repeated one gets a number behind it, whatever other ids look like."""
+
+    last: dict[str, int] = field(default_factory=dict)
+    given: set[str] = field(default_factory=set)
+
+    def of(self, pair: str) -> str:
+        own = pair
+        while own in self.given:
+            self.last[pair] = self.last.get(pair, 1) + 1
+            own = f"{pair}/{self.last[pair]}"
+        self.given.add(own)
+        return own
 
 
 def _listings(files: ReleaseFiles) -> list[str]:

@@ -287,7 +287,9 @@ class _PartReader:
             return found
         for place, line in lines(self._files, f"{self._folder}/{self._part.answers}", self._integrity):
             image, *right = (cell.strip() for cell in line.split(self._part.between))
-            if image in found:
+            if not right:
+                self._integrity.find("malformed_line", place, f"expected <image>|<answer>, found {line[:60]!r}")
+            elif image in found:
                 self._integrity.find("repeated_record", place, "the first answers of an image count")
             else:
                 found[image] = tuple(answer for answer in right if answer)

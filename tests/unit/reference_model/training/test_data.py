@@ -1,8 +1,10 @@
 """What is learnt is what the harness asks, with the answer of its oracle."""
 
+import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from harness.data.manifest import read_manifest
 from harness.data.roots import data_roots
@@ -64,6 +66,36 @@ def test_samples_that_cannot_be_asked_are_counted(drawn: Path, tmp_path: Path) -
     sets = read_sets(wanted, [data_roots([str(root)], tmp_path / "c")] * 2, tmp_path / "c", notice)
     assert len(sets[0].digests) == 2
     assert notice.lines == []
+
+
+def test_short_answer_sets_are_learnt_in_words_open_and_closed_ones_together(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    pmc, line = root / "pmc_vqa", "{image},What is it?, A:cyst , B:mass ,C:,D:,B\n"
+    (pmc / "figures").mkdir(parents=True)
+    header = "Figure_path,Question,Choice A,Choice B,Choice C,Choice D,Answer\n"
+    (pmc / "train_2.csv").write_text(header + line.format(image="a.jpg") + line.format(image="b.jpg"))
+    (root / "slake/imgs/x").mkdir(parents=True)
+    records = [
+        {"qid": 1, "img_name": "x/source.jpg", "question": "Healthy?", "answer": "No", "q_lang": "en",
+         "answer_type": "CLOSED"},
+        {"qid": 2, "img_name": "x/source.jpg", "question": "Which organ?", "answer": "Liver", "q_lang": "en",
+         "answer_type": "OPEN"},
+        {"qid": 3, "img_name": "y/source.jpg", "question": "?", "answer": "Liver", "q_lang": "en",
+         "answer_type": "OPEN"},
+        {"qid": 4, "img_name": "z/source.jpg", "question": "?", "answer": "Liver", "q_lang": "en",
+         "answer_type": "OPEN"},
+    ]  # fmt: skip
+    (root / "slake/train.json").write_text(json.dumps(records))
+    for path in (pmc / "figures/a.jpg", pmc / "figures/b.jpg", root / "slake/imgs/x/source.jpg"):
+        Image.new("L", (8, 6)).save(path)
+    notice = Noted()
+    wanted = [SetSpec(task="slake_words"), SetSpec(task="pmc_vqa_words")]
+    slake, figures = read_sets(wanted, [data_roots([str(root)], tmp_path)], tmp_path, notice)
+    assert [one.answer for one in slake.examples] == ["No", "Liver"]
+    assert slake.examples[0].question == "Healthy?\nAnswer in a word or a short phrase."
+    assert [one.answer for one in figures.examples] == ["mass", "mass"]
+    assert "['cyst', 'mass']" in figures.examples[0].question
+    assert notice.lines == ["slake_words: 2 samples are not learnt from: image is missing; the first is slake/train/3"]
 
 
 def test_a_task_without_words_or_masks_and_an_unknown_one_are_refused(drawn: Path, tmp_path: Path) -> None:

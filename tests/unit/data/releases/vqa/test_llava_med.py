@@ -86,7 +86,8 @@ def test_a_bad_record_costs_itself_alone_and_says_why(tmp_path: Path) -> None:
             record(image="101_F1", id=None),
             record(),
             {key: value for key, value in record(conversations=turns).items() if key != "conversatons"},
-            record(conversations=[*turns, turns[0]], id="107_F1"),
+            record(conversations=[*turns, turns[0]], id="101_F1/4"),
+            record(conversations=turns),
         ],
     )
     samples, integrity = read(tmp_path)
@@ -100,12 +101,13 @@ def test_a_bad_record_costs_itself_alone_and_says_why(tmp_path: Path) -> None:
         ("101_F1", None),
         ("101_F1/2", None),
         ("101_F1/3", None),
-        ("107_F1", None),
+        ("101_F1/4", None),
+        ("101_F1/5", None),
     ]
     assert [one.kind for one in integrity.findings] == [
         "missing_file", *["missing_value"] * 8, "later_turn",
     ]  # fmt: skip
-    assert repairs(integrity) == {"conversations_spelling": 7, "image_suffix_added": 1, "repeated_id_numbered": 2}
+    assert repairs(integrity) == {"conversations_spelling": 7, "image_suffix_added": 1, "repeated_id_numbered": 3}
 
 
 def test_another_file_of_pairs_is_named_and_a_selection_keeps_numbers(tmp_path: Path) -> None:

@@ -153,13 +153,13 @@ def test_the_test_set_of_2021_has_its_answers_in_a_file_of_their_own(tmp_path: P
     put(
         tmp_path,
         f"{TEST_2021}/Task1-VQA-2021-TestSet-ReferenceAnswers.txt",
-        "synpic1|pneumonia|a consolidation\nsynpic1|other\nsynpic7|cyst\n",
+        "synpic1|pneumonia|a consolidation\nsynpic1|other\nsynpic7|cyst\nsynpic2\n",
     )
     (first, second), integrity = read(READER_2021, tmp_path, "test")
     assert (first.target.answers, first.defect) == (("pneumonia", "a consolidation"), None)
     assert (second.target.answers, second.defect) == ((), "the record has no answer")
     assert [one.kind for one in integrity.findings] == [
-        "repeated_record", "missing_value", "not_asked", "not_checked",
+        "repeated_record", "malformed_line", "missing_value", "not_asked", "not_checked",
     ]  # fmt: skip
 
 
