@@ -1,5 +1,6 @@
 """Questions about several images become examples and batches; rows share their images."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from harness.data.phantoms.writers.mmmu import write_mmmu
 from harness.errors import DataError
 from harness.imaging.media_store import MediaStore
 from harness.records import Media, Sample, Target
 from harness.tasks import catalog
+from reference_model.adapter import Reference
 from reference_model.inputs.conversation import IGNORE, IMAGE
 from reference_model.training import data
 from reference_model.training.mixing import Mix
-from tests.unit.reference_model.small_llava import LETTERED, TOKENIZER, about, collator, small_config
-from tests.unit.reference_model.small_training import example_set
+from reference_model.training.recipe_files import load_recipe
+from tests.unit.reference_model.small_llava import LETTERED, TOKENIZER, about, collator, request, small_config
+from tests.unit.reference_model.small_training import example_set, small_run
 
 CONFIG = small_config()
 
@@ -83,3 +87,25 @@ def test_what_a_model_does_not_read_is_not_learnt_from(tmp_path: Path, kind: str
     task = catalog.index().load("mmmu_hm_test")
     with pytest.raises(DataError, match=f"mine/1: {message}"):
         data._example(task, sample(kind), MediaStore((tmp_path,)), reads)
+
+
+@pytest.mark.slow
+def test_all_stages_of_the_recipe_run_and_their_model_answers(drawn: Path, tmp_path: Path) -> None:
+    write_mmmu(tmp_path / "mmmu", 3)
+    there = {"samed2d_seg", "mecovqa_c", "vqa_rad", "vqa_rad_closed", "mmmu_hm_test"}
+    recipe = load_recipe("huatuo-vision-tiny")
+    config = small_config(base_vocabulary=recipe.config.prompt.base_vocabulary, max_length=256, options="scored")
+    stages = tuple(
+        replace(stage, batch=4, rows=4, questions=3, data=tuple(one for one in stage.data if one.task in there))
+        for stage in recipe.stages
+    )
+    roots = (str(drawn), str(tmp_path / "mmmu"))
+    recipe = replace(recipe, config=config, stages=stages, data_roots=roots, precision="fp32")
+    small_run(recipe, tmp_path / "out", tmp_path / "cache", steps=2).stages([0, 1, 2])
+    adapter = Reference(str(tmp_path / "out" / "stage-2" / "model"))
+    adapter.load("cpu")
+    lettered = request(1, 2, LETTERED, choices=("A", "B"))
+    answers = adapter.predict([lettered, request(1, "What is this?")])
+    assert [answer.error for answer in answers] == [None, None]
+    assert answers[0].text in ("A", "B")
+    assert answers[0].rendered.startswith("<|user|>")
