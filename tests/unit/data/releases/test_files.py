@@ -106,3 +106,16 @@ def test_json_that_is_not_there_or_not_json_is_named(tmp_path: Path) -> None:
         read_json(files_of(tmp_path), "b.json")
     with pytest.raises(DataError, match=r"a.json: expected JSON, found .*column 13"):
         read_json(files_of(tmp_path), "a.json")
+
+
+def test_a_name_is_located_in_the_nearest_folder_down_to_a_depth(tmp_path: Path) -> None:
+    for place in ("release/a/deep/x.txt", "release/b/x.txt", "release/a/deep/deeper/y.txt"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    files = ReleaseFiles(root=tmp_path, derived=tmp_path)
+    assert files.locate("release", "x.txt", depth=2) == "release/b/x.txt"
+    assert files.locate("release", "deep/x.txt", depth=1) == "release/a/deep/x.txt"
+    assert files.locate("release", "deep", depth=1) == "release/a/deep"
+    assert files.locate("release", "y.txt", depth=2) is None
+    assert files.locate("release", "y.txt", depth=3) == "release/a/deep/deeper/y.txt"
+    assert files.locate("absent", "x.txt", depth=3) is None
