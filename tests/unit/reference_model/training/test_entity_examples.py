@@ -96,7 +96,7 @@ def test_an_answer_with_another_number_of_tokens_than_masks_is_left_out(
 
     monkeypatch.setattr(data, "build_request", one_more)
     read_sets([SetSpec(task="mimoseg_p2")], [data_roots([str(mimoseg)], tmp_path)], tmp_path, notice)
-    reason = "mimoseg_p2: 1 samples are not learnt from: its answer has not one <SEG> a mask; the first is mimoseg_p2/"
+    reason = "mimoseg_p2: 1 samples are not learnt from: its answer has not one <SEG> a mask; the first is mimoseg/"
     assert [line.startswith(reason) for line in notice.lines].count(True) == 1
 
 
