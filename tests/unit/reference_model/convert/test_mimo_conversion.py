@@ -24,7 +24,8 @@ from reference_model.convert.parents import Files
 from reference_model.convert.report import as_text
 from reference_model.convert.tensor_map import Source, TensorMap, make_plan
 from reference_model.inputs.conversation import ENTITY_START, SEG
-from reference_model.modeling.build import build_model
+from reference_model.modeling.build import build_entity_model, build_model
+from reference_model.modeling.model import EntityGroundingModel
 from reference_model.preset_files import load_preset
 from tests.unit.reference_model.convert import convert_sources, mimo_sources
 from tests.unit.reference_model.convert.convert_sources import Shapes, drawn
@@ -60,10 +61,8 @@ def source(
     return Source(option=option, checkpoint=Checkpoint(tensors=tensors), rules=rules, parts=parts, base=base)
 
 
-def ported_sam(config: EntityModelConfig) -> Shapes:
-    """Return SAM in its port to transformers, whose names are those of the model below the two parts that it has."""
-    with torch.device("meta"):
-        state = build_model(config).state_dict()
+def ported_sam(state: Mapping[str, torch.Tensor]) -> Shapes:
+    """Return SAM in its port to transformers, whose names are those of a model below the two parts that it has."""
     shapes: Shapes = {TWICE: tuple(state["prompt_encoder.positions.positional_embedding"].shape)}
     places = {
         "pixel_encoder.backbone.": "vision_encoder.",
@@ -84,7 +83,7 @@ def test_vicuna_open_clip_and_sam_fill_the_7b_model_but_for_what_is_new(ported: 
     with torch.device("meta"):
         model = build_model(config)
     clip = convert_sources.clip(config) if ported else mimo_sources.open_clip(config)
-    sam = ported_sam(config) if ported else mimo_sources.sam(config)
+    sam = ported_sam(model.state_dict()) if ported else mimo_sources.sam(config)
     plan = make_plan(
         model,
         [
@@ -147,8 +146,15 @@ def test_every_tensor_of_the_files_is_taken_or_named_with_a_reason(made: Convers
     assert "left out of --clip: 3, CLIP's comparison of images with texts: visual.proj, text_" in as_text(made)
 
 
+@pytest.fixture(scope="module")
+def empty(numbers: EntityModelConfig) -> EntityGroundingModel:
+    """The small model without numbers."""
+    with torch.device("meta"):
+        return build_entity_model(numbers)
+
+
 @pytest.fixture
-def plan(numbers: EntityModelConfig) -> Callable[..., TensorMap]:
+def plan(numbers: EntityModelConfig, empty: EntityGroundingModel) -> Callable[..., TensorMap]:
     """Return the plan of the usual parents, some of them replaced."""
 
     def of(**changed: Source) -> TensorMap:
@@ -158,20 +164,18 @@ def plan(numbers: EntityModelConfig) -> Callable[..., TensorMap]:
             "clip": source("--clip", mimo_sources.open_clip(numbers), layouts.clip_rules(), "vision"),
             "sam": source("--sam", mimo_sources.sam(numbers), layouts.sam_rules(numbers), *SAM_PARTS),
         }
-        with torch.device("meta"):
-            model = build_model(numbers)
         found = [one for one in (usual | changed).values() if one is not None]
-        return make_plan(model, found, NEW_PARTS, layouts.MIMO_REMEDIES)
+        return make_plan(empty, found, NEW_PARTS, layouts.MIMO_REMEDIES)
 
     return of
 
 
 def test_the_ports_to_transformers_fill_the_same_places(
-    plan: Callable[..., TensorMap], numbers: EntityModelConfig, made: Conversion
+    plan: Callable[..., TensorMap], numbers: EntityModelConfig, empty: EntityGroundingModel, made: Conversion
 ) -> None:
     found = plan(
         clip=source("--clip", convert_sources.clip(numbers), layouts.clip_rules(), "vision"),
-        sam=source("--sam", ported_sam(numbers), layouts.ported_sam_rules(), *SAM_PARTS),
+        sam=source("--sam", ported_sam(empty.state_dict()), layouts.ported_sam_rules(), *SAM_PARTS),
     )
     assert found.moves.keys() == made.plan.moves.keys()
     assert found.left["--sam", "the matrix of positions once more"] == [TWICE]

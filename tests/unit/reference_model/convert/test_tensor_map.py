@@ -74,6 +74,7 @@ def parameters(plan: TensorMap, *parts: str) -> int:
     return sum(prod(move.shape) for name, move in plan.moves.items() if name.startswith(parts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shapes",
     [
@@ -101,6 +102,7 @@ def test_llava_clip_and_sam_med2d_fill_the_7b_model_but_for_what_is_new(
     assert parameters(plan, "language") == 6_738_415_616 + 2 * 267 * 4096
 
 
+@pytest.mark.slow
 def test_medplib_fills_all_of_the_7b_model(big: tuple[PixelGroundingModel, bool]) -> None:
     model, experts = big
     shapes = published.medplib(BIG, experts=experts)

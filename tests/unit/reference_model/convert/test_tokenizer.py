@@ -243,6 +243,7 @@ def test_a_tokenizer_of_another_size_than_the_embeddings_is_refused(
         About(config=more, experts=False, saved_tokenizer=found.saved).tokenizer()
 
 
+@pytest.mark.slow
 def test_a_stage_is_trained_with_it_and_hands_it_on(
     folder: Path, config: ModelConfig, found: FoundTokenizer, drawn: Path, tmp_path: Path
 ) -> None:
