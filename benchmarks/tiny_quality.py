@@ -1,6 +1,6 @@
 """Quality of a tiny reference model on synthetic patients that it was not trained on, beside its targets.
 
-    python benchmarks/tiny_quality.py [--model tiny|m3d-tiny] [--folder DIR] [--data-root phantom:0] [--write FILE]
+    python benchmarks/tiny_quality.py [--model NAME] [--folder DIR] [--data-root phantom:0] [--write FILE]
 
 Ends with exit code 1 if a target is missed.
 """
@@ -36,7 +36,8 @@ class Target:
 
     Attributes:
         title: What is measured, for people.
-        task, name, protocol, mean, stratum: The row of results.json.
+        task: A task, or a group with a mean.
+        name, protocol, mean, stratum: The row of results.json.
         least: The least value that passes; None: above `BASELINE`, by an interval that leaves out zero.
     """
 
@@ -51,7 +52,8 @@ class Target:
 
 BASELINE = "baseline:majority"
 
-# For MedPLIB one per kind of answer: closed questions, questions about a region, masks, complex questions.
+# For MedPLIB's kinds of answers: closed questions, questions about a region, masks, complex questions; and masks of all
+# ten modalities by name and by box, and letters.
 MEDPLIB = (
     Target(
         title="VQA-RAD, closed questions: accuracy", task="vqa_rad", name="vqa_accuracy", protocol="standard",
@@ -68,6 +70,18 @@ MEDPLIB = (
     Target(
         title="MeCoVQA-C: recall", task="mecovqa_c", name="recall", protocol="medplib",
         mean="micro", stratum=None, least=0.60,
+    ),
+    Target(
+        title="SA-Med2D, by name: Dice, mean over modalities", task="samed2d_seg", name="dice", protocol="standard",
+        mean="macro", stratum=None, least=0.70,
+    ),
+    Target(
+        title="SA-Med2D, with a box: Dice, mean over modalities", task="samed2d_seg_box", name="dice",
+        protocol="standard", mean="macro", stratum=None, least=0.80,
+    ),
+    Target(
+        title="OmniMedVQA, letters: accuracy", task="omnimedvqa_letter", name="choice_accuracy",
+        protocol="strict-letter", mean="micro", stratum=None, least=0.60,
     ),
 )  # fmt: skip
 
@@ -99,8 +113,43 @@ M3D = (
     ),
 )  # fmt: skip
 
+# The perspectives of MIMOSeg: masks of what is named and of what is marked, and answers with masks in them.
+MIMO = (
+    *(
+        Target(
+            title=f"MIMOSeg {number}: Dice of masks", task=task, name="dice", protocol="standard", mean="micro",
+            stratum=None, least=0.70,
+        )
+        for number, task in (("I", "mimoseg_p1"), ("II", "mimoseg_p2"))
+    ),
+    *(
+        Target(
+            title=f"MIMOSeg {number}: F1 of masks bound to words", task=task, name="f1", protocol="mimo", mean="pooled",
+            stratum=None, least=0.50,
+        )
+        for number, task in (("III", "mimoseg_p3"), ("IV", "mimoseg_p4"))
+    ),
+)  # fmt: skip
+
+# The sets of HuatuoGPT-Vision's Table 2 as a group, and the questions with several images.
+HUATUO = (
+    Target(
+        title="Options of four VQA sets: accuracy, mean over sets", task="huatuo_vqa", name="choice_accuracy",
+        protocol="huatuo", mean="macro", stratum=None, least=0.80,
+    ),
+    Target(
+        title="MMMU, Health and Medicine: accuracy", task="mmmu_hm_validation", name="choice_accuracy",
+        protocol="huatuo", mean="micro", stratum=None, least=0.60,
+    ),
+)  # fmt: skip
+
 # Name of a shipped model -> its targets.
-TARGETS: Mapping[str, tuple[Target, ...]] = {"tiny": MEDPLIB, "m3d-tiny": M3D}
+TARGETS: Mapping[str, tuple[Target, ...]] = {
+    "tiny": MEDPLIB,
+    "m3d-tiny": M3D,
+    "mimo-tiny": MIMO,
+    "huatuo-tiny": HUATUO,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +215,13 @@ def measure(
                     over[task.pair.name, number.row["name"], number.row["protocol"]] = (found.difference, *found.ci)
     reached = []
     for target in TARGETS[name]:
-        # These four name exactly one row of a task's metrics.
+        # These four name exactly one row of a task's metrics; a group has no strata, and its mean no interval.
         wanted = (target.name, target.protocol, target.mean, target.stratum)
-        rows = results["tasks"][target.task]["metrics"]
-        (row,) = [row for row in rows if (row["name"], row["protocol"], row["mean"], row["stratum"]) == wanted]
-        low, high = row["ci"] or (None, None)
+        group = results["groups"].get(target.task)
+        rows = group["metrics"] if group else results["tasks"][target.task]["metrics"]
+        (row,) = [row for row in rows if (row["name"], row["protocol"], row["mean"], row.get("stratum")) == wanted]
+        low, high = row.get("ci") or (None, None)
+        answered = [results["tasks"][member]["answered"] for member in group["members"]] if group else []
         reached.append(
             Reached(
                 title=target.title,
@@ -180,7 +231,7 @@ def measure(
                 value=row["value"],
                 low=low,
                 high=high,
-                n=row["n"],
+                n=sum(answered) if group else row["n"],
                 target=target.least,
                 over=None if target.least is not None else over.get((target.task, target.name, target.protocol)),
             )

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 # Names of models of the package, and their folders below `WEIGHTS`.
-SHIPPED: Mapping[str, str] = {"tiny": "medplib-tiny", "m3d-tiny": "m3d-lamed-tiny"}
+SHIPPED: Mapping[str, str] = {
+    "tiny": "medplib-tiny",
+    "mimo-tiny": "mimo-tiny",
+    "m3d-tiny": "m3d-lamed-tiny",
+    "huatuo-tiny": "huatuo-vision-tiny",
+}
 MAX_BATCH = 16
 # Packages of the extra [models], those first that answers need.
 NEEDED = ("torch", "transformers", "safetensors", "tokenizers", "accelerate", "peft", "matplotlib")
