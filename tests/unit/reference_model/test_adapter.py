@@ -14,7 +14,7 @@ from harness.errors import SpecError
 from harness.imaging import masks
 from harness.models.answer_check import to_prediction
 from harness.records import Box, MediaPart, Points, Region, Request, TextPart, Turn
-from reference_model.adapter import Reference
+from reference_model.adapter import SHIPPED, Reference
 from reference_model.checkpoints.checkpoint import About, save_model
 from reference_model.config import ModelConfig
 from reference_model.modeling.model import PixelGroundingModel
@@ -147,7 +147,7 @@ def test_half_the_precision_gives_nearly_the_same_masks(adapter: Reference, fold
 def test_what_it_is_called_with_is_checked(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
         SpecError,
-        match=r"^reference:.*: expected one of tiny, m3d-tiny, or the folder of a model, found no .*safetensors",
+        match=rf"^reference:.*: expected one of {', '.join(SHIPPED)}, or the folder of a model, found no .*safetensors",
     ):
         Reference(str(tmp_path))
     with pytest.raises(
