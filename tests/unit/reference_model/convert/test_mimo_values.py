@@ -1,22 +1,27 @@
 """A model made of Vicuna, OpenCLIP and SAM computes what they compute, against transformers' own classes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, SamConfig, SamModel
 
+from harness.data.phantoms.writers.mimoseg import write_mimoseg
 from reference_model.checkpoints.checkpoint import load_model
 from reference_model.config import EntityModelConfig
 from reference_model.convert.conversion import prepare
 from reference_model.convert.parents import Files
 from reference_model.modeling.input_aligner import InputAligner
 from reference_model.modeling.model import EntityGroundingModel
+from reference_model.training.recipe_files import load_recipe
 from tests.unit.reference_model.convert import mimo_sources as published
 from tests.unit.reference_model.convert.convert_sources import llama
 from tests.unit.reference_model.convert.mimo_sources import PublishedParents
+from tests.unit.reference_model.small_training import small_run
 
 
 def close(found: Tensor, wanted: Tensor) -> None:
@@ -217,3 +222,25 @@ def test_the_aligner_starts_as_a_new_one_does(model: EntityGroundingModel, numbe
             assert constant == bool((made[name] == made[name].flatten()[0]).all()), name
         else:
             assert made[name].std().item() == pytest.approx(value.std().item(), rel=0.3), name
+
+
+@pytest.mark.slow
+def test_a_stage_of_the_recipe_starts_from_it(
+    converted: Path, model: EntityGroundingModel, numbers: EntityModelConfig, tmp_path: Path
+) -> None:
+    write_mimoseg(tmp_path / "data", seed=0, patients=8)
+    recipe = load_recipe("mimo-7b")
+    sets = tuple(one for one in recipe.stage(1).data if one.task.startswith("mimoseg"))
+    stages = (replace(recipe.stage(1), data=sets, batch=4, rows=4), *recipe.stages[1:])
+    recipe = replace(
+        recipe,
+        config=numbers,
+        stages=stages,
+        data_roots=(str(tmp_path / "data"),),
+        precision="fp32",
+        checkpointing=False,
+    )
+    small_run(recipe, tmp_path / "out", tmp_path / "cache", start=converted, steps=2).stages([1])
+    trained: Any = load_model(tmp_path / "out" / "stage-1" / "model")[0]
+    assert not torch.equal(trained.aligner.query_embed, model.aligner.query_embed)
+    assert torch.equal(trained.vision.backbone.pre_layrnorm.weight, model.vision.backbone.pre_layrnorm.weight)
