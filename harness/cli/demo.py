@@ -1,4 +1,4 @@
-"""`harness demo`: three baselines and two reference models on synthetic patients, on Ray if it is installed."""
+"""`harness demo`: three baselines and four reference models on synthetic patients, on Ray if it is installed."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from harness.runs.directory import RunDirectory
 from harness.runs.engine.ray_connection import ray_is_installed
 
 BASELINES = ("baseline:majority", "baseline:center-box", "baseline:otsu")
-# One reads images, the other volumes: together they answer every task of the group.
-REFERENCES = ("reference:tiny", "reference:m3d-tiny")
+# One of each system: together they answer every task of the group.
+REFERENCES = ("reference:tiny", "reference:mimo-tiny", "reference:huatuo-tiny", "reference:m3d-tiny")
 # Packages of the extra [models]; without them the demo runs the baselines alone.
 NEEDED_BY_REFERENCE = ("torch", "transformers", "safetensors")
 SEED = 0
@@ -35,7 +35,7 @@ def run(out: Path, cache: Path, bar: ProgressBar, *, limit: int | None = None) -
         bar.notice("ray is not installed: running in this process (pip install 'medground[ray]' for workers)")
     models: tuple[str, ...] = BASELINES
     if missing := [name for name in NEEDED_BY_REFERENCE if importlib.util.find_spec(name) is None]:
-        left_out = " and ".join(REFERENCES)
+        left_out = ", ".join(REFERENCES)
         bar.notice(f"left out: {left_out}, which need {', '.join(missing)} (pip install 'medground[models]')")
     else:
         models += REFERENCES

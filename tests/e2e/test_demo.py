@@ -1,4 +1,4 @@
-"""`harness demo`: three baselines and two reference models on synthetic patients, on Ray."""
+"""`harness demo`: three baselines and four reference models on synthetic patients, on Ray."""
 
 import json
 from collections.abc import Iterable
@@ -11,16 +11,20 @@ from harness.cli import demo
 from harness.cli.progress_bar import ProgressBar
 from harness.paths import default_cache
 
-MASKS = {"samed2d_seg", "samed2d_seg_box", "mecovqa_g", "m3d_semantic_segmentation"}
-WITH_TRAIN_SPLIT = {"vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g", "m3d_closed_vqa", "m3d_semantic_segmentation"}
-PLANE = {"vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g", "samed2d_seg", "samed2d_seg_box", "omnimedvqa_letter"}
-ALL = MASKS | WITH_TRAIN_SPLIT | PLANE
+VOLUMES = {"m3d_closed_vqa", "m3d_semantic_segmentation"}
+MASKS = {"samed2d_seg", "samed2d_seg_box", "mecovqa_g"}
+WITH_TRAIN_SPLIT = {"vqa_rad", "mecovqa_c", "mecovqa_r", "mecovqa_g", "mimoseg_p3"}
+WORDS = {"vqa_rad", "mecovqa_c", "mecovqa_r", "omnimedvqa_letter"}
+IMAGE = MASKS | WORDS | {"mimoseg_p3"}
+ALL = IMAGE | VOLUMES | {"mmmu_hm_validation"}
 SERVED = {
-    "baseline:majority": WITH_TRAIN_SPLIT,
-    "baseline:center-box": MASKS,
-    "baseline:otsu": MASKS,
-    "reference:tiny": PLANE,
-    "reference:m3d-tiny": ALL - PLANE,
+    "baseline:majority": WITH_TRAIN_SPLIT | VOLUMES,
+    "baseline:center-box": MASKS | {"m3d_semantic_segmentation"},
+    "baseline:otsu": MASKS | {"m3d_semantic_segmentation"},
+    "reference:tiny": IMAGE,
+    "reference:mimo-tiny": IMAGE,
+    "reference:huatuo-tiny": WORDS | {"mmmu_hm_validation"},
+    "reference:m3d-tiny": VOLUMES,
 }
 
 
