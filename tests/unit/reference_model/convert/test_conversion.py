@@ -21,6 +21,7 @@ from tests.unit.reference_model.convert import convert_sources as published
 from tests.unit.reference_model.convert.convert_sources import Published, publish, with_pieces
 
 TINY = load_preset("medplib-tiny")
+BASE = TINY.prompt.base_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_three_checkpoints_become_one_model(done: tuple[Result, Path], parents: 
     model, about = load_model(out)
     assert (about.experts, about.config) == (False, TINY)
     tokenizer = about.tokenizer()
-    assert tokenizer.special.id(REGION_START) == 259
+    assert tokenizer.special.id(REGION_START) == BASE + 3
     assert tokenizer.decode(tokenizer.encode("the liver and the spleen")) == "the liver and the spleen"
     wanted = parents.tensors["model.layers.2.mlp.down_proj.weight"].float()
     assert torch.equal(model.language.layers[2].mlp.down_proj.weight, wanted)
@@ -69,7 +70,7 @@ def test_it_tells_what_came_from_where(done: tuple[Result, Path]) -> None:
         ("(drawn)", "region", "2"),
         ("--clip", "vision", str(len(published.tower(TINY)))),
         ("--llava", "connector", "4"),
-        ("--llava", "language", str(len(published.llama(TINY, 256)) - 3)),
+        ("--llava", "language", str(len(published.llama(TINY, BASE)) - 3)),
         ("--sam-med2d", "mask_decoder", str(len(published.sam_med2d(TINY)) - pixels)),
         ("--sam-med2d", "pixel_encoder", str(pixels)),
         ("all", str(len(load_model(out)[0].state_dict()))),
@@ -84,9 +85,9 @@ def test_it_tells_what_came_from_where(done: tuple[Result, Path]) -> None:
         "text_model.embeddings.position_ids, text_model.embeddings.token_embedding.weight, "
         "text_model.encoder.layers.*.self_attn.q_proj.weight, text_model.final_layer_norm.weight",
         "left out of --sam-med2d: 1, no weights of a model: optimizer",
-        "left out of tokenizer.json: tokens behind the first 256: <image>",
-        "language.embed_tokens.weight: 256 of 256 rows kept, 11 new ones are their mean",
-        "language.lm_head.weight: 256 of 256 rows kept, 11 new ones are their mean",
+        f"left out of tokenizer.json: tokens behind the first {BASE}: <image>",
+        f"language.embed_tokens.weight: {BASE} of {BASE} rows kept, 11 new ones are their mean",
+        f"language.lm_head.weight: {BASE} of {BASE} rows kept, 11 new ones are their mean",
         "drawn at random, for they are in no file: projector.0.weight, projector.0.bias, projector.2.weight, "
         "projector.2.bias, region.adapter.weight, region.adapter.bias",
     ]
@@ -163,7 +164,7 @@ def test_a_projector_of_stage_1_takes_the_place_of_llavas(parents: Published, tm
 
 
 def test_what_is_allowed_to_be_missing_is_drawn(parents: Published, tmp_path: Path) -> None:
-    vicuna = published.drawn(published.llama(TINY, 256), 1)
+    vicuna = published.drawn(published.llama(TINY, BASE), 1)
     published.write_shards(tmp_path / "vicuna", vicuna, safe=True)
     sources = ["--llava", tmp_path / "vicuna", "--clip", parents.clip, "--sam-med2d", parents.sam_med2d]
     more = ["--tokenizer", parents.llava, "--dry-run"]
