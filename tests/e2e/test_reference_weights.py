@@ -80,5 +80,6 @@ def test_the_weights_reach_what_is_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_weights_for_volumes_reach_what_is_recorded(tmp_path: Path) -> None:
-    check("m3d-tiny", measure("m3d-tiny", DATA_ROOT, tmp_path / "run"))
+@pytest.mark.parametrize("other", sorted(SHIPPED.keys() - {"tiny"}))
+def test_the_weights_of_the_other_systems_reach_what_is_recorded(other: str, tmp_path: Path) -> None:
+    check(other, measure(other, DATA_ROOT, tmp_path / "run"))
