@@ -3,14 +3,16 @@
 Shape suffixes: as in `batch`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from harness.records import Answer, MediaHandle, Request
 from reference_model.checkpoints.checkpoint import About
 from reference_model.config import LlavaModelConfig
+from reference_model.inference import options
 from reference_model.inference.generation import Prompts, generate_words, score_about_images
 from reference_model.inference.sampling import sampling_of
 from reference_model.inference.seen_media import LastSeen, SeenImages
@@ -57,22 +59,11 @@ class LlavaPredictor:
             DataError: An image cannot be read.
         """
         seen = self.seen.of([request.images for request in requests])
-        scored = self.config.prompt.options == "scored"
-        # Questions about equally many images, of which all are scored or written, make a batch: their texts begin at
-        # the same position.
-        groups: dict[tuple[bool, int], list[int]] = {}
-        for index, request in enumerate(requests):
-            groups.setdefault((scored and bool(request.choices), len(request.images)), []).append(index)
-        answers: dict[int, Answer] = {}
-        for (chosen, _), places in groups.items():
-            answer: Callable[..., list[Answer]] = self._chosen if chosen else self._written
-            found = answer([requests[index] for index in places], [seen[index] for index in places])
-            answers |= zip(places, found, strict=True)
-        return [answers[index] for index in range(len(requests))]
+        return options.answer(self, requests, seen, options=self.config.prompt.options)
 
-    def _written(self, requests: Sequence[Request], seen: Sequence[SeenImages]) -> list[Answer]:
-        """Answer word by word."""
-        asked = [self._encoded(request) for request in requests]
+    def write(self, requests: Sequence[Request], seen: Sequence[SeenImages]) -> list[Answer]:
+        """Answer a batch word by word."""
+        asked = [self.encode(*one) for one in zip(requests, seen, strict=True)]
         batch, shared = self._batch(asked)
         replies = generate_words(
             self.model,
@@ -92,33 +83,20 @@ class LlavaPredictor:
             for encoded, reply in zip(asked, replies, strict=True)
         ]
 
-    def _chosen(self, requests: Sequence[Request], seen: Sequence[SeenImages]) -> list[Answer]:
-        """Answer by the likeliest of the replies that a question offers."""
-        row_C = [row for row, request in enumerate(requests) for _ in request.choices]
-        replies_C = [choice for request in requests for choice in request.choices]
-        batch, shared = self._batch(
-            [self._encoded(requests[row], reply) for row, reply in zip(row_C, replies_C, strict=True)]
-        )
-        scores_C = score_about_images(self.model, batch, [seen[row] for row in row_C], shared=shared).tolist()
-        answers = []
-        for number, request in enumerate(requests):
-            own = [place for place, row in enumerate(row_C) if row == number]
-            encoded = self._encoded(request)
-            answers.append(
-                Answer(
-                    text=replies_C[max(own, key=scores_C.__getitem__)],  # the first of equals
-                    rendered=self.tokenizer.decode(encoded.ids),
-                    usage={"prompt_tokens": len(encoded.ids)},
-                )
-            )
-        return answers
+    def log_likelihoods(
+        self, requests: Sequence[Request], seen: Sequence[SeenImages], replies: Sequence[str]
+    ) -> Tensor:
+        """Return the log likelihood of a reply to each request, float32 (B,)."""
+        asked = [self.encode(*one) for one in zip(requests, seen, replies, strict=True)]
+        batch, shared = self._batch(asked)
+        return score_about_images(self.model, batch, seen, shared=shared)
 
-    def _encoded(self, request: Request, reply: str | None = None) -> Encoded:
-        """Return a question, with a reply in the words of its option if there is one."""
+    def encode(self, request: Request, seen: SeenImages, reply: str | None = None) -> Encoded:
+        """Return a question as the model reads it, with a reply in the words of its option if one is given."""
         question = question_about_images(request)
         turn = Turn(question, None if reply is None else in_words(question, reply))
         most = self.config.prompt.max_length
-        return encode_about_images([turn], self.tokenizer, images=len(request.images), max_length=most)
+        return encode_about_images([turn], self.tokenizer, images=len(seen.vision_N3SS), max_length=most)
 
     def _batch(self, asked: Sequence[Encoded]) -> tuple[Batch, int]:
         """Return questions as a batch without images on the device, and the number of positions that they share."""

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from harness.imaging import masks
 from harness.records import Answer, MediaHandle, PredictedEntity, Request
 from harness.text.grounded_text import parse
 from reference_model.checkpoints.checkpoint import About, open_model
 from reference_model.config import EntityModelConfig, ImageModelConfig, LlavaModelConfig, VolumeModelConfig
+from reference_model.inference import options
 from reference_model.inference.generation import Prompts, Reply, generate, score_about_images
 from reference_model.inference.llava_predictor import LlavaPredictor
 from reference_model.inference.sampling import sampling_of
@@ -80,24 +82,20 @@ class Predictor:
             DataError: An image cannot be read, or a visual prompt covers no pixel of it.
         """
         images = self.seen.of([request.images[0] for request in requests])
-        scored = self.config.prompt.options == "scored"
-        chosen = [index for index, request in enumerate(requests) if scored and request.choices]
-        written = [index for index in range(len(requests)) if index not in chosen]
-        answers: dict[int, Answer] = {}
-        for answer, places in ((self._chosen, chosen), (self._written, written)):
-            if places:
-                found = answer([requests[index] for index in places], [images[index] for index in places])
-                answers |= zip(places, found, strict=True)
-        return [answers[index] for index in range(len(requests))]
+        return options.answer(self, requests, images, options=self.config.prompt.options)
 
-    def _written(self, requests: Sequence[Request], images: Sequence[SeenImage]) -> list[Answer]:
-        """Answer word by word."""
-        asked = [self._asked(request, image.size, None) for request, image in zip(requests, images, strict=True)]
-        batch, shared = self._batch(requests, images, asked)
+    def encode(self, request: Request, seen: SeenImage, reply: str | None = None) -> Encoded:
+        """Return a question as the model reads it, with a reply in the words of its option if one is given."""
+        return self._asked(request, seen, reply)[0]
+
+    def write(self, requests: Sequence[Request], seen: Sequence[SeenImage]) -> list[Answer]:
+        """Answer a batch word by word."""
+        asked = [self._asked(request, image, None) for request, image in zip(requests, seen, strict=True)]
+        batch, shared = self._batch(requests, seen, asked)
         replies = generate(
             self.model,
             batch,
-            images,
+            seen,
             shared=shared,
             stop_ids=(self.tokenizer.end_id,),
             sampling=sampling_of(requests[0], most=self.config.language.max_positions - batch.ids_BT.shape[1]),
@@ -107,30 +105,11 @@ class Predictor:
             for request, (encoded, _), reply in zip(requests, asked, replies, strict=True)
         ]
 
-    def _chosen(self, requests: Sequence[Request], images: Sequence[SeenImage]) -> list[Answer]:
-        """Answer by the likeliest of the replies that a question offers."""
-        offered = [
-            (request, image, in_words(question_of(request), choice))
-            for request, image in zip(requests, images, strict=True)
-            for choice in request.choices
-        ]
-        asked = [self._asked(request, image.size, words) for request, image, words in offered]
-        own_requests, own_images = [one[0] for one in offered], [one[1] for one in offered]
-        batch, shared = self._batch(own_requests, own_images, asked)
-        scores = iter(score_about_images(self.model, batch, own_images, shared=shared).tolist())
-        answers = []
-        for request, image in zip(requests, images, strict=True):
-            # The first of equals, as of two options with the same words.
-            best = max([(next(scores), -number) for number in range(len(request.choices))])
-            encoded, _ = self._asked(request, image.size, None)
-            answers.append(
-                Answer(
-                    text=request.choices[-best[1]],
-                    rendered=self.tokenizer.decode(encoded.ids),
-                    usage={"prompt_tokens": len(encoded.ids)},
-                )
-            )
-        return answers
+    def log_likelihoods(self, requests: Sequence[Request], seen: Sequence[SeenImage], replies: Sequence[str]) -> Tensor:
+        """Return the log likelihood of a reply to each request, float32 (B,)."""
+        asked = [self._asked(*one) for one in zip(requests, seen, replies, strict=True)]
+        batch, shared = self._batch(requests, seen, asked)
+        return score_about_images(self.model, batch, seen, shared=shared)
 
     def _batch(
         self,
@@ -158,11 +137,12 @@ class Predictor:
         )
         return batch.to(self.device), prompts.shared
 
-    def _asked(self, request: Request, size: tuple[int, int], answer: str | None) -> tuple[Encoded, PromptPlaces]:
-        """Return a question as the model reads it, and the points and corners in it, which only MIMO reads."""
-        turn, config = Turn(question_of(request), answer), self.config
+    def _asked(self, request: Request, seen: SeenImage, reply: str | None) -> tuple[Encoded, PromptPlaces]:
+        """Return what `encode` does, and the points and corners in the question, which only MIMO reads."""
+        question, config = question_of(request), self.config
+        turn = Turn(question, None if reply is None else in_words(question, reply))
         if isinstance(config, EntityModelConfig):
-            prompts = [places_of(one, size, side=config.vision.image_size) for one in request.visual_prompts]
+            prompts = [places_of(one, seen.size, side=config.vision.image_size) for one in request.visual_prompts]
             encoded = encode_question(turn, prompts, config, self.tokenizer)
             return encoded, first_places(prompts, encoded.ids.count(REGION))
         prompt = config.prompt

@@ -13,6 +13,7 @@ from torch import Tensor
 from harness.records import Answer, MediaHandle, Request
 from reference_model.checkpoints.checkpoint import About
 from reference_model.config import VolumeModelConfig
+from reference_model.inference import options
 from reference_model.inference.generation import (
     Prompts,
     VolumeReply,
@@ -81,57 +82,35 @@ class VolumePredictor:
         volumes = self.seen.of([request.volumes[0] for request in requests])
         if requests[0].kind == "embed":
             return self._embeddings(requests, torch.stack([volume.volume_1DHW for volume in volumes]))
-        answers: dict[int, Answer] = {}
-        scored = self.config.prompt.options == "scored"
-        chosen = [index for index, request in enumerate(requests) if scored and request.choices]
-        written = [index for index in range(len(requests)) if index not in chosen]
-        for answer, places in ((self._chosen, chosen), (self._written, written)):
-            if places:
-                found = answer([requests[index] for index in places], [volumes[index] for index in places])
-                answers |= zip(places, found, strict=True)
-        return [answers[index] for index in range(len(requests))]
+        return options.answer(self, requests, volumes, options=self.config.prompt.options)
 
-    def _written(self, requests: Sequence[Request], volumes: Sequence[SeenVolume]) -> list[Answer]:
-        """Answer word by word."""
-        asked = [self._encoded(request, volume, None) for request, volume in zip(requests, volumes, strict=True)]
+    def write(self, requests: Sequence[Request], seen: Sequence[SeenVolume]) -> list[Answer]:
+        """Answer a batch word by word."""
+        asked = [self.encode(*one) for one in zip(requests, seen, strict=True)]
         batch, shared = self._batch(asked)
         replies = generate_about_volumes(
             self.model,
             batch,
-            volumes,
+            seen,
             shared=shared,
             stop_ids=(self.tokenizer.end_id,),
             sampling=sampling_of(requests[0], most=self.config.language.max_positions - batch.ids_BT.shape[1]),
         )
-        frames = [volume.frame for volume in volumes]
+        frames = [volume.frame for volume in seen]
         return [self._answer(*one) for one in zip(requests, asked, replies, frames, strict=True)]
 
-    def _chosen(self, requests: Sequence[Request], volumes: Sequence[SeenVolume]) -> list[Answer]:
-        """Answer by the likeliest of the replies that a question offers."""
-        offered = [
-            (index, volume, self._encoded(request, volume, choice))
-            for index, (request, volume) in enumerate(zip(requests, volumes, strict=True))
-            for choice in request.choices
-        ]
-        batch, shared = self._batch([encoded for _, _, encoded in offered])
-        score_B = score_about_volumes(self.model, batch, [volume for _, volume, _ in offered], shared=shared)
-        answers = []
-        for index, (request, volume) in enumerate(zip(requests, volumes, strict=True)):
-            own = [float(score) for (place, _, _), score in zip(offered, score_B, strict=True) if place == index]
-            asked = self._encoded(request, volume, None)
-            answers.append(
-                Answer(
-                    text=request.choices[int(np.argmax(own))],
-                    rendered=self.tokenizer.decode(asked.ids),
-                    usage={"prompt_tokens": len(asked.ids)},
-                )
-            )
-        return answers
+    def log_likelihoods(
+        self, requests: Sequence[Request], seen: Sequence[SeenVolume], replies: Sequence[str]
+    ) -> Tensor:
+        """Return the log likelihood of a reply to each request, float32 (B,)."""
+        batch, shared = self._batch([self.encode(*one) for one in zip(requests, seen, replies, strict=True)])
+        return score_about_volumes(self.model, batch, seen, shared=shared)
 
-    def _encoded(self, request: Request, volume: SeenVolume, answer: str | None) -> Encoded:
+    def encode(self, request: Request, seen: SeenVolume, reply: str | None = None) -> Encoded:
+        """Return a question as the model reads it, with a reply if one is given."""
         return encode_about_volume(
-            question_on_grid(request.prompt, request.visual_prompts, volume.frame),
-            answer,
+            question_on_grid(request.prompt, request.visual_prompts, seen.frame),
+            reply,
             self.tokenizer,
             positions=self.config.volume_tokens,
             max_length=self.config.prompt.max_length,

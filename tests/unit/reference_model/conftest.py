@@ -63,7 +63,7 @@ def config() -> ModelConfig:
     tiny = load_preset("medplib-tiny")
     return replace(
         tiny,
-        prompt=replace(tiny.prompt, base_vocabulary=24),
+        prompt=replace(tiny.prompt, base_vocabulary=24, options="written"),
         vision=replace(tiny.vision, image_size=32, width=16, ffn_width=32, layers=2, heads=2),
         language=replace(tiny.language, width=32, ffn_width=48, layers=2, heads=2),
         pixel_encoder=replace(
