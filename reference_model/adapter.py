@@ -72,7 +72,7 @@ class Reference:
         config = read_config(self.folder / "config.json")
         self.reads_volumes = isinstance(config, VolumeModelConfig)
         self.takes_regions = not isinstance(config, EntityModelConfig)
-        # 0: a single one, with masks and visual prompts.
+        # 0 for a model that marks images: it takes one alone.
         self.max_images = config.prompt.max_images if isinstance(config, LlavaModelConfig) else 0
         self.threshold = threshold
         self.dtype = DTYPES[dtype]

@@ -46,13 +46,12 @@ def language_numbers(config: ModelConfig | LlavaModelConfig) -> tuple[ConfigNumb
         "mm_projector_type": "mlp2x_gelu",
         "projector_hidden_act": "gelu",
     }
-    return tuple(ConfigNumber(key, value, section) for key, value in numbers.items() for section in ("", "text_config"))
+    return _in_either(numbers, "text_config")
 
 
 def vicuna_numbers(config: EntityModelConfig) -> tuple[ConfigNumber, ...]:
     """Return LLaMA's numbers alone, in the same places."""
-    numbers = _llama(config.language)
-    return tuple(ConfigNumber(key, value, section) for key, value in numbers.items() for section in ("", "text_config"))
+    return _in_either(_llama(config.language), "text_config")
 
 
 def expert_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
@@ -69,9 +68,7 @@ def expert_numbers(config: ModelConfig) -> tuple[ConfigNumber, ...]:
 def tower_numbers(vision: VisionConfig, activation: Activation) -> tuple[ConfigNumber, ...]:
     """Return the numbers of CLIP's image tower, at the top level or in `vision_config`."""
     numbers = {"num_attention_heads": vision.heads, "hidden_act": activation, "layer_norm_eps": 1e-5}
-    return tuple(
-        ConfigNumber(key, value, section) for key, value in numbers.items() for section in ("", "vision_config")
-    )
+    return _in_either(numbers, "vision_config")
 
 
 def open_clip_numbers(vision: VisionConfig, activation: Activation) -> tuple[ConfigNumber, ...]:
@@ -142,6 +139,11 @@ def _volumes(config: VolumeModelConfig, size: str, patch: str) -> dict[str, Json
     """Return the sizes of volumes and patches by their keys; both image towers of a model have the same."""
     vision = config.vision
     return {size: list(vision.size), patch: [vision.patch_depth, vision.patch_side, vision.patch_side]}
+
+
+def _in_either(numbers: Mapping[str, Json], section: str) -> tuple[ConfigNumber, ...]:
+    """Return numbers as expected at the top level or in a section: a file that lacks one of them is not compared."""
+    return tuple(ConfigNumber(key, value, place) for key, value in numbers.items() for place in ("", section))
 
 
 def _llama(language: LanguageConfig) -> dict[str, Json]:

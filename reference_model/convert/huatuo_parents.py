@@ -26,7 +26,10 @@ def open_parents(config: LlavaModelConfig, files: Files) -> Parents:
     files.check_options(OPTIONS, config.name)
     language = files.llava or files.llm
     if language is None or (files.llava and files.llm):
-        raise SpecError("convert: expected either --llava, with its projector, or --llm, a language model alone")
+        found = "neither" if language is None else "both"
+        raise SpecError(
+            f"convert: expected either --llava, with its projector, or --llm, a language model alone; found {found}"
+        )
     beside = folder_of(language) / TOWER
     clip = files.clip or (beside if files.llava and beside.is_dir() else None)
     sources = tuple(_sources(config, files, language, clip))

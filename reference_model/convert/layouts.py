@@ -56,7 +56,7 @@ REMEDIES = {
     "pixel_encoder": "--sam-med2d brings them",
     "mask_decoder": "--sam-med2d brings them",
 }
-# Where MIMO's come from that MedPLIB takes from elsewhere, or has not.
+# The same for MIMO: SAM in place of SAM-Med2D, and an aligner.
 MIMO_REMEDIES = {
     **REMEDIES,
     "aligner": "--allow-missing 'aligner.*' draws them at random",
@@ -67,10 +67,10 @@ MIMO_REMEDIES = {
 
 END = r"\.(weight|bias)"
 _PROJECTIONS = r"(?:gate|up|down)_proj"
-# What stands before the names of LLaVA's language model: as published, and in earlier and later versions of its port.
+# Prefixes of LLaVA's language model: in earlier and later versions of its port to transformers, and as published.
 _LLAVA = r"(?:language_model\.model\.|model\.language_model\.|model\.)"
 _LLAVA_HEAD = Rule(r"(?:language_model\.)?lm_head\.weight", "language.lm_head.weight")
-# What the names of the image encoder in SAM's port to transformers begin with.
+# Prefix of the image encoder in SAM's port to transformers.
 PORTED_SAM = "vision_encoder."
 _COMPARISON = "CLIP's comparison of images with texts"
 _TEXT_TOWER = "CLIP's tower for texts: the language model reads them"

@@ -28,16 +28,17 @@ def open_parents(config: EntityModelConfig, files: Files) -> Parents:
     files.check_options(OPTIONS, config.name)
     language = files.llm or files.llava
     if language is None or (files.llm and files.llava):
-        raise SpecError("convert: expected either --llm, Vicuna, or --llava, of which the language model is taken")
+        found = "neither" if language is None else "both"
+        raise SpecError(
+            f"convert: expected either --llm, Vicuna, or --llava, of which the language model is taken; found {found}"
+        )
     sources = tuple(_sources(config, files, language))
     check_numbers(folder_of(language), config_check.vicuna_numbers(config), config.name)
     if files.clip is not None:
-        numbers = (
-            config_check.tower_numbers(config.vision, "gelu"),
-            config_check.open_clip_numbers(config.vision, "gelu"),
-        )
-        check_numbers(folder_of(files.clip), numbers[0], config.name)
-        check_numbers(folder_of(files.clip), numbers[1], config.name, name=config_check.OPEN_CLIP_CONFIG)
+        clip, vision = folder_of(files.clip), config.vision
+        check_numbers(clip, config_check.tower_numbers(vision, "gelu"), config.name)
+        own = config_check.open_clip_numbers(vision, "gelu")
+        check_numbers(clip, own, config.name, name=config_check.OPEN_CLIP_CONFIG)
     # SAM as released is one file without numbers; what is beside it may belong to another model.
     if files.sam is not None and files.sam.is_dir():
         check_numbers(files.sam, config_check.sam_numbers(config), config.name)

@@ -331,7 +331,8 @@ def _write(
     randoms = [torch.Generator().manual_seed(sampling.seed) for _ in prefixes]
     cache = KeyValues.of(prefixes, room=x_BTD.shape[1] + min(BLOCK, sampling.max_new_tokens))
     hidden_BTD = model.language(x_BTD, valid_BK=valid_BK, cache=cache).hidden_BTD
-    rows, seg_id = [_Writing() for _ in prefixes], None if isinstance(model, LlavaModel) else model.seg_id
+    rows = [_Writing() for _ in prefixes]
+    seg_id = None if isinstance(model, LlavaModel) else model.seg_id
     for left in reversed(range(sampling.max_new_tokens)):
         state_BD = hidden_BTD[:, -1]
         token_B = _pick(model.language.logits(state_BD).float().cpu(), sampling, randoms)

@@ -36,7 +36,7 @@ TEACHERS: Mapping[MediaKind, Capabilities] = {
         gives=frozenset({"text", "masks"}),
         per_sample=True,
     ),
-    # Masks are no answers of a model that writes words alone, but stage 0 makes descriptions of images of them.
+    # A model that answers in words gives no masks, but stage 0 makes descriptions of images from them.
     "images": Capabilities(
         takes=frozenset({"text", "image", "images", "target"}), gives=frozenset({"text", "masks"}), per_sample=True
     ),
@@ -53,8 +53,7 @@ QUESTIONS: Mapping[MediaKind, Callable[[Request], str]] = {
     "volume": lambda request: request.prompt,
 }
 
-# Why a file keeps a sample from being asked. Notices leave its path out: a release of which many files could not
-# be downloaded has one line, not many.
+# Reasons that name a file. Notices leave out its path, so that many missing files of a release make one line.
 _FILE_REASON = re.compile(r"^(image|mask) .+ (is missing|cannot be read)$")
 
 

@@ -140,12 +140,7 @@ class _Row:
 def splits(release: _Release, root: Path) -> tuple[str, ...]:
     """Return the splits of which a file is below `root`."""
     files = ReleaseFiles(root=root, derived=root)
-    folder = release.folder(files)
-    return tuple(
-        split
-        for split in SPLITS
-        if any(files.locate(folder, part.questions, depth=DEPTH) for part in release.parts[split])
-    )
+    return tuple(split for split in SPLITS if any(_located(release, files, part) for part in release.parts[split]))
 
 
 def read(
@@ -310,7 +305,8 @@ class _PartReader:
 def lines(files: ReleaseFiles, path: str, integrity: Integrity) -> Iterator[tuple[str, str]]:
     """Yield (place, text) of every line that is not blank; lines are numbered from 1.
 
-    A line that is not UTF-8 is read as Windows-1252, so that it costs no other line; both is counted as a repair.
+    A file in UTF-16 is decoded as such; elsewhere a line that is not UTF-8 is read as Windows-1252, so that all others
+    are kept. Both count as repairs, and so do blank lines.
 
     Raises:
         DataError: The file is missing or cannot be read.

@@ -141,9 +141,11 @@ def test_a_language_model_alone_starts_with_a_connector_at_random(
         prepare(config, Files(llm=tmp_path / "llm", tokenizer=folder))
 
 
-@pytest.mark.parametrize("given", [(), ("llava", "llm")])
-def test_files_that_make_no_model_are_refused(config: LlavaModelConfig, given: tuple[str, ...], tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="convert: expected either --llava, with its projector, or --llm, a language"):
+@pytest.mark.parametrize(("given", "found"), [((), "neither"), (("llava", "llm"), "both")])
+def test_files_that_make_no_model_are_refused(
+    config: LlavaModelConfig, given: tuple[str, ...], found: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match=f"convert: expected either --llava, .* a language model alone; found {found}"):
         prepare(config, Files(**dict.fromkeys(given, tmp_path)))
 
 

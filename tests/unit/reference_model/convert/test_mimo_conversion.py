@@ -236,9 +236,11 @@ def test_sam_med2d_is_refused_for_a_model_without_adapters(
     )
 
 
-@pytest.mark.parametrize("given", [(), ("llm", "llava")])
-def test_a_model_has_one_language_model(numbers: EntityModelConfig, given: tuple[str, ...], tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="convert: expected either --llm, Vicuna, or --llava, of which the language"):
+@pytest.mark.parametrize(("given", "found"), [((), "neither"), (("llm", "llava"), "both")])
+def test_a_model_has_one_language_model(
+    numbers: EntityModelConfig, given: tuple[str, ...], found: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match=f"convert: expected either --llm, Vicuna, or --llava, .*; found {found}"):
         prepare(numbers, Files(**dict.fromkeys(given, tmp_path)))
 
 
@@ -276,7 +278,10 @@ def test_the_numbers_of_open_clip_are_compared(tmp_path: Path, model: dict[str, 
     except DataError as error:
         found = str(error).partition(".json: ")[2]
     assert found == message
-    quick = open_clip_numbers(vision, "quick_gelu")
+
+
+def test_an_open_clip_without_the_key_has_the_exact_gelu(tmp_path: Path) -> None:
+    quick = open_clip_numbers(load_preset("mimo-7b").vision, "quick_gelu")
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"vision_cfg": {"head_width": 80}}}))
     with pytest.raises(DataError, match=r"model_cfg\.quick_gelu: expected True as in preset mimo-7b, found False"):
         check_numbers(tmp_path, quick, "mimo-7b", name="open_clip_config.json")
