@@ -75,7 +75,7 @@ class Memory:
     anonymous: int
 
 
-class Shown:
+class ImageInMemory:
     """An image in memory, as an adapter gets it."""
 
     def __init__(self, pixels: Any) -> None:
@@ -144,12 +144,11 @@ def answer(folder: Path, dtype: str) -> dict[str, int]:
 
     from harness.records import MediaPart, Request, TextPart, Turn
     from reference_model.adapter import Reference
-    from reference_model.inference import predictor
+    from reference_model.inference import predictor  # noqa: F401 - imported before memory is read
 
-    assert predictor  # imported before memory is read, as is what torch sets up with its first operation
-    torch.zeros(8).sum()
-    shown: Any = Shown(np.zeros((64, 80, 3), dtype=np.uint8))
-    turn = Turn(role="user", parts=(MediaPart(media=shown), TextPart(text="what is this?")))
+    torch.zeros(8).sum()  # for what torch sets up with its first operation
+    image: Any = ImageInMemory(np.zeros((64, 80, 3), dtype=np.uint8))
+    turn = Turn(role="user", parts=(MediaPart(media=image), TextPart(text="what is this?")))
     request = Request(messages=(turn,), decoding={"max_new_tokens": 3, "temperature": 0}, key="k")
     before, anonymous = held("VmRSS"), held("RssAnon")
     adapter = Reference(str(folder), dtype=dtype)

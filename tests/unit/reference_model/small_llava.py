@@ -48,9 +48,9 @@ def collator(config: LlavaModelConfig) -> LlavaCollator:
     return LlavaCollator(config=config, tokenizer=TOKENIZER, images=TowerImages(config))
 
 
-def about(*pictures: int, **fields: Any) -> Any:
+def about(*numbers: int, **fields: Any) -> Any:
     """Return a question about images of noise."""
-    first, *others = pictures
+    first, *others = numbers
     return example(first, further=tuple(example(other).media for other in others), **fields)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -97,7 +98,8 @@ def test_options_may_be_chosen_by_the_likelihood_of_their_words(tmp_path: Path) 
     model, config = adapter._answering.model, adapter._answering.config
     likelihoods = []
     for words in ("the liver", "the spleen"):
-        encoded = collator(config).batch([(about(2, question=LETTERED, answer=words),)], None)  # type: ignore[arg-type]
+        row = (about(2, question=LETTERED, answer=words),)
+        encoded = collator(config).batch([row], np.random.default_rng(0))
         with torch.no_grad():
             loss = model(replace(encoded, weight_BT=None)).losses.language
         likelihoods.append(-float(loss) * int((encoded.labels_BT != IGNORE).sum()))

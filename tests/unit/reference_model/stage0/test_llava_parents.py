@@ -1,6 +1,7 @@
 """Stage 0 of a model that answers in words: its tower learns from masks, no answer is one."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_questions_for_masks_have_no_answer_to_be_learnt(monkeypatch: pytest.Mon
     asked: list[str] = []
     reading_loss = llava_parents.reading_loss
 
-    def noted(model, images, collator):  # type: ignore[no-untyped-def]
+    def noted(model: Any, images: Any, collator: Any) -> Any:
         asked.extend(question.answer for image in images for question in image.questions)
         return reading_loss(model, images, collator)
 
