@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from harness.data.phantoms.families import write_phantoms
+from harness.data.phantoms.writers.omnimedvqa import write_omnimedvqa
 from reference_model.config import ModelConfig, VolumeModelConfig
 from reference_model.inputs import images
 from reference_model.inputs.batch import Batch, pad
@@ -147,9 +148,10 @@ def make(config: ModelConfig, tokenizer: WordTokenizer) -> Maker:
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with the pictures of forty drawn patients."""
+    """A data root with the images of forty synthetic patients, and of twenty with questions with options."""
     root = tmp_path_factory.mktemp("drawn")
     write_phantoms(root, seed=3, patients=40, slices=1)
+    write_omnimedvqa(root, 3, patients=20)
     return root
 
 

@@ -138,7 +138,7 @@ def test_masks_of_a_trained_model_are_those_of_its_padded_square(tiny: SamMed2d,
     answer = one(tiny, asked(shown, prompt))
     expected = (F.interpolate(whole, (36, 48), mode="bilinear")[0, 0] > 0).numpy()
     assert np.array_equal(answer.masks[0], expected)
-    assert 0.02 < expected.mean() < 0.98
+    assert 0 < expected.sum() < expected.size
     assert answer.mask_scores == pytest.approx([float(scores[0])], abs=1e-6)
 
 

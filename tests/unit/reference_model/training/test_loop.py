@@ -55,7 +55,8 @@ def test_all_stages_run_and_leave_a_model_and_a_log(trained_out: Path) -> None:
     model, about = load_model(trained_out / "stage-4" / "model")
     assert about.experts
     assert about.origin["stage"] == 4
-    assert set(about.origin["settings"]["data"]) == {"vqa_rad", "mecovqa_r", "mecovqa_c", "mecovqa_g"}
+    asked = {"vqa_rad", "mecovqa_r", "mecovqa_c", "omnimedvqa_letter"}
+    assert set(about.origin["settings"]["data"]) == asked | {"mecovqa_g", "samed2d_seg", "samed2d_seg_box"}
     assert not any("lora" in name for name in model.state_dict())
     last = logs(trained_out)[-1]
     assert [sum(layer) > 0 and len(layer) == 2 for layer in last["tokens"]] == [True, True]

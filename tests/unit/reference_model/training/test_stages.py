@@ -14,6 +14,9 @@ from reference_model.training.log import StageNote, read_log, read_note
 from reference_model.training.recipe import Recipe
 from tests.unit.reference_model.small_training import Killed, Noted, small_recipe, small_run
 
+# The sets of stage III.
+MASKS = {"mecovqa_g", "samed2d_seg", "samed2d_seg_box"}
+
 
 @pytest.fixture(scope="module")
 def recipe(config: ModelConfig, drawn: Path) -> Recipe:
@@ -41,7 +44,7 @@ def test_a_training_that_is_refused_leaves_the_note_of_the_other(recipe: Recipe,
     assert read_note(tmp_path / "out/stage-0").seed == recipe.seed
 
 
-@pytest.mark.parametrize(("numbers", "tasks"), [([3], {"mecovqa_g"}), ([1, 3], {"mecovqa_c", "vqa_rad", "mecovqa_g"})])
+@pytest.mark.parametrize(("numbers", "tasks"), [([3], MASKS), ([1, 3], {"mecovqa_c", "vqa_rad", *MASKS})])
 def test_what_the_stages_read_is_prepared_ahead(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: list[int], tasks: set[str]
 ) -> None:
