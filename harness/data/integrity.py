@@ -238,8 +238,8 @@ class Integrity:
         for kind, count in self.counts.items():
             of = f" of {self.checked[kind]:,}" if kind in self.checked else ""
             first = self.first(kind)[0]
-            told = f"{first.where}: {first.detail}" if first.detail else first.where
-            lines.append(f"{kind}: {count:,}{of} ({FINDINGS[kind]}; e.g. {told})")
+            example = f"{first.where}: {first.detail}" if first.detail else first.where
+            lines.append(f"{kind}: {count:,}{of} ({FINDINGS[kind]}; e.g. {example})")
         lines += [
             f"repaired {name}: {count:,} (e.g. {self._examples[name][0]})" for name, count in self.repairs.items()
         ]

@@ -31,11 +31,11 @@ _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "
 
 
 class Unread:
-    """Stands in for an optimizer, whose state is not needed: SAM-Med2D's training script pickles the whole object."""
+    """Replaces an optimizer, whose state is not needed: SAM-Med2D's training script pickles the whole object."""
 
 
 def _plain(*_: object) -> dict[object, object]:
-    """Stand in for the `defaultdict` that an optimizer keeps."""
+    """Replace the `defaultdict` that an optimizer keeps."""
     return {}
 
 

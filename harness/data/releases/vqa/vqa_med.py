@@ -244,7 +244,7 @@ class _PartReader:
             right = answers.get(named["image"], ()) if self._part.answers else self._right(place, named["answer"])
             category = named.get("category", "").lower() or categories.get(line, UNKNOWN)
             lacking = next((name for name in ("image", "question") if not named[name]), "" if right else "answer")
-            if lacking and lacking != "image":  # an image is reported where it is looked for
+            if lacking and lacking != "image":  # a missing image is reported when its file is located
                 self._integrity.find("missing_value", place, lacking)
             yield self._row(place, named, right, category, f"the record has no {lacking}" if lacking else None)
         for image in answers:
