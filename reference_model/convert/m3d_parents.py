@@ -8,7 +8,7 @@ from reference_model.config import VolumeModelConfig
 from reference_model.convert import config_check, m3d_layouts
 from reference_model.convert.checkpoint_files import open_checkpoint
 from reference_model.convert.m3d_tokenizers import read_language_tokenizer, read_text_tokenizer
-from reference_model.convert.parents import Files, Parents, check_added, check_merged, folder_of
+from reference_model.convert.parents import Files, Parents, check_added, check_merged, folder_of, open_sources
 from reference_model.convert.tensor_map import Source
 from reference_model.inputs.conversation import VOLUME_SEG
 from reference_model.modeling.build import special_tokens
@@ -49,11 +49,10 @@ def open_parents(config: VolumeModelConfig, files: Files) -> Parents:
 def _check(config: VolumeModelConfig, files: Files) -> Path:
     """Return the checkpoint of the language model."""
     files.check_options(OPTIONS, config.name)
-    if (files.llm is None) == (files.m3d_lamed is None):
-        raise SpecError("convert: expected either --llm or --m3d-lamed, which brings the language model")
+    _, language = files.language_model("llm", "m3d_lamed")
     if files.m3d_lamed is not None and (files.vision or files.projector):
         raise SpecError("convert: expected --m3d-lamed without --vision and --projector: it has both, trained further")
-    return files.llm or files.m3d_lamed or Path()
+    return language
 
 
 def _check_released(lamed: Source, files: Files) -> None:
@@ -68,16 +67,13 @@ def _sources(config: VolumeModelConfig, files: Files, *, exponential: bool) -> I
     if files.llm is not None:
         base = config.prompt.base_vocabulary
         yield Source(option="--llm", checkpoint=open_checkpoint(files.llm), rules=m3d_layouts.llm_rules(), base=base)
-    beside = (
+    yield from open_sources(
         ("--m3d-lamed", files.m3d_lamed, m3d_layouts.lamed_rules(), ()),
         ("--m3d-clip", files.m3d_clip, m3d_layouts.m3d_clip_rules(exponential=exponential), ("clip",)),
         ("--vision", files.vision, m3d_layouts.vision_rules(), ("vision",)),
         ("--projector", files.projector, m3d_layouts.projector_rules(), ("perceiver",)),
         ("--segvol", files.segvol, m3d_layouts.segvol_rules(), ("segvol",)),
     )
-    for name, place, rules, parts in beside:
-        if place is not None:
-            yield Source(option=name, checkpoint=open_checkpoint(place), rules=rules, parts=parts)
 
 
 def _check_numbers(config: VolumeModelConfig, files: Files, seg_id: int) -> None:

@@ -7,7 +7,7 @@ from harness.errors import SpecError
 from reference_model.config import ModelConfig
 from reference_model.convert import config_check, layouts
 from reference_model.convert.checkpoint_files import open_checkpoint
-from reference_model.convert.parents import Files, Parents, check_added, check_merged, folder_of
+from reference_model.convert.parents import Files, Parents, check_added, check_merged, folder_of, open_sources
 from reference_model.convert.tensor_map import Source
 from reference_model.convert.tokenizer import read_tokenizer
 from reference_model.modeling.build import special_tokens
@@ -48,28 +48,23 @@ def open_parents(config: ModelConfig, files: Files) -> Parents:
 def _check(config: ModelConfig, files: Files) -> tuple[Path, bool]:
     """Return the checkpoint of the language model, and whether it is a released MedPLIB."""
     files.check_options(OPTIONS, config.name)
-    if (files.llava is None) == (files.medplib is None):
-        raise SpecError("convert: expected either --llava or --medplib, which brings the language model")
+    _, language = files.language_model("llava", "medplib")
     if files.medplib is not None and (files.projector or files.sam_med2d):
         raise SpecError("convert: expected --medplib without --projector and --sam-med2d: it has both, trained further")
-    return (files.llava or files.medplib or Path()), files.medplib is not None
+    return language, files.medplib is not None
 
 
 def _sources(config: ModelConfig, files: Files) -> Iterator[Source]:
     """Yield the checkpoints, that of the language model first."""
     rules = layouts.llava_rules() if files.medplib is None else layouts.medplib_rules(config)
     base = config.prompt.base_vocabulary if files.medplib is None else None
-    option, place = ("--llava", files.llava) if files.medplib is None else ("--medplib", files.medplib)
-    assert place is not None, "_check comes first"
+    option, place = files.language_model("llava", "medplib")
     yield Source(option=option, checkpoint=open_checkpoint(place), rules=rules, base=base)
-    beside = (
+    yield from open_sources(
         ("--projector", files.projector, layouts.projector_rules(), ("connector",)),
         ("--clip", files.clip, layouts.clip_rules(), ("vision",)),
         ("--sam-med2d", files.sam_med2d, layouts.sam_med2d_rules(config), ("pixel_encoder", "mask_decoder")),
     )
-    for name, path, known, parts in beside:
-        if path is not None:
-            yield Source(option=name, checkpoint=open_checkpoint(path), rules=known, parts=parts)
 
 
 def _check_numbers(config: ModelConfig, files: Files, *, experts: bool) -> None:

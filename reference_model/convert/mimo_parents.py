@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import SpecError
 from reference_model.config import EntityModelConfig
 from reference_model.convert import config_check, layouts
 from reference_model.convert.checkpoint_files import open_checkpoint
 from reference_model.convert.config_check import check_numbers
-from reference_model.convert.parents import Files, Parents, folder_of
+from reference_model.convert.parents import Files, Parents, folder_of, open_sources
 from reference_model.convert.tensor_map import Source
 from reference_model.convert.tokenizer import read_tokenizer
 
@@ -26,13 +25,8 @@ def open_parents(config: EntityModelConfig, files: Files) -> Parents:
         DataError: A file cannot be read, or does not match the preset.
     """
     files.check_options(OPTIONS, config.name)
-    language = files.llm or files.llava
-    if language is None or (files.llm and files.llava):
-        found = "neither" if language is None else "both"
-        raise SpecError(
-            f"convert: expected either --llm, Vicuna, or --llava, of which the language model is taken; found {found}"
-        )
-    sources = tuple(_sources(config, files, language))
+    option, language = files.language_model("llm", "llava")
+    sources = tuple(_sources(config, files, option, language))
     check_numbers(folder_of(language), config_check.vicuna_numbers(config), config.name)
     if files.clip is not None:
         clip, vision = folder_of(files.clip), config.vision
@@ -51,21 +45,18 @@ def open_parents(config: EntityModelConfig, files: Files) -> Parents:
     )
 
 
-def _sources(config: EntityModelConfig, files: Files, language: Path) -> Iterator[Source]:
+def _sources(config: EntityModelConfig, files: Files, option: str, language: Path) -> Iterator[Source]:
     """Yield the checkpoints, that of the language model first."""
     yield Source(
-        option="--llm" if files.llm else "--llava",
+        option=option,
         checkpoint=open_checkpoint(language),
         rules=layouts.vicuna_rules(),
         base=config.prompt.base_vocabulary,
     )
-    beside = (
+    yield from open_sources(
         ("--projector", files.projector, layouts.projector_rules(), ("connector",)),
         ("--clip", files.clip, layouts.clip_rules(), ("vision",)),
     )
-    for name, path, rules, parts in beside:
-        if path is not None:
-            yield Source(option=name, checkpoint=open_checkpoint(path), rules=rules, parts=parts)
     if files.sam is not None:
         sam = open_checkpoint(files.sam)
         ported = any(name.startswith(layouts.PORTED_SAM) for name in sam.tensors)

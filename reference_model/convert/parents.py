@@ -1,11 +1,12 @@
 """The checkpoints that a model is converted from, as every architecture describes them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from harness.errors import DataError, SpecError
-from reference_model.convert.checkpoint_files import Checkpoint
+from reference_model.convert.checkpoint_files import Checkpoint, open_checkpoint
+from reference_model.convert.layouts import Rule
 from reference_model.convert.tensor_map import Source
 from reference_model.convert.tokenizer import FoundTokenizer
 from reference_model.inputs.conversation import SpecialTokens
@@ -64,6 +65,23 @@ class Files:
             wanted, found = (", ".join(map(option, some)) for some in (filter(known.__contains__, names), strange))
             raise SpecError(f"convert: expected for preset {preset} some of {wanted}; found {found}")
 
+    def language_model(self, one: str, other: str) -> tuple[str, Path]:
+        """Return the option and the path of the checkpoint that brings the language model.
+
+        Args:
+            one: The attribute of a checkpoint that has it.
+            other: That of another.
+
+        Raises:
+            SpecError: Neither is given, or both are.
+        """
+        given = [(option(name), getattr(self, name)) for name in (one, other) if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = "both" if given else "neither"
+            wanted = f"either {option(one)} or {option(other)}, which brings the language model"
+            raise SpecError(f"convert: expected {wanted}; found {found}")
+        return given[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parents:
@@ -96,6 +114,15 @@ def option(name: str) -> str:
 def folder_of(place: Path) -> Path:
     """Return the folder of the files beside a checkpoint."""
     return place if place.is_dir() else place.parent
+
+
+def open_sources(
+    *rows: tuple[str, Path | None, Sequence[Rule], tuple[str, ...]],
+) -> Iterator[Source]:
+    """Yield the checkpoints that are given, opened; a row has option, path, rules and parts, as `Source` has them."""
+    for name, path, rules, parts in rows:
+        if path is not None:
+            yield Source(option=name, checkpoint=open_checkpoint(path), rules=rules, parts=parts)
 
 
 def check_added(tokenizer: FoundTokenizer, special: SpecialTokens, whose: str) -> None:

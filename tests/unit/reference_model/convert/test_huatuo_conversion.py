@@ -145,7 +145,7 @@ def test_a_language_model_alone_starts_with_a_connector_at_random(
 def test_files_that_make_no_model_are_refused(
     config: LlavaModelConfig, given: tuple[str, ...], found: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(SpecError, match=f"convert: expected either --llava, .* a language model alone; found {found}"):
+    with pytest.raises(SpecError, match=f"convert: expected either --llava or --llm, .*; found {found}"):
         prepare(config, Files(**dict.fromkeys(given, tmp_path)))
 
 

@@ -240,7 +240,7 @@ def test_sam_med2d_is_refused_for_a_model_without_adapters(
 def test_a_model_has_one_language_model(
     numbers: EntityModelConfig, given: tuple[str, ...], found: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(SpecError, match=f"convert: expected either --llm, Vicuna, or --llava, .*; found {found}"):
+    with pytest.raises(SpecError, match=f"convert: expected either --llm or --llava, .*; found {found}"):
         prepare(numbers, Files(**dict.fromkeys(given, tmp_path)))
 
 
