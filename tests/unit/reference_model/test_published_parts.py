@@ -10,22 +10,17 @@ from torch import nn
 from transformers import (
     BertConfig,
     BertModel,
-    CLIPVisionConfig,
-    CLIPVisionModel,
-    LlamaConfig,
-    LlamaForCausalLM,
     LlavaConfig,
     Phi3Config,
     Phi3ForCausalLM,
-    SamConfig,
-    SamModel,
 )
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
-from reference_model.config import AnyConfig, EntityModelConfig, LanguageConfig, ModelConfig, VolumeModelConfig
+from reference_model.config import AnyConfig, EntityModelConfig, ModelConfig, VolumeModelConfig
 from reference_model.info import describe
 from reference_model.modeling.build import special_tokens
 from reference_model.preset_files import load_preset, preset_names
+from tests.unit.reference_model import transformers_peers
 from tests.unit.reference_model.convert import m3d_sources
 
 Shapes = Counter[tuple[int, ...]]
@@ -48,15 +43,7 @@ def layers(*sizes: tuple[int, ...]) -> Shapes:
 
 
 def image_tower(config: Any) -> Shapes:
-    vision = config.vision
-    return of(
-        CLIPVisionModel(
-            CLIPVisionConfig(
-                hidden_size=vision.width, intermediate_size=vision.ffn_width, num_hidden_layers=vision.layers,
-                num_attention_heads=vision.heads, image_size=vision.image_size, patch_size=vision.patch_size,
-            )
-        )
-    )  # fmt: skip
+    return of(transformers_peers.clip_tower(config.vision))
 
 
 def connector(config: Any) -> Shapes:
@@ -72,51 +59,21 @@ def connector(config: Any) -> Shapes:
     return of(LlavaMultiModalProjector(whole))
 
 
-def decoder_config(language: LanguageConfig, kind: Any, vocabulary: int) -> Any:
-    return kind(
-        vocab_size=vocabulary, hidden_size=language.width, intermediate_size=language.ffn_width,
-        num_hidden_layers=language.layers, num_attention_heads=language.heads,
-        num_key_value_heads=language.key_value_heads or language.heads, pad_token_id=0,
-    )  # fmt: skip
-
-
 def llama(config: AnyConfig) -> Shapes:
-    return of(LlamaForCausalLM(decoder_config(config.language, LlamaConfig, special_tokens(config).total)))
+    return of(transformers_peers.llama(config.language, special_tokens(config).total))
 
 
 def llama_with_experts(config: ModelConfig) -> Shapes:
     """Return LLaMA whose feed-forward layers are there once for every expert, each with a router before them."""
     language, experts = config.language, config.moe.experts
-    peer = LlamaForCausalLM(decoder_config(language, LlamaConfig, special_tokens(config).total))
+    peer = transformers_peers.llama(language, special_tokens(config).total)
     again = [tuple(value.shape) for name, value in peer.named_parameters() if ".mlp." in name]
     return of(peer) + Counter(again * (experts - 1) + [(experts, language.width)] * language.layers)
 
 
-def sam(config: ModelConfig | EntityModelConfig) -> SamModel:
-    pixels, decoder = config.pixel_encoder, config.mask_decoder
-    whole = SamConfig(
-        vision_config={
-            "hidden_size": pixels.width, "output_channels": pixels.channels, "num_hidden_layers": pixels.layers,
-            "num_attention_heads": pixels.heads, "image_size": pixels.image_size, "patch_size": pixels.patch_size,
-            "mlp_dim": pixels.ffn_width, "window_size": pixels.window, "num_pos_feats": pixels.channels // 2,
-            "global_attn_indexes": list(range(pixels.global_every - 1, pixels.layers, pixels.global_every)),
-        },
-        prompt_encoder_config={
-            "hidden_size": pixels.channels, "image_size": pixels.image_size, "patch_size": pixels.patch_size,
-            "mask_input_channels": decoder.mask_prompt_channels,
-        },
-        mask_decoder_config={
-            "hidden_size": pixels.channels, "mlp_dim": decoder.ffn_width, "num_hidden_layers": decoder.layers,
-            "num_attention_heads": decoder.heads, "iou_head_depth": decoder.iou_layers,
-            "iou_head_hidden_dim": decoder.iou_width,
-        },
-    )  # fmt: skip
-    return SamModel(whole)
-
-
 def masks(config: ModelConfig | EntityModelConfig) -> dict[str, Shapes]:
     """Return the parts for masks; SAM-Med2D's adapters have a gate, two convolutions and a norm in every layer."""
-    peer, width, gate = sam(config), config.pixel_encoder.width, config.pixel_encoder.adapter_width
+    peer, width, gate = transformers_peers.sam(config), config.pixel_encoder.width, config.pixel_encoder.adapter_width
     adapter = [(gate, width), (width, gate), (width, width, 3, 3), (width, width, 4, 4), (width,), (width,)]
     adapters = Counter(adapter * config.pixel_encoder.layers if gate else [])
     # The matrix of positions is a constant in SAM, which transformers counts as a parameter.
@@ -205,6 +162,8 @@ def test_info_equals_transformers_part_by_part(name: str) -> None:
 def test_the_language_model_of_phi_3_has_as_many_parameters_as_in_transformers() -> None:
     config = load_preset("m3d-lamed-phi3")
     with torch.device("meta"):
-        phi = Phi3ForCausalLM(decoder_config(config.language, Phi3Config, special_tokens(config).total))
+        phi = Phi3ForCausalLM(
+            transformers_peers.decoder_config(config.language, special_tokens(config).total, Phi3Config)
+        )
     counted = {part.name: part.parameters for part in describe(config).modules}
     assert counted["language"] == sum(prod(shape) * times for shape, times in of(phi).items())

@@ -18,7 +18,7 @@ MAPS = Path("/proc/self/maps")
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(4, dtype=torch.bfloat16), "c": torch.zeros(1)}
 
 
-def same(place: Path) -> None:
+def assert_same(place: Path) -> None:
     found = open_checkpoint(place).tensors
     assert set(found) == set(TENSORS)
     for name, value in TENSORS.items():
@@ -30,20 +30,20 @@ def same(place: Path) -> None:
 @pytest.mark.parametrize("files", [1, 2])
 def test_a_folder_is_read_by_its_index(tmp_path: Path, safe: bool, files: int) -> None:
     write_shards(tmp_path, TENSORS, safe=safe, files=files)
-    same(tmp_path)
+    assert_same(tmp_path)
 
 
 def test_one_file_is_read_with_or_without_its_folder(tmp_path: Path) -> None:
     torch.save(TENSORS, tmp_path / "pytorch_model.bin")
-    same(tmp_path)
+    assert_same(tmp_path)
     save_file(TENSORS, tmp_path / "model.safetensors")
-    same(tmp_path)
-    same(tmp_path / "model.safetensors")
+    assert_same(tmp_path)
+    assert_same(tmp_path / "model.safetensors")
     torch.save(TENSORS, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    same(tmp_path / "old.pth")
+    assert_same(tmp_path / "old.pth")
     (tmp_path / "clip").mkdir()
     save_file(TENSORS, tmp_path / "clip" / "open_clip_model.safetensors")
-    same(tmp_path / "clip")
+    assert_same(tmp_path / "clip")
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason="tells of mapped files on Linux alone")

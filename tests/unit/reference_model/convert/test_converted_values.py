@@ -7,19 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from reference_model.checkpoints.checkpoint import load_about, load_model
 from reference_model.config import ModelConfig
 from reference_model.convert.conversion import prepare
 from reference_model.convert.parents import Files
 from reference_model.modeling.model import PixelGroundingModel
+from tests.unit.reference_model import transformers_peers as peers
 from tests.unit.reference_model.convert import convert_sources as published
 from tests.unit.reference_model.convert.convert_sources import Published, Tensors, publish, with_pieces
-
-
-def close(found: Tensor, wanted: Tensor) -> None:
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+from tests.unit.reference_model.transformers_peers import assert_close
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +118,7 @@ def test_blocks_of_sam_med2d_compute_their_formula(
         weights = part(parents.tensors, f"image_encoder.blocks.{index}.")
         wanted = block(x_GGC, weights, pixels.heads, window)
         found = model.pixel_encoder.backbone.layers[index](x_GGC[None])
-        close(found[0], wanted)
+        assert_close(found[0], wanted)
 
 
 @torch.no_grad()
@@ -130,14 +127,14 @@ def test_the_ends_of_the_image_encoder_compute_their_formula(model: PixelGroundi
     backbone = model.pixel_encoder.backbone
     image = torch.randn(1, 3, 32, 32)
     patches = F.conv2d(image, weights["patch_embed.proj.weight"], weights["patch_embed.proj.bias"], stride=8)
-    close(backbone.patch_embed(image), patches.permute(0, 2, 3, 1))
-    close(backbone.pos_embed.detach(), weights["pos_embed"])
+    assert_close(backbone.patch_embed(image), patches.permute(0, 2, 3, 1))
+    assert_close(backbone.pos_embed.detach(), weights["pos_embed"])
     x_BGGC = torch.randn(1, 4, 4, 16)
     first = F.conv2d(x_BGGC.permute(0, 3, 1, 2), weights["neck.0.weight"]).permute(0, 2, 3, 1)
     first = norm(first, weights, "neck.1", 1e-6).permute(0, 3, 1, 2)
     second = F.conv2d(first, weights["neck.2.weight"], padding=1).permute(0, 2, 3, 1)
     wanted = norm(second, weights, "neck.3", 1e-6).permute(0, 3, 1, 2)
-    close(backbone.neck(x_BGGC), wanted)
+    assert_close(backbone.neck(x_BGGC), wanted)
 
 
 @torch.no_grad()
@@ -148,16 +145,16 @@ def test_the_networks_of_the_mask_decoder_compute_their_formula(
     x = torch.randn(3, 16)
     for number in range(4):
         weights = part(parents.tensors, f"mask_decoder.output_hypernetworks_mlps.{number}.")
-        close(decoder.output_hypernetworks_mlps[number](x), perceptron(x, weights, 3))
+        assert_close(decoder.output_hypernetworks_mlps[number](x), perceptron(x, weights, 3))
     weights = part(parents.tensors, "mask_decoder.iou_prediction_head.")
     wanted = perceptron(x, weights, numbers.mask_decoder.iou_layers)
-    close(decoder.iou_prediction_head(x), wanted)
+    assert_close(decoder.iou_prediction_head(x), wanted)
     weights = part(parents.tensors, "mask_decoder.output_upscaling.")
     y = torch.randn(1, 16, 4, 4)
     wanted = F.conv_transpose2d(y, weights["0.weight"], weights["0.bias"], stride=2)
-    close(decoder.upscale_conv1(y), wanted)
+    assert_close(decoder.upscale_conv1(y), wanted)
     wanted = F.conv_transpose2d(wanted, weights["3.weight"], weights["3.bias"], stride=2)
-    close(decoder.upscale_conv2(decoder.upscale_conv1(y)), wanted)
+    assert_close(decoder.upscale_conv2(decoder.upscale_conv1(y)), wanted)
 
 
 @torch.no_grad()
@@ -188,8 +185,8 @@ def test_prompts_are_encoded_as_published(model: PixelGroundingModel, parents: P
     angles = 2 * torch.pi * (2 * (point + 0.5) / side - 1) @ theirs["pe_layer.positional_encoding_gaussian_matrix"]
     wanted = torch.cat((angles.sin(), angles.cos())) + theirs["point_embeddings.1.weight"][0]
     found = model.mask_decoder.embed_points(point[None, None], torch.ones(1, 1, dtype=torch.long))
-    close(found[0, 0], wanted)
-    close(found[0, 1], theirs["not_a_point_embed.weight"][0])
+    assert_close(found[0, 0], wanted)
+    assert_close(found[0, 1], theirs["not_a_point_embed.weight"][0])
     prompts = model.mask_decoder.prompt_encoder
     assert torch.equal(prompts.no_mask_embed.weight, theirs["no_mask_embed.weight"])
     for number, name in ((0, "conv1"), (1, "layer_norm1"), (3, "conv2"), (4, "layer_norm2"), (6, "conv3")):
@@ -201,20 +198,14 @@ def test_the_language_model_says_what_llama_says(
     model: PixelGroundingModel, parents: Published, numbers: ModelConfig
 ) -> None:
     language, base = numbers.language, numbers.prompt.base_vocabulary
-    llama = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=base, hidden_size=language.width, intermediate_size=language.ffn_width,
-            num_hidden_layers=language.layers, num_attention_heads=language.heads, rms_norm_eps=language.norm_epsilon,
-            rope_parameters={"rope_type": "default", "rope_theta": language.rope_theta},
-        )
-    ).eval()  # fmt: skip
+    llama = peers.llama(language, base)
     shapes = published.llama(numbers, base)
     theirs = {name: parents.tensors[name].float() for name in shapes if not name.endswith("inv_freq")}
     llama.load_state_dict(theirs)
     ids = torch.randint(base, (2, 9))
     x_BTD = model.language.embed_tokens(ids)
     logits = model.language.logits(model.language(x_BTD, valid_BK=torch.ones(2, 9, dtype=torch.bool)).hidden_BTD)
-    close(logits[..., :base], llama(ids).logits)
+    assert_close(logits[..., :base], llama(ids).logits)
 
 
 @torch.no_grad()
@@ -234,21 +225,16 @@ def test_the_tower_and_the_projector_give_what_they_gave(
     model: PixelGroundingModel, parents: Published, numbers: ModelConfig
 ) -> None:
     vision = numbers.vision
-    tower = CLIPVisionModel(
-        CLIPVisionConfig(
-            hidden_size=vision.width, intermediate_size=vision.ffn_width, num_hidden_layers=vision.layers,
-            num_attention_heads=vision.heads, image_size=vision.image_size, patch_size=vision.patch_size,
-        )
-    ).eval()  # fmt: skip
+    tower = peers.clip_tower(vision)
     names = published.tower(numbers)
     tower.load_state_dict({name.removeprefix("vision_model."): parents.tensors[name] for name in names})
     image = torch.randn(2, 3, 32, 32)
     wanted = tower(image, output_hidden_states=True).hidden_states[-2][:, 1:]
     found = model.vision(image)
-    close(found, wanted)
+    assert_close(found, wanted)
     weights = part(parents.tensors, "model.mm_projector.")
     projected = linear(F.gelu(linear(wanted, weights, "0")), weights, "2")
-    close(model.connector(found), projected)
+    assert_close(model.connector(found), projected)
 
 
 def test_experts_router_and_what_medplib_adds_keep_their_places(numbers: ModelConfig, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, SamConfig, SamModel
+from transformers import SamModel
 
 from harness.data.phantoms.writers.mimoseg import write_mimoseg
 from reference_model.checkpoints.checkpoint import load_model
@@ -18,14 +18,12 @@ from reference_model.convert.parents import Files
 from reference_model.modeling.input_aligner import InputAligner
 from reference_model.modeling.model import EntityGroundingModel
 from reference_model.training.recipe_files import load_recipe
+from tests.unit.reference_model import transformers_peers as peers
 from tests.unit.reference_model.convert import mimo_sources as published
 from tests.unit.reference_model.convert.convert_sources import llama
 from tests.unit.reference_model.convert.mimo_sources import PublishedParents
 from tests.unit.reference_model.small_training import small_run
-
-
-def close(found: Tensor, wanted: Tensor) -> None:
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+from tests.unit.reference_model.transformers_peers import assert_close
 
 
 @pytest.fixture(scope="module")
@@ -79,18 +77,12 @@ def test_the_tower_computes_what_open_clip_computes_in_transformers(
     model: EntityGroundingModel, parents: PublishedParents, numbers: EntityModelConfig
 ) -> None:
     vision = numbers.vision
-    tower = CLIPVisionModel(
-        CLIPVisionConfig(
-            hidden_size=vision.width, intermediate_size=vision.ffn_width, num_hidden_layers=vision.layers,
-            num_attention_heads=vision.heads, image_size=vision.image_size, patch_size=vision.patch_size,
-            hidden_act="gelu",
-        )
-    ).eval()  # fmt: skip
+    tower = peers.clip_tower(vision, "gelu")
     tower.load_state_dict(open_clip_in_transformers(parents.tensors, vision.layers))
     image = torch.randn(2, 3, vision.image_size, vision.image_size)
     wanted = tower(image, output_hidden_states=True)
-    close(model.vision(image), wanted.hidden_states[-2][:, 1:])
-    close(model.vision.whole(image)[1], wanted.pooler_output)
+    assert_close(model.vision(image), wanted.hidden_states[-2][:, 1:])
+    assert_close(model.vision.whole(image)[1], wanted.pooler_output)
 
 
 @torch.no_grad()
@@ -98,21 +90,15 @@ def test_the_language_model_says_what_vicuna_says_and_new_tokens_are_the_mean_of
     model: EntityGroundingModel, parents: PublishedParents, numbers: EntityModelConfig
 ) -> None:
     language, base = numbers.language, numbers.prompt.base_vocabulary
-    vicuna = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=base, hidden_size=language.width, intermediate_size=language.ffn_width,
-            num_hidden_layers=language.layers, num_attention_heads=language.heads, rms_norm_eps=language.norm_epsilon,
-            rope_parameters={"rope_type": "default", "rope_theta": language.rope_theta},
-        )
-    ).eval()  # fmt: skip
+    vicuna = peers.llama(language, base)
     names = [name for name in llama(numbers, base) if not name.endswith("inv_freq")]
     vicuna.load_state_dict({name: parents.tensors[name].float() for name in names})
     ids = torch.randint(base, (2, 9))
     x_BTD = model.language.embed_tokens(ids)
     logits = model.language.logits(model.language(x_BTD, valid_BK=torch.ones(2, 9, dtype=torch.bool)).hidden_BTD)
-    close(logits[..., :base], vicuna(ids).logits)
+    assert_close(logits[..., :base], vicuna(ids).logits)
     mean = parents.tensors["lm_head.weight"].float().mean(dim=0).half().float()
-    close(model.language.lm_head.weight[base:], mean.expand(3, -1))
+    assert_close(model.language.lm_head.weight[base:], mean.expand(3, -1))
 
 
 def sam_in_transformers(tensors: Mapping[str, Tensor], peer: nn.Module, numbers: EntityModelConfig) -> None:
@@ -150,25 +136,7 @@ def sam_in_transformers(tensors: Mapping[str, Tensor], peer: nn.Module, numbers:
 
 @pytest.fixture(scope="module")
 def sam(parents: PublishedParents, numbers: EntityModelConfig) -> SamModel:
-    pixels, decoder = numbers.pixel_encoder, numbers.mask_decoder
-    config = SamConfig(
-        vision_config={
-            "hidden_size": pixels.width, "output_channels": pixels.channels, "num_hidden_layers": pixels.layers,
-            "num_attention_heads": pixels.heads, "image_size": pixels.image_size, "patch_size": pixels.patch_size,
-            "mlp_dim": pixels.ffn_width, "window_size": pixels.window, "global_attn_indexes": [1],
-            "num_pos_feats": pixels.channels // 2,
-        },
-        prompt_encoder_config={
-            "hidden_size": pixels.channels, "image_size": pixels.image_size, "patch_size": pixels.patch_size,
-            "mask_input_channels": decoder.mask_prompt_channels,
-        },
-        mask_decoder_config={
-            "hidden_size": pixels.channels, "mlp_dim": decoder.ffn_width, "num_hidden_layers": decoder.layers,
-            "num_attention_heads": decoder.heads, "iou_head_depth": decoder.iou_layers,
-            "iou_head_hidden_dim": decoder.iou_width,
-        },
-    )  # fmt: skip
-    peer = SamModel(config).eval()
+    peer = peers.sam(numbers)
     sam_in_transformers(parents.tensors, peer, numbers)
     return peer
 
@@ -180,7 +148,7 @@ def test_masks_of_points_and_boxes_are_those_of_sam_in_transformers(
     side = numbers.pixel_encoder.image_size
     image = torch.randn(1, 3, side, side)
     features = model.pixel_encoder(image)
-    close(features, sam.vision_encoder(image).last_hidden_state)
+    assert_close(features, sam.vision_encoder(image).last_hidden_state)
     points, labels = torch.tensor([[[5.0, 9.0], [20.0, 3.0]]]), torch.tensor([[1, 0]])
     box = torch.tensor([[3.0, 4.0, 21.0, 30.0]])
     asked = (
@@ -190,8 +158,8 @@ def test_masks_of_points_and_boxes_are_those_of_sam_in_transformers(
     for sparse, prompt in asked:
         wanted = sam(pixel_values=image, multimask_output=True, **prompt)
         logits, iou = model.mask_decoder.proposals(features, sparse, several=True)
-        close(logits[None], wanted.pred_masks)
-        close(iou[None], wanted.iou_scores)
+        assert_close(logits[None], wanted.pred_masks)
+        assert_close(iou[None], wanted.iou_scores)
 
 
 @torch.no_grad()
@@ -206,7 +174,7 @@ def test_the_language_model_reads_points_and_boxes_in_the_encoding_of_sam(
     wanted = torch.cat((by_points[0, 0, :2], by_box[0, 0]))
     # SAM encodes the centre of the pixel that a point is in.
     places = (torch.cat((points[0], box.view(2, 2))) + 0.5) / side
-    close(
+    assert_close(
         model.prompt_encoder(places, torch.tensor([1, 0, 2, 3])),
         nn.functional.linear(wanted, model.prompt_encoder.projection.weight, model.prompt_encoder.projection.bias),
     )
