@@ -12,9 +12,9 @@ from typing import Any, Literal, NoReturn, cast
 
 from harness.errors import DataError, together
 from harness.runs.directory import RESULTS, RunDirectory
-from leaderboard.entry_cost import cost_of
-from leaderboard.entry_judge import read_judge
-from leaderboard.entry_model import read_description, read_size_paper_licence, read_url
+from leaderboard.entry_parts.cost import cost_of
+from leaderboard.entry_parts.judge import read_judge
+from leaderboard.entry_parts.model import read_description, read_size_paper_licence, read_url
 
 SCHEMA = 1
 MARK = "entry.json"  # beside the results.json of a bundle that was verified and filed
@@ -84,6 +84,7 @@ class BoardEntry:
         unsupported: Task -> reason.
         cost: Speed, memory, tokens and money of the run in words, as far as its performance file says them.
         submitted: Whether it came as a bundle, which `leaderboard add` verified.
+        folder: The folder of its results.json, where the scores of its samples may be; None for a single JSON file.
     """
 
     name: str
@@ -99,6 +100,7 @@ class BoardEntry:
     unsupported: Mapping[str, str]
     cost: tuple[str, ...] = ()
     submitted: bool = False
+    folder: Path | None = None
 
 
 def find_entries(folder: Path) -> list[tuple[str, Path]]:
@@ -134,7 +136,10 @@ def read_entries(folder: Path) -> list[BoardEntry]:
     for name, path in find_entries(folder):
         reader = _Reader(str(path))
         entry = replace(
-            _entry(reader, name, _load(reader, path)), cost=cost_of(path), submitted=path.with_name(MARK).is_file()
+            _entry(reader, name, _load(reader, path)),
+            cost=cost_of(path),
+            submitted=path.with_name(MARK).is_file(),
+            folder=path.parent if path.name == RESULTS else None,
         )
         faults += reader.faults
         entries.append(entry)

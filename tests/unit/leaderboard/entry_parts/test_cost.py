@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leaderboard.entry_cost import cost_of
+from leaderboard.entry_parts.cost import cost_of
 
 WHOLE = {
     "requests": 200,

@@ -1,0 +1,1 @@
+"""Parts of an entry that are read by themselves: judge, model, and what the run took."""
