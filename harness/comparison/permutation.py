@@ -156,7 +156,7 @@ def sign_flip_p(
     tolerance = ROUNDING * max(abs(observed), 1e-3)
     low = high = tried = 0
     whole = clusters <= exact
-    for signs in _all_signs(clusters) if whole else _drawn_signs(clusters, draws, task):
+    for signs in all_signs(clusters) if whole else _drawn_signs(clusters, draws, task):
         gains = statistic(signs)
         # A draw in which the number is undefined counts against any claim.
         low += int((~(gains > observed + tolerance)).sum())
@@ -167,7 +167,7 @@ def sign_flip_p(
     return p, "permutation-exact" if whole else "permutation"
 
 
-def _all_signs(clusters: int) -> Iterator[Floats]:
+def all_signs(clusters: int) -> Iterator[Floats]:
     """Yield one array with every assignment of signs, float64 (2 ** clusters, clusters)."""
     numbers = np.arange(2**clusters)[:, np.newaxis]
     yield (1 - 2 * ((numbers >> np.arange(clusters)) & 1)).astype(np.float64)
