@@ -138,7 +138,7 @@ def _tower_contradictions(place: str, config: VisionConfig | PixelEncoderConfig)
     yield from _divides(place, "heads", config.heads, "width", config.width)
     yield from _divides(place, "patch_size", config.patch_size, "image_size", config.image_size)
     if isinstance(config, VisionConfig) and config.skipped_layers >= config.layers:
-        yield place, "skipped_layers", f"expected fewer than the {config.layers} layers there are"
+        yield place, "skipped_layers", f"expected fewer than the {config.layers} layers, got {config.skipped_layers}"
 
 
 def _image_contradictions(config: ImageModelConfig) -> Iterator[tuple[str, str, str]]:

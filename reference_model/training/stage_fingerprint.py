@@ -26,6 +26,9 @@ def stage_settings(
         steps: The number of steps.
         parts: The number of parts of a step.
     """
+    data: dict[str, list[str]] = {}
+    for one in sets:  # several splits of a task are several sets
+        data.setdefault(one.task, []).extend(one.digests)
     # Paths, devices and the number of processes are left out: the weights do not depend on them. The number of parts is
     # left out if it is that of a single process, for that is the same training.
     settings = {
@@ -33,7 +36,7 @@ def stage_settings(
         "precision": recipe.precision,
         "seed": recipe.seed,
         "steps": steps,
-        "data": {one.task: list(one.digests) for one in sets},
+        "data": data,
         "start": {name: sha256_file(folder / WEIGHTS) for name, folder in sources.items()},
     }
     return settings if parts == parts_of_step(stage, 1) else settings | {"parts of a step": parts}

@@ -124,7 +124,7 @@ def test_an_unknown_preset_is_refused_with_the_nearest() -> None:
         ("image_size: 96, ", "image_size: 90, ", "vision.patch_size: expected 8 to divide image_size, which is 90"),
         ("image_size: 96\n", "image_size: 92\n", "image_size: expected an even number of patches, got 23"),
         ("  heads: 4\n  ffn_width: 128", "  heads: 3\n  ffn_width: 128", "expected 6 to divide channels, which is 64"),
-        ("skipped_layers: 1", "skipped_layers: 4", "skipped_layers: expected fewer than the 4 layers there are"),
+        ("skipped_layers: 1", "skipped_layers: 4", "skipped_layers: expected fewer than the 4 layers, got 4"),
         ("top_k: 1", "top_k: 3", "moe.top_k: expected at most the 2 experts there are, got 3"),
         ("threshold: 0.5", "threshold: 1", "mask_decoder.threshold: expected a probability below 1, got 1"),
         ("heads: 3", "heads: 64", "language.heads: expected heads of an even width, got 3"),
