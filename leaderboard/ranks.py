@@ -19,7 +19,7 @@ from typing import cast
 import numpy as np
 
 from harness.comparison.compare import LEVEL
-from harness.comparison.every_pair import tested_pairs
+from harness.comparison.every_pair import every_pair
 from harness.comparison.paired import Mean, paired_sums
 from harness.comparison.pairing import pair_scores
 from harness.comparison.permutation import holm
@@ -240,7 +240,7 @@ def _compute(
         return Ranking(without={**without, **dict.fromkeys(same, "no other model has scores of its samples")})
     single = column.mean == "micro" and rows == sums.shape[1]
     sign = -1.0 if first.number.higher_is_better is False else 1.0
-    tests = tested_pairs(sums, estimator, sign=sign, single=single)
+    tests = every_pair(sums, estimator, sign=sign, single=single)
     adjusted = holm([None if np.isnan(p) else float(p) for p in tests.p])
     shown = np.asarray([p is not None and p < LEVEL for p in adjusted]) & (tests.gain != 0)
     loser = np.where(tests.gain > 0, tests.first, tests.second)[shown]

@@ -39,7 +39,7 @@ class PairTests:
     method: NDArray[np.str_]
 
 
-def tested_pairs(sums: Floats, estimator: Estimator, *, sign: float, single: bool) -> PairTests:
+def every_pair(sums: Floats, estimator: Estimator, *, sign: float, single: bool) -> PairTests:
     """Return the p values of all pairs in closed form; `docs/statistics.md` says how they follow.
 
     Args:
@@ -129,7 +129,7 @@ def _all_flips(moves: Floats, totals: Floats, gain: Floats, estimator: Estimator
         moves: float64 (pairs, count, k), the sums of the second run minus those of the first.
         totals: float64 (pairs, k), the sums of both runs together.
         gain: float64 (pairs,), observed.
-        estimator, sign: As for `tested_pairs`.
+        estimator, sign: As for `every_pair`.
     """
     signs = next(all_signs(count))
     found = np.empty(len(moves))
