@@ -12,7 +12,7 @@ from harness.evaluation.outputs import Evaluation, allowed_failures, report_imag
 from harness.evaluation.planning import write_plan
 from harness.evaluation.results import score_run
 from harness.evaluation.setup import Observer, PreparedRun, RunSpec, open_session
-from harness.evaluation.submission import check_unchanged, find_submission, stored_model
+from harness.evaluation.submitted.submission import check_unchanged, find_submission, stored_model
 from harness.models.description import described
 from harness.models.secrets import masked, secrets_of
 from harness.reports.findings_text import lines_of

@@ -9,9 +9,9 @@ from typing import Any
 
 from harness.data.roots import DataRoots, data_roots
 from harness.errors import SpecError, listed
-from harness.evaluation import foreign_log
 from harness.evaluation.planning import prepare_cells
-from harness.evaluation.submitted_folder import as_predictions_file
+from harness.evaluation.submitted import foreign_log
+from harness.evaluation.submitted.folder import as_predictions_file
 from harness.models.description import ModelDescription, undescribed
 from harness.models.given import reference_to
 from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse, resource_fault

@@ -167,9 +167,9 @@ class Predictions:
     Args:
         file: JSON lines, one object per sample and repetition; or a folder with such lines as `predictions.jsonl`; or
             a folder of masks or of COCO results, which an evaluation turns into such a file before it asks
-            (`harness.evaluation.submitted_folder`).
+            (`harness.evaluation.submitted.folder`).
         log: One of LOGS if the file is the log of another harness, which an evaluation turns into such a file, too
-            (`harness.evaluation.foreign_log`).
+            (`harness.evaluation.submitted.foreign_log`).
     Raises:
         SpecError: There is no such harness.
     """

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from harness.cli import main
 from harness.errors import SpecError
-from harness.evaluation import foreign_log
+from harness.evaluation.submitted import foreign_log
 from harness.models.submitted.predictions_file import Predictions
 from harness.records.codec import sha256_file
 from tests.support.tiny_vqa_rad import write_release
