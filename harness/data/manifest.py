@@ -102,6 +102,11 @@ def read_manifest(path: Path) -> Iterator[Sample]:
     Raises:
         DataError: There is no such file, it has another schema, or a line does not hold a sample.
     """
+    return (sample for sample, _ in read_manifest_lines(path))
+
+
+def read_manifest_lines(path: Path) -> Iterator[tuple[Sample, str]]:
+    """Yield the samples of a manifest, each with its canonical JSON; order and errors as `read_manifest`."""
     try:
         file = path.open(encoding="utf-8")
     except OSError as error:
@@ -115,7 +120,7 @@ def read_manifest(path: Path) -> Iterator[Sample]:
                 raise DataError(
                     f"{path}:{number}: expected a sample, found {line[:60]!r}; run `harness prepare` again"
                 ) from error
-            yield sample
+            yield sample, line.rstrip("\n")
 
 
 def read_report(path: Path) -> Integrity:

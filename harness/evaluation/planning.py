@@ -4,10 +4,10 @@ import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.data.manifest import Prepared, read_manifest
+from harness.data.manifest import Prepared, read_manifest, read_manifest_lines
 from harness.data.releases.reader import ReleaseAbsentError
 from harness.data.roots import DataRoots
 from harness.data.train_prior import TrainPrior
@@ -15,7 +15,7 @@ from harness.errors import DataError
 from harness.records import Capabilities, Json, VisualPrompt
 from harness.records.codec import canonical, to_json
 from harness.requests.build import build_request
-from harness.requests.key import request_key
+from harness.requests.key import RequestKeys
 from harness.requests.support import support
 from harness.requests.visual_prompts import visual_prompts
 from harness.runs import plan_file
@@ -138,8 +138,8 @@ class _Rows:
 
     def __iter__(self) -> Iterator[plan_file.PlannedRequest]:
         """Yield the rows in the order of the manifest, none after the first sample that the model cannot be asked."""
-        task = self.task
-        for sample in read_manifest(self.cell.prepared.manifest):
+        task, keys = self.task, RequestKeys(self.identity)
+        for sample, text in read_manifest_lines(self.cell.prepared.manifest):
             if self.kept is not None and sample.id not in self.kept:
                 continue
             prompts: Sequence[VisualPrompt] = ()
@@ -159,17 +159,19 @@ class _Rows:
             prior = self.prior.for_sample(sample) if self.prior is not None else None
             for repeat in range(task.repeats):
                 if defect is not None:
-                    yield plan_file.PlannedRequest(sample=sample, repeat=repeat, defect=defect)
+                    yield plan_file.PlannedRequest(sample=sample, repeat=repeat, defect=defect, sample_json=text)
                     continue
                 request = build_request(
                     task, sample, prompts, self.capabilities, seed=self.seed, repeat=repeat, prior=prior
                 )
-                request = replace(request, key=request_key(request, self.identity))
+                content = to_json(request)
+                key = keys.of(content)
                 yield plan_file.PlannedRequest(
                     sample=sample,
                     repeat=repeat,
-                    key=request.key,
+                    key=key,
                     size_class=plan_file.size_class(sample),
                     media=plan_file.media_digest(request),
-                    request=canonical(to_json(request)),
+                    request=canonical({**content, "key": key}),
+                    sample_json=text,
                 )

@@ -7,9 +7,10 @@ are written by hand because each field has a form of its own in JSON: masks (obj
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ from harness.records import (
 )
 
 _JSON_SCALARS = frozenset({str, int, float, bool, type(None)})
+# Made once: `json.dumps` makes an encoder for every call with settings of its own.
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def canonical(value: Json) -> str:
@@ -48,7 +51,7 @@ def canonical(value: Json) -> str:
     Raises:
         ValueError: The value holds NaN or infinity, which JSON cannot represent.
     """
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def digest(value: Json) -> str:
@@ -82,16 +85,21 @@ def to_json(record: Any) -> Json:
     kind: type = type(record)
     if kind in _JSON_SCALARS:
         return record
+    if kind is tuple or kind is list:
+        # Scalars without a call each: sizes, points and spacings are most of what a release holds.
+        return [item if type(item) in _JSON_SCALARS else to_json(item) for item in record]
+    if kind is dict:
+        return {str(key): value if type(value) in _JSON_SCALARS else to_json(value) for key, value in record.items()}
     if kind is Mask:
         return mask_to_json(record)
-    if is_dataclass(kind):
+    shape = _shape(kind)
+    if shape is not None:
         result = {}
-        for name, default in _fields_and_defaults(kind):
-            value = getattr(record, name)
+        for name, default, value in zip(shape.names, shape.defaults, shape.values(record), strict=True):
             # Identity first: most fields hold the very default, and comparing large tuples is slow.
             if value is default or (default is not MISSING and value == default):
                 continue
-            result[name] = to_json(value)
+            result[name] = value if type(value) in _JSON_SCALARS else to_json(value)
         return result
     if isinstance(record, Mapping):
         return {str(key): to_json(value) for key, value in record.items()}
@@ -100,14 +108,33 @@ def to_json(record: Any) -> Json:
     return record
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The fields of a record class.
+
+    Attributes:
+        names: Of the fields.
+        defaults: Of each field, MISSING if it has none.
+        values: Record -> values of the fields.
+    """
+
+    names: tuple[str, ...]
+    defaults: tuple[Any, ...]
+    values: Callable[[Any], tuple[Any, ...]]
+
+
 @cache
-def _fields_and_defaults(kind: type) -> tuple[tuple[str, Any], ...]:
-    """Return the name and the default of each field, MISSING if it has none."""
+def _shape(kind: type) -> _Shape | None:
+    """Return the fields of a class; None if it is no dataclass."""
     # Cached, because `dataclasses.fields` is slow and would run for every record of a release.
-    return tuple(
-        (item.name, item.default if item.default_factory is MISSING else item.default_factory())
-        for item in fields(kind)
-    )
+    if not is_dataclass(kind):
+        return None
+    items = fields(kind)
+    names = tuple(item.name for item in items)
+    defaults = tuple(item.default if item.default_factory is MISSING else item.default_factory() for item in items)
+    if len(names) > 1:  # of one name `attrgetter` returns the value itself, of none it cannot be made
+        return _Shape(names, defaults, attrgetter(*names))
+    return _Shape(names, defaults, lambda record: tuple(getattr(record, name) for name in names))
 
 
 def mask_to_json(mask: Mask) -> dict[str, Json]:

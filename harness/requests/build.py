@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from harness.imaging import crops
 from harness.records import (
@@ -74,7 +75,7 @@ def build_request(
             fill(task.oracle, values | {"answer": option, "letter": letter, "option": option}, where=sample.id)
             for letter, option in lettered(sample.choices).items()
         )
-    request = Request(
+    return Request(
         kind=task.asks,
         wants=wanted,
         messages=(Turn(role="user", parts=_parts("" if embeds else text, media)),),
@@ -85,31 +86,26 @@ def build_request(
         decoding=task.decoding,
         repeat=repeat,
         seed=seed,
+        **(_of_sample(task, sample, capabilities, prior, pointed.crop) if capabilities.per_sample else {}),
     )
-    if not capabilities.per_sample:
-        return request
-    return _with_sample(request, task, sample, capabilities, prior, pointed.crop)
 
 
-def _with_sample(
-    request: Request, task: TaskSpec, sample: Sample, capabilities: Capabilities, prior: Prior | None, crop: Crop | None
-) -> Request:
-    """Return the request with the sample's id and, if the model takes them, prior and target in the frame of `crop`."""
-    request = replace(request, sample_id=sample.id)
+def _of_sample(
+    task: TaskSpec, sample: Sample, capabilities: Capabilities, prior: Prior | None, crop: Crop | None
+) -> dict[str, Any]:
+    """Return the fields that tell of a sample: its id and, if the model takes them, prior and target in `crop`."""
+    fields: dict[str, Any] = {"sample_id": sample.id}
     if "prior" in capabilities.takes:
         if prior is not None and prior.mask is not None and crop is not None:
             prior = replace(prior, mask=crops.crop_mask(prior.mask, crop))
-        request = replace(request, prior=prior)
+        fields["prior"] = prior
     if "target" in capabilities.takes:
         template = task.open_oracle if task.open_oracle and not sample.choices else task.oracle
         # What is ignored is a rule of scoring; even a model that is told the target never sees it.
-        target = replace(sample.target, ignore=None)
-        request = replace(
-            request,
-            target=target if crop is None else crops.crop_target(target, crop),
-            oracle=fill(template, names(sample, with_target=True), where=sample.id) if template else None,
-        )
-    return request
+        target = sample.target if sample.target.ignore is None else replace(sample.target, ignore=None)
+        fields["target"] = target if crop is None else crops.crop_target(target, crop)
+        fields["oracle"] = fill(template, names(sample, with_target=True), where=sample.id) if template else None
+    return fields
 
 
 def _parts(text: str, media: Sequence[Media]) -> tuple[Part, ...]:

@@ -6,7 +6,6 @@ requests on one image meet the same worker in a row, which decodes and encodes i
 every number of workers and every resume.
 """
 
-import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 from harness.errors import InterruptedRunError
 from harness.records import Request, Sample
-from harness.records.atomic_files import disk_error
+from harness.records.atomic_files import disk_error, make_folder, replacing
 from harness.records.codec import canonical, sample_from_json, sample_to_json
 
 # One row group is in memory at a time. Batches are cut within row groups, so with another size they would differ, and
@@ -39,6 +38,7 @@ class PlannedRequest:
         media: Digest of the first image or volume of the request; empty if it has none.
         request: Canonical JSON of the request, its key included; empty if the sample cannot be asked.
         defect: Why the sample cannot be asked; None if it can.
+        sample_json: Canonical JSON of the sample, if it is at hand; empty: it is made from `sample`.
     """
 
     sample: Sample
@@ -48,6 +48,7 @@ class PlannedRequest:
     media: str = ""
     request: str = ""
     defect: str | None = None
+    sample_json: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,28 +100,27 @@ def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
             ("sample", pa.string()),
         ]
     )
-    temporary = path.with_suffix(".tmp")
     remaining = iter(rows)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
-            while group := list(islice(remaining, ROWS_PER_GROUP)):
-                columns = {
-                    "sample_id": [row.sample.id for row in group],
-                    "repeat": [row.repeat for row in group],
-                    "key": [row.key for row in group],
-                    "size_class": [row.size_class for row in group],
-                    "media": [row.media for row in group],
-                    "defect": [row.defect for row in group],
-                    "request": [row.request for row in group],
-                    "sample": [canonical(sample_to_json(row.sample)) for row in group],
-                }
-                writer.write_table(pa.table(columns, schema=schema))
-        temporary.replace(path)
+        make_folder(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise disk_error(path, error) from error
+    with (
+        replacing(path, temporary=path.with_suffix(".tmp")) as file,
+        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        while group := list(islice(remaining, ROWS_PER_GROUP)):
+            columns = {
+                "sample_id": [row.sample.id for row in group],
+                "repeat": [row.repeat for row in group],
+                "key": [row.key for row in group],
+                "size_class": [row.size_class for row in group],
+                "media": [row.media for row in group],
+                "defect": [row.defect for row in group],
+                "request": [row.request for row in group],
+                "sample": [row.sample_json or canonical(sample_to_json(row.sample)) for row in group],
+            }
+            writer.write_table(pa.table(columns, schema=schema))
 
 
 def read(path: Path) -> Iterator[PlannedRequest]:
