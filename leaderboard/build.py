@@ -16,7 +16,8 @@ from leaderboard.published.mapping import place_published
 from leaderboard.published.means import check_means, impossible_counts
 from leaderboard.published.printed import decimals, load_published
 from leaderboard.site.export import as_csv, as_json
-from leaderboard.site.pages import TASK_FOLDER, Site, render
+from leaderboard.site.pages import Site, render
+from leaderboard.site.places import TASK_FOLDER
 from leaderboard.site.tables import BOUNDS, chapters
 
 ENTRIES = Path(__file__).parent / "entries"

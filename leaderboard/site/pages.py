@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +11,9 @@ from markupsafe import Markup
 from leaderboard.cells import BoardCell, table_name
 from leaderboard.published.mapping import Placed, Published
 from leaderboard.published.means import CountCheck, MeanCheck
+from leaderboard.site.places import slug, task_page
 from leaderboard.site.tables import BoardTable, Chapter, Column
 
-TASK_FOLDER = "tasks"
 # As wide as a digit: values with fewer decimals are padded with it, so that the points of a column align.
 FIGURE_SPACE = "\u2007"
 # Most strata side by side; a table with more is turned if it has fewer lines than strata.
@@ -114,20 +113,6 @@ def _environment() -> Environment:
         mark=mark,
     )
     return environment
-
-
-def slug(name: str) -> str:
-    """Return a file name and anchor for a task: the name itself if it is plain, else one with a digest."""
-    if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,79}", name):
-        return name
-    # Names from other people's task files may be anything; the digest keeps apart two that become equal below.
-    plain = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-")[:60]
-    return f"{plain}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def task_page(place: str, phantom: bool) -> str:
-    """Return the path of a task's details page; phantom numbers have a page of their own."""
-    return f"{TASK_FOLDER}/{slug(place)}{'.phantom' if phantom else ''}.html"
 
 
 def value_text(cell: BoardCell, digits: int) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from leaderboard.build import build
-from leaderboard.site.pages import FIGURE_SPACE, interval_text, mark, slug, strip, task_page, value_text
+from leaderboard.site.pages import FIGURE_SPACE, interval_text, mark, strip, value_text
+from leaderboard.site.places import slug, task_page
 from tests.unit.leaderboard.board_samples import Write, block, number, printed, results
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
