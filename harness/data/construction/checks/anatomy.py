@@ -54,25 +54,30 @@ def _parents(name: str) -> frozenset[str]:
 
 def find_wrong_laterality(item: CheckedItem, _limits: Limits) -> str | None:
     """Return a side on which the item puts a structure that is only on the other."""
-    for name, sides in item.sides.items():
-        wrong = {_OPPOSITE[side] for side in sides} - sides
-        if not wrong:
-            continue
-        for text in (item.question, item.answer):
-            for side in _stated_sides(text, name, tuple(item.sides)):
-                if side in wrong:
+    names = tuple({**item.sides, **item.places})
+    for text in (item.question, item.answer):
+        for name in names:
+            for side, known in _stated_sides(text, name, names, item):
+                if known and side not in known:
                     return f"says {side} of the {name}, which is on the {_OPPOSITE[side]}"
     return None
 
 
-def _stated_sides(text: str, name: str, others: tuple[str, ...]) -> Iterator[str]:
-    """Yield the sides that a text gives a structure: in front of its name, or behind it in the same clause."""
+def _stated_sides(
+    text: str, name: str, names: Sequence[str], item: CheckedItem
+) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield (side that a text gives a structure, sides that it is on).
+
+    A side in front of the name is part of it, "the left kidney"; one behind it in the same clause is a place, "the
+    kidney is on the left".
+    """
     found, wanted = tokens(text), tokens(name)
+    if not wanted:
+        return
     *first, last = wanted
-    size = len(wanted)
-    heads = {tokens(other)[-1] for other in others if other != name} - {last}
-    for place in range(len(found) - size + 1):
-        end = place + size
+    heads = {tokens(other)[-1] for other in names if tokens(other)} - {last}
+    for place in range(len(found) - len(wanted) + 1):
+        end = place + len(wanted)
         if list(found[place : end - 1]) != first or found[end - 1] not in (last, f"{last}s", f"{last}es"):
             continue
         if denied(found, place, end):
@@ -81,12 +86,12 @@ def _stated_sides(text: str, name: str, others: tuple[str, ...]) -> Iterator[str
         while before >= 0 and found[before] in particles("between_side_and_name"):
             before -= 1
         if before >= 0 and found[before] in SIDES:
-            yield found[before]
+            yield found[before], item.sides.get(name, frozenset())
         for behind in range(end, min(end + _REACH, len(found))):
             if found[behind] in heads or found[behind] in particles("clause_ends") or found[behind] == "and":
                 break
             if found[behind] in SIDES and not _relative(found, behind) and _placed(found, behind):
-                yield found[behind]
+                yield found[behind], item.places.get(name, frozenset())
                 break
 
 

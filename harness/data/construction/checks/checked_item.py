@@ -12,11 +12,13 @@ class CheckedMask:
         name: The name as the item says it.
         class_name: Class of the mask by its file or its label; None if it has none.
         area: Number of its pixels or voxels; None if the mask is missing or cannot be read.
+        fault: Why the mask cannot be used although it is there; empty if it can.
     """
 
     name: str
     class_name: str | None
     area: int | None
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +36,9 @@ class CheckedItem:
         named: Names that the answer has to say.
         present: Names of everything that the masks or labels of the image show.
         material: Everything else that the model was given to write from; what it names is no invention.
-        sides: `left`, `right` or both by lower-case name, in the frame that the prompt states. A name without a known
-            side is left out.
+        sides: `left`, `right` or both by name, as the label of a structure states them or else as `places`: what "left
+            kidney" means. A name without a known side is left out.
+        places: The same for the sides of the image: what "the kidney is on the left" means.
         masks: The masks that the item binds.
     """
 
@@ -51,6 +54,7 @@ class CheckedItem:
     present: tuple[str, ...] = ()
     material: str = ""
     sides: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    places: Mapping[str, frozenset[str]] = field(default_factory=dict)
     masks: tuple[CheckedMask, ...] = ()
 
 

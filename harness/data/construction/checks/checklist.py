@@ -11,7 +11,7 @@ from harness.data.construction.checks.answers import (
     find_leaked_answer,
 )
 from harness.data.construction.checks.checked_item import CheckedItem, Limits
-from harness.data.construction.checks.masks import find_mask_missing, find_mask_of_other_class
+from harness.data.construction.checks.masks import find_mask_faulty, find_mask_missing, find_mask_of_other_class
 from harness.data.construction.checks.wording import find_empty, find_foreign_language, find_over_long, find_refusal
 from harness.data.construction.pipeline import Check
 from harness.data.construction.records import Item
@@ -35,6 +35,7 @@ ITEM_CHECKS: Final[Mapping[str, tuple[str, Fault]]] = {
     "answer_not_in_options": ("The answer is one of the options, and they differ.", find_answer_not_in_options),
     "leaked_answer": ("The question does not say its answer.", find_leaked_answer),
     "mask_missing": ("Every mask is there and has a pixel.", find_mask_missing),
+    "mask_faulty": ("No mask is full, inverted or of another size than its image.", find_mask_faulty),
     "mask_of_other_class": ("Every mask is of the class that it is called.", find_mask_of_other_class),
     "hallucinated_organ": ("No organ is named that nothing shows.", find_hallucinated_organ),
     "wrong_laterality": ("Left and right are as in the masks.", find_wrong_laterality),

@@ -11,7 +11,8 @@ from harness.data.construction.checks.checklist import DUPLICATE, ITEM_CHECKS, i
 from harness.data.construction.records import Item, Source
 from harness.errors import SpecError
 
-ABDOMEN = {"present": ("liver", "liver lesion", "kidney"), "sides": {"liver": frozenset({"left"})}}
+LEFT = {"liver": frozenset({"left"})}
+ABDOMEN = {"present": ("liver", "liver lesion", "kidney"), "sides": LEFT, "places": LEFT}
 EN = Limits(question_words=20, answer_words=20)
 ZH = Limits(language="zh", question_words=40, answer_words=40)
 

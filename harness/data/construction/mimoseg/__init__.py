@@ -1,0 +1,1 @@
+"""MIMOSeg: instructions and questions from four perspectives, answers whose words are bound to masks."""
