@@ -173,6 +173,7 @@ def _task_of(directory: RunDirectory, name: str, block: Mapping[str, Any]) -> Ta
             )
         if not path.is_file():
             raise SpecError(f"{path}: scores are missing; run `harness score` on the run directory to write them again")
+        directory.checks.check(path, f"`harness score {directory.path}` writes it anew")
         return read_columns(path, names[metric, protocol], find_metric(metric, protocol))
 
     return TaskScores(name=name, block=block, read=read, find_metric=find_metric)

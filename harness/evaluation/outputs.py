@@ -148,3 +148,4 @@ def write_outputs(
     # Last, because they are chosen from the scores, and the page shows everything above.
     examples = choose(store.directory, cells, store.prediction, images)
     write_report(store.directory.report_path, scored.results, scored.failures, performance, problems, examples)
+    store.seal_outputs()

@@ -267,14 +267,7 @@ def library_version() -> str:
 
 
 def _started(directory: RunDirectory) -> str:
-    if directory.sessions_path.is_file():
-        with directory.sessions_path.open(encoding="utf-8") as lines:
-            for line in lines:
-                try:
-                    return str(json.loads(line)["started"])
-                except (ValueError, KeyError, TypeError):
-                    continue
-    return NO_TIME
+    return next((str(session["started"]) for session in directory.read_sessions() if "started" in session), NO_TIME)
 
 
 def _words(request: str) -> str:

@@ -131,6 +131,7 @@ def scores_of_task(
         path = directory.scores_folder / f"{task}.{metric}.{protocol}.parquet"
         if not path.is_file():
             raise SpecError(f"{path}: scores are missing; run `harness score` on the run directory to write them again")
+        directory.checks.check(path, f"`harness score {directory.path}` writes it anew")
         rows = pq.read_table(path, columns=["sample_id", "repeat", "values", "status", "failed"]).to_pylist()
         found[metric, protocol] = MetricScores(
             names=tuple(names), rows={(row["sample_id"], row["repeat"]): row for row in rows}

@@ -130,6 +130,8 @@ def _explanation(directory: RunDirectory, run: Mapping[str, Any], task: TaskSpec
     prediction = directory.find_prediction(row.key)
     metrics = [load_metric(use, task.folder) for use in task.metrics]
     paths = score_files(directory.scores_folder, task.task, metrics)
+    for path in paths.values():
+        directory.checks.check(path, f"`harness score {directory.path}` writes it anew")
     return Explanation(
         model=display_name(run["model"]),
         data=str(run["data"]),

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.records.atomic_files import disk_error
+from harness.records.atomic_files import disk_error, make_folder, sync_folder
 
-# A kill loses nothing that was written; a power failure loses at most this many seconds. An fsync per line would take
-# longer than a fast model.
+# A kill loses nothing that was written; a power failure loses at most what was written in this many seconds, or in the
+# last batch. An fsync per line would take longer than a fast model.
 FSYNC_EVERY_SECONDS = 1.0
 BLOCK_BYTES = 1 << 16
 
@@ -36,8 +36,11 @@ class AppendLog:
             InterruptedRunError: The file cannot be opened or cut.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
+            is_new = not self.path.exists()
             file = self.path.open("ab+", buffering=0)  # unbuffered: the system has a line before it counts as done
+            if is_new:  # else lines that were synced could be lost with the name of their file
+                sync_folder(self.path.parent)
             end = file.seek(0, os.SEEK_END)
             torn = _torn_bytes(file, end)
             if torn:
@@ -63,9 +66,17 @@ class AppendLog:
             self._file.truncate(self._end)  # else the next line would follow half of this one
             raise disk_error(self.path, error) from error
         offset, self._end = self._end, self._end + len(data)
+        self.sync_if_due()
+        return offset
+
+    def sync_if_due(self) -> None:
+        """Force everything written so far to disk, if the last time was more than about a second ago.
+
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
         if time.monotonic() - self._synced > FSYNC_EVERY_SECONDS:
             self.sync()
-        return offset
 
     def sync(self) -> None:
         """Force everything written so far to disk.

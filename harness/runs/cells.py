@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from harness.data.manifest import Prepared
 from harness.records import Capabilities, Json
-from harness.records.atomic_files import write_atomically
+from harness.records.atomic_files import make_folder, write_atomically
 from harness.runs.directory import RunDirectory
 from harness.runs.plan_digests import read_intact, with_digests
 from harness.tasks.spec import TaskSpec
@@ -85,7 +85,7 @@ def write_cells(result: Plan) -> None:
     # Whoever has the same data can plan the same requests again, without the model.
     asked = {} if result.capabilities is None else {"capabilities": capabilities_to_json(result.capabilities)}
     path = result.directory.cells_path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # Without digests of the tasks: run.json holds them, and a run whose task changed is refused when it is resumed.
     files = {cell.task.task: result.file(cell.task.task) for cell in result.supported}
     content = with_digests(

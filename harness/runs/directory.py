@@ -3,6 +3,7 @@
 Everything here only reads and takes no lock, so it works on a run that is still in progress. `RunStore` writes.
 
     run.json                        what must not change while the run is resumed
+    digests.json                    digests of the files that are written whole, see `harness.runs.file_checks`
     lock                            held by the process that writes
     plan/cells.json                 the tasks, why some are not asked, and digests of the files beside it; its presence
                                     marks the plan as complete
@@ -23,7 +24,6 @@ Everything here only reads and takes no lock, so it works on a run that is still
 import hashlib
 import json
 import re
-import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,9 @@ from typing import Any, NamedTuple
 
 from harness.errors import DataError, SpecError
 from harness.records import Json, Prediction
+from harness.records.checked_lines import CHECK_BYTES, is_whole, read_checked
 from harness.records.codec import prediction_from_json, sample_from_json
+from harness.runs.file_checks import FileChecks
 from harness.runs.plan_digests import read_intact
 from harness.runs.plan_file import PlannedRequest
 
@@ -40,9 +42,6 @@ RESULTS = "results.json"
 
 # A line begins with its key and status, so a run is opened without parsing what may be megabytes of masks.
 LINE_HEAD = re.compile(rb'\{"key":"(?P<key>[0-9a-f]{64})","status":"(?P<status>\w+)"')
-# A line ends with the CRC-32 of everything before it: a kill or a bad disk is noticed when the run is opened again.
-LINE_CHECK = b',"crc32":"%08x"}'
-CHECK_BYTES = len(LINE_CHECK % 0)
 # The name and the packed size of a blob come last before the checksum, where they are found without parsing.
 BLOB_TAIL = re.compile(rb',"masks_blob":"(?P<name>[0-9a-f]{64})","masks_blob_bytes":(?P<bytes>\d+)$')
 # The field `masks_blob_bytes` begins at most this far from the end of such a line, for sizes of up to 21 digits.
@@ -96,6 +95,11 @@ class RunDirectory:
     def run_path(self) -> Path:
         """What must not change while the run is resumed."""
         return self.path / "run.json"
+
+    @property
+    def checks(self) -> FileChecks:
+        """The digests of its files."""
+        return FileChecks(self.path)
 
     @property
     def lock_path(self) -> Path:
@@ -202,8 +206,10 @@ class RunDirectory:
 
         Raises:
             SpecError: The file is absent, cannot be read, or holds no JSON object.
+            DamagedFileError: It is not what was written.
         """
         record = self.run_path
+        self.checks.check(record, "restore it, or repeat the command that began the run, which writes it anew")
         try:
             run = json.loads(record.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -292,14 +298,7 @@ class RunDirectory:
         Raises:
             DataError: Its masks are damaged.
         """
-        if not key or not self.predictions_path.is_file():
-            return None
-        head = b'{"key":"%s"' % key.encode()
-        with self.predictions_path.open("rb") as file:
-            for line in file:
-                if line.startswith(head) and is_whole(line):
-                    return self.read_prediction(line)
-        return None
+        return self.find_predictions([key]).get(key)
 
     def find_predictions(self, keys: Collection[str]) -> dict[str, Prediction]:
         """Return the finished predictions with these keys by key, from one pass over the file, without taking the lock.
@@ -314,9 +313,11 @@ class RunDirectory:
         with self.predictions_path.open("rb") as file:
             for line in file:
                 head = LINE_HEAD.match(line)
-                # As in `find_prediction`, the first line of a key counts.
+                # The first line of a key counts, as in the store.
                 if head is not None and (key := head["key"].decode()) in wanted and key not in found and is_whole(line):
                     found[key] = self.read_prediction(line)
+                    if len(found) == len(wanted):
+                        break
         return found
 
     def read_prediction(self, line: bytes) -> Prediction:
@@ -350,11 +351,7 @@ class RunDirectory:
     def read_values(self) -> Iterator[dict[str, Any]]:
         """Yield the stored predictions as JSON values, without reading their blobs; damaged lines are skipped."""
         with self.predictions_path.open("rb") as file:
-            for line in file:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    continue
+            yield from (value for value in map(read_checked, file) if value is not None)
 
     def read_events(self) -> Iterator[dict[str, Any]]:
         """Yield the events so far, oldest first; damaged lines are skipped."""
@@ -362,16 +359,24 @@ class RunDirectory:
             return
         with self.events_path.open("rb") as file:
             for line in file:
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(event, dict) and "event" in event:
+                event = read_checked(line)
+                if event is not None and "event" in event:
                     yield event
 
+    def read_sessions(self) -> Iterator[dict[str, Any]]:
+        """Yield the sessions, oldest first; damaged lines are skipped."""
+        if self.sessions_path.exists():
+            with self.sessions_path.open("rb") as file:
+                yield from (session for session in map(read_checked, file) if session is not None)
+
     def read_problems(self) -> list[dict[str, Any]]:
-        """Return the problems of a predictions file as JSON values, in the order of its lines."""
+        """Return the problems of a predictions file as JSON values, in the order of its lines.
+
+        Raises:
+            DamagedFileError: The file is not what was written.
+        """
         path = self.problems_path
+        self.checks.check(path)
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [json.loads(line) for line in lines]
 
@@ -380,10 +385,12 @@ class RunDirectory:
 
         Raises:
             SpecError: The run is not finished, or the file is damaged.
+            DamagedFileError: It is not what was written.
         """
         again = "run the same `harness run` command again, which writes it"
         if not self.results_path.is_file():
             raise SpecError(f"{self.path}: has no results.json; expected a finished run directory; {again}")
+        self.checks.check(self.results_path)
         try:
             results: dict[str, Any] = json.loads(self.results_path.read_text(encoding="utf-8"))
             if any("metrics" not in block for block in results["tasks"].values()):
@@ -391,9 +398,3 @@ class RunDirectory:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SpecError(f"{self.results_path}: does not hold the results of a run; {again}") from error
         return results
-
-
-def is_whole(line: bytes) -> bool:
-    """Say whether a stored line, newline included, has the checksum with which it was written."""
-    body, check = line[: -CHECK_BYTES - 1], line[-CHECK_BYTES - 1 : -1]
-    return check == LINE_CHECK % zlib.crc32(body)

@@ -20,9 +20,10 @@ from typing import Any
 from harness.errors import DataError
 from harness.metrics.answers.judge_replies import ReadReply, read_reply
 from harness.records import Judgement, Prediction
+from harness.records.checked_lines import is_whole
 from harness.records.codec import digest, prediction_from_json
 from harness.records.judgement import judge_protocol
-from harness.runs.directory import RunDirectory, is_whole
+from harness.runs.directory import RunDirectory
 from harness.text.judgement import BEST
 
 FOLDER = "judgements"
@@ -30,6 +31,7 @@ SAMPLES = "samples.jsonl"
 PANELS = "panels.json"
 CALIBRATION = "calibration.json"
 NOT_ASKED = "the judge has not been asked yet"
+JUDGE_AGAIN = "run the same `harness judge` command again: it writes the file anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,7 @@ class JudgeFolder:
         Raises:
             DataError: The file is damaged.
         """
+        self.directory.checks.check(self.samples_path, JUDGE_AGAIN)
         with self.samples_path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 try:
@@ -117,7 +120,7 @@ class JudgeFolder:
                 except (ValueError, TypeError) as error:
                     raise DataError(
                         f"{self.samples_path}:{number}: expected an answer to be judged, found {line.strip()[:80]!r}; "
-                        "run the same `harness judge` command again: it writes the file anew"
+                        f"{JUDGE_AGAIN}"
                     ) from error
 
     def replies(self) -> dict[str, Prediction]:
@@ -211,6 +214,7 @@ def read_calibrations(run_dir: Path) -> list[dict[str, Any]]:
         DataError: The file is damaged.
     """
     path = run_dir / FOLDER / CALIBRATION
+    RunDirectory(run_dir).checks.check(path, "delete it and run `harness judge calibrate` again")
     if not path.is_file():
         return []
     try:

@@ -11,22 +11,23 @@ import json
 import os
 import re
 import time
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import SpecError, listed
+from harness.errors import HarnessError, SpecError, listed
 from harness.models.description import undescribed
 from harness.models.secrets import masked_record
 from harness.models.submitted.predictions_file import Problem
 from harness.records import Json, Prediction
-from harness.records.atomic_files import write_atomically, write_bytes_atomically
+from harness.records.atomic_files import disk_error, make_folder, write_atomically, write_bytes_atomically
+from harness.records.checked_lines import checked_line, is_damaged, read_checked
 from harness.records.codec import canonical
 from harness.runs.append_log import AppendLog
-from harness.runs.directory import LINE_CHECK, RunDirectory
+from harness.runs.directory import RunDirectory
+from harness.runs.file_checks import DamagedFileError
 
 # Often enough for a person who watches, and rare beside the answers of a fast model.
 STATUS_EVERY_SECONDS = 1.0
@@ -65,6 +66,7 @@ class RunStore:
     repairs: list[str] = field(default_factory=list)
     secrets: tuple[str, ...] = ()
     _session: dict[str, Json] | None = None
+    _sessions: list[bytes] = field(default_factory=list)
     _lock: BinaryIO | None = None
     _status_written: float = float("-inf")
     _reader: BinaryIO | None = None
@@ -84,7 +86,7 @@ class RunStore:
         """
         self.directory.check_is_free_or_ours()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             # Before anything is read: of two processes that are started together one must not repair under the other.
             self._lock = _take_lock(self.directory.lock_path)
         except OSError as error:
@@ -98,7 +100,8 @@ class RunStore:
 
     def _open_locked(self, run: Mapping[str, Json]) -> None:
         wanted = json.loads(json.dumps(run))  # through JSON, so that a tuple equals the list that it was stored as
-        stored = self.directory.read_run() if self.directory.run_path.exists() else None
+        text = json.dumps(run, indent=2, sort_keys=True) + "\n"
+        stored = self._stored_run(text) if self.directory.run_path.exists() else None
         if stored is not None:
             differences = list(_differences(undescribed(stored), undescribed(wanted), ""))
             if differences:
@@ -110,23 +113,50 @@ class RunStore:
                     f"It differs in:\n{lines}"
                 )
         if stored != wanted:  # a run is new, or its model is described in other words, which changes no number
-            write_atomically(self.directory.run_path, json.dumps(run, indent=2, sort_keys=True) + "\n")
+            self.directory.checks.replace(self.directory.run_path, text)
+        elif self.directory.run_path.name not in self.directory.checks.read():
+            self.directory.checks.seal([self.directory.run_path])
         # Torn ends are cut off before lines are indexed, so a torn line is not reported as damaged, too.
         torn, torn_events = self.predictions.open(), self.events.open()
         damaged = []
+        with self.events.path.open("rb") as events:
+            damaged_events = sum(map(is_damaged, events))
         for number, line in enumerate(self.directory.read_lines(), 1):
             if line.key is None:
                 damaged.append(number)
             elif line.key not in self.offsets:  # of two lines with one key the first counts, as in `record`
                 self.offsets[line.key] = line.offset
                 self.statuses[line.status] += 1
-        if torn or torn_events or damaged:
+        if torn or torn_events or damaged or damaged_events:
             self.event("repaired", torn_bytes=torn, torn_event_bytes=torn_events, damaged_lines=damaged)
+        if damaged_events:
+            self.repairs.append(f"{self.events.path}: damaged, so ignored: {damaged_events} lines")
         if torn:
             self.repairs.append(f"{self.predictions.path}: its last line was torn and is cut off")
         if damaged:
             lines = listed(damaged, LINES_NAMED)
             self.repairs.append(f"{self.predictions.path}: damaged, so ignored and asked again: line {lines}")
+
+    def _stored_run(self, text: str) -> dict[str, Json] | None:
+        """Return the content of `run.json`; None if it is damaged and was once `text`, the record of this run.
+
+        Raises:
+            SpecError: It is damaged, and nothing says that it was the record of this run.
+        """
+        run_path, checks = self.directory.run_path, self.directory.checks
+        try:
+            known = checks.read().get(run_path.name)
+        except DamagedFileError:
+            self.repairs.append(f"{checks.path}: was damaged and is written anew")
+            checks.write({})
+            known = None
+        try:
+            return self.directory.read_run()
+        except HarnessError:
+            if known != hashlib.sha256(text.encode()).hexdigest():
+                raise
+            self.repairs.append(f"{run_path}: was damaged and is written anew")
+            return None
 
     def is_done(self, key: str) -> bool:
         """Say whether the request with this key is finished."""
@@ -150,8 +180,7 @@ class RunStore:
             line = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         if len(line) > BLOB_ABOVE_BYTES:
             line = self._masks_to_blob(line)
-        body = line.encode()[:-1]
-        self.offsets[name] = self.predictions.append(body + LINE_CHECK % zlib.crc32(body))
+        self.offsets[name] = self.predictions.append(checked_line(line.encode()))
         return True
 
     def _masks_to_blob(self, line: str) -> str:
@@ -168,9 +197,12 @@ class RunStore:
         packed = zstandard.compress(content)
         # Predictions with equal masks share a blob; one of another size is left over from a power failure.
         if not path.is_file() or path.stat().st_size != len(packed):
-            with contextlib.suppress(FileExistsError):
-                path.parent.mkdir()
-            write_bytes_atomically(path, packed, temporary=path.with_suffix(".tmp"), durable=True)
+            try:
+                make_folder(path.parent)
+            except OSError as error:
+                raise disk_error(path, error) from error
+            # With its name, before the line that names it: a line without its blob is asked again.
+            write_bytes_atomically(path, packed, temporary=path.with_suffix(".tmp"))
         value["masks_blob"] = name
         value["masks_blob_bytes"] = len(packed)
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -199,7 +231,7 @@ class RunStore:
         record = {"event": name, "time": round(time.time(), 3), **fields}
         if self.secrets:
             record = masked_record(record, self.secrets)
-        self.events.append(json.dumps(record, ensure_ascii=False).encode(errors="replace"))
+        self.events.append(checked_line(json.dumps(record, ensure_ascii=False).encode(errors="replace")))
 
     def status(self, status: Mapping[str, Json], *, at_once: bool = False) -> None:
         """Write `status.json`, at most once a second unless `at_once`.
@@ -216,8 +248,8 @@ class RunStore:
     def add_session(self, record: Mapping[str, Json]) -> None:
         """Append one session to `sessions.jsonl`, without workers; `add_worker` names them."""
         self._session = {**record, "workers": []}
-        with self.directory.sessions_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self._session) + "\n")
+        self._sessions = self._whole_sessions()
+        self._write_sessions()
 
     def add_worker(self, worker: Mapping[str, Json]) -> None:
         """Note a worker of this session in its line of `sessions.jsonl`; nothing for a session without one.
@@ -230,9 +262,21 @@ class RunStore:
         if self._session is None:
             return
         self._session["workers"].append(dict(worker))
+        self._write_sessions()
+
+    def _whole_sessions(self) -> list[bytes]:
+        """Return the lines of earlier sessions; damaged ones are left out, which is reported."""
         path = self.directory.sessions_path
-        *earlier, _ = path.read_text(encoding="utf-8").splitlines() or [""]
-        write_atomically(path, "".join(f"{line}\n" for line in (*earlier, json.dumps(self._session))), durable=False)
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        whole = [line for line in lines if read_checked(line) is not None]
+        if len(whole) < len(lines):
+            self.event("repaired", damaged_sessions=len(lines) - len(whole))
+            self.repairs.append(f"{path}: damaged, so left out: {len(lines) - len(whole)} of {len(lines)} lines")
+        return whole
+
+    def _write_sessions(self) -> None:
+        line = checked_line(json.dumps(self._session).encode()) + b"\n"
+        write_bytes_atomically(self.directory.sessions_path, b"".join((*self._sessions, line)))
 
     def write_problems(self, problems: Iterable[Problem]) -> None:
         """Write `problems.jsonl`.
@@ -260,6 +304,16 @@ class RunStore:
             InterruptedRunError: The disk refuses it.
         """
         write_atomically(self.directory.performance_path, json.dumps(performance, indent=2) + "\n")
+
+    def seal_outputs(self) -> None:
+        """Note the digests of everything that was made from the predictions, so that damage to it is noticed.
+
+        Raises:
+            InterruptedRunError: The disk refuses it.
+        """
+        files = self.directory
+        whole = (files.results_path, files.failures_path, files.problems_path, files.performance_path)
+        self.directory.checks.seal([*whole, *sorted(files.scores_folder.glob("*.parquet"))])
 
     def close(self) -> None:
         """Sync everything and release the lock.

@@ -2,20 +2,21 @@
 
 Below the folder `tasks` of a run directory:
 
-    stored_tasks.json   {"tasks": {name: its file}, "groups": [{"name", "title", "members", "combine"}]}; written last
+    stored_tasks.json   {"tasks": {name: its file}, "groups": [{"name", "title", "members", "combine"}], "files": {file:
+                        its SHA-256}, "sha256": digest of the rest}; written last
     <task>/...          the task file, with the file it includes, its wording, and the Python files of its own metrics
                         and reader, each where the task file looks for it
 """
 
 import json
 import os
-import shutil
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import SpecError
-from harness.records.atomic_files import write_atomically
+from harness.records.atomic_files import make_folder, write_atomically, write_bytes_atomically
+from harness.records.codec import digest, sha256_file
 from harness.tasks.plug_ins import STORED_INDEX as INDEX
 from harness.tasks.plug_ins import remember_code
 from harness.tasks.spec import GroupSpec, TaskSpec
@@ -25,7 +26,7 @@ from harness.tasks.yaml.nodes import Faults, read_heads
 
 
 def write_stored(folder: Path, tasks: Sequence[TaskSpec], groups: Sequence[GroupSpec], cache: Path) -> None:
-    """Copy the files of a run's tasks, unless the folder holds them already.
+    """Copy the files of a run's tasks, unless the folder holds them already and undamaged.
 
     Args:
         folder: The folder for the files.
@@ -33,10 +34,12 @@ def write_stored(folder: Path, tasks: Sequence[TaskSpec], groups: Sequence[Group
         groups: The groups of the run.
         cache: Cache folder. It remembers the Python files that have run on this machine.
     Raises:
-        OSError: A file cannot be copied.
+        OSError: A file cannot be read.
+        InterruptedRunError: The disk refuses a copy.
     """
-    complete = (folder / INDEX).is_file()
+    complete = _is_whole(folder)
     names: dict[str, str] = {}
+    copies: list[Path] = []
     for task in tasks:
         files = _files(task)
         remember_code([file for file in files if file.suffix == ".py"], cache)
@@ -46,20 +49,45 @@ def write_stored(folder: Path, tasks: Sequence[TaskSpec], groups: Sequence[Group
         base = Path(os.path.commonpath([file.parent for file in files]))
         for file in files:
             copy = folder / task.task / file.relative_to(base)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
+            make_folder(copy.parent)
+            write_bytes_atomically(copy, file.read_bytes())
+            copies.append(copy)
         names[task.task] = (Path(task.task) / files[0].relative_to(base)).as_posix()
     if complete:
         return
-    content = {
+    content: dict[str, Any] = {
         "tasks": names,
         "groups": [
             {"name": group.name, "title": group.title, "members": list(group.members), "combine": group.combine}
             for group in groups
         ],
+        "files": {copy.relative_to(folder).as_posix(): sha256_file(copy) for copy in copies},
     }
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
+    content["sha256"] = digest(content)
     write_atomically(folder / INDEX, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _is_whole(folder: Path) -> bool:
+    """Say whether the folder holds what was written to it, as far as its index says what that was."""
+    try:
+        content = json.loads((folder / INDEX).read_bytes())
+        _check_index(content)
+        return all(sha256_file(folder / name) == sha256 for name, sha256 in content.get("files", {}).items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _check_index(content: dict[str, Any]) -> None:
+    """Check the index against its own digest, which older versions did not write.
+
+    Raises:
+        ValueError: It is not what was written.
+    """
+    if content.keys() - {"tasks", "groups"} and content.get("sha256") != digest(
+        {name: value for name, value in content.items() if name != "sha256"}
+    ):
+        raise ValueError("its bytes are not those that were written")
 
 
 def _files(task: TaskSpec) -> list[Path]:
@@ -86,13 +114,14 @@ def read_stored(folder: Path, *, known: Container[str]) -> tuple[dict[str, Path]
         folder: A folder that `write_stored` has written; a missing one is empty.
         known: Names of tasks and groups to leave out.
     Raises:
-        SpecError: The index cannot be read.
+        SpecError: The index cannot be read, or a file that is needed is damaged.
     """
     index = folder / INDEX
     if not index.is_file():
         return {}, {}
     try:
         content: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
+        _check_index(content)
         # A run directory may come from elsewhere: its index must not lead out of it.
         files = {name: path for name, at in content["tasks"].items() if (path := below(folder, at)) is not None}
         groups = {
@@ -101,9 +130,18 @@ def read_stored(folder: Path, *, known: Container[str]) -> tuple[dict[str, Path]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpecError(
             f"{index}: expected the tasks of a run, found {type(error).__name__}: {error}; "
-            "remove the folder and give the original files with --task-path"
+            "run the same `harness run` command again, which writes it anew, or remove the folder and give the "
+            "original files with --task-path"
         ) from error
+    files = {name: path for name, path in files.items() if name not in known}
+    for stored, sha256 in content.get("files", {}).items():
+        path = folder / stored
+        if stored.partition("/")[0] in files and (not path.is_file() or sha256_file(path) != sha256):
+            raise SpecError(
+                f"{path}: is damaged: its bytes are not those that were written; run the same `harness run` command "
+                "again, which writes it anew, or give the original with --task-path"
+            )
     return (
-        {name: path for name, path in files.items() if name not in known},
+        files,
         {name: group for name, group in groups.items() if name not in known},
     )

@@ -15,7 +15,6 @@ from harness.evaluation.judging.rows import JudgeColumn, read_columns
 from harness.metrics.answers.judge import JUDGE
 from harness.metrics.family import Protocol
 from harness.records import Json, Judgement
-from harness.records.atomic_files import write_atomically
 from harness.records.codec import sha256_file
 from harness.runs.directory import RunDirectory
 from harness.runs.judgements import CALIBRATION, FOLDER, read_calibrations
@@ -75,7 +74,8 @@ def calibrate_run(run: Path, labels: Path, *, protocol: str | None = None) -> li
     # Those of other judges stay: labels of pairs and of single answers come in two files.
     kept = {(entry["protocol"], str(entry.get("against"))): entry for entry in [*read_calibrations(run), *found]}
     content = {"schema": SCHEMA, "calibrations": [kept[name] for name in sorted(kept)]}
-    write_atomically(run / FOLDER / CALIBRATION, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    directory.checks.replace(run / FOLDER / CALIBRATION, text)
     return found
 
 
@@ -161,6 +161,7 @@ def _of_panel(directory: RunDirectory, column: JudgeColumn, members: Mapping[str
         path = score_files(directory.scores_folder, task, [metric])[metric.name, metric.protocol]
         if not path.is_file():
             raise SpecError(f"{path}: no such file; run `harness score {directory.path}` first")
+        directory.checks.check(path, f"`harness score {directory.path}` writes it anew")
         for score in read_scores(path, metric):
             one = places[score.sample_id, score.repeat][0]
             if not one.key:

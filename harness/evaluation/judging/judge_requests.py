@@ -10,7 +10,7 @@ from harness.evaluation.judging.answers import AnswersToJudge, AnswerToJudge
 from harness.evaluation.judging.prompts import PROMPT_VERSION, judge_request
 from harness.evaluation.judging.rubrics import Rubric
 from harness.records import Json, Request
-from harness.records.atomic_files import disk_error
+from harness.records.atomic_files import replacing
 from harness.records.codec import canonical, to_json
 from harness.records.judgement import Order
 from harness.requests.key import request_key
@@ -135,15 +135,13 @@ def write_samples(folder: JudgeFolder, questions: Questions) -> int:
     Raises:
         InterruptedRunError: The disk refuses it.
     """
-    temporary, count = folder.samples_path.with_suffix(".tmp"), 0
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for question in questions:
-                file.write(json.dumps(asdict(question.sample), ensure_ascii=False) + "\n")
-                count += 1
-        temporary.replace(folder.samples_path)
-    except OSError as error:
-        raise disk_error(folder.samples_path, error) from error
+    count, checks = 0, folder.directory.checks
+    checks.forget(folder.samples_path)
+    with replacing(folder.samples_path) as file:
+        for question in questions:
+            file.write(json.dumps(asdict(question.sample), ensure_ascii=False).encode() + b"\n")
+            count += 1
+    checks.seal([folder.samples_path])
     return count
 
 

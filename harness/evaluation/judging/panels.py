@@ -11,9 +11,9 @@ from typing import Any
 from harness.errors import DataError, SpecError
 from harness.evaluation.judging.rubrics import Rubric
 from harness.metrics.answers.judge_replies import REPLY_FORMS
-from harness.records.atomic_files import write_atomically
 from harness.records.codec import digest
 from harness.records.judgement import judge_protocol
+from harness.runs.file_checks import FileChecks
 from harness.runs.judgements import FOLDER, PANELS
 
 RULES = ("mean", "majority")
@@ -87,7 +87,7 @@ def add_panel(run_dir: Path, panel: Panel) -> None:
     content = [
         {"rubric": one.rubric, "rule": one.rule, "quorum": one.quorum, "members": list(one.members)} for one in panels
     ]
-    write_atomically(run_dir / FOLDER / PANELS, json.dumps(content, indent=1) + "\n")
+    FileChecks(run_dir).replace(run_dir / FOLDER / PANELS, json.dumps(content, indent=1) + "\n")
 
 
 def read_panels(run_dir: Path) -> list[Panel]:
@@ -97,6 +97,7 @@ def read_panels(run_dir: Path) -> list[Panel]:
         DataError: The file is damaged.
     """
     path = run_dir / FOLDER / PANELS
+    FileChecks(run_dir).check(path, "delete it, then run the same `harness judge` command again")
     if not path.is_file():
         return []
     try:

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -15,10 +14,11 @@ from harness.errors import SpecError
 from harness.exports.bundles import layout
 from harness.exports.bundles.card import card
 from harness.records import Json
+from harness.records.checked_lines import checked_line, is_whole
 from harness.records.codec import sha256_file
 from harness.runs import plan_file
 from harness.runs.cells import capabilities_to_json, stored_capabilities
-from harness.runs.directory import LINE_CHECK, RunDirectory, is_whole
+from harness.runs.directory import RunDirectory
 from harness.runs.judgements import JudgeFolder, judge_folders
 
 # The earliest time that a zip file can hold: a bundle says nothing of when it was written.
@@ -190,8 +190,8 @@ def _public_line(value: dict[str, Any]) -> bytes:
     value.pop("rendered", None)
     if "error" in value:
         value["error"].pop("traceback", None)
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()[:-1]
-    return body + LINE_CHECK % zlib.crc32(body) + b"\n"
+    line = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return checked_line(line.encode()) + b"\n"
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

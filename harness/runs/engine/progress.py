@@ -114,6 +114,7 @@ class RunProgress:
                 keys.append(item.key)
         # After the lines: an event without its lines would clear suspects that are still to be asked.
         self.store.event("finished", batch=number, keys=keys, **memory)
+        self.store.predictions.sync_if_due()  # the next batch may take an hour
         self._report()
         if stops:
             raise InterruptedRunError(f"{stops[0]}. What is finished is kept; run the same command again to go on.")

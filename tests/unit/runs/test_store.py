@@ -346,8 +346,7 @@ def test_workers_are_added_to_the_line_of_their_session(tmp_path: Path) -> None:
         store.add_worker({"worker": "driver", "device": "cpu"})
     store.add_worker({"worker": "worker-2", "device": "cuda:0"})
     store.close()
-    lines = [json.loads(line) for line in store.directory.sessions_path.read_text().splitlines()]
-    assert lines == [
+    assert list(store.directory.read_sessions()) == [
         {"command": ["harness", "1"], "workers": [{"worker": "driver", "device": "cpu"}]},
         {
             "command": ["harness", "2"],

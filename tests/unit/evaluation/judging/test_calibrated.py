@@ -54,6 +54,9 @@ def test_a_run_is_uncalibrated_until_its_judge_was_compared_with_people(tmp_path
     with pytest.raises(SpecError, match=r"no judge of .* suits these labels: win, tie and loss suit a pairwise rubric"):
         calibrate_run(run, pairs)
     (run / "judgements/calibration.json").write_text("{}")
+    with pytest.raises(DataError, match=r"calibration\.json: is damaged or was changed: .*; delete it and run"):
+        read_calibrations(run)
+    (run / "digests.json").unlink()  # as in a run of an older version
     with pytest.raises(DataError, match=r"calibration\.json: expected calibrations of judges \(KeyError"):
         read_calibrations(run)
 

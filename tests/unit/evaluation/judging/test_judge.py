@@ -382,5 +382,8 @@ def test_a_damaged_line_of_samples_is_said_with_its_place(run: Path) -> None:
     ask(run, ("scripted", {"text": GOOD}))
     folder: JudgeFolder = judge_folders(run)[0]
     folder.samples_path.write_text("{}\nnonsense\n")
+    with pytest.raises(DataError, match=r"samples\.jsonl: is damaged or was changed: .*; run the same `harness judge`"):
+        list(read_judgements(run))
+    (folder.path / "digests.json").unlink()  # as in a run of an older version
     with pytest.raises(DataError, match=r"samples\.jsonl:1: expected an answer to be judged"):
         list(read_judgements(run))
