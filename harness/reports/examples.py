@@ -182,11 +182,11 @@ def choose(
         if not path.is_file():
             continue
         # The file is read three times, so that of a million samples only their values are held in memory.
-        goodness = array("d", (rank.goodness for rank in _ranks(path, metric)))
+        goodness = array("d", (rank.goodness for rank in ranks(path, metric)))
         if not goodness:
             continue
-        worst = heapq.nsmallest(MOST, _ranks(path, metric))
-        median = _near(statistics.median(goodness), _ranks(path, metric), worst)
+        worst = heapq.nsmallest(MOST, ranks(path, metric))
+        median = _near(statistics.median(goodness), ranks(path, metric), worst)
         drawer = ExampleDrawer(task, read, images, spent)
         ids = [rank.sample_id for rank in (*worst, *median)]
         rows = {(row.sample.id, row.repeat): row for row in run.read_planned(task.task, ids)}
@@ -199,8 +199,8 @@ def choose(
             plain=drawer.plain,
             count=len(goodness),
         )
-        chosen = heapq.nsmallest(min(LISTED, LISTED_IN_ALL - listed), _ranks(path, metric, every=True))
-        scored = sum(1 for _ in _ranks(path, metric, every=True))
+        chosen = heapq.nsmallest(min(LISTED, LISTED_IN_ALL - listed), ranks(path, metric, every=True))
+        scored = sum(1 for _ in ranks(path, metric, every=True))
         found[task.task] = replace(
             found[task.task], listed=_listed(run, task, chosen, read), unlisted=scored - len(chosen)
         )
@@ -209,7 +209,7 @@ def choose(
     return found
 
 
-def _ranks(path: Path, metric: Metric, *, every: bool = False) -> Iterator[Rank]:
+def ranks(path: Path, metric: Metric, *, every: bool = False) -> Iterator[Rank]:
     """Yield every sample that has a value, in the order of the file; with `every` also those that have none."""
     import pyarrow.parquet as pq
 

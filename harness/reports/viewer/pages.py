@@ -1,0 +1,226 @@
+"""Page sets of samples: as many pages as a task needs for none to be heavy, and a list of all samples on each."""
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.records.atomic_files import write_atomically
+from harness.reports.examples import ReportImages
+from harness.reports.html import environment
+from harness.reports.run_table import number
+from harness.reports.viewer.records import ViewedSample
+from harness.reports.viewer.samples import ReadPredictions, choose_samples, view_samples
+from harness.runs.directory import RunDirectory
+from harness.tasks.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+# Below a run directory: a folder for each task.
+FOLDER = "samples"
+# Samples of a page, and about how many bytes one may weigh; a page holds one sample at least, of a few hundred kB.
+PAGE_SAMPLES = 20
+PAGE_BYTES = 1_200_000
+# Samples of a page set unless a command names another number; slices of volumes take a second each.
+MOST_SAMPLES = 60
+MOST_VOLUMES = 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexEntry:
+    """A sample in the list of a page set: its page from 1 on, and what the list says of it."""
+
+    title: str
+    value: float | None
+    status: str
+    page: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplePage:
+    """One page of a page set.
+
+    Attributes:
+        title: Of the page: task and model.
+        summary: What the page set shows, in a sentence.
+        number: Of the page, from 1 on.
+        of: Number of pages.
+        first: Number of its first sample in the set, from 1 on.
+        samples: The samples.
+        index: All samples of the set.
+        value_name: Name of the value that orders them.
+        notice: What a reader must know of all samples; empty if there is nothing.
+        up: Address of the page above.
+    """
+
+    title: str
+    summary: str
+    number: int
+    of: int
+    first: int
+    samples: tuple[ViewedSample, ...]
+    index: tuple[IndexEntry, ...]
+    value_name: str
+    notice: str = ""
+    up: str = ""
+
+    @staticmethod
+    def file(number: int) -> str:
+        """Return the file name of a page of the set."""
+        return "index.html" if number == 1 else f"{number}.html"
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of shapes that its samples have."""
+        return frozenset(kind for sample in self.samples for kind in sample.kinds)
+
+    @property
+    def pixels(self) -> bool:
+        """Whether any image or slice is shown under shapes, so that hiding it makes sense."""
+        return bool(self.kinds) and any(sample.has_pixels for sample in self.samples)
+
+    @property
+    def volumes(self) -> bool:
+        """Whether any sample has planes."""
+        return any(sample.planes for sample in self.samples)
+
+    @property
+    def statuses(self) -> Mapping[str, int]:
+        """How many samples of the set have each status, the most frequent first."""
+        return dict(Counter(entry.status for entry in self.index).most_common())
+
+
+def sample_pages(
+    run: RunDirectory,
+    task: TaskSpec,
+    read: ReadPredictions,
+    images: ReportImages,
+    *,
+    model: str,
+    most: int | None = None,
+    up: str = "",
+) -> list[SamplePage]:
+    """Return the pages of a task's samples, the worst first; none if the task has no scores.
+
+    Args:
+        run: The run directory, with its plan and scores.
+        task: A task of it.
+        read: Returns the predictions with these keys.
+        images: Whether pixels may be shown, and where they are.
+        model: Name of the model.
+        most: Samples to show; None: MOST_SAMPLES, of volumes MOST_VOLUMES.
+        up: Address of the page above, relative to the pages.
+    Raises:
+        DataError: A stored prediction is damaged.
+    """
+    chosen = choose_samples(run, task, most or MOST_SAMPLES)
+    if chosen is None:
+        return []
+    if most is None and len(chosen.ranks) > MOST_VOLUMES and _has_volumes(run, task, chosen.ranks[0].sample_id):
+        chosen = choose_samples(run, task, MOST_VOLUMES)
+        assert chosen is not None
+    pages: list[list[ViewedSample]] = []
+    weight = 0
+    for sample in view_samples(run, task, chosen, read, images):
+        if not pages or len(pages[-1]) >= PAGE_SAMPLES or weight + sample.weight > PAGE_BYTES:
+            pages.append([])
+            weight = 0
+        pages[-1].append(sample)
+        weight += sample.weight
+    index = tuple(
+        IndexEntry(title=sample.title, value=sample.value, status=sample.status, page=place)
+        for place, samples in enumerate(pages, 1)
+        for sample in samples
+    )
+    shown = f"all {len(index):,}" if len(index) == chosen.of else f"{len(index):,} of {chosen.of:,}"
+    rule = "" if len(index) == chosen.of else ": the worst half, and others evenly down to the best"
+    refusal = images.refusal(task)
+    return [
+        SamplePage(
+            title=f"{task.title or task.task}, {model}",
+            summary=f"{shown.capitalize()} scored samples of {task.task}, worst first by {chosen.value_name} "
+            f"({chosen.protocol}){rule}.",
+            number=place,
+            of=len(pages),
+            first=1 + sum(map(len, pages[: place - 1])),
+            samples=tuple(samples),
+            index=index,
+            value_name=chosen.value_name,
+            notice=f"Images are not shown: {refusal}." if refusal else "",
+            up=up,
+        )
+        for place, samples in enumerate(pages, 1)
+    ]
+
+
+def _has_volumes(run: RunDirectory, task: TaskSpec, sample_id: str) -> bool:
+    rows = run.read_planned(task.task, [sample_id])
+    return any(media.kind == "volume" for row in rows for media in row.sample.media)
+
+
+def write_sample_pages(
+    run: RunDirectory,
+    tasks: Sequence[TaskSpec],
+    read: ReadPredictions,
+    images: ReportImages,
+    *,
+    model: str,
+    most: int | None = None,
+) -> dict[str, Path]:
+    """Write the page sets of a run below its folder, beside `report.html`; return the first page of each task.
+
+    The arguments are those of `sample_pages`.
+
+    Raises:
+        DataError: A stored prediction is damaged.
+    """
+    pages = viewer_environment()
+    style = source("base.css") + source("viewer.css")
+    script = source("viewer.js")
+    template = pages.get_template("viewer/page.html")
+    from markupsafe import Markup
+
+    written = {}
+    for task in tasks:
+        folder = run.path / FOLDER / task.task
+        found = sample_pages(run, task, read, images, model=model, most=most, up=f"../../{run.report_path.name}")
+        for old in folder.glob("*.html"):
+            old.unlink()
+        for page in found:
+            folder.mkdir(parents=True, exist_ok=True)
+            html = template.render(
+                page=page,
+                style=Markup(style),
+                script=Markup(script),
+                style_digest=digest(style),
+                script_digest=digest(script),
+            )
+            write_atomically(folder / page.file(page.number), html, durable=False)
+        if found:
+            written[task.task] = folder / found[0].file(1)
+    return written
+
+
+def viewer_environment() -> "Environment":
+    """Return the environment with the filters that the viewer's templates use."""
+    pages = environment()
+    pages.filters["number"] = number
+    return pages
+
+
+@cache
+def source(name: str) -> str:
+    """Return the source of a style or script of the viewer."""
+    pages = environment()
+    assert pages.loader is not None
+    return pages.loader.get_source(pages, f"viewer/{name}")[0]
+
+
+def digest(text: str) -> str:
+    """Return the digest by which a page's policy lets one inline style or script through."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

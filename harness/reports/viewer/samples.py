@@ -1,0 +1,330 @@
+"""The samples of a run's task as a page shows them: which, in which order, and everything the run holds of each."""
+
+import json
+import math
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from harness.errors import DataError
+from harness.imaging import crops
+from harness.imaging.media_store import MediaStore
+from harness.metrics.metric import Metric
+from harness.records import Prediction, Request, Sample
+from harness.records.codec import request_from_json
+from harness.reports.examples import SHOWN_AS_IMAGES, Rank, ReportImages, ranks
+from harness.reports.viewer import drawing
+from harness.reports.viewer.pixels import jpeg_uri, scaled
+from harness.reports.viewer.records import Plane, ScoreLine, Shape, ShownImage, ViewedSample, Words
+from harness.reports.viewer.words import Span, words_of
+from harness.runs.directory import RunDirectory
+from harness.runs.plan_file import PlannedRequest
+from harness.scoring.score import score_files
+from harness.tasks.plug_ins import load_metric
+from harness.tasks.spec import TaskSpec
+from harness.text.grounded_text import fill_entities, normalise_name, parse
+
+# Images of one sample beside the first, which has the shapes; MMMU has up to seven.
+FURTHER_IMAGES = 3
+FURTHER_SIDE = 256
+# Characters of a metric's own remark on a sample.
+MOST_NOTE = 300
+
+ReadPredictions = Callable[[Sequence[str]], Mapping[str, Prediction]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenSamples:
+    """The samples of a task that pages show.
+
+    Attributes:
+        value_name, protocol: The value that orders them.
+        of: Number of scored samples.
+        ranks: Those that are shown, the worst first.
+    """
+
+    value_name: str
+    protocol: str
+    of: int
+    ranks: tuple[Rank, ...]
+
+
+def choose_samples(run: RunDirectory, task: TaskSpec, most: int) -> ChosenSamples | None:
+    """Return the samples to show, the worst first and those without a value last; None if the task has no scores.
+
+    Of more than `most` samples half are the worst, and the others are spread evenly over the rest down to the best, so
+    that a page of a weak model also shows what it can do.
+
+    Args:
+        run: The run directory.
+        task: A task of it.
+        most: How many samples to show.
+    """
+    wanted = (task.headline.metric, task.headline.protocol)
+    use = next((use for use in task.metrics if (use.metric, use.protocol) == wanted), None)
+    if use is None:
+        return None
+    metric = load_metric(use, task.folder)
+    path = score_files(run.scores_folder, task.task, [metric])[metric.name, metric.protocol]
+    if not path.is_file():
+        return None
+    # Read twice, so that of a million samples only two numbers each are held in memory. Equal values are mixed by a
+    # digest of the id, as in `Rank`.
+    goodness, mixed = array("d"), array("Q")
+    for rank in ranks(path, metric, every=True):
+        goodness.append(rank.goodness)
+        mixed.append(int(rank.mixed[:16], 16))
+    if not goodness:
+        return None
+    order = np.lexsort((np.frombuffer(mixed, dtype=np.uint64), np.frombuffer(goodness, dtype=np.float64)))
+    if len(order) > most:
+        worst, rest = order[: most - most // 2], order[most - most // 2 :]
+        spread = np.linspace(0, len(rest) - 1, most // 2).round().astype(np.intp) if most > 1 else np.array([], np.intp)
+        order = np.concatenate([worst, rest[spread]])
+    places = {int(place): index for index, place in enumerate(order)}
+    chosen: dict[int, Rank] = {}
+    for place, rank in enumerate(ranks(path, metric, every=True)):
+        if place in places:
+            chosen[places[place]] = rank
+    return ChosenSamples(
+        value_name=metric.values[0],
+        protocol=task.headline.protocol,
+        of=len(goodness),
+        ranks=tuple(chosen[index] for index in range(len(places))),
+    )
+
+
+def view_samples(
+    run: RunDirectory, task: TaskSpec, chosen: ChosenSamples, read: ReadPredictions, images: ReportImages
+) -> Iterator[ViewedSample]:
+    """Yield the chosen samples of a task, one at a time, so that memory holds the pixels of one.
+
+    Args:
+        run: The run directory, with its plan and scores.
+        task: A task of it.
+        chosen: From `choose_samples`.
+        read: Returns the predictions with these keys.
+        images: Whether pixels may be shown, and where they are.
+    """
+    ids = [rank.sample_id for rank in chosen.ranks]
+    rows = {(row.sample.id, row.repeat): row for row in run.read_planned(task.task, ids)}
+    predictions = read([row.key for row in rows.values() if row.key])
+    metrics = [load_metric(use, task.folder) for use in task.metrics]
+    scores = _scores(run, task, metrics, ids)
+    builder = _Builder(task, images)
+    for rank in chosen.ranks:
+        row = rows.get((rank.sample_id, rank.repeat))
+        if row is not None:
+            place = rank.sample_id, rank.repeat
+            yield builder.view(rank, row, predictions.get(row.key), scores.get(place, ()))
+
+
+def _scores(
+    run: RunDirectory, task: TaskSpec, metrics: Sequence[Metric], ids: Sequence[str]
+) -> dict[tuple[str, int], list[ScoreLine]]:
+    """Return the score lines of samples by id and repetition, in the order of the task's metrics."""
+    import pyarrow.parquet as pq
+
+    found: dict[tuple[str, int], list[ScoreLine]] = {}
+    paths = score_files(run.scores_folder, task.task, metrics)
+    columns = ["sample_id", "repeat", "status", "failed", "values", "detail"]
+    for metric in metrics:
+        path = paths[metric.name, metric.protocol]
+        if not path.is_file():
+            continue
+        table = pq.read_table(path, columns=columns, filters=[("sample_id", "in", list(ids))])
+        for row in table.to_pylist():
+            values = row["values"] or [None] * len(metric.values)
+            line = ScoreLine(
+                metric=metric.name,
+                protocol=metric.protocol,
+                status="failed" if row["failed"] and row["status"] == "ok" else row["status"],
+                values=tuple(
+                    (name, value if value is not None and math.isfinite(value) else None)
+                    for name, value in zip(metric.values, values, strict=False)
+                ),
+                note=_note(json.loads(row["detail"])) if row["detail"] else "",
+            )
+            found.setdefault((row["sample_id"], row["repeat"]), []).append(line)
+    return found
+
+
+def _note(detail: Mapping[str, Any]) -> str:
+    words = (f"{name} {value}" for name, value in detail.items() if isinstance(value, str | int | float))
+    text = ", ".join(words)
+    return text if len(text) <= MOST_NOTE else f"{text[:MOST_NOTE]} ..."
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """The fields of `ViewedSample` that show something, while they are found."""
+
+    images: tuple[ShownImage, ...] = ()
+    planes: tuple[Plane, ...] = ()
+    shapes: tuple[Shape, ...] = ()
+    description: str = ""
+    unshown: str = ""
+
+
+class _Builder:
+    """Builds the samples of one task.
+
+    Args:
+        task: The task.
+        images: Whether pixels may be shown, and where they are.
+    """
+
+    def __init__(self, task: TaskSpec, images: ReportImages) -> None:
+        self._task = task
+        self._refusal = images.refusal(task)
+        self._store = MediaStore(images.roots) if self._refusal is None else None
+
+    def view(
+        self, rank: Rank, row: PlannedRequest, prediction: Prediction | None, scores: Sequence[ScoreLine]
+    ) -> ViewedSample:
+        """Return one sample; `row` is its row of the plan."""
+        sample, task = row.sample, self._task
+        request = request_from_json(json.loads(row.request)) if row.request else None
+        try:
+            named = prediction if prediction is None else fill_entities(prediction, task.grammar)
+        except DataError:  # masks that the text binds as one differ in size
+            named = prediction
+        colours = drawing.colours_of(sample, named)
+        drawn = self._drawn(sample, request, named, colours)
+        return ViewedSample(
+            sample_id=sample.id,
+            repeat=row.repeat if task.repeats > 1 else None,
+            value=None if math.isnan(rank.value) else rank.value,
+            status=_status(row, prediction, rank),
+            prompt=words_of(request.prompt if request is not None else sample.question),
+            target=self._target(sample, colours),
+            answer=self._answer(named, colours),
+            error=_error(row, prediction),
+            images=drawn.images,
+            planes=drawn.planes,
+            shapes=drawn.shapes,
+            unshown=drawn.unshown if sample.media else "",
+            description=drawn.description or ("Nothing to find" if sample.target.absent else ""),
+            scores=tuple(scores),
+            facts=tuple(sample.strata.items()),
+        )
+
+    def _drawn(
+        self, sample: Sample, request: Request | None, prediction: Prediction | None, colours: Mapping[str, int]
+    ) -> _Drawn:
+        """Return the pixels of a sample and what is drawn over them, as far as both can be shown."""
+        drawn = _Drawn(unshown=self._refusal or "")
+        media = sample.media[0] if sample.media else None
+        store = self._store if media is not None else None
+        if store is not None and (missing := self._missing(sample)):
+            store, drawn.unshown = None, missing
+        try:
+            found = drawing.masks_of(sample, prediction)
+            size = (media.size if media is not None else ()) or (found[0].mask.size if found else ())
+            unit = "voxels" if len(size) == 3 else "pixels"
+            drawn.description = drawing.describe(found, gives_masks=self._task.gives in SHOWN_AS_IMAGES, unit=unit)
+            if len(size) == 3 and (found or store is not None):
+                windows = _windows(request)
+                drawn.planes, drawn.shapes = drawing.volume_shapes(
+                    sample, size, found, prediction, colours, store, windows
+                )
+            elif len(size) == 2:
+                prompts = crops.prompts_in_original(request) if request is not None else sample.visual_prompts
+                drawn.shapes = drawing.image_shapes(size, found, prompts, sample, prediction, colours)
+        except DataError as error:  # a mask of another size scores as the metric says; it cannot be drawn
+            size, drawn.unshown = media.size if media is not None else (), str(error)
+        if len(size) == 2:
+            try:
+                uris: Sequence[str | None] = self._images(sample) if store is not None else []
+            except DataError as error:
+                uris, drawn.unshown = [], str(error)
+            if drawn.shapes or uris:
+                drawn.images = tuple(ShownImage(size=size, uri=uri) for uri in uris or [None])
+        return drawn
+
+    def _missing(self, sample: Sample) -> str:
+        """Return why the pixels of a sample are not where they were; empty if they are."""
+        assert self._store is not None
+        try:
+            self._store.locate(replace(sample.media[0], crop=None, drawn=(), slice=None, view=None))
+        except DataError as error:
+            return str(error)
+        return ""
+
+    def _images(self, sample: Sample) -> list[str]:
+        """Return the images of a sample as `data:` URIs, the first one larger; none if the first cannot be read."""
+        assert self._store is not None
+        uris = [jpeg_uri(scaled(self._store.image(sample.media[0])))]
+        for media in sample.media[1 : 1 + FURTHER_IMAGES]:
+            if media.kind == "image":
+                uris.append(jpeg_uri(scaled(self._store.image(media), FURTHER_SIDE)))
+        return uris
+
+    def _target(self, sample: Sample, colours: Mapping[str, int]) -> Words:
+        target, tagged = sample.target, self._task.grammar != "none"
+        text = " | ".join(target.answers)
+        if target.choice is not None:
+            letter = ord(target.choice) - ord("A") if len(target.choice) == 1 else -1
+            option = sample.choices[letter] if 0 <= letter < len(sample.choices) else text
+            return words_of(f"{target.choice}: {option}" if option else target.choice)
+        if not text and target.entities:
+            text = ", ".join(entity.name for entity in target.entities if entity.name)
+            spans = _find_names(text, [entity.name for entity in target.entities], colours, "target")
+            return words_of(text, spans)
+        found = parse(text, self._task.grammar).entities if tagged else ()
+        spans = [(*entity.span, _classes(entity.name, colours, "target")) for entity in found]
+        return words_of(text, spans, tagged=tagged)
+
+    def _answer(self, prediction: Prediction | None, colours: Mapping[str, int]) -> Words:
+        if prediction is None:
+            return Words()
+        text = prediction.text or prediction.choice or ""
+        spans = [
+            (*entity.span, _classes(entity.name, colours, "prediction"))
+            for entity in prediction.entities
+            if entity.span is not None and prediction.text
+        ]
+        return words_of(text, spans, tagged=self._task.grammar != "none")
+
+
+def _classes(name: str, colours: Mapping[str, int], kind: str) -> str:
+    colour = colours.get(normalise_name(name))
+    return kind if colour is None else f"{kind} e{colour}"
+
+
+def _find_names(text: str, names: Sequence[str], colours: Mapping[str, int], kind: str) -> list[Span]:
+    """Return the spans of names that follow each other in a text."""
+    found: list[Span] = []
+    place = 0
+    for name in names:
+        start = text.find(name, place) if name else -1
+        if start >= 0:
+            place = start + len(name)
+            found.append((start, place, _classes(name, colours, kind)))
+    return found
+
+
+def _windows(request: Request | None) -> tuple[tuple[float, float], ...]:
+    """Return the windows in Hounsfield units by which the model saw the volume; none if it saw it by another rule."""
+    views = (part.record.view for part in request.media) if request is not None else ()
+    return next((view.windows for view in views if view is not None and view.windows), ())
+
+
+def _status(row: PlannedRequest, prediction: Prediction | None, rank: Rank) -> str:
+    if row.defect is not None:
+        return "data_error"
+    if prediction is None:
+        return "not_run"
+    return prediction.status if prediction.status not in ("ok", "truncated") else rank.status
+
+
+def _error(row: PlannedRequest, prediction: Prediction | None) -> str:
+    if row.defect is not None:
+        return row.defect
+    if prediction is None or prediction.error is None:
+        return ""
+    text = f"{prediction.error.type}: {prediction.error.message}"
+    return text if len(text) <= 2 * MOST_NOTE else f"{text[: 2 * MOST_NOTE]} ..."
