@@ -33,6 +33,7 @@ from harness.data.construction.samed2d.sources import (
     find_no_structure,
     meta_words,
     place_words,
+    sides_by_name,
     structures_of,
 )
 from harness.data.releases.mimoseg.reader import SPLITS, SUBSETS
@@ -247,18 +248,10 @@ def view(item: Item) -> CheckedItem:
         named=names,
         present=tuple(one.name for one in structures),
         material=f"{image_words(source)}. {known}",
-        sides=_by_name(structures, "sides"),
-        places=_by_name(structures, "places"),
+        sides=sides_by_name(source, "sides"),
+        places=sides_by_name(source, "places"),
         masks=tuple(masks),
     )
-
-
-def _by_name(structures: Sequence[ImageStructure], attribute: str) -> dict[str, frozenset[str]]:
-    """Return the sides by name without side; nothing is known of a name if it is so of one of its structures."""
-    found: dict[str, list[frozenset[str]]] = {}
-    for one in structures:
-        found.setdefault(one.bare_name, []).append(getattr(one, attribute))
-    return {name: frozenset().union(*sides) if all(sides) else frozenset() for name, sides in found.items()}
 
 
 def _sources(inputs: Inputs) -> Iterator[Candidate]:

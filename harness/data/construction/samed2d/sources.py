@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.data.construction.checks.anatomy import without_side
 from harness.data.construction.checks.tokens import mentions
@@ -299,6 +299,14 @@ def place_words(structure: ImageStructure) -> str:
         sides = sorted(structure.places)
         return f"on the {' and the '.join(sides)} side{'s' * (len(sides) > 1)} of the image"
     return "near the middle of the image"
+
+
+def sides_by_name(source: Source, attribute: Literal["sides", "places"]) -> dict[str, frozenset[str]]:
+    """Return the sides of all structures by name without a side; if one of a name has none known, none is."""
+    found: dict[str, list[frozenset[str]]] = {}
+    for one in structures_of(source):
+        found.setdefault(one.bare_name, []).append(one.sides if attribute == "sides" else one.places)
+    return {name: frozenset().union(*sides) if all(sides) else frozenset() for name, sides in found.items()}
 
 
 def find_image_fault(source: Source) -> str:
