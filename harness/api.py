@@ -40,6 +40,7 @@ def evaluate(
     batch_size: int | Literal["auto"] | None = None,
     ray: str = "auto",
     timeout: float = DEFAULT_TIMEOUT,
+    load_timeout: float | None = None,
     task_paths: str | Path | Sequence[str | Path] = (),
     max_failures: str | int = DEFAULT_MAX_FAILURES,
     protocols: str | Sequence[str] = (),
@@ -67,6 +68,7 @@ def evaluate(
         batch_size: Requests per batch; `auto` means the model's maximum, None the same but 16 at most.
         ray: `auto`, `local`, `off` or the address of a cluster.
         timeout: Seconds per sample.
+        load_timeout: Seconds for loading the model; None means ten times `timeout`, but 30 at least.
         task_paths: Folders with further task files, one or several.
         max_failures: `N` or `P%` of the wanted scores that may fail before the evaluation counts as failed.
         protocols: Score by these protocols only; empty means as the tasks say.
@@ -100,6 +102,7 @@ def evaluate(
         batch_size=batch_size,
         ray=ray,
         timeout=timeout,
+        load_timeout=load_timeout,
         task_paths=tuple(map(Path, _several(task_paths))),
         max_failures=str(max_failures),
         protocols=_several(protocols),

@@ -3,27 +3,33 @@
 The code of a model or of a task may end its process at once and without a word, by `os._exit(0)` or by the `exit` of a
 native library. Nothing that is left in that process could object, and a script would read exit code 0 as success. So a
 command that runs such code gets a process of its own, and its parent passes an exit code of 0 on only if the command
-has said that it is done.
+has said that it is done. The parent also ends a child that misses a deadline (`harness.runs.engine.deadlines`), even if
+it hangs in native code, and one that is done and does not leave, as a thread or an `atexit` of a model can keep it.
 
 The parent is forked off before anything heavy is imported and before there are threads; it holds no more than Python
 and click. Both processes stay in one process group: terminal, Ctrl-C and Ctrl-Z reach them as they would reach one.
 """
 
+import contextlib
 import os
 import resource
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
 import click
+
+from harness.runs.engine.deadlines import DEADLINES, Overdue
 
 # Commands that load tasks or models, and with them other people's code.
 GUARDED = frozenset(
     {
-        *("check-adapter", "demo", "explain", "judge", "list", "new-task", "prepare", "report", "run", "score", "show"),
-        "validate",
+        *("check-adapter", "construct", "demo", "explain", "judge", "list", "new-task", "prepare", "report", "run"),
+        *("score", "show", "validate"),
     }
 )
 PASSED_ON = (signal.SIGINT, signal.SIGTERM)
@@ -33,6 +39,10 @@ DONE = 255
 EXIT_RESUMABLE = 3
 # In this time a child notes a signal that was sent to the whole group; Python's handler in C does it at once.
 SECONDS_TO_NOTE_A_SIGNAL = 0.1
+# How often the deadline is looked at.
+WATCH_EVERY_SECONDS = 1.0
+# A child that is done closes files, and ends what a library or a model has it end at exit; then it is ended.
+SECONDS_TO_LEAVE = 10.0
 SHOW_CURSOR = "\x1b[?25h"
 PR_SET_PDEATHSIG = 1
 
@@ -66,6 +76,7 @@ def guarded(command: Callable[[], object]) -> NoReturn:
         if stream is not None:
             stream.flush()  # or both processes would write what it holds
     reading, writing = os.pipe()
+    DEADLINES.share()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were inherited as ignored, waitpid would find no status
     # Before the fork: no signal may come between it and the first wait.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*PASSED_ON, signal.SIGCHLD))
@@ -75,28 +86,42 @@ def guarded(command: Callable[[], object]) -> NoReturn:
         _run(command, parent, writing, before)
     os.close(writing)
     os.set_blocking(reading, False)
-    status, said = _wait(child, reading)
+    end = _wait(child, reading)
     for each in PASSED_ON:  # a signal after the child's end would end this process before it has printed its message
         signal.signal(each, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    code = 0 if number else os.WEXITSTATUS(status)
-    if said is None and number not in PASSED_ON and code != EXIT_RESUMABLE and sys.stderr is not None:
+    number = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else 0
+    code = 0 if number else os.WEXITSTATUS(end.status)
+    if end.said is not None and number not in PASSED_ON:
+        # Whatever the child's last moments were: results, table and messages are out.
+        sys.exit(end.said)
+    if end.overdue is not None:
+        if end.overdue.path:
+            with contextlib.suppress(OSError), Path(end.overdue.path).open("ab") as file:
+                file.write(f"{end.overdue.line}\n".encode())
+        _say(end.overdue.words)
+        sys.exit(EXIT_RESUMABLE)
+    if number not in PASSED_ON and code != EXIT_RESUMABLE:
         how = f"by signal {number} ({signal.strsignal(number)})" if number else f"with exit code {code}"
-        cursor = SHOW_CURSOR if sys.stderr.isatty() else ""
-        sys.stderr.write(
-            f"{cursor}harness: the process ended {how} before the command was done, as the code of a model or of a "
-            "task can end it. What is finished is kept; run the same command again to go on, or with --ray local, "
-            "where every worker has a process of its own.\n"
+        _say(
+            f"the process ended {how} before the command was done, as the code of a model or of a task can end it. "
+            "What is finished is kept; run the same command again to go on, or with --ray local, where every worker "
+            "has a process of its own."
         )
-        sys.stderr.flush()
     if number:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the child has left its memory already
         if number != signal.SIGKILL:
             signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         sys.exit(128 + number)  # the first process of a container is not ended by a signal of its own
-    sys.exit(code or (EXIT_RESUMABLE if said is None else said))
+    sys.exit(code or EXIT_RESUMABLE)
+
+
+def _say(words: str) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"{SHOW_CURSOR if sys.stderr.isatty() else ''}harness: {words}\n")
+            sys.stderr.flush()
 
 
 def _run(command: Callable[[], object], parent: int, writing: int, mask: Any) -> NoReturn:
@@ -118,18 +143,46 @@ def _run(command: Callable[[], object], parent: int, writing: int, mask: Any) ->
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
         raise
     finally:
-        if os.getpid() == own:  # not a child that the model forked and let return
-            os.write(writing, bytes([DONE, code % 256]))
+        if os.getpid() != own:  # a child that the model forked and let return
+            os._exit(EXIT_RESUMABLE)
+        # Before the word: what the last flush cannot write is not out.
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None and not stream.closed:
+                    stream.flush()
+            except (OSError, ValueError):
+                code = code or 1
+        os.write(writing, bytes([DONE, code % 256]))
     sys.exit(code)
 
 
-def _wait(child: int, reading: int) -> tuple[int, int | None]:
-    """Wait for the child's end; return its status, and the exit code that it said it would leave with."""
+class _End(NamedTuple):
+    """The end of a child.
+
+    Attributes:
+        status: As `os.waitpid` returns it.
+        said: The exit code with which the child said that it was done; None if it did not.
+        overdue: Set if it was ended because it missed its deadline.
+    """
+
+    status: int
     said: int | None = None
+    overdue: Overdue | None = None
+
+
+def _wait(child: int, reading: int) -> _End:
+    """Wait for the child's end, or end it when it misses its deadline or does not leave."""
+    said: int | None = None
+    leaves_by = 0.0
     noted: set[int] = set()
+    slack, seen = 0.0, time.monotonic()
     while True:
-        number = signal.sigwait((*PASSED_ON, signal.SIGCHLD))
-        if number != signal.SIGCHLD and number not in noted:
+        came = signal.sigtimedwait((*PASSED_ON, signal.SIGCHLD), WATCH_EVERY_SECONDS)
+        number = 0 if came is None else came.si_signo
+        now = time.monotonic()
+        # Time in which this process was stopped, as by Ctrl-Z, the child was stopped, too.
+        slack, seen = slack + max(0.0, now - seen - 2 * WATCH_EVERY_SECONDS), now
+        if number in PASSED_ON and number not in noted:
             select.select([reading], [], [], SECONDS_TO_NOTE_A_SIGNAL)
         try:
             news = os.read(reading, 1 << 16)
@@ -138,12 +191,16 @@ def _wait(child: int, reading: int) -> tuple[int, int | None]:
         before, done, after = news.partition(bytes([DONE]))
         noted.update(before)
         if done:
-            said = after[0]
+            said, leaves_by = after[0], now + SECONDS_TO_LEAVE
+        overdue = None if said is not None else DEADLINES.missed(slack)
+        if overdue is not None or (said is not None and now > leaves_by + slack):
+            os.kill(child, signal.SIGKILL)
+            return _End(os.waitpid(child, 0)[1], said, overdue)
         if number == signal.SIGCHLD:
             pid, status = os.waitpid(child, os.WNOHANG)  # 0 if the child was only stopped
             if pid:
-                return status, said
+                return _End(status, said)
         elif number in noted:
             noted.remove(number)
-        else:
+        elif number:
             os.kill(child, number)

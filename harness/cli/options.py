@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 import sys
 import traceback
@@ -108,6 +109,14 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def linked(path: Path, stream: Any = None) -> str:
+    """Return a path that can be clicked where `stream`, stderr if None, is a terminal (OSC 8); else the plain path."""
+    text = str(path)
+    if not (stream or sys.stderr).isatty() or os.environ.get("TERM") == "dumb" or not text.isprintable():
+        return text
+    return f"\x1b]8;;{path.resolve().as_uri()}\x1b\\{text}\x1b]8;;\x1b\\"
+
+
 def terminal_width() -> int | None:
     """Return the width of the terminal that stdout is; None for a pipe, where lines that are searched stay whole."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -161,6 +170,14 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
         sys.exit(code)
 
 
+def shown(path: Path) -> Path:
+    """Return a path as people are shown it: relative to the working folder if it is below."""
+    try:
+        return path.relative_to(Path.cwd())
+    except (OSError, ValueError):  # elsewhere, or the working folder is gone
+        return path
+
+
 def write_json(value: Any) -> None:
     """Write a value to stdout as one line of JSON."""
     click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
@@ -191,7 +208,7 @@ def finish(result: "Evaluation", max_failures: str, *, as_json: bool, every_numb
         write_json(result.results)
     else:
         click.echo(table(result.results, every_number=every_number, width=terminal_width() or MOST_COLUMNS))
-    say(f"results  {directory.results_path}\nreport   {directory.report_path}")
+    say(f"results  {linked(directory.results_path)}\nreport   {linked(directory.report_path)}")
     for line in result.broken:
         say(f"harness: {line}")
     if result.faults > result.allowed:

@@ -186,6 +186,7 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
         threads=max(1, int(session.capabilities.resources.cpus)),
         folder=store.directory.model_folder.resolve(),
         timeout=spec.timeout,
+        load_timeout=spec.load_seconds,
     )
     store.event("session", runner="process" if options is None else "ray", done=progress.done, total=total)
     state = "interrupted"

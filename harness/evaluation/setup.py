@@ -23,9 +23,11 @@ from harness.paths import default_cache
 from harness.records import Capabilities, Json, Resources
 from harness.records.codec import digest
 from harness.runs.cells import Cell
+from harness.runs.engine.deadlines import DEADLINES, Overdue
 from harness.runs.engine.devices import NodeResources, Wanted, gpus_here, seen_here, settled
 from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.ray_connection import ray_is_installed
+from harness.runs.engine.worker import load_seconds
 from harness.tasks.catalog import look_up
 from harness.tasks.overrides import with_parameters, with_protocols
 from harness.tasks.prepare import Notice
@@ -65,6 +67,7 @@ class RunSpec:
         parameters: Settings of the tasks' metrics, by `metric.parameter`.
         description: Name, page, paper, size and licence of the model, which no number depends on.
         send_data_to: Hosts that may get the data of tasks whose terms do not allow it to everyone.
+        load_timeout: Seconds that loading the model may take; None: ten times `timeout`, but 30 at least.
     """
 
     tasks: tuple[str, ...]
@@ -86,6 +89,12 @@ class RunSpec:
     parameters: Mapping[str, Json] = field(default_factory=dict)
     description: ModelDescription = field(default_factory=ModelDescription)
     send_data_to: tuple[str, ...] = ()
+    load_timeout: float | None = None
+
+    @property
+    def load_seconds(self) -> float:
+        """Seconds that loading the model may take."""
+        return load_seconds(self.timeout) if self.load_timeout is None else self.load_timeout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +134,7 @@ class PreparedRun:
         roots: The data roots.
         cells, unavailable: The prepared tasks, and group members whose files are absent.
         batch_size: Requests per batch.
+        folder_of_runs: Folder of run directories that nobody names.
         display_name: The model's name unless one is given: that of its file for submitted predictions, else None.
         folder: What became of the files of a predictions folder, or of the rows of another harness's log; None for any
             other model.
@@ -141,6 +151,7 @@ class PreparedRun:
     unavailable: list[dict[str, Json]]
     batch_size: int
     runner: Runner
+    folder_of_runs: Path
     display_name: str | None = None
     folder: FolderReport | LogReport | None = None
 
@@ -181,7 +192,7 @@ class PreparedRun:
         if self.spec.out is not None:
             return self.spec.out
         name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in str(self.identity["id"]))
-        return Path("runs") / f"{name}-{digest(undescribed(self.run_record()))[:12]}"
+        return self.folder_of_runs / f"{name}-{digest(undescribed(self.run_record()))[:12]}"
 
 
 def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
@@ -193,15 +204,22 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
     if not any(name.strip() for name in spec.tasks):  # as an unset variable of a CI job leaves it
         raise SpecError("--tasks: expected at least one task or group, found none; `harness list tasks` names them")
     roots = data_roots(spec.data_roots, spec.cache)
+    # Absolute before the code of a model or a task runs, which may change the working folder.
+    roots = replace(roots, roots=tuple(root.absolute() for root in roots.roots))
+    folder_of_runs = Path("runs").absolute()
     catalog, names = look_up(spec.tasks, spec.task_paths)
-    spec = replace(spec, tasks=names)  # a path to a task file is of no use to who scores the run later
+    # A path to a task file is of no use to who scores the run later.
+    spec = replace(spec, tasks=names, out=spec.out and spec.out.absolute(), cache=spec.cache.absolute())
     tasks, groups = catalog.resolve(names)
+    tasks = [replace(task, file=task.file.absolute()) for task in tasks]
     tasks = with_parameters([with_protocols(task, spec.protocols) for task in tasks], spec.parameters)
     reference = (
         parse(spec.model, spec.model_args) if isinstance(spec.model, str) else reference_to(spec.model, spec.model_args)
     )
-    adapter = build(reference)
-    capabilities = capabilities_of(reference, adapter)
+    words = f"--model {reference.text}: it was not built within {spec.load_seconds:g} s; --load-timeout allows more"
+    with DEADLINES.within(spec.load_seconds, Overdue(words=words)):
+        adapter = build(reference)
+        capabilities = capabilities_of(reference, adapter)
     refuse_secrets(reference, capabilities.execution_only)
     refuse_sending(tasks, capabilities.sends_data_to, spec.send_data_to)
     # Before the data are prepared, which may take an hour.
@@ -228,6 +246,7 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
         unavailable=unavailable,
         batch_size=batch_size,
         runner=runner,
+        folder_of_runs=folder_of_runs,
         display_name=adapter.display_name if isinstance(adapter, Predictions) else None,
         folder=folder,
     )
@@ -274,9 +293,7 @@ def refuse_sending(tasks: Sequence[TaskSpec], host: str | None, allowed: Sequenc
     Raises:
         SpecError: The terms of a task forbid it, and `allowed` does not name the host.
     """
-    # As it is, which may be an IPv6 address full of colons, and without a port.
-    named = {form.strip("[] ").lower() for name in allowed for form in (name, re.sub(r":\d+\s*$", "", name))}
-    if host is None or host.lower() in named:
+    if host is None or is_named(host, allowed):
         return
     forbidden = [task.task for task in tasks if not task.terms.external_api]
     if not forbidden:
@@ -287,6 +304,13 @@ def refuse_sending(tasks: Sequence[TaskSpec], host: str | None, allowed: Sequenc
         f"allow (terms.external_api is false). Nothing was sent; if you have the right to, add --send-data-to "
         f"{host}{found}"
     )
+
+
+def is_named(host: str, allowed: Sequence[str]) -> bool:
+    """Return whether a host is among those of `--send-data-to`, which may have a port."""
+    # As it is, which may be an IPv6 address full of colons, and without a port.
+    named = {form.strip("[] ").lower() for name in allowed for form in (name, re.sub(r":\d+\s*$", "", name))}
+    return host.lower() in named
 
 
 def _batch_size(spec: RunSpec, capabilities: Capabilities) -> int:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, ModelError, SpecError, nearest, words_of
+from harness.models.own_process import in_own_process
 from harness.models.plug_ins import plug_ins
 from harness.records import Adapter, Capabilities, Json, Resources
 from harness.records.codec import sha256_text
@@ -135,6 +136,7 @@ def _file_reference(text: str, path: Path, name: str | None, arguments: Mapping[
     return ModelReference(text=text, target=f"{path.resolve()}:{name}", arguments=arguments, source=source)
 
 
+@in_own_process()
 def build(reference: ModelReference) -> Adapter:
     """Return the adapter with its arguments, nothing loaded.
 
@@ -217,8 +219,7 @@ def _module(reference: ModelReference, place: str) -> ModuleType:
             return _module_from_source(Path(place), reference.source)
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
-        hint = nearest(place, list(BUILT_IN))
-        raise SpecError(f"--model {reference.text}: importing it failed: {error}{hint}") from error
+        raise SpecError(f"--model {reference.text}: importing it failed: {error}{nearest(place, [*BUILT_IN])}") from error
     except (HarnessError, KeyboardInterrupt):
         raise
     except BaseException as error:
@@ -245,6 +246,7 @@ def _module_from_source(path: Path, source: str) -> ModuleType:
     return module
 
 
+@in_own_process()
 def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities:
     """Return the adapter's capabilities after checking them, with what its replies hold in a declared dialect.
 
@@ -258,8 +260,7 @@ def capabilities_of(reference: ModelReference, adapter: Adapter) -> Capabilities
         raise
     except BaseException as error:
         raise ModelError(f"--model {reference.text}: capabilities() failed: {words_of(error)}") from error
-    fault = _capabilities_fault(declared)
-    if fault is not None:
+    if (fault := _capabilities_fault(declared)) is not None:
         raise ModelError(f"--model {reference.text}: capabilities(){fault}")
     recipe = recipe_argument(find_factory(reference), reference.arguments) if ARGUMENT in reference.arguments else {}
     declared = with_recipe(reference.text, declared, recipe)

@@ -66,11 +66,12 @@ def load_object(reference: str, folder: Path) -> tuple[object, PlugIn]:
         folder: The task file's folder.
 
     Raises:
-        SpecError: The file, the module or the name does not exist, its code fails when imported, or it came with a run
-            directory and has never run on this machine.
+        SpecError: The file, the module or the name does not exist, the file lies outside of the folder, its code fails
+            when imported, or it came with a run directory and has never run on this machine.
     """
     source, _, name = reference.rpartition(":")
     if source.endswith(".py"):
+        _check_is_below(folder, source, reference)
         if (folder / source).is_file():
             _check_origin(folder / source, folder.resolve())
         module = _import_file(folder / source, reference)
@@ -89,6 +90,17 @@ def load_object(reference: str, folder: Path) -> tuple[object, PlugIn]:
     if origin is None:
         raise SpecError(f"'{reference}': {source} is not a Python file; expected a module with one")
     return getattr(module, name), PlugIn(reference=reference, sha256=sha256_file(Path(origin)))
+
+
+def _check_is_below(folder: Path, source: str, reference: str) -> None:
+    """Refuse a file outside of the task's folder: a task may come from anybody, and names only what comes with it.
+
+    Raises:
+        SpecError: The path is absolute, climbs out of the folder, or leads out of it by a link.
+    """
+    path = Path(source)
+    if path.is_absolute() or ".." in path.parts or not (folder / path).resolve().is_relative_to(folder.resolve()):
+        raise SpecError(f"'{reference}': expected a Python file below the task's folder {folder}; copy it there")
 
 
 def _import_file(path: Path, reference: str) -> ModuleType:

@@ -14,6 +14,7 @@ from tests.chaos.killable import children_of, wait_until
 
 ENDED = "before the command was done, as the code of a model or of a task can end it. What is finished is kept; run"
 SLOW = pytest.mark.slow  # a process each, of a tenth of a second and more
+BRIEFLY = "guard.SECONDS_TO_LEAVE = 0.2"
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -25,7 +26,9 @@ def start() -> Iterator[Start]:
     def start(code: str, *, session: bool = True) -> subprocess.Popen[str]:
         program = f"""\
 import ctypes, os, signal, sys, time
+from harness.cli import guard
 from harness.cli.guard import guarded
+from harness.runs.engine.deadlines import DEADLINES, Overdue
 
 def command():
 {textwrap.indent(textwrap.dedent(code), "    ")}
@@ -69,7 +72,22 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
         pytest.param("sys.exit(0)", 0, "", marks=SLOW),
         pytest.param("sys.exit(2)", 2, "", marks=SLOW),
         ("import atexit; atexit.register(os._exit, 0); sys.exit(3)", 3, ""),
-        pytest.param("import atexit; atexit.register(os._exit, 5); sys.exit(0)", 5, "", marks=SLOW),
+        pytest.param("import atexit; atexit.register(os._exit, 5); sys.exit(0)", 0, "", marks=SLOW),
+        pytest.param("import atexit; atexit.register(os.abort); sys.exit(2)", 2, "", marks=SLOW),
+        pytest.param("import atexit; atexit.register(os.kill, os.getpid(), 9); sys.exit(0)", 0, "", marks=SLOW),
+        # Done, and kept from leaving.
+        pytest.param(f"{BRIEFLY}; import atexit; atexit.register(time.sleep, 60); sys.exit(0)", 0, "", marks=SLOW),
+        pytest.param(
+            f"{BRIEFLY}; import threading; threading.Thread(target=time.sleep, args=(60,)).start(); sys.exit(2)",
+            2,
+            "",
+            marks=SLOW,
+        ),
+        pytest.param(
+            f"{BRIEFLY}; import atexit; atexit.register(ctypes.PyDLL(None).sleep, 60); sys.exit(0)", 0, "", marks=SLOW
+        ),
+        # What is not out is no success.
+        pytest.param("sys.stdout = open('/dev/full', 'w'); print('results'); sys.exit(0)", 1, "No space left", marks=SLOW),
         pytest.param("pass", 0, "", marks=SLOW),
     ],
 )
@@ -78,6 +96,24 @@ def test_zero_is_left_with_only_by_a_command_that_is_done(start: Start, code: st
     found, stdout, stderr = ended(process)
     assert (found, stdout) == (exit_code, "")
     assert words in stderr if words else stderr == ""
+
+
+@pytest.mark.parametrize(
+    "hang",
+    [
+        "ctypes.PyDLL(None).sleep(60)",  # holds the GIL
+        pytest.param("time.sleep(60)", marks=SLOW),
+        pytest.param("while True: pass", marks=SLOW),
+        pytest.param("signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()); time.sleep(60)", marks=SLOW),
+    ],
+)
+def test_a_deadline_ends_what_never_gives_python_back(start: Start, hang: str, tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    events.write_text("{}\n")
+    overdue = f"Overdue(words='it hung', path={str(events)!r}, line='{{\"event\": \"hung\"}}')"
+    process = start(f"with DEADLINES.within(-3.0, {overdue}):\n    {hang}")
+    assert ended(process) == (3, "", "harness: it hung\n")
+    assert events.read_text() == '{}\n{"event": "hung"}\n'
 
 
 @SLOW

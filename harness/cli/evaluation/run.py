@@ -27,6 +27,8 @@ from harness.cli.options import (
     write_json,
 )
 
+MOST_DIGITS = 9  # of a number on the command line
+
 
 @click.command()
 @TASKS
@@ -57,6 +59,11 @@ from harness.cli.options import (
     default=600.0,
     show_default=True,
     help="Seconds per sample.",
+)
+@click.option(
+    "--load-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds for loading the model [default: ten times --timeout, but 30 at least].",
 )
 @PARAM
 @MAX_FAILURES
@@ -89,6 +96,7 @@ def run(
     batch_size: str | None,
     ray_address: str,
     timeout: float,
+    load_timeout: float | None,
     params: tuple[str, ...],
     max_failures: str,
     description: dict[str, str | None],
@@ -123,6 +131,7 @@ def run(
             batch_size=_batch_size(batch_size),
             ray=ray_address,
             timeout=timeout,
+            load_timeout=load_timeout,
             max_failures=max_failures,
             parameters=read_parameters(params),
             description=ModelDescription.read(**description),
@@ -183,7 +192,7 @@ def _batch_size(text: str | None) -> int | str | None:
 
     if text is None or text == "auto":
         return text
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or len(text) > MOST_DIGITS or int(text) < 1:
         raise SpecError(f"--batch-size {text}: expected a whole number of at least 1, or auto")
     return int(text)
 

@@ -363,6 +363,7 @@ def _run(
         threads=max(1, int(capabilities.resources.cpus)),
         folder=store.directory.model_folder.resolve(),
         timeout=spec.timeout,
+        load_timeout=spec.load_seconds,
     )
 
     def grown(number: int) -> None:

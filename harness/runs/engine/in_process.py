@@ -1,5 +1,6 @@
 """Plan -> predict -> store in this process: the reference for the behaviour of `harness.runs.engine.cluster` on Ray."""
 
+import json
 import os
 import sys
 import threading
@@ -7,11 +8,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
+from harness.runs.engine.deadlines import DEADLINES, Overdue
 from harness.runs.engine.devices import device_record
 from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.signals import Interruption
 from harness.runs.engine.suspects import Suspects
-from harness.runs.engine.worker import Worker, WorkerSetup, stdout_to_stderr
+from harness.runs.engine.worker import Worker, WorkerSetup, not_loaded, stdout_to_stderr
 from harness.runs.plan_file import Ask
 
 # A sample is recorded as failed if it was alone in flight when this many sessions in a row ended, with nothing finished
@@ -26,6 +28,8 @@ WATCH_EVERY_SECONDS = 0.1
 # The progress bar hides the cursor, and `os._exit` skips the code that would show it again.
 SHOW_CURSOR = "\x1b[?25h"
 NAMES_SHOWN = 3
+# Until a model has ended what it started, such as a server.
+CLOSE_SECONDS = 60.0
 
 
 def run_in_process(
@@ -56,20 +60,32 @@ def run_in_process(
     """
     with Interruption() as interruption, stdout_to_stderr(), ExitStack() as leaving:
         worker = Worker(setup, interrupted=interruption.has_come)
-        leaving.callback(worker.close)  # also where `load` fails half-way
-        worker.load()
+        leaving.callback(_close, worker)  # also where `load` fails half-way
+        with DEADLINES.within(setup.load_timeout, Overdue(words=not_loaded(setup))):
+            worker.load()
         progress.store.add_worker({"worker": "driver", **device_record(setup.device)})
         with Watchdog(progress) as watchdog:
             for batch in _with_suspects(batches, suspects, progress, batch_invariant=batch_invariant):
                 attempt = 1 + max(suspects.ends[ask.key] for ask in batch)
                 # On disk before the model is asked: after a crash this event is all that is known.
                 number = progress.start(batch, worker="driver", attempt=attempt)
-                watchdog.expect(timeout * len(batch), batch)
-                finished = worker.answer([ask.request for ask in batch])
+                seconds = timeout * len(batch)
+                watchdog.expect(seconds, batch)
+                with DEADLINES.within(seconds, watchdog.overdue()):
+                    finished = worker.answer([ask.request for ask in batch])
                 watchdog.relax()
                 interruption.check()  # an adapter may have swallowed the KeyboardInterrupt
                 with interruption.held():
                     progress.finish(number, finished)
+
+
+def _close(worker: Worker) -> None:
+    words = (
+        f"--model {worker.setup.reference.text}: close() did not return within {CLOSE_SECONDS:g} s. Every answer is "
+        "kept; run the same command again to have them scored."
+    )
+    with DEADLINES.within(CLOSE_SECONDS, Overdue(words=words)):
+        worker.close()
 
 
 def _with_suspects(
@@ -123,6 +139,24 @@ class Watchdog:
             self._batch, self._seconds = batch, seconds
             self._deadline = time.monotonic() + seconds
 
+    def overdue(self) -> Overdue:
+        """Return what the parent process does where this thread cannot: the model holds the GIL."""
+        # The time is that of the deadline: the parent writes the line as it is.
+        event = {"event": "hung", "time": round(time.time() + self._seconds, 3), "keys": self._keys()}
+        path = self.progress.store.directory.events_path.absolute()
+        return Overdue(words=self._words(), path=str(path), line=json.dumps({**event, "seconds": self._seconds}))
+
+    def _keys(self) -> list[str]:
+        return [ask.key for ask in self._batch]
+
+    def _words(self) -> str:
+        names = ", ".join(ask.sample_id for ask in self._batch[:NAMES_SHOWN])
+        more = " ..." if len(self._batch) > NAMES_SHOWN else ""
+        return (
+            f"the model did not return within {self._seconds:g} s on {names}{more}. What is finished is kept; run "
+            "the same command again to go on, or with --ray local to have the worker replaced."
+        )
+
     def relax(self) -> None:
         """Stop expecting; if time is up already, this does not return."""
         with self._turn:
@@ -136,16 +170,10 @@ class Watchdog:
 
     def _end(self) -> None:
         try:
-            self.progress.store.event("hung", keys=[ask.key for ask in self._batch], seconds=self._seconds)
+            self.progress.store.event("hung", keys=self._keys(), seconds=self._seconds)
             self.progress.store.status(self.progress.status("hung"), at_once=True)
             self.progress.store.predictions.sync()  # `os._exit` closes nothing
-            names = ", ".join(ask.sample_id for ask in self._batch[:NAMES_SHOWN])
-            more = " ..." if len(self._batch) > NAMES_SHOWN else ""
-            sys.stderr.write(
-                f"{SHOW_CURSOR if sys.stderr.isatty() else ''}\nharness: the model did not return within "
-                f"{self._seconds:g} s on {names}{more}. What is finished is kept; run the same command again to go "
-                "on, or with --ray local to have the worker replaced.\n"
-            )
+            sys.stderr.write(f"{SHOW_CURSOR if sys.stderr.isatty() else ''}\nharness: {self._words()}\n")
             sys.stderr.flush()
         finally:
             os._exit(EXIT_RESUMABLE)  # sys.exit would only end this thread

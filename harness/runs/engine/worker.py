@@ -17,6 +17,7 @@ from typing import NamedTuple
 from harness.errors import DataError, HarnessError, ModelError, message_of, words_of
 from harness.imaging.media_store import Fetch, MediaStore, with_handles
 from harness.models import answer_check
+from harness.models.own_process import in_own_process
 from harness.models.resolve import ModelReference, build, capabilities_of, reply_reader
 from harness.paths import without_home
 from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Request
@@ -28,6 +29,8 @@ from harness.text.dialects.reply_reader import ReplyReader
 
 # The last frames are those of the adapter's code; the ones before belong to this module and explain nothing.
 TRACEBACK_FRAMES = 6
+# Loading a model may take as long as so many samples, and no less than this: a short --timeout is meant for answers.
+LOAD_SAMPLES, LEAST_LOAD_SECONDS = 10, 30.0
 # Type of the error with which an adapter ends the run; see `harness.records.ErrorInfo`.
 STOP = "Stop"
 
@@ -44,6 +47,7 @@ class WorkerSetup:
         spool: Folder for media that the driver sends; None if this process sees the driver's files.
         folder: Folder in the run directory for files of the model's own; None for a model that has none.
         timeout: Seconds that one sample may take.
+        load_timeout: Seconds that loading the model may take.
     """
 
     reference: ModelReference
@@ -53,6 +57,7 @@ class WorkerSetup:
     spool: Path | None = None
     folder: Path | None = None
     timeout: float = inf
+    load_timeout: float = inf
 
 
 class Finished(NamedTuple):
@@ -119,8 +124,10 @@ class Worker:
             if callable(begin := getattr(self.adapter, "begin_run", None)):
                 folder = self.setup.folder
                 # On a node of its own file system the run directory is not there.
-                begin(folder if folder is not None and folder.parent.is_dir() else None, self.setup.timeout)
-            self.adapter.load(self.setup.device)
+                with in_own_process():
+                    begin(folder if folder is not None and folder.parent.is_dir() else None, self.setup.timeout)
+            with in_own_process():
+                self.adapter.load(self.setup.device)
         except HarnessError as error:
             raise type(error)(f"--model {self.setup.reference.text}: load() failed: {error}") from error
         except BaseException as error:
@@ -139,8 +146,11 @@ class Worker:
         """Let the adapter end what it started."""
         if callable(close := getattr(self.adapter, "close", None)):
             try:
-                close()
-            except Exception as error:  # noqa: BLE001 - the answers are stored, and a worse error must not be hidden
+                with in_own_process():
+                    close()
+            # Also SystemExit: the answers are stored, and the exit code of a model would pass for the command's.
+            except BaseException as error:  # noqa: BLE001 - a worse error must not be hidden
+                self._stop_if_interrupted(error)
                 sys.stderr.write(f"harness: --model {self.setup.reference.text}: close() failed: {words_of(error)}\n")
 
     def answer(self, requests: Sequence[str]) -> list[Finished]:
@@ -173,7 +183,11 @@ class Worker:
         began = time.perf_counter()
         fault: BaseException | None = None
         try:
-            replies = self._ask(requests)
+            with in_own_process():
+                replies = self._ask(requests)
+            if len(replies) != len(batch):
+                # Which answer belongs to which request is unknown: halved, only those at fault fail.
+                raise ModelError(answer_check.batch_length_error(len(batch), replies).message)
         # Also CancelledError, GeneratorExit, SystemExit and a KeyboardInterrupt of the model's own: let through, they
         # would end every session at this sample, which would never be recorded.
         except BaseException as error:  # noqa: BLE001 - the model's faults become records
@@ -189,10 +203,6 @@ class Worker:
             seconds = round(time.perf_counter() - began, 6)
             return [to_finished(answer_check.failed(batch[0].request.key, status, _info(fault), seconds))]
         seconds = round((time.perf_counter() - began) / len(batch), 6)
-        if len(replies) != len(batch):
-            # Which answer belongs to which request is unknown, so none of them counts.
-            wrong = answer_check.batch_length_error(len(batch), replies)
-            return [to_finished(answer_check.failed(item.request.key, "model_error", wrong, seconds)) for item in batch]
         finished = []
         for (request, _), reply in zip(batch, replies, strict=True):
             try:
@@ -249,6 +259,19 @@ class Worker:
         """
         if self.interrupted():
             raise error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt() from error
+
+
+def load_seconds(timeout: float) -> float:
+    """Return the seconds that loading a model may take if only those of one sample, `--timeout`, are given."""
+    return max(LEAST_LOAD_SECONDS, LOAD_SAMPLES * timeout)
+
+
+def not_loaded(setup: WorkerSetup) -> str:
+    """Return what is said of a model that did not load in time."""
+    return (
+        f"--model {setup.reference.text}: load() did not return within {setup.load_timeout:g} s. Mend the model, or "
+        "allow more by --load-timeout, and run the same command again; what is finished is kept."
+    )
 
 
 def _listed(replies: object, most: int) -> Sequence[object]:

@@ -27,7 +27,7 @@ prompt: "Where?"
 wording: paper
 metrics:
   - {metric: dice}
-  - {metric: "../code/metric.py:ROW", protocol: house}
+  - {metric: "code/metric.py:ROW", protocol: house}
 headline: {metric: dice}
 """
 GROUP = GroupSpec(name="both", title="Both", members=("mine", "vqa_rad"), combine="none")
@@ -38,11 +38,11 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder of tasks, one of which needs a file of each kind in another place."""
     monkeypatch.setenv("MEDGROUND_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "tasks"
-    for folder in ("family/shared", "wording", "code"):
+    for folder in ("family/shared", "family/code", "wording"):
         (root / folder).mkdir(parents=True)
     (root / "family/shared/_base.yaml").write_text(BASE)
     (root / "family/mine.yaml").write_text("include: shared/_base.yaml\ntask: mine\n")
-    (root / "code/metric.py").write_text(METRIC)
+    (root / "family/code/metric.py").write_text(METRIC)
     words = {"prompt": "Where is it?", "source": "a paper", "licence": "CC0"}
     (root / "wording/paper.json").write_text(json.dumps(words))
     return root
@@ -85,7 +85,7 @@ def test_python_that_came_with_a_run_is_not_run_unless_it_ran_here_before(tasks:
     copy = tmp_path / "read-and-trusted"
     shutil.copytree(folder / "mine", copy)
     assert index([copy]).load("mine").task == "mine"
-    remember_code([tasks / "code/metric.py"], tmp_path / "cache")
+    remember_code([tasks / "family/code/metric.py"], tmp_path / "cache")
     assert index(stored=folder).load("mine").task == "mine"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -193,9 +194,9 @@ def endless(_: Sequence[Request]) -> Iterable[Answer]:
 @pytest.mark.parametrize(
     ("predict", "message"),
     [
-        (lambda requests: echo(requests)[1:], "returned 1 answers for 2 requests; expected one per request, in order"),
-        (lambda requests: [*echo(requests), Answer()], "returned 3 answers for 2 requests"),
-        (endless, "returned 3 answers for 2 requests"),
+        (lambda requests: echo(requests)[1:], "returned 0 answers for 1 requests; expected one per request, in order"),
+        (lambda requests: [*echo(requests), Answer()], "returned 2 answers for 1 requests"),
+        (endless, "returned 2 answers for 1 requests"),
         (lambda _: None, "predict() returned NoneType, expected one Answer per request, in order"),
         (lambda _: "ab", "predict() returned str, expected one Answer per request, in order"),
         (lambda requests: dict(enumerate(echo(requests))), "predict() returned dict, expected one Answer per request"),
@@ -209,6 +210,56 @@ def test_what_is_no_list_of_answers_is_a_model_error(
         assert prediction.status == "model_error"
         assert prediction.error is not None
         assert message in prediction.error.message
+
+
+@pytest.mark.parametrize("wrong", [lambda answers: answers[1:], lambda answers: [*answers, Answer()], lambda _: []])
+def test_a_batch_of_wrong_length_is_halved_and_only_the_guilty_fail(
+    use: Callable[[Model], Model], wrong: Callable[[list[Answer]], list[Answer]]
+) -> None:
+    def predict(requests: Sequence[Request]) -> list[Answer]:
+        return wrong(echo(requests)) if any(request.prompt == "c" for request in requests) else echo(requests)
+
+    assert {each.text: each.status for each in answered(use(Model(predict)), "abcdefgh")} == {
+        **dict.fromkeys("abdefgh", "ok"),
+        None: "model_error",
+    }
+
+
+def exits_by_itself(_: Sequence[Request]) -> list[Answer]:
+    if os.fork() == 0:
+        sys.exit(0)
+    return [Answer(text="from the parent")]
+
+
+def raises_in_the_child(_: Sequence[Request]) -> list[Answer]:
+    if os.fork() == 0:
+        raise ValueError("in the child")
+    return [Answer(text="from the parent")]
+
+
+def returns_twice(_: Sequence[Request]) -> list[Answer]:
+    os.fork()
+    return [Answer(text="from the parent")]
+
+
+@pytest.mark.parametrize("predict", [exits_by_itself, raises_in_the_child, returns_twice])
+def test_a_child_that_a_model_forks_is_no_second_worker(
+    use: Callable[[Model], Model], predict: Predict, tmp_path: Path
+) -> None:
+    own, came_back = os.getpid(), tmp_path / "came back"
+    worker = Worker(SETUP)
+    use(Model(predict))
+    worker.load()
+    try:
+        finished = worker.answer([ask("a").request])
+    finally:
+        if os.getpid() != own:
+            came_back.touch()
+            os._exit(0)
+    pid, status = os.wait()
+    assert (pid > 0, os.waitstatus_to_exitcode(status)) == (True, 1)
+    assert not came_back.exists()
+    assert [item.status for item in finished] == ["ok"]
 
 
 @pytest.mark.parametrize(
