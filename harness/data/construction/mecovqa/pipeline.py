@@ -21,6 +21,7 @@ from harness.data.construction.samed2d.sources import (
     candidates,
     find_image_fault,
     find_no_structure,
+    instance_of,
     meta_words,
     place_words,
     sides_by_name,
@@ -71,7 +72,12 @@ def _usable(source: Source) -> list[ImageStructure]:
 
 
 def _regions(source: Source) -> list[ImageStructure]:
-    return _usable(source)[:MOST_REGIONS]
+    """Return the instances that a dialogue is about, one of each structure, chosen by the id of the image."""
+    found = []
+    for one in _usable(source)[:MOST_REGIONS]:
+        paths = [path for path, area in zip(one.masks, one.areas, strict=True) if area]
+        found.append(instance_of(one, chosen(paths, f"{source.id}/{one.class_id}")))
+    return found
 
 
 def ask_description(draft: Draft) -> Iterator[Question]:
@@ -232,6 +238,11 @@ def view(item: Item) -> CheckedItem:
         fault = structures[path].fault
         masks.append(CheckedMask(name=mask.name, class_name=class_name, area=mask.area, fault=fault))
     region = item.kind in (NAME, DESCRIPTION)
+    sides, places = sides_by_name(source, "sides"), sides_by_name(source, "places")
+    for mask in item.masks[:1] if region else ():
+        path = mask.path.partition("/")[2]
+        instance = instance_of(structures[path], path)
+        sides[instance.bare_name], places[instance.bare_name] = instance.sides, instance.places
     return CheckedItem(
         image=str(source.facts["image"]),
         image_sha256=source.media[0].sha256 or "",
@@ -243,8 +254,8 @@ def view(item: Item) -> CheckedItem:
         named=tuple(structures[mask.path.partition("/")[2]].bare_name for mask in item.masks[:1]) if region else (),
         present=tuple(one.name for one in structures_of(source)),
         material=meta_of(source),
-        sides=sides_by_name(source, "sides"),
-        places=sides_by_name(source, "places"),
+        sides=sides,
+        places=places,
         masks=tuple(masks),
     )
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -78,6 +78,21 @@ class ImageStructure:
         """The side that the label states, which is the patient's; else those of the image."""
         labelled = without_side(self.name)[1]
         return frozenset({labelled}) if labelled else self.places
+
+
+def instance_of(structure: ImageStructure, path: str) -> ImageStructure:
+    """Return the one instance of a structure whose mask is at `path`, as a structure of its own."""
+    place = structure.masks.index(path)
+    area, whole = structure.areas[place], sum(area or 0 for area in structure.areas)
+    # Only masks with a pixel have a centre.
+    before = sum(1 for one in structure.areas[:place] if one)
+    return replace(
+        structure,
+        masks=(path,),
+        areas=(area,),
+        centres=structure.centres[before : before + 1] if area else (),
+        share=structure.share * (area or 0) / whole if whole else 0.0,
+    )
 
 
 def structures_of(source: Source) -> tuple[ImageStructure, ...]:
