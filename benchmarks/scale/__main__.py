@@ -2,9 +2,9 @@
 
     python -m benchmarks.scale [--samples 10000] [--masks 2000] [--lm-eval] [--keep FOLDER]
 
-Each phase is measured inside the one process that `harness run --ray off` is: CPU seconds of it and of the processes that
-it starts, and the most memory that it held in the phase. The model costs nothing: `scripted` for questions, an oracle
-for masks.
+Each phase is measured inside the one process that `harness run --ray off` is: CPU seconds of it and of the processes
+that it starts, and the most memory that it held in the phase. The model costs nothing: `scripted` for questions, an
+oracle for masks.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Clock:
         finally:
             status = Path("/proc/self/status").read_text()
             peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
-            files = len(os.listdir("/proc/self/fd"))
+            files = len(list(Path("/proc/self/fd").iterdir()))
             self.phases.append(Phase(name, _cpu() - cpu, time.perf_counter() - wall, peak, files))
 
     def wrap(self, module: Any, function: str, name: str) -> None:
@@ -107,11 +107,8 @@ def run(root: Path, task: str, *, resume: bool) -> list[Phase]:
             raise FirstBatchError
 
         RunProgress.start = stop  # type: ignore[method-assign]
-        with clock.phase("resume"):
-            try:
-                module.evaluate(spec)
-            except FirstBatchError:
-                pass
+        with clock.phase("resume"), suppress(FirstBatchError):
+            module.evaluate(spec)
         return clock.phases
     clock.wrap(module, "open_session", "prepare")
     clock.wrap(module, "write_plan", "plan")

@@ -12,11 +12,11 @@ from harness.data.releases.reader import ReleaseAbsentError
 from harness.data.roots import DataRoots
 from harness.data.train_prior import TrainPrior
 from harness.errors import DataError
-from harness.records import Capabilities, Json, VisualPrompt
+from harness.records import Capabilities, Json, Sample, VisualPrompt
 from harness.records.codec import canonical, to_json
 from harness.requests.build import build_request
 from harness.requests.key import RequestKeys
-from harness.requests.support import support
+from harness.requests.support import Support, support
 from harness.requests.visual_prompts import visual_prompts
 from harness.runs import plan_file
 from harness.runs.cells import Cell, Plan, write_cells
@@ -135,6 +135,16 @@ class _Rows:
     prior: TrainPrior | None
     missing: Counter[str] = field(default_factory=Counter)
     fallbacks: set[str] = field(default_factory=set)
+    _of_images: dict[int, Support] = field(default_factory=dict)
+
+    def _support(self, sample: Sample, prompts: Sequence[VisualPrompt]) -> Support:
+        """Return whether the model can be asked the sample; without prompts and volumes its images alone decide."""
+        if prompts or any(media.kind != "image" for media in sample.media):
+            return support(self.task, prompts, sample, self.capabilities)
+        images = len(sample.media)
+        if images not in self._of_images:
+            self._of_images[images] = support(self.task, prompts, sample, self.capabilities)
+        return self._of_images[images]
 
     def __iter__(self) -> Iterator[plan_file.PlannedRequest]:
         """Yield the rows in the order of the manifest, none after the first sample that the model cannot be asked."""
@@ -149,7 +159,7 @@ class _Rows:
                     prompts = visual_prompts(task, sample)
                 except DataError as error:
                     defect = str(error)
-            found = support(task, prompts, sample, self.capabilities)
+            found = self._support(sample, prompts)
             if found.missing is not None:
                 self.missing[found.missing] += 1
             # One sample too many makes the cell unsupported: the rest is only counted, for the message.

@@ -21,7 +21,8 @@ def names(sample: Sample, *, with_target: bool = False) -> dict[str, str]:
         sample: The sample; `class` is there only if its target has exactly one entity.
         with_target: Add `answer`, `letter` and `option` of the target, for templates of a perfect model's reply.
     """
-    letters = lettered(sample.choices)
+    # Most questions have no options, and a release may have a million.
+    letters = lettered(sample.choices) if sample.choices else {}
     options = [f"{letter}. {option}" for letter, option in letters.items()]
     result = {
         **sample.strata,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InterruptedRunError
-from harness.records import Request, Sample
+from harness.records import MediaPart, Request, Sample
 from harness.records.atomic_files import disk_error, make_folder, replacing
 from harness.records.codec import canonical, sample_from_json, sample_to_json
 
@@ -76,7 +76,11 @@ def size_class(sample: Sample) -> int:
 
 def media_digest(request: Request) -> str:
     """Return the digest of the file of the request's first image or volume; empty if it has none."""
-    return next((media.record.sha256 or "" for media in request.media), "")
+    for turn in request.messages:
+        for part in turn.parts:
+            if isinstance(part, MediaPart):
+                return part.media.record.sha256 or ""
+    return ""
 
 
 def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
