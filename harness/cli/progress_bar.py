@@ -1,5 +1,6 @@
 """The progress bar of a run on stderr: rate, remaining time, failures and coverage."""
 
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -22,7 +23,8 @@ class ProgressBar:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet)
+        # This stream, whatever a model makes of `sys.stderr` later.
+        self.console = Console(file=sys.stderr, quiet=quiet or sys.stderr is None)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

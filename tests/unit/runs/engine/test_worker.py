@@ -1,6 +1,7 @@
 """Every fault of a model becomes a record of the sample at fault, and the other samples are answered all the same."""
 
 import asyncio
+import io
 import json
 import os
 import sys
@@ -326,6 +327,37 @@ def test_what_a_model_prints_goes_to_stderr_also_from_native_code(capfd: pytest.
     captured = capfd.readouterr()
     assert captured.out == "result\n"
     assert "from native code" in captured.err
+
+
+def close_streams() -> None:
+    sys.stdout.close()
+    with sys.stderr:
+        pass
+
+
+def replace_streams() -> None:
+    sys.stdout = sys.stderr = io.StringIO()
+
+
+def drop_streams() -> None:
+    sys.stdout = sys.stderr = None  # type: ignore[assignment]
+
+
+def close_descriptors() -> None:
+    os.closerange(1, 3)
+
+
+@pytest.mark.parametrize("spoil", [close_streams, replace_streams, drop_streams, close_descriptors])
+def test_what_a_model_does_to_the_streams_ends_with_it(
+    spoil: Callable[[], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with stdout_to_stderr():
+        spoil()
+    for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+        stream.write("from python")
+        stream.flush()
+        os.write(descriptor, b", from native code")
+    assert capfd.readouterr() == ("from python, from native code",) * 2
 
 
 class Beginning(Model):
