@@ -11,6 +11,7 @@ from harness.cli.options import (
     EXIT_BAD_INPUT,
     TASK_PATH,
     errors_as_exit_codes,
+    linked,
     progress,
     say,
     terminal_width,
@@ -57,6 +58,11 @@ def show(debug: bool, task: str, task_paths: tuple[Path, ...], as_json: bool) ->
 @TASK_PATH
 @DATA_ROOT
 @click.option("--with-images", is_flag=True, help="Show images whatever the terms of the data; for internal use only.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=0),
+    help="Samples of each task with a place on a page; 0 writes no pages [default: 60, of volumes 18].",
+)
 @AS_JSON
 @click.pass_obj
 def report(
@@ -65,11 +71,13 @@ def report(
     task_paths: tuple[Path, ...],
     data_roots: tuple[str, ...],
     with_images: bool,
+    samples: int | None,
     as_json: bool,
 ) -> None:
-    """Write report.html of a run again from its run directory.
+    """Write report.html of a run again from its run directory, and pages of its samples.
 
-    With a data root it shows images if the terms of the data allow it; without one, outlines on a plain background.
+    With a data root they show images if the terms of the data allow it; without one, masks on a plain background.
+    Synthetic patients are found in the cache.
     """
     from harness.evaluation.outputs import find_report_images
     from harness.evaluation.rescore import rescore
@@ -86,13 +94,15 @@ def report(
             cache=default_cache(),
             watch=Observer(notice=bar.notice),
         )
-        result = rescore(run_dir, task_paths=task_paths, protocols=(), max_failures="100%", images=images)
+        result = rescore(
+            run_dir, task_paths=task_paths, protocols=(), max_failures="100%", images=images, samples=samples
+        )
     # --max-failures concerns the run itself: making its page again always succeeds.
     page = RunDirectory(result.out).report_path
     if as_json:
         write_json({"report": str(page)})
     else:
-        click.echo(page)
+        click.echo(linked(page, sys.stdout))
 
 
 @click.command()

@@ -57,6 +57,18 @@ class DataRoots:
         return (root,)
 
 
+def generated_phantoms(cache: Path) -> tuple[Path, ...]:
+    """Return the folders in which files of synthetic patients are that were generated before, of any seed.
+
+    Files are known by their digests, so pages find theirs without the seed. Empty if the cache holds none.
+
+    Args:
+        cache: The cache folder.
+    """
+    found = sorted(path for path in (cache / "phantoms").glob("v*") if path.is_dir())
+    return (*found, cache / "derived") if found else ()
+
+
 def data_roots(given: Sequence[str], cache: Path) -> DataRoots:
     """Return the data roots of a command line.
 

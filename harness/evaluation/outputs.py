@@ -1,19 +1,22 @@
 """The final files of a run, and the value that an evaluation returns."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.roots import PHANTOM, data_roots
+from harness.data.roots import PHANTOM, data_roots, generated_phantoms
 from harness.errors import SpecError
 from harness.evaluation.results import Scored
 from harness.evaluation.setup import Observer, PreparedRun
+from harness.models.description import display_name
 from harness.models.submitted import predictions_file
 from harness.records import Json
 from harness.reports.examples import ReportImages, choose
 from harness.reports.notebook import as_html
 from harness.reports.run_page import write_report
 from harness.reports.run_table import table
+from harness.reports.viewer.pages import samples_folder, write_sample_pages
 from harness.runs.directory import RunDirectory
 from harness.runs.performance import performance_of
 from harness.runs.store import RunStore
@@ -108,7 +111,8 @@ def find_report_images(
     if with_images and not given_roots:
         raise SpecError("--with-images: expected --data-root too: a run directory does not say where its images lie")
     if not given_roots:  # nothing is prepared then: the report needs only the run directory
-        return ReportImages(phantom=run["data"] == PHANTOM)
+        phantom = run["data"] == PHANTOM
+        return ReportImages(roots=generated_phantoms(cache) if phantom else (), phantom=phantom)
     roots = data_roots(given_roots, cache)
     tasks, _ = index(task_paths, stored=directory.tasks_folder).resolve(list(run["tasks"]))
     prepared = [prepare_task(task, roots, cache, watch.notice) for task in tasks]
@@ -127,8 +131,9 @@ def write_outputs(
     scored: Scored,
     problems: Sequence[predictions_file.Problem],
     images: ReportImages,
+    samples: int | None = 0,
 ) -> None:
-    """Write the final files of a run: problems, results, performance and the report.
+    """Write the final files of a run: problems, results, performance, the pages of samples and the report.
 
     Args:
         store: The run directory, its predictions scored.
@@ -136,6 +141,7 @@ def write_outputs(
         scored: The numbers.
         problems: Problems of a predictions file.
         images: Which images the report may show.
+        samples: How many samples of each task get a page; None: as `harness.reports.viewer.pages` has it.
     Raises:
         InterruptedRunError: The disk refuses it.
     """
@@ -147,5 +153,12 @@ def write_outputs(
     cells = [task for task in tasks if task.task in scored.results["tasks"]]
     # Last, because they are chosen from the scores, and the page shows everything above.
     examples = choose(store.directory, cells, store.prediction, images)
-    write_report(store.directory.report_path, scored.results, scored.failures, performance, problems, examples)
+    # Pages of an earlier report would show other numbers than this one.
+    shutil.rmtree(samples_folder(store.directory), ignore_errors=True)
+    pages: Mapping[str, Path] = {}
+    if samples != 0:
+        model = display_name(scored.results["model"])
+        read = store.directory.find_predictions
+        pages = write_sample_pages(store.directory, cells, read, images, model=model, most=samples)
+    write_report(store.directory.report_path, scored.results, scored.failures, performance, problems, examples, pages)
     store.seal_outputs()

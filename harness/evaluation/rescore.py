@@ -27,6 +27,7 @@ def rescore(
     parameters: Mapping[str, Json] = MappingProxyType({}),
     images: ReportImages | None = None,
     description: ModelDescription | None = None,
+    samples: int | None = 0,
 ) -> Evaluation:
     """Score the stored predictions of a run again.
 
@@ -38,6 +39,7 @@ def rescore(
         parameters: Settings of the tasks' metrics, by `metric.parameter`.
         images: Which images the report shows; None: outlines on a plain ground, since a run directory does not hold
             the folders of its images.
+        samples: How many samples of each task get a page, as in `write_outputs`.
         description: What replaces the model's name, page, paper, size and licence; None keeps them.
     Returns:
         The numbers. With `protocols` or `parameters` the run directory keeps its own numbers and is not changed.
@@ -69,7 +71,7 @@ def rescore(
             scored = score_run(store, run, tasks, groups, store.directory)
             images = images or ReportImages(phantom=run["data"] == PHANTOM)
             problems = [predictions_file.Problem(**problem) for problem in store.directory.read_problems()]
-            write_outputs(store, tasks, scored, problems, images)
+            write_outputs(store, tasks, scored, problems, images, samples)
     finally:
         store.close()
     return Evaluation(

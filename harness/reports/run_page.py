@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness.metrics.answers.judge_words import judge_words
@@ -25,6 +26,7 @@ def write_report(
     performance: Mapping[str, Any],
     problems: Sequence[Problem],
     examples: Mapping[str, TaskExamples],
+    sample_pages: Mapping[str, Path] = MappingProxyType({}),
 ) -> None:
     """Write `report.html`: one page that opens from the file system and asks nothing of any server.
 
@@ -35,6 +37,7 @@ def write_report(
         performance: The content of `performance.json`.
         problems: Problems of a predictions file.
         examples: The samples to show, by task.
+        sample_pages: By task, the first of the pages that show single samples; they are below the folder of `path`.
     """
     pages = environment()
     assert pages.loader is not None
@@ -62,6 +65,7 @@ def write_report(
         more_problems=max(0, len(problems) - FAILURES_SHOWN),
         performance=performance,
         examples=examples,
+        sample_pages={task: page.relative_to(path.parent).as_posix() for task, page in sample_pages.items()},
     )
     write_atomically(path, page)
 

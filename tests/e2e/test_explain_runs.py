@@ -119,18 +119,23 @@ def test_the_report_shows_drawn_patients_worst_first(run: Path) -> None:
     assert re.search(r'alt="samed2d/all/[^"]+: Target [\d,]+ pixels, prediction [\d,]+, overlap [\d,]+\."', page)
 
 
-def test_a_report_written_again_has_outlines_only_and_says_so(command: Any, tmp_path: Path) -> None:
-    spec = RunSpec(tasks=("samed2d_seg",), model="baseline:otsu", data_roots=("phantom",), out=tmp_path, ray="off")
+def test_a_report_written_again_finds_the_synthetic_patients_and_has_pages_of_samples(
+    command: Any, tmp_path: Path
+) -> None:
+    spec = RunSpec(
+        tasks=("samed2d_seg",), model="baseline:otsu", data_roots=("phantom",), out=tmp_path, ray="off", limit=8
+    )
     path = evaluate(spec).out / "report.html"
     with_pixels = path.read_text(encoding="utf-8")
-    pages = []
-    for words in ((), (), ("--data-root", "phantom")):
-        assert command("report", tmp_path, *words).exit_code == 0
-        pages.append(path.read_text(encoding="utf-8"))
-    assert pages[0] == pages[1]
-    assert "plain background if images are not shown: no data root was given" in pages[0]
-    assert len(pages[0]) < len(with_pixels) / 2
-    assert pages[2] == with_pixels
+    assert command("report", tmp_path, "--samples", "0").exit_code == 0
+    assert path.read_text(encoding="utf-8") == with_pixels
+    assert not (tmp_path / "samples").exists()
+    assert command("report", tmp_path, "--samples", "3").exit_code == 0
+    assert 'href="samples/samed2d_seg/index.html"' in path.read_text(encoding="utf-8")
+    page = (tmp_path / "samples" / "samed2d_seg" / "index.html").read_text(encoding="utf-8")
+    assert page.count('<article class="sample"') == 3
+    assert page.count('href="data:image/jpeg;base64,') == 3
+    assert page.count('<path class="target"') == 3
 
 
 def test_images_without_a_place_to_find_them_are_refused(command: Any, run: Path) -> None:

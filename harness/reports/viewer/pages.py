@@ -163,6 +163,11 @@ def _has_volumes(run: RunDirectory, task: TaskSpec, sample_id: str) -> bool:
     return any(media.kind == "volume" for row in rows for media in row.sample.media)
 
 
+def samples_folder(run: RunDirectory) -> Path:
+    """Return the folder of the page sets of a run, one folder per task in it."""
+    return run.path / FOLDER
+
+
 def write_sample_pages(
     run: RunDirectory,
     tasks: Sequence[TaskSpec],
@@ -187,10 +192,8 @@ def write_sample_pages(
 
     written = {}
     for task in tasks:
-        folder = run.path / FOLDER / task.task
+        folder = samples_folder(run) / task.task
         found = sample_pages(run, task, read, images, model=model, most=most, up=f"../../{run.report_path.name}")
-        for old in folder.glob("*.html"):
-            old.unlink()
         for page in found:
             folder.mkdir(parents=True, exist_ok=True)
             html = template.render(
