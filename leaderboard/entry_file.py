@@ -22,6 +22,7 @@ MARK = "entry.json"  # beside the results.json of a bundle that was verified and
 MOST_BYTES = 64 * 2**20
 MOST_CHARACTERS = 2_000
 MOST_NUMBER = 1e300
+MEANS = ("micro", "macro", "pooled")
 Data = Literal["real", "phantom"]
 
 
@@ -58,6 +59,7 @@ class EntryBlock:
         answered: Whether an answer of the task can be used; None for a group, and where results.json does not say so.
         headline: (metric, protocol) that stands for the task.
         over: Stratum key over whose values macro means are taken; None if there is none.
+        headline_mean: Mean of the headline; None where results.json does not say it.
     """
 
     name: str
@@ -68,6 +70,7 @@ class EntryBlock:
     fallbacks: tuple[str, ...]
     numbers: tuple[EntryNumber, ...]
     answered: bool | None = None
+    headline_mean: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +299,7 @@ def _task(reader: _Reader, name: str, value: Any) -> EntryBlock:
         fallbacks=tuple(_plain(item) for item in reader.sequence(block.get("fallbacks", []), f"{where}.fallbacks")),
         numbers=_numbers(reader, block, where),
         answered=None if "answered" not in block else reader.count(block["answered"], f"{where}.answered") > 0,
+        headline_mean=reader.text(headline["mean"], f"{where}.headline.mean", MEANS) if "mean" in headline else None,
     )
 
 
@@ -346,7 +350,7 @@ def _number(reader: _Reader, value: Any, where: str) -> EntryNumber:
         protocol_version=count("protocol_version"),
         higher_is_better=None if better is None else reader.flag(better, f"{where}.higher_is_better"),
         stratum=_stratum(reader, row.get("stratum"), f"{where}.stratum"),
-        mean=reader.text(row.get("mean"), f"{where}.mean", ("micro", "macro", "pooled")),
+        mean=reader.text(row.get("mean"), f"{where}.mean", MEANS),
         value=None if row.get("value") is None else reader.number(row["value"], f"{where}.value"),
         interval=_interval(reader, row.get("ci"), f"{where}.ci"),
         method=None if row.get("ci_method") is None else text("ci_method"),
