@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from harness.data.construction.assembly import RELEASE, Assembly
+from harness.data.construction.outputs.assembly import RELEASE, Assembly
 from harness.data.construction.pipeline import ReadBack
 from harness.data.integrity import FINDINGS
 from harness.data.manifest import prepare

@@ -103,6 +103,7 @@ def sample_pages(
     *,
     model: str,
     most: int | None = None,
+    most_volumes: int | None = None,
     up: str = "",
 ) -> list[SamplePage]:
     """Return the pages of a task's samples, the worst first; none if the task has no scores.
@@ -113,7 +114,8 @@ def sample_pages(
         read: Returns the predictions with these keys.
         images: Whether pixels may be shown, and where they are.
         model: Name of the model.
-        most: Samples to show; None: MOST_SAMPLES, of volumes MOST_VOLUMES.
+        most: Samples to show; None: MOST_SAMPLES.
+        most_volumes: The same of a task with volumes; None: `most` if that is given, else MOST_VOLUMES.
         up: Address of the page above, relative to the pages.
     Raises:
         DataError: A stored prediction is damaged.
@@ -121,8 +123,9 @@ def sample_pages(
     chosen = choose_samples(run, task, most or MOST_SAMPLES)
     if chosen is None:
         return []
-    if most is None and len(chosen.ranks) > MOST_VOLUMES and _has_volumes(run, task, chosen.ranks[0].sample_id):
-        chosen = choose_samples(run, task, MOST_VOLUMES)
+    most_volumes = most_volumes or most or MOST_VOLUMES
+    if len(chosen.ranks) > most_volumes and _has_volumes(run, task, chosen.ranks[0].sample_id):
+        chosen = choose_samples(run, task, most_volumes)
         assert chosen is not None
     pages: list[list[ViewedSample]] = []
     weight = 0
@@ -197,7 +200,7 @@ def write_sample_pages(
         for page in found:
             folder.mkdir(parents=True, exist_ok=True)
             html = template.render(
-                page=page,
+                shown=page,
                 style=Markup(style),
                 script=Markup(script),
                 style_digest=digest(style),

@@ -1,0 +1,1 @@
+"""Pages of single samples of the entries that keep their predictions."""
