@@ -3,7 +3,7 @@
 import click
 
 from harness.cli import data, export, reply, show
-from harness.cli.authoring import adapter, new_task
+from harness.cli.authoring import adapter, construct, new_task
 from harness.cli.comparison import baseline, compare, gate, power
 from harness.cli.evaluation import bundle, calibrate, judge, run, score
 from harness.cli.guard import GuardedGroup
@@ -29,6 +29,7 @@ for command in (
     new_task.new_task,
     adapter.new_adapter,
     adapter.check_adapter,
+    construct.construct,
     run.run,
     score.score,
     judge.judge,

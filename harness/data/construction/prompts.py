@@ -31,7 +31,7 @@ class Prompt:
     examples: tuple[tuple[str, str], ...] = ()
     decoding: Mapping[str, Json] = field(default_factory=dict)
 
-    def ask(self, question: str, media: Sequence[Media] = (), **slots: str) -> Question:
+    def ask(self, question: str, /, *, media: Sequence[Media] = (), **slots: str) -> Question:
         """Return the question with its slots filled, the media before its words.
 
         Args:

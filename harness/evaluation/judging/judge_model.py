@@ -123,8 +123,8 @@ def with_schema(text: str, arguments: Mapping[str, Json], rubric: Rubric, cache:
 
 
 @contextlib.contextmanager
-def named_as_judge(arguments: Mapping[str, Json]) -> Iterator[None]:
-    """Let messages about a model name the options of a judge, and mask its secrets.
+def named_as_judge(arguments: Mapping[str, Json], option: str = "--judge") -> Iterator[None]:
+    """Let messages about a model name the options of a judge, or of another role, and mask its secrets.
 
     Raises:
         HarnessError: As it came; or in place of a SystemExit in the code of the judge.
@@ -133,7 +133,7 @@ def named_as_judge(arguments: Mapping[str, Json]) -> Iterator[None]:
         yield
     except HarnessError as error:
         words = masked(str(error), secrets_of(arguments))
-        words = re.sub(r"--model(-args)?(?=[\s:,])", r"--judge\1", words)
+        words = re.sub(r"--model(-args)?(?=[\s:,])", rf"{option}\1", words)
         if words != str(error):
             error.args = (words,)
             raise error from None

@@ -118,12 +118,16 @@ def _pairs(files: ReleaseFiles, listing: str, wanted: tuple[str, ...], integrity
 
 
 def _strata(pair: _Pair) -> dict[str, str]:
-    name = PurePosixPath(without_suffix(pair.image)).name.lower()
+    return {"pool": POOLS.get(pair.split, NO_POOL), **series_strata(pair.image)}
+
+
+def series_strata(image: str) -> dict[str, str]:
+    """Return part of the release, plane and phase of a listed volume, by the names of its folders and its series."""
+    name = PurePosixPath(without_suffix(image)).name.lower()
     words = name.replace("-", "_").replace(" ", "_")
     phases = (phase for mark, phase in PHASES.items() if re.search(rf"(^|_){mark}", words))
     return {
-        "pool": POOLS.get(pair.split, NO_POOL),
-        "source": case_of(pair.image).partition("/")[0].lower() or UNKNOWN,
+        "source": case_of(image).partition("/")[0].lower() or UNKNOWN,
         "plane": next((plane for plane in PLANES if words.startswith(plane)), UNKNOWN),
         "phase": next(phases, UNKNOWN),
     }
