@@ -199,7 +199,7 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
             workers = options.wanted.workers
             copies = "the workers" if workers is None else f"{workers} worker{'' if workers == 1 else 's'}"
             watch.notice(f"{place} for {copies}; the first answer takes some seconds")
-            run_on_ray(setup, batches, progress, options)
+            run_on_ray(setup, batches, progress, options, watch.notice)
         state = "done"
     finally:
         store.event("stopped", state=state, done=progress.done)

@@ -10,7 +10,7 @@ import contextlib
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.ray_actors import MediaLibrary, Node, versions
 from harness.runs.engine.ray_connection import ClusterOptions, connected, first_lines
 from harness.runs.engine.signals import Interruption
-from harness.runs.engine.worker import Finished, WorkerSetup
+from harness.runs.engine.worker import Finished, WorkerSetup, not_loaded
 from harness.runs.plan_file import Ask
 
 # A sample is recorded as `model_error` after this many deaths of actors that had it alone: a single death may have
@@ -32,6 +32,8 @@ MOST_FRUITLESS = 6
 # Longest wait of the driver's loop if no deadline comes earlier.
 MOST_SECONDS_OF_WAIT = 5.0
 SECONDS_TO_CLEAN_UP = 2.0
+# How often a run says what it waits for while no worker answers.
+SAY_EVERY_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -83,7 +85,10 @@ class Cluster:
         interruption: Keeps signals back while answers are stored.
         library: The actor that sends media; None until an actor is started.
         actor_class: `Node` as a remote class; None until an actor is started.
-        loading: Actors that load the model, by Ray's reference to their result.
+        notice: Called with one line of news.
+        starting: Actors whose process is not there yet, by Ray's reference to its first word.
+        loading: Actors that start or load the model, by Ray's reference to their result.
+        load_by: Times on the monotonic clock by which actors must have loaded, from their first word on.
         idle: Actors that wait for a batch.
         flying: Actors at work with their flights, by Ray's reference to their result.
         back: Leases that were put back when an actor ended.
@@ -102,7 +107,10 @@ class Cluster:
     library: Any = None
     actor_class: Any = None
     idle: list[Any] = field(default_factory=list)
+    notice: Callable[[str], None] = lambda _: None
+    starting: dict[Any, Any] = field(default_factory=dict)
     loading: dict[Any, Any] = field(default_factory=dict)
+    load_by: dict[Any, float] = field(default_factory=dict)
     flying: dict[Any, tuple[Any, Flight]] = field(default_factory=dict)
     back: deque[Lease] = field(default_factory=deque)
     names: dict[Any, str] = field(default_factory=dict)
@@ -111,6 +119,7 @@ class Cluster:
     lost: int = 0
     fruitless: int = 0
     last_end: str = ""
+    _said: float = 0.0
 
     def run(self, batches: Iterable[list[Ask]]) -> None:
         """Answer every batch.
@@ -123,6 +132,7 @@ class Cluster:
         work = iter(batches)
         if not self._has_more(work):
             return
+        self._said = time.monotonic()
         try:
             for _ in range(self.options.workers):
                 self._spawn()
@@ -170,22 +180,55 @@ class Cluster:
 
     def _wait(self) -> None:
         """Wait for an answer, a loaded actor or a deadline, and deal with it."""
-        deadlines = [flight.deadline for _, flight in self.flying.values()]
+        deadlines = [flight.deadline for _, flight in self.flying.values()] + [*self.load_by.values()]
         rest = min(deadlines, default=time.monotonic() + MOST_SECONDS_OF_WAIT) - time.monotonic()
         timeout = max(0.0, min(rest, MOST_SECONDS_OF_WAIT))
-        waited = [*self.flying, *self.loading]
+        waited = [*self.flying, *self.starting, *self.loading]
         # First everything that is ready already: with num_returns=1 Ray returns only one of them.
         ready, _ = self.ray.wait(waited, num_returns=len(waited), timeout=0)
         if not ready:
             ready, _ = self.ray.wait(waited, num_returns=1, timeout=timeout)
         for reference in ready:
-            if reference in self.loading:
+            if reference in self.starting:
+                self.load_by[self.starting.pop(reference)] = time.monotonic() + self.setup.load_timeout
+            elif reference in self.loading:
                 self._take_loaded(reference)
             else:
                 self._take(reference)
         now = time.monotonic()
+        for actor in [late for late, deadline in self.load_by.items() if deadline < now]:
+            self._expire_loading(actor)
+        if self.loading and not self.flying and now - self._said > SAY_EVERY_SECONDS:
+            self._said = now
+            self.notice(self._waits_for())
         for reference in [late for late, (_, flight) in self.flying.items() if flight.deadline < now]:
             self._expire(reference)
+
+    def _waits_for(self) -> str:
+        """Return what the run waits for while no worker answers."""
+        starting, waiting = len(self.starting), len(self.loading) - len(self.starting)
+        needs = self.options.wanted.resources
+        each = f"{needs.cpus:g} CPUs and {needs.gpus or 0:g} GPUs"
+        parts = [f"{waiting} to load the model"] if waiting else []
+        if starting:
+            parts.append(f"{starting} to get a process from Ray, each with {each} that nobody else uses")
+        return f"waiting for {self.options.workers} workers: {', '.join(parts)}"
+
+    def _expire_loading(self, actor: Any) -> None:
+        """Kill an actor that does not load in time; if none has ever loaded, the others would fare no better.
+
+        Raises:
+            InterruptedRunError: No actor has loaded yet, or too many have ended.
+        """
+        reference = next(one for one, loading in self.loading.items() if loading is actor)
+        del self.loading[reference]
+        seconds = self.setup.load_timeout
+        self._lose(actor, f"load() did not return within {seconds:g} s")
+        self.progress.store.event("hung", batch=None, keys=[], seconds=seconds, loading=True)
+        if not self.loaded:
+            raise InterruptedRunError(not_loaded(self.setup))
+        self._stop_if_hopeless("the model had to be killed")
+        self._spawn()
 
     def _take(self, reference: Any) -> None:
         actor, flight = self.flying.pop(reference)
@@ -235,6 +278,7 @@ class Cluster:
 
     def _lose(self, actor: Any, end: str) -> None:
         self.names.pop(actor, None)
+        self.load_by.pop(actor, None)
         with contextlib.suppress(self.ray.exceptions.RayError):
             self.ray.kill(actor)
         self.lost += 1
@@ -265,6 +309,7 @@ class Cluster:
         actor = self._actor_class().remote(self.setup, self._library_actor())
         self.spawned += 1
         self.names[actor] = f"worker-{self.spawned}"
+        self.starting[actor.is_up.remote()] = actor
         self.loading[actor.load.remote()] = actor
 
     def _actor_class(self) -> Any:
@@ -293,15 +338,21 @@ class Cluster:
 
     def _take_loaded(self, reference: Any) -> None:
         actor = self.loading.pop(reference)
+        self.load_by.pop(actor, None)
+        self.starting = {word: one for word, one in self.starting.items() if one is not actor}
         try:
             found = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
             self._lose(actor, f"{type(error).__name__}: {first_lines(str(error))}")
             self.progress.store.event("died", batch=None, keys=[], error=self.last_end)
-            # No actor has ever loaded: the model itself is at fault, and one clear message beats many respawns.
+            # No actor has ever loaded: one clear message beats many respawns. Who ended them is not known, so the
+            # same command may well go on.
             if not self.loaded and self.lost >= TRIES:
                 message = f"the model's process ended while it loaded, {self.lost} times, last with {self.last_end}"
-                raise ModelError(f"--model {self.setup.reference.text}: {message}") from error
+                raise InterruptedRunError(
+                    f"--model {self.setup.reference.text}: {message}. What is finished is kept; run the same command "
+                    "again, or mend the model."
+                ) from error
             self._stop_if_hopeless("the model's process ended")
             self._spawn()
             return
@@ -316,11 +367,18 @@ class Cluster:
 
 
 def run_on_ray(
-    setup: WorkerSetup, batches: Iterable[list[Ask]], progress: RunProgress, options: ClusterOptions
+    setup: WorkerSetup,
+    batches: Iterable[list[Ask]],
+    progress: RunProgress,
+    options: ClusterOptions,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Run the batches on Ray; see `Cluster.run` for the errors."""
+    """Run the batches on Ray, with a line of news when it has to wait; see `Cluster.run` for the errors."""
     sys.stdout.flush()  # `connected` sends stdout to a log; what was printed before belongs on the terminal
     with connected(options) as (ray, options), Interruption() as interruption:
         # Ray assigns GPUs to the copies that ask for them; a copy that asks for none must not take another's.
         setup = replace(setup, device=device_of(options.wanted.resources))
-        Cluster(setup=setup, options=options, progress=progress, ray=ray, interruption=interruption).run(batches)
+        cluster = Cluster(
+            setup=setup, options=options, progress=progress, ray=ray, interruption=interruption, notice=notice
+        )
+        cluster.run(batches)

@@ -57,6 +57,9 @@ class Node:
         self.spool = spool
         self.worker = Worker(replace(setup, roots=(*own, *setup.roots), spool=spool), fetch=fetch)
 
+    def is_up(self) -> None:
+        """Do nothing: a return says that the actor has a process, and is about to load."""
+
     def load(self) -> dict[str, Any]:
         """Load the model; return the versions that this process runs and its `device`, or the failure as `error`.
 

@@ -28,6 +28,7 @@ class PaperActor:
     """Its calls return what was called, with what, and something that tells one call from another."""
 
     def __init__(self, number: int) -> None:
+        self.is_up = SimpleNamespace(remote=lambda: Call("is_up", number))
         self.load = SimpleNamespace(remote=lambda: Call("load", number))
         self.answer = SimpleNamespace(remote=lambda requests: Call("answer", requests))
         self.close = SimpleNamespace(remote=lambda: Call("close", None))
@@ -48,6 +49,7 @@ class PaperRay:
         self._answer, self._load = answer, load
         self.actors = 0
         self.killed: list[Any] = []
+        self.never: dict[str, int] = {}  # calls that never return, by name, of the first so many actors
         self.machines: list[dict[str, Any]] = [{"Alive": True, "Resources": {"CPU": 4.0}}]
 
     def remote(self, **_: Any) -> Callable[[type], Any]:
@@ -61,7 +63,13 @@ class PaperRay:
 
     def wait(self, references: list[Any], *, num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
         _ = timeout
-        ready = [each for each in references if each.what != "answer" or "hang" not in each.argument]
+
+        def is_ready(each: Call) -> bool:
+            if each.what in self.never:
+                return bool(each.argument > self.never[each.what])
+            return each.what != "answer" or "hang" not in each.argument
+
+        ready = [each for each in references if is_ready(each)]
         return ready[:num_returns], []
 
     def get(self, reference: Call) -> Any:

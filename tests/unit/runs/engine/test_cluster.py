@@ -2,8 +2,10 @@
 
 import json
 import signal
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +20,7 @@ from harness.runs.engine.devices import Wanted
 from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.ray_actors import versions
 from harness.runs.engine.ray_connection import ClusterOptions
-from harness.runs.engine.worker import WorkerSetup
+from harness.runs.engine.worker import Finished, WorkerSetup
 from harness.runs.plan_file import Ask
 from harness.runs.store import RunStore
 from tests.unit.runs.engine.paper_ray import Behaviour, PaperRay, RayError, key, reply
@@ -159,8 +161,11 @@ def test_a_model_whose_process_ends_while_it_loads_stops_at_the_third(
     cluster: Callable[..., Cluster], store: RunStore
 ) -> None:
     ray = PaperRay(load=lambda _: RayError("out of memory"))
-    expected = "--model scripted: the model's process ended while it loaded, 3 times, last with RayError: out of memory"
-    with pytest.raises(ModelError, match=expected):
+    expected = (
+        "--model scripted: the model's process ended while it loaded, 3 times, last with RayError: out of memory. What "
+        "is finished is kept; run the same command again, or mend the model"
+    )
+    with pytest.raises(InterruptedRunError, match=expected):
         cluster(ray).run(iter([asks("a")]))
     assert [event["event"] for event in store.directory.read_events()] == ["died"] * 3
 
@@ -169,6 +174,49 @@ def test_an_actor_that_dies_while_it_loads_is_replaced(cluster: Callable[..., Cl
     ray = PaperRay(load=lambda number: RayError("killed") if number == 1 else versions())
     cluster(ray).run(iter([asks("a")]))
     assert store.is_done(key("a"))
+
+
+def test_a_model_that_hangs_in_loading_stops_the_run_at_once(cluster: Callable[..., Cluster], store: RunStore) -> None:
+    ray = PaperRay()
+    ray.never = {"load": 9}
+    hanging = cluster(ray, workers=2)
+    hanging.setup = replace(SETUP, load_timeout=0.01)
+    expected = (
+        r"--model scripted: load\(\) did not return within 0\.01 s\. Mend the model, or allow more by --load-timeout"
+    )
+    with pytest.raises(InterruptedRunError, match=expected):
+        hanging.run(iter([asks("a")]))
+    assert len(ray.killed) >= 2
+    assert [event["event"] for event in store.directory.read_events()] == ["hung"]
+
+
+def test_one_actor_that_hangs_in_loading_is_replaced(cluster: Callable[..., Cluster], store: RunStore) -> None:
+    def slowly(requests: list[str]) -> list[Finished]:
+        time.sleep(0.02)
+        return reply(requests)
+
+    ray = PaperRay(slowly)
+    ray.never = {"load": 1}
+    hanging = cluster(ray, workers=2)
+    hanging.setup = replace(SETUP, load_timeout=0.01)
+    hanging.run(iter([asks(name) for name in "abcd"]))
+    assert all(store.is_done(key(name)) for name in "abcd")
+    assert ray.actors == 3
+
+
+def test_a_wait_says_what_it_waits_for(cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "SAY_EVERY_SECONDS", 0.0)
+    ray, said = PaperRay(), list[str]()
+    ray.never = {"load": 2, "is_up": 1}
+    waiting = cluster(ray, workers=2)
+    waiting.setup = replace(SETUP, load_timeout=0.05)
+    waiting.notice = said.append
+    with pytest.raises(InterruptedRunError, match="did not return within"):
+        waiting.run(iter([asks("a")]))
+    assert said[0] == (
+        "waiting for 2 workers: 1 to load the model, 1 to get a process from Ray, each with 1 CPUs and 0 GPUs that "
+        "nobody else uses"
+    )
 
 
 def test_a_worker_with_other_versions_is_refused(cluster: Callable[..., Cluster]) -> None:
