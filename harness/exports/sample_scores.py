@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import SpecError, nearest
+from harness.exports.csv_cells import harmless
 from harness.runs import plan_file
 from harness.runs.directory import RunDirectory
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 # Columns before the strata and values of a sample.
 FACTS = ("task", "sample_id", "repeat", "status", "cluster")
 LONG = ("metric", "protocol", "name", "value", "score_status", "failed")
-# Spreadsheets run a cell that begins with one of these as a formula; ids and strata come from outside.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +143,5 @@ def as_csv(table: "pd.DataFrame") -> str:
     quoted = table.copy()
     for column in quoted.columns:
         if quoted[column].dtype == object or str(quoted[column].dtype) in ("str", "string"):
-            quoted[column] = [
-                f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in quoted[column]
-            ]
+            quoted[column] = [harmless(cell) for cell in quoted[column]]
     return str(quoted.to_csv(index=False, lineterminator="\n"))
