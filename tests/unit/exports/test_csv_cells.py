@@ -7,8 +7,11 @@ from harness.exports.csv_cells import harmless
 
 @pytest.mark.parametrize(
     "text",
-    ["=1+1", "+1", "-1", "@sum", "  =cmd|' /C calc'!A0", "\t=1", "\n=1", "\r\n@x", "\u00a0=1", "\u200b=1", "\u202e=1", "\uff1d1", "\tplain", "\0"],
-)  # fmt: skip
+    [
+        *("=1+1", "+1", "-1", "@sum", "  =cmd|' /C calc'!A0", "\t=1", "\n=1", "\r\n@x", "\u00a0=1"),
+        *("\u200b=1", "\u202e=1", "\uff1d1", "\tplain", "\0"),
+    ],
+)
 def test_text_that_begins_like_a_formula_is_quoted(text: str) -> None:
     assert harmless(text) == f"'{text}"
 
