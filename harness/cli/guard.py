@@ -100,7 +100,7 @@ def guarded(command: Callable[[], object]) -> NoReturn:
             with contextlib.suppress(OSError), Path(end.overdue.path).open("ab") as file:
                 file.write(f"{end.overdue.line}\n".encode())
         _say(end.overdue.words)
-        sys.exit(EXIT_RESUMABLE)
+        sys.exit(end.overdue.code)
     if number not in PASSED_ON and code != EXIT_RESUMABLE:
         how = f"by signal {number} ({signal.strsignal(number)})" if number else f"with exit code {code}"
         _say(

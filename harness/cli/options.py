@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,8 +110,13 @@ def say(text: str) -> None:
 
 
 def linked(path: Path, stream: Any = None) -> str:
-    """Return a path that can be clicked where `stream`, stderr if None, is a terminal (OSC 8); else the plain path."""
+    """Return a path that can be clicked where `stream`, stderr if None, is a terminal (OSC 8); else the plain path.
+
+    A path below the working folder is written relative to it.
+    """
     text = str(path)
+    with suppress(OSError, ValueError):  # elsewhere, or the working folder is gone
+        text = str(path.relative_to(Path.cwd()))
     if not (stream or sys.stderr).isatty() or os.environ.get("TERM") == "dumb" or not text.isprintable():
         return text
     return f"\x1b]8;;{path.resolve().as_uri()}\x1b\\{text}\x1b]8;;\x1b\\"
@@ -168,14 +173,6 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
         code = getattr(error, "exit_code", EXIT_CTRL_C)
         say(f"\nharness: stopped by {'Ctrl-C' if code == EXIT_CTRL_C else 'a signal'}; what is finished is kept.{hint}")
         sys.exit(code)
-
-
-def shown(path: Path) -> Path:
-    """Return a path as people are shown it: relative to the working folder if it is below."""
-    try:
-        return path.relative_to(Path.cwd())
-    except (OSError, ValueError):  # elsewhere, or the working folder is gone
-        return path
 
 
 def write_json(value: Any) -> None:

@@ -217,7 +217,7 @@ def open_session(spec: RunSpec, watch: Observer) -> PreparedRun:
         parse(spec.model, spec.model_args) if isinstance(spec.model, str) else reference_to(spec.model, spec.model_args)
     )
     words = f"--model {reference.text}: it was not built within {spec.load_seconds:g} s; --load-timeout allows more"
-    with DEADLINES.within(spec.load_seconds, Overdue(words=words)):
+    with DEADLINES.within(spec.load_seconds, Overdue(words=words), alone=False):
         adapter = build(reference)
         capabilities = capabilities_of(reference, adapter)
     refuse_secrets(reference, capabilities.execution_only)

@@ -32,11 +32,13 @@ class Overdue:
 
     Attributes:
         words: What it says.
+        code: The exit code that it leaves with; 3 for what the same command resumes.
         path: File to append `line` to; empty for none.
         line: A line without its newline.
     """
 
     words: str
+    code: int = 3
     path: str = ""
     line: str = ""
 
@@ -59,11 +61,19 @@ class Deadlines:
         self.memory, self.watcher = mmap.mmap(-1, SHARED_BYTES), os.getpid()
 
     @contextlib.contextmanager
-    def within(self, seconds: float, overdue: Overdue) -> Iterator[None]:
+    def within(self, seconds: float, overdue: Overdue, *, alone: bool = True) -> Iterator[None]:
         """Expect the block to end within `seconds` and GRACE_SECONDS; else the process is ended.
 
         A deadline that is set inside of another takes its place for that time.
+
+        Args:
+            seconds: May be infinite.
+            overdue: What the parent does then.
+            alone: Whether a process without a parent is ended, too.
         """
+        if self.memory is None and not alone:
+            yield
+            return
         self._outer.append((time.monotonic() + seconds + GRACE_SECONDS, overdue))
         self._set(*self._outer[-1])
         try:
@@ -85,9 +95,9 @@ class Deadlines:
                     left = max(0.001, min(deadline - time.monotonic(), LONGEST_SECONDS))
                     faulthandler.dump_traceback_later(left, exit=True, file=stderr)
             return
-        content = json.dumps([overdue.words, overdue.path, overdue.line]).encode()
+        content = json.dumps([overdue.words, overdue.code, overdue.path, overdue.line]).encode()
         if len(content) > SHARED_BYTES - HEAD.size:
-            content = json.dumps([overdue.words, "", ""]).encode()
+            content = json.dumps([overdue.words, overdue.code, "", ""]).encode()
         HEAD.pack_into(self.memory, 0, 0.0, 0)  # nothing counts while the content is half written
         self.memory[HEAD.size : HEAD.size + len(content)] = content
         HEAD.pack_into(self.memory, 0, deadline, len(content))
@@ -99,8 +109,8 @@ class Deadlines:
         deadline, length = HEAD.unpack_from(self.memory, 0)
         if not deadline or time.monotonic() < deadline + slack:
             return None
-        words, path, line = json.loads(self.memory[HEAD.size : HEAD.size + length])
-        return Overdue(words=words, path=path, line=line)
+        words, code, path, line = json.loads(self.memory[HEAD.size : HEAD.size + length])
+        return Overdue(words=words, code=code, path=path, line=line)
 
 
 DEADLINES = Deadlines()

@@ -3,7 +3,9 @@
 import contextlib
 import importlib.util
 import os
+import shutil
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from harness.errors import SpecError
+from harness.runs.engine.deadlines import DEADLINES, Overdue
 from harness.runs.engine.devices import NodeResources, Wanted, gpus_here, settled
 
 # Environment variables that Ray reads when it is imported.
@@ -23,6 +26,11 @@ QUIET = {
     # Leave CUDA_VISIBLE_DEVICES as it is for actors without GPUs; Ray warns that this will be its default.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+MOST_PORT = 65_535
+SECONDS_TO_ANSWER = 5.0
+SECONDS_TO_CONNECT, SECONDS_TO_START = 10.0, 120.0
+# The least that Ray allocates for its object store, by default in /dev/shm.
+OBJECT_STORE_BYTES = 75 * 2**20
 # Without it Ray replaces 127.0.0.1 by the machine's own address and listens on all interfaces.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
@@ -83,6 +91,7 @@ def connected(options: ClusterOptions) -> Iterator[tuple[Any, ClusterOptions]]:
     except ImportError:
         raise SpecError("--ray: ray is not installed; pip install 'medground[ray]', or use --ray off") from None
     options.log.parent.mkdir(parents=True, exist_ok=True)
+    _check_reachable(options.address)
     # Ray's thread for errors of workers prints on sys.stdout whatever its options say; results go there, too.
     with options.log.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         if ray.is_initialized():
@@ -93,7 +102,46 @@ def connected(options: ClusterOptions) -> Iterator[tuple[Any, ClusterOptions]]:
                 _connect(ray, options, log)
                 yield ray, _settled(ray, options)
             finally:
-                ray.shutdown()
+                with _native_lines_in(log):
+                    ray.shutdown()
+
+
+@contextlib.contextmanager
+def _native_lines_in(log: TextIO) -> Iterator[None]:
+    """Send to the log what Ray's native code writes to stdout and stderr, which no option of Ray keeps away."""
+    log.flush()
+    kept: dict[int, int] = {}
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):  # a daemon without these files
+            kept[descriptor] = os.dup(descriptor)
+            os.dup2(log.fileno(), descriptor)
+    try:
+        with contextlib.redirect_stderr(log):
+            yield
+    finally:
+        log.flush()
+        for descriptor, copy in kept.items():
+            os.dup2(copy, descriptor)
+            os.close(copy)
+
+
+def _check_reachable(address: str) -> None:
+    """Check that something listens at the address of a cluster: Ray itself would try for minutes.
+
+    Raises:
+        SpecError: It is no address, or nothing answers there.
+    """
+    plain = address.removeprefix("ray://")
+    host, colon, port = plain.rpartition(":")
+    if address in ("local", "auto") or "://" in plain:
+        return
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port[:9]) > MOST_PORT:
+        raise SpecError(f"--ray {address}: expected local, auto, off or HOST:PORT, such as 10.0.0.1:6379")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except (OSError, UnicodeError) as error:
+        reason = "no answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
+        raise SpecError(f"--ray {address}: cannot connect: {reason}; is a cluster running there?") from error
 
 
 @contextlib.contextmanager
@@ -111,21 +159,39 @@ def _sigterm_kept() -> Iterator[None]:
 
 def _connect(ray: Any, options: ClusterOptions, log: TextIO) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+    far = options.address != "local"
+    # A machine without a free core takes most of a minute to start Ray; a cluster that runs is there or is not.
+    seconds = SECONDS_TO_CONNECT if far else SECONDS_TO_START
+    late = Overdue(words=f"--ray {options.address}: no Ray within {seconds:g} s; see {options.log}", code=2)
     try:
-        with contextlib.redirect_stderr(log):
-            if options.address == "local":
+        with _native_lines_in(log), DEADLINES.within(seconds, late, alone=False):
+            if far:
+                del quiet["include_dashboard"]
+                ray.init(address=options.address, **quiet)
+            else:
                 cpus = max(os.cpu_count() or 1, round(options.workers * options.wanted.resources.cpus))
                 # As many GPUs as the harness counts; where it finds none, Ray looks by other means.
                 gpus = gpus_here() or None
                 # Without the address Ray would attach to any cluster that already runs on this machine.
                 ray.init(address="local", num_cpus=cpus, num_gpus=gpus, _node_ip_address="127.0.0.1", **quiet)
-            else:
-                del quiet["include_dashboard"]
-                ray.init(address=options.address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    # Of any class: a socket's path that is too long is an OSError, a full /dev/shm whatever the raylet died of.
+    except Exception as error:
+        remedy = "" if far else _remedy(str(error))
         raise SpecError(
-            f"--ray {options.address}: cannot connect: {first_lines(str(error))}; see {options.log}"
+            f"--ray {options.address}: cannot {'connect' if far else 'start'}: {first_lines(str(error))}{remedy}; see "
+            f"{options.log}"
         ) from error
+
+
+def _remedy(error: str) -> str:
+    """Return what to do about an error of a Ray that starts on this machine; empty if the error says it itself."""
+    if "AF_UNIX" in error or "107 bytes" in error:
+        return ". Set RAY_TMPDIR to a shorter path, such as /tmp"
+    shared = Path("/dev/shm")
+    free = shutil.disk_usage(shared).free if shared.is_dir() else OBJECT_STORE_BYTES
+    if free < OBJECT_STORE_BYTES:
+        return f". /dev/shm has {free // 2**20} MiB left, Ray wants {OBJECT_STORE_BYTES // 2**20}: make room there"
+    return ""
 
 
 def _settled(ray: Any, options: ClusterOptions) -> ClusterOptions:

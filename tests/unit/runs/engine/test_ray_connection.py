@@ -1,6 +1,10 @@
 """Connecting to Ray: what it lacks is refused, what it prints goes to a log, and its habits are put right."""
 
+import contextlib
+import os
 import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,7 @@ import pytest
 
 from harness.errors import SpecError
 from harness.records import Resources
+from harness.runs.engine import ray_connection
 from harness.runs.engine.devices import Wanted
 from harness.runs.engine.ray_connection import QUIET, ClusterOptions, connected
 from tests.unit.runs.engine.paper_ray import PaperRay
@@ -58,6 +63,85 @@ def test_what_ray_prints_goes_to_its_log(
     assert log == "(raylet) A worker died\n(autoscaler) adding a node\n"
 
 
+@contextlib.contextmanager
+def listening() -> Iterator[int]:
+    """Yield a port of this machine at which something listens that is no Ray."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", r"--ray 127\.0\.0\.1:1: cannot connect: Connection refused; is a cluster running there\?"),
+        ("ray://127.0.0.1:1", r"--ray ray://127\.0\.0\.1:1: cannot connect: Connection refused"),
+        ("no-such-host.invalid:6379", r"--ray no-such-host\.invalid:6379: cannot connect: .+; is a cluster running"),
+        ("127.0.0.1", r"--ray 127\.0\.0\.1: expected local, auto, off or HOST:PORT, such as 10\.0\.0\.1:6379"),
+        ("127.0.0.1:65536", "expected local, auto, off or HOST:PORT"),
+        ("127.0.0.1:²", "expected local, auto, off or HOST:PORT"),
+        ("loacl", "expected local, auto, off or HOST:PORT"),
+    ],
+)
+def test_an_address_where_nothing_listens_is_refused_before_ray_tries_for_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, message: str
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", RefusingRay())
+    with pytest.raises(SpecError, match=message), connected(options(tmp_path, address=address)):
+        pytest.fail("it was let in")
+
+
+class NoisyRay(RunningRay):
+    """A Ray whose native code writes where it likes, and that cannot start."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__()
+        self.error = error
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **_: Any) -> None:
+        os.write(1, b"[gcs] out\n")
+        os.write(2, b"[gcs] err\n")
+        raise OSError(self.error)
+
+    def shutdown(self) -> None:
+        os.write(2, b"[gcs] bye\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            "AF_UNIX path length cannot exceed 107 bytes: /a/b",
+            r"107 bytes: /a/b\. Set RAY_TMPDIR to a shorter path",
+        ),
+        ("the raylet died", "cannot start: the raylet died; see"),
+    ],
+)
+def test_no_line_of_ray_reaches_our_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: str, message: str
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", NoisyRay(error))
+    monkeypatch.setattr(ray_connection, "OBJECT_STORE_BYTES", 0)
+    with pytest.raises(SpecError, match=message), connected(options(tmp_path)):
+        pytest.fail("it was let in")
+    assert capfd.readouterr() == ("", "")
+    assert (tmp_path / "logs" / "ray.log").read_text() == "[gcs] out\n[gcs] err\n[gcs] bye\n"
+
+
+def test_a_full_shared_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", NoisyRay("the raylet died"))
+    monkeypatch.setattr(ray_connection, "OBJECT_STORE_BYTES", 2**62)
+    with (
+        pytest.raises(
+            SpecError, match=r"the raylet died\. /dev/shm has \d+ MiB left, Ray wants \d+: make room there; see"
+        ),
+        connected(options(tmp_path)),
+    ):
+        pytest.fail("it was let in")
+
+
 class RefusingRay(RunningRay):
     """A Ray that cannot be reached, and that takes SIGTERM for itself."""
 
@@ -74,15 +158,17 @@ class RefusingRay(RunningRay):
         self.closed = True
 
 
-@pytest.mark.parametrize("address", ["local", "10.0.0.1:6379"])
+@pytest.mark.parametrize("address", ["local", "127.0.0.1:PORT"])
 def test_a_cluster_that_cannot_be_reached_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     ray, before = RefusingRay(), signal.getsignal(signal.SIGTERM)
     monkeypatch.setitem(__import__("sys").modules, "ray", ray)
-    expected = rf"--ray {address}: cannot connect: could not find any running Ray instance; see .*ray\.log"
-    with pytest.raises(SpecError, match=expected), connected(options(tmp_path, address=address)):
-        pytest.fail("it was let in")
+    verb = "start" if address == "local" else "connect"
+    expected = rf"--ray {address}: cannot {verb}: could not find any running Ray instance; see .*ray\.log"
+    with listening() as port, pytest.raises(SpecError, match=expected.replace("PORT", str(port))):  # noqa: SIM117
+        with connected(options(tmp_path, address=address.replace("PORT", str(port)))):
+            pytest.fail("it was let in")
     assert ray.closed
     assert signal.getsignal(signal.SIGTERM) is before
 
