@@ -1,5 +1,6 @@
 """The dataset card of a construction: sizes, strata, licences, funnel, split and digests, as Markdown."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from harness.data.construction.outputs.assembly import RELEASE, Assembly
 from harness.data.construction.pipeline import ReadBack
 from harness.data.integrity import FINDINGS
-from harness.data.manifest import prepare
+from harness.data.manifest import prepare, read_report
 from harness.data.releases.reader import Reader, ReleaseRequest
 from harness.records.atomic_files import write_atomically
 from harness.reports.construction.funnel_page import funnel_page
@@ -37,7 +38,9 @@ def write_card(
     if read_back:
         for reading in assembly.pipeline.read_back:
             for split in reading.splits:
-                if funnel["release"]["by_split"].get(split, {"items": 0})["items"]:
+                kinds = funnel["release"]["by_split"].get(split, {"kinds": {}})["kinds"]
+                # A split or subset without an item is an empty file, which no reader takes.
+                if any(_is_of(kind, reading.subset) for kind in kinds):
                     readings.append(_read(reading, split, assembly, cache))
     defects = [
         f"{name}: {number} x {kind} ({FINDINGS.get(kind, kind)})"
@@ -49,6 +52,11 @@ def write_card(
     return tuple(defects)
 
 
+def _is_of(kind: str, subset: str | None) -> bool:
+    """Return whether items of a kind are in a reader's subset, by their names."""
+    return subset is None or kind.startswith(subset) or subset.startswith(kind)
+
+
 def _read(reading: ReadBack, split: str, assembly: Assembly, cache: Path) -> tuple[str, int, Mapping[str, int]]:
     module, _, name = reading.reader.partition(":")
     reader: Reader = getattr(import_module(module), name)
@@ -56,9 +64,10 @@ def _read(reading: ReadBack, split: str, assembly: Assembly, cache: Path) -> tup
         dataset=assembly.pipeline.name, split=split, subset=reading.subset, options=dict(reading.options)
     )
     prepared = prepare(reader, request, roots=(assembly.out / RELEASE,), cache=cache)
-    counts = {kind: number for kind, number in prepared.integrity.counts.items() if kind not in NO_DEFECT}
-    if prepared.integrity.defective:
-        counts["cannot_be_asked"] = prepared.integrity.defective
+    integrity = read_report(prepared.integrity)
+    counts = {kind: number for kind, number in integrity.counts.items() if kind not in NO_DEFECT}
+    if integrity.defective:
+        counts["cannot_be_asked"] = integrity.defective
     subset = f" ({reading.subset})" if reading.subset else ""
     return f"{reader.name}{subset}, {split}", prepared.samples, counts
 
@@ -165,12 +174,14 @@ def _readings(readings: Sequence[tuple[str, int, Mapping[str, int]]] | None) -> 
     return _table(("reader and split", "samples", "defects"), rows)
 
 
-def _files_of(data: Mapping[str, str]) -> Iterable[tuple[str, str, str, str]]:
+def _files_of(data: Mapping[str, str]) -> Iterable[tuple[str, ...]]:
     from ruamel.yaml import YAML
 
     for name, text in data.items():
-        value = YAML(typ="safe").load(text)
-        yield name, str(value["version"]), str(value["source"]), str(value["licence"])
+        # Long word lists are JSON, which is read a hundred times as fast.
+        value = json.loads(text) if text.startswith("{") else YAML(typ="safe").load(text)
+        about = value if isinstance(value, dict) else {}
+        yield name, *(str(about.get(key, "not stated")).strip() for key in ("version", "source", "licence"))
 
 
 def _licence(licences: Mapping[str, str], origin: str) -> str:

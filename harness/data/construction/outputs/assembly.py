@@ -132,6 +132,7 @@ class _Writing:
         self.by_kind: Counter[str] = Counter()
         self.by_stratum: dict[str, Counter[str]] = {}
         self.by_origin: Counter[str] = Counter()
+        self.kinds: dict[str, Counter[str]] = {}
         self.clusters: dict[str, set[str]] = {}
         self.sources: set[str] = set()
 
@@ -154,6 +155,7 @@ class _Writing:
             place = self.writer.add(item, split)
             self.by_split[split] += 1
             self.by_kind[item.kind] += 1
+            self.kinds.setdefault(split, Counter())[item.kind] += 1
             self.by_origin[source.origin] += 1
             self.clusters.setdefault(split, set()).add(source.cluster)
             self.sources.add(source.id)
@@ -235,7 +237,11 @@ class _Writing:
                 "items": sum(self.by_split.values()),
                 "sources": len(self.sources),
                 "by_split": {
-                    split: {"items": self.by_split[split], "clusters": len(self.clusters.get(split, ()))}
+                    split: {
+                        "items": self.by_split[split],
+                        "clusters": len(self.clusters.get(split, ())),
+                        "kinds": dict(sorted(self.kinds.get(split, {}).items())),
+                    }
                     for split in assembly.pipeline.shares
                 },
                 "by_kind": dict(sorted(self.by_kind.items())),
