@@ -23,7 +23,7 @@ from harness.scoring.availability import MissingMetric, UsableMetric, UsableMetr
 from harness.scoring.floor_and_ceiling import BoundsSample
 from harness.scoring.parallel import Asked, score_all
 from harness.scoring.results import ANSWERED, SCHEMA, Failure, Tally, aggregate_metric, combine_group, task_block
-from harness.scoring.score import ScoreFile, read_scores, readable, score_files
+from harness.scoring.score import ScoreFile, readable, score_files
 from harness.tasks.spec import GroupSpec, TaskSpec
 
 # Failures of a cell that are kept for the report; a model that fails on a million samples must not fill the memory.
@@ -193,7 +193,7 @@ def _score_cell(
                 pedigree["resource"] = dict(metric.resource.describe(metric.bound))
             rows_of_metric = []
             # Read back from the files, not kept: of a million samples one metric at a time fits into memory.
-            for result in aggregate_metric(task, metric, read_scores(paths[metric.name, metric.protocol], metric)):
+            for result in aggregate_metric(task, metric, paths[metric.name, metric.protocol]):
                 number = {**row_to_json(result), **pedigree}
                 # Floor and ceiling are about the metric's first value over the whole task.
                 if result.stratum is None and result.name == metric.values[0]:
@@ -221,7 +221,7 @@ def _raised(metric: Metric, error: BaseException) -> MissingMetric:
 
 def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
     """Yield the pairs of a cell that have a prediction, for metrics that read all of them before they score."""
-    for row in plan_file.read(store.directory.plan_path(task.task)):
+    for row in plan_file.read(store.directory.plan_path(task.task), requests=False):
         prediction = store.prediction(row.key) if row.defect is None else None
         if prediction is not None and prediction.status != "data_error":
             yield readable(row.sample, prediction, task.grammar)
@@ -229,7 +229,7 @@ def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
 
 def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: TextIO) -> Iterator[Asked]:
     """Yield every sample of a cell with its prediction, counting statuses and noting failures."""
-    for row in plan_file.read(store.directory.plan_path(task.task)):
+    for row in plan_file.read(store.directory.plan_path(task.task), requests=False):
         prediction = store.prediction(row.key) if row.defect is None else Prediction(key=row.key, status="data_error")
         status = "not_run" if prediction is None else prediction.status
         tally.count(status, absent=row.sample.target.absent)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from inspect import signature
 from typing import Any, Literal
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from harness.errors import SpecError, nearest
 from harness.records import Json, Prediction, Sample, ScoreStatus
+
+# Longer lists are detections of an image, no two of which are alike.
+MOST_STATS_CACHED = 8
 
 Floats = NDArray[np.float64]
 Stats = tuple[float, ...]
@@ -262,5 +265,13 @@ def settle(metric: Metric, pairs: Iterable[Pair]) -> Metric:
 
 def sample_values(metric: Metric, stats: Stats) -> tuple[float | None, ...]:
     """Return the values of one sample from its stats; an undefined value is None."""
-    values = (metric.each or metric.combine)(np.asarray(stats, dtype=np.float64))
-    return tuple(None if np.isnan(value) else float(value) for value in values)
+    combine = metric.each or metric.combine
+    # A task's own metric may combine by an object that has no hash.
+    cached = len(stats) <= MOST_STATS_CACHED and combine.__hash__ is not None
+    return _combined(combine, stats) if cached else _combined.__wrapped__(combine, stats)
+
+
+# Right or wrong answers have the same two or three stats for a million samples, and numpy takes microseconds for each.
+@lru_cache(maxsize=1 << 12)
+def _combined(combine: Callable[[Floats], Floats], stats: Stats) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(value) else float(value) for value in combine(np.asarray(stats, dtype=np.float64)))

@@ -289,32 +289,45 @@ def _prior_from_json(value: Mapping[str, Json]) -> Prior:
 
 def prediction_from_json(value: Mapping[str, Json]) -> Prediction:
     """Return the prediction written by `to_json`."""
-    error, grid = value.get("error"), value.get("grid")
-    return Prediction(
-        key=value["key"],
-        status=value["status"],
-        text=value.get("text"),
-        choice=value.get("choice"),
-        masks=tuple(mask_from_json(item) for item in value.get("masks", ())),
-        soft_masks=tuple(
-            SoftMask(size=tuple(item["size"]), levels=tuple(item.get("levels", ())), data=item["data"])
-            for item in value.get("soft_masks", ())
-        ),
-        grid=None if grid is None else Grid(size=tuple(grid["size"]), affine=_optional_tuple(grid.get("affine"))),
-        mask_scores=tuple(value.get("mask_scores", ())),
-        boxes=tuple(Box(corners=tuple(item["corners"])) for item in value.get("boxes", ())),
-        points=tuple(tuple(point) for point in value.get("points", ())),
-        entities=tuple(predicted_entity_from_json(item) for item in value.get("entities", ())),
-        nll=tuple(value.get("nll", ())),
-        nll_tokens=tuple(value.get("nll_tokens", ())),
-        embedding=tuple(tuple(vector) for vector in value.get("embedding", ())),
-        rendered=value.get("rendered"),
-        seconds=value.get("seconds", 0.0),
-        usage=value.get("usage", {}),
-        error=None if error is None else ErrorInfo(**error),
-        remarks=tuple(value.get("remarks", ())),
-        read_as=value.get("read_as"),
-    )
+    key, status = value["key"], value["status"]
+    # Only what is there: most answers have three or four of the twenty fields.
+    fields_read = {name: read(value[name]) for name, read in _PREDICTION_FIELDS.items() if name in value}
+    return Prediction(key=key, status=status, **fields_read)
+
+
+def _grid_from_json(value: Mapping[str, Json] | None) -> Grid | None:
+    return None if value is None else Grid(size=tuple(value["size"]), affine=_optional_tuple(value.get("affine")))
+
+
+def _soft_mask_from_json(value: Mapping[str, Json]) -> SoftMask:
+    return SoftMask(size=tuple(value["size"]), levels=tuple(value.get("levels", ())), data=value["data"])
+
+
+def _as_it_is(value: Json) -> Json:
+    return value
+
+
+# Name of a field -> how its JSON is read.
+_PREDICTION_FIELDS: Mapping[str, Callable[[Any], Any]] = {
+    "text": _as_it_is,
+    "choice": _as_it_is,
+    "masks": lambda items: tuple(map(mask_from_json, items)),
+    "soft_masks": lambda items: tuple(map(_soft_mask_from_json, items)),
+    "grid": _grid_from_json,
+    "mask_scores": tuple,
+    "boxes": lambda items: tuple(Box(corners=tuple(item["corners"])) for item in items),
+    "points": lambda items: tuple(map(tuple, items)),
+    "entities": lambda items: tuple(map(predicted_entity_from_json, items)),
+    "nll": tuple,
+    "nll_tokens": tuple,
+    "embedding": lambda items: tuple(map(tuple, items)),
+    "rendered": _as_it_is,
+    "seconds": _as_it_is,
+    "usage": _as_it_is,
+    "error": lambda item: None if item is None else ErrorInfo(**item),
+    "remarks": tuple,
+    "read_as": _as_it_is,
+}
 
 
 def predicted_entity_from_json(value: Mapping[str, Json]) -> PredictedEntity:

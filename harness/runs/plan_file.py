@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from itertools import repeat as repeat_forever
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +128,12 @@ def write(path: Path, rows: Iterable[PlannedRequest]) -> None:
             writer.write_table(pa.table(columns, schema=schema))
 
 
-def read(path: Path) -> Iterator[PlannedRequest]:
-    """Yield the rows of one task's plan in the order of the release."""
+def read(path: Path, *, requests: bool = True) -> Iterator[PlannedRequest]:
+    """Yield the rows of one task's plan in the order of the release; without `requests`, that field is empty."""
     for read_columns in _groups_of(path):
-        columns = read_columns(["repeat", "key", "size_class", "media", "defect", "request", "sample"])
-        for repeat, key, kind, media, defect, request, sample in zip(*columns, strict=True):
+        columns = read_columns(["repeat", "key", "size_class", "media", "defect", "sample"])
+        texts = read_columns(["request"])[0] if requests else repeat_forever("")
+        for (repeat, key, kind, media, defect, sample), request in zip(zip(*columns, strict=True), texts, strict=False):
             yield PlannedRequest(
                 sample=sample_from_json(json.loads(sample)),
                 repeat=repeat,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,15 @@ from harness.scoring.intervals import (
     intervals,
     weight_intervals,
 )
-from harness.scoring.score_table import Flags, Ints, ScoreTable, clusters_by_stratum, read_columns, rows_by_stratum
+from harness.scoring.score_table import (
+    Flags,
+    Ints,
+    ScoreTable,
+    clusters_by_stratum,
+    read_columns,
+    read_file,
+    rows_by_stratum,
+)
 
 _NO_VALUE = "no sample has a defined value"
 
@@ -26,7 +35,7 @@ _NO_VALUE = "no sample has a defined value"
 def aggregate(
     task_name: str,
     metric: Metric,
-    scores: Iterable[Score],
+    scores: Iterable[Score] | Path,
     *,
     strata: Sequence[str],
     macro_over: str | None,
@@ -45,14 +54,18 @@ def aggregate(
     Args:
         task_name: Seeds the draws, so all metrics of a task share them.
         metric: The metric that all `scores` come from.
-        scores: Read once and not kept.
+        scores: Read once and not kept; or the path of a file that `ScoreFile` wrote, which is read column by column.
         strata: Keys with a row per value; a sample without the key has the value `none`.
         macro_over: Key of the macro mean; None: no macro row.
         pooled: Add a row of `metric.combine` over summed stats; rows of a corpus metric are such rows anyway.
         implied: Further keys, which have rows only if the samples differ in them.
     """
     keys = sorted({*strata, *implied, *((macro_over,) if macro_over else ())})
-    table = read_columns(metric, scores, keys, with_stats=pooled or metric.corpus)
+    with_stats = pooled or metric.corpus
+    if isinstance(scores, Path):
+        table = read_file(metric, scores, keys, with_stats=with_stats)
+    else:
+        table = read_columns(metric, scores, keys, with_stats=with_stats)
     shown = {*strata, *(key for key in implied if len(table.strata[key][0]) > 1)}
     mean = _pooled if metric.corpus else _micro
     whole = mean(task_name, metric, table, np.arange(len(table.cluster)), None)

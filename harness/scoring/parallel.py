@@ -15,6 +15,9 @@ from harness.tasks.spec import MetricUse
 Asked = tuple[Sample, int, Prediction]  # a sample, the 0-based number of its repetition, the prediction
 
 CHUNK = 128  # predictions that are scored in one go
+# Least seconds that the metrics take for one prediction: to send it to another process and its scores back takes about
+# a tenth of a millisecond.
+WORTH_EACH = 0.0005
 WORTH_SECONDS = 15.0  # least work left for which other processes are started, which takes some two seconds
 
 
@@ -23,7 +26,8 @@ def score_all(
 ) -> Iterator[tuple[Asked, list[Score | None]]]:
     """Yield every prediction, in the order given, with its score under every row; the scores do not depend on cores.
 
-    The first chunk is scored here and timed; the rest goes to a pool if it would take longer than `WORTH_SECONDS`.
+    The first chunk is scored here and timed; the rest goes to a pool if it would take longer than `WORTH_SECONDS`, and
+    each prediction longer than `WORTH_EACH`.
 
     Args:
         rows: The metrics.
@@ -38,7 +42,8 @@ def score_all(
     scored = [[score(row.metric, *one) for row in rows] for one in first]
     spent = time.perf_counter() - started
     yield from zip(first, scored, strict=True)
-    left = spent / max(1, len(first)) * (count - len(first))
+    each = spent / max(1, len(first))
+    left = each * (count - len(first)) if each >= WORTH_EACH else 0.0
     if left >= WORTH_SECONDS and not cores:
         from joblib import cpu_count
 

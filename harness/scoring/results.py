@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
+from pathlib import Path
 from typing import Any
 
 from harness.metrics.metric import Metric
@@ -70,8 +71,8 @@ class Tally:
         return 1.0 - lost / wanted if wanted else 1.0
 
 
-def aggregate_metric(task: TaskSpec, metric: Metric, scores: Iterable[Score]) -> list[Result]:
-    """Return the rows of one metric of a task, with the means and strata that the task asks for."""
+def aggregate_metric(task: TaskSpec, metric: Metric, scores: Iterable[Score] | Path) -> list[Result]:
+    """Return the rows of one metric of a task, with the means and strata that the task asks for; see `aggregate`."""
     headline = task.headline
     return aggregate(
         task.task,

@@ -1,13 +1,14 @@
 """Sample + prediction -> score; pure: no network, no GPU."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from harness.errors import words_of
 from harness.metrics.metric import Metric, Outcome, Pair, sample_values
-from harness.records import FAILED, Prediction, Sample, Score, Target
+from harness.records import FAILED, Json, Prediction, Sample, Score, Target
 from harness.text.grounded_text import fill_entities, plain_text
 
 ROWS_PER_GROUP = 65536  # scores that are kept in memory before they are written
@@ -113,7 +114,9 @@ class ScoreFile:
                 ("stats", pa.list_(pa.float64())),
             ]
         )
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        # Opened by Python and not by pyarrow, so that tests of crashes see what is written.
+        self._file = path.open("wb")
+        self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
         self._rows: list[Score] = []
 
     def add(self, row: Score) -> None:
@@ -126,19 +129,35 @@ class ScoreFile:
         """Write what is left and close the file."""
         self._flush()
         self._writer.close()
+        self._file.close()
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
         columns = {name: [getattr(row, name) for row in rows] for name in self._schema.names}
         # As JSON text, since their keys differ from task to task and a parquet schema is fixed.
         for name in ("strata", "detail"):
-            # `repr` of what JSON does not know: the details of a task's own metric may hold any object.
-            columns[name] = [
-                json.dumps(dict(value), sort_keys=True, ensure_ascii=False, default=repr) for value in columns[name]
-            ]
+            columns[name] = [_as_text(value) for value in columns[name]]
         for name in ("values", "stats"):
             columns[name] = [list(getattr(row, name)) for row in rows]
         self._writer.write_table(self._pa.table(columns, schema=self._schema))
+
+
+# `repr` of what JSON does not know: the details of a task's own metric may hold any object.
+_TEXT = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=repr)
+
+
+def _as_text(value: Mapping[str, Json]) -> str:
+    """Return strata or details as JSON text."""
+    # Text alone, because to a cache true and 1 are the same.
+    if all(type(item) is str for item in value.values()):
+        return _text_of_words(tuple(value.items()))
+    return _TEXT.encode(dict(value))
+
+
+# A release has few different strata, and a metric few rules.
+@lru_cache(maxsize=1 << 12)
+def _text_of_words(items: tuple[tuple[str, str], ...]) -> str:
+    return _TEXT.encode(dict(items))
 
 
 def read_scores(path: Path, metric: Metric) -> Iterator[Score]:

@@ -1,9 +1,12 @@
 """The scores of one metric as columns, and the place of their clusters in the strata."""
 
+import json
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +54,12 @@ class _Codes:
     """The names seen so far, each with a code, and the code of each row, in the order they were read."""
 
     known: dict[str, int] = field(default_factory=dict)
-    codes: "array[int]" = field(default_factory=lambda: array("l"))
+    codes: "array[int]" = field(default_factory=lambda: array("q"))
+
+    def extend(self, names: Sequence[str], rows: Ints) -> None:
+        """Add rows, given as int64 indices into `names`."""
+        codes = [self.known.setdefault(name, len(self.known)) for name in names]
+        self.codes.frombytes(np.asarray(codes, dtype=np.int64)[rows].tobytes())
 
     def sorted(self) -> tuple[list[str], Ints]:
         """Return the names in order, and int64 (rows,) with each row's index into them."""
@@ -104,6 +112,80 @@ def read_columns(metric: Metric, scores: Iterable[Score], keys: Sequence[str], *
         order=np.asarray(sorted(range(len(places)), key=places.__getitem__), dtype=np.int64) if as_lists else None,
         flags=np.asarray(flags, dtype=np.bool_).reshape(-1, 4),
     )
+
+
+def read_file(metric: Metric, path: Path, keys: Sequence[str], *, with_stats: bool) -> ScoreTable:
+    """Return the columns of a file that `ScoreFile` wrote, as `read_columns` returns those of its scores.
+
+    The columns go from parquet to numpy without an object for each row, in batches.
+
+    Args:
+        metric: The metric that all scores of the file come from.
+        path: The file.
+        keys, with_stats: As for `read_columns`.
+    """
+    import pyarrow.parquet as pq
+
+    labels = [_Codes() for _ in range(1 + len(keys))]
+    as_lists, with_sums = metric.pool is not None, with_stats and metric.pool is None
+    wanted = ["status", "failed", "cluster", "strata", "values"]
+    wanted += ["stats"] if as_lists or with_sums else []
+    wanted += ["sample_id", "repeat"] if as_lists else []
+    values, stats, flags = [np.empty((0, len(metric.values)))], [np.empty((0, len(metric.stats)))], [_no_flags()]
+    lists: list[Stats] = []
+    places: list[tuple[str, int]] = []
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=wanted):
+            statuses, of_status = _distinct(batch.column("status"))
+            (clusters, of_cluster), (strata, of_strata) = map(
+                _distinct, (batch.column("cluster"), batch.column("strata"))
+            )
+            parsed = [json.loads(text) for text in strata]
+            labels[0].extend(clusters, of_cluster)
+            for column, key in zip(labels[1:], keys, strict=True):
+                column.extend([words.get(key, NO_STRATUM) for words in parsed], of_strata)
+            scored, undefined, unparsed = (
+                np.asarray([status in group for status in statuses], dtype=np.bool_)[of_status]
+                for group in (_IN_THE_MEAN, {"undefined"}, {"unparsed"})
+            )
+            failed = batch.column("failed").to_numpy(zero_copy_only=False) | unparsed
+            flags.append(np.stack([scored, undefined, failed, unparsed], axis=1))
+            values.append(_filled(batch.column("values"), scored, len(metric.values), math.nan))
+            if with_sums:
+                stats.append(_filled(batch.column("stats"), scored, len(metric.stats), 0.0))
+            if as_lists:
+                rows = batch.column("stats").to_pylist()
+                lists += [tuple(row) if is_scored else () for row, is_scored in zip(rows, scored, strict=True)]
+                places += zip(batch.column("sample_id").to_pylist(), batch.column("repeat").to_pylist(), strict=True)
+    return _sorted_table(
+        labels,
+        keys,
+        values=np.concatenate(values),
+        stats=np.concatenate(stats) if with_sums else np.empty((len(labels[0].codes), 0)),
+        lists=lists,
+        order=np.asarray(sorted(range(len(places)), key=places.__getitem__), dtype=np.int64) if as_lists else None,
+        flags=np.concatenate(flags),
+    )
+
+
+def _no_flags() -> Flags:
+    return np.empty((0, 4), dtype=np.bool_)
+
+
+def _distinct(column: Any) -> tuple[list[str], Ints]:
+    """Return the different words of an arrow column, and int64 (rows,) with the index of each row among them."""
+    encoded = column.dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _filled(column: Any, scored: Flags, width: int, empty: float) -> Floats:
+    """Return an arrow column of lists as float64 (rows, width), `empty` in the rows that are not in the mean."""
+    filled = np.full((len(scored), width), empty)
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+    assert (lengths[scored] == width).all(), f"expected {width} numbers in every score"
+    flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    filled[scored] = flat[np.repeat(scored, lengths)].reshape(-1, width)
+    return filled
 
 
 def _sorted_table(

@@ -14,6 +14,7 @@ _IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0
 _IDEOGRAPH_OR_RUN = re.compile(f"[{_IDEOGRAPH}]|[^{_IDEOGRAPH}]+")
 
 _VQA_SYMBOLS = ';/[]"{}()=+\\_-><@`,?!'
+_VQA_ANY_SYMBOL = re.compile(f"[{re.escape(_VQA_SYMBOLS)}]")
 _VQA_THOUSANDS = re.compile(r"\d,\d")
 _VQA_PERIOD = re.compile(r"\.(?!\d)")
 _VQA_MOST_PERIODS = 32  # re.UNICODE, which the released code passes as the number of replacements
@@ -92,9 +93,11 @@ def _without_vqa_punctuation(text: str) -> str:
     A symbol that has a blank beside it anywhere in the text is deleted, any other becomes a blank. If the text holds
     digit-comma-digit, all symbols are deleted. Then the first 32 periods that are not followed by a digit are deleted.
     """
-    thousands = _VQA_THOUSANDS.search(text) is not None
     without = text
-    for symbol in _VQA_SYMBOLS:
+    # Which of the 22 symbols occur at all: most answers are bare words.
+    symbols = set(_VQA_ANY_SYMBOL.findall(text))
+    thousands = "," in symbols and _VQA_THOUSANDS.search(text) is not None
+    for symbol in symbols:
         delete = thousands or f"{symbol} " in text or f" {symbol}" in text
         without = without.replace(symbol, "" if delete else " ")
     return _VQA_PERIOD.sub("", without, count=_VQA_MOST_PERIODS)

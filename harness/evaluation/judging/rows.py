@@ -18,7 +18,7 @@ from harness.runs.directory import RunDirectory
 from harness.runs.judgements import JudgeFolder, judge_folders, read_calibrations
 from harness.scoring.aggregate import to_json as row_to_json
 from harness.scoring.results import Tally, aggregate_metric
-from harness.scoring.score import ScoreFile, read_scores, score_files
+from harness.scoring.score import ScoreFile, score_files
 from harness.tasks.spec import TaskSpec
 from harness.text.judgement import BEST
 
@@ -113,7 +113,7 @@ def judged_rows(task: TaskSpec, columns: Sequence[JudgeColumn], tally: Tally, fo
             tally.unscored[metric.name, metric.protocol] += score.status == "unjudged"
         file.close()
         about = {**column.about, **facts}
-        for result in aggregate_metric(task, metric, read_scores(path, metric)):
+        for result in aggregate_metric(task, metric, path):
             row = {**row_to_json(result), "judge": about}
             if result.stratum is None:
                 row |= {"floor": 0.0, "ceiling": BEST}

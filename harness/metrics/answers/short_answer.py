@@ -28,11 +28,21 @@ def _hit(right: bool, rule: str) -> Outcome:
     return Outcome("ok", (float(right), 1.0), {"rule": rule})
 
 
-# Cached, because releases repeat their short answers.
+# Cached, because releases repeat their short answers, and models their replies to closed questions.
 @lru_cache(maxsize=1 << 12)
 def _accepted(answer: str) -> str:
     """Return an answer in the form in which a reply is compared with it."""
     return standard_normalise(short_answer(answer) or answer)
+
+
+@lru_cache(maxsize=1 << 12)
+def _stated(reply: str) -> str | None:
+    """Return the answer that a reply states, in the form in which it is compared; None if it states none."""
+    answer = short_answer(reply)
+    return None if answer is None else standard_normalise(answer)
+
+
+_polarity = lru_cache(maxsize=1 << 12)(yes_no)
 
 
 def _standard_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
@@ -47,11 +57,11 @@ def _standard_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
     # SLAKE asks in English and in Chinese, so 是 is met by yes.
     accepted = set(map(_accepted, sample.target.answers))
     if _accepted(_reference(sample)) not in POLARITY:
-        reply = short_answer(_reply(prediction))
+        reply = _stated(_reply(prediction))
         if reply is None:
             return Outcome("unparsed", MISS, {"rule": "no_answer"})
-        return _hit(standard_normalise(reply) in accepted, "equal_text")
-    answer = yes_no(_reply(prediction))
+        return _hit(reply in accepted, "equal_text")
+    answer = _polarity(_reply(prediction))
     if answer is None:
         return Outcome("unparsed", MISS, {"rule": "yes_no"})
     return _hit(answer in {POLARITY[text] for text in accepted if text in POLARITY}, "yes_no")
@@ -60,10 +70,12 @@ def _standard_accuracy(sample: Sample, prediction: Prediction) -> Outcome:
 def _equality(normalise: Callable[[str], str]) -> Callable[[Sample, Prediction], Outcome]:
     """Return a score that compares the normalised reply with the normalised first answer."""
 
+    normalised = lru_cache(maxsize=1 << 12)(normalise)
+
     def score(sample: Sample, prediction: Prediction) -> Outcome:
         if not sample.target.answers:
             return Outcome("undefined")
-        return _hit(normalise(_reply(prediction)) == normalise(_reference(sample)), "equal_text")
+        return _hit(normalised(_reply(prediction)) == normalised(_reference(sample)), "equal_text")
 
     return score
 

@@ -2,18 +2,35 @@
 
 import hashlib
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from harness.imaging import masks
-from harness.records import Box, Media, MediaPart, Points, Region, Request, Target, TextPart, Turn
+from harness.records import (
+    Box,
+    ErrorInfo,
+    Grid,
+    Media,
+    MediaPart,
+    Points,
+    PredictedEntity,
+    Prediction,
+    Region,
+    Request,
+    SoftMask,
+    Target,
+    TextPart,
+    Turn,
+)
 from harness.records.codec import (
     canonical,
     digest,
     mask_from_json,
     mask_to_json,
     media_from_json,
+    prediction_from_json,
     sha256_file,
     sha256_text,
     target_from_json,
@@ -83,3 +100,32 @@ def test_a_target_that_ignores_nothing_has_the_json_it_always_had() -> None:
     ignoring = Target(absent=True, ignore=masks.full((2, 3)))
     assert to_json(ignoring) == {"absent": True, "ignore": mask_to_json(masks.full((2, 3)))}
     assert target_from_json(to_json(ignoring)) == ignoring
+
+
+def test_every_field_of_a_prediction_comes_back() -> None:
+    mask = masks.full((2, 3))
+    whole = Prediction(
+        key="0",
+        status="model_error",
+        text="a",
+        choice="A",
+        masks=(mask,),
+        soft_masks=(SoftMask(size=(2, 3), levels=(0.5,), data="x"),),
+        grid=Grid(size=(2, 3), affine=(1.0, 0.0)),
+        mask_scores=(0.5,),
+        boxes=(Box(corners=(0, 0, 1, 1)),),
+        points=((1.0, 2.0),),
+        entities=(PredictedEntity(name="lung", span=(0, 4), mask=0),),
+        nll=(1.5,),
+        nll_tokens=(3,),
+        embedding=((0.25,),),
+        rendered="b",
+        seconds=0.5,
+        usage={"tokens": 2.0},
+        error=ErrorInfo(type="E", message="m", traceback="t"),
+        remarks=("r",),
+        read_as="dialect",
+    )
+    written = to_json(whole)
+    assert written.keys() == {item.name for item in fields(Prediction)}
+    assert prediction_from_json(json.loads(canonical(written))) == whole

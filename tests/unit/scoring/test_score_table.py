@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,14 @@ import pytest
 
 from harness.metrics.metric import Metric, Outcome
 from harness.records import Score
-from harness.scoring.score_table import ScoreTable, clusters_by_stratum, read_columns, rows_by_stratum
+from harness.scoring.score import ScoreFile
+from harness.scoring.score_table import (
+    ScoreTable,
+    clusters_by_stratum,
+    read_columns,
+    read_file,
+    rows_by_stratum,
+)
 
 METRIC = Metric(
     name="m",
@@ -81,7 +89,7 @@ def test_stats_are_kept_only_for_pooled_sums() -> None:
 
 
 def test_a_metric_with_a_pool_keeps_each_rows_stats_in_the_order_of_the_sample_ids() -> None:
-    metric = replace(METRIC, pool=lambda _stats, weights: weights)
+    metric = POOLED
     first = score("a", cluster="z", stats=(3.0,))
     second = score("b", cluster="y", stats=(4.0, 5.0, 6.0))
     third = score("c", cluster="x", status="undefined", values=(), stats=())
@@ -117,3 +125,35 @@ def test_a_cluster_in_two_strata_spans_them(second: str, spans: bool, place: lis
     assert (found.spans, found.place.tolist()) == (spans, place)
     if not spans:
         assert found.sizes.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("metric", [METRIC, POOLED])
+@pytest.mark.parametrize("count", [0, 7])
+def test_a_file_has_the_table_of_its_scores(tmp_path: Path, metric: Metric, count: int) -> None:
+    outside = {"values": (), "stats": ()}
+    rows = [
+        score("s10", 0.1, None, strata={"organ": "liver"}),
+        score("s2", 0.2, 0.5, failed=True, stats=(7.0, 8.0)),
+        score("s3", status="undefined", strata={"organ": "lung"}, **outside),
+        score("s2", 0.2, 0.5, repeat=1, cluster="s10"),
+        score("s4", status="unjudged", **outside),
+        score("s5", 0.0, 0.0, status="unparsed", strata={"organ": "liver", "view": "axial"}),
+        score("s6", status="scorer_error", detail={"error": {"a": 1}}, **outside),
+    ][:count]
+    file = ScoreFile(tmp_path / "scores.parquet")
+    for row in rows:
+        file.add(row)
+    file.close()
+    keys = ["organ", "view"]
+    read, expected = (
+        read_file(metric, tmp_path / "scores.parquet", keys, with_stats=True),
+        read_columns(metric, rows, keys, with_stats=True),
+    )
+    for name in ("cluster", "values", "stats", "scored", "undefined", "failed", "unparsed"):
+        assert np.array_equal(getattr(read, name), getattr(expected, name), equal_nan=name == "values"), name
+        assert getattr(read, name).dtype == getattr(expected, name).dtype
+    assert read.lists == expected.lists
+    assert read.strata.keys() == expected.strata.keys()
+    for key in keys:
+        assert read.strata[key][0] == expected.strata[key][0]
+        assert np.array_equal(read.strata[key][1], expected.strata[key][1])
