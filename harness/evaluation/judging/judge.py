@@ -26,7 +26,7 @@ from harness.runs.directory import RunDirectory
 from harness.runs.engine.devices import device_of, gpus_here
 from harness.runs.engine.in_process import run_in_process
 from harness.runs.engine.suspects import find_suspects
-from harness.runs.engine.worker import WorkerSetup
+from harness.runs.engine.worker import WorkerSetup, load_seconds
 from harness.runs.judgements import FOLDER, JudgeFolder
 from harness.runs.performance import performance_of
 from harness.runs.provenance import session_record
@@ -363,7 +363,7 @@ def _run(
         threads=max(1, int(capabilities.resources.cpus)),
         folder=store.directory.model_folder.resolve(),
         timeout=spec.timeout,
-        load_timeout=spec.load_seconds,
+        load_timeout=load_seconds(spec.timeout),
     )
 
     def grown(number: int) -> None:
