@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.data.phantoms.defects.planting import PATIENTS_NEEDED, Planted, check_names, plant
+from harness.data.phantoms.figures import write_pubmed_figures
 from harness.data.phantoms.patients.images import draw_patients
 from harness.data.phantoms.writers.folders import write_dicom_folder, write_image_folder, write_nifti_folder
 from harness.data.phantoms.writers.llava_med import write_llava_med
@@ -94,6 +95,7 @@ FAMILIES: tuple[PhantomFamily, ...] = (
     PhantomFamily("mmmu", ("mmmu",), write_mmmu),
     PhantomFamily("m3d_cap", ("m3d_cap", "m3d_vqa"), write_m3d_family),
     PhantomFamily("m3d_seg", ("m3d_seg", "m3d_refseg"), write_m3d_volumes),
+    PhantomFamily("pubmed_figures", ("pubmed_figures",), write_pubmed_figures),
     PhantomFamily("mimoseg", ("mimoseg",), write_mimoseg),
     PhantomFamily("segmentation", ("segmentation",), write_image_folder),
     PhantomFamily("nifti_seg", ("nifti_seg",), write_nifti_folder),

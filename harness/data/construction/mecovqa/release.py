@@ -3,9 +3,9 @@
 import json
 from typing import IO
 
+from harness.data.construction.outputs.release_files import JsonListFile
 from harness.data.construction.pipeline import ReleaseFolder
 from harness.data.construction.records import Item
-from harness.data.construction.release_files import JsonListFile
 from harness.data.releases.samed2d import mecovqa
 from harness.data.releases.samed2d import reader as samed2d
 from harness.data.releases.samed2d.mecovqa_record import SEGMENT_MARK, TURNS

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from harness.data.construction.outputs.release_files import JsonListFile
 from harness.data.construction.pipeline import ReleaseFolder
 from harness.data.construction.records import Item
-from harness.data.construction.release_files import JsonListFile
 from harness.data.releases.mimoseg.reader import FOLDER, SPLITS, SUBSETS, file_of
 from harness.data.releases.samed2d import reader as samed2d
 from harness.records import Json

@@ -41,7 +41,7 @@ MODALITIES: Mapping[str, str] = {
 
 def splits(root: Path) -> tuple[str, ...]:
     """Return `train` if the file of pairs is below `root`: the release has no other split."""
-    return ("train",) if _listings(ReleaseFiles(root=root, derived=root)) else ()
+    return ("train",) if listings(ReleaseFiles(root=root, derived=root)) else ()
 
 
 def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
@@ -51,7 +51,7 @@ def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> 
         DataError: The file is absent, or is not one JSON list.
         SpecError: `where` names no field of the records.
     """
-    found = _listings(files)
+    found = listings(files)
     if not found:
         raise DataError(f"{FOLDER}: expected {FILE} in {' or '.join(FOLDERS)}, found none. {READER.obtain}")
     if len(found) > 1:
@@ -96,7 +96,7 @@ class _Ids:
         return own
 
 
-def _listings(files: ReleaseFiles) -> list[str]:
+def listings(files: ReleaseFiles) -> list[str]:
     """Return the files of pairs, that of the release first."""
     found = [f"{folder}/{name}" for folder in FOLDERS for name in files.names(folder) if fnmatchcase(name, FILE)]
     return sorted(found, key=lambda path: (len(PurePosixPath(path).name), path))

@@ -1,0 +1,1 @@
+"""PubMedVision: figures of articles with captions, reformatted into descriptions and dialogues."""
