@@ -5,7 +5,7 @@ import click
 from harness.cli import data, export, reply, show
 from harness.cli.authoring import adapter, construct, new_task
 from harness.cli.comparison import baseline, compare, gate, power
-from harness.cli.evaluation import bundle, calibrate, judge, run, score
+from harness.cli.evaluation import bundle, calibrate, judge, run, score, view, watch
 from harness.cli.guard import GuardedGroup
 from harness.cli.metric import command as metric
 from harness.paths import lend_home
@@ -37,6 +37,8 @@ for command in (
     gate.gate,
     power.power,
     baseline.baseline,
+    watch.watch,
+    view.view,
     show.report,
     show.explain,
     metric.metric,
