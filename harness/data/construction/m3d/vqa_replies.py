@@ -1,7 +1,7 @@
-"""Reading the replies of the M3D-VQA prompts: nine questions with options, and verdicts."""
+"""Reading the replies to M3D's prompts: numbered questions with options or with answers, and verdicts."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 # Number of questions that one reply holds, and their types: 1 plane, 2 phase, 3 organ, three of 4 abnormality, three of
@@ -64,6 +64,22 @@ def read_questions(reply: str) -> Iterator[AskedQuestion]:
             letter="" if answer is None else answer[1],
             answer="" if answer is None else _line(answer[2]),
         )
+
+
+def read_pairs(reply: str, numbers: Collection[int]) -> Iterator[tuple[int, str, str]]:
+    """Yield (number, question, answer) of a reply in its order; of two with one number the first.
+
+    Args:
+        reply: Lines such as `Question-1: ... Answer: ...`.
+        numbers: The numbers that count.
+    """
+    seen: set[int] = set()
+    for match in _QUESTION.finditer(reply):
+        number = int(match[1])
+        question, marked, answer = match[2].partition("Answer:")
+        if number in numbers and number not in seen and marked:
+            seen.add(number)
+            yield number, _line(question), _line(answer)
 
 
 def read_verdict(reply: str) -> bool | None:
