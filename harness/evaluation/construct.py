@@ -25,8 +25,9 @@ from harness.data.construction.pipeline import Ask as AskStep
 from harness.data.construction.pipeline import Inputs, Pipeline, Walk
 from harness.data.construction.records import Question, Source
 from harness.data.construction.registry import find_pipeline
-from harness.data.roots import PHANTOM, DataRoots, data_roots
+from harness.data.roots import DataRoots, data_roots
 from harness.errors import InterruptedRunError, SpecError
+from harness.evaluation.constructing.model import LanguageModel, build_model
 from harness.evaluation.judging.judge_model import named_as_judge
 from harness.evaluation.setup import (
     DEFAULT_BATCH,
@@ -34,12 +35,10 @@ from harness.evaluation.setup import (
     Observer,
     RunSpec,
     choose_runner,
-    is_named,
 )
-from harness.models.resolve import ModelReference, build, capabilities_of, identity, parse
-from harness.models.secrets import refuse_secrets, secrets_of
+from harness.models.secrets import secrets_of
 from harness.paths import default_cache
-from harness.records import FAULTS, Capabilities, Json, Request
+from harness.records import FAULTS, Json, Request
 from harness.records.codec import canonical, digest, sha256_file
 from harness.reports.construction.card import write_card
 from harness.requests.key import request_key
@@ -55,7 +54,15 @@ from harness.runs.judgements import attempt_key
 from harness.runs.performance import performance_of
 from harness.runs.plan_file import Ask
 from harness.runs.provenance import session_record
-from harness.runs.rounds import SOURCES, StoredReplies, last_attempt, read_round, read_sources, write_round
+from harness.runs.rounds import (
+    SOURCES,
+    StoredReplies,
+    last_attempt,
+    read_round,
+    read_sources,
+    write_inputs,
+    write_round,
+)
 from harness.runs.store import RunStore
 from harness.scoring.failure_kinds import kinds_of
 from harness.scoring.results import Failure
@@ -120,15 +127,6 @@ class Constructed:
     defects: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LanguageModel:
-    """The model that a construction asks, built and not loaded."""
-
-    reference: ModelReference
-    capabilities: Capabilities
-    identity: dict[str, Json]
-
-
 def construct(spec: ConstructSpec, watch: Observer | None = None, *, command: Sequence[str] = ()) -> Constructed:
     """Ask what is missing, and write the release.
 
@@ -146,7 +144,9 @@ def construct(spec: ConstructSpec, watch: Observer | None = None, *, command: Se
     if spec.limit is not None and spec.limit < 1:
         raise SpecError(f"--limit {spec.limit}: expected a whole number of at least 1")
     with named_as_judge(spec.llm_args, "--llm"):
-        model = _build_model(spec, pipeline, roots)
+        model = build_model(
+            spec.llm, spec.llm_args, pipeline, data=roots.kind, send_data_to=spec.send_data_to, cache=spec.cache
+        )
         root = pipeline.reads.find_root(roots.of(pipeline.reads.name)).resolve()
         inputs = Inputs(root=root, cache=spec.cache, seed=spec.seed)
         if spec.out.is_dir() and any(spec.out.iterdir()) and not (spec.out / RUN).is_dir():
@@ -161,6 +161,7 @@ def construct(spec: ConstructSpec, watch: Observer | None = None, *, command: Se
             for repair in store.repairs:
                 watch.notice(repair)
             temporary.replace(store.path / SOURCES)
+            write_inputs(store.path, spec.data_roots, copy_media=spec.copy_media, read_back=spec.read_back)
             asked = 0
             if model is not None and pipeline.asks:
                 asked = _Asking(spec, pipeline, model, inputs, store, watch).run(command)
@@ -176,47 +177,25 @@ def construct(spec: ConstructSpec, watch: Observer | None = None, *, command: Se
                 copies=spec.copy_media,
                 labels=spec.out / LABELS,
             )
-            funnel, defects = _assemble(spec, assembly, store)
+            funnel, defects = assemble(assembly, store, cache=spec.cache, read_back=spec.read_back)
             return Constructed(out=spec.out, asked=asked, funnel=funnel, defects=defects)
         finally:
             store.close()
             temporary.unlink(missing_ok=True)
 
 
-def _assemble(spec: ConstructSpec, assembly: Assembly, store: RunStore) -> tuple[dict[str, Any], tuple[str, ...]]:
-    funnel = write_outputs(assembly, lambda: read_sources(store), lambda: StoredReplies(store, assembly.pipeline).find)
-    defects = write_card(assembly, funnel, cache=spec.cache, read_back=spec.read_back)
-    return funnel, defects
-
-
-def _build_model(spec: ConstructSpec, pipeline: Pipeline, roots: DataRoots) -> LanguageModel | None:
-    """Return the model, after checking that it can be asked and may be sent the data; None if nothing is asked.
+def assemble(
+    assembly: Assembly, store: RunStore, *, cache: Path, read_back: bool
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Write everything but the run directory; return the funnel, and what our own readers find wrong.
 
     Raises:
-        HarnessError: It does not exist, an argument is wrong, it gives no text, or its host is not named.
+        HarnessError: The labels of people cannot be read, the disk refuses what is written, or a reader fails.
     """
-    if spec.llm is None:
-        if pipeline.asks:
-            raise SpecError(f"--llm: pipeline {pipeline.name} asks a model; expected the reference of one, found none")
-        return None
-    reference = parse(spec.llm, spec.llm_args)
-    adapter = build(reference)
-    capabilities = capabilities_of(reference, adapter)
-    if "text" not in capabilities.gives:
-        gives = ", ".join(sorted(capabilities.gives)) or "nothing"
-        raise SpecError(f"--llm {spec.llm}: expected a model that gives text, this one gives {gives}")
-    if capabilities.takes & {"target", "prior"}:
-        raise SpecError(f"--llm {spec.llm}: expected a model that reads the question, this one takes the target")
-    refuse_secrets(reference, capabilities.execution_only)
-    host = capabilities.sends_data_to
-    # Synthetic patients are nobody's; whose data the others are is not for a program to know.
-    if pipeline.asks and host is not None and roots.kind != PHANTOM and not is_named(host, spec.send_data_to):
-        raise SpecError(
-            f"--llm {spec.llm} sends what is known of the sources to {host}. Nothing was sent; if you have the right "
-            f"to, add --send-data-to {host}"
-        )
-    known = identity(reference, adapter, capabilities, memory=spec.cache / "weights")
-    return LanguageModel(reference=reference, capabilities=capabilities, identity=known)
+    funnel = write_outputs(
+        assembly, lambda: read_sources(store.path), lambda: StoredReplies(store, assembly.pipeline).find
+    )
+    return funnel, write_card(assembly, funnel, cache=cache, read_back=read_back)
 
 
 def _record(
@@ -320,7 +299,7 @@ class _Asking:
         walk = Walk(self.pipeline, StoredReplies(self.store, self.pipeline).find)
 
         def questions() -> Iterator[tuple[Source, Question, Request]]:
-            for source in read_sources(self.store):
+            for source in read_sources(self.store.path):
                 for question in walk.questions(source, ask):
                     yield source, question, self._request(source, question)
 

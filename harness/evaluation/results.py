@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError, listed
 from harness.evaluation.judging.rows import judged_rows, read_columns
 from harness.metrics.metric import Metric, Pair, settle
 from harness.records import FAULTS, Json, Prediction
 from harness.records.codec import canonical, to_json
 from harness.runs import plan_file
 from harness.runs.directory import RunDirectory
-from harness.runs.store import RunStore
+from harness.runs.store import LINES_NAMED, RunStore
 from harness.scoring.aggregate import to_json as row_to_json
 from harness.scoring.availability import MissingMetric, UsableMetric, UsableMetrics, usable_metrics
 from harness.scoring.floor_and_ceiling import BoundsSample
@@ -231,6 +231,11 @@ def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: T
     """Yield every sample of a cell with its prediction, counting statuses and noting failures."""
     for row in plan_file.read(store.directory.plan_path(task.task), requests=False):
         prediction = store.prediction(row.key) if row.defect is None else Prediction(key=row.key, status="data_error")
+        if prediction is None and store.damaged:  # a number without it would differ, and nobody would know why
+            raise DataError(
+                f"{store.predictions.path}: damaged in line {listed(store.damaged, LINES_NAMED)}, and {row.sample.id} has "
+                "no other answer; run the same `harness run` command again: it is asked again"
+            )
         status = "not_run" if prediction is None else prediction.status
         tally.count(status, absent=row.sample.target.absent)
         if status not in ANSWERED:

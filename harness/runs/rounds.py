@@ -1,5 +1,6 @@
 """The rounds of a construction in its run directory: what was planned to be asked, and which reply is stored to it.
 
+    inputs.json                  the data roots, for a release that is made anew after a review
     sources.jsonl                the sources, one per line, in their order
     plan/0-NAME.keys.jsonl       of each round [source, question, key], in the order of the sources
     plan/0-NAME.requests.zst     its distinct requests: [key, name, request]
@@ -10,26 +11,62 @@ pass finds the key of each question in it and need not compute it again.
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
 from harness.data.construction.pipeline import Ask as AskStep
 from harness.data.construction.pipeline import Pipeline
 from harness.data.construction.records import Question, Reply, Source, source_from_json
+from harness.errors import SpecError
+from harness.paths import without_home
 from harness.records import Request
+from harness.records.atomic_files import write_atomically
 from harness.records.codec import canonical, to_json
 from harness.runs.judgements import attempt_key
 from harness.runs.plan_file import Ask
 from harness.runs.store import RunStore
 
 SOURCES = "sources.jsonl"
+INPUTS = "inputs.json"
 
 
-def read_sources(store: RunStore) -> Iterator[Source]:
-    """Yield the sources of a construction in their order."""
-    with (store.path / SOURCES).open(encoding="utf-8") as file:
+def write_inputs(folder: Path, data_roots: Sequence[str], *, copy_media: bool, read_back: bool) -> None:
+    """Note in a run directory what the outputs are made with again, if a person has rejected items.
+
+    Args:
+        folder: The run directory.
+        data_roots: As given; folders are noted whole, the user's home, which holds their name, as `~`.
+        copy_media, read_back: As given.
+    """
+    whole = [str(Path(root).resolve()) if Path(root).is_dir() else root for root in data_roots]
+    value = {"data_roots": [without_home(root) for root in whole], "copy_media": copy_media, "read_back": read_back}
+    write_atomically(folder / INPUTS, json.dumps(value, indent=2) + "\n")
+
+
+def read_inputs(folder: Path) -> dict[str, Any]:
+    """Return what `write_inputs` has noted.
+
+    Raises:
+        SpecError: The file is damaged or absent.
+    """
+    path = folder / INPUTS
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        value["data_roots"] = [str(Path(root).expanduser()) for root in value["data_roots"]]
+        return {"copy_media": False, "read_back": True, **value}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SpecError(
+            f"{path}: cannot be read ({type(error).__name__}); run the same `harness construct` command again, which "
+            "writes it"
+        ) from error
+
+
+def read_sources(folder: Path) -> Iterator[Source]:
+    """Yield the sources of a construction in their order, from its run directory."""
+    with (folder / SOURCES).open(encoding="utf-8") as file:
         for line in file:
             yield source_from_json(json.loads(line))
 

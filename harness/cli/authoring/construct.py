@@ -151,6 +151,44 @@ make.help = (
 )
 
 
+@construct.command(name="review")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--labels", type=click.Path(path_type=Path), help="Take these labels, and make the release anew.")
+@click.option("--n", "number", type=click.IntRange(min=1), default=100, show_default=True, help="Items in the sample.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the sample.")
+@DATA_ROOT
+@QUIET
+@AS_JSON
+@click.pass_obj
+def review(
+    debug: bool,
+    folder: Path,
+    labels: Path | None,
+    number: int,
+    seed: int,
+    data_roots: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Show a sample of a construction to a person, or take the labels back.
+
+    Without --labels, DIR/review.html is written: as many items of each kind as of any other, each to be kept or
+    rejected; the page saves labels.jsonl. With --labels the file is added to DIR/labels.jsonl, and the release is made
+    anew without what was rejected; nothing is asked.
+    """
+    from harness.evaluation.constructing.review import take_labels, write_review
+
+    with errors_as_exit_codes(debug):
+        if labels is None:
+            page, shown = write_review(folder, data_roots, number=number, seed=seed)
+            click.echo(page)
+            if not quiet:
+                say(f"{shown:,} items; harness construct review {folder} --labels FILE takes the labels")
+            return
+        made = take_labels(folder, labels, data_roots)
+    report(made, quiet=quiet, as_json=as_json)
+
+
 def report(made: "Constructed", *, quiet: bool, as_json: bool) -> None:
     """Write the funnel to stdout and the places to stderr."""
     funnel = made.funnel

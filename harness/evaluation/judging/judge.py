@@ -346,6 +346,7 @@ def _ask(
             )
             _run(spec, one, asking, due, progress)
         store.write_performance(performance_of(store.directory))
+        store.seal_outputs()
         return len(store.offsets) - before
     finally:
         store.close()
