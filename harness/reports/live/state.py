@@ -186,7 +186,7 @@ class LiveReader:
         run = self.directory.read_run()
         self._read_plan()
         for line in self._new_lines(self.directory.events_path):
-            if (event := read_checked(line)) is not None:
+            if (event := read_checked(line)) is not None and "event" in event:
                 self._note(event)
         for line in self._new_lines(self.directory.predictions_path):
             self._count(line)

@@ -5,6 +5,7 @@ import math
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -248,6 +249,11 @@ class _Builder:
     def _missing(self, sample: Sample) -> str:
         """Return why the pixels of a sample are not where they were; empty if they are."""
         assert self._store is not None
+        # The plan of a run may come from anyone, and its page must hold nothing from outside of the data roots.
+        if any(
+            PurePosixPath(media.path).is_absolute() or ".." in PurePosixPath(media.path).parts for media in sample.media
+        ):
+            return f"{sample.media[0].path}: expected a path below the data root"
         try:
             self._store.locate(replace(sample.media[0], crop=None, drawn=(), slice=None, view=None))
         except DataError as error:

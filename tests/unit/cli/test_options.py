@@ -1,10 +1,11 @@
 """Errors as one message and an exit code, which no code of a model or a task may choose."""
 
+import io
 from pathlib import Path
 
 import pytest
 
-from harness.cli.options import errors_as_exit_codes, finish
+from harness.cli.options import errors_as_exit_codes, finish, linked
 from harness.evaluation.outputs import Evaluation
 from harness.models.submitted.predictions_file import Problem
 from harness.scoring.results import Failure
@@ -51,3 +52,14 @@ def test_problems_and_failures_that_are_alike_are_shown_three_times(
     assert "failure: 22 more: model_error: E: no line\n" in first
     assert second.count("failure: q/") == 20
     assert f"... and 5 more failures; see {tmp_path / 'failures.jsonl'}" in second
+
+
+def test_a_path_is_a_link_on_a_terminal_only(tmp_path: Path) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    page = tmp_path / "a b.html"
+    assert linked(page, io.StringIO()) == str(page)
+    assert linked(page, Terminal()) == f"\x1b]8;;{tmp_path.as_uri()}/a%20b.html\x1b\\{page}\x1b]8;;\x1b\\"
+    assert "\x1b" not in linked(tmp_path / "a\u202eb", Terminal())
