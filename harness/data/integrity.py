@@ -65,6 +65,7 @@ FINDINGS: Mapping[str, str] = {
     "unreadable_options": "options that are no list of 2 to 26 texts",
     "label_mismatch": "right letter and right answer that mean different options",
     "malformed_line": "line with fewer parts than the release's lines have, not asked",
+    "unreadable_record": "record with text or a number that no file can hold, not asked",
     "extra_separator": "answer with a separator of columns in it, kept whole",
     "repeated_record": "record that says the same as an earlier one, kept",
     "mixed_answers": "right option named by letter in a table that names them by text, or the other way round",
@@ -126,7 +127,9 @@ class Integrity:
     def find(self, kind: str, where: str, detail: str = "", *, image: str = "") -> None:
         """Add a finding of a kind of `FINDINGS`."""
         assert kind in FINDINGS, kind
-        self.findings.append(Finding(kind, where, detail, image))
+        # Names of files and words of records may hold half a surrogate pair, which the report cannot.
+        texts = [text.encode(errors="backslashreplace").decode() for text in (where, detail, image)]
+        self.findings.append(Finding(kind, texts[0], texts[1], image=texts[2]))
 
     def compare(self, name: str, where: str, inverted: str, *, image: str = "") -> None:
         """Remember a mask until `conclude` can compare it with the others of its class.

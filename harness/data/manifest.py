@@ -26,7 +26,7 @@ from harness.data.integrity import Integrity
 from harness.data.releases.files import Base, ReleaseFiles, replace_file
 from harness.data.releases.reader import Reader, ReleaseRequest
 from harness.errors import DataError, SpecError
-from harness.records import Json, Sample
+from harness.records import Json, Sample, Target
 from harness.records.codec import canonical, digest, sample_from_json, sample_to_json, sha256_file, to_json
 
 SCHEMA = 1  # version of a manifest's lines; as part of the header it enters every manifest's digest
@@ -260,9 +260,15 @@ def _read_release(
                     noted.write(json.dumps([base, relative, size, mtime_ns]) + "\n")
 
                 # Notes go to a file: a release may have millions of files.
-                files = ReleaseFiles(root=place.root, derived=place.derived, noted=note, inspections=kept)
-                samples = _checked(reader.read(files, request, integrity), integrity, request, progress)
-                manifest_digest = _write_samples(_header(reader, request), samples, output)
+                files = ReleaseFiles(
+                    root=place.root,
+                    derived=place.derived,
+                    noted=note,
+                    unreadable=lambda folder, why: integrity.find("unreadable_file", folder, why),
+                    inspections=kept,
+                )
+                lines = _checked(reader.read(files, request, integrity), integrity, request, progress)
+                manifest_digest = _write_samples(_header(reader, request), lines, output)
             integrity.conclude()
             folder = place.manifests / manifest_digest
             folder.mkdir(exist_ok=True)
@@ -286,8 +292,11 @@ def _cache_faults(cache: Path) -> Iterator[None]:
 
 def _checked(
     samples: Iterator[tuple[str, Sample]], integrity: Integrity, request: ReleaseRequest, progress: Progress | None
-) -> Iterator[Sample]:
-    """Yield the samples and count them; refuse an id that occurs twice and an empty manifest."""
+) -> Iterator[bytes]:
+    """Yield the samples as lines and count them; refuse an id that occurs twice and an empty manifest.
+
+    A sample that no line can hold is kept without what it asks, and cannot be asked: it costs itself only.
+    """
     places: dict[str, str] = {}
     for place, sample in samples:
         first = places.setdefault(sample.id, place)
@@ -297,8 +306,15 @@ def _checked(
                 f"{sample.id}: expected every sample id once, found it at {first} and again at {place}; "
                 "remove one of the two"
             )
-        integrity.count(sample)
-        yield sample
+        stored = sample
+        try:
+            line = _line(sample)
+        except ValueError as error:  # half a surrogate pair, or NaN
+            stored = _unaskable(sample, error)
+            integrity.find("unreadable_record", _escaped(place), stored.defect or "")
+            line = _line(stored)
+        integrity.count(stored)
+        yield line
         if progress is not None:
             progress(integrity.samples)
     if not places:
@@ -306,11 +322,38 @@ def _checked(
         raise DataError(f"{request.dataset}: expected samples in split {request.split!r}, found none{of}")
 
 
-def _write_samples(header: Mapping[str, Json], samples: Iterator[Sample], output: BinaryIO) -> str:
+def _line(sample: Sample) -> bytes:
+    """Return a line of the manifest.
+
+    Raises:
+        ValueError: The sample holds half a surrogate pair, as JSON may write it, or NaN.
+    """
+    return f"{canonical(sample_to_json(sample))}\n".encode()
+
+
+def _unaskable(sample: Sample, error: ValueError) -> Sample:
+    """Return a sample with its id, question and strata only, as text that can be stored, and the reason for it."""
+    what = "half of a surrogate pair" if isinstance(error, UnicodeEncodeError) else "NaN or infinity"
+    return Sample(
+        id=_escaped(sample.id),
+        media=(),
+        question=_escaped(sample.question),
+        target=Target(),
+        strata={_escaped(key): _escaped(value) for key, value in sample.strata.items()},
+        cluster=_escaped(sample.cluster),
+        defect=f"the record holds {what}, which no file can",
+    )
+
+
+def _escaped(text: str) -> str:
+    r"""Return a text with each half of a surrogate pair written as `\ud800`."""
+    return str(text).encode(errors="backslashreplace").decode()
+
+
+def _write_samples(header: Mapping[str, Json], lines: Iterator[bytes], output: BinaryIO) -> str:
     """Write a manifest and return the sha256 of its bytes."""
     seen = hashlib.sha256()
-    for value in chain((header,), map(sample_to_json, samples)):
-        content = f"{canonical(value)}\n".encode()
+    for content in chain((f"{canonical(header)}\n".encode(),), lines):
         seen.update(content)
         output.write(content)
     return seen.hexdigest()

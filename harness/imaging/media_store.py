@@ -73,7 +73,9 @@ class MediaStore:
         return self._verified[media.sha256]
 
     def _find(self, media: Media, sha256: str) -> Path:
-        found = [path for path in (root / media.path for root in self.roots) if path.exists()]
+        # A pipe or a device in the place of a file counts as absent: reading it may never end.
+        places = (root / media.path for root in self.roots)
+        found = [path for path in places if path.is_file() or path.is_dir()]
         for path in found:
             if (sha256_folder(path) if path.is_dir() else sha256_file(path)) == sha256:
                 return path

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,12 +27,14 @@ class ReleaseFiles:
         root: The data root.
         derived: Folder for files that a reader must make; never below the root.
         noted: Called for each file consulted, so that a later preparation can detect changes.
+        unreadable: Called for each folder below another that cannot be listed, with its relative path and the reason.
         inspections: Results of an interrupted preparation; None if none are kept.
     """
 
     root: Path
     derived: Path
     noted: Noted = lambda *_: None
+    unreadable: Callable[[str, str], None] = lambda *_: None
     inspections: InspectionCache | None = None
 
     def once(self, what: Json, relative: str, make: Callable[[], Json]) -> Json:
@@ -45,7 +48,7 @@ class ReleaseFiles:
             DataError: The path leaves the data root, or `make` raises it.
         """
         path = self.path(relative)
-        if self.inspections is None:
+        if self.inspections is None or not _is_unicode(relative):
             return make()
         size, mtime_ns = _state(path)
         answer, repeated = self.inspections.get_or_compute([what, relative, size, mtime_ns], make)
@@ -58,12 +61,13 @@ class ReleaseFiles:
         """Return a file's bytes, or None if there is no such file.
 
         Raises:
-            DataError: The path leaves the data root, or the file exists and cannot be read.
+            DataError: The path leaves the data root, or the file exists and cannot be read, as a pipe or a device.
         """
         path = self.path(relative)
         if not self._note("root", relative, path):
             return None
         try:
+            _check_regular(path, relative)
             return path.read_bytes()
         except OSError as error:
             raise DataError(f"{relative}: cannot be read: {error.strerror}; check the file and its rights") from error
@@ -77,17 +81,20 @@ class ReleaseFiles:
         path = self.path(relative)
         self._note("root", relative, path)
         try:
+            _check_regular(path, relative)
             return path.open("rb")
         except OSError as error:
             raise DataError(f"{relative}: cannot be read: {error.strerror}; check the file and its rights") from error
 
     def has(self, relative: str) -> bool:
-        """Return whether a file or folder of the release exists.
+        """Return whether a file or folder of the release exists; a pipe or a device counts as neither.
 
         Raises:
             DataError: The path leaves the data root.
         """
-        return self._note("root", relative, self.path(relative))
+        path = self.path(relative)
+        # These, unlike the methods of `Path`, raise nothing where a folder above may not be entered.
+        return self._note("root", relative, path) and (os.path.isfile(path) or os.path.isdir(path))  # noqa: PTH112, PTH113
 
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of the files in a folder, in no particular order; none if there is no such folder.
@@ -100,7 +107,7 @@ class ReleaseFiles:
     def _entries(self, folder: str, wanted: "Callable[[os.DirEntry[str]], bool]") -> Iterator[str]:
         path = self.path(folder)
         self._note("root", folder, path)
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112 - `Path.is_dir` raises where a folder above may not be entered
             return
         try:
             with os.scandir(path) as entries:
@@ -111,14 +118,19 @@ class ReleaseFiles:
     def walk(self, folder: str) -> Iterator[str]:
         """Yield the paths of all files in a folder and below, sorted within each folder.
 
-        Links to folders are not followed, because they may lead in a circle.
+        Links to folders are not followed, because they may lead in a circle. A folder below that cannot be listed is
+        reported by `unreadable`.
 
         Raises:
             DataError: As `names`.
         """
         yield from (f"{folder}/{name}" for name in sorted(self.names(folder)))
         for name in sorted(self.folders(folder)):
-            yield from self.walk(f"{folder}/{name}")
+            below = f"{folder}/{name}"
+            try:
+                yield from self.walk(below)
+            except DataError as error:
+                self.unreadable(below, str(error).removeprefix(f"{below}: "))
 
     def folders(self, folder: str) -> Iterator[str]:
         """Yield the names of the folders in a folder, in no particular order, without links to folders.
@@ -179,9 +191,28 @@ def _state(path: Path) -> tuple[int, int]:
     """Return size in bytes and mtime in ns of a file or folder, or (-1, -1) if it does not exist."""
     try:
         state = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # no such file, or half a surrogate pair in its name
         return -1, -1
     return state.st_size, state.st_mtime_ns
+
+
+def _check_regular(path: Path, relative: str) -> None:
+    """Refuse a pipe, whose reader waits for ever, and a device, which may have no end.
+
+    Raises:
+        DataError: The path, or what it links to, is one.
+        OSError: There is no such file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise DataError(f"{relative}: cannot be read: it is a pipe or a device; expected a file")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_json(files: ReleaseFiles, relative: str) -> Json:
@@ -197,6 +228,8 @@ def read_json(files: ReleaseFiles, relative: str) -> Json:
         return json.loads(content)
     except ValueError as error:
         raise DataError(f"{relative}: expected JSON, found {error}; the download may be incomplete") from error
+    except RecursionError as error:
+        raise DataError(f"{relative}: expected JSON, found lists or objects that are nested too deeply") from error
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -16,6 +17,11 @@ from harness.records import Json
 _CHUNK = 1 << 20
 # The white space of JSON (RFC 8259, section 2); `str.isspace` would take more.
 _BLANKS = " \t\r\n"
+# Brackets, and strings, whose brackets are none. A string that the chunk cuts off is not closed yet.
+_MARKS = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*(?:"|\\?$)', re.DOTALL)
+# No release nests deeper than ten levels or so; Python's own reader gives up at a thousand.
+DEPTH = 100
+MOST_DIGITS = 300
 
 
 def stream_object(files: ReleaseFiles, relative: str) -> Iterator[tuple[str, Json]]:
@@ -24,7 +30,7 @@ def stream_object(files: ReleaseFiles, relative: str) -> Iterator[tuple[str, Jso
     Raises:
         DataError: The file is missing, is not one JSON object, or ends early.
     """
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_int=whole)
     with files.open(relative) as file:
         buffer = _Buffer(file, relative, "object")
         for key in buffer.keys(decoder):
@@ -38,7 +44,7 @@ def stream_list(files: ReleaseFiles, relative: str) -> Iterator[Json]:
     Raises:
         DataError: The file is missing, is not one JSON list, or ends early.
     """
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_int=whole)
     with files.open(relative) as file:
         buffer = _Buffer(file, relative, "list")
         yield from buffer.values(decoder)
@@ -57,7 +63,7 @@ def stream_lists(files: ReleaseFiles, relative: str, keys: Sequence[str] | None 
     Raises:
         DataError: The file is missing, is not one JSON object of lists, or ends early.
     """
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_int=whole)
     with files.open(relative) as file:
         buffer = _Buffer(file, relative, "object of lists")
         for key in buffer.keys(decoder):
@@ -67,6 +73,37 @@ def stream_lists(files: ReleaseFiles, relative: str, keys: Sequence[str] | None 
             for value in buffer.values(decoder):
                 yield key, value
         buffer.finish()
+
+
+def whole(text: str) -> int | float:
+    """Return a whole number; one of more than MOST_DIGITS digits, which Python refuses to read, as a float."""
+    return int(text) if len(text) <= MOST_DIGITS else float(text)
+
+
+def nested_end(text: str, at: int) -> int:
+    """Return where the list or object ends that begins at `at`, whatever its depth; -1 if the text ends before it."""
+    depth = 0
+    for mark in _MARKS.finditer(text, at):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark[0], 0)
+        if depth == 0 and mark[0] in "]}":
+            return mark.end()
+    return -1
+
+
+def shallow(text: str) -> Json:
+    """Return the value of a list or object without what is nested more than DEPTH levels deep, which becomes None."""
+    kept: list[str] = []
+    depth = begin = 0
+    for mark in _MARKS.finditer(text):
+        if mark[0] in "[{":
+            depth += 1
+            if depth == DEPTH + 1:
+                kept += [text[begin : mark.start()], "null"]
+        elif mark[0] in "]}":
+            depth -= 1
+            if depth == DEPTH:
+                begin = mark.end()
+    return json.loads("".join([*kept, text[begin:]]))
 
 
 class _Buffer:
@@ -132,6 +169,11 @@ class _Buffer:
         while True:
             try:
                 value, end = decoder.raw_decode(self._text, self._at)
+            except RecursionError:
+                while (end := nested_end(self._text, self._at)) < 0:
+                    if not self._more():
+                        raise self.broken("found lists or objects that never end") from None
+                value = shallow(self._text[self._at : end])
             except ValueError as error:
                 # An error may only mean that the value goes on in the next chunk.
                 if not self._more():

@@ -116,9 +116,14 @@ class Reader:
             ReleaseAbsentError: None does; the message names the folders, the roots searched, and how to get the data.
         """
         for root in roots:
-            has_folders = all(any((root / name).is_dir() for name in folder.split("|")) for folder in self.folders)
-            if has_folders and all((root / name).is_file() for name in self.files):
-                return root
+            try:
+                has_folders = all(any((root / name).is_dir() for name in folder.split("|")) for folder in self.folders)
+                if has_folders and all((root / name).is_file() for name in self.files):
+                    return root
+            except OSError as error:  # of a folder above that may not be entered
+                raise DataError(
+                    f"{error.filename}: cannot be read: {error.strerror}; check the folder and its rights"
+                ) from error
         wanted = " and ".join([*(f"{folder.replace('|', '/ or ')}/" for folder in self.folders), *self.files])
         searched = ", ".join(str(root) for root in roots) or "no data root was given"
         raise ReleaseAbsentError(
