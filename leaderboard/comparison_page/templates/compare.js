@@ -35,6 +35,7 @@
   const LEVEL = 0.05;
   const SHOWN = 10; // samples each way before all of them are asked for
   const MOST = 500;
+  const TESTS = { "mcnemar": "McNemar", "permutation-exact": "all exchanges", "sign-flip-normal": "exchanges, normal form", "none": "no test" };
 
   /** @param {string} id @returns {HTMLElement} */
   const part = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -123,7 +124,7 @@
       number(words(found.valueA, task)), number(words(found.valueB, task)),
       number(words(found.difference, task, true), element("span", { class: "ci" }, interval)),
       element("td", { class: "range", "aria-hidden": "true" }, drawing(found, most)),
-      element("td", { class: "words" }, element("span", { class: tone }, said), element("span", { class: "ci" }, `p ${pWords(adjusted)}, ${found.method}`)),
+      element("td", { class: "words" }, element("span", { class: tone }, said), element("span", { class: "ci" }, `p ${pWords(adjusted)}, ${TESTS[found.method]}`)),
       number(`${found.wins} / ${found.ties} / ${found.losses}`, element("span", { class: "ci" }, `${found.n} samples`)),
       number(String(found.clusters)));
   };
@@ -145,7 +146,7 @@
   /** @param {Compared} it @param {1 | -1} sign @param {string} title */
   const movedList = (it, sign, title) => {
     const rows = ComparedScores.moved(it.paired, sign);
-    const list = element("ol", { class: "plain-numbers" });
+    const list = element("ol");
     /** @param {number} from @param {number} to */
     const fill = (from, to) => rows.slice(from, to).forEach((row) => {
       const failed = [it.paired.failedA[row] ? "A gave no usable answer" : "", it.paired.failedB[row] ? "B gave no usable answer" : ""].filter(Boolean);
@@ -153,7 +154,7 @@
       list.append(element("li", {}, element("bdi", {}, String(it.paired.ids[row])), ` ${said}${failed.length ? ` (${failed.join(", ")})` : ""}`));
     });
     fill(0, SHOWN);
-    const box = element("div", {}, element("h4", {}, `${title}: ${rows.length}`), list);
+    const box = element("div", {}, element("h3", {}, `${title}: ${rows.length}`), list);
     if (rows.length > SHOWN) {
       const all = Math.min(rows.length, MOST);
       const more = element("button", { type: "button" }, all < rows.length ? `Show ${all} of ${rows.length}` : `Show all ${all}`);
@@ -174,7 +175,7 @@
       box.append(element("div", { class: "moved" }, movedList(it, up, "B is better"), movedList(it, down, "A is better")));
       if (it.strata.length) {
         const most = widest(it.strata.map((row) => row.difference));
-        box.append(table("By stratum", "stratum", it.strata.map((row) => line("", task, row.difference, row.adjusted, most,
+        box.append(table(`${task.place} by stratum`, "stratum", it.strata.map((row) => line("", task, row.difference, row.adjusted, most,
           element("th", { scope: "row", class: "who" }, element("bdi", {}, row.stratum[1]), element("span", { class: "by" }, row.stratum[0].replaceAll("_", " ")))))));
       }
     });
