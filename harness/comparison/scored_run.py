@@ -140,6 +140,7 @@ def read_run(path: Path) -> ScoredRun:
         )
     results = directory.read_results()
     speed = directory.performance_path
+    directory.checks.check(speed)
     return ScoredRun(
         source=path,
         model=display_name(results["model"]),

@@ -233,8 +233,8 @@ def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: T
         prediction = store.prediction(row.key) if row.defect is None else Prediction(key=row.key, status="data_error")
         if prediction is None and store.damaged:  # a number without it would differ, and nobody would know why
             raise DataError(
-                f"{store.predictions.path}: damaged in line {listed(store.damaged, LINES_NAMED)}, and {row.sample.id} has "
-                "no other answer; run the same `harness run` command again: it is asked again"
+                f"{store.predictions.path}: damaged in line {listed(store.damaged, LINES_NAMED)}, and {row.sample.id} "
+                "has no other answer; run the same `harness run` command again: it is asked again"
             )
         status = "not_run" if prediction is None else prediction.status
         tally.count(status, absent=row.sample.target.absent)

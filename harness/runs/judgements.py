@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError
+from harness.errors import DataError, listed
 from harness.metrics.answers.judge_replies import ReadReply, read_reply
 from harness.records import Judgement, Prediction
 from harness.records.checked_lines import is_whole
@@ -30,6 +30,7 @@ FOLDER = "judgements"
 SAMPLES = "samples.jsonl"
 PANELS = "panels.json"
 CALIBRATION = "calibration.json"
+LINES_NAMED = 5
 NOT_ASKED = "the judge has not been asked yet"
 JUDGE_AGAIN = "run the same `harness judge` command again: it writes the file anew"
 
@@ -133,6 +134,13 @@ class JudgeFolder:
                     found.setdefault(reply.key, reply)  # of two lines with one key the first counts, as in the store
         return found
 
+    def _damaged_lines(self) -> list[int]:
+        """Return the numbers of the damaged lines of replies; a torn last line was never finished, and is none."""
+        if not self.directory.predictions_path.is_file():
+            return []
+        with self.directory.predictions_path.open("rb") as file:
+            return [number for number, line in enumerate(file, 1) if line.endswith(b"\n") and not is_whole(line)]
+
     def record(self) -> dict[str, Any]:
         """Return the content of its `run.json`: `judge`, its identity; `rubric`; `against`, the other run of a pair."""
         return self.directory.read_run()
@@ -141,9 +149,14 @@ class JudgeFolder:
         """Yield what the judge said of every answer, in the order of `samples`."""
         run = self.record()
         rubric, judge, judge_digest = run["rubric"], run["judge"], digest_of_judge(run)
-        replies = self.replies()
+        replies, damaged = self.replies(), self._damaged_lines()
         for sample in self.samples():
             settled = settle(sample.key, replies, rubric["reply"], retries=rubric["retries"]) if sample.key else None
+            if settled is not None and settled.due is not None and damaged:
+                raise DataError(
+                    f"{self.directory.predictions_path}: damaged in line {listed(damaged, LINES_NAMED)}, and there is "
+                    f"no reply about {sample.sample_id}; run the same `harness judge` command again: it is asked again"
+                )
             reading = ReadReply(value=sample.decided, reason=sample.why) if settled is None else settled.reading
             value = reading.value
             if value is not None and sample.order == "second" and settled is not None:

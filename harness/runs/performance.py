@@ -1,6 +1,5 @@
 """The speed of a run; nothing of it enters the results."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,7 +56,9 @@ def performance_of(directory: RunDirectory) -> dict[str, Json]:
 
 def _judges(directory: RunDirectory) -> dict[str, Json]:
     """Return what the judges of a run took, by their folders; a judge has the same numbers as a model."""
-    return {path.parent.name: json.loads(path.read_text("utf-8")) for path in directory.judge_performance_paths()}
+    # Worked out anew and not read, since the file may be damaged.
+    folders = (path.parent for path in directory.judge_performance_paths())
+    return {folder.name: performance_of(RunDirectory(folder)) for folder in folders}
 
 
 @dataclass(slots=True)

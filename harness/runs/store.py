@@ -54,6 +54,7 @@ class RunStore:
         offsets: Where the line of each finished request begins, by the bytes of its key.
         statuses: Number of finished requests by status, as `open` found them.
         repairs: The damage that `open` found, in words for the user.
+        damaged: 1-based numbers of the lines of predictions that `open` found damaged; later lines may hold the same.
         secrets: Secrets among the model's arguments; each is masked in whatever is written.
     """
 
@@ -64,6 +65,7 @@ class RunStore:
     offsets: dict[bytes, int] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
     repairs: list[str] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
     secrets: tuple[str, ...] = ()
     _session: dict[str, Json] | None = None
     _sessions: list[bytes] = field(default_factory=list)
@@ -118,23 +120,22 @@ class RunStore:
             self.directory.checks.seal([self.directory.run_path])
         # Torn ends are cut off before lines are indexed, so a torn line is not reported as damaged, too.
         torn, torn_events = self.predictions.open(), self.events.open()
-        damaged = []
         with self.events.path.open("rb") as events:
             damaged_events = sum(map(is_damaged, events))
         for number, line in enumerate(self.directory.read_lines(), 1):
             if line.key is None:
-                damaged.append(number)
+                self.damaged.append(number)
             elif line.key not in self.offsets:  # of two lines with one key the first counts, as in `record`
                 self.offsets[line.key] = line.offset
                 self.statuses[line.status] += 1
-        if torn or torn_events or damaged or damaged_events:
-            self.event("repaired", torn_bytes=torn, torn_event_bytes=torn_events, damaged_lines=damaged)
+        if torn or torn_events or self.damaged or damaged_events:
+            self.event("repaired", torn_bytes=torn, torn_event_bytes=torn_events, damaged_lines=self.damaged)
         if damaged_events:
             self.repairs.append(f"{self.events.path}: damaged, so ignored: {damaged_events} lines")
         if torn:
             self.repairs.append(f"{self.predictions.path}: its last line was torn and is cut off")
-        if damaged:
-            lines = listed(damaged, LINES_NAMED)
+        if self.damaged:
+            lines = listed(self.damaged, LINES_NAMED)
             self.repairs.append(f"{self.predictions.path}: damaged, so ignored and asked again: line {lines}")
 
     def _stored_run(self, text: str) -> dict[str, Json] | None:
