@@ -5,7 +5,7 @@ made.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, cast
@@ -15,13 +15,12 @@ from harness.runs.directory import RESULTS, RunDirectory
 from leaderboard.entry_parts.cost import cost_of
 from leaderboard.entry_parts.judge import read_judge
 from leaderboard.entry_parts.model import read_description, read_size_paper_licence, read_url
+from leaderboard.entry_parts.typed_values import EntryReader, escaped
 
 SCHEMA = 1
 MARK = "entry.json"  # beside the results.json of a bundle that was verified and filed
-# Entries come from outside: larger files or longer texts are refused before they fill the memory or a page.
+# Entries come from outside: larger files are refused before they fill the memory.
 MOST_BYTES = 64 * 2**20
-MOST_CHARACTERS = 2_000
-MOST_NUMBER = 1e300
 MEANS = ("micro", "macro", "pooled")
 Data = Literal["real", "phantom"]
 
@@ -128,6 +127,27 @@ def find_entries(folder: Path) -> list[tuple[str, Path]]:
     return sorted(found.items())
 
 
+def read_entry(name: str, path: Path) -> BoardEntry:
+    """Return one run.
+
+    Args:
+        name: As `find_entries` gives it.
+        path: Its results file.
+    Raises:
+        DataError: It is no valid results.json; the message has a line for each fault, with file and place.
+    """
+    reader = EntryReader(str(path))
+    entry = replace(
+        _entry(reader, name, _load(reader, path)),
+        cost=cost_of(path),
+        submitted=path.with_name(MARK).is_file(),
+        folder=path.parent if path.name == RESULTS else None,
+    )
+    if reader.faults:
+        raise together(reader.faults, DataError)
+    return entry
+
+
 def read_entries(folder: Path) -> list[BoardEntry]:
     """Return every run at or below `folder`, by name.
 
@@ -137,15 +157,10 @@ def read_entries(folder: Path) -> list[BoardEntry]:
     entries: list[BoardEntry] = []
     faults: list[str] = []
     for name, path in find_entries(folder):
-        reader = _Reader(str(path))
-        entry = replace(
-            _entry(reader, name, _load(reader, path)),
-            cost=cost_of(path),
-            submitted=path.with_name(MARK).is_file(),
-            folder=path.parent if path.name == RESULTS else None,
-        )
-        faults += reader.faults
-        entries.append(entry)
+        try:
+            entries.append(read_entry(name, path))
+        except DataError as error:
+            faults.append(str(error))
     if faults:
         raise together(faults, DataError)
     return entries
@@ -157,13 +172,13 @@ def check_results(path: Path, content: Any) -> None:
     Raises:
         DataError: It is none; the message has a line for each fault.
     """
-    reader = _Reader(path.name)
+    reader = EntryReader(path.name)
     _entry(reader, path.parent.name, content)
     if reader.faults:
         raise together(reader.faults, DataError)
 
 
-def _load(reader: "_Reader", path: Path) -> Any:
+def _load(reader: EntryReader, path: Path) -> Any:
     """Return the content of a file; None, with a fault noted, if it is too large or no JSON."""
 
     # JSON has no NaN and no infinities, but Python's reader accepts them.
@@ -171,79 +186,21 @@ def _load(reader: "_Reader", path: Path) -> Any:
         raise ValueError(f"{word} is not a number here")
 
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, and a device may have no end
+            reader.fault("", "is a folder, a pipe or a device; expected a results.json")
+            return None
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)  # whatever size the file system tells
+        if len(content) > MOST_BYTES:
             reader.fault("", f"is larger than {MOST_BYTES} bytes; expected a results.json")
             return None
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+        return json.loads(content.decode("utf-8"), parse_constant=refuse)
     except (OSError, ValueError, RecursionError) as error:  # Python's reader recurses into nested lists
         reader.fault("", f"cannot be read as JSON: {error}")
         return None
 
 
-class _Reader:
-    """Takes typed values out of JSON; a fault is noted with its place, and reading continues with a stand-in.
-
-    So all faults of a file are named at once.
-    """
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.faults: list[str] = []
-
-    def fault(self, where: str, message: str) -> None:
-        self.faults.append(f"{self.file}: {where}: {message}" if where else f"{self.file}: {message}")
-
-    def mapping(self, value: Any, where: str) -> Mapping[str, Any]:
-        if isinstance(value, dict):
-            return value
-        self.fault(where, f"expected an object, got {_kind(value)}")
-        return {}
-
-    def sequence(self, value: Any, where: str) -> Sequence[Any]:
-        if isinstance(value, list):
-            return value
-        self.fault(where, f"expected a list, got {_kind(value)}")
-        return []
-
-    def text(self, value: Any, where: str, options: Sequence[str] = ()) -> str:
-        if not isinstance(value, str) or not value or len(value) > MOST_CHARACTERS:
-            self.fault(where, f"expected text of at most {MOST_CHARACTERS} characters, got {_kind(value)}")
-            return ""
-        if options and value not in options:
-            self.fault(where, f"expected {' or '.join(options)}, got '{value}'")
-        # JSON can hold such halves as escapes, and the page could not be written with them.
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
-            self.fault(where, "holds half of a surrogate pair; expected text that can be written as UTF-8")
-        return value
-
-    def flag(self, value: Any, where: str) -> bool:
-        if not isinstance(value, bool):
-            self.fault(where, f"expected true or false, got {_kind(value)}")
-        return value is True
-
-    def number(self, value: Any, where: str) -> float:
-        # To Python, true is the number 1. An integer of 400 digits cannot be made a float.
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_NUMBER:
-            return float(value)
-        self.fault(where, f"expected a finite number, got {_kind(value)}")
-        return 0.0
-
-    def count(self, value: Any, where: str) -> int:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
-        self.fault(where, f"expected a whole number of at least 0, got {_kind(value)}")
-        return 0
-
-
-def _kind(value: Any) -> str:
-    words = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        # Python refuses to write an integer of more than 4,300 digits.
-        return f"the number {value}" if not abs(value) > MOST_NUMBER else "a number beyond all measure"
-    return words[type(value)] if value != "" else "empty text"
-
-
-def _entry(reader: _Reader, name: str, content: Any) -> BoardEntry:
+def _entry(reader: EntryReader, name: str, content: Any) -> BoardEntry:
     results = {} if reader.faults else reader.mapping(content, "results")
     if not reader.faults and results.get("schema") != SCHEMA:
         reader.fault("schema", f"expected {SCHEMA}, the results of a run; is this another kind of file?")
@@ -257,12 +214,15 @@ def _entry(reader: _Reader, name: str, content: Any) -> BoardEntry:
     groups = reader.mapping(results.get("groups", {}), "groups")
     unsupported = reader.mapping(results.get("unsupported", {}), "unsupported")
     return BoardEntry(
-        name=name,
+        name=escaped(name),
         model=reader.text(model.get("id"), "model.id"),
         title=read_description(reader, model, "name") or "",
         url=read_url(reader, model),
         described=read_size_paper_licence(reader, model),
-        arguments=tuple(f"{_plain(key)}={_plain(value)}" for key, value in arguments.items()),
+        arguments=tuple(
+            f"{reader.brief(key, 'model.arguments')}={reader.brief(value, f'model.arguments.{key}')}"
+            for key, value in arguments.items()
+        ),
         oracle=reader.flag(model.get("oracle", False), "model.oracle"),
         data=cast(Data, reader.text(results.get("data"), "data", ("real", "phantom"))),
         limited=reader.flag(results.get("limited"), "limited"),
@@ -274,12 +234,7 @@ def _entry(reader: _Reader, name: str, content: Any) -> BoardEntry:
     )
 
 
-def _plain(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def _task(reader: _Reader, name: str, value: Any) -> EntryBlock:
+def _task(reader: EntryReader, name: str, value: Any) -> EntryBlock:
     where = f"tasks.{name}"
     block = reader.mapping(value, where)
     headline = reader.mapping(block.get("headline") or {}, f"{where}.headline")
@@ -296,21 +251,24 @@ def _task(reader: _Reader, name: str, value: Any) -> EntryBlock:
         coverage=coverage,
         headline=_headline(reader, headline, f"{where}.headline"),
         over=None if over is None else reader.text(over, f"{where}.headline.over"),
-        fallbacks=tuple(_plain(item) for item in reader.sequence(block.get("fallbacks", []), f"{where}.fallbacks")),
+        fallbacks=tuple(
+            reader.brief(item, f"{where}.fallbacks")
+            for item in reader.sequence(block.get("fallbacks", []), f"{where}.fallbacks")
+        ),
         numbers=_numbers(reader, block, where),
         answered=None if "answered" not in block else reader.count(block["answered"], f"{where}.answered") > 0,
         headline_mean=reader.text(headline["mean"], f"{where}.headline.mean", MEANS) if "mean" in headline else None,
     )
 
 
-def _headline(reader: _Reader, headline: Mapping[str, Any], where: str) -> tuple[str, str] | None:
+def _headline(reader: EntryReader, headline: Mapping[str, Any], where: str) -> tuple[str, str] | None:
     if not headline:
         return None
     metric, protocol = (reader.text(headline.get(key), f"{where}.{key}") for key in ("metric", "protocol"))
     return metric, protocol
 
 
-def _group(reader: _Reader, name: str, value: Any, tasks: Mapping[str, EntryBlock]) -> EntryBlock:
+def _group(reader: EntryReader, name: str, value: Any, tasks: Mapping[str, EntryBlock]) -> EntryBlock:
     where = f"groups.{name}"
     block = reader.mapping(value, where)
     listed = reader.sequence(block.get("members", []), f"{where}.members")
@@ -328,12 +286,12 @@ def _group(reader: _Reader, name: str, value: Any, tasks: Mapping[str, EntryBloc
     )
 
 
-def _numbers(reader: _Reader, block: Mapping[str, Any], where: str) -> tuple[EntryNumber, ...]:
+def _numbers(reader: EntryReader, block: Mapping[str, Any], where: str) -> tuple[EntryNumber, ...]:
     rows = reader.sequence(block.get("metrics"), f"{where}.metrics")
     return tuple(_number(reader, row, f"{where}.metrics[{index}]") for index, row in enumerate(rows))
 
 
-def _number(reader: _Reader, value: Any, where: str) -> EntryNumber:
+def _number(reader: EntryReader, value: Any, where: str) -> EntryNumber:
     row = reader.mapping(value, where)
 
     def count(key: str) -> int | None:
@@ -364,7 +322,7 @@ def _number(reader: _Reader, value: Any, where: str) -> EntryNumber:
     )
 
 
-def _stratum(reader: _Reader, value: Any, where: str) -> tuple[str, str] | None:
+def _stratum(reader: EntryReader, value: Any, where: str) -> tuple[str, str] | None:
     if value is None:
         return None
     items = list(reader.mapping(value, where).items())
@@ -375,7 +333,7 @@ def _stratum(reader: _Reader, value: Any, where: str) -> tuple[str, str] | None:
     return reader.text(key, where), reader.text(word, f"{where}.{key}")
 
 
-def _interval(reader: _Reader, value: Any, where: str) -> tuple[float, float] | None:
+def _interval(reader: EntryReader, value: Any, where: str) -> tuple[float, float] | None:
     if value is None:
         return None
     bounds = [reader.number(bound, where) for bound in reader.sequence(value, where)]
