@@ -273,7 +273,7 @@ class Walk:
     def _until(self, source: Source, ask: Ask | None) -> Draft | None:
         """Take a source through the steps before `ask`; None if one of them rejects it."""
         draft = Draft(source=source)
-        for step, count, fault in zip(self.pipeline.steps, self.counts, self._faults, strict=True):
+        for place, (step, count, fault) in enumerate(zip(self.pipeline.steps, self.counts, self._faults, strict=True)):
             if step is ask:
                 break
             if isinstance(step, Select):
@@ -292,18 +292,25 @@ class Walk:
                 count.taken += len(outcome.items) + len(outcome.rejections)
                 count.made += len(outcome.items)
                 draft.items = list(outcome.items)
-            else:
-                assert fault is not None
-                kept = []
-                for item in draft.items:
-                    if detail := fault(item):
-                        self._reject(count, draft, Rejection(reason=step.name, detail=detail, item=item))
-                    else:
-                        kept.append(item)
-                count.taken += len(draft.items)
-                count.made += len(kept)
-                draft.items = kept
+            elif place == 0 or not isinstance(self.pipeline.steps[place - 1], Check):
+                # All checks in a row at the first of them, item by item: what they know of an item is found once.
+                draft.items = [item for item in draft.items if self._passes(place, draft, item)]
         return draft
+
+    def _passes(self, place: int, draft: Draft, item: Item) -> bool:
+        """Say whether an item passes the checks in a row that begin at `place`; the first that it fails counts it."""
+        for step, count, fault in zip(
+            self.pipeline.steps[place:], self.counts[place:], self._faults[place:], strict=True
+        ):
+            if not isinstance(step, Check):
+                break
+            assert fault is not None
+            count.taken += 1
+            if detail := fault(item):
+                self._reject(count, draft, Rejection(reason=step.name, detail=detail, item=item))
+                return False
+            count.made += 1
+        return True
 
     def _take_replies(self, step: Ask, count: StepCount, draft: Draft) -> None:
         for question in step.build(draft):

@@ -6,7 +6,7 @@ Source: Bai et al., arXiv:2404.00578, section 3.2 and the released scripts of ge
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from harness.data.construction.checks.checked_item import CheckedItem, Limits
 from harness.data.construction.checks.checklist import item_checks
@@ -91,7 +91,7 @@ def _first(files: ReleaseFiles, *paths: str | None) -> str:
 
 def series_name(source: Source) -> str:
     """Return the name of the volume's file, which says plane and phase; the released prompt shows it."""
-    return PurePosixPath(str(source.facts["image"])).name
+    return str(source.facts["image"]).rpartition("/")[2]
 
 
 def ask_questions(draft: Draft) -> Iterator[Question]:
