@@ -59,6 +59,7 @@ class BoardCell:
         unsupported: Why the model cannot do this task; empty for a published "x"; None if it can.
         judge: Whose judgement it is; None if no judge was asked. Two judges never share a column.
         remark: How the printed digits contradict themselves, and the anchor on the page that explains it.
+        rank: 1 + the number of models that are better on the same samples; None if the model cannot be ranked.
         order: Sort key; cells with a smaller one are in earlier columns.
     """
 
@@ -90,6 +91,7 @@ class BoardCell:
     note: str | None = None
     judge: str | None = None
     remark: tuple[str, str] | None = None
+    rank: int | None = None
 
 
 def published_cells(
@@ -175,8 +177,9 @@ def table_name(table: str) -> str:
 def entry_cells(entry: BoardEntry) -> list[BoardCell]:
     """Return every number of a run, and an empty cell for each task that it does not support."""
     cells = [
-        _evaluated(entry, block, number, (1, number_is_not_headline(block, number), index))
-        for block in entry.blocks
+        _evaluated(entry, block, row, number, (1, number_is_not_headline(block, number), index))
+        # The numbers of a block share one row, which thousands of copies would cost the most memory of a large board.
+        for block, row in ((block, _row(entry, block.fallbacks)) for block in entry.blocks)
         for index, number in enumerate(block.numbers)
     ]
     return cells + [_unsupported(entry, task, reason) for task, reason in entry.unsupported.items()]
@@ -201,12 +204,14 @@ def _row(entry: BoardEntry, fallbacks: tuple[str, ...] = ()) -> BoardRow:
     )
 
 
-def _evaluated(entry: BoardEntry, block: EntryBlock, number: EntryNumber, order: tuple[int, ...]) -> BoardCell:
+def _evaluated(
+    entry: BoardEntry, block: EntryBlock, row: BoardRow, number: EntryNumber, order: tuple[int, ...]
+) -> BoardCell:
     unit: Unit = "share" if _UNITS.get(number.metric) == "share" else "points"
     version = () if number.protocol_version is None else (f"protocol version {number.protocol_version}",)
     better = number.higher_is_better
     return BoardCell(
-        row=_row(entry, block.fallbacks),
+        row=row,
         data=entry.data,
         place=block.name,
         metric=number.metric,

@@ -1,35 +1,30 @@
-"""The pages of the site: chapters, checks, and cells without a place. They hold no script and request nothing."""
+"""The pages of the site, one after the other: overview, families, tasks, models, methods, data, checks."""
 
-import base64
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from harness.exports.task_card import TaskCard
+from harness.metrics import METRICS
 from leaderboard.cells import BoardCell, table_name
+from leaderboard.entry_file import BoardEntry
 from leaderboard.published.mapping import Placed, Published
 from leaderboard.published.means import CountCheck, MeanCheck
-from leaderboard.site.places import slug, task_page
-from leaderboard.site.tables import BoardTable, Chapter, Column
+from leaderboard.site import places, words
+from leaderboard.site.drawings import sparkline
+from leaderboard.site.export import COLUMN_WORDS
+from leaderboard.site.models import ModelGroup, group_models
+from leaderboard.site.rows import Context, badges, body, cell_text, line_attributes
+from leaderboard.site.shell import Page, Shell
+from leaderboard.site.tables import BoardTable, Chapter, Column, Line, Section
+from leaderboard.table_exports.files import TABLE_FILES
 
-# As wide as a digit: values with fewer decimals are padded with it, so that the points of a column align.
-FIGURE_SPACE = "\u2007"
-# Most strata side by side; a table with more is turned if it has fewer lines than strata.
-WIDEST = 8
-MODALITIES = {
-    "ct": "CT",
-    "mr": "MR",
-    "oct": "OCT",
-    "pet": "PET",
-    "us": "Ultrasound",
-    "xray": "X-ray",
-    "derm": "Dermoscopy",
-    "endo": "Endoscopy",
-    "fundus": "Fundus",
-    "micro": "Microscopy",
-}
+# Heads of the lines that bound a table.
+BOUND_WORDS = {"ceiling": "ceiling (oracle)", "random": "random answers", "floor": "floor (empty answers)"}
+GIVES_WORDS = {"choice": "a letter or option", "text": "words", "masks": "masks", "grounded": "words with masks"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +38,12 @@ class Site:
         means: Every printed mean, recomputed.
         counts: Printed accuracies that no count gives.
         left_out: (entry, reason) of runs that are excluded.
+        numbers: Count of numbers: `published`, `evaluated`, `phantom`.
+        files: (task or group, phantom, numbers) of the files by task.
+        whole: What data.json and data.csv hold, in words.
+        entries: Those that the board shows.
+        cards: What is known of tasks and groups, by name.
+        written: Files of the site that are written already, which pages may link to.
     """
 
     real: tuple[Chapter, ...]
@@ -51,121 +52,344 @@ class Site:
     means: tuple[MeanCheck, ...]
     counts: tuple[CountCheck, ...]
     left_out: tuple[tuple[str, str], ...]
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[tuple[str, bool, int], ...] = ()
+    whole: str = ""
+    entries: tuple[BoardEntry, ...] = ()
+    cards: Mapping[str, TaskCard] = field(default_factory=dict)
+    written: frozenset[str] = frozenset()
 
 
-def render(site: Site) -> dict[str, str]:
-    """Return the pages: path below the folder of the site -> HTML."""
-    environment = _environment()
-    # Cells without a place by the reason why, in the order of published.json.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A column of an overview: the number of a task that most models have.
+
+    Attributes:
+        chapter, section, column: What it is of; `index` is the column in the table of the section.
+        modalities: Values of the stratum `modality`, divided by blanks.
+        models: Number of models of its family.
+    """
+
+    chapter: Chapter
+    section: Section
+    table: BoardTable
+    index: int
+    phantom: bool
+    modalities: str = ""
+    models: int = 0
+
+    @property
+    def column(self) -> Column:
+        """What its numbers share."""
+        return self.table.columns[self.index]
+
+    @property
+    def title(self) -> str:
+        """Of the task."""
+        return self.section.title or self.section.place
+
+    @property
+    def lower(self) -> bool:
+        """Whether lower is better."""
+        return bool(words.direction(self.column.metric, self.column.protocol, self.column.higher_is_better))
+
+    @property
+    def page(self) -> str:
+        """The page of the family."""
+        return places.family_page(self.chapter.name, self.phantom)
+
+    @property
+    def task_page(self) -> str:
+        """The page of the task."""
+        return places.task_page(self.section.place, self.phantom)
+
+
+def shell_of(pages: frozenset[str]) -> Shell:
+    """Return the frame with the words that the templates of this package use."""
+    shell = Shell(pages=pages)
+    shell.environment.globals.update(
+        task_page=places.task_page,
+        family_page=places.family_page,
+        data_file=places.data_file,
+        table_files=TABLE_FILES,
+        table_name=table_name,
+        value_text=words.value_text,
+        stratum_words=words.stratum_words,
+        metric_words=words.metric_words,
+        protocol_anchor=words.protocol_anchor,
+        direction=words.direction,
+        unit_words=words.unit_words,
+        badge_words=words.BADGES,
+        bound_words=BOUND_WORDS,
+        gives_words=GIVES_WORDS,
+    )
+    return shell
+
+
+def table_script() -> str:
+    """Return the script that sorts and filters tables."""
+    return (Path(__file__).parent / "scripts" / "table.js").read_text(encoding="utf-8")
+
+
+def render(site: Site) -> Iterator[tuple[str, str]]:
+    """Yield the pages: path below the folder of the site, HTML."""
+    from leaderboard.site.model_pages import model_pages
+    from leaderboard.site.task_pages import task_pages
+
+    navigation = {places.OVERVIEW, "tasks/index.html", "models/index.html", "methods.html", "data.html"}
+    shell = shell_of(site.written | navigation)
+    yield from _fixed(shell, site)
+    for chapters, phantom in ((site.real, False), (site.phantom, True)):
+        groups = group_models(chapters)
+        yield _overview(shell, site, chapters, groups, phantom)
+        yield from _families(shell, chapters, phantom)
+        yield from _lists(shell, site, chapters, groups, phantom)
+        yield from task_pages(shell, site, chapters, phantom)
+        yield from model_pages(shell, site, chapters, groups, phantom)
+
+
+def crumbs_of(phantom: bool, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the pages above one: those of phantoms are below their overview."""
+    return ((("Phantoms", places.PHANTOMS),) if phantom else ()) + more
+
+
+def _fixed(shell: Shell, site: Site) -> Iterator[tuple[str, str]]:
     unplaced: dict[str, list[Placed]] = {}
     for item in site.published.cells:
         if item.unmapped is not None:
             unplaced.setdefault(item.unmapped, []).append(item)
-    top: dict[str, dict[str, Any]] = {
-        "index.html": {"template": "board.html", "chapters": site.real, "phantom": False, "left_out": site.left_out},
-        "phantom.html": {"template": "board.html", "chapters": site.phantom, "phantom": True, "left_out": ()},
-        "checks.html": {"template": "checks.html", "means": site.means, "counts": site.counts},
-        "unplaced.html": {
-            "template": "unplaced.html",
-            "groups": list(unplaced.items()),
-            "total": len(site.published.cells),
-        },
-    }
-    pages = {
-        path: environment.get_template(str(content.pop("template"))).render(root="", path=path, **content)
-        for path, content in top.items()
-    }
-    details = environment.get_template("details.html")
-    for chapters, phantom in ((site.real, False), (site.phantom, True)):
-        for chapter in chapters:
-            for section in chapter.sections:
-                path = task_page(section.place, phantom)
-                pages[path] = details.render(root="../", path=path, chapter=chapter, section=section, phantom=phantom)
-    return pages
+    data = (("Data", "data.html"),)
+    for page, template, content in (
+        (Page(path="methods.html", title="Methods", section="methods"), "methods.html", {"metrics": METRICS}),
+        (
+            Page(path="data.html", title="Data", section="data"),
+            "data.html",
+            {"files": site.files, "whole": site.whole, "columns": COLUMN_WORDS.items()},
+        ),
+        (
+            Page(path="checks.html", title="Checks of printed numbers", section="data", crumbs=data),
+            "checks.html",
+            {"means": site.means, "counts": site.counts},
+        ),
+        (
+            Page(path="unplaced.html", title="Published numbers without a task", section="data", crumbs=data),
+            "unplaced.html",
+            {"groups": list(unplaced.items()), "total": len(site.published.cells)},
+        ),
+    ):
+        yield page.path, shell.render(page, template, **content)
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("leaderboard", "site/templates"),
-        # Names and notes come from outside.
-        autoescape=True,
-        # A misspelt name in a template ends the build instead of leaving a gap in a page.
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def heads_of(chapter: Chapter, phantom: bool) -> list[Head]:
+    """Return a head for each task and group of a family that has a number."""
+    found = []
+    for section in chapter.sections:
+        if section.table is None:
+            continue
+        values = [of.stratum[1] for of in section.table.columns if of.stratum and of.stratum[0] == "modality"]
+        found.append(
+            Head(
+                chapter=chapter,
+                section=section,
+                table=section.table,
+                index=section.table.lead,
+                phantom=phantom,
+                modalities=" ".join(dict.fromkeys(value.replace(" ", "_") for value in values)),
+            )
+        )
+    return found
+
+
+def _overview(
+    shell: Shell, site: Site, chapters: Sequence[Chapter], groups: Sequence[ModelGroup], phantom: bool
+) -> tuple[str, str]:
+    path = places.PHANTOMS if phantom else places.OVERVIEW
+    context = Context(root="", phantom=phantom)
+    heads = []
+    for chapter in chapters:
+        of_tasks = heads_of(chapter, phantom)
+        # The first of those that most models have; a task with one model says nothing of a family.
+        fullest = max(of_tasks, key=lambda head: len(head.table.lines))
+        names = {places.same_name(line.row.model) for head in of_tasks for line in head.table.lines}
+        heads.append(
+            Head(
+                chapter=chapter,
+                section=fullest.section,
+                table=fullest.table,
+                index=fullest.index,
+                phantom=phantom,
+                models=len(names),
+            )
+        )
+    found = []
+    for group in groups:
+        cells = [_overview_cell(group, head, context) for head in heads]
+        line = group.lines[0]
+        head = (
+            f'<a class="model" href="{places.model_page(group.name, phantom)}">{escape(group.name)}</a> '
+            f"{badges(line.row, group.reproduces)}"
+        )
+        found.append(
+            f'<tr {line_attributes(line)}><th scope="row" class="who">{head}</th>'
+            + "".join(f'<td class="n">{text}</td>' for text in cells)
+            + "</tr>"
+        )
+    page = Page(
+        path=path,
+        title="Runs on phantoms" if phantom else "Board",
+        section="overview",
+        crumbs=(("Overview", places.OVERVIEW),) if phantom else (),
+        scripts=(table_script(),),
+        phantom=phantom,
     )
-    assert environment.loader is not None, "given above"
-    # The style is written into each page, so that a page opens from the file system and requests nothing; its digest is
-    # in the Content-Security-Policy, which forbids any other style.
-    style = environment.loader.get_source(environment, "style.css")[0]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    environment.globals.update(
-        style=Markup(style),
-        style_digest=digest,
-        task_page=task_page,
-        slug=slug,
-        value_text=value_text,
-        interval_text=interval_text,
-        strip=strip,
-        table_name=table_name,
-        stratum_word=stratum_word,
-        turned=turned,
-        mark=mark,
+    return path, shell.render(
+        page,
+        "overview.html",
+        heads=heads,
+        all_heads=heads,
+        lines=[group.lines[0] for group in groups],
+        rows=Markup("\n".join(found)),
+        left_out=() if phantom else site.left_out,
+        counts=site.numbers,
     )
-    return environment
 
 
-def value_text(cell: BoardCell, digits: int) -> str:
-    """Return a value as the board shows it: percent for shares, padded so that the points of a column align."""
-    if cell.value is None:
-        return "–"
-    value = 100 * cell.value if cell.unit == "share" else cell.value
-    # Zeros in place of the blanks would claim digits that a paper did not print.
-    missing = digits - cell.digits
-    point = FIGURE_SPACE if cell.digits == 0 and missing > 0 else ""
-    return f"{value:.{cell.digits}f}{point}{FIGURE_SPACE * max(0, missing)}"
+def _overview_cell(group: ModelGroup, head: Head, context: Context) -> str:
+    """Return the number of a model for a family, with its bars by stratum, or what there is in place of it."""
+    mine = [line for place, line in group.places if place == head.section.place]
+    numbers = [line for line in mine if (cell := line.cells[head.index]) is not None and cell.value is not None]
+    families = {section.place for section in head.chapter.sections}
+    others = {place for place, line in group.places if place in families and place != head.section.place and line.first}
+    more = f'<span class="by">+{len(others)}<span class="hidden"> more tasks</span></span>' if others else ""
+    if not numbers:
+        refused = [cell for line in mine if (cell := line.first) is not None and cell.unsupported is not None]
+        return cell_text(refused[0] if refused else None, context) + more
+    cell = numbers[0].cells[head.index]
+    assert cell is not None, "chosen for its number"
+    rank = "" if cell.rank is None else f' <span class="rank">#{cell.rank}<span class="hidden"> rank</span></span>'
+    return f"{cell_text(cell, context)}{sparkline(strata_cells(head.table, numbers[0], head.column))}{rank}{more}"
 
 
-def interval_text(cell: BoardCell) -> str:
-    """Return a 95 % interval in the unit of its value; empty if there is none."""
-    if cell.interval is None:
-        return ""
-    low, high = (100 * bound if cell.unit == "share" else bound for bound in cell.interval)
-    digits = 1 if cell.unit == "share" else 2
-    return f"{low:.{digits}f}–{high:.{digits}f}"
+def strata_cells(table: BoardTable, line: Line, column: Column) -> list[BoardCell]:
+    """Return the numbers of a line by stratum, of the first property that the column's number is broken down by."""
+    found: dict[str, list[BoardCell]] = {}
+    for other, cell in zip(table.columns, line.cells, strict=True):
+        # A macro mean is over its strata, whose numbers are micro means.
+        same = (other.protocol, other.metric, other.name, other.judge)
+        is_same = same == (column.protocol, column.metric, column.name, column.judge)
+        if is_same and other.stratum is not None and cell is not None and cell.value is not None:
+            found.setdefault(f"{other.stratum[0]} {other.mean}", []).append(cell)
+    return next(iter(found.values()), [])
 
 
-def strip(cell: BoardCell | None) -> Markup:
-    """Return a small drawing of a share and its interval between 0 and 1."""
-    if cell is None or cell.value is None or cell.unit != "share":
-        return Markup("")
-    # The drawing is 100 wide, so a percentage is its x. Hidden from screen readers, as the numbers stand beside it.
-    low, high = cell.interval or (cell.value, cell.value)
-    low, high, value = (min(100.0, max(0.0, 100 * share)) for share in (low, high, cell.value))
-    bar = Markup('<rect class="bar" x="{:.2f}" y="4" width="{:.2f}" height="4"/>').format(low, high - low)
-    return Markup(
-        '<svg class="strip" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
-        '<rect class="rail" x="0" y="5.5" width="100" height="1"/>{}'
-        '<rect class="dot" x="{:.2f}" y="1.5" width="1.2" height="9"/></svg>'
-    ).format(bar, max(0.0, value - 0.6))  # centred: the dot is 1.2 wide
+def _families(shell: Shell, chapters: Sequence[Chapter], phantom: bool) -> Iterator[tuple[str, str]]:
+    for chapter in chapters:
+        heads = heads_of(chapter, phantom)
+        # A run has one line here; in tables its fallbacks, which differ by task, keep lines apart.
+        lines: dict[tuple[object, ...], list[BoardCell | None]] = {}
+        firsts: dict[tuple[object, ...], Line] = {}
+        for place, head in enumerate(heads):
+            for line in head.table.lines:
+                row = line.row
+                key = (row.source, row.entry) if row.entry else (row.model, row.run_by, row.details)
+                firsts.setdefault(key, line)
+                cells = lines.setdefault(key, [None] * len(heads))
+                if cells[place] is None:
+                    cells[place] = line.cells[head.index]
+        table = BoardTable(
+            place="",
+            columns=tuple(head.column for head in heads),
+            bounds=(),
+            lines=tuple(
+                Line(firsts[key].row, tuple(cells), firsts[key].reproduces)
+                for key, cells in lines.items()
+                if any(cell is not None for cell in cells)
+            ),
+        )
+        values = dict.fromkeys(value for head in heads for value in head.modalities.split())
+        path = places.family_page(chapter.name, phantom)
+        page = Page(
+            path=path,
+            title=chapter.name,
+            section="tasks",
+            crumbs=crumbs_of(phantom, ("Tasks", f"tasks/{'phantom' if phantom else 'index'}.html")),
+            scripts=(table_script(),),
+            phantom=phantom,
+        )
+        yield (
+            path,
+            shell.render(
+                page,
+                "family.html",
+                chapter=chapter,
+                heads=heads,
+                table=table,
+                modalities=[(value, words.MODALITIES.get(value, value.replace("_", " "))) for value in values],
+                rows=body(table, Context(root=page.root, phantom=phantom), "family"),
+            ),
+        )
 
 
-def stratum_word(column: Column) -> str:
-    """Return a stratum's value as a heading."""
-    assert column.stratum is not None, "asked for columns of strata only"
-    key, value = column.stratum
-    return MODALITIES.get(value, value) if key == "modality" else value.replace("_", " ")
+def _lists(
+    shell: Shell, site: Site, chapters: Sequence[Chapter], groups: Sequence[ModelGroup], phantom: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield the lists of tasks and of models."""
+    if phantom and not chapters:
+        return
+    file, twin = ("phantom", "index") if phantom else ("index", "phantom")
+    has_twin = bool(site.real if phantom else site.phantom)
 
+    def page(folder: str, title: str) -> Page:
+        return Page(
+            path=f"{folder}/{file}.html",
+            title=title,
+            section=folder,
+            crumbs=crumbs_of(phantom),
+            scripts=(table_script(),) if folder == "models" else (),
+            phantom=phantom,
+        )
 
-def turned(table: BoardTable) -> bool:
-    """Return whether a table of strata is easier to read with its strata as lines than as columns."""
-    return len(table.columns) > WIDEST and len(table.columns) > len(table.lines)
-
-
-def mark(index: int) -> str:
-    """Return the mark of a footnote: a, b, ..., z, aa, ab, ..."""
-    letters = ""
-    while index >= 0:
-        letters = chr(ord("a") + index % 26) + letters
-        index = index // 26 - 1
-    return letters
+    rows: list[tuple[Chapter, list[dict[str, Any]]]] = []
+    for chapter in chapters:
+        of_family = []
+        for head in heads_of(chapter, phantom):
+            card = site.cards.get(head.section.place)
+            named = [words.MODALITIES.get(value, value.replace("_", " ")) for value in head.modalities.split()]
+            of_family.append(
+                {
+                    "page": head.task_page,
+                    "title": head.title,
+                    "place": head.section.place,
+                    "gives": "" if card is None else GIVES_WORDS.get(card.gives, card.gives),
+                    "metric": head.column.label,
+                    "protocol": head.column.protocol,
+                    "lines": len(head.table.lines),
+                    "modalities": ", ".join(named[:8]) + (", …" if len(named) > 8 else ""),
+                    "images": "" if card is None or card.members else ("shown" if card.redistribute else "not shown"),
+                }
+            )
+        rows.append((chapter, of_family))
+    tasks = page("tasks", "Tasks")
+    yield tasks.path, shell.render(tasks, "tasks.html", chapters=rows, other=f"tasks/{twin}.html" if has_twin else "")
+    by_name = sorted(groups, key=lambda group: places.same_name(group.name))
+    lines = []
+    models = page("models", "Models")
+    for group in by_name:
+        line = group.lines[0]
+        link = f"{models.root}{places.model_page(group.name, phantom)}"
+        lines.append(
+            f'<tr {line_attributes(line)}><th scope="row" class="who"><a class="model" href="{link}">'
+            f"{escape(group.name)}</a> {badges(line.row, group.reproduces)}</th>"
+            f'<td class="n">{group.tasks}</td><td class="n">{group.numbers}</td>'
+            f"<td>{escape(', '.join(group.families))}</td></tr>"
+        )
+    yield (
+        models.path,
+        shell.render(
+            models,
+            "models.html",
+            lines=[group.lines[0] for group in by_name],
+            rows=Markup("\n".join(lines)),
+            other=f"models/{twin}.html" if has_twin else "",
+        ),
+    )

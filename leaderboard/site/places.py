@@ -8,13 +8,16 @@ PHANTOMS = "phantom.html"
 COMPARE = "compare.html"
 TASK_FOLDER = "tasks"
 MODEL_FOLDER = "models"
+FAMILY_FOLDER = "families"
 SAMPLE_FOLDER = "samples"
 DATA_FOLDER = "data"
+# Pages that list the others of their folder; a task or model of such a name must not replace them.
+RESERVED = ("index", "phantom")
 
 
 def slug(name: str) -> str:
     """Return a file name and anchor for a name: the name itself if it is plain, else one with a digest."""
-    if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,79}", name):
+    if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,79}", name) and name not in RESERVED:
         return name
     # Names from other people's files may be anything; the digest keeps apart two that become equal below.
     plain = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-")[:60]
@@ -27,8 +30,16 @@ def task_page(place: str, phantom: bool = False) -> str:
 
 
 def model_page(model: str, phantom: bool = False) -> str:
-    """Return the page of a model under the name that its rows show; phantom numbers have a page of their own."""
-    return f"{MODEL_FOLDER}/{slug(model)}{'.phantom' if phantom else ''}.html"
+    """Return the page of a model under the name that its rows show; phantom numbers have a page of their own.
+
+    Names that differ in case, blanks and signs alone are one model, and share a page.
+    """
+    return f"{MODEL_FOLDER}/{slug(same_name(model))}{'.phantom' if phantom else ''}.html"
+
+
+def family_page(family: str, phantom: bool = False) -> str:
+    """Return the page with the headlines of all tasks of a family."""
+    return f"{FAMILY_FOLDER}/{slug(family.lower().replace(' ', '-'))}{'.phantom' if phantom else ''}.html"
 
 
 def sample_page(entry: str, task: str) -> str:
@@ -39,3 +50,8 @@ def sample_page(entry: str, task: str) -> str:
 def data_file(place: str, suffix: str, phantom: bool = False) -> str:
     """Return the file with every number of a task or group, strata included."""
     return f"{DATA_FOLDER}/{slug(place)}{'.phantom' if phantom else ''}.{suffix}"
+
+
+def same_name(name: str) -> str:
+    """Return a name without case, blanks and signs: models are the same if these are."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name

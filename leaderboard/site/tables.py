@@ -1,13 +1,15 @@
-"""Tables from cells: one per task or group and protocol, so that two protocols never share a column."""
+"""Tables from cells: one per task or group. A column has one protocol, so that two protocols never share one."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from harness.metrics import METRICS
 from harness.metrics.certificates import certificate_of
 from leaderboard.cells import BoardCell, BoardRow, Unit
 from leaderboard.published.mapping import PublishedFamily
+from leaderboard.site.places import same_name
+from leaderboard.site.words import metric_row, metric_words
 
 # Baselines in the header of a table instead of in a line of their own: they bound what a model can reach.
 BOUNDS = {"baseline:oracle": "ceiling", "baseline:random": "random", "baseline:empty": "floor"}
@@ -23,6 +25,7 @@ class Column:
         judge: Whose judgements they are; None if no judge was asked.
     """
 
+    protocol: str
     metric: str
     name: str
     mean: str
@@ -32,17 +35,31 @@ class Column:
     n: int | None
     basis: tuple[str, ...]
     judge: str | None = None
+    # Published cells do not say it, and share the column of those that do.
+    higher_is_better: bool = field(default=True, compare=False)
 
     @property
     def label(self) -> str:
-        """The metric's value as a reader knows it: `dice`, `token_prf recall`, `bleu4`."""
-        return self.name if self.name.startswith(self.metric) else f"{self.metric} {self.name}"
+        """The metric's value in words: `Dice`, `Token overlap, recall`."""
+        return metric_words(self.metric, self.name)
 
-    def certificate(self, protocol: str) -> str | None:
-        """Return how this number can be gamed under a protocol, in words; None if no way is known."""
-        rows = [row for row in METRICS if (row.name, row.protocol) == (self.metric, protocol)]
-        found = certificate_of(rows[0]) if rows else None
+    @property
+    def key(self) -> str:
+        """A short name for anchors, the same in every build."""
+        parts = (self.protocol, self.metric, self.name, self.mean, self.over, self.stratum, self.n, self.basis)
+        return hashlib.sha256(repr((*parts, self.judge)).encode()).hexdigest()[:6]
+
+    @property
+    def certificate(self) -> str | None:
+        """How this number can be gamed, in words; None if no way is known."""
+        row = metric_row(self.metric, self.protocol)
+        found = certificate_of(row) if row is not None else None
         return None if found is None else found.text
+
+    @property
+    def alike(self) -> tuple[object, ...]:
+        """What the columns of the strata of one number have in common."""
+        return self.protocol, self.metric, self.name, self.mean, self.over, self.judge
 
     @property
     def mean_label(self) -> str:
@@ -77,13 +94,12 @@ class BoardTable:
     """One table of a page.
 
     Attributes:
-        columns: At least one.
+        columns: At least one; those of one protocol are neighbours.
         bounds: (name, cells) of ceiling, random and floor, if such runs are among the entries.
         lines: Best first, by the first column that has a value.
     """
 
     place: str
-    protocol: str
     columns: tuple[Column, ...]
     bounds: tuple[tuple[str, tuple[BoardCell | None, ...]], ...]
     lines: tuple[Line, ...]
@@ -155,33 +171,33 @@ class BoardTable:
 
     def by_stratum(self) -> "list[tuple[str, list[BoardTable]]]":
         """Return (stratum key, tables): one table per metric and mean, with the strata as columns."""
-        found: dict[str, dict[tuple[str, str, str | None], BoardTable]] = {}
+        found: dict[str, dict[tuple[object, ...], list[Column]]] = {}
         for column in self.columns:
             if column.stratum is not None:
-                tables = found.setdefault(column.stratum[0], {})
-                if (column.label, column.mean_label, column.judge) not in tables:
-                    tables[column.label, column.mean_label, column.judge] = self._strata_like(column)
-        return [(key, list(tables.values())) for key, tables in found.items()]
+                found.setdefault(column.stratum[0], {}).setdefault(column.alike, []).append(column)
+        return [
+            (key, [table for columns in alike.values() if (table := self.only(set(columns).__contains__)) is not None])
+            for key, alike in found.items()
+        ]
 
-    def _strata_like(self, first: Column) -> "BoardTable":
-        """Return the columns of the same stratum key, metric and mean."""
+    @property
+    def lead(self) -> int:
+        """The column that stands for the task: that of its whole with most values; of several, the first."""
 
-        def alike(column: Column) -> bool:
-            same = (column.label, column.mean_label, column.judge) == (first.label, first.mean_label, first.judge)
-            return same and column.stratum is not None and column.stratum[0] == (first.stratum or "")[0]
+        def weight(index: int) -> tuple[bool, int]:
+            filled = sum(1 for line in self.lines if (cell := line.cells[index]) is not None and cell.value is not None)
+            return self.columns[index].stratum is None, filled
 
-        table = self.only(alike)
-        assert table is not None, "the first is like itself"
-        return table
+        return max(range(len(self.columns)), key=weight)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A task or group with its tables, one per protocol."""
+    """A task or group with its table; None if no number of it is known."""
 
     place: str
     title: str
-    tables: tuple[BoardTable, ...]
+    table: BoardTable | None
     unsupported: tuple[BoardCell, ...]
 
 
@@ -202,13 +218,17 @@ def chapters(families: Sequence[PublishedFamily], cells: Sequence[BoardCell]) ->
         cells: Cells of one kind of data, real or phantom.
     """
     assert len({cell.data for cell in cells}) <= 1, "phantom numbers stand on a page of their own"
-    known = {place for family in families for place in family.titles}
-    others = sorted({cell.place for cell in cells} - known)
+    by_place: dict[str, list[BoardCell]] = {}
+    for cell in cells:
+        by_place.setdefault(cell.place, []).append(cell)
+    others = sorted(by_place.keys() - {place for family in families for place in family.titles})
     found = []
     for family in families:
         titles = {**family.titles, **(dict.fromkeys(others, "") if family is families[-1] else {})}
         sections = tuple(
-            section for place, title in titles.items() if (section := _section(place, title, cells)).tables
+            section
+            for place, title in titles.items()
+            if place in by_place and (section := _section(place, title, by_place[place])).table
         )
         if sections:
             found.append(Chapter(family.name, family.about, sections))
@@ -216,26 +236,21 @@ def chapters(families: Sequence[PublishedFamily], cells: Sequence[BoardCell]) ->
 
 
 def _section(place: str, title: str, cells: Sequence[BoardCell]) -> Section:
-    chosen = [cell for cell in cells if cell.place == place]
-    unsupported = tuple(cell for cell in chosen if not cell.protocol)
-    numbers = sorted((cell for cell in chosen if cell.protocol), key=lambda cell: cell.order)
-    protocols = dict.fromkeys(cell.protocol for cell in numbers)
-    tables = tuple(
-        _table(place, protocol, [cell for cell in numbers if cell.protocol == protocol], unsupported)
-        for protocol in protocols
-    )
-    return Section(place, title, tables, unsupported)
+    unsupported = tuple(cell for cell in cells if not cell.protocol)
+    numbers = sorted((cell for cell in cells if cell.protocol), key=lambda cell: cell.order)
+    return Section(place, title, _table(place, numbers, unsupported) if numbers else None, unsupported)
 
 
-def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: Sequence[BoardCell]) -> BoardTable:
+def _table(place: str, cells: Sequence[BoardCell], unsupported: Sequence[BoardCell]) -> BoardTable:
     # Numbers over different counts of questions, versions or data do not compare, so each gets a column. A run on as
     # many samples as the paper shares the paper's column; the basis divides columns only if the table holds several.
     counts = {(_identity(cell), cell.n) for cell in cells if cell.row.source == "published" and cell.n}
-    bases = {(cell.metric, cell.basis) for cell in cells if cell.basis}
-    several = Counter(metric for metric, _ in bases)
+    bases = {(cell.protocol, cell.metric, cell.basis) for cell in cells if cell.basis}
+    several = Counter((protocol, metric) for protocol, metric, _ in bases)
 
     def column(cell: BoardCell) -> Column:
         return Column(
+            protocol=cell.protocol,
             metric=cell.metric,
             name=cell.name,
             mean=cell.mean,
@@ -243,21 +258,25 @@ def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: S
             stratum=cell.stratum,
             unit=cell.unit,
             n=cell.n if (_identity(cell), cell.n) in counts else None,
-            basis=cell.basis if several[cell.metric] > 1 else (),
+            basis=cell.basis if several[cell.protocol, cell.metric] > 1 else (),
+            higher_is_better=cell.higher_is_better,
             judge=cell.judge,
         )
 
-    # A dict keeps the order of the cells, which is the order of the columns: published.json first, then headlines.
-    columns = tuple(dict.fromkeys(column(cell) for cell in cells))
-    rows = dict.fromkeys(cell.row for cell in cells)
+    # A dict keeps the order of the cells: published.json first, then headlines. Columns keep it within their protocol.
+    found_columns: dict[Column, None] = {}
     # Of two cells of one row and column, the first counts: a paper may print a number in two tables.
-    placed: dict[tuple[BoardRow, Column], BoardCell] = {}
+    rows: dict[BoardRow, dict[Column, BoardCell]] = {}
     for cell in cells:
-        placed.setdefault((cell.row, column(cell)), cell)
+        of = column(cell)
+        found_columns.setdefault(of)
+        rows.setdefault(cell.row, {}).setdefault(of, cell)
+    protocols = {name: index for index, name in enumerate(dict.fromkeys(of.protocol for of in found_columns))}
+    columns = tuple(sorted(found_columns, key=lambda of: protocols[of.protocol]))
     lines: list[Line] = []
     bounds: dict[str, tuple[BoardCell | None, ...]] = {}
-    for row in rows:
-        found = tuple(placed.get((row, column)) for column in columns)
+    for row, placed in rows.items():
+        found = tuple(placed.get(of) for of in columns)
         # Who submits a bundle may call its model what they like.
         if row.model_id in BOUNDS and row.source != "submitted":
             bounds.setdefault(BOUNDS[row.model_id], found)
@@ -270,7 +289,7 @@ def _table(place: str, protocol: str, cells: Sequence[BoardCell], unsupported: S
     if any(row.source != "published" for row in rows):
         lines += [Line(cell.row, (cell,) * len(columns)) for cell in unsupported if cell.row.model_id not in BOUNDS]
     ordered = tuple((name, bounds[name]) for name in BOUNDS.values() if name in bounds)
-    return BoardTable(place, protocol, columns, ordered, _ordered(lines))
+    return BoardTable(place, columns, ordered, _ordered(lines))
 
 
 def _merged(lines: Sequence[Line]) -> list[Line]:
@@ -280,9 +299,8 @@ def _merged(lines: Sequence[Line]) -> list[Line]:
     """
     joined: list[Line] = []
     for line in lines:
-        for index, earlier in enumerate(joined):
-            published = earlier.row.source == line.row.source == "published"
-            same_run = published and replace(earlier.row, printed_in=()) == replace(line.row, printed_in=())
+        for index, earlier in enumerate(joined if line.row.source == "published" else ()):
+            same_run = replace(earlier.row, printed_in=()) == replace(line.row, printed_in=())
             pairs = [(old, new) for old, new in zip(earlier.cells, line.cells, strict=True) if old and new]
             if same_run and all(old.value == new.value for old, new in pairs):
                 row = replace(earlier.row, printed_in=(*earlier.row.printed_in, *line.row.printed_in))
@@ -305,15 +323,11 @@ def _reproduces(line: Line, published: Sequence[Line]) -> bool:
     met = [
         _is_met(theirs, ours)
         for other in published
-        if _plain(other.row.model) == _plain(line.row.model)
+        if same_name(other.row.model) == same_name(line.row.model)
         for theirs, ours in zip(other.cells, line.cells, strict=True)
         if theirs is not None and theirs.value is not None and ours is not None and ours.value is not None
     ]
     return bool(met) and all(met)
-
-
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _is_met(published: BoardCell, own: BoardCell) -> bool:
@@ -326,7 +340,7 @@ def _is_met(published: BoardCell, own: BoardCell) -> bool:
 
 
 def _identity(cell: BoardCell) -> tuple[object, ...]:
-    return cell.metric, cell.name, cell.mean, cell.over, cell.stratum, cell.judge
+    return cell.protocol, cell.metric, cell.name, cell.mean, cell.over, cell.stratum, cell.judge
 
 
 def _ordered(lines: Iterable[Line]) -> tuple[Line, ...]:

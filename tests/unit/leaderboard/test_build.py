@@ -1,6 +1,7 @@
 """Building the site: a pure function of entries and published cells, into a folder of its own."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from harness.errors import SpecError
 from leaderboard.build import ENTRIES, _admit, build
 from leaderboard.cells import entry_cells
 from leaderboard.cli import main
-from leaderboard.entry_file import read_entries
+from leaderboard.entry_file import BoardEntry, read_entries
 from leaderboard.published.mapping import PublishedFamily
 from leaderboard.published.printed import PUBLISHED_FOLDER
+from leaderboard.site.places import sample_page
 from leaderboard.site.tables import chapters
 from tests.unit.leaderboard.board_samples import Write, block, results
 
@@ -55,11 +57,14 @@ def test_what_was_built_is_counted(write: Write, tmp_path: Path) -> None:
 
 def test_a_new_board_replaces_an_old_one(write: Write, tmp_path: Path) -> None:
     folder = write(results(tasks={"gone": block()}))
-    build([folder], tmp_path / "site", private=True)
-    assert (tmp_path / "site" / "tasks" / "gone.html").is_file()
-    build([], tmp_path / "site")
-    assert not (tmp_path / "site" / "tasks" / "gone.html").exists()
-    assert contents(tmp_path / "site")["index.html"]
+    (tmp_path / "boards").mkdir()
+    out = tmp_path / "boards" / "site"
+    build([folder], out, private=True)
+    assert (out / "tasks" / "gone.html").is_file()
+    build([], out)
+    assert not (out / "tasks" / "gone.html").exists()
+    assert [path.name for path in out.parent.iterdir()] == ["site"]
+    assert contents(out)["index.html"]
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
@@ -85,11 +90,11 @@ def test_submitted_models_have_rows_under_their_names_and_none_passes_for_a_base
     folder = write(results() | {"model": named}, "run3")
     built = build([folder], tmp_path / "site")
     assert built.reproduced == 4
-    page = (tmp_path / "site" / "index.html").read_text()
-    link = '<span class="model"><a href="https://example.org/?a=1&amp;b=0" rel="noopener noreferrer nofollow">Ours</a>'
-    assert link in page
-    assert '<span class="model">Mine</span>' in page
-    assert "mine:Model" in page
+    page = (tmp_path / "site" / "models" / "ours.html").read_text()
+    assert '<a href="https://example.org/?a=1&amp;b=0" rel="noopener noreferrer nofollow">' in page
+    table = (tmp_path / "site" / "tasks" / "samed2d_seg.html").read_text()
+    assert '<a class="model" href="../models/mine.html">Mine</a>' in table
+    assert "mine:Model" in table
     cells = json.loads((tmp_path / "site" / "data.json").read_text())["cells"]
     found = {(cell["model"], cell["model_id"]) for cell in cells if cell["source"] == "reproduced"}
     assert found == {
@@ -140,6 +145,59 @@ def test_an_entry_that_was_filed_is_submitted_whatever_it_calls_itself(write: Wr
     assert [name for name, _ in left_out] == ["oracle"]
     cells = [cell for entry in kept for cell in entry_cells(entry)]
     assert {cell.row.source for cell in cells} == {"submitted"}
-    (table,) = [table for chapter in chapters(FAMILIES, cells) for part in chapter.sections for table in part.tables]
+    (table,) = [part.table for chapter in chapters(FAMILIES, cells) for part in chapter.sections]
+    assert table is not None
     # Only runs of the maintainers' own stand as floor and ceiling in the header.
     assert (table.bounds, [line.row.model for line in table.lines]) == ((), ["baseline:random"])
+
+
+def test_a_broken_entry_costs_itself(write: Write, tmp_path: Path) -> None:
+    write(results() | {"limited": "no", "data": 7, "model": []}, "broken")
+    built = build([write(results(), "whole")], tmp_path / "site")
+    ((name, reason),) = built.left_out
+    assert name == "broken"
+    assert reason.startswith("cannot be read: model: expected an object, got a list; ")
+    assert reason.endswith("; and 1 more")
+    page = (tmp_path / "site" / "index.html").read_text()
+    assert "expected an object, got a list" in page
+    assert str(tmp_path) not in page
+    assert built.reproduced == 1
+
+
+def test_a_board_is_written_whole_or_not_at_all(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "boards" / "site"
+    build([], out)
+    before = contents(out)
+
+    def broken(entries: Sequence[BoardEntry]) -> Iterator[tuple[str, str]]:
+        yield "samples/one.html", f"{len(entries)}"
+        raise OSError("disk full")
+
+    monkeypatch.setattr("leaderboard.build.EXTRA", (broken,))
+    with pytest.raises(OSError, match="disk full"):
+        build([write(results())], out)
+    assert contents(out) == before
+    assert [path.name for path in out.parent.iterdir()] == ["site"]
+
+
+def test_pages_of_other_packages_are_added_and_linked(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def extra(entries: Sequence[BoardEntry]) -> Iterator[tuple[str, str | bytes]]:
+        for entry in entries:
+            yield sample_page(entry.name, "samed2d_seg"), f"samples of {entry.name}"
+        yield "samples/data.bin", b"\x00"
+
+    monkeypatch.setattr("leaderboard.build.EXTRA", (extra,))
+    build([write(results(), "mine")], tmp_path / "site")
+    assert (tmp_path / "site" / "samples" / "mine" / "samed2d_seg" / "index.html").read_text() == "samples of mine"
+    assert (tmp_path / "site" / "samples" / "data.bin").read_bytes() == b"\x00"
+    link = 'href="../samples/mine/samed2d_seg/index.html"'
+    for page in ("tasks/samed2d_seg.html", "models/mymodel.html"):
+        assert link in (tmp_path / "site" / page).read_text()
+
+
+def test_a_task_called_like_a_list_of_pages_does_not_replace_it(write: Write, tmp_path: Path) -> None:
+    build([write(results("index", tasks={"index": block()}))], tmp_path / "site", private=True)
+    assert "<h1>Tasks" in (tmp_path / "site" / "tasks" / "index.html").read_text()
+    assert "<h1>Models" in (tmp_path / "site" / "models" / "index.html").read_text()

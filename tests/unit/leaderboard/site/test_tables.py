@@ -17,7 +17,8 @@ FAMILIES = (PublishedFamily("First", "about", {"samed2d_seg": "Masks"}), Publish
 
 
 def tables(cells: Sequence[BoardCell]) -> list[BoardTable]:
-    return [table for chapter in chapters(FAMILIES, cells) for section in chapter.sections for table in section.tables]
+    sections = [section for chapter in chapters(FAMILIES, cells) for section in chapter.sections]
+    return [section.table for section in sections if section.table is not None]
 
 
 def run_cells(write: Write, *runs: dict[str, Any]) -> list[BoardCell]:
@@ -32,18 +33,38 @@ class TestColumns:
         families = place_published(load_published()).families
         for chapter in chapters(families, shipped):
             for section in chapter.sections:
-                for table in section.tables:
-                    for index in range(len(table.columns)):
-                        cells = [cell for line in table.lines if (cell := line.cells[index]) is not None]
-                        assert {cell.protocol for cell in cells} == {table.protocol}
-                        assert len({cell.n for cell in cells}) == 1
+                assert section.table is not None
+                for index, column in enumerate(section.table.columns):
+                    cells = [cell for line in section.table.lines if (cell := line.cells[index]) is not None]
+                    assert {cell.protocol for cell in cells} == {column.protocol}
+                    assert len({cell.n for cell in cells}) == 1
 
-    def test_protocols_never_share_a_table(self) -> None:
-        found = tables([printed("a"), printed("b", protocol="medplib")])
-        assert [(table.protocol, [line.row.model for line in table.lines]) for table in found] == [
-            ("standard", ["a"]),
-            ("medplib", ["b"]),
+    def test_protocols_have_columns_of_their_own_which_are_neighbours(self) -> None:
+        cells = [printed("a"), printed("b", protocol="medplib"), printed("a", metric="iou", name="iou")]
+        (table,) = tables(cells)
+        assert [(column.protocol, column.metric) for column in table.columns] == [
+            ("standard", "dice"),
+            ("standard", "iou"),
+            ("medplib", "dice"),
         ]
+        assert [line.cells.count(None) for line in table.lines] == [1, 2]
+
+    def test_a_column_keeps_its_key_and_shares_it_with_no_other(self, shipped: list[BoardCell]) -> None:
+        families = place_published(load_published()).families
+        for _ in range(2):
+            for chapter in chapters(families, shipped):
+                for section in chapter.sections:
+                    assert section.table is not None
+                    assert len({column.key for column in section.table.columns}) == len(section.table.columns)
+        (table,) = tables([printed("a")])
+        assert table.columns[0].key == "90e28b"  # links to a number must not break by a new build
+
+    def test_the_lead_is_the_number_of_the_whole_that_most_models_have(self) -> None:
+        iou = {"metric": "iou", "name": "iou"}
+        ct = {"stratum": ("modality", "ct")}
+        cells = [printed("a"), *(printed(m, **iou) for m in "ab"), *(printed(m, **ct) for m in "abc")]
+        (table,) = tables(cells)
+        assert table.columns[table.lead].metric == "iou"
 
     def test_counts_of_questions_never_share_a_column(self) -> None:
         (table,) = tables([printed("a", n=251), printed("b", n=272), printed("c")])
@@ -85,7 +106,7 @@ class TestColumns:
         ]
         (table,) = tables([*cells, printed("a", stratum=("size", "small"))])
         found = [(key, [[c.label for c in t.columns] for t in group]) for key, group in table.by_stratum()]
-        assert found == [("modality", [["dice", "dice"], ["iou", "iou"]]), ("size", [["dice"]])]
+        assert found == [("modality", [["Dice", "Dice"], ["IoU", "IoU"]]), ("size", [["Dice"]])]
 
 
 class TestLines:
@@ -115,7 +136,7 @@ class TestLines:
         more, fewer = (results(model, tasks={"samed2d_seg": block(number(n=n))}) for model, n in (("a", 72), ("b", 65)))
         (table,) = tables([*run_cells(write, more, fewer), printed("c", n=20)])
         assert table.uneven is not None
-        assert table.uneven.startswith("Means over different samples: dice (micro) over 65 to 72 samples. ")
+        assert table.uneven.startswith("Means over different samples: Dice (micro) over 65 to 72 samples. ")
 
     def test_means_over_the_same_samples_need_no_warning(self, write: Write) -> None:
         (table,) = tables([*run_cells(write, results("a"), results("b")), printed("c", n=21)])
@@ -141,10 +162,9 @@ class TestLines:
 
 
 def test_a_column_says_how_its_number_can_be_gamed() -> None:
-    (gamed,) = tables([printed("a", protocol="medplib")])
-    column = gamed.columns[0]
-    assert column.certificate("standard") is column.certificate("unknown") is None
-    assert "No mask is worth 1" in (column.certificate("sam-med2d") or "")
+    of = {name: tables([printed("a", protocol=name)])[0].columns[0] for name in ("standard", "unknown", "sam-med2d")}
+    assert of["standard"].certificate is of["unknown"].certificate is None
+    assert "No mask is worth 1" in (of["sam-med2d"].certificate or "")
 
 
 class TestReproduction:
