@@ -31,13 +31,19 @@ ABOUT = (
 )
 
 
-def write_pubmed_figures(root: Path, seed: int) -> None:
-    """Write `pubmed_figures/` below `root`; the same seed gives the same bytes."""
+def write_pubmed_figures(root: Path, seed: int, *, patients: int = len(TURNS)) -> None:
+    """Write `pubmed_figures/` below `root`; the same arguments give the same bytes.
+
+    Args:
+        root: The data root; made if it is missing.
+        seed: Random seed, at least 0.
+        patients: Number of patients of each modality, with one image each.
+    """
     random = np.random.default_rng([seed, 21])
     lines: list[str] = []
     before: dict[str, Json] = {}
     last: NDArray[np.uint8] | None = None
-    for image, found in draw_modalities(seed, MODALITIES, range(len(TURNS))):
+    for image, found in draw_modalities(seed, MODALITIES, range(patients)):
         number = found.number
         pixels = image.pixels if number % SMALL == SMALL - 1 else _enlarged(image.pixels)
         if number % CHART == CHART - 1:

@@ -42,6 +42,8 @@ ITEM_CHECKS: Final[Mapping[str, tuple[str, Fault]]] = {
     "entity_not_named": ("The answer names what its masks show.", find_entity_not_named),
 }
 DUPLICATE: Final = "duplicate"
+# The word lists that the checks read with: another version of one may reject other items.
+LEXICONS: Final = ("anatomy", "languages", "particles", "refusals")
 
 
 def item_checks(view: View, limits: Limits, *, without: Collection[str] = ()) -> tuple[Check, ...]:

@@ -36,6 +36,12 @@ def read_lexicon(name: str) -> Mapping[str, Json]:
     return content
 
 
+def lexicon_texts(*names: str) -> dict[str, str]:
+    """Return the content of lexicons by `lexicons/NAME`, for the digest of a construction's data."""
+    folder = Path(__file__).parent
+    return {f"lexicons/{name}": (folder / f"{name}.json").read_text(encoding="utf-8") for name in names}
+
+
 @cache
 def structures() -> Mapping[str, Structure]:
     """Return the anatomical structures by their names."""

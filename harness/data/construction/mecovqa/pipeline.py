@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from harness.data.construction.checks.checked_item import CheckedItem, CheckedMask, Limits
-from harness.data.construction.checks.checklist import ITEM_CHECKS, item_checks
+from harness.data.construction.checks.checklist import ITEM_CHECKS, LEXICONS, item_checks
 from harness.data.construction.checks.replies import FieldKind, read_objects
+from harness.data.construction.lexicons import lexicon_texts
 from harness.data.construction.mecovqa.release import REGION, MecovqaWriter
 from harness.data.construction.pipeline import Ask, Draft, Outcome, Pipeline, Read, ReadBack, selected_by
 from harness.data.construction.prompts import PromptFile, filled, read_prompt_file
@@ -291,7 +292,7 @@ def mecovqa() -> Pipeline:
             *(ReadBack(reader=reader, splits=("train", "test"), subset=one) for one in ("complex", "region")),
             ReadBack(reader=reader, splits=SPLITS, subset="grounding"),
         ),
-        data={**files, "samed2d/meta": meta_words().text},
+        data={**files, "samed2d/meta": meta_words().text, **lexicon_texts(*LEXICONS)},
         licences={"*": "As the collection in SA-Med2D-20M that the image comes from"},
         not_reproduced=(
             "The 100,000 images were sampled from SA-Med2D-20M by an unknown rule; --limit takes a sample by digest.",

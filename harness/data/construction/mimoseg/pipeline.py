@@ -9,8 +9,9 @@ from functools import cache, partial
 from pathlib import Path
 
 from harness.data.construction.checks.checked_item import CheckedItem, CheckedMask, Limits
-from harness.data.construction.checks.checklist import item_checks
+from harness.data.construction.checks.checklist import LEXICONS, item_checks
 from harness.data.construction.checks.replies import read_object
+from harness.data.construction.lexicons import lexicon_texts
 from harness.data.construction.mimoseg.prompting import draw_prompts
 from harness.data.construction.mimoseg.release import MimosegWriter
 from harness.data.construction.pipeline import (
@@ -291,6 +292,7 @@ def mimoseg() -> Pipeline:
             **files,
             "mimoseg/ours": ours,
             "samed2d/meta": meta_words().text,
+            **lexicon_texts(*LEXICONS),
         },
         licences={"*": "As the collection in SA-Med2D-20M that the image comes from"},
         not_reproduced=(

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 
 from harness.data.construction.checks.checked_item import CheckedItem, Limits
-from harness.data.construction.checks.checklist import item_checks
+from harness.data.construction.checks.checklist import LEXICONS, item_checks
 from harness.data.construction.checks.replies import read_object
-from harness.data.construction.lexicons import read_lexicon
+from harness.data.construction.lexicons import lexicon_texts
 from harness.data.construction.pipeline import (
     Ask,
     Draft,
@@ -30,7 +30,6 @@ from harness.data.construction.pubmedvision.release import PubmedvisionWriter
 from harness.data.construction.records import Item, Question, Rejection, Source
 from harness.data.releases.mimoseg.wording import chosen
 from harness.data.releases.vqa.pubmedvision import SUBSETS
-from harness.records.codec import canonical
 
 REFORMAT = "reformat"
 ALIGNMENT, INSTRUCTION = SUBSETS
@@ -137,7 +136,6 @@ def view(item: Item) -> CheckedItem:
 
 def pubmedvision() -> Pipeline:
     """Return the pipeline."""
-    terms = dict(read_lexicon("medical_terms"))
     return Pipeline(
         name="pubmedvision",
         version=1,
@@ -168,7 +166,7 @@ def pubmedvision() -> Pipeline:
         ),
         data={
             **{f"pubmedvision/{name}": _file(name).text for name in ("prompts", "queries")},
-            "lexicons/medical_terms": canonical(terms),
+            **lexicon_texts("medical_terms", *LEXICONS),
         },
         licences={"*": "As the article in PubMed Central that the figure comes from"},
         not_reproduced=(
