@@ -2,6 +2,7 @@
 // While a run goes on, its page is loaded again and its content replaced.
 "use strict";
 (() => {
+  const EVERY = 2000; // milliseconds between two looks
   const content = /** @type {HTMLElement} */ (document.querySelector("main"));
   const look = async () => {
     try {
@@ -15,7 +16,7 @@
     } catch {
       return; // the server was stopped; the page keeps what it has
     }
-    if (content.querySelector("[data-live]")) setTimeout(look, REFRESH);
+    if (content.querySelector("[data-live]")) setTimeout(look, EVERY);
   };
-  if (content.querySelector("[data-live]")) setTimeout(look, REFRESH);
+  if (content.querySelector("[data-live]")) setTimeout(look, EVERY);
 })();
