@@ -150,6 +150,32 @@ def union(first: Mask, second: Mask) -> int:
     return overlap(first, second).union
 
 
+def iou_table(rows: Sequence[Mask], columns: Sequence[Mask]) -> NDArray[np.float64]:
+    """Return the IoU of every mask of `rows` with every one of `columns`, float64 (rows, columns), in [0, 1].
+
+    The IoU of two empty masks is NaN.
+
+    Raises:
+        DataError: The masks differ in size.
+    """
+    if not rows or not columns:
+        return np.zeros((len(rows), len(columns)))
+    _check_same_size((*rows, *columns))
+    if rows[0].slices is None:
+        # All pairs in one call into C, which looks first whether their boxes meet.
+        ours, theirs = ([_rle(mask.size, mask.counts) for mask in side] for side in (rows, columns))
+        table: NDArray[np.float64] = np.array(coco.iou(ours, theirs, [0] * len(theirs)), dtype=np.float64)
+        empty_rows, empty_columns = ([area == 0 for area in _areas(side)] for side in (ours, theirs))
+        table[np.ix_(empty_rows, empty_columns)] = np.nan
+        return table
+    table = np.full((len(rows), len(columns)), np.nan)
+    for place in np.ndindex(*table.shape):
+        found = overlap(rows[place[0]], columns[place[1]])
+        if found.union:
+            table[place] = found.intersection / found.union
+    return table
+
+
 def merge(masks: Sequence[Mask]) -> Mask:
     """Return the union of `masks`; a single mask is returned unchanged.
 
@@ -237,9 +263,8 @@ def check_extent(size: Size, where: str) -> None:
 
 
 def _check_same_size(masks: Sequence[Mask]) -> None:
-    size = masks[0].size
     for mask in masks:
-        if mask.size != size:
+        if mask.size != (size := masks[0].size):
             raise DataError(
                 f"masks of sizes {size} and {mask.size} do not fit together; "
                 "bring both to the frame of the original image"

@@ -9,10 +9,9 @@ import pytest
 
 from harness.metrics.metric import sample_values
 from harness.metrics.reports import meteor_java
-from harness.metrics.reports.meteor import METRICS, meteor
+from harness.metrics.reports.meteor import METRICS, aligned, meteor
 from harness.records import Prediction, Sample, Target
 from harness.text.sentence_splitter import sentences
-from tests.support.meteor_alignment import align
 
 ROWS = {metric.protocol: metric for metric in METRICS}
 GOLDEN: dict[str, Any] = json.loads(Path(__file__).with_name("meteor.json").read_text(encoding="utf-8"))
@@ -47,7 +46,7 @@ def test_our_sentences_are_those_split_by_hand(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", GOLDEN["words"], ids=names)
 def test_words_align_as_released(case: dict[str, Any], word_net: Any) -> None:
     words = case["reference"], case["prediction"]
-    assert [list(found) for found in align(*words, word_net.synonyms)] == case["alignment"]
+    assert [list(found) for found in aligned(*words, word_net.synonyms)] == case["alignment"]
     assert meteor(*words, word_net.synonyms) == pytest.approx(case["meteor"], abs=1e-9)
 
 

@@ -10,11 +10,10 @@ from harness.metrics import find
 from harness.metrics.metric import sample_values
 from harness.metrics.reports.clinical_entities import METRICS as CLINICAL
 from harness.metrics.reports.library_check import find_check
-from harness.metrics.reports.meteor import METRICS, meteor
+from harness.metrics.reports.meteor import METRICS, aligned, meteor
 from harness.records import Prediction, Sample, Target
 from harness.text.nltk_tokenizer import nltk_words
 from harness.text.sentence_splitter import sentences
-from tests.support.meteor_alignment import align
 
 TEXT = st.text(st.sampled_from("abA .,;'\"()?!-3\n\té肺") | st.characters(codec="utf-8"), max_size=40)
 WORDS = st.lists(st.sampled_from(["tumour", "neoplasm", "nodule", "nodules", "the", "a", "big", "large"]), max_size=12)
@@ -47,7 +46,7 @@ def test_meteor_is_a_share_and_identity_its_most(reference: list[str], hypothesi
 def test_words_are_aligned_once_and_synonyms_only_add(
     word_net: Any, reference: list[str], hypothesis: list[str]
 ) -> None:
-    pairs, stems = align(reference, hypothesis, word_net.synonyms), align(reference, hypothesis, None)
+    pairs, stems = aligned(reference, hypothesis, word_net.synonyms), aligned(reference, hypothesis, None)
     assert set(stems) <= set(pairs)
     for side in (0, 1):
         assert len({pair[side] for pair in pairs}) == len(pairs)

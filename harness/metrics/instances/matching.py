@@ -32,11 +32,7 @@ def filled(found: Sequence[Mask]) -> tuple[Mask, ...]:
 # All rows score one sample before the next comes, and most of them need the same table.
 @lru_cache(maxsize=16)
 def _table(rows: tuple[Mask, ...], columns: tuple[Mask, ...]) -> Floats:
-    table = np.full((len(rows), len(columns)), np.nan)
-    for place in np.ndindex(*table.shape):
-        overlap = masks.overlap(rows[place[0]], columns[place[1]])
-        if overlap.union:
-            table[place] = overlap.intersection / overlap.union
+    table = masks.iou_table(rows, columns)
     table.flags.writeable = False  # the cache hands the same array to every caller
     return table
 

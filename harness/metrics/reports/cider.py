@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import exp, fsum, log, sqrt
 
 from harness.metrics.family import Family, Protocol
@@ -35,7 +36,7 @@ class _Vector:
     bigrams: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Corpus:
     """The statistics of a corpus, from its references.
 
@@ -47,18 +48,20 @@ class _Corpus:
     samples: int
     frequencies: Mapping[Gram, int]
 
+    @cached_property
+    def rarities(self) -> Sequence[float]:
+        """log(samples / frequency) by frequency; an n-gram that no reference has counts as seen once."""
+        return [log(self.samples) - log(max(1, frequency)) for frequency in range(self.samples + 1)]
+
     def vector(self, text: str) -> _Vector:
         """Return a text's n-grams, each weighted by count times log(samples / samples with the n-gram)."""
         words = _words(text)
-        # An n-gram of the reply that no reference has counts as seen once, so that its logarithm exists.
+        rarities, seen = self.rarities, self.frequencies.get
         weights = tuple(
-            {
-                gram: count * (log(self.samples) - log(max(1, self.frequencies.get(gram, 0))))
-                for gram, count in Counter(ngrams(words, order)).items()
-            }
+            {gram: count * rarities[seen(gram, 0)] for gram, count in Counter(ngrams(words, order)).items()}
             for order in ORDERS
         )
-        norms = tuple(sqrt(fsum(weight * weight for weight in part.values())) for part in weights)
+        norms = tuple(sqrt(fsum([weight * weight for weight in part.values()])) for part in weights)
         return _Vector(weights, norms, max(0, len(words) - 1))
 
 
@@ -83,7 +86,7 @@ def _similarity(predicted: _Vector, reference: _Vector) -> float:
         predicted.weights, reference.weights, predicted.norms, reference.norms, strict=True
     ):
         # Clipped: repeating a rare n-gram more often than the reference has it earns nothing (the D of CIDEr-D).
-        shared = fsum(min(ours[gram], theirs[gram]) * theirs[gram] for gram in ours.keys() & theirs.keys())
+        shared = fsum([min(ours[gram], theirs[gram]) * theirs[gram] for gram in ours.keys() & theirs.keys()])
         total += shared / (our_norm * their_norm) if our_norm and their_norm else 0.0
     damping = exp(-((predicted.bigrams - reference.bigrams) ** 2) / (2 * _SIGMA**2))
     return total * damping / len(ORDERS)

@@ -2,12 +2,14 @@
 
 import importlib.util
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from harness.text import ptb_tokenizer
 from harness.text.ptb_tokenizer import REMOVED, caption_line
 
 CASES = [
@@ -63,6 +65,25 @@ def test_punctuation_is_removed_and_everything_is_lower_case() -> None:
 
 def test_line_breaks_are_blanks() -> None:
     assert caption_line("Fatty liver.\nNo stones.") == caption_line("Fatty liver. No stones.")
+
+
+def test_runs_of_plain_words_are_cut_as_word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = random.Random(7)
+    words = [
+        *FRAGMENTS,
+        "The liver cannot",
+        "is",
+        "No acute disease",
+        "it isn't",
+        "a 1 1/2 cm",
+        "of 3.5cm",
+        "fig 2",
+        "no.",
+    ]
+    texts = [" ".join(drawn.choices(words, k=drawn.randint(1, 9))) for _ in range(300)]
+    ours = [caption_line(text) for text in texts]
+    monkeypatch.setattr(ptb_tokenizer, "_PLAIN_WORDS", re.compile("(?!)"))
+    assert [caption_line.__wrapped__(text) for text in texts] == ours
 
 
 def java_lines(texts: list[str], folder: Path) -> list[str]:

@@ -56,3 +56,22 @@ def test_iou_of_every_pair_and_what_two_empty_masks_are_worth() -> None:
     assert table[0, 0] == 0.0
     assert np.isnan(table[0, 1])
     assert iou_table([], [half], "x").shape == (0, 1)
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (3, 9, 12)])
+def test_the_table_of_iou_has_the_pixels_of_every_pair(shape: tuple[int, ...]) -> None:
+    draw = np.random.default_rng(2)
+    arrays = [draw.random(shape) < share for share in (0.0, 0.1, 0.5, 1.0, 0.0, 0.3)]
+    rows, columns = arrays[:3], arrays[2:]
+    found = iou_table([masks.encode(one) for one in rows], [masks.encode(one) for one in columns], "s", nothing=-1.0)
+    for place in np.ndindex(*found.shape):
+        first, second = rows[place[0]], columns[place[1]]
+        union = np.count_nonzero(first | second)
+        assert found[place] == (np.count_nonzero(first & second) / union if union else -1.0)
+
+
+def test_a_side_without_masks_has_a_table_without_rows_or_columns() -> None:
+    mask = masks.full((2, 3))
+    assert iou_table([], [mask], "s").shape == (0, 1)
+    assert iou_table([mask], [], "s").shape == (1, 0)
+    assert iou_table([], [], "s").shape == (0, 0)

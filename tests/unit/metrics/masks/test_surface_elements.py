@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from harness.imaging import masks
+from harness.metrics.masks import surface_elements as surface_elements_module
 from harness.metrics.masks.surface_elements import boundary_pixels, cropped, element_weights, surface_elements
 from harness.records import Box, Mask
 
@@ -69,3 +71,22 @@ def test_one_pixel_has_four_corners_a_quarter_of_a_contour_each() -> None:
     found, other = surface_elements(mask, mask, (3.0, 4.0))
     assert found.weights.tolist() == [2.5] * 4
     assert found.distances.tolist() == other.distances.tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (1, 30), (12, 14, 9)])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+def test_a_tree_of_the_boundary_gives_the_distances_of_a_distance_transform(
+    shape: tuple[int, ...], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(5)
+    first = draw.random(shape) < share
+    second = ndimage.binary_dilation(draw.random(shape) < 0.01, iterations=2)
+    grid = (0.7, 0.3000000119, 2.5)[: len(shape)]
+    expected = [mask & ~ndimage.binary_erosion(mask) for mask in (first, second)]
+    found = []
+    for pixels in (0, 10**9):
+        monkeypatch.setattr(surface_elements_module, "PIXELS_PER_ELEMENT", pixels)
+        found.append(boundary_pixels(first, second, grid))
+    for by_tree, by_transform, boundary in zip(*found, expected, strict=True):
+        assert len(by_tree.distances) == np.count_nonzero(boundary)
+        assert by_tree.distances == pytest.approx(by_transform.distances, abs=1e-12, rel=1e-15)
