@@ -5,7 +5,7 @@ import click
 from harness.cli import data, export, reply, show
 from harness.cli.authoring import adapter, construct, new_task
 from harness.cli.comparison import baseline, compare, gate, power
-from harness.cli.evaluation import bundle, calibrate, judge, run, score, view, watch
+from harness.cli.evaluation import bundle, calibrate, chaos, judge, run, score, view, watch
 from harness.cli.guard import GuardedGroup
 from harness.cli.metric import command as metric
 from harness.paths import lend_home
@@ -33,6 +33,7 @@ for command in (
     run.run,
     score.score,
     judge.judge,
+    chaos.chaos,
     compare.compare,
     gate.gate,
     power.power,

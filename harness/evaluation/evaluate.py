@@ -187,6 +187,7 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
         folder=store.directory.model_folder.resolve(),
         timeout=spec.timeout,
         load_timeout=spec.load_seconds,
+        disturbance=spec.disturbance,
     )
     store.event("session", runner="process" if options is None else "ray", done=progress.done, total=total)
     state = "interrupted"

@@ -25,6 +25,7 @@ from harness.records.codec import digest
 from harness.runs.cells import Cell
 from harness.runs.engine.deadlines import DEADLINES, Overdue
 from harness.runs.engine.devices import NodeResources, Wanted, gpus_here, seen_here, settled
+from harness.runs.engine.disturbance import Disturbance
 from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.ray_connection import ray_is_installed
 from harness.runs.engine.worker import load_seconds
@@ -68,6 +69,7 @@ class RunSpec:
         description: Name, page, paper, size and licence of the model, which no number depends on.
         send_data_to: Hosts that may get the data of tasks whose terms do not allow it to everyone.
         load_timeout: Seconds that loading the model may take; None: ten times `timeout`, but 30 at least.
+        disturbance: Faults that `harness chaos` plants; None for none.
     """
 
     tasks: tuple[str, ...]
@@ -90,6 +92,7 @@ class RunSpec:
     description: ModelDescription = field(default_factory=ModelDescription)
     send_data_to: tuple[str, ...] = ()
     load_timeout: float | None = None
+    disturbance: Disturbance | None = None
 
     @property
     def load_seconds(self) -> float:

@@ -76,6 +76,7 @@ MOST_DIGITS = 9  # of a number on the command line
 )
 @click.option("--judge-args", multiple=True, help="As --model-args, of the judge; of several judges one each.")
 @SEND_DATA_TO
+@click.option("--disturb", hidden=True, help="Faults to plant, as `harness chaos` gives them.")
 @click.option("--dry-run", is_flag=True, help="Print the planned requests and exit.")
 @ALL
 @QUIET
@@ -103,6 +104,7 @@ def run(
     judges: tuple[str, ...],
     judge_args: tuple[str, ...],
     send_data_to: tuple[str, ...],
+    disturb: str | None,
     dry_run: bool,
     every_number: bool,
     quiet: bool,
@@ -113,6 +115,7 @@ def run(
     from harness.evaluation import evaluate
     from harness.evaluation.setup import Observer, RunSpec
     from harness.models.description import ModelDescription
+    from harness.runs.engine.disturbance import Disturbance
     from harness.runs.engine.worker import stdout_to_stderr
     from harness.tasks.overrides import read_parameters
 
@@ -136,6 +139,7 @@ def run(
             parameters=read_parameters(params),
             description=ModelDescription.read(**description),
             send_data_to=send_data_to,
+            disturbance=None if disturb is None else Disturbance.from_text(disturb),
         )
         watch = Observer(notice=bar.notice, progress=bar.show)
         if judge_args and not judges:

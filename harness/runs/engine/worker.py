@@ -24,6 +24,7 @@ from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Re
 from harness.records.codec import request_from_json, to_json
 from harness.requests import volume_slices
 from harness.runs.engine.devices import peak_memory
+from harness.runs.engine.disturbance import Disturbance
 from harness.text.dialects import typed_answers
 from harness.text.dialects.reply_reader import ReplyReader
 
@@ -48,6 +49,7 @@ class WorkerSetup:
         folder: Folder in the run directory for files of the model's own; None for a model that has none.
         timeout: Seconds that one sample may take.
         load_timeout: Seconds that loading the model may take.
+        disturbance: Faults that `harness chaos` plants; None for none.
     """
 
     reference: ModelReference
@@ -58,6 +60,7 @@ class WorkerSetup:
     folder: Path | None = None
     timeout: float = inf
     load_timeout: float = inf
+    disturbance: Disturbance | None = None
 
 
 class Finished(NamedTuple):
@@ -167,7 +170,12 @@ class Worker:
                 ready.append(_Item(with_handles(request, self.media), text))
             except DataError as error:
                 finished.append(to_finished(answer_check.failed(request.key, "data_error", _info(error))))
+        keys = [item.request.key for item in ready]
+        if self.setup.disturbance is not None:
+            self.setup.disturbance.wait(keys)
         finished += self._predict(ready)
+        if self.setup.disturbance is not None:
+            self.setup.disturbance.drop_answers(keys)
         if finished:
             memory, gpu_memory = peak_memory()
             finished[-1] = finished[-1]._replace(memory=memory, gpu_memory=gpu_memory)
