@@ -12,6 +12,7 @@ HarnessError
 """
 
 import errno
+import re
 from collections.abc import Sequence
 
 
@@ -70,6 +71,18 @@ def place_problem(error: OSError) -> str | None:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
         return f"{error.filename or 'a file'}: {error.strerror}; name another place, or change its rights"
     return None
+
+
+# All control characters but tab and newline, and the marks that turn the direction of text.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|[\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""Return a text of a release or a model as a terminal may get it: control characters are written as `\x1b`.
+
+    A terminal takes some of them as orders, such as to clear the screen or to answer as if somebody typed.
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def listed(items: Sequence[object], most: int, noun: str = "") -> str:

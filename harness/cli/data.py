@@ -16,6 +16,7 @@ from harness.cli.options import (
     progress,
     write_json,
 )
+from harness.errors import visible
 
 
 @click.command()
@@ -39,7 +40,7 @@ def validate(
         if as_json:
             write_json(validation.to_json(found))
         else:
-            click.echo(validation.text(found))
+            click.echo(visible(validation.text(found)))
         if any(report.faults for report in found):
             sys.exit(EXIT_BAD_INPUT)
 
@@ -92,7 +93,7 @@ def prepare(
             if not as_json:
                 click.echo(f"{spec.task}: {prepared.samples} samples, digest {prepared.digest[:12]}")
                 click.echo(f"  manifest  {prepared.manifest}\n  integrity {prepared.integrity}\n  page      {page}")
-                click.echo("\n".join(f"  {line}" for line in _integrity_lines(prepared.integrity)))
+                click.echo(visible("\n".join(f"  {line}" for line in _integrity_lines(prepared.integrity))))
         if as_json:
             write_json(rows)
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
+from harness.errors import visible
 from harness.runs.engine.deadlines import DEADLINES, Overdue
 
 # Commands that load tasks or models, and with them other people's code.
@@ -120,7 +121,7 @@ def guarded(command: Callable[[], object]) -> NoReturn:
 def _say(words: str) -> None:
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(f"{SHOW_CURSOR if sys.stderr.isatty() else ''}harness: {words}\n")
+            sys.stderr.write(f"{SHOW_CURSOR if sys.stderr.isatty() else ''}harness: {visible(words)}\n")
             sys.stderr.flush()
 
 

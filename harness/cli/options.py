@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from harness.errors import visible
 
 if TYPE_CHECKING:
     from harness.cli.progress_bar import ProgressBar
@@ -106,7 +109,7 @@ def describe_model(command: Callable[..., None]) -> Callable[..., None]:
 
 def say(text: str) -> None:
     """Write a line for people to stderr: stdout holds results only."""
-    click.echo(text, err=True)
+    click.echo(visible(text), err=True)
 
 
 def linked(path: Path, stream: Any = None) -> str:
@@ -177,7 +180,9 @@ def errors_as_exit_codes(debug: bool, resume: Sequence[str] = ()) -> Iterator[No
 
 def write_json(value: Any) -> None:
     """Write a value to stdout as one line of JSON."""
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    # JSON may hold them as they are, and a terminal would take them as orders.
+    click.echo(re.sub("[\x7f-\x9f\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 @contextmanager
@@ -204,8 +209,9 @@ def finish(result: "Evaluation", max_failures: str, *, as_json: bool, every_numb
     if as_json:
         write_json(result.results)
     else:
-        click.echo(table(result.results, every_number=every_number, width=terminal_width() or MOST_COLUMNS))
-    say(f"results  {linked(directory.results_path)}\nreport   {linked(directory.report_path)}")
+        click.echo(visible(table(result.results, every_number=every_number, width=terminal_width() or MOST_COLUMNS)))
+    # As it is: the path may carry a link for the terminal.
+    click.echo(f"results  {linked(directory.results_path)}\nreport   {linked(directory.report_path)}", err=True)
     for line in result.broken:
         say(f"harness: {line}")
     if result.faults > result.allowed:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from harness.errors import visible
+
 if TYPE_CHECKING:
     from harness.runs.engine.progress import RunProgress
 
@@ -56,7 +58,7 @@ class ProgressBar:
     def notice(self, text: str) -> None:
         """Print one line above the bar."""
         # Not wrapped: a path that is broken over two lines can be neither copied nor searched.
-        self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+        self.console.print(visible(text), style="dim", highlight=False, markup=False, soft_wrap=True)
 
     def show(self, progress: "RunProgress") -> None:
         """Show the current progress."""

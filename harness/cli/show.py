@@ -17,6 +17,7 @@ from harness.cli.options import (
     terminal_width,
     write_json,
 )
+from harness.errors import visible
 
 
 @click.command("list")
@@ -139,7 +140,7 @@ def explain(
         if as_json:
             write_json([to_json(explanation) for explanation in found])
         else:
-            click.echo("\n\n".join(explain_text.text(explanation) for explanation in found))
+            click.echo(visible("\n\n".join(explain_text.text(explanation) for explanation in found)))
         if png is not None:
             drawn = found[0]
             explain_text.write_image(png, drawn, data_roots, default_cache(), bar.notice)

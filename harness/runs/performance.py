@@ -66,7 +66,7 @@ class _Span:
     """One session.
 
     Attributes:
-        started: When its first request started, in seconds since the epoch; 0 if it asked nothing.
+        started: When its first request started, in seconds of a clock of the session's own; 0 if it asked nothing.
         finished: When its last answer was stored.
         lost: Number of workers that died or hung.
     """
@@ -74,6 +74,12 @@ class _Span:
     started: float = 0.0
     finished: float = 0.0
     lost: int = 0
+
+
+def _seconds(event: Mapping[str, Any]) -> float:
+    """Return when an event happened; runs of older versions have the time of day only, which may jump."""
+    found = event.get("clock", event.get("time"))
+    return float(found) if isinstance(found, int | float) else 0.0
 
 
 def _spans(events: Iterable[Mapping[str, Any]]) -> Iterator[_Span]:
@@ -86,9 +92,9 @@ def _spans(events: Iterable[Mapping[str, Any]]) -> Iterator[_Span]:
                 yield span
             span = _Span()
         elif name == "started" and not span.started:  # the model is loaded by then
-            span.started = span.finished = event["time"]
+            span.started = span.finished = _seconds(event)
         elif name in ("finished", "given_up"):
-            span.finished = event["time"]
+            span.finished = max(span.started, _seconds(event))
         span.lost += name in ("died", "hung")
     if span.started:
         yield span

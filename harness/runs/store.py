@@ -229,7 +229,8 @@ class RunStore:
             InterruptedRunError: The disk refuses it.
         """
         # Words from outside, such as a model's error, may hold half a surrogate pair; an event is written all the same.
-        record = {"event": name, "time": round(time.time(), 3), **fields}
+        # Two clocks: that of the day may be set while the run goes on, the other counts from nowhere in particular.
+        record = {"event": name, "time": round(time.time(), 3), "clock": round(time.monotonic(), 3), **fields}
         if self.secrets:
             record = masked_record(record, self.secrets)
         self.events.append(checked_line(json.dumps(record, ensure_ascii=False).encode(errors="replace")))

@@ -27,6 +27,8 @@ KEYS = (
     *("grammar", "terms", "visual_prompt", "prompt", "decoding", "repeats", "fallbacks", "metrics", "headline"),
     *("strata", "cluster", "window", "open", "wording"),
 )
+# Each repetition is a row of the plan: more than a thousand are a slip of the hand.
+MOST_REPEATS = 1_000
 # Value of `asks` -> the values of `gives` that it allows.
 GIVES_OF: Mapping[RequestKind, tuple[Gives, ...]] = {
     "generate": ("text", "choice", "masks", "grounded_text", "boxes"),
@@ -157,7 +159,7 @@ def _task(table: Table, path: Path) -> TaskSpec:
         terms=Terms(redistribute=terms.flag("redistribute", False), external_api=terms.flag("external_api", False)),
         visual_prompt=visual_prompt,
         decoding={**DECODING_DEFAULTS, **{key: DECODING[key](decoding, key) for key in DECODING if key in decoding}},
-        repeats=table.integer("repeats", 1),
+        repeats=table.integer("repeats", 1, most=MOST_REPEATS),
         fallbacks=_fallbacks(table, visual_prompt, gives),
         metrics=metrics,
         headline=read_headline(table, metrics, strata),

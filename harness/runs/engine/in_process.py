@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
+from harness.errors import visible
+from harness.records.checked_lines import checked_line
 from harness.runs.engine.deadlines import DEADLINES, Overdue
 from harness.runs.engine.devices import device_record
 from harness.runs.engine.progress import RunProgress
@@ -144,7 +146,8 @@ class Watchdog:
         # The time is that of the deadline: the parent writes the line as it is.
         event = {"event": "hung", "time": round(time.time() + self._seconds, 3), "keys": self._keys()}
         path = self.progress.store.directory.events_path.absolute()
-        return Overdue(words=self._words(), path=str(path), line=json.dumps({**event, "seconds": self._seconds}))
+        line = checked_line(json.dumps({**event, "seconds": self._seconds}).encode()).decode()
+        return Overdue(words=self._words(), path=str(path), line=line)
 
     def _keys(self) -> list[str]:
         return [ask.key for ask in self._batch]
@@ -173,7 +176,7 @@ class Watchdog:
             self.progress.store.event("hung", keys=self._keys(), seconds=self._seconds)
             self.progress.store.status(self.progress.status("hung"), at_once=True)
             self.progress.store.predictions.sync()  # `os._exit` closes nothing
-            sys.stderr.write(f"{SHOW_CURSOR if sys.stderr.isatty() else ''}\nharness: {self._words()}\n")
+            sys.stderr.write(f"{SHOW_CURSOR if sys.stderr.isatty() else ''}\nharness: {visible(self._words())}\n")
             sys.stderr.flush()
         finally:
             os._exit(EXIT_RESUMABLE)  # sys.exit would only end this thread

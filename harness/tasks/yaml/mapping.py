@@ -93,14 +93,20 @@ class Table:
 
         return self._read(key, default, options[0], read)
 
-    def integer(self, key: str, default: int | None = None, *, least: int = 1) -> int:
-        """Return a whole number of at least `least`."""
+    def integer(self, key: str, default: int | None = None, *, least: int = 1, most: int | None = None) -> int:
+        """Return a whole number of at least `least`, and of at most `most` unless that is None."""
 
         def read(node: Node, where: str) -> int:
             # True is an int in Python.
-            if isinstance(node.value, int) and not isinstance(node.value, bool) and node.value >= least:
+            if (
+                isinstance(node.value, int)
+                and not isinstance(node.value, bool)
+                and node.value >= least
+                and (most is None or node.value <= most)
+            ):
                 return node.value
-            self._expected(node, f"a whole number of at least {least}", where)
+            range_of = f"of at least {least}" if most is None else f"from {least} to {most:,}"
+            self._expected(node, f"a whole number {range_of}", where)
             return least
 
         return self._read(key, default, least, read)

@@ -1,11 +1,12 @@
 """Errors as one message and an exit code, which no code of a model or a task may choose."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 
-from harness.cli.options import errors_as_exit_codes, finish, linked
+from harness.cli.options import errors_as_exit_codes, finish, linked, say, write_json
 from harness.evaluation.outputs import Evaluation
 from harness.models.submitted.predictions_file import Problem
 from harness.scoring.results import Failure
@@ -25,6 +26,18 @@ def test_a_command_chooses_its_own(capsys: pytest.CaptureFixture[str]) -> None:
         exec("import sys\nsys.exit(3)", {"__name__": "harness.cli.data"})
     assert left.value.code == 3
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("orders", ["\x1b[2J", "\x1b]0;title\x07", "\x9b2J", "\r", "\x08", "\x7f", "\u202e", "\ud800"])
+def test_what_a_terminal_would_obey_is_written_out(orders: str, capsys: pytest.CaptureFixture[str]) -> None:
+    say(f"failure: {orders} of\ta model\nand more")
+    write_json({"text": orders})
+    captured = capsys.readouterr()
+    for text in (captured.err, captured.out):
+        assert all(letter.isprintable() or letter in "\t\n" for letter in text) or orders == "\u202e"
+    assert captured.err.startswith("failure: \\")
+    assert captured.err.endswith(" of\ta model\nand more\n")
+    assert json.loads(captured.out) == {"text": orders}
 
 
 def test_problems_and_failures_that_are_alike_are_shown_three_times(

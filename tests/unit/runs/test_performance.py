@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from harness.runs.performance import performance_of
 from harness.runs.store import RunStore
 
@@ -37,6 +39,24 @@ def test_seconds_run_from_the_first_request_to_the_last_answer_of_each_session(t
     assert performance["sessions"] == 2
     assert performance["workers_lost"] == 1
     assert performance["usage"] == {"tokens": 7}
+
+
+@pytest.mark.parametrize("jump", [-1e9, -5.0, 1e9])
+@pytest.mark.parametrize("clock", [True, False])
+def test_a_clock_that_jumps_gives_no_time_that_passed_backwards(tmp_path: Path, jump: float, clock: bool) -> None:
+    other: dict[str, object] = {"clock": 7.0} if clock else {}
+    events: list[dict[str, object]] = [
+        {"event": "session", "time": 100.0, **other},
+        {"event": "started", "time": 110.0, **other},
+        {"event": "finished", "time": 112.0 + jump, **({"clock": 9.0} if clock else {})},
+    ]
+    seconds = performance_of(_run(tmp_path, events, [{"key": "a"}]).directory)["seconds"]
+    assert seconds == (2.0 if clock else max(0.0, 2.0 + jump))
+
+
+def test_an_event_of_an_older_run_without_a_time_is_no_traceback(tmp_path: Path) -> None:
+    events: list[dict[str, object]] = [{"event": "session"}, {"event": "started"}, {"event": "finished", "time": "x"}]
+    assert performance_of(_run(tmp_path, events, []).directory)["seconds"] == 0.0
 
 
 def test_a_session_that_asked_nothing_counts_for_nothing(tmp_path: Path) -> None:

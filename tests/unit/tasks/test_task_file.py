@@ -160,7 +160,9 @@ WRONG = [
      "got 'yes'"),
     ("strata: [", "visual_prompt: bx\nstrata: [", "12: visual_prompt: expected one of 'none', 'box', 'points', "
      "'region', 'from_sample', got 'bx' (did you mean 'box'?)"),
-    ("strata: [", "repeats: 0\nstrata: [", "12: repeats: expected a whole number of at least 1, got the number 0"),
+    ("strata: [", "repeats: 0\nstrata: [", "12: repeats: expected a whole number from 1 to 1,000, got the number 0"),
+    ("strata: [", "repeats: 1001\nstrata: [", "12: repeats: expected a whole number from 1 to 1,000, got the number "
+     "1001"),
     ("strata: [", "decoding: {temprature: 0}\nstrata: [", "12: decoding.temprature: unknown key (did you mean "
      "'temperature'?)"),
     ("strata: [", "decoding: {temperature: hot}\nstrata: [", "12: decoding.temperature: expected a number from 0 to "
