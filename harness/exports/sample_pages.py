@@ -10,9 +10,19 @@ from harness.errors import HarnessError
 from harness.models.description import display_name
 from harness.reports.examples import ReportImages
 from harness.reports.run_table import number
-from harness.reports.viewer.pages import SamplePage, sample_pages, source
+from harness.reports.viewer.pages import SamplePage, niivue_context, sample_pages, source
 from harness.runs.directory import RunDirectory
 from harness.tasks.catalog import index
+
+__all__ = [
+    "SamplePage",
+    "TaskSamples",
+    "niivue_context",
+    "run_samples",
+    "viewer_filters",
+    "viewer_script",
+    "viewer_style",
+]
 
 # What a damaged or hostile file of a run can raise when it is read; pyarrow's errors are among them.
 BROKEN = (HarnessError, OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)

@@ -38,7 +38,7 @@ def write_card(
     if read_back:
         for reading in assembly.pipeline.read_back:
             for split in reading.splits:
-                kinds = funnel["release"]["by_split"].get(split, {"kinds": {}})["kinds"]
+                kinds = funnel["release"]["by_split"].get(split, {"kinds": funnel["release"]["by_kind"]})["kinds"]
                 # A split or subset without an item is an empty file, which no reader takes.
                 if any(_is_of(kind, reading.subset) for kind in kinds):
                     readings.append(_read(reading, split, assembly, cache))

@@ -5,10 +5,7 @@ from pathlib import Path
 
 from harness.reports.live import words
 from harness.reports.live.state import LiveRun
-from harness.reports.viewer.pages import digest, source, viewer_environment
-
-# Milliseconds between two looks of the page.
-REFRESH = 2000
+from harness.reports.viewer.pages import render_page, source
 
 
 def live_page(run: LiveRun) -> str:
@@ -17,7 +14,9 @@ def live_page(run: LiveRun) -> str:
     Args:
         run: The run.
     """
-    return _render("live.html", title=f"{run.model}, {words.STATES[run.state]}", run=run, words=words, scripted=True)
+    script = source("live.js")
+    title = f"{run.model}, {words.STATES[run.state]}"
+    return render_page("live.html", title=title, style="live.css", scripts=(script,), run=run, words=words)
 
 
 def overview_page(folder: Path, places: Sequence[tuple[str, str]]) -> str:
@@ -27,22 +26,5 @@ def overview_page(folder: Path, places: Sequence[tuple[str, str]]) -> str:
         folder: The folder.
         places: (name, address) of the runs and pages in it.
     """
-    return _render("places.html", title=folder.name or str(folder), places=places, scripted=False)
-
-
-def _render(template: str, *, scripted: bool, **context: object) -> str:
-    from markupsafe import Markup
-
-    style = source("base.css") + source("live.css")
-    script = source("live.js").replace("REFRESH", str(REFRESH)) if scripted else ""
-    return (
-        viewer_environment()
-        .get_template(f"viewer/{template}")
-        .render(
-            style=Markup(style),
-            script=Markup(script),
-            style_digest=digest(style),
-            script_digest=digest(script),
-            **context,
-        )
-    )
+    title = folder.name or str(folder)
+    return render_page("places.html", title=title, style="live.css", scripts=(), places=places)

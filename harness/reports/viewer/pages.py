@@ -13,8 +13,9 @@ from harness.records.atomic_files import write_atomically
 from harness.reports.examples import ReportImages
 from harness.reports.html import environment
 from harness.reports.run_table import number
+from harness.reports.viewer.niivue import SIDE, VERSION, Scene, niivue_source, scenes_json, scenes_of
 from harness.reports.viewer.records import ViewedSample
-from harness.reports.viewer.samples import ReadPredictions, choose_samples, view_samples
+from harness.reports.viewer.samples import ReadPredictions, SampleReader, choose_samples
 from harness.runs.directory import RunDirectory
 from harness.tasks.spec import TaskSpec
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # Below a run directory: a folder for each task.
 FOLDER = "samples"
+SCENES_FILE = "volumes.html"
 # Samples of a page, and about how many bytes one may weigh; a page holds one sample at least, of a few hundred kB.
 PAGE_SAMPLES = 20
 PAGE_BYTES = 1_200_000
@@ -56,6 +58,7 @@ class SamplePage:
         value_name: Name of the value that orders them.
         notice: What a reader must know of all samples; empty if there is nothing.
         up: Address of the page above.
+        scenes: Volumes for NiiVue, on the first page; empty where it is not installed.
     """
 
     title: str
@@ -68,6 +71,12 @@ class SamplePage:
     value_name: str
     notice: str = ""
     up: str = ""
+    scenes: tuple[Scene, ...] = ()
+
+    @property
+    def scenes_file(self) -> str:
+        """The file name of the page of volumes."""
+        return SCENES_FILE
 
     @staticmethod
     def file(number: int) -> str:
@@ -129,12 +138,14 @@ def sample_pages(
         assert chosen is not None
     pages: list[list[ViewedSample]] = []
     weight = 0
-    for sample in view_samples(run, task, chosen, read, images):
+    reader = SampleReader(run, task, chosen, read, images)
+    for sample in reader.view():
         if not pages or len(pages[-1]) >= PAGE_SAMPLES or weight + sample.weight > PAGE_BYTES:
             pages.append([])
             weight = 0
         pages[-1].append(sample)
         weight += sample.weight
+    scenes = tuple(scenes_of(reader)) if niivue_source() is not None else ()
     index = tuple(
         IndexEntry(title=sample.title, value=sample.value, status=sample.status, page=place)
         for place, samples in enumerate(pages, 1)
@@ -142,7 +153,6 @@ def sample_pages(
     )
     shown = f"all {len(index):,}" if len(index) == chosen.of else f"{len(index):,} of {chosen.of:,}"
     rule = "" if len(index) == chosen.of else ": the worst half, and others evenly down to the best"
-    refusal = images.refusal(task)
     return [
         SamplePage(
             title=f"{task.title or task.task}, {model}",
@@ -154,8 +164,9 @@ def sample_pages(
             samples=tuple(samples),
             index=index,
             value_name=chosen.value_name,
-            notice=f"Images are not shown: {refusal}." if refusal else "",
+            notice=f"Images are not shown: {reader.refusal}." if reader.refusal else "",
             up=up,
+            scenes=scenes if place == 1 else (),
         )
         for place, samples in enumerate(pages, 1)
     ]
@@ -187,29 +198,69 @@ def write_sample_pages(
     Raises:
         DataError: A stored prediction is damaged.
     """
-    pages = viewer_environment()
-    style = source("base.css") + source("viewer.css")
-    script = source("viewer.js")
-    template = pages.get_template("viewer/page.html")
-    from markupsafe import Markup
-
     written = {}
     for task in tasks:
         folder = samples_folder(run) / task.task
         found = sample_pages(run, task, read, images, model=model, most=most, up=f"../../{run.report_path.name}")
         for page in found:
             folder.mkdir(parents=True, exist_ok=True)
-            html = template.render(
-                shown=page,
-                style=Markup(style),
-                script=Markup(script),
-                style_digest=digest(style),
-                script_digest=digest(script),
+            html = render_page(
+                "page.html", title=page.title, style="viewer.css", scripts=(source("viewer.js"),), shown=page
             )
             write_atomically(folder / page.file(page.number), html, durable=False)
         if found:
             written[task.task] = folder / found[0].file(1)
+            if found[0].scenes:
+                title = f"Volumes: {found[0].title}"
+                scripts, context = niivue_context(found[0].scenes)
+                html = render_page("niivue.html", title=title, style="viewer.css", scripts=scripts, **context)
+                write_atomically(folder / SCENES_FILE, html, durable=False)
     return written
+
+
+def niivue_context(scenes: Sequence[Scene]) -> tuple[tuple[str, ...], dict[str, object]]:
+    """Return the scripts of a page of volumes, NiiVue first, and what its template shows.
+
+    Args:
+        scenes: At least one; there are none without NiiVue.
+    """
+    library = niivue_source()
+    assert library is not None
+    from markupsafe import Markup
+
+    context = {"scenes": scenes, "data": Markup(scenes_json(scenes)), "side": SIDE, "version": VERSION}
+    return (library, source("niivue.js")), context
+
+
+def render_page(template: str, *, title: str, style: str, scripts: Sequence[str], **context: object) -> str:
+    """Return the HTML of a page whose policy lets nothing run or load but its own style and scripts.
+
+    Args:
+        template: One of the viewer that extends `frame.html`.
+        title: Of the window.
+        style: File of the style after `base.css`.
+        scripts: Sources, in order; no `</script` in them.
+        context: What the template shows.
+    """
+    from markupsafe import Markup
+
+    css = source("base.css") + source(style)
+    digests = " ".join(f"'{digest(script)}'" for script in scripts) or "'none'"
+    policy = (
+        f"default-src 'none'; img-src data:; connect-src 'self'; style-src '{digest(css)}'; script-src {digests}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return (
+        viewer_environment()
+        .get_template(f"viewer/{template}")
+        .render(
+            title=title,
+            policy=Markup(policy),
+            style=Markup(css),
+            scripts=[Markup(script) for script in scripts],
+            **context,
+        )
+    )
 
 
 def viewer_environment() -> "Environment":

@@ -98,10 +98,36 @@ def choose_samples(run: RunDirectory, task: TaskSpec, most: int) -> ChosenSample
     )
 
 
-def view_samples(
-    run: RunDirectory, task: TaskSpec, chosen: ChosenSamples, read: ReadPredictions, images: ReportImages
-) -> Iterator[ViewedSample]:
-    """Yield the chosen samples of a task, one at a time, so that memory holds the pixels of one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSample:
+    """What a run holds of one chosen sample.
+
+    Attributes:
+        rank: Its place in the order.
+        row: Its row of the plan.
+        request: As the model got it; None if the sample cannot be asked.
+        prediction: None if there is none yet.
+    """
+
+    rank: Rank
+    row: PlannedRequest
+    request: Request | None
+    prediction: Prediction | None
+
+    @property
+    def value(self) -> float | None:
+        """The value of the headline metric; None if it has none."""
+        return None if math.isnan(self.rank.value) else self.rank.value
+
+    @property
+    def windows(self) -> tuple[tuple[float, float], ...]:
+        """The windows in Hounsfield units by which the model saw a volume; none if it saw it by another rule."""
+        views = (part.record.view for part in self.request.media) if self.request is not None else ()
+        return next((view.windows for view in views if view is not None and view.windows), ())
+
+
+class SampleReader:
+    """Reads the chosen samples of a task, in their order.
 
     Args:
         run: The run directory, with its plan and scores.
@@ -109,18 +135,146 @@ def view_samples(
         chosen: From `choose_samples`.
         read: Returns the predictions with these keys.
         images: Whether pixels may be shown, and where they are.
+
+    Attributes:
+        task: The task.
+        refusal: Why pixels are not shown; None if they are.
+        store: Finds the pixels; None if they are not shown.
     """
-    ids = [rank.sample_id for rank in chosen.ranks]
-    rows = {(row.sample.id, row.repeat): row for row in run.read_planned(task.task, ids)}
-    predictions = read([row.key for row in rows.values() if row.key])
-    metrics = [load_metric(use, task.folder) for use in task.metrics]
-    scores = _scores(run, task, metrics, ids)
-    builder = _Builder(task, images)
-    for rank in chosen.ranks:
-        row = rows.get((rank.sample_id, rank.repeat))
-        if row is not None:
-            place = rank.sample_id, rank.repeat
-            yield builder.view(rank, row, predictions.get(row.key), scores.get(place, ()))
+
+    def __init__(
+        self, run: RunDirectory, task: TaskSpec, chosen: ChosenSamples, read: ReadPredictions, images: ReportImages
+    ) -> None:
+        self.task = task
+        self.refusal = images.refusal(task)
+        self.store = MediaStore(images.roots) if self.refusal is None else None
+        self._run = run
+        self._ranks = chosen.ranks
+        ids = [rank.sample_id for rank in chosen.ranks]
+        self._rows = {(row.sample.id, row.repeat): row for row in run.read_planned(task.task, ids)}
+        self._predictions = read([row.key for row in self._rows.values() if row.key])
+
+    def __iter__(self) -> Iterator[StoredSample]:
+        for rank in self._ranks:
+            row = self._rows.get((rank.sample_id, rank.repeat))
+            if row is not None:
+                request = request_from_json(json.loads(row.request)) if row.request else None
+                yield StoredSample(rank=rank, row=row, request=request, prediction=self._predictions.get(row.key))
+
+    def view(self) -> Iterator[ViewedSample]:
+        """Yield the samples as a page shows them, one at a time, so that memory holds the pixels of one."""
+        metrics = [load_metric(use, self.task.folder) for use in self.task.metrics]
+        scores = _scores(self._run, self.task, metrics, [rank.sample_id for rank in self._ranks])
+        for stored in self:
+            yield self._viewed(stored, scores.get((stored.rank.sample_id, stored.rank.repeat), ()))
+
+    def _viewed(self, stored: StoredSample, scores: Sequence[ScoreLine]) -> ViewedSample:
+        """Return one sample as a page shows it."""
+        row, prediction, request = stored.row, stored.prediction, stored.request
+        sample, task = row.sample, self.task
+        try:
+            named = prediction if prediction is None else fill_entities(prediction, task.grammar)
+        except DataError:  # masks that the text binds as one differ in size
+            named = prediction
+        colours = drawing.colours_of(sample, named)
+        drawn = self._drawn(stored, named, colours)
+        return ViewedSample(
+            sample_id=sample.id,
+            repeat=row.repeat if task.repeats > 1 else None,
+            value=stored.value,
+            status=_status(row, prediction, stored.rank),
+            prompt=words_of(request.prompt if request is not None else sample.question),
+            target=self._target(sample, colours),
+            answer=self._answer(named, colours),
+            error=_error(row, prediction),
+            images=drawn.images,
+            planes=drawn.planes,
+            shapes=drawn.shapes,
+            unshown=drawn.unshown if sample.media else "",
+            description=drawn.description or ("Nothing to find" if sample.target.absent else ""),
+            scores=tuple(scores),
+            facts=tuple(sample.strata.items()),
+        )
+
+    def _drawn(self, stored: StoredSample, prediction: Prediction | None, colours: Mapping[str, int]) -> "_Drawn":
+        """Return the pixels of a sample and what is drawn over them, as far as both can be shown."""
+        sample, request = stored.row.sample, stored.request
+        drawn = _Drawn(unshown=self.refusal or "")
+        media = sample.media[0] if sample.media else None
+        store = self.store if media is not None else None
+        if store is not None and (missing := self._missing(sample)):
+            store, drawn.unshown = None, missing
+        try:
+            found = drawing.masks_of(sample, prediction)
+            size = (media.size if media is not None else ()) or (found[0].mask.size if found else ())
+            unit = "voxels" if len(size) == 3 else "pixels"
+            drawn.description = drawing.describe(found, gives_masks=self.task.gives in SHOWN_AS_IMAGES, unit=unit)
+            if len(size) == 3 and (found or store is not None):
+                drawn.planes, drawn.shapes = drawing.volume_shapes(
+                    sample, size, found, prediction, colours, store, stored.windows
+                )
+            elif len(size) == 2:
+                prompts = crops.prompts_in_original(request) if request is not None else sample.visual_prompts
+                drawn.shapes = drawing.image_shapes(size, found, prompts, sample, prediction, colours)
+        except DataError as error:  # a mask of another size scores as the metric says; it cannot be drawn
+            size, drawn.unshown = media.size if media is not None else (), str(error)
+        if len(size) == 2:
+            try:
+                uris: Sequence[str | None] = self._images(sample) if store is not None else []
+            except DataError as error:
+                uris, drawn.unshown = [], str(error)
+            if drawn.shapes or uris:
+                drawn.images = tuple(ShownImage(size=size, uri=uri) for uri in uris or [None])
+        return drawn
+
+    def _missing(self, sample: Sample) -> str:
+        """Return why the pixels of a sample are not where they were; empty if they are."""
+        assert self.store is not None
+        # The plan of a run may come from anyone, and its page must hold nothing from outside of the data roots.
+        if any(
+            PurePosixPath(media.path).is_absolute() or ".." in PurePosixPath(media.path).parts for media in sample.media
+        ):
+            return f"{sample.media[0].path}: expected a path below the data root"
+        try:
+            self.store.locate(replace(sample.media[0], crop=None, drawn=(), slice=None, view=None))
+        except DataError as error:
+            return str(error)
+        return ""
+
+    def _images(self, sample: Sample) -> list[str]:
+        """Return the images of a sample as `data:` URIs, the first one larger; none if the first cannot be read."""
+        assert self.store is not None
+        uris = [jpeg_uri(scaled(self.store.image(sample.media[0])))]
+        for media in sample.media[1 : 1 + FURTHER_IMAGES]:
+            if media.kind == "image":
+                uris.append(jpeg_uri(scaled(self.store.image(media), FURTHER_SIDE)))
+        return uris
+
+    def _target(self, sample: Sample, colours: Mapping[str, int]) -> Words:
+        target, tagged = sample.target, self.task.grammar != "none"
+        text = " | ".join(target.answers)
+        if target.choice is not None:
+            letter = ord(target.choice) - ord("A") if len(target.choice) == 1 else -1
+            option = sample.choices[letter] if 0 <= letter < len(sample.choices) else text
+            return words_of(f"{target.choice}: {option}" if option else target.choice)
+        if not text and target.entities:
+            text = ", ".join(entity.name for entity in target.entities if entity.name)
+            spans = _find_names(text, [entity.name for entity in target.entities], colours, "target")
+            return words_of(text, spans)
+        found = parse(text, self.task.grammar).entities if tagged else ()
+        spans = [(*entity.span, _classes(entity.name, colours, "target")) for entity in found]
+        return words_of(text, spans, tagged=tagged)
+
+    def _answer(self, prediction: Prediction | None, colours: Mapping[str, int]) -> Words:
+        if prediction is None:
+            return Words()
+        text = prediction.text or prediction.choice or ""
+        spans = [
+            (*entity.span, _classes(entity.name, colours, "prediction"))
+            for entity in prediction.entities
+            if entity.span is not None and prediction.text
+        ]
+        return words_of(text, spans, tagged=self.task.grammar != "none")
 
 
 def _scores(
@@ -170,132 +324,6 @@ class _Drawn:
     unshown: str = ""
 
 
-class _Builder:
-    """Builds the samples of one task.
-
-    Args:
-        task: The task.
-        images: Whether pixels may be shown, and where they are.
-    """
-
-    def __init__(self, task: TaskSpec, images: ReportImages) -> None:
-        self._task = task
-        self._refusal = images.refusal(task)
-        self._store = MediaStore(images.roots) if self._refusal is None else None
-
-    def view(
-        self, rank: Rank, row: PlannedRequest, prediction: Prediction | None, scores: Sequence[ScoreLine]
-    ) -> ViewedSample:
-        """Return one sample; `row` is its row of the plan."""
-        sample, task = row.sample, self._task
-        request = request_from_json(json.loads(row.request)) if row.request else None
-        try:
-            named = prediction if prediction is None else fill_entities(prediction, task.grammar)
-        except DataError:  # masks that the text binds as one differ in size
-            named = prediction
-        colours = drawing.colours_of(sample, named)
-        drawn = self._drawn(sample, request, named, colours)
-        return ViewedSample(
-            sample_id=sample.id,
-            repeat=row.repeat if task.repeats > 1 else None,
-            value=None if math.isnan(rank.value) else rank.value,
-            status=_status(row, prediction, rank),
-            prompt=words_of(request.prompt if request is not None else sample.question),
-            target=self._target(sample, colours),
-            answer=self._answer(named, colours),
-            error=_error(row, prediction),
-            images=drawn.images,
-            planes=drawn.planes,
-            shapes=drawn.shapes,
-            unshown=drawn.unshown if sample.media else "",
-            description=drawn.description or ("Nothing to find" if sample.target.absent else ""),
-            scores=tuple(scores),
-            facts=tuple(sample.strata.items()),
-        )
-
-    def _drawn(
-        self, sample: Sample, request: Request | None, prediction: Prediction | None, colours: Mapping[str, int]
-    ) -> _Drawn:
-        """Return the pixels of a sample and what is drawn over them, as far as both can be shown."""
-        drawn = _Drawn(unshown=self._refusal or "")
-        media = sample.media[0] if sample.media else None
-        store = self._store if media is not None else None
-        if store is not None and (missing := self._missing(sample)):
-            store, drawn.unshown = None, missing
-        try:
-            found = drawing.masks_of(sample, prediction)
-            size = (media.size if media is not None else ()) or (found[0].mask.size if found else ())
-            unit = "voxels" if len(size) == 3 else "pixels"
-            drawn.description = drawing.describe(found, gives_masks=self._task.gives in SHOWN_AS_IMAGES, unit=unit)
-            if len(size) == 3 and (found or store is not None):
-                windows = _windows(request)
-                drawn.planes, drawn.shapes = drawing.volume_shapes(
-                    sample, size, found, prediction, colours, store, windows
-                )
-            elif len(size) == 2:
-                prompts = crops.prompts_in_original(request) if request is not None else sample.visual_prompts
-                drawn.shapes = drawing.image_shapes(size, found, prompts, sample, prediction, colours)
-        except DataError as error:  # a mask of another size scores as the metric says; it cannot be drawn
-            size, drawn.unshown = media.size if media is not None else (), str(error)
-        if len(size) == 2:
-            try:
-                uris: Sequence[str | None] = self._images(sample) if store is not None else []
-            except DataError as error:
-                uris, drawn.unshown = [], str(error)
-            if drawn.shapes or uris:
-                drawn.images = tuple(ShownImage(size=size, uri=uri) for uri in uris or [None])
-        return drawn
-
-    def _missing(self, sample: Sample) -> str:
-        """Return why the pixels of a sample are not where they were; empty if they are."""
-        assert self._store is not None
-        # The plan of a run may come from anyone, and its page must hold nothing from outside of the data roots.
-        if any(
-            PurePosixPath(media.path).is_absolute() or ".." in PurePosixPath(media.path).parts for media in sample.media
-        ):
-            return f"{sample.media[0].path}: expected a path below the data root"
-        try:
-            self._store.locate(replace(sample.media[0], crop=None, drawn=(), slice=None, view=None))
-        except DataError as error:
-            return str(error)
-        return ""
-
-    def _images(self, sample: Sample) -> list[str]:
-        """Return the images of a sample as `data:` URIs, the first one larger; none if the first cannot be read."""
-        assert self._store is not None
-        uris = [jpeg_uri(scaled(self._store.image(sample.media[0])))]
-        for media in sample.media[1 : 1 + FURTHER_IMAGES]:
-            if media.kind == "image":
-                uris.append(jpeg_uri(scaled(self._store.image(media), FURTHER_SIDE)))
-        return uris
-
-    def _target(self, sample: Sample, colours: Mapping[str, int]) -> Words:
-        target, tagged = sample.target, self._task.grammar != "none"
-        text = " | ".join(target.answers)
-        if target.choice is not None:
-            letter = ord(target.choice) - ord("A") if len(target.choice) == 1 else -1
-            option = sample.choices[letter] if 0 <= letter < len(sample.choices) else text
-            return words_of(f"{target.choice}: {option}" if option else target.choice)
-        if not text and target.entities:
-            text = ", ".join(entity.name for entity in target.entities if entity.name)
-            spans = _find_names(text, [entity.name for entity in target.entities], colours, "target")
-            return words_of(text, spans)
-        found = parse(text, self._task.grammar).entities if tagged else ()
-        spans = [(*entity.span, _classes(entity.name, colours, "target")) for entity in found]
-        return words_of(text, spans, tagged=tagged)
-
-    def _answer(self, prediction: Prediction | None, colours: Mapping[str, int]) -> Words:
-        if prediction is None:
-            return Words()
-        text = prediction.text or prediction.choice or ""
-        spans = [
-            (*entity.span, _classes(entity.name, colours, "prediction"))
-            for entity in prediction.entities
-            if entity.span is not None and prediction.text
-        ]
-        return words_of(text, spans, tagged=self._task.grammar != "none")
-
-
 def _classes(name: str, colours: Mapping[str, int], kind: str) -> str:
     colour = colours.get(normalise_name(name))
     return kind if colour is None else f"{kind} e{colour}"
@@ -311,12 +339,6 @@ def _find_names(text: str, names: Sequence[str], colours: Mapping[str, int], kin
             place = start + len(name)
             found.append((start, place, _classes(name, colours, kind)))
     return found
-
-
-def _windows(request: Request | None) -> tuple[tuple[float, float], ...]:
-    """Return the windows in Hounsfield units by which the model saw the volume; none if it saw it by another rule."""
-    views = (part.record.view for part in request.media) if request is not None else ()
-    return next((view.windows for view in views if view is not None and view.windows), ())
 
 
 def _status(row: PlannedRequest, prediction: Prediction | None, rank: Rank) -> str:
