@@ -11,6 +11,7 @@ from harness.errors import DataError, ModelError
 from harness.imaging import crops, mask_files, masks, soft_masks
 from harness.imaging.resampling import Resampling, resampling
 from harness.models.secrets import masked
+from harness.models.submitted.prediction_lines import MOST_TEXT
 from harness.records import (
     Answer,
     AnswerStatus,
@@ -192,6 +193,8 @@ def _text(text: Any, name: str) -> str | None:
         return None
     if not isinstance(text, str):
         raise ModelError(f"{name}: expected text or None, found {type(text).__name__}")
+    if len(text) > MOST_TEXT and name != "rendered":
+        raise ModelError(f"{name}: expected at most {MOST_TEXT:,} characters, found {len(text):,}")
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -219,7 +219,9 @@ def _module(reference: ModelReference, place: str) -> ModuleType:
             return _module_from_source(Path(place), reference.source)
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
-        raise SpecError(f"--model {reference.text}: importing it failed: {error}{nearest(place, [*BUILT_IN])}") from error
+        raise SpecError(
+            f"--model {reference.text}: importing it failed: {error}{nearest(place, [*BUILT_IN])}"
+        ) from error
     except (HarnessError, KeyboardInterrupt):
         raise
     except BaseException as error:

@@ -73,8 +73,10 @@ def score(metric: Metric, sample: Sample, repeat: int, prediction: Prediction) -
             values = sample_values(metric, outcome.stats)
         if failed and values and values[0] is None:  # even the worst answer has no value
             outcome, counted, failed = replace(outcome, status="undefined"), False, False
-    # A metric may be a task's own code; one sample must not end a run, and none by `sys.exit`.
-    except (Exception, SystemExit) as error:  # noqa: BLE001
+    except KeyboardInterrupt:
+        raise
+    # A metric may be a task's own code; one sample must not end a run, and none by `sys.exit` or a class of its own.
+    except BaseException as error:  # noqa: BLE001
         outcome = Outcome("scorer_error", detail={"error": words_of(error)})
         counted = failed = False
     return Score(

@@ -1,5 +1,7 @@
 """A task's data, prepared: its release read into a manifest."""
 
+import os
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 from harness.data.manifest import Prepared, Progress, prepare
 from harness.data.releases.reader import ReleaseRequest
 from harness.data.roots import PHANTOM, DataRoots
-from harness.errors import DataError, words_of
+from harness.errors import DataError, HarnessError, words_of
 from harness.imaging.windowing import Window
 from harness.tasks.plug_ins import load_reader
 from harness.tasks.spec import Release, TaskSpec
@@ -86,12 +88,24 @@ def prepare_release(
         folder: Folder of the task's own readers: `TaskSpec.folder`.
     Raises:
         SpecError: There is no such reader; otherwise as `harness.data.manifest.prepare`.
-        DataError: A task's own reader calls `sys.exit`.
+        DataError: A task's own reader calls `sys.exit`, or raises anything else.
     """
     request = request_of(release, dataset=dataset, window=window)
     plug_in = None if release.plug_in is None else release.plug_in.sha256
     reader = load_reader(release, folder or Path())
+    own = os.getpid()
     try:
         return prepare(reader, request, roots=roots, cache=cache, plug_in=plug_in, progress=progress)
+    except (HarnessError, KeyboardInterrupt):
+        raise
     except SystemExit as error:  # the exit code of a task's own reader would pass for the command's
         raise DataError(f"the reader '{release.reader}' ends the process: {words_of(error)}") from error
+    except BaseException as error:
+        if plug_in is None:
+            raise
+        frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+        place = f"{Path(frame.f_code.co_filename).name}:{line}"
+        raise DataError(f"the reader '{release.reader}' failed at {place}: {words_of(error)}") from error
+    finally:
+        if os.getpid() != own:  # a child that a reader forked must not go on with the command
+            os._exit(1)

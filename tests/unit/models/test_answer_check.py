@@ -328,3 +328,11 @@ def test_what_a_failed_request_cost_is_kept() -> None:
     assert to_prediction(request(), Answer(error=error, usage={"retries": 3}), 0.0).usage == {"retries": 3}
     broken = to_prediction(request(), Answer(error=error, usage={"retries": "3"}), 0.0)  # type: ignore[dict-item]
     assert (broken.usage, broken.error) == ({}, error)
+
+
+@pytest.mark.parametrize("field", ["text", "choice"])
+def test_a_reply_that_no_text_metric_could_read_in_time_is_refused(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    monkeypatch.setattr("harness.models.answer_check.MOST_TEXT", 5)
+    assert checked(request("text"), replace(Answer(text="1"), **{field: "12345"})).status == "ok"
+    with pytest.raises(ModelError, match=f"^{field}: expected at most 5 characters, found 6$"):
+        checked(request("text"), replace(Answer(text="1"), **{field: "123456"}))

@@ -14,7 +14,7 @@ from harness.data.roots import DataRoots
 from harness.errors import DataError, SpecError
 from harness.records import Sample
 from harness.tasks.prepare import prepare_release, prepare_task
-from harness.tasks.spec import Headline, MetricUse, Release, TaskSpec
+from harness.tasks.spec import Headline, MetricUse, PlugIn, Release, TaskSpec
 
 
 def read(files: ReleaseFiles, request: ReleaseRequest, integrity: Integrity) -> Iterator[tuple[str, Sample]]:
@@ -98,3 +98,34 @@ def test_a_reader_that_ends_the_program_is_an_error(root: Path, monkeypatch: pyt
     monkeypatch.setattr(releases, "READERS", {"toy": replace(TOY, read=leaving)})
     with pytest.raises(DataError, match=r"^the reader 'toy' ends the process: SystemExit: it calls sys.exit\(0\)$"):
         prepare_release(Release(reader="toy"), dataset="d", window=None, roots=[root], cache=root.parent / "cache")
+
+
+class OwnError(Exception):
+    """A class of a plug-in's own, whose words cannot be had."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (AssertionError("no"), "AssertionError: no"),
+        (MemoryError(), "MemoryError: "),
+        (KeyError("image"), "KeyError: 'image'"),
+        (OwnError(), "OwnError: <its message cannot be read: __str__ raises ValueError>"),
+        (GeneratorExit(), "GeneratorExit: "),
+    ],
+)
+def test_whatever_a_reader_of_a_tasks_own_raises_is_one_line(
+    root: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, words: str
+) -> None:
+    def failing(*_: object) -> Iterator[tuple[str, Sample]]:
+        raise error
+
+    monkeypatch.setattr("harness.tasks.prepare.load_reader", lambda *_: replace(TOY, read=failing))
+    release = Release(reader="own.py:READER", plug_in=PlugIn(reference="own.py:READER", sha256="0" * 64))
+    with pytest.raises(DataError) as caught:
+        prepare_release(release, dataset="d", window=None, roots=[root], cache=root.parent / "cache")
+    assert str(caught.value).startswith("the reader 'own.py:READER' failed at test_prepare.py:")
+    assert str(caught.value).endswith(words)
