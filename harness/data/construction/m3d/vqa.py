@@ -3,13 +3,14 @@
 Source: Bai et al., arXiv:2404.00578, section 3.2 and the released scripts of generation and check.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 from harness.data.construction.checks.checked_item import CheckedItem, Limits
 from harness.data.construction.checks.checklist import item_checks
+from harness.data.construction.checks.tokens import mentions, tokens
 from harness.data.construction.listing import file_digest
 from harness.data.construction.m3d.vqa_replies import LETTERS, NUMBERS, read_questions, read_verdict
 from harness.data.construction.outputs.release_files import CsvFile
@@ -172,7 +173,21 @@ def view(item: Item) -> CheckedItem:
         options=item.choices,
         choice=item.choice,
         material=f"{name}. {source.facts['report']}",
+        sides=sides_in(str(source.facts["report"])),
     )
+
+
+@lru_cache(maxsize=1)
+def sides_in(report: str) -> Mapping[str, frozenset[str]]:
+    """Return on which sides a report puts each structure; one that it names without a side, too, is left out."""
+    words, found, unsided = tokens(report), dict[str, set[str]](), set[str]()
+    for mention in mentions(report):
+        before = words[mention.start - 1] if mention.start else ""
+        if before in ("left", "right"):
+            found.setdefault(mention.structure.name, set()).add(before)
+        else:
+            unsided.add(mention.structure.name)
+    return {name: frozenset(sides) for name, sides in found.items() if name not in unsided}
 
 
 def ask_verdicts(draft: Draft) -> Iterator[Question]:
