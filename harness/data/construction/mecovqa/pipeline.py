@@ -29,7 +29,7 @@ from harness.data.construction.samed2d.sources import (
     structures_of,
 )
 from harness.data.releases.mimoseg.wording import chosen
-from harness.data.releases.samed2d.mecovqa import SPLITS
+from harness.data.releases.samed2d.mecovqa import SUBSETS
 from harness.data.releases.samed2d.mecovqa_record import SEGMENT_MARK
 from harness.data.releases.samed2d.reader import READER, parse_mask_name
 from harness.records import Json
@@ -288,10 +288,7 @@ def mecovqa() -> Pipeline:
         # About the paper's share of test questions: 6,454 of 311,369.
         shares={"train": 0.98, "test": 0.02},
         writer=MecovqaWriter,
-        read_back=(
-            *(ReadBack(reader=reader, splits=("train", "test"), subset=one) for one in ("complex", "region")),
-            ReadBack(reader=reader, splits=SPLITS, subset="grounding"),
-        ),
+        read_back=tuple(ReadBack(reader=reader, splits=("train", "test"), subset=subset) for subset in SUBSETS),
         data={**files, "samed2d/meta": meta_words().text, **lexicon_texts(*LEXICONS)},
         licences={"*": "As the collection in SA-Med2D-20M that the image comes from"},
         not_reproduced=(
