@@ -28,6 +28,7 @@ from harness.runs.engine.suspects import find_suspects
 from harness.runs.engine.worker import WorkerSetup
 from harness.runs.plan_digests import DamagedPlanError, check_file
 from harness.runs.provenance import session_record
+from harness.runs.scored_ahead.process import ScoringAhead
 from harness.runs.store import RunStore
 from harness.tasks.stored_files import write_stored
 
@@ -85,11 +86,12 @@ def _evaluate(spec: RunSpec, watch: Observer, command: Sequence[str]) -> Evaluat
         write_stored(store.directory.tasks_folder, session.tasks, session.groups, spec.cache)
         store.add_session(session_record(command, gpus=gpus_here(), secrets=store.secrets))
         planned = _plan(session, store, watch)
-        # The faults of a file are all wanted, and cost nothing; a model that fails stops early.
-        _predict(session, store, planned, watch, stops=submission is None)
-        # Checked again, since a run takes hours: its scores are read from the plan.
-        planned = _plan(session, store, watch)
-        scored = score_run(store, run, session.tasks, session.groups, store.directory)
+        with ScoringAhead(store, spec.protocols) as ahead:
+            # The faults of a file are all wanted, and cost nothing; a model that fails stops early.
+            _predict(session, store, planned, watch, ahead, stops=submission is None)
+            # Checked again, since a run takes hours: its scores are read from the plan.
+            planned = _plan(session, store, watch)
+            scored = score_run(store, run, session.tasks, session.groups, store.directory, ahead.end())
         problems, notes = ([], []) if submission is None else submission.problems(planned, store)
         write_outputs(store, session.tasks, scored, problems, report_images_of_run(session))
         return Evaluation(
@@ -151,8 +153,13 @@ def _write_plan(session: PreparedRun, planned: Plan, watch: Observer) -> None:
     )
 
 
-def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observer, *, stops: bool) -> None:
-    """Ask the model for every prediction that is missing; `stops` says that too many failures end the run.
+def _predict(
+    session: PreparedRun, store: RunStore, planned: Plan, watch: Observer, ahead: ScoringAhead, *, stops: bool
+) -> None:
+    """Ask the model for every prediction that is missing, and have what is finished scored beside it.
+
+    `stops` says that too many failures end the run.
+
 
     Raises:
         HarnessError: The model cannot be loaded, the workers keep ending, too much fails, or a request is not finished
@@ -164,7 +171,9 @@ def _predict(session: PreparedRun, store: RunStore, planned: Plan, watch: Observ
     # By distinct key: tasks that ask the same of the same image share the answer.
     total = len({bytes.fromhex(key) for path in planned.files for _, _, key in plan_file.read_keys(path) if key})
     wanted = sum(cell.wanted for cell in planned.supported)
-    progress = RunProgress(store=store, total=total, counts=Counter(store.statuses), watch=watch.progress)
+    progress = RunProgress(
+        store=store, total=total, counts=Counter(store.statuses), watch=watch.progress, finished=ahead.add
+    )
     if stops:
         allowed = allowed_failures(spec.max_failures, wanted)
         progress.limit = FailureLimit(option=spec.max_failures, allowed=allowed, wanted=wanted)

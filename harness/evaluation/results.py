@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from harness.records import FAULTS, Json, Prediction
 from harness.records.codec import canonical, to_json
 from harness.runs import plan_file
 from harness.runs.directory import RunDirectory
+from harness.runs.scored_ahead.spool import SpooledScores
 from harness.runs.store import LINES_NAMED, RunStore
 from harness.scoring.aggregate import to_json as row_to_json
 from harness.scoring.availability import MissingMetric, UsableMetric, UsableMetrics, usable_metrics
@@ -55,7 +57,12 @@ class Scored:
 
 
 def score_run(
-    store: RunStore, run: Mapping[str, Json], tasks: Sequence[TaskSpec], groups: Sequence[GroupSpec], out: RunDirectory
+    store: RunStore,
+    run: Mapping[str, Json],
+    tasks: Sequence[TaskSpec],
+    groups: Sequence[GroupSpec],
+    out: RunDirectory,
+    ahead: SpooledScores | None = None,
 ) -> Scored:
     """Score every stored prediction under every metric of its task and return the results.
 
@@ -68,6 +75,7 @@ def score_run(
         tasks: The tasks of the run, with the metrics to compute.
         groups: The groups of the run.
         out: The run directory, or another folder to leave the run unchanged.
+        ahead: Scores that were computed while the model was asked.
     """
     cells, unavailable = store.directory.read_cells()
     blocks: dict[str, Json] = {}
@@ -89,7 +97,9 @@ def score_run(
             if run["limit"] is not None and cell.samples != cell.of and (cell.of or cell.samples == run["limit"]):
                 _leave_out_rivals(found, cell.samples, cell.of)
             raised: list[MissingMetric] = []
-            tally, numbers = _score_cell(store, task, found.rows, count, out.scores_folder, every_failure, raised)
+            tally, numbers = _score_cell(
+                store, task, found.rows, count, out.scores_folder, every_failure, raised, ahead
+            )
             numbers += judged_rows(task, columns, tally, out.scores_folder)
             unavailable += [
                 {"task": task.task, "metric": missing.metric, "reason": missing.reason, "remedy": missing.remedy}
@@ -152,6 +162,7 @@ def _score_cell(
     folder: Path,
     every_failure: TextIO,
     raised: list[MissingMetric],
+    ahead: SpooledScores | None,
 ) -> tuple[Tally, list[dict[str, Json]]]:
     """Score every prediction of a cell; return the tally of its samples, and its rows of `results.json`.
 
@@ -176,7 +187,12 @@ def _score_cell(
     files = {key: ScoreFile(path) for key, path in paths.items()}
     tally, spread = Tally(), BoundsSample()
     asked = _predictions(store, task, tally, every_failure)
-    for (sample, _, _), scores in score_all(rows, asked, count, task.folder):
+    # On all cores the others may be scored anew before those that are known are read.
+    if ahead is not None and ahead.count(task.task) >= count * (1 - 1 / len(os.sched_getaffinity(0))):
+        scored = ahead.scored(task.task, metrics, asked)
+    else:
+        scored = score_all(rows, (one for _, one in asked), count, task.folder)
+    for (sample, _, _), scores in scored:
         spread.add(sample)
         for score in filter(None, scores):
             files[score.metric, score.protocol].add(score)
@@ -227,9 +243,9 @@ def _answered(store: RunStore, task: TaskSpec) -> Iterator[Pair]:
             yield readable(row.sample, prediction, task.grammar)
 
 
-def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: TextIO) -> Iterator[Asked]:
-    """Yield every sample of a cell with its prediction, counting statuses and noting failures."""
-    for row in plan_file.read(store.directory.plan_path(task.task), requests=False):
+def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: TextIO) -> Iterator[tuple[int, Asked]]:
+    """Yield every sample of a cell, by its row in the plan, with its prediction; count statuses, note failures."""
+    for number, row in enumerate(plan_file.read(store.directory.plan_path(task.task), requests=False)):
         prediction = store.prediction(row.key) if row.defect is None else Prediction(key=row.key, status="data_error")
         if prediction is None and store.damaged:  # a number without it would differ, and nobody would know why
             raise DataError(
@@ -250,4 +266,4 @@ def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: T
                 tally.failures.append(failure)
         if prediction is not None:
             sample, prediction = readable(row.sample, prediction, task.grammar)
-            yield sample, row.repeat, prediction
+            yield number, (sample, row.repeat, prediction)

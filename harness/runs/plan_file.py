@@ -151,6 +151,12 @@ def read_keys(path: Path) -> Iterator[tuple[str, int, str]]:
         yield from zip(*read_columns(["sample_id", "repeat", "key"]), strict=True)
 
 
+def sample_groups(path: Path) -> Iterator[list[tuple[int, str, str]]]:
+    """Yield for every row group its rows as (repeat, key, JSON of the sample), in the order of the release."""
+    for read_columns in _groups_of(path):
+        yield list(zip(*read_columns(["repeat", "key", "sample"]), strict=True))
+
+
 def _groups_of(path: Path) -> Iterator[Callable[[list[str]], list[list[Any]]]]:
     """Yield for every row group a callable that returns some of its columns.
 

@@ -54,6 +54,7 @@ class RunProgress:
         counts: Number of finished requests by status, including those of earlier sessions.
         watch: Called after every change, for a progress bar; None for no call.
         limit: The failures after which the run stops; None: it never stops for them.
+        finished: Called with the keys of every batch once its answers are stored; None for no call.
     """
 
     store: RunStore
@@ -61,6 +62,7 @@ class RunProgress:
     counts: Counter[str] = field(default_factory=Counter)
     watch: "Callable[[RunProgress], None] | None" = None
     limit: FailureLimit | None = None
+    finished: Callable[[Sequence[str]], None] | None = None
     _batches: int = 0
 
     @property
@@ -115,6 +117,8 @@ class RunProgress:
         # After the lines: an event without its lines would clear suspects that are still to be asked.
         self.store.event("finished", batch=number, keys=keys, **memory)
         self.store.predictions.sync_if_due()  # the next batch may take an hour
+        if self.finished is not None:
+            self.finished(keys)
         self._report()
         if stops:
             raise InterruptedRunError(f"{stops[0]}. What is finished is kept; run the same command again to go on.")
