@@ -30,6 +30,7 @@ class BoardRow:
         model_id: Id of an evaluated model, which the name `model` may hide; None for a published row.
         url: Page of the model, http or https.
         details: Size, setting, arguments, fallbacks.
+        cost: What the run took, in words.
     """
 
     source: Source
@@ -40,6 +41,7 @@ class BoardRow:
     model_id: str | None = None
     url: str | None = None
     details: tuple[str, ...] = ()
+    cost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +202,8 @@ def _row(entry: BoardEntry, fallbacks: tuple[str, ...] = ()) -> BoardRow:
         entry=entry.name,
         model_id=entry.model,
         url=entry.url,
-        details=(*entry.described, *named, *entry.arguments, *used, *entry.cost),
+        details=(*entry.described, *named, *entry.arguments, *used),
+        cost=entry.cost,
     )
 
 

@@ -46,10 +46,11 @@ def build(debug: bool, entries: tuple[Path, ...], out: Path, private_tasks: bool
     """Write the board as static pages that open from the file system."""
     # Imported here, so that --help loads neither numpy nor the metrics.
     from harness.errors import HarnessError, place_problem
+    from harness.paths import default_cache
     from leaderboard.build import build as build_board
 
     try:
-        built = build_board(entries, out, private=private_tasks)
+        built = build_board(entries, out, private=private_tasks, cache=default_cache() / "ranks")
     except HarnessError as error:
         if debug:
             raise

@@ -80,7 +80,7 @@ def record(cell: BoardCell) -> dict[str, Any]:
         "run_by": cell.row.run_by,
         "printed_in": "; ".join(", ".join(filter(None, place)) for place in cell.row.printed_in) or None,
         "entry": cell.row.entry,
-        "details": "; ".join(cell.row.details) or None,
+        "details": "; ".join((*cell.row.details, *cell.row.cost)) or None,
         "value": cell.value,
         "printed": cell.printed,
         "unit": cell.unit,

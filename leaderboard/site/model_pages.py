@@ -110,7 +110,7 @@ def _model(
         runs=_runs(rows, entries),
         forest=forest,
         has_samples=any(item["samples"] for item in forest),
-        unsupported=list(refused.values()),
+        unsupported=[(heads[cell.place].title, cell) for cell in refused.values()],
         strengths=_strengths(lines, heads),
         least_n=LEAST_N,
         every=every_number(cells[:MOST_EVERY]) if cells else "",

@@ -104,9 +104,9 @@ class Head:
         return places.task_page(self.section.place, self.phantom)
 
 
-def shell_of(pages: frozenset[str]) -> Shell:
+def _shell() -> Shell:
     """Return the frame with the words that the templates of this package use."""
-    shell = Shell(pages=pages)
+    shell = Shell()
     shell.environment.globals.update(
         task_page=places.task_page,
         family_page=places.family_page,
@@ -136,9 +136,11 @@ def render(site: Site) -> Iterator[tuple[str, str]]:
     from leaderboard.site.model_pages import model_pages
     from leaderboard.site.task_pages import task_pages
 
-    navigation = {places.OVERVIEW, "tasks/index.html", "models/index.html", "methods.html", "data.html"}
-    shell = shell_of(site.written | navigation)
+    shell = _shell()
     yield from _fixed(shell, site)
+    if places.COMPARE not in site.written:
+        page = Page(path=places.COMPARE, title="Compare two models", section="compare")
+        yield page.path, shell.render(page, "no_comparison.html")
     for chapters, phantom in ((site.real, False), (site.phantom, True)):
         groups = group_models(chapters)
         yield _overview(shell, site, chapters, groups, phantom)
@@ -260,14 +262,15 @@ def _overview_cell(group: ModelGroup, head: Head, context: Context) -> str:
     numbers = [line for line in mine if (cell := line.cells[head.index]) is not None and cell.value is not None]
     families = {section.place for section in head.chapter.sections}
     others = {place for place, line in group.places if place in families and place != head.section.place and line.first}
-    more = f'<span class="by">+{len(others)}<span class="hidden"> more tasks</span></span>' if others else ""
+    more = f'+{len(others)}<span class="hidden"> more tasks</span>' if others else ""
     if not numbers:
         refused = [cell for line in mine if (cell := line.first) is not None and cell.unsupported is not None]
-        return cell_text(refused[0] if refused else None, context) + more
+        return cell_text(refused[0] if refused else None, context) + (f'<span class="by">{more}</span>' if more else "")
     cell = numbers[0].cells[head.index]
     assert cell is not None, "chosen for its number"
-    rank = "" if cell.rank is None else f' <span class="rank">#{cell.rank}<span class="hidden"> rank</span></span>'
-    return f"{cell_text(cell, context)}{sparkline(strata_cells(head.table, numbers[0], head.column))}{rank}{more}"
+    rank = "" if cell.rank is None else f'<span class="hidden">rank </span>#{cell.rank}'
+    below = f'<span class="by">{" ".join(filter(None, (rank, more)))}</span>' if rank or more else ""
+    return f"{cell_text(cell, context)}{sparkline(strata_cells(head.table, numbers[0], head.column))}{below}"
 
 
 def strata_cells(table: BoardTable, line: Line, column: Column) -> list[BoardCell]:

@@ -82,13 +82,8 @@ class Page:
 class Shell:
     """Renders pages inside the frame."""
 
-    def __init__(self, *loaders: BaseLoader, pages: frozenset[str] | None = None) -> None:
-        """Take the loaders of further templates, and the files of the site that the navigation may link to.
-
-        Args:
-            loaders: Looked through before the templates of the site.
-            pages: Files of the site; None means that every page of the navigation is written.
-        """
+    def __init__(self, *loaders: BaseLoader) -> None:
+        """Take the loaders of further templates, which are looked through before the templates of the site."""
         self.environment = Environment(
             loader=ChoiceLoader([*loaders, PackageLoader("leaderboard", "site/templates")]),
             # Names, answers and notes come from outside.
@@ -98,7 +93,6 @@ class Shell:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._navigation = [entry for entry in NAVIGATION if pages is None or entry[0] in pages]
         self._style = self.environment.get_template("style.css").render()
 
     def render(self, page: Page, template: str, **context: Any) -> str:
@@ -114,7 +108,7 @@ class Shell:
         return self.environment.get_template(template).render(
             page=page,
             root=page.root,
-            navigation=self._navigation,
+            navigation=NAVIGATION,
             version=metadata.version("medground"),
             # These are ours, never text of an entry.
             content_policy=Markup(content_policy(page, style)),

@@ -1,5 +1,6 @@
 """The board in a real browser: it fits a phone, asks nobody, and works from the file system."""
 
+import html
 import json
 import re
 import subprocess
@@ -26,6 +27,12 @@ PAGES = (
     "phantom.html",
     "checks.html",
     "unplaced.html",
+    "methods.html",
+    "data.html",
+    "families/huatuogpt-vision.html",
+    "models/index.html",
+    "models/medplib.html",
+    "tasks/index.html",
     "tasks/vqa_rad_yes_no.html",
     "tasks/m3d_open_vqa.html",
 )
@@ -94,6 +101,42 @@ def test_the_page_is_styled_under_its_own_policy(chromium: str, site: Path, tmp_
 
 
 def test_the_board_shows_published_numbers(chromium: str, site: Path, tmp_path: Path) -> None:
-    dom = _dom(chromium, site / "index.html", tmp_path / "profile")
-    row = dom.partition('id="mecovqa_g"')[2].partition("</section>")[0]
-    assert re.search(r"DMMI.*?84\.66.*?MedPLIB.*?68\.11", row, flags=re.DOTALL)
+    dom = _dom(chromium, site / "tasks" / "mecovqa_g.html", tmp_path / "profile")
+    rows = dom.partition('id="numbers-table"')[2].partition("</table>")[0]
+    assert re.search(r"DMMI.*?84\.66.*?MedPLIB.*?68\.11", rows, flags=re.DOTALL)
+
+
+SORTED = """
+<script>
+const table = document.querySelector("#numbers-table");
+const shown = () => [...table.tBodies[0].rows].filter((row) => !row.hidden);
+const names = () => shown().map((row) => row.querySelector(".model").textContent);
+const lefts = () => [...table.rows[0].cells].map((cell) => Math.round(cell.getBoundingClientRect().left));
+const head = table.querySelector("th[data-column]");
+const before = { names: names(), lefts: lefts() };
+head.querySelector("button").click();
+head.querySelector("button").click();
+const turned = names();
+const order = head.getAttribute("aria-sort");
+const search = document.querySelector("[data-search]");
+search.value = "medplib";
+search.dispatchEvent(new Event("input", { bubbles: true }));
+document.title = JSON.stringify({
+  before, turned, order, found: names(), lefts: lefts(), count: document.querySelector("[data-count]").textContent,
+});
+</script>
+"""
+
+
+def test_sorting_and_searching_move_no_column(chromium: str, site: Path, tmp_path: Path) -> None:
+    text = (site / "tasks" / "mecovqa_g.html").read_text()
+    page = tmp_path / "sorted.html"
+    page.write_text(re.sub(r'http-equiv="Content-Security-Policy"', "", text).replace("</body>", f"{SORTED}</body>"))
+    title = re.search(r"<title>(.*)</title>", _dom(chromium, page, tmp_path / "profile"))
+    assert title is not None
+    found = json.loads(html.unescape(title[1]))
+    assert found["order"] == "ascending"
+    assert found["turned"] == found["before"]["names"][::-1]
+    assert {name.partition(" ")[0] for name in found["found"]} == {"MedPLIB"}
+    assert found["lefts"] == found["before"]["lefts"]
+    assert found["count"] == f"{len(found['found'])} of {len(found['turned'])} rows"

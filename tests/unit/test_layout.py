@@ -76,6 +76,7 @@ def test_the_reference_model_imports_the_harness_up_to_requests() -> None:
 def test_the_leaderboard_imports_only_what_it_reads_runs_with() -> None:
     allowed = (
         "harness.errors.",
+        "harness.paths.",
         "harness.records.",
         "harness.metrics.",
         "harness.tasks.yaml.",
