@@ -1,5 +1,6 @@
 """The set-up of an evaluation: names are resolved to tasks and a model, and the data are prepared."""
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from harness.runs.engine.deadlines import DEADLINES, Overdue
 from harness.runs.engine.devices import NodeResources, Wanted, gpus_here, seen_here, settled
 from harness.runs.engine.disturbance import Disturbance
 from harness.runs.engine.progress import RunProgress
-from harness.runs.engine.ray_connection import ray_is_installed
+from harness.runs.engine.ray_connection import check_address, ray_is_installed
 from harness.runs.engine.worker import load_seconds
 from harness.tasks.catalog import look_up
 from harness.tasks.overrides import with_parameters, with_protocols
@@ -39,6 +40,8 @@ DEFAULT_BATCH = 16
 # Seconds per sample.
 DEFAULT_TIMEOUT = 600.0
 DEFAULT_MAX_FAILURES = "1%"
+# Copies share CPUs, as those that wait for an endpoint may; with more each would starve.
+MOST_PER_CPU = 16
 # Tasks that a message names; a group may have hundreds.
 TASKS_NAMED = 8
 
@@ -267,6 +270,9 @@ def choose_runner(spec: RunSpec, resources: Resources) -> Runner:
         raise SpecError(f"--gpus-per-worker {gpus}: {fault}")
     wanted = Wanted(resources=resources, gpus_per_worker=gpus, workers=spec.workers)
     if spec.ray not in ("auto", "off"):
+        check_address(spec.ray)
+        if spec.ray == "local":
+            _check_crowd(spec.workers or 1, resources)
         return Runner(address=spec.ray, wanted=wanted)
     if spec.ray == "off" and (spec.workers or 1) > 1:
         raise SpecError(f"--ray off runs one worker in this process; --workers {spec.workers} needs --ray local")
@@ -276,11 +282,27 @@ def choose_runner(spec: RunSpec, resources: Resources) -> Runner:
     if spec.ray == "auto":
         workers = spec.workers or settled(wanted, nodes, seen)[0]
         if workers > 1 and ray_is_installed():
+            check_address("local")
+            _check_crowd(workers, resources)
             return Runner(address="local", wanted=wanted)
         if workers > 1 and spec.workers:
             raise SpecError(f"--workers {workers}: needs ray, which is not installed; pip install 'medground[ray]'")
     workers, resources = settled(replace(wanted, workers=1), nodes, seen)
     return Runner(address=None, wanted=Wanted(resources=resources, workers=workers))
+
+
+def _check_crowd(workers: int, resources: Resources) -> None:
+    """Refuse more copies than this machine could carry: each is a process of its own with the model in its memory.
+
+    Raises:
+        SpecError: They ask for more than MOST_PER_CPU CPUs for each one that is there.
+    """
+    there = os.cpu_count() or 1
+    if (asked := workers * resources.cpus) > MOST_PER_CPU * there:
+        raise SpecError(
+            f"--workers {workers} with {resources.cpus:g} CPUs each: they ask for {asked:g}, this machine has {there} "
+            f"and shares each at most {MOST_PER_CPU} times; lower --workers, or name a cluster by --ray"
+        )
 
 
 def refuse_sending(tasks: Sequence[TaskSpec], host: str | None, allowed: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ QUIET = {
     # Leave CUDA_VISIBLE_DEVICES as it is for actors without GPUs; Ray warns that this will be its default.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+# Bytes of a socket's path that Linux allows, and what Ray adds to its folder.
+MOST_SOCKET, SOCKET_BELOW = 107, "/ray/session_2026-11-29_15-34-08_123456_{pid}/sockets/plasma_store"
 MOST_PORT = 65_535
 SECONDS_TO_ANSWER = 5.0
 SECONDS_TO_CONNECT, SECONDS_TO_START = 10.0, 120.0
@@ -91,7 +94,7 @@ def connected(options: ClusterOptions) -> Iterator[tuple[Any, ClusterOptions]]:
     except ImportError:
         raise SpecError("--ray: ray is not installed; pip install 'medground[ray]', or use --ray off") from None
     options.log.parent.mkdir(parents=True, exist_ok=True)
-    _check_reachable(options.address)
+    check_address(options.address)
     # Ray's thread for errors of workers prints on sys.stdout whatever its options say; results go there, too.
     with options.log.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         if ray.is_initialized():
@@ -125,15 +128,26 @@ def _native_lines_in(log: TextIO) -> Iterator[None]:
             os.close(copy)
 
 
-def _check_reachable(address: str) -> None:
-    """Check that something listens at the address of a cluster: Ray itself would try for minutes.
+def check_address(address: str) -> None:
+    """Check that a local Ray can make its sockets, or that something listens at the address of a cluster.
+
+    It is asked before anything is prepared; Ray itself would try for minutes.
 
     Raises:
-        SpecError: It is no address, or nothing answers there.
+        SpecError: It is no address, nothing answers there, or the folder of temporary files has too long a path.
     """
+    if address == "local":
+        folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+        length = len(os.fsencode(folder)) + len(SOCKET_BELOW.format(pid=os.getpid()))
+        if length > MOST_SOCKET:
+            raise SpecError(
+                f"--ray local: {folder}: Ray's sockets below it would have paths of {length} bytes; expected at most "
+                f"{MOST_SOCKET}; set RAY_TMPDIR to a shorter path, such as /tmp"
+            )
+        return
     plain = address.removeprefix("ray://")
     host, colon, port = plain.rpartition(":")
-    if address in ("local", "auto") or "://" in plain:
+    if address == "auto" or "://" in plain:
         return
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port[:9]) > MOST_PORT:
         raise SpecError(f"--ray {address}: expected local, auto, off or HOST:PORT, such as 10.0.0.1:6379")

@@ -49,7 +49,7 @@ def test_a_model_may_say_how_large_its_usual_batch_is(tmp_path: Path) -> None:
 
 def test_the_default_run_directory_names_model_and_digest() -> None:
     session = _session()
-    assert session.out.parent == Path("runs")
+    assert session.out.parent == Path("runs").absolute()
     assert session.out.name.startswith("baseline-otsu-")
     assert session.out != _session(seed=1).out
 
@@ -114,6 +114,7 @@ def runner(resources: Resources, **options: Any) -> tuple[str | None, int | None
         (0, USES_EITHER, {"workers": 2}, ("local", 2, None)),
         (4, USES_EITHER, {"workers": 1}, (None, 1, 1.0)),
         (0, USES_EITHER, {"ray": "10.0.0.1:6379"}, ("10.0.0.1:6379", None, None)),
+        (0, Resources(cpus=0), {"workers": 999}, ("local", 999, None)),
     ],
 )
 def test_a_model_that_can_use_a_gpu_gets_one(
@@ -124,6 +125,7 @@ def test_a_model_that_can_use_a_gpu_gets_one(
     expected: tuple[str | None, int | None, float | None],
 ) -> None:
     monkeypatch.setattr(setup, "gpus_here", lambda: gpus)
+    monkeypatch.setattr(setup, "check_address", lambda _: None)
     assert runner(resources, **options) == expected
 
 
@@ -144,12 +146,21 @@ def test_several_gpus_without_ray_are_one_worker(monkeypatch: pytest.MonkeyPatch
             r"^--gpus-per-worker 1: this machine has 0 GPUs \(.*\); --gpus-per-worker 0 runs",
         ),
         (1, {"gpus_per_worker": 2.0}, r"^--gpus-per-worker 2: this machine has 1 GPU \(.*\); expected at most 1$"),
+        (
+            0,
+            {"workers": 50, "ray": "local"},
+            r"^--workers 50 with 1 CPUs each: they ask for 50, this machine has 3 and shares each at most 16 times",
+        ),
+        (0, {"workers": 49}, r"^--workers 49 with 1 CPUs each: they ask for 49, this machine has 3 and shares each at"),
+        (0, {"ray": "127.0.0.1:1"}, r"^--ray 127\.0\.0\.1:1: cannot connect: Connection refused; is a cluster running"),
+        (0, {"ray": "nowhere"}, r"^--ray nowhere: expected local, auto, off or HOST:PORT, such as 10\.0\.0\.1:6379$"),
     ],
 )
-def test_gpus_that_are_not_there_are_refused_before_the_data_are_prepared(
+def test_what_is_not_there_is_refused_before_the_data_are_prepared(
     monkeypatch: pytest.MonkeyPatch, gpus: int, options: dict[str, Any], message: str
 ) -> None:
     monkeypatch.setattr(setup, "gpus_here", lambda: gpus)
+    monkeypatch.setattr("harness.evaluation.setup.os.cpu_count", lambda: 3)
     monkeypatch.setattr(setup, "prepare_cells", lambda *_: pytest.fail("the data were prepared"))
     with pytest.raises(SpecError, match=message):
         _session(**options)

@@ -1,5 +1,6 @@
 """What an adapter may return, and what is said of what it may not."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -330,9 +331,13 @@ def test_what_a_failed_request_cost_is_kept() -> None:
     assert (broken.usage, broken.error) == ({}, error)
 
 
-@pytest.mark.parametrize("field", ["text", "choice"])
-def test_a_reply_that_no_text_metric_could_read_in_time_is_refused(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "of"), [("text", lambda text: Answer(text=text)), ("choice", lambda text: Answer(text="1", choice=text))]
+)
+def test_a_reply_that_no_text_metric_could_read_in_time_is_refused(
+    monkeypatch: pytest.MonkeyPatch, field: str, of: Callable[[str], Answer]
+) -> None:
     monkeypatch.setattr("harness.models.answer_check.MOST_TEXT", 5)
-    assert checked(request("text"), replace(Answer(text="1"), **{field: "12345"})).status == "ok"
+    assert checked(request("text"), of("12345")).status == "ok"
     with pytest.raises(ModelError, match=f"^{field}: expected at most 5 characters, found 6$"):
-        checked(request("text"), replace(Answer(text="1"), **{field: "123456"}))
+        checked(request("text"), of("123456"))

@@ -90,6 +90,22 @@ def test_an_address_where_nothing_listens_is_refused_before_ray_tries_for_minute
         pytest.fail("it was let in")
 
 
+def test_a_folder_with_a_long_path_has_no_room_for_the_sockets_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 12345)
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/" + "x" * 36)
+    ray_connection.check_address("local")
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/" + "x" * 37)
+    expected = (
+        r"--ray local: /tmp/x+: Ray's sockets below it would have paths of 108 bytes; expected at most 107; set RAY"
+    )
+    with pytest.raises(SpecError, match=expected):
+        ray_connection.check_address("local")
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.setattr("tempfile.tempdir", "/tmp/" + "é" * 21)
+    with pytest.raises(SpecError, match="paths of 113 bytes"):
+        ray_connection.check_address("local")
+
+
 class NoisyRay(RunningRay):
     """A Ray whose native code writes where it likes, and that cannot start."""
 
