@@ -3,6 +3,14 @@
 /** @param {Element} it */
 var nameOf = (it) => `${it.tagName}.${it.getAttribute("class")} ${(it.textContent ?? "").trim().slice(0, 40)}`;
 
+/** Whether a box around it hides what reaches out, as that of a slice does. @param {Element} it */
+var isClipped = (it) => {
+  for (let box = it.parentElement; box !== null && box !== document.body; box = box.parentElement) {
+    if (getComputedStyle(box).overflowX !== "visible") return true;
+  }
+  return false;
+};
+
 /** Opens what can be opened, and names what reaches out of the window, what is cut, and neighbours that overlap. */
 var layoutFaults = () => {
   const width = document.documentElement.clientWidth;
@@ -15,12 +23,15 @@ var layoutFaults = () => {
     const box = it.getBoundingClientRect();
     // What scrolls by itself may be wider than its place; parts of a drawing are the drawing's affair.
     if (!box.width || it.closest(".scroll, pre, .hidden, .skip") || (it.closest("svg") && it.tagName !== "svg")) continue;
+    if (isClipped(it)) continue;
     if (box.left < -0.5 || box.right > width + 0.5) faults.push(`outside: ${nameOf(it)}`);
     const scrolls = it.matches("select, input, option");
     if (it.clientWidth && it.scrollWidth > it.clientWidth + 1 && !scrolls) faults.push(`cut: ${nameOf(it)}`);
   }
   for (const parent of document.querySelectorAll("section, li, tr, ul, .cards, .controls, header, main, form")) {
     const boxes = [...parent.children].filter((it) => !it.matches(".hidden, .skip"))
+      // A link that wraps is no box.
+      .filter((it) => it.getClientRects().length === 1)
       .map((it) => ({ it, box: it.getBoundingClientRect() })).filter(({ box }) => box.width);
     boxes.forEach((one, at) => boxes.slice(at + 1, at + 4).forEach((other) => {
       const across = Math.min(one.box.right, other.box.right) - Math.max(one.box.left, other.box.left);
