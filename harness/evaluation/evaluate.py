@@ -197,6 +197,8 @@ def _predict(
         timeout=spec.timeout,
         load_timeout=spec.load_seconds,
         disturbance=spec.disturbance,
+        digests=spec.cache / "media",
+        most_in_batch=session.batch_size if spec.batch_size == "auto" else None,
     )
     store.event("session", runner="process" if options is None else "ray", done=progress.done, total=total)
     state = "interrupted"

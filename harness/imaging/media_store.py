@@ -1,11 +1,13 @@
 """The images and volumes of a release on this node: found, verified against their digests, and decoded on demand."""
 
+import contextlib
 import hashlib
 import os
 import shutil
 import tempfile
+import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from harness.errors import DataError
 from harness.imaging.windowing import Percentiles, limits, windowed
 from harness.records import Crop, Media, MediaPart, Overlay, Request, Size, View
 from harness.records.codec import digest, sha256_file, sha256_folder, to_json
+from harness.records.file_digests import WeightsDigests
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +34,11 @@ SLICE_VOXELS = 1 << 22
 # Asks the driver for the bytes of a file of the release by its relative path; None if the driver lacks it too.
 Fetch = Callable[[str], bytes | None]
 
+# Held for the moment in which the cache changes: the next batch is decoded in a thread. Not part of a store, because a
+# handle must stay picklable.
+_TURN = threading.Lock()
+# The digest of a smaller file is computed sooner than it is remembered.
+REMEMBERED_BYTES = 1 << 20
 # Decoded pixels kept per process; a small cache is enough, since the samples of one image usually follow each other.
 CACHE_BYTES = 256 * 1024 * 1024
 
@@ -47,11 +55,16 @@ class MediaStore:
         roots: Data roots on this node.
         spool: Folder for fetched and derived files.
         fetch: Asks the driver for a file.
+        digests: Folder in which digests of files are remembered under path, size, modification time and inode; None
+            remembers none.
+        asked: The kinds of media, `image` and `volume`, that the adapter has had decoded here.
     """
 
     roots: Sequence[Path]
     spool: Path | None = None
     fetch: Fetch | None = None
+    digests: Path | None = None
+    asked: set[str] = field(default_factory=set)
     _verified: dict[str, Path] = field(default_factory=dict)
     _turns: dict[Path, bool] = field(default_factory=dict)
     _decoded: "dict[Decoded, NDArray[Any]]" = field(default_factory=dict)
@@ -77,7 +90,7 @@ class MediaStore:
         places = (root / media.path for root in self.roots)
         found = [path for path in places if path.is_file() or path.is_dir()]
         for path in found:
-            if (sha256_folder(path) if path.is_dir() else sha256_file(path)) == sha256:
+            if self._digest(path) == sha256:
                 return path
         content = None
         if self.fetch is not None and self.spool is not None:
@@ -100,6 +113,24 @@ class MediaStore:
             raise DataError(f"{media.path}: its bytes changed since it was prepared; run `harness prepare` again")
         asked = ", and the driver has it neither" if self.fetch is not None else ""
         raise DataError(f"{media.path}: found below none of {', '.join(str(root) for root in self.roots)}{asked}")
+
+    def _digest(self, path: Path) -> str:
+        if path.is_dir():
+            return sha256_folder(path)
+        if self.digests is None or path.stat().st_size < REMEMBERED_BYTES:
+            return sha256_file(path)
+        return WeightsDigests(self.digests).of_file(path)
+
+    def decode_ahead(self, media: Iterable[Media]) -> None:
+        """Decode media that an adapter will ask for, of the kinds that it has asked for: it may read files by itself.
+
+        What cannot be read is left to the adapter's own call, which says so.
+        """
+        room = CACHE_BYTES // 2  # else what the model is working on would be dropped
+        for record in dict.fromkeys(media):
+            if record.kind in self.asked and room > 0:
+                with contextlib.suppress(Exception):
+                    room -= (self.image(record) if record.kind == "image" else self.volume(record)).nbytes
 
     def path_of(self, media: Media) -> Path:
         """Return a local file of the media as shown: the release's own, or a PNG of the crop, overlay, slice or view.
@@ -248,14 +279,18 @@ class MediaStore:
     def _once(self, media: Media, decode: "Callable[[], NDArray[Any]]", what: str = "") -> "NDArray[Any]":
         """Return the cached pixels, or decode and cache them; the pixels cached first are dropped first."""
         key = (media.sha256 or "", media.window, media.crop, media.drawn, media.axes, media.slice, media.view, what)
-        if key not in self._decoded:
-            pixels = decode()
-            pixels.setflags(write=False)
+        with _TURN:
+            found = self._decoded.get(key)
+        if found is not None:
+            return found
+        pixels = decode()
+        pixels.setflags(write=False)
+        with _TURN:
             held = sum(kept.nbytes for kept in self._decoded.values())
             while self._decoded and held + pixels.nbytes > CACHE_BYTES:
                 held -= self._decoded.pop(next(iter(self._decoded))).nbytes
             self._decoded[key] = pixels  # even if larger than the cache, which then holds nothing else
-        return self._decoded[key]
+        return pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +318,7 @@ class LocalMedia:
         """
         if self.record.kind != "image":
             raise DataError(f"{self.record.path}: is a volume, not an image; ask for .volume()")
+        self.store.asked.add("image")
         return self.store.image(self.record)
 
     def volume(self) -> "NDArray[np.float32]":
@@ -293,6 +329,7 @@ class LocalMedia:
         """
         if self.record.kind != "volume":
             raise DataError(f"{self.record.path}: is an image, not a volume; ask for .image()")
+        self.store.asked.add("volume")
         return self.store.volume(self.record)
 
 

@@ -1,5 +1,6 @@
-"""Digests of model weights, remembered as long as a file's path, size, modification time and inode stay the same."""
+"""Digests of weights and media, remembered while a file's path, size, modification time and inode stay the same."""
 
+import contextlib
 import json
 import os
 import re
@@ -40,7 +41,7 @@ class WeightsDigests:
             SpecError: There is no such file or folder.
         """
         if path.is_file():
-            return self._file(path)
+            return self.of_file(path)
         if not path.is_dir():
             raise SpecError(f"no file or folder {path}, which the model names as its weights")
         # `models--ORGANISATION--NAME/snapshots/COMMIT`
@@ -49,9 +50,10 @@ class WeightsDigests:
         files = sorted(
             file for file in path.rglob("*") if file.is_file() and not BESIDE & {*file.relative_to(path).parts[:-1]}
         )
-        return digest({file.relative_to(path).as_posix(): self._file(file) for file in files})
+        return digest({file.relative_to(path).as_posix(): self.of_file(file) for file in files})
 
-    def _file(self, path: Path) -> str:
+    def of_file(self, path: Path) -> str:
+        """Return the sha256 of a file's bytes."""
         if self.memory is None:
             return sha256_file(path)
         whole = path.resolve()
@@ -64,7 +66,9 @@ class WeightsDigests:
         found = sha256_file(whole)
         # Remembered only if the file did not change while it was read.
         if _state(whole) == state and time.time_ns() - whole.stat().st_mtime_ns > SETTLED_NS:
-            _write(entry, {"state": state, "sha256": found})
+            # What cannot be remembered is read again: the folder may be another machine's, or the disk full.
+            with contextlib.suppress(OSError):
+                _write(entry, {"state": state, "sha256": found})
         return found
 
 

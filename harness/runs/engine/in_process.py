@@ -67,7 +67,9 @@ def run_in_process(
             worker.load()
         progress.store.add_worker({"worker": "driver", **device_record(setup.device)})
         with Watchdog(progress) as watchdog:
-            for batch in _with_suspects(batches, suspects, progress, batch_invariant=batch_invariant):
+            asked = _with_suspects(batches, suspects, progress, batch_invariant=batch_invariant)
+            for batch, following in _with_next(asked):
+                worker.prefetch([ask.request for ask in following])
                 attempt = 1 + max(suspects.ends[ask.key] for ask in batch)
                 # On disk before the model is asked: after a crash this event is all that is known.
                 number = progress.start(batch, worker="driver", attempt=attempt)
@@ -79,6 +81,17 @@ def run_in_process(
                 interruption.check()  # an adapter may have swallowed the KeyboardInterrupt
                 with interruption.held():
                     progress.finish(number, finished)
+
+
+def _with_next(batches: Iterable[list[Ask]]) -> Iterator[tuple[list[Ask], list[Ask]]]:
+    """Yield every batch with the one that comes after it, which is empty for the last."""
+    batch: list[Ask] = []
+    for following in batches:
+        if batch:
+            yield batch, following
+        batch = following
+    if batch:
+        yield batch, []
 
 
 def _close(worker: Worker) -> None:

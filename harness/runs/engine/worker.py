@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ from harness.paths import without_home
 from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Request
 from harness.records.codec import request_from_json, to_json
 from harness.requests import volume_slices
+from harness.runs.engine.batch_growth import BatchGrowth, is_out_of_memory
 from harness.runs.engine.devices import peak_memory
 from harness.runs.engine.disturbance import Disturbance
 from harness.text.dialects import typed_answers
@@ -50,6 +52,9 @@ class WorkerSetup:
         timeout: Seconds that one sample may take.
         load_timeout: Seconds that loading the model may take.
         disturbance: Faults that `harness chaos` plants; None for none.
+        digests: Folder in which digests of media are remembered; None remembers none.
+        most_in_batch: With `--batch-size auto` the model's maximum, to which batches grow; None: batches are asked as
+            they come.
     """
 
     reference: ModelReference
@@ -61,6 +66,8 @@ class WorkerSetup:
     timeout: float = inf
     load_timeout: float = inf
     disturbance: Disturbance | None = None
+    digests: Path | None = None
+    most_in_batch: int | None = None
 
 
 class Finished(NamedTuple):
@@ -109,8 +116,10 @@ class Worker:
         self, setup: WorkerSetup, fetch: Fetch | None = None, interrupted: Callable[[], bool] = lambda: False
     ) -> None:
         self.setup = setup
-        self.media = MediaStore(roots=setup.roots, spool=setup.spool, fetch=fetch)
+        self.media = MediaStore(roots=setup.roots, spool=setup.spool, fetch=fetch, digests=setup.digests)
+        self.growth = None if setup.most_in_batch is None else BatchGrowth(setup.most_in_batch)
         self.interrupted = interrupted
+        self._ahead: threading.Thread | None = None
         self.adapter: Adapter | None = None
         self.reader: ReplyReader | None = None
 
@@ -147,6 +156,7 @@ class Worker:
 
     def close(self) -> None:
         """Let the adapter end what it started."""
+        self.prefetch([])
         if callable(close := getattr(self.adapter, "close", None)):
             try:
                 with in_own_process():
@@ -173,13 +183,35 @@ class Worker:
         keys = [item.request.key for item in ready]
         if self.setup.disturbance is not None:
             self.setup.disturbance.wait(keys)
-        finished += self._predict(ready)
+        finished += self._predict(ready) if self.growth is None else self._predict_growing(ready, self.growth)
         if self.setup.disturbance is not None:
             self.setup.disturbance.drop_answers(keys)
         if finished:
             memory, gpu_memory = peak_memory()
             finished[-1] = finished[-1]._replace(memory=memory, gpu_memory=gpu_memory)
         return finished
+
+    def _predict_growing(self, batch: Sequence[_Item], growth: BatchGrowth) -> list[Finished]:
+        """Ask in batches as large as memory and latency allow."""
+        finished: list[Finished] = []
+        start = 0
+        while start < len(batch):
+            part = batch[start : start + growth.size]
+            began = time.perf_counter()
+            finished += self._predict(part)
+            growth.note(len(part), time.perf_counter() - began)
+            start += len(part)
+        return finished
+
+    def prefetch(self, requests: Sequence[str]) -> None:
+        """Decode the media of the batch that comes next in a thread, while the model works on this one."""
+        if self._ahead is not None:
+            self._ahead.join()
+            self._ahead = None
+        if self.media.asked and requests:
+            media = [one.record for text in requests for one in request_from_json(json.loads(text)).media]
+            self._ahead = threading.Thread(target=self.media.decode_ahead, args=(media,), daemon=True)
+            self._ahead.start()
 
     def _predict(self, batch: Sequence[_Item]) -> list[Finished]:
         """Ask the adapter; a batch that raises is halved until the sample that raises is alone."""
@@ -201,6 +233,8 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - the model's faults become records
             self._stop_if_interrupted(error)
             fault = error
+        if fault is not None and self.growth is not None and is_out_of_memory(fault):
+            self.growth.out_of_memory(len(batch))
         # Outside the `except`: the traceback of a half would hold that of the whole.
         if fault is not None and len(batch) > 1:
             fault = None  # its frames hold the model's tensors, and memory may be what is short

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from harness.errors import DataError
 from harness.imaging import media_store as media_module
 from harness.imaging.media_store import LocalMedia, MediaStore, with_handles
 from harness.imaging.volumes import packed
-from harness.records import Box, Crop, Media, MediaPart, Overlay, Request, TextPart, Turn
+from harness.records import Box, Crop, Media, MediaPart, Overlay, Request, TextPart, Turn, file_digests
 from harness.records.codec import sha256_folder
 
 
@@ -338,3 +339,18 @@ def test_a_fetched_volume_keeps_both_parts_of_its_suffix(tmp_path: Path) -> None
     store = MediaStore(roots=[], spool=spool, fetch=lambda _: content)
     assert store.locate(record) == spool / f"{record.sha256}.nii.gz"
     assert store.volume(record).shape == (4, 3, 2)
+
+
+def test_the_digest_of_a_large_file_is_remembered_between_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = stored_image(tmp_path, "a.png")
+    os.utime(tmp_path / "a.png", (1_600_000_000, 1_600_000_000))
+    monkeypatch.setattr(media_module, "REMEMBERED_BYTES", 1)
+    MediaStore(roots=[tmp_path], digests=tmp_path / "digests").locate(record)
+    monkeypatch.setattr(file_digests, "sha256_file", lambda path: pytest.fail(f"{path} was read again"))
+    assert MediaStore(roots=[tmp_path], digests=tmp_path / "digests").locate(record) == tmp_path / "a.png"
+    os.utime(tmp_path / "a.png", (1_600_000_001, 1_600_000_001))
+    monkeypatch.setattr(file_digests, "sha256_file", lambda _: "0" * 64)
+    with pytest.raises(DataError, match="its bytes changed since it was prepared"):
+        MediaStore(roots=[tmp_path], digests=tmp_path / "digests").locate(record)

@@ -1,6 +1,7 @@
 """Every fault of a model becomes a record of the sample at fault, and the other samples are answered all the same."""
 
 import asyncio
+import hashlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from harness.errors import DataError, ModelError, SpecError
 from harness.records import Answer, ErrorInfo, Media, MediaPart, Prediction, Request
@@ -406,3 +408,42 @@ def test_a_model_may_stop_the_run_and_nothing_is_stored_for_what_it_did_not_ask(
     finished = worker.answer([each.request for each in asks("abcd")])
     assert [(item.key, item.line) for item in finished if not item.key] == [("", "the budget is spent")] * 2
     assert [item.key for item in finished if item.key] == [key("a"), key("d")]
+
+
+def test_a_batch_of_auto_grows_and_is_halved_where_memory_is_short(use: Callable[[Model], Model]) -> None:
+    def predict(requests: Sequence[Request]) -> list[Answer]:
+        if len(requests) > 6:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        return echo(requests)
+
+    model = use(Model(predict))
+    worker = Worker(replace(SETUP, most_in_batch=64))
+    worker.load()
+    finished = worker.answer([each.request for each in asks("abcdefghijklmnopqrst")])
+    assert [item.key for item in finished] == [key(name) for name in "abcdefghijklmnopqrst"]
+    assert {item.status for item in finished} == {"ok"}
+    assert [len(batch) for batch in model.batches] == [4, 8, 4, 4, 4, 4]
+
+
+def test_media_of_the_next_batch_are_decoded_once_an_adapter_has_asked_for_some(
+    use: Callable[[Model], Model], tmp_path: Path
+) -> None:
+    records = []
+    for number in range(2):
+        Image.new("RGB", (4, 3), (number, 0, 0)).save(tmp_path / f"{number}.png")
+        digest = hashlib.sha256((tmp_path / f"{number}.png").read_bytes()).hexdigest()
+        records.append(Media(path=f"{number}.png", sha256=digest, size=(3, 4)))
+
+    def predict(requests: Sequence[Request]) -> list[Answer]:
+        return [Answer(text=str(request.images[0].image()[0, 0, 0])) for request in requests]
+
+    use(Model(predict))
+    worker = Worker(replace(SETUP, roots=(tmp_path,)))
+    worker.load()
+    batches = [[ask(name, MediaPart(media=record)).request] for name, record in zip("ab", records, strict=True)]
+    worker.prefetch(batches[0])
+    assert worker.media._decoded == {}  # nothing is known yet of what the adapter does with them
+    worker.answer(batches[0])
+    worker.prefetch(batches[1])
+    worker.close()
+    assert len(worker.media._decoded) == 2
