@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from harness.errors import DataError, HarnessError, listed
+from harness.errors import HarnessError
 from harness.evaluation.judging.rows import judged_rows, read_columns
 from harness.metrics.metric import Metric, Pair, settle
 from harness.records import FAULTS, Json, Prediction
@@ -19,7 +19,7 @@ from harness.records.codec import canonical, to_json
 from harness.runs import plan_file
 from harness.runs.directory import RunDirectory
 from harness.runs.scored_ahead.spool import SpooledScores
-from harness.runs.store import LINES_NAMED, RunStore
+from harness.runs.store import RunStore
 from harness.scoring.aggregate import to_json as row_to_json
 from harness.scoring.availability import MissingMetric, UsableMetric, UsableMetrics, usable_metrics
 from harness.scoring.floor_and_ceiling import BoundsSample
@@ -247,11 +247,6 @@ def _predictions(store: RunStore, task: TaskSpec, tally: Tally, every_failure: T
     """Yield every sample of a cell, by its row in the plan, with its prediction; count statuses, note failures."""
     for number, row in enumerate(plan_file.read(store.directory.plan_path(task.task), requests=False)):
         prediction = store.prediction(row.key) if row.defect is None else Prediction(key=row.key, status="data_error")
-        if prediction is None and store.damaged:  # a number without it would differ, and nobody would know why
-            raise DataError(
-                f"{store.predictions.path}: damaged in line {listed(store.damaged, LINES_NAMED)}, and {row.sample.id} "
-                "has no other answer; run the same `harness run` command again: it is asked again"
-            )
         status = "not_run" if prediction is None else prediction.status
         tally.count(status, absent=row.sample.target.absent)
         if status not in ANSWERED:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import HarnessError, SpecError, listed
+from harness.errors import DataError, HarnessError, SpecError, listed
 from harness.models.description import undescribed
 from harness.models.secrets import masked_record
 from harness.models.submitted.predictions_file import Problem
@@ -86,6 +86,10 @@ class RunStore:
                 written.
             InterruptedRunError: The disk is full.
         """
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:  # parquet's files can have no such name
+            raise SpecError(f"--out {str(self.path)!a}: expected a path in UTF-8; name another folder") from None
         self.directory.check_is_free_or_ours()
         try:
             make_folder(self.path)
@@ -212,9 +216,15 @@ class RunStore:
         """Return the finished prediction with this key; None if it is not finished.
 
         Raises:
-            DataError: Its line or blob was damaged after `open`.
+            DataError: Its line or blob was damaged after `open`; or it is not finished, and a line that `open` found
+                damaged may have been its own.
         """
         offset = self.offsets.get(bytes.fromhex(key))
+        if offset is None and key and self.damaged:  # a number without it would differ, and nobody would know why
+            raise DataError(
+                f"{self.predictions.path}: damaged in line {listed(self.damaged, LINES_NAMED)}, and a request of the "
+                "run has no other answer; run the same `harness run` command again: it is asked again"
+            )
         if offset is None:
             return None
         if self._reader is None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.chaos.killable import Run, wait_until, workers_of
+from tests.chaos.killable import BATCH, SAMPLES, Run, wait_until, workers_of
 
 RunFactory = Callable[..., Run]
 ON_RAY = ("--ray", "local", "--workers", "2")
@@ -50,6 +50,38 @@ def test_killed_workers_are_replaced_while_the_run_goes_on(run: RunFactory, expe
     end(killed, expected, process=process, batches_lost=2)
 
 
+PHASES = {
+    "load": lambda run: run.count("session"),
+    "first batch": lambda run: run.count("started"),
+    "between batches": lambda run: run.count("finished") >= 3,
+    "last batch": lambda run: run.count("started") >= SAMPLES // BATCH,
+    "scoring": lambda run: run.count("stopped"),
+    "writing": lambda run: (run.out / "results.json").exists(),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("victim", ["driver", "worker", "driver in process"])
+def test_a_kill_in_any_phase_changes_nothing(run: RunFactory, expected: bytes, victim: str, phase: str) -> None:
+    if victim == "worker" and phase in ("scoring", "writing"):
+        pytest.skip("no worker is left in this phase")
+    runner = ("--ray", "off") if victim == "driver in process" else ON_RAY
+    killed = run("killed", *runner, model_args="sleep=0.05")
+    process = killed.start()
+    wait_until(lambda: PHASES[phase](killed))
+    if victim == "worker":
+        wait_until(lambda: workers_of(process))
+        kill_worker(process)
+        end(killed, expected, process=process, batches_lost=1)
+        return
+    killed.kill(process)
+    end(killed, expected, batches_lost=2)
+
+
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_driver_on_ray_and_then_both_are_killed(run: RunFactory, expected: bytes) -> None:
     killed = run("killed", *ON_RAY, model_args="sleep=0.1")

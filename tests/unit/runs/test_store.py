@@ -126,6 +126,11 @@ def test_a_damaged_line_is_reported_and_asked_again(tmp_path: Path, old: bytes, 
     lines[1] = lines[1].replace(old, new)
     predictions.write_bytes(b"".join(lines))
     store = opened(tmp_path)
+    with pytest.raises(
+        DataError, match=r"damaged in line 2, and a request of the run has no other answer; run the same"
+    ):
+        store.prediction(key("b"))
+    assert store.prediction("") is None
     assert [store.is_done(key(name)) for name in "abc"] == [True, False, True]
     assert store.statuses == {"ok": 2}
     assert store.repairs == [f"{predictions}: damaged, so ignored and asked again: line 2"]
@@ -150,6 +155,60 @@ def test_a_damaged_event_is_passed_over(tmp_path: Path) -> None:
     store.event("two")
     assert [event["event"] for event in store.directory.read_events()] == ["one", "two"]
     store.close()
+
+
+def flip(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+
+
+def test_damaged_events_and_sessions_are_said_and_left_out(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    for name in ("one", "two"):
+        store.event(name)
+        store.add_session({"command": [name]})
+    store.close()
+    flip(store.directory.events_path, b"one", b"onf")
+    flip(store.directory.sessions_path, b"one", b"onf")
+    again = opened(tmp_path)
+    again.add_session({"command": ["three"]})
+    events, sessions = again.repairs
+    assert events.endswith("events.jsonl: damaged, so ignored: 1 lines")
+    assert sessions.endswith("sessions.jsonl: damaged, so left out: 1 of 2 lines")
+    assert [session["command"] for session in again.directory.read_sessions()] == [["two"], ["three"]]
+    assert [event["event"] for event in again.directory.read_events()] == ["two", "repaired", "repaired"]
+    again.close()
+
+
+@pytest.mark.parametrize("new", [b"{", b"\xff"])
+def test_a_damaged_record_is_written_anew_by_its_own_command_only(tmp_path: Path, new: bytes) -> None:
+    store = opened(tmp_path)
+    store.close()
+    whole = store.directory.run_path.read_bytes()
+    for _ in (0, 1):
+        flip(store.directory.run_path, whole[-9:], new)
+        again = opened(tmp_path)
+        again.close()
+        assert store.directory.run_path.read_bytes() == whole
+        assert again.repairs == [f"{store.directory.run_path}: was damaged and is written anew"]
+    flip(store.directory.run_path, whole[-9:], new)
+    other = RunStore(tmp_path)
+    with pytest.raises(
+        DataError, match=r"run\.json: is damaged .*; restore it, or repeat the command that began the run"
+    ):
+        other.open({**RUN, "seed": 99})
+
+
+def test_a_damaged_list_of_digests_is_written_anew(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.close()
+    path, whole = store.directory.checks.path, store.directory.checks.path.read_bytes()
+    path.write_bytes(whole[:-9])
+    again = opened(tmp_path)
+    again.close()
+    assert again.repairs == [f"{path}: was damaged and is written anew"]
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("room", [0, 30])
@@ -288,6 +347,12 @@ def test_what_differs_is_said_in_a_few_short_lines(tmp_path: Path) -> None:
     assert lines[0] == "  model.weights: stored none, requested ffffffffffff"
     assert len(lines) == 3
     assert max(map(len, lines)) < 200
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"caf\xe9", b"a\xed\xa0\x80"])
+def test_a_folder_whose_name_is_no_utf8_is_refused(tmp_path: Path, name: bytes) -> None:
+    with pytest.raises(SpecError, match=r"^--out '.*\\udc.*': expected a path in UTF-8; name another folder$"):
+        RunStore(tmp_path / os.fsdecode(name)).open({})
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:

@@ -111,3 +111,21 @@ def test_a_list_that_leads_out_of_the_run_finds_nothing(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "stored_tasks.json").write_text('{"tasks": {"a": "../secret.yaml"}, "groups": []}')
     assert read_stored(folder, known=()) == ({}, {})
+
+
+@pytest.mark.parametrize("name", ["metric.py", "stored_tasks.json"])
+def test_a_damaged_copy_is_named_and_written_anew_by_the_run(tasks: Path, tmp_path: Path, name: str) -> None:
+    folder = _stored(tasks, tmp_path)
+    (path,) = folder.rglob(name)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"house", b"mouse"))
+    words = (
+        r"metric\.py: is damaged: its bytes are not those that were written; run the same `harness run` command again"
+    )
+    if name == "stored_tasks.json":
+        path.write_bytes(whole.replace(b'"members"', b'"nembers"').replace(b'"title"', b'"titld"'))
+        words = r"stored_tasks\.json: expected the tasks of a run, found ValueError: its bytes are not those"
+    with pytest.raises(SpecError, match=words):
+        read_stored(folder, known=())
+    _stored(tasks, tmp_path)
+    assert path.read_bytes() == whole
