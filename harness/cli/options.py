@@ -120,14 +120,16 @@ def linked(path: Path, stream: Any = None) -> str:
     text = str(path)
     with suppress(OSError, ValueError):  # elsewhere, or the working folder is gone
         text = str(path.relative_to(Path.cwd()))
-    if not (stream or sys.stderr).isatty() or os.environ.get("TERM") == "dumb" or not text.isprintable():
+    stream = stream or sys.stderr
+    if stream is None or not stream.isatty() or os.environ.get("TERM") == "dumb" or not text.isprintable():
         return text
     return f"\x1b]8;;{path.resolve().as_uri()}\x1b\\{text}\x1b]8;;\x1b\\"
 
 
 def terminal_width() -> int | None:
     """Return the width of the terminal that stdout is; None for a pipe, where lines that are searched stay whole."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    closed = sys.stdout is None  # by `>&-` of a shell
+    return None if closed or not sys.stdout.isatty() else shutil.get_terminal_size().columns
 
 
 @contextmanager

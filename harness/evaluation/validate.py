@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.data.manifest import read_manifest, read_report
 from harness.data.roots import DataRoots, data_roots
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError, SpecError, nearest
 from harness.evaluation.judging.rubrics import rubric_files
 from harness.imaging.media_store import MediaStore, with_handles
 from harness.metrics.metric import Metric, Pair, settle
@@ -75,9 +75,11 @@ def validate(names: Sequence[str], task_paths: Sequence[Path], roots: Sequence[s
         roots: Data roots as `--data-root` gives them; if empty, no data are read.
         cache: Folder of manifests and derived files.
     Raises:
-        SpecError: A name means nothing, or a data root does not exist.
+        SpecError: There are no names, one means nothing, or a data root does not exist.
     """
     wanted = split_names(names)
+    if not wanted:  # as an unset variable of a CI job leaves it
+        raise SpecError("expected at least one task, group or task file, found none; `harness list tasks` names them")
     files = [name for name in wanted if name.endswith((".yaml", ".yml")) and Path(name).is_file()]
     rubrics = list(rubric_files(task_paths))
     reports = [Report(task=name, faults=check_file(Path(name))) for name in files]

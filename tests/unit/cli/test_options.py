@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.options import errors_as_exit_codes, finish, linked, say, write_json
+from harness.cli.options import errors_as_exit_codes, finish, linked, say, terminal_width, write_json
 from harness.evaluation.outputs import Evaluation
 from harness.models.submitted.predictions_file import Problem
 from harness.scoring.results import Failure
@@ -38,6 +38,13 @@ def test_what_a_terminal_would_obey_is_written_out(orders: str, capsys: pytest.C
     assert captured.err.startswith("failure: \\")
     assert captured.err.endswith(" of\ta model\nand more\n")
     assert json.loads(captured.out) == {"text": orders}
+
+
+def test_closed_streams_have_no_width_and_no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(f"sys.{name}", None)
+    assert terminal_width() is None
+    assert linked(Path("/some/where")) == "/some/where"
 
 
 def test_problems_and_failures_that_are_alike_are_shown_three_times(

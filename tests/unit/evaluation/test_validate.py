@@ -137,3 +137,9 @@ def test_several_names_and_files_are_validated_together(tmp_path: Path) -> None:
     groups.write_text("both:\n  title: Both\n  tasks: [mine, vqa_rad]\n")
     found = validate([f"{file},vqa_rad slake", str(groups)], (), (), tmp_path)
     assert [report.task for report in found] == [str(groups), "mine", "vqa_rad", "slake"]
+
+
+@pytest.mark.parametrize("names", [(), ("",), (",,",), (" ", ",")])
+def test_no_task_at_all_is_no_success(names: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"^expected at least one task, group or task file, found none; `harness list"):
+        validate(names, (), (), tmp_path)
