@@ -8,8 +8,9 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from harness.errors import DataError, SpecError, listed
@@ -18,8 +19,8 @@ from harness.exports.task_card import task_cards
 from leaderboard.cells import BoardCell, entry_cells, published_cells
 from leaderboard.comparison_page.page import extra_pages as comparison_pages
 from leaderboard.entry_file import BoardEntry, find_entries, read_entry
-from leaderboard.published.mapping import place_published
-from leaderboard.published.means import check_means, impossible_counts
+from leaderboard.published.mapping import Published, place_published
+from leaderboard.published.means import CountCheck, MeanCheck, check_means, impossible_counts
 from leaderboard.published.printed import decimals, load_published
 from leaderboard.ranks import column_of, rank_columns
 from leaderboard.samples.pages import extra_pages as sample_pages
@@ -63,7 +64,7 @@ class Built:
     left_out: tuple[tuple[str, str], ...]
 
 
-def build(entries: Sequence[Path], out: Path, *, private: bool = False, cache: Path | None = None) -> Built:
+def build(entries: Sequence[Path], out: Path, *, private: bool = False, ranks: Path | None = None) -> Built:
     """Write the board.
 
     An entry that cannot be read is left out with its reason.
@@ -72,7 +73,7 @@ def build(entries: Sequence[Path], out: Path, *, private: bool = False, cache: P
         entries: Run directories, results.json files, or folders with several; if empty, the entries of the package.
         out: An empty or new folder, or that of an earlier board, which is replaced.
         private: Whether tasks are shown that the harness does not ship.
-        cache: Folder that keeps ranks by the digest of their scores; None: they are computed each time.
+        ranks: Folder that keeps ranks by the digest of their scores; None: they are computed each time.
 
     Raises:
         DataError: An entry does not exist, or the published cells cannot be read.
@@ -82,15 +83,11 @@ def build(entries: Sequence[Path], out: Path, *, private: bool = False, cache: P
         raise SpecError(f"--out {out}: expected a folder, found a file")
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
         raise SpecError(f"--out {out}: holds other files; name a new or empty folder, or one with an earlier board")
-    printed = load_published()
-    digits = decimals(printed)
-    published = place_published(printed)
-    means = check_means(published.means, digits)
-    counts = impossible_counts(published.cells, digits)
+    digits, published, means, counts = _published()
     runs, broken = _read(entries or [ENTRIES])
     kept, excluded = _admit(runs, private=private)
     left_out = (*broken, *excluded)
-    reproduced = _ranked(kept, cache)
+    reproduced = _ranked(kept, ranks)
     # Phantoms are synthetic patients: their numbers never share a table with those of real ones.
     real = [*published_cells(published, digits, means, counts), *(cell for cell in reproduced if cell.data == "real")]
     phantom = [cell for cell in reproduced if cell.data == "phantom"]
@@ -142,6 +139,14 @@ def build(entries: Sequence[Path], out: Path, *, private: bool = False, cache: P
     return built
 
 
+@cache  # from files of the package, which do not change
+def _published() -> tuple[Mapping[tuple[str, str], int], Published, Sequence[MeanCheck], Sequence[CountCheck]]:
+    printed = load_published()
+    digits = decimals(printed)
+    published = place_published(printed)
+    return digits, published, check_means(published.means, digits), impossible_counts(published.cells, digits)
+
+
 def _read(folders: Sequence[Path]) -> tuple[list[BoardEntry], list[tuple[str, str]]]:
     """Return the entries at or below some folders, and (name, reason) of those that cannot be read."""
     runs: list[BoardEntry] = []
@@ -164,9 +169,9 @@ def shortened(reason: str) -> str:
     return f"cannot be read: {'; '.join(lines[:MOST_FAULTS])}{more}"
 
 
-def _ranked(kept: Sequence[BoardEntry], cache: Path | None) -> list[BoardCell]:
+def _ranked(kept: Sequence[BoardEntry], folder: Path | None) -> list[BoardCell]:
     """Return the cells of the entries, with the rank of each that has one."""
-    rankings = rank_columns(kept, bounds=tuple(BOUNDS), cache=cache)
+    rankings = rank_columns(kept, bounds=tuple(BOUNDS), cache=folder)
     ranked = {column: found.ranks for column, found in rankings.items() if found.ranks}
     cells = []
     for entry in kept:

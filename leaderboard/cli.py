@@ -50,7 +50,7 @@ def build(debug: bool, entries: tuple[Path, ...], out: Path, private_tasks: bool
     from leaderboard.build import build as build_board
 
     try:
-        built = build_board(entries, out, private=private_tasks, cache=default_cache() / "ranks")
+        built = build_board(entries, out, private=private_tasks, ranks=default_cache() / "ranks")
     except HarnessError as error:
         if debug:
             raise

@@ -1,17 +1,15 @@
 """A task as a reader of results should know it: what is asked, of which data, under which terms, with which defects."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from harness.tasks.catalog import index
 from harness.tasks.spec import TaskSpec
 
-README = "README.md"
-# Headings of a task folder's README, and the field of the card that their text becomes.
-_LICENCE = ("licence", "license")
-_DEFECTS = ("known defects", "known defects and how they are handled", "defects")
+README = "README.md"  # of the folder of a task, with the headings `Licence` and `Known defects`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +34,7 @@ class TaskCard:
         redistribute, external_api: Whether the terms allow to pass images on, and to send them to a hosted model.
         licence: Paragraphs about the licence of the data.
         defects: (defect, what is done about it).
+        remarks: Paragraphs about the defects.
     """
 
     name: str
@@ -55,17 +54,17 @@ class TaskCard:
     external_api: bool = False
     licence: tuple[str, ...] = ()
     defects: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-def task_cards(task_paths: Sequence[Path] = ()) -> dict[str, TaskCard]:
+@cache  # from files of the package, which do not change
+def task_cards() -> Mapping[str, TaskCard]:
     """Return a card of every task and group that the harness ships, by name.
 
-    Args:
-        task_paths: Folders with further task files.
     Raises:
         SpecError: A task file has faults.
     """
-    catalog = index(task_paths)
+    catalog = index()
     tasks, _ = catalog.resolve(list(catalog.entries))
     cards = {task.task: _card(task) for task in tasks}
     for name, group in catalog.groups.items():
@@ -92,12 +91,9 @@ def _card(task: TaskSpec) -> TaskCard:
         repeats=task.repeats,
         redistribute=task.terms.redistribute,
         external_api=task.terms.external_api,
-        licence=tuple(
-            _plain(" ".join(part.split()))
-            for part in _first(sections, _LICENCE).split("\n\n")
-            if part.strip() and not part.lstrip().startswith("|")
-        ),
-        defects=_rows(_first(sections, _DEFECTS)),
+        licence=_paragraphs(sections.get("licence", "")),
+        defects=_rows(sections.get("known defects", "")),
+        remarks=_paragraphs(sections.get("known defects", "")),
     )
 
 
@@ -109,8 +105,10 @@ def _sections(readme: Path) -> Mapping[str, str]:
     return {heading.strip().lower(): text for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def _first(sections: Mapping[str, str], headings: Sequence[str]) -> str:
-    return next((sections[heading] for heading in headings if heading in sections), "")
+def _paragraphs(text: str) -> tuple[str, ...]:
+    """Return the paragraphs of a text in Markdown without its tables."""
+    parts = [part.strip() for part in text.split("\n\n")]
+    return tuple(_plain(" ".join(part.split())) for part in parts if part and not part.startswith("|"))
 
 
 def _rows(text: str) -> tuple[tuple[str, str], ...]:

@@ -43,7 +43,7 @@ def sparkline(cells: Sequence[BoardCell]) -> Markup:
     )
     width = 5 * len(shares) - 1
     return Markup(
-        f'<svg class="spark" viewBox="0 0 {width} 14" width="{width}" height="14" {_HIDDEN}>'
+        f'<svg class="spark" viewBox="0 0 {width} 14" width="{1.6 * width:g}" height="22" {_HIDDEN}>'
         f'<path class="bar" d="{bars}"/><path class="rail" d="M0 13.5h{width}v.5h-{width}z"/></svg>'
     )
 

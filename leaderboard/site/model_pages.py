@@ -105,7 +105,7 @@ def _model(
         kinds=[group.source for group in groups],
         reproduces=any(group.reproduces for group in groups),
         numbers=numbers,
-        tasks=len({place for group in groups for place, line in group.places if line.first is not None}),
+        tasks=len({place for place, line in lines if line.has_number}),
         other=places.model_page(name, not phantom) if twin else "",
         runs=_runs(rows, entries),
         forest=forest,

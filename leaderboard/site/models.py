@@ -33,9 +33,7 @@ class ModelGroup:
     @property
     def tasks(self) -> int:
         """Number of tasks and groups with a number."""
-        return len(
-            {place for place, line in self.places if any(cell and cell.value is not None for cell in line.cells)}
-        )
+        return len({place for place, line in self.places if line.has_number})
 
     @property
     def reproduces(self) -> bool:

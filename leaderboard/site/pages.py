@@ -261,7 +261,9 @@ def _overview_cell(group: ModelGroup, head: Head, context: Context) -> str:
     mine = [line for place, line in group.places if place == head.section.place]
     numbers = [line for line in mine if (cell := line.cells[head.index]) is not None and cell.value is not None]
     families = {section.place for section in head.chapter.sections}
-    others = {place for place, line in group.places if place in families and place != head.section.place and line.first}
+    others = {
+        place for place, line in group.places if place in families and place != head.section.place and line.has_number
+    }
     more = f'+{len(others)}<span class="hidden"> more tasks</span>' if others else ""
     if not numbers:
         refused = [cell for line in mine if (cell := line.first) is not None and cell.unsupported is not None]

@@ -84,6 +84,11 @@ class Line:
         return next((cell for cell in self.cells if cell is not None), None)
 
     @property
+    def has_number(self) -> bool:
+        """Whether some cell has a value."""
+        return any(cell is not None and cell.value is not None for cell in self.cells)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """The footnotes of its cells, each once."""
         return tuple(dict.fromkeys(cell.note for cell in self.cells if cell is not None and cell.note))
