@@ -308,7 +308,11 @@ def _scores(
 
 
 def _note(detail: Mapping[str, Any]) -> str:
-    words = (f"{name} {value}" for name, value in detail.items() if isinstance(value, str | int | float))
+    words = (
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in detail.items()
+        if isinstance(value, str | int | float)
+    )
     text = ", ".join(words)
     return text if len(text) <= MOST_NOTE else f"{text[:MOST_NOTE]} ..."
 

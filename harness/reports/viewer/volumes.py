@@ -109,7 +109,8 @@ def _places(depth: int, areas: Sequence[NDArray[np.int64]]) -> tuple[tuple[int, 
         depth: Number of slices.
         areas: Of each mask, its foreground in every slice.
     """
-    fullest = next((int(area.argmax()) for area in areas if area.any()), depth // 2)
+    # Of several slices with as much, the middle one: a vessel or a box is as large in most of them.
+    fullest = next((int(np.median(np.flatnonzero(area == area.max()))) for area in areas if area.any()), depth // 2)
     if depth <= SLICES:
         return tuple(range(depth)), fullest
     held = np.flatnonzero(np.sum(areas, axis=0)) if areas else np.array([], dtype=np.intp)
