@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import SpecError, nearest
+from harness.errors import DataError, SpecError, listed, nearest
 from harness.exports.csv_cells import harmless
 from harness.runs import plan_file
 from harness.runs.directory import RunDirectory
+from harness.runs.store import LINES_NAMED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +54,7 @@ def load_scores(run: str | os.PathLike[str], *, task: str | None = None, long: b
         `failed`.
     Raises:
         SpecError: The run is not finished, has no scores, or has no such task.
+        DataError: A file of the run is damaged.
     """
     import pandas as pd
 
@@ -62,7 +64,13 @@ def load_scores(run: str | os.PathLike[str], *, task: str | None = None, long: b
         raise SpecError(
             f"{directory.path}: has no scored task '{task}'{nearest(task, list(blocks))}, only {', '.join(blocks)}"
         )
-    statuses = {line.key.hex(): line.status for line in directory.read_lines() if line.key is not None}
+    statuses: dict[str, str] = {}
+    damaged: list[int] = []
+    for number, line in enumerate(directory.read_lines(), 1):
+        if line.key is None:
+            damaged.append(number)
+        else:
+            statuses[line.key.hex()] = line.status
     rows: list[dict[str, Any]] = []
     strata: dict[str, None] = {}
     values: dict[str, None] = {}
@@ -76,6 +84,11 @@ def load_scores(run: str | os.PathLike[str], *, task: str | None = None, long: b
             }
             strata.update(dict.fromkeys(in_columns))
             status = "data_error" if row.defect is not None else statuses.get(row.key, "not_run")
+            if status == "not_run" and damaged:
+                raise DataError(
+                    f"{directory.predictions_path}: damaged in line {listed(damaged, LINES_NAMED)}, and {sample.id} "
+                    "has no other answer; run the same `harness run` command again: it is asked again"
+                )
             facts = dict(zip(FACTS, (name, sample.id, row.repeat, status, sample.cluster), strict=True))
             wide = {**facts, **in_columns}
             for (metric, protocol), scores in scored.items():

@@ -21,6 +21,7 @@ def counts(run: Run) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_hang_in_process_ends_with_3_until_the_sample_is_given_up(run: RunFactory) -> None:
     model = f"hang_on={BAD},sleep=0"
     hanging = run("hanging", "--ray", "off", "--timeout", "0.15", "--max-failures", "100%", model_args=model)
@@ -36,6 +37,7 @@ def test_a_hang_in_process_ends_with_3_until_the_sample_is_given_up(run: RunFact
     assert counts(hanging) == {"ok": SAMPLES - 1, "timeout": 1}
 
 
+@pytest.mark.slow
 def test_a_crash_in_process_goes_on_with_the_same_command_until_the_sample_is_given_up(run: RunFactory) -> None:
     model = f"crash_on={BAD},sleep=0"
     crashing = run("crashing", "--ray", "off", "--batch-size", "1", "--max-failures", "100%", model_args=model)
@@ -47,7 +49,8 @@ def test_a_crash_in_process_goes_on_with_the_same_command_until_the_sample_is_gi
 
 
 @pytest.mark.parametrize(
-    "runner", [("--ray", "off"), pytest.param(("--ray", "local", "--workers", "2"), marks=pytest.mark.ray)]
+    "runner",
+    [("--ray", "off"), pytest.param(("--ray", "local", "--workers", "2"), marks=[pytest.mark.ray, pytest.mark.slow])],
 )
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(run: RunFactory, expected: bytes, runner: tuple[str, ...]) -> None:
     stopped = run("stopped", *runner, model_args="sleep=0.1")
@@ -65,6 +68,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(run: RunFactory, expected: b
     stopped.check_books(batches_lost=2)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_as_ctrl_c_does(run: RunFactory, expected: bytes) -> None:
     stopped = run("stopped", "--ray", "off", model_args="sleep=0.1")
     process = stopped.start()
@@ -80,6 +84,7 @@ def test_sigterm_ends_as_ctrl_c_does(run: RunFactory, expected: bytes) -> None:
     assert stopped.results == expected
 
 
+@pytest.mark.slow
 def test_torn_last_lines_and_a_damaged_line_are_run_again(run: RunFactory, expected: bytes) -> None:
     torn = run("torn", "--ray", "off", model_args="sleep=0")
     assert torn.finish()[0] == 0
@@ -110,6 +115,7 @@ def test_a_second_process_on_the_same_run_ends_with_2(run: RunFactory) -> None:
     first.kill(process)
 
 
+@pytest.mark.slow
 def test_another_run_on_the_same_folder_ends_with_2_and_the_differences(run: RunFactory) -> None:
     assert run("shared", "--ray", "off", "--limit", "4").finish()[0] == 0
     code, stdout, stderr = run("shared", "--ray", "off", "--seed", "7").finish()
@@ -119,7 +125,9 @@ def test_another_run_on_the_same_folder_ends_with_2_and_the_differences(run: Run
     assert "seed: stored 0, requested 7" in stderr
 
 
-@pytest.fixture(params=["24k", "48k"])  # full while the plan is written, and while predictions are
+@pytest.fixture(
+    params=[pytest.param("24k", marks=pytest.mark.slow), "48k"]
+)  # full while the plan is written, and while predictions are
 def tiny_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A file system of a few pages."""
     folder = tmp_path / "disk"

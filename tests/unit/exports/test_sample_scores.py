@@ -2,13 +2,14 @@
 
 import io
 import math
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from harness.api import load_run
-from harness.errors import SpecError
+from harness.errors import DataError, SpecError
 from harness.exports.sample_scores import as_csv, load_scores
 
 
@@ -71,3 +72,26 @@ def test_scores_that_are_not_there_are_named(mask_run: Path, tmp_path: Path) -> 
             (tmp_path / path.relative_to(mask_run)).write_bytes(path.read_bytes())
     with pytest.raises(SpecError, match="scores are missing; run `harness score` on the run directory"):
         load_scores(tmp_path)
+
+
+def test_a_damaged_answer_is_not_taken_for_one_that_was_never_given(text_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(text_run, tmp_path / "run")
+    path = run / "predictions" / "predictions.jsonl"
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join((first.replace(b'"status"', b'"statut"'), *others)))
+    with pytest.raises(DataError, match=r"damaged in line 1, and .* has no other answer; run the same `harness run`"):
+        load_scores(run)
+    path.write_bytes(path.read_bytes() + first)
+    assert "not_run" not in load_scores(run)["status"].tolist()
+
+
+def test_damaged_scores_are_not_read(text_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(text_run, tmp_path / "run")
+    path = sorted((run / "scores").iterdir())[0]
+    content = bytearray(path.read_bytes())
+    content[20] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"parquet: is damaged or was changed: .*; `harness score .*run` writes it anew"
+    ):
+        load_scores(run)
