@@ -14,7 +14,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000), NEEDS_SMOLLM2]
 IMAGES = 10
 # Reasons of the pipelines' own steps.
 FILTERS = {"few_medical_terms", "small_image", "not_medical", "repeated_caption"}
-OTHER = {*FILTERS, "mentions_the_reference", "no_knowledge"}
+M3D = {
+    *("unreadable_reply", "missing_question", "four_options", "reads_as_missing", "of_the_report", "no_verdict"),
+    *("found_wrong", "empty_region", "one_mask_mark", "names_its_term", "fits_two_terms"),
+}
+OTHER = {*FILTERS, *M3D, "mentions_the_reference", "no_knowledge"}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]
         yield found
 
 
-@pytest.mark.parametrize("pipeline", ["mecovqa", "mimoseg", "pubmedvision"])
+@pytest.mark.parametrize("pipeline", ["mecovqa", "mimoseg", "pubmedvision", "m3d-vqa", "m3d-refseg", "term-dictionary"])
 def test_what_a_real_model_makes_is_judged_by_the_checks(
     pipeline: str, model: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
