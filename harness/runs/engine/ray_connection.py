@@ -32,8 +32,10 @@ MOST_SOCKET, SOCKET_BELOW = 107, "/ray/session_2026-11-29_15-34-08_123456_{pid}/
 MOST_PORT = 65_535
 SECONDS_TO_ANSWER = 5.0
 SECONDS_TO_CONNECT, SECONDS_TO_START = 10.0, 120.0
-# The least that Ray allocates for its object store, by default in /dev/shm.
-OBJECT_STORE_BYTES = 75 * 2**20
+SHARED_MEMORY = Path("/dev/shm")
+# The least that Ray allocates for its object store, by default there; with less it may take files instead, with next to
+# nothing it does not start, and says so after a minute.
+OBJECT_STORE_BYTES, LEAST_SHARED = 75 * 2**20, 8 * 2**20
 # Without it Ray replaces 127.0.0.1 by the machine's own address and listens on all interfaces.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
@@ -134,7 +136,8 @@ def check_address(address: str) -> None:
     It is asked before anything is prepared; Ray itself would try for minutes.
 
     Raises:
-        SpecError: It is no address, nothing answers there, or the folder of temporary files has too long a path.
+        SpecError: It is no address, nothing answers there, the folder of temporary files has too long a path, or no
+            shared memory is left.
     """
     if address == "local":
         folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
@@ -143,6 +146,11 @@ def check_address(address: str) -> None:
             raise SpecError(
                 f"--ray local: {folder}: Ray's sockets below it would have paths of {length} bytes; expected at most "
                 f"{MOST_SOCKET}; set RAY_TMPDIR to a shorter path, such as /tmp"
+            )
+        if SHARED_MEMORY.is_dir() and (free := shutil.disk_usage(SHARED_MEMORY).free) < LEAST_SHARED:
+            raise SpecError(
+                f"--ray local: {SHARED_MEMORY} has {free // 2**20} MiB left, where Ray's processes share memory; expected "
+                f"at least {LEAST_SHARED // 2**20} MiB; make room there"
             )
         return
     plain = address.removeprefix("ray://")
@@ -201,10 +209,11 @@ def _remedy(error: str) -> str:
     """Return what to do about an error of a Ray that starts on this machine; empty if the error says it itself."""
     if "AF_UNIX" in error or "107 bytes" in error:
         return ". Set RAY_TMPDIR to a shorter path, such as /tmp"
-    shared = Path("/dev/shm")
-    free = shutil.disk_usage(shared).free if shared.is_dir() else OBJECT_STORE_BYTES
+    free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else OBJECT_STORE_BYTES
     if free < OBJECT_STORE_BYTES:
-        return f". /dev/shm has {free // 2**20} MiB left, Ray wants {OBJECT_STORE_BYTES // 2**20}: make room there"
+        return (
+            f". {SHARED_MEMORY} has {free // 2**20} MiB left, Ray wants {OBJECT_STORE_BYTES // 2**20}: make room there"
+        )
     return ""
 
 

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,6 +104,17 @@ def test_a_folder_with_a_long_path_has_no_room_for_the_sockets_of_ray(monkeypatc
     monkeypatch.delenv("RAY_TMPDIR")
     monkeypatch.setattr("tempfile.tempdir", "/tmp/" + "é" * 21)
     with pytest.raises(SpecError, match="paths of 113 bytes"):
+        ray_connection.check_address("local")
+
+
+@pytest.mark.parametrize("free", [0, 4096, 8 * 2**20 - 1])
+def test_a_full_shared_memory_is_refused_before_ray_waits_for_a_minute(
+    monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(
+        SpecError, match=r"^--ray local: /dev/shm has [07] MiB left, where .*; expected at least 8 MiB; make"
+    ):
         ray_connection.check_address("local")
 
 
