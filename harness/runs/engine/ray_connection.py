@@ -149,8 +149,8 @@ def check_address(address: str) -> None:
             )
         if SHARED_MEMORY.is_dir() and (free := shutil.disk_usage(SHARED_MEMORY).free) < LEAST_SHARED:
             raise SpecError(
-                f"--ray local: {SHARED_MEMORY} has {free // 2**20} MiB left, where Ray's processes share memory; expected "
-                f"at least {LEAST_SHARED // 2**20} MiB; make room there"
+                f"--ray local: {SHARED_MEMORY} has {free // 2**20} MiB left, where Ray's processes share memory; "
+                f"expected at least {LEAST_SHARED // 2**20} MiB; make room there"
             )
         return
     plain = address.removeprefix("ray://")
