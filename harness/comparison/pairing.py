@@ -141,12 +141,8 @@ def pair_scores(a: ScoreColumns, b: ScoreColumns) -> PairedScores:
     rows_a, rows_b = _common_rows(a, b)
     present, cluster = np.unique(a.cluster[rows_a], return_inverse=True)
     strata: dict[str, tuple[list[str], Ints]] = {}
-    for key in sorted({key for combination in a.strata_values for key in combination}):
-        names = [combination.get(key, NO_STRATUM) for combination in a.strata_values]
-        known = sorted(set(names))
-        place = np.asarray([known.index(name) for name in names], dtype=np.int64)
-        index = place[a.strata[rows_a]]
-        used, index = np.unique(index, return_inverse=True)
+    for key, (known, place) in a.by_stratum().items():
+        used, index = np.unique(place[rows_a], return_inverse=True)
         strata[key] = ([known[code] for code in used], index)
     return PairedScores(
         sample_ids=a.sample_ids if len(rows_a) == len(a.sample_ids) else a.sample_ids.take(_arrow(rows_a)),

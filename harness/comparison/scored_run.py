@@ -18,6 +18,7 @@ from harness.metrics.metric import Floats, Metric, Stats
 from harness.models.description import display_name
 from harness.runs.directory import RunDirectory
 from harness.scoring.results import headline_row
+from harness.scoring.score_table import NO_STRATUM
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,6 +62,16 @@ class ScoreColumns:
     lists: Sequence[Stats]
     scored: Flags
     failed: Flags
+
+    def by_stratum(self) -> dict[str, tuple[list[str], Ints]]:
+        """Return stratum key -> (values, sorted; int64 (rows,), each row's place among them)."""
+        found: dict[str, tuple[list[str], Ints]] = {}
+        for key in sorted({key for combination in self.strata_values for key in combination}):
+            names = [combination.get(key, NO_STRATUM) for combination in self.strata_values]
+            known = sorted(set(names))
+            place = np.asarray([known.index(name) for name in names], dtype=np.int64)
+            found[key] = (known, place[self.strata])
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,6 @@ import numpy as np
 
 from harness.comparison.scored_run import ScoreColumns
 from harness.errors import DataError
-from harness.scoring.score_table import NO_STRATUM
 from leaderboard.entry_file import BoardEntry, EntryBlock
 from leaderboard.entry_parts.scores import read_scores, score_path
 from leaderboard.site.places import slug
@@ -151,18 +150,13 @@ def _samples(columns: ScoreColumns) -> tuple[np.ndarray[Any, np.dtype[np.int64]]
     low, high = (ids[order[0]], ids[order[-1]]) if ids else ("", "")
     alike = next((place for place, (one, other) in enumerate(zip(low, high, strict=False)) if one != other), None)
     prefix = low[:alike]
-    strata = []
-    for key in sorted({key for combination in columns.strata_values for key in combination}):
-        names = sorted({combination.get(key, NO_STRATUM) for combination in columns.strata_values})
-        place = np.asarray([names.index(it.get(key, NO_STRATUM)) for it in columns.strata_values], dtype=np.int64)
-        strata.append([key, names, place[columns.strata[order]].tolist()])
     content = {
         "prefix": prefix,
         "ids": [ids[row][len(prefix) :] for row in order],
         "repeat": [repeat[row] for row in order] if any(repeat) else [],
         "clusters": list(columns.cluster_names),
         "cluster": columns.cluster[order].tolist(),
-        "strata": strata,
+        "strata": [[key, names, place[order].tolist()] for key, (names, place) in columns.by_stratum().items()],
     }
     return order, json.dumps(content, separators=(",", ":"))
 
