@@ -161,10 +161,10 @@ def _open(tab: Tab, name: str, path: Path) -> None:
 def test_the_markup_is_valid(kinds: dict[str, Path], modules: Path) -> None:
     node = shutil.which("node")
     assert node is not None, "the tools were installed with npm"
-    command = [node, modules / "html-validate" / "bin" / "html-validate.mjs", "--formatter", "json"]
+    command = [node, str(modules / "html-validate" / "bin" / "html-validate.mjs"), "--formatter", "json"]
     config = ["--preset", "standard"]
     done = subprocess.run(
-        [*command, *config, *kinds.values()], capture_output=True, text=True, timeout=300, check=False
+        [*command, *config, *map(str, kinds.values())], capture_output=True, text=True, timeout=300, check=False
     )
     names = {str(path): name for name, path in kinds.items()}
     found = {

@@ -21,7 +21,7 @@ QUALITY = {"best": 0.9, "middle": 0.5, "alike": 0.5, "worst": 0.1}
 
 
 def values_of(quality: float, seed: int) -> list[float]:
-    return (quality + np.random.default_rng(seed).normal(0, 0.05, 40)).clip(0, 1).tolist()
+    return list(map(float, (quality + np.random.default_rng(seed).normal(0, 0.05, 40)).clip(0, 1)))
 
 
 @pytest.fixture

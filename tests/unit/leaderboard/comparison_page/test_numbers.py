@@ -159,9 +159,9 @@ def test_numbers_equal_those_of_harness_compare(tmp_path: Path, in_node: Callabl
         assert_equal(mine, *theirs)
         methods.add(mine["method"])
     assert methods == {"mcnemar", "permutation-exact", "sign-flip-normal"}
-    a, b = (read_columns(path, 1, None) for path in paths["t2"])
-    more = np.flatnonzero(b.values[:, 0] > a.values[:, 0])
-    order = sorted(more, key=lambda row: a.values[row, 0] - b.values[row, 0])
+    first, second = (read_columns(path, 1, None).values[:, 0] for path in paths["t2"])
+    more = np.flatnonzero(second > first)
+    order = sorted(more, key=lambda row: first[row] - second[row])
     assert answer["found"][4]["up"] == [f"set/{row:03d}" for row in order]
     assert answer["found"][4]["failedA"] == 1
 
