@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from harness.exports.csv_cells import harmless
 from leaderboard.published.mapping import Published
-from leaderboard.site.export import COLUMNS, chosen, csv_parts, harmless, json_parts, record, task_json_parts
+from leaderboard.site.export import COLUMNS, chosen, csv_parts, json_parts, record, task_json_parts
 from tests.unit.leaderboard.board_samples import printed
 
 

@@ -60,9 +60,9 @@ class TestColumns:
         assert table.columns[0].key == "90e28b"  # links to a number must not break by a new build
 
     def test_the_lead_is_the_number_of_the_whole_that_most_models_have(self) -> None:
-        iou = {"metric": "iou", "name": "iou"}
-        ct = {"stratum": ("modality", "ct")}
-        cells = [printed("a"), *(printed(m, **iou) for m in "ab"), *(printed(m, **ct) for m in "abc")]
+        iou = [printed(model, metric="iou", name="iou") for model in "ab"]
+        strata = [printed(model, stratum=("modality", "ct")) for model in "abc"]
+        cells = [printed("a"), *iou, *strata]
         (table,) = tables(cells)
         assert table.columns[table.lead].metric == "iou"
 
