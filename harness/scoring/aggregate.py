@@ -29,6 +29,11 @@ from harness.scoring.score_table import (
     rows_by_stratum,
 )
 
+# Values of a key that have rows: with a row for each of a million, `results.json` would have hundreds of megabytes.
+MOST_STRATA = 10_000
+# Sums of the clusters in every stratum, from which the interval of a macro mean is drawn: 256 MiB.
+MOST_MACRO_SUMS = 1 << 25
+
 _NO_VALUE = "no sample has a defined value"
 
 
@@ -59,6 +64,8 @@ def aggregate(
         macro_over: Key of the macro mean; None: no macro row.
         pooled: Add a row of `metric.combine` over summed stats; rows of a corpus metric are such rows anyway.
         implied: Further keys, which have rows only if the samples differ in them.
+
+    A key with more than MOST_STRATA values has no rows, and no macro mean; the row of the whole task says so.
     """
     keys = sorted({*strata, *implied, *((macro_over,) if macro_over else ())})
     with_stats = pooled or metric.corpus
@@ -71,21 +78,27 @@ def aggregate(
     whole = mean(task_name, metric, table, np.arange(len(table.cluster)), None)
     parts: dict[str, list[list[Result]]] = {}
     for key in keys:
-        if key not in shown and key != macro_over:
-            continue
         names, index = table.strata[key]
+        if (key not in shown and key != macro_over) or len(names) > MOST_STRATA:
+            continue
         members = rows_by_stratum(index, len(names))
         # Each stratum has a seed of its own and draws among its own clusters.
         parts[key] = [
             mean(task_name, metric, table, rows, (key, name)) for name, rows in zip(names, members, strict=True)
         ]
         _assert_counts_add_up(whole, parts[key])
+    if left_out := [key for key in sorted({*shown, *((macro_over,) if macro_over else ())}) if key not in parts]:
+        words = "; ".join(f"{key} has {len(table.strata[key][0]):,} values" for key in left_out)
+        said = f"{words}: no rows by more than {MOST_STRATA:,}"
+        whole = [replace(row, note=said if row.note is None else f"{row.note}; {said}") for row in whole]
     rows = [whole]
-    if macro_over:
+    if macro_over in parts:
         rows.append(_macro(task_name, metric, table, macro_over, whole, parts[macro_over]))
+    elif macro_over:
+        rows.append([replace(row, mean="macro", value=None, ci=None, ci_method="none") for row in whole])
     if pooled and not metric.corpus:
         rows.append(_pooled(task_name, metric, table, np.arange(len(table.cluster)), None))
-    rows += [part for key in keys if key in shown for part in parts[key]]
+    rows += [part for key in keys if key in shown for part in parts.get(key, ())]
     return [row[name] for name in range(len(metric.values)) for row in rows]
 
 
@@ -199,6 +212,8 @@ def _macro_interval(
     else:
         columns = table.stats if metric.corpus else _with_counts(table.values[:, [name]])
         width, clusters = columns.shape[1], int(strata.place.max()) + 1
+        if clusters * len(names) * width > MOST_MACRO_SUMS:
+            return NO_INTERVAL, f"no interval: {clusters:,} clusters in {len(names):,} values of {key} are too many"
         # A row holds the sums of one cluster in every stratum, so that the cluster can be drawn as a whole.
         sums = np.zeros((clusters, len(names) * width))
         for offset, column in enumerate(columns.T):

@@ -45,7 +45,10 @@ MOST_DIGITS = 9  # of a number on the command line
     type=click.FloatRange(min=0),
     help="GPUs of each copy, 0 for the CPU [default: what the model asks for; one, if there is one that it can use].",
 )
-@click.option("--batch-size", help="N, or auto (the model's maximum) [default: 16, or the model's maximum if smaller].")
+@click.option(
+    "--batch-size",
+    help="N, or auto (grows while memory and latency allow) [default: 16, or the model's maximum if smaller].",
+)
 @click.option(
     "--ray",
     "ray_address",
@@ -116,7 +119,7 @@ def run(
     from harness.evaluation.setup import Observer, RunSpec
     from harness.models.description import ModelDescription
     from harness.runs.engine.disturbance import Disturbance
-    from harness.runs.engine.worker import stdout_to_stderr
+    from harness.runs.engine.streams import stdout_to_stderr
     from harness.tasks.overrides import read_parameters
 
     with errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), progress(quiet=quiet) as bar:

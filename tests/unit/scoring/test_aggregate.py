@@ -12,6 +12,7 @@ import pytest
 from harness.metrics import find
 from harness.metrics.metric import Floats, Metric, Outcome, Stats
 from harness.records import Result, Score
+from harness.scoring import aggregate as aggregate_module
 from harness.scoring.aggregate import aggregate, to_json
 
 
@@ -353,3 +354,23 @@ def test_to_json_refuses_what_json_cannot_hold() -> None:
     row = rows([score(1, 1.0)])[0]
     with pytest.raises(AssertionError, match=r"share: results\.json holds finite numbers only"):
         to_json(replace(row, value=math.nan))
+
+
+def test_a_key_with_too_many_values_has_no_rows_and_the_whole_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregate_module, "MOST_STRATA", 6)
+    scores = [score(i, float(i % 2), strata={"modality": "ct", "patient": str(i)}) for i in range(7)]
+    whole, macro, ct = rows(scores, strata=["modality", "patient"], macro_over="patient")
+    said = "patient has 7 values: no rows by more than 6"
+    assert (whole.note, whole.value) == (said, 3 / 7)
+    assert (macro.mean, macro.note, macro.value, macro.ci, macro.ci_method) == ("macro", said, None, None, "none")
+    assert (ct.stratum, ct.note) == ({"modality": "ct"}, None)
+
+
+def test_a_macro_interval_of_too_many_sums_is_left_out_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = [score(i, float(i % 2), strata={"modality": "ct" if i < 9 else "mr"}) for i in range(18)]
+    (_, with_interval, *_) = rows(scores, strata=["modality"], macro_over="modality")
+    assert with_interval.ci is not None
+    monkeypatch.setattr(aggregate_module, "MOST_MACRO_SUMS", 71)
+    (_, macro, *_) = rows(scores, strata=["modality"], macro_over="modality")
+    assert (macro.value, macro.ci) == (with_interval.value, None)
+    assert macro.note == "no interval: 18 clusters in 2 values of modality are too many"

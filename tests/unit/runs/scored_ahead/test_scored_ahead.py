@@ -84,10 +84,15 @@ def test_results_do_not_depend_on_scores_beside_the_model(tmp_path: Path, monkey
     scorer.predictions.close()
     known = SpooledScores(tmp_path / "ahead")
     assert known.count("vqa_rad") >= 9
-    calls = []
-    monkeypatch.setattr(ScoringAhead, "end", lambda self: calls.append(self) or known)
+    asked = []
+
+    def end(ahead: ScoringAhead) -> SpooledScores:
+        asked.append(ahead)
+        return known
+
+    monkeypatch.setattr(ScoringAhead, "end", end)
     evaluation.evaluate(spec)
-    assert calls
+    assert asked
     assert directory.results_path.read_bytes() == expected
 
 
