@@ -11,9 +11,11 @@ HarnessError
 └── InterruptedRunError   a run ended before its plan was done; the same command resumes it
 """
 
+import contextlib
 import errno
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 
 class HarnessError(Exception):
@@ -103,3 +105,18 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
     close = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+@contextlib.contextmanager
+def in_own_process() -> Iterator[None]:
+    """End the process at once if the block leaves it, by a return or by raising, in another one than it began in.
+
+    A child that a model forks has the run's lock, its open files and its half of the plan; what it would write on, or
+    clean up at exit, belongs to its parent.
+    """
+    own = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != own:
+            os._exit(1)

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError, ModelError, SpecError, nearest, words_of
-from harness.models.own_process import in_own_process
+from harness.errors import HarnessError, ModelError, SpecError, in_own_process, nearest, words_of
 from harness.models.plug_ins import plug_ins
 from harness.records import Adapter, Capabilities, Json, Resources
 from harness.records.codec import sha256_text
@@ -164,9 +163,8 @@ def build(reference: ModelReference) -> Adapter:
         raise ModelError(f"--model {reference.text}: building it failed: {words_of(error)}") from error
     missing = [f"{name}()" for name in METHODS if not callable(getattr(adapter, name, None))]
     if missing:
-        found = type(adapter).__name__
         raise ModelError(
-            f"--model {reference.text}: {found} has no {', '.join(missing)}; an adapter needs "
+            f"--model {reference.text}: {type(adapter).__name__} has no {', '.join(missing)}; an adapter needs "
             f"{', '.join(f'{name}()' for name in METHODS)}, see docs/add-a-model.md"
         )
     return adapter  # type: ignore[no-any-return]

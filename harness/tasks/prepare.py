@@ -1,6 +1,5 @@
 """A task's data, prepared: its release read into a manifest."""
 
-import os
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,7 +8,7 @@ from pathlib import Path
 from harness.data.manifest import Prepared, Progress, prepare
 from harness.data.releases.reader import ReleaseRequest
 from harness.data.roots import PHANTOM, DataRoots
-from harness.errors import DataError, HarnessError, words_of
+from harness.errors import DataError, HarnessError, in_own_process, words_of
 from harness.imaging.windowing import Window
 from harness.tasks.plug_ins import load_reader
 from harness.tasks.spec import Release, TaskSpec
@@ -93,9 +92,9 @@ def prepare_release(
     request = request_of(release, dataset=dataset, window=window)
     plug_in = None if release.plug_in is None else release.plug_in.sha256
     reader = load_reader(release, folder or Path())
-    own = os.getpid()
     try:
-        return prepare(reader, request, roots=roots, cache=cache, plug_in=plug_in, progress=progress)
+        with in_own_process():
+            return prepare(reader, request, roots=roots, cache=cache, plug_in=plug_in, progress=progress)
     except (HarnessError, KeyboardInterrupt):
         raise
     except SystemExit as error:  # the exit code of a task's own reader would pass for the command's
@@ -106,6 +105,3 @@ def prepare_release(
         frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
         place = f"{Path(frame.f_code.co_filename).name}:{line}"
         raise DataError(f"the reader '{release.reader}' failed at {place}: {words_of(error)}") from error
-    finally:
-        if os.getpid() != own:  # a child that a reader forked must not go on with the command
-            os._exit(1)

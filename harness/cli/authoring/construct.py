@@ -117,7 +117,7 @@ def make(
     from harness.evaluation.construct import ConstructSpec
     from harness.evaluation.construct import construct as run
     from harness.evaluation.setup import Observer
-    from harness.runs.engine.worker import stdout_to_stderr
+    from harness.runs.engine.streams import stdout_to_stderr
 
     with errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), progress(quiet=quiet) as bar:
         try:

@@ -130,7 +130,7 @@ def judge_runs(
     from harness.evaluation.judging.judge import JudgeSpec
     from harness.evaluation.judging.judge import judge as ask
     from harness.evaluation.setup import Observer
-    from harness.runs.engine.worker import stdout_to_stderr
+    from harness.runs.engine.streams import stdout_to_stderr
 
     with errors_as_exit_codes(debug, resume=["harness", *sys.argv[1:]]), progress(quiet=quiet) as bar:
         if len(run_dirs) > 2:

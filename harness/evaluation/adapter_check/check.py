@@ -31,7 +31,8 @@ from harness.records import Adapter, Answer, Capabilities, Prediction, Request
 from harness.records.codec import prediction_from_json, to_json
 from harness.requests.key import request_key
 from harness.runs.engine.devices import device_of, gpus_here
-from harness.runs.engine.worker import Worker, WorkerSetup, stdout_to_stderr
+from harness.runs.engine.streams import stdout_to_stderr
+from harness.runs.engine.worker import Worker, WorkerSetup
 
 # Requests per batch, or the model's maximum if that is less: more than one, and not a divisor of most numbers.
 BATCH = 5

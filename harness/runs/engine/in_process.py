@@ -14,8 +14,9 @@ from harness.runs.engine.deadlines import DEADLINES, Overdue
 from harness.runs.engine.devices import device_record
 from harness.runs.engine.progress import RunProgress
 from harness.runs.engine.signals import Interruption
+from harness.runs.engine.streams import stdout_to_stderr
 from harness.runs.engine.suspects import Suspects
-from harness.runs.engine.worker import Worker, WorkerSetup, not_loaded, stdout_to_stderr
+from harness.runs.engine.worker import Worker, WorkerSetup, not_loaded
 from harness.runs.plan_file import Ask
 
 # A sample is recorded as failed if it was alone in flight when this many sessions in a row ended, with nothing finished
@@ -51,7 +52,8 @@ def run_in_process(
 
     Args:
         setup: The model and the folders of its media.
-        batches: The requests to ask.
+        batches: The requests to ask. A batch is drawn while the one before it is still to be asked, so that its media can
+            be decoded meanwhile; an empty batch in between says that what follows depends on the answers so far.
         progress: Stores the answers.
         suspects: Requests that were in flight when earlier sessions ended.
         timeout: Seconds per sample; a batch of n samples gets n times as long.
@@ -84,7 +86,7 @@ def run_in_process(
 
 
 def _with_next(batches: Iterable[list[Ask]]) -> Iterator[tuple[list[Ask], list[Ask]]]:
-    """Yield every batch with the one that comes after it, which is empty for the last."""
+    """Yield every batch with the one that comes after it, which is empty for the last and before an empty one."""
     batch: list[Ask] = []
     for following in batches:
         if batch:
@@ -109,6 +111,9 @@ def _with_suspects(
     """Yield the batches with suspects alone, and give up on suspects that ended the process too often."""
     most = 1 if batch_invariant else ENDS_BEFORE_SPLITTING
     for batch in batches:
+        if not batch:  # passed on: what comes next is read only when everything before is stored
+            yield batch
+            continue
         innocent = []
         for ask in batch:
             if suspects.alone[ask.key] >= ENDS_BEFORE_GIVING_UP:

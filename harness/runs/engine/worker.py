@@ -1,24 +1,20 @@
 """The worker that holds one copy of the model, answers batches, and turns every fault of the model's code into data."""
 
-import contextlib
-import ctypes
 import json
-import os
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO, cast
+from typing import NamedTuple
 
-from harness.errors import DataError, HarnessError, ModelError, message_of, words_of
+from harness.errors import DataError, HarnessError, ModelError, in_own_process, message_of, words_of
 from harness.imaging.media_store import Fetch, MediaStore, with_handles
 from harness.models import answer_check
-from harness.models.own_process import in_own_process
 from harness.models.resolve import ModelReference, build, capabilities_of, reply_reader
 from harness.paths import without_home
 from harness.records import Adapter, ErrorInfo, Prediction, PredictionStatus, Request
@@ -351,53 +347,3 @@ def to_finished(prediction: Prediction) -> Finished:
     line = json.dumps(to_json(prediction), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     line.encode()  # json.dumps lets half a surrogate pair pass; found here it costs one answer, in the driver the run
     return Finished(prediction.key, prediction.status, line)
-
-
-class _Lent:
-    """A stream of this process as a model gets it: what it closes or replaces is not the harness's own."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def close(self) -> None:
-        """Do nothing: the next line of the harness goes to the same place."""
-
-    def __enter__(self) -> "_Lent":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Close nothing, as `close`."""
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._stream or ())
-
-
-@contextlib.contextmanager
-def stdout_to_stderr() -> Iterator[None]:
-    """Send to stderr whatever the model's code writes to stdout, native code included: stdout is for results only.
-
-    Afterwards both are what they were, even if the model's code closed or replaced them or their descriptors.
-    """
-    stdout, stderr = sys.stdout, sys.stderr
-    if stdout is not None:
-        stdout.flush()
-    kept: dict[int, int] = {}
-    for descriptor in (1, 2):
-        with contextlib.suppress(OSError):  # a daemon without these files has nothing to keep apart
-            kept[descriptor] = os.dup(descriptor)
-    if len(kept) == 2:
-        os.dup2(2, 1)
-    if stderr is not None:
-        sys.stdout, sys.stderr = cast(TextIO, _Lent(stderr)), cast(TextIO, _Lent(stderr))
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = stdout, stderr
-        # C libraries buffer on their own: what they flush after descriptor 1 is back would mix with the results.
-        ctypes.CDLL(None).fflush(None)
-        for descriptor, copy in kept.items():
-            os.dup2(copy, descriptor)
-            os.close(copy)

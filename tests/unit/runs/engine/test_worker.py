@@ -18,7 +18,8 @@ from harness.errors import DataError, ModelError, SpecError
 from harness.records import Answer, ErrorInfo, Media, MediaPart, Prediction, Request
 from harness.records.codec import prediction_from_json
 from harness.runs.engine.signals import TerminatedError
-from harness.runs.engine.worker import Worker, stdout_to_stderr
+from harness.runs.engine.streams import stdout_to_stderr
+from harness.runs.engine.worker import Worker
 from tests.unit.runs.engine.engine_samples import SETUP, Model, Predict, ask, asks, echo, key
 
 
