@@ -5,7 +5,7 @@ import os
 import shlex
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -203,7 +203,7 @@ class LiveReader:
             now if state in ("starting", "running") else max(self._ended, self._recent[-1][0] if self._recent else 0.0)
         )
         rate = self._rate(now if state == "running" else end)
-        sessions = self._sessions()
+        sessions = list(self.directory.read_sessions())
         workers = self._worker_list(sessions[-1] if sessions else {}, state)
         return LiveRun(
             path=self.directory.path,
@@ -364,13 +364,6 @@ class LiveReader:
         since = max(self._first, now - RATE_SECONDS)
         count = sum(number for when, number in self._recent if when >= since)
         return count / (now - since) if count and now > since else None
-
-    def _sessions(self) -> Sequence[Mapping[str, Any]]:
-        try:
-            lines = self.directory.sessions_path.read_bytes().splitlines(keepends=True)
-        except OSError:
-            return []
-        return [session for line in lines if (session := read_checked(line)) is not None]
 
     def _worker_list(self, session: Mapping[str, Any], state: State) -> tuple[Worker, ...]:
         devices = {}
