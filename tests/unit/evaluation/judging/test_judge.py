@@ -387,3 +387,19 @@ def test_a_damaged_line_of_samples_is_said_with_its_place(run: Path) -> None:
     (folder.path / "digests.json").unlink()  # as in a run of an older version
     with pytest.raises(DataError, match=r"samples\.jsonl:1: expected an answer to be judged"):
         list(read_judgements(run))
+
+
+def test_a_damaged_reply_is_not_taken_for_one_that_is_still_to_come(run: Path) -> None:
+    ask(run, ("scripted", {"text": GOOD}))
+    path = judge_folders(run)[0].directory.predictions_path
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join((first.replace(b"80", b"20"), *others)))
+    words = (
+        r"predictions\.jsonl: damaged in line 1, and there is no reply about .*; run the same `harness judge` command"
+    )
+    with pytest.raises(DataError, match=words):
+        rescore(run, task_paths=(), protocols=(), max_failures="100%")
+    path.write_bytes(path.read_bytes() + first)
+    list(read_judgements(run))
+    path.write_bytes(b"".join(others) + first[:-9])  # torn by a kill: it was never finished
+    assert [one.reason for one in read_judgements(run)].count(NOT_ASKED) == 1
