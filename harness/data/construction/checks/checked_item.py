@@ -29,6 +29,7 @@ class CheckedItem:
         image: Path of the image or volume below the data root.
         image_sha256: Digest of its file; empty if it was not read.
         question, answer: Words, without tags.
+        marks: Tags of the release's markup that the question may hold, each once: `<region>`.
         visual_prompt: What the question points at, in any unique spelling; empty if it points at nothing.
         options: Answers to choose from; empty for an open question.
         choice: Letter of the right option, A for the first; empty if the item has none.
@@ -46,6 +47,7 @@ class CheckedItem:
     image_sha256: str = ""
     question: str = ""
     answer: str = ""
+    marks: tuple[str, ...] = ()
     visual_prompt: str = ""
     options: tuple[str, ...] = ()
     choice: str = ""

@@ -12,7 +12,13 @@ from harness.data.construction.checks.answers import (
 )
 from harness.data.construction.checks.checked_item import CheckedItem, Limits
 from harness.data.construction.checks.masks import find_mask_faulty, find_mask_missing, find_mask_of_other_class
-from harness.data.construction.checks.wording import find_empty, find_foreign_language, find_over_long, find_refusal
+from harness.data.construction.checks.wording import (
+    find_empty,
+    find_foreign_language,
+    find_over_long,
+    find_refusal,
+    find_stray_markup,
+)
 from harness.data.construction.pipeline import Check
 from harness.data.construction.records import Item
 from harness.errors import SpecError, nearest
@@ -29,6 +35,7 @@ REPLY_CHECKS: Final[Mapping[str, str]] = {
 # Checks of one item. What says most about the cause comes first: a refusal is also in no option.
 ITEM_CHECKS: Final[Mapping[str, tuple[str, Fault]]] = {
     "empty": ("Question and answer hold words.", find_empty),
+    "stray_markup": ("No tag of the release is where none is meant.", find_stray_markup),
     "refusal": ("The model does not decline.", find_refusal),
     "foreign_language": ("Question and answer are in the language of the dataset.", find_foreign_language),
     "over_long": ("Question and answer have at most so many words.", find_over_long),

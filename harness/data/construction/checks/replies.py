@@ -1,6 +1,7 @@
 """JSON in the replies of language models, read or rejected by name."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from harness.text.reply import answer_part
 FieldKind = Literal["text", "texts"]
 # A reply may hold braces in the words around its JSON; after so many places the search ends.
 _MOST_STARTS = 50
+_HALF = re.compile("[\ud800-\udfff]")
 _NAMES: Mapping[str, str] = {"text": "text", "texts": "a list of texts"}
 
 
@@ -74,7 +76,7 @@ def _checked(value: Json, fields: Mapping[str, FieldKind], where: str) -> dict[s
     for name, kind in fields.items():
         if name not in value:
             return Rejection(
-                reason="schema", detail=f"{where}: expected the key {name!r}, found {', '.join(value) or 'none'}"[:200]
+                reason="schema", detail=f"{where}: expected the key {name!r}, found {', '.join(value)[:80]!r}"[:200]
             )
         content = value[name]
         listed = isinstance(content, list) and all(isinstance(one, str) for one in content)
@@ -82,5 +84,10 @@ def _checked(value: Json, fields: Mapping[str, FieldKind], where: str) -> dict[s
             return Rejection(
                 reason="schema", detail=f"{where}: {name}: expected {_NAMES[kind]}, found {str(content)[:40]!r}"
             )
+        texts = [content] if isinstance(content, str) else content
+        if half := next((one for one in texts if _HALF.search(one)), None):
+            # An escape such as \\ud83d alone: JSON may hold it, and no file of UTF-8 can.
+            detail = f"{where}: {name}: expected whole characters, found {half[:40]!r}"
+            return Rejection(reason="wrong_json", detail=detail)
         found[name] = content.strip() if isinstance(content, str) else [one.strip() for one in content]
     return found

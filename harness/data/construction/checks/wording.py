@@ -18,9 +18,20 @@ MOST_LATIN_WORDS = 3
 # Function words of another language from which a text is in that language, if they outnumber the English ones.
 LEAST_FOREIGN_WORDS = 2
 
+_MARKUP = re.compile(r"</?\s*(?:image|region|mask|box|point|p|seg)(?:_\d+)?\s*>|\[\s*SEG\s*\]", re.IGNORECASE)
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 _CHINESE = re.compile(f"[{CJK}]")
 _GREEK = re.compile(r"[\u0370-\u03ff]")
+
+
+def find_stray_markup(item: CheckedItem, _limits: Limits) -> str | None:
+    """Return a tag of a release's markup where none is meant: it would be read as an image, a mask or a region."""
+    for name, text, allowed in (("question", item.question, list(item.marks)), ("answer", item.answer, [])):
+        for tag in _MARKUP.findall(text):
+            if tag.lower() not in allowed:
+                return f"the {name} holds {tag}"
+            allowed.remove(tag.lower())
+    return None
 
 
 def find_empty(item: CheckedItem, _limits: Limits) -> str | None:

@@ -30,9 +30,9 @@ from harness.data.construction.samed2d.sources import (
 )
 from harness.data.releases.mimoseg.wording import chosen
 from harness.data.releases.samed2d.mecovqa import SUBSETS
-from harness.data.releases.samed2d.mecovqa_record import SEGMENT_MARK
 from harness.data.releases.samed2d.reader import READER, parse_mask_name
 from harness.records import Json
+from harness.text.reply import answer_part
 
 # Most regions of one dialogue: the prompts show few, and a long reply is cut.
 MOST_REGIONS = 4
@@ -94,11 +94,16 @@ def ask_description(draft: Draft) -> Iterator[Question]:
     yield prompt.ask(DESCRIBE, meta=meta_of(draft.source))
 
 
+def description_of(reply: Reply) -> str:
+    """Return the words of a description, without the reasoning that some models show."""
+    return " ".join((answer_part(reply.text) or "").split())
+
+
 def find_description_fault(source: Source, reply: Reply) -> Rejection | None:
     """Return the first check that a description fails; all organs and diseases have to be named."""
     words = CheckedItem(
         question="What does the image show?",
-        answer=reply.text,
+        answer=description_of(reply),
         named=tuple(one.bare_name for one in _usable(source)),
         present=tuple(one.name for one in structures_of(source)),
         material=meta_of(source),
@@ -129,7 +134,7 @@ def ask_dialogue(draft: Draft) -> Iterator[Question]:
         .ask(
             DIALOGUE,
             meta=meta_of(draft.source, tokens=True),
-            description=" ".join(reply.text.split()),
+            description=description_of(reply),
             regions=", ".join(f"<region_{number}>" for number in range(1, len(_regions(draft.source)) + 1)),
         )
     )
@@ -248,8 +253,9 @@ def view(item: Item) -> CheckedItem:
         image=str(source.facts["image"]),
         image_sha256=source.media[0].sha256 or "",
         question=item.question,
-        # A question for a mask says its class, and the mask is the answer.
-        answer=SEGMENT_MARK if item.kind == GROUNDING else item.answer,
+        # A question for a mask says its class, and the answer has no words: a letter stands for it.
+        answer="m" if item.kind == GROUNDING else item.answer,
+        marks=(REGION,) if region else (),
         visual_prompt=str(item.fields["mask"]) if region else "",
         hidden=names if region else (),
         named=tuple(structures[mask.path.partition("/")[2]].bare_name for mask in item.masks[:1]) if region else (),

@@ -244,6 +244,7 @@ def view(item: Item) -> CheckedItem:
         image_sha256=source.media[0].sha256 or "",
         question=item.question,
         answer=parse(item.answer, "mimo").text,
+        marks=(MARKS["box" if "box" in prompt else "point"],) if prompt else (),
         visual_prompt=str(prompt.get("box") or prompt.get("points") or ""),
         hidden=() if item.kind == SUBSETS[0] else names,
         named=names,

@@ -28,6 +28,10 @@ def first_fault(limits: Limits = EN, **given: Any) -> str | None:
     [
         ("empty", {"answer": " \n"}),
         ("empty", {"question": "?!"}),
+        ("stray_markup", {"question": "What is in <region>a.png</region>?"}),
+        ("stray_markup", {"answer": "Here: <SEG>."}),
+        ("stray_markup", {"answer": "It is [SEG]."}),
+        ("stray_markup", {"question": "Is <box> in <box>?", "marks": ("<box>",)}),
         ("refusal", {"answer": "I'm sorry, but I cannot help with that."}),
         ("refusal", {"answer": "As an AI language model, I do not read scans."}),
         ("refusal", {"answer": "I cannot see the image you mention."}),
@@ -76,6 +80,8 @@ def test_a_bad_item_fails_the_check_that_names_its_fault(check: str, given: Mapp
     "given",
     [
         {"answer": "no"},
+        {"question": "What is in <box>?", "marks": ("<box>",)},
+        {"answer": "A ratio <1 and > 0.5 [CT]."},
         {"answer": "No."},
         {"question": "Is there no liver lesion?", "answer": "No", **ABDOMEN},
         {"question": "Is the lesion on the left or the right?", "answer": "left"},

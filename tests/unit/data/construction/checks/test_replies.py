@@ -32,8 +32,13 @@ def test_an_object_is_read_whatever_is_around_it(reply: str) -> None:
         ("[" * 100_000, "wrong_json", "found no '{'"),
         ('{"a":' * 100_000, "wrong_json", ""),
         ("I'm sorry, I cannot help with that.", "refusal", 'found "I\'m sorry"'),
-        ('{"question": "Where?"}', "schema", "the object: expected the key 'answer', found question"),
-        ("{}", "schema", "the object: expected the key 'question', found none"),
+        ('{"question": "Where?"}', "schema", "the object: expected the key 'answer', found 'question'"),
+        ("{}", "schema", "the object: expected the key 'question', found ''"),
+        (
+            '{"question": "\\ud83d?", "answer": "x"}',
+            "wrong_json",
+            "question: expected whole characters, found '\\ud83d?'",
+        ),
         ('{"question": ["Where?"], "answer": "x"}', "schema", "the object: question: expected text, found"),
     ],
 )
@@ -48,7 +53,7 @@ def test_a_list_is_read_element_by_element() -> None:
     reply = '[{"question": "a", "answer": "b"}, {"question": "a"}, 3]'
     assert read_objects(reply, FIELDS) == [
         {"question": "a", "answer": "b"},
-        Rejection(reason="schema", detail="element 2: expected the key 'answer', found question"),
+        Rejection(reason="schema", detail="element 2: expected the key 'answer', found 'question'"),
         Rejection(reason="schema", detail="element 3: expected an object, found '3'"),
     ]
     assert read_objects("none", FIELDS) == Rejection(reason="wrong_json", detail="found no '[' in 'none'")

@@ -102,6 +102,7 @@ def region_of(change: Callable[[dict[str, str]], dict[str, str]]) -> Callable[[S
         ("schema", lambda one: one | {"question": "How does it look?"}),
         ("leaked_answer", lambda one: one | {"question": f"Is <region_1> {one['answer'][10:].partition(',')[0]}?"}),
         ("empty", lambda one: one | {"answer": "..."}),
+        ("stray_markup", lambda one: one | {"answer": f"{one['answer']} <mask>a.png</mask>"}),
         ("refusal", lambda one: one | {"answer": "As an AI language model I do not see it."}),
         ("entity_not_named", lambda one: one | {"answer": "It is grey."}),
         ("hallucinated_organ", lambda one: one | {"answer": f"{one['answer']} It touches the knee."}),
@@ -132,6 +133,16 @@ def test_a_region_on_the_wrong_side_is_caught(images: Inputs, good: Made) -> Non
     wrong = sum("side of" in line for line in firsts.values())
     assert wrong
     assert walk(mecovqa(), images, reply, good.sources).reasons == {"wrong_laterality": wrong}
+
+
+def test_the_reasoning_of_a_model_is_no_part_of_its_description(images: Inputs, good: Made) -> None:
+    def reply(source: Source, question: Question) -> str:
+        text = mecovqa_reply(source, question)
+        return f"<think>Is this a knee?</think>\n{text}" if question.name == "describe" else text
+
+    made = walk(mecovqa(), images, reply, good.sources)
+    assert not made.reasons
+    assert [item.answer for item in made.items] == [item.answer for item in good.items]
 
 
 def test_a_dialogue_that_is_no_list_is_one_wrong_json(images: Inputs, good: Made) -> None:
