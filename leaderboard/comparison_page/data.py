@@ -18,9 +18,8 @@ from harness.comparison.scored_run import ScoreColumns
 from harness.errors import DataError
 from leaderboard.entry_file import BoardEntry, EntryBlock
 from leaderboard.entry_parts.scores import read_scores, score_path
-from leaderboard.site.places import slug
+from leaderboard.site.places import COMPARED_SAMPLES, COMPARED_SCORES, slug
 
-FOLDER = "compare"
 # A browser reads a megabyte of samples in an instant; tasks with more samples are compared by `harness compare`.
 MOST_SAMPLES = 20_000
 
@@ -111,11 +110,11 @@ def score_files(entries: Sequence[BoardEntry], found: ComparedData) -> Iterator[
                 continue
             order, samples = _samples(columns)
             digest = hashlib.sha256(samples.encode()).hexdigest()[:8]
-            samples_file = f"{FOLDER}/samples/{slug(block.name)}.{digest}.js"
+            samples_file = f"{COMPARED_SAMPLES}/{slug(block.name)}.{digest}.js"
             if samples_file not in written:
                 written.add(samples_file)
                 yield samples_file, _script(samples_file, samples)
-            scores_file = f"{FOLDER}/scores/{slug(entry.name)}/{slug(block.name)}.js"
+            scores_file = f"{COMPARED_SCORES}/{slug(entry.name)}/{slug(block.name)}.js"
             if scores_file in written:  # a second entry of the same name
                 continue
             written.add(scores_file)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
@@ -35,12 +36,13 @@ MOST_EVERY = 3_000  # lines of the table of every number, which a browser lays o
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run or printed row of a model, as a card."""
+    """A run or printed row of a model, as a card; `comparison` is where it is compared with others, if it can be."""
 
     name: str
     facts: tuple[tuple[str, str], ...]
     url: str | None = None
     command: str = ""
+    comparison: str = ""
 
 
 def model_pages(
@@ -107,7 +109,7 @@ def _model(
         numbers=numbers,
         tasks=len({place for place, line in lines if line.has_number}),
         other=places.model_page(name, not phantom) if twin else "",
-        runs=_runs(rows, entries),
+        runs=_runs(rows, entries, site.written),
         forest=forest,
         has_samples=any(item["samples"] for item in forest),
         unsupported=[(heads[cell.place].title, cell) for cell in refused.values()],
@@ -155,7 +157,7 @@ def _forest_line(site: Site, head: Head, line: Line, context: Context) -> dict[s
     }
 
 
-def _runs(rows: Mapping[BoardRow, None], entries: Mapping[str, BoardEntry]) -> list[Run]:
+def _runs(rows: Mapping[BoardRow, None], entries: Mapping[str, BoardEntry], written: frozenset[str]) -> list[Run]:
     """Return a card for each run of the model; printed rows are in the table of all tasks."""
     found = []
     for name in dict.fromkeys(row.entry for row in rows if row.entry is not None):
@@ -163,6 +165,8 @@ def _runs(rows: Mapping[BoardRow, None], entries: Mapping[str, BoardEntry]) -> l
         if entry is None:
             continue
         known = run_facts(entry.folder)
+        scores = f"{places.COMPARED_SCORES}/{places.slug(name)}/"
+        compared = places.COMPARE in written and any(path.startswith(scores) for path in written)
         fallbacks = dict.fromkeys(fallback for block in entry.blocks for fallback in block.fallbacks)
         dates = known.last if known.first in ("", known.last) else f"{known.first} to {known.last}"
         facts = (
@@ -184,6 +188,7 @@ def _runs(rows: Mapping[BoardRow, None], entries: Mapping[str, BoardEntry]) -> l
                 facts=tuple((term, text) for term, text in facts if text),
                 url=entry.url,
                 command=known.command,
+                comparison=f"{places.COMPARE}#{urlencode({'a': name})}" if compared else "",
             )
         )
     return found

@@ -6,6 +6,8 @@ import re
 OVERVIEW = "index.html"
 PHANTOMS = "phantom.html"
 COMPARE = "compare.html"
+COMPARED_SAMPLES = "compare/samples"
+COMPARED_SCORES = "compare/scores"
 TASK_FOLDER = "tasks"
 MODEL_FOLDER = "models"
 FAMILY_FOLDER = "families"

@@ -22,7 +22,8 @@ axe.run(document, {{runOnly: {json.dumps(RULES)}}}).then((found) => found.violat
 """
 MEASURES = (Path(__file__).parent / "measures.js").read_text(encoding="utf-8")
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+# The first test builds everything, which takes minutes on a busy machine.
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

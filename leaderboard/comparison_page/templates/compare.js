@@ -240,7 +240,9 @@
   const read = () => {
     const wanted = new URLSearchParams(location.hash.slice(1));
     const at = ["a", "b"].map((key) => index.models.findIndex((model) => model.entry === wanted.get(key)));
-    choices.forEach((choice, which) => { choice.value = String(Math.max(0, Number(at[which] === -1 ? which : at[which]))); });
+    const a = Math.max(0, Number(at[0]));
+    choices[0].value = String(a);
+    choices[1].value = String(Number(at[1]) === -1 ? Number(a === 0) : at[1]);
     void show();
   };
   const write = () => {
