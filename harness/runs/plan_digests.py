@@ -7,6 +7,7 @@ again from the manifest, which has a digest of its own and determines the plan.
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,20 @@ def check_file(cells: Path, task: str) -> None:
     """
     path = cells.with_name(f"{task}.parquet")
     try:
-        files = json.loads(cells.read_bytes()).get("files", {})
+        status = cells.stat()
+        files = _digests_of(cells, (status.st_size, status.st_mtime_ns, status.st_ino))
     except (OSError, ValueError, AttributeError) as error:
         raise DamagedPlanError([f"{cells}: is missing or damaged ({type(error).__name__}: {error})"]) from error
     if task in files and (fault := file_fault(path, files[task])) is not None:
         raise DamagedPlanError([fault])
+
+
+# A run of ten thousand tasks would read megabytes for each of them.
+@lru_cache(maxsize=2)
+def _digests_of(cells: Path, _state: tuple[int, int, int]) -> dict[str, str]:
+    """Return the digests of the plan's files by task, read again once the size, time or inode of `cells` changes."""
+    files: dict[str, str] = json.loads(cells.read_bytes()).get("files", {})
+    return files
 
 
 def file_fault(path: Path, sha256: str) -> str | None:
