@@ -260,8 +260,7 @@ class _Asking:
             state = "interrupted"
             try:
                 if runner.address is None:
-                    # One engine for all rounds: it asks for the next batch only when the last is stored, so a round
-                    # may be planned from the replies to the one before, and the model is loaded once.
+                    # One engine for all rounds, so that the model is loaded once.
                     suspects = find_suspects(store.directory.read_events())
                     run_in_process(
                         setup,
@@ -314,7 +313,9 @@ class _Asking:
         return replace(request, key=request_key(request, whole))
 
     def _all_batches(self, rounds: Sequence[tuple[int, AskStep]], progress: "ConstructProgress") -> Iterator[list[Ask]]:
-        for number, ask in rounds:
+        for place, (number, ask) in enumerate(rounds):
+            if place:
+                yield []  # a batch is read before the last one is stored, but for this: a plan needs all replies
             if number not in self.planned:
                 self._plan(number, ask)
             progress.total = self._total(progress)

@@ -190,7 +190,8 @@ class Asking:
             # Where replies depend on their batch, batches are cut from everything that is asked, finished or not.
             first |= {sample.key: (0, 0) for sample in self.folder.samples() if sample.key and sample.key not in due}
         yield from self._pass(first)
-        replies = self.folder.replies()  # all batches before this one are stored by now
+        yield []  # a batch is read before the last one is stored, but for this: all replies are needed
+        replies = self.folder.replies()
         form, retries = self.questions.rubric.reply, self.questions.rubric.retries
         again: dict[str, tuple[int, int]] = {}
         for key in first:

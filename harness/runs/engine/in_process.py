@@ -52,8 +52,8 @@ def run_in_process(
 
     Args:
         setup: The model and the folders of its media.
-        batches: The requests to ask. A batch is drawn while the one before it is still to be asked, so that its media can
-            be decoded meanwhile; an empty batch in between says that what follows depends on the answers so far.
+        batches: The requests to ask. A batch is read while the one before it is still to be asked, so that its media
+            can be decoded meanwhile; an empty batch in between says that what follows depends on the answers so far.
         progress: Stores the answers.
         suspects: Requests that were in flight when earlier sessions ended.
         timeout: Seconds per sample; a batch of n samples gets n times as long.
