@@ -58,7 +58,7 @@ def construct() -> None:
 @construct.command(
     name=MAKING,
     hidden=True,
-    epilog="harness construct review DIR shows a sample to a person, and takes the labels back.",
+    epilog="harness construct review DIR shows a sample to a person; --labels FILE takes the labels back.",
 )
 @click.argument("pipeline", metavar="PIPELINE")
 @DATA_ROOT
