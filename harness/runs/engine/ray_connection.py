@@ -31,7 +31,7 @@ QUIET = {
 MOST_SOCKET, SOCKET_BELOW = 107, "/ray/session_2026-11-29_15-34-08_123456_{pid}/sockets/plasma_store"
 MOST_PORT = 65_535
 SECONDS_TO_ANSWER = 5.0
-SECONDS_TO_CONNECT, SECONDS_TO_START = 10.0, 120.0
+SECONDS_TO_CONNECT, SECONDS_TO_START = 10.0, 300.0
 SHARED_MEMORY = Path("/dev/shm")
 # The least that Ray allocates for its object store, by default there; with less it may take files instead, with next to
 # nothing it does not start, and says so after a minute.
