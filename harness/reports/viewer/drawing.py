@@ -1,4 +1,4 @@
-"""What is drawn over a sample: target, prediction and visual prompts as shapes, and words for those who see none."""
+"""Target, prediction and visual prompts of a sample as shapes over its image, and in words for those who see none."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from harness.reports.viewer.records import COLOURS, LayerKind, Plane, Shape
 from harness.reports.viewer.volumes import planes_of
 from harness.text.grounded_text import normalise_name
 
-# Most masks of a sample that are drawn one by one, targets and predictions each; the others are drawn as one.
+# Most masks of a sample that are shown one by one, targets and predictions each; the others are shown as one.
 MOST_MASKS = 12
-# Most boxes and points of a sample that are drawn; a model that floods is no reason for a page of megabytes.
+# Most boxes and points of a sample that are shown; a model that floods is no reason for a page of megabytes.
 MOST_PLACES = 60
 
 
@@ -39,10 +39,10 @@ def colours_of(sample: Sample, prediction: Prediction | None) -> dict[str, int]:
 
 
 def masks_of(sample: Sample, prediction: Prediction | None) -> list[NamedMask]:
-    """Return the masks that are drawn: of the target, then of the prediction, empty ones left out.
+    """Return the masks to show: of the target, then of the prediction, empty ones left out.
 
     Raises:
-        DataError: Masks that are drawn as one differ in size.
+        DataError: Masks that are shown as one differ in size.
     """
     targets = [
         NamedMask(kind="target", name=entity.name, mask=entity.mask)
@@ -74,7 +74,7 @@ def image_shapes(
     prediction: Prediction | None,
     colours: Mapping[str, int],
 ) -> tuple[Shape, ...]:
-    """Return what is drawn over an image.
+    """Return the shapes over an image.
 
     Args:
         size: (H, W) of the image.
@@ -134,7 +134,7 @@ def volume_shapes(
     store: MediaStore | None,
     windows: tuple[tuple[float, float], ...],
 ) -> tuple[tuple[Plane, ...], tuple[Shape, ...]]:
-    """Return the planes of a volume and what is drawn over them; 3-D boxes are drawn as masks.
+    """Return the planes of a volume and the shapes over them; 3-D boxes become masks.
 
     The arguments are those of `image_shapes` and `planes_of`.
 

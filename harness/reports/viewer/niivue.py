@@ -42,9 +42,9 @@ class Scene:
     Attributes:
         title: Of the sample.
         value: Of the headline metric; None if it has none.
-        oriented: Whether the file says how the volume lies in the patient.
+        oriented: Whether the file gives the orientation of the volume in the patient.
         grey: uint8 voxels, windowed as the model saw them, at most SIDE along an axis.
-        target, prediction: 0 and 1 on the same grid; a voxel is 1 if any that it stands for is.
+        target, prediction: 0 and 1 on the same grid; a voxel is 1 if any that it replaces is.
     """
 
     title: str

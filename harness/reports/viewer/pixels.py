@@ -13,7 +13,7 @@ Pixels = NDArray[np.uint8]
 
 # Longest side of an image on a page, in pixels.
 SIDE = 384
-# Of the JPEG: masks are drawn as lines on top, so that its blur does not touch them.
+# Of the JPEG: masks are lines on top, so that its blur does not touch them.
 QUALITY = 78
 QUALITY_OF_SLICES = 62
 

@@ -16,7 +16,7 @@ MOST_CHARACTERS = 6_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """A mask, box or point that is drawn over an image or over slices.
+    """A mask, box or point over an image or over slices.
 
     Attributes:
         kind: Whose it is.
@@ -36,7 +36,7 @@ class Shape:
 
     @property
     def classes(self) -> str:
-        """The classes of the drawn path."""
+        """The classes of its path."""
         return self.kind if self.colour is None or self.kind == "prompt" else f"{self.kind} e{self.colour}"
 
 
@@ -135,7 +135,7 @@ class ViewedSample:
         error: Why there is no answer.
         images: Images, the first with the shapes; empty for a volume.
         planes: Slices of a volume; empty for images.
-        shapes: What is drawn on top, targets before predictions.
+        shapes: Over the image or the slices, targets before predictions.
         unshown: Why pixels, or shapes, are not shown; empty if all are.
         description: The content of the drawing in words, for readers who do not see it.
         scores: Under every metric and protocol.
@@ -165,7 +165,7 @@ class ViewedSample:
 
     @property
     def kinds(self) -> tuple[LayerKind, ...]:
-        """The kinds of shapes that are drawn, in the order of their switches."""
+        """The kinds of shapes that there are, in the order of their switches."""
         found = {shape.kind for shape in self.shapes}
         return tuple(kind for kind in ("target", "prediction", "prompt") if kind in found)
 

@@ -197,7 +197,7 @@ class SampleReader:
         )
 
     def _drawn(self, stored: StoredSample, prediction: Prediction | None, colours: Mapping[str, int]) -> "_Drawn":
-        """Return the pixels of a sample and what is drawn over them, as far as both can be shown."""
+        """Return the pixels of a sample and the shapes over them, as far as both can be shown."""
         sample, request = stored.row.sample, stored.request
         drawn = _Drawn(unshown=self.refusal or "")
         media = sample.media[0] if sample.media else None

@@ -35,7 +35,7 @@ def planes_of(
     """Return the planes of a volume, and of each mask its paths by plane and number of the slice.
 
     Half of the slices are spread over the volume, the others over the part that holds masks; the first to be shown has
-    most of the first mask that is not empty. A volume that says how it lies in the patient is turned to the
+    most of the first mask that is not empty. A volume whose file gives its orientation is turned to the
     radiological convention, any other is shown as stored.
 
     Args:

@@ -1,5 +1,5 @@
 // @ts-check
-// A volume and its masks in NiiVue, which stands in a script of its own before this one.
+// A volume and its masks in NiiVue, which is a script of its own before this one.
 "use strict";
 (() => {
   /** @typedef {{title: string, value: number | null, oriented: boolean, grey: string, target: string, prediction: string}} Scene */

@@ -1,4 +1,4 @@
-"""What is drawn over a sample, and its content in words."""
+"""Shapes over a sample, and their content in words."""
 
 import numpy as np
 import pytest
