@@ -115,11 +115,10 @@ const lefts = () => [...table.rows[0].cells].map((cell) => Math.round(cell.getBo
 const head = table.querySelector("th[data-column]");
 const before = { names: names(), lefts: lefts() };
 head.querySelector("button").click();
-head.querySelector("button").click();
 const turned = names();
 const order = head.getAttribute("aria-sort");
 const search = document.querySelector("[data-search]");
-search.value = "medplib";
+search.value = "lvit";
 search.dispatchEvent(new Event("input", { bubbles: true }));
 document.title = JSON.stringify({
   before, turned, order, found: names(), lefts: lefts(), count: document.querySelector("[data-count]").textContent,
@@ -137,6 +136,6 @@ def test_sorting_and_searching_move_no_column(chromium: str, site: Path, tmp_pat
     found = json.loads(html.unescape(title[1]))
     assert found["order"] == "ascending"
     assert found["turned"] == found["before"]["names"][::-1]
-    assert {name.partition(" ")[0] for name in found["found"]} == {"MedPLIB"}
+    assert found["found"] == ["LViT"]
     assert found["lefts"] == found["before"]["lefts"]
     assert found["count"] == f"{len(found['found'])} of {len(found['turned'])} rows"
