@@ -9,10 +9,13 @@ from harness.data.roots import generated_phantoms
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
 from harness.exports.sample_pages import run_samples
+from harness.imaging.media_store import MediaStore
 from harness.paths import default_cache
+from harness.records import Media, Sample
 from harness.reports.examples import ReportImages
 from harness.reports.viewer import pages
 from harness.reports.viewer.pages import sample_pages, write_sample_pages
+from harness.reports.viewer.samples import SampleReader
 from harness.runs.directory import RunDirectory
 from harness.tasks.catalog import index
 from harness.tasks.spec import TaskSpec
@@ -110,3 +113,11 @@ def test_a_run_of_unknown_origin_shows_what_can_be_read(run: RunDirectory, tmp_p
     (found,) = run_samples(run.path, default_cache(), most=3, most_volumes=2)
     assert (found.task, found.fault, len(found.pages[0].samples)) == ("vqa_rad", "", 3)
     assert list(run_samples(tmp_path, default_cache(), most=3, most_volumes=2)) == []
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/secret.png", "a/../../secret.png"])
+def test_a_path_that_leaves_the_data_root_is_not_read(path: str, tmp_path: Path) -> None:
+    reader = object.__new__(SampleReader)
+    reader.store = MediaStore((tmp_path,))
+    sample = Sample(id="a", media=(Media(path=path, sha256="0" * 64),))
+    assert reader._missing(sample) == f"{path}: expected a path below the data root"
