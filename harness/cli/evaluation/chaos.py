@@ -71,7 +71,7 @@ def chaos(
     second run is killed, its calls are held back and answers are lost, all by the seed; each time the same command goes
     on. Exit code 0: the same results; 1: other results; 2: wrong usage; 3: it could not be finished.
     """
-    from harness.evaluation.chaos.experiment import ChaosSpec, run_chaos
+    from harness.runs.chaos.experiment import ChaosSpec, run_chaos
 
     with errors_as_exit_codes(debug):
         arguments = (*_arguments(words), "--seed", str(seed))

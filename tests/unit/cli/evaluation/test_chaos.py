@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from harness.cli import main
 from harness.cli.evaluation import chaos
-from harness.evaluation.chaos import experiment
-from harness.evaluation.chaos.experiment import ChaosReport, ChaosSpec
+from harness.runs.chaos import experiment
+from harness.runs.chaos.experiment import ChaosReport, ChaosSpec
 from tests.support.tiny_vqa_rad import write_release
 
 

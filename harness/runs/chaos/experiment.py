@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InterruptedRunError, SpecError
-from harness.evaluation.chaos.killing import POLL_SECONDS, Start
+from harness.runs.chaos.killing import POLL_SECONDS, Start
 from harness.runs.directory import RunDirectory
 from harness.runs.engine.disturbance import Disturbance
 

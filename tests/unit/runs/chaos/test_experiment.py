@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from harness.errors import InterruptedRunError, SpecError
-from harness.evaluation.chaos import experiment
-from harness.evaluation.chaos.experiment import DISTURBED, ChaosSpec, run_chaos
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.setup import RunSpec
+from harness.runs.chaos import experiment
+from harness.runs.chaos.experiment import DISTURBED, ChaosSpec, run_chaos
 from harness.runs.directory import RunDirectory
 from tests.support.tiny_vqa_rad import write_release
 
