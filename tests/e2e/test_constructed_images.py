@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.data.construction.checks.checklist import DUPLICATE, ITEM_CHECKS, REPLY_CHECKS
-from harness.evaluation.construct import ConstructSpec, construct
+from harness.evaluation.constructing.construct import ConstructSpec, construct
 from tests.support.smollm2 import NEEDS_SMOLLM2, served_smollm2
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000), NEEDS_SMOLLM2]

@@ -31,7 +31,8 @@ def write_tiny_cap(root: Path) -> Path:
 def write_tiny_seg(root: Path) -> Path:
     """Write `M3D_Seg_npy/` and `M3D_RefSeg_npy/` with two cases each below `root`; return `root`."""
     voxels = np.linspace(0, 1, 4 * 8 * 8, dtype=np.float32).reshape(1, 4, 8, 8)
-    seg, listing = root / "M3D_Seg_npy", {"train": [], "test": []}
+    seg = root / "M3D_Seg_npy"
+    listing: dict[str, list[dict[str, str]]] = {"train": [], "test": []}
     for case, split in (("a", "train"), ("b", "test")):
         (seg / "0003" / case / "masks").mkdir(parents=True)
         np.save(seg / "0003" / case / "image.npy", voxels * (1 if case == "a" else 0.5))
@@ -46,12 +47,12 @@ def write_tiny_seg(root: Path) -> Path:
     terms = {"liver": ["It makes bile."], "spleen": ["It filters blood."], "kidney": ["It makes urine."]}
     (seg / "term_dictionary.json").write_text(json.dumps(terms), encoding="utf-8")
     for number in (1, 2):
-        case = root / "M3D_RefSeg_npy" / f"s{number:04}"
-        case.mkdir(parents=True)
-        np.save(case / "ct.npy", voxels)
+        folder = root / "M3D_RefSeg_npy" / f"s{number:04}"
+        folder.mkdir(parents=True)
+        np.save(folder / "ct.npy", voxels)
         labels = np.zeros((1, 4, 8, 8), dtype=np.float32)
         labels[0, 1:3, 2:5, 2:5] = 1
-        np.save(case / "mask.npy", labels)
+        np.save(folder / "mask.npy", labels)
         texts = {"1": f"A {number + 3} mm cyst in the liver.", "2": "A region that the mask has lost."}
-        (case / "text.json").write_text(json.dumps(texts), encoding="utf-8")
+        (folder / "text.json").write_text(json.dumps(texts), encoding="utf-8")
     return root

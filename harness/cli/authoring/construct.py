@@ -21,7 +21,7 @@ from harness.cli.options import (
 from harness.data.construction.registry import PIPELINES
 
 if TYPE_CHECKING:
-    from harness.evaluation.construct import Constructed
+    from harness.evaluation.constructing.construct import Constructed
 
 MAKING = "make"
 REASONS_SHOWN = 8
@@ -114,8 +114,8 @@ def make(
     failures.
     """
     from harness.errors import SpecError
-    from harness.evaluation.construct import ConstructSpec
-    from harness.evaluation.construct import construct as run
+    from harness.evaluation.constructing.construct import ConstructSpec
+    from harness.evaluation.constructing.construct import construct as run
     from harness.evaluation.setup import Observer
     from harness.runs.engine.streams import stdout_to_stderr
 

@@ -1,1 +1,1 @@
-"""The model of a construction, and the review of what it made; `harness.evaluation.construct` asks."""
+"""The construction of datasets: the model that is asked, the rounds of questions, and the review of what was made."""

@@ -11,7 +11,7 @@ from harness.data.construction.pipeline import Inputs, Pipeline
 from harness.data.construction.registry import find_pipeline
 from harness.data.roots import data_roots
 from harness.errors import SpecError, listed
-from harness.evaluation.construct import LABELS, RUN, Constructed, assemble
+from harness.evaluation.constructing.construct import LABELS, RUN, Constructed, assemble
 from harness.paths import default_cache
 from harness.records.atomic_files import write_atomically
 from harness.records.codec import digest

@@ -74,9 +74,12 @@ def _other_names(name: str) -> tuple[str, ...]:
 
 
 def find_entity_not_named(item: CheckedItem, _limits: Limits) -> str | None:
-    """Return the first name that the answer should say and does not."""
+    """Return the first name that the answer should say and does not; a name without a side is one of either side."""
+    sides = ("left", "right")
+    sideless = " ".join(word for word in tokens(item.answer) if word not in sides)
     for name in item.named:
-        if not contains(item.answer, name):
+        # "rib left 9" says "rib 9".
+        if not contains(item.answer if set(sides) & set(tokens(name)) else sideless, name):
             return f"the answer does not say {name!r}"
     return None
 

@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from harness.cli import main
 from harness.data.construction.registry import PIPELINES, find_pipeline
 from harness.errors import DataError, InterruptedRunError, SpecError
-from harness.evaluation.construct import Constructed, ConstructSpec, construct
+from harness.evaluation.constructing.construct import Constructed, ConstructSpec, construct
 from harness.evaluation.constructing.review import take_labels, write_review
 from tests.support.tiny_m3d import write_tiny_cap, write_tiny_seg
 
-WRITER = str(Path(__file__).parents[2] / "support" / "rule_writer.py") + ":RuleWriter"
+WRITER = str(Path(__file__).parents[3] / "support" / "rule_writer.py") + ":RuleWriter"
 OUTPUTS = ("card.md", "funnel.json", "funnel.html", "rejected.jsonl", "pedigree.jsonl", "split.json")
 
 
@@ -301,8 +301,8 @@ class Flaky:
 def test_a_model_that_only_fails_stops_the_construction(
     data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.evaluation.construct.LEAST_FAILED", 1)
-    monkeypatch.setattr("harness.evaluation.construct.DEFAULT_BATCH", 1)
+    monkeypatch.setattr("harness.evaluation.constructing.construct.LEAST_FAILED", 1)
+    monkeypatch.setattr("harness.evaluation.constructing.construct.DEFAULT_BATCH", 1)
     options = {"llm": "scripted", "llm_args": {"fail_every": 1}}
     with pytest.raises(InterruptedRunError, match=r"failed on all of the first [\s\S]* --retry-failed asks them again"):
         construct(spec(data, cache, tmp_path / "out", "term-dictionary", **options))
@@ -312,7 +312,7 @@ def test_what_cannot_begin_says_why(data: Path, cache: Path, tmp_path: Path) -> 
     full = tmp_path / "full"
     full.mkdir()
     (full / "notes.txt").touch()
-    wrong = {
+    wrong: dict[str, dict[str, Any]] = {
         r"construct m3d-vq: expected one of mecovqa, .*did you mean 'm3d-vqa'": {"pipeline": "m3d-vq"},
         r"--llm: pipeline m3d-vqa asks a model; expected the reference of one, found none": {"llm": None},
         r"--llm baseline:otsu: expected a model that gives text, this one gives": {"llm": "baseline:otsu"},
