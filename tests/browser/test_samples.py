@@ -100,7 +100,7 @@ def test_slices_follow_slider_keys_and_wheel(tab: Tab, page: Path) -> None:
     tab.open(page)
     plane = "document.querySelector('#s1 figure')"
     state = f"[{plane}.querySelector('output').value, {plane}.querySelector('path').getAttribute('d')]"
-    assert tab.value(state) == ["slice 5 of 10", "M2 2h4v4h-4z"]
+    assert tab.value(state) == ["slice 6 of 10", "M2 2h4v4h-4z"]
     slider = f"{plane}.querySelector('input')"
     tab.value(f"{slider}.value = '0'; {slider}.dispatchEvent(new Event('input'))")
     assert tab.value(state) == ["slice 1 of 10", ""]
