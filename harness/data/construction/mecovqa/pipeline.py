@@ -36,7 +36,8 @@ from harness.text.reply import answer_part
 
 # Most regions of one dialogue: the prompts show few, and a long reply is cut.
 MOST_REGIONS = 4
-LIMITS = Limits(question_words=60, answer_words=150)
+# A description of a slice with twenty structures takes 180 words.
+LIMITS = Limits(question_words=60, answer_words=250)
 # Bounds of the size classes, in shares of the image; those of the stratum `target_size`.
 SMALL, LARGE = 0.01, 0.10
 DESCRIBE, DIALOGUE = "describe", "dialogue"

@@ -69,6 +69,7 @@ def first_fault(limits: Limits = EN, **given: Any) -> str | None:
         ("wrong_laterality", {**ABDOMEN, "answer": "The liver is on the right side of the image."}),
         ("wrong_laterality", {**ABDOMEN, "answer": "I see the right liver."}),
         ("wrong_laterality", {**ABDOMEN, "question": "Is the liver in the right half?", "answer": "Yes."}),
+        ("entity_not_named", {"answer": "rib right 9", "named": ("rib left 9",), "present": ("rib",)}),
         ("entity_not_named", {**ABDOMEN, "named": ("liver lesion",), "answer": "A dark spot in the liver."}),
     ],
 )
@@ -121,6 +122,7 @@ def test_a_bad_item_fails_the_check_that_names_its_fault(check: str, given: Mapp
         {**ABDOMEN, "answer": "The liver is not on the right."},
         {**ABDOMEN, "answer": "The right lobe of the liver is large."},
         {**ABDOMEN, "answer": "Livers like this are normal.", "named": ("liver",)},
+        {"answer": "rib left 9", "named": ("rib 9",), "present": ("rib left 9",)},
         {"masks": (CheckedMask(name="Optic Disc", class_name="optic disc", area=3),)},
     ],
 )
