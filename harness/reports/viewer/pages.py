@@ -228,7 +228,7 @@ def niivue_context(scenes: Sequence[Scene]) -> tuple[tuple[str, ...], dict[str, 
     assert library is not None
     from markupsafe import Markup
 
-    context = {"scenes": scenes, "data": Markup(scenes_json(scenes)), "side": SIDE, "version": VERSION}
+    context = {"scenes": scenes, "data": Markup(scenes_json(scenes)), "side": SIDE, "niivue_version": VERSION}
     return (library, source("niivue.js")), context
 
 
