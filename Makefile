@@ -109,7 +109,7 @@ check: setup scripts ## format, lint, types and the unit tests
 
 # Left out: interval_coverage takes hours; the others are parts of benchmarks or write a page of docs/.
 BY_HAND := __init__ gate_rates interval_coverage markdown metrics_page
-BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py) %/__init__.py,$(wildcard benchmarks/*.py benchmarks/adapters/*.py))
+BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py) %/__init__.py,$(wildcard benchmarks/*.py benchmarks/adapters/*.py) benchmarks/scale/start_up.py)
 
 bench: setup ## run the benchmarks, all but the long ones, and print their tables
 	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

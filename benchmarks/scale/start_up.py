@@ -1,6 +1,6 @@
 """How long light commands take: the best and the median of some starts, each in a fresh process.
 
-python benchmarks/start_up.py [--repeats 5]
+python benchmarks/scale/start_up.py [--repeats 5]
 """
 
 import argparse
