@@ -24,9 +24,10 @@ from leaderboard.published.means import CountCheck, MeanCheck, check_means, impo
 from leaderboard.published.printed import decimals, load_published
 from leaderboard.ranks import column_of, rank_columns
 from leaderboard.samples.pages import extra_pages as sample_pages
+from leaderboard.site.board import Site
 from leaderboard.site.export import chosen, csv_parts, json_parts, task_json_parts
 from leaderboard.site.extra import ExtraPages
-from leaderboard.site.pages import Site, render
+from leaderboard.site.pages import render
 from leaderboard.site.places import OVERVIEW, data_file
 from leaderboard.site.tables import BOUNDS, chapters
 from leaderboard.table_exports.files import table_files

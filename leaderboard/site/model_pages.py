@@ -11,9 +11,9 @@ from leaderboard.cells import BoardCell, BoardRow
 from leaderboard.entry_file import BoardEntry
 from leaderboard.entry_parts.run import run_facts
 from leaderboard.site import places, words
+from leaderboard.site.board import Head, Site, crumbs_of, heads_of
 from leaderboard.site.drawings import strip
 from leaderboard.site.models import ModelGroup
-from leaderboard.site.pages import Head, Site, crumbs_of, heads_of
 from leaderboard.site.rows import (
     EVERY_HEAD,
     Context,

@@ -1,107 +1,24 @@
 """The pages of the site, one after the other: overview, families, tasks, models, methods, data, checks."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
 
-from harness.exports.task_card import TaskCard
 from harness.metrics import METRICS
 from leaderboard.cells import BoardCell, table_name
-from leaderboard.entry_file import BoardEntry
-from leaderboard.published.mapping import Placed, Published
-from leaderboard.published.means import CountCheck, MeanCheck
+from leaderboard.published.mapping import Placed
 from leaderboard.site import places, words
+from leaderboard.site.board import BOUND_WORDS, GIVES_WORDS, Head, Site, crumbs_of, heads_of, table_script
 from leaderboard.site.drawings import sparkline
 from leaderboard.site.export import COLUMN_WORDS
+from leaderboard.site.model_pages import model_pages
 from leaderboard.site.models import ModelGroup, group_models
 from leaderboard.site.rows import Context, badges, body, cell_text, line_attributes
 from leaderboard.site.shell import Page, Shell
-from leaderboard.site.tables import BoardTable, Chapter, Column, Line, Section
+from leaderboard.site.tables import BoardTable, Chapter, Column, Line
+from leaderboard.site.task_pages import task_pages
 from leaderboard.table_exports.files import TABLE_FILES
-
-# Heads of the lines that bound a table.
-BOUND_WORDS = {"ceiling": "ceiling (oracle)", "random": "random answers", "floor": "floor (empty answers)"}
-GIVES_WORDS = {"choice": "a letter or option", "text": "words", "masks": "masks", "grounded": "words with masks"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Everything that the pages show.
-
-    Attributes:
-        real: Chapters with real data.
-        phantom: Chapters with phantom data, which share no page with the real ones.
-        published: Every published cell, also those without a place.
-        means: Every printed mean, recomputed.
-        counts: Printed accuracies that no count gives.
-        left_out: (entry, reason) of runs that are excluded.
-        numbers: Count of numbers: `published`, `evaluated`, `phantom`.
-        files: (task or group, phantom, numbers) of the files by task.
-        whole: What data.json and data.csv hold, in words.
-        entries: Those that the board shows.
-        cards: What is known of tasks and groups, by name.
-        written: Files of the site that are written already, which pages may link to.
-    """
-
-    real: tuple[Chapter, ...]
-    phantom: tuple[Chapter, ...]
-    published: Published
-    means: tuple[MeanCheck, ...]
-    counts: tuple[CountCheck, ...]
-    left_out: tuple[tuple[str, str], ...]
-    numbers: Mapping[str, int] = field(default_factory=dict)
-    files: tuple[tuple[str, bool, int], ...] = ()
-    whole: str = ""
-    entries: tuple[BoardEntry, ...] = ()
-    cards: Mapping[str, TaskCard] = field(default_factory=dict)
-    written: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """A column of an overview: the number of a task that most models have.
-
-    Attributes:
-        chapter, section, column: What it is of; `index` is the column in the table of the section.
-        modalities: Values of the stratum `modality`, divided by blanks.
-        models: Number of models of its family.
-    """
-
-    chapter: Chapter
-    section: Section
-    table: BoardTable
-    index: int
-    phantom: bool
-    modalities: str = ""
-    models: int = 0
-
-    @property
-    def column(self) -> Column:
-        """What its numbers share."""
-        return self.table.columns[self.index]
-
-    @property
-    def title(self) -> str:
-        """Of the task."""
-        return self.section.title or self.section.place
-
-    @property
-    def lower(self) -> bool:
-        """Whether lower is better."""
-        return bool(words.direction(self.column.metric, self.column.protocol, self.column.higher_is_better))
-
-    @property
-    def page(self) -> str:
-        """The page of the family."""
-        return places.family_page(self.chapter.name, self.phantom)
-
-    @property
-    def task_page(self) -> str:
-        """The page of the task."""
-        return places.task_page(self.section.place, self.phantom)
 
 
 def _shell() -> Shell:
@@ -126,16 +43,8 @@ def _shell() -> Shell:
     return shell
 
 
-def table_script() -> str:
-    """Return the script that sorts and filters tables."""
-    return (Path(__file__).parent / "scripts" / "table.js").read_text(encoding="utf-8")
-
-
 def render(site: Site) -> Iterator[tuple[str, str]]:
     """Yield the pages: path below the folder of the site, HTML."""
-    from leaderboard.site.model_pages import model_pages
-    from leaderboard.site.task_pages import task_pages
-
     shell = _shell()
     yield from _fixed(shell, site)
     if places.COMPARE not in site.written:
@@ -148,11 +57,6 @@ def render(site: Site) -> Iterator[tuple[str, str]]:
         yield from _lists(shell, site, chapters, groups, phantom)
         yield from task_pages(shell, site, chapters, phantom)
         yield from model_pages(shell, site, chapters, groups, phantom)
-
-
-def crumbs_of(phantom: bool, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return the pages above one: those of phantoms are below their overview."""
-    return ((("Phantoms", places.PHANTOMS),) if phantom else ()) + more
 
 
 def _fixed(shell: Shell, site: Site) -> Iterator[tuple[str, str]]:
@@ -180,26 +84,6 @@ def _fixed(shell: Shell, site: Site) -> Iterator[tuple[str, str]]:
         ),
     ):
         yield page.path, shell.render(page, template, **content)
-
-
-def heads_of(chapter: Chapter, phantom: bool) -> list[Head]:
-    """Return a head for each task and group of a family that has a number."""
-    found = []
-    for section in chapter.sections:
-        if section.table is None:
-            continue
-        values = [of.stratum[1] for of in section.table.columns if of.stratum and of.stratum[0] == "modality"]
-        found.append(
-            Head(
-                chapter=chapter,
-                section=section,
-                table=section.table,
-                index=section.table.lead,
-                phantom=phantom,
-                modalities=" ".join(dict.fromkeys(value.replace(" ", "_") for value in values)),
-            )
-        )
-    return found
 
 
 def _overview(

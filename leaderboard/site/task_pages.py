@@ -7,8 +7,8 @@ from markupsafe import Markup, escape
 
 from leaderboard.cells import BoardCell
 from leaderboard.site import places, words
+from leaderboard.site.board import Site, crumbs_of, table_script
 from leaderboard.site.drawings import heat, ladder
-from leaderboard.site.pages import Site, crumbs_of, table_script
 from leaderboard.site.rows import EVERY_HEAD, Context, body, cell_text, every_number, number_text
 from leaderboard.site.shell import Page, Shell
 from leaderboard.site.tables import BoardTable, Chapter, Column, Section
