@@ -62,7 +62,8 @@ class RunSpec:
         workers: Copies of the model; None: one per GPU, else 1.
         gpus_per_worker: GPUs of one copy; None: as many as the model asks for, or one, if there is one and it can use
             it. 0: the CPU.
-        batch_size: Requests per batch; `auto`: as memory and latency allow, up to the model's maximum; None: the model's maximum, but 16 at most.
+        batch_size: Requests per batch; `auto`: as memory and latency allow, up to the model's maximum; None: the
+            model's maximum, but 16 at most.
         ray: `auto`, `local`, `off` or an address.
         timeout: Seconds per sample.
         max_failures: `N` or `P%` of the wanted scores.
