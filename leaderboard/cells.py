@@ -210,7 +210,9 @@ def _row(entry: BoardEntry, fallbacks: tuple[str, ...] = ()) -> BoardRow:
 def _evaluated(
     entry: BoardEntry, block: EntryBlock, row: BoardRow, number: EntryNumber, order: tuple[int, ...]
 ) -> BoardCell:
-    unit: Unit = "share" if _UNITS.get(number.metric) == "share" else "points"
+    # Beside its shares a metric may give counts (`n_correct`), which are no percentages.
+    is_share = _UNITS.get(number.metric) == "share" and not number.name.startswith("n_")
+    unit: Unit = "share" if is_share else "points"
     version = () if number.protocol_version is None else (f"protocol version {number.protocol_version}",)
     better = number.higher_is_better
     return BoardCell(

@@ -82,11 +82,12 @@ def _task(
     strata, cut = _strata(table, whole, lead, replace(context, anchors=whole.columns[lead].stratum is None))
     entries = dict.fromkeys(cell.row.entry for cell in evaluated if cell.row.entry)
     samples = [(entry, file) for entry in entries if (file := places.sample_page(entry, section.place)) in site.written]
-    certificates = dict.fromkeys(
-        f"{column.label} under {column.protocol} can be gamed: {column.certificate}"
-        for column in whole.columns
-        if column.stratum is None and column.certificate
-    )
+    # The named values of a metric, such as BLEU-1 to BLEU-4, share a certificate.
+    gamed: dict[str, list[str]] = {}
+    for column in whole.columns:
+        if column.stratum is None and column.certificate:
+            gamed.setdefault(column.certificate, []).append(f"{column.label} ({column.protocol})")
+    certificates = [f"{', '.join(labels)}: {words}" for words, labels in gamed.items()]
     return path, shell.render(
         page,
         "task.html",
