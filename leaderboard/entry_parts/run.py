@@ -5,6 +5,7 @@ has none of these files.
 """
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ MOST_BYTES = 4_000_000
 MOST_TEXT = 300
 MOST_COMMAND = 2_000
 MOST_SESSIONS = 1_000  # lines of sessions.jsonl that are read
+# An absolute path, also as the argument of a model (`reference:/home/me/model`) or a value (`path=~/model`), but no
+# address (`http://host/v1`).
+_ABSOLUTE = re.compile(r"(?:^|(?<=[=:,@]))(?!//)[/~][^,=:]*?([^/,=:]+)/*(?=$|[,=:])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +116,10 @@ def _command(words: Any) -> str:
     """Return a command as typed; absolute paths name folders of somebody's machine, so only their ends are kept."""
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return ""
-    short = [f"…/{Path(word).name}" if word.startswith(("/", "~")) else word for word in words]
-    text = " ".join(word if word.startswith("…/") and " " not in word else shlex.quote(word) for word in short)
+    short = [_ABSOLUTE.sub(r"…/\1", word) for word in words]
+    text = " ".join(
+        word if shlex.quote(plain := word.replace("…", "")) == plain else shlex.quote(word) for word in short
+    )
     return text if len(text) <= MOST_COMMAND and text.isprintable() else ""
 
 

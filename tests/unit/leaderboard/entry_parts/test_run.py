@@ -20,7 +20,10 @@ def write(folder: Path, *sessions: Any, run: Any = None, cells: Any = None) -> P
 def test_a_run_names_its_command_versions_dates_and_model(tmp_path: Path) -> None:
     first = {"command": ["harness", "run"], "started": "2026-01-02T03:04:05Z"}
     last = {
-        "command": ["harness", "run", "--out", "/home/me/runs/mine", "--name", "A B", "--data-root", "/data/My images"],
+        "command": [
+            *("harness", "run", "--out", "/home/me/runs/mine", "--name", "A B", "--data-root", "/data/My images"),
+            *("--model", "reference:/home/me/tiny/", "--model-args", "path=~/me/x,base_url=http://h/v1"),
+        ],
         "started": "2026-01-04T03:04:05Z",
         "git": "0123456789abcdef",
         "packages": {"medground": "0.1.0", "numpy": "2.0", "torch": "2.13"},
@@ -29,7 +32,8 @@ def test_a_run_names_its_command_versions_dates_and_model(tmp_path: Path) -> Non
     model = {"takes": ["image", "text"], "gives": ["masks"], "volume": {"slices": 8}}
     assert run_facts(write(tmp_path, first, last, run={"model": {"version": "3"}}, cells={"capabilities": model})) == (
         RunFacts(
-            command="harness run --out …/mine --name 'A B' --data-root '…/My images'",
+            command="harness run --out …/mine --name 'A B' --data-root '…/My images' "
+            "--model reference:…/tiny --model-args path=…/x,base_url=http://h/v1",
             versions=("medground 0.1.0", "torch 2.13"),
             commit="0123456789ab",
             first="2026-01-02",
