@@ -36,9 +36,11 @@ def test_two_judges_of_one_task_are_two_columns_that_say_how_far_they_are_to_be_
     assert notes[0] == f"judge openai:a, {rubric}; uncalibrated; {took}"
     agrees = "agrees with people: accuracy 0.90, kappa 0.80, mean error -2.0 points, n 40"
     assert notes[1] == f"judge openai:b, {rubric}; {agrees}; {took}"
-    page = build([folder], tmp_path / "site").index.read_text(encoding="utf-8")
-    for words in ("judge openai:a~abc123", "judge openai:b~abc123", "judge Qwen-72B, uncalibrated", agrees):
+    tasks = build([folder], tmp_path / "site").index.parent / "tasks"
+    page = (tasks / "slake_open.html").read_text(encoding="utf-8")
+    for words in ("judge openai:a~abc123", "judge openai:b~abc123", agrees):
         assert words in page
+    assert "Qwen-72B, uncalibrated" in (tasks / "m3d_report_generation.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
