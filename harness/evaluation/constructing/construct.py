@@ -26,7 +26,7 @@ from harness.data.construction.pipeline import Inputs, Pipeline, Walk
 from harness.data.construction.records import Question, Source
 from harness.data.construction.registry import find_pipeline
 from harness.data.roots import DataRoots, data_roots
-from harness.errors import InterruptedRunError, SpecError
+from harness.errors import SpecError
 from harness.evaluation.constructing.model import LanguageModel, build_model
 from harness.evaluation.judging.judge_model import named_as_judge
 from harness.evaluation.setup import (
@@ -46,7 +46,7 @@ from harness.runs import plan_file
 from harness.runs.engine.cluster import run_on_ray
 from harness.runs.engine.devices import device_of, gpus_here
 from harness.runs.engine.in_process import run_in_process
-from harness.runs.engine.progress import RunProgress
+from harness.runs.engine.progress import ReplyProgress
 from harness.runs.engine.ray_connection import ClusterOptions
 from harness.runs.engine.suspects import find_suspects
 from harness.runs.engine.worker import WorkerSetup
@@ -64,14 +64,9 @@ from harness.runs.rounds import (
     write_round,
 )
 from harness.runs.store import RunStore
-from harness.scoring.failure_kinds import kinds_of
-from harness.scoring.results import Failure
 
 RUN = "run"
 LABELS = "labels.jsonl"
-# Of fewer requests that all failed the next may be answered.
-LEAST_FAILED = 20
-KINDS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +230,15 @@ class _Asking:
         """Ask everything that is missing, round by round; return the number of requests that were finished now."""
         store, capabilities = self.store, self.model.capabilities
         before = len(store.offsets)
-        progress = ConstructProgress(store=store, total=0, counts=Counter(store.statuses), watch=self.watch.progress)
+        progress = ReplyProgress(
+            store=store,
+            total=0,
+            counts=Counter(store.statuses),
+            watch=self.watch.progress,
+            who="model",
+            what="the construction",
+            remedy="Once the model answers, the same command with --retry-failed asks them again, and goes on.",
+        )
         rounds = list(enumerate(self.pipeline.asks))
         while rounds:
             self._plan(*rounds[0])
@@ -288,7 +291,7 @@ class _Asking:
         store.write_performance(performance_of(store.directory))
         return len(store.offsets) - before
 
-    def _total(self, progress: RunProgress) -> int:
+    def _total(self, progress: ReplyProgress) -> int:
         """Return the number of requests of all planned rounds, further attempts included."""
         planned = sum(key in self.store.offsets for key in self.seen)
         return len(self.seen) + max(0, progress.done - planned)
@@ -312,7 +315,7 @@ class _Asking:
         whole = {"llm": self.model.identity, "prompt": [question.prompt, question.version]}
         return replace(request, key=request_key(request, whole))
 
-    def _all_batches(self, rounds: Sequence[tuple[int, AskStep]], progress: "ConstructProgress") -> Iterator[list[Ask]]:
+    def _all_batches(self, rounds: Sequence[tuple[int, AskStep]], progress: ReplyProgress) -> Iterator[list[Ask]]:
         for place, (number, ask) in enumerate(rounds):
             if place:
                 yield []  # a batch is read before the last one is stored, but for this: a plan needs all replies
@@ -350,35 +353,3 @@ class _Asking:
         key = attempt_key(ask.key, number + 1, 0)
         request = json.loads(ask.request)
         return Ask(key, canonical({**request, "key": key}), ask.sample_id)
-
-
-class ConstructProgress(RunProgress):
-    """The progress of a construction: it stops where all of the first requests failed, before all are rejected."""
-
-    __slots__ = ()
-
-    def stop_if_hopeless(self) -> None:
-        """Stop where the model cannot be reached.
-
-        Raises:
-            InterruptedRunError: All requests so far failed, and there are enough of them.
-        """
-        failed = self.counts["model_error"] + self.counts["timeout"]
-        if failed < LEAST_FAILED or failed < self.done or self.done >= self.total:
-            return
-        found = (
-            Failure(
-                task="",
-                sample_id="",
-                status=value["status"],
-                message=f"{value['error'].get('type', '')}: {value['error'].get('message', '')}",
-            )
-            for value in self.store.directory.read_values()
-            if "error" in value
-        )
-        words = "\n".join(kind.text for kind in kinds_of(found)[:KINDS_SHOWN])
-        raise InterruptedRunError(
-            f"the model failed on all of the first {failed:,} requests, and the construction stops before the other "
-            f"{self.total - self.done:,}.\n{words}\nOnce the model answers, the same command with --retry-failed asks "
-            "them again, and goes on."
-        )

@@ -9,7 +9,7 @@ from harness.errors import InterruptedRunError, SpecError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.judging.answers import AnswersToJudge, judged_tasks
 from harness.evaluation.judging.judge_model import JudgeModel, build_judge, image_roots, named_as_judge
-from harness.evaluation.judging.judge_requests import Asking, JudgeProgress, Questions, write_samples
+from harness.evaluation.judging.judge_requests import Asking, Questions, write_samples
 from harness.evaluation.judging.panels import Panel, add_panel
 from harness.evaluation.judging.prompts import PROMPT_VERSION
 from harness.evaluation.judging.rubrics import Rubric, find_rubric
@@ -25,6 +25,7 @@ from harness.reports.examples import ReportImages
 from harness.runs.directory import RunDirectory
 from harness.runs.engine.devices import device_of, gpus_here
 from harness.runs.engine.in_process import run_in_process
+from harness.runs.engine.progress import ReplyProgress
 from harness.runs.engine.suspects import find_suspects
 from harness.runs.engine.worker import WorkerSetup, load_seconds
 from harness.runs.judgements import FOLDER, JudgeFolder
@@ -341,8 +342,14 @@ def _ask(
         before = len(store.offsets)
         if due:  # a judge that has nothing left to say is not even loaded
             store.add_session(session_record(command, gpus=gpus_here(), secrets=store.secrets))
-            progress = JudgeProgress(
-                store=store, total=before + len(due), counts=Counter(store.statuses), watch=watch.progress
+            progress = ReplyProgress(
+                store=store,
+                total=before + len(due),
+                counts=Counter(store.statuses),
+                watch=watch.progress,
+                who="judge",
+                what="judging",
+                remedy="They are stored as unjudged. Once the judge answers, --retry-unjudged asks them again.",
             )
             _run(spec, one, asking, due, progress)
         store.write_performance(performance_of(store.directory))
@@ -353,7 +360,7 @@ def _ask(
 
 
 def _run(
-    spec: JudgeSpec, one: JudgeModel, asking: Asking, due: Mapping[str, tuple[int, int]], progress: JudgeProgress
+    spec: JudgeSpec, one: JudgeModel, asking: Asking, due: Mapping[str, tuple[int, int]], progress: ReplyProgress
 ) -> None:
     store, capabilities = asking.store, one.capabilities
     runner = choose_runner(RunSpec(tasks=(), model=one.reference.text, ray="off"), capabilities.resources)

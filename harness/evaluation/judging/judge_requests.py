@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from harness.errors import InterruptedRunError
 from harness.evaluation.judging.answers import AnswersToJudge, AnswerToJudge
 from harness.evaluation.judging.prompts import PROMPT_VERSION, judge_request
 from harness.evaluation.judging.rubrics import Rubric
@@ -15,19 +14,13 @@ from harness.records.codec import canonical, to_json
 from harness.records.judgement import Order
 from harness.requests.key import request_key
 from harness.runs import plan_file
-from harness.runs.engine.progress import RunProgress
 from harness.runs.judgements import JudgedSample, JudgeFolder, attempt_key, settle
 from harness.runs.plan_file import Ask
 from harness.runs.store import RunStore
-from harness.scoring.failure_kinds import kinds_of
-from harness.scoring.results import Failure
 
 # Numbers of the times that a judge is asked lie this far apart from round to round of `--retry-unjudged`, so that a
 # judge that samples by seed and number gives another reply.
 ROUND = 1 << 16
-# Of fewer requests that all failed the next may be answered.
-LEAST_FAILED = 20
-KINDS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,35 +222,3 @@ class Asking:
                 yield batch
 
         yield from plan_file.due(whole(), self.store.is_done, batch_invariant=self.batch_invariant, size=self.size)
-
-
-class JudgeProgress(RunProgress):
-    """The progress of a judge: it stops where all of the first requests failed, before all are stored as unjudged."""
-
-    __slots__ = ()
-
-    def stop_if_hopeless(self) -> None:
-        """Stop where the judge cannot be reached.
-
-        Raises:
-            InterruptedRunError: All requests so far failed, and there are enough of them.
-        """
-        failed = self.counts["model_error"] + self.counts["timeout"]
-        if failed < LEAST_FAILED or failed < self.done or self.done >= self.total:
-            return
-        found = (
-            Failure(
-                task="",
-                sample_id="",
-                status=value["status"],
-                message=f"{value['error'].get('type', '')}: {value['error'].get('message', '')}",
-            )
-            for value in self.store.directory.read_values()
-            if "error" in value
-        )
-        words = "\n".join(kind.text for kind in kinds_of(found)[:KINDS_SHOWN])
-        raise InterruptedRunError(
-            f"the judge failed on all of the first {failed:,} requests, and judging stops before the other "
-            f"{self.total - self.done:,}.\n{words}\nThey are stored as unjudged. Once the judge answers, the same "
-            "command with --retry-unjudged asks them again, and goes on."
-        )

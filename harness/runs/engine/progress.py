@@ -169,6 +169,36 @@ class RunProgress:
         return {"state": state, "done": self.done, "total": self.total, "counts": dict(sorted(self.counts.items()))}
 
 
+@dataclass(slots=True)
+class ReplyProgress(RunProgress):
+    """The progress of requests that are no evaluation: to a judge, or to the model of a construction.
+
+    Attributes:
+        who: The model that is asked, such as `judge`.
+        what: What stops without it, such as `judging`.
+        remedy: What to do, as whole sentences.
+    """
+
+    who: str = "model"
+    what: str = "the run"
+    remedy: str = ""
+
+    def stop_if_hopeless(self) -> None:
+        """Stop where all of the first requests failed, before what is missing is kept as a failure of all.
+
+        Raises:
+            InterruptedRunError: All requests so far failed, and there are enough of them.
+        """
+        failed = self.counts["model_error"] + self.counts["timeout"]
+        if failed < LEAST_FINISHED or failed < self.done or self.done >= self.total:
+            return
+        words = "\n".join(kind.text for kind in kinds_of(_failures(self.store.directory.read_values()))[:KINDS_SHOWN])
+        raise InterruptedRunError(
+            f"the {self.who} failed on all of the first {failed:,} requests, and {self.what} stops before the other "
+            f"{self.total - self.done:,}.\n{words}\n{self.remedy}"
+        )
+
+
 def _failures(values: Iterable[Mapping[str, Any]]) -> Iterator[Failure]:
     """Yield the stored predictions that failed; they hold no sample ids."""
     for value in values:

@@ -301,7 +301,7 @@ class Flaky:
 def test_a_model_that_only_fails_stops_the_construction(
     data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.evaluation.constructing.construct.LEAST_FAILED", 1)
+    monkeypatch.setattr("harness.runs.engine.progress.LEAST_FINISHED", 1)
     monkeypatch.setattr("harness.evaluation.constructing.construct.DEFAULT_BATCH", 1)
     options = {"llm": "scripted", "llm_args": {"fail_every": 1}}
     with pytest.raises(InterruptedRunError, match=r"failed on all of the first [\s\S]* --retry-failed asks them again"):
