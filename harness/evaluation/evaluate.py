@@ -94,8 +94,10 @@ def _evaluate(spec: RunSpec, watch: Observer, command: Sequence[str]) -> Evaluat
             scored = score_run(store, run, session.tasks, session.groups, store.directory, ahead.end())
         problems, notes = ([], []) if submission is None else submission.problems(planned, store)
         write_outputs(store, session.tasks, scored, problems, report_images_of_run(session))
+        # As it was given, which reads better, unless the code of the model has changed the working folder.
+        given = spec.out or Path("runs") / store.path.name
         return Evaluation(
-            out=store.path,
+            out=given if given.absolute() == store.path else store.path,
             results=scored.results,
             failures=scored.failures,
             problems=problems,

@@ -121,7 +121,7 @@ def test_a_bad_model_path_ends_with_2_and_one_message(run: Callable[..., Result]
 @pytest.mark.parametrize(
     ("ends", "code", "message"),
     [
-        ("load", 2, "the model's process ended while it loaded, 3 times"),
+        ("load", 3, "the model's process ended while it loaded, 3 times"),
         pytest.param(
             "predict", 3, "the model's process ended 9 times and answered nothing between", marks=pytest.mark.slow
         ),

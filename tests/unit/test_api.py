@@ -73,8 +73,10 @@ def test_an_evaluation_stands_for_its_run_directory(tmp_path: Path) -> None:
 
 
 def test_python_has_every_option_of_the_command() -> None:
-    # The cache is the environment's, as it is for the command.
-    assert {field.name for field in fields(RunSpec)} - {"cache"} == inspect.signature(evaluate).parameters.keys()
+    # The cache is the environment's, as it is for the command; disturbances are those of `harness chaos`.
+    assert {field.name for field in fields(RunSpec)} - {"cache", "disturbance"} == inspect.signature(
+        evaluate
+    ).parameters.keys()
 
 
 def test_one_task_one_root_and_an_object_need_no_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,11 +50,14 @@ def test_the_commands_are_frozen() -> None:
     commands = {"demo", "doctor", "explain", "export", "list", "metric", "prepare", "report", "run", "score", "show"}
     commands |= {"check-adapter", "new-adapter", "new-task", "reply", "validate"}
     commands |= {"baseline", "bundle", "compare", "gate", "judge", "power"}
+    commands |= {"chaos", "construct", "view", "watch"}
     assert commands == set(main.commands)
 
 
 def test_the_options_of_run_are_frozen() -> None:
-    options = {option for parameter in main.commands["run"].params for option in parameter.opts}
+    # `--disturb` is hidden: `harness chaos` gives it.
+    shown = [one for one in main.commands["run"].params if not getattr(one, "hidden", False)]
+    options = {option for parameter in shown for option in parameter.opts}
     assert options == {
         "--tasks",
         "--model",
@@ -72,6 +75,7 @@ def test_the_options_of_run_are_frozen() -> None:
         "--batch-size",
         "--ray",
         "--timeout",
+        "--load-timeout",
         "--max-failures",
         "--param",
         "--name",

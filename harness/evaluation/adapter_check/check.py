@@ -50,12 +50,14 @@ class _Watched:
         raised: The keys of the requests of each such batch, with the exception.
         declined: The keys of requests whose answer is an error of the model's own. `ModelError` is the type for what
             breaks a protocol, such as a process that ends.
+        lengths: Numbers of requests and of answers where they differ; a run asks such a batch in halves.
     """
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
         self.raised: list[tuple[tuple[str, ...], Exception]] = []
         self.declined: set[str] = set()
+        self.lengths: list[tuple[int, int]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.adapter, name)
@@ -73,6 +75,8 @@ class _Watched:
         try:
             answers = self.adapter.predict(requests)
             if isinstance(answers, list | tuple):
+                if len(answers) != len(requests):
+                    self.lengths.append((len(requests), len(answers)))
                 for request, answer in zip(requests, answers, strict=False):
                     error = getattr(answer, "error", None)
                     if error is not None and getattr(error, "type", None) not in ("ModelError", "Timeout"):
@@ -137,6 +141,15 @@ def _check(reference: ModelReference, report: AdapterReport, folder: Path, timeo
         alone = _ask(worker, [[probe] for probe in reversed(asked)], timeout)
     finally:
         worker.close()
+    if watched.lengths:
+        wanted, found = watched.lengths[0]
+        report.faults.append(
+            Fault(
+                what=f"predict() returned {found} answers for {wanted} requests",
+                where=f"{len(watched.lengths)} batches",
+                do="return one Answer per request, in order",
+            )
+        )
     failed = failures(asked, first, watched.declined, report)
     check_batches(asked, watched.raised, failed, report)
     answered = [probe for probe in asked if probe.request.key not in failed]

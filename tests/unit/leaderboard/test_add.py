@@ -61,9 +61,10 @@ def test_a_bundle_becomes_an_entry_with_scores_and_nothing_else_of_it(entries: P
     assert len(list(entries.iterdir())) == 1
     page = build([entries], entries.parent / "site").index.read_text()
     assert '<span class="badge submitted">submitted</span>' in page
+    assert "Good Model" in page
+    (about,) = (entries.parent / "site" / "models").glob("goodmodel*.html")
     for words in ("Good Model", "https://example.org/good", "Good et al., 2026", "7B parameters", "Apache-2.0"):
-        assert words in page
-        assert words in (entries.parent / "site" / "tasks" / "vqa_rad.html").read_text()
+        assert words in about.read_text()
 
 
 def test_without_data_and_without_an_earlier_check_nothing_is_filed(entries: Path) -> None:

@@ -19,7 +19,10 @@ def finished(name: str, status: PredictionStatus = "ok", text: str = "yes") -> F
 
 
 def events(store: RunStore) -> list[dict[str, Any]]:
-    return [{name: value for name, value in event.items() if name != "time"} for event in store.directory.read_events()]
+    return [
+        {name: value for name, value in event.items() if name not in ("time", "clock")}
+        for event in store.directory.read_events()
+    ]
 
 
 def test_a_batch_is_noted_before_it_is_asked_and_after_it_is_stored(store: RunStore) -> None:

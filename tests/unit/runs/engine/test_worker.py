@@ -411,7 +411,11 @@ def test_a_model_may_stop_the_run_and_nothing_is_stored_for_what_it_did_not_ask(
     assert [item.key for item in finished if item.key] == [key("a"), key("d")]
 
 
-def test_a_batch_of_auto_grows_and_is_halved_where_memory_is_short(use: Callable[[Model], Model]) -> None:
+def test_a_batch_of_auto_grows_and_is_halved_where_memory_is_short(
+    use: Callable[[Model], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.runs.engine.batch_growth.free_share", lambda: 1.0)  # whatever else runs here
+
     def predict(requests: Sequence[Request]) -> list[Answer]:
         if len(requests) > 6:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
