@@ -77,7 +77,7 @@ $(INSPECT_INSTALLED):
 	$(INSPECT)/bin/python -m pip install --quiet --disable-pip-version-check inspect_ai==0.3.285
 	@touch $@
 
-demo: setup ## evaluate three baselines and two reference models on synthetic patients, build reports and a board
+demo: setup ## evaluate three baselines and four reference models on synthetic patients, build reports and a board
 	$(BIN)/harness demo --out demo
 	$(BIN)/leaderboard build --entries demo --out demo/board
 

@@ -47,8 +47,10 @@ def test_the_demo_on_a_few_samples_of_each_task(
     tmp_path: Path, ray_local: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ray_local.is_initialized()
-    # One baseline stands for the three: each model starts workers of its own, which takes most of the time.
+    # One baseline stands for the three, and of the reference models one for images and one for volumes: each model
+    # starts workers of its own, which takes most of the time. The slow test has them all.
     monkeypatch.setattr(demo, "BASELINES", ("baseline:otsu",))
+    monkeypatch.setattr(demo, "REFERENCES", ("reference:tiny", "reference:m3d-tiny"))
     with ProgressBar() as bar:
         runs = demo.run(tmp_path / "demo", default_cache(), bar, limit=4)
     _check(tmp_path / "demo", demo.text(runs, 80), ("baseline:otsu", *demo.REFERENCES))
