@@ -53,9 +53,9 @@ def sankey(steps: list[Mapping[str, Any]]) -> tuple[list[Flow], int]:
     magnitude. From it one band leads on, and one per reason leads down.
 
     Args:
-        steps: The steps of `funnel.json`; one that nothing came into, such as a question that was never asked, is left out.
+        steps: The steps of `funnel.json`. A question that was never asked is left out: items pass it by.
     """
-    steps = [step for step in steps if step["in"]]
+    steps = [step for step in steps if step["in"] or step["unit"] != "replies"]
     most = {
         unit: max((step["in"] for step in steps if step["unit"] == unit), default=1) or 1
         for unit in {step["unit"] for step in steps}

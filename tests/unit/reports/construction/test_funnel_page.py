@@ -24,6 +24,11 @@ def test_every_step_has_a_bar_and_every_reason_a_band() -> None:
     assert height > 300
 
 
+def test_a_question_that_was_never_asked_breaks_no_flow() -> None:
+    never = {"step": "dialogue", "about": "Asked.", "unit": "replies", "in": 0, "out": 0, "rejected": {}}
+    assert sankey([STEPS[0], never, *STEPS[1:]]) == sankey(STEPS)
+
+
 def test_the_page_escapes_and_needs_nothing_from_anywhere() -> None:
     funnel = {
         "pipeline": "m3d-vqa",
