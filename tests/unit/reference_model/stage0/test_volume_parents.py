@@ -67,9 +67,9 @@ def test_every_loss_falls(volume_config: VolumeModelConfig) -> None:
     parents = objective(volume_config, ALL)
     parents.model.eval()  # without BERT's dropout
     parameters = [*parents.model.parameters(), *parents.names.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=0.01)
+    optimizer = torch.optim.Adam(parameters, lr=0.002)
     found = []
-    for _ in range(20):
+    for _ in range(30):
         made = measure(parents, tuple(row[: 1 + number] for number, row in enumerate(ROWS)))
         optimizer.zero_grad()
         made.total.backward()  # type: ignore[no-untyped-call]
