@@ -104,7 +104,7 @@ class ItemMask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One record that is to stand in the release.
+    """One record that is to enter the release.
 
     Attributes:
         id: `SOURCE#NAME`, unique in the release.

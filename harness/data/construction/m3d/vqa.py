@@ -300,7 +300,7 @@ def m3d_vqa() -> Pipeline:
             ("ct_case", "ct_quizze"), "terms of Radiopaedia, by way of M3D-Cap; not for redistribution"
         ),
         not_reproduced=(
-            "Qwen-72B-Chat, which the authors asked: any model reference takes its place, and its name stands above.",
+            "Qwen-72B-Chat, which the authors asked: any model reference takes its place, and its name is above.",
             "The check of the test set by experts (13,814 questions, 13,729 of them kept): `harness construct review` "
             "shows a sample, and people decide.",
             "`M3D_VQA_yn_train.csv`, added in 2024 without a word on how it was made.",

@@ -10,7 +10,7 @@ NUMBERS = tuple(range(1, 10))
 LETTERS = "ABCD"
 
 # The released expression wants everything of a question in one line and loses the last question of a reply without a
-# line break behind it; this one takes what stands between two marks, wherever lines break.
+# line break behind it; this one takes what is between two marks, wherever lines break.
 _QUESTION = re.compile(r"Question[- ]?(\d+)\s*[:.]\s*(.*?)(?=Question[- ]?\d+\s*[:.]|\n\s*\d\s*\)\.|\Z)", re.DOTALL)
 _PARTS = re.compile(
     r"(?P<question>.*?)\s*(?:Choices?\s*:\s*(?P<choices>.*?))?\s*Answer\s*:\s*(?P<answer>.*)", re.DOTALL | re.IGNORECASE

@@ -66,7 +66,7 @@ def looks_drawn(pixels: "NDArray[np.uint8]") -> str:
 def embed(text: str) -> str:
     """Return a sentence embedding as base64 of int8: words and pairs of words, hashed into signed components.
 
-    It is a stand-in that needs no weights; embeddings of a model take its place where they are handed in. The vector
+    It is a stand-in that needs no weights; embeddings of a model take its place where they are supplied. The vector
     has about length `SCALE`; a text without words gives zeros.
     """
     import numpy as np

@@ -173,10 +173,10 @@ def pubmedvision() -> Pipeline:
             "Of the three sources LLaVA-Med's pairs are read as released; PMC-Inline and PMC-OA as `pubmed_figures/`.",
             "The SPECIALIST Lexicon of UMLS needs a licence; ours has fewer words, and endings that make more of them.",
             "The image classifier and its 11,000 labels were not released; a rule finds charts, unless a model's "
-            "verdicts are handed in.",
+            "verdicts are supplied.",
             "all-mpnet-base-v2 with a dot product above 480 cannot be applied as printed: vectors of that model have "
-            "length one. Hashed embeddings and a cosine of 0.95 take its place, unless a model's are handed in.",
-            "The queries for one image (figure 7) are a picture in the paper, and prompts (figures 9 to 18) are ours.",
+            "length one. Hashed embeddings and a cosine of 0.95 take its place, unless a model's are supplied.",
+            "The queries for one image (figure 7) are an image in the paper, and prompts (figures 9 to 18) are ours.",
             "Section 3.2 counts eight scenarios, figure 4 ten; ten are used.",
         ),
     )
