@@ -21,7 +21,9 @@ def kill_worker(process: subprocess.Popen[str]) -> None:
     os.kill(workers_of(process)[0], signal.SIGKILL)
 
 
-def end(run: Run, expected: bytes, *, process: subprocess.Popen[str] | None = None, batches_lost: int) -> None:
+def assert_same_end(
+    run: Run, expected: bytes, *, process: subprocess.Popen[str] | None = None, batches_lost: int
+) -> None:
     run.hurry()
     code, stdout, stderr = run.finish(process)
     assert code == 0, stderr
@@ -36,7 +38,7 @@ def test_a_killed_driver_goes_on_where_it_was(run: RunFactory, expected: bytes) 
         process = killed.start()
         killed.wait_for("finished", batches)
         killed.kill(process)
-    end(killed, expected, batches_lost=2)
+    assert_same_end(killed, expected, batches_lost=2)
 
 
 @pytest.mark.ray
@@ -47,7 +49,7 @@ def test_killed_workers_are_replaced_while_the_run_goes_on(run: RunFactory, expe
         killed.wait_for("finished", batches)
         kill_worker(process)
         killed.wait_for("died", deaths + 1)
-    end(killed, expected, process=process, batches_lost=2)
+    assert_same_end(killed, expected, process=process, batches_lost=2)
 
 
 PHASES = {
@@ -75,10 +77,10 @@ def test_a_kill_in_any_phase_changes_nothing(run: RunFactory, expected: bytes, v
     if victim == "worker":
         wait_until(lambda: workers_of(process))
         kill_worker(process)
-        end(killed, expected, process=process, batches_lost=1)
+        assert_same_end(killed, expected, process=process, batches_lost=1)
         return
     killed.kill(process)
-    end(killed, expected, batches_lost=2)
+    assert_same_end(killed, expected, batches_lost=2)
 
 
 @pytest.mark.slow
@@ -92,7 +94,7 @@ def test_a_driver_on_ray_and_then_both_are_killed(run: RunFactory, expected: byt
     killed.wait_for("finished", killed.count("finished") + 1)
     kill_worker(process)
     killed.kill(process)
-    end(killed, expected, batches_lost=4)
+    assert_same_end(killed, expected, batches_lost=4)
 
 
 @pytest.mark.slow
@@ -110,7 +112,7 @@ def test_a_kill_at_any_moment_changes_nothing(run: RunFactory, expected: bytes, 
         time.sleep(chance.uniform(0, 2))
         for pid in workers_of(process)[:1]:
             os.kill(pid, signal.SIGKILL)
-        end(killed, expected, process=process, batches_lost=1)
+        assert_same_end(killed, expected, process=process, batches_lost=1)
         return
     time.sleep(chance.uniform(0.1, 3.0 if victim == "driver in process" else 11.0))
     if victim == "both":
@@ -118,4 +120,4 @@ def test_a_kill_at_any_moment_changes_nothing(run: RunFactory, expected: bytes, 
             os.kill(pid, signal.SIGKILL)
     if process.poll() is None:
         killed.kill(process)
-    end(killed, expected, batches_lost=1 if victim == "driver in process" else 2)
+    assert_same_end(killed, expected, batches_lost=1 if victim == "driver in process" else 2)

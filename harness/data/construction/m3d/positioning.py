@@ -12,7 +12,7 @@ from harness.data.construction.checks.checked_item import CheckedItem, CheckedMa
 from harness.data.construction.checks.checklist import item_checks
 from harness.data.construction.listing import file_digest
 from harness.data.construction.m3d.seg_release import SPLITS, SegRelease
-from harness.data.construction.outputs.release_files import CsvFile
+from harness.data.construction.outputs.release_files import CsvFile, CsvTables
 from harness.data.construction.pipeline import (
     Candidate,
     Draft,
@@ -228,7 +228,7 @@ def view(item: Item) -> CheckedItem:
     )
 
 
-class PositioningWriter:
+class PositioningWriter(CsvTables):
     """Writes our tables, and M3D-Seg with the cases that they ask about."""
 
     def __init__(self, release: ReleaseFolder) -> None:
@@ -255,8 +255,7 @@ class PositioningWriter:
 
     def close(self) -> None:
         """Close the tables, and put the cases beside them."""
-        for table in self._tables.values():
-            table.close()
+        super().close()
         self._seg.link_cases(self._cases)
 
 

@@ -12,7 +12,7 @@ from harness.data.construction.checks.checked_item import CheckedItem, CheckedMa
 from harness.data.construction.checks.checklist import item_checks
 from harness.data.construction.listing import file_digest
 from harness.data.construction.m3d.vqa_replies import read_pairs
-from harness.data.construction.outputs.release_files import CsvFile
+from harness.data.construction.outputs.release_files import CsvFile, CsvTables
 from harness.data.construction.pipeline import (
     Ask,
     Candidate,
@@ -170,7 +170,7 @@ def view(item: Item) -> CheckedItem:
     )
 
 
-class RefSegWriter:
+class RefSegWriter(CsvTables):
     """Writes the tables of M3D-RefSeg, and puts volumes, masks and descriptions beside them."""
 
     def __init__(self, release: ReleaseFolder) -> None:
@@ -198,11 +198,6 @@ class RefSegWriter:
             self._release.link(path)
         self._tables["all"].add(row)
         return f"{folder}{refseg.TABLES[split][0]}[{self._tables[split].add(row)}]"
-
-    def close(self) -> None:
-        """Close the tables."""
-        for table in self._tables.values():
-            table.close()
 
 
 def m3d_refseg() -> Pipeline:

@@ -13,7 +13,7 @@ from harness.data.construction.checks.checklist import item_checks
 from harness.data.construction.checks.tokens import mentions, tokens
 from harness.data.construction.listing import file_digest
 from harness.data.construction.m3d.vqa_replies import LETTERS, NUMBERS, read_questions, read_verdict
-from harness.data.construction.outputs.release_files import CsvFile
+from harness.data.construction.outputs.release_files import CsvFile, CsvTables
 from harness.data.construction.pipeline import (
     Ask,
     Candidate,
@@ -236,7 +236,7 @@ def read_verdicts(draft: Draft) -> Outcome:
     return Outcome(items=kept, rejections=rejections)
 
 
-class VqaWriter:
+class VqaWriter(CsvTables):
     """Writes the tables of M3D-VQA, and puts the volumes beside them."""
 
     def __init__(self, release: ReleaseFolder) -> None:
@@ -258,11 +258,6 @@ class VqaWriter:
         for media in source.media:
             self._release.link(media.path)
         return f"{vqa.FILES[split]}[{self._tables[split].add(row)}]"
-
-    def close(self) -> None:
-        """Close the tables."""
-        for table in self._tables.values():
-            table.close()
 
 
 def m3d_vqa() -> Pipeline:

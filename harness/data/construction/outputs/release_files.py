@@ -38,6 +38,17 @@ class CsvFile:
         self._file.close()
 
 
+class CsvTables:
+    """A writer of a release that consists of CSV tables, which are closed together."""
+
+    _tables: Mapping[str, CsvFile]
+
+    def close(self) -> None:
+        """Close the tables."""
+        for table in self._tables.values():
+            table.close()
+
+
 class JsonListFile:
     """A JSON list of objects, one per line, written object by object.
 
